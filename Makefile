@@ -1,0 +1,58 @@
+# Each target does its own set-up; `make` alone lists them.
+
+PYTHON ?= python3
+PORT ?= 3000
+PRESET ?= dense-128
+BIN := .venv/bin
+
+# The first of these that has the data: archives in data/raw, or a folder shared beside the checkout.
+FASHION_SOURCE ?= $(or $(patsubst %/train-images-idx3-ubyte.gz,%,$(firstword $(wildcard \
+	data/raw/train-images-idx3-ubyte.gz ../shared/fashion-mnist/train-images-idx3-ubyte.gz))),auto)
+export FASHION_SOURCE
+
+# No usage data leaves the machine, and the installers keep their caches inside the project.
+export BENTOML_DO_NOT_TRACK := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export GX_ANALYTICS_ENABLED := false
+export DO_NOT_TRACK := 1
+export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
+
+.PHONY: help setup run test check serve bento lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+setup: .venv/ready
+
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; make PYTHON=python3.12 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --no-cache-dir --disable-pip-version-check uv
+	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python requirements.lock
+	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --editable .
+	touch $@
+
+run: .venv/ready ## train on the real data (PRESET=...) and put the model live if it is not worse
+	$(BIN)/fashion train --preset $(PRESET) --sample-fallback
+
+test: .venv/ready ## run all tests
+	$(BIN)/python -m pytest
+
+check: .venv/ready ## lint, types, and the fast tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m "not slow"
+
+serve: .venv/ready ## serve the live model on http://127.0.0.1:3000 (PORT=...)
+	@PORT=$(PORT) exec $(BIN)/fashion serve
+
+bento: .venv/ready ## build a Bento that holds the live model
+	$(BIN)/fashion bento
+
+lock: .venv/ready ## resolve every version anew
+	$(BIN)/uv pip compile --quiet --universal --upgrade --no-header --group test pyproject.toml --output-file requirements.lock
+
+clean: ## remove the environment and everything made from data; the BentoML store and the Prefect home stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info data/cache data/checkpoints data/datasets data/reports data/sample data/validation data/bento
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,144 @@
+"""What every room agrees on: the ten classes, the image, the columns, and the values that pass between rooms.
+
+Standard library, numpy and pyarrow only, so that anything may import it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+IMAGE_SHAPE = (28, 28)  # rows, columns; 0 is background (black), 255 the brightest cloth
+PIXELS = 784
+
+Split = Literal["train", "test"]
+SPLITS: tuple[Split, ...] = ("train", "test")
+
+Images = NDArray[np.uint8]  # (n, 28, 28)
+Labels = NDArray[np.uint8]  # (n,), 0 to 9
+
+SAMPLE = "sample"  # the source name of everything made from the drawn stand-in
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),  # "train-00042"
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("label", pa.uint8(), nullable=False),
+        pa.field("pixels", pa.binary(PIXELS), nullable=False),  # row-major 28 x 28
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """An immutable dataset on disk, by the path of its manifest."""
+
+    path: Path  # the manifest; its parts are named in it, relative to its folder
+    version: str  # SHA-256 of the manifest, 16 hex digits
+    rows: int
+    source: str  # "fashion-mnist", "sample", or the name a folder gives itself
+
+
+@dataclass(frozen=True)
+class Validated:
+    """The receipt of a passed validation: the only thing that training takes."""
+
+    dataset: Dataset
+    expectations: int  # how many were run, all of them met
+    docs: Path  # the Data Docs page
+    checked_at: str  # ISO 8601, UTC
+
+
+@dataclass(frozen=True)
+class ClassMetrics:
+    """How well one class is told from the others, each from 0 to 1."""
+
+    name: str
+    precision: float
+    recall: float
+    f1: float
+    support: int  # images of this class
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What a model does on one split."""
+
+    split: Split
+    split_version: str  # SHA-256 over the split's parts, 16 hex digits: equal means the same images
+    rows: int
+    accuracy: float
+    loss: float  # mean cross-entropy, nats
+    classes: tuple[ClassMetrics, ...]
+    confusion: tuple[tuple[int, ...], ...]  # [true][predicted]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch as it happened."""
+
+    number: int  # from 1
+    loss: float  # mean over the epoch's steps, training mode, nats
+    validation_loss: float
+    validation_accuracy: float
+    seconds: float  # the steps and the validation
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What is known of a stored model: kept as `model.json` beside its weights."""
+
+    preset: str
+    model: dict[str, Any]  # ModelConfig, as JSON
+    training: dict[str, Any]  # TrainConfig, as JSON, with the seed
+    source: str  # the dataset's
+    dataset_version: str
+    train: Metrics
+    test: Metrics
+    history: tuple[Epoch, ...]
+    train_seconds: float
+    created_at: str  # ISO 8601, UTC
+    git_commit: str  # of the code that trained it, "+changes" when the tree had any, "unknown" outside git
+    packages: dict[str, str]  # name -> version
+    weights_sha256: str = ""  # filled in when the model is stored
+    classes: tuple[str, ...] = CLASSES
+    input: str = "uint8 (n, 28, 28), 0 background to 255, divided by 255"
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether it was trained on the drawn stand-in."""
+        return self.source == SAMPLE
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of n images."""
+
+    model: str  # exact tag
+    labels: Labels  # (n,)
+    probabilities: NDArray[np.float32]  # (n, 10), each row sums to 1
+
+    @property
+    def names(self) -> list[str]:
+        """The predicted classes' names, (n,)."""
+        return [CLASSES[label] for label in self.labels]
+
+    @property
+    def confidences(self) -> NDArray[np.float32]:
+        """The probability of the predicted class, float32 (n,)."""
+        return self.probabilities[np.arange(len(self.labels)), self.labels]

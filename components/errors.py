@@ -1,0 +1,97 @@
+"""Every error this project raises on purpose.
+
+A message says where, what was found, what was expected and what to do. The command line prints it as one line
+and exits with status 1; the service answers with the status beside it.
+
+    FashionError
+    ├── SettingsError         an option or setting that cannot be used
+    ├── SourceError           raw data that is damaged, foreign or of the wrong shape
+    │   └── SourceUnreachable no raw data could be reached at all
+    ├── DatasetError          a dataset on disk that is missing or changed since it was written
+    ├── ValidationError       data that breaks an expectation
+    ├── TrainingError         a training that cannot give a usable model
+    ├── ModelError            a stored model that is damaged or does not fit
+    │   ├── ModelNotFound     no model under that tag
+    │   └── NoLiveModel       nothing is live, or the pointer cannot be read     (503)
+    ├── PromotionRefused      the gate said no
+    └── InputError            a caller's images or table are wrong              (400)
+        └── InputTooLarge     more than the stated limit                        (413)
+"""
+
+from dataclasses import dataclass
+
+
+class FashionError(Exception):
+    """Base of every error raised on purpose."""
+
+
+class SettingsError(FashionError):
+    """An option or setting that cannot be used."""
+
+
+class SourceError(FashionError):
+    """Raw data that is damaged, foreign or of the wrong shape."""
+
+
+class SourceUnreachable(SourceError):
+    """No raw data could be reached; trying again later may help."""
+
+
+class DatasetError(FashionError):
+    """A dataset on disk that is missing, damaged or changed since it was written."""
+
+
+@dataclass(frozen=True)
+class BrokenExpectation:
+    """One expectation that the data breaks, in words a person can act on."""
+
+    where: str  # the split, or "dataset"
+    expectation: str  # e.g. "expect_column_values_to_be_between(edge)"
+    expected: str
+    observed: str
+    rows: tuple[str, ...]  # ids of up to ten rows that break it; empty where it is about the whole
+
+    def __str__(self) -> str:
+        rows = f"; rows {', '.join(self.rows)}" if self.rows else ""
+        return f"{self.where}: {self.expectation}: expected {self.expected}, observed {self.observed}{rows}"
+
+
+class ValidationError(FashionError):
+    """Data that breaks at least one expectation; `broken` holds them all."""
+
+    def __init__(self, version: str, broken: tuple[BrokenExpectation, ...]) -> None:
+        self.broken = broken
+        lines = "".join(f"\n  - {item}" for item in broken)
+        super().__init__(f"dataset {version} breaks {len(broken)} expectation(s), so nothing was trained:{lines}")
+
+
+class TrainingError(FashionError):
+    """A training that cannot give a usable model."""
+
+
+class ModelError(FashionError):
+    """A stored model that is damaged or does not fit the contract."""
+
+
+class ModelNotFound(ModelError):
+    """No model in the store under that exact tag."""
+
+
+class NoLiveModel(ModelError):
+    """Nothing is live, or the live-model pointer cannot be read."""
+
+
+class PromotionRefused(FashionError):
+    """The gate refused a challenger."""
+
+
+class InputError(FashionError):
+    """A caller's images or table are wrong; `field` names the place."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        self.field, self.reason = field, reason
+        super().__init__(f"{field}: {reason}")
+
+
+class InputTooLarge(InputError):
+    """A caller sent more than the stated limit."""

@@ -1,0 +1,100 @@
+"""Files appear whole or not at all."""
+
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path`; when the block ends well, flush it to disk and rename it to `path`.
+
+    If the block raises, or cannot be flushed, `path` is as it was and the temporary file is gone.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(temporary_name(path.name))
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        flush_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; when the block ends well, rename it to `path`.
+
+    Raises:
+        FileExistsError: `path` is there already: two names cannot be swapped atomically, so nothing is replaced.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(temporary_name(path.name))
+    temporary.mkdir()
+    try:
+        yield temporary
+        move_folder(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def move_folder(folder: Path, path: Path) -> None:
+    """Flush a finished folder to disk and rename it to `path`, on the same file system.
+
+    Raises:
+        FileExistsError: `path` is there already.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        raise FileExistsError(f"{path} exists already")
+    flush_tree(folder)
+    os.replace(folder, path)
+    flush_folder(path.parent)
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Replace `path` with `content` atomically."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def temporary_name(name: str) -> str:
+    """A hidden name that no other writer uses; see `remove_leftovers`."""
+    return f".{name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed writer left in `folder`. Call it only while holding the lock that its writers hold."""
+    for leftover in folder.glob(".*.tmp"):
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+
+
+def flush_folder(path: Path) -> None:
+    """Make a rename inside `path` survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def flush_tree(path: Path) -> None:
+    """Flush every file and folder below `path` to disk."""
+    for item in (path, *path.rglob("*")):
+        if item.is_dir():
+            flush_folder(item)
+        else:
+            with item.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

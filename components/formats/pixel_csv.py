@@ -1,0 +1,231 @@
+"""CSV with a column a pixel: `label,pixel1,...,pixel784`, the layout that Fashion-MNIST is shared in.
+
+`id` and `label` are optional, columns come in any order, and no others are allowed. A row is a line. A block of
+lines is parsed by Arrow at once; where that cannot be trusted to refuse exactly what we refuse, line by line.
+"""
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+from numpy.typing import NDArray
+
+from components.contract import CLASSES, IMAGE_SHAPE, PIXELS, Images
+from components.errors import InputError
+
+PIXEL_COLUMNS = tuple(f"pixel{number}" for number in range(1, PIXELS + 1))
+BLOCK = 4 << 20  # bytes read at a time: about 2,000 rows
+LONGEST_LINE = 64 << 10  # bytes; 784 pixels, a label and an id take 4,000
+BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A line that could not be read as an image."""
+
+    line: int  # in the file, the header being 1
+    reason: str
+    row: bytes  # as it stood, without its line end
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns of one file, in its order."""
+
+    columns: tuple[str, ...]
+    pixels: NDArray[np.intp] = field(repr=False)  # (784,) where each pixel's column stands
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether rows name themselves."""
+        return "id" in self.columns
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether rows have a class."""
+        return "label" in self.columns
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive lines of a file, parsed."""
+
+    lines: NDArray[np.int64]  # (n,) where each image stood
+    ids: list[str]  # (n,) the id column, or the row's number counted from 1 where there is none
+    images: Images  # uint8 (n, 28, 28)
+    labels: NDArray[np.uint8] | None  # (n,) where the file has them
+    rejects: tuple[Reject, ...]
+
+
+def read_pixel_csv(stream: BinaryIO, name: str = "file") -> Iterator[Block]:
+    """Parse a CSV of pixels in blocks, in bounded memory.
+
+    Args:
+        stream: the file's bytes, uncompressed.
+        name: what to call it in an error.
+
+    Yields:
+        Blocks in order: every line after the header is in exactly one, as an image or as a reject.
+
+    Raises:
+        InputError: no header, a missing, unknown or repeated column, or a line longer than 64 KiB.
+    """
+    layout = read_header(stream.readline(LONGEST_LINE + 1), name)
+    line = 2
+    for chunk in _whole_lines(stream, name):
+        block = _parse_fast(chunk, layout, line) or _parse_slowly(chunk, layout, line)
+        line += len(block.lines) + len(block.rejects)
+        yield block
+
+
+def read_header(header: bytes, name: str) -> Layout:
+    """The layout that a header line declares.
+
+    Raises:
+        InputError: as for `read_pixel_csv`.
+    """
+    text = header.removeprefix(BOM).decode("utf-8", "replace").strip()
+    if not text:
+        raise InputError(name, "empty; expected a header: label,pixel1,...,pixel784, with or without id and label")
+    columns = tuple(cell.strip() for cell in next(csv.reader([text])))
+    problems = [
+        _listed("missing", [c for c in PIXEL_COLUMNS if c not in columns]),
+        _listed("unknown", [c for c in columns if c not in {"id", "label", *PIXEL_COLUMNS}]),
+        _listed("repeated", sorted({c for c in columns if columns.count(c) > 1})),
+    ]
+    if any(problems):
+        raise InputError(
+            name, f"header: {', '.join(filter(None, problems))}; expected [id,][label,]pixel1,...,pixel784"
+        )
+    return Layout(columns, np.array([columns.index(column) for column in PIXEL_COLUMNS]))
+
+
+def _listed(what: str, columns: list[str]) -> str:
+    shown = ", ".join(repr(column[:20]) for column in columns[:3]) + (", ..." if len(columns) > 3 else "")
+    return f"{what} {len(columns)} column(s) {shown}" if columns else ""
+
+
+def _whole_lines(stream: BinaryIO, name: str) -> Iterator[bytes]:
+    """Chunks of whole lines; the last may lack its line end."""
+    rest = b""
+    while chunk := stream.read(BLOCK):
+        end = chunk.rfind(b"\n") + 1
+        if end == 0:
+            rest += chunk
+        else:
+            yield rest + chunk[:end]
+            rest = chunk[end:]
+        if len(rest) > LONGEST_LINE and b"\n" not in rest:
+            raise InputError(name, f"a line of more than {LONGEST_LINE:,} bytes; is this a CSV file?")
+    if rest:
+        yield rest
+
+
+def _parse_fast(chunk: bytes, layout: Layout, first_line: int) -> Block | None:
+    """Parse with Arrow, or None where the slow parser must look."""
+    if not _is_plain(chunk):
+        return None
+    types = {column: pa.uint8() for column in layout.columns} | {"id": pa.string()}
+    try:
+        table = pa.csv.read_csv(
+            pa.BufferReader(chunk),
+            read_options=pa.csv.ReadOptions(column_names=layout.columns, block_size=len(chunk) + 1, use_threads=False),
+            convert_options=pa.csv.ConvertOptions(column_types=types, null_values=[]),
+        )
+    except pa.ArrowInvalid:
+        return None
+    if table.num_rows != _count_lines(chunk):
+        return None  # Arrow leaves out empty lines; we reject them
+    pixels = np.empty((PIXELS, table.num_rows), np.uint8)
+    for row, column in zip(pixels, layout.pixels.tolist(), strict=True):
+        row[:] = table.column(column).chunk(0).to_numpy()
+    labels = table["label"].to_numpy() if layout.has_labels else None
+    if labels is not None and labels.max() >= len(CLASSES):
+        return None
+    lines = np.arange(first_line, first_line + table.num_rows)
+    ids = table["id"].to_pylist() if layout.has_ids else (lines - 1).astype(str).tolist()
+    return Block(lines, ids, np.ascontiguousarray(pixels.T).reshape(-1, *IMAGE_SHAPE), labels, ())
+
+
+def _is_plain(chunk: bytes) -> bool:
+    """Whether Arrow refuses exactly what the slow parser refuses: no quotes, no hexadecimal numbers, no lone CR."""
+    return not (
+        b'"' in chunk
+        or (b"x" in chunk and b"0x" in chunk)
+        or (b"X" in chunk and b"0X" in chunk)
+        or (b"\r" in chunk and chunk.count(b"\r") != chunk.count(b"\r\n"))
+    )
+
+
+def _count_lines(chunk: bytes) -> int:
+    return chunk.count(b"\n") + (not chunk.endswith(b"\n"))
+
+
+def _parse_slowly(chunk: bytes, layout: Layout, first_line: int) -> Block:
+    lines, ids, labels, rejects = [], [], [], []
+    images: list[bytes] = []
+    rows = chunk.removesuffix(b"\n").split(b"\n")
+    for line, row in enumerate((row.removesuffix(b"\r") for row in rows), first_line):
+        try:
+            cells = _split(row, layout)
+            pixels = _read_pixels(cells, layout)
+            label = _read_label(cells[layout.columns.index("label")]) if layout.has_labels else 0
+        except InputError as error:
+            rejects.append(Reject(line, str(error), row))
+            continue
+        lines.append(line)
+        ids.append(cells[layout.columns.index("id")] if layout.has_ids else str(line - 1))
+        labels.append(label)
+        images.append(pixels)
+    return Block(
+        np.array(lines, np.int64),
+        ids,
+        np.frombuffer(b"".join(images), np.uint8).reshape(-1, *IMAGE_SHAPE),
+        np.array(labels, np.uint8) if layout.has_labels else None,
+        tuple(rejects),
+    )
+
+
+def _split(row: bytes, layout: Layout) -> list[str]:
+    if not row.strip():
+        raise InputError("row", "an empty line")
+    if len(row) > LONGEST_LINE:
+        raise InputError("row", f"longer than {LONGEST_LINE:,} bytes")
+    try:
+        cells = next(csv.reader(io.StringIO(row.decode("utf-8"), newline=""), strict=True))
+    except UnicodeDecodeError as error:
+        raise InputError("row", "not UTF-8 text") from error
+    except csv.Error as error:
+        raise InputError("row", f"not a CSV row on one line: {error}") from error
+    if len(cells) != len(layout.columns):
+        raise InputError("row", f"{len(cells)} cells, expected {len(layout.columns)}")
+    return cells
+
+
+def _read_pixels(cells: list[str], layout: Layout) -> bytes:
+    ordered = [cells[column].strip(" \t") for column in layout.pixels]
+    try:
+        if all(map(_is_number, ordered)):
+            return bytes(map(int, ordered))
+    except ValueError:
+        pass  # one is above 255
+    for column, cell in zip(PIXEL_COLUMNS, ordered, strict=True):
+        if not _is_number(cell) or int(cell) > 255:
+            raise InputError(column, f"{cell[:20]!r} is not a whole number from 0 to 255")
+    raise AssertionError("unreachable: one of the cells is bad")
+
+
+def _read_label(cell: str) -> int:
+    text = cell.strip(" \t")
+    if not _is_number(text) or int(text) >= len(CLASSES):
+        raise InputError("label", f"{text[:20]!r} is not a whole number from 0 to 9")
+    return int(text)
+
+
+def _is_number(cell: str) -> bool:
+    return cell.isascii() and cell.isdigit() and len(cell) <= 4000  # int() itself refuses more than 4300 digits

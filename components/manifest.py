@@ -1,0 +1,226 @@
+"""A dataset on disk: immutable Parquet parts and the manifest that lists them.
+
+    data/datasets/parts/train-1f0c....parquet   named by the SHA-256 of its content, shared between versions
+    data/datasets/0a1b2c3d4e5f6071.json         a manifest, named by the SHA-256 of its content: the version
+    data/datasets/current                       the version in use: what was ingested last and not refused
+    data/datasets/accepted                      the version that passed validation last
+
+The drawn sample has pointers of its own (current-sample, accepted-sample), so that it never takes the place of real
+data. A version that fails validation stays on disk, but `current` goes back to the accepted one. A manifest
+holds nothing that differs between two ingests of the same input, so the same input is the same version.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock
+
+from components.contract import IMAGE_SHAPE, PIXELS, SAMPLE, SCHEMA, Dataset, Images, Labels, Split
+from components.errors import DatasetError
+from components.files import sha256_of, write_whole
+
+VERSION_DIGITS = 16
+LOCK_TIMEOUT = 120  # seconds to wait for another writer
+
+
+@dataclass(frozen=True)
+class Part:
+    """One Parquet file: rows of one split from one source."""
+
+    file: str  # relative to the datasets folder
+    split: Split
+    rows: int
+    sha256: str  # of the Parquet file
+    inputs: dict[str, str]  # raw file name -> its SHA-256
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a dataset version is made of."""
+
+    source: str
+    licence: str
+    parts: tuple[Part, ...]
+
+    def of(self, split: Split) -> tuple[Part, ...]:
+        """The parts of one split, oldest first."""
+        return tuple(part for part in self.parts if part.split == split)
+
+    def rows(self, split: Split) -> int:
+        """How many images a split has."""
+        return sum(part.rows for part in self.of(split))
+
+    def split_version(self, split: Split) -> str:
+        """Equal for two datasets exactly when this split holds the same images: 16 hex digits."""
+        return digest("\n".join(part.sha256 for part in self.of(split)).encode())
+
+    def encode(self) -> bytes:
+        """The bytes that are written, and that the version is the hash of."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True).encode() + b"\n"
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The rows of a split, in memory."""
+
+    ids: list[str]  # (n,)
+    images: Images  # uint8 (n, 28, 28), read-only
+    labels: Labels  # uint8 (n,), read-only
+
+
+def digest(content: bytes) -> str:
+    """The first 16 hex digits of SHA-256."""
+    return hashlib.sha256(content).hexdigest()[:VERSION_DIGITS]
+
+
+def dataset_lock(folder: Path) -> FileLock:
+    """Held while parts, manifests or pointers are written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / ".lock", timeout=LOCK_TIMEOUT)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> Dataset:
+    """Write a manifest and make it the current one. Its parts must be in place."""
+    content = manifest.encode()
+    path = folder / f"{digest(content)}.json"
+    write_whole(path, content)
+    dataset = describe(path, manifest)
+    _point("current", dataset)
+    return dataset
+
+
+def accept(dataset: Dataset) -> None:
+    """Remember that a dataset passed validation."""
+    with dataset_lock(dataset.path.parent):
+        _point("accepted", dataset)
+
+
+def refuse(dataset: Dataset) -> None:
+    """Put the last accepted dataset back in use where `dataset` is the current one."""
+    with dataset_lock(dataset.path.parent):
+        _refuse(dataset, dataset.path.parent, dataset.source == SAMPLE)
+
+
+def _refuse(dataset: Dataset, folder: Path, sample: bool) -> None:
+    if _read_pointer(folder, "current", sample) != dataset.version:
+        return
+    accepted = _read_pointer(folder, "accepted", sample)
+    pointer = folder / _pointer("current", sample)
+    if accepted and accepted != dataset.version:
+        write_whole(pointer, accepted.encode() + b"\n")
+    else:
+        pointer.unlink(missing_ok=True)
+
+
+def _point(name: str, dataset: Dataset) -> None:
+    path = dataset.path.parent / _pointer(name, dataset.source == SAMPLE)
+    write_whole(path, dataset.version.encode() + b"\n")
+
+
+def _pointer(name: str, sample: bool) -> str:
+    return f"{name}-{SAMPLE}" if sample else name
+
+
+def _read_pointer(folder: Path, name: str, sample: bool) -> str | None:
+    try:
+        return (folder / _pointer(name, sample)).read_text().strip()
+    except FileNotFoundError:
+        return None
+
+
+def describe(path: Path, manifest: Manifest) -> Dataset:
+    """A manifest's short form."""
+    rows = sum(part.rows for part in manifest.parts)
+    return Dataset(path=path, version=path.stem, rows=rows, source=manifest.source)
+
+
+def read_manifest(dataset: Dataset | Path) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        DatasetError: it is missing, or its content does not fit its name.
+    """
+    path = dataset if isinstance(dataset, Path) else dataset.path
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path}: no such dataset; run 'fashion ingest' to make one") from error
+    if digest(content) != path.stem:
+        raise DatasetError(f"{path}: changed since it was written (its content is {digest(content)}); ingest again")
+    fields = json.loads(content)
+    return Manifest(fields["source"], fields["licence"], tuple(Part(**part) for part in fields["parts"]))
+
+
+def current_dataset(folder: Path, sample: bool | None = None) -> Dataset | None:
+    """The dataset in use, or None where nothing was ingested.
+
+    Args:
+        folder: the datasets folder.
+        sample: True for the drawn sample, False for real data, None for real data or else the sample.
+
+    Raises:
+        DatasetError: the pointer names a dataset that is missing or changed.
+    """
+    if sample is None:
+        return current_dataset(folder, sample=False) or current_dataset(folder, sample=True)
+    version = _read_pointer(folder, "current", sample)
+    if version is None:
+        return None
+    path = folder / f"{version}.json"
+    return describe(path, read_manifest(path))
+
+
+def read_split(dataset: Dataset, split: Split) -> Examples:
+    """Read one split, every byte checked against the manifest.
+
+    Raises:
+        DatasetError: a part is missing or changed since it was written.
+    """
+    parts = read_manifest(dataset).of(split)
+    tables = [_read_part(dataset.path.parent / part.file, part) for part in parts]
+    return _to_examples(pa.concat_tables(tables) if tables else SCHEMA.empty_table())
+
+
+def _read_part(path: Path, part: Part) -> pa.Table:
+    if not path.is_file():
+        raise DatasetError(f"{path}: missing; ingest again to write it anew")
+    found = sha256_of(path)
+    if found != part.sha256:
+        raise DatasetError(
+            f"{path}: changed since it was written (SHA-256 {found[:16]}..., the manifest says "
+            f"{part.sha256[:16]}...); delete the file and ingest again"
+        )
+    table = pq.read_table(path, page_checksum_verification=True)
+    if not table.schema.equals(SCHEMA, check_metadata=False) or table.num_rows != part.rows:
+        raise DatasetError(f"{path}: found {table.num_rows} rows of {table.schema.names}, expected {part.rows} rows")
+    return table
+
+
+def _to_examples(table: pa.Table) -> Examples:
+    return Examples(
+        ids=table["id"].to_pylist(),
+        images=to_images(table["pixels"]),
+        labels=table["label"].to_numpy(),
+    )
+
+
+def to_images(pixels: pa.ChunkedArray) -> Images:
+    """fixed_size_binary(784) -> uint8 (n, 28, 28), without a copy where the column is one chunk."""
+    column = pixels.combine_chunks() if pixels.num_chunks != 1 else pixels.chunk(0)
+    flat = np.frombuffer(column.buffers()[1] or b"", np.uint8)
+    start = column.offset * PIXELS
+    return flat[start : start + len(column) * PIXELS].reshape(-1, *IMAGE_SHAPE)
+
+
+def to_table(ids: Iterable[str], split: Split, labels: Labels, images: Images) -> pa.Table:
+    """The reverse of reading: the rows of one split as an Arrow table of `SCHEMA`."""
+    flat = np.ascontiguousarray(images).reshape(len(images), PIXELS)
+    pixels = pa.FixedSizeBinaryArray.from_buffers(pa.binary(PIXELS), len(images), [None, pa.py_buffer(flat)])
+    columns = [pa.array(ids, pa.string()), pa.repeat(split, len(images)), pa.array(labels, pa.uint8()), pixels]
+    return pa.table(columns, schema=SCHEMA)

@@ -1,0 +1,52 @@
+"""A network and its card in one file: what training hands on before the model has a tag."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+import pydantic
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from components.contract import ModelCard
+from components.errors import ModelError
+from components.files import sha256_of, write_whole
+from components.model.mlp import MLP, ModelConfig
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file by its path and content: safetensors, with the card in its metadata."""
+
+    path: Path
+    sha256: str
+
+
+def write_checkpoint(folder: Path, network: MLP, card: ModelCard) -> Checkpoint:
+    """Write a network under a name made of its content."""
+    weights = {name: weight.contiguous() for name, weight in network.state_dict().items()}
+    content = save(weights, metadata={"card": orjson.dumps(card).decode()})
+    sha256 = hashlib.sha256(content).hexdigest()
+    path = folder / f"{card.preset}-{sha256[:16]}.safetensors"
+    write_whole(path, content)
+    return Checkpoint(path, sha256)
+
+
+def read_checkpoint(checkpoint: Checkpoint) -> tuple[MLP, ModelCard]:
+    """The network, in evaluation mode, and its card.
+
+    Raises:
+        ModelError: the file is missing or not the one that was written.
+    """
+    if not checkpoint.path.is_file() or sha256_of(checkpoint.path) != checkpoint.sha256:
+        raise ModelError(f"{checkpoint.path}: missing, or changed since it was written")
+    try:
+        with safe_open(checkpoint.path, "pt") as file:
+            card = pydantic.TypeAdapter(ModelCard).validate_json(file.metadata()["card"])
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
+        network = MLP(ModelConfig(**card.model))
+        network.load_state_dict(weights)
+    except (SafetensorError, pydantic.ValidationError, KeyError, RuntimeError) as error:
+        raise ModelError(f"{checkpoint.path}: {error}") from error
+    return network.eval(), card

@@ -1,0 +1,214 @@
+"""The live-model pointer: which model serves, since when, and why.
+
+    BENTOML_HOME/fashion/live.json       the last move, replaced atomically; the model it names is live
+    BENTOML_HOME/fashion/history.jsonl   every move, a line each, only ever added to
+
+A move is written to the pointer first and then to the history, under a lock. A kill between the two is mended by the
+next move, which finds the pointer's number missing from the history and adds it first.
+"""
+
+import getpass
+import json
+import os
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import pydantic
+from filelock import FileLock
+
+from components.contract import ModelCard
+from components.errors import ModelError, NoLiveModel, PromotionRefused
+from components.files import write_whole
+from components.model.classifier import Classifier
+from components.registry.gate import Check, Verdict, judge
+from components.registry.store import describe_stored, home, load_stored
+
+LOCK_TIMEOUT = 60  # seconds to wait for another move
+
+
+@dataclass(frozen=True)
+class Move:
+    """One change of the live model."""
+
+    number: int  # from 1, without a gap
+    action: Literal["promote", "rollback"]
+    tag: str  # live from here on
+    previous: str | None  # live until here
+    weights_sha256: str  # of `tag`: a model whose weights are others is not the one that was promoted
+    who: str
+    when: str  # ISO 8601, UTC
+    why: str
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What came of an attempt to promote."""
+
+    tag: str
+    promoted: bool  # False: refused, and the live model is as it was
+    verdict: Verdict
+    previous: str | None  # what was live before
+
+
+def live_move() -> Move:
+    """The move that made the live model live.
+
+    Raises:
+        NoLiveModel: nothing was promoted yet, or the pointer cannot be read.
+    """
+    path = home() / "live.json"
+    try:
+        return pydantic.TypeAdapter(Move).validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise NoLiveModel("no model is live; 'fashion train' or 'fashion promote TAG' makes one so") from error
+    except (pydantic.ValidationError, OSError) as error:
+        raise NoLiveModel(
+            f"{path} cannot be read; 'fashion promote TAG --force --reason ...' writes it anew"
+        ) from error
+
+
+def load_model(tag: str | None = None) -> Classifier:
+    """Load a model for `predict`: the live one, or the one with this exact tag.
+
+    Raises:
+        NoLiveModel: no tag given and nothing is live.
+        ModelNotFound, ModelError: see `load_stored`.
+    """
+    if tag is not None:
+        return load_stored(tag)
+    move = live_move()
+    model = load_stored(move.tag)
+    if model.card.weights_sha256 != move.weights_sha256:
+        raise ModelError(f"{move.tag}: its weights are not those that were promoted")
+    return model
+
+
+def history() -> tuple[Move, ...]:
+    """Every move, oldest first."""
+    adapter = pydantic.TypeAdapter(Move)
+    try:
+        lines = (home() / "history.jsonl").read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        lines = []
+    moves = tuple(adapter.validate_json(line) for line in lines if line.endswith(b"\n"))
+    live = _try_live()
+    return (*moves, live) if live and live.number > len(moves) else moves
+
+
+def promote(tag: str, why: str, *, force: bool = False) -> Promotion:
+    """Put a model live if the gate lets it; loading it is part of the gate.
+
+    Args:
+        tag: exact.
+        why: kept in the history.
+        force: past the comparison with the live model; it must still load.
+
+    Raises:
+        ModelNotFound, ModelError: it does not load, or the live model it must be compared with cannot be read.
+    """
+    with _lock():
+        model = load_stored(tag)
+        live = _try_live()
+        if live and live.tag == tag:
+            return Promotion(tag, True, Verdict((Check("live", True, "it is live already"),)), live.previous)
+        verdict = Verdict((Check("forced", True, f"forced: {why}"),)) if force else judge(model.card, _champion_card())
+        if verdict.passed:
+            _move("promote", model, f"forced: {why}" if force else f"{why}; {verdict}")
+        return Promotion(tag, verdict.passed, verdict, live.tag if live else None)
+
+
+def rollback(tag: str | None = None, why: str = "asked for") -> Move:
+    """Put the model that was live before back, or an earlier one by its exact tag.
+
+    Rolling back twice goes back twice; it does not return to what was taken back.
+
+    Raises:
+        PromotionRefused: nothing to go back to, or `tag` was never live.
+        ModelNotFound, ModelError: it does not load; the live model is as it was.
+    """
+    with _lock():
+        earlier = _earlier_champions()
+        if tag is None and not earlier:
+            raise PromotionRefused("nothing to roll back to: no other model was live before")
+        if tag is not None and tag not in earlier:
+            raise PromotionRefused(f"{tag} was not live before the present model; 'fashion promote {tag}' may do it")
+        return _move("rollback", load_stored(tag or earlier[-1]), why)
+
+
+def _earlier_champions() -> list[str]:
+    """What was live before, oldest first, without what was taken back since."""
+    stack: list[str] = []
+    for move in history():
+        if move.action == "rollback":
+            while stack and stack[-1] != move.tag:
+                stack.pop()
+        if not stack or stack[-1] != move.tag:
+            stack.append(move.tag)
+    return stack[:-1]
+
+
+def _champion_card() -> ModelCard | None:
+    if not (home() / "live.json").exists():
+        return None
+    return describe_stored(live_move().tag)
+
+
+def _try_live() -> Move | None:
+    try:
+        return live_move()
+    except NoLiveModel:
+        return None
+
+
+def _lock() -> FileLock:
+    home().mkdir(parents=True, exist_ok=True)
+    return FileLock(home() / "live.lock", timeout=LOCK_TIMEOUT)
+
+
+def _move(action: Literal["promote", "rollback"], model: Classifier, why: str) -> Move:
+    """Write a move. The caller holds the lock."""
+    path = home() / "history.jsonl"
+    _mend(path)
+    moves = history()
+    move = Move(
+        number=len(moves) + 1,
+        action=action,
+        tag=model.tag,
+        previous=moves[-1].tag if moves else None,
+        weights_sha256=model.card.weights_sha256,
+        who=_who(),
+        when=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        why=why,
+    )
+    write_whole(home() / "live.json", json.dumps(asdict(move), indent=2).encode() + b"\n")
+    _append(path, move)
+    return move
+
+
+def _mend(path: Path) -> None:
+    """Cut a half-written last line off the history and add the pointer's move where it is missing."""
+    if path.exists():
+        content = path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:
+            write_whole(path, whole)
+    written = len(path.read_bytes().splitlines()) if path.exists() else 0
+    live = _try_live()
+    if live and live.number > written:
+        _append(path, live)
+
+
+def _append(path: Path, move: Move) -> None:
+    with path.open("ab") as file:
+        file.write(json.dumps(asdict(move)).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user id may have no name
+        return f"uid {os.getuid()}"

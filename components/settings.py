@@ -1,0 +1,61 @@
+"""Where data lives and how the raw data is reached; each field is an environment variable with the prefix FASHION_."""
+
+from pathlib import Path
+
+import pydantic
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from components.errors import SettingsError
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+class Settings(BaseSettings):
+    """The project's settings. Models and the live-model pointer live in BENTOML_HOME, which is BentoML's own."""
+
+    model_config = SettingsConfigDict(env_prefix="FASHION_", frozen=True)
+
+    source: str = "auto"  # auto, sample, download, a folder of archives, a labelled CSV, a folder of images by class
+    data_dir: Path = CHECKOUT / "data"
+    mirrors: tuple[str, ...] = ()  # base URLs of the four archives, as a JSON list; empty: torchvision's
+    download_timeout: float = pydantic.Field(default=10.0, gt=0)  # seconds without a byte before an attempt ends
+    download_attempts: int = pydantic.Field(default=3, ge=1)  # per archive, over all mirrors in turn
+
+    @property
+    def raw_dir(self) -> Path:
+        """Downloaded archives."""
+        return self.data_dir / "raw"
+
+    @property
+    def sample_dir(self) -> Path:
+        """The drawn stand-in, as archives."""
+        return self.data_dir / "sample"
+
+    @property
+    def datasets_dir(self) -> Path:
+        """Manifests and Parquet parts."""
+        return self.data_dir / "datasets"
+
+    @property
+    def validation_dir(self) -> Path:
+        """One folder of Data Docs a dataset version."""
+        return self.data_dir / "validation"
+
+    @property
+    def reports_dir(self) -> Path:
+        """One HTML report a model."""
+        return self.data_dir / "reports"
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment now.
+
+    Raises:
+        SettingsError: a variable whose value cannot be used, by name.
+    """
+    try:
+        return Settings()
+    except (pydantic.ValidationError, ValueError) as error:
+        problems = error.errors() if isinstance(error, pydantic.ValidationError) else []
+        told = "; ".join(f"FASHION_{'.'.join(map(str, p['loc'])).upper()}: {p['msg']}" for p in problems)
+        raise SettingsError(told or str(error)) from error

@@ -1,0 +1,19 @@
+"""What every process of ours tells the packages before it imports them."""
+
+import os
+
+DEFAULTS = {
+    # No usage data leaves the machine.
+    "BENTOML_DO_NOT_TRACK": "true",  # the word: BentoML ignores 1
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "GX_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    # What components log appears in a run's log.
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "components",
+}
+
+
+def prepare() -> None:
+    """Set what is not set yet, for this process and those it starts."""
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)

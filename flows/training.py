@@ -1,0 +1,226 @@
+"""Ingest, validate, train and evaluate, save, promote: when it is done. How is in `components`."""
+
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.logging import get_run_logger
+from prefect.tasks import Task
+from pydantic import Field
+from tqdm import tqdm
+
+from components.contract import Dataset, Epoch, ModelCard, Validated
+from components.dataset.ingest import ingest
+from components.dataset.validate import validate
+from components.errors import SourceUnreachable
+from components.model.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from components.registry.champion import Promotion, load_model, promote
+from components.registry.store import save_model
+from components.settings import load_settings
+from components.training.card import write_card
+from components.training.evaluate import evaluate
+from components.training.presets import DEFAULT, configure
+from components.training.report import write_report
+from components.training.train import TrainConfig, train
+
+OPTIONS: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": True, "result_serializer": "json"}
+MINUTE = 60  # seconds
+
+
+def is_unreachable(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """A download may work later; a damaged archive stays damaged."""
+    try:
+        state.result()
+    except SourceUnreachable:
+        return True
+    except Exception:
+        return False
+    return False
+
+
+@task(
+    name="ingest",
+    retries=2,
+    retry_delay_seconds=[10, 60],
+    retry_condition_fn=is_unreachable,
+    timeout_seconds=30 * MINUTE,
+    **OPTIONS,
+)
+def ingest_data(source: str, sample_fallback: bool) -> Dataset:
+    """Raw examples -> Parquet parts and a manifest."""
+    ingested = ingest(source, sample_fallback=sample_fallback)
+    did = "wrote" if ingested.written else "already ingested, nothing to do:"
+    dataset = ingested.dataset
+    get_run_logger().info("%s dataset %s, %s rows of %s", did, dataset.version, f"{dataset.rows:,}", dataset.source)
+    return dataset
+
+
+@task(name="validate", timeout_seconds=10 * MINUTE, **OPTIONS)
+def validate_data(dataset: Dataset) -> Validated:
+    """Dataset -> receipt."""
+    validated = validate(dataset)
+    get_run_logger().info("%s expectations met, %s", validated.expectations, validated.docs)
+    return validated
+
+
+@task(name="train", timeout_seconds=60 * MINUTE, **OPTIONS)
+def train_model(validated: Validated, preset: str, config: TrainConfig) -> Checkpoint:
+    """Receipt -> a checkpoint with its metrics."""
+    with closing(EpochBar(config.epochs, get_run_logger().info)) as bar:
+        trained = train(validated, config, bar.update)
+    metrics = [evaluate(trained.network, validated.dataset, split) for split in ("train", "test")]
+    card = write_card(preset, validated, trained, *metrics)
+    get_run_logger().info("test accuracy %.4f, train accuracy %.4f", card.test.accuracy, card.train.accuracy)
+    return write_checkpoint(load_settings().data_dir / "checkpoints", trained.network, card)
+
+
+@task(name="save", timeout_seconds=5 * MINUTE, **OPTIONS)
+def save_to_store(checkpoint: Checkpoint) -> str:
+    """Checkpoint -> a model in the BentoML store. Returns its exact tag."""
+    tag = save_model(*read_checkpoint(checkpoint))
+    checkpoint.path.unlink()
+    get_run_logger().info("saved %s", tag)
+    return tag
+
+
+@task(name="promote", timeout_seconds=5 * MINUTE, **OPTIONS)
+def promote_if_better(tag: str) -> Promotion:
+    """Put the model live if the gate lets it."""
+    promotion = promote(tag, "training")
+    get_run_logger().info("%s %s: %s", tag, "is live" if promotion.promoted else "was refused", promotion.verdict)
+    return promotion
+
+
+@task(name="report", timeout_seconds=5 * MINUTE, **OPTIONS)
+def write_report_of(tag: str, dataset: Dataset) -> Path:
+    """Write the model's HTML page."""
+    return write_report(load_model(tag), dataset)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a run of the flow came to; every field is JSON."""
+
+    tag: str
+    preset: str
+    source: str
+    dataset_version: str
+    train_accuracy: float
+    train_loss: float  # nats
+    test_accuracy: float
+    epochs: int  # that ran
+    train_seconds: float
+    promoted: bool
+    verdict: str
+    docs: Path  # Data Docs
+    report: Path
+
+
+Seed = Annotated[int | None, Field(ge=0, description="Of the weights, the split and the order; none: the preset's.")]
+
+
+@flow(name="training", timeout_seconds=120 * MINUTE, persist_result=True, result_serializer="json")
+def training(
+    preset: str = DEFAULT,
+    seed: Seed = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    source: str = "",
+    sample_fallback: bool = False,
+    promote: bool = True,
+) -> TrainingResult:
+    """Train a model on the newest data and put it live if it is not worse than the live one.
+
+    Args:
+        preset: the recipe's name.
+        seed: of the first weights, the validation rows and the order of the images; none: the preset's.
+        epochs: passes over the training images; none: the preset's.
+        batch_size: images a step; none: the preset's.
+        learning_rate: Adam's; none: the preset's.
+        source: auto, download, sample, or a path; empty: FASHION_SOURCE.
+        sample_fallback: where no data can be reached, go on with the drawn sample. Never in a scheduled run.
+        promote: ask the gate, and put the model live if it agrees.
+    """
+    given = {"seed": seed, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    config = configure(preset, given)
+    dataset = ingest_data(source, sample_fallback)
+    validated = validate_data(dataset)
+    checkpoint = train_model(validated, preset, config)
+    card = read_checkpoint(checkpoint)[1]
+    tag = save_to_store(checkpoint)
+    promotion = promote_if_better(tag) if promote else None
+    report = write_report_of(tag, dataset)
+    result = summarize(tag, card, promotion, validated, report)
+    create_markdown_artifact(to_markdown(result), key="training", description=f"{tag} from {card.source}")
+    return result
+
+
+def summarize(
+    tag: str, card: ModelCard, promotion: Promotion | None, validated: Validated, report: Path
+) -> TrainingResult:
+    """Gather what the steps gave."""
+    return TrainingResult(
+        tag=tag,
+        preset=card.preset,
+        source=card.source,
+        dataset_version=card.dataset_version,
+        train_accuracy=card.train.accuracy,
+        train_loss=card.train.loss,
+        test_accuracy=card.test.accuracy,
+        epochs=len(card.history),
+        train_seconds=card.train_seconds,
+        promoted=bool(promotion and promotion.promoted),
+        verdict=str(promotion.verdict) if promotion else "not asked for",
+        docs=validated.docs,
+        report=report,
+    )
+
+
+def to_markdown(result: TrainingResult) -> str:
+    """A run's result as Prefect's page shows it."""
+    sample = "\n**sample**: trained on drawn stand-ins, these figures say nothing about real clothes.\n"
+    return f"""# {result.tag}
+{sample if result.source == "sample" else ""}
+| | |
+| --- | --- |
+| test accuracy | {result.test_accuracy:.4f} |
+| train accuracy | {result.train_accuracy:.4f} |
+| train loss | {result.train_loss:.4f} nats |
+| preset | {result.preset}, {result.epochs} epochs in {result.train_seconds:.1f} s |
+| dataset | {result.dataset_version} ({result.source}) |
+| live | {"yes" if result.promoted else "no"}: {result.verdict} |
+
+[Data Docs]({result.docs.as_uri()}), [report]({result.report.as_uri()})
+"""
+
+
+class EpochBar:
+    """Progress through the epochs: a bar on a terminal, log lines elsewhere."""
+
+    def __init__(self, epochs: int, log: Callable[..., None]) -> None:
+        self.bar = tqdm(total=epochs, unit="epoch", file=sys.stderr) if sys.stderr.isatty() else None
+        self.epochs, self.log = epochs, log
+
+    def update(self, epoch: Epoch) -> None:
+        """Show one more epoch."""
+        told = (
+            f"loss {epoch.loss:.4f}, validation {epoch.validation_loss:.4f}, accuracy {epoch.validation_accuracy:.4f}"
+        )
+        if self.bar is None:
+            self.log("epoch %d of %d: %s, %.2f s", epoch.number, self.epochs, told, epoch.seconds)
+        else:
+            self.bar.set_postfix_str(told, refresh=False)
+            self.bar.update()
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        if self.bar is not None:
+            self.bar.close()

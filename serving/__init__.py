@@ -1,0 +1,1 @@
+"""The HTTP endpoints: decode, `predict`, encode. Knows Starlette, not BentoML."""

@@ -1,0 +1,97 @@
+"""A request's body, within limits of size and time."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import IO
+
+import anyio.to_thread
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import Message
+
+from components.errors import InputError, InputTooLarge
+
+LARGEST_JSON = 16 << 20  # bytes: 1,024 images of three digits, a comma and a space a pixel are 4 MB
+LARGEST_UPLOAD = 32 << 20  # bytes a request of pictures
+LARGEST_TABLE = 1 << 30  # bytes of CSV, about 500,000 rows; it goes to disk, not to memory
+MOST_FILES = 64  # pictures a request
+TIMEOUT = 30  # seconds for a body to arrive; for a table, for its next piece
+
+FORM = "multipart/form-data"
+
+
+def expect_type(request: Request, *expected: str) -> str:
+    """The request's content type, one of `expected`; 415 otherwise."""
+    found = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if found not in expected:
+        raise HTTPException(415, f"content-type: found {found[:60] or 'none'}, expected {' or '.join(expected)}")
+    return found
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body.
+
+    Raises:
+        InputTooLarge: it declares, or turns out to have, more than `limit` bytes.
+        TimeoutError: it did not arrive in time.
+    """
+    content = bytearray()
+    async with asyncio.timeout(TIMEOUT):
+        async for chunk in _bounded(request, limit):
+            content += chunk
+    return bytes(content)
+
+
+async def spool_body(request: Request, file: IO[bytes]) -> None:
+    """Write a table to `file` and go back to its start. Raises as `read_body`."""
+    chunks = _bounded(request, LARGEST_TABLE)
+    while True:
+        async with asyncio.timeout(TIMEOUT):
+            chunk = await anext(chunks, None)
+        if chunk is None:
+            break
+        await anyio.to_thread.run_sync(file.write, chunk)
+    file.seek(0)
+
+
+async def read_uploads(request: Request) -> list[tuple[str, bytes]]:
+    """The pictures of a request, as a form's files or as the body itself: (name, content) each.
+
+    Raises:
+        InputError: no file, or a form field that is none.
+        InputTooLarge, TimeoutError: as `read_body`.
+    """
+    found = expect_type(request, FORM, "image/png", "image/jpeg")
+    content = await read_body(request, LARGEST_UPLOAD)
+    if found != FORM:
+        return [("body", content)]
+
+    async def replay() -> Message:
+        return {"type": "http.request", "body": content, "more_body": False}
+
+    async with Request(request.scope, replay).form(max_files=MOST_FILES, max_fields=MOST_FILES) as form:
+        return [await _read_field(field, value) for field, value in form.multi_items()] or _refuse_empty_form()
+
+
+async def _read_field(field: str, value: UploadFile | str) -> tuple[str, bytes]:
+    if isinstance(value, str):
+        raise InputError(field[:40], "a text field; expected files only")
+    return (value.filename or field)[:80], await value.read()
+
+
+def _refuse_empty_form() -> list[tuple[str, bytes]]:
+    raise InputError("body", "no file in the form")
+
+
+async def _bounded(request: Request, limit: int) -> AsyncIterator[bytes]:
+    size = int(request.headers.get("content-length", 0))
+    if size <= limit:
+        size = 0
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit:
+                break
+            yield chunk
+    if size > limit:
+        raise InputTooLarge("body", f"more than {limit:,} bytes")

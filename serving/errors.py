@@ -1,0 +1,66 @@
+"""Any error -> `{"error": {"status", "field", "reason"}}`."""
+
+from typing import Any
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from components.errors import FashionError, InputError, InputTooLarge, ModelError
+
+RETRY_AFTER = {"Retry-After": "1"}  # seconds
+
+
+def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """JSON, NumPy arrays and numbers included."""
+    body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+    return Response(body, status, headers, media_type="application/json")
+
+
+async def refuse(request: Request, error: Exception) -> Response:
+    """The answer to a request that cannot be answered; an error nobody expected tells the caller nothing of itself."""
+    headers: dict[str, str] = {}
+    match error:
+        case InputTooLarge():
+            status, field, reason = 413, error.field, error.reason
+        case InputError():
+            status, field, reason = 400, error.field, error.reason
+        case ModelError():
+            status, field, reason, headers = 503, "model", str(error), RETRY_AFTER
+        case HTTPException():
+            status, field, reason, headers = error.status_code, "request", error.detail, dict(error.headers or {})
+        case TimeoutError():
+            status, field, reason = 408, "body", "did not arrive in time"
+        case ClientDisconnect():
+            status, field, reason = 400, "body", "the client left before it was whole"
+        case _:
+            status, field, reason = 500, "service", "an unexpected error; the service's log has it"
+    return json_response({"error": {"status": status, "field": field, "reason": reason}}, status, headers)
+
+
+HANDLERS: dict[Any, Any] = dict.fromkeys(
+    (FashionError, HTTPException, TimeoutError, ClientDisconnect, Exception), refuse
+)
+
+
+class InFlightCap:
+    """Tell requests beyond a number to come back, so that those within it are answered in time."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self.app, self.most, self.now = app, most, 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it with 429."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+        elif self.now >= self.most:
+            busy = HTTPException(429, f"{self.most} requests are being answered; come back", RETRY_AFTER)
+            await (await refuse(Request(scope), busy))(scope, receive, send)
+        else:
+            self.now += 1
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                self.now -= 1

@@ -1,0 +1,104 @@
+"""Small real things: drawn archives, a validated dataset, a BentoML store of the test's own."""
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml._internal.models import ModelStore
+
+from components.contract import Dataset, ModelCard, Validated
+from components.dataset.ingest import ingest
+from components.dataset.sample import write_sample
+from components.dataset.validate import validate
+from components.manifest import Examples, read_split
+from components.model.mlp import MLP, ModelConfig
+from components.settings import Settings
+from components.training.card import write_card
+from components.training.evaluate import evaluate
+from components.training.train import TrainConfig, Trained, train
+from flows.environment import prepare
+
+prepare()
+QUICK = TrainConfig(model=ModelConfig(hidden=(16,)), epochs=2, batch_size=32)
+
+
+@pytest.fixture(scope="session")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The four IDX archives of a small drawn sample."""
+    return write_sample(tmp_path_factory.mktemp("archives"), train_rows=600, test_rows=200)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings whose data folder is the test's own; the environment says the same."""
+    for name in [name for name in os.environ if name.startswith("FASHION_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("FASHION_DATA_DIR", str(tmp_path / "data"))
+    return Settings()
+
+
+@pytest.fixture(scope="session")
+def shared_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A data folder that tests only read."""
+    return Settings(data_dir=tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def dataset(archives: Path, shared_settings: Settings) -> Dataset:
+    return ingest(str(archives), settings=shared_settings).dataset
+
+
+@pytest.fixture(scope="session")
+def validated(dataset: Dataset, shared_settings: Settings) -> Validated:
+    return validate(dataset, settings=shared_settings)
+
+
+@pytest.fixture(scope="session")
+def test_split(dataset: Dataset) -> Examples:
+    return read_split(dataset, "test")
+
+
+@pytest.fixture(scope="session")
+def trained(validated: Validated) -> Trained:
+    return train(validated, QUICK)
+
+
+@pytest.fixture(scope="session")
+def card(trained: Trained, validated: Validated) -> ModelCard:
+    train_metrics = evaluate(trained.network, validated.dataset, "train")
+    return write_card("quick", validated, trained, train_metrics, evaluate(trained.network, validated.dataset, "test"))
+
+
+@pytest.fixture
+def network(trained: Trained) -> MLP:
+    """A trained network that the test may change."""
+    copy = MLP(trained.config.model)
+    copy.load_state_dict(trained.network.state_dict())
+    return copy.eval()
+
+
+@pytest.fixture
+def bentoml_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty BENTOML_HOME, in this process and those it starts."""
+    home = tmp_path / "bentoml"
+    (home / "models").mkdir(parents=True)
+    monkeypatch.setenv("BENTOML_HOME", str(home))
+    BentoMLContainer.bentoml_home.set(str(home))
+    BentoMLContainer.model_store.set(ModelStore(home / "models"))
+    yield home
+    BentoMLContainer.bentoml_home.reset()
+    BentoMLContainer.model_store.reset()
+
+
+def with_accuracy(card: ModelCard, accuracy: float, source: str | None = None) -> ModelCard:
+    """A card that differs in its test accuracy, and perhaps its source."""
+    test = dataclasses.replace(card.test, accuracy=accuracy)
+    return dataclasses.replace(card, test=test, source=source or card.source)
+
+
+def blank(rows: int) -> np.ndarray:  # type: ignore[type-arg]
+    return np.zeros((rows, 28, 28), np.uint8)

@@ -1,0 +1,280 @@
+"""The store, the gate and the live-model pointer."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+import torch
+from conftest import with_accuracy
+
+from components.contract import SAMPLE, ModelCard
+from components.errors import ModelError, ModelNotFound, NoLiveModel, PromotionRefused
+from components.manifest import Examples
+from components.model.mlp import MLP, ModelConfig
+from components.registry import champion, store
+from components.registry.gate import judge
+
+pytestmark = pytest.mark.usefixtures("bentoml_home")
+
+
+def folder_of(home: Path, tag: str) -> Path:
+    return home / "models" / tag.replace(":", "/")
+
+
+def save_and_promote(network: MLP, card: ModelCard) -> str:
+    tag = store.save_model(network, card)
+    champion.promote(tag, "a test")
+    return tag
+
+
+# --- the store ---
+
+
+def test_what_is_loaded_is_what_was_saved(network: MLP, card: ModelCard, test_split: Examples) -> None:
+    loaded = store.load_stored(store.save_model(network, card))
+    before = network(torch.tensor(test_split.images).reshape(-1, 784) / 255)
+    assert torch.equal(loaded.logits(test_split.images), before)
+    assert orjson.dumps(dataclasses.replace(loaded.card, weights_sha256="")) == orjson.dumps(card)
+
+
+def test_bentoml_sees_the_model(network: MLP, card: ModelCard) -> None:
+    import bentoml
+
+    tag = store.save_model(network, card)
+    assert [str(model.tag) for model in bentoml.models.list()] == [tag]
+    assert str(bentoml.models.get(f"{store.NAME}:latest").tag) == tag
+    assert bentoml.models.get(tag).info.labels == {"preset": "quick", "source": SAMPLE}
+
+
+def test_only_an_exact_tag_is_found(network: MLP, card: ModelCard) -> None:
+    tag = store.save_model(network, card)
+    for near in (tag[:-1], tag + "x", "fashion-mlp:latest", "fashion-mlp", "other:abcdefgh", "fashion-mlp:../../x", ""):
+        with pytest.raises(ModelNotFound):
+            store.load_stored(near)
+
+
+def test_no_pickle_is_stored(network: MLP, card: ModelCard, bentoml_home: Path) -> None:
+    folder = folder_of(bentoml_home, store.save_model(network, card))
+    assert {path.name for path in folder.iterdir()} == {"weights.safetensors", "model.json", "model.yaml"}
+
+
+def test_a_network_with_a_weight_that_is_not_finite_is_not_saved(network: MLP, card: ModelCard) -> None:
+    network.state_dict()["logits.bias"][3] = torch.nan
+    with pytest.raises(ModelError, match=r"logits\.bias holds values that are not finite"):
+        store.save_model(network, card)
+    assert store.list_stored() == []
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "model.json"])
+@pytest.mark.parametrize("harm", ["flip", "truncate", "remove"])
+def test_a_changed_file_is_refused(network: MLP, card: ModelCard, bentoml_home: Path, name: str, harm: str) -> None:
+    tag = store.save_model(network, card)
+    path = folder_of(bentoml_home, tag) / name
+    content = bytearray(path.read_bytes())
+    if harm == "flip":
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    elif harm == "truncate":
+        path.write_bytes(content[:-1])
+    else:
+        path.unlink()
+    with pytest.raises(ModelError, match=name):
+        store.load_stored(tag)
+
+
+def test_weights_that_do_not_fit_are_named(network: MLP, card: ModelCard) -> None:
+    tag = store.save_model(network, dataclasses.replace(card, model={"hidden": [17], "dropout": 0.0}))
+    expected = r"dense1\.weight is torch\.float32 \(16, 784\), expected torch\.float32 \(17, 784\)"
+    with pytest.raises(ModelError, match=expected):
+        store.load_stored(tag)
+
+
+def test_other_classes_are_refused(network: MLP, card: ModelCard) -> None:
+    tag = store.save_model(network, dataclasses.replace(card, classes=tuple(reversed(card.classes))))
+    with pytest.raises(ModelError, match="trained for the classes"):
+        store.load_stored(tag)
+
+
+def test_a_torn_folder_does_not_hide_the_others(network: MLP, card: ModelCard, bentoml_home: Path) -> None:
+    tag = store.save_model(network, card)
+    (bentoml_home / "models" / store.NAME / "tornfolder").mkdir()
+    first, second = store.list_stored()
+    assert (first.tag, first.problem) == (tag, "")
+    assert second.card is None
+    assert "model.json cannot be read" in second.problem
+
+
+# --- the gate ---
+
+
+@pytest.mark.parametrize(
+    ("challenger", "champion", "passes"), [(0.88, 0.87, True), (0.87, 0.87, True), (0.8699, 0.87, False)]
+)
+def test_a_challenger_must_not_be_worse(card: ModelCard, challenger: float, champion: float, passes: bool) -> None:
+    verdict = judge(with_accuracy(card, challenger), with_accuracy(card, champion))
+    assert verdict.passed is passes
+    assert f"{challenger:.4f}" in verdict.checks[-1].told
+
+
+def test_the_sample_never_takes_the_place_of_real_data(card: ModelCard) -> None:
+    sample, real = with_accuracy(card, 1.0, SAMPLE), with_accuracy(card, 0.5, "fashion-mnist")
+    assert not judge(sample, real).passed
+    assert judge(real, sample).passed
+    assert judge(sample, None).passed
+
+
+def test_what_cannot_be_compared_is_refused(card: ModelCard) -> None:
+    other_split = dataclasses.replace(card.test, split_version="0" * 16)
+    verdict = judge(dataclasses.replace(card, test=other_split), card)
+    assert not verdict.passed
+    assert "different test splits" in str(verdict)
+
+
+# --- the pointer ---
+
+
+def test_nothing_is_live_at_first() -> None:
+    with pytest.raises(NoLiveModel, match="no model is live"):
+        champion.load_model()
+    assert champion.history() == ()
+
+
+def test_promotion_says_who_when_from_to_and_why(network: MLP, card: ModelCard) -> None:
+    first, second = save_and_promote(network, card), save_and_promote(network, card)
+    move = champion.live_move()
+    assert (move.number, move.action, move.previous, move.tag) == (2, "promote", first, second)
+    assert move.who
+    assert move.when.endswith("+00:00")
+    assert "not worse than the live model's" in move.why
+    assert champion.load_model().tag == second
+    assert champion.history()[-1] == move
+
+
+def test_promoting_the_live_model_again_changes_nothing(network: MLP, card: ModelCard) -> None:
+    tag = save_and_promote(network, card)
+    assert champion.promote(tag, "again").promoted
+    assert len(champion.history()) == 1
+
+
+def test_a_refused_challenger_stays_in_the_store_and_is_not_live(network: MLP, card: ModelCard) -> None:
+    live = save_and_promote(network, card)
+    worse = store.save_model(network, with_accuracy(card, card.test.accuracy - 0.01))
+    promotion = champion.promote(worse, "a test")
+    assert not promotion.promoted
+    assert "is worse than the live model's" in str(promotion.verdict)
+    assert champion.live_move().tag == live
+    assert store.load_stored(worse).tag == worse
+
+
+def test_force_is_kept_in_the_history(network: MLP, card: ModelCard) -> None:
+    save_and_promote(network, card)
+    worse = store.save_model(network, with_accuracy(card, 0.1))
+    assert champion.promote(worse, "an experiment", force=True).promoted
+    assert champion.live_move().why == "forced: an experiment"
+
+
+def test_a_model_that_does_not_load_never_goes_live(network: MLP, card: ModelCard, bentoml_home: Path) -> None:
+    live = save_and_promote(network, card)
+    broken = store.save_model(network, card)
+    (folder_of(bentoml_home, broken) / "weights.safetensors").write_bytes(b"")
+    for force in (False, True):
+        with pytest.raises(ModelError):
+            champion.promote(broken, "a test", force=force)
+    assert champion.live_move().tag == live
+
+
+def test_the_gate_fails_closed_where_the_live_model_is_gone(network: MLP, card: ModelCard, bentoml_home: Path) -> None:
+    import shutil
+
+    live = save_and_promote(network, card)
+    shutil.rmtree(folder_of(bentoml_home, live))
+    challenger = store.save_model(network, card)
+    with pytest.raises(ModelNotFound):
+        champion.promote(challenger, "a test")
+    assert champion.promote(challenger, "the live one is gone", force=True).promoted
+
+
+def test_rollback_goes_back_step_by_step(network: MLP, card: ModelCard) -> None:
+    first, second, third = (save_and_promote(network, card) for _ in range(3))
+    assert champion.rollback().tag == second
+    assert champion.rollback().tag == first
+    with pytest.raises(PromotionRefused, match="nothing to roll back to"):
+        champion.rollback()
+    assert champion.promote(third, "a test").promoted
+    assert champion.rollback().tag == first, "what was taken back is not gone back to"
+    assert [move.number for move in champion.history()] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_rollback_to_a_tag_that_was_live(network: MLP, card: ModelCard) -> None:
+    first = save_and_promote(network, card)
+    save_and_promote(network, card)
+    save_and_promote(network, card)
+    assert champion.rollback(first).tag == first
+    with pytest.raises(PromotionRefused, match="was not live before"):
+        champion.rollback("fashion-mlp:neverlive")
+
+
+def test_rollback_to_a_broken_model_leaves_the_live_one(network: MLP, card: ModelCard, bentoml_home: Path) -> None:
+    first, second = save_and_promote(network, card), save_and_promote(network, card)
+    (folder_of(bentoml_home, first) / "model.json").unlink()
+    with pytest.raises(ModelError):
+        champion.rollback()
+    assert champion.live_move().tag == second
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"tag": "fashion-mlp:abcdefgh"}', b"\xff\xfe"])
+def test_a_corrupt_pointer_is_not_live_and_force_mends_it(
+    network: MLP, card: ModelCard, bentoml_home: Path, content: bytes
+) -> None:
+    tag = save_and_promote(network, card)
+    (bentoml_home / "fashion" / "live.json").write_bytes(content)
+    with pytest.raises(NoLiveModel, match=r"live\.json cannot be read"):
+        champion.load_model()
+    with pytest.raises(NoLiveModel):
+        champion.promote(tag, "fails closed")
+    assert champion.promote(tag, "the pointer was corrupt", force=True).promoted
+    assert [move.number for move in champion.history()] == [1, 2]
+
+
+def test_weights_exchanged_together_with_their_card_are_noticed(
+    network: MLP, card: ModelCard, bentoml_home: Path
+) -> None:
+    """A stranger who rewrites every file of the live model still does not fit the pointer."""
+    live = save_and_promote(network, card)
+    network.state_dict()["logits.bias"].add_(1)
+    other = store.save_model(network, card)
+    for name in ("weights.safetensors", "model.json", "model.yaml"):
+        content = (folder_of(bentoml_home, other) / name).read_bytes()
+        version, exchanged = (tag.split(":")[1].encode() for tag in (live, other))
+        (folder_of(bentoml_home, live) / name).write_bytes(content.replace(exchanged, version))
+    with pytest.raises(ModelError, match="not those that were promoted"):
+        champion.load_model()
+
+
+@pytest.mark.parametrize("lost", [0, 20])
+def test_a_kill_between_pointer_and_history_is_mended(
+    network: MLP, card: ModelCard, bentoml_home: Path, lost: int
+) -> None:
+    """The last line is missing, or was written in part."""
+    save_and_promote(network, card)
+    second = save_and_promote(network, card)
+    path = bentoml_home / "fashion" / "history.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + lines[1][:lost])
+    assert [move.number for move in champion.history()] == [1, 2]
+    third = save_and_promote(network, card)
+    assert [json.loads(line)["tag"] for line in path.read_bytes().splitlines()][1:] == [second, third]
+
+
+def test_the_readme_s_two_lines(network: MLP, card: ModelCard, test_split: Examples) -> None:
+    import components
+
+    save_and_promote(network, card)
+    model = components.load_model()
+    predictions = components.predict(model, test_split.images)
+    assert predictions.model == model.tag
+    assert np.allclose(predictions.probabilities.sum(axis=1), 1, atol=1e-6)
+    assert ModelConfig(**model.card.model).hidden == (16,)
