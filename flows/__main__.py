@@ -97,7 +97,8 @@ def train(
     configure(preset, options)  # bad settings end here, before a server is started
     from flows.training import training
 
-    logging.getLogger("prefect.flow_runs").addFilter(_without_foreseen_traceback)
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).addFilter(_without_foreseen_traceback)
     result = training(preset=preset, **options, source=source, sample_fallback=sample_fallback, promote=promote)
     if as_json:
         names = (
@@ -302,7 +303,7 @@ def main() -> None:
     """Run a command; an error that was foreseen is one line and status 1."""
     prepare()
     try:
-        app()
+        app(prog_name="fashion")
     except (FashionError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
@@ -98,7 +97,3 @@ def with_accuracy(card: ModelCard, accuracy: float, source: str | None = None) -
     """A card that differs in its test accuracy, and perhaps its source."""
     test = dataclasses.replace(card.test, accuracy=accuracy)
     return dataclasses.replace(card, test=test, source=source or card.source)
-
-
-def blank(rows: int) -> np.ndarray:  # type: ignore[type-arg]
-    return np.zeros((rows, 28, 28), np.uint8)

@@ -1,0 +1,173 @@
+"""The command line, in this process; whole flows from it are in test_flow.py and test_deployment.py."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.contract import ModelCard, Validated
+from components.formats.pixel_csv import PIXEL_COLUMNS
+from components.manifest import Examples
+from components.model.mlp import MLP
+from components.registry import champion, store
+from components.settings import Settings
+from flows.__main__ import app, main
+
+pytestmark = pytest.mark.usefixtures("bentoml_home", "settings")
+Fashion = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def fashion(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Fashion:
+    """Run a command: (status, standard output, standard error)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["fashion", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        output = capfd.readouterr()
+        return int(ended.value.code or 0), output.out, output.err
+
+    return run
+
+
+@pytest.fixture
+def live(network: MLP, card: ModelCard) -> str:
+    tag = store.save_model(network, card)
+    champion.promote(tag, "a test")
+    return tag
+
+
+def write_csv(path: Path, images: np.ndarray, bad: int = 0) -> Path:  # type: ignore[type-arg]
+    rows = [",".join(map(str, image.ravel())) for image in images] + ["1,2,3"] * bad
+    path.write_text("\n".join([",".join(PIXEL_COLUMNS), *rows]) + "\n")
+    return path
+
+
+def test_help_teaches_every_command(fashion: Fashion) -> None:
+    for command in (group.name or group.callback.__name__ for group in app.registered_commands if group.callback):
+        status, out, _ = fashion(command, "--help")
+        assert status == 0
+        assert "Usage: fashion" in out
+    assert fashion("--help")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        (("unknown",), 2, "No such command"),
+        (("train", "--epochs", "many"), 2, "--epochs"),
+        (("train", "--epochs", "0"), 1, "error: epochs: 0"),
+        (("train", "--preset", "nope"), 1, "error: preset: no 'nope'"),
+        (("ingest", "--source", "/nowhere"), 1, "error: --source /nowhere"),
+        (("validate",), 1, "error: nothing to validate"),
+        (("promote", "fashion-mlp:nothere1"), 1, "error: fashion-mlp:nothere1: not in the store"),
+        (("promote", "latest"), 1, "not an exact tag"),
+        (("promote", "fashion-mlp:nothere1", "--force"), 1, "--force needs --reason"),
+        (("rollback",), 1, "nothing to roll back to"),
+        (("report", "fashion-mlp:nothere1"), 1, "not in the store"),
+        (("score", "in.csv", "out.csv"), 1, "error: no model is live"),
+        (("serve", "--port", "0"), 2, "--port"),
+    ],
+)
+def test_an_error_is_one_line_and_no_success(
+    fashion: Fashion, arguments: tuple[str, ...], status: int, told: str
+) -> None:
+    found, out, err = fashion(*arguments)
+    assert (found, out) == (status, "")
+    assert told in err
+    assert "Traceback" not in err
+    if status == 1:
+        assert len(err.splitlines()) == 1
+
+
+def test_a_bad_environment_variable_is_named(fashion: Fashion, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASHION_DOWNLOAD_ATTEMPTS", "0")
+    status, _, err = fashion("ingest")
+    assert status == 1
+    assert "FASHION_DOWNLOAD_ATTEMPTS" in err
+
+
+def test_ingest_twice_then_validate(fashion: Fashion, archives: Path) -> None:
+    assert "wrote dataset" in fashion("ingest", "--source", archives)[1]
+    assert "already ingested, nothing to do" in fashion("ingest", "--source", archives)[1]
+    status, out, _ = fashion("validate")
+    assert status == 0
+    assert "expectations met by 800 rows" in out
+    assert Path(out.splitlines()[-1].removeprefix("Data Docs: ")).is_file()
+
+
+def test_models_as_json_is_what_a_program_reads(fashion: Fashion, live: str, card: ModelCard) -> None:
+    status, out, _ = fashion("models", "--json")
+    assert status == 0
+    assert json.loads(out) == [
+        {
+            "tag": live,
+            "preset": "quick",
+            "source": "sample",
+            "dataset_version": card.dataset_version,
+            "live": True,
+            "test_accuracy": card.test.accuracy,
+            "created_at": card.created_at,
+        }
+    ]
+
+
+def test_models_of_an_empty_store(fashion: Fashion) -> None:
+    assert fashion("models", "--json") == (
+        0,
+        "[]\n",
+        "no model is live; 'fashion train' or 'fashion promote TAG' makes one so\n",
+    )
+
+
+def test_promote_roll_back_and_the_history(fashion: Fashion, live: str, network: MLP, card: ModelCard) -> None:
+    other = store.save_model(network, card)
+    assert f"{other} is live" in fashion("promote", other)[1]
+    assert f"{live} is live again, in the place of {other}" in fashion("rollback")[1]
+    moves = json.loads(fashion("history", "--json")[1])
+    assert [(move["action"], move["tag"]) for move in moves] == [
+        ("promote", live),
+        ("promote", other),
+        ("rollback", live),
+    ]
+    assert fashion("history")[1].count("\n") == 3
+
+
+def test_score_counts_add_up(fashion: Fashion, live: str, test_split: Examples, tmp_path: Path) -> None:
+    source = write_csv(tmp_path / "in.csv", test_split.images[:7], bad=2)
+    status, out, err = fashion("score", source, tmp_path / "out.csv", "--json")
+    count = json.loads(out)
+    assert (status, err) == (0, "")
+    assert (count["rows"], count["scored"], count["rejected"], count["model"]) == (9, 7, 2, live)
+    assert count["seconds"] > 0
+    assert (tmp_path / "out.rejects.csv").read_text().splitlines()[1].startswith("9,")
+
+
+def test_a_score_of_nothing_but_rejects_is_no_success(fashion: Fashion, live: str, tmp_path: Path) -> None:
+    source = write_csv(tmp_path / "in.csv", np.empty((0, 28, 28), np.uint8), bad=3)
+    status, _, err = fashion("score", source, tmp_path / "out.csv")
+    assert status == 1
+    assert "no row could be scored" in err
+
+
+def test_the_report_is_written_when_asked_for(
+    fashion: Fashion, network: MLP, card: ModelCard, archives: Path, settings: Settings
+) -> None:
+    fashion("ingest", "--source", archives)
+    tag = store.save_model(network, card)
+    status, out, err = fashion("report", tag)
+    assert (status, err) == (0, "")
+    path = Path(out.strip())
+    assert path == settings.reports_dir / tag.replace(":", "-") / "index.html"
+    assert tag in path.read_text()
+
+
+def test_the_report_without_its_dataset_says_why(fashion: Fashion, live: str, validated: Validated) -> None:
+    status, _, err = fashion("report", live)
+    assert status == 1
+    assert "no such dataset" in err
+    assert "the model's own dataset" in err

@@ -1,0 +1,98 @@
+"""The arrows between the rooms, and what importing does."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.settings import CHECKOUT
+
+MODULES = sorted(
+    path
+    for folder in ("components", "flows", "serving")
+    for path in (CHECKOUT / folder).rglob("*.py")
+    if path.name != "__main__.py"
+)
+GROUND = {"contract", "errors", "settings", "files", "manifest"}
+# wing -> the wings below it that it may use, besides the ground floor
+MAY_USE = {
+    "formats": set[str](),
+    "model": set[str](),
+    "dataset": {"formats"},
+    "training": {"model"},
+    "registry": {"model"},
+    "inference": {"model", "formats"},
+}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(CHECKOUT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            found.add(str(node.module))
+    return found
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.parent.parent.name == "components"], ids=name_of)
+def test_wings_use_only_what_is_below_them(path: Path) -> None:
+    wing = path.parent.name
+    for used in (name for name in imports_of(path) if name.startswith("components.")):
+        room = used.split(".")[1]
+        assert room in GROUND | {wing} | MAY_USE[wing], f"{name_of(path)} imports {used}"
+
+
+@pytest.mark.parametrize("name", sorted(GROUND))
+def test_the_ground_floor_stands_on_itself(name: str) -> None:
+    used = {module for module in imports_of(CHECKOUT / "components" / f"{name}.py") if module.startswith("components")}
+    assert used <= {f"components.{other}" for other in GROUND}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_frameworks_stay_in_their_rooms(path: Path) -> None:
+    used = {module.split(".")[0] for module in imports_of(path)}
+    if path.is_relative_to(CHECKOUT / "components"):
+        assert not used & {"prefect", "starlette", "flows", "serving"}
+    if path != CHECKOUT / "components" / "registry" / "store.py":
+        assert "bentoml" not in used
+    if path.is_relative_to(CHECKOUT / "serving"):
+        assert "flows" not in used
+
+
+def test_no_wing_has_more_than_eight_files() -> None:
+    for wing in MAY_USE:
+        files = [path for path in (CHECKOUT / "components" / wing).glob("*.py") if path.name != "__init__.py"]
+        assert 0 < len(files) <= 8, wing
+
+
+def in_a_fresh_interpreter(code: str, home: Path) -> str:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(CHECKOUT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=home, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_every_module_makes_nothing(tmp_path: Path) -> None:
+    """No folder, no log, no download. Prefect and BentoML make their own homes; ours makes no more than they do."""
+    names = [name_of(path) for path in MODULES]
+    in_a_fresh_interpreter(f"import importlib\nfor name in {names}: importlib.import_module(name)", tmp_path)
+    made = {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*")}
+    assert made <= {".prefect", "bentoml"}, made
+    assert not list(tmp_path.glob("bentoml/models/*"))
+    assert not list(tmp_path.glob("bentoml/fashion"))
+
+
+def test_help_needs_no_framework(tmp_path: Path) -> None:
+    code = "import sys, flows.__main__; print(*(name for name in sys.modules if '.' not in name))"
+    loaded = in_a_fresh_interpreter(code, tmp_path).split()
+    assert not {"torch", "prefect", "bentoml", "pandas", "great_expectations", "numpy"} & set(loaded)
