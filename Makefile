@@ -17,7 +17,7 @@ export GX_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
 
-.PHONY: help setup run test check serve bento lock clean
+.PHONY: help setup run test check lint serve bento lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -38,11 +38,13 @@ run: .venv/ready ## train on the real data (PRESET=...) and put the model live i
 test: .venv/ready ## run all tests
 	$(BIN)/python -m pytest
 
-check: .venv/ready ## lint, types, and the fast tests
+check: lint ## lint, types, and the fast tests
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: .venv/ready ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not slow"
 
 serve: .venv/ready ## serve the live model on http://127.0.0.1:3000 (PORT=...)
 	@PORT=$(PORT) exec $(BIN)/fashion serve

@@ -8,6 +8,9 @@ DEFAULTS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "GX_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
+    # A temporary server with an empty home migrates its database first, which on a busy machine takes longer than the
+    # 20 seconds that Prefect waits.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     # What components log appears in a run's log.
     "PREFECT_LOGGING_EXTRA_LOGGERS": "components",
 }

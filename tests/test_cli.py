@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.contract import ModelCard, Validated
+from components.contract import Images, ModelCard, Validated
 from components.formats.pixel_csv import PIXEL_COLUMNS
 from components.manifest import Examples
 from components.model.mlp import MLP
@@ -41,7 +41,7 @@ def live(network: MLP, card: ModelCard) -> str:
     return tag
 
 
-def write_csv(path: Path, images: np.ndarray, bad: int = 0) -> Path:  # type: ignore[type-arg]
+def write_csv(path: Path, images: Images, bad: int = 0) -> Path:
     rows = [",".join(map(str, image.ravel())) for image in images] + ["1,2,3"] * bad
     path.write_text("\n".join([",".join(PIXEL_COLUMNS), *rows]) + "\n")
     return path

@@ -119,12 +119,14 @@ def test_fused_adam_is_pytorch_s_to_the_bit() -> None:
     torch.manual_seed(0)
     ours = [torch.randn(5, 3, requires_grad=True), torch.randn(3, requires_grad=True)]
     theirs = [weight.detach().clone().requires_grad_() for weight in ours]
-    optimizers = FusedAdam(ours, 0.01), torch.optim.Adam(theirs, lr=0.01, fused=True)
+    fused, reference = FusedAdam(ours, 0.01), torch.optim.Adam(theirs, lr=0.01, fused=True)
     for _ in range(5):
-        for weights, optimizer in zip((ours, theirs), optimizers, strict=True):
-            optimizer.zero_grad()
+        fused.zero_grad()
+        reference.zero_grad()
+        for weights in (ours, theirs):
             (weights[0] @ weights[1]).square().sum().backward()
-            optimizer.step()
+        fused.step()
+        reference.step()
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
