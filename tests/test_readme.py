@@ -6,7 +6,6 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -50,7 +49,7 @@ def test_every_link_to_a_file_leads_somewhere() -> None:
 
 
 @pytest.fixture(scope="module")
-def user(tmp_path_factory: pytest.TempPathFactory, archives: Path) -> Iterator[tuple[Path, dict[str, str]]]:
+def user(tmp_path_factory: pytest.TempPathFactory, archives: Path) -> tuple[Path, dict[str, str]]:
     """A folder with the checkout's files, and an environment with homes of its own."""
     folder = tmp_path_factory.mktemp("user")
     (folder / "home").mkdir()
