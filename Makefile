@@ -53,7 +53,7 @@ bento: .venv/ready ## build a Bento that holds the live model
 	$(BIN)/fashion bento
 
 lock: .venv/ready ## resolve every version anew
-	$(BIN)/uv pip compile --quiet --universal --upgrade --no-header --group test pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --upgrade --no-header --group test --group lint pyproject.toml --output-file requirements.lock
 
 clean: ## remove the environment and everything made from data; the BentoML store and the Prefect home stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info data/cache data/checkpoints data/datasets data/reports data/sample data/validation data/bento

@@ -150,9 +150,9 @@ def read_manifest(dataset: Dataset | Path) -> Manifest:
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise DatasetError(f"{path}: no such dataset; run 'fashion ingest' to make one") from error
+        raise DatasetError(f"{path}: no such dataset; 'fashion ingest --source ...' with the archives makes it anew") from error
     if digest(content) != path.stem:
-        raise DatasetError(f"{path}: changed since it was written (its content is {digest(content)}); ingest again")
+        raise DatasetError(f"{path}: changed since it was written; 'fashion ingest --source ...' with the archives makes it anew")
     fields = json.loads(content)
     return Manifest(fields["source"], fields["licence"], tuple(Part(**part) for part in fields["parts"]))
 

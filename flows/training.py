@@ -30,7 +30,8 @@ from components.training.presets import DEFAULT, configure
 from components.training.report import write_report
 from components.training.train import TrainConfig, train
 
-OPTIONS: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": True, "result_serializer": "json"}
+# The same input is trained on again when somebody asks for it, and what Prefect keeps of a task is never a pickle.
+OPTIONS: dict[str, Any] = {"cache_policy": NO_CACHE, "result_serializer": "json"}
 MINUTE = 60  # seconds
 
 

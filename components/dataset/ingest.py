@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from components.manifest import (
     write_manifest,
 )
 from components.settings import Settings, load_settings
+
+log = logging.getLogger(__name__)
 
 ROW_GROUP = 4096  # rows: 3.2 MB of pixels, so that a reader can stream with little memory and still read at full pace
 
@@ -63,7 +66,7 @@ def ingest(source: str = "", *, sample_fallback: bool = False, settings: Setting
 
 
 def _ingest(raw: Source, folder: Path) -> Ingested:
-    base = current_dataset(folder) if raw.extends else current_dataset(folder, sample=raw.name == SAMPLE)
+    base = current_dataset(folder) if raw.extends else _own_base(raw, folder)
     manifest = read_manifest(base) if base else None
     if base and manifest and _holds(manifest, raw) and _is_whole(folder, manifest):
         return Ingested(base, written=False)
@@ -75,6 +78,15 @@ def _ingest(raw: Source, folder: Path) -> Ingested:
     else:
         manifest = Manifest(raw.name, raw.licence, parts)
     return Ingested(write_manifest(folder, manifest), written=True)
+
+
+def _own_base(raw: Source, folder: Path) -> Dataset | None:
+    """The dataset in use, which may hold these archives already; a damaged one is no reason not to write them anew."""
+    try:
+        return current_dataset(folder, sample=raw.name == SAMPLE)
+    except DatasetError as error:
+        log.warning("%s", error)
+        return None
 
 
 def _holds(manifest: Manifest, raw: Source) -> bool:
