@@ -1,26 +1,33 @@
 """The Bento: BentoML's server, workers, health, metrics and access log around the endpoints of `serving`."""
 
+import logging
+
 import bentoml
 import torch
 from starlette.exceptions import HTTPException
 
 from components.errors import FashionError
 from components.registry.store import bundled_tag
-from serving.app import app, served
+from serving.app import ROUTES, app, served
 from serving.errors import RETRY_AFTER
+from serving.metrics import count_only
+
+count_only({route.path for route in ROUTES})
 
 
 @bentoml.asgi_app(app, path="/")
 @bentoml.service(
     name="fashion",
     http={"host": "127.0.0.1", "port": 3000},  # BentoML's own default is every interface
-    traffic={"timeout": 600},  # seconds; a large table takes a while, and bodies have limits of their own
+    traffic={"timeout": 120},  # seconds; more than a table may take to arrive and be scored
+    logging={"access": {"request_content_type": False}},  # BentoML decodes it as UTF-8, and fails where it is not
     tracing={"excluded_urls": [".*"]},  # no exporter is set, and its middleware alone halves the requests a second
 )
 class Fashion:
     """Product photos into ten categories."""
 
     def __init__(self) -> None:
+        logging.getLogger("bentoml.access").addFilter(_keep_to_one_line)
         torch.set_num_threads(1)  # an image takes 20 microseconds; more threads only wait for each other
         served.load(bundled_tag())
 
@@ -31,3 +38,10 @@ class Fashion:
         except FashionError as error:
             raise HTTPException(503, str(error), RETRY_AFTER) from error
         return True
+
+
+def _keep_to_one_line(record: logging.LogRecord) -> bool:
+    """A path with a line break in it must not look like a second line of the access log."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(repr(value)[1:-1] if isinstance(value, str) else value for value in record.args)
+    return True

@@ -12,6 +12,7 @@ holds nothing that differs between two ingests of the same input, so the same in
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -128,10 +129,14 @@ def _pointer(name: str, sample: bool) -> str:
 
 
 def _read_pointer(folder: Path, name: str, sample: bool) -> str | None:
+    path = folder / _pointer(name, sample)
     try:
-        return (folder / _pointer(name, sample)).read_text().strip()
+        version = path.read_bytes().decode("ascii", "replace").strip()
     except FileNotFoundError:
         return None
+    if not re.fullmatch(f"[0-9a-f]{{{VERSION_DIGITS}}}", version):
+        raise DatasetError(f"{path}: not a dataset's version; 'fashion ingest --source ...' with the archives mends it")
+    return version
 
 
 def describe(path: Path, manifest: Manifest) -> Dataset:
@@ -150,9 +155,13 @@ def read_manifest(dataset: Dataset | Path) -> Manifest:
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise DatasetError(f"{path}: no such dataset; 'fashion ingest --source ...' with the archives makes it anew") from error
+        raise DatasetError(
+            f"{path}: no such dataset; 'fashion ingest --source ...' with the archives makes it anew"
+        ) from error
     if digest(content) != path.stem:
-        raise DatasetError(f"{path}: changed since it was written; 'fashion ingest --source ...' with the archives makes it anew")
+        raise DatasetError(
+            f"{path}: changed since it was written; 'fashion ingest --source ...' with the archives makes it anew"
+        )
     fields = json.loads(content)
     return Manifest(fields["source"], fields["licence"], tuple(Part(**part) for part in fields["parts"]))
 
@@ -183,19 +192,30 @@ def read_split(dataset: Dataset, split: Split) -> Examples:
         DatasetError: a part is missing or changed since it was written.
     """
     parts = read_manifest(dataset).of(split)
-    tables = [_read_part(dataset.path.parent / part.file, part) for part in parts]
+    tables = [_read_part(dataset.path.parent, part) for part in parts]
     return _to_examples(pa.concat_tables(tables) if tables else SCHEMA.empty_table())
 
 
-def _read_part(path: Path, part: Part) -> pa.Table:
+def check_part(folder: Path, part: Part) -> None:
+    """Compare a part with its manifest, every byte.
+
+    Raises:
+        DatasetError: it is missing or changed since it was written.
+    """
+    path = folder / part.file
     if not path.is_file():
-        raise DatasetError(f"{path}: missing; ingest again to write it anew")
+        raise DatasetError(f"{path}: missing; 'fashion ingest --source ...' with its source writes it anew")
     found = sha256_of(path)
     if found != part.sha256:
         raise DatasetError(
             f"{path}: changed since it was written (SHA-256 {found[:16]}..., the manifest says "
-            f"{part.sha256[:16]}...); delete the file and ingest again"
+            f"{part.sha256[:16]}...); 'fashion ingest --source ...' with its source writes it anew"
         )
+
+
+def _read_part(folder: Path, part: Part) -> pa.Table:
+    check_part(folder, part)
+    path = folder / part.file
     table = pq.read_table(path, page_checksum_verification=True)
     if not table.schema.equals(SCHEMA, check_metadata=False) or table.num_rows != part.rows:
         raise DatasetError(f"{path}: found {table.num_rows} rows of {table.schema.names}, expected {part.rows} rows")
@@ -203,11 +223,9 @@ def _read_part(path: Path, part: Part) -> pa.Table:
 
 
 def _to_examples(table: pa.Table) -> Examples:
-    return Examples(
-        ids=table["id"].to_pylist(),
-        images=to_images(table["pixels"]),
-        labels=table["label"].to_numpy(),
-    )
+    examples = Examples(table["id"].to_pylist(), to_images(table["pixels"]), table["label"].to_numpy())
+    examples.images.flags.writeable = examples.labels.flags.writeable = False
+    return examples
 
 
 def to_images(pixels: pa.ChunkedArray) -> Images:

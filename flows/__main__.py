@@ -26,6 +26,8 @@ app = typer.Typer(
     help="Classify product photos: ingest, validate, train, promote, serve, score.",
 )
 
+DRAIN = 20  # seconds that a stop of the service waits for requests in flight
+
 Source = Annotated[
     str,
     typer.Option(
@@ -237,7 +239,8 @@ def serve(
 
     _refuse_used_port(host, port)
     program = str(Path(sys.executable).with_name("bentoml"))
-    os.execv(program, [program, "serve", str(CHECKOUT), "--host", host, "--port", str(port)])
+    address = ["--host", host, "--port", str(port)]
+    os.execv(program, [program, "serve", str(CHECKOUT), *address, "--timeout-graceful-shutdown", str(DRAIN)])
 
 
 @app.command()

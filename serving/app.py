@@ -25,7 +25,7 @@ from components.inference.score import score_stream
 from components.model.classifier import Classifier
 from components.registry.champion import load_model
 from serving.bodies import LARGEST_JSON, expect_type, read_body, read_uploads, spool_body
-from serving.errors import HANDLERS, RETRY_AFTER, InFlightCap, json_response
+from serving.errors import HANDLERS, RETRY_AFTER, InFlightCap, Refusal, json_response
 
 log = logging.getLogger("bentoml.fashion")
 
@@ -90,7 +90,7 @@ async def score(request: Request) -> Response:
     expect_type(request, "text/csv")
     model = served.get()
     if one_table.locked():
-        raise HTTPException(429, "another table is being scored; come back", RETRY_AFTER)
+        raise Refusal(429, "request", "another table is being scored; come back", RETRY_AFTER)
     async with one_table:
         with tempfile.TemporaryFile() as table:
             scored, rejects = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115, the answer reads them
@@ -127,6 +127,15 @@ async def index(request: Request) -> Response:
     return HTMLResponse(PAGE)
 
 
+async def missing(request: Request) -> Response:
+    """Every other path, and the wrong method on one of ours."""
+    for route in ROUTES:
+        if route.path == request.url.path:
+            allowed = ", ".join(sorted(route.methods or ()))
+            raise HTTPException(405, headers={"Allow": allowed})
+    raise HTTPException(404)
+
+
 async def _predict(images: Images) -> Predictions:
     model = served.get()
     if len(images) <= MOST_IN_LINE:
@@ -155,14 +164,17 @@ async def _chunks(file: IO[bytes]) -> AsyncIterator[bytes]:
             yield chunk
 
 
+ROUTES = [
+    Route("/", index),
+    Route("/model", describe),
+    Route("/predict", predict_pixels, methods=["POST"]),
+    Route("/classify", classify, methods=["POST"]),
+    Route("/score", score, methods=["POST"]),
+]
+EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
 app = Starlette(
-    routes=[
-        Route("/", index),
-        Route("/model", describe),
-        Route("/predict", predict_pixels, methods=["POST"]),
-        Route("/classify", classify, methods=["POST"]),
-        Route("/score", score, methods=["POST"]),
-    ],
+    routes=[*ROUTES, Route("/{path:path}", missing, methods=EVERY_METHOD)],
     middleware=[Middleware(InFlightCap, most=MOST_IN_FLIGHT)],
     exception_handlers=HANDLERS,
 )

@@ -13,6 +13,14 @@ from components.errors import FashionError, InputError, InputTooLarge, ModelErro
 RETRY_AFTER = {"Retry-After": "1"}  # seconds
 
 
+class Refusal(HTTPException):
+    """A request refused for what `field` of it says."""
+
+    def __init__(self, status: int, field: str, reason: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(status, reason, headers)
+        self.field = field
+
+
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """JSON, NumPy arrays and numbers included."""
     body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
@@ -29,6 +37,8 @@ async def refuse(request: Request, error: Exception) -> Response:
             status, field, reason = 400, error.field, error.reason
         case ModelError():
             status, field, reason, headers = 503, "model", str(error), RETRY_AFTER
+        case Refusal():
+            status, field, reason, headers = error.status_code, error.field, error.detail, dict(error.headers or {})
         case HTTPException():
             status, field, reason, headers = error.status_code, "request", error.detail, dict(error.headers or {})
         case TimeoutError():
@@ -56,7 +66,7 @@ class InFlightCap:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
         elif self.now >= self.most:
-            busy = HTTPException(429, f"{self.most} requests are being answered; come back", RETRY_AFTER)
+            busy = Refusal(429, "request", f"{self.most} requests are being answered; come back", RETRY_AFTER)
             await (await refuse(Request(scope), busy))(scope, receive, send)
         else:
             self.now += 1

@@ -16,6 +16,7 @@ from components.files import whole_file
 from components.settings import Settings
 
 BACK_OFF = 1.0  # seconds before the second attempt, doubled for each further one
+IDENTITY = {"Accept-Encoding": "identity"}
 LARGEST = 64 << 20  # bytes; the largest archive has 26 million
 
 
@@ -62,7 +63,7 @@ def _fetch(path: Path, md5: str, mirrors: Sequence[str], settings: Settings) -> 
 
 def _stream(url: str, path: Path, timeout: float) -> None:
     with (
-        httpx.stream("GET", url, timeout=timeout, follow_redirects=True) as answer,
+        httpx.stream("GET", url, headers=IDENTITY, timeout=timeout, follow_redirects=True) as answer,
         path.open("wb") as file,
         tqdm(
             desc=url.rsplit("/", 1)[-1],
@@ -73,7 +74,7 @@ def _stream(url: str, path: Path, timeout: float) -> None:
         ) as bar,
     ):
         answer.raise_for_status()
-        for chunk in answer.iter_bytes():
+        for chunk in answer.iter_raw():  # whatever a server says of the encoding, the file is the gzip file
             bar.update(file.write(chunk))
             if file.tell() > LARGEST:
                 raise SourceError(f"more than {LARGEST:,} bytes")

@@ -4,8 +4,8 @@ import hashlib
 import io
 import json
 import logging
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 from components.contract import CLASSES, IMAGE_SHAPE, SAMPLE, SPLITS, Dataset, Split
 from components.dataset.sources import Source, find_source
 from components.errors import DatasetError, SourceError
-from components.files import remove_leftovers, sha256_of, write_whole
+from components.files import remove_leftovers, write_whole
 from components.manifest import (
     Manifest,
     Part,
+    check_part,
     current_dataset,
     dataset_lock,
     digest,
@@ -50,13 +51,15 @@ def ingest(source: str = "", *, sample_fallback: bool = False, settings: Setting
 
     Raises:
         SettingsError, SourceError: see `find_source`.
-        DatasetError: examples to add, and no dataset to add them to.
+        DatasetError: examples to add, and no dataset to add them to; with `auto`, the dataset in use is damaged.
     """
     settings = settings or load_settings()
     name = source or settings.source
     if name == "auto":
-        current = current_dataset(settings.datasets_dir)
-        if current and current.source != SAMPLE:
+        current = current_dataset(settings.datasets_dir, sample=False)
+        if current:
+            for part in read_manifest(current).parts:
+                check_part(settings.datasets_dir, part)
             return Ingested(current, written=False)
     raw = find_source(name, settings, sample_fallback)
     with dataset_lock(settings.datasets_dir):
@@ -67,14 +70,15 @@ def ingest(source: str = "", *, sample_fallback: bool = False, settings: Setting
 
 def _ingest(raw: Source, folder: Path) -> Ingested:
     base = current_dataset(folder) if raw.extends else _own_base(raw, folder)
-    manifest = read_manifest(base) if base else None
-    if base and manifest and _holds(manifest, raw) and _is_whole(folder, manifest):
-        return Ingested(base, written=False)
-    if raw.extends and manifest is None:
+    if raw.extends and base is None:
         raise DatasetError(f"{raw.name}: nothing to add these examples to; ingest the archives first")
+    held = read_manifest(base).parts if base else ()
+    if base and _inputs_of(raw.digests) <= _inputs_of(*({part.split: part.inputs} for part in held)):
+        return _write_damaged_anew(raw, base, folder)
     parts = tuple(_write_part(raw, split, folder) for split in SPLITS if split in raw.digests)
-    if raw.extends and manifest:
-        manifest = Manifest(manifest.source, manifest.licence, (*manifest.parts, *parts))
+    if raw.extends and base:
+        manifest = read_manifest(base)
+        manifest = replace(manifest, parts=(*manifest.parts, *parts))
     else:
         manifest = Manifest(raw.name, raw.licence, parts)
     return Ingested(write_manifest(folder, manifest), written=True)
@@ -89,15 +93,36 @@ def _own_base(raw: Source, folder: Path) -> Dataset | None:
         return None
 
 
-def _holds(manifest: Manifest, raw: Source) -> bool:
-    """Whether each file of the source is, byte for byte, already in the dataset."""
-    held = {(part.split, sha256) for part in manifest.parts for sha256 in part.inputs.values()}
-    return all((split, sha256) in held for split, files in raw.digests.items() for sha256 in files.values())
+def _inputs_of(*digests: dict[Split, dict[str, str]]) -> set[tuple[str, str, str]]:
+    """Each raw file's split, folder (a picture's is its class) and SHA-256: what it is, wherever it was read from."""
+    return {
+        (split, str(PurePath(file).parent), sha256)
+        for files_of in digests
+        for split, files in files_of.items()
+        for file, sha256 in files.items()
+    }
 
 
-def _is_whole(folder: Path, manifest: Manifest) -> bool:
-    paths = {folder / part.file: part.sha256 for part in manifest.parts}
-    return all(path.is_file() and sha256_of(path) == sha256 for path, sha256 in paths.items())
+def _write_damaged_anew(raw: Source, base: Dataset, folder: Path) -> Ingested:
+    """Every example is held already; write those parts again that this source gave and that are missing or changed."""
+    manifest = read_manifest(base)
+    anew = {
+        part.file: _write_part(raw, part.split, folder)
+        for part in manifest.parts
+        if _inputs_of({part.split: part.inputs}) <= _inputs_of(raw.digests) and _is_damaged(part, folder)
+    }
+    if not anew:
+        return Ingested(base, written=False)
+    parts = tuple(anew.get(part.file, part) for part in manifest.parts)
+    return Ingested(write_manifest(folder, replace(manifest, parts=parts)), written=True)
+
+
+def _is_damaged(part: Part, folder: Path) -> bool:
+    try:
+        check_part(folder, part)
+    except DatasetError:
+        return True
+    return False
 
 
 def _write_part(raw: Source, split: Split, folder: Path) -> Part:

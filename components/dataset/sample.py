@@ -86,7 +86,7 @@ def draw(rows: int, generator: np.random.Generator) -> tuple[Images, Labels]:
     Returns:
         uint8 (rows, 28, 28) and uint8 (rows,).
     """
-    labels = generator.permutation(np.arange(rows, dtype=np.uint8) % len(CLASSES))
+    labels = generator.permutation(np.arange(rows) % len(CLASSES)).astype(np.uint8)
     return np.stack([_draw_one(CLASSES[label], generator) for label in labels]), labels
 
 

@@ -5,6 +5,7 @@ class. The first is a dataset of its own; the other two extend the current one w
 """
 
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -68,7 +69,7 @@ def find_source(name: str, settings: Settings, sample_fallback: bool = False) ->
         return open_archives(download_archives(settings))
     if name == "auto":
         return _find_automatically(settings, sample_fallback)
-    return _open_path(Path(name).expanduser())
+    return _open_path(Path(os.path.expanduser(name)))  # noqa: PTH111, which fails for an unknown ~user
 
 
 def _find_automatically(settings: Settings, sample_fallback: bool) -> Source:
@@ -146,15 +147,19 @@ class ImageFolder:
     @classmethod
     def open(cls, path: Path) -> "ImageFolder":
         """List a folder; its pictures are read later."""
-        folders = sorted(item for item in path.iterdir() if item.is_dir() and not item.is_symlink())
-        if not folders:
+        folders = sorted(path.iterdir())
+        if not any(map(Path.is_dir, folders)):
             raise SourceUnreachable(f"{path}: neither the four IDX archives nor a folder of images a class")
         for folder in folders:
+            if folder.is_symlink() or not folder.is_dir():
+                raise SourceError(f"{folder}: expected a folder of images, named after their class")
             _class_of(folder)
         files = [file for folder in folders for file in sorted(folder.iterdir())]
-        strange = [file for file in files if file.suffix.lower() not in IMAGE_SUFFIXES or file.is_symlink()]
-        if strange or not files:
-            raise SourceError(f"{strange[0] if strange else path}: expected PNG or JPEG files only")
+        for file in files:
+            if file.is_symlink() or not file.is_file() or file.suffix.lower() not in IMAGE_SUFFIXES:
+                raise SourceError(f"{file}: expected a PNG or JPEG file")
+        if not files:
+            raise SourceError(f"{path}: expected PNG or JPEG files in its folders, found none")
         digests = {f"{file.parent.name}/{file.name}": sha256_of(file) for file in files}
         return cls(path, f"images:{path.name}", "as its owner says", {"train": digests})
 

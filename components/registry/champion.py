@@ -65,7 +65,7 @@ def live_move() -> Move:
         raise NoLiveModel("no model is live; 'fashion train' or 'fashion promote TAG' makes one so") from error
     except (pydantic.ValidationError, OSError) as error:
         raise NoLiveModel(
-            f"{path} cannot be read; 'fashion promote TAG --force --reason ...' writes it anew"
+            f"{path.name} cannot be read; 'fashion promote TAG --force --reason ...' writes it anew"
         ) from error
 
 

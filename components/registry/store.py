@@ -127,7 +127,7 @@ def describe_stored(tag: str) -> ModelCard:
     if not EXACT_TAG.fullmatch(tag):
         raise ModelNotFound(f"{tag!r} is not an exact tag; expected {NAME}:<version>, see 'fashion models'")
     if not _folder(tag).is_dir():
-        raise ModelNotFound(f"{tag}: not in the store {_folder(tag).parents[1]}; see 'fashion models'")
+        raise ModelNotFound(f"{tag}: not in the store; see 'fashion models'")
     content = _read(tag, CARD)
     if hashlib.sha256(content).hexdigest() != _recorded_card_hash(tag):
         raise ModelError(f"{tag}: {CARD} changed since it was saved")

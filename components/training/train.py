@@ -76,10 +76,13 @@ def train(validated: Validated, config: TrainConfig, on_epoch: Callable[[Epoch],
         TrainingError: the loss is not finite, or there are too few images for the configuration.
     """
     examples = read_split(validated.dataset, "train")
-    torch.set_flush_denormal(True)  # Adam's moments of ever-black pixels turn denormal: 10 to 25 % of the time
     torch.manual_seed(config.seed)
     data = _divide(examples, config)
-    return _fit(MLP(config.model), data, config, on_epoch)
+    torch.set_flush_denormal(True)  # Adam's moments of ever-black pixels turn denormal: 10 to 25 % of the time
+    try:
+        return _fit(MLP(config.model), data, config, on_epoch)
+    finally:
+        torch.set_flush_denormal(False)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,642 @@
+"""The service over HTTP: what it answers, what it refuses and how it says so, and that it stays up meanwhile."""
+
+import asyncio
+import contextlib
+import http.client
+import io
+import json
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil  # type: ignore[import-untyped]
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from PIL import Image
+from servers import STOP, Server, serve, using_home
+
+from components.contract import CLASSES, Images, ModelCard
+from components.formats.photos import read_photo
+from components.formats.pixel_csv import PIXEL_COLUMNS
+from components.inference.predict import predict
+from components.inference.score import rejects_path, score_csv
+from components.manifest import Examples
+from components.model.classifier import Classifier
+from components.registry import champion, store
+from components.settings import CHECKOUT
+from components.training.train import Trained
+from serving.app import MOST_IN_FLIGHT, app, served
+from serving.bodies import LARGEST_JSON, LARGEST_TABLE, LARGEST_UPLOAD, MOST_FILES
+
+pytestmark = pytest.mark.slow
+JSON = {"Content-Type": "application/json"}
+CSV = {"Content-Type": "text/csv"}
+PNG = {"Content-Type": "image/png"}
+ENDPOINTS = [("/predict", JSON), ("/classify", PNG), ("/score", CSV)]
+FORM = {"Content-Type": "multipart/form-data; boundary=cut"}
+
+
+@dataclass(frozen=True)
+class Live:
+    """A server, its store, and the model it serves as this process loads it."""
+
+    server: Server
+    home: Path
+    model: Classifier
+
+
+@pytest.fixture(scope="module")
+def live(trained: Trained, card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    with using_home(tmp_path_factory.mktemp("service") / "bentoml") as home:
+        champion.promote(store.save_model(trained.network, card), "a test")
+        model = champion.load_model()
+    with serve(home) as server:
+        yield Live(server, home, model)
+
+
+@pytest.fixture(scope="module")
+def client(live: Live) -> Iterator[httpx.Client]:
+    with live.server.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def pictures(test_split: Examples) -> Images:
+    return test_split.images[:20]
+
+
+def dumps(images: Any) -> bytes:
+    return json.dumps({"images": images}).encode()
+
+
+def encode(image: Images, form: str = "PNG") -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, form)
+    return file.getvalue()
+
+
+def assert_refused(answer: httpx.Response, status: int, field: str, reason: str) -> None:
+    """Refused in the one shape, saying what is wrong and where."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    (key, error), *others = answer.json().items()
+    assert (key, others) == ("error", [])
+    assert error.keys() == {"status", "field", "reason"}
+    assert (error["status"], error["field"]) == (status, field)
+    assert reason in error["reason"]
+
+
+def announce(server: Server, path: str, kind: str, length: int) -> http.client.HTTPConnection:
+    """The head of a request whose client waits to be asked for the body."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection.putrequest("POST", path)
+    for name, value in {"Content-Type": kind, "Content-Length": str(length), "Expect": "100-continue"}.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    return connection
+
+
+def begin(server: Server, path: str, headers: dict[str, str], length: int, sent: bytes) -> http.client.HTTPConnection:
+    """A request that the service is reading, with only the first bytes of its body sent."""
+    connection = announce(server, path, headers["Content-Type"], length)
+    assert connection.sock.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    connection.send(sent)
+    return connection
+
+
+def wait_for_line(server: Server, seen: int, marker: str) -> str:
+    """What the log gained since `seen`, once it holds the marker."""
+    deadline = time.monotonic() + 10
+    while marker not in (logged := server.log.read_bytes()[seen:].decode()) or not logged.endswith("\n"):
+        assert time.monotonic() < deadline, logged
+        time.sleep(0.05)
+    return logged
+
+
+# --- what it answers ---
+
+
+@pytest.mark.parametrize("number", [1, 20])
+def test_predict_answers_as_the_library_does(live: Live, client: httpx.Client, pictures: Images, number: int) -> None:
+    answer = client.post("/predict", content=dumps(pictures[:number].tolist()), headers=JSON)
+    assert answer.headers["content-type"] == "application/json"
+    expected = predict(live.model, pictures[:number])
+    body = answer.json()
+    assert body["model"] == live.model.tag
+    rows = np.array([row["probabilities"] for row in body["predictions"]])
+    np.testing.assert_allclose(rows, expected.probabilities, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(rows.sum(axis=1), 1, rtol=0, atol=1e-6)
+    assert [row["label"] for row in body["predictions"]] == expected.labels.tolist()
+    assert [row["name"] for row in body["predictions"]] == expected.names
+    assert [row["confidence"] for row in body["predictions"]] == rows.max(axis=1).tolist()
+
+
+def test_rows_of_28_and_784_in_a_row_are_the_same_image(client: httpx.Client, pictures: Images) -> None:
+    square = client.post("/predict", content=dumps(pictures.tolist()), headers=JSON)
+    flat = client.post("/predict", content=dumps(pictures.reshape(-1, 784).tolist()), headers=JSON)
+    assert square.is_success
+    assert flat.json() == square.json()
+
+
+def test_a_picture_is_answered_as_its_pixels(client: httpx.Client, pictures: Images) -> None:
+    """As the body, and as the files of a form, in their order."""
+    expected = client.post("/predict", content=dumps(pictures[:3].tolist()), headers=JSON).json()
+    files = [("files", (f"{number}.png", encode(pictures[number]), "image/png")) for number in range(3)]
+    form = client.post("/classify", files=files).json()
+    raw = [client.post("/classify", content=encode(picture), headers=PNG).json() for picture in pictures[:3]]
+    assert [row.pop("file") for row in form["predictions"]] == ["0.png", "1.png", "2.png"]
+    assert [answer["predictions"][0].pop("file") for answer in raw] == ["body"] * 3
+    assert form["model"] == expected["model"]
+    for number, row in enumerate(expected["predictions"]):
+        for answer in (form["predictions"][number], raw[number]["predictions"][0]):
+            assert answer["name"] == row["name"]
+            assert answer["probabilities"] == pytest.approx(row["probabilities"], abs=1e-6)
+
+
+def test_a_jpeg_is_answered(live: Live, client: httpx.Client, pictures: Images) -> None:
+    photo = encode(pictures[0], "JPEG")
+    expected = predict(live.model, read_photo(photo)).probabilities[0].tolist()
+    (answer,) = client.post("/classify", content=photo, headers={"Content-Type": "image/jpeg"}).json()["predictions"]
+    assert answer["probabilities"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_it_says_which_model_answers(live: Live, client: httpx.Client) -> None:
+    told = client.get("/model").json()
+    assert (told["model"], told["preset"], told["source"]) == (live.model.tag, "quick", "sample")
+    assert told["dataset_version"] == live.model.card.dataset_version
+    assert told["test_accuracy"] == live.model.card.test.accuracy
+    assert told["classes"] == list(CLASSES)
+
+
+def test_the_page_loads_nothing_from_elsewhere(client: httpx.Client) -> None:
+    page = client.get("/")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "/predict" in page.text
+    assert "://" not in page.text
+
+
+def test_it_is_alive_ready_and_counted(client: httpx.Client, pictures: Images) -> None:
+    assert client.post("/predict", content=dumps(pictures.tolist()), headers=JSON).is_success
+    assert client.get("/livez").status_code == 200
+    assert client.get("/readyz").status_code == 200
+    counted = [line for line in client.get("/metrics").text.splitlines() if "request_total{" in line]
+    assert any('"/predict"' in line and '"200"' in line for line in counted)
+
+
+# --- tables ---
+
+
+@pytest.fixture(scope="module")
+def table(test_split: Examples) -> bytes:
+    """Five rows, one with a formula for its id, and two that cannot be read."""
+    rows = [
+        f"{number or '=1+1'},{label},{','.join(map(str, image.ravel()))}"
+        for number, (image, label) in enumerate(zip(test_split.images[:5], test_split.labels, strict=False))
+    ]
+    bad = ["short,1,2,3", f"bright,1{',256' * 784}"]
+    return "\n".join([",".join(("id", "label", *PIXEL_COLUMNS)), *rows[:2], *bad, *rows[2:], ""]).encode()
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_score_answers_what_the_command_writes(
+    live: Live, client: httpx.Client, table: bytes, tmp_path: Path, chunked: bool
+) -> None:
+    source, output = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_bytes(table)
+    score_csv(live.model, source, output)
+    pieces = (table[start : start + 1000] for start in range(0, len(table), 1000))
+    answer = client.post("/score", content=pieces if chunked else table, headers=CSV)
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.content == output.read_bytes()
+    counts = {name: answer.headers[name] for name in ("X-Rows", "X-Scored", "X-Rejected", "X-Model")}
+    assert counts == {"X-Rows": "7", "X-Scored": "5", "X-Rejected": "2", "X-Model": live.model.tag}
+    rejects = client.post("/score?rejects=true", content=table, headers=CSV)
+    assert rejects.content == rejects_path(output).read_bytes()
+    assert rejects.content.count(b"\n") == 3
+
+
+def test_a_second_table_is_told_to_come_back(live: Live, client: httpx.Client, table: bytes) -> None:
+    with contextlib.closing(begin(live.server, "/score", CSV, len(table), table[:-1])) as first:
+        second = client.post("/score", content=table, headers=CSV)
+        assert_refused(second, 429, "request", "another table is being scored")
+        assert second.headers["retry-after"] == "1"
+        first.send(table[-1:])
+        answer = first.getresponse()
+        assert (answer.status, answer.headers["X-Rows"]) == (200, "7")
+    assert client.post("/score", content=table, headers=CSV).is_success
+
+
+# --- what it refuses ---
+
+BLACK = [[0] * 28 for _ in range(28)]
+
+
+def pixel(value: str) -> bytes:
+    """A black image but for its first pixel."""
+    return dumps([BLACK]).replace(b"0", value.encode(), 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field", "reason"),
+    [
+        pytest.param(b"", 400, "body", "not JSON", id="nothing"),
+        pytest.param(b'{"images": [', 400, "body", "not JSON", id="malformed"),
+        pytest.param(b'{"images": "\xff"}', 400, "body", "not JSON", id="not UTF-8"),
+        pytest.param(b"[" * 5000, 400, "body", "not JSON", id="deep"),
+        pytest.param(dumps([BLACK])[11:-1], 400, "body", "found a list", id="array root"),
+        pytest.param(b'{"images": [], "extra": 1}', 400, "extra", "unknown field", id="unknown field"),
+        pytest.param(b"{}", 400, "images", "found nothing", id="no images"),
+        pytest.param(dumps({}), 400, "images", "found an object", id="images is an object"),
+        pytest.param(dumps([]), 400, "images", "found an empty list", id="empty list"),
+        pytest.param(dumps([BLACK, "http://x/y.png"]), 400, "images[1]", "found a text", id="an address"),
+        pytest.param(dumps([BLACK[1:]]), 400, "images[0]", "27 items", id="wrong shape"),
+        pytest.param(dumps([[0] * 783]), 400, "images[0]", "783 items", id="783 pixels"),
+        pytest.param(dumps([BLACK, [*BLACK[:3], [0] * 27, *BLACK[4:]]]), 400, "images[1][3]", "27 num", id="ragged"),
+        pytest.param(dumps([BLACK] * 1025), 413, "images", "1,025 images", id="1025 images"),
+        pytest.param(pixel('"0"'), 400, "images[0][0][0]", "found a text", id="text"),
+        pytest.param(pixel("true"), 400, "images[0][0][0]", "found a boolean", id="boolean"),
+        pytest.param(pixel("null"), 400, "images[0][0][0]", "found nothing", id="null"),
+        pytest.param(pixel("[0]"), 400, "images[0][0][0]", "found a list", id="deeper"),
+        pytest.param(pixel("256"), 400, "images[0][0][0]", "found 256", id="256"),
+        pytest.param(pixel("-1"), 400, "images[0][0][0]", "found -1", id="-1"),
+        pytest.param(pixel("1.5"), 400, "images[0][0][0]", "found 1.5", id="1.5"),
+        pytest.param(pixel("9" * 400), 400, "body", "not JSON", id="400 digits"),
+        pytest.param(pixel("NaN"), 400, "body", "not JSON", id="NaN"),
+        pytest.param(pixel("1e400"), 400, "body", "not JSON", id="1e400"),
+    ],
+)
+def test_json_that_is_refused(client: httpx.Client, body: bytes, status: int, field: str, reason: str) -> None:
+    assert_refused(client.post("/predict", content=body, headers=JSON), status, field, reason)
+
+
+@pytest.mark.parametrize("path", ["/predict", "/classify", "/score"])
+@pytest.mark.parametrize("kind", ["", "application/vnd.bentoml+pickle", "application/x-pickle", "text/html", "\xe9"])
+def test_content_types_that_are_refused(client: httpx.Client, path: str, kind: str) -> None:
+    headers = {b"Content-Type": kind.encode("latin-1")} if kind else None
+    answer = client.post(path, content=b"\x80\x04.", headers=headers)
+    assert_refused(answer, 415, "content-type", f"found {kind or 'none'}, expected ")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "reason"),
+    [
+        ("GET", "/predict", 405, "Method Not Allowed"),
+        ("DELETE", "/model", 405, "Method Not Allowed"),
+        ("GET", "/nowhere", 404, "Not Found"),
+    ],
+)
+def test_a_wrong_method_or_path_is_refused(
+    client: httpx.Client, method: str, path: str, status: int, reason: str
+) -> None:
+    assert_refused(client.request(method, path), status, "request", reason)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "limit"),
+    [
+        ("/predict", "application/json", LARGEST_JSON),
+        ("/classify", "image/png", LARGEST_UPLOAD),
+        ("/classify", "multipart/form-data; boundary=cut", LARGEST_UPLOAD),
+        ("/score", "text/csv", LARGEST_TABLE),
+    ],
+)
+def test_a_body_that_declares_too_much_is_not_asked_for(live: Live, path: str, kind: str, limit: int) -> None:
+    with contextlib.closing(announce(live.server, path, kind, limit + 1)) as connection:
+        answer = connection.getresponse()
+        assert answer.status == 413
+        error = json.loads(answer.read())["error"]
+    assert error == {"status": 413, "field": "body", "reason": f"more than {limit:,} bytes"}
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_is_too_large_is_refused(client: httpx.Client, chunked: bool) -> None:
+    piece = b" " * (1 << 20)
+    pieces = [piece] * (LARGEST_JSON // len(piece)) + [b" "]
+    answer = client.post("/predict", content=iter(pieces) if chunked else b"".join(pieces), headers=JSON)
+    assert_refused(answer, 413, "body", "more than 16,777,216 bytes")
+
+
+# --- pictures it refuses ---
+
+
+def forged(width: int, height: int) -> bytes:
+    """A PNG that says it is larger than it is."""
+    content = bytearray(encode(np.zeros((28, 28), np.uint8)))
+    content[16:24] = struct.pack(">II", width, height)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    return bytes(content)
+
+
+def animated() -> bytes:
+    file = io.BytesIO()
+    frames = [Image.new("L", (28, 28), shade) for shade in (0, 200)]
+    frames[0].save(file, "PNG", save_all=True, append_images=frames[1:])
+    return file.getvalue()
+
+
+NOISE = np.random.default_rng(1).integers(0, 256, (28, 28), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "reason"),
+    [
+        pytest.param(encode(NOISE)[:400], 400, "a damaged picture", id="truncated"),
+        pytest.param(encode(NOISE, "JPEG")[:400], 400, "a damaged picture", id="truncated JPEG"),
+        pytest.param(b"plain text\n", 400, "not a PNG or JPEG picture", id="text"),
+        pytest.param(b"", 400, "not a PNG or JPEG picture", id="empty"),
+        pytest.param(encode(NOISE, "GIF"), 400, "not a PNG or JPEG picture", id="GIF"),
+        pytest.param(animated(), 400, "animated", id="animated"),
+        pytest.param(forged(8000, 8000), 413, "8000 x 8000 pixels", id="large"),
+        pytest.param(forged(20000, 20000), 413, "pixels", id="bomb"),
+    ],
+)
+def test_pictures_that_are_refused(client: httpx.Client, content: bytes, status: int, reason: str) -> None:
+    """The good picture before it does not hide which one is bad."""
+    files = [("files", ("good.png", encode(NOISE), "image/png")), ("files", ("bad.png", content, "image/png"))]
+    assert_refused(client.post("/classify", files=files), status, "bad.png", reason)
+    assert_refused(client.post("/classify", content=content, headers=PNG), status, "body", reason)
+
+
+@pytest.mark.parametrize("shape", [(1, 2000), (2000, 1)])
+def test_a_picture_as_thin_as_a_thread_is_answered(client: httpx.Client, shape: tuple[int, int]) -> None:
+    answer = client.post("/classify", content=encode(np.zeros(shape, np.uint8)), headers=PNG)
+    assert answer.status_code == 200, answer.text
+
+
+def test_a_photo_whose_metadata_is_odd_is_not_the_services_fault(client: httpx.Client) -> None:
+    """It is to be turned, and says its width in letters."""
+    entries = struct.pack("<HHI4sHHI4s", 0x100, 2, 4, b"abc", 0x112, 3, 1, b"\x06")
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4)
+    file = io.BytesIO()
+    Image.fromarray(NOISE).save(file, "JPEG", exif=exif)
+    answer = client.post("/classify", content=file.getvalue(), headers={"Content-Type": "image/jpeg"})
+    assert answer.status_code in {200, 400}, answer.text
+
+
+def part(name: str, content: bytes = b"", file: str = "") -> bytes:
+    """One part of a form, without the boundary that ends it."""
+    named = f'--cut\r\nContent-Disposition: form-data; name="{name}"' + (f'; filename="{file}"' if file else "")
+    return named.encode() + b"\r\n\r\n" + content + b"\r\n"
+
+
+PICTURE = part("file", encode(NOISE), "a.png")
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "reason"),
+    [
+        pytest.param(b"--cut--\r\n", "body", "no file in the form", id="empty form"),
+        pytest.param(b"", "body", "", id="empty body"),
+        pytest.param(PICTURE + part("note", b"hello") + b"--cut--\r\n", "note", "a text field", id="text field"),
+        pytest.param(PICTURE * (MOST_FILES + 1) + b"--cut--\r\n", "body", "Too many files", id="65 files"),
+        pytest.param(b"no boundary here", "body", "", id="malformed"),
+        pytest.param(PICTURE.replace(b' name="file";', b"") + b"--cut--\r\n", "body", '"name"', id="no name"),
+        pytest.param(PICTURE + b"--cut\r\n\x00: x\r\n\r\n--cut--\r\n", "body", "Invalid", id="a bad header"),
+        pytest.param(PICTURE + PICTURE, "body", "", id="the last boundary is missing"),
+    ],
+)
+def test_forms_that_are_refused(client: httpx.Client, body: bytes, field: str, reason: str) -> None:
+    assert_refused(client.post("/classify", content=body, headers=FORM), 400, field, reason)
+
+
+def test_a_form_without_a_boundary_is_refused(client: httpx.Client) -> None:
+    answer = client.post("/classify", content=PICTURE, headers={"Content-Type": "multipart/form-data"})
+    assert_refused(answer, 400, "content-type", "boundary")
+
+
+@pytest.mark.parametrize("charset", ["punycode", "undefined", "unicode_escape", "nonsense"])
+def test_a_form_in_a_strange_charset_is_not_the_services_fault(client: httpx.Client, charset: str) -> None:
+    headers = {"Content-Type": f"{FORM['Content-Type']}; charset={charset}"}
+    body = part("file", encode(NOISE), r"\ud800.png") + b"--cut--\r\n"
+    assert client.post("/classify", content=body, headers=headers).status_code < 500
+
+
+def test_html_in_a_file_name_comes_back_as_json_only(client: httpx.Client) -> None:
+    name = "<img src=x onerror=alert(1)>.png"
+    good = client.post("/classify", files={"file": (name, encode(NOISE), "image/png")})
+    assert good.headers["content-type"] == "application/json"
+    assert good.json()["predictions"][0]["file"] == name
+    assert_refused(client.post("/classify", files={"file": (name, b"<html>", "text/html")}), 400, name, "not a PNG")
+
+
+# --- tables it refuses ---
+
+HEADER = ",".join(PIXEL_COLUMNS).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        pytest.param(b"", "empty; expected a header", id="empty"),
+        pytest.param(b"\n", "empty; expected a header", id="blank"),
+        pytest.param(b"pixel1,pixel2\n1,2\n", "missing 782 column(s)", id="columns missing"),
+        pytest.param(HEADER + b",extra\n", "unknown 1 column(s) 'extra'", id="unknown column"),
+        pytest.param(HEADER + b",pixel1\n", "repeated 1 column(s) 'pixel1'", id="repeated column"),
+        pytest.param(HEADER + b"\r0" + b",0" * 783 + b"\r", "", id="line ends of an old Mac"),
+        pytest.param(encode(NOISE), "missing 784 column(s)", id="a picture"),
+        pytest.param(HEADER + b"\n" + b"0" * (9 << 20), "a line of more than", id="an endless line"),
+    ],
+)
+def test_tables_that_are_refused(client: httpx.Client, body: bytes, reason: str) -> None:
+    assert_refused(client.post("/score", content=body, headers=CSV), 400, "body", reason)
+
+
+# --- whatever comes ---
+
+FLOATS = st.floats(allow_subnormal=False)  # training made this process flush them to zero
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | FLOATS | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters()), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@st.composite
+def nearly_valid(draw: st.DrawFn) -> bytes:
+    """One value of a good request exchanged, and perhaps a byte or two of its text."""
+    image: list[Any] = [[0] * 28 for _ in range(28)]
+    document: dict[str, Any] = {"images": [image]}
+    row, column = draw(st.integers(0, 27)), draw(st.integers(0, 27))
+    holder, key = draw(
+        st.sampled_from([(image[row], column), (image, row), (document["images"], 0), (document, "images")])
+    )
+    holder[key] = draw(VALUES)
+    body = json.dumps(document).encode()
+    start = draw(st.integers(0, len(body)))
+    return body[:start] + draw(st.binary(max_size=2)) + body[start + draw(st.integers(0, 2)) :]
+
+
+@examples(max_examples=400, deadline=None, database=None, derandomize=True)
+@given(body=st.one_of(VALUES.map(lambda value: json.dumps(value).encode()), nearly_valid()))
+def test_no_json_is_the_services_fault(client: httpx.Client, body: bytes) -> None:
+    answer = client.post("/predict", content=body, headers=JSON)
+    if answer.status_code != 200:
+        assert_refused(answer, 400, answer.json()["error"]["field"], "")
+
+
+@examples(max_examples=200, deadline=None, database=None, derandomize=True)
+@given(
+    st.sampled_from(["PNG", "JPEG"]), st.floats(0, 1, allow_subnormal=False), st.binary(max_size=4), st.integers(0, 4)
+)
+def test_no_picture_is_the_services_fault(
+    client: httpx.Client, form: str, place: float, patch: bytes, lost: int
+) -> None:
+    whole = encode(NOISE, form)
+    start = int(place * len(whole))
+    answer = client.post("/classify", content=whole[:start] + patch + whole[start + lost :], headers=PNG)
+    assert answer.status_code in {200, 400, 413}, answer.text
+
+
+# --- it keeps answering others ---
+
+
+@pytest.mark.parametrize("abruptly", [False, True])
+@pytest.mark.parametrize(("path", "headers"), ENDPOINTS)
+def test_a_client_that_leaves_disturbs_nobody(
+    live: Live, client: httpx.Client, pictures: Images, path: str, headers: dict[str, str], abruptly: bool
+) -> None:
+    seen = len(live.server.log.read_bytes())
+    connection = begin(live.server, path, headers, 1000, b"{")
+    if abruptly:  # a reset in the place of a goodbye
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+    assert client.post("/predict", content=dumps(pictures.tolist()), headers=JSON).is_success
+    logged = wait_for_line(live.server, seen, "length=1000)")
+    assert "Traceback" not in logged
+    assert "(status=5" not in logged
+
+
+def test_a_path_forges_no_line_of_the_log(live: Live, client: httpx.Client) -> None:
+    seen = len(live.server.log.read_bytes())
+    client.get("/here%0Aforged%0Dforged")
+    assert "forged" in wait_for_line(live.server, seen, "path=/here").splitlines()[0]
+
+
+def test_paths_that_do_not_exist_take_no_room_in_the_metrics(client: httpx.Client) -> None:
+    """A series for each would let any caller fill the memory, 21 KB a path."""
+    client.get("/a-path-of-the-callers-own")
+    assert "a-path-of-the-callers-own" not in client.get("/metrics").text
+
+
+def test_beyond_the_cap_callers_are_told_to_come_back(live: Live, client: httpx.Client, pictures: Images) -> None:
+    def ask() -> httpx.Response:
+        return client.post("/predict", content=dumps(pictures[:1].tolist()), headers=JSON)
+
+    with contextlib.ExitStack() as held:
+        for _ in range(MOST_IN_FLIGHT):
+            held.callback(begin(live.server, "/predict", JSON, 1000, b"{").close)
+        refused = ask()
+        assert_refused(refused, 429, "request", f"{MOST_IN_FLIGHT} requests are being answered")
+        assert refused.headers["retry-after"] == "1"
+        assert client.get("/livez").status_code == 200
+    deadline = time.monotonic() + 10
+    while not ask().is_success:
+        assert time.monotonic() < deadline, "it does not notice that they left"
+
+
+@pytest.mark.parametrize(("path", "headers"), ENDPOINTS)
+def test_a_body_that_does_not_arrive_is_given_up(
+    live: Live, monkeypatch: pytest.MonkeyPatch, path: str, headers: dict[str, str]
+) -> None:
+    """In this process, to set the time."""
+    monkeypatch.setattr("serving.bodies.TIMEOUT", 0.2)
+    monkeypatch.setattr("serving.bodies.TABLE_TIMEOUT", 0.2)
+    monkeypatch.setattr(served, "model", live.model)
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(20)
+
+    async def ask() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as client:
+            return await client.post(path, content=slowly(), headers=headers)
+
+    began = time.monotonic()
+    assert_refused(asyncio.run(ask()), 408, "body", "did not arrive in time")
+    assert time.monotonic() - began < 5
+
+
+# --- start and stop ---
+
+
+def remove(home: Path) -> None:
+    shutil.rmtree(home / "fashion")
+    shutil.rmtree(home / "models")
+
+
+def corrupt(home: Path) -> None:
+    (home / "fashion" / "live.json").write_bytes(b"{")
+
+
+def tamper(home: Path) -> None:
+    (weights,) = home.glob("models/*/*/weights.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (remove, "no model is live; 'fashion train' or 'fashion promote TAG' makes one so"),
+        (corrupt, "live.json cannot be read; 'fashion promote TAG --force"),
+        (tamper, "weights.safetensors has the SHA-256"),
+    ],
+)
+def test_without_a_model_it_starts_and_says_why_it_is_not_ready(
+    live: Live, tmp_path: Path, table: bytes, pictures: Images, harm: Callable[[Path], None], reason: str
+) -> None:
+    home = tmp_path / "bentoml"
+    shutil.copytree(live.home, home)
+    harm(home)
+    with serve(home) as server, server.client() as client:
+        assert client.get("/livez").status_code == 200
+        ready = client.get("/readyz")
+        assert ready.status_code == 503
+        assert reason in ready.text
+        answers = [
+            client.post("/predict", content=dumps(pictures.tolist()), headers=JSON),
+            client.post("/classify", content=encode(NOISE), headers=PNG),
+            client.post("/score", content=table, headers=CSV),
+            client.get("/model"),
+        ]
+        for answer in answers:
+            assert_refused(answer, 503, "model", reason)
+            assert answer.headers["retry-after"] == "1"
+
+
+def test_sigterm_lets_a_request_finish(live: Live, pictures: Images) -> None:
+    body = dumps(pictures.tolist())
+    with serve(live.home) as server:
+        workers = psutil.Process(server.process.pid).children(recursive=True)
+        with contextlib.closing(begin(server, "/predict", JSON, len(body), body[:-1])) as connection:
+            server.process.send_signal(signal.SIGTERM)
+            time.sleep(1)
+            assert server.process.poll() is None, "it left before the request was answered"
+            connection.send(body[-1:])
+            answer = connection.getresponse()
+            assert answer.status == 200
+            assert len(json.loads(answer.read())["predictions"]) == len(pictures)
+        assert server.process.wait(STOP) == 0
+        assert not any(worker.is_running() for worker in workers)
+
+
+def test_a_port_in_use_is_one_line_and_a_status(live: Live) -> None:
+    command = [sys.executable, "-m", "flows", "serve", "--port", str(live.server.port)]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: cannot listen on 127.0.0.1:{live.server.port}: ")
+    assert (done.returncode, done.stdout) == (1, "")
