@@ -31,15 +31,15 @@ def whole_file(path: Path) -> Iterator[Path]:
 def whole_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; when the block ends well, rename it to `path`.
 
-    Raises:
-        FileExistsError: `path` is there already: two names cannot be swapped atomically, so nothing is replaced.
+    Where `path` is there already it stays, and the temporary folder goes: two names cannot be swapped atomically.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(temporary_name(path.name))
     temporary.mkdir()
     try:
         yield temporary
-        move_folder(temporary, path)
+        if not path.exists():
+            move_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

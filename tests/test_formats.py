@@ -276,6 +276,12 @@ def test_what_is_not_a_png_or_jpeg_is_refused(content: bytes) -> None:
         read_photo(content)
 
 
+def test_an_animated_picture_is_refused_not_cut_to_its_first_frame() -> None:
+    content = encode(noise(28, 28), save_all=True, append_images=[Image.fromarray(noise(28, 28, seed=1))])
+    with pytest.raises(InputError, match=r"^file: an animated picture"):
+        read_photo(content)
+
+
 @pytest.mark.parametrize(("width", "height"), [(7072, 7072), (12_000, 12_000), (60_000, 60_000), (1, 2**31 - 1)])
 def test_a_gigantic_picture_is_too_large_before_it_is_decoded(width: int, height: int) -> None:
     with pytest.raises(InputTooLarge, match="at most 50,000,000 pixels"):

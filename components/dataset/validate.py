@@ -4,7 +4,6 @@ They look at a frame of scalars a row (a mean, an edge, a hash), never at 784 co
 seconds to import, so that happens inside `validate`.
 """
 
-import contextlib
 import hashlib
 import itertools
 import json
@@ -160,7 +159,7 @@ def _run(
     configurations = [expectation.configuration.to_json_dict() for suite in suites.values() for expectation in suite]
     docs = folder.with_name(f"{folder.name}-{digest(json.dumps(configurations, sort_keys=True).encode())[:8]}")
     results = []
-    with contextlib.suppress(FileExistsError), whole_folder(docs) as temporary:
+    with whole_folder(docs) as temporary:
         context = _open_context(temporary)
         for split, frame in views.items():
             results.append(_checkpoint(context, split, suites[split]).run(batch_parameters={"dataframe": frame}))
