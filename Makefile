@@ -5,9 +5,10 @@ PORT ?= 3000
 PRESET ?= dense-128
 BIN := .venv/bin
 
-# The first of these that has the data: archives in data/raw, or a folder shared beside the checkout.
-FASHION_SOURCE ?= $(or $(patsubst %/train-images-idx3-ubyte.gz,%,$(firstword $(wildcard \
-	data/raw/train-images-idx3-ubyte.gz ../shared/fashion-mnist/train-images-idx3-ubyte.gz))),auto)
+# The first of these that has all four archives: data/raw, or a folder shared beside the checkout.
+ARCHIVES := train-images-idx3 train-labels-idx1 t10k-images-idx3 t10k-labels-idx1
+if-whole = $(if $(filter 4,$(words $(wildcard $(ARCHIVES:%=$(1)/%-ubyte.gz)))),$(1))
+FASHION_SOURCE ?= $(or $(call if-whole,data/raw),$(call if-whole,../shared/fashion-mnist),auto)
 export FASHION_SOURCE
 
 # No usage data leaves the machine, and the installers keep their caches inside the project.
@@ -26,7 +27,7 @@ setup: .venv/ready
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; make PYTHON=python3.12 ...")'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --no-cache-dir --disable-pip-version-check uv
 	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python requirements.lock
 	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --editable .

@@ -9,17 +9,16 @@ from starlette.exceptions import HTTPException
 from components.errors import FashionError
 from components.registry.store import bundled_tag
 from serving.app import ROUTES, app, served
+from serving.bentoml_patches import patch_bentoml
 from serving.errors import RETRY_AFTER
-from serving.metrics import count_only
 
-count_only({route.path for route in ROUTES})
+patch_bentoml({route.path for route in ROUTES})
 
 
 @bentoml.asgi_app(app, path="/")
 @bentoml.service(
     name="fashion",
     http={"host": "127.0.0.1", "port": 3000},  # BentoML's own default is every interface
-    traffic={"timeout": 120},  # seconds; more than a table may take to arrive and be scored
     logging={"access": {"request_content_type": False}},  # BentoML decodes it as UTF-8, and fails where it is not
     tracing={"excluded_urls": [".*"]},  # no exporter is set, and its middleware alone halves the requests a second
 )

@@ -5,6 +5,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        if not path.exists():
+        with contextlib.suppress(FileExistsError):
             move_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -51,11 +52,17 @@ def move_folder(folder: Path, path: Path) -> None:
         FileExistsError: `path` is there already.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        raise FileExistsError(f"{path} exists already")
     flush_tree(folder)
-    os.replace(folder, path)
+    try:
+        folder.rename(path)
+    except OSError as error:
+        if path.exists():
+            raise FileExistsError(f"{path} exists already") from error
+        raise
     flush_folder(path.parent)
+
+
+DAY = 86_400.0  # seconds: no writer takes so long
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
@@ -69,10 +76,17 @@ def temporary_name(name: str) -> str:
     return f".{name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed writer left in `folder`. Call it only while holding the lock that its writers hold."""
+def remove_leftovers(folder: Path, older_than: float = 0.0) -> None:
+    """Remove what killed writers left in `folder`.
+
+    Args:
+        folder: need not exist.
+        older_than: seconds; 0 only while holding the lock that the folder's writers hold.
+    """
     for leftover in folder.glob(".*.tmp"):
-        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # its writer lives and has just renamed it
+            if time.time() - leftover.stat().st_mtime >= older_than:
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
 def flush_folder(path: Path) -> None:

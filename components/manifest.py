@@ -38,6 +38,7 @@ class Part:
     split: Split
     rows: int
     sha256: str  # of the Parquet file
+    content: str  # SHA-256 of its rows, whatever version of Parquet's writer wrote them
     inputs: dict[str, str]  # raw file name -> its SHA-256
 
 
@@ -58,8 +59,8 @@ class Manifest:
         return sum(part.rows for part in self.of(split))
 
     def split_version(self, split: Split) -> str:
-        """Equal for two datasets exactly when this split holds the same images: 16 hex digits."""
-        return digest("\n".join(part.sha256 for part in self.of(split)).encode())
+        """Equal for two datasets exactly when this split holds the same rows in the same order: 16 hex digits."""
+        return digest("\n".join(part.content for part in self.of(split)).encode())
 
     def encode(self) -> bytes:
         """The bytes that are written, and that the version is the hash of."""
@@ -86,6 +87,14 @@ def dataset_lock(folder: Path) -> FileLock:
     return FileLock(folder / ".lock", timeout=LOCK_TIMEOUT)
 
 
+def content_hash(table: pa.Table) -> str:
+    """SHA-256 of the ids, labels and pixels of a table of `SCHEMA`, hex."""
+    found = hashlib.sha256("\n".join(table["id"].to_pylist()).encode())
+    found.update(table["label"].to_numpy().tobytes())
+    found.update(to_images(table["pixels"]).tobytes())
+    return found.hexdigest()
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> Dataset:
     """Write a manifest and make it the current one. Its parts must be in place."""
     content = manifest.encode()
@@ -104,19 +113,16 @@ def accept(dataset: Dataset) -> None:
 
 def refuse(dataset: Dataset) -> None:
     """Put the last accepted dataset back in use where `dataset` is the current one."""
-    with dataset_lock(dataset.path.parent):
-        _refuse(dataset, dataset.path.parent, dataset.source == SAMPLE)
-
-
-def _refuse(dataset: Dataset, folder: Path, sample: bool) -> None:
-    if _read_pointer(folder, "current", sample) != dataset.version:
-        return
-    accepted = _read_pointer(folder, "accepted", sample)
-    pointer = folder / _pointer("current", sample)
-    if accepted and accepted != dataset.version:
-        write_whole(pointer, accepted.encode() + b"\n")
-    else:
-        pointer.unlink(missing_ok=True)
+    folder, sample = dataset.path.parent, dataset.source == SAMPLE
+    with dataset_lock(folder):
+        if _read_pointer(folder, "current", sample) != dataset.version:
+            return
+        accepted = _read_pointer(folder, "accepted", sample)
+        pointer = folder / _pointer("current", sample)
+        if accepted and accepted != dataset.version:
+            write_whole(pointer, accepted.encode() + b"\n")
+        else:
+            pointer.unlink(missing_ok=True)
 
 
 def _point(name: str, dataset: Dataset) -> None:

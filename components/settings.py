@@ -1,5 +1,6 @@
 """Where data lives and how the raw data is reached; each field is an environment variable with the prefix FASHION_."""
 
+import os
 from pathlib import Path
 
 import pydantic
@@ -20,6 +21,11 @@ class Settings(BaseSettings):
     mirrors: tuple[str, ...] = ()  # base URLs of the four archives, as a JSON list; empty: torchvision's
     download_timeout: float = pydantic.Field(default=10.0, gt=0)  # seconds without a byte before an attempt ends
     download_attempts: int = pydantic.Field(default=3, ge=1)  # per archive, over all mirrors in turn
+
+    @pydantic.field_validator("data_dir")
+    @classmethod
+    def _make_absolute(cls, path: Path) -> Path:
+        return Path(os.path.expanduser(path)).resolve()  # noqa: PTH111, which fails for an unknown ~user
 
     @property
     def raw_dir(self) -> Path:

@@ -294,12 +294,15 @@ def _refuse_used_port(host: str, port: int) -> None:
 
     from components.errors import SettingsError
 
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise SettingsError(f"cannot listen on {host}:{port}: {error.strerror}; PORT=... takes another") from error
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen on {host}, port {port}: {error.strerror}; PORT=... takes another"
+        ) from error
 
 
 def main() -> None:
@@ -308,8 +311,17 @@ def main() -> None:
     try:
         app(prog_name="fashion")
     except (FashionError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(_tell(str(error)))
+    except Exception as error:
+        if os.environ.get("FASHION_DEBUG"):
+            raise
+        first_line = next(iter(str(error).splitlines()), "")
+        sys.exit(_tell(f"{type(error).__name__}: {first_line}; FASHION_DEBUG=1 shows where"))
+
+
+def _tell(error: str) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

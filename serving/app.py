@@ -25,11 +25,14 @@ from components.inference.score import score_stream
 from components.model.classifier import Classifier
 from components.registry.champion import load_model
 from serving.bodies import LARGEST_JSON, expect_type, read_body, read_uploads, spool_body
-from serving.errors import HANDLERS, RETRY_AFTER, InFlightCap, Refusal, json_response
+from serving.errors import HANDLERS, RETRY_AFTER, Refusal, json_response
+from serving.guard import InFlightCap, KnownHosts
 
 log = logging.getLogger("bentoml.fashion")
 
 MOST_IN_FLIGHT = 64  # requests; the next one is told to come back
+MOST_REJECTS = 100_000  # rows of a table
+LARGE_JSON = 64 << 10  # bytes; more is read in a thread
 MOST_IN_LINE = 16  # images classified on the event loop; more go to a thread, so that others are answered meanwhile
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Fashion</title>
@@ -68,20 +71,27 @@ class Served:
 
 
 served = Served()
-one_table = asyncio.Lock()  # scoring a table takes a whole core
+tables = asyncio.Semaphore(4)  # that may arrive at the same time, each on disk
+one_table = asyncio.Lock()  # scoring one takes a whole core
+decoding = asyncio.Semaphore(2)  # requests whose pictures are decoded, up to 400 MB each
 
 
 async def predict_pixels(request: Request) -> Response:
     """POST /predict"""
     expect_type(request, "application/json")
-    images = read_pixel_json(await read_body(request, LARGEST_JSON))
+    body = await read_body(request, LARGEST_JSON)
+    if len(body) > LARGE_JSON:
+        images = await anyio.to_thread.run_sync(read_pixel_json, body)
+    else:
+        images = read_pixel_json(body)
     return _answer(await _predict(images))
 
 
 async def classify(request: Request) -> Response:
     """POST /classify"""
     uploads = await read_uploads(request)
-    images = await anyio.to_thread.run_sync(_read_photos, uploads)
+    async with decoding:
+        images = await anyio.to_thread.run_sync(_read_photos, uploads)
     return _answer(await _predict(images), [name for name, _ in uploads])
 
 
@@ -89,13 +99,15 @@ async def score(request: Request) -> Response:
     """POST /score; with `?rejects=true` the answer is the rows that could not be read, and why."""
     expect_type(request, "text/csv")
     model = served.get()
-    if one_table.locked():
-        raise Refusal(429, "request", "another table is being scored; come back", RETRY_AFTER)
-    async with one_table:
+    if tables.locked():
+        raise Refusal(429, "request", "too many tables at the same time; come back", RETRY_AFTER)
+    async with tables:
         with tempfile.TemporaryFile() as table:
             scored, rejects = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115, the answer reads them
             await spool_body(request, table)
-            count = await anyio.to_thread.run_sync(partial(score_stream, model, table, scored, rejects, name="body"))
+            run = partial(score_stream, model, table, scored, rejects, name="body", most_rejects=MOST_REJECTS)
+            async with one_table:
+                count = await anyio.to_thread.run_sync(run)
     headers = {
         "X-Model": count.model,
         "X-Rows": str(count.rows),
@@ -175,6 +187,6 @@ EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 app = Starlette(
     routes=[*ROUTES, Route("/{path:path}", missing, methods=EVERY_METHOD)],
-    middleware=[Middleware(InFlightCap, most=MOST_IN_FLIGHT)],
+    middleware=[Middleware(KnownHosts), Middleware(InFlightCap, most=MOST_IN_FLIGHT)],
     exception_handlers=HANDLERS,
 )

@@ -14,7 +14,7 @@ from starlette.types import Message
 from components.errors import InputError, InputTooLarge
 from serving.errors import Refusal
 
-LARGEST_JSON = 16 << 20  # bytes: 1,024 images of three digits, a comma and a space a pixel are 4 MB
+LARGEST_JSON = 8 << 20  # bytes: 1,024 images of three digits, a comma and a space a pixel are 4 MB
 LARGEST_UPLOAD = 32 << 20  # bytes a request of pictures
 LARGEST_TABLE = 256 << 20  # bytes of CSV, about 120,000 rows; it goes to disk, not to memory
 MOST_FILES = 64  # pictures a request

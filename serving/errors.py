@@ -6,7 +6,6 @@ import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from components.errors import FashionError, InputError, InputTooLarge, ModelError
 
@@ -53,24 +52,3 @@ async def refuse(request: Request, error: Exception) -> Response:
 HANDLERS: dict[Any, Any] = dict.fromkeys(
     (FashionError, HTTPException, TimeoutError, ClientDisconnect, Exception), refuse
 )
-
-
-class InFlightCap:
-    """Tell requests beyond a number to come back, so that those within it are answered in time."""
-
-    def __init__(self, app: ASGIApp, most: int) -> None:
-        self.app, self.most, self.now = app, most, 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it with 429."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-        elif self.now >= self.most:
-            busy = Refusal(429, "request", f"{self.most} requests are being answered; come back", RETRY_AFTER)
-            await (await refuse(Request(scope), busy))(scope, receive, send)
-        else:
-            self.now += 1
-            try:
-                await self.app(scope, receive, send)
-            finally:
-                self.now -= 1

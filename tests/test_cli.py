@@ -1,6 +1,8 @@
 """The command line, in this process; whole flows from it are in test_flow.py and test_deployment.py."""
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,7 @@ from components.formats.pixel_csv import PIXEL_COLUMNS
 from components.manifest import Examples
 from components.model.mlp import MLP
 from components.registry import champion, store
-from components.settings import Settings
+from components.settings import CHECKOUT, Settings
 from flows.__main__ import app, main
 
 pytestmark = pytest.mark.usefixtures("bentoml_home", "settings")
@@ -171,3 +173,13 @@ def test_the_report_without_its_dataset_says_why(fashion: Fashion, live: str, va
     assert status == 1
     assert "no such dataset" in err
     assert "the model's own dataset" in err
+
+
+def test_an_unforeseen_error_ends_in_one_line(bentoml_home: Path, settings: Settings, archives: Path) -> None:
+    """Prefect's, of a server that is not there."""
+    environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_CLIENT_MAX_RETRIES": "0"}
+    command = [sys.executable, "-m", "flows", "train", "--source", str(archives)]
+    done = subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert "FASHION_DEBUG" in done.stderr.splitlines()[-1]

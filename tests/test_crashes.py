@@ -1,6 +1,7 @@
 """A kill, a full disk or a second process at any moment leaves the old state whole, and a second try succeeds."""
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from components.contract import ModelCard
+from components.errors import InputError
 from components.formats.pixel_csv import PIXEL_COLUMNS
 from components.inference.score import rejects_path, score_csv
 from components.model.checkpoint import write_checkpoint
@@ -165,3 +167,16 @@ def test_an_output_that_cannot_be_written_is_an_error(
     (tmp_path / "a file").write_text("")
     with pytest.raises(OSError, match="a file"):
         score_csv(champion.load_model(), table, tmp_path / "a file" / "out.csv")
+
+
+@pytest.mark.parametrize("kind", ["folder", "fifo"])
+def test_an_output_that_is_no_file_is_left_alone(
+    bentoml_home: Path, network: MLP, card: ModelCard, table: Path, tmp_path: Path, kind: str
+) -> None:
+    champion.promote(store.save_model(network, card), "a test")
+    output = tmp_path / "scored" / "out.csv"
+    output.parent.mkdir()
+    output.mkdir() if kind == "folder" else os.mkfifo(output)
+    with pytest.raises(InputError, match="not a file"):
+        score_csv(champion.load_model(), table, output)
+    assert list(output.parent.iterdir()) == [output]

@@ -225,18 +225,75 @@ def test_rollback_to_a_broken_model_leaves_the_live_one(network: MLP, card: Mode
     assert champion.live_move().tag == second
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"tag": "fashion-mlp:abcdefgh"}', b"\xff\xfe"])
-def test_a_corrupt_pointer_is_not_live_and_force_mends_it(
-    network: MLP, card: ModelCard, bentoml_home: Path, content: bytes
+@pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b'{"tag": "fashion-mlp:abcdefgh"}', b"\xff\xfe"])
+def test_a_lost_or_corrupt_pointer_leaves_the_last_promoted_model_live(
+    network: MLP, card: ModelCard, bentoml_home: Path, content: bytes | None
+) -> None:
+    live = save_and_promote(network, card)
+    path = bentoml_home / "fashion" / "live.json"
+    path.unlink() if content is None else path.write_bytes(content)
+    assert champion.load_model().tag == live
+    worse = store.save_model(network, with_accuracy(card, card.test.accuracy - 0.1))
+    assert not champion.promote(worse, "a lost pointer opens no gate").promoted
+    other = save_and_promote(network, card)
+    assert [move.tag for move in champion.history()] == [live, other]
+    assert champion.live_move().number == 2
+
+
+def test_pointer_and_history_both_lost_is_said_and_force_mends_it(
+    network: MLP, card: ModelCard, bentoml_home: Path
 ) -> None:
     tag = save_and_promote(network, card)
-    (bentoml_home / "fashion" / "live.json").write_bytes(content)
+    (bentoml_home / "fashion" / "live.json").write_bytes(b"{")
+    (bentoml_home / "fashion" / "history.jsonl").unlink()
     with pytest.raises(NoLiveModel, match=r"live\.json cannot be read"):
         champion.load_model()
     with pytest.raises(NoLiveModel):
         champion.promote(tag, "fails closed")
-    assert champion.promote(tag, "the pointer was corrupt", force=True).promoted
-    assert [move.number for move in champion.history()] == [1, 2]
+    assert champion.promote(tag, "both were lost", force=True).promoted
+    assert champion.load_model().tag == tag
+
+
+def test_a_line_that_is_no_move_is_named(network: MLP, card: ModelCard, bentoml_home: Path) -> None:
+    tag = save_and_promote(network, card)
+    with (bentoml_home / "fashion" / "history.jsonl").open("a") as file:
+        file.write("garbage\n")
+    for act in (champion.history, champion.rollback, lambda: champion.promote(tag + "x", "a test")):
+        with pytest.raises(ModelError, match=r"history\.jsonl, line 2|not in the store"):
+            act()
+    assert champion.load_model().tag == tag
+
+
+def test_the_live_model_s_card_cannot_be_made_easier_to_beat(network: MLP, card: ModelCard, bentoml_home: Path) -> None:
+    """Somebody writes a lower accuracy into the live model's files, hash and all."""
+    live = save_and_promote(network, card)
+    easy = store.save_model(network, with_accuracy(card, 0.0))
+    version, other = (tag.split(":")[1].encode() for tag in (live, easy))
+    for name in ("model.json", "model.yaml"):
+        content = (folder_of(bentoml_home, easy) / name).read_bytes().replace(other, version)
+        (folder_of(bentoml_home, live) / name).write_bytes(content)
+    assert store.describe_stored(live).test.accuracy == 0.0
+    with pytest.raises(ModelError, match="files were exchanged"):
+        champion.promote(easy, "easily")
+
+
+@pytest.mark.parametrize("content", ["", "{[", "- a list", "metadata: 3", "\x00"])
+def test_a_damaged_model_yaml_is_told_and_hides_no_other(
+    network: MLP, card: ModelCard, bentoml_home: Path, content: str
+) -> None:
+    whole, damaged = store.save_model(network, card), store.save_model(network, card)
+    (folder_of(bentoml_home, damaged) / "model.yaml").write_text(content)
+    with pytest.raises(ModelError, match=r"model\.yaml"):
+        store.load_stored(damaged)
+    assert [(one.tag, one.problem == "") for one in store.list_stored()] == [(whole, True), (damaged, False)]
+
+
+def test_rolling_back_to_the_live_model_is_refused(network: MLP, card: ModelCard) -> None:
+    first, second = save_and_promote(network, card), save_and_promote(network, card)
+    champion.promote(first, "again")
+    with pytest.raises(PromotionRefused, match="live already"):
+        champion.rollback(first)
+    assert champion.rollback().tag == second
 
 
 def test_weights_exchanged_together_with_their_card_are_noticed(
@@ -250,7 +307,7 @@ def test_weights_exchanged_together_with_their_card_are_noticed(
         content = (folder_of(bentoml_home, other) / name).read_bytes()
         version, exchanged = (tag.split(":")[1].encode() for tag in (live, other))
         (folder_of(bentoml_home, live) / name).write_bytes(content.replace(exchanged, version))
-    with pytest.raises(ModelError, match="not those that were promoted"):
+    with pytest.raises(ModelError, match="files were exchanged"):
         champion.load_model()
 
 

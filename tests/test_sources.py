@@ -100,7 +100,7 @@ def test_a_flipped_bit_is_refused_and_its_file_named(folder: Path, file: str, de
 @pytest.mark.parametrize("file", FILES)
 def test_a_missing_file_is_named(folder: Path, file: str) -> None:
     (folder / file).unlink()
-    with pytest.raises(SourceUnreachable, match=rf"archives: no {file}$"):
+    with pytest.raises(SourceError, match=rf"archives: no {file}$"):
         find_source(str(folder), Settings())
 
 

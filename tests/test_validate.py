@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -236,3 +237,13 @@ def test_a_validation_that_cannot_run_passes_nothing(settings: Settings) -> None
     with pytest.raises((FashionError, OSError)):
         validate(bad, settings=settings)
     assert not (settings.datasets_dir / "accepted").exists()
+
+
+def test_two_validations_at_once_both_pass(settings: Settings) -> None:
+    """Both find no Data Docs yet; one of them comes second."""
+    dataset = ingest_rows(settings, good_rows())
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: validate(dataset, settings=settings), range(2))
+    assert first.docs == second.docs
+    assert first.docs.is_file()
+    assert [path.name for path in settings.validation_dir.iterdir()] == [first.docs.parent.name]

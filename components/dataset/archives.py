@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.contract import CLASSES, IMAGE_SHAPE, Images, Labels, Split
-from components.errors import SourceError, SourceUnreachable
+from components.errors import SourceError
 from components.files import sha256_of, write_whole
 from components.formats.idx import read_idx
 
@@ -76,12 +76,11 @@ def open_archives(folder: Path) -> Archives:
     """Check a folder of archives.
 
     Raises:
-        SourceUnreachable: the folder or one of the four files is missing.
-        SourceError: a file whose checksum is not the expected one.
+        SourceError: one of the four files is missing, or its checksum is not the expected one.
     """
     missing = [file for file in FILES if not (folder / file).is_file()]
     if missing:
-        raise SourceUnreachable(f"{folder}: no {', '.join(missing)}")
+        raise SourceError(f"{folder}: no {', '.join(missing)}")
     found = {split: {f: sha256_of(folder / f) for f in (p.images, p.labels)} for split, p in ARCHIVES.items()}
     if (folder / "source.json").is_file():
         name, licence = _check_declared(folder, found)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from components.dataset.archives import OFFICIAL_MD5, md5_of
 from components.errors import SourceError, SourceUnreachable
-from components.files import whole_file
+from components.files import DAY, remove_leftovers, whole_file
 from components.settings import Settings
 
 BACK_OFF = 1.0  # seconds before the second attempt, doubled for each further one
@@ -30,6 +30,7 @@ def download_archives(settings: Settings) -> Path:
         SourceUnreachable: no mirror gave a file with the right checksum in `download_attempts` attempts.
     """
     mirrors = settings.mirrors or _torchvision_mirrors()
+    remove_leftovers(settings.raw_dir, older_than=DAY)
     for file, md5 in OFFICIAL_MD5.items():
         path = settings.raw_dir / file
         if not (path.is_file() and md5_of(path) == md5):

@@ -18,6 +18,7 @@ from components.manifest import (
     Manifest,
     Part,
     check_part,
+    content_hash,
     current_dataset,
     dataset_lock,
     digest,
@@ -111,6 +112,9 @@ def _write_damaged_anew(raw: Source, base: Dataset, folder: Path) -> Ingested:
         for part in manifest.parts
         if _inputs_of({part.split: part.inputs}) <= _inputs_of(raw.digests) and _is_damaged(part, folder)
     }
+    for part in manifest.parts:
+        if part.file not in anew:
+            check_part(folder, part)  # another source's; only that can mend it
     if not anew:
         return Ingested(base, written=False)
     parts = tuple(anew.get(part.file, part) for part in manifest.parts)
@@ -150,7 +154,7 @@ def _store(table: pa.Table, split: Split, folder: Path, inputs: dict[str, str]) 
     sha256 = hashlib.sha256(content.getbuffer()).hexdigest()
     file = f"parts/{split}-{sha256[:16]}.parquet"
     write_whole(folder / file, content.getbuffer())
-    return Part(file, split, table.num_rows, sha256, inputs)
+    return Part(file, split, table.num_rows, sha256, content_hash(table), inputs)
 
 
 def _metadata(raw: Source) -> dict[str, str]:

@@ -60,7 +60,7 @@ def find_source(name: str, settings: Settings, sample_fallback: bool = False) ->
 
     Raises:
         SettingsError: no such word or path.
-        SourceUnreachable: nothing there, or no mirror answered.
+        SourceUnreachable: no mirror answered.
         SourceError: damaged or foreign files.
     """
     if name == "sample":
@@ -149,7 +149,7 @@ class ImageFolder:
         """List a folder; its pictures are read later."""
         folders = sorted(path.iterdir())
         if not any(map(Path.is_dir, folders)):
-            raise SourceUnreachable(f"{path}: neither the four IDX archives nor a folder of images a class")
+            raise SourceError(f"{path}: neither the four IDX archives nor a folder of images a class")
         for folder in folders:
             if folder.is_symlink() or not folder.is_dir():
                 raise SourceError(f"{folder}: expected a folder of images, named after their class")

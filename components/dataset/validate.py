@@ -19,7 +19,7 @@ import pandas as pd
 from components.contract import CLASSES, PIXELS, SPLITS, Dataset, Split, Validated
 from components.dataset.archives import OFFICIAL_NAME
 from components.errors import BrokenExpectation, ValidationError
-from components.files import whole_folder
+from components.files import DAY, remove_leftovers, whole_folder
 from components.manifest import accept, digest, read_split, refuse
 from components.settings import Settings, load_settings
 
@@ -67,7 +67,7 @@ def validate(dataset: Dataset, *, settings: Settings | None = None) -> Validated
     views = {split: frame[frame["split"] == split] for split in SPLITS}
     suites = {split: _expect_of_split(split, dataset.source) for split in SPLITS}
     results, docs = _run(views, suites, settings.validation_dir / dataset.version)
-    if not all(result.success for result in results):
+    if len(results) != len(SPLITS) or not all(result.success for result in results):
         broken = [_broken(split, result) for split, result in zip(views, results, strict=True)]
         refuse(dataset)
         raise ValidationError(dataset.version, tuple(itertools.chain.from_iterable(broken)))
@@ -159,6 +159,7 @@ def _run(
     configurations = [expectation.configuration.to_json_dict() for suite in suites.values() for expectation in suite]
     docs = folder.with_name(f"{folder.name}-{digest(json.dumps(configurations, sort_keys=True).encode())[:8]}")
     results = []
+    remove_leftovers(folder.parent, older_than=DAY)
     with whole_folder(docs) as temporary:
         context = _open_context(temporary)
         for split, frame in views.items():

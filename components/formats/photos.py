@@ -15,7 +15,7 @@ from components.contract import IMAGE_SHAPE, Images
 from components.errors import InputError, InputTooLarge
 
 FORMATS = ("PNG", "JPEG")
-MOST_PIXELS = 50_000_000  # a phone's largest photo; a decoded picture this size is 150 MB
+MOST_PIXELS = 25_000_000  # a large phone photo; decoded and made grey, one this size with transparency takes 400 MB
 SIDE = IMAGE_SHAPE[0]
 
 # EXIF orientation -> what undoes it (Exif 2.32, tag 0x0112).
@@ -42,7 +42,7 @@ def read_photo(content: bytes, field: str = "file") -> Images:
 
     Raises:
         InputError: not a PNG or JPEG, or truncated.
-        InputTooLarge: more than 50 million pixels.
+        InputTooLarge: more than 25 million pixels.
     """
     try:
         with warnings.catch_warnings():

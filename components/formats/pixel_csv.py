@@ -8,6 +8,7 @@ import csv
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import BinaryIO
 
 import numpy as np
@@ -20,6 +21,7 @@ from components.errors import InputError
 
 PIXEL_COLUMNS = tuple(f"pixel{number}" for number in range(1, PIXELS + 1))
 BLOCK = 4 << 20  # bytes read at a time: about 2,000 rows
+MOST_LINES = 8192  # a block: short lines, all of them rejects, must not fill the memory
 LONGEST_LINE = 64 << 10  # bytes; 784 pixels, a label and an id take 4,000
 BOM = b"\xef\xbb\xbf"
 
@@ -128,11 +130,19 @@ def _whole_lines(stream: BinaryIO, name: str) -> Iterator[bytes]:
         rest += chunk
         _refuse_long_lines(rest, name)
         end = rest.rfind(b"\n") + 1
-        if end:
-            yield rest[:end]
+        yield from _split_lines(rest[:end])
         rest = rest[end:]
     if rest:
         yield rest
+
+
+def _split_lines(chunk: bytes) -> Iterator[bytes]:
+    """Pieces of at most `MOST_LINES` whole lines."""
+    ends = np.flatnonzero(np.frombuffer(chunk, np.uint8) == ord("\n"))[MOST_LINES - 1 :: MOST_LINES] + 1
+    edges = [0, *ends.tolist(), len(chunk)]
+    for start, end in pairwise(edges):
+        if start < end:
+            yield chunk[start:end]
 
 
 def _parse_fast(chunk: bytes, layout: Layout, first_line: int) -> Block | None:

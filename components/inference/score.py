@@ -5,6 +5,7 @@ Rows stream through in blocks, so memory does not grow with the file. Both outpu
 
 import csv
 import io
+import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from components.model.classifier import Classifier
 COLUMNS = ("id", "label", "name", "confidence", "model")
 REJECT_COLUMNS = ("line", "reason", "row")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a cell that begins with one of these
+NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")  # but a number is only a number
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,14 @@ def score_csv(model: Classifier, source: Path, output: Path) -> Score:
         InputError: not a file, not such a table, or the output would overwrite the input.
         OSError: an output cannot be written.
     """
+    output = output.resolve()  # a link is followed, not replaced
     rejects = rejects_path(output)
     if not source.is_file():
-        raise InputError(str(source), "no such file")
-    if source.resolve() in {output.resolve(), rejects.resolve()}:
+        raise InputError(str(source), "a folder; expected a CSV file" if source.is_dir() else "no such file")
+    for path in (output, rejects):
+        if path.exists() and not path.is_file():
+            raise InputError(str(path), "not a file; an output takes the place of a file or of nothing")
+    if source.resolve() in {output, rejects.resolve()}:
         raise InputError(str(output), "the output would overwrite the input")
     with (
         source.open("rb") as stream,
@@ -71,9 +77,18 @@ def score_csv(model: Classifier, source: Path, output: Path) -> Score:
 
 
 def score_stream(
-    model: Classifier, stream: BinaryIO, scored_file: BinaryIO, rejects_file: BinaryIO, name: str = "file"
+    model: Classifier,
+    stream: BinaryIO,
+    scored_file: BinaryIO,
+    rejects_file: BinaryIO,
+    name: str = "file",
+    most_rejects: int | None = None,
 ) -> Score:
-    """Score a stream; see `score_csv`. The headers are written even where no row follows."""
+    """Score a stream; see `score_csv`. The headers are written even where no row follows.
+
+    Raises:
+        InputError: more than `most_rejects` rows cannot be read.
+    """
     began = time.perf_counter()
     _write([COLUMNS], scored_file)
     _write([REJECT_COLUMNS], rejects_file)
@@ -83,6 +98,8 @@ def score_stream(
         _write(_reject_rows(block), rejects_file)
         scored += len(block.ids)
         rejected += len(block.rejects)
+        if most_rejects is not None and rejected > most_rejects:
+            raise InputError(name, f"more than {most_rejects:,} rows cannot be read; is this such a table?")
     return Score(scored + rejected, scored, rejected, time.perf_counter() - began, model.tag)
 
 
@@ -105,5 +122,11 @@ def _write(rows: Iterable[Iterable[object]], file: BinaryIO) -> None:
 
 
 def inert(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula: a leading =, +, -, @, tab or CR gets an apostrophe before it."""
-    return f"'{cell}" if cell.startswith(FORMULA) else cell
+    """A cell that no spreadsheet takes for a formula.
+
+    A leading =, +, -, @, tab or CR that is no number's gets an apostrophe before it, and so does an apostrophe, so that
+    two cells never become one: leave out one leading apostrophe to have the original.
+    """
+    if cell.startswith("'") or (cell.startswith(FORMULA) and not NUMBER.fullmatch(cell)):
+        return f"'{cell}"
+    return cell

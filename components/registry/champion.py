@@ -4,11 +4,13 @@
     BENTOML_HOME/fashion/history.jsonl   every move, a line each, only ever added to
 
 A move is written to the pointer first and then to the history, under a lock. A kill between the two is mended by the
-next move, which finds the pointer's number missing from the history and adds it first.
+next move, which finds the pointer's number missing from the history and adds it first. Where the pointer is missing or
+damaged, the last move of the history is in force.
 """
 
 import getpass
 import json
+import logging
 import os
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -23,7 +25,9 @@ from components.errors import ModelError, NoLiveModel, PromotionRefused
 from components.files import write_whole
 from components.model.classifier import Classifier
 from components.registry.gate import Check, Verdict, judge
-from components.registry.store import describe_stored, home, load_stored
+from components.registry.store import card_sha256, describe_stored, home, load_stored
+
+log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT = 60  # seconds to wait for another move
 
@@ -36,7 +40,7 @@ class Move:
     action: Literal["promote", "rollback"]
     tag: str  # live from here on
     previous: str | None  # live until here
-    weights_sha256: str  # of `tag`: a model whose weights are others is not the one that was promoted
+    card_sha256: str  # of its card, which has that of its weights: a model with another is not the one promoted
     who: str
     when: str  # ISO 8601, UTC
     why: str
@@ -56,14 +60,18 @@ def live_move() -> Move:
     """The move that made the live model live.
 
     Raises:
-        NoLiveModel: nothing was promoted yet, or the pointer cannot be read.
+        NoLiveModel: nothing was promoted yet, or neither pointer nor history can be read.
     """
     path = home() / "live.json"
     try:
-        return pydantic.TypeAdapter(Move).validate_json(path.read_bytes())
-    except FileNotFoundError as error:
-        raise NoLiveModel("no model is live; 'fashion train' or 'fashion promote TAG' makes one so") from error
-    except (pydantic.ValidationError, OSError) as error:
+        return _read_move(path.read_bytes(), path.name)
+    except (OSError, ModelError) as error:
+        moves = _read_history()
+        if moves:
+            log.warning("%s is missing or damaged; the last move of the history is in force", path.name)
+            return moves[-1]
+        if isinstance(error, FileNotFoundError):
+            raise NoLiveModel("no model is live; 'fashion train' or 'fashion promote TAG' makes one so") from error
         raise NoLiveModel(
             f"{path.name} cannot be read; 'fashion promote TAG --force --reason ...' writes it anew"
         ) from error
@@ -80,21 +88,41 @@ def load_model(tag: str | None = None) -> Classifier:
         return load_stored(tag)
     move = live_move()
     model = load_stored(move.tag)
-    if model.card.weights_sha256 != move.weights_sha256:
-        raise ModelError(f"{move.tag}: its weights are not those that were promoted")
+    _check_promoted(move)
     return model
 
 
 def history() -> tuple[Move, ...]:
-    """Every move, oldest first."""
-    adapter = pydantic.TypeAdapter(Move)
+    """Every move, oldest first.
+
+    Raises:
+        ModelError: a line that is no move, by its number.
+    """
+    moves = _read_history()
+    live = _try_live()
+    return (*moves, live) if live and (not moves or live.number > moves[-1].number) else moves
+
+
+def _read_history() -> tuple[Move, ...]:
+    """The moves in the file; a half-written last line is none."""
     try:
         lines = (home() / "history.jsonl").read_bytes().splitlines(keepends=True)
     except FileNotFoundError:
-        lines = []
-    moves = tuple(adapter.validate_json(line) for line in lines if line.endswith(b"\n"))
-    live = _try_live()
-    return (*moves, live) if live and live.number > len(moves) else moves
+        return ()
+    whole = [line for line in lines if line.endswith(b"\n")]
+    return tuple(_read_move(line, f"history.jsonl, line {number}") for number, line in enumerate(whole, 1))
+
+
+def _read_move(content: bytes, where: str) -> Move:
+    try:
+        return pydantic.TypeAdapter(Move).validate_json(content)
+    except pydantic.ValidationError as error:
+        raise ModelError(f"{where}: not a move of the live model: {error.errors()[0]['msg']}") from error
+
+
+def _check_promoted(move: Move) -> None:
+    if card_sha256(move.tag) != move.card_sha256:
+        raise ModelError(f"{move.tag}: it is not the model that was promoted; its files were exchanged")
 
 
 def promote(tag: str, why: str, *, force: bool = False) -> Promotion:
@@ -129,6 +157,9 @@ def rollback(tag: str | None = None, why: str = "asked for") -> Move:
         ModelNotFound, ModelError: it does not load; the live model is as it was.
     """
     with _lock():
+        live = _try_live()
+        if tag is not None and live and live.tag == tag:
+            raise PromotionRefused(f"{tag} is live already")
         earlier = _earlier_champions()
         if tag is None and not earlier:
             raise PromotionRefused("nothing to roll back to: no other model was live before")
@@ -150,9 +181,13 @@ def _earlier_champions() -> list[str]:
 
 
 def _champion_card() -> ModelCard | None:
-    if not (home() / "live.json").exists():
+    """The live model's card, or None where there never was one; what cannot be read is an error, not a None."""
+    if not (home() / "live.json").exists() and not _read_history():
         return None
-    return describe_stored(live_move().tag)
+    live = live_move()
+    card = describe_stored(live.tag)
+    _check_promoted(live)
+    return card
 
 
 def _try_live() -> Move | None:
@@ -173,11 +208,11 @@ def _move(action: Literal["promote", "rollback"], model: Classifier, why: str) -
     _mend(path)
     moves = history()
     move = Move(
-        number=len(moves) + 1,
+        number=moves[-1].number + 1 if moves else 1,
         action=action,
         tag=model.tag,
         previous=moves[-1].tag if moves else None,
-        weights_sha256=model.card.weights_sha256,
+        card_sha256=card_sha256(model.tag),
         who=_who(),
         when=datetime.now(UTC).isoformat(timespec="milliseconds"),
         why=why,
@@ -194,9 +229,8 @@ def _mend(path: Path) -> None:
         whole = content[: content.rfind(b"\n") + 1]
         if whole != content:
             write_whole(path, whole)
-    written = len(path.read_bytes().splitlines()) if path.exists() else 0
-    live = _try_live()
-    if live and live.number > written:
+    moves, live = _read_history(), _try_live()
+    if live and (not moves or live.number > moves[-1].number):
         _append(path, live)
 
 

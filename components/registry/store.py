@@ -20,7 +20,6 @@ import pydantic
 import torch
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
-from bentoml.exceptions import BentoMLException
 from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.torch import load as decode_weights
@@ -28,7 +27,7 @@ from safetensors.torch import save as encode_weights
 
 from components.contract import CLASSES, ModelCard
 from components.errors import FashionError, ModelError, ModelNotFound
-from components.files import move_folder, temporary_name, write_whole
+from components.files import DAY, move_folder, remove_leftovers, temporary_name, write_whole
 from components.model.classifier import Classifier
 from components.model.mlp import MLP, ModelConfig
 
@@ -77,6 +76,7 @@ def save_model(network: MLP, card: ModelCard) -> str:
     described = orjson.dumps(asdict(card), option=orjson.OPT_INDENT_2)
     tag = bentoml.Tag.from_taglike(NAME).make_new_version()
     staging = home() / "staging" / temporary_name("store")
+    remove_leftovers(staging.parent, older_than=DAY)
     staging.mkdir(parents=True)
     try:
         with bentoml.models.create(
@@ -142,6 +142,15 @@ def describe_stored(tag: str) -> ModelCard:
     return card
 
 
+def card_sha256(tag: str) -> str:
+    """SHA-256 of a model's card, which holds that of its weights: what the live-model pointer keeps of a model.
+
+    Raises:
+        ModelError: the card cannot be read.
+    """
+    return hashlib.sha256(_read(tag, CARD)).hexdigest()
+
+
 def list_stored() -> list[Stored]:
     """Every model of the store, oldest first; those that cannot be read come last, with the reason."""
     folder = _folder(f"{NAME}:any").parent
@@ -171,7 +180,7 @@ def _read(tag: str, name: str) -> bytes:
 def _recorded_card_hash(tag: str) -> str:
     try:
         metadata = bentoml.models.get(tag).info.metadata
-    except (BentoMLException, ValueError, TypeError, KeyError, AttributeError) as error:
+    except Exception as error:  # a damaged file makes it raise whatever its YAML reader and converters do
         raise ModelError(f"{tag}: BentoML cannot read its model.yaml: {error}") from error
     return str(metadata.get("card_sha256"))
 

@@ -1,0 +1,62 @@
+"""Who may ask: names that this service is known by, pages that it may be asked from, and so many at a time."""
+
+import os
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from serving.errors import RETRY_AFTER, Refusal, refuse
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class KnownHosts:
+    """Answer only under known names, to pages from known names.
+
+    A page of a stranger's can point a name of its own at 127.0.0.1 and ask a service there. `FASHION_ALLOWED_HOSTS` has
+    the names that this service is reached by, with commas between; `*` allows all, behind a proxy that checks.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        names = os.environ.get("FASHION_ALLOWED_HOSTS", "").split(",")
+        self.app, self.allowed = app, {*LOOPBACK, *(name.strip().lower() for name in names)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it with 403."""
+        if scope["type"] == "http" and "*" not in self.allowed:
+            headers = Request(scope).headers
+            found = {"host": f"//{headers.get('host', '')}", "origin": headers.get("origin")}
+            for field, value in found.items():
+                if value is not None and _hostname(value) not in self.allowed:
+                    refusal = Refusal(403, field, "not a name in FASHION_ALLOWED_HOSTS")
+                    return await (await refuse(Request(scope), refusal))(scope, receive, send)
+        return await self.app(scope, receive, send)
+
+
+def _hostname(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
+class InFlightCap:
+    """Tell requests with a body beyond a number to come back, so that those within it are answered in time."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self.app, self.most, self.now = app, most, 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it with 429."""
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self.app(scope, receive, send)
+        elif self.now >= self.most:
+            busy = Refusal(429, "request", f"{self.most} requests are being answered; come back", RETRY_AFTER)
+            await (await refuse(Request(scope), busy))(scope, receive, send)
+        else:
+            self.now += 1
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                self.now -= 1
