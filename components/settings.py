@@ -64,4 +64,4 @@ def load_settings() -> Settings:
     except (pydantic.ValidationError, ValueError) as error:
         problems = error.errors() if isinstance(error, pydantic.ValidationError) else []
         told = "; ".join(f"FASHION_{'.'.join(map(str, p['loc'])).upper()}: {p['msg']}" for p in problems)
-        raise SettingsError(told or str(error)) from error
+        raise SettingsError(told or f"{error}; FASHION_MIRRORS is a JSON list of URLs") from error

@@ -68,7 +68,8 @@ def validate() -> None:
     if dataset is None:
         raise DatasetError("nothing to validate; 'fashion ingest' comes first")
     validated = validate(dataset)
-    print(f"dataset {dataset.version}: {validated.expectations} expectations met by {dataset.rows:,} rows")
+    name = f"{dataset.version} ({dataset.source})"
+    print(f"dataset {name}: {validated.expectations} expectations met by {dataset.rows:,} rows")
     print(f"Data Docs: {validated.docs}")
 
 

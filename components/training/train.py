@@ -40,16 +40,16 @@ class TrainConfig:
         if isinstance(self.model, dict):  # from JSON
             object.__setattr__(self, "model", ModelConfig(**self.model))
         bounds = {
-            "epochs": self.epochs >= 1,
-            "batch_size": self.batch_size >= 1,
-            "learning_rate": 0 < self.learning_rate <= 1,
-            "validation_share": 0 < self.validation_share < 0.5,
-            "patience": self.patience is None or self.patience >= 1,
-            "seed": 0 <= self.seed < 2**63,
+            "epochs": (self.epochs >= 1, "1 or more"),
+            "batch_size": (self.batch_size >= 1, "1 or more"),
+            "learning_rate": (0 < self.learning_rate <= 1, "above 0 and at most 1"),
+            "validation_share": (0 < self.validation_share < 0.5, "above 0 and below 0.5"),
+            "patience": (self.patience is None or self.patience >= 1, "1 or more, or none"),
+            "seed": (0 <= self.seed < 2**63, "0 or more, below 2 to the 63rd"),
         }
-        for name, fits in bounds.items():
+        for name, (fits, expected) in bounds.items():
             if not fits:
-                raise SettingsError(f"{name}: {getattr(self, name)} is out of bounds; see TrainConfig")
+                raise SettingsError(f"{name}: {getattr(self, name)}; expected {expected}")
 
 
 @dataclass(frozen=True)
