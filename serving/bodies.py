@@ -71,9 +71,12 @@ async def read_uploads(request: Request) -> list[tuple[str, bytes]]:
     except HTTPException as error:
         raise InputError("body", error.detail) from error
     try:
-        return [await _read_field(field, value) for field, value in form.multi_items()] or _refuse_empty_form()
+        uploads = [await _read_field(field, value) for field, value in form.multi_items()]
     finally:
         await form.close()
+    if not uploads:
+        raise InputError("body", "no file in the form")
+    return uploads
 
 
 def _whole_form(request: Request, content: bytes) -> Request:
@@ -100,10 +103,6 @@ async def _read_field(field: str, value: UploadFile | str) -> tuple[str, bytes]:
     if isinstance(value, str):
         raise InputError(field[:40], "a text field; expected files only")
     return (value.filename or field)[:80], await value.read()
-
-
-def _refuse_empty_form() -> list[tuple[str, bytes]]:
-    raise InputError("body", "no file in the form")
 
 
 async def _bounded(request: Request, limit: int) -> AsyncIterator[bytes]:

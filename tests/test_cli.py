@@ -1,5 +1,6 @@
 """The command line, in this process; whole flows from it are in test_flow.py and test_deployment.py."""
 
+import inspect
 import json
 import os
 import subprocess
@@ -16,7 +17,8 @@ from components.manifest import Examples
 from components.model.mlp import MLP
 from components.registry import champion, store
 from components.settings import CHECKOUT, Settings
-from flows.__main__ import app, main
+from components.training.presets import DEFAULT
+from flows.__main__ import app, main, train
 
 pytestmark = pytest.mark.usefixtures("bentoml_home", "settings")
 Fashion = Callable[..., tuple[int, str, str]]
@@ -183,3 +185,10 @@ def test_an_unforeseen_error_ends_in_one_line(bentoml_home: Path, settings: Sett
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1].startswith("error: ")
     assert "FASHION_DEBUG" in done.stderr.splitlines()[-1]
+
+
+def test_the_default_preset_is_one_and_the_same() -> None:
+    """The command line names it without importing torch, the Makefile and the deployment in their own words."""
+    assert f"PRESET ?= {DEFAULT}\n" in (CHECKOUT / "Makefile").read_text()
+    assert f"preset: {DEFAULT}\n" in (CHECKOUT / "prefect.yaml").read_text()
+    assert inspect.signature(train).parameters["preset"].default == DEFAULT

@@ -233,6 +233,10 @@ def test_a_lost_or_corrupt_pointer_leaves_the_last_promoted_model_live(
     path = bentoml_home / "fashion" / "live.json"
     path.unlink() if content is None else path.write_bytes(content)
     assert champion.load_model().tag == live
+    assert champion.promote(live, "it is live already").promoted
+    assert champion.live_move().number == 1
+    assert path.read_bytes().startswith(b"{"), "and the pointer is written anew"
+    assert f'"{live}"'.encode() in path.read_bytes()
     worse = store.save_model(network, with_accuracy(card, card.test.accuracy - 0.1))
     assert not champion.promote(worse, "a lost pointer opens no gate").promoted
     other = save_and_promote(network, card)

@@ -73,7 +73,8 @@ def validate(dataset: Dataset, *, settings: Settings | None = None) -> Validated
         raise ValidationError(dataset.version, tuple(itertools.chain.from_iterable(broken)))
     accept(dataset)
     checked_at = datetime.now(UTC).isoformat(timespec="seconds")
-    return Validated(dataset, sum(map(len, suites.values())), docs, checked_at)
+    run = sum(len(view.results) for result in results for view in result.run_results.values())
+    return Validated(dataset, run, docs, checked_at)
 
 
 def to_frame(dataset: Dataset) -> pd.DataFrame:

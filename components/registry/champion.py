@@ -137,6 +137,7 @@ def promote(tag: str, why: str, *, force: bool = False) -> Promotion:
         ModelNotFound, ModelError: it does not load, or the live model it must be compared with cannot be read.
     """
     with _lock():
+        _mend()
         model = load_stored(tag)
         live = _try_live()
         if live and live.tag == tag:
@@ -157,6 +158,7 @@ def rollback(tag: str | None = None, why: str = "asked for") -> Move:
         ModelNotFound, ModelError: it does not load; the live model is as it was.
     """
     with _lock():
+        _mend()
         live = _try_live()
         if tag is not None and live and live.tag == tag:
             raise PromotionRefused(f"{tag} is live already")
@@ -204,8 +206,6 @@ def _lock() -> FileLock:
 
 def _move(action: Literal["promote", "rollback"], model: Classifier, why: str) -> Move:
     """Write a move. The caller holds the lock."""
-    path = home() / "history.jsonl"
-    _mend(path)
     moves = history()
     move = Move(
         number=moves[-1].number + 1 if moves else 1,
@@ -217,13 +217,18 @@ def _move(action: Literal["promote", "rollback"], model: Classifier, why: str) -
         when=datetime.now(UTC).isoformat(timespec="milliseconds"),
         why=why,
     )
-    write_whole(home() / "live.json", json.dumps(asdict(move), indent=2).encode() + b"\n")
-    _append(path, move)
+    _point(move)
+    _append(home() / "history.jsonl", move)
     return move
 
 
-def _mend(path: Path) -> None:
-    """Cut a half-written last line off the history and add the pointer's move where it is missing."""
+def _point(move: Move) -> None:
+    write_whole(home() / "live.json", json.dumps(asdict(move), indent=2).encode() + b"\n")
+
+
+def _mend() -> None:
+    """Cut a half-written last line off the history, add the pointer's move where it is missing, and the other way."""
+    path = home() / "history.jsonl"
     if path.exists():
         content = path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
@@ -232,6 +237,8 @@ def _mend(path: Path) -> None:
     moves, live = _read_history(), _try_live()
     if live and (not moves or live.number > moves[-1].number):
         _append(path, live)
+    elif live and live == moves[-1]:
+        _point(live)  # written again as it was, in case it was missing or damaged
 
 
 def _append(path: Path, move: Move) -> None:
