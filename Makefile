@@ -15,10 +15,11 @@ export FASHION_SOURCE
 export BENTOML_DO_NOT_TRACK := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export GX_ANALYTICS_ENABLED := false
+export ORT_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
 
-.PHONY: help setup run test check lint serve bento lock clean
+.PHONY: help setup run test check lint serve bento bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -53,9 +54,17 @@ serve: .venv/ready ## serve the live model on http://127.0.0.1:3000 (PORT=...)
 bento: .venv/ready ## build a Bento that holds the live model
 	$(BIN)/fashion bento
 
+bench: .venv/ready .venv-bench/ready ## time the recipes beside Keras, a DataLoader loop and scikit-learn
+	$(BIN)/python -m benchmarks.train
+
+.venv-bench/ready: benchmarks/peers/requirements.txt | .venv/ready
+	$(PYTHON) -m venv .venv-bench
+	$(BIN)/uv pip install --quiet --compile-bytecode --python .venv-bench/bin/python --requirements $<
+	touch $@
+
 lock: .venv/ready ## resolve every version anew
-	$(BIN)/uv pip compile --quiet --universal --upgrade --no-header --group test --group lint pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --upgrade --no-header --group test --group lint --group edge pyproject.toml --output-file requirements.lock
 
 clean: ## remove the environment and everything made from data; the BentoML store and the Prefect home stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info data/cache data/checkpoints data/datasets data/reports data/sample data/validation data/bento
+	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache *.egg-info data/cache data/checkpoints data/datasets data/exports data/reports data/sample data/validation data/bento
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

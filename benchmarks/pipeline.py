@@ -37,7 +37,7 @@ from dataclasses import replace
 from components.contract import Validated
 from components.manifest import current_dataset
 from components.settings import load_settings
-from components.training.presets import configure
+from components.recipes.presets import configure
 from components.training.train import train
 receipt = Validated(current_dataset(load_settings().datasets_dir), 0, Path(), "")
 trained = train(receipt, configure("dense-128", {{"epochs": 3}}))
@@ -70,9 +70,9 @@ from components.contract import Validated
 from components.dataset.ingest import ingest
 from components.manifest import read_split
 from components.registry import champion, store
-from components.training.card import write_card
-from components.training.evaluate import evaluate
-from components.training.presets import configure
+from components.evaluation.card import write_card
+from components.evaluation.metrics import evaluate
+from components.recipes.presets import configure
 from components.training.train import train
 dataset = ingest().dataset
 examples = read_split(dataset, "train")
@@ -83,9 +83,7 @@ with Path(os.environ["TABLE"]).open("w") as file:
 receipt = Validated(dataset, 0, Path(), "")
 for seed in range(3):
     trained = train(receipt, configure("dense-128", {"seed": seed}))
-    metrics = [evaluate(trained.network, dataset, split) for split in ("train", "test")]
-    print(f"{metrics[1].accuracy:.4f}", flush=True)
-champion.promote(store.save_model(trained.network, write_card("dense-128", receipt, trained, *metrics)), "benchmark")
+    champion.promote(store.save_model(trained.network, write_card("dense-128", receipt, trained)), "benchmark")
 """
 
 

@@ -76,6 +76,15 @@ class ClassMetrics:
 
 
 @dataclass(frozen=True)
+class ProbabilityMetrics:
+    """How far probabilities can be believed."""
+
+    loss: float  # mean cross-entropy, nats
+    brier: float  # mean squared distance from the one-hot label, 0 to 2
+    calibration_error: float  # expected: confidence against accuracy in 15 bins, 0 to 1
+
+
+@dataclass(frozen=True)
 class Metrics:
     """What a model does on one split."""
 
@@ -83,17 +92,33 @@ class Metrics:
     split_version: str  # SHA-256 over the split's parts, 16 hex digits: equal means the same images
     rows: int
     accuracy: float
-    loss: float  # mean cross-entropy, nats
+    accuracy_interval: tuple[float, float]  # Wilson's, 95 %
+    loss: float  # mean cross-entropy of the network's own probabilities, nats
+    uncalibrated: ProbabilityMetrics  # of the network's own probabilities
+    calibrated: ProbabilityMetrics  # of those that are served: the logits divided by the temperature
+    coverage: float  # share of the images that the model is sure of
+    sure_accuracy: float  # on those; 0 where there are none
     classes: tuple[ClassMetrics, ...]
     confusion: tuple[tuple[int, ...], ...]  # [true][predicted]
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """What turns logits into served probabilities, and when the model is sure; fitted on the validation rows."""
+
+    temperature: float = 1.0  # the logits are divided by it before the softmax
+    thresholds: tuple[float, ...] = (0.0,) * len(CLASSES)  # sure of class c: its probability exceeds thresholds[c]
+    target: float = 0.97  # the accuracy aimed at where the model is sure, in each class
+    rows: int = 0  # validation images it was fitted on
+
+
+@dataclass(frozen=True)
 class Epoch:
-    """One epoch as it happened."""
+    """One epoch as it happened. Losses are the mean cross-entropy with the true labels, nats."""
 
     number: int  # from 1
-    loss: float  # mean over the epoch's steps, training mode, nats
+    loss: float  # over the epoch's steps: training mode, augmented images, weights that change
+    accuracy: float  # likewise
     validation_loss: float
     validation_accuracy: float
     seconds: float  # the steps and the validation
@@ -106,11 +131,15 @@ class ModelCard:
     preset: str
     model: dict[str, Any]  # ModelConfig, as JSON
     training: dict[str, Any]  # TrainConfig, as JSON, with the seed
+    hardware: dict[str, Any]  # what trained it: device, precision, threads
     source: str  # the dataset's
     dataset_version: str
+    expectations: int  # how many the dataset met before the training
+    calibration: Calibration
     train: Metrics
     test: Metrics
     history: tuple[Epoch, ...]
+    best_epoch: int  # the one whose weights these are
     train_seconds: float
     created_at: str  # ISO 8601, UTC
     git_commit: str  # of the code that trained it, "+changes" when the tree had any, "unknown" outside git
@@ -131,7 +160,8 @@ class Predictions:
 
     model: str  # exact tag
     labels: Labels  # (n,)
-    probabilities: NDArray[np.float32]  # (n, 10), each row sums to 1
+    probabilities: NDArray[np.float32]  # (n, 10), calibrated, each row sums to 1
+    sure: NDArray[np.bool_]  # (n,), whether the probability exceeds the model's threshold for that class
 
     @property
     def names(self) -> list[str]:

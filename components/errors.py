@@ -10,6 +10,7 @@ and exits with status 1; the service answers with the status beside it.
     ├── DatasetError          a dataset on disk that is missing or changed since it was written
     ├── ValidationError       data that breaks an expectation
     ├── TrainingError         a training that cannot give a usable model
+    │   └── TrainingDiverged  its loss is not finite
     ├── ModelError            a stored model that is damaged or does not fit
     │   ├── ModelNotFound     no model under that tag
     │   └── NoLiveModel       nothing is live, or the pointer cannot be read     (503)
@@ -67,6 +68,10 @@ class ValidationError(FashionError):
 
 class TrainingError(FashionError):
     """A training that cannot give a usable model."""
+
+
+class TrainingDiverged(TrainingError):
+    """The loss is not finite; going on or resuming would not help."""
 
 
 class ModelError(FashionError):

@@ -48,6 +48,16 @@ class Settings(BaseSettings):
         return self.data_dir / "validation"
 
     @property
+    def checkpoints_dir(self) -> Path:
+        """Trainings in progress, and trained networks on their way to the store."""
+        return self.data_dir / "checkpoints"
+
+    @property
+    def exports_dir(self) -> Path:
+        """Models for phones and browsers."""
+        return self.data_dir / "exports"
+
+    @property
     def reports_dir(self) -> Path:
         """One HTML report a model."""
         return self.data_dir / "reports"

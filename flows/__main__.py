@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,7 +14,7 @@ from components.errors import FashionError
 from flows.environment import prepare
 
 if TYPE_CHECKING:
-    from components.contract import ModelCard
+    from components.contract import Dataset, ModelCard
     from flows.training import TrainingResult
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app = typer.Typer(
     help="Classify product photos: ingest, validate, train, promote, serve, score.",
 )
 
+STOPPED = 130  # the exit status of a command that Ctrl-C ended, as shells have it
 DRAIN = 20  # seconds that a stop of the service waits for requests in flight
 
 Source = Annotated[
@@ -79,30 +80,40 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Of the weights, the split and the order [the preset's].")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images [the preset's].")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a step [the preset's].")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Adam's [the preset's].")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="The highest of the schedule [the preset's].")] = None,
+    fields: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Any other field, as JSON; may be given again. See presets."),
+    ] = None,
     source: Source = "auto",
     sample_fallback: SampleFallback = False,
     promote: Annotated[bool, typer.Option(help="Put the model live if the gate lets it.")] = True,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the same training where it was stopped.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run the training flow: ingest, validate, train and evaluate, save, promote.
 
     Without PREFECT_API_URL a temporary Prefect server is started, which takes ten seconds.
     """
-    from components.training.presets import configure
+    from components.recipes.presets import configure
 
-    options: dict[str, Any] = {
-        "seed": seed,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-    }
-    configure(preset, options)  # bad settings end here, before a server is started
+    given = {"seed": seed, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    overrides = _read_fields(fields or []) | {name: value for name, value in given.items() if value is not None}
+    configure(preset, overrides)  # bad settings end here, before a server is started
     from flows.training import training
 
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(_without_foreseen_traceback)
-    result = training(preset=preset, **options, source=source, sample_fallback=sample_fallback, promote=promote)
+    result = training(
+        preset=preset,
+        overrides=overrides,
+        source=source,
+        sample_fallback=sample_fallback,
+        promote=promote,
+        resume=resume,
+    )
     if as_json:
         names = (
             "tag",
@@ -117,6 +128,28 @@ def train(
         print(json.dumps({name: getattr(result, name) for name in names}))
     else:
         print(_told(result))
+
+
+@app.command()
+def presets(as_json: Json = False) -> None:
+    """List the recipes: layers, parameters, every field, and where each comes from."""
+    from components.recipes.config import TrainConfig
+    from components.recipes.presets import PRESETS, Preset
+
+    if as_json:
+        print(json.dumps({name: asdict(preset.config) for name, preset in PRESETS.items()}))
+        return
+    defaults = Preset("", "", TrainConfig()).fields()
+    for preset in PRESETS.values():
+        own = {name: value for name, value in preset.fields().items() if value != defaults[name]}
+        print(f"{preset.name}: {preset.layers}, {preset.parameters:,} parameters")
+        print(f"  {preset.origin}\n  {_list_fields(own)}\n")
+    print(f"What a recipe does not name: {_list_fields(defaults)}")
+    print("fashion train --preset NAME --set FIELD=VALUE changes any of them.")
+
+
+def _list_fields(fields: dict[str, Any]) -> str:
+    return " ".join(f"{name}={json.dumps(value, separators=(',', ':'))}" for name, value in fields.items())
 
 
 @app.command()
@@ -188,29 +221,52 @@ def history(as_json: Json = False) -> None:
 
 
 @app.command()
-def report(tag: Tag) -> None:
-    """Print where a model's HTML report is, written now if need be."""
-    from components.errors import DatasetError
-    from components.manifest import describe, read_manifest
+def report(
+    tag: Tag,
+    beside: Annotated[str | None, typer.Option(help="Another tag: write it anew, with what changes beside it.")] = None,
+) -> None:
+    """Print where a model's HTML report is, written now if need be; on a desktop, open it."""
+    from components.evaluation.report import report_path, write_report
     from components.registry.champion import load_model
-    from components.settings import load_settings
-    from components.training.report import report_path, write_report
 
     path = report_path(tag)
-    if not path.is_file():
+    if beside or not path.is_file():
         model = load_model(tag)
-        manifest = load_settings().datasets_dir / f"{model.card.dataset_version}.json"
-        try:
-            write_report(model, describe(manifest, read_manifest(manifest)))
-        except DatasetError as error:
-            raise DatasetError(f"{error} (the report shows images of the model's own dataset)") from error
+        write_report(model, _dataset_of(model.card), load_model(beside) if beside else None)
     print(path)
+    if sys.stdout.isatty() and os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}:
+        typer.launch(path.as_uri())
+
+
+@app.command()
+def export(
+    tag: Tag,
+    file_format: Annotated[Literal["onnx"], typer.Option("--format", help="Of the file.")] = "onnx",
+    precision: Annotated[
+        Literal["float32", "int8"], typer.Option(help="int8 is a quarter of the size, and accurate to 0.003.")
+    ] = "float32",
+    output: Annotated[Path | None, typer.Option(help="The file [data/exports/TAG.PRECISION.onnx].")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a model for phones and browsers, once it answers on the test split as the stored one does."""
+    from components.registry.champion import load_model
+    from components.registry.onnx import export_onnx
+    from components.settings import load_settings
+
+    model = load_model(tag)
+    path = output or load_settings().exports_dir / f"{tag.replace(':', '-')}.{precision}.{file_format}"
+    done = export_onnx(model, _dataset_of(model.card), path, precision)
+    if as_json:
+        print(json.dumps(asdict(done), default=str))
+        return
+    print(f"accuracy {done.accuracy:.4f}, the model's {done.torch_accuracy:.4f}; {done.agreement:.2%} the same labels")
+    print(f"{done.path}: {done.bytes / 1e6:.1f} MB, {done.precision}")
 
 
 @app.command()
 def score(
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="CSV: [id,][label,]pixel1,...,pixel784.")],
-    output: Annotated[Path, typer.Argument(help="CSV: id,label,name,confidence,model; rejects go beside it.")],
+    output: Annotated[Path, typer.Argument(help="CSV: id,label,name,confidence,sure,model; rejects go beside it.")],
     model: Annotated[str | None, typer.Option(help="An exact tag [the live model's].")] = None,
     as_json: Json = False,
 ) -> None:
@@ -253,6 +309,18 @@ def bento(tag: Annotated[str | None, typer.Argument(help="An exact tag [the live
     print(f"{built}\nserve it from any folder: bentoml serve {built}")
 
 
+def _dataset_of(card: "ModelCard") -> "Dataset":
+    from components.errors import DatasetError
+    from components.manifest import describe, read_manifest
+    from components.settings import load_settings
+
+    manifest = load_settings().datasets_dir / f"{card.dataset_version}.json"
+    try:
+        return describe(manifest, read_manifest(manifest))
+    except DatasetError as error:
+        raise DatasetError(f"{error} (the images of the model's own dataset are needed)") from error
+
+
 def _told(result: "TrainingResult") -> str:
     sample = "\n\nSAMPLE: trained on drawn stand-ins, not on real data; set FASHION_SOURCE to the archives."
     live = "live" if result.promoted else f"not live: {result.verdict}"
@@ -268,6 +336,22 @@ next
   make serve                                  the web page and API on http://127.0.0.1:3000
   .venv/bin/fashion score INPUT.csv OUT.csv   classify a file
   .venv/bin/fashion models                    what is in the store, and what is live"""
+
+
+def _read_fields(fields: list[str]) -> dict[str, Any]:
+    """FIELD=VALUE, the value as JSON; what is not JSON is a word, and 512,256 is a list."""
+    from components.errors import SettingsError
+
+    found = {}
+    for text in fields:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise SettingsError(f"--set {text}: expected FIELD=VALUE")
+        try:
+            found[name] = json.loads(f"[{value}]" if "," in value and not value.startswith("[") else value)
+        except json.JSONDecodeError:
+            found[name] = value
+    return found
 
 
 def _model_row(tag: str, card: "ModelCard", live: bool) -> dict[str, Any]:
@@ -311,6 +395,8 @@ def main() -> None:
     prepare()
     try:
         app(prog_name="fashion")
+    except KeyboardInterrupt:
+        sys.exit(STOPPED)
     except (FashionError, OSError) as error:
         sys.exit(_tell(str(error)))
     except Exception as error:

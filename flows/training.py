@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import flow, task
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.logging import get_run_logger
@@ -19,16 +19,17 @@ from tqdm import tqdm
 from components.contract import Dataset, Epoch, ModelCard, Validated
 from components.dataset.ingest import ingest
 from components.dataset.validate import validate
-from components.errors import SourceUnreachable
+from components.errors import ModelError, SourceUnreachable
+from components.evaluation.card import write_card
+from components.evaluation.report import write_report
 from components.model.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from components.model.classifier import Classifier
+from components.recipes.config import TrainConfig
+from components.recipes.presets import DEFAULT, configure
 from components.registry.champion import Promotion, load_model, promote
 from components.registry.store import save_model
 from components.settings import load_settings
-from components.training.card import write_card
-from components.training.evaluate import evaluate
-from components.training.presets import DEFAULT, configure
-from components.training.report import write_report
-from components.training.train import TrainConfig, train
+from components.training.train import train
 
 # The same input is trained on again when somebody asks for it, and what Prefect keeps of a task is never a pickle.
 OPTIONS: dict[str, Any] = {"cache_policy": NO_CACHE, "result_serializer": "json"}
@@ -72,14 +73,14 @@ def validate_data(dataset: Dataset) -> Validated:
 
 
 @task(name="train", timeout_seconds=60 * MINUTE, **OPTIONS)
-def train_model(validated: Validated, preset: str, config: TrainConfig) -> Checkpoint:
+def train_model(validated: Validated, preset: str, config: TrainConfig, resume: bool) -> Checkpoint:
     """Receipt -> a checkpoint with its metrics."""
-    with closing(EpochBar(config.epochs, get_run_logger().info)) as bar:
-        trained = train(validated, config, bar.update)
-    metrics = [evaluate(trained.network, validated.dataset, split) for split in ("train", "test")]
-    card = write_card(preset, validated, trained, *metrics)
+    folder = load_settings().checkpoints_dir
+    with closing(EpochBar(config.total_epochs, get_run_logger().info)) as bar:
+        trained = train(validated, config, bar.update, keep_in=folder, resume=resume)
+    card = write_card(preset, validated, trained)
     get_run_logger().info("test accuracy %.4f, train accuracy %.4f", card.test.accuracy, card.train.accuracy)
-    return write_checkpoint(load_settings().data_dir / "checkpoints", trained.network, card)
+    return write_checkpoint(folder, trained.network, card)
 
 
 @task(name="save", timeout_seconds=5 * MINUTE, **OPTIONS)
@@ -100,9 +101,20 @@ def promote_if_better(tag: str) -> Promotion:
 
 
 @task(name="report", timeout_seconds=5 * MINUTE, **OPTIONS)
-def write_report_of(tag: str, dataset: Dataset) -> Path:
-    """Write the model's HTML page."""
-    return write_report(load_model(tag), dataset)
+def write_report_of(tag: str, dataset: Dataset, rival: str | None) -> Path:
+    """Write the model's HTML page, beside the model that was live when it came."""
+    report = write_report(load_model(tag), dataset, _try_to_load(rival))
+    create_link_artifact(report.as_uri(), link_text=f"report of {tag}", key="report")
+    return report
+
+
+def _try_to_load(tag: str | None) -> Classifier | None:
+    """A page without the comparison is better than none."""
+    try:
+        return load_model(tag) if tag else None
+    except ModelError as error:
+        get_run_logger().warning("the report compares with no model: %s", error)
+        return None
 
 
 @dataclass(frozen=True)
@@ -134,9 +146,11 @@ def training(
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
+    overrides: dict[str, Any] | None = None,
     source: str = "",
     sample_fallback: bool = False,
     promote: bool = True,
+    resume: bool = False,
 ) -> TrainingResult:
     """Train a model on the newest data and put it live if it is not worse than the live one.
 
@@ -145,20 +159,24 @@ def training(
         seed: of the first weights, the validation rows and the order of the images; none: the preset's.
         epochs: passes over the training images; none: the preset's.
         batch_size: images a step; none: the preset's.
-        learning_rate: Adam's; none: the preset's.
+        learning_rate: Adam's highest; none: the preset's.
+        overrides: any other field of the recipe -> its value.
         source: auto, download, sample, or a path; empty: FASHION_SOURCE.
         sample_fallback: where no data can be reached, go on with the drawn sample. Never in a scheduled run.
         promote: ask the gate, and put the model live if it agrees.
+        resume: go on with an unfinished training of the same recipe on the same data, where there is one.
     """
     given = {"seed": seed, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
-    config = configure(preset, given)
+    config = configure(
+        preset, {**(overrides or {}), **{name: value for name, value in given.items() if value is not None}}
+    )
     dataset = ingest_data(source, sample_fallback)
     validated = validate_data(dataset)
-    checkpoint = train_model(validated, preset, config)
+    checkpoint = train_model(validated, preset, config, resume)
     card = read_checkpoint(checkpoint)[1]
     tag = save_to_store(checkpoint)
     promotion = promote_if_better(tag) if promote else None
-    report = write_report_of(tag, dataset)
+    report = write_report_of(tag, dataset, promotion.previous if promotion else None)
     result = summarize(tag, card, promotion, validated, report)
     create_markdown_artifact(to_markdown(result), key="training", description=f"{tag} from {card.source}")
     return result

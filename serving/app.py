@@ -161,8 +161,10 @@ def _read_photos(uploads: list[tuple[str, bytes]]) -> Images:
 
 def _answer(predictions: Predictions, files: list[str] | None = None) -> Response:
     answers: list[dict[str, Any]] = [
-        {"label": label, "name": CLASSES[label], "confidence": row[label], "probabilities": row}
-        for label, row in zip(predictions.labels.tolist(), predictions.probabilities, strict=True)
+        {"label": label, "name": CLASSES[label], "confidence": row[label], "sure": sure, "probabilities": row}
+        for label, row, sure in zip(
+            predictions.labels.tolist(), predictions.probabilities, predictions.sure.tolist(), strict=True
+        )
     ]
     if files is not None:
         answers = [{"file": name, **answer} for name, answer in zip(files, answers, strict=True)]

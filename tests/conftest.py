@@ -13,12 +13,12 @@ from components.contract import Dataset, ModelCard, Validated
 from components.dataset.ingest import ingest
 from components.dataset.sample import write_sample
 from components.dataset.validate import validate
+from components.evaluation.card import write_card
 from components.manifest import Examples, read_split
 from components.model.mlp import MLP, ModelConfig
+from components.recipes.config import TrainConfig
 from components.settings import Settings
-from components.training.card import write_card
-from components.training.evaluate import evaluate
-from components.training.train import TrainConfig, Trained, train
+from components.training.train import Trained, train
 from flows.environment import prepare
 
 prepare()
@@ -68,14 +68,13 @@ def trained(validated: Validated) -> Trained:
 
 @pytest.fixture(scope="session")
 def card(trained: Trained, validated: Validated) -> ModelCard:
-    train_metrics = evaluate(trained.network, validated.dataset, "train")
-    return write_card("quick", validated, trained, train_metrics, evaluate(trained.network, validated.dataset, "test"))
+    return write_card("quick", validated, trained)
 
 
 @pytest.fixture
 def network(trained: Trained) -> MLP:
     """A trained network that the test may change."""
-    copy = MLP(trained.config.model)
+    copy = MLP(trained.network.config)
     copy.load_state_dict(trained.network.state_dict())
     return copy.eval()
 

@@ -15,9 +15,9 @@ from components.contract import Images, ModelCard, Validated
 from components.formats.pixel_csv import PIXEL_COLUMNS
 from components.manifest import Examples
 from components.model.mlp import MLP
+from components.recipes.presets import DEFAULT, PRESETS
 from components.registry import champion, store
 from components.settings import CHECKOUT, Settings
-from components.training.presets import DEFAULT
 from flows.__main__ import app, main, train
 
 pytestmark = pytest.mark.usefixtures("bentoml_home", "settings")
@@ -188,7 +188,11 @@ def test_an_unforeseen_error_ends_in_one_line(bentoml_home: Path, settings: Sett
 
 
 def test_the_default_preset_is_one_and_the_same() -> None:
-    """The command line names it without importing torch, the Makefile and the deployment in their own words."""
+    """The command line names it without importing torch, the Makefile in its own words."""
     assert f"PRESET ?= {DEFAULT}\n" in (CHECKOUT / "Makefile").read_text()
-    assert f"preset: {DEFAULT}\n" in (CHECKOUT / "prefect.yaml").read_text()
     assert inspect.signature(train).parameters["preset"].default == DEFAULT
+
+
+def test_the_scheduled_training_is_the_most_accurate_one() -> None:
+    assert "preset: flagship\n" in (CHECKOUT / "prefect.yaml").read_text()
+    assert "flagship" in PRESETS

@@ -1,5 +1,7 @@
 """Predictions of arrays, and what score writes."""
 
+import csv
+import dataclasses
 import io
 import resource
 import sys
@@ -27,6 +29,12 @@ def model(network: MLP, card: ModelCard) -> Classifier:
     return Classifier("fashion-mlp:abcdefgh", card, network)
 
 
+def with_thresholds(model: Classifier, thresholds: list[float]) -> Classifier:
+    """The same network, sure of other predictions."""
+    calibration = dataclasses.replace(model.card.calibration, thresholds=tuple(thresholds))
+    return dataclasses.replace(model, card=dataclasses.replace(model.card, calibration=calibration))
+
+
 def test_predictions_do_not_depend_on_the_company(model: Classifier, test_split: Examples) -> None:
     together = predict(model, test_split.images)
     for row in (0, 7, 199):
@@ -40,6 +48,36 @@ def test_more_images_than_one_pass_takes_and_none(model: Classifier, test_split:
     many = predict(model, np.concatenate([test_split.images] * 42))
     assert np.allclose(many.probabilities[-200:], predict(model, test_split.images).probabilities, atol=1e-6)
     assert predict(model, test_split.images[:0]).probabilities.shape == (0, 10)
+
+
+def test_it_is_sure_of_what_exceeds_the_threshold_of_its_class(model: Classifier, test_split: Examples) -> None:
+    """Each class's threshold is one of its own confidences: that one does not exceed it, the higher ones do."""
+    plain = predict(model, test_split.images)
+    middles = [float(np.sort(plain.confidences[plain.labels == label])[-2:][0]) for label in np.unique(plain.labels)]
+    thresholds = np.ones(len(CLASSES))
+    thresholds[np.unique(plain.labels)] = middles
+    predictions = predict(with_thresholds(model, thresholds.tolist()), test_split.images)
+    assert predictions.sure.dtype == np.bool_
+    for label, confidence, sure in zip(predictions.labels, predictions.confidences, predictions.sure, strict=True):
+        assert sure == (confidence > thresholds[label])
+    assert 0 < predictions.sure.sum() <= len(middles)
+
+
+@pytest.mark.parametrize(("threshold", "sure"), [(0.0, True), (1.0, False)])
+def test_it_can_be_sure_of_everything_and_of_nothing(
+    model: Classifier, test_split: Examples, threshold: float, sure: bool
+) -> None:
+    assert set(predict(with_thresholds(model, [threshold] * 10), test_split.images).sure.tolist()) == {sure}
+
+
+def test_what_is_served_is_divided_by_the_temperature(model: Classifier, test_split: Examples) -> None:
+    calibration = dataclasses.replace(model.card.calibration, temperature=2.5)
+    warm = dataclasses.replace(model, card=dataclasses.replace(model.card, calibration=calibration))
+    logits = model.logits(test_split.images).double().numpy() / 2.5
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    predictions = predict(warm, test_split.images)
+    np.testing.assert_allclose(predictions.probabilities, expected, rtol=0, atol=1e-6)
+    assert np.array_equal(predictions.labels, predict(model, test_split.images).labels)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +109,25 @@ def test_every_row_is_scored_or_rejected(model: Classifier, tmp_path: Path) -> N
     source.write_text(f"{HEADER}\n{ROW}\n")
     assert score_csv(model, source, output).rejected == 0
     assert not rejects_path(output).exists(), "no rejects, no file of rejects of another day"
+
+
+def test_a_scored_row_says_what_a_prediction_says(model: Classifier, test_split: Examples, tmp_path: Path) -> None:
+    median = float(np.median(predict(model, test_split.images).confidences))
+    model = with_thresholds(model, [median] * 10)
+    predictions = predict(model, test_split.images)
+    source, output = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("\n".join([HEADER, *(",".join(map(str, image.ravel())) for image in test_split.images)]) + "\n")
+    score_csv(model, source, output)
+    with output.open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["id", "label", "name", "confidence", "sure", "model"]
+    assert [(int(label), name) for _, label, name, *_ in rows] == list(
+        zip(predictions.labels, predictions.names, strict=True)
+    )
+    assert [float(row[3]) for row in rows] == pytest.approx(predictions.confidences.tolist(), abs=1e-6)
+    assert [row[4] for row in rows] == ["yes" if sure else "no" for sure in predictions.sure]
+    assert {row[4] for row in rows} == {"yes", "no"}
+    assert {row[5] for row in rows} == {model.tag}
 
 
 def test_the_output_never_takes_the_place_of_the_input(model: Classifier, tmp_path: Path) -> None:

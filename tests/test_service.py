@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import http.client
 import io
 import json
@@ -28,7 +29,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from servers import STOP, Server, serve, using_home
 
-from components.contract import CLASSES, Images, ModelCard
+from components.contract import CLASSES, Calibration, Images, ModelCard
 from components.formats.photos import read_photo
 from components.formats.pixel_csv import PIXEL_COLUMNS
 from components.inference.predict import predict
@@ -59,9 +60,17 @@ class Live:
 
 
 @pytest.fixture(scope="module")
-def live(trained: Trained, card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+def half_sure(trained: Trained, card: ModelCard, pictures: Images) -> ModelCard:
+    """The model's card with a temperature, and thresholds that half of the pictures exceed."""
+    warm = dataclasses.replace(card, calibration=Calibration(temperature=1.5))
+    median = float(np.median(predict(Classifier("", warm, trained.network), pictures).confidences))
+    return dataclasses.replace(card, calibration=Calibration(temperature=1.5, thresholds=(median,) * len(CLASSES)))
+
+
+@pytest.fixture(scope="module")
+def live(trained: Trained, half_sure: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     with using_home(tmp_path_factory.mktemp("service") / "bentoml") as home:
-        champion.promote(store.save_model(trained.network, card), "a test")
+        champion.promote(store.save_model(trained.network, half_sure), "a test")
         model = champion.load_model()
     with serve(home) as server:
         yield Live(server, home, model)
@@ -142,6 +151,8 @@ def test_predict_answers_as_the_library_does(live: Live, client: httpx.Client, p
     assert [row["label"] for row in body["predictions"]] == expected.labels.tolist()
     assert [row["name"] for row in body["predictions"]] == expected.names
     assert [row["confidence"] for row in body["predictions"]] == rows.max(axis=1).tolist()
+    assert [row["sure"] for row in body["predictions"]] == expected.sure.tolist()
+    assert number == 1 or set(expected.sure.tolist()) == {True, False}
 
 
 def test_rows_of_28_and_784_in_a_row_are_the_same_image(client: httpx.Client, pictures: Images) -> None:

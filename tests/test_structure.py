@@ -22,7 +22,9 @@ MAY_USE = {
     "formats": set[str](),
     "model": set[str](),
     "dataset": {"formats"},
-    "training": {"model"},
+    "recipes": {"model"},
+    "training": {"model", "recipes"},
+    "evaluation": {"model", "training"},
     "registry": {"model"},
     "inference": {"model", "formats"},
 }

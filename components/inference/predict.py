@@ -23,6 +23,7 @@ def predict(model: Classifier, images: Images) -> Predictions:
     if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != IMAGE_SHAPE:
         raise InputError("images", f"found {images.dtype} {images.shape}, expected uint8 (n, 28, 28), 0 to 255")
     chunks = [images[start : start + MOST_AT_ONCE] for start in range(0, max(len(images), 1), MOST_AT_ONCE)]
-    logits = torch.cat([model.logits(chunk) for chunk in chunks])
-    probabilities = torch.softmax(logits, dim=1).numpy()
-    return Predictions(model.tag, probabilities.argmax(axis=1).astype(np.uint8), probabilities)
+    probabilities = torch.cat([model.probabilities(chunk) for chunk in chunks]).numpy()
+    labels = probabilities.argmax(axis=1).astype(np.uint8)
+    sure = probabilities[np.arange(len(labels)), labels] > model.thresholds[labels]
+    return Predictions(model.tag, labels, probabilities, sure)

@@ -19,7 +19,7 @@ from components.formats.pixel_csv import Block, read_pixel_csv
 from components.inference.predict import predict
 from components.model.classifier import Classifier
 
-COLUMNS = ("id", "label", "name", "confidence", "model")
+COLUMNS = ("id", "label", "name", "confidence", "sure", "model")
 REJECT_COLUMNS = ("line", "reason", "row")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a cell that begins with one of these
 NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")  # but a number is only a number
@@ -47,8 +47,8 @@ def score_csv(model: Classifier, source: Path, output: Path) -> Score:
     Args:
         model: what `load_model` returned.
         source: `[id,][label,]pixel1,...,pixel784`, see `read_pixel_csv`.
-        output: written as `id,label,name,confidence,model`; without an id column the id is the row's number from 1.
-            Rejects go beside it as `line,reason,row`; where there are none, no such file is left.
+        output: written as `id,label,name,confidence,sure,model`; without an id column the id is the row's number
+            from 1. Rejects go beside it as `line,reason,row`; where there are none, no such file is left.
 
     Raises:
         InputError: not a file, not such a table, or the output would overwrite the input.
@@ -103,10 +103,11 @@ def score_stream(
     return Score(scored + rejected, scored, rejected, time.perf_counter() - began, model.tag)
 
 
-def _scored_rows(model: Classifier, block: Block) -> Iterator[tuple[str, int, str, str, str]]:
+def _scored_rows(model: Classifier, block: Block) -> Iterator[tuple[str, int, str, str, str, str]]:
     predictions = predict(model, block.images)
-    for row_id, label, confidence in zip(block.ids, predictions.labels.tolist(), predictions.confidences, strict=True):
-        yield inert(row_id), label, CLASSES[label], f"{confidence:.6f}", model.tag
+    columns = (block.ids, predictions.labels.tolist(), predictions.confidences.tolist(), predictions.sure.tolist())
+    for row_id, label, confidence, sure in zip(*columns, strict=True):
+        yield inert(row_id), label, CLASSES[label], f"{confidence:.6f}", "yes" if sure else "no", model.tag
 
 
 def _reject_rows(block: Block) -> Iterator[tuple[int, str, str]]:

@@ -9,6 +9,7 @@ store of its own, and the finished folder is renamed into place: whoever looks s
 """
 
 import hashlib
+import os
 import re
 import shutil
 from dataclasses import asdict, dataclass, replace
@@ -30,6 +31,8 @@ from components.errors import FashionError, ModelError, ModelNotFound
 from components.files import DAY, move_folder, remove_leftovers, temporary_name, write_whole
 from components.model.classifier import Classifier
 from components.model.mlp import MLP, ModelConfig
+
+os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")  # else it reports every save; the word, it ignores 1
 
 NAME = "fashion-mlp"
 BUNDLED = "fashion-bundled"  # the alias under which a built Bento knows the model inside it

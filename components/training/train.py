@@ -1,160 +1,318 @@
 """Validated dataset -> trained network.
 
-The training split is one float32 tensor on the CPU, sliced by index: no loader, no worker, no copy an item. The
-validation rows come out of the training split and make every choice; the test split is not read here.
+The training split is one tensor, sliced by index: no loader, no worker, no copy an item. The validation rows come out
+of the training split and make every choice; the test split is not read here.
 """
 
+import logging
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.optim.swa_utils import AveragedModel
 
-from components.contract import CLASSES, Epoch, Validated
-from components.errors import SettingsError, TrainingError
+from components.contract import Epoch, Labels, Validated
+from components.errors import TrainingDiverged
 from components.manifest import Examples, read_split
-from components.model.mlp import MLP, ModelConfig
-from components.model.tensors import to_input
-from components.training.optimizer import FusedAdam
+from components.model.mlp import MLP
+from components.recipes.config import TrainConfig
+from components.training.data import TrainingData, divide
+from components.training.gradients import Gradients
+from components.training.hardware import Hardware, pick_device, pick_precision, use_threads
+from components.training.optimizer import FusedAdam, rate_at
+from components.training.resume import State, read_state, state_path, write_state
+from components.training.tied import TiedMLP, to_dense
 
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """A whole recipe: two trainings of the same configuration on the same data and machine are equal to the bit.
-
-    Raises:
-        SettingsError: a value outside the bounds beside it.
-    """
-
-    model: ModelConfig = field(default_factory=ModelConfig)
-    epochs: int = 10  # 1 or more
-    batch_size: int = 32  # images a step, 1 or more
-    learning_rate: float = 1e-3  # Adam's, above 0 and at most 1
-    validation_share: float = 0.1  # of the training split, above 0 and below 0.5; never trained on
-    patience: int | None = None  # epochs without a lower validation loss before stopping; None: run them all
-    seed: int = 0  # of the first weights, the validation rows, the order of the images and dropout
-
-    def __post_init__(self) -> None:
-        if isinstance(self.model, dict):  # from JSON
-            object.__setattr__(self, "model", ModelConfig(**self.model))
-        bounds = {
-            "epochs": (self.epochs >= 1, "1 or more"),
-            "batch_size": (self.batch_size >= 1, "1 or more"),
-            "learning_rate": (0 < self.learning_rate <= 1, "above 0 and at most 1"),
-            "validation_share": (0 < self.validation_share < 0.5, "above 0 and below 0.5"),
-            "patience": (self.patience is None or self.patience >= 1, "1 or more, or none"),
-            "seed": (0 <= self.seed < 2**63, "0 or more, below 2 to the 63rd"),
-        }
-        for name, (fits, expected) in bounds.items():
-            if not fits:
-                raise SettingsError(f"{name}: {getattr(self, name)}; expected {expected}")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Trained:
     """What a training gave."""
 
-    network: MLP  # the weights of the epoch with the lowest validation loss; evaluation mode
+    network: MLP  # dense layers and activations, in evaluation mode, on the CPU
     config: TrainConfig
     history: tuple[Epoch, ...]  # every epoch that ran
-    best_epoch: int  # the one whose weights these are
-    seconds: float  # from the first step to the last validation
+    best_epoch: int  # the one whose weights these are: the last, or with patience the one of lowest validation loss
+    seconds: float  # of all epochs
+    hardware: dict[str, str | int]  # device, precision and threads, as used
+    validation_logits: Tensor  # float32 (m, 10), of the network
+    validation_labels: Labels  # (m,)
 
 
-def train(validated: Validated, config: TrainConfig, on_epoch: Callable[[Epoch], None] = lambda epoch: None) -> Trained:
+def train(
+    validated: Validated,
+    config: TrainConfig,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    keep_in: Path | None = None,
+    resume: bool = False,
+) -> Trained:
     """Train on the training split of a validated dataset.
 
     Args:
         validated: the receipt of a passed validation.
         config: the recipe.
         on_epoch: called after each epoch, for a progress bar or a log.
+        keep_in: a folder for the state after each epoch, which is removed at the end; None: none is kept.
+        resume: go on from the state kept there by the same recipe on the same data, where there is one.
 
     Raises:
         DatasetError: the data changed since it was validated.
-        TrainingError: the loss is not finite, or there are too few images for the configuration.
+        TrainingError: the loss is not finite, there are too few images, or the kept state is damaged.
+        SettingsError: CUDA was asked for and there is none.
     """
     examples = read_split(validated.dataset, "train")
-    torch.manual_seed(config.seed)
-    data = _divide(examples, config)
     torch.set_flush_denormal(True)  # Adam's moments of ever-black pixels turn denormal: 10 to 25 % of the time
+    threads = use_threads(config.threads)
+    path = state_path(keep_in, validated.dataset.version, config) if keep_in else None
     try:
-        return _fit(MLP(config.model), data, config, on_epoch)
+        run = Run(examples, config)
+        if resume and path and path.is_file():
+            run.restore(read_state(path))
+            log.info("going on after epoch %d", len(run.history))
+        elif resume:
+            log.info("no unfinished training of this recipe on this data; starting anew")
+        while not run.is_finished:
+            on_epoch(run.advance())
+            if path:
+                write_state(path, run.state())
+        trained = run.finish()
+    except TrainingDiverged:
+        if path:
+            path.unlink(missing_ok=True)
+        raise
+    except KeyboardInterrupt:
+        if path and path.is_file():
+            log.warning("stopped; the epochs so far are kept, and the same command with --resume goes on from there")
+        raise
     finally:
         torch.set_flush_denormal(False)
+        use_threads(threads)
+    if path:
+        path.unlink(missing_ok=True)
+    return trained
 
 
-@dataclass(frozen=True)
-class _Data:
-    x: Tensor  # float32 (n, 784)
-    y: Tensor  # int64 (n,)
-    validation_x: Tensor
-    validation_y: Tensor
+class Run:
+    """A training in progress, phase after phase; see `TrainConfig.phases`."""
 
+    def __init__(self, examples: Examples, config: TrainConfig) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.phases = config, config.phases()
+        self.device = pick_device(config.device)
+        self.data = divide(examples, config, self.device)
+        self.history: list[Epoch] = []
+        self.number = 0  # of the phase
+        self.phase = Phase(build(config), self.phases[0], self.data)
 
-def _divide(examples: Examples, config: TrainConfig) -> _Data:
-    x, y = to_input(examples.images), torch.tensor(examples.labels, dtype=torch.int64)
-    validation_rows = round(len(y) * config.validation_share)
-    if validation_rows < len(CLASSES) or len(y) - validation_rows < config.batch_size:
-        raise TrainingError(
-            f"{len(y)} training images are too few for validation_share {config.validation_share} "
-            f"and batch_size {config.batch_size}"
+    @property
+    def is_finished(self) -> bool:
+        """Whether no epoch is left."""
+        return self.number == len(self.phases) - 1 and self.phase.is_finished
+
+    def advance(self) -> Epoch:
+        """Run the next epoch."""
+        if self.phase.is_finished:
+            self.number += 1
+            network = to_dense(self.phase.result())
+            self.phase = Phase(network, self.phases[self.number], self.data)
+        self.history.append(self.phase.advance(len(self.history) + 1))
+        return self.history[-1]
+
+    def finish(self) -> Trained:
+        """The result, on the CPU."""
+        network = to_dense(self.phase.result()).eval()
+        with torch.inference_mode():
+            logits = network(self.data.validation_x.cpu())
+        return Trained(
+            network=network,
+            config=self.config,
+            history=tuple(self.history),
+            best_epoch=len(self.history) - self.phase.epoch + self.phase.chosen_epoch,
+            seconds=sum(epoch.seconds for epoch in self.history),
+            hardware=self.phase.hardware.describe(),
+            validation_logits=logits,
+            validation_labels=self.data.validation_labels.to("cpu", torch.uint8).numpy(),
         )
-    order = torch.randperm(len(y))
-    held_out, rest = order[:validation_rows], order[validation_rows:].sort().values
-    return _Data(x[rest], y[rest], x[held_out], y[held_out])
+
+    def state(self) -> State:
+        """Everything that the next epoch depends on, but for the data and the configuration."""
+        tensors, facts = self.phase.state()
+        tensors["rng"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            tensors["cuda rng"] = torch.cuda.get_rng_state()
+        return State(tensors, {"phase": self.number, "history": [asdict(epoch) for epoch in self.history], **facts})
+
+    def restore(self, state: State) -> None:
+        """Become the training that the state was taken of."""
+        self.number = state.facts["phase"]
+        self.history = [Epoch(**epoch) for epoch in state.facts["history"]]
+        config = self.phases[self.number]
+        self.phase = Phase(build(config), config, self.data, bfloat16=state.facts["bfloat16"])
+        self.phase.restore(state)
+        torch.set_rng_state(state.tensors["rng"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(state.tensors["cuda rng"])
 
 
-def _fit(network: MLP, data: _Data, config: TrainConfig, on_epoch: Callable[[Epoch], None]) -> Trained:
-    optimizer = FusedAdam(network.parameters(), config.learning_rate)
-    history: list[Epoch] = []
-    best, best_weights = math.inf, network.state_dict()
-    began = time.perf_counter()
-    for number in range(1, config.epochs + 1):
-        started = time.perf_counter()
-        loss = _one_epoch(network, optimizer, data, config.batch_size)
-        validation_loss, validation_accuracy = _examine(network, data)
+class Phase:
+    """One network, its optimizer and its schedule."""
+
+    def __init__(
+        self, network: MLP | TiedMLP, config: TrainConfig, data: TrainingData, bfloat16: bool | None = None
+    ) -> None:
+        self.config, self.data = config, data
+        self.network = network.to(data.labels.device)
+        if bfloat16 is None:
+            bfloat16 = pick_precision(config.precision, network, data.validation_x[: config.batch_size])
+        self.hardware = Hardware(data.labels.device, bfloat16)
+        self.gradients = Gradients(network) if Gradients.fit(network, config, self.hardware) else None
+        self.optimizer = FusedAdam(network.parameters(), config.weight_decay)
+        self.average = _averaged(network, config.average) if config.average else None
+        self.step = self.epoch = self.best_epoch = 0
+        self.steps = config.epochs * count_batches(len(data.labels), config)
+        self.best, self.best_weights = math.inf, network.state_dict()
+
+    @property
+    def chosen_epoch(self) -> int:
+        """The epoch whose weights count, from 1: the last, or with patience the one of lowest validation loss."""
+        return self.best_epoch if self.config.patience else self.epoch
+
+    @property
+    def judged(self) -> MLP | TiedMLP:
+        """The network that is examined and handed on."""
+        return cast(MLP | TiedMLP, self.average.module) if self.average else self.network
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether no epoch is left, or too many went by without a lower validation loss."""
+        patience = self.config.patience or math.inf
+        return self.epoch == self.config.epochs or (self.epoch - self.best_epoch >= patience)
+
+    def advance(self, number: int) -> Epoch:
+        """Run one epoch.
+
+        Raises:
+            TrainingDiverged: a loss is not finite.
+        """
+        began = time.perf_counter()
+        loss, accuracy = self._train()
+        validation_loss, validation_accuracy = self._examine()
         if not math.isfinite(loss) or not math.isfinite(validation_loss):
-            raise TrainingError(
+            raise TrainingDiverged(
                 f"epoch {number}: the loss is {loss}, the validation loss {validation_loss}; nothing is saved; "
-                f"a learning rate below {config.learning_rate} may help"
+                f"a learning rate below {self.config.learning_rate} may help"
             )
-        history.append(Epoch(number, loss, validation_loss, validation_accuracy, time.perf_counter() - started))
-        on_epoch(history[-1])
-        if validation_loss < best:
-            best = validation_loss
-            best_weights = {name: weight.clone() for name, weight in network.state_dict().items()}
-            best_epoch = number
-        elif config.patience and number - best_epoch >= config.patience:
-            break
-    network.load_state_dict(best_weights)
-    return Trained(network.eval(), config, tuple(history), best_epoch, time.perf_counter() - began)
+        self.epoch += 1
+        if validation_loss < self.best:
+            self.best, self.best_epoch = validation_loss, self.epoch
+            if self.config.patience:
+                self.best_weights = {name: weight.clone() for name, weight in self.judged.state_dict().items()}
+        return Epoch(number, loss, accuracy, validation_loss, validation_accuracy, time.perf_counter() - began)
+
+    def result(self) -> MLP | TiedMLP:
+        """The network of the chosen epoch, on the CPU."""
+        network = self.judged
+        if self.config.patience:
+            network.load_state_dict(self.best_weights)
+        return network.cpu()
+
+    def _train(self) -> tuple[float, float]:
+        """One pass over the training images in a new order: mean loss and accuracy of its steps."""
+        self.network.train()
+        order = torch.randperm(len(self.data.labels)).to(self.data.labels.device)
+        batches = order.split(self.config.batch_size)[: count_batches(len(order), self.config)]
+        outputs = torch.cat(
+            [self.learn(self.data.images(rows), self.data.targets.index_select(0, rows)) for rows in batches]
+        )
+        return _score(outputs, self.data.labels[order[: len(outputs)]])
+
+    def learn(self, x: Tensor, targets: Tensor) -> Tensor:
+        """Make one step of the optimizer.
+
+        Args:
+            x: float32 (b, 784).
+            targets: int64 (b,), or float32 (b, 10).
+
+        Returns:
+            The logits it was made with, float32 (b, 10).
+        """
+        if self.gradients:
+            logits = self.gradients(x, targets)
+        else:
+            with self.hardware.autocast():
+                logits = self.network(x).float()
+            loss = cross_entropy(logits, targets, label_smoothing=self.config.label_smoothing)
+            self.optimizer.zero_grad()
+            loss.backward()
+        self.optimizer.step(rate_at(self.step, self.steps, self.config))
+        self.step += 1
+        if self.average:
+            self.average.update_parameters(self.network)
+        return logits.detach()
+
+    def _examine(self) -> tuple[float, float]:
+        """The validation rows' loss and accuracy."""
+        network = self.judged.eval()
+        with torch.inference_mode():
+            return _score(network(self.data.validation_x), self.data.validation_labels)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors by name, and the rest as JSON."""
+        groups = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict() if self.average else {},
+            "best": self.best_weights if self.config.patience else {},
+            "optimizer": self.optimizer.state_dict(),
+        }
+        tensors = {f"{group}/{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
+        names = ("step", "epoch", "best", "best_epoch")
+        return tensors, {"bfloat16": self.hardware.bfloat16, **{name: getattr(self, name) for name in names}}
+
+    def restore(self, state: State) -> None:
+        """Become the phase that the state was taken of."""
+        named = {group: _under(group, state.tensors) for group in ("network", "average", "best", "optimizer")}
+        self.network.load_state_dict(named["network"])
+        self.optimizer.load_state_dict(named["optimizer"])
+        if self.average:
+            self.average.load_state_dict(named["average"])
+        self.best_weights = named["best"]
+        for name in ("step", "epoch", "best", "best_epoch"):
+            setattr(self, name, state.facts[name])
 
 
-def _one_epoch(network: MLP, optimizer: FusedAdam, data: _Data, batch_size: int) -> float:
-    """One pass over the training images in a new order. Returns the mean loss of the steps."""
-    network.train()
-    total = torch.zeros(())
-    for x, y in _batches(data, batch_size):
-        loss = nn.functional.cross_entropy(network(x), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        total += loss.detach() * len(y)
-    return total.item() / len(data.y)
+def count_batches(images: int, config: TrainConfig) -> int:
+    """Steps of an epoch: with batch norm, a last image on its own is left out, because it has no variance."""
+    left_over = images % config.batch_size
+    return images // config.batch_size + (left_over > (1 if config.model.batch_norm else 0))
 
 
-def _batches(data: _Data, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    for rows in torch.randperm(len(data.y)).split(batch_size):
-        yield data.x[rows], data.y[rows]
+def build(config: TrainConfig) -> MLP | TiedMLP:
+    """The network that a training starts with."""
+    return TiedMLP(config.model, config.tied) if config.tied else MLP(config.model)
 
 
-def _examine(network: MLP, data: _Data) -> tuple[float, float]:
-    """The validation rows' mean cross-entropy and accuracy."""
-    network.eval()
-    with torch.inference_mode():
-        logits = network(data.validation_x)
-        loss = nn.functional.cross_entropy(logits, data.validation_y)
-        accuracy = (logits.argmax(1) == data.validation_y).float().mean()
-    return loss.item(), accuracy.item()
+def _averaged(network: MLP | TiedMLP, decay: float) -> AveragedModel:
+    """An exponential average that forgets the first weights sooner, as TensorFlow's ExponentialMovingAverage does."""
+
+    @torch.no_grad()
+    def update(averaged: Any, current: Any, count: Any) -> None:
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + count.item()) / (10 + count.item())))
+
+    return AveragedModel(network, multi_avg_fn=update, use_buffers=True)
+
+
+def _score(logits: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Mean cross-entropy with the labels, nats, and accuracy."""
+    return cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).float().mean().item()
+
+
+def _under(group: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.partition("/")[2]: tensor for name, tensor in tensors.items() if name.startswith(f"{group}/")}

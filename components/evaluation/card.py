@@ -5,32 +5,40 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from components.contract import Metrics, ModelCard, Validated
+from components.contract import ModelCard, Validated
+from components.evaluation.calibrate import calibrate
+from components.evaluation.metrics import evaluate
 from components.settings import CHECKOUT
 from components.training.train import Trained
 
 PACKAGES = ("torch", "numpy", "pyarrow", "safetensors", "bentoml", "prefect", "great-expectations")
 
 
-def write_card(preset: str, validated: Validated, trained: Trained, train: Metrics, test: Metrics) -> ModelCard:
-    """The card of a trained network.
+def write_card(preset: str, validated: Validated, trained: Trained) -> ModelCard:
+    """Calibrate a trained network on its validation rows, then read the test split, once.
 
     Args:
         preset: the recipe's name.
         validated: what it was trained on.
         trained: what came of it.
-        train: its metrics on the whole training split, validation rows included.
-        test: its metrics on the test split.
+
+    Raises:
+        DatasetError: the data changed since it was validated.
     """
+    calibration = calibrate(trained.validation_logits, trained.validation_labels)
     return ModelCard(
         preset=preset,
-        model=asdict(trained.config.model),
-        training={**asdict(trained.config), "best_epoch": trained.best_epoch},
+        model=asdict(trained.network.config),
+        training=asdict(trained.config),
+        hardware=trained.hardware,
         source=validated.dataset.source,
         dataset_version=validated.dataset.version,
-        train=train,
-        test=test,
+        expectations=validated.expectations,
+        calibration=calibration,
+        train=evaluate(trained.network, validated.dataset, "train", calibration),
+        test=evaluate(trained.network, validated.dataset, "test", calibration),
         history=trained.history,
+        best_epoch=trained.best_epoch,
         train_seconds=trained.seconds,
         created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         git_commit=_git_commit(),

@@ -1,0 +1,78 @@
+"""Time the flagship's augmentation beside torchvision's transforms and beside the step that it feeds.
+
+    .venv/bin/python -m benchmarks.augment [--runs 30]
+
+Needs no data: the images are noise, and the time does not depend on them. Medians of alternating runs, one batch each.
+"""
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+
+from components.model.tensors import to_input
+from components.recipes.presets import PRESETS
+from components.training.data import TrainingData, TrainingImages
+from components.training.train import Phase, build
+
+CONFIG = PRESETS["flagship"].config
+ROWS = 54_000
+
+
+def candidates(images: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Each way of making a batch float32 (b, 784) of rows int64 (b,)."""
+    shift = v2.RandomCrop(28, padding=CONFIG.shift)
+    transforms = v2.Compose([shift, v2.RandomHorizontalFlip()])
+
+    def each(rows: Tensor) -> Tensor:
+        return to_input(torch.stack([transforms(image) for image in images[rows][:, None]]))
+
+    def whole(rows: Tensor) -> Tensor:
+        return to_input(transforms(images[rows][:, None]))
+
+    return {
+        "ours": TrainingImages(images, CONFIG),
+        "ours, without augmentation": lambda rows: to_input(images[rows]),
+        "torchvision, an image at a time": each,
+        "torchvision, the same shift and flip for a whole batch": whole,
+    }
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=30)
+    runs = parser.parse_args().runs
+    torch.set_flush_denormal(True)
+    images, labels = torch.randint(256, (ROWS, 28, 28), dtype=torch.uint8), torch.randint(10, (ROWS,))
+    ways = candidates(images)
+    data = TrainingData(ways["ours"], labels, labels, to_input(images[:1024]), labels[:1024])  # type: ignore[arg-type]
+    steps = {
+        f"step of epochs {name}": Phase(build(phase), phase, data)
+        for name, phase in zip(("tied", "untied"), CONFIG.phases(), strict=True)
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in (*ways, *steps)}
+    batch = to_input(images[: CONFIG.batch_size])
+    for _ in range(runs + 1):
+        rows = torch.randint(ROWS, (CONFIG.batch_size,))
+        for name, way in ways.items():
+            began = time.perf_counter()
+            way(rows)
+            seconds[name].append(time.perf_counter() - began)
+        for name, phase in steps.items():
+            began = time.perf_counter()
+            phase.learn(batch, labels[rows])
+            seconds[name].append(time.perf_counter() - began)
+    machine = f"{torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}"
+    print(f"batch {CONFIG.batch_size}, {machine}")
+    for name, times in seconds.items():
+        print(f"{1000 * statistics.median(times[1:]):8.2f} ms  {name}")
+
+
+if __name__ == "__main__":
+    main()

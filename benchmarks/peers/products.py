@@ -1,0 +1,42 @@
+"""The matrix products of the recipe's epoch and nothing else: what no float32 training with torch goes below."""
+
+import time
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from benchmarks.peers.job import Answer, Job, give, read_job
+
+Product = tuple[Tensor, Tensor, Tensor]  # left, right, what takes the result
+
+
+def products(widths: list[int], batch: int) -> list[Product]:
+    """Of one step: each layer's output, the gradient of its weights and, but for the first, of its input."""
+    made = []
+    for number, (before, after) in enumerate(pairwise(widths)):
+        x, weight, gradient = torch.rand(batch, before), torch.rand(after, before), torch.rand(batch, after)
+        made += [(x, weight.T, torch.empty_like(gradient)), (gradient.T, x, torch.empty_like(weight))]
+        if number:
+            made.append((gradient, weight, torch.empty_like(x)))
+    return made
+
+
+def run(job: Job) -> Answer:
+    """Multiply for so many epochs; the first does not count."""
+    torch.set_num_threads(job.threads)
+    batch = job.config["batch_size"]
+    step = products([784, *job.hidden, 10], batch)
+    steps = -(-job.trained_rows(len(job.load()["train_labels"])) // batch)
+    seconds = []
+    for _ in range(job.epochs):
+        began = time.perf_counter()
+        for _ in range(steps):
+            for left, right, out in step:
+                torch.mm(left, right, out=out)
+        seconds.append(time.perf_counter() - began)
+    return Answer(seconds[1:])
+
+
+if __name__ == "__main__":
+    give(run(read_job()))

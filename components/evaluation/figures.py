@@ -1,0 +1,215 @@
+"""What is known of a model, drawn: figures for the report and for notebooks.
+
+Every function returns SVG to put into a page. Its text takes the page's colour and font, and no other colour depends on
+what is behind it, so it is readable on light and on dark pages alike. Without pyplot: no window system and no global
+state is touched.
+"""
+
+import functools
+import io
+import re
+from collections.abc import Callable
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.contract import CLASSES, PIXELS, Epoch, Metrics
+from components.evaluation.metrics import BINS, expected_calibration_error
+from components.model.mlp import ModelConfig
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+INK = "#123456"  # stands for the colour of the page's text
+BLUE, ORANGE, GREEN = "#3b7dd8", "#e07b39", "#3a9d6e"  # told apart on white and on black, also without red or green
+STYLE: Any = {  # of matplotlib's settings
+    "svg.fonttype": "none",  # letters and not their outlines: a page can be searched, and is half as large
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": INK,
+    "grid.alpha": 0.15,
+    "legend.frameon": False,
+    "legend.labelcolor": INK,
+    "font.size": 10,
+}
+UNSAID = dict.fromkeys(("Creator", "Date", "Format", "Type"))  # matplotlib's own metadata; it names an address
+
+
+def _as_svg(label: str) -> "Callable[[Callable[P, Figure]], Callable[P, str]]":
+    """Draw in our style and return the figure as SVG that a screen reader reads as `label`."""
+
+    def decorate(draw: "Callable[P, Figure]") -> Callable[P, str]:
+        @functools.wraps(draw)
+        def drawn(*args: P.args, **kwargs: P.kwargs) -> str:
+            import matplotlib
+
+            content = io.StringIO()
+            style = STYLE | {"svg.hashsalt": label}  # the same figure is the same text, and ids are its own
+            with matplotlib.rc_context(style):
+                draw(*args, **kwargs).savefig(content, format="svg", transparent=True, metadata=UNSAID)
+            text = content.getvalue()
+            text = re.sub('<g id="[^"]*"', "<g", text[text.index("<svg") :])  # no one refers to these
+            return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1).replace(INK, "currentColor")
+
+        return drawn
+
+    return decorate
+
+
+def draw_curves(history: tuple[Epoch, ...], best_epoch: int | None = None) -> str:
+    """Loss and accuracy of training and validation, epoch by epoch: two figures.
+
+    Args:
+        history: at least one epoch.
+        best_epoch: the one to mark, whose weights were kept.
+    """
+    loss = [(epoch.number, epoch.loss, epoch.validation_loss) for epoch in history]
+    accuracy = [(epoch.number, 100 * epoch.accuracy, 100 * epoch.validation_accuracy) for epoch in history]
+    return _draw_loss(np.array(loss), best_epoch) + _draw_accuracy(np.array(accuracy), best_epoch)
+
+
+@_as_svg("loss of training and validation, epoch by epoch")
+def _draw_loss(points: NDArray[np.floating], best_epoch: int | None) -> "Figure":
+    return _draw_curve(points, best_epoch, "loss, nats")
+
+
+@_as_svg("accuracy of training and validation, epoch by epoch")
+def _draw_accuracy(points: NDArray[np.floating], best_epoch: int | None) -> "Figure":
+    return _draw_curve(points, best_epoch, "accuracy, %")
+
+
+def _draw_curve(points: NDArray[np.floating], best_epoch: int | None, quantity: str) -> "Figure":
+    """Points are rows of epoch, training, validation."""
+    from matplotlib.ticker import MaxNLocator
+
+    figure, axes = _figure(4.6, 3)
+    axes.plot(points[:, 0], points[:, 1], ".-", color=BLUE, label="training")
+    axes.plot(points[:, 0], points[:, 2], ".-", color=ORANGE, label="validation")
+    if best_epoch is not None:
+        axes.axvline(best_epoch, linestyle=":", color=INK, linewidth=1, label="kept")
+    axes.set(xlabel="epoch", ylabel=quantity)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(axis="y")
+    axes.legend()
+    return figure
+
+
+@_as_svg("confusion matrix, true classes down, predicted ones across")
+def draw_confusion(metrics: Metrics) -> "Figure":
+    """The confusion matrix: counts, shaded by their share of the true class, right in blue and wrong in orange."""
+    from matplotlib.patches import Rectangle
+
+    counts = np.array(metrics.confusion)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure, axes = _figure(5.3, 4.7)
+    for (true, predicted), count in np.ndenumerate(counts):
+        if not count:
+            continue
+        strength = 0.08 + 0.5 * np.sqrt(shares[true, predicted])  # a root, so that rare mistakes are seen too
+        color = BLUE if true == predicted else ORANGE
+        axes.add_patch(Rectangle((predicted - 0.48, true - 0.48), 0.96, 0.96, color=color, alpha=strength, linewidth=0))
+        axes.text(predicted, true, f"{count:,}", ha="center", va="center_baseline")
+    axes.set_xticks(range(len(CLASSES)), CLASSES, rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(CLASSES)), CLASSES)
+    axes.set(xlabel="predicted", ylabel="true", xlim=(-0.5, len(CLASSES) - 0.5), ylim=(len(CLASSES) - 0.5, -0.5))
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+@_as_svg("accuracy against confidence, before and after temperature scaling, and how many images have which confidence")
+def draw_reliability(
+    uncalibrated: NDArray[np.floating], calibrated: NDArray[np.floating], right: NDArray[np.bool_]
+) -> "Figure":
+    """How often the model is right, by how confident it is, before and after temperature scaling.
+
+    Args:
+        uncalibrated: confidences before, (n,), 0 to 1.
+        calibrated: confidences after, (n,).
+        right: (n,), whether the prediction is.
+    """
+    figure = _empty_figure(4.6, 4.4)
+    accuracy, number = figure.subplots(2, sharex=True, height_ratios=(3, 1))
+    accuracy.plot([0, 100], [0, 100], ":", color=INK, linewidth=1)
+    for confidences, color, name in ((uncalibrated, ORANGE, "before"), (calibrated, BLUE, "as served")):
+        bins = np.minimum((confidences * BINS).astype(int), BINS - 1)
+        count = np.bincount(bins, minlength=BINS)
+        some = count > 0
+        mean = np.bincount(bins, weights=confidences, minlength=BINS)[some] / count[some]
+        share = np.bincount(bins, weights=right, minlength=BINS)[some] / count[some]
+        error = expected_calibration_error(confidences, right)
+        accuracy.plot(100 * mean, 100 * share, ".-", color=color, label=f"{name}, error {100 * error:.2f} %")
+        number.stairs(100 * count / len(right), np.linspace(0, 100, BINS + 1), color=color)
+    accuracy.set(ylabel="accuracy, %", xlim=(0, 100), ylim=(0, 103))
+    number.set(xlabel="confidence, %", ylabel="images, %", ylim=(0, None))
+    accuracy.legend(loc="upper left")
+    return figure
+
+
+@_as_svg("accuracy on the images that are answered, against how many are answered")
+def draw_coverage(
+    confidences: NDArray[np.floating], right: NDArray[np.bool_], metrics: Metrics, target: float
+) -> "Figure":
+    """Accuracy on what is answered, by how much is answered: the most confident predictions first.
+
+    Args:
+        confidences: calibrated, (n,), 0 to 1.
+        right: (n,), whether the prediction is.
+        metrics: whose coverage and accuracy where sure are marked.
+        target: the accuracy aimed at where the model is sure.
+    """
+    order = np.argsort(-confidences, kind="stable")
+    answered = np.arange(1, len(order) + 1)
+    accuracy = np.cumsum(right[order]) / answered
+    shown = np.unique(np.linspace(len(order) // 50, len(order) - 1, 400).astype(int))  # of very few it says nothing
+    figure, axes = _figure(4.6, 4.4)
+    axes.plot(100 * answered[shown] / len(order), 100 * accuracy[shown], color=BLUE, label="one threshold for all")
+    axes.axhline(100 * target, linestyle=":", color=INK, linewidth=1, label=f"aim: {100 * target:.0f} % right")
+    if metrics.coverage:
+        x, y = 100 * metrics.coverage, 100 * metrics.sure_accuracy
+        axes.scatter([x], [y], color=GREEN, zorder=3, label=f"as served: {x:.1f} %, {y:.1f} % right")
+    axes.set(xlabel="answered, % of the test images", ylabel="right, % of those", xlim=(0, 102))
+    axes.legend(loc="lower left")
+    return figure
+
+
+@_as_svg("the layers, from the input to the output")
+def draw_architecture(config: ModelConfig) -> "Figure":
+    """The layers from input to output, as high as the root of their units, and the weights and biases between them."""
+    widths = (PIXELS, *config.hidden, len(CLASSES))
+    names = ("input", *(f"dense {number}" for number in range(1, len(widths) - 1)), "logits")
+    below = ("28 x 28", *(config.activation for _ in config.hidden), "softmax")
+    heights = np.maximum(np.sqrt(widths) / np.sqrt(max(widths)), 0.05)
+    figure, axes = _figure(1.3 * len(widths), 2.7)
+    axes.bar(range(len(widths)), heights, width=0.16, bottom=-heights / 2, color=[BLUE] * (len(widths) - 1) + [GREEN])
+    for place, (name, units, under) in enumerate(zip(names, widths, below, strict=True)):
+        axes.text(place, 0.6, f"{name}\n{units:,}", ha="center", va="bottom", fontsize=11)
+        axes.text(place, -0.6, under, ha="center", va="top", fontsize=11)
+    for place, ((before, after), (left, right)) in enumerate(zip(pairwise(widths), pairwise(heights), strict=True)):
+        ends = [place + 0.1, place + 0.9]
+        axes.fill_between(ends, [-left / 2, -right / 2], [left / 2, right / 2], color=BLUE, alpha=0.15, linewidth=0)
+        axes.text(place + 0.5, 0, f"{before * after + after:,}", ha="center", va="center_baseline")
+    axes.set(xlim=(-0.5, len(widths) - 0.5), ylim=(-0.8, 1))
+    axes.axis("off")
+    return figure
+
+
+def _figure(width: float, height: float) -> "tuple[Figure, Axes]":
+    """A figure of one pair of axes; in inches."""
+    figure = _empty_figure(width, height)
+    return figure, figure.subplots()
+
+
+def _empty_figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")

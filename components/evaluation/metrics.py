@@ -1,0 +1,102 @@
+"""A network, a calibration and a split -> Metrics."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+from sklearn.metrics import brier_score_loss, confusion_matrix, precision_recall_fscore_support
+from torch import Tensor
+
+from components.contract import (
+    CLASSES,
+    Calibration,
+    ClassMetrics,
+    Dataset,
+    Labels,
+    Metrics,
+    ProbabilityMetrics,
+    Split,
+)
+from components.manifest import read_manifest, read_split
+from components.model.mlp import MLP
+from components.model.tensors import to_input
+
+BINS = 15  # of the calibration error, of equal width, as in arXiv:1706.04599
+EVERY = range(len(CLASSES))
+AT_ONCE = 8192  # images a forward pass
+
+
+def evaluate(network: MLP, dataset: Dataset, split: Split, calibration: Calibration) -> Metrics:
+    """What a network does on one split, in evaluation mode.
+
+    Raises:
+        DatasetError: the data changed since it was written.
+    """
+    examples = read_split(dataset, split)
+    network.eval()
+    with torch.inference_mode():
+        logits = torch.cat([network(part) for part in to_input(examples.images).split(AT_ONCE)])
+    version = read_manifest(dataset).split_version(split)
+    return measure(logits, examples.labels, split, version, calibration)
+
+
+def measure(logits: Tensor, labels: Labels, split: Split, split_version: str, calibration: Calibration) -> Metrics:
+    """Logits against labels.
+
+    Args:
+        logits: float32 (n, 10).
+        labels: uint8 (n,), n at least 1.
+        split: which split they are of.
+        split_version: see `Metrics`.
+        calibration: what the served probabilities are made with.
+    """
+    predicted = logits.argmax(1).numpy()
+    right = predicted == labels
+    probabilities = torch.softmax(logits / calibration.temperature, dim=1).numpy()
+    sure = probabilities.max(axis=1) > np.array(calibration.thresholds, np.float32)[predicted]
+    table = precision_recall_fscore_support(labels, predicted, labels=EVERY, zero_division=0.0)
+    interval = binomtest(int(right.sum()), len(labels)).proportion_ci(0.95, method="wilson")
+    uncalibrated = measure_probabilities(logits, labels)
+    return Metrics(
+        split=split,
+        split_version=split_version,
+        rows=len(labels),
+        accuracy=float(right.mean()),
+        accuracy_interval=(float(interval.low), float(interval.high)),
+        loss=uncalibrated.loss,
+        uncalibrated=uncalibrated,
+        calibrated=measure_probabilities(logits / calibration.temperature, labels),
+        coverage=float(sure.mean()),
+        sure_accuracy=float(right[sure].mean()) if sure.any() else 0.0,
+        classes=tuple(
+            ClassMetrics(name, float(precision), float(recall), float(f1), int(support))
+            for name, precision, recall, f1, support in zip(CLASSES, *table, strict=True)
+        ),
+        confusion=tuple(map(tuple, confusion_matrix(labels, predicted, labels=EVERY).tolist())),
+    )
+
+
+def measure_probabilities(logits: Tensor, labels: Labels) -> ProbabilityMetrics:
+    """How far softmax(logits) can be believed.
+
+    Args:
+        logits: float32 (n, 10).
+        labels: uint8 (n,), n at least 1.
+    """
+    probabilities = torch.softmax(logits.double(), dim=1).numpy()
+    loss = torch.nn.functional.cross_entropy(logits, torch.tensor(labels, dtype=torch.int64))
+    brier = brier_score_loss(labels, probabilities, labels=list(EVERY), scale_by_half=False)
+    right = probabilities.argmax(axis=1) == labels
+    return ProbabilityMetrics(loss.item(), float(brier), expected_calibration_error(probabilities.max(axis=1), right))
+
+
+def expected_calibration_error(confidences: NDArray[np.floating], right: NDArray[np.bool_]) -> float:
+    """The mean distance between confidence and accuracy over bins of confidence (arXiv:1706.04599, equation 3).
+
+    Args:
+        confidences: (n,), 0 to 1.
+        right: (n,), whether the prediction is.
+    """
+    bins = np.minimum((confidences * BINS).astype(int), BINS - 1)
+    gaps = np.bincount(bins, weights=confidences - right, minlength=BINS)
+    return float(np.abs(gaps).sum() / len(right))

@@ -1,0 +1,219 @@
+"""A model's report: one HTML file with its pictures inside, readable without a network and without a script."""
+
+import base64
+import io
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchinfo
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from numpy.typing import NDArray
+from PIL import Image
+
+from components.contract import CLASSES, PIXELS, SPLITS, Dataset, Images, Labels, Metrics
+from components.evaluation import figures
+from components.evaluation.compare import find_flips
+from components.evaluation.metrics import measure
+from components.files import write_whole
+from components.manifest import Examples, read_manifest, read_split
+from components.model.classifier import Classifier
+from components.settings import Settings, load_settings
+
+MISTAKES = 50
+FLIPS = 16  # pictures of each kind of image that another model answers differently
+EXAMPLES = 8  # pictures of each class
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A test image and what a model says of it."""
+
+    true: str
+    predicted: str
+    confidence: float  # calibrated
+    other: str  # what another model said, or nothing
+    uri: str  # a data URI
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a model makes of n test images."""
+
+    model: Classifier
+    metrics: Metrics
+    uncalibrated: NDArray[np.float32]  # confidences before temperature scaling, (n,)
+    probabilities: NDArray[np.float32]  # as served, (n, 10)
+    confidences: NDArray[np.float32]  # of the answers, as served, (n,)
+    answers: Labels  # the most probable, (n,)
+    right: NDArray[np.bool_]  # whether the answers are, (n,)
+
+
+def report_path(tag: str, settings: Settings | None = None) -> Path:
+    """Where a model's report is, whether or not it was written yet."""
+    return (settings or load_settings()).reports_dir / tag.replace(":", "-") / "index.html"
+
+
+def write_report(
+    model: Classifier, dataset: Dataset, rival: Classifier | None = None, settings: Settings | None = None
+) -> Path:
+    """Write a model's report.
+
+    Args:
+        model: any stored model.
+        dataset: whose test images both models are measured and shown on.
+        rival: the model to show it beside, usually the one that was live when it came.
+        settings: where reports go; None: from the environment.
+
+    Returns:
+        The page.
+
+    Raises:
+        DatasetError: the dataset is missing or changed.
+    """
+    settings = settings or load_settings()
+    os.environ.setdefault("MPLCONFIGDIR", str(settings.data_dir / "cache" / "matplotlib"))  # its font cache
+    path = report_path(model.tag, settings)
+    folder = FileSystemLoader(Path(__file__).parent)
+    template = Environment(loader=folder, autoescape=True, undefined=StrictUndefined).get_template("report.html.j2")
+    test = read_split(dataset, "test")
+    this = _judge(model, test, dataset)
+    other = _judge(rival, test, dataset) if rival and rival.tag != model.tag else None
+    page = template.render(
+        this=this,
+        card=model.card,
+        dataset=dataset,
+        docs=_find_docs(model.card.dataset_version, path.parent, settings),
+        **_draw_judged(this, test),
+        **(_compare(this, other, test) if other else {"other": None}),
+        **_describe_network(model),
+        **_describe_dataset(dataset, test),
+    )
+    write_whole(path, page.encode())
+    return path
+
+
+def find_mistakes(model: Classifier, examples: Examples, most: int = MISTAKES) -> list[Picture]:
+    """The mistakes that the model is most confident of, the worst first."""
+    probabilities = model.probabilities(examples.images).numpy()
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != examples.labels)
+    worst = wrong[np.argsort(-probabilities.max(axis=1)[wrong], kind="stable")][:most]
+    return list(_picture(worst.tolist(), examples, probabilities))
+
+
+def _judge(model: Classifier, test: Examples, dataset: Dataset) -> Judged:
+    logits, calibration = model.logits(test.images), model.card.calibration
+    probabilities = torch.softmax(logits / calibration.temperature, dim=1).numpy()
+    answers = probabilities.argmax(axis=1).astype(np.uint8)
+    return Judged(
+        model=model,
+        metrics=measure(logits, test.labels, "test", read_manifest(dataset).split_version("test"), calibration),
+        uncalibrated=torch.softmax(logits, dim=1).numpy().max(axis=1),
+        probabilities=probabilities,
+        confidences=probabilities.max(axis=1),
+        answers=answers,
+        right=answers == test.labels,
+    )
+
+
+def _draw_judged(this: Judged, test: Examples) -> dict[str, Any]:
+    """What the model does on the test images, in pictures and class by class."""
+    card = this.model.card
+    return {
+        "curves": figures.draw_curves(card.history, card.best_epoch),
+        "confusion": figures.draw_confusion(this.metrics),
+        "reliability": figures.draw_reliability(this.uncalibrated, this.confidences, this.right),
+        "coverage": figures.draw_coverage(this.confidences, this.right, this.metrics, card.calibration.target),
+        "sureness": _count_sure(this),
+        "mistakes": find_mistakes(this.model, test),
+    }
+
+
+def _count_sure(this: Judged) -> list[tuple[str, int, int, int]]:
+    """For each class: how many answers name it, how many of these are sure, and how many of these are right."""
+    sure = this.confidences > this.model.thresholds[this.answers]
+    kinds = (np.ones_like(sure), sure, sure & this.right)
+    chosen = [np.bincount(this.answers[rows], minlength=len(CLASSES)) for rows in kinds]
+    return [(name, *map(int, counts)) for name, *counts in zip(CLASSES, *chosen, strict=True)]
+
+
+def _compare(this: Judged, other: Judged, test: Examples) -> dict[str, Any]:
+    flips = find_flips(test.labels, this.answers, this.confidences, other.answers)
+    kinds = (
+        ("Right here, wrong in the other", flips.mended),
+        ("Wrong here, right in the other", flips.broken),
+        ("Wrong in both, differently", flips.moved),
+    )
+    shown = [
+        (title, len(rows), list(_picture(rows[:FLIPS], test, this.probabilities, other.answers)))
+        for title, rows in kinds
+    ]
+    return {"other": other, "flips": flips, "flips_shown": shown, "other_parameters": _count(other.model)}
+
+
+def _describe_network(model: Classifier) -> dict[str, Any]:
+    """The layers, as torchinfo lists them."""
+    summary = torchinfo.summary(model.network, input_data=torch.zeros(1, PIXELS), device="cpu", verbose=0)
+    return {
+        "layers": [layer for layer in summary.summary_list if layer.is_leaf_layer],
+        "parameters": summary.total_params,
+        "architecture": figures.draw_architecture(model.network.config),
+    }
+
+
+def _count(model: Classifier) -> int:
+    return sum(weight.numel() for weight in model.network.parameters())
+
+
+def _describe_dataset(dataset: Dataset, test: Examples) -> dict[str, Any]:
+    """Where the images come from, how many and how bright they are, and what they look like."""
+    train = read_split(dataset, "train")
+    first = [np.flatnonzero(train.labels == label)[:EXAMPLES] for label in range(len(CLASSES))]
+    return {
+        "manifest": read_manifest(dataset),
+        "counts": list(
+            zip(*(np.bincount(split.labels, minlength=len(CLASSES)).tolist() for split in (train, test)), strict=True)
+        ),
+        "brightness": [
+            (name, *_measure_brightness(split.images)) for name, split in zip(SPLITS, (train, test), strict=True)
+        ],
+        "examples": [[_to_uri(train.images[row]) for row in rows] for rows in first],
+    }
+
+
+def _measure_brightness(images: Images) -> tuple[float, float]:
+    """Mean and standard deviation of the pixels, 0 to 255."""
+    mean = images.mean()
+    square = np.square(images, dtype=np.uint16).mean()  # uint16 holds 255 squared; numpy's std would go through float64
+    return float(mean), float(np.sqrt(square - mean**2))
+
+
+def _find_docs(version: str, folder: Path, settings: Settings) -> str:
+    """A link to the newest Data Docs of a dataset version, relative to the report's folder; "" where there are none."""
+    pages = sorted(settings.validation_dir.glob(f"{version}-*/index.html"), key=lambda page: page.stat().st_mtime)
+    return Path(os.path.relpath(pages[-1], folder)).as_posix() if pages else ""
+
+
+def _picture(
+    rows: Iterable[int], examples: Examples, probabilities: NDArray[np.float32], others: Labels | None = None
+) -> Iterable[Picture]:
+    for row in rows:
+        predicted = probabilities[row].argmax()
+        yield Picture(
+            true=CLASSES[examples.labels[row]],
+            predicted=CLASSES[predicted],
+            confidence=float(probabilities[row, predicted]),
+            other="" if others is None else CLASSES[others[row]],
+            uri=_to_uri(examples.images[row]),
+        )
+
+
+def _to_uri(image: Images) -> str:
+    """One image, uint8 (28, 28), as a PNG data URI."""
+    content = io.BytesIO()
+    Image.fromarray(image).save(content, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"

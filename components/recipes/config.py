@@ -1,0 +1,149 @@
+"""TrainConfig: a whole recipe as one value."""
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, get_args, get_type_hints
+
+import pydantic
+
+from components.contract import IMAGE_SHAPE
+from components.errors import SettingsError
+from components.model.mlp import ModelConfig
+
+Schedule = Literal["constant", "inverse-time", "one-cycle"]
+LabelKind = Literal["integer", "one-hot"]
+Precision = Literal["float32", "bfloat16", "auto"]
+Device = Literal["auto", "cpu", "cuda"]
+SIDE = IMAGE_SHAPE[0]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A recipe: two trainings of the same configuration on the same data and machine are equal to the bit.
+
+    Raises:
+        SettingsError: a value outside the bounds beside it.
+    """
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    # How long, and in which steps
+    epochs: int = 10  # 1 or more
+    batch_size: int = 32  # images a step, 1 or more
+    patience: int | None = None  # epochs without a lower validation loss before stopping; then the best weights stay
+    # The optimizer: Adam, or AdamW where weight_decay is not 0
+    learning_rate: float = 1e-3  # the highest of the schedule; above 0 and at most 1
+    schedule: Schedule = "constant"
+    decay: float = 0.0  # of inverse-time: the rate at step t is learning_rate / (1 + decay * t)
+    weight_decay: float = 0.0  # decoupled (arXiv:1711.05101), 0 to 1
+    average: float = 0.0  # of the weights: an exponential average with this decay a step is kept; 0 to below 1
+    # What is learned from
+    labels: LabelKind = "integer"  # the form of the targets; the loss is the same
+    label_smoothing: float = 0.0  # share of a target spread over all classes, 0 to below 1
+    shift: int = 0  # pixels, 0 to 4: each image is moved by up to so many, each way, anew every time
+    flip: bool = False  # half of the images are mirrored left to right
+    erase: float = 0.0  # probability that a rectangle of 4 to 14 pixels a side is blackened, 0 to 1
+    # Layers that are convolutions at first: see tied.py
+    tied: tuple[int, ...] = ()  # kernel, in pixels, of each of the first layers; () for a plain training
+    untied_epochs: int = 0  # after the epochs above, with all layers dense; 0 or more
+    untied_learning_rate: float = 1e-4  # the highest in these; above 0 and at most 1
+    # The rest
+    validation_share: float = 0.1  # of the training split, above 0 and below 0.5; never trained on
+    seed: int = 0  # of the first weights, the validation rows, the order of the images, augmentation and dropout
+    precision: Precision = "float32"  # of the matrix products; auto: bfloat16 where it measures faster
+    device: Device = "auto"  # auto: CUDA where there is one
+    threads: int | None = None  # of the matrix products, 1 to 256; none: as many as PyTorch takes
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tied", tuple(self.tied))  # JSON gives a list
+        bounds = {
+            "epochs": (self.epochs >= 1, "1 or more"),
+            "batch_size": (self.batch_size >= 1 + self.model.batch_norm, "1 or more, with batch_norm 2 or more"),
+            "patience": (self.patience is None or self.patience >= 1, "1 or more, or none"),
+            "learning_rate": (0 < self.learning_rate <= 1, "above 0 and at most 1"),
+            "schedule": (self.schedule in get_args(Schedule), f"one of {', '.join(get_args(Schedule))}"),
+            "decay": (0 <= self.decay <= 1, "0 to 1"),
+            "weight_decay": (0 <= self.weight_decay <= 1, "0 to 1"),
+            "average": (0 <= self.average < 1, "0 or more and less than 1"),
+            "labels": (self.labels in get_args(LabelKind), f"one of {', '.join(get_args(LabelKind))}"),
+            "label_smoothing": (0 <= self.label_smoothing < 1, "0 or more and less than 1"),
+            "shift": (0 <= self.shift <= 4, "0 to 4 pixels"),
+            "erase": (0 <= self.erase <= 1, "0 to 1"),
+            "tied": (not self.tied or self.model.batch_norm, "none without batch_norm"),
+            "untied_epochs": (self.untied_epochs == 0 or (self.tied and self.untied_epochs > 0), "0 without tied"),
+            "untied_learning_rate": (0 < self.untied_learning_rate <= 1, "above 0 and at most 1"),
+            "validation_share": (0 < self.validation_share < 0.5, "above 0 and below 0.5"),
+            "seed": (0 <= self.seed < 2**63, "0 or more, below 2 to the 63rd"),
+            "precision": (self.precision in get_args(Precision), f"one of {', '.join(get_args(Precision))}"),
+            "threads": (self.threads is None or 1 <= self.threads <= 256, "1 to 256, or none"),
+            "device": (self.device in get_args(Device), f"one of {', '.join(get_args(Device))}"),
+        }
+        for name, (fits, expected) in bounds.items():
+            if not fits:
+                raise SettingsError(f"{name}: {getattr(self, name)!r}; expected {expected}")
+        if self.decay and self.schedule != "inverse-time":
+            raise SettingsError(f"decay: {self.decay}; it belongs to the schedule inverse-time, not {self.schedule}")
+        self._check_tied()
+
+    def _check_tied(self) -> None:
+        if len(self.tied) > len(self.model.hidden):
+            raise SettingsError(f"tied: {len(self.tied)} layers, but hidden has {len(self.model.hidden)}")
+        side = SIDE
+        for kernel, units in zip(self.tied, self.model.hidden, strict=False):
+            side = (side + 1) // 2
+            if not 1 <= kernel <= SIDE or kernel % 2 == 0:
+                raise SettingsError(f"tied: a kernel of {kernel}; expected an odd number of pixels, at most {SIDE}")
+            if units % side**2:
+                raise SettingsError(f"hidden: {units} units where tied asks for a multiple of {side} x {side}")
+
+    @property
+    def total_epochs(self) -> int:
+        """Of all phases, where patience ends none of them early."""
+        return self.epochs + self.untied_epochs
+
+    def phases(self) -> tuple["TrainConfig", ...]:
+        """The trainings that this one is made of: one, or one tied and one untied that starts where it ended."""
+        if not self.untied_epochs:
+            return (self,)
+        untied = replace(
+            self,
+            model=replace(self.model, batch_norm=False),
+            epochs=self.untied_epochs,
+            learning_rate=self.untied_learning_rate,
+            tied=(),
+            untied_epochs=0,
+        )
+        return replace(self, untied_epochs=0), untied
+
+    def with_overrides(self, overrides: dict[str, Any]) -> "TrainConfig":
+        """This recipe with some fields replaced.
+
+        Args:
+            overrides: field of TrainConfig or ModelConfig -> value, as from JSON.
+
+        Raises:
+            SettingsError: no such field, or a value that cannot be used.
+        """
+        of_model = {name: value for name, value in overrides.items() if name in _names(ModelConfig)}
+        of_training = {name: value for name, value in overrides.items() if name not in of_model}
+        unknown = of_training.keys() - (_names(TrainConfig) - {"model"})
+        if unknown:
+            known = ", ".join(sorted(_names(ModelConfig) | _names(TrainConfig) - {"model"}))
+            raise SettingsError(f"{', '.join(sorted(unknown))}: no such field of a training; there are {known}")
+        model = replace(self.model, **_typed(ModelConfig, of_model))
+        return replace(self, model=model, **_typed(TrainConfig, of_training))
+
+
+def _names(kind: type) -> set[str]:
+    return {one.name for one in fields(kind)}
+
+
+def _typed(kind: type, values: dict[str, Any]) -> dict[str, Any]:
+    """The values as the types that the dataclass names: 3 stays 3, "3" and 3.5 are no epochs."""
+    types = get_type_hints(kind)
+    typed = {}
+    for name, value in values.items():
+        given = tuple(value) if isinstance(value, list) else value
+        try:
+            typed[name] = pydantic.TypeAdapter(types[name]).validate_python(given, strict=True)
+        except pydantic.ValidationError as error:
+            raise SettingsError(f"{name}: {value!r}; {error.errors()[0]['msg'].lower()}") from error
+    return typed

@@ -1,0 +1,153 @@
+"""The temperature that makes probabilities true, and how probable a class must be to be sure of it."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from torch import Tensor
+from trainings import HELD_OUT
+
+from components.contract import Calibration, Labels, ModelCard
+from components.evaluation.calibrate import COLDEST, HOTTEST, TARGET, calibrate, find_threshold, fit_temperature
+from components.evaluation.metrics import measure
+from components.training.train import Trained
+
+
+def draw(rows: int, seed: int = 0, spread: float = 2.5) -> tuple[Tensor, Labels]:
+    """Logits that are right about themselves: each label is drawn from the softmax of its row."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(rows, 10, generator=generator) * spread
+    labels = torch.multinomial(torch.softmax(logits, dim=1), 1, generator=generator)[:, 0]
+    return logits, labels.numpy().astype(np.uint8)
+
+
+# --- the temperature ---
+
+
+@pytest.mark.parametrize("temperature", [0.2, 0.5, 1.0, 3.0, 10.0])
+def test_a_known_temperature_is_recovered(temperature: float) -> None:
+    logits, labels = draw(20_000)
+    assert fit_temperature(logits * temperature, labels) == pytest.approx(temperature, rel=0.03)
+
+
+def test_no_other_temperature_has_a_lower_loss() -> None:
+    """By trying them all, in plain numpy."""
+    logits, labels = draw(300)
+    found = fit_temperature(logits * 3, labels)
+
+    def loss(temperature: float) -> float:
+        cooled = logits.double().numpy() * 3 / temperature
+        return float(np.mean(np.log(np.exp(cooled).sum(axis=1)) - cooled[np.arange(300), labels]))
+
+    lowest = min(loss(temperature) for temperature in np.geomspace(0.05, 20, 5_000))
+    assert loss(found) == pytest.approx(lowest, abs=1e-6)
+    assert loss(found) < loss(1.0) - 0.1
+
+
+def test_calibration_makes_confidence_true() -> None:
+    fitted_on, seen_later = draw(5_000), draw(5_000, seed=1)
+    calibration = calibrate(fitted_on[0] * 3, fitted_on[1])
+    metrics = measure(seen_later[0] * 3, seen_later[1], "test", "v", calibration)
+    assert metrics.uncalibrated.calibration_error > 0.1
+    assert metrics.calibrated.calibration_error < 0.02
+    assert metrics.calibrated.loss < metrics.uncalibrated.loss
+    assert metrics.calibrated.brier < metrics.uncalibrated.brier
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_where_all_are_right_or_all_wrong_the_temperature_stays_in_its_bounds(right: bool) -> None:
+    labels = np.arange(10, dtype=np.uint8)
+    found = fit_temperature(torch.eye(10) * 5, labels if right else (labels + 1) % 10)
+    assert COLDEST <= found < 1 if right else 19 < found <= HOTTEST
+
+
+# --- the thresholds ---
+
+
+def lowest_by_trying_all(confidences: list[float], right: list[bool], target: Fraction) -> Fraction:
+    """The lowest threshold with (wrong + 1) / (n + 1) of the confidences above it no more than 1 - target."""
+    for threshold in sorted({0.0, *confidences}):
+        above = [hit for confidence, hit in zip(confidences, right, strict=True) if confidence > threshold]
+        if above and Fraction(above.count(False) + 1, len(above) + 1) <= 1 - target:
+            return Fraction(threshold)
+    return Fraction(1)
+
+
+@given(
+    seen=st.lists(st.tuples(st.integers(10, 40), st.integers(0, 20)), max_size=150),
+    target=st.sampled_from(["0.5", "0.75", "0.9", "0.97"]),
+)
+@example(seen=[], target="0.97")
+@example(seen=[(40, 1)] * 33, target="0.97")
+@example(seen=[(40, 1)] * 32, target="0.97")
+@example(seen=[(40, 1)] * 9, target="0.9")  # (0 + 1) / (9 + 1) is 1 - 0.9, but not in floating point
+@examples(deadline=None, max_examples=300)
+def test_the_threshold_is_the_lowest_that_is_right_often_enough(seen: list[tuple[int, int]], target: str) -> None:
+    """Few different confidences, so that many are equal; one in twenty predictions is wrong."""
+    confidences, right = [confidence / 40 for confidence, _ in seen], [luck != 0 for _, luck in seen]
+    found = find_threshold(np.array(confidences, np.float32), np.array(right, bool), float(target))
+    expected = lowest_by_trying_all([float(np.float32(one)) for one in confidences], right, Fraction(target))
+    assert found == float(expected)
+
+
+@pytest.mark.parametrize(("images", "threshold"), [(32, 1.0), (33, 0.0)])
+def test_thirty_three_right_predictions_are_enough_and_thirty_two_are_not(images: int, threshold: float) -> None:
+    """At 97 %: 1 / 34 is less than 0.03, and 1 / 33 is more."""
+    confidences = np.linspace(0.3, 0.9, images, dtype=np.float32)
+    assert find_threshold(confidences, np.ones(images, bool), 0.97) == threshold
+
+
+def test_wrong_predictions_of_low_confidence_are_left_out() -> None:
+    confidences = np.linspace(1, 0.2, 200, dtype=np.float32)
+    right = np.arange(200) < 150
+    threshold = find_threshold(confidences, right, 0.97)
+    above = confidences > threshold
+    assert 150 <= above.sum() <= 155
+    assert right[above].mean() >= 0.97
+
+
+def test_a_class_is_sure_above_its_own_threshold() -> None:
+    """Class 0 is always right, class 1 never, class 2 at high confidence only, and 3 is never predicted."""
+    rows = 120
+    logits = torch.full((3 * rows, 10), -20.0)
+    predicted = np.repeat([0, 1, 2], rows)
+    confidence = np.tile(np.linspace(0.5, 0.99, rows), 3)
+    for row in range(3 * rows):
+        logits[row, int(predicted[row])] = math.log(confidence[row])
+        logits[row, 9] = math.log(1 - confidence[row])
+    right = (predicted == 0) | ((predicted == 2) & (confidence > 0.7))
+    labels = np.where(right, predicted, 5).astype(np.uint8)
+    calibration = calibrate(logits, labels)
+    always, never, sometimes, unknown = calibration.thresholds[:4]
+    assert (always, never, unknown) == (0.0, 1.0, 1.0)
+    assert 0 < sometimes < 1
+    assert (calibration.target, calibration.rows) == (TARGET, 3 * rows) == (0.97, 360)
+    metrics = measure(logits, labels, "test", "v", calibration)
+    assert metrics.sure_accuracy >= 0.97
+    assert 0.5 < metrics.coverage < 0.6, "all of class 0, and seven tenths of class 2 at most"
+
+
+@pytest.mark.parametrize("target", [0.8, 0.97])
+def test_where_the_model_is_sure_the_target_is_reached_in_every_class(target: float) -> None:
+    """On the images that it was fitted on, by the definition; on others about, for the thresholds were picked."""
+    logits, labels = draw(20_000, spread=4)
+    calibration = calibrate(logits, labels, target)
+    predicted = logits.argmax(1).numpy()
+    confidences = torch.softmax(logits / calibration.temperature, dim=1).amax(1).numpy()
+    for label in range(10):
+        sure = (predicted == label) & (confidences > np.float32(calibration.thresholds[label]))
+        assert sure.sum() >= 33
+        assert (labels[sure] == label).mean() >= target
+    later = measure(*draw(20_000, seed=1, spread=4), "test", "v", calibration)
+    assert later.sure_accuracy > target - 0.01
+
+
+def test_the_stored_calibration_is_fitted_on_the_validation_rows(card: ModelCard, trained: Trained) -> None:
+    assert card.calibration == calibrate(trained.validation_logits, trained.validation_labels)
+    assert card.calibration.rows == HELD_OUT
+    assert card.calibration.temperature != Calibration().temperature

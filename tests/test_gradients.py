@@ -1,0 +1,85 @@
+"""The written-out gradients against autograd's."""
+
+import pytest
+import torch
+import trainings
+from torch import Tensor
+from torch.nn.functional import cross_entropy, one_hot, relu
+
+from components.model.mlp import MLP, ModelConfig
+from components.recipes.config import TrainConfig
+from components.training.gradients import Gradients, drop
+from components.training.hardware import Hardware
+from components.training.tied import TiedMLP
+
+one_thread = trainings.one_thread
+CPU = Hardware(torch.device("cpu"), bfloat16=False)
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    torch.manual_seed(1)
+    return torch.rand(12, 784), torch.randint(10, (12,))
+
+
+def gradients_of(network: MLP) -> list[Tensor]:
+    return [parameter.grad.clone() for parameter in network.parameters() if parameter.grad is not None]
+
+
+@pytest.mark.parametrize("hidden", [(), (7,), (9, 5), (6, 8, 4)])
+@pytest.mark.parametrize("rows", [False, True], ids=["integers", "one-hot"])
+def test_they_are_autograd_s(hidden: tuple[int, ...], rows: bool) -> None:
+    network = MLP(ModelConfig(hidden=hidden))
+    x, labels = batch()
+    expected_logits = network(x)
+    cross_entropy(expected_logits, labels).backward()
+    expected = gradients_of(network)
+    network.zero_grad()
+    logits = Gradients(network)(x, one_hot(labels, 10).float() if rows else labels)
+    torch.testing.assert_close(logits, expected_logits.detach(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(gradients_of(network), expected, rtol=1e-5, atol=1e-7)
+
+
+def test_with_dropout_they_are_autograd_s_under_the_same_mask() -> None:
+    network = MLP(ModelConfig(hidden=(40, 30), dropout=0.25))
+    x, labels = batch()
+    torch.manual_seed(3)
+    masks = [drop(torch.ones(12, 40), 0.25), drop(torch.ones(12, 30), 0.25)]
+    units = relu(network.get_submodule("dense1")(x)) * masks[0]
+    units = relu(network.get_submodule("dense2")(units)) * masks[1]
+    cross_entropy(network.get_submodule("logits")(units), labels).backward()
+    expected = gradients_of(network)
+    network.zero_grad()
+    torch.manual_seed(3)
+    Gradients(network)(x, labels)
+    torch.testing.assert_close(gradients_of(network), expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("probability", [0.1, 0.5, 0.9])
+def test_dropout_drops_its_share_and_keeps_the_mean(probability: float) -> None:
+    torch.manual_seed(0)
+    dropped = drop(torch.ones(300, 401), probability)
+    share = (dropped == 0).float().mean().item()
+    assert abs(share - probability) < 5 * (probability * (1 - probability) / dropped.numel()) ** 0.5
+    torch.testing.assert_close(dropped[dropped != 0].unique(), torch.tensor([1 / (1 - probability)]))
+
+
+@pytest.mark.parametrize(
+    ("model", "training", "bfloat16"),
+    [
+        ({"activation": "gelu"}, {}, False),
+        ({"batch_norm": True}, {}, False),
+        ({}, {"label_smoothing": 0.1}, False),
+        ({}, {}, True),
+    ],
+)
+def test_what_they_do_not_know_is_left_to_autograd(
+    model: dict[str, object], training: dict[str, float], bfloat16: bool
+) -> None:
+    config = TrainConfig(model=ModelConfig(**model), **training)  # type: ignore[arg-type]
+    assert not Gradients.fit(MLP(config.model), config, Hardware(torch.device("cpu"), bfloat16))
+    assert Gradients.fit(MLP(ModelConfig()), TrainConfig(), CPU)
+
+
+def test_convolutions_are_left_to_autograd() -> None:
+    config = ModelConfig(hidden=(196,), batch_norm=True)
+    assert not Gradients.fit(TiedMLP(config, (3,)), TrainConfig(), CPU)

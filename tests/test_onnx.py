@@ -1,0 +1,290 @@
+"""A model as an ONNX file: it answers as `predict` does, says what it is, and is refused where it does not."""
+
+import copy
+import dataclasses
+import importlib
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import numpy_helper
+
+from components.contract import CLASSES, Calibration, Dataset, ModelCard, Validated
+from components.errors import ModelError, SettingsError
+from components.files import sha256_of
+from components.inference.predict import predict
+from components.manifest import Examples
+from components.model.classifier import Classifier
+from components.model.mlp import MLP, ModelConfig
+from components.model.tensors import to_input
+from components.recipes.config import TrainConfig
+from components.registry.onnx import Precision, export_onnx
+from components.registry.quantize import TOP, quantize_range, quantize_weights
+from components.settings import CHECKOUT
+from components.training.train import train
+
+TAG = "fashion-mlp:abcdefgh"
+CALIBRATION = Calibration(temperature=1.7, thresholds=tuple(0.05 * n for n in range(1, 11)))
+EDGE = (CHECKOUT / "docs" / "edge.md").read_text()
+PRECISIONS: list[Precision] = ["float32", "int8"]
+
+
+@pytest.fixture(scope="module")
+def learned(validated: Validated) -> MLP:
+    """Trained until no answer hangs on a rounding, whatever processor the test runs on."""
+    config = TrainConfig(model=ModelConfig(hidden=(64,)), epochs=30, learning_rate=3e-3, seed=3, device="cpu")
+    return train(validated, config).network
+
+
+@pytest.fixture
+def model(learned: MLP, card: ModelCard) -> Classifier:
+    """A model whose network the test may change."""
+    calibrated = dataclasses.replace(card, calibration=CALIBRATION)
+    return Classifier(TAG, calibrated, copy.deepcopy(learned).eval())
+
+
+def made_of(config: ModelConfig, model: Classifier, images: np.ndarray) -> Classifier:
+    """A network of random weights that has seen images, so that its batch norm is not the identity."""
+    torch.manual_seed(0)
+    network = MLP(config)
+    for layer in network:
+        if isinstance(layer, torch.nn.BatchNorm1d):
+            torch.nn.init.uniform_(layer.weight, 0.5, 2)
+            torch.nn.init.normal_(layer.bias)
+    network.train()(to_input(images))
+    return dataclasses.replace(model, network=network.eval())
+
+
+def unsure_of_half(model: Classifier, images: np.ndarray) -> Classifier:
+    middle = model.probabilities(images).amax(dim=1).quantile(0.5).item()
+    calibration = Calibration(temperature=1.7, thresholds=(middle,) * len(CLASSES))
+    return dataclasses.replace(model, card=dataclasses.replace(model.card, calibration=calibration))
+
+
+def ask(path: Path, images: np.ndarray) -> list[np.ndarray]:
+    return list(onnxruntime.InferenceSession(path).run(["probabilities", "labels", "sure"], {"images": images}))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        ModelConfig(hidden=()),
+        ModelConfig(hidden=(16,), dropout=0.5),
+        ModelConfig(hidden=(24, 12), activation="gelu"),
+        ModelConfig(hidden=(24, 12), activation="gelu", batch_norm=True, dropout=0.2),
+        ModelConfig(hidden=(24,), batch_norm=True),
+    ],
+    ids=["no hidden layer", "relu", "gelu", "gelu and batch norm", "relu and batch norm"],
+)
+def test_the_file_answers_what_predict_answers(
+    config: ModelConfig, model: Classifier, dataset: Dataset, test_split: Examples, tmp_path: Path
+) -> None:
+    model = unsure_of_half(made_of(config, model, test_split.images), test_split.images)
+    export = export_onnx(model, dataset, tmp_path / "model.onnx")
+    predictions = predict(model, test_split.images)
+    probabilities, labels, sure = ask(export.path, test_split.images)
+    assert np.abs(probabilities - predictions.probabilities).max() == export.largest_difference < 1e-5
+    assert np.array_equal(labels, predictions.labels)
+    assert np.array_equal(sure, predictions.sure)
+    assert 0.4 < sure.mean() < 0.6
+
+
+def test_what_is_said_of_the_file_is_so(
+    model: Classifier, dataset: Dataset, test_split: Examples, tmp_path: Path
+) -> None:
+    export = export_onnx(model, dataset, tmp_path / "new folder" / "model.onnx", "int8")
+    _, labels, _ = ask(export.path, test_split.images)
+    expected = predict(model, test_split.images).labels
+    assert (export.tag, export.precision) == (TAG, "int8")
+    assert export.bytes == export.path.stat().st_size
+    assert export.sha256 == sha256_of(export.path)
+    assert export.accuracy == (labels == test_split.labels).mean()
+    assert export.torch_accuracy == (expected == test_split.labels).mean()
+    assert export.agreement == (labels == expected).mean()
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_file_is_valid_and_says_where_it_comes_from(
+    model: Classifier, dataset: Dataset, tmp_path: Path, precision: Precision
+) -> None:
+    export = export_onnx(model, dataset, tmp_path / "model.onnx", precision)
+    onnx.checker.check_model(onnx.load(export.path), full_check=True)
+    said = onnxruntime.InferenceSession(export.path).get_modelmeta().custom_metadata_map
+    assert json.loads(said["classes"]) == list(CLASSES)
+    assert model.card.input in said["contract"]
+    assert float(said["temperature"]) == CALIBRATION.temperature
+    assert json.loads(said["thresholds"]) == list(CALIBRATION.thresholds)
+    assert said["dataset_version"] == dataset.version
+    assert said["weights_sha256"] == model.card.weights_sha256
+    assert (said["tag"], said["preset"], said["source"]) == (TAG, "quick", "sample")
+    assert said["precision"] == precision
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_an_answer_does_not_depend_on_how_many_are_asked_for(
+    model: Classifier, dataset: Dataset, test_split: Examples, tmp_path: Path, precision: Precision
+) -> None:
+    path = export_onnx(model, dataset, tmp_path / "model.onnx", precision).path
+    together, labels, _ = ask(path, test_split.images)
+    for count in (0, 1, 7):
+        probabilities, some, sure = ask(path, test_split.images[:count])
+        assert probabilities.shape == (count, 10)
+        assert sure.shape == (count,)
+        assert np.allclose(probabilities, together[:count], atol=1e-6)
+        assert np.array_equal(some, labels[:count])
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_same_model_gives_the_same_file(
+    model: Classifier, dataset: Dataset, tmp_path: Path, precision: Precision
+) -> None:
+    first, second = (export_onnx(model, dataset, tmp_path / name, precision) for name in ("one", "two"))
+    assert first.sha256 == second.sha256
+
+
+def test_int8_is_a_quarter_of_the_size_and_saturates_nowhere(
+    model: Classifier, dataset: Dataset, tmp_path: Path
+) -> None:
+    large = export_onnx(model, dataset, tmp_path / "large")
+    small = export_onnx(model, dataset, tmp_path / "small", "int8")
+    assert small.bytes < 0.3 * large.bytes, "names and metadata weigh the same in both"
+    constants = {one.name: numpy_helper.to_array(one) for one in onnx.load(small.path).graph.initializer}
+    weights = [value for name, value in constants.items() if name.endswith(".weight")]
+    assert [(weight.dtype.name, weight.shape) for weight in weights] == [("int8", (784, 64)), ("int8", (64, 10))]
+    assert all(2 * 255 * int(np.abs(weight).max()) < 2**15 for weight in weights)
+
+
+# --- what is refused ---
+
+
+def with_a_weight_that_is_not_finite(network: MLP) -> None:
+    network.state_dict()["dense1.weight"][3, 400] = torch.nan
+
+
+def in_training_mode(network: MLP) -> None:
+    network.append(torch.nn.Dropout(0.9).train())
+
+
+def with_one_unit_that_drowns_the_others(network: MLP) -> None:
+    """The same function; but what the other units say is less than one step of 255 in int8."""
+    state = network.state_dict()
+    loud = state["logits.weight"].norm(dim=0).argmax()
+    state["dense1.weight"][loud] *= 1e5
+    state["dense1.bias"][loud] *= 1e5
+    state["logits.weight"][:, loud] /= 1e5
+
+
+@pytest.mark.parametrize(
+    ("harm", "precision", "told"),
+    [
+        (with_a_weight_that_is_not_finite, "float32", "probabilities that are not finite"),
+        (with_a_weight_that_is_not_finite, "int8", "probabilities that are not finite"),
+        (in_training_mode, "float32", r"float32 would change \d+\.\d+% of the labels.*expected at most 0\.10%"),
+        (
+            with_one_unit_that_drowns_the_others,
+            "int8",
+            r"int8 would change the accuracy from 0\.\d+ to 0\.\d+; expected within 0\.003",
+        ),
+    ],
+    ids=["not finite, float32", "not finite, int8", "training mode", "accuracy lost in int8"],
+)
+def test_a_file_that_would_answer_differently_is_not_written(
+    model: Classifier,
+    dataset: Dataset,
+    tmp_path: Path,
+    harm: Callable[[MLP], None],
+    precision: Precision,
+    told: str,
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"what was there before")
+    harm(model.network)
+    with pytest.raises(ModelError, match=rf"^{TAG}.*{told}"):
+        export_onnx(model, dataset, path, precision)
+    assert path.read_bytes() == b"what was there before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_int8_refuses_float32_may_keep(model: Classifier, dataset: Dataset, tmp_path: Path) -> None:
+    with_one_unit_that_drowns_the_others(model.network)
+    assert export_onnx(model, dataset, tmp_path / "model.onnx").agreement == 1
+
+
+def test_a_missing_package_is_said_with_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.delitem(sys.modules, "components.registry.onnx")
+    with pytest.raises(SettingsError, match=r"onnxruntime.*uv pip install --group edge"):
+        importlib.import_module("components.registry.onnx")
+
+
+# --- whole numbers ---
+
+
+def test_rounding_makes_good_what_it_loses() -> None:
+    """A row with one large weight, as where a convolution was written out; inputs that move together, as pixels do."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(8, 200, generator=generator) / 20
+    weight[:, 0] = 5
+    inputs = torch.rand(500, 20, generator=generator) @ torch.rand(20, 200, generator=generator)
+    expected = inputs @ weight.T
+    step = weight.abs().amax(dim=1, keepdim=True) / TOP
+    alone = inputs @ ((weight / step).round() * step).T - expected
+    rounded, steps = quantize_weights(weight, inputs)
+    together = inputs @ (rounded * steps[:, None]).T - expected
+    assert together.square().mean() < alone.square().mean() / 50
+    assert rounded.abs().max() <= TOP
+
+
+def test_a_layer_of_zeros_and_inputs_of_zero_stay_zero() -> None:
+    rounded, steps = quantize_weights(torch.zeros(3, 5), torch.zeros(7, 5))
+    assert torch.equal(rounded * steps[:, None], torch.zeros(3, 5))
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.0], [0.0, 6.5], [-0.17, 3.0], [1.0, 2.0], [-3.0, -1.0]])
+def test_zero_is_a_byte_and_the_ends_are_within_half_a_step(values: list[float]) -> None:
+    step, zero = quantize_range(torch.tensor(values))
+    assert 0 <= zero <= 255
+    for value in (*values, 0.0):
+        assert abs((np.clip(round(value / step) + zero, 0, 255) - zero) * step - value) <= 0.51 * step
+
+
+# --- docs/edge.md ---
+
+
+def test_the_python_of_the_page_runs(
+    model: Classifier,
+    dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    export_onnx(model, dataset, tmp_path / "fashion.onnx")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    blocks = re.findall(r"```python\n(.*?)```", EDGE, re.DOTALL)
+    for block in blocks:
+        exec(block, names)
+    assert len(blocks) >= 2
+    assert set(capsys.readouterr().out.splitlines()) <= {*CLASSES, "not sure"}
+    probabilities, own = np.asarray(names["probabilities"]), np.asarray(names["own"])
+    black = np.zeros((len(own), 28, 28), np.uint8)
+    assert np.allclose(own, torch.softmax(model.logits(black), dim=1), atol=1e-5)
+    assert not np.allclose(own, probabilities, atol=1e-3)
+
+
+def test_the_javascript_of_the_page_has_the_names_of_the_file(
+    model: Classifier, dataset: Dataset, tmp_path: Path
+) -> None:
+    (block,) = re.findall(r"```js\n(.*?)```", EDGE, re.DOTALL)
+    session = onnxruntime.InferenceSession(export_onnx(model, dataset, tmp_path / "model.onnx").path)
+    (classes,) = re.findall(r"CLASSES = (\[.*?\])", block, re.DOTALL)
+    assert json.loads(classes) == list(CLASSES)
+    assert f"{{ {', '.join(one.name for one in session.get_outputs())} }}" in block
+    assert all(f"{{ {one.name} }}" in block for one in session.get_inputs())

@@ -1,0 +1,58 @@
+"""Adam and the learning rate of each step, against PyTorch's own and Keras' formula."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch.optim.lr_scheduler import OneCycleLR
+
+from components.recipes.config import TrainConfig
+from components.training.optimizer import FusedAdam, rate_at
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.05])
+def test_fused_adam_is_pytorch_s_to_the_bit(weight_decay: float) -> None:
+    torch.manual_seed(0)
+    ours = [torch.randn(5, 3, requires_grad=True), torch.randn(3, requires_grad=True)]
+    theirs = [weight.detach().clone().requires_grad_() for weight in ours]
+    fused = FusedAdam(ours, weight_decay)
+    reference = torch.optim.AdamW(theirs, weight_decay=weight_decay, fused=True)
+    for rate in (0.01, 0.02, 1e-5, 0.0, 0.5):
+        fused.zero_grad()
+        reference.zero_grad()
+        for weights in (ours, theirs):
+            (weights[0] @ weights[1]).square().sum().backward()
+        reference.param_groups[0]["lr"] = rate
+        fused.step(rate)
+        reference.step()
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("decay", [0.0, 1e-3, 1.0])
+def test_the_inverse_time_rate_is_keras_at_every_step(decay: float) -> None:
+    """initial_learning_rate / (1 + decay_rate * step / decay_steps), with decay_steps 1."""
+    config = TrainConfig(learning_rate=0.02, schedule="inverse-time", decay=decay)
+    assert [rate_at(step, 500, config) for step in range(500)] == pytest.approx(
+        [0.02 / (1 + decay * step / 1) for step in range(500)], rel=1e-12
+    )
+
+
+def rates_of_pytorch(highest: float, steps: int) -> Iterator[float]:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=highest)
+    scheduler = OneCycleLR(optimizer, highest, total_steps=steps, cycle_momentum=False)
+    for step in range(steps):
+        yield float(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if step < steps - 1:
+            scheduler.step()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 10, 34, 1000])
+def test_the_one_cycle_rate_is_pytorch_s_at_every_step(steps: int) -> None:
+    config = TrainConfig(learning_rate=0.02, schedule="one-cycle")
+    found = [rate_at(step, steps, config) for step in range(steps)]
+    assert found == pytest.approx(list(rates_of_pytorch(0.02, steps)), rel=1e-9)
+
+
+def test_the_constant_rate_is_constant() -> None:
+    assert {rate_at(step, 9, TrainConfig(learning_rate=0.02)) for step in range(9)} == {0.02}

@@ -1,0 +1,397 @@
+"""The report of a model: every section, true figures, nothing from outside; and in a browser at a phone's width."""
+
+import dataclasses
+import re
+import shutil
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from components.contract import CLASSES, Dataset, ModelCard
+from components.evaluation import figures
+from components.evaluation.compare import find_flips
+from components.evaluation.report import EXAMPLES, FLIPS, MISTAKES, find_mistakes, report_path, write_report
+from components.manifest import Examples, read_split
+from components.model.classifier import Classifier
+from components.model.mlp import MLP, ModelConfig
+from components.settings import Settings
+from components.training.train import Trained
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+SECTIONS = ["classes", "confusion", "trust", "mistakes", "training", "network", "data", "made"]
+NAMESPACES = ("http://www.w3.org/",)  # names in SVG, not addresses
+
+
+@pytest.fixture(scope="module")
+def model(trained: Trained, card: ModelCard) -> Classifier:
+    return Classifier("fashion-mlp:aaaaaaaa", card, trained.network)
+
+
+@pytest.fixture(scope="module")
+def rival(card: ModelCard) -> Classifier:
+    """A network that was never trained."""
+    torch.manual_seed(5)
+    return Classifier("fashion-mlp:bbbbbbbb", card, MLP(ModelConfig(hidden=(8,))).eval())
+
+
+@pytest.fixture(scope="module")
+def page(model: Classifier, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> "Page":
+    """The model's report, without a rival."""
+    return Page(write_report(model, dataset, settings=Settings(data_dir=tmp_path_factory.mktemp("page"))))
+
+
+@pytest.fixture(scope="module")
+def beside(model: Classifier, rival: Classifier, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> "Page":
+    """The model's report, beside the rival."""
+    return Page(write_report(model, dataset, rival, Settings(data_dir=tmp_path_factory.mktemp("beside"))))
+
+
+class Page(HTMLParser):
+    """What is on a page."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.sections: list[str] = []
+        self.ids: list[str] = []
+        self.references: list[str] = []
+        self.tags: list[str] = []
+        self.rows: list[list[str]] = []  # of all tables
+        self.captions: list[list[str]] = []  # of all pictures, line by line
+        self.text = ""
+        self.in_caption = False
+        self.feed(path.read_text().replace("\u00a0", " ").replace("&nbsp;", " "))
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        found = {name: value or "" for name, value in attributes}
+        self.references += [found[name] for name in ("src", "href", "xlink:href", "action", "data") if name in found]
+        if "id" in found:
+            self.ids.append(found["id"])
+        if tag == "section":
+            self.sections.append(found["id"])
+        elif tag == "tr":
+            self.rows.append([])
+        elif tag == "figcaption":
+            self.captions.append([])
+            self.in_caption = True
+
+    def handle_endtag(self, tag: str) -> None:
+        self.in_caption = self.in_caption and tag != "figcaption"
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self.tags[-1:] in (["th"], ["td"]) and data.strip():
+            self.rows[-1].append(data.strip())
+        elif self.in_caption and data.strip():
+            self.captions[-1].append(data.strip())
+
+    def table(self, *headings: str) -> list[list[str]]:
+        """The rows below the first one that starts with these headings."""
+        start = next(place for place, row in enumerate(self.rows) if row[: len(headings)] == list(headings))
+        return self.rows[start + 1 :]
+
+
+def test_every_section_is_there_once_and_can_be_gone_to(page: Page) -> None:
+    assert page.sections == SECTIONS
+    assert len(page.ids) == len(set(page.ids))
+    assert [reference for reference in page.references if reference[:1] == "#" and reference[1:] in SECTIONS] == [
+        f"#{section}" for section in SECTIONS
+    ]
+    assert page.tags.count("svg") == 6, "two curves, confusion, reliability, coverage, architecture"
+    assert page.tags.count("img") == len(page.captions) + EXAMPLES * len(CLASSES)
+
+
+def test_the_figures_told_are_those_of_the_card(model: Classifier, page: Page) -> None:
+    test, (low, high) = model.card.test, model.card.test.accuracy_interval
+    assert f"{100 * test.accuracy:.2f} %" in page.text
+    assert f"interval {100 * low:.1f} % to {100 * high:.1f} %" in page.text
+    assert f"{test.calibrated.loss:.4f}test loss as served" in page.text
+    assert f"{100 * test.coverage:.1f} %of the test images it is sure of" in page.text
+    before, after = page.table("probabilities")[:2]
+    assert before[1:3] == [f"{test.uncalibrated.loss:.4f}", f"{test.uncalibrated.brier:.4f}"]
+    assert after[3] == f"{100 * test.calibrated.calibration_error:.2f} %"
+    assert f"fitted on {model.card.calibration.rows:,} validation images" in page.text
+    for name in ("seed", "torch", "device", "git commit", "great-expectations"):
+        assert f"{name}" in page.text
+
+
+def test_the_classes_are_told_with_their_thresholds(model: Classifier, dataset: Dataset, settings: Settings) -> None:
+    thresholds = (0.0, 1.0, 0.876, *model.card.calibration.thresholds[3:])
+    calibration = dataclasses.replace(model.card.calibration, thresholds=thresholds)
+    changed = dataclasses.replace(model, card=dataclasses.replace(model.card, calibration=calibration))
+    rows = Page(write_report(changed, dataset, settings=settings)).table("precision", "recall", "F1")[: len(CLASSES)]
+    assert [row[-1] for row in rows[:3]] == ["always", "never", "87.6 %"]
+    assert [row[:-1] for row in rows] == [
+        [one.name, f"{one.precision:.3f}", f"{one.recall:.3f}", f"{one.f1:.3f}", str(one.support)]
+        for one in model.card.test.classes
+    ]
+
+
+def test_sure_answers_are_counted_class_by_class(model: Classifier, dataset: Dataset, page: Page) -> None:
+    test = read_split(dataset, "test")
+    expected = {name: [0, 0, 0] for name in CLASSES}
+    for label, chances in zip(test.labels.tolist(), model.probabilities(test.images).tolist(), strict=True):
+        answer = chances.index(max(chances))
+        sure = max(chances) > model.thresholds[answer]
+        for place, counts in enumerate((True, sure, sure and answer == label)):
+            expected[CLASSES[answer]][place] += counts
+    for name, answers, sure, right in page.table("answers")[:10]:
+        told_right = 0 if right == "none" else round(float(right.removesuffix(" %")) / 100 * int(sure))
+        assert [int(answers), int(sure), told_right] == expected[name]
+
+
+def test_every_epoch_is_told_with_its_time(model: Classifier, page: Page) -> None:
+    history, best = model.card.history, model.card.best_epoch
+    rows = page.table("epoch")[: len(history)]
+    assert [row[0] for row in rows] == [f"{n.number}, kept" if n.number == best else str(n.number) for n in history]
+    assert [row[1] for row in rows] == [f"{epoch.loss:.4f}" for epoch in history]
+    assert [row[5] for row in rows] == [f"{epoch.seconds:.2f}" for epoch in history]
+
+
+def test_layers_are_listed_with_their_parameters(page: Page) -> None:
+    rows = page.table("layer")[:4]
+    assert rows == [
+        ["dense1", "Linear", "784", "16", f"{784 * 16 + 16:,}"],
+        ["relu1", "ReLU", "16", "16"],
+        ["logits", "Linear", "16", "10", f"{16 * 10 + 10}"],
+        ["together", f"{784 * 16 + 16 + 16 * 10 + 10:,}"],
+    ]
+
+
+def test_the_dataset_is_described(model: Classifier, dataset: Dataset, page: Page) -> None:
+    train, test = read_split(dataset, "train").images, read_split(dataset, "test").images
+    assert page.table("split")[:2] == [
+        ["train", "600", f"{train.mean():.1f}", f"{train.std():.1f}"],
+        ["test", "200", f"{test.mean():.1f}", f"{test.std():.1f}"],
+    ]
+    parts = page.table("part")[:2]
+    assert {count for _, count, _ in parts} == {"600", "200"}
+    assert "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz" in {inputs for _, _, inputs in parts}
+    assert f"dataset {dataset.version} met all {model.card.expectations} expectations" in page.text
+
+
+def test_the_newest_data_docs_are_linked_where_there_are_any(
+    model: Classifier, dataset: Dataset, settings: Settings
+) -> None:
+    path = write_report(model, dataset, settings=settings)
+    assert "Data Docs" not in Page(path).text
+    docs = settings.validation_dir / f"{dataset.version}-00000000" / "index.html"
+    docs.parent.mkdir(parents=True)
+    docs.touch()
+    write_report(model, dataset, settings=settings)
+    link = next(reference for reference in Page(path).references if reference.endswith("index.html"))
+    assert (path.parent / link).resolve() == docs
+
+
+def test_a_page_on_other_data_says_so(model: Classifier, dataset: Dataset, settings: Settings, page: Page) -> None:
+    told = f"measures the model on dataset {dataset.version}"
+    assert told not in page.text
+    moved = dataclasses.replace(model, card=dataclasses.replace(model.card, dataset_version="0123456789abcdef"))
+    assert told in Page(write_report(moved, dataset, settings=settings)).text
+
+
+def test_the_page_needs_nothing_from_outside(beside: Page) -> None:
+    assert all(reference.startswith(("#", "data:image/png;base64,")) for reference in beside.references)
+    assert not {"script", "link", "iframe", "object"} & set(beside.tags)
+    addresses = re.findall(r"https?://[^\s\"'<)]*", re.sub(r">[^<]*<", "><", beside.path.read_text()))
+    assert all(address.startswith(NAMESPACES) for address in addresses), addresses
+    assert "@import" not in beside.path.read_text()
+
+
+def test_what_it_shows_is_escaped(model: Classifier, rival: Classifier, dataset: Dataset, settings: Settings) -> None:
+    hostile = dataclasses.replace(
+        model.card, preset="<script>alert(1)</script>", source='"><img src=x onerror=alert(1)>'
+    )
+    path = write_report(
+        dataclasses.replace(model, card=hostile), dataset, dataclasses.replace(rival, card=hostile), settings
+    )
+    page = Page(path)
+    assert "script" not in page.tags
+    assert "x" not in page.references
+    assert page.text.count("<script>alert(1)</script>") == 4, "title line, beside twice, recipe"
+
+
+def test_a_sample_is_called_one(model: Classifier, dataset: Dataset, settings: Settings, page: Page) -> None:
+    told = "These figures say nothing about real clothes"
+    assert told in page.text
+    real = dataclasses.replace(model, card=dataclasses.replace(model.card, source="acme"))
+    assert told not in Page(write_report(real, dataset, settings=settings)).text
+
+
+def test_the_same_model_gives_the_same_page(
+    model: Classifier, dataset: Dataset, settings: Settings, page: Page
+) -> None:
+    path = write_report(model, dataset, model, settings)
+    assert path == report_path(model.tag, settings)
+    assert path.read_bytes() == page.path.read_bytes(), "nor does it stand beside itself"
+
+
+def test_the_mistakes_are_the_most_confident_ones(rival: Classifier, dataset: Dataset, settings: Settings) -> None:
+    test = read_split(dataset, "test")
+    rows = zip(rival.probabilities(test.images).tolist(), test.labels.tolist(), strict=True)
+    wrong = [(max(chances), label, chances.index(max(chances))) for chances, label in rows]
+    wrong = sorted((one for one in wrong if one[1] != one[2]), key=lambda one: -one[0])[:MISTAKES]
+    assert len(wrong) == MISTAKES
+    expected = [(CLASSES[label], CLASSES[answer], confidence) for confidence, label, answer in wrong]
+    assert [(one.true, one.predicted, one.confidence) for one in find_mistakes(rival, test)] == expected
+    page = Page(write_report(rival, dataset, settings=settings))
+    assert page.captions == [[true, said, f"{100 * confidence:.1f} %"] for true, said, confidence in expected]
+
+
+def test_without_mistakes_there_are_no_pictures_of_them(model: Classifier, test_split: Examples) -> None:
+    answers = model.probabilities(test_split.images).numpy().argmax(axis=1).astype(np.uint8)
+    assert not find_mistakes(model, dataclasses.replace(test_split, labels=answers))
+
+
+def test_flips_are_counted_by_who_is_right() -> None:
+    labels, answers, others = np.array(
+        [  # mended, broken, moved, both wrong alike, both right, mended with more confidence
+            [0, 1, 2, 3, 4, 5],
+            [0, 9, 8, 9, 4, 5],
+            [9, 1, 9, 9, 4, 9],
+        ],
+        np.uint8,
+    )
+    flips = find_flips(labels, answers, np.array([0.6, 0.9, 0.9, 0.9, 0.9, 0.7]), others)
+    assert (flips.mended, flips.broken, flips.moved) == ((5, 0), (1,), (2,))
+    assert flips.chance == 1.0, "two to one says nothing"
+
+
+def test_an_uneven_split_is_hardly_chance() -> None:
+    labels = np.zeros(10, np.uint8)
+    flips = find_flips(labels, labels, np.ones(10), np.ones(10, np.uint8))
+    assert flips.chance == pytest.approx(2 * 0.5**10)
+    assert find_flips(labels, labels, np.ones(10), labels).chance == 1.0
+
+
+def test_beside_a_rival_the_flips_are_counted_and_shown(
+    model: Classifier, rival: Classifier, dataset: Dataset, beside: Page
+) -> None:
+    test = read_split(dataset, "test")
+    new, old = (one.logits(test.images).argmax(1).tolist() for one in (model, rival))
+    answers = list(zip(new, old, test.labels.tolist(), strict=True))
+    mended = sum(a == label != b for a, b, label in answers)
+    broken = sum(b == label != a for a, b, label in answers)
+    moved = sum(a != b and a != label != b for a, b, label in answers)
+    assert beside.sections == ["beside", *SECTIONS]
+    assert "#beside" in beside.references
+    assert mended > 0
+    assert f"{mended} are right here and wrong in the other" in beside.text
+    assert f"{broken} are wrong here and right in the other" in beside.text
+    assert f"{moved} are wrong in both, differently" in beside.text
+    shown = [caption for caption in beside.captions if len(caption) == 4]
+    assert len(shown) == sum(min(count, FLIPS) for count in (mended, broken, moved))
+    for true, this, _, _ in shown[: min(mended, FLIPS)]:
+        assert this == f"this: {true}"
+    confidences = [float(caption[3].removesuffix(" %")) for caption in shown[: min(mended, FLIPS)]]
+    assert confidences == sorted(confidences, reverse=True)
+
+
+def test_a_rival_is_measured_on_these_test_images_whatever_its_card_says(
+    model: Classifier, rival: Classifier, dataset: Dataset, settings: Settings
+) -> None:
+    elsewhere = dataclasses.replace(rival.card.test, accuracy=0.123, split_version="fedcba9876543210")
+    card = dataclasses.replace(rival.card, test=elsewhere, dataset_version="fedcba9876543210")
+    test = read_split(dataset, "test")
+    right = rival.logits(test.images).argmax(1).numpy() == test.labels
+    page = Page(write_report(model, dataset, dataclasses.replace(rival, card=card), settings))
+    new, old = 100 * model.card.test.accuracy, 100 * right.mean()
+    change = f"{new - old:+.2f}"
+    assert page.table("this", "other", "change")[0] == ["accuracy", f"{new:.2f} %", f"{old:.2f} %", change]
+    recalls = [right[test.labels == label].mean() for label in range(len(CLASSES))]
+    rows = page.table("precision", "recall", "F1")[1 : 1 + len(CLASSES)]
+    assert [row[5] for row in rows] == [f"{recall:.3f}" for recall in recalls]
+    for row in rows:
+        assert float(row[6]) == pytest.approx(float(row[4]) - float(row[5]), abs=1e-9)
+
+
+def test_figures_take_the_colour_of_the_page(card: ModelCard) -> None:
+    drawn = figures.draw_curves(card.history, card.best_epoch)
+    assert drawn.startswith("<svg")
+    assert drawn.count('role="img"') == 2
+    assert "currentColor" in drawn
+    assert figures.INK not in drawn
+
+
+def test_the_confusion_matrix_has_every_count(card: ModelCard) -> None:
+    drawn = figures.draw_confusion(card.test)
+    told = sorted(int(count) for count in re.findall(r">(\d+)</text>", drawn))
+    assert told == sorted(count for row in card.test.confusion for count in row if count)
+
+
+def test_the_architecture_has_every_layer() -> None:
+    drawn = figures.draw_architecture(ModelConfig(hidden=(300, 20), activation="gelu"))
+    for told in ("784", "300", "20", "10", f"{784 * 300 + 300:,}", f"{300 * 20 + 20:,}", f"{20 * 10 + 10}"):
+        assert f">{told}<" in drawn
+    assert drawn.count(">gelu<") == 2
+
+
+def test_the_reliability_diagram_tells_the_errors() -> None:
+    right = np.array([True] * 70 + [False] * 30)
+    drawn = figures.draw_reliability(np.full(100, 0.95), np.full(100, 0.7), right)
+    assert "before, error 25.00 %" in drawn
+    assert "as served, error 0.00 %" in drawn
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    executable = shutil.which("chromium")
+    if executable is None:
+        pytest.skip("no chromium is installed")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with playwright.sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=executable, args=flags)
+        yield opened
+        opened.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_phone_nothing_scrolls_sideways_and_nothing_is_fetched(
+    browser: "Browser", beside: Page, scheme: str
+) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(beside.path.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert page.evaluate("[...document.images].every(image => image.naturalWidth == 28)")
+    ink = page.evaluate("getComputedStyle(document.body).color")
+    assert page.evaluate("getComputedStyle(document.querySelector('svg text')).fill") == ink
+    assert not said
+    assert [url for url in asked if not url.startswith("data:")] == [beside.path.as_uri()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_label_of_a_figure_is_cut_off(browser: "Browser", beside: Page, width: int) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    page.goto(beside.path.as_uri())
+    cut_off = page.evaluate("""[...document.querySelectorAll('svg text')].filter(text => {
+        const label = text.getBoundingClientRect(), figure = text.closest('svg').getBoundingClientRect()
+        return label.left < figure.left - 1 || label.right > figure.right + 1
+            || label.top < figure.top - 1 || label.bottom > figure.bottom + 1
+    }).map(text => text.textContent)""")
+    assert cut_off == []
+
+
+@pytest.mark.slow
+def test_print_is_dark_on_white_and_leaves_nothing_folded(browser: "Browser", beside: Page) -> None:
+    page = browser.new_page(viewport={"width": 718, "height": 1047}, color_scheme="dark")
+    page.goto(beside.path.as_uri())
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate("document.querySelector('details td').getBoundingClientRect().height") > 0
+    assert page.evaluate("document.documentElement.scrollWidth") == 718

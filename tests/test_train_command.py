@@ -1,0 +1,112 @@
+"""`fashion presets`, and `fashion train` stopped with Ctrl-C and gone on with."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import save
+
+from components.contract import Dataset, Validated
+from components.manifest import describe, read_manifest
+from components.recipes.presets import PRESETS, configure
+from components.settings import CHECKOUT
+from components.training.train import train
+
+LONG = {"epochs": 300, "hidden": [16], "dropout": 0.1}  # some seconds on the small sample
+COMMAND = ("train", "--preset", "dense-128", "--epochs", "300", "--set", "hidden=[16]", "--set", "dropout=0.1")
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "flows", *arguments]
+    return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
+
+
+def test_presets_are_listed_with_layers_parameters_origin_and_fields() -> None:
+    told = run("presets").stdout
+    for preset in PRESETS.values():
+        assert f"{preset.name}: {preset.layers}, {preset.parameters:,} parameters\n  {preset.origin}\n" in told
+    assert "dense-128: 784-128-10 relu, 101,770 parameters" in told
+    assert "What a recipe does not name: hidden=[128]" in told
+
+
+def test_presets_as_json_are_the_whole_configurations() -> None:
+    listed = json.loads(run("presets", "--json").stdout)
+    assert list(listed) == list(PRESETS)
+    for name, config in listed.items():
+        model = config.pop("model")
+        assert configure("dense-128", {**model, **config}) == PRESETS[name].config
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("momentum=0.9", "error: momentum: no such field of a training; there are activation, "),
+        ("epochs", "error: --set epochs: expected FIELD=VALUE"),
+        ("epochs=many", "error: epochs: 'many'; input should be a valid integer"),
+        ("hidden=512,0", "error: hidden: (512, 0); expected each layer to have 1 to 16,384 units"),
+    ],
+)
+def test_a_field_that_cannot_be_set_is_refused_before_anything_starts(given: str, told: str) -> None:
+    done = run("train", "--set", given)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(told)
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_state_that_resume_takes_to_the_same_weights(archives: Path, tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "FASHION_DATA_DIR": str(tmp_path / "data"),
+        "FASHION_SOURCE": str(archives),
+        "BENTOML_HOME": str(tmp_path / "bentoml"),
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+    }
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flows", *COMMAND], env=environment, cwd=CHECKOUT, stdout=output, stderr=output
+        )
+    try:
+        wait_for("epoch 20 of 300", log, process)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    finally:
+        process.kill()
+    assert "the same command with --resume goes on from there" in log.read_text()
+    assert "epoch 300" not in log.read_text()
+    again = subprocess.run(
+        [sys.executable, "-m", "flows", *COMMAND, "--resume", "--json"],
+        env=environment,
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert again.returncode == 0, again.stderr
+    assert "going on after epoch " in again.stderr
+    assert "epoch 20 of" not in again.stderr
+    tag = json.loads(again.stdout)["tag"]
+    stored = tmp_path / "bentoml" / "models" / tag.replace(":", "/") / "weights.safetensors"
+    assert stored.read_bytes() == weights_of_an_uninterrupted_training(tmp_path / "data" / "datasets")
+    assert not list((tmp_path / "data" / "checkpoints").iterdir())
+
+
+def weights_of_an_uninterrupted_training(datasets: Path) -> bytes:
+    (manifest,) = datasets.glob("*.json")
+    dataset: Dataset = describe(manifest, read_manifest(manifest))
+    trained = train(Validated(dataset, 0, Path(), ""), configure("dense-128", LONG))
+    return save(trained.network.state_dict())
+
+
+def wait_for(told: str, log: Path, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 120
+    while told not in log.read_text():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, f"{told!r} did not come"
+        time.sleep(0.05)
