@@ -2,7 +2,7 @@
 
 Every function returns SVG to put into a page. Its text takes the page's colour and font, and no other colour depends on
 what is behind it, so it is readable on light and on dark pages alike. Without pyplot: no window system and no global
-state is touched.
+state is left changed.
 """
 
 import functools
@@ -27,7 +27,7 @@ P = ParamSpec("P")
 INK = "#123456"  # stands for the colour of the page's text
 BLUE, ORANGE, GREEN = "#3b7dd8", "#e07b39", "#3a9d6e"  # told apart on white and on black, also without red or green
 STYLE: Any = {  # of matplotlib's settings
-    "svg.fonttype": "none",  # letters and not their outlines: a page can be searched, and is half as large
+    "svg.fonttype": "none",  # letters and not their outlines: the page can be searched
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": INK,

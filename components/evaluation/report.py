@@ -102,7 +102,7 @@ def find_mistakes(model: Classifier, examples: Examples, most: int = MISTAKES) -
     probabilities = model.probabilities(examples.images).numpy()
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != examples.labels)
     worst = wrong[np.argsort(-probabilities.max(axis=1)[wrong], kind="stable")][:most]
-    return list(_picture(worst.tolist(), examples, probabilities))
+    return list(_to_pictures(worst.tolist(), examples, probabilities))
 
 
 def _judge(model: Classifier, test: Examples, dataset: Dataset) -> Judged:
@@ -149,7 +149,7 @@ def _compare(this: Judged, other: Judged, test: Examples) -> dict[str, Any]:
         ("Wrong in both, differently", flips.moved),
     )
     shown = [
-        (title, len(rows), list(_picture(rows[:FLIPS], test, this.probabilities, other.answers)))
+        (title, len(rows), list(_to_pictures(rows[:FLIPS], test, this.probabilities, other.answers)))
         for title, rows in kinds
     ]
     return {"other": other, "flips": flips, "flips_shown": shown, "other_parameters": _count(other.model)}
@@ -188,7 +188,7 @@ def _describe_dataset(dataset: Dataset, test: Examples) -> dict[str, Any]:
 def _measure_brightness(images: Images) -> tuple[float, float]:
     """Mean and standard deviation of the pixels, 0 to 255."""
     mean = images.mean()
-    square = np.square(images, dtype=np.uint16).mean()  # uint16 holds 255 squared; numpy's std would go through float64
+    square = np.square(images, dtype=np.uint16).mean()  # numpy's std would make a float64 copy, 8 times the images
     return float(mean), float(np.sqrt(square - mean**2))
 
 
@@ -198,7 +198,7 @@ def _find_docs(version: str, folder: Path, settings: Settings) -> str:
     return Path(os.path.relpath(pages[-1], folder)).as_posix() if pages else ""
 
 
-def _picture(
+def _to_pictures(
     rows: Iterable[int], examples: Examples, probabilities: NDArray[np.float32], others: Labels | None = None
 ) -> Iterable[Picture]:
     for row in rows:
