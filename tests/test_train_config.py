@@ -143,7 +143,7 @@ def test_a_published_recipe_has_the_published_layers(name: str, layers: str, par
 def test_a_published_recipe_has_the_published_settings(name: str, published: dict[str, Any]) -> None:
     fields = PRESETS[name].fields()
     assert {field: fields[field] for field in published} == published
-    assert fields["learning_rate"] == 1e-3
+    assert fields["learning_rate"] == 1e-3 or name == "dense-dropout"  # which leaves it to whoever trains it
 
 
 def test_dense_dropout_drops() -> None:

@@ -60,12 +60,11 @@ PRESETS = {
             "dense-dropout",
             "'Fashion MNIST Deep Learning Classifier'",
             TrainConfig(
-                model=ModelConfig(hidden=(1024, 512), dropout=0.3),
+                model=ModelConfig(hidden=(1024, 512), dropout=0.4),
                 epochs=40,
                 batch_size=256,
                 learning_rate=2e-3,
                 schedule="one-cycle",
-                flip=True,
             ),
         ),
         Preset(

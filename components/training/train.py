@@ -75,9 +75,9 @@ def train(
         run = Run(examples, config)
         if resume and path and path.is_file():
             run.restore(read_state(path))
-            log.info("going on after epoch %d", len(run.history))
+            log.warning("going on after epoch %d", len(run.history))
         elif resume:
-            log.info("no unfinished training of this recipe on this data; starting anew")
+            log.warning("no unfinished training of this recipe on this data; starting anew")
         while not run.is_finished:
             on_epoch(run.advance())
             if path:
