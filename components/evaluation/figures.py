@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contract import CLASSES, PIXELS, Epoch, Metrics
-from components.evaluation.metrics import BINS, expected_calibration_error
+from components.evaluation.metrics import BINS, bin_of, expected_calibration_error
 from components.model.mlp import ModelConfig
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def draw_reliability(
     accuracy, number = figure.subplots(2, sharex=True, height_ratios=(3, 1))
     accuracy.plot([0, 100], [0, 100], ":", color=INK, linewidth=1)
     for confidences, color, name in ((uncalibrated, ORANGE, "before"), (calibrated, BLUE, "as served")):
-        bins = np.minimum((confidences * BINS).astype(int), BINS - 1)
+        bins = bin_of(confidences)
         count = np.bincount(bins, minlength=BINS)
         some = count > 0
         mean = np.bincount(bins, weights=confidences, minlength=BINS)[some] / count[some]

@@ -97,6 +97,10 @@ def expected_calibration_error(confidences: NDArray[np.floating], right: NDArray
         confidences: (n,), 0 to 1.
         right: (n,), whether the prediction is.
     """
-    bins = np.minimum((confidences * BINS).astype(int), BINS - 1)
-    gaps = np.bincount(bins, weights=confidences - right, minlength=BINS)
+    gaps = np.bincount(bin_of(confidences), weights=confidences - right, minlength=BINS)
     return float(np.abs(gaps).sum() / len(right))
+
+
+def bin_of(confidences: NDArray[np.floating]) -> NDArray[np.intp]:
+    """Which of the bins each confidence falls into, (n,): 0 to 14."""
+    return np.minimum((confidences * BINS).astype(np.intp), BINS - 1)

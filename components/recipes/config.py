@@ -145,5 +145,6 @@ def _typed(kind: type, values: dict[str, Any]) -> dict[str, Any]:
         try:
             typed[name] = pydantic.TypeAdapter(types[name]).validate_python(given, strict=True)
         except pydantic.ValidationError as error:
-            raise SettingsError(f"{name}: {value!r}; {error.errors()[0]['msg'].lower()}") from error
+            told = error.errors()[0]["msg"].lower().replace("tuple", "list, as in [512]")
+            raise SettingsError(f"{name}: {value!r}; {told}") from error
     return typed
