@@ -16,7 +16,7 @@ def test_fused_adam_is_pytorch_s_to_the_bit(weight_decay: float) -> None:
     ours = [torch.randn(5, 3, requires_grad=True), torch.randn(3, requires_grad=True)]
     theirs = [weight.detach().clone().requires_grad_() for weight in ours]
     fused = FusedAdam(ours, weight_decay)
-    reference = torch.optim.AdamW(theirs, weight_decay=weight_decay, fused=True)
+    reference = torch.optim.AdamW(theirs, weight_decay=weight_decay, eps=1e-7, fused=True)
     for rate in (0.01, 0.02, 1e-5, 0.0, 0.5):
         fused.zero_grad()
         reference.zero_grad()

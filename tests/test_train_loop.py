@@ -32,7 +32,7 @@ from components.model.mlp import MLP, ModelConfig
 from components.recipes.config import TrainConfig
 from components.settings import Settings
 from components.training.data import divide
-from components.training.train import Run, Trained, train
+from components.training.train import Run, Trained, build, train
 
 CPU = torch.device("cpu")
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -65,7 +65,12 @@ def train_plainly(
     x = torch.tensor(examples.images)[rows].flatten(1).float() / 255
     y = torch.tensor(examples.labels)[rows].long()
     network = nn.Sequential(*(layer() for layer in layers or PLAIN_LAYERS))
-    optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=weight_decay)
+    for layer in (layer for layer in network if isinstance(layer, nn.Linear)):
+        limit = math.sqrt(6 / sum(layer.weight.shape))
+        layer.weight = nn.Parameter(torch.empty_like(layer.weight).uniform_(-limit, limit))
+        if layer.bias is not None:
+            layer.bias = nn.Parameter(torch.zeros_like(layer.bias))
+    optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, eps=1e-7, weight_decay=weight_decay)
     scheduler = schedule(optimizer, epochs * math.ceil(len(y) / batch)) if schedule else None
     plain = Plain(network, 0, 0, [])
     for _ in range(epochs):
@@ -369,7 +374,7 @@ def test_what_is_handed_on_is_ready_to_serve(trained: Trained) -> None:
     assert all(weight.is_contiguous() for weight in trained.network.parameters())
 
 
-DIVERGING = TrainConfig(model=ModelConfig(hidden=(64,) * 40), epochs=10, batch_size=540, learning_rate=1.0)
+DIVERGING = TrainConfig(model=ModelConfig(hidden=(128,) * 44), epochs=10, batch_size=540, learning_rate=1.0)
 
 
 @pytest.mark.parametrize(
@@ -382,7 +387,7 @@ DIVERGING = TrainConfig(model=ModelConfig(hidden=(64,) * 40), epochs=10, batch_s
 def test_a_loss_that_is_not_finite_fails_the_training_with_nothing_kept(
     validated: Validated, tmp_path: Path, config: TrainConfig, epoch: str
 ) -> None:
-    """Adam moves every weight by about 1; forty layers of such weights overflow."""
+    """Adam moves every weight by about 1; dozens of layers of such weights overflow."""
     with pytest.raises(TrainingError, match=rf"^epoch {epoch}: .*(nan|inf).*a learning rate below 1\.0 may help"):
         train(validated, config, keep_in=tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -403,3 +408,15 @@ def test_data_that_changed_after_its_validation_is_not_trained_on(archives: Path
     part.write_bytes(content)
     with pytest.raises(DatasetError, match="changed since it was written"):
         train(receipt, QUICK)
+
+
+def test_dense_layers_start_as_in_keras() -> None:
+    """glorot_uniform: evenly spread up to sqrt(6 / (inputs + outputs)) each way; biases 0."""
+    torch.manual_seed(0)
+    network = build(TrainConfig(model=ModelConfig(hidden=(300, 200))))
+    for layer in (layer for layer in network if isinstance(layer, nn.Linear)):
+        limit = math.sqrt(6 / (layer.in_features + layer.out_features))
+        quarters = torch.histc(layer.weight, bins=4, min=-limit, max=limit) / layer.weight.numel()
+        assert quarters.tolist() == pytest.approx([0.25] * 4, abs=0.02)
+        assert quarters.sum() == 1
+        assert not layer.bias.any()

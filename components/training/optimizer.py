@@ -14,6 +14,7 @@ from torch import Tensor
 from components.recipes.config import TrainConfig
 
 WARM_UP = 0.3  # share of a one-cycle training in which the rate rises
+EPSILON = 1e-7  # added to the root of the squares; Keras' default, where PyTorch has 1e-8
 FIRST, LAST = 1 / 25, 1 / 250_000  # of the one-cycle's highest rate
 
 
@@ -57,7 +58,7 @@ class FusedAdam:
             beta1=0.9,
             beta2=0.999,
             weight_decay=self.weight_decay,
-            eps=1e-8,
+            eps=EPSILON,
             amsgrad=False,
             maximize=False,
         )
