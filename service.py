@@ -1,16 +1,19 @@
 """The Bento: BentoML's server, workers, health, metrics and access log around the endpoints of `serving`."""
 
 import logging
+import os
+from pathlib import Path
 
 import bentoml
 import torch
 from starlette.exceptions import HTTPException
 
 from components.errors import FashionError
-from components.registry.store import bundled_tag
+from components.registry.store import bundled_tag, home
 from serving.app import ROUTES, app, served
 from serving.bentoml_patches import patch_bentoml
 from serving.errors import RETRY_AFTER
+from serving.metrics import watch
 
 patch_bentoml({route.path for route in ROUTES})
 
@@ -28,7 +31,17 @@ class Fashion:
     def __init__(self) -> None:
         logging.getLogger("bentoml.access").addFilter(_keep_to_one_line)
         torch.set_num_threads(1)  # an image takes 20 microseconds; more threads only wait for each other
-        served.load(bundled_tag())
+        watch.start(_log_folder())
+        tag = bundled_tag()
+        if tag is None or os.environ.get("FASHION_FOLLOW") == "true":
+            served.follow()
+        else:
+            served.keep(tag)
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    def close(self) -> None:
+        """Write the last lines of the prediction log."""
+        watch.close()
 
     def __is_ready__(self) -> bool:
         """/readyz: 200 with a model, else 503 with the reason."""
@@ -37,6 +50,12 @@ class Fashion:
         except FashionError as error:
             raise HTTPException(503, str(error), RETRY_AFTER) from error
         return True
+
+
+def _log_folder() -> Path | None:
+    """`FASHION_PREDICTION_LOG`: a folder, or "off"; without it, one in BENTOML_HOME."""
+    chosen = os.environ.get("FASHION_PREDICTION_LOG") or str(home() / "predictions")
+    return None if chosen == "off" else Path(chosen)
 
 
 def _keep_to_one_line(record: logging.LogRecord) -> bool:

@@ -1,10 +1,11 @@
 """The endpoints, as an application that BentoML mounts."""
 
 import asyncio
-import logging
+import base64
 import tempfile
 from collections.abc import AsyncIterator
 from functools import partial
+from pathlib import Path
 from typing import IO, Any
 
 import anyio.to_thread
@@ -13,64 +14,34 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from components.contract import CLASSES, Images, Predictions
-from components.errors import FashionError, NoLiveModel
-from components.formats.photos import read_photo
+from components.errors import InputError
+from components.formats.photos import read_photo, write_png
+from components.formats.pixel_bytes import read_pixel_bytes
 from components.formats.pixel_json import read_pixel_json
 from components.inference.predict import predict
 from components.inference.score import score_stream
-from components.model.classifier import Classifier
-from components.registry.champion import load_model
 from serving.bodies import LARGEST_JSON, expect_type, read_body, read_uploads, spool_body
 from serving.errors import HANDLERS, RETRY_AFTER, Refusal, json_response
-from serving.guard import InFlightCap, KnownHosts
-
-log = logging.getLogger("bentoml.fashion")
+from serving.guard import BearerToken, InFlightCap, KnownHosts, SecurityHeaders
+from serving.live import LiveModel
+from serving.metrics import watch
+from serving.openapi import describe_api
 
 MOST_IN_FLIGHT = 64  # requests; the next one is told to come back
 MOST_REJECTS = 100_000  # rows of a table
 LARGE_JSON = 64 << 10  # bytes; more is read in a thread
 MOST_IN_LINE = 16  # images classified on the event loop; more go to a thread, so that others are answered meanwhile
 
-PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Fashion</title>
-<meta name="viewport" content="width=device-width">
-<style>:root{color-scheme:light dark}body{font:1rem/1.5 system-ui;max-width:40rem;margin:auto;padding:1rem}</style>
-<h1>Fashion</h1><p>Product photos into ten categories.</p><dl>
-<dt><code>POST /predict</code><dd>JSON <code>{"images": [...]}</code>, each 28 rows of 28 or 784 whole numbers, 0 to 255
-<dt><code>POST /classify</code><dd>one or more PNG or JPEG files, as a form or as the body
-<dt><code>POST /score</code><dd>CSV <code>[id,][label,]pixel1,...,pixel784</code>
-<dt><a href="model"><code>GET /model</code></a><dd>which model answers
-<dt><a href="readyz"><code>/readyz</code></a>, <a href="livez"><code>/livez</code></a>,
-<a href="metrics"><code>/metrics</code></a></dl></html>"""
+# The page at /: file -> its media type
+PAGE = {"index.html": "text/html", "page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
+FOLDER = Path(__file__).parent.parent / "ui"
 
 
-class Served:
-    """The model of this process, loaded once at its start, or the reason why there is none."""
-
-    def __init__(self) -> None:
-        self.model: Classifier | None = None
-        self.problem: FashionError = NoLiveModel("the service is starting")
-
-    def load(self, tag: str | None) -> None:
-        """Load the model with this exact tag, or the live one."""
-        try:
-            self.model = load_model(tag)
-            log.info("serving %s", self.model.tag)
-        except FashionError as error:
-            self.problem = error
-            log.error("not ready: %s", error)
-
-    def get(self) -> Classifier:
-        """The model. Raises what kept it from loading."""
-        if self.model is None:
-            raise self.problem
-        return self.model
-
-
-served = Served()
+served = LiveModel()
 tables = asyncio.Semaphore(4)  # that may arrive at the same time, each on disk
 one_table = asyncio.Lock()  # scoring one takes a whole core
 decoding = asyncio.Semaphore(2)  # requests whose pictures are decoded, up to 400 MB each
@@ -78,21 +49,26 @@ decoding = asyncio.Semaphore(2)  # requests whose pictures are decoded, up to 40
 
 async def predict_pixels(request: Request) -> Response:
     """POST /predict"""
-    expect_type(request, "application/json")
+    found = expect_type(request, "application/json", "application/octet-stream")
+    top = _wanted_top(request)
     body = await read_body(request, LARGEST_JSON)
-    if len(body) > LARGE_JSON:
+    if found == "application/octet-stream":
+        images = read_pixel_bytes(body)
+    elif len(body) > LARGE_JSON:
         images = await anyio.to_thread.run_sync(read_pixel_json, body)
     else:
         images = read_pixel_json(body)
-    return _answer(await _predict(images))
+    return _answer(await _predict(images), top)
 
 
 async def classify(request: Request) -> Response:
-    """POST /classify"""
+    """POST /classify; with `?seen=true` each answer has the 28 x 28 picture that the model saw."""
+    top, wants_seen = _wanted_top(request), request.query_params.get("seen") == "true"
     uploads = await read_uploads(request)
     async with decoding:
         images = await anyio.to_thread.run_sync(_read_photos, uploads)
-    return _answer(await _predict(images), [name for name, _ in uploads])
+    seen = await anyio.to_thread.run_sync(_as_pictures, images) if wants_seen else None
+    return _answer(await _predict(images), top, [name for name, _ in uploads], seen)
 
 
 async def score(request: Request) -> Response:
@@ -121,22 +97,35 @@ async def score(request: Request) -> Response:
 async def describe(request: Request) -> Response:
     """GET /model"""
     model = served.get()
+    serving = served.serving
     return json_response(
         {
             "model": model.tag,
+            "live_since": serving.live_since if serving else None,
+            "follows_pointer": served.following,
+            "problem": str(served.problem) if served.problem else None,
             "preset": model.card.preset,
             "source": model.card.source,
             "dataset_version": model.card.dataset_version,
             "test_accuracy": model.card.test.accuracy,
+            "test_accuracy_interval": model.card.test.accuracy_interval,
+            "coverage": model.card.test.coverage,
+            "sure_accuracy": model.card.test.sure_accuracy,
             "created_at": model.card.created_at,
             "classes": CLASSES,
         }
     )
 
 
-async def index(request: Request) -> Response:
-    """GET /"""
-    return HTMLResponse(PAGE)
+async def describe_endpoints(request: Request) -> Response:
+    """GET /openapi.json"""
+    return json_response(describe_api())
+
+
+async def page(request: Request) -> Response:
+    """GET / and the files that the page is made of."""
+    name = request.url.path.rpartition("/")[2] or "index.html"
+    return Response((FOLDER / name).read_bytes(), media_type=PAGE[name])
 
 
 async def missing(request: Request) -> Response:
@@ -151,21 +140,46 @@ async def missing(request: Request) -> Response:
 async def _predict(images: Images) -> Predictions:
     model = served.get()
     if len(images) <= MOST_IN_LINE:
-        return predict(model, images)
-    return await anyio.to_thread.run_sync(predict, model, images)
+        predictions = predict(model, images)
+    else:
+        predictions = await anyio.to_thread.run_sync(predict, model, images)
+    watch.predicted(predictions, images)
+    return predictions
 
 
 def _read_photos(uploads: list[tuple[str, bytes]]) -> Images:
     return np.concatenate([read_photo(content, name) for name, content in uploads])
 
 
-def _answer(predictions: Predictions, files: list[str] | None = None) -> Response:
+def _wanted_top(request: Request) -> int:
+    """How many of the likeliest classes to name: `?top=3`; 0 where nothing is asked."""
+    asked = request.query_params.get("top", "0")
+    if not asked.isascii() or not asked.isdigit() or len(asked) > 2 or int(asked) > len(CLASSES):
+        raise InputError("top", f"found {asked[:20]!r}, expected a whole number up to {len(CLASSES)}")
+    return int(asked)
+
+
+def _as_pictures(images: Images) -> list[str]:
+    """A PNG each, as a data URL."""
+    return [f"data:image/png;base64,{base64.b64encode(write_png(image)).decode()}" for image in images]
+
+
+def _answer(
+    predictions: Predictions, top: int, files: list[str] | None = None, seen: list[str] | None = None
+) -> Response:
     answers: list[dict[str, Any]] = [
         {"label": label, "name": CLASSES[label], "confidence": row[label], "sure": sure, "probabilities": row}
         for label, row, sure in zip(
             predictions.labels.tolist(), predictions.probabilities, predictions.sure.tolist(), strict=True
         )
     ]
+    if top:
+        for answer, row in zip(answers, predictions.probabilities, strict=True):
+            likeliest = np.argsort(-row, kind="stable")[:top].tolist()
+            answer["top"] = [{"label": label, "name": CLASSES[label], "probability": row[label]} for label in likeliest]
+    if seen is not None:
+        for answer, picture in zip(answers, seen, strict=True):
+            answer["seen"] = picture
     if files is not None:
         answers = [{"file": name, **answer} for name, answer in zip(files, answers, strict=True)]
     return json_response({"model": predictions.model, "predictions": answers})
@@ -179,8 +193,10 @@ async def _chunks(file: IO[bytes]) -> AsyncIterator[bytes]:
 
 
 ROUTES = [
-    Route("/", index),
+    Route("/", page),
+    *(Route(f"/{name}", page) for name in PAGE if name != "index.html"),
     Route("/model", describe),
+    Route("/openapi.json", describe_endpoints),
     Route("/predict", predict_pixels, methods=["POST"]),
     Route("/classify", classify, methods=["POST"]),
     Route("/score", score, methods=["POST"]),
@@ -189,6 +205,11 @@ EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 app = Starlette(
     routes=[*ROUTES, Route("/{path:path}", missing, methods=EVERY_METHOD)],
-    middleware=[Middleware(KnownHosts), Middleware(InFlightCap, most=MOST_IN_FLIGHT)],
+    middleware=[
+        Middleware(SecurityHeaders),
+        Middleware(KnownHosts),
+        Middleware(BearerToken),
+        Middleware(InFlightCap, most=MOST_IN_FLIGHT),
+    ],
     exception_handlers=HANDLERS,
 )

@@ -22,6 +22,7 @@ TIMEOUT = 30  # seconds for a body to arrive
 TABLE_TIMEOUT = 60  # seconds for a table
 
 FORM = "multipart/form-data"
+PICTURES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp")
 
 
 def expect_type(request: Request, *expected: str) -> str:
@@ -61,7 +62,7 @@ async def read_uploads(request: Request) -> list[tuple[str, bytes]]:
         InputError: no file, or a form field that is none.
         InputTooLarge, TimeoutError: as `read_body`.
     """
-    found = expect_type(request, FORM, "image/png", "image/jpeg")
+    found = expect_type(request, FORM, *PICTURES)
     content = await read_body(request, LARGEST_UPLOAD)
     if found != FORM:
         return [("body", content)]

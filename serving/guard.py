@@ -1,14 +1,65 @@
-"""Who may ask: names that this service is known by, pages that it may be asked from, and so many at a time."""
+"""Who may ask: names that this service is known by, pages that it may be asked from, a token, and so many at a time."""
 
+import hmac
 import os
 from urllib.parse import urlsplit
 
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.errors import RETRY_AFTER, Refusal, refuse
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+OPEN_PATHS = ("/", "/page.css", "/page.js", "/icon.svg")  # answered without a token: the page, which has no data in it
+
+# Nothing but what this service itself gives, in no frame of another page, and no answer kept by a cache on the way.
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cache-Control": "no-store",
+}
+
+
+class SecurityHeaders:
+    """Add to every answer, refusals included, what tells a browser to be careful with it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
+class BearerToken:
+    """With `FASHION_TOKEN` set, answer only those who send it: `Authorization: Bearer TOKEN`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app, self.expected = app, os.environ.get("FASHION_TOKEN", "").encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it with 401; the comparison takes as long whatever was sent."""
+        if scope["type"] == "http" and self.expected and scope["path"] not in OPEN_PATHS:
+            kind, _, token = Request(scope).headers.get("authorization", "").partition(" ")
+            if kind.lower() != "bearer" or not hmac.compare_digest(token.strip().encode("latin-1"), self.expected):
+                refusal = Refusal(401, "authorization", "no or a wrong bearer token", {"WWW-Authenticate": "Bearer"})
+                return await (await refuse(Request(scope), refusal))(scope, receive, send)
+        return await self.app(scope, receive, send)
 
 
 class KnownHosts:

@@ -2,8 +2,10 @@
 
 import dataclasses
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from bentoml._internal.configuration.containers import BentoMLContainer
@@ -20,6 +22,9 @@ from components.recipes.config import TrainConfig
 from components.settings import Settings
 from components.training.train import Trained, train
 from flows.environment import prepare
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 prepare()
 QUICK = TrainConfig(model=ModelConfig(hidden=(16,)), epochs=2, batch_size=32)
@@ -96,3 +101,16 @@ def with_accuracy(card: ModelCard, accuracy: float, source: str | None = None) -
     """A card that differs in its test accuracy, and perhaps its source."""
     test = dataclasses.replace(card.test, accuracy=accuracy)
     return dataclasses.replace(card, test=test, source=source or card.source)
+
+
+@pytest.fixture(scope="module")  # while one is open, no other event loop can run
+def browser() -> Iterator["Browser"]:
+    executable = shutil.which("chromium")
+    if executable is None:
+        pytest.skip("no chromium is installed")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with playwright.sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=executable, args=flags)
+        yield opened
+        opened.close()

@@ -30,7 +30,7 @@ from components.training.train import Trained
 
 pytestmark = pytest.mark.slow
 BENTOFILE: dict[str, Any] = yaml.safe_load((CHECKOUT / "bentofile.yaml").read_text())
-FROM_BENTOML = {"bentoml", "starlette", "anyio"}  # distributions that a Bento has without asking
+FROM_BENTOML = {"bentoml", "starlette", "anyio", "prometheus_client"}  # distributions that a Bento has without asking
 NOT_IMPORTED_BY_US = {"python-multipart"}  # Starlette reads forms with it
 NEVER_SERVING = ("great_expectations", "prefect", "matplotlib", "torchvision", "pandas", "sklearn")
 
@@ -107,10 +107,10 @@ def test_it_carries_exactly_the_files_that_are_allowed(built: Built) -> None:
     patterns = [pattern.removeprefix("/") for pattern in BENTOFILE["include"]]
     allowed = {path.relative_to(CHECKOUT) for pattern in patterns for path in CHECKOUT.glob(pattern)}
     assert set(built.sources) == allowed | {Path("bentofile.yaml")}
-    assert {path.parts[0] for path in allowed} == {"service.py", "serving", "components"}
+    assert {path.parts[0] for path in allowed} == {"service.py", "serving", "components", "ui"}
     packages = {path.parts[1] for path in allowed if path.parts[0] == "components" and len(path.parts) == 3}
-    assert packages == {"formats", "inference", "model", "registry"}
-    assert {path.suffix for path in allowed} == {".py"}
+    assert packages == {"formats", "inference", "model", "monitoring", "registry"}
+    assert {path.suffix for path in allowed if path.parts[0] != "ui"} == {".py"}
 
 
 def test_it_names_exactly_the_live_model(built: Built) -> None:

@@ -264,16 +264,55 @@ def test_a_truncated_picture_is_refused(form: str, share: float) -> None:
         b"\x89PNG\r\n\x1a\n",
         b"\xff\xd8",
         b"<svg xmlns='http://www.w3.org/2000/svg'/>",
-        encode(noise(28, 28), "GIF"),
-        encode(noise(28, 28), "BMP"),
+        b"RIFF\x10\0\0\0WEBPVP8 ",
+        b"GIF89a",
         encode(noise(28, 28), "TIFF"),
-        encode(noise(28, 28), "WEBP"),
+        encode(noise(28, 28), "PPM"),
+        encode(noise(28, 28), "ICO"),
     ],
-    ids=["empty", "text", "zeros", "a PNG's name", "a JPEG's name", "SVG", "GIF", "BMP", "TIFF", "WebP"],
+    ids=[
+        "empty",
+        "text",
+        "zeros",
+        "PNG's name",
+        "JPEG's name",
+        "SVG",
+        "WebP's name",
+        "GIF's name",
+        "TIFF",
+        "PPM",
+        "ICO",
+    ],
 )
-def test_what_is_not_a_png_or_jpeg_is_refused(content: bytes) -> None:
-    with pytest.raises(InputError, match=r"^file: not a PNG or JPEG picture$"):
+def test_what_is_none_of_five_kinds_is_refused(content: bytes) -> None:
+    with pytest.raises(InputError, match=r"^file: (not a PNG, JPEG, WEBP, GIF or BMP|a damaged) picture"):
         read_photo(content)
+
+
+@pytest.mark.parametrize("form", ["GIF", "BMP", "WEBP"])
+def test_a_kind_that_was_not_asked_for_is_refused(form: str) -> None:
+    with pytest.raises(InputError, match=r"^file: not a PNG or JPEG picture$"):
+        read_photo(encode(noise(28, 28), form), formats=("PNG", "JPEG"))
+
+
+@pytest.mark.parametrize("form", ["PNG", "GIF", "BMP"])
+def test_a_28_x_28_picture_passes_untouched(form: str) -> None:
+    assert np.array_equal(read_photo(encode(noise(28, 28), form))[0], noise(28, 28))
+
+
+def test_a_28_x_28_webp_passes_untouched() -> None:
+    assert np.array_equal(read_photo(encode(noise(28, 28), "WEBP", lossless=True))[0], noise(28, 28))
+
+
+def test_the_first_picture_of_a_gif_is_read() -> None:
+    more = [Image.fromarray(noise(28, 28, seed=1))]
+    assert np.array_equal(read_photo(encode(noise(28, 28), "GIF", save_all=True, append_images=more))[0], noise(28, 28))
+
+
+def test_an_animated_webp_is_refused() -> None:
+    more = [Image.fromarray(noise(28, 28, seed=1))]
+    with pytest.raises(InputError, match="an animated picture"):
+        read_photo(encode(noise(28, 28), "WEBP", save_all=True, append_images=more))
 
 
 def test_an_animated_picture_is_refused_not_cut_to_its_first_frame() -> None:

@@ -2,8 +2,6 @@
 
 import dataclasses
 import re
-import shutil
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -346,19 +344,6 @@ def test_the_reliability_diagram_tells_the_errors() -> None:
     drawn = figures.draw_reliability(np.full(100, 0.95), np.full(100, 0.7), right)
     assert "before, error 25.00 %" in drawn
     assert "as served, error 0.00 %" in drawn
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["Browser"]:
-    executable = shutil.which("chromium")
-    if executable is None:
-        pytest.skip("no chromium is installed")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=executable, args=flags)
-        yield opened
-        opened.close()
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The service over HTTP: what it answers, what it refuses and how it says so, and that it stays up meanwhile."""
 
 import asyncio
+import base64
 import contextlib
 import dataclasses
 import http.client
@@ -41,10 +42,12 @@ from components.settings import CHECKOUT
 from components.training.train import Trained
 from serving.app import MOST_IN_FLIGHT, app, served
 from serving.bodies import LARGEST_JSON, LARGEST_TABLE, LARGEST_UPLOAD, MOST_FILES
+from serving.live import Serving
 
 pytestmark = pytest.mark.slow
 JSON = {"Content-Type": "application/json"}
 CSV = {"Content-Type": "text/csv"}
+BYTES = {"Content-Type": "application/octet-stream"}
 PNG = {"Content-Type": "image/png"}
 ENDPOINTS = [("/predict", JSON), ("/classify", PNG), ("/score", CSV)]
 FORM = {"Content-Type": "multipart/form-data; boundary=cut"}
@@ -160,6 +163,116 @@ def test_rows_of_28_and_784_in_a_row_are_the_same_image(client: httpx.Client, pi
     flat = client.post("/predict", content=dumps(pictures.reshape(-1, 784).tolist()), headers=JSON)
     assert square.is_success
     assert flat.json() == square.json()
+
+
+def test_bytes_and_numbers_are_the_same_images(client: httpx.Client, pictures: Images) -> None:
+    numbers = client.post("/predict", content=dumps(pictures.tolist()), headers=JSON)
+    assert client.post("/predict", content=pictures.tobytes(), headers=BYTES).json() == numbers.json()
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "reason"),
+    [
+        (b"", 400, "0 bytes, expected 784 for each of at least one image"),
+        (bytes(783), 400, "783 bytes"),
+        (bytes(785), 400, "785 bytes"),
+        (bytes(784 * 1025), 413, "1,025 images, at most 1,024"),
+    ],
+)
+def test_bytes_that_are_no_images_are_refused(client: httpx.Client, body: bytes, status: int, reason: str) -> None:
+    assert_refused(client.post("/predict", content=body, headers=BYTES), status, "body", reason)
+
+
+def test_1024_images_of_bytes_are_answered(live: Live, client: httpx.Client, pictures: Images) -> None:
+    images = np.resize(pictures, (1024, 28, 28))
+    answer = client.post("/predict", content=images.tobytes(), headers=BYTES).json()
+    assert [row["label"] for row in answer["predictions"]] == predict(live.model, images).labels.tolist()
+
+
+@pytest.mark.parametrize("top", [1, 3, 10])
+def test_the_likeliest_classes_are_named_on_request(
+    live: Live, client: httpx.Client, pictures: Images, top: int
+) -> None:
+    answer = client.post(f"/predict?top={top}", content=pictures.tobytes(), headers=BYTES).json()
+    expected = predict(live.model, pictures).probabilities
+    for told, row in zip(answer["predictions"], expected, strict=True):
+        assert [one["label"] for one in told["top"]] == np.argsort(-row, kind="stable")[:top].tolist()
+        assert [one["name"] for one in told["top"]] == [CLASSES[one["label"]] for one in told["top"]]
+        shares = [one["probability"] for one in told["top"]]
+        assert shares == pytest.approx(sorted(row.tolist(), reverse=True)[:top], abs=1e-6)
+
+
+@pytest.mark.parametrize("top", ["11", "-1", "1.5", "three", "", "99999999999999999999", "\u0663"])
+@pytest.mark.parametrize(("path", "headers"), [("/predict", JSON), ("/classify", PNG)])
+def test_an_odd_top_is_refused(client: httpx.Client, path: str, headers: dict[str, str], top: str) -> None:
+    answer = client.post(path, params={"top": top}, content=b"{}", headers=headers)
+    assert_refused(answer, 400, "top", "expected a whole number up to 10")
+
+
+def test_what_the_model_saw_is_given_on_request(client: httpx.Client, pictures: Images) -> None:
+    (plain,) = client.post("/classify", content=encode(pictures[0]), headers=PNG).json()["predictions"]
+    assert "seen" not in plain
+    (answer,) = client.post("/classify?seen=true", content=encode(pictures[0]), headers=PNG).json()["predictions"]
+    kind, _, content = answer["seen"].partition(",")
+    assert kind == "data:image/png;base64"
+    with Image.open(io.BytesIO(base64.b64decode(content))) as seen:
+        assert np.array_equal(np.asarray(seen), pictures[0])
+
+
+@pytest.mark.parametrize("form", ["WEBP", "GIF", "BMP"])
+def test_other_kinds_of_pictures_are_answered(live: Live, client: httpx.Client, pictures: Images, form: str) -> None:
+    photo = encode(pictures[0], form)
+    expected = predict(live.model, read_photo(photo)).probabilities[0].tolist()
+    headers = {"Content-Type": f"image/{form.lower()}"}
+    (answer,) = client.post("/classify", content=photo, headers=headers).json()["predictions"]
+    assert answer["probabilities"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_every_answer_tells_a_browser_to_be_careful(client: httpx.Client) -> None:
+    for answer in (client.get("/"), client.get("/model"), client.get("/nothing"), client.post("/predict")):
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["content-security-policy"].startswith("default-src 'none';")
+        assert "unsafe" not in answer.headers["content-security-policy"]
+        assert answer.headers["x-frame-options"] == "DENY"
+        assert answer.headers["cache-control"] == "no-store"
+
+
+def test_with_a_token_only_those_who_send_it_are_answered(live: Live, tmp_path: Path, pictures: Images) -> None:
+    """A home of its own: servers that share one share their metrics."""
+    shutil.copytree(live.home, tmp_path / "bentoml")
+    body = dumps(pictures.tolist())
+    with (
+        serve(tmp_path / "bentoml", environment={"FASHION_TOKEN": "a long secret"}) as server,
+        server.client() as client,
+    ):
+        for sent in (None, "", "Bearer", "Bearer a long", "Bearer a long secret!", "Basic a long secret"):
+            headers = {**JSON, **({} if sent is None else {"Authorization": sent})}
+            answer = client.post("/predict", content=body, headers=headers)
+            assert_refused(answer, 401, "authorization", "no or a wrong bearer token")
+            assert answer.headers["www-authenticate"] == "Bearer"
+        for path in ("/model", "/openapi.json", "/nothing"):
+            assert client.get(path).status_code == 401
+        for path in ("/", "/page.js", "/livez", "/readyz"):
+            assert client.get(path).status_code == 200
+        headers = {**JSON, "Authorization": "bearer a long secret"}
+        assert client.post("/predict", content=body, headers=headers).is_success
+        assert "a long secret" not in server.log.read_text()
+
+
+def test_predictions_are_counted(live: Live, client: httpx.Client, pictures: Images) -> None:
+    def count() -> dict[str, float]:
+        lines = (line.rpartition(" ") for line in client.get("/metrics").text.splitlines())
+        return {name: float(value) for name, _, value in lines if name.startswith("fashion_")}
+
+    before = count()
+    assert client.post("/predict", content=pictures.tobytes(), headers=BYTES).is_success
+    after = count()
+    expected = predict(live.model, pictures)
+    for label, name in enumerate(CLASSES):
+        key = f'fashion_images_total{{name="{name}"}}'
+        assert after[key] - before.get(key, 0) == (expected.labels == label).sum()
+    assert after["fashion_not_sure_total"] - before["fashion_not_sure_total"] == (~expected.sure).sum()
+    assert after[f'fashion_model_live{{tag="{live.model.tag}"}}'] == 1
 
 
 def test_a_picture_is_answered_as_its_pixels(client: httpx.Client, pictures: Images) -> None:
@@ -371,9 +484,9 @@ NOISE = np.random.default_rng(1).integers(0, 256, (28, 28), dtype=np.uint8)
     [
         pytest.param(encode(NOISE)[:400], 400, "a damaged picture", id="truncated"),
         pytest.param(encode(NOISE, "JPEG")[:400], 400, "a damaged picture", id="truncated JPEG"),
-        pytest.param(b"plain text\n", 400, "not a PNG or JPEG picture", id="text"),
-        pytest.param(b"", 400, "not a PNG or JPEG picture", id="empty"),
-        pytest.param(encode(NOISE, "GIF"), 400, "not a PNG or JPEG picture", id="GIF"),
+        pytest.param(b"plain text\n", 400, "not a PNG, JPEG, WEBP, GIF or BMP picture", id="text"),
+        pytest.param(b"", 400, "not a PNG, JPEG, WEBP, GIF or BMP picture", id="empty"),
+        pytest.param(encode(NOISE, "TIFF"), 400, "not a PNG, JPEG, WEBP, GIF or BMP picture", id="TIFF"),
         pytest.param(animated(), 400, "animated", id="animated"),
         pytest.param(forged(8000, 8000), 413, "8000 x 8000 pixels", id="large"),
         pytest.param(forged(20000, 20000), 413, "pixels", id="bomb"),
@@ -603,7 +716,7 @@ def test_a_body_that_does_not_arrive_is_given_up(
     """In this process, to set the time."""
     monkeypatch.setattr("serving.bodies.TIMEOUT", 0.2)
     monkeypatch.setattr("serving.bodies.TABLE_TIMEOUT", 0.2)
-    monkeypatch.setattr(served, "model", live.model)
+    monkeypatch.setattr(served, "serving", Serving(live.model))
 
     async def slowly() -> AsyncIterator[bytes]:
         yield b"{"

@@ -168,7 +168,7 @@ class ImageFolder:
         images = []
         for name in self.digests[split]:
             try:
-                images.append(read_photo((self.path / name).read_bytes(), name))
+                images.append(read_photo((self.path / name).read_bytes(), name, ("PNG", "JPEG")))
             except InputError as error:
                 raise SourceError(f"{self.path / name}: {error.reason}") from error
         labels = [_class_of(self.path / Path(name).parent) for name in self.digests[split]]

@@ -1,7 +1,8 @@
 """A picture file -> the 28 x 28 grey image that the model knows: a bright garment on black.
 
-A 28 x 28 picture passes as it is, but for colour. Anything else goes through the plain steps of the dataset's paper
-(arXiv:1708.07747, section 2): longest edge to 28, centre, grey, and negate where the background is bright.
+A 28 x 28 picture passes as it is, but for colour. One with a plain background goes through the plain steps of the
+dataset's paper (arXiv:1708.07747, section 2): longest edge to 28, centre, grey, and negate where the background is
+bright. In any other photo the garment is found first (garment.py).
 """
 
 import io
@@ -9,14 +10,19 @@ import struct
 import warnings
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from components.contract import IMAGE_SHAPE, Images
 from components.errors import InputError, InputTooLarge
+from components.formats.garment import draw_garment, find_garment
 
-FORMATS = ("PNG", "JPEG")
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 MOST_PIXELS = 25_000_000  # a large phone photo; decoded and made grey, one this size with transparency takes 400 MB
 SIDE = IMAGE_SHAPE[0]
+WORKING = 160  # pixels of the longest edge, to find a garment in
+SMALLEST_PHOTO = 64  # pixels a side; a smaller picture is no photo
+PLAIN = 12  # levels of grey that a plain background's border spans, but for its extremes
 
 # EXIF orientation -> what undoes it (Exif 2.32, tag 0x0112).
 UPRIGHT = {
@@ -30,49 +36,72 @@ UPRIGHT = {
 }
 
 
-def read_photo(content: bytes, field: str = "file") -> Images:
+def read_photo(content: bytes, field: str = "file", formats: tuple[str, ...] = FORMATS) -> Images:
     """Decode one picture.
 
     Args:
-        content: a whole PNG or JPEG file.
+        content: a whole PNG, JPEG, WebP, GIF or BMP file; of a GIF's pictures the first is read.
         field: what to call it in an error.
+        formats: those of the five that are taken.
 
     Returns:
         uint8 (1, 28, 28).
 
     Raises:
-        InputError: not a PNG or JPEG, or truncated.
+        InputError: none of these, truncated, or an animated PNG or WebP.
         InputTooLarge: more than 25 million pixels.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own bound is below
-            with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+            with Image.open(io.BytesIO(content), formats=formats) as picture:
                 if picture.width * picture.height > MOST_PIXELS:
                     size = f"{picture.width} x {picture.height} pixels"
                     raise InputTooLarge(field, f"{size}; at most {MOST_PIXELS:,} pixels are read")
-                if picture.format == "PNG" and getattr(picture, "is_animated", False):
+                if picture.format != "GIF" and getattr(picture, "is_animated", False):
                     raise InputError(field, "an animated picture; expected a single one")
                 return _prepare(picture)
     except Image.DecompressionBombError as error:
         raise InputTooLarge(field, f"at most {MOST_PIXELS:,} pixels are read") from error
     except UnidentifiedImageError as error:
-        raise InputError(field, "not a PNG or JPEG picture") from error
+        raise InputError(field, f"not a {', '.join(formats[:-1])} or {formats[-1]} picture") from error
     except (OSError, SyntaxError, ValueError, TypeError, struct.error) as error:  # what Pillow raises of damage
         raise InputError(field, f"a damaged picture: {error}") from error
 
 
+def write_png(image: Images) -> bytes:
+    """One image, uint8 (28, 28), as a PNG file."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return file.getvalue()
+
+
 def _prepare(picture: Image.Image) -> Images:
-    picture.draft("L", (4 * SIDE, 4 * SIDE))  # JPEG decodes at a lower resolution, many times faster
-    grey = _to_grey(_turn_upright(picture))
-    if grey.size == (SIDE, SIDE):
-        return np.asarray(grey)[None]
+    picture.draft("RGB", (WORKING, WORKING))  # JPEG decodes at a lower resolution, many times faster
+    upright = _turn_upright(picture)
+    if upright.size == (SIDE, SIDE):
+        return np.asarray(_to_grey(upright))[None]
+    grey = _to_grey(upright)
+    pixels = _shrink(grey, SIDE)
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    if min(upright.size) >= SMALLEST_PHOTO and np.ptp(np.percentile(border, (5, 95))) > PLAIN:
+        photo = upright.convert("RGB")
+        photo.thumbnail((WORKING, WORKING), Image.Resampling.BOX)
+        content = np.asarray(photo)
+        mask = find_garment(content)
+        if mask is not None:
+            return _centre(_shrink(Image.fromarray(draw_garment(content, mask)), SIDE, Image.Resampling.BOX))
+    return _centre(255 - pixels if np.median(border) > 127 else pixels)
+
+
+def _shrink(grey: Image.Image, side: int, how: Image.Resampling = Image.Resampling.LANCZOS) -> NDArray[np.uint8]:
+    """Its longest edge becomes `side`."""
     longest = max(grey.size)
-    width, height = (max(1, round(side * SIDE / longest)) for side in grey.size)
-    pixels = np.asarray(grey.resize((width, height), Image.Resampling.LANCZOS))
-    background = np.median(np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]))
-    if background > 127:
-        pixels = 255 - pixels
+    width, height = (max(1, round(edge * side / longest)) for edge in grey.size)
+    return np.asarray(grey.resize((width, height), how))
+
+
+def _centre(pixels: NDArray[np.uint8]) -> Images:
     top, left = (SIDE - pixels.shape[0]) // 2, (SIDE - pixels.shape[1]) // 2
     canvas = np.zeros((1, *IMAGE_SHAPE), np.uint8)
     canvas[0, top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT = 60  # seconds to wait for another move
 
+PointerState = tuple[tuple[int, ...] | None, ...]
+
 
 @dataclass(frozen=True)
 class Move:
@@ -84,12 +86,23 @@ def load_model(tag: str | None = None) -> Classifier:
         NoLiveModel: no tag given and nothing is live.
         ModelNotFound, ModelError: see `load_stored`.
     """
-    if tag is not None:
-        return load_stored(tag)
-    move = live_move()
+    return load_live(live_move()) if tag is None else load_stored(tag)
+
+
+def load_live(move: Move) -> Classifier:
+    """Load the model that a move made live.
+
+    Raises:
+        ModelNotFound, ModelError: see `load_stored`; or it is not the model that was promoted.
+    """
     model = load_stored(move.tag)
     _check_promoted(move)
     return model
+
+
+def pointer_state() -> PointerState:
+    """What differs once the pointer or its history was written: a look that costs microseconds."""
+    return tuple(_stat_of(home() / name) for name in ("live.json", "history.jsonl"))
 
 
 def history() -> tuple[Move, ...]:
@@ -118,6 +131,14 @@ def _read_move(content: bytes, where: str) -> Move:
         return pydantic.TypeAdapter(Move).validate_json(content)
     except pydantic.ValidationError as error:
         raise ModelError(f"{where}: not a move of the live model: {error.errors()[0]['msg']}") from error
+
+
+def _stat_of(path: Path) -> tuple[int, ...] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
 def _check_promoted(move: Move) -> None:

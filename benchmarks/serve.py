@@ -1,0 +1,238 @@
+"""Requests a second of this service, beside the same model in a hand-written FastAPI application and an empty handler.
+
+    .venv/bin/python -m benchmarks.serve [--preset dense-128] [--runs 3] [--seconds 3] [--connections 1 8 32 128]
+
+Needs `wrk`. The servers run one process each on core 0, the load comes from core 1, and only one server is asked at a
+time, in turns. Ours runs as `bentoml serve`, with its metrics, access log and prediction log; FastAPI and the empty
+handler under uvicorn without an access log. The empty handler reads the body and answers `{}`.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+
+from benchmarks.train import describe_machine
+from components.contract import Images, Validated
+from components.dataset.ingest import ingest
+from components.evaluation.card import write_card
+from components.formats.photos import write_png
+from components.manifest import read_split
+from components.recipes.presets import PRESETS, configure
+from components.settings import CHECKOUT
+from components.training.train import train
+
+BIN = Path(sys.executable).parent
+SERVER_CORE, LOAD_CORE = "0", "1"
+BOUNDARY = "wrk"
+NOTES = """
+Each cell: requests a second, p50 and p99 in milliseconds (medians of the runs), and errors, if there were any.
+x FastAPI: how many times its requests a second.
+"""
+
+
+@dataclass(frozen=True)
+class Payload:
+    """One kind of request."""
+
+    name: str
+    images: int
+    path: str
+    fastapi_path: str
+    content_type: str
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Load:
+    """What wrk found."""
+
+    requests: float  # a second
+    p50: float  # milliseconds
+    p99: float
+    errors: int  # of the socket, and answers other than 2xx
+
+
+def main() -> None:
+    """Run everything, print the table and write it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", choices=PRESETS, default="dense-128")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32, 128])
+    parser.add_argument("--to", type=Path, default=CHECKOUT / "benchmarks" / "results" / "serve.md")
+    options = parser.parse_args()
+    if shutil.which("wrk") is None:
+        sys.exit("wrk is missing; it is a package of most distributions")
+    packages = ", ".join(f"{name} {version(name)}" for name in ("bentoml", "fastapi", "uvicorn", "starlette"))
+    lines = ["# `python -m benchmarks.serve`", "", *describe_machine(), f"{packages}; {options.preset} is live."]
+    print(*lines, sep="\n", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.environ |= {"FASHION_DATA_DIR": name, "BENTOML_HOME": str(folder / "bentoml"), "GOMP_SPINCOUNT": "100"}
+        payloads = prepare(folder, options.preset)
+        with contextlib.ExitStack() as stack:
+            servers = {server: stack.enter_context(started(server, folder)) for server in COMMANDS}
+            for payload in payloads:
+                lines += tell(payload, servers, options, folder)
+                print(*lines[-len(options.connections) - 5 :], sep="\n", file=sys.stderr)
+            memory = {server: resident(port) for server, port in servers.items()}
+    lines += ["", "Memory afterwards: " + ", ".join(f"{server} {size:.0f} MB" for server, size in memory.items())]
+    text = "\n".join([*lines, NOTES])
+    options.to.write_text(text)
+    print(text)
+
+
+def prepare(folder: Path, preset: str) -> list[Payload]:
+    """Train and promote a model, and make the requests of the first test images."""
+    from components.registry import champion, store
+
+    dataset = ingest().dataset
+    receipt = Validated(dataset, expectations=0, docs=Path(), checked_at="")
+    trained = train(receipt, configure(preset))
+    champion.promote(store.save_model(trained.network, write_card(preset, receipt, trained)), "a benchmark")
+    images = read_split(dataset, "test").images
+    return [
+        Payload("one image, JSON", 1, "/predict", "/predict", "application/json", as_json(images[:1])),
+        Payload("one image, bytes", 1, "/predict", "/bytes", "application/octet-stream", images[:1].tobytes()),
+        Payload("64 images, JSON", 64, "/predict", "/predict", "application/json", as_json(images[:64])),
+        Payload("64 images, bytes", 64, "/predict", "/bytes", "application/octet-stream", images[:64].tobytes()),
+        Payload(
+            "one PNG, form",
+            1,
+            "/classify",
+            "/classify",
+            f"multipart/form-data; boundary={BOUNDARY}",
+            as_form(images[0]),
+        ),
+    ]
+
+
+def as_json(images: Images) -> bytes:
+    """The body of a request."""
+    return json.dumps({"images": images.tolist()}).encode()
+
+
+def as_form(image: Images) -> bytes:
+    """A form with one file."""
+    head = (
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\nContent-Type: image/png\r\n'
+    )
+    return head.encode() + b"\r\n" + write_png(image) + f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+UVICORN = [sys.executable, "-m", "uvicorn", "--no-access-log", "--host", "127.0.0.1", "--port", "{port}"]
+COMMANDS = {
+    "ours": [str(BIN / "bentoml"), "serve", str(CHECKOUT), "--host", "127.0.0.1", "--port", "{port}"],
+    "FastAPI": [*UVICORN, "benchmarks.servers.fastapi_app:app"],
+    "empty": [*UVICORN, "benchmarks.servers.empty_app:app"],
+}
+
+
+@contextlib.contextmanager
+def started(server: str, folder: Path) -> Iterator[int]:
+    """Start a server on a free port, which is yielded once it answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    command = ["taskset", "-c", SERVER_CORE, *(part.format(port=port) for part in COMMANDS[server])]
+    with (folder / f"{server}.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=CHECKOUT, stdout=log, stderr=log)
+        try:
+            deadline = time.monotonic() + 90
+            while not answers(port):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    sys.exit(f"{server} did not start:\n{(folder / f'{server}.log').read_text()}")
+                time.sleep(0.2)
+            yield port
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def answers(port: int) -> bool:
+    """Whether a server is there, whatever it says."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/livez", timeout=5):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+
+
+def tell(payload: Payload, servers: dict[str, int], options: argparse.Namespace, folder: Path) -> list[str]:
+    """The table of one kind of request."""
+    lines = ["", f"## {payload.name}", "", f"| connections | {' | '.join(servers)} | x FastAPI |"]
+    lines.append("| ---: |" + " ---: |" * (len(servers) + 1))
+    for connections in options.connections:
+        found: dict[str, list[Load]] = {server: [] for server in servers}
+        for _ in range(options.runs):
+            for server, port in servers.items():
+                path = payload.fastapi_path if server == "FastAPI" else payload.path
+                url = f"http://127.0.0.1:{port}{path}"
+                found[server].append(ask(url, payload, connections, options.seconds, folder))
+        cells = [describe(loads) for loads in found.values()]
+        pace = {server: statistics.median(load.requests for load in loads) for server, loads in found.items()}
+        lines.append(f"| {connections} | {' | '.join(cells)} | {pace['ours'] / pace['FastAPI']:.2f} |")
+    return lines
+
+
+def ask(url: str, payload: Payload, connections: int, seconds: int, folder: Path) -> Load:
+    """Let wrk ask for some seconds, after a second that does not count."""
+    (folder / "body").write_bytes(payload.body)
+    script = folder / "request.lua"
+    script.write_text(
+        f'local file = io.open("{folder / "body"}", "rb")\nwrk.method = "POST"\nwrk.body = file:read("*a")\n'
+        f'wrk.headers["Content-Type"] = "{payload.content_type}"\n'
+    )
+    for duration in (1, seconds):
+        command = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{duration}s", "--latency"]
+        text = subprocess.run([*command, "-s", str(script), url], capture_output=True, text=True, check=True).stdout
+    return read_wrk(text)
+
+
+def read_wrk(text: str) -> Load:
+    """The figures in what wrk prints."""
+
+    def latency(share: str) -> float:
+        number, unit = re.search(rf"^\s+{share}%\s+([\d.]+)(us|ms|s)$", text, re.MULTILINE).groups()  # type: ignore[union-attr]
+        return float(number) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
+
+    errors = sum(int(count) for count in re.findall(r"(?:connect|read|write|timeout) (\d+)", text))
+    errors += sum(int(count) for count in re.findall(r"Non-2xx or 3xx responses: (\d+)", text))
+    pace = float(re.search(r"Requests/sec:\s+([\d.]+)", text).group(1))  # type: ignore[union-attr]
+    return Load(pace, latency("50"), latency("99"), errors)
+
+
+def describe(loads: list[Load]) -> str:
+    """A cell."""
+    pace, p50, p99 = (statistics.median(getattr(load, name) for load in loads) for name in ("requests", "p50", "p99"))
+    errors = sum(load.errors for load in loads)
+    return f"{pace:,.0f}/s, {p50:.1f}, {p99:.1f}" + (f", **{errors} errors**" if errors else "")
+
+
+def resident(port: int) -> float:
+    """MB of the processes that listen on a port, and those they started."""
+    listening = {one.pid for one in psutil.net_connections("tcp") if one.laddr and one.laddr.port == port and one.pid}
+    return sum(psutil.Process(pid).memory_info().rss for pid in listening) / 1e6
+
+
+if __name__ == "__main__":
+    main()

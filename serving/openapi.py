@@ -1,0 +1,219 @@
+"""The OpenAPI document of the endpoints: what they take, what they answer, and every way they refuse."""
+
+from typing import Any
+
+from components.contract import CLASSES, PIXELS
+from components.formats.pixel_json import MOST_IMAGES
+from serving.bodies import LARGEST_JSON, LARGEST_TABLE, LARGEST_UPLOAD, MOST_FILES, PICTURES
+
+REFUSALS = {
+    400: "Something in the request cannot be read; `field` says what.",
+    401: "The service has a token, and the request none or a wrong one.",
+    403: "The Host or Origin is not one that the service is known by.",
+    408: "The body did not arrive in time.",
+    413: "Too many bytes, images, files or pixels.",
+    415: "A content type that is not read here.",
+    429: "Too many requests are being answered; come back.",
+    503: "No model is live; come back.",
+}
+
+
+def describe_api() -> dict[str, Any]:
+    """The document, OpenAPI 3.1."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Fashion",
+            "version": "1",
+            "description": "Product photos into ten categories. Every answer names the model that gave it.",
+        },
+        "paths": {
+            "/predict": {"post": _predict()},
+            "/classify": {"post": _classify()},
+            "/score": {"post": _score()},
+            "/model": {"get": _model()},
+            "/readyz": _health("Whether a model answers", {503: "No model is live, and why."}),
+            "/livez": _health("Whether the process answers", {}),
+            "/metrics": _health("Prometheus' text format", {}),
+        },
+        "components": {
+            "schemas": {
+                "Error": ERROR,
+                "Prediction": PREDICTION,
+                "Predictions": PREDICTIONS,
+                "Model": MODEL,
+                "Image": IMAGE,
+            },
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{}, {"token": []}],
+    }
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _object(properties: dict[str, Any], optional: tuple[str, ...] = ()) -> dict[str, Any]:
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _json(name: str) -> dict[str, Any]:
+    return {"application/json": {"schema": _ref(name)}}
+
+
+def _responses(answer: dict[str, Any], *refusals: int) -> dict[str, Any]:
+    refused = {str(status): {"description": REFUSALS[status], "content": _json("Error")} for status in refusals}
+    return {"200": {"description": "The answer.", "content": answer}, **refused}
+
+
+SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+LABEL = {"type": "integer", "minimum": 0, "maximum": len(CLASSES) - 1}
+NAME = {"type": "string", "enum": list(CLASSES)}
+PIXEL = {"type": "integer", "minimum": 0, "maximum": 255}
+TOP = {
+    "name": "top",
+    "in": "query",
+    "description": "How many of the likeliest classes to name beside, likeliest first.",
+    "schema": {"type": "integer", "minimum": 0, "maximum": len(CLASSES), "default": 0},
+}
+SEEN = {
+    "name": "seen",
+    "in": "query",
+    "description": "Whether to give the 28 x 28 picture that the model saw.",
+    "schema": {"type": "string", "enum": ["true", "false"], "default": "false"},
+}
+REJECTS = {
+    "name": "rejects",
+    "in": "query",
+    "description": "Answer with the rows that could not be read, and why, instead of the scored ones.",
+    "schema": {"type": "string", "enum": ["true", "false"], "default": "false"},
+}
+ERROR = _object(
+    {
+        "error": _object(
+            {
+                "status": {"type": "integer", "examples": [400]},
+                "field": {"type": "string", "examples": ["images[3][12]"]},
+                "reason": {"type": "string", "examples": ["found 300, expected a whole number from 0 to 255"]},
+            }
+        )
+    }
+)
+PREDICTION = _object(
+    {
+        "file": {"type": "string", "description": "The file's name, where files were sent."},
+        "label": LABEL,
+        "name": NAME,
+        "confidence": {**SHARE, "description": "The probability of this class, calibrated."},
+        "sure": {"type": "boolean", "description": "Whether it exceeds the model's threshold for this class."},
+        "probabilities": {"type": "array", "items": SHARE, "minItems": len(CLASSES), "maxItems": len(CLASSES)},
+        "top": {"type": "array", "items": _object({"label": LABEL, "name": NAME, "probability": SHARE})},
+        "seen": {"type": "string", "description": "A PNG as a data URL."},
+    },
+    optional=("file", "top", "seen"),
+)
+PREDICTIONS = _object(
+    {
+        "model": {"type": "string", "description": "The exact tag.", "examples": ["fashion-mlp:ab3xv7a4kcuwmcgh"]},
+        "predictions": {"type": "array", "items": _ref("Prediction")},
+    }
+)
+IMAGE = {
+    "description": "28 rows of 28 pixels, or 784 in a row: 0 is background, 255 the brightest cloth.",
+    "oneOf": [
+        {"type": "array", "items": PIXEL, "minItems": PIXELS, "maxItems": PIXELS},
+        {
+            "type": "array",
+            "items": {"type": "array", "items": PIXEL, "minItems": 28, "maxItems": 28},
+            "minItems": 28,
+            "maxItems": 28,
+        },
+    ],
+}
+MODEL = _object(
+    {
+        "model": {"type": "string"},
+        "live_since": {"type": ["string", "null"], "format": "date-time"},
+        "follows_pointer": {"type": "boolean"},
+        "problem": {"type": ["string", "null"], "description": "Why a newer model or pointer is not served."},
+        "preset": {"type": "string"},
+        "source": {"type": "string"},
+        "dataset_version": {"type": "string"},
+        "test_accuracy": SHARE,
+        "test_accuracy_interval": {"type": "array", "items": SHARE, "minItems": 2, "maxItems": 2},
+        "coverage": SHARE,
+        "sure_accuracy": SHARE,
+        "created_at": {"type": "string", "format": "date-time"},
+        "classes": {"type": "array", "items": NAME},
+    }
+)
+
+
+def _predict() -> dict[str, Any]:
+    images = {"type": "array", "items": _ref("Image"), "minItems": 1, "maxItems": MOST_IMAGES}
+    return {
+        "operationId": "predict",
+        "summary": "Classify images of 28 x 28 grey pixels",
+        "description": f"Up to {MOST_IMAGES:,} images, {LARGEST_JSON >> 20} MB. As bytes: 784 an image, row by row.",
+        "parameters": [TOP],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": _object({"images": images}),
+                    "examples": {"blank": {"value": {"images": [[0] * PIXELS]}}},
+                },
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            },
+        },
+        "responses": _responses(_json("Predictions"), 400, 401, 403, 408, 413, 415, 429, 503),
+    }
+
+
+def _classify() -> dict[str, Any]:
+    files = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1, "maxItems": MOST_FILES}
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    return {
+        "operationId": "classify",
+        "summary": "Classify photos",
+        "description": f"Up to {MOST_FILES} files, {LARGEST_UPLOAD >> 20} MB, as a form's files or one as the body.",
+        "parameters": [TOP, SEEN],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {"schema": _object({"files": files})},
+                **dict.fromkeys(PICTURES, binary),
+            },
+        },
+        "responses": _responses(_json("Predictions"), 400, 401, 403, 408, 413, 415, 429, 503),
+    }
+
+
+def _score() -> dict[str, Any]:
+    table = {"text/csv": {"schema": {"type": "string"}}}
+    return {
+        "operationId": "score",
+        "summary": "Score a table",
+        "description": (
+            f"CSV with the columns [id,][label,]pixel1,...,pixel784, up to {LARGEST_TABLE >> 20} MB. "
+            "X-Rows, X-Scored and X-Rejected count; every row is one or the other."
+        ),
+        "parameters": [REJECTS],
+        "requestBody": {"required": True, "content": table},
+        "responses": _responses(table, 400, 401, 403, 408, 413, 415, 429, 503),
+    }
+
+
+def _model() -> dict[str, Any]:
+    return {
+        "operationId": "model",
+        "summary": "Which model answers, and what is known of it",
+        "responses": _responses(_json("Model"), 401, 403, 503),
+    }
+
+
+def _health(summary: str, refusals: dict[int, str]) -> dict[str, Any]:
+    refused = {str(status): {"description": reason} for status, reason in refusals.items()}
+    return {"get": {"summary": summary, "responses": {"200": {"description": "Yes, or the text."}, **refused}}}

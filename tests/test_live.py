@@ -1,0 +1,255 @@
+"""A change of model: the service follows the pointer, keeps what works, and loses no request meanwhile."""
+
+import dataclasses
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import torch
+from servers import Server, serve, using_home
+
+from components.contract import Calibration, Images, ModelCard
+from components.errors import ModelError, NoLiveModel
+from components.inference.predict import predict
+from components.manifest import Examples
+from components.model.classifier import Classifier
+from components.model.mlp import MLP
+from components.registry import champion, store
+from components.training.train import Trained
+from serving.live import LiveModel
+
+JSON = {"Content-Type": "application/json"}
+
+
+def save(trained: Trained, card: ModelCard, temperature: float) -> str:
+    """A model whose probabilities only it gives."""
+    calibration = Calibration(temperature=temperature, thresholds=card.calibration.thresholds)
+    return store.save_model(trained.network, dataclasses.replace(card, calibration=calibration))
+
+
+@pytest.fixture
+def tags(trained: Trained, card: ModelCard, bentoml_home: Path) -> tuple[str, str]:
+    """Two models, the first of them live."""
+    first, second = (save(trained, card, temperature) for temperature in (1.0, 2.0))
+    champion.promote(first, "a test")
+    return first, second
+
+
+@pytest.fixture
+def live(tags: tuple[str, str]) -> LiveModel:
+    live = LiveModel()
+    live.refresh()
+    return live
+
+
+def tag_of(live: LiveModel) -> str:
+    return live.get().tag
+
+
+def test_it_serves_what_the_pointer_names(live: LiveModel, tags: tuple[str, str]) -> None:
+    assert (tag_of(live), live.problem) == (tags[0], None)
+    champion.promote(tags[1], "a test", force=True)
+    live.refresh()
+    assert (tag_of(live), live.problem) == (tags[1], None)
+    assert live.serving is not None
+    assert live.serving.live_since == champion.live_move().when
+    champion.rollback()
+    live.refresh()
+    assert tag_of(live) == tags[0]
+
+
+def test_what_serves_already_is_not_loaded_again(live: LiveModel) -> None:
+    model = live.get()
+    live.refresh()
+    assert live.get() is model
+
+
+def weights_of(home: Path, tag: str) -> Path:
+    return home / "models" / tag.replace(":", "/") / "weights.safetensors"
+
+
+def test_a_candidate_that_does_not_load_leaves_the_old_one(
+    live: LiveModel, tags: tuple[str, str], bentoml_home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    champion.promote(tags[1], "a test", force=True)
+    weights = weights_of(bentoml_home, tags[1])
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1])
+    with caplog.at_level(logging.ERROR):
+        for _ in range(3):
+            live.refresh()
+    assert tag_of(live) == tags[0]
+    assert isinstance(live.problem, ModelError)
+    assert [record.getMessage() for record in caplog.records] == [f"still serving {tags[0]}: {live.problem}"]
+    weights.write_bytes(whole)
+    live.refresh()
+    assert tag_of(live) == tags[1]
+
+
+def test_a_candidate_that_says_nan_leaves_the_old_one(
+    live: LiveModel, tags: tuple[str, str], card: ModelCard, network: MLP
+) -> None:
+    """Its weights are finite; their products are not."""
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.fill_(3e38)
+    wild = store.save_model(network, card)
+    champion.promote(wild, "a test", force=True)
+    live.refresh()
+    assert tag_of(live) == tags[0]
+    assert "probabilities of a blank image are not finite" in str(live.problem)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"tag": "fashion-mlp:xxxxxxxx"}', None])
+def test_a_damaged_pointer_leaves_the_old_one(
+    live: LiveModel, tags: tuple[str, str], bentoml_home: Path, content: bytes | None
+) -> None:
+    """And with its history gone as well."""
+    pointer = bentoml_home / "fashion" / "live.json"
+    (bentoml_home / "fashion" / "history.jsonl").unlink()
+    pointer.unlink()
+    if content is not None:
+        pointer.write_bytes(content)
+    live.refresh()
+    assert tag_of(live) == tags[0]
+    assert isinstance(live.problem, NoLiveModel)
+
+
+def test_without_a_model_it_says_why_and_recovers(bentoml_home: Path, trained: Trained, card: ModelCard) -> None:
+    live = LiveModel()
+    live.refresh()
+    with pytest.raises(NoLiveModel, match="no model is live"):
+        live.get()
+    tag = store.save_model(trained.network, card)
+    champion.promote(tag, "a test")
+    live.refresh()
+    assert (tag_of(live), live.problem) == (tag, None)
+
+
+def test_every_write_of_the_pointer_is_seen(tags: tuple[str, str]) -> None:
+    seen = {champion.pointer_state()}
+    for number in range(1, 21):
+        champion.promote(tags[number % 2], "a test", force=True)
+        seen.add(champion.pointer_state())
+        assert len(seen) == number + 1
+
+
+# --- over HTTP ---
+
+MOVES = 100
+
+
+class Caller(threading.Thread):
+    """One client that asks without a pause, and keeps every answer."""
+
+    def __init__(self, url: str, body: bytes) -> None:
+        super().__init__()
+        self.url, self.body, self.enough = url, body, threading.Event()
+        self.statuses: list[int] = []
+        self.answers: set[tuple[str, tuple[float, ...]]] = set()
+
+    def run(self) -> None:
+        with httpx.Client(base_url=self.url, timeout=30, trust_env=False) as client:
+            while not self.enough.is_set():
+                answer = client.post("/predict", content=self.body, headers=JSON)
+                self.statuses.append(answer.status_code)
+                if answer.is_success:
+                    told = answer.json()
+                    self.answers.add((told["model"], tuple(told["predictions"][0]["probabilities"])))
+
+
+@pytest.fixture(scope="module")
+def image(test_split: Examples) -> Images:
+    return test_split.images[:1]
+
+
+def wait_for(server: Server, tag: str, within: float = 10) -> float:
+    """Seconds until every answer comes from this model."""
+    began = time.monotonic()
+    with server.client() as client:
+        while client.get("/model").json().get("model") != tag:
+            assert time.monotonic() < began + within, client.get("/model").text
+            time.sleep(0.02)
+    return time.monotonic() - began
+
+
+@pytest.fixture(scope="module")
+def following(trained: Trained, card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with using_home(tmp_path_factory.mktemp("following") / "bentoml") as home, serve(home) as server:
+        yield server
+
+
+@pytest.mark.slow
+def test_a_service_without_a_model_recovers_when_one_is_promoted(
+    following: Server, trained: Trained, card: ModelCard
+) -> None:
+    with following.client() as client:
+        assert client.get("/readyz").status_code == 503
+        tag = save(trained, card, 1.0)
+        champion.promote(tag, "a test", force=True)
+        assert wait_for(following, tag) < 2
+        assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.slow
+def test_under_load_a_hundred_moves_lose_no_request_and_mix_no_answers(
+    following: Server, trained: Trained, card: ModelCard, image: Images
+) -> None:
+    tags = [save(trained, card, temperature) for temperature in (1.0, 2.0)]
+    champion.promote(tags[0], "a test", force=True)
+    wait_for(following, tags[0])
+    body = json.dumps({"images": image.tolist()}).encode()
+    callers = [Caller(following.url, body) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    try:
+        for number in range(MOVES):
+            if number % 2:
+                champion.rollback()
+            else:
+                champion.promote(tags[1], "a test", force=True)
+            assert wait_for(following, tags[(number + 1) % 2]) < 2
+    finally:
+        for caller in callers:
+            caller.enough.set()
+        for caller in callers:
+            caller.join()
+    statuses = [status for caller in callers for status in caller.statuses]
+    assert set(statuses) == {200}
+    assert len(statuses) > MOVES
+    answers = {answer for caller in callers for answer in caller.answers}
+    assert {tag for tag, _ in answers} == set(tags)
+    for tag, told in answers:
+        model: Classifier = store.load_stored(tag)
+        np.testing.assert_allclose(told, predict(model, image).probabilities[0], rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_broken_candidate_is_told_in_the_model_and_in_a_metric(
+    following: Server, trained: Trained, card: ModelCard
+) -> None:
+    good, bad = (save(trained, card, temperature) for temperature in (1.0, 3.0))
+    champion.promote(good, "a test", force=True)
+    wait_for(following, good)
+    pointer, weights = store.home() / "live.json", weights_of(store.home().parent, bad)
+    weights.write_bytes(b"")  # promote would refuse it now, so the pointer is written by hand
+    move = {**json.loads(pointer.read_bytes()), "tag": bad, "card_sha256": store.card_sha256(bad)}
+    pointer.write_text(json.dumps(move))
+    with following.client() as client:
+        deadline = time.monotonic() + 10
+        while not (told := client.get("/model").json())["problem"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert told["model"] == good
+        assert "weights.safetensors" in told["problem"]
+        counted = client.get("/metrics").text
+        assert f'fashion_model_live{{tag="{good}"}} 1.0' in counted
+        failures = [line for line in counted.splitlines() if line.startswith("fashion_model_failures_total")]
+        assert float(failures[0].rpartition(" ")[2]) >= 1
+        assert client.get("/readyz").status_code == 200

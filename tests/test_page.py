@@ -1,0 +1,301 @@
+"""The page in a real browser: every way to give it a picture, what it shows, and how it says what is wrong."""
+
+import io
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+from servers import Server, serve, using_home
+
+from components.contract import CLASSES, Images, ModelCard
+from components.formats.photos import write_png
+from components.formats.pixel_csv import PIXEL_COLUMNS
+from components.inference.predict import predict
+from components.manifest import Examples
+from components.registry import champion, store
+from components.training.train import Trained
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.slow
+TOKEN = "a long secret"
+
+
+@pytest.fixture(scope="module")
+def image(test_split: Examples) -> Images:
+    image: Images = test_split.images[0]
+    return image
+
+
+@pytest.fixture(scope="module")
+def picture(image: Images, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pictures") / "coat <b>.png"
+    path.write_bytes(write_png(image))
+    return path
+
+
+@pytest.fixture(scope="module")
+def home(trained: Trained, card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with using_home(tmp_path_factory.mktemp("page") / "bentoml") as home:
+        champion.promote(store.save_model(trained.network, card), "a test")
+        yield home
+
+
+@pytest.fixture(scope="module")
+def expected(home: Path, image: Images) -> str:
+    return predict(champion.load_model(), image[None]).names[0]
+
+
+@pytest.fixture(scope="module")
+def server(home: Path) -> Iterator[Server]:
+    with serve(home) as server:
+        yield server
+
+
+@pytest.fixture
+def open_page(browser: "Browser", server: Server) -> Iterator[Callable[..., "Page"]]:
+    """Opens the page in a window; in the end nothing was asked from elsewhere and nothing went wrong in it."""
+    asked: list[str] = []
+    said: list[str] = []
+    opened: list[Page] = []
+
+    def open_at(width: int = 1280, scheme: str = "light", url: str = server.url) -> "Page":
+        page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("console", lambda message: said.append(message.text))
+        page.goto(url)
+        opened.append(page)
+        return page
+
+    yield open_at
+    for page in opened:
+        page.close()
+    assert [url for url in asked if not re.match(r"(http://127\.0\.0\.1:\d+/|blob:|data:)", url)] == []
+    assert [text for text in said if "Failed to load resource" not in text] == []  # a refusal is a failed load
+
+
+def answer(page: "Page") -> "str":
+    """What the newest answer says."""
+    return page.locator("#answers > li").first.inner_text()
+
+
+def wait_for_answers(page: "Page", number: int = 1) -> None:
+    """By looking again and again: the page's own policy lets nobody evaluate text in it."""
+    deadline = time.monotonic() + 10
+    while page.locator("#answers > li").count() != number:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def wait_for_model(page: "Page") -> str:
+    """What is told of the model."""
+    page.locator("#model", has_text="fashion-mlp:").wait_for(timeout=10_000)
+    return page.locator("#model").inner_text()
+
+
+def test_a_chosen_file_is_named_with_its_picture_what_was_seen_and_bars(
+    open_page: Callable[..., "Page"], picture: Path, expected: str, image: Images
+) -> None:
+    page = open_page()
+    page.set_input_files("#files", picture)
+    wait_for_answers(page)
+    told = answer(page)
+    assert "coat <b>.png" in told, "a file's name is text, not markup"
+    assert page.locator(".answer .name").inner_text() == expected
+    shares = [float(share.removesuffix(" %")) for share in page.locator(".share").all_inner_texts()]
+    assert len(shares) == 3
+    assert shares == sorted(shares, reverse=True)
+    seen = page.locator(".seen img")
+    assert seen.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [28, 28]
+    drawn = seen.evaluate("""image => {
+        const canvas = document.createElement('canvas'); canvas.width = canvas.height = 28
+        const context = canvas.getContext('2d'); context.drawImage(image, 0, 0)
+        return [...context.getImageData(0, 0, 28, 28).data].filter((_, place) => place % 4 == 0)
+    }""")
+    assert np.array_equal(np.array(drawn, np.uint8).reshape(28, 28), image)
+    assert page.locator("#said").inner_text().startswith(f"coat <b>.png: {expected}")
+
+
+def give(page: "Page", kind: str, content: bytes, media_type: str, name: str) -> None:
+    """Drop or paste a file as a person does."""
+    page.evaluate(
+        """([kind, bytes, type, name]) => {
+            const data = new DataTransfer()
+            data.items.add(new File([new Uint8Array(bytes)], name, { type }))
+            document.querySelector('#drop').dispatchEvent(kind == 'drop'
+                ? new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true })
+                : new ClipboardEvent('paste', { clipboardData: data, bubbles: true }))
+        }""",
+        [kind, list(content), media_type, name],
+    )
+
+
+@pytest.mark.parametrize("kind", ["drop", "paste"])
+def test_a_dropped_and_a_pasted_picture_are_named(
+    open_page: Callable[..., "Page"], picture: Path, expected: str, kind: str
+) -> None:
+    page = open_page()
+    give(page, kind, picture.read_bytes(), "image/png", "given.png")
+    wait_for_answers(page)
+    assert "given.png" in answer(page)
+    assert page.locator(".answer .name").inner_text() == expected
+
+
+def test_a_photo_can_be_taken(open_page: Callable[..., "Page"]) -> None:
+    page = open_page(360)
+    assert page.locator("#camera").get_attribute("capture") == "environment"
+    file = io.BytesIO()
+    Image.new("RGB", (300, 400), (200, 30, 60)).save(file, "JPEG")
+    page.set_input_files("#camera", {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": file.getvalue()})
+    wait_for_answers(page)
+    assert page.locator(".answer .name").inner_text() in CLASSES
+
+
+def test_a_drawing_is_named(open_page: Callable[..., "Page"]) -> None:
+    page = open_page()
+    page.get_by_role("button", name="Draw one").click()
+    box = page.locator("#canvas").bounding_box()
+    assert box
+    page.mouse.move(box["x"] + 90, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 90, box["y"] + 240, steps=5)
+    page.mouse.move(box["x"] + 190, box["y"] + 240, steps=5)
+    page.mouse.up()
+    page.get_by_role("button", name="Classify the drawing").click()
+    wait_for_answers(page)
+    assert "your drawing" in answer(page)
+    seen = page.locator(".seen img").evaluate("""image => {
+        const canvas = document.createElement('canvas'); canvas.width = canvas.height = 28
+        const context = canvas.getContext('2d'); context.drawImage(image, 0, 0)
+        return [...context.getImageData(0, 0, 28, 28).data].filter((_, place) => place % 4 == 0)
+    }""")
+    assert 40 < sum(value > 100 for value in seen) < 150
+
+
+def test_a_table_is_scored_and_can_be_downloaded(
+    open_page: Callable[..., "Page"], image: Images, expected: str
+) -> None:
+    page = open_page()
+    rows = [",".join(PIXEL_COLUMNS), ",".join(map(str, image.ravel())), "1,2,3", ""]
+    give(page, "drop", "\n".join(rows).encode(), "text/csv", "catalogue.csv")
+    wait_for_answers(page)
+    assert "1 rows scored, 1 could not be read." in answer(page)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download the result").click()
+    assert download.value.suggested_filename == "catalogue-scored.csv"
+    assert expected in Path(download.value.path()).read_text()
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "told"),
+    [
+        (b"no picture", "image/png", "This cannot be read: not a "),
+        (b"a,b\n1,2\n", "text/csv", "This cannot be read: "),
+    ],
+)
+def test_what_is_wrong_is_said_in_plain_words(
+    open_page: Callable[..., "Page"], content: bytes, kind: str, told: str
+) -> None:
+    page = open_page()
+    give(page, "drop", content, kind, "odd")
+    wait_for_answers(page)
+    assert told in answer(page)
+    assert told in page.locator("#said").inner_text()
+
+
+def test_the_model_is_shown(open_page: Callable[..., "Page"], home: Path) -> None:
+    page = open_page()
+    told = wait_for_model(page)
+    model = champion.load_model()
+    assert model.tag in told
+    assert f"{model.card.test.accuracy:.1%}".replace("%", " %") in told
+    assert "drawn samples" in told
+
+
+def test_it_works_with_the_keyboard(open_page: Callable[..., "Page"]) -> None:
+    page = open_page()
+    reached = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
+    assert reached[:3] == ["files", "camera", "draw"]
+    assert "This service asks for a token?" in reached
+    page.focus("#draw")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "classify"
+    page.keyboard.press("Enter")
+    wait_for_answers(page)
+
+
+def test_everything_that_can_be_used_has_a_name(open_page: Callable[..., "Page"], picture: Path) -> None:
+    """As a screen reader says it."""
+    page = open_page()
+    page.set_input_files("#files", picture)
+    wait_for_answers(page)
+    unnamed = page.evaluate("""[...document.querySelectorAll('input, button, img, progress, canvas, a')].filter(one =>
+        !(one.getAttribute('aria-label') || one.alt || one.textContent.trim() || one.labels?.[0]?.textContent.trim())
+    ).map(one => one.outerHTML)""")
+    assert unnamed == []
+    assert page.locator("html").get_attribute("lang") == "en"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_nothing_scrolls_sideways_and_text_stands_out(
+    open_page: Callable[..., "Page"], picture: Path, width: int, scheme: str
+) -> None:
+    page = open_page(width, scheme)
+    page.set_input_files("#files", [picture, picture])
+    wait_for_answers(page, 2)
+    page.get_by_role("button", name="Draw one").click()
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    for chosen in ("body", "header p", ".name", ".share", "button", "footer"):
+        assert contrast(page, chosen) > 4.5, chosen
+
+
+def contrast(page: "Page", chosen: str) -> float:
+    """Of the text against what is behind it (WCAG 2)."""
+    colors = page.evaluate(
+        """chosen => {
+            let one = document.querySelector(chosen), ink = getComputedStyle(one).color
+            while (one && getComputedStyle(one).backgroundColor == 'rgba(0, 0, 0, 0)') one = one.parentElement
+            return [ink, getComputedStyle(one).backgroundColor]
+        }""",
+        chosen,
+    )
+    first, second = sorted((luminance(re.findall(r"[\d.]+", color)[:3]) for color in colors), reverse=True)
+    return (first + 0.05) / (second + 0.05)
+
+
+def luminance(color: list[str]) -> float:
+    shares = [float(part) / 255 for part in color]
+    parts = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+    return float(np.dot(parts, (0.2126, 0.7152, 0.0722)))
+
+
+def test_a_token_is_asked_for_and_taken(
+    open_page: Callable[..., "Page"], home: Path, tmp_path: Path, picture: Path, expected: str
+) -> None:
+    """A home of its own: servers that share one share their metrics."""
+    shutil.copytree(home, tmp_path / "bentoml")
+    with serve(tmp_path / "bentoml", environment={"FASHION_TOKEN": TOKEN}) as server:
+        page = open_page(url=server.url)
+        page.set_input_files("#files", picture)
+        wait_for_answers(page)
+        assert "asks for a token" in answer(page)
+        page.get_by_text("This service asks for a token?").click()
+        page.get_by_label("Token").fill(TOKEN)
+        page.get_by_label("Token").press("Enter")
+        wait_for_model(page)
+        page.set_input_files("#files", picture)
+        wait_for_answers(page, 2)
+        assert expected in answer(page)
