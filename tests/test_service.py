@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jsonschema  # type: ignore[import-untyped]
 import numpy as np
 import psutil  # type: ignore[import-untyped]
 import pytest
@@ -40,9 +41,10 @@ from components.model.classifier import Classifier
 from components.registry import champion, store
 from components.settings import CHECKOUT
 from components.training.train import Trained
-from serving.app import MOST_IN_FLIGHT, app, served
+from serving.app import MOST_IN_FLIGHT, ROUTES, app, served
 from serving.bodies import LARGEST_JSON, LARGEST_TABLE, LARGEST_UPLOAD, MOST_FILES
 from serving.live import Serving
+from serving.openapi import describe_api
 
 pytestmark = pytest.mark.slow
 JSON = {"Content-Type": "application/json"}
@@ -226,6 +228,35 @@ def test_other_kinds_of_pictures_are_answered(live: Live, client: httpx.Client, 
     headers = {"Content-Type": f"image/{form.lower()}"}
     (answer,) = client.post("/classify", content=photo, headers=headers).json()["predictions"]
     assert answer["probabilities"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_what_is_answered_is_what_the_description_says(client: httpx.Client, pictures: Images, table: bytes) -> None:
+    document = client.get("/openapi.json").json()
+
+    def check(answer: httpx.Response, method: str) -> None:
+        described = document["paths"][answer.url.path][method]["responses"][str(answer.status_code)]
+        kind = answer.headers["content-type"].partition(";")[0]
+        schema = described["content"][kind]["schema"]
+        if kind == "application/json":
+            jsonschema.validate(answer.json(), {**schema, "components": document["components"]})
+
+    image, form = encode(pictures[0]), {"files": ("a.png", encode(pictures[0]), "image/png")}
+    check(client.post("/predict?top=3", content=dumps(pictures.tolist()), headers=JSON), "post")
+    check(client.post("/predict", content=b"[]", headers=JSON), "post")
+    check(client.post("/predict", content=b"", headers=CSV), "post")
+    check(client.post("/predict", content=bytes(784 * 1025), headers=BYTES), "post")
+    check(client.post("/classify?seen=true&top=2", content=image, headers=PNG), "post")
+    check(client.post("/classify", files=form), "post")
+    check(client.post("/classify", content=b"no picture", headers=PNG), "post")
+    check(client.post("/score", content=table, headers=CSV), "post")
+    check(client.post("/score", content=b"a,b", headers=CSV), "post")
+    check(client.get("/model"), "get")
+    check(client.get("/model", headers={"Host": "elsewhere.example"}), "get")
+
+
+def test_the_description_knows_every_endpoint_and_no_other() -> None:
+    ours = {route.path for route in ROUTES} - {"/", "/page.css", "/page.js", "/icon.svg", "/openapi.json"}
+    assert ours | {"/readyz", "/livez", "/metrics"} == set(describe_api()["paths"])
 
 
 def test_every_answer_tells_a_browser_to_be_careful(client: httpx.Client) -> None:
