@@ -21,8 +21,8 @@ def patch_bentoml(counted_paths: AbstractSet[str]) -> None:
     class KnownPaths(instruments.RunnerTrafficMetricsMiddleware):
         app: ASGIApp
 
-        def _setup(self) -> None:
-            super()._setup()
+        def _setup(self, *given: Any, **named: Any) -> None:
+            super()._setup(*given, **named)
             for metric in (self.metrics_request_total, self.metrics_request_duration, self.metrics_request_in_progress):
                 metric.labels = cache(metric.labels)  # paths and statuses are few
 
