@@ -212,7 +212,7 @@ def read_wrk(text: str) -> Load:
     """The figures in what wrk prints."""
 
     def latency(share: str) -> float:
-        number, unit = re.search(rf"^\s+{share}%\s+([\d.]+)(us|ms|s)$", text, re.MULTILINE).groups()  # type: ignore[union-attr]
+        number, unit = re.search(rf"^\s+{share}%\s+([\d.]+)(us|ms|s)\s*$", text, re.MULTILINE).groups()  # type: ignore[union-attr]
         return float(number) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
 
     errors = sum(int(count) for count in re.findall(r"(?:connect|read|write|timeout) (\d+)", text))
