@@ -39,7 +39,7 @@ class Fashion:
         else:
             served.keep(tag)
         gc.collect()
-        gc.freeze()  # what is there now stays: looking through it again and again would stop requests for 50 ms each time
+        gc.freeze()  # looking through what is there now, again and again, would hold requests up
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:
