@@ -11,27 +11,26 @@ from starlette.exceptions import HTTPException
 
 from components.errors import FashionError
 from components.registry.store import bundled_tag, home
-from serving.app import ROUTES, app, served
 from serving.bentoml_patches import patch_bentoml
+from serving.door import Door
+from serving.endpoints import ENDPOINTS, served
 from serving.errors import RETRY_AFTER
 from serving.metrics import watch
 
-patch_bentoml({route.path for route in ROUTES})
+patch_bentoml(set(ENDPOINTS), watch)
 
 
-@bentoml.asgi_app(app, path="/")
 @bentoml.service(
     name="fashion",
     http={"host": "127.0.0.1", "port": 3000},  # BentoML's own default is every interface
-    logging={"access": {"request_content_type": False}},  # BentoML decodes it as UTF-8, and fails where it is not
-    tracing={"excluded_urls": [".*"]},  # no exporter is set, and its middleware alone halves the requests a second
+    logging={"access": {"enabled": False}},  # written by bentoml_patches
 )
 class Fashion:
     """Product photos into ten categories."""
 
     def __init__(self) -> None:
-        logging.getLogger("bentoml.access").addFilter(_keep_to_one_line)
         torch.set_num_threads(1)  # an image takes 20 microseconds; more threads only wait for each other
+        logging.getLogger("uvicorn.access").propagate = False  # or uvicorn prepares lines of its own, for nobody
         watch.start(_log_folder())
         tag = bundled_tag()
         if tag is None or os.environ.get("FASHION_FOLLOW") == "true":
@@ -55,14 +54,10 @@ class Fashion:
         return True
 
 
+Fashion.add_asgi_middleware(Door, endpoints=ENDPOINTS)  # type: ignore[attr-defined]
+
+
 def _log_folder() -> Path | None:
     """`FASHION_PREDICTION_LOG`: a folder, or "off"; without it, one in BENTOML_HOME."""
     chosen = os.environ.get("FASHION_PREDICTION_LOG") or str(home() / "predictions")
     return None if chosen == "off" else Path(chosen)
-
-
-def _keep_to_one_line(record: logging.LogRecord) -> bool:
-    """A path with a line break in it must not look like a second line of the access log."""
-    if isinstance(record.args, tuple):
-        record.args = tuple(repr(value)[1:-1] if isinstance(value, str) else value for value in record.args)
-    return True

@@ -100,14 +100,18 @@ def main() -> None:
 
 
 def prepare(folder: Path, preset: str) -> list[Payload]:
-    """Train and promote a model, and make the requests of the first test images."""
+    """Train and promote a model, and make the requests of the test images."""
     from components.registry import champion, store
 
     dataset = ingest().dataset
     receipt = Validated(dataset, expectations=0, docs=Path(), checked_at="")
     trained = train(receipt, configure(preset))
     champion.promote(store.save_model(trained.network, write_card(preset, receipt, trained)), "a benchmark")
-    images = read_split(dataset, "test").images
+    return make_payloads(read_split(dataset, "test").images)
+
+
+def make_payloads(images: Images) -> list[Payload]:
+    """The requests, of the first of these images."""
     return [
         Payload("one image, JSON", 1, "/predict", "/predict", "application/json", as_json(images[:1])),
         Payload("one image, bytes", 1, "/predict", "/bytes", "application/octet-stream", images[:1].tobytes()),

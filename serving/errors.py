@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from components.errors import FashionError, InputError, InputTooLarge, ModelError
@@ -26,7 +26,12 @@ def json_response(content: Any, status: int = 200, headers: dict[str, str] | Non
     return Response(body, status, headers, media_type="application/json")
 
 
-async def refuse(request: Request, error: Exception) -> Response:
+def is_foreseen(error: Exception) -> bool:
+    """Whether an error says what is wrong with a request or the service; another is a fault in the code."""
+    return isinstance(error, (FashionError, HTTPException, TimeoutError, ClientDisconnect))
+
+
+def refuse(error: Exception) -> Response:
     """The answer to a request that cannot be answered; an error nobody expected tells the caller nothing of itself."""
     headers: dict[str, str] = {}
     match error:
@@ -47,8 +52,3 @@ async def refuse(request: Request, error: Exception) -> Response:
         case _:
             status, field, reason = 500, "service", "an unexpected error; the service's log has it"
     return json_response({"error": {"status": status, "field": field, "reason": reason}}, status, headers)
-
-
-HANDLERS: dict[Any, Any] = dict.fromkeys(
-    (FashionError, HTTPException, TimeoutError, ClientDisconnect, Exception), refuse
-)

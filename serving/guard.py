@@ -2,87 +2,65 @@
 
 import hmac
 import os
+from types import TracebackType
 from urllib.parse import urlsplit
 
-from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.datastructures import Headers
 
-from serving.errors import RETRY_AFTER, Refusal, refuse
+from serving.errors import RETRY_AFTER, Refusal
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-
 OPEN_PATHS = ("/", "/page.css", "/page.js", "/icon.svg")  # answered without a token: the page, which has no data in it
 
 # Nothing but what this service itself gives, in no frame of another page, and no answer kept by a cache on the way.
-HEADERS = {
-    "Content-Security-Policy": (
+SECURITY_HEADERS = {
+    "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Cache-Control": "no-store",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "cache-control": "no-store",
 }
 
 
-class SecurityHeaders:
-    """Add to every answer, refusals included, what tells a browser to be careful with it."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
-            await send(message)
-
-        await self.app(scope, receive, send_with_headers)
-
-
-class BearerToken:
-    """With `FASHION_TOKEN` set, answer only those who send it: `Authorization: Bearer TOKEN`."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app, self.expected = app, os.environ.get("FASHION_TOKEN", "").encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it with 401; the comparison takes as long whatever was sent."""
-        if scope["type"] == "http" and self.expected and scope["path"] not in OPEN_PATHS:
-            kind, _, token = Request(scope).headers.get("authorization", "").partition(" ")
-            if kind.lower() != "bearer" or not hmac.compare_digest(token.strip().encode("latin-1"), self.expected):
-                refusal = Refusal(401, "authorization", "no or a wrong bearer token", {"WWW-Authenticate": "Bearer"})
-                return await (await refuse(Request(scope), refusal))(scope, receive, send)
-        return await self.app(scope, receive, send)
-
-
-class KnownHosts:
-    """Answer only under known names, to pages from known names.
+class Guard:
+    """Refuse strangers.
 
     A page of a stranger's can point a name of its own at 127.0.0.1 and ask a service there. `FASHION_ALLOWED_HOSTS` has
-    the names that this service is reached by, with commas between; `*` allows all, behind a proxy that checks.
+    the names that this service is reached by, with commas between; `*` allows all, behind a proxy that checks. With
+    `FASHION_TOKEN` set, only those are answered who send it: `Authorization: Bearer TOKEN`.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self) -> None:
         names = os.environ.get("FASHION_ALLOWED_HOSTS", "").split(",")
-        self.app, self.allowed = app, {*LOOPBACK, *(name.strip().lower() for name in names)}
+        self.allowed = {*LOOPBACK, *(name.strip().lower() for name in names)}
+        self.token = os.environ.get("FASHION_TOKEN", "").encode()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it with 403."""
-        if scope["type"] == "http" and "*" not in self.allowed:
-            headers = Request(scope).headers
-            found = {"host": f"//{headers.get('host', '')}", "origin": headers.get("origin")}
-            for field, value in found.items():
-                if value is not None and _hostname(value) not in self.allowed:
-                    refusal = Refusal(403, field, "not a name in FASHION_ALLOWED_HOSTS")
-                    return await (await refuse(Request(scope), refusal))(scope, receive, send)
-        return await self.app(scope, receive, send)
+    def check(self, path: str, headers: Headers) -> None:
+        """Let a request pass.
+
+        Raises:
+            Refusal: 403, it names a host that is not known, or comes from a page that is not; 401, without the token.
+        """
+        if "*" not in self.allowed:
+            self._check_name("host", f"//{headers.get('host', '')}")
+            if (origin := headers.get("origin")) is not None:
+                self._check_name("origin", origin)
+        if self.token and path not in OPEN_PATHS:
+            self._check_token(headers.get("authorization", ""))
+
+    def _check_name(self, field: str, url: str) -> None:
+        if _hostname(url) not in self.allowed:
+            raise Refusal(403, field, "not a name in FASHION_ALLOWED_HOSTS")
+
+    def _check_token(self, authorization: str) -> None:
+        """The comparison takes as long whatever was sent."""
+        kind, _, token = authorization.partition(" ")
+        if kind.lower() != "bearer" or not hmac.compare_digest(token.strip().encode("latin-1"), self.token):
+            raise Refusal(401, "authorization", "no or a wrong bearer token", {"WWW-Authenticate": "Bearer"})
 
 
 def _hostname(url: str) -> str | None:
@@ -93,21 +71,17 @@ def _hostname(url: str) -> str | None:
 
 
 class InFlightCap:
-    """Tell requests with a body beyond a number to come back, so that those within it are answered in time."""
+    """Tell requests beyond a number to come back, so that those within it are answered in time: `with cap: ...`."""
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
-        self.app, self.most, self.now = app, most, 0
+    def __init__(self, most: int) -> None:
+        self.most, self.now = most, 0
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it with 429."""
-        if scope["type"] != "http" or scope["method"] != "POST":
-            await self.app(scope, receive, send)
-        elif self.now >= self.most:
-            busy = Refusal(429, "request", f"{self.most} requests are being answered; come back", RETRY_AFTER)
-            await (await refuse(Request(scope), busy))(scope, receive, send)
-        else:
-            self.now += 1
-            try:
-                await self.app(scope, receive, send)
-            finally:
-                self.now -= 1
+    def __enter__(self) -> None:
+        if self.now >= self.most:
+            raise Refusal(429, "request", f"{self.most} requests are being answered; come back", RETRY_AFTER)
+        self.now += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.now -= 1

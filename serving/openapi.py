@@ -4,7 +4,8 @@ from typing import Any
 
 from components.contract import CLASSES, PIXELS
 from components.formats.pixel_json import MOST_IMAGES
-from serving.bodies import LARGEST_JSON, LARGEST_TABLE, LARGEST_UPLOAD, MOST_FILES, PICTURES
+from serving.bodies import LARGEST_JSON, LARGEST_TABLE, LARGEST_UPLOAD, PICTURES
+from serving.forms import MOST_FILES
 
 REFUSALS = {
     400: "Something in the request cannot be read; `field` says what.",

@@ -30,6 +30,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from PIL import Image
 from servers import STOP, Server, serve, using_home
+from starlette.applications import Starlette
 
 from components.contract import CLASSES, Calibration, Images, ModelCard
 from components.formats.photos import read_photo
@@ -41,8 +42,11 @@ from components.model.classifier import Classifier
 from components.registry import champion, store
 from components.settings import CHECKOUT
 from components.training.train import Trained
-from serving.app import MOST_IN_FLIGHT, ROUTES, app, served
-from serving.bodies import LARGEST_JSON, LARGEST_TABLE, LARGEST_UPLOAD, MOST_FILES
+from serving.bodies import LARGEST_JSON, LARGEST_TABLE, LARGEST_UPLOAD
+from serving.door import MOST_IN_FLIGHT, Door
+from serving.endpoints import ENDPOINTS as SERVED_PATHS
+from serving.endpoints import served
+from serving.forms import MOST_FILES
 from serving.live import Serving
 from serving.openapi import describe_api
 
@@ -255,7 +259,7 @@ def test_what_is_answered_is_what_the_description_says(client: httpx.Client, pic
 
 
 def test_the_description_knows_every_endpoint_and_no_other() -> None:
-    ours = {route.path for route in ROUTES} - {"/", "/page.css", "/page.js", "/icon.svg", "/openapi.json"}
+    ours = SERVED_PATHS.keys() - {"/", "/page.css", "/page.js", "/icon.svg", "/openapi.json"}
     assert ours | {"/readyz", "/livez", "/metrics"} == set(describe_api()["paths"])
 
 
@@ -564,7 +568,7 @@ PICTURE = part("file", encode(NOISE), "a.png")
         pytest.param(PICTURE * (MOST_FILES + 1) + b"--cut--\r\n", "body", "Too many files", id="65 files"),
         pytest.param(b"no boundary here", "body", "", id="malformed"),
         pytest.param(PICTURE.replace(b' name="file";', b"") + b"--cut--\r\n", "body", '"name"', id="no name"),
-        pytest.param(PICTURE + b"--cut\r\n\x00: x\r\n\r\n--cut--\r\n", "body", "Invalid", id="a bad header"),
+        pytest.param(PICTURE + b"--cut\r\n\x00: x\r\n\r\n--cut--\r\n", "body", "invalid character", id="a bad header"),
         pytest.param(PICTURE + PICTURE, "body", "", id="the last boundary is missing"),
     ],
 )
@@ -754,7 +758,8 @@ def test_a_body_that_does_not_arrive_is_given_up(
         await asyncio.sleep(20)
 
     async def ask() -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        door = Door(Starlette(), SERVED_PATHS)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(door), base_url="http://localhost") as client:
             return await client.post(path, content=slowly(), headers=headers)
 
     began = time.monotonic()

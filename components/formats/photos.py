@@ -20,6 +20,7 @@ from components.formats.garment import draw_garment, find_garment
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 MOST_PIXELS = 25_000_000  # a large phone photo; decoded and made grey, one this size with transparency takes 400 MB
 SIDE = IMAGE_SHAPE[0]
+SMALL_FILE = 4096  # bytes; 28 x 28 pixels in four colours are 3,136
 WORKING = 160  # pixels of the longest edge, to find a garment in
 SMALLEST_PHOTO = 64  # pixels a side; a smaller picture is no photo
 PLAIN = 12  # levels of grey that a plain background's border spans, but for its extremes
@@ -67,6 +68,12 @@ def read_photo(content: bytes, field: str = "file", formats: tuple[str, ...] = F
         raise InputError(field, f"not a {', '.join(formats[:-1])} or {formats[-1]} picture") from error
     except (OSError, SyntaxError, ValueError, TypeError, struct.error) as error:  # what Pillow raises of damage
         raise InputError(field, f"a damaged picture: {error}") from error
+
+
+def is_small(content: bytes) -> bool:
+    """Whether a file is a PNG of 28 x 28, in so few bytes that decoding it takes less than handing it to a thread."""
+    size = struct.pack(">4sII", b"IHDR", SIDE, SIDE)
+    return len(content) <= SMALL_FILE and content[12 : 12 + len(size)] == size
 
 
 def write_png(image: Images) -> bytes:

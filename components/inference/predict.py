@@ -22,8 +22,9 @@ def predict(model: Classifier, images: Images) -> Predictions:
     """
     if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != IMAGE_SHAPE:
         raise InputError("images", f"found {images.dtype} {images.shape}, expected uint8 (n, 28, 28), 0 to 255")
-    chunks = [images[start : start + MOST_AT_ONCE] for start in range(0, max(len(images), 1), MOST_AT_ONCE)]
-    probabilities = torch.cat([model.probabilities(chunk) for chunk in chunks]).numpy()
-    labels = probabilities.argmax(axis=1).astype(np.uint8)
-    sure = probabilities[np.arange(len(labels)), labels] > model.thresholds[labels]
-    return Predictions(model.tag, labels, probabilities, sure)
+    starts = range(0, max(len(images), 1), MOST_AT_ONCE)
+    chunks = [model.probabilities(images[start : start + MOST_AT_ONCE]) for start in starts]
+    probabilities = chunks[0] if len(chunks) == 1 else torch.cat(chunks)
+    confidences, labels = (found.numpy() for found in probabilities.max(dim=1))
+    sure = confidences > model.thresholds[labels]
+    return Predictions(model.tag, labels.astype(np.uint8), probabilities.numpy(), sure)

@@ -7,18 +7,18 @@
     ink    share of the pixels that are not background, 0 to 1
     hash   BLAKE2b of the 784 bytes, 16 hex digits: the same image again has the same
 
-Whoever answers only puts what it has into a queue; a thread makes and writes the lines once a second. The files of a
-process are `PID.jsonl` and, older, `PID.jsonl.1` and so on. A process starts by removing all but the newest.
+The files of a process are `PID.jsonl` and, older, `PID.jsonl.1` and so on. A process starts by removing all but the
+newest. Of a great many predictions a sample is written, so that the files reach back far enough to compare days.
 """
 
 import hashlib
 import logging
 import os
-import threading
-from collections import deque
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -27,14 +27,18 @@ from components.contract import PIXELS, Images, Predictions
 
 log = logging.getLogger(__name__)
 
-EVERY = 1.0  # seconds between two writes
-MOST_WAITING = 50_000  # images, 39 MB; more are dropped and counted
-LINES = 1024  # a write, about
+LINES = 200  # a write; more images are sampled
 FIELDS = ("time", "model", "label", "confidence", "sure", "mean", "ink", "hash")
 FILE_BYTES, FILES = 8 << 20, 8  # of a process: at most 64 MB, about 350,000 lines
 ALL_FILES = 32  # in the folder when a process starts
 
-Answered = tuple[datetime, Predictions, Images]
+
+class Answer(NamedTuple):
+    """One answer: n images and what was said of them."""
+
+    time: float  # seconds since 1970
+    predictions: Predictions
+    images: Images  # uint8 (n, 28, 28)
 
 
 class _File(RotatingFileHandler):
@@ -54,43 +58,27 @@ class PredictionLog:
         path = folder / f"{os.getpid()}.jsonl"
         self._file = _File(path, maxBytes=FILE_BYTES, backupCount=FILES - 1, encoding="utf-8")
         self._file.setFormatter(logging.Formatter("%(message)s"))
-        self._queue: deque[Answered] = deque()
-        self._waiting = 0  # images in the queue
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
-        self._thread.start()
 
-    def add(self, predictions: Predictions, images: Images) -> bool:
-        """Take the predictions of these images, uint8 (n, 28, 28), over, or say that too many wait; it does not."""
-        if self._waiting + len(images) > MOST_WAITING:
-            return False
-        self._waiting += len(images)
-        self._queue.append((datetime.now(UTC), predictions, images))
-        return True
+    def write(self, answers: Sequence[Answer]) -> int:
+        """Write a line for each image, or for 200 of them at even distances. A disk that is full loses lines.
+
+        Returns:
+            How many images have no line.
+        """
+        images = sum(len(answer.images) for answer in answers)
+        if not images:
+            return 0
+        chosen = np.linspace(0, images - 1, min(images, LINES)).astype(int)
+        try:
+            self._file.handle(logging.makeLogRecord({"msg": "\n".join(describe(answers, chosen))}))
+        except OSError as error:
+            log.error("%d predictions could not be logged: %s", len(chosen), error)
+            return images
+        return images - len(chosen)
 
     def close(self) -> None:
-        """Write what waits, and stop."""
-        self._closing.set()
-        self._thread.join(timeout=5)
+        """Close the file."""
         self._file.close()
-
-    def _run(self) -> None:
-        while not self._closing.wait(EVERY):
-            self._write()
-        self._write()
-
-    def _write(self) -> None:
-        """Write what is in the queue. A disk that is full loses lines, not answers."""
-        while self._queue:
-            taken, images = [], 0
-            while self._queue and images < LINES:
-                taken.append(self._queue.popleft())
-                images += len(taken[-1][2])
-            self._waiting -= images
-            try:
-                self._file.handle(logging.makeLogRecord({"msg": "\n".join(describe(taken))}))
-            except OSError as error:
-                log.error("%d predictions could not be logged: %s", images, error)
 
 
 def _changed_at(path: Path) -> float:
@@ -100,15 +88,18 @@ def _changed_at(path: Path) -> float:
         return 0
 
 
-def describe(taken: list[Answered]) -> list[str]:
-    """A line of JSON for each image; the images of many answers together, which takes a tenth of the time."""
-    flat = np.concatenate([images for _, _, images in taken]).reshape(-1, PIXELS)
+def describe(answers: Sequence[Answer], chosen: np.ndarray) -> list[str]:
+    """A line of JSON for each of the `chosen`, int (k,), among the images of these answers, counted through."""
+    sizes = [len(answer.images) for answer in answers]
+    of_answer = np.repeat(np.arange(len(answers)), sizes)[chosen].tolist()
+    flat = np.concatenate([answer.images for answer in answers])[chosen].reshape(-1, PIXELS)
+    said = [answer.predictions for answer in answers]
     columns = zip(
-        (moment.isoformat(timespec="milliseconds") for moment, _, images in taken for _ in images),
-        (predictions.model for _, predictions, images in taken for _ in images),
-        np.concatenate([predictions.labels for _, predictions, _ in taken]).tolist(),
-        np.concatenate([predictions.confidences for _, predictions, _ in taken]).astype(float).round(6).tolist(),
-        np.concatenate([predictions.sure for _, predictions, _ in taken]).tolist(),
+        (datetime.fromtimestamp(answers[one].time, UTC).isoformat(timespec="milliseconds") for one in of_answer),
+        (said[one].model for one in of_answer),
+        np.concatenate([one.labels for one in said])[chosen].tolist(),
+        np.concatenate([one.confidences for one in said])[chosen].astype(float).round(6).tolist(),
+        np.concatenate([one.sure for one in said])[chosen].tolist(),
         flat.mean(axis=1).round(3).tolist(),
         (np.count_nonzero(flat, axis=1) / PIXELS).round(4).tolist(),
         (hashlib.blake2b(image.tobytes(), digest_size=8).hexdigest() for image in flat),

@@ -1,4 +1,4 @@
-"""The endpoints, as an application that BentoML mounts."""
+"""The endpoints: a request -> a response."""
 
 import asyncio
 import base64
@@ -10,31 +10,26 @@ from typing import IO, Any
 
 import anyio.to_thread
 import numpy as np
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
 
 from components.contract import CLASSES, Images, Predictions
 from components.errors import InputError
-from components.formats.photos import read_photo, write_png
+from components.formats.photos import is_small, read_photo, write_png
 from components.formats.pixel_bytes import read_pixel_bytes
 from components.formats.pixel_json import read_pixel_json
 from components.inference.predict import predict
 from components.inference.score import score_stream
 from serving.bodies import LARGEST_JSON, expect_type, read_body, read_uploads, spool_body
-from serving.errors import HANDLERS, RETRY_AFTER, Refusal, json_response
-from serving.guard import BearerToken, InFlightCap, KnownHosts, SecurityHeaders
+from serving.door import Endpoint
+from serving.errors import RETRY_AFTER, Refusal, json_response
 from serving.live import LiveModel
 from serving.metrics import watch
 from serving.openapi import describe_api
 
-MOST_IN_FLIGHT = 64  # requests; the next one is told to come back
 MOST_REJECTS = 100_000  # rows of a table
 LARGE_JSON = 64 << 10  # bytes; more is read in a thread
-MOST_IN_LINE = 16  # images classified on the event loop; more go to a thread, so that others are answered meanwhile
+IN_LINE = 16_000_000  # weights x images, about a millisecond; more goes to a thread, and others are answered
 
 # The page at /: file -> its media type
 PAGE = {"index.html": "text/html", "page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
@@ -65,8 +60,11 @@ async def classify(request: Request) -> Response:
     """POST /classify; with `?seen=true` each answer has the 28 x 28 picture that the model saw."""
     top, wants_seen = _wanted_top(request), request.query_params.get("seen") == "true"
     uploads = await read_uploads(request)
-    async with decoding:
-        images = await anyio.to_thread.run_sync(_read_photos, uploads)
+    if len(uploads) == 1 and is_small(uploads[0][1]):
+        images = _read_photos(uploads)
+    else:
+        async with decoding:
+            images = await anyio.to_thread.run_sync(_read_photos, uploads)
     seen = await anyio.to_thread.run_sync(_as_pictures, images) if wants_seen else None
     return _answer(await _predict(images), top, [name for name, _ in uploads], seen)
 
@@ -128,18 +126,9 @@ async def page(request: Request) -> Response:
     return Response((FOLDER / name).read_bytes(), media_type=PAGE[name])
 
 
-async def missing(request: Request) -> Response:
-    """Every other path, and the wrong method on one of ours."""
-    for route in ROUTES:
-        if route.path == request.url.path:
-            allowed = ", ".join(sorted(route.methods or ()))
-            raise HTTPException(405, headers={"Allow": allowed})
-    raise HTTPException(404)
-
-
 async def _predict(images: Images) -> Predictions:
     model = served.get()
-    if len(images) <= MOST_IN_LINE:
+    if len(images) * model.weights <= IN_LINE:
         predictions = predict(model, images)
     else:
         predictions = await anyio.to_thread.run_sync(predict, model, images)
@@ -153,6 +142,8 @@ def _read_photos(uploads: list[tuple[str, bytes]]) -> Images:
 
 def _wanted_top(request: Request) -> int:
     """How many of the likeliest classes to name: `?top=3`; 0 where nothing is asked."""
+    if not request.scope["query_string"]:
+        return 0
     asked = request.query_params.get("top", "0")
     if not asked.isascii() or not asked.isdigit() or len(asked) > 2 or int(asked) > len(CLASSES):
         raise InputError("top", f"found {asked[:20]!r}, expected a whole number up to {len(CLASSES)}")
@@ -192,24 +183,13 @@ async def _chunks(file: IO[bytes]) -> AsyncIterator[bytes]:
             yield chunk
 
 
-ROUTES = [
-    Route("/", page),
-    *(Route(f"/{name}", page) for name in PAGE if name != "index.html"),
-    Route("/model", describe),
-    Route("/openapi.json", describe_endpoints),
-    Route("/predict", predict_pixels, methods=["POST"]),
-    Route("/classify", classify, methods=["POST"]),
-    Route("/score", score, methods=["POST"]),
-]
-EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-
-app = Starlette(
-    routes=[*ROUTES, Route("/{path:path}", missing, methods=EVERY_METHOD)],
-    middleware=[
-        Middleware(SecurityHeaders),
-        Middleware(KnownHosts),
-        Middleware(BearerToken),
-        Middleware(InFlightCap, most=MOST_IN_FLIGHT),
-    ],
-    exception_handlers=HANDLERS,
-)
+# path -> method and endpoint
+ENDPOINTS: dict[str, tuple[str, Endpoint]] = {
+    "/": ("GET", page),
+    **{f"/{name}": ("GET", page) for name in PAGE if name != "index.html"},
+    "/model": ("GET", describe),
+    "/openapi.json": ("GET", describe_endpoints),
+    "/predict": ("POST", predict_pixels),
+    "/classify": ("POST", classify),
+    "/score": ("POST", score),
+}

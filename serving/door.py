@@ -1,0 +1,59 @@
+"""The way in: each request is checked, answered by its endpoint or refused in one shape; BentoML's own paths pass.
+
+It is a middleware that stands before BentoML's routing. Behind it, the routing, the contexts and Starlette's wrappers
+around each of them would take longer than the model does.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from serving.errors import is_foreseen, refuse
+from serving.guard import SECURITY_HEADERS, Guard, InFlightCap
+
+log = logging.getLogger("bentoml.fashion")
+
+BENTOML_PATHS = frozenset({"/livez", "/healthz", "/readyz", "/metrics", "/schema.json"})
+MOST_IN_FLIGHT = 64  # requests; the next one is told to come back
+RAW_HEADERS = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class Door:
+    """An ASGI middleware that answers all but BentoML's own paths."""
+
+    def __init__(self, app: ASGIApp, endpoints: Mapping[str, tuple[str, Endpoint]]) -> None:
+        """`endpoints`: path -> method and endpoint."""
+        self.app, self.endpoints = app, endpoints
+        self.guard, self.in_flight = Guard(), InFlightCap(MOST_IN_FLIGHT)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or pass it on."""
+        if scope["type"] != "http" or scope["path"] in BENTOML_PATHS:
+            return await self.app(scope, receive, send)
+        try:
+            response = await self._answer(Request(scope, receive))
+        except Exception as error:
+            if not is_foreseen(error):
+                log.exception("%s %r failed", scope["method"], scope["path"])
+            response = refuse(error)
+        response.raw_headers += RAW_HEADERS
+        return await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        path, method = request.scope["path"], request.scope["method"]
+        self.guard.check(path, request.headers)
+        expected, endpoint = self.endpoints.get(path, (None, None))
+        if endpoint is None:
+            raise HTTPException(404)
+        if method != expected and (method, expected) != ("HEAD", "GET"):
+            raise HTTPException(405, headers={"Allow": "GET, HEAD" if expected == "GET" else "POST"})
+        if expected == "GET":
+            return await endpoint(request)
+        with self.in_flight:
+            return await endpoint(request)
