@@ -2,9 +2,10 @@
 
     .venv/bin/python -m benchmarks.serve [--preset dense-128] [--runs 3] [--seconds 3] [--connections 1 8 32 128]
 
-Needs `wrk`. The servers run one process each on core 0, the load comes from core 1, and only one server is asked at a
-time, in turns. Ours runs as `bentoml serve`, with its metrics, access log and prediction log; FastAPI and the empty
-handler under uvicorn without an access log. The empty handler reads the body and answers `{}`.
+Needs `wrk`, and LitServe in `.venv-bench` (`make .venv-bench/ready`). The servers run on core 0, the load comes from core
+1, and only one server is asked at a time, in turns. Ours runs as `bentoml serve`, with its metrics, access log and
+prediction log; FastAPI and the empty handler under uvicorn without an access log; all with uvloop and httptools. The
+empty handler reads the body and answers `{}`. LitServe reads JSON and forms, not bytes.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -40,6 +42,7 @@ from components.training.train import train
 
 BIN = Path(sys.executable).parent
 SERVER_CORE, LOAD_CORE = "0", "1"
+JSON, BYTES = "application/json", "application/octet-stream"
 BOUNDARY = "wrk"
 NOTES = """
 Each cell: requests a second, p50 and p99 in milliseconds (medians of the runs), and errors, if there were any.
@@ -52,11 +55,10 @@ class Payload:
     """One kind of request."""
 
     name: str
-    images: int
-    path: str
-    fastapi_path: str
     content_type: str
     body: bytes
+    paths: dict[str, str]  # server -> path; a server that is not here does not read such a body
+    most_connections: int = 128
 
 
 @dataclass(frozen=True)
@@ -112,19 +114,18 @@ def prepare(folder: Path, preset: str) -> list[Payload]:
 
 def make_payloads(images: Images) -> list[Payload]:
     """The requests, of the first of these images."""
+    json_paths = dict.fromkeys(COMMANDS, "/predict")
+    byte_paths = {"ours": "/predict", "FastAPI": "/bytes", "empty": "/"}
+    form_paths = {"ours": "/classify", "FastAPI": "/classify", "LitServe": "/predict", "empty": "/"}
+    form = f"multipart/form-data; boundary={BOUNDARY}"
     return [
-        Payload("one image, JSON", 1, "/predict", "/predict", "application/json", as_json(images[:1])),
-        Payload("one image, bytes", 1, "/predict", "/bytes", "application/octet-stream", images[:1].tobytes()),
-        Payload("64 images, JSON", 64, "/predict", "/predict", "application/json", as_json(images[:64])),
-        Payload("64 images, bytes", 64, "/predict", "/bytes", "application/octet-stream", images[:64].tobytes()),
-        Payload(
-            "one PNG, form",
-            1,
-            "/classify",
-            "/classify",
-            f"multipart/form-data; boundary={BOUNDARY}",
-            as_form(images[0]),
-        ),
+        Payload("one image, JSON", JSON, as_json(images[:1]), json_paths),
+        Payload("one image, bytes", BYTES, images[:1].tobytes(), byte_paths),
+        Payload("64 images, JSON", JSON, as_json(images[:64]), json_paths),
+        Payload("64 images, bytes", BYTES, images[:64].tobytes(), byte_paths),
+        Payload("one PNG, form", form, as_form(images[0]), form_paths),
+        Payload("1,000 images, JSON", JSON, as_json(images[:1000]), json_paths, most_connections=1),
+        Payload("1,000 images, bytes", BYTES, images[:1000].tobytes(), byte_paths, most_connections=1),
     ]
 
 
@@ -145,6 +146,7 @@ UVICORN = [sys.executable, "-m", "uvicorn", "--no-access-log", "--host", "127.0.
 COMMANDS = {
     "ours": [str(BIN / "bentoml"), "serve", str(CHECKOUT), "--host", "127.0.0.1", "--port", "{port}"],
     "FastAPI": [*UVICORN, "benchmarks.servers.fastapi_app:app"],
+    "LitServe": [sys.executable, "-m", "benchmarks.servers.litserve_app", "{port}"],
     "empty": [*UVICORN, "benchmarks.servers.empty_app:app"],
 }
 
@@ -157,7 +159,7 @@ def started(server: str, folder: Path) -> Iterator[int]:
         port = int(probe.getsockname()[1])
     command = ["taskset", "-c", SERVER_CORE, *(part.format(port=port) for part in COMMANDS[server])]
     with (folder / f"{server}.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=CHECKOUT, stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=CHECKOUT, stdout=log, stderr=log, start_new_session=True)
         try:
             deadline = time.monotonic() + 90
             while not answers(port):
@@ -167,7 +169,10 @@ def started(server: str, folder: Path) -> Iterator[int]:
             yield port
         finally:
             process.terminate()
-            process.wait(30)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # LitServe leaves workers behind
 
 
 def answers(port: int) -> bool:
@@ -183,14 +188,14 @@ def answers(port: int) -> bool:
 
 def tell(payload: Payload, servers: dict[str, int], options: argparse.Namespace, folder: Path) -> list[str]:
     """The table of one kind of request."""
-    lines = ["", f"## {payload.name}", "", f"| connections | {' | '.join(servers)} | x FastAPI |"]
-    lines.append("| ---: |" + " ---: |" * (len(servers) + 1))
-    for connections in options.connections:
-        found: dict[str, list[Load]] = {server: [] for server in servers}
+    asked = {server: port for server, port in servers.items() if server in payload.paths}
+    lines = ["", f"## {payload.name}", "", f"| connections | {' | '.join(asked)} | x FastAPI |"]
+    lines.append("| ---: |" + " ---: |" * (len(asked) + 1))
+    for connections in (one for one in options.connections if one <= payload.most_connections):
+        found: dict[str, list[Load]] = {server: [] for server in asked}
         for _ in range(options.runs):
-            for server, port in servers.items():
-                path = payload.fastapi_path if server == "FastAPI" else payload.path
-                url = f"http://127.0.0.1:{port}{path}"
+            for server, port in asked.items():
+                url = f"http://127.0.0.1:{port}{payload.paths[server]}"
                 found[server].append(ask(url, payload, connections, options.seconds, folder))
         cells = [describe(loads) for loads in found.values()]
         pace = {server: statistics.median(load.requests for load in loads) for server, loads in found.items()}

@@ -14,7 +14,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -48,13 +48,8 @@ def patch_bentoml(counted_paths: AbstractSet[str], watch: Watch) -> None:
         watch: whose thread writes.
     """
 
-    class Journal(_Journal):
-        def __init__(self, *given: Any, **named: Any) -> None:
-            super().__init__(*given, **named)
-            self.counted_paths, self.watch = counted_paths, watch
-            watch.each_second(self.write)
-
-    setattr(instruments, "RunnerTrafficMetricsMiddleware", Journal)  # noqa: B010, mypy sees a type
+    journal = partial(Journal, counted_paths=counted_paths, watch=watch)
+    setattr(instruments, "RunnerTrafficMetricsMiddleware", journal)  # noqa: B010, mypy sees a type
     setattr(traffic, "TimeoutMiddleware", _nothing)  # noqa: B010
     tracing = import_module("opentelemetry.instrumentation.asgi")
     setattr(tracing, "OpenTelemetryMiddleware", _nothing)  # noqa: B010
@@ -65,15 +60,17 @@ def _nothing(app: ASGIApp, **named: Any) -> ASGIApp:
     return app
 
 
-class _Journal(instruments.RunnerTrafficMetricsMiddleware):
+class Journal(instruments.RunnerTrafficMetricsMiddleware):
     """BentoML's metrics and its access log, written from notes."""
 
     app: ASGIApp
-    counted_paths: AbstractSet[str]
-    watch: Watch
 
-    def __init__(self, app: ASGIApp, namespace: str, skip_paths: Sequence[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, namespace: str, skip_paths: Sequence[str], counted_paths: AbstractSet[str], watch: Watch
+    ) -> None:
         super().__init__(app, namespace, skip_paths)
+        self.counted_paths, self.watch = counted_paths, watch
+        watch.each_second(self.write)
         self.skipped = frozenset(skip_paths)
         self.notes: deque[Note] = deque()
         self.running: Counter[str] = Counter()
