@@ -2,8 +2,8 @@
 
     .venv/bin/python -m benchmarks.serve [--preset dense-128] [--runs 3] [--seconds 3] [--connections 1 8 32 128]
 
-Needs `wrk`, and LitServe in `.venv-bench` (`make .venv-bench/ready`). The servers run on core 0, the load comes from core
-1, and only one server is asked at a time, in turns. Ours runs as `bentoml serve`, with its metrics, access log and
+Needs `wrk`, and LitServe in `.venv-bench` (`make .venv-bench/ready`). The servers run on core 0, the load comes from
+core 1, and only one server is asked at a time, in turns. Ours runs as `bentoml serve`, with its metrics, access log and
 prediction log; FastAPI and the empty handler under uvicorn without an access log; all with uvloop and httptools. The
 empty handler reads the body and answers `{}`. LitServe reads JSON and forms, not bytes.
 """
@@ -93,7 +93,7 @@ def main() -> None:
             servers = {server: stack.enter_context(started(server, folder)) for server in COMMANDS}
             for payload in payloads:
                 lines += tell(payload, servers, options, folder)
-                print(*lines[-len(options.connections) - 5 :], sep="\n", file=sys.stderr)
+                print(*lines[-len(options.connections) - 4 :], sep="\n", file=sys.stderr)
             memory = {server: resident(port) for server, port in servers.items()}
     lines += ["", "Memory afterwards: " + ", ".join(f"{server} {size:.0f} MB" for server, size in memory.items())]
     text = "\n".join([*lines, NOTES])

@@ -1,4 +1,6 @@
-"""The model behind LitServe as its guide has it: decode, predict, encode. `python -m benchmarks.servers.litserve_app PORT`
+"""The model behind LitServe as its guide has it: decode, predict, encode.
+
+    .venv/bin/python -m benchmarks.servers.litserve_app PORT
 
 LitServe is in .venv-bench and takes all else from here: its packages stand last on the path.
 """
@@ -19,7 +21,7 @@ from components.settings import CHECKOUT
 
 sys.path += [str(path) for path in Path(CHECKOUT, ".venv-bench", "lib").glob("python*/site-packages")]
 
-import litserve  # type: ignore[import-not-found]  # noqa: E402
+import litserve  # type: ignore[import-not-found]
 
 
 class FashionAPI(litserve.LitAPI):  # type: ignore[misc]
@@ -58,4 +60,6 @@ class FashionAPI(litserve.LitAPI):  # type: ignore[misc]
 if __name__ == "__main__":
     os.environ.setdefault("DO_NOT_TRACK", "1")
     server = litserve.LitServer(FashionAPI(), accelerator="cpu", devices=1, workers_per_device=1)
-    server.run(host="127.0.0.1", port=int(sys.argv[1]), num_api_servers=1, generate_client_file=False, log_level="error")
+    server.run(
+        host="127.0.0.1", port=int(sys.argv[1]), num_api_servers=1, generate_client_file=False, log_level="error"
+    )
