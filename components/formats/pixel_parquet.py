@@ -21,6 +21,7 @@ from components.formats.parquet_pages import check_pages
 from components.formats.pixel_csv import PIXEL_COLUMNS, Block, Reject, find_wrong_columns
 
 ROWS_AT_ONCE = 4096  # 26 MB, where each pixel takes eight bytes
+REJECTS_AT_ONCE = 128
 MOST_ROWS = 1_000_000
 LARGEST_FOOTER = 16 << 20  # bytes; 785 columns in 25 row groups take 3 MB
 LONGEST_ID = 1024  # bytes; one long id in a dictionary can stand in every row
@@ -159,10 +160,9 @@ def _to_block(batch: pa.RecordBatch, first: int, name: str) -> Block:
     if not faults.reasons:
         return Block(lines, ids, images, labels, ())
     bad, good = sorted(faults.reasons), np.flatnonzero(~faults.found)
-    rows = batch.take(pa.array(bad, pa.int32())).to_pylist()
     rejects = [
-        Reject(first + place, faults.reasons[place], orjson.dumps(row, default=bytes.hex), ids[place])
-        for place, row in zip(bad, rows, strict=True)
+        Reject(first + place, faults.reasons[place], row, ids[place])
+        for place, row in zip(bad, _as_json(batch, bad), strict=True)
     ]
     return Block(
         lines[good],
@@ -171,6 +171,14 @@ def _to_block(batch: pa.RecordBatch, first: int, name: str) -> Block:
         None if labels is None else labels[good],
         tuple(rejects),
     )
+
+
+def _as_json(batch: pa.RecordBatch, places: list[int]) -> Iterator[bytes]:
+    """Some rows as they stood; few at a time, because each takes 60 KB as Python's numbers."""
+    for start in range(0, len(places), REJECTS_AT_ONCE):
+        some = batch.take(pa.array(places[start : start + REJECTS_AT_ONCE], pa.int32()))
+        for row in some.to_pylist():
+            yield orjson.dumps(row, default=bytes.hex)
 
 
 def _read_bytes(column: pa.Array, faults: Faults) -> Images:
