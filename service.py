@@ -3,9 +3,11 @@
 import gc
 import logging
 import os
+import sys
 from pathlib import Path
 
 import bentoml
+import pyarrow
 import torch
 from starlette.exceptions import HTTPException
 
@@ -29,6 +31,7 @@ class Fashion:
     """Product photos into ten categories."""
 
     def __init__(self) -> None:
+        _NoPandas.take_effect()
         torch.set_num_threads(1)  # an image takes 20 microseconds; more threads only wait for each other
         logging.getLogger("uvicorn.access").propagate = False  # or uvicorn prepares lines of its own, for nobody
         watch.start(_log_folder())
@@ -61,3 +64,20 @@ def _log_folder() -> Path | None:
     """`FASHION_PREDICTION_LOG`: a folder, or "off"; without it, one in BENTOML_HOME."""
     chosen = os.environ.get("FASHION_PREDICTION_LOG") or str(home() / "predictions")
     return None if chosen == "off" else Path(chosen)
+
+
+class _NoPandas:
+    """Lets Arrow find no pandas, for which it looks with its first array, once; nothing here needs its 60 MB."""
+
+    @staticmethod
+    def find_spec(name: str, path: object, target: object = None) -> None:
+        """Pass on the question for any other module."""
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
+
+    @classmethod
+    def take_effect(cls) -> None:
+        """Let Arrow look."""
+        sys.meta_path.insert(0, cls)
+        pyarrow.array([0])
+        sys.meta_path.remove(cls)

@@ -265,17 +265,17 @@ def export(
 
 @app.command()
 def score(
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="CSV: [id,][label,]pixel1,...,pixel784.")],
-    output: Annotated[Path, typer.Argument(help="CSV: id,label,name,confidence,sure,model; rejects go beside it.")],
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="CSV or Parquet: [id,][label,]pixel1,...,pixel784.")],
+    output: Annotated[Path, typer.Argument(help="In kind: id,label,name,confidence,sure,model; rejects go beside it.")],
     model: Annotated[str | None, typer.Option(help="An exact tag [the live model's].")] = None,
     as_json: Json = False,
 ) -> None:
-    """Classify every row of a CSV. Rows that cannot be read go to OUTPUT's .rejects.csv, with line and reason."""
+    """Classify every row of a table. Rows that cannot be read go to OUTPUT's .rejects.csv, with line and reason."""
     from components.errors import InputError
-    from components.inference.score import rejects_path, score_csv
+    from components.inference.score import rejects_path, score_file
     from components.registry.champion import load_model
 
-    count = score_csv(load_model(model), source, output)
+    count = score_file(load_model(model), source, output)
     if as_json:
         print(json.dumps(asdict(count)))
     else:

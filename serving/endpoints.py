@@ -2,16 +2,13 @@
 
 import asyncio
 import base64
-import tempfile
-from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import anyio.to_thread
 import numpy as np
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from components.contract import CLASSES, Images, Predictions
 from components.errors import InputError
@@ -19,15 +16,14 @@ from components.formats.photos import is_small, read_photo, write_png
 from components.formats.pixel_bytes import read_pixel_bytes
 from components.formats.pixel_json import read_pixel_json
 from components.inference.predict import predict
-from components.inference.score import score_stream
-from serving.bodies import LARGEST_JSON, expect_type, read_body, read_uploads, spool_body
+from serving.bodies import LARGEST_JSON, expect_type, read_body, read_uploads
 from serving.door import Endpoint
-from serving.errors import RETRY_AFTER, Refusal, json_response
+from serving.errors import json_response
 from serving.live import LiveModel
 from serving.metrics import watch
 from serving.openapi import describe_api
+from serving.tables import score_table
 
-MOST_REJECTS = 100_000  # rows of a table
 LARGE_JSON = 64 << 10  # bytes; more is read in a thread
 IN_LINE = 16_000_000  # weights x images, about a millisecond; more goes to a thread, and others are answered
 
@@ -37,8 +33,6 @@ FOLDER = Path(__file__).parent.parent / "ui"
 
 
 served = LiveModel()
-tables = asyncio.Semaphore(4)  # that may arrive at the same time, each on disk
-one_table = asyncio.Lock()  # scoring one takes a whole core
 decoding = asyncio.Semaphore(2)  # requests whose pictures are decoded, up to 400 MB each
 
 
@@ -71,25 +65,7 @@ async def classify(request: Request) -> Response:
 
 async def score(request: Request) -> Response:
     """POST /score; with `?rejects=true` the answer is the rows that could not be read, and why."""
-    expect_type(request, "text/csv")
-    model = served.get()
-    if tables.locked():
-        raise Refusal(429, "request", "too many tables at the same time; come back", RETRY_AFTER)
-    async with tables:
-        with tempfile.TemporaryFile() as table:
-            scored, rejects = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115, the answer reads them
-            await spool_body(request, table)
-            run = partial(score_stream, model, table, scored, rejects, name="body", most_rejects=MOST_REJECTS)
-            async with one_table:
-                count = await anyio.to_thread.run_sync(run)
-    headers = {
-        "X-Model": count.model,
-        "X-Rows": str(count.rows),
-        "X-Scored": str(count.scored),
-        "X-Rejected": str(count.rejected),
-    }
-    wanted = rejects if request.query_params.get("rejects") == "true" else scored
-    return StreamingResponse(_chunks(wanted), headers=headers, media_type="text/csv; charset=utf-8")
+    return await score_table(request, served.get())
 
 
 async def describe(request: Request) -> Response:
@@ -174,13 +150,6 @@ def _answer(
     if files is not None:
         answers = [{"file": name, **answer} for name, answer in zip(files, answers, strict=True)]
     return json_response({"model": predictions.model, "predictions": answers})
-
-
-async def _chunks(file: IO[bytes]) -> AsyncIterator[bytes]:
-    with file:
-        file.seek(0)
-        while chunk := await anyio.to_thread.run_sync(file.read, 1 << 20):
-            yield chunk
 
 
 # path -> method and endpoint

@@ -88,7 +88,7 @@ SEEN = {
 REJECTS = {
     "name": "rejects",
     "in": "query",
-    "description": "Answer with the rows that could not be read, and why, instead of the scored ones.",
+    "description": "Answer with the rows that could not be read only: where, why, and as they stood.",
     "schema": {"type": "string", "enum": ["true", "false"], "default": "false"},
 }
 ERROR = _object(
@@ -193,16 +193,20 @@ def _classify() -> dict[str, Any]:
 
 
 def _score() -> dict[str, Any]:
-    table = {"text/csv": {"schema": {"type": "string"}}}
+    parquet = {"schema": {"type": "string", "format": "binary"}}
+    table = {"text/csv": {"schema": {"type": "string"}}, "application/vnd.apache.parquet": parquet}
     return {
         "operationId": "score",
         "summary": "Score a table",
         "description": (
-            f"CSV with the columns [id,][label,]pixel1,...,pixel784, up to {LARGEST_TABLE >> 20} MB. "
-            "X-Rows, X-Scored and X-Rejected count; every row is one or the other."
+            f"CSV or Parquet, up to {LARGEST_TABLE >> 20} MB, with the columns [id,][label,]pixel1,...,pixel784; "
+            "Parquet also with 784 bytes an image in the column pixels. Answered in kind, a row for each row in its "
+            "order: id, label, name, confidence, sure, model, reason. A row that cannot be read has nothing but its "
+            "id, where that can be, and the reason. The answer comes while later rows are scored; one that is cut off "
+            "is not whole."
         ),
         "parameters": [REJECTS],
-        "requestBody": {"required": True, "content": table},
+        "requestBody": {"required": True, "content": {**table, "application/x-parquet": parquet}},
         "responses": _responses(table, 400, 401, 403, 408, 413, 415, 429, 503),
     }
 

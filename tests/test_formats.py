@@ -543,14 +543,14 @@ def test_a_cell_that_is_no_pixel_is_named(cell: str, column: int) -> None:
     images, rejects = read(b"\n".join([HEADER.encode(), ROW.encode(), row, ROW.encode()]))
     assert list(images) == [2, 4]
     reason = f"{PIXEL_COLUMNS[column]}: {cell!r} is not a whole number from 0 to 255"
-    assert rejects == [Reject(3, reason, row)]
+    assert rejects == [Reject(3, reason, row, "2")]
 
 
 @pytest.mark.parametrize(("row", "cells"), [(ROW[:-2], 783), (ROW + ",1", 785), (ROW + ",", 785), ("1;2", 1)])
 def test_a_row_of_another_length_is_a_reject(row: str, cells: int) -> None:
     images, rejects = read(f"{HEADER}\n{row}\n{ROW}\n")
     assert list(images) == [3]
-    assert rejects == [Reject(2, f"row: {cells} cells, expected 784", row.encode())]
+    assert rejects == [Reject(2, f"row: {cells} cells, expected 784", row.encode(), "1")]
 
 
 def test_a_quoted_row_is_read() -> None:
@@ -580,7 +580,7 @@ def test_what_follows_a_lone_carriage_return_is_not_lost(tail: str, inside: str)
 def test_bytes_that_are_not_utf8_are_kept(row: bytes) -> None:
     images, rejects = read(b"\n".join([HEADER.encode(), row, ROW.encode()]))
     assert list(images) == [3]
-    assert rejects == [Reject(2, "row: not UTF-8 text", row)]
+    assert rejects == [Reject(2, "row: not UTF-8 text", row, "1")]
 
 
 def test_an_id_may_be_any_text() -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from servers import Server, serve, using_home
@@ -192,6 +194,29 @@ def test_a_table_is_scored_and_can_be_downloaded(
         page.get_by_role("link", name="Download the result").click()
     assert download.value.suggested_filename == "catalogue-scored.csv"
     assert expected in Path(download.value.path()).read_text()
+
+
+def test_a_parquet_table_is_scored_and_can_be_downloaded(
+    open_page: Callable[..., "Page"], image: Images, expected: str
+) -> None:
+    page, file = open_page(), io.BytesIO()
+    pq.write_table(pa.table({"pixels": pa.array([image.tobytes(), None, image.tobytes()], pa.binary(784))}), file)
+    give(page, "drop", file.getvalue(), "", "catalogue.parquet")
+    wait_for_answers(page)
+    assert "2 rows scored, 1 could not be read." in answer(page)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download the result").click()
+    assert download.value.suggested_filename == "catalogue-scored.parquet"
+    assert pq.read_table(download.value.path())["name"].to_pylist() == [expected, None, expected]
+
+
+def test_an_answer_that_breaks_off_is_said_to(open_page: Callable[..., "Page"]) -> None:
+    page = open_page()
+    blank = ",".join(["0"] * 784) + "\n"
+    rows = [",".join(PIXEL_COLUMNS), "\n", blank * 5000, "0" * (70 << 10), "\n"]
+    page.set_input_files("#files", {"name": "long.csv", "mimeType": "text/csv", "buffer": "".join(rows).encode()})
+    wait_for_answers(page)
+    assert "The answer broke off" in answer(page)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ import httpx
 import jsonschema  # type: ignore[import-untyped]
 import numpy as np
 import psutil  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import settings as examples
@@ -36,7 +38,7 @@ from components.contract import CLASSES, Calibration, Images, ModelCard
 from components.formats.photos import read_photo
 from components.formats.pixel_csv import PIXEL_COLUMNS
 from components.inference.predict import predict
-from components.inference.score import rejects_path, score_csv
+from components.inference.score import rejects_path, score_file
 from components.manifest import Examples
 from components.model.classifier import Classifier
 from components.registry import champion, store
@@ -53,6 +55,7 @@ from serving.openapi import describe_api
 pytestmark = pytest.mark.slow
 JSON = {"Content-Type": "application/json"}
 CSV = {"Content-Type": "text/csv"}
+PARQUET = {"Content-Type": "application/vnd.apache.parquet"}
 BYTES = {"Content-Type": "application/octet-stream"}
 PNG = {"Content-Type": "image/png"}
 ENDPOINTS = [("/predict", JSON), ("/classify", PNG), ("/score", CSV)]
@@ -254,6 +257,7 @@ def test_what_is_answered_is_what_the_description_says(client: httpx.Client, pic
     check(client.post("/classify", content=b"no picture", headers=PNG), "post")
     check(client.post("/score", content=table, headers=CSV), "post")
     check(client.post("/score", content=b"a,b", headers=CSV), "post")
+    check(client.post("/score", content=as_parquet(pictures), headers=PARQUET), "post")
     check(client.get("/model"), "get")
     check(client.get("/model", headers={"Host": "elsewhere.example"}), "get")
 
@@ -370,21 +374,66 @@ def table(test_split: Examples) -> bytes:
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_score_answers_what_the_command_writes(
+def test_score_answers_a_row_for_each_row(
     live: Live, client: httpx.Client, table: bytes, tmp_path: Path, chunked: bool
 ) -> None:
+    """In their order; those that the command scores as it does, the others with the reason that it gives."""
     source, output = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_bytes(table)
-    score_csv(live.model, source, output)
+    score_file(live.model, source, output)
     pieces = (table[start : start + 1000] for start in range(0, len(table), 1000))
     answer = client.post("/score", content=pieces if chunked else table, headers=CSV)
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
-    assert answer.content == output.read_bytes()
-    counts = {name: answer.headers[name] for name in ("X-Rows", "X-Scored", "X-Rejected", "X-Model")}
-    assert counts == {"X-Rows": "7", "X-Scored": "5", "X-Rejected": "2", "X-Model": live.model.tag}
+    assert answer.headers["x-model"] == live.model.tag
+    header, *rows = answer.text.splitlines()
+    assert header == "id,label,name,confidence,sure,model,reason"
+    scored = [row.removesuffix(",") for row in rows if row.endswith(",")]
+    assert scored == output.read_text().splitlines()[1:]
+    assert [row.split(",")[0] for row in rows] == ["'=1+1", "1", "", "bright", "2", "3", "4"]
+    assert rows[2] == ',,,,,,"row: 4 cells, expected 786"'
+    assert rows[3] == "bright,,,,,,pixel1: '256' is not a whole number from 0 to 255"
     rejects = client.post("/score?rejects=true", content=table, headers=CSV)
     assert rejects.content == rejects_path(output).read_bytes()
     assert rejects.content.count(b"\n") == 3
+
+
+def as_parquet(images: Images, **columns: Any) -> bytes:
+    """A column a pixel, the third row's first of them empty."""
+    pixels = {name: images.reshape(-1, 784)[:, place].tolist() for place, name in enumerate(PIXEL_COLUMNS)}
+    pixels["pixel1"][2] = None
+    file = io.BytesIO()
+    pq.write_table(pa.table({**columns, **pixels}), file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["application/vnd.apache.parquet", "application/x-parquet"])
+def test_parquet_is_answered_as_parquet(live: Live, client: httpx.Client, pictures: Images, kind: str) -> None:
+    body, headers = as_parquet(pictures[:5], id=list("abcde")), {"Content-Type": kind}
+    answer = client.post("/score", content=body, headers=headers)
+    assert answer.headers["content-type"] == "application/vnd.apache.parquet"
+    found = pq.read_table(io.BytesIO(answer.content))
+    expected = predict(live.model, np.delete(pictures[:5], 2, axis=0))
+    assert found.schema.names == ["id", "label", "name", "confidence", "sure", "model", "reason"]
+    assert found["id"].to_pylist() == list("abcde")
+    nothing = [None] * 5
+    assert list(found.slice(2, 1).to_pylist()[0].values())[1:6] == nothing
+    assert found["reason"].to_pylist()[2] == "pixel1: nothing, expected a whole number from 0 to 255"
+    assert found.filter(pa.array([True, True, False, True, True]))["label"].to_pylist() == expected.labels.tolist()
+    told = pq.read_metadata(io.BytesIO(answer.content)).metadata
+    assert (told[b"rows"], told[b"scored"], told[b"rejected"]) == (b"5", b"4", b"1")
+    rejects = client.post("/score?rejects=true", content=body, headers=headers)
+    (reject,) = pq.read_table(io.BytesIO(rejects.content)).to_pylist()
+    assert (reject["number"], json.loads(reject["row"])["id"]) == (3, "c")
+
+
+def test_no_row_is_an_answer_too(client: httpx.Client, pictures: Images) -> None:
+    header = ",".join(PIXEL_COLUMNS).encode()
+    assert client.post("/score", content=header, headers=CSV).text.count("\n") == 1
+    nothing = pa.table({name: pa.array([], pa.uint8()) for name in PIXEL_COLUMNS})
+    file = io.BytesIO()
+    pq.write_table(nothing, file)
+    answer = client.post("/score", content=file.getvalue(), headers=PARQUET)
+    assert pq.read_table(io.BytesIO(answer.content)).num_rows == 0
 
 
 def test_a_fifth_table_at_once_is_told_to_come_back(live: Live, client: httpx.Client, table: bytes) -> None:
@@ -399,8 +448,131 @@ def test_a_fifth_table_at_once_is_told_to_come_back(live: Live, client: httpx.Cl
         for upload in first:
             upload.send(table[-1:])
             answer = upload.getresponse()
-            assert (answer.status, answer.headers["X-Rows"]) == (200, "7")
+            assert (answer.status, answer.read().count(b"\n")) == (200, 8)
     assert client.post("/score", content=table, headers=CSV).is_success
+
+
+@pytest.fixture(scope="module")
+def long_table(pictures: Images) -> bytes:
+    """100,000 rows in 180 MB: seconds of work."""
+    rows = b"".join(b",".join(b"%d" % value for value in image.ravel()) + b"\n" for image in pictures)
+    return ",".join(PIXEL_COLUMNS).encode() + b"\n" + rows * 5_000
+
+
+def upload(server: Server, path: str, table: bytes) -> http.client.HTTPResponse:
+    """A table sent; its answer has begun."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection.request("POST", path, table, CSV)
+    return connection.getresponse()
+
+
+def test_an_answer_begins_while_later_rows_are_scored_and_others_are_answered(
+    live: Live, client: httpx.Client, long_table: bytes, pictures: Images
+) -> None:
+    with contextlib.closing(upload(live.server, "/score", long_table)) as answer:
+        began, size, slowest = time.monotonic(), 0, 0.0
+        while piece := answer.read1():
+            size += piece.count(b"\n")
+            asked = time.monotonic()
+            assert client.get("/livez").is_success
+            assert client.post("/predict", content=pictures[:1].tobytes(), headers=BYTES).is_success
+            slowest = max(slowest, time.monotonic() - asked)
+        assert size == 100_001
+        assert time.monotonic() - began > 1, "all of it was scored before the answer began"
+        assert slowest < 1
+
+
+def damaged_line(long_table: bytes) -> tuple[bytes, dict[str, str]]:
+    return long_table[: 40 << 20] + b"0" * (70 << 10) + b"\n", CSV
+
+
+def nothing_but_rejects(long_table: bytes) -> tuple[bytes, dict[str, str]]:
+    return long_table[: 20 << 20] + b"\n" * 101_000, CSV
+
+
+def damaged_page(long_table: bytes) -> tuple[bytes, dict[str, str]]:
+    images = np.random.default_rng(3).integers(0, 256, (20_000, 784), np.uint8)
+    file = io.BytesIO()
+    column = pa.array([image.tobytes() for image in images], pa.binary(784))
+    options = {"row_group_size": 2000, "compression": "none", "use_dictionary": False, "write_page_checksum": True}
+    pq.write_table(pa.table({"pixels": column}), file, **options)
+    content = bytearray(file.getvalue())
+    content[content.index(images[19_000].tobytes())] ^= 1
+    return bytes(content), PARQUET
+
+
+@pytest.mark.parametrize("rejects", ["false", "true"])
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (damaged_line, "a line of more than 65,536 bytes"),
+        (nothing_but_rejects, "more than 100,000 rows cannot be read"),
+        (damaged_page, "damaged"),
+    ],
+)
+def test_an_answer_that_cannot_go_on_is_broken_off(
+    live: Live,
+    client: httpx.Client,
+    long_table: bytes,
+    harm: Callable[[bytes], tuple[bytes, dict[str, str]]],
+    reason: str,
+    rejects: str,
+) -> None:
+    """The status is told by then. No client takes what there is for the whole, and the log has the reason."""
+    body, headers = harm(long_table)
+    seen = len(live.server.log.read_bytes())
+    with client.stream("POST", f"/score?rejects={rejects}", content=body, headers=headers) as answer:
+        assert answer.status_code == 200
+        with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
+            answer.read()
+    logged = wait_for_line(live.server, seen, "an answer broken off")
+    assert reason in logged
+    assert "Traceback" not in logged
+
+
+def test_a_client_that_leaves_in_the_middle_makes_room(
+    live: Live, client: httpx.Client, table: bytes, long_table: bytes
+) -> None:
+    """One is scored, three wait; all leave. The next one waits for none of them, and their files are closed."""
+    (worker,) = psutil.Process(live.server.process.pid).children(recursive=True)
+    assert client.post("/score", content=table, headers=CSV).is_success
+    files = worker.num_fds()
+    with contextlib.closing(upload(live.server, "/score", long_table)), contextlib.ExitStack() as waiting:
+        for _ in range(3):
+            connection = begin(live.server, "/score", CSV, len(table), table)
+            waiting.callback(connection.close)
+    began = time.monotonic()
+    while not (answer := client.post("/score", content=table, headers=CSV)).is_success:
+        assert_refused(answer, 429, "request", "too many tables")
+        assert time.monotonic() - began < 2
+        time.sleep(0.05)
+    while worker.num_fds() > files:
+        assert time.monotonic() - began < 2
+        time.sleep(0.05)
+    assert time.monotonic() - began < 2
+
+
+def test_a_client_that_reads_slowly_keeps_nobody_waiting(
+    live: Live, client: httpx.Client, table: bytes, long_table: bytes
+) -> None:
+    slow = socket.create_connection(("127.0.0.1", live.server.port))
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    head = "POST /score?rejects=true HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nContent-Length: "
+    body = long_table[: 10 << 20] + b"1,2,3\n" * 90_000
+    with contextlib.closing(slow):
+        slow.sendall(f"{head}{len(body)}\r\n\r\n".encode() + body)
+        began = time.monotonic()
+        assert client.post("/score", content=table, headers=CSV).is_success
+        assert time.monotonic() - began < 10
+
+
+def test_scoring_loads_no_library_that_it_does_not_need(live: Live, client: httpx.Client, table: bytes) -> None:
+    """Arrow imports pandas with its first array, where it finds it."""
+    (worker,) = psutil.Process(live.server.process.pid).children(recursive=True)
+    assert client.post("/score", content=table, headers=CSV).is_success
+    files = [mapped.path for mapped in worker.memory_maps()]
+    assert any("pyarrow" in file for file in files)
+    assert [file for file in files if "site-packages/pandas" in file] == []
 
 
 # --- what it refuses ---
@@ -475,6 +647,7 @@ def test_a_wrong_method_or_path_is_refused(
         ("/classify", "image/png", LARGEST_UPLOAD),
         ("/classify", "multipart/form-data; boundary=cut", LARGEST_UPLOAD),
         ("/score", "text/csv", LARGEST_TABLE),
+        ("/score", "application/vnd.apache.parquet", LARGEST_TABLE),
     ],
 )
 def test_a_body_that_declares_too_much_is_not_asked_for(live: Live, path: str, kind: str, limit: int) -> None:
@@ -616,6 +789,19 @@ HEADER = ",".join(PIXEL_COLUMNS).encode()
 )
 def test_tables_that_are_refused(client: httpx.Client, body: bytes, reason: str) -> None:
     assert_refused(client.post("/score", content=body, headers=CSV), 400, "body", reason)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "not a Parquet file"),
+        (HEADER, "not a Parquet file"),
+        (b"PAR1" + b"\xff" * 100 + b"\x64\0\0\0PAR1", "damaged"),
+    ],
+)
+def test_parquet_that_is_refused(client: httpx.Client, body: bytes, reason: str) -> None:
+    """The reader's own tests have the rest."""
+    assert_refused(client.post("/score", content=body, headers=PARQUET), 400, "body", reason)
 
 
 # --- whatever comes ---

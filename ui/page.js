@@ -2,6 +2,7 @@
 "use strict";
 
 const MOST_FILES = 64;
+const PARQUET = /\.parquet$/i; // browsers know no type for it
 const $ = (id) => document.getElementById(id);
 
 // --- talking to the service ---
@@ -106,16 +107,17 @@ async function classify(file) {
 }
 
 async function score(file) {
+  const isParquet = PARQUET.test(file.name);
+  const [suffix, type] = isParquet ? [".parquet", "application/vnd.apache.parquet"] : [".csv", "text/csv"];
   say(`Scoring ${file.name}`);
   try {
-    const answer = await ask("score", file, "text/csv");
+    const answer = await whole(await ask("score", file, type));
     const link = make("a", {
-      href: URL.createObjectURL(await answer.blob()),
-      download: file.name.replace(/\.csv$/i, "") + "-scored.csv",
+      href: URL.createObjectURL(answer),
+      download: file.name.replace(/\.(csv|parquet)$/i, "") + "-scored" + suffix,
       textContent: "Download the result",
     });
-    const scored = answer.headers.get("X-Scored");
-    const rejected = answer.headers.get("X-Rejected");
+    const { scored, rejected } = isParquet ? await countInFooter(answer) : await countLines(answer);
     place(
       file.name,
       make("p", { textContent: `${scored} rows scored, ${rejected} could not be read.` }),
@@ -127,6 +129,28 @@ async function score(file) {
   }
 }
 
+async function whole(answer) {
+  try {
+    return await answer.blob();
+  } catch {
+    throw new Error("The answer broke off: a later part of the table cannot be read. The service's log has the reason.");
+  }
+}
+
+// A row a line. The last cell is the reason, which only rows that could not be read have.
+async function countLines(blob) {
+  const lines = (await blob.text()).split("\n").slice(1, -1);
+  const scored = lines.filter((line) => line.endsWith(",")).length;
+  return { scored, rejected: lines.length - scored };
+}
+
+// The footer, at the end, holds names and values as texts: 0x18, the length, the bytes.
+async function countInFooter(blob) {
+  const footer = await blob.slice(-65536).text();
+  const count = (name) => Number(footer.match(new RegExp(`${name}\\x18[^]([0-9]+)`))[1]);
+  return { scored: count("scored"), rejected: count("rejected") };
+}
+
 async function take(files) {
   const list = [...files];
   if (list.length > MOST_FILES) {
@@ -134,7 +158,7 @@ async function take(files) {
     return;
   }
   for (const file of list) {
-    const isTable = file.type === "text/csv" || /\.csv$/i.test(file.name);
+    const isTable = file.type === "text/csv" || /\.csv$/i.test(file.name) || PARQUET.test(file.name);
     await (isTable ? score(file) : classify(file)); // one after the other: the order stays, and so does the service
   }
 }

@@ -6,7 +6,7 @@ lines is parsed by Arrow at once; where that cannot be trusted to refuse exactly
 
 import csv
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import BinaryIO
@@ -33,6 +33,7 @@ class Reject:
     line: int  # in the file, the header being 1
     reason: str
     row: bytes  # as it stood, without its line end
+    id: str = ""  # as `Block.ids` has it; "" where it cannot be read either
 
 
 @dataclass(frozen=True)
@@ -99,17 +100,21 @@ def read_header(header: bytes, name: str) -> Layout:
         columns = tuple(cell.strip() for cell in next(csv.reader([text])))
     except csv.Error as error:
         raise InputError(name, f"header: {error}") from error
-    counts, known = Counter(columns), {"id", "label", *PIXEL_COLUMNS}
+    wrong = find_wrong_columns(columns, PIXEL_COLUMNS, ("id", "label"))
+    if wrong:
+        raise InputError(name, f"header: {wrong}; expected [id,][label,]pixel1,...,pixel784")
+    return Layout(columns, np.array([columns.index(column) for column in PIXEL_COLUMNS]))
+
+
+def find_wrong_columns(columns: Sequence[str], needed: Sequence[str], optional: Sequence[str]) -> str:
+    """Which are missing, unknown or repeated, in words; empty where all is well."""
+    counts, known = Counter(columns), {*needed, *optional}
     problems = [
-        _listed("missing", [c for c in PIXEL_COLUMNS if c not in counts]),
+        _listed("missing", [c for c in needed if c not in counts]),
         _listed("unknown", [c for c in columns if c not in known]),
         _listed("repeated", [c for c, count in counts.items() if count > 1]),
     ]
-    if any(problems):
-        raise InputError(
-            name, f"header: {', '.join(filter(None, problems))}; expected [id,][label,]pixel1,...,pixel784"
-        )
-    return Layout(columns, np.array([columns.index(column) for column in PIXEL_COLUMNS]))
+    return ", ".join(filter(None, problems))
 
 
 def _listed(what: str, columns: list[str]) -> str:
@@ -191,15 +196,17 @@ def _parse_slowly(chunk: bytes, layout: Layout, first_line: int) -> Block:
     images: list[bytes] = []
     rows = chunk.removesuffix(b"\n").split(b"\n")
     for line, row in enumerate((row.removesuffix(b"\r") for row in rows), first_line):
+        row_id = "" if layout.has_ids else str(line - 1)
         try:
             cells = _split(row, layout)
+            row_id = cells[layout.columns.index("id")] if layout.has_ids else row_id
             pixels = _read_pixels(cells, layout)
             label = _read_label(cells[layout.columns.index("label")]) if layout.has_labels else 0
         except InputError as error:
-            rejects.append(Reject(line, str(error), row))
+            rejects.append(Reject(line, str(error), row, row_id))
             continue
         lines.append(line)
-        ids.append(cells[layout.columns.index("id")] if layout.has_ids else str(line - 1))
+        ids.append(row_id)
         labels.append(label)
         images.append(pixels)
     return Block(

@@ -1,28 +1,31 @@
-"""A CSV of pixels -> a CSV of predictions, and a CSV of the rows that could not be read.
+"""A table of pixels -> a table of predictions, and one of the rows that could not be read.
 
-Rows stream through in blocks, so memory does not grow with the file. Both outputs appear whole or not at all.
+Rows stream through in blocks, so memory does not grow with the file.
 """
 
-import csv
-import io
-import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
-from components.contract import CLASSES
+from components.contract import Predictions
 from components.errors import InputError
 from components.files import whole_file
-from components.formats.pixel_csv import Block, read_pixel_csv
+from components.formats.pixel_csv import Block
 from components.inference.predict import predict
+from components.inference.tables import (
+    CSV,
+    PARQUET,
+    SCORED,
+    Columns,
+    TableFormat,
+    TableWriter,
+    rejected_rows,
+    scored_rows,
+)
 from components.model.classifier import Classifier
 
-COLUMNS = ("id", "label", "name", "confidence", "sure", "model")
-REJECT_COLUMNS = ("line", "reason", "row")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a cell that begins with one of these
-NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")  # but a number is only a number
+Output = tuple[Callable[[Block, Predictions], Columns], TableWriter]  # which rows, and where they go
 
 
 @dataclass(frozen=True)
@@ -41,28 +44,24 @@ def rejects_path(output: Path) -> Path:
     return output.with_name(f"{output.stem}.rejects{output.suffix}")
 
 
-def score_csv(model: Classifier, source: Path, output: Path) -> Score:
-    """Score a file.
+def score_file(model: Classifier, source: Path, output: Path) -> Score:
+    """Score a file. Both outputs appear whole or not at all.
 
     Args:
         model: what `load_model` returned.
-        source: `[id,][label,]pixel1,...,pixel784`, see `read_pixel_csv`.
+        source: CSV, see `read_pixel_csv`; or `*.parquet`, see `read_pixel_parquet`.
         output: written as `id,label,name,confidence,sure,model`; without an id column the id is the row's number
-            from 1. Rejects go beside it as `line,reason,row`; where there are none, no such file is left.
+            from 1. Rejects go beside it with line (of Parquet: number), reason and row; where there are none, no such
+            file is left.
 
     Raises:
-        InputError: not a file, not such a table, or the output would overwrite the input.
+        InputError: not a file, not such a table, Parquet on one side only, or the output would overwrite the input.
         OSError: an output cannot be written.
     """
     output = output.resolve()  # a link is followed, not replaced
     rejects = rejects_path(output)
-    if not source.is_file():
-        raise InputError(str(source), "a folder; expected a CSV file" if source.is_dir() else "no such file")
-    for path in (output, rejects):
-        if path.exists() and not path.is_file():
-            raise InputError(str(path), "not a file; an output takes the place of a file or of nothing")
-    if source.resolve() in {output, rejects.resolve()}:
-        raise InputError(str(output), "the output would overwrite the input")
+    form = _format_of(source)
+    _check_paths(source, output, rejects)
     with (
         source.open("rb") as stream,
         whole_file(output) as scored,
@@ -70,64 +69,70 @@ def score_csv(model: Classifier, source: Path, output: Path) -> Score:
         scored.open("wb") as scored_file,
         rejected.open("wb") as rejects_file,
     ):
-        score = score_stream(model, stream, scored_file, rejects_file, name=source.name)
+        outputs = [
+            (scored_rows, form.writer(scored_file, SCORED)),
+            (rejected_rows, form.writer(rejects_file, form.rejected)),
+        ]
+        *_, score = score_blocks(model, form.read(stream, source.name), outputs, source.name)
     if not score.rejected:
         rejects.unlink()
     return score
 
 
-def score_stream(
+def _format_of(path: Path) -> TableFormat:
+    return PARQUET if path.suffix == PARQUET.suffix else CSV
+
+
+def _check_paths(source: Path, output: Path, rejects: Path) -> None:
+    if not source.is_file():
+        raise InputError(str(source), "a folder; expected a CSV file" if source.is_dir() else "no such file")
+    if _format_of(source) is not _format_of(output):
+        raise InputError(str(output), "CSV is answered as CSV, *.parquet as *.parquet")
+    for path in (output, rejects):
+        if path.exists() and not path.is_file():
+            raise InputError(str(path), "not a file; an output takes the place of a file or of nothing")
+    if source.resolve() in {output, rejects.resolve()}:
+        raise InputError(str(output), "the output would overwrite the input")
+
+
+def score_blocks(
     model: Classifier,
-    stream: BinaryIO,
-    scored_file: BinaryIO,
-    rejects_file: BinaryIO,
+    blocks: Iterable[Block],
+    outputs: Sequence[Output],
     name: str = "file",
     most_rejects: int | None = None,
-) -> Score:
-    """Score a stream; see `score_csv`. The headers are written even where no row follows.
+) -> Generator[Score]:
+    """Score a table block by block.
+
+    Args:
+        model: what `load_model` returned.
+        blocks: what `read_pixel_csv` or `read_pixel_parquet` yields.
+        outputs: what is written for each block, and in the end closed.
+        name: what to call the table in an error.
+        most_rejects: with more of them, it is given up.
+
+    Yields:
+        The count so far, once a block is written; in the end the whole count, once the outputs are closed.
 
     Raises:
-        InputError: more than `most_rejects` rows cannot be read.
+        InputError: as `blocks`, or more than `most_rejects` rows cannot be read.
     """
     began = time.perf_counter()
-    _write([COLUMNS], scored_file)
-    _write([REJECT_COLUMNS], rejects_file)
-    scored = rejected = 0
-    for block in read_pixel_csv(stream, name):
-        _write(_scored_rows(model, block), scored_file)
-        _write(_reject_rows(block), rejects_file)
-        scored += len(block.ids)
-        rejected += len(block.rejects)
-        if most_rejects is not None and rejected > most_rejects:
-            raise InputError(name, f"more than {most_rejects:,} rows cannot be read; is this such a table?")
-    return Score(scored + rejected, scored, rejected, time.perf_counter() - began, model.tag)
-
-
-def _scored_rows(model: Classifier, block: Block) -> Iterator[tuple[str, int, str, str, str, str]]:
-    predictions = predict(model, block.images)
-    columns = (block.ids, predictions.labels.tolist(), predictions.confidences.tolist(), predictions.sure.tolist())
-    for row_id, label, confidence, sure in zip(*columns, strict=True):
-        yield inert(row_id), label, CLASSES[label], f"{confidence:.6f}", "yes" if sure else "no", model.tag
-
-
-def _reject_rows(block: Block) -> Iterator[tuple[int, str, str]]:
-    """The row keeps its bytes, whatever their encoding."""
-    for reject in block.rejects:
-        yield reject.line, inert(reject.reason), inert(reject.row.decode("utf-8", "surrogateescape"))
-
-
-def _write(rows: Iterable[Iterable[object]], file: BinaryIO) -> None:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    file.write(text.getvalue().encode("utf-8", "surrogateescape"))
-
-
-def inert(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula.
-
-    A leading =, +, -, @, tab or CR that is no number's gets an apostrophe before it, and so does an apostrophe, so that
-    two cells never become one: leave out one leading apostrophe to have the original.
-    """
-    if cell.startswith("'") or (cell.startswith(FORMULA) and not NUMBER.fullmatch(cell)):
-        return f"'{cell}"
-    return cell
+    score = Score(0, 0, 0, 0.0, model.tag)
+    try:
+        for block in blocks:
+            predictions = predict(model, block.images)
+            for rows, writer in outputs:
+                writer.write(rows(block, predictions))
+            scored, rejected = score.scored + len(block.ids), score.rejected + len(block.rejects)
+            score = Score(scored + rejected, scored, rejected, time.perf_counter() - began, model.tag)
+            if most_rejects is not None and rejected > most_rejects:
+                raise InputError(name, f"more than {most_rejects:,} rows cannot be read; is this such a table?")
+            yield score
+        counts = {"rows": score.rows, "scored": score.scored, "rejected": score.rejected, "model": score.model}
+        for _, writer in outputs:
+            writer.close(counts)
+    finally:
+        for _, writer in outputs:
+            writer.discard()
+    yield score

@@ -1,0 +1,193 @@
+"""POST /score: a table goes to disk, and its rows through the model into an answer that is sent while it grows.
+
+The answer has begun before the last row was looked at. What goes wrong after that can have no status of its own, so the
+connection is closed before the answer's end: no client takes a part of it for the whole.
+"""
+
+import asyncio
+import logging
+import os
+import tempfile
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import closing
+from typing import BinaryIO, cast
+
+import anyio.to_thread
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from components.errors import FashionError
+from components.inference.score import Score, score_blocks
+from components.inference.tables import CSV, EVERY_ROW, PARQUET, TableFormat, every_row, rejected_rows
+from components.model.classifier import Classifier
+from serving.bodies import expect_type, spool_body
+from serving.errors import RETRY_AFTER, Refusal
+
+log = logging.getLogger("bentoml.fashion")
+
+MOST_REJECTS = 100_000  # rows of a table
+ANSWER_TIMEOUT = 600  # seconds from the first byte of an answer to the last
+PIECE = 256 << 10  # bytes of an answer sent at a time
+FORMATS = {"text/csv": CSV, "application/vnd.apache.parquet": PARQUET, "application/x-parquet": PARQUET}
+
+slots = asyncio.Semaphore(4)  # tables that arrive, wait or are scored, each on disk
+one_table = asyncio.Lock()  # scoring one takes a whole core
+
+
+class GrowingAnswer:
+    """An answer on disk that one task fills and another sends, so that a slow client keeps no other table waiting."""
+
+    def __init__(self) -> None:
+        self.file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115, `TableResponse` closes it
+        self.size = 0  # bytes that may be sent
+        self.whole = False
+        self.error: BaseException | None = None  # why it will never be whole
+        self.changed = asyncio.Event()
+
+    def grow(self) -> None:
+        """What was written and flushed may be sent."""
+        self.size = os.fstat(self.file.fileno()).st_size
+        self.changed.set()
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Nothing will be added."""
+        self.whole, self.error = error is None, error
+        self.changed.set()
+
+    async def begun(self) -> None:
+        """Wait for the first block. Raises what went wrong before."""
+        while not (self.size or self.whole or self.error):
+            await self._wait()
+        if self.error and not self.size:
+            raise self.error
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Its bytes as they come. Raises what went wrong, after the bytes before it."""
+        sent = 0
+        while sent < self.size or not self.whole:
+            if sent < self.size:
+                length = min(PIECE, self.size - sent)
+                piece = os.pread(self.file.fileno(), length, sent)  # written just now, so that it is in memory still
+                sent += len(piece)
+                yield piece
+            elif self.error:
+                raise self.error
+            else:
+                await self._wait()
+
+    async def _wait(self) -> None:
+        self.changed.clear()
+        await self.changed.wait()
+
+
+class TableResponse(StreamingResponse):
+    """Sends a growing answer, or what there is of it until something goes wrong."""
+
+    def __init__(self, answer: GrowingAnswer, scoring: asyncio.Task[None], model: str, media_type: str) -> None:
+        super().__init__(answer.pieces(), headers={"X-Model": model}, media_type=media_type)
+        self.answer, self.scoring = answer, scoring
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it. To return before its end makes the server close the connection."""
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                await self.stream_response(send)
+        except ClientDisconnect:
+            log.info("/score: the client left before its answer was whole")
+        except TimeoutError:
+            log.warning("/score: an answer broken off: not taken within %d s", ANSWER_TIMEOUT)
+        except FashionError as error:
+            log.warning("/score: an answer broken off: %s", error)
+        finally:
+            await _stop(self.scoring)
+            self.answer.file.close()
+
+
+async def score_table(request: Request, model: Classifier) -> Response:
+    """The answer to a table, once its first rows are scored.
+
+    Raises:
+        Refusal: another content type, or four tables are there already.
+        InputError, ClientDisconnect, TimeoutError: before the first rows were scored.
+    """
+    form = FORMATS[expect_type(request, *FORMATS)]
+    if slots.locked():
+        raise Refusal(429, "request", "too many tables at the same time; come back", RETRY_AFTER)
+    await slots.acquire()
+    answer = GrowingAnswer()
+    scoring = asyncio.create_task(_fill(answer, request, model, form))
+    scoring.add_done_callback(lambda _: slots.release())
+    try:
+        await answer.begun()
+    except BaseException:
+        await _stop(scoring)
+        answer.file.close()
+        raise
+    return TableResponse(answer, scoring, model.tag, form.media_type)
+
+
+async def _fill(answer: GrowingAnswer, request: Request, model: Classifier, form: TableFormat) -> None:
+    """Take a table in and score it, while its client stays."""
+    try:
+        with cast(BinaryIO, tempfile.TemporaryFile()) as table:
+            await spool_body(request, table)
+            wants_rejects = request.query_params.get("rejects") == "true"
+            await _while_connected(request, _score(answer, table, model, form, wants_rejects))
+        answer.end()
+    except BaseException as error:
+        answer.end(error)
+        if not isinstance(error, Exception):
+            raise
+
+
+async def _score(
+    answer: GrowingAnswer, table: BinaryIO, model: Classifier, form: TableFormat, wants_rejects: bool
+) -> None:
+    rows, schema = (rejected_rows, form.rejected) if wants_rejects else (every_row, EVERY_ROW)
+    async with one_table:
+        outputs = [(rows, form.writer(answer.file, schema))]
+        blocks = score_blocks(model, form.read(table, "body"), outputs, "body", MOST_REJECTS)
+        with closing(blocks):
+            while await _to_the_end(anyio.to_thread.run_sync(_step, blocks, answer)):
+                answer.grow()
+
+
+def _step(blocks: Iterator[Score], answer: GrowingAnswer) -> bool:
+    """Score a block; False after the last."""
+    found = next(blocks, None)
+    answer.file.flush()
+    return found is not None
+
+
+async def _to_the_end(work: Coroutine[None, None, bool]) -> bool:
+    """What a thread returns; when cancelled meanwhile, wait for it first, since it uses the files."""
+    working = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(working)
+    finally:
+        await asyncio.wait({working})
+
+
+async def _while_connected(request: Request, work: Coroutine[None, None, None]) -> None:
+    """Do something until it is done or the client leaves, which raises `ClientDisconnect`."""
+    working, leaving = asyncio.create_task(work), asyncio.create_task(_wait_until_left(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        working.result()
+    finally:
+        await _stop(working)
+        await _stop(leaving)
+
+
+async def _wait_until_left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait until it has gone; a block that is being scored is finished first."""
+    task.cancel()
+    await asyncio.wait({task})

@@ -1,0 +1,269 @@
+"""Parquet of pixels: what is read, which rows are rejected, and the files that would take too much."""
+
+import io
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import orjson
+import psutil  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from components.contract import Images
+from components.errors import InputError, InputTooLarge
+from components.formats import pixel_parquet
+from components.formats.pixel_csv import PIXEL_COLUMNS, Block
+from components.formats.pixel_parquet import LAYOUTS, read_pixel_parquet
+from components.manifest import to_table
+
+IMAGES = np.random.default_rng(5).integers(0, 256, (6, 28, 28), np.uint8)
+IDS = [f"shoe-{number}" for number in range(6)]
+LABELS = np.arange(6, dtype=np.uint8)
+
+
+def write(table: pa.Table, **options: Any) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(table, file, **{"write_page_checksum": True, **options})
+    return file.getvalue()
+
+
+def wide(kind: pa.DataType | None = None, images: Images = IMAGES, **columns: Any) -> pa.Table:
+    """A column a pixel, the last pixel first, before the other columns."""
+    flat = images.reshape(-1, 784)
+    pixels = {name: pa.array(flat[:, 783 - place], kind) for place, name in enumerate(reversed(PIXEL_COLUMNS))}
+    return pa.table({**pixels, **columns})
+
+
+def narrow(pixels: Any, **columns: Any) -> pa.Table:
+    return pa.table({"pixels": pa.array(pixels, pa.binary(784)), **columns})
+
+
+def read(content: bytes) -> list[Block]:
+    return list(read_pixel_parquet(io.BytesIO(content), "body"))
+
+
+def flat(images: Images) -> list[bytes]:
+    return [image.tobytes() for image in images]
+
+
+# --- what is read ---
+
+
+def test_our_own_dataset_is_read() -> None:
+    (block,) = read(write(to_table(IDS, "train", LABELS, IMAGES)))
+    assert np.array_equal(block.images, IMAGES)
+    assert block.images.dtype == np.uint8
+    assert block.ids == IDS
+    assert block.labels is not None
+    assert block.labels.tolist() == LABELS.tolist()
+    assert block.lines.tolist() == [1, 2, 3, 4, 5, 6]
+    assert block.rejects == ()
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])
+def test_a_column_a_pixel_is_read_in_any_order_and_of_any_whole_number(kind: str) -> None:
+    images = IMAGES // 2  # int8 has no more
+    (block,) = read(write(wide(pa.type_for_alias(kind), images, label=pa.array(LABELS, pa.type_for_alias(kind)))))
+    assert np.array_equal(block.images, images)
+    assert block.ids == ["1", "2", "3", "4", "5", "6"]
+    assert block.labels is not None
+    assert block.labels.tolist() == LABELS.tolist()
+
+
+@pytest.mark.parametrize(
+    "ids", [pa.array(IDS, pa.large_string()), pa.array(IDS).dictionary_encode(), pa.array(IDS, pa.string_view())]
+)
+def test_ids_may_be_any_kind_of_text(ids: pa.Array) -> None:
+    assert read(write(narrow(flat(IMAGES), id=ids)))[0].ids == IDS
+
+
+def test_ids_may_be_numbers() -> None:
+    assert read(write(narrow(flat(IMAGES), id=pa.array(range(10, 16)))))[0].ids == ["10", "11", "12", "13", "14", "15"]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 4096, 10_000])
+def test_every_row_is_in_one_block(rows: int) -> None:
+    images = np.resize(IMAGES, (rows, 28, 28))
+    blocks = read(write(narrow(flat(images)), row_group_size=3000))
+    assert [line for block in blocks for line in block.lines] == list(range(1, rows + 1))
+    assert np.array_equal(np.concatenate([np.empty((0, 28, 28), np.uint8), *(b.images for b in blocks)]), images)
+    assert all(len(block.ids) <= 4096 for block in blocks)
+
+
+# --- rows that are rejected ---
+
+
+def test_rows_that_are_no_images_are_rejected_with_number_reason_and_content() -> None:
+    table = wide(pa.int16(), id=IDS, label=pa.array([0, 1, None, 10, -1, 5]))
+    column = table.schema.names.index("pixel7")
+    values = [IMAGES.reshape(6, 784)[0, 6], 256, 3, 4, 5, None]
+    table = table.set_column(column, "pixel7", pa.array(values, pa.int16()))
+    (block,) = read(write(table))
+    assert (block.ids, block.lines.tolist()) == (IDS[:1], [1])
+    assert [(reject.line, reject.id, reject.reason) for reject in block.rejects] == [
+        (2, "shoe-1", "pixel7: 256 is not a whole number from 0 to 255"),
+        (3, "shoe-2", "label: nothing, expected a whole number from 0 to 9"),
+        (4, "shoe-3", "label: 10 is not a whole number from 0 to 9"),
+        (5, "shoe-4", "label: -1 is not a whole number from 0 to 9"),
+        (6, "shoe-5", "pixel7: nothing, expected a whole number from 0 to 255"),
+    ]
+    content = orjson.loads(block.rejects[0].row)
+    assert (content["id"], content["label"], content["pixel7"], len(content)) == ("shoe-1", 1, 256, 786)
+
+
+def test_a_row_without_pixels_or_id_is_rejected() -> None:
+    pixels = [IMAGES[0].tobytes(), None, IMAGES[2].tobytes()]
+    (block,) = read(write(narrow(pixels, id=["a", "b", None])))
+    assert block.ids == ["a"]
+    assert [(reject.line, reject.id, reject.reason) for reject in block.rejects] == [
+        (2, "b", "pixels: nothing, expected 784 bytes"),
+        (3, "", "id: nothing, where the other rows have one"),
+    ]
+    assert orjson.loads(block.rejects[1].row) == {"pixels": IMAGES[2].tobytes().hex(), "id": None}
+
+
+# --- files that are refused ---
+
+GOOD = write(to_table(IDS, "train", LABELS, IMAGES), compression="none")
+
+
+def damaged() -> bytes:
+    content = bytearray(GOOD)
+    content[content.index(IMAGES[3].tobytes()) + 5] ^= 1
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        pytest.param(b"", "not a Parquet file", id="empty"),
+        pytest.param(b"id,label\n1,2\n", "not a Parquet file", id="CSV"),
+        pytest.param(GOOD[:-20], "not a Parquet file", id="cut short"),
+        pytest.param(GOOD[-1000:], "damaged", id="only its end"),
+        pytest.param(GOOD[:-4] + b"PARE", "encrypted", id="encrypted"),
+        pytest.param(GOOD[:-8] + struct.pack("<I", 1 << 30) + b"PAR1", "footer", id="an endless footer"),
+        pytest.param(damaged(), "damaged", id="a bit flipped in a page"),
+        pytest.param(write(pa.table({"a": [1]})), "missing 784 column(s)", id="other columns"),
+        pytest.param(write(narrow(flat(IMAGES), extra=IDS)), "unknown 1 column(s) 'extra'", id="one too many"),
+        pytest.param(write(wide().append_column("pixels", pa.nulls(6))), "unknown 784", id="both layouts"),
+        pytest.param(write(wide().drop_columns("pixel9")), "missing 1 column(s) 'pixel9'", id="one too few"),
+        pytest.param(write(wide().append_column("pixel1", pa.array(LABELS))), "repeated 1 column", id="one twice"),
+        pytest.param(write(wide(pa.float32())), "found float, expected whole numbers", id="fractions"),
+        pytest.param(write(wide(label=pa.array(["1"] * 6))), "column label: found string", id="a label in words"),
+        pytest.param(write(narrow(flat(IMAGES), id=[[1]] * 6)), "column id: found list", id="nested"),
+        pytest.param(write(pa.table({"pixels": [b"1"]})), "found binary, expected fixed_size", id="no fixed size"),
+        pytest.param(write(narrow(flat(IMAGES), id=["x" * 2000] * 6)), "an id of more than 1,024", id="a long id"),
+        pytest.param(GOOD[:4] + bytes(len(GOOD) - 200) + GOOD[-196:], "", id="zeros"),
+    ],
+)
+def test_files_that_are_refused(content: bytes, reason: str) -> None:
+    with pytest.raises(InputError, match="body") as caught:
+        read(content)
+    assert reason in str(caught.value), LAYOUTS
+
+
+def test_too_many_rows_are_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pixel_parquet, "MOST_ROWS", 5)
+    with pytest.raises(InputTooLarge, match="6 rows, at most 5"):
+        read(GOOD)
+
+
+# --- a small file that would take gigabytes: Thrift's compact protocol by hand, since no writer lies ---
+
+Field = tuple[int, int, bytes]  # id, kind, value
+
+
+def varint(value: int) -> bytes:
+    return bytes([value & 127 | 128]) + varint(value >> 7) if value > 127 else bytes([value])
+
+
+def number(place: int, value: int, kind: int = 5) -> Field:
+    return place, kind, varint(value << 1 if value >= 0 else (-value << 1) - 1)
+
+
+def text(place: int, value: bytes) -> Field:
+    return place, 8, varint(len(value)) + value
+
+
+def items(place: int, kind: int, *values: bytes) -> Field:
+    return place, 9, bytes([0xF0 | kind]) + varint(len(values)) + b"".join(values)
+
+
+def struct_of(*fields: Field) -> bytes:
+    return b"".join(bytes([kind]) + varint(place << 1) + value for place, kind, value in fields) + b"\0"
+
+
+def forge(content: bytes, rows: int = 10, packed: int | None = None, copies: int = 1) -> bytes:
+    """A file of int64 pixel columns, all made of the same page, whose footer says nothing of what it unpacks to."""
+    body: bytes = pa.compress(content, codec="zstd", asbytes=True)
+    kind = struct_of(number(1, rows), number(2, 0), number(3, 3), number(4, 3))
+    head = struct_of(number(1, 0), number(2, len(content)), number(3, packed or len(body)), (5, 12, kind))
+    page = head + body
+
+    def chunk(name: str) -> bytes:
+        path = items(3, 8, varint(len(name)) + name.encode())
+        sizes = (number(5, rows, 6), number(6, rows * 8, 6), number(7, len(page), 6), number(9, 4, 6))
+        return struct_of(
+            number(2, 4, 6),
+            (3, 12, struct_of(number(1, 2), items(2, 5, b"\0"), path, number(4, 6), *sizes)),
+        )
+
+    group = struct_of(items(1, 12, *map(chunk, PIXEL_COLUMNS)), number(2, rows * 8, 6), number(3, rows, 6))
+    leaves = [struct_of(number(1, 2), number(3, 0), text(4, name.encode())) for name in PIXEL_COLUMNS]
+    schema = items(2, 12, struct_of(text(4, b"schema"), number(5, 784)), *leaves)
+    footer = struct_of(number(1, 2), schema, number(3, rows, 6), items(4, 12, group))
+    return b"PAR1" + page * copies + footer + struct.pack("<I", len(footer)) + b"PAR1"
+
+
+def test_a_forged_file_of_honest_size_is_read() -> None:
+    """The forger writes what Arrow reads, so that the refusals below are of its lies."""
+    (block,) = read(forge(bytes(80), copies=784))
+    assert not block.images.any()
+    assert len(block.images) == 10
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "reason"),
+    [
+        pytest.param(
+            lambda: forge(bytes(500_000), copies=784), InputTooLarge, "a row group of more than 256 MiB", id="much"
+        ),
+        pytest.param(lambda: forge(bytes(300 << 20), copies=784), InputTooLarge, "256 MiB", id="a column alone"),
+        pytest.param(lambda: forge(IMAGES.tobytes()), InputError, "share bytes", id="columns that share their bytes"),
+        pytest.param(
+            lambda: forge(bytes(80), packed=1 << 20, copies=784), InputError, "does not fit", id="a page too long"
+        ),
+        pytest.param(
+            lambda: forge(bytes(80), packed=-5, copies=784), InputError, "cannot be read", id="a page that goes back"
+        ),
+    ],
+)
+def test_pages_that_would_take_too_much_are_never_unpacked(
+    content: Callable[[], bytes], kind: type[InputError], reason: str
+) -> None:
+    forged = content()
+    before = psutil.Process().memory_info().rss
+    with pytest.raises(kind, match=reason):
+        read(forged)
+    assert psutil.Process().memory_info().rss - before < 50e6
+
+
+SMALL = write(narrow(flat(IMAGES), id=IDS, label=LABELS))
+
+
+@examples(max_examples=1000, deadline=None, database=None, derandomize=True)
+@given(st.floats(0, 1, allow_subnormal=False), st.binary(max_size=4), st.integers(0, 4))
+def test_no_file_breaks_the_reader(place: float, patch: bytes, lost: int) -> None:
+    """Every row of what is read is there, or the file is refused."""
+    start = int(place * len(SMALL))
+    try:
+        blocks = read(SMALL[:start] + patch + SMALL[start + lost :])
+    except InputError:
+        return
+    assert sum(len(block.ids) + len(block.rejects) for block in blocks) in {0, 6}
