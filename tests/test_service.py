@@ -298,6 +298,22 @@ def test_with_a_token_only_those_who_send_it_are_answered(live: Live, tmp_path: 
         assert "a long secret" not in server.log.read_text()
 
 
+def test_requests_are_counted_by_outcome_as_soon_as_anybody_asks(client: httpx.Client, pictures: Images) -> None:
+    def count(metric: str, status: int) -> float:
+        name = f'bentoml_service_{metric}{{endpoint="/predict",http_response_code="{status}",'
+        lines = [line for line in client.get("/metrics").text.splitlines() if line.startswith(name)]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+    names = [("request_total", 200), ("request_total", 400), ("request_duration_seconds_count", 200)]
+    before = [count(*name) for name in names]
+    for _ in range(3):
+        client.post("/predict", content=pictures.tobytes(), headers=BYTES)
+    client.post("/predict", content=b"no image", headers=BYTES)
+    assert [count(*name) for name in names] == [before[0] + 3, before[1] + 1, before[2] + 3]
+    running = [line for line in client.get("/metrics").text.splitlines() if "request_in_progress{" in line]
+    assert {line.rpartition(" ")[2] for line in running} == {"0.0"}
+
+
 def test_predictions_are_counted(live: Live, client: httpx.Client, pictures: Images) -> None:
     def count() -> dict[str, float]:
         lines = (line.rpartition(" ") for line in client.get("/metrics").text.splitlines())
