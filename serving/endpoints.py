@@ -12,10 +12,10 @@ from starlette.responses import Response
 
 from components.contract import CLASSES, Images, Predictions
 from components.errors import InputError
-from components.formats.photos import is_small, read_photo, write_png
+from components.formats.photos import is_small, read_views, write_png
 from components.formats.pixel_bytes import read_pixel_bytes
 from components.formats.pixel_json import read_pixel_json
-from components.inference.predict import predict
+from components.inference.predict import predict, predict_photos
 from serving.bodies import LARGEST_JSON, expect_type, read_body, read_uploads
 from serving.door import Endpoint
 from serving.errors import json_response
@@ -55,12 +55,12 @@ async def classify(request: Request) -> Response:
     top, wants_seen = _wanted_top(request), request.query_params.get("seen") == "true"
     uploads = await read_uploads(request)
     if len(uploads) == 1 and is_small(uploads[0][1]):
-        images = _read_photos(uploads)
+        photos = _read_photos(uploads)
     else:
         async with decoding:
-            images = await anyio.to_thread.run_sync(_read_photos, uploads)
-    seen = await anyio.to_thread.run_sync(_as_pictures, images) if wants_seen else None
-    return _answer(await _predict(images), top, [name for name, _ in uploads], seen)
+            photos = await anyio.to_thread.run_sync(_read_photos, uploads)
+    seen = await anyio.to_thread.run_sync(_as_pictures, photos) if wants_seen else None
+    return _answer(await _predict_photos(photos), top, [name for name, _ in uploads], seen)
 
 
 async def score(request: Request) -> Response:
@@ -112,8 +112,18 @@ async def _predict(images: Images) -> Predictions:
     return predictions
 
 
-def _read_photos(uploads: list[tuple[str, bytes]]) -> Images:
-    return np.concatenate([read_photo(content, name) for name, content in uploads])
+async def _predict_photos(photos: list[Images]) -> Predictions:
+    model = served.get()
+    if sum(map(len, photos)) * model.weights <= IN_LINE:
+        predictions = predict_photos(model, photos)
+    else:
+        predictions = await anyio.to_thread.run_sync(predict_photos, model, photos)
+    watch.predicted(predictions, np.concatenate([views[:1] for views in photos]))
+    return predictions
+
+
+def _read_photos(uploads: list[tuple[str, bytes]]) -> list[Images]:
+    return [read_views(content, name) for name, content in uploads]
 
 
 def _wanted_top(request: Request) -> int:
@@ -126,9 +136,9 @@ def _wanted_top(request: Request) -> int:
     return int(asked)
 
 
-def _as_pictures(images: Images) -> list[str]:
-    """A PNG each, as a data URL."""
-    return [f"data:image/png;base64,{base64.b64encode(write_png(image)).decode()}" for image in images]
+def _as_pictures(photos: list[Images]) -> list[str]:
+    """A PNG of the first view of each, as a data URL."""
+    return [f"data:image/png;base64,{base64.b64encode(write_png(views[0])).decode()}" for views in photos]
 
 
 def _answer(

@@ -108,7 +108,7 @@ PREDICTION = _object(
         "label": LABEL,
         "name": NAME,
         "confidence": {**SHARE, "description": "The probability of this class, calibrated."},
-        "sure": {"type": "boolean", "description": "Whether it exceeds the model's threshold for this class."},
+        "sure": {"type": "boolean", "description": "Whether it is probable enough to act on without a look."},
         "probabilities": {"type": "array", "items": SHARE, "minItems": len(CLASSES), "maxItems": len(CLASSES)},
         "top": {"type": "array", "items": _object({"label": LABEL, "name": NAME, "probability": SHARE})},
         "seen": {"type": "string", "description": "A PNG as a data URL."},

@@ -22,7 +22,7 @@ from PIL import Image
 from components.errors import InputError, InputTooLarge, SourceError
 from components.formats import pixel_csv
 from components.formats.idx import encode_idx, read_idx
-from components.formats.photos import read_photo
+from components.formats.photos import read_photo, read_views
 from components.formats.pixel_csv import LONGEST_LINE, PIXEL_COLUMNS, Reject, read_pixel_csv
 from components.formats.pixel_json import MOST_IMAGES, read_pixel_json
 
@@ -125,10 +125,10 @@ def encode(pixels: NDArray[Any], form: str = "PNG", mode: str | None = None, **o
     return content.getvalue()
 
 
-def square(side: int, background: int, garment: int) -> Bytes:
-    """A square of `garment` in the middle of `background`, half as wide."""
+def column(side: int, background: int, garment: int) -> Bytes:
+    """A `garment` in the middle of `background`, half as high, and half as wide as high."""
     pixels = np.full((side, side), background, np.uint8)
-    pixels[side // 4 : -side // 4, side // 4 : -side // 4] = garment
+    pixels[side // 4 : -side // 4, 3 * side // 8 : -3 * side // 8] = garment
     return pixels
 
 
@@ -169,30 +169,30 @@ MODES = {"PNG": ("L", "RGB", "P", "RGBA", "LA", "1", "I;16"), "JPEG": ("L", "RGB
 @pytest.mark.parametrize(("form", "mode"), [(form, mode) for form in MODES for mode in MODES[form]])
 @pytest.mark.parametrize(("background", "garment"), [(0, 255), (255, 0)])
 def test_a_garment_is_bright_on_black_whatever_the_mode(form: str, mode: str, background: int, garment: int) -> None:
-    pixels = square(112, background, garment)
+    pixels = column(112, background, garment)
     content = encode(pixels.astype(np.uint16) * 257) if mode == "I;16" else encode(pixels, form, mode)
     photo = read_photo(content)
     assert photo.shape == (1, 28, 28)
-    assert photo[0, 10:18, 10:18].min() > 240
-    assert photo[0, :4].max() < 15
-    assert photo[0, :, -4:].max() < 15
+    assert photo[0, 1:-1, 8:20].min() > 230, "trimmed: it is as high as it can be"
+    assert photo[0, :, :6].max() < 15
+    assert photo[0, :, -6:].max() < 15
 
 
 def test_a_transparent_background_becomes_black() -> None:
-    garment = square(56, 0, 255)
+    garment = column(56, 0, 255)
     photo = read_photo(encode(np.dstack([np.full((56, 56, 3), 90, np.uint8), garment])))
-    assert photo[0, :5].max() < 5, "white behind what is transparent, then negated"
+    assert photo[0, :, :6].max() < 5, "white behind what is transparent, then negated"
     assert np.unique(photo[0, 10:18, 10:18]).tolist() == [255 - 90]
 
 
 def test_a_transparent_colour_of_a_palette_becomes_black() -> None:
-    pixels = square(56, 0, 1)
+    pixels = column(56, 0, 1)
     picture = Image.fromarray(pixels).convert("P")
     picture.putpalette([0, 0, 0, 90, 90, 90])
     content = io.BytesIO()
     picture.save(content, "PNG", transparency=0)
     photo = read_photo(content.getvalue())
-    assert photo[0, :5].max() < 5
+    assert photo[0, :, :6].max() < 5
     assert np.unique(photo[0, 10:18, 10:18]).tolist() == [255 - 90]
 
 
@@ -223,17 +223,47 @@ def test_the_orientation_that_a_camera_notes_is_applied(orientation: int, turns:
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
 def test_a_picture_with_odd_metadata_is_still_turned_upright(form: str, odd: tuple[int, int, int, bytes]) -> None:
     pixels = np.zeros((56, 56), np.uint8)
-    pixels[:28, :28] = 255
+    pixels[4:52, 4:16] = pixels[40:52, 4:52] = 255
     photo = read_photo(encode(pixels, form, exif=exif_of((0x0112, 3, 1, b"\6\0\0\0"), odd)))
-    assert photo[0, 4:10, 18:24].min() > 240, "the bright corner is now at the top right"
-    assert photo[0, :, :10].max() < 15
+    assert min(photo[0, 1:5, 1:-2].min(), photo[0, 1:-2, 1:5].min()) > 230, "the angle of the L is now at the top left"
+    assert photo[0, 10:, 10:].max() < 15
 
 
-def test_a_picture_is_centred_on_black() -> None:
-    photo = read_photo(encode(np.pad(np.full((40, 98), 200, np.uint8), 1)))
-    lit = np.argwhere(photo[0] > 100)
+@pytest.mark.parametrize("margin", [10, 30, 200])
+@pytest.mark.parametrize("background", [0, 60, 200, 255])
+def test_a_picture_is_trimmed_and_centred_on_black(margin: int, background: int) -> None:
+    """Whatever is around it: the paper's steps are for cut-outs, and photographers leave margins."""
+    photo = read_photo(encode(np.pad(np.full((40, 98), 130, np.uint8), margin, constant_values=background)))
+    lit = np.argwhere(photo[0] > 40)
     assert lit.min(axis=0).tolist() == [8, 0]
-    assert lit.max(axis=0).tolist() == [19, 27]
+    assert lit.max(axis=0).tolist() == [18, 27]
+    assert not photo[0, [7, 19]].any()
+
+
+@pytest.mark.parametrize("margin", [0, 40])
+def test_an_enlarged_picture_of_the_dataset_is_seen_almost_as_it_was(margin: int) -> None:
+    """Also where the garment touches the border of the picture."""
+    original = np.zeros((28, 28), np.uint8)
+    original[:, 8:20] = 180
+    original[3:10] = 120
+    large = 255 - np.asarray(Image.fromarray(original).resize((280, 280), Image.Resampling.BICUBIC))
+    views = read_views(encode(np.pad(large, margin, constant_values=255), mode="RGB"))
+    assert views.shape == (1, 28, 28)
+    assert abs(views[0] - original.astype(float)).mean() < 5
+    assert abs(views[0, 12:, 9:19] - 180.0).max() < 20
+
+
+def test_a_little_noise_on_a_plain_background_is_background() -> None:
+    random = np.random.default_rng(0)
+    pixels = (column(224, 235, 60) + random.integers(-4, 5, (224, 224))).astype(np.uint8)
+    photo = read_photo(encode(pixels))
+    assert photo[0, :, 8:20].min() > 100
+    assert photo[0, :, :6].max() < 10
+
+
+def test_nothing_but_background_is_read_too() -> None:
+    assert np.unique(read_photo(encode(np.full((90, 120), 200, np.uint8)))[0, 4:-4]).tolist() == [55]
+    assert np.unique(read_photo(encode(np.full((90, 120), 70, np.uint8)))[0, 4:-4]).tolist() == [70]
 
 
 @pytest.mark.parametrize(

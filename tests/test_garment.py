@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from components.formats.garment import draw_garment, find_garment
-from components.formats.photos import read_photo
+from components.formats.garment import MEAN, draw_garment, find_garment
+from components.formats.photos import WIDTHS, read_photo, read_views
 
 HEIGHT, WIDTH = 160, 120
 OUTLINE = [(30, 30), (90, 30), (105, 70), (88, 75), (88, 135), (32, 135), (32, 75), (15, 70)]
@@ -33,6 +33,13 @@ def photo(color: tuple[int, int, int], seed: int = 0) -> NDArray[np.uint8]:
     shade = np.random.default_rng(1).normal(0, 6, (HEIGHT, WIDTH, 1))
     pixels[shirt()] = (np.array(color) + shade).clip(0, 255).astype(np.uint8)[shirt()]
     return pixels
+
+
+def encode(color: tuple[int, int, int], form: str = "PNG") -> bytes:
+    """A file of it, as large as from a phone that was told to save space."""
+    content = io.BytesIO()
+    Image.fromarray(photo(color)).resize((WIDTH * 3, HEIGHT * 3)).save(content, form)
+    return content.getvalue()
 
 
 COLORS = pytest.mark.parametrize("color", [(30, 60, 160), (230, 230, 225), (20, 20, 22), (170, 30, 50)])
@@ -64,18 +71,31 @@ def test_only_the_garment_is_drawn() -> None:
     box = shirt()[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     assert drawn.shape == box.shape
     assert not drawn[~box].any()
-    assert 150 < drawn[box].mean() < 170
+    assert abs(drawn[box].mean() - MEAN) < 10
 
 
 @COLORS
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
 def test_a_photo_becomes_a_bright_garment_on_black(color: tuple[int, int, int], form: str) -> None:
     """Which fills the 28 pixels, as the dataset's garments do."""
-    content = io.BytesIO()
-    Image.fromarray(photo(color)).resize((WIDTH * 3, HEIGHT * 3)).save(content, form)
-    (seen,) = read_photo(content.getvalue())
+    (seen,) = read_photo(encode(color, form))
     lit = seen > 60
     assert lit.any(axis=1).sum() >= 26
     assert 0.4 < lit.mean() < 0.75
     assert not seen[:, :2].any(), "it is centred, with nothing of the carpet beside it"
-    assert seen[lit].mean() > 130
+    assert abs(seen[lit].mean() - MEAN) < 10
+
+
+def test_a_garment_in_a_photo_is_seen_in_several_widths_and_mirrored() -> None:
+    views = read_views(encode((30, 60, 160)))
+    assert views.dtype == np.uint8
+    assert views.shape == (2 * len(WIDTHS), 28, 28)
+    assert np.array_equal(views[0], read_photo(encode((30, 60, 160)))[0]), "what a person is shown is the first"
+    assert np.array_equal(views[len(WIDTHS) :], views[: len(WIDTHS), :, ::-1])
+    lit = (views[: len(WIDTHS)] > 60).any(axis=1).sum(axis=1)
+    assert np.allclose(lit, lit[0] * np.array(WIDTHS), atol=1.5)
+    assert (views > 60).any(axis=2).sum(axis=1).min() >= 26, "each is as tall as it can be"
+
+
+def test_the_same_photo_gives_the_same_views() -> None:
+    assert np.array_equal(read_views(encode((170, 30, 50))), read_views(encode((170, 30, 50))))

@@ -14,7 +14,7 @@ import pytest
 from components.contract import CLASSES, ModelCard
 from components.errors import InputError
 from components.formats.pixel_csv import PIXEL_COLUMNS, read_pixel_csv
-from components.inference.predict import predict
+from components.inference.predict import SURE_OF_VIEWS, predict, predict_photos
 from components.inference.score import rejects_path, score_blocks, score_file
 from components.inference.tables import SCORED, inert
 from components.manifest import Examples, to_table
@@ -50,6 +50,40 @@ def test_more_images_than_one_pass_takes_and_none(model: Classifier, test_split:
     many = predict(model, np.concatenate([test_split.images] * 42))
     assert np.allclose(many.probabilities[-200:], predict(model, test_split.images).probabilities, atol=1e-6)
     assert predict(model, test_split.images[:0]).probabilities.shape == (0, 10)
+
+
+def test_a_photo_is_classified_by_the_mean_of_its_views(model: Classifier, test_split: Examples) -> None:
+    each = predict(model, test_split.images)
+    photos = [test_split.images[:6], test_split.images[6:7], test_split.images[7:10]]
+    predictions = predict_photos(model, photos)
+    assert predictions.probabilities.dtype == np.float32
+    for row, views in enumerate((slice(0, 6), slice(6, 7), slice(7, 10))):
+        assert np.allclose(predictions.probabilities[row], each.probabilities[views].mean(axis=0), atol=1e-6)
+    assert np.array_equal(predictions.labels, predictions.probabilities.argmax(axis=1))
+
+
+def test_a_photo_of_one_view_is_classified_as_an_image(model: Classifier, test_split: Examples) -> None:
+    expected = predict(model, test_split.images)
+    predictions = predict_photos(model, [image[None] for image in test_split.images])
+    assert np.array_equal(predictions.probabilities, expected.probabilities)
+    assert np.array_equal(predictions.sure, expected.sure)
+
+
+def test_of_several_views_it_is_sure_where_they_agree(model: Classifier, test_split: Examples) -> None:
+    """The thresholds, here none, are for pictures like the dataset's."""
+    model = with_thresholds(model, [0.0] * len(CLASSES))
+    plain = predict(model, test_split.images)
+    clear, *_, unclear = np.argsort(-plain.confidences)
+    other = np.flatnonzero(plain.labels != plain.labels[clear])[0]
+    pairs = [(clear, clear), (unclear, unclear), (clear, other)]
+    assert plain.confidences[clear] > SURE_OF_VIEWS > plain.confidences[unclear]
+    assert predict_photos(model, [test_split.images[list(pair)] for pair in pairs]).sure.tolist() == [
+        True,
+        False,
+        False,
+    ]
+    with pytest.raises(InputError, match="expected uint8"):
+        predict_photos(model, [np.zeros((2, 28, 27), np.uint8)])
 
 
 def test_it_is_sure_of_what_exceeds_the_threshold_of_its_class(model: Classifier, test_split: Examples) -> None:

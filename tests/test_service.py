@@ -35,9 +35,9 @@ from servers import STOP, Server, serve, using_home
 from starlette.applications import Starlette
 
 from components.contract import CLASSES, Calibration, Images, ModelCard
-from components.formats.photos import read_photo
+from components.formats.photos import read_photo, read_views
 from components.formats.pixel_csv import PIXEL_COLUMNS
-from components.inference.predict import predict
+from components.inference.predict import predict, predict_photos
 from components.inference.score import rejects_path, score_file
 from components.manifest import Examples
 from components.model.classifier import Classifier
@@ -350,6 +350,27 @@ def test_a_jpeg_is_answered(live: Live, client: httpx.Client, pictures: Images) 
     expected = predict(live.model, read_photo(photo)).probabilities[0].tolist()
     (answer,) = client.post("/classify", content=photo, headers={"Content-Type": "image/jpeg"}).json()["predictions"]
     assert answer["probabilities"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_photo_is_answered_by_its_views_and_shows_the_first(
+    live: Live, client: httpx.Client, pictures: Images
+) -> None:
+    """Beside a picture of the dataset, which has one view."""
+    random = np.random.default_rng(0)
+    carpet = random.integers(60, 120, (160, 120, 3), np.uint8)
+    carpet[np.arange(160) // 20 % 2 == 1] //= 3
+    carpet[40:130, 35:85] = random.integers(200, 230, (90, 50, 3), np.uint8)
+    photo = encode(carpet)
+    views = read_views(photo)
+    expected = predict_photos(live.model, [views, pictures[:1]])
+    files = [("files", ("a.png", photo, "image/png")), ("files", ("b.png", encode(pictures[0]), "image/png"))]
+    answers = client.post("/classify?seen=true", files=files).json()["predictions"]
+    assert len(views) > 1
+    for row, (answer, image) in enumerate(zip(answers, (views[0], pictures[0]), strict=True)):
+        assert answer["probabilities"] == pytest.approx(expected.probabilities[row].tolist(), abs=1e-6)
+        assert answer["sure"] == expected.sure[row]
+        with Image.open(io.BytesIO(base64.b64decode(answer["seen"].partition(",")[2]))) as seen:
+            assert np.array_equal(np.asarray(seen), image)
 
 
 def test_it_says_which_model_answers(live: Live, client: httpx.Client) -> None:

@@ -16,7 +16,7 @@ LIKELY = 0.08  # of each side: what is within may be garment
 MIDDLE = (0.42, 0.58, 0.45, 0.55)  # of height and width, from and to: garment
 SMALLEST = 0.03  # share of the picture; less is no garment
 BESIDE = 0.3  # a second piece counts if it is so much of the largest, both weighted by how central they are
-MEAN, SPREAD = 160.0, 45.0  # of the garment's brightness in what the model sees
+MEAN, SPREAD = 130.0, 45.0  # of the garment's brightness in what the model sees
 
 
 def find_garment(photo: Photo) -> Mask | None:

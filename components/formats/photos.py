@@ -1,8 +1,9 @@
-"""A picture file -> the 28 x 28 grey image that the model knows: a bright garment on black.
+"""A picture file -> 28 x 28 grey images that the model knows: a bright garment on black.
 
-A 28 x 28 picture passes as it is, but for colour. One with a plain background goes through the plain steps of the
-dataset's paper (arXiv:1708.07747, section 2): longest edge to 28, centre, grey, and negate where the background is
-bright. In any other photo the garment is found first (garment.py).
+A 28 x 28 picture passes as it is, but for colour. One with a plain background goes through the steps of the dataset's
+paper (arXiv:1708.07747, section 2): trim, longest edge to 28, sharpen, centre, grey, and negate where the background is
+bright. In any other photo the garment is found first (garment.py), and drawn in several widths, as laid clothes are
+wider than hanging ones, and mirrored: the model's answers to these views are averaged (inference/predict.py).
 """
 
 import io
@@ -11,7 +12,7 @@ import warnings
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageChops, ImageFilter, UnidentifiedImageError
 
 from components.contract import IMAGE_SHAPE, Images
 from components.errors import InputError, InputTooLarge
@@ -23,7 +24,10 @@ SIDE = IMAGE_SHAPE[0]
 SMALL_FILE = 4096  # bytes; 28 x 28 pixels in four colours are 3,136
 WORKING = 160  # pixels of the longest edge, to find a garment in
 SMALLEST_PHOTO = 64  # pixels a side; a smaller picture is no photo
-PLAIN = 12  # levels of grey that a plain background's border spans, but for its extremes
+PLAIN = 12  # levels of grey, 5 % of all, as in the paper: what is closer to the corners is background
+MOSTLY = 0.6  # share of a plain picture's border that is background; the garment may touch the rest
+SHARPEN = ImageFilter.UnsharpMask(radius=1, percent=50, threshold=0)
+WIDTHS = (1.0, 0.8, 0.6)  # of a garment found in a photo, beside what it is; the first is what a person is shown
 
 # EXIF orientation -> what undoes it (Exif 2.32, tag 0x0112).
 UPRIGHT = {
@@ -38,6 +42,11 @@ UPRIGHT = {
 
 
 def read_photo(content: bytes, field: str = "file", formats: tuple[str, ...] = FORMATS) -> Images:
+    """The first view of `read_views`, uint8 (1, 28, 28): what a person is shown, and what can be trained on."""
+    return read_views(content, field, formats)[:1]
+
+
+def read_views(content: bytes, field: str = "file", formats: tuple[str, ...] = FORMATS) -> Images:
     """Decode one picture.
 
     Args:
@@ -46,7 +55,7 @@ def read_photo(content: bytes, field: str = "file", formats: tuple[str, ...] = F
         formats: those of the five that are taken.
 
     Returns:
-        uint8 (1, 28, 28).
+        uint8 (n, 28, 28): six views of a garment that was found in a photo, one of any other picture.
 
     Raises:
         InputError: none of these, truncated, or an animated PNG or WebP.
@@ -86,26 +95,47 @@ def write_png(image: Images) -> bytes:
 def _prepare(picture: Image.Image) -> Images:
     picture.draft("RGB", (WORKING, WORKING))  # JPEG decodes at a lower resolution, many times faster
     upright = _turn_upright(picture)
-    if upright.size == (SIDE, SIDE):
-        return np.asarray(_to_grey(upright))[None]
     grey = _to_grey(upright)
-    pixels = _shrink(grey, SIDE)
+    if upright.size == (SIDE, SIDE):
+        return np.asarray(grey)[None]
+    pixels = np.asarray(_shrink(grey))
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    if min(upright.size) >= SMALLEST_PHOTO and np.ptp(np.percentile(border, (5, 95))) > PLAIN:
+    corners = pixels[[0, 0, -1, -1], [0, -1, 0, -1]]
+    background = int(np.median(corners))
+    if np.ptp(corners) <= PLAIN and (abs(border - float(background)) <= PLAIN).mean() >= MOSTLY:
+        return _draw_plain(grey, background)
+    if min(upright.size) >= SMALLEST_PHOTO:
         photo = upright.convert("RGB")
         photo.thumbnail((WORKING, WORKING), Image.Resampling.BOX)
         content = np.asarray(photo)
         mask = find_garment(content)
         if mask is not None:
-            return _centre(_shrink(Image.fromarray(draw_garment(content, mask)), SIDE, Image.Resampling.BOX))
+            return _draw_views(draw_garment(content, mask))
     return _centre(255 - pixels if np.median(border) > 127 else pixels)
 
 
-def _shrink(grey: Image.Image, side: int, how: Image.Resampling = Image.Resampling.LANCZOS) -> NDArray[np.uint8]:
-    """Its longest edge becomes `side`."""
-    longest = max(grey.size)
-    width, height = (max(1, round(edge * side / longest)) for edge in grey.size)
-    return np.asarray(grey.resize((width, height), how))
+def _draw_plain(grey: Image.Image, background: int) -> Images:
+    """uint8 (1, 28, 28): what differs from the background, which becomes black."""
+    difference = ImageChops.difference(grey, Image.new("L", grey.size, background))
+    box = difference.point([255 * (level > PLAIN) for level in range(256)]).getbbox()
+    pixels = np.asarray(_shrink(grey.crop(box)).filter(SHARPEN), np.int16)
+    if box is None:  # nothing but background: its brightness is all there is
+        background = 255 if background > 127 else 0
+    return _centre((background - pixels if background > 127 else pixels - background).clip(0, 255).astype(np.uint8))
+
+
+def _draw_views(garment: NDArray[np.uint8]) -> Images:
+    """uint8 (6, 28, 28) of a garment on black, (rows, columns): in each width, then the same mirrored."""
+    picture = Image.fromarray(garment)
+    views = np.concatenate([_centre(np.asarray(_shrink(picture, Image.Resampling.BOX, width))) for width in WIDTHS])
+    return np.concatenate([views, views[:, :, ::-1]])
+
+
+def _shrink(grey: Image.Image, how: Image.Resampling = Image.Resampling.LANCZOS, width: float = 1.0) -> Image.Image:
+    """Its width is first multiplied by `width`; then its longest edge becomes 28."""
+    edges = grey.width * width, grey.height
+    across, down = (max(1, round(edge * SIDE / max(edges))) for edge in edges)
+    return grey.resize((across, down), how)
 
 
 def _centre(pixels: NDArray[np.uint8]) -> Images:

@@ -1,13 +1,17 @@
 """A loaded model + images -> Predictions."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from components.contract import IMAGE_SHAPE, Images, Predictions
 from components.errors import InputError
 from components.model.classifier import Classifier
 
 MOST_AT_ONCE = 8192  # images a forward pass: 26 MB of input
+SURE_OF_VIEWS = 0.7  # mean probability; the thresholds hold for pictures like the dataset's (decision 8)
 
 
 def predict(model: Classifier, images: Images) -> Predictions:
@@ -20,11 +24,38 @@ def predict(model: Classifier, images: Images) -> Predictions:
     Raises:
         InputError: another dtype or shape.
     """
+    probabilities = _probabilities(model, images)
+    confidences, labels = (found.numpy() for found in probabilities.max(dim=1))
+    sure = confidences > model.thresholds[labels]
+    return Predictions(model.tag, labels.astype(np.uint8), probabilities.numpy(), sure)
+
+
+def predict_photos(model: Classifier, photos: Sequence[Images]) -> Predictions:
+    """Classify photos, each by the mean of the probabilities of its views.
+
+    Views that disagree make that mean less sure of any class. A photo of one view is classified as by `predict`.
+
+    Args:
+        model: what `load_model` returned.
+        photos: n of what `read_views` returned; n at least 1.
+
+    Raises:
+        InputError: another dtype or shape.
+    """
+    counts = np.array([len(views) for views in photos])
+    if (counts == 1).all():
+        return predict(model, np.concatenate(photos))
+    sums = np.add.reduceat(_probabilities(model, np.concatenate(photos)).numpy(), counts.cumsum() - counts)
+    probabilities = (sums / counts[:, None]).astype(np.float32)
+    labels = probabilities.argmax(axis=1).astype(np.uint8)
+    needed = np.where(counts > 1, SURE_OF_VIEWS, model.thresholds[labels])
+    return Predictions(model.tag, labels, probabilities, probabilities.max(axis=1) > needed)
+
+
+def _probabilities(model: Classifier, images: Images) -> Tensor:
+    """float32 (n, 10)."""
     if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != IMAGE_SHAPE:
         raise InputError("images", f"found {images.dtype} {images.shape}, expected uint8 (n, 28, 28), 0 to 255")
     starts = range(0, max(len(images), 1), MOST_AT_ONCE)
     chunks = [model.probabilities(images[start : start + MOST_AT_ONCE]) for start in starts]
-    probabilities = chunks[0] if len(chunks) == 1 else torch.cat(chunks)
-    confidences, labels = (found.numpy() for found in probabilities.max(dim=1))
-    sure = confidences > model.thresholds[labels]
-    return Predictions(model.tag, labels.astype(np.uint8), probabilities.numpy(), sure)
+    return chunks[0] if len(chunks) == 1 else torch.cat(chunks)
