@@ -13,10 +13,13 @@ from components.errors import FashionError
 from components.registry.store import bundled_tag, home
 from serving.app import ROUTES, app, served
 from serving.bentoml_patches import patch_bentoml
+from serving.connections import guard_connections
 from serving.errors import RETRY_AFTER
+from serving.lifetime import end_with_parent
 from serving.metrics import watch
 
 patch_bentoml({route.path for route in ROUTES})
+guard_connections()
 
 
 @bentoml.asgi_app(app, path="/")
@@ -30,6 +33,7 @@ class Fashion:
     """Product photos into ten categories."""
 
     def __init__(self) -> None:
+        end_with_parent()
         logging.getLogger("bentoml.access").addFilter(_keep_to_one_line)
         torch.set_num_threads(1)  # an image takes 20 microseconds; more threads only wait for each other
         watch.start(_log_folder())

@@ -39,7 +39,7 @@ MOST_IN_LINE = 16  # images classified on the event loop; more go to a thread, s
 # The page at /: file -> its media type
 PAGE = {"index.html": "text/html", "page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 FOLDER = Path(__file__).parent.parent / "ui"
-
+OF_BENTOML = ("/livez", "/readyz", "/healthz", "/metrics")  # it answers GET and HEAD
 
 served = LiveModel()
 tables = asyncio.Semaphore(4)  # that may arrive at the same time, each on disk
@@ -63,7 +63,7 @@ async def predict_pixels(request: Request) -> Response:
 
 async def classify(request: Request) -> Response:
     """POST /classify; with `?seen=true` each answer has the 28 x 28 picture that the model saw."""
-    top, wants_seen = _wanted_top(request), request.query_params.get("seen") == "true"
+    top, wants_seen = _wanted_top(request), _wanted(request, "seen")
     uploads = await read_uploads(request)
     async with decoding:
         images = await anyio.to_thread.run_sync(_read_photos, uploads)
@@ -74,6 +74,7 @@ async def classify(request: Request) -> Response:
 async def score(request: Request) -> Response:
     """POST /score; with `?rejects=true` the answer is the rows that could not be read, and why."""
     expect_type(request, "text/csv")
+    wants_rejects = _wanted(request, "rejects")
     model = served.get()
     if tables.locked():
         raise Refusal(429, "request", "too many tables at the same time; come back", RETRY_AFTER)
@@ -90,8 +91,9 @@ async def score(request: Request) -> Response:
         "X-Scored": str(count.scored),
         "X-Rejected": str(count.rejected),
     }
-    wanted = rejects if request.query_params.get("rejects") == "true" else scored
-    return StreamingResponse(_chunks(wanted), headers=headers, media_type="text/csv; charset=utf-8")
+    return StreamingResponse(
+        _chunks(rejects if wants_rejects else scored), headers=headers, media_type="text/csv; charset=utf-8"
+    )
 
 
 async def describe(request: Request) -> Response:
@@ -129,7 +131,9 @@ async def page(request: Request) -> Response:
 
 
 async def missing(request: Request) -> Response:
-    """Every other path, and the wrong method on one of ours."""
+    """Every other path, and the wrong method on one of ours or BentoML's."""
+    if request.url.path in OF_BENTOML:
+        raise HTTPException(405, headers={"Allow": "GET, HEAD"})
     for route in ROUTES:
         if route.path == request.url.path:
             allowed = ", ".join(sorted(route.methods or ()))
@@ -157,6 +161,14 @@ def _wanted_top(request: Request) -> int:
     if not asked.isascii() or not asked.isdigit() or len(asked) > 2 or int(asked) > len(CLASSES):
         raise InputError("top", f"found {asked[:20]!r}, expected a whole number up to {len(CLASSES)}")
     return int(asked)
+
+
+def _wanted(request: Request, name: str) -> bool:
+    """Whether the query says `name=true`; anything but that and false may be a mistake."""
+    asked = request.query_params.get(name, "false")
+    if asked not in {"true", "false"}:
+        raise InputError(name, f"found {asked[:20]!r}, expected true or false")
+    return asked == "true"
 
 
 def _as_pictures(images: Images) -> list[str]:

@@ -1,24 +1,23 @@
 """A request's body, within limits of size and time."""
 
-import asyncio
-from collections.abc import AsyncIterator
 from typing import IO
 
 import anyio.to_thread
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from components.errors import InputError, InputTooLarge
 from serving.errors import Refusal
+from serving.load import Arrival
 
 LARGEST_JSON = 8 << 20  # bytes: 1,024 images of three digits, a comma and a space a pixel are 4 MB
 LARGEST_UPLOAD = 32 << 20  # bytes a request of pictures
 LARGEST_TABLE = 256 << 20  # bytes of CSV, about 120,000 rows; it goes to disk, not to memory
 MOST_FILES = 64  # pictures a request
-TIMEOUT = 30  # seconds for a body to arrive
+TIMEOUT = 30  # seconds for a body to arrive, whatever its pace
 TABLE_TIMEOUT = 60  # seconds for a table
 
 FORM = "multipart/form-data"
@@ -38,19 +37,31 @@ async def read_body(request: Request, limit: int) -> bytes:
 
     Raises:
         InputTooLarge: it declares, or turns out to have, more than `limit` bytes.
-        TimeoutError: it did not arrive in time.
+        TimeoutError: it did not arrive in time, or not at the least pace.
+        Refusal: there is no room for it.
     """
-    content = bytearray()
-    async with asyncio.timeout(TIMEOUT):
-        async for chunk in _bounded(request, limit):
-            content += chunk
-    return bytes(content)
+    _refuse_declared(request, limit)
+    async with Arrival(request.scope, TIMEOUT) as arrival:
+        first, more = await _next_chunk(request)
+        arrival.keep(len(first))
+        rest = bytearray()
+        while more and arrival.size <= limit:
+            chunk, more = await _next_chunk(request)
+            arrival.keep(len(chunk))
+            rest += chunk
+    _refuse_beyond(limit, arrival.size)
+    return b"".join((first, rest)) if rest else first
 
 
 async def spool_body(request: Request, file: IO[bytes]) -> None:
     """Write a table to `file` and go back to its start. Raises as `read_body`."""
-    async with asyncio.timeout(TABLE_TIMEOUT):
-        async for chunk in _bounded(request, LARGEST_TABLE):
+    _refuse_declared(request, LARGEST_TABLE)
+    async with Arrival(request.scope, TABLE_TIMEOUT) as arrival:
+        more = True
+        while more:
+            chunk, more = await _next_chunk(request)
+            arrival.size += len(chunk)
+            _refuse_beyond(LARGEST_TABLE, arrival.size)
             await anyio.to_thread.run_sync(file.write, chunk)
     file.seek(0)
 
@@ -102,18 +113,22 @@ def _whole_form(request: Request, content: bytes) -> Request:
 
 async def _read_field(field: str, value: UploadFile | str) -> tuple[str, bytes]:
     if isinstance(value, str):
-        raise InputError(field[:40], "a text field; expected files only")
+        raise InputError(field[:40], "a text field (it has no file name); expected files only")
     return (value.filename or field)[:80], await value.read()
 
 
-async def _bounded(request: Request, limit: int) -> AsyncIterator[bytes]:
-    size = int(request.headers.get("content-length", 0))
-    if size <= limit:
-        size = 0
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > limit:
-                break
-            yield chunk
+async def _next_chunk(request: Request) -> tuple[bytes, bool]:
+    """What came, and whether there is more to come; `Request.stream` says the same through a generator."""
+    message = await request.receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    return message.get("body", b""), message.get("more_body", False)
+
+
+def _refuse_declared(request: Request, limit: int) -> None:
+    _refuse_beyond(limit, int(request.headers.get("content-length", 0)))
+
+
+def _refuse_beyond(limit: int, size: int) -> None:
     if size > limit:
         raise InputTooLarge("body", f"more than {limit:,} bytes")

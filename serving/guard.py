@@ -8,7 +8,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.errors import RETRY_AFTER, Refusal, refuse
+from serving.errors import Refusal, refuse
+from serving.load import HELD, load, too_busy
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -93,21 +94,24 @@ def _hostname(url: str) -> str | None:
 
 
 class InFlightCap:
-    """Tell requests with a body beyond a number to come back, so that those within it are answered in time."""
+    """Tell requests with a body beyond a number to come back, so that those within it are answered in time.
+
+    A request counts once its body is here; how many may be on their way, and how slowly, is in load.py.
+    """
 
     def __init__(self, app: ASGIApp, most: int) -> None:
-        self.app, self.most, self.now = app, most, 0
+        self.app, load.most_in_work = app, most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it with 429."""
         if scope["type"] != "http" or scope["method"] != "POST":
             await self.app(scope, receive, send)
-        elif self.now >= self.most:
-            busy = Refusal(429, "request", f"{self.most} requests are being answered; come back", RETRY_AFTER)
-            await (await refuse(Request(scope), busy))(scope, receive, send)
+        elif load.in_work >= load.most_in_work:
+            await (await refuse(Request(scope), too_busy()))(scope, receive, send)
         else:
-            self.now += 1
+            load.requests += 1
             try:
                 await self.app(scope, receive, send)
             finally:
-                self.now -= 1
+                load.requests -= 1
+                load.bytes -= scope.get(HELD, 0)
