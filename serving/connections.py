@@ -41,7 +41,7 @@ class GuardedProtocol(Protocol):  # type: ignore[misc]
         super().connection_made(transport)
         if len(self.connections) > self.most:
             waiting = (one for one in _guarded(self.connections) if one.waits and not one.transport.is_closing())
-            min(waiting, key=lambda one: one.since, default=self).transport.abort()
+            min(waiting, key=lambda one: one.since, default=self).transport.close()  # once what it was told is sent
         if not GuardedProtocol.looking:
             _look_again(self.connections, self.loop)
 

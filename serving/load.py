@@ -70,8 +70,8 @@ class Arrival:
         return now >= self.until
 
     def pace(self, now: float) -> float:
-        """Bytes a second so far; one that just began may still be the fastest."""
-        return self.size / (now - self.began) if now - self.began > LOOK else float("inf")
+        """Bytes a second so far, in the favour of those that just began."""
+        return (self.size + PACE) / (now - self.began + 1)
 
 
 class Load:
@@ -79,13 +79,14 @@ class Load:
 
     def __init__(self) -> None:
         self.requests, self.most_in_work, self.bytes, self.stopping = 0, 64, 0, False
-        self.arriving: dict[Arrival, None] = {}
+        self.arriving: dict[Arrival, None] = {}  # in their order
+        self.given_up: set[Arrival] = set()  # whose requests are about to be told so
         self.watched_by: asyncio.AbstractEventLoop | None = None
 
     @property
     def in_work(self) -> int:
         """Requests whose body is here."""
-        return self.requests - len(self.arriving)
+        return self.requests - len(self.arriving) - len(self.given_up)
 
     def enter(self, arrival: Arrival) -> None:
         """Make room for a body."""
@@ -102,6 +103,7 @@ class Load:
     def leave(self, arrival: Arrival) -> None:
         """It is here, or never will be."""
         self.arriving.pop(arrival, None)
+        self.given_up.discard(arrival)
 
     def stop(self) -> None:
         """Give bodies a last call."""
@@ -121,13 +123,11 @@ class Load:
 
     def _give_up_slowest(self) -> None:
         now = asyncio.get_running_loop().time()
-        slowest = min(self.arriving, key=lambda arrival: arrival.pace(now))
-        if slowest.pace(now) == float("inf"):
-            raise Refusal(429, "body", f"{MOST_ARRIVING} bodies are arriving; come back", RETRY_AFTER)
-        self._give_up(slowest, now)
+        self._give_up(min(self.arriving, key=lambda arrival: arrival.pace(now)), now)
 
     def _give_up(self, arrival: Arrival, now: float) -> None:
-        self.leave(arrival)  # a deadline can be set once only
+        del self.arriving[arrival]  # a deadline can be set once only
+        self.given_up.add(arrival)
         arrival.deadline.reschedule(now)
 
 
