@@ -14,12 +14,15 @@ from starlette.exceptions import HTTPException
 from components.errors import FashionError
 from components.registry.store import bundled_tag, home
 from serving.bentoml_patches import patch_bentoml
+from serving.connections import guard_connections
 from serving.door import Door
 from serving.endpoints import ENDPOINTS, served
 from serving.errors import RETRY_AFTER
+from serving.lifetime import end_with_parent
 from serving.metrics import watch
 
 patch_bentoml(set(ENDPOINTS), watch)
+guard_connections()
 
 
 @bentoml.service(
@@ -31,6 +34,7 @@ class Fashion:
     """Product photos into ten categories."""
 
     def __init__(self) -> None:
+        end_with_parent()
         _NoPandas.take_effect()
         torch.set_num_threads(1)  # an image takes 20 microseconds; more threads only wait for each other
         logging.getLogger("uvicorn.access").propagate = False  # or uvicorn prepares lines of its own, for nobody

@@ -1,7 +1,5 @@
 """A request's body, within limits of size and time."""
 
-import asyncio
-from collections.abc import AsyncIterator
 from typing import IO
 
 import anyio.to_thread
@@ -10,11 +8,12 @@ from starlette.requests import ClientDisconnect, Request
 from components.errors import InputError, InputTooLarge
 from serving.errors import Refusal
 from serving.forms import read_files
+from serving.load import Arrival
 
 LARGEST_JSON = 8 << 20  # bytes: 1,024 images of three digits, a comma and a space a pixel are 4 MB
 LARGEST_UPLOAD = 32 << 20  # bytes a request of pictures
 LARGEST_TABLE = 256 << 20  # bytes of CSV, about 120,000 rows; it goes to disk, not to memory
-TIMEOUT = 30  # seconds for a body to arrive
+TIMEOUT = 30  # seconds for a body to arrive, whatever its pace
 TABLE_TIMEOUT = 60  # seconds for a table
 
 FORM = "multipart/form-data"
@@ -34,17 +33,31 @@ async def read_body(request: Request, limit: int) -> bytes:
 
     Raises:
         InputTooLarge: it declares, or turns out to have, more than `limit` bytes.
-        TimeoutError: it did not arrive in time.
+        TimeoutError: it did not arrive in time, or not at the least pace.
+        Refusal: there is no room for it.
     """
-    async with asyncio.timeout(TIMEOUT):
-        chunks = [chunk async for chunk in _bounded(request, limit)]
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    _refuse_declared(request, limit)
+    async with Arrival(request.scope, TIMEOUT) as arrival:
+        first, more = await _next_chunk(request)
+        arrival.keep(len(first))
+        rest = bytearray()
+        while more and arrival.size <= limit:
+            chunk, more = await _next_chunk(request)
+            arrival.keep(len(chunk))
+            rest += chunk
+    _refuse_beyond(limit, arrival.size)
+    return b"".join((first, rest)) if rest else first
 
 
 async def spool_body(request: Request, file: IO[bytes]) -> None:
     """Write a table to `file` and go back to its start. Raises as `read_body`."""
-    async with asyncio.timeout(TABLE_TIMEOUT):
-        async for chunk in _bounded(request, LARGEST_TABLE):
+    _refuse_declared(request, LARGEST_TABLE)
+    async with Arrival(request.scope, TABLE_TIMEOUT) as arrival:
+        more = True
+        while more:
+            chunk, more = await _next_chunk(request)
+            arrival.size += len(chunk)
+            _refuse_beyond(LARGEST_TABLE, arrival.size)
             await anyio.to_thread.run_sync(file.write, chunk)
     file.seek(0)
 
@@ -67,17 +80,18 @@ async def read_uploads(request: Request) -> list[tuple[str, bytes]]:
     return uploads
 
 
-async def _bounded(request: Request, limit: int) -> AsyncIterator[bytes]:
-    """The chunks of a body; without `Request.stream`, which wraps each of them once more."""
-    size, more = int(request.headers.get("content-length", 0)), True
-    if size <= limit:
-        size = 0
-    while more and size <= limit:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        chunk, more = message.get("body", b""), message.get("more_body", False)
-        size += len(chunk)
-        yield chunk
+async def _next_chunk(request: Request) -> tuple[bytes, bool]:
+    """What came, and whether there is more to come; `Request.stream` says the same through a generator."""
+    message = await request.receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    return message.get("body", b""), message.get("more_body", False)
+
+
+def _refuse_declared(request: Request, limit: int) -> None:
+    _refuse_beyond(limit, int(request.headers.get("content-length", 0)))
+
+
+def _refuse_beyond(limit: int, size: int) -> None:
     if size > limit:
         raise InputTooLarge("body", f"more than {limit:,} bytes")

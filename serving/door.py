@@ -13,12 +13,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.errors import is_foreseen, refuse
-from serving.guard import SECURITY_HEADERS, Guard, InFlightCap
+from serving.guard import SECURITY_HEADERS, Guard
+from serving.load import Work
 
 log = logging.getLogger("bentoml.fashion")
 
 BENTOML_PATHS = frozenset({"/livez", "/healthz", "/readyz", "/metrics", "/schema.json"})
-MOST_IN_FLIGHT = 64  # requests; the next one is told to come back
+READING = frozenset({"GET", "HEAD"})
 RAW_HEADERS = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -30,11 +31,11 @@ class Door:
     def __init__(self, app: ASGIApp, endpoints: Mapping[str, tuple[str, Endpoint]]) -> None:
         """`endpoints`: path -> method and endpoint."""
         self.app, self.endpoints = app, endpoints
-        self.guard, self.in_flight = Guard(), InFlightCap(MOST_IN_FLIGHT)
+        self.guard = Guard()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it on."""
-        if scope["type"] != "http" or scope["path"] in BENTOML_PATHS:
+        if scope["type"] != "http" or (scope["path"] in BENTOML_PATHS and scope["method"] in READING):
             return await self.app(scope, receive, send)
         try:
             response = await self._answer(Request(scope, receive))
@@ -48,12 +49,12 @@ class Door:
     async def _answer(self, request: Request) -> Response:
         path, method = request.scope["path"], request.scope["method"]
         self.guard.check(path, request.headers)
-        expected, endpoint = self.endpoints.get(path, (None, None))
-        if endpoint is None:
+        expected, endpoint = self.endpoints.get(path, ("GET" if path in BENTOML_PATHS else "", None))
+        if not expected:
             raise HTTPException(404)
-        if method != expected and (method, expected) != ("HEAD", "GET"):
-            raise HTTPException(405, headers={"Allow": "GET, HEAD" if expected == "GET" else "POST"})
+        if endpoint is None or (method != expected and (method, expected) != ("HEAD", "GET")):
+            raise HTTPException(405, headers={"Allow": "GET, HEAD" if expected == "GET" else expected})
         if expected == "GET":
             return await endpoint(request)
-        with self.in_flight:
+        with Work(request.scope):
             return await endpoint(request)

@@ -18,8 +18,9 @@ from components.formats.pixel_json import read_pixel_json
 from components.inference.predict import predict, predict_photos
 from serving.bodies import LARGEST_JSON, expect_type, read_body, read_uploads
 from serving.door import Endpoint
-from serving.errors import json_response
+from serving.errors import RETRY_AFTER, Refusal, json_response
 from serving.live import LiveModel
+from serving.load import MOST_PICTURES, load
 from serving.metrics import watch
 from serving.openapi import describe_api
 from serving.tables import score_table
@@ -30,7 +31,6 @@ IN_LINE = 16_000_000  # weights x images, about a millisecond; more goes to a th
 # The page at /: file -> its media type
 PAGE = {"index.html": "text/html", "page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 FOLDER = Path(__file__).parent.parent / "ui"
-
 
 served = LiveModel()
 decoding = asyncio.Semaphore(2)  # requests whose pictures are decoded, up to 400 MB each
@@ -52,20 +52,19 @@ async def predict_pixels(request: Request) -> Response:
 
 async def classify(request: Request) -> Response:
     """POST /classify; with `?seen=true` each answer has the 28 x 28 picture that the model saw."""
-    top, wants_seen = _wanted_top(request), request.query_params.get("seen") == "true"
+    top, wants_seen = _wanted_top(request), _wanted(request, "seen")
     uploads = await read_uploads(request)
     if len(uploads) == 1 and is_small(uploads[0][1]):
         photos = _read_photos(uploads)
     else:
-        async with decoding:
-            photos = await anyio.to_thread.run_sync(_read_photos, uploads)
+        photos = await _decode(uploads)
     seen = await anyio.to_thread.run_sync(_as_pictures, photos) if wants_seen else None
     return _answer(await _predict_photos(photos), top, [name for name, _ in uploads], seen)
 
 
 async def score(request: Request) -> Response:
     """POST /score; with `?rejects=true` the answer is the rows that could not be read, and why."""
-    return await score_table(request, served.get())
+    return await score_table(request, served.get(), _wanted(request, "rejects"))
 
 
 async def describe(request: Request) -> Response:
@@ -122,6 +121,17 @@ async def _predict_photos(photos: list[Images]) -> Predictions:
     return predictions
 
 
+async def _decode(uploads: list[tuple[str, bytes]]) -> list[Images]:
+    if load.pictures + len(uploads) > MOST_PICTURES:
+        raise Refusal(429, "request", f"{MOST_PICTURES} pictures are being read; come back", RETRY_AFTER)
+    load.pictures += len(uploads)
+    try:
+        async with decoding:
+            return await anyio.to_thread.run_sync(_read_photos, uploads)
+    finally:
+        load.pictures -= len(uploads)
+
+
 def _read_photos(uploads: list[tuple[str, bytes]]) -> list[Images]:
     return [read_views(content, name) for name, content in uploads]
 
@@ -134,6 +144,14 @@ def _wanted_top(request: Request) -> int:
     if not asked.isascii() or not asked.isdigit() or len(asked) > 2 or int(asked) > len(CLASSES):
         raise InputError("top", f"found {asked[:20]!r}, expected a whole number up to {len(CLASSES)}")
     return int(asked)
+
+
+def _wanted(request: Request, name: str) -> bool:
+    """Whether the query says `name=true`; anything but that and false may be a mistake."""
+    asked = request.query_params.get(name, "false")
+    if asked not in {"true", "false"}:
+        raise InputError(name, f"found {asked[:20]!r}, expected true or false")
+    return asked == "true"
 
 
 def _as_pictures(photos: list[Images]) -> list[str]:

@@ -101,5 +101,5 @@ def _take(part: _Part) -> tuple[str, bytes]:
         raise InputError("body", 'the Content-Disposition of a part has no "name"')
     name, file = (options.get(key, b"").decode("utf-8", "replace") for key in (b"name", b"filename"))
     if b"filename" not in options:
-        raise InputError(name[:40] or "body", "a text field; expected files only")
+        raise InputError(name[:40] or "body", "a text field (it has no file name); expected files only")
     return (file or name)[:80], b"".join(part.content)

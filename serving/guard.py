@@ -1,13 +1,12 @@
-"""Who may ask: names that this service is known by, pages that it may be asked from, a token, and so many at a time."""
+"""Who may ask: names that this service is known by, pages that it may be asked from, and a token."""
 
 import hmac
 import os
-from types import TracebackType
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 
-from serving.errors import RETRY_AFTER, Refusal
+from serving.errors import Refusal
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 OPEN_PATHS = ("/", "/page.css", "/page.js", "/icon.svg")  # answered without a token: the page, which has no data in it
@@ -68,20 +67,3 @@ def _hostname(url: str) -> str | None:
         return urlsplit(url).hostname
     except ValueError:
         return None
-
-
-class InFlightCap:
-    """Tell requests beyond a number to come back, so that those within it are answered in time: `with cap: ...`."""
-
-    def __init__(self, most: int) -> None:
-        self.most, self.now = most, 0
-
-    def __enter__(self) -> None:
-        if self.now >= self.most:
-            raise Refusal(429, "request", f"{self.most} requests are being answered; come back", RETRY_AFTER)
-        self.now += 1
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.now -= 1

@@ -184,7 +184,10 @@ def _classify() -> dict[str, Any]:
         "requestBody": {
             "required": True,
             "content": {
-                "multipart/form-data": {"schema": _object({"files": files})},
+                "multipart/form-data": {
+                    "schema": _object({"files": files}),
+                    "encoding": {"files": {"contentType": ", ".join(PICTURES)}},
+                },
                 **dict.fromkeys(PICTURES, binary),
             },
         },

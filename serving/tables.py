@@ -104,8 +104,8 @@ class TableResponse(StreamingResponse):
             self.answer.file.close()
 
 
-async def score_table(request: Request, model: Classifier) -> Response:
-    """The answer to a table, once its first rows are scored.
+async def score_table(request: Request, model: Classifier, wants_rejects: bool) -> Response:
+    """The answer to a table, once its first rows are scored: all its rows, or those that could not be read.
 
     Raises:
         Refusal: another content type, or four tables are there already.
@@ -116,7 +116,7 @@ async def score_table(request: Request, model: Classifier) -> Response:
         raise Refusal(429, "request", "too many tables at the same time; come back", RETRY_AFTER)
     await slots.acquire()
     answer = GrowingAnswer()
-    scoring = asyncio.create_task(_fill(answer, request, model, form))
+    scoring = asyncio.create_task(_fill(answer, request, model, form, wants_rejects))
     scoring.add_done_callback(lambda _: slots.release())
     try:
         await answer.begun()
@@ -127,12 +127,13 @@ async def score_table(request: Request, model: Classifier) -> Response:
     return TableResponse(answer, scoring, model.tag, form.media_type)
 
 
-async def _fill(answer: GrowingAnswer, request: Request, model: Classifier, form: TableFormat) -> None:
+async def _fill(
+    answer: GrowingAnswer, request: Request, model: Classifier, form: TableFormat, wants_rejects: bool
+) -> None:
     """Take a table in and score it, while its client stays."""
     try:
         with cast(BinaryIO, tempfile.TemporaryFile()) as table:
             await spool_body(request, table)
-            wants_rejects = request.query_params.get("rejects") == "true"
             await _while_connected(request, _score(answer, table, model, form, wants_rejects))
         answer.end()
     except BaseException as error:

@@ -30,7 +30,13 @@ from components.training.train import Trained
 
 pytestmark = pytest.mark.slow
 BENTOFILE: dict[str, Any] = yaml.safe_load((CHECKOUT / "bentofile.yaml").read_text())
-FROM_BENTOML = {"bentoml", "starlette", "anyio", "prometheus_client"}  # distributions that a Bento has without asking
+FROM_BENTOML = {
+    "bentoml",
+    "starlette",
+    "anyio",
+    "prometheus_client",
+    "uvicorn",
+}  # distributions that a Bento has without asking
 NOT_IMPORTED_BY_US = {"httptools", "uvloop"}  # uvicorn takes them where they are
 NEVER_SERVING = ("great_expectations", "prefect", "matplotlib", "torchvision", "pandas", "sklearn")
 

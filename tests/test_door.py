@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from serving.door import Door, Endpoint
+from serving.load import load
 
 
 async def work(request: Request) -> Response:
@@ -59,7 +60,7 @@ def test_an_unforeseen_error_is_logged_and_not_told(door: Door, caplog: pytest.L
     }
     assert "POST '/fail' failed" in caplog.text
     assert "KeyError: 'a secret'" in caplog.text
-    assert door.in_flight.now == 0
+    assert load.requests == 0
 
 
 def test_an_answer_that_breaks_off_is_no_whole_answer(door: Door) -> None:

@@ -1,0 +1,27 @@
+"""When this process ends: not after the one that started it, and not without a bound."""
+
+import os
+import signal
+import threading
+import time
+
+EVERY = 0.5  # seconds between two looks for the parent
+PARENT = os.getppid()  # read on import: a parent that ends while the model is loaded must not go unnoticed
+
+
+def end_with_parent() -> None:
+    """Stop this process, as by SIGTERM, once its parent is gone: it would hold the port with nobody to renew it."""
+    threading.Thread(target=_watch_parent, name="parent", daemon=True).start()
+
+
+def _watch_parent() -> None:
+    while os.getppid() == PARENT:
+        time.sleep(EVERY)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def leave_within(seconds: float) -> None:
+    """End this process at the latest then: a thread that decodes pictures cannot be stopped."""
+    last = threading.Timer(seconds, os._exit, [0])
+    last.daemon = True
+    last.start()

@@ -1,0 +1,64 @@
+"""What schemathesis, which loads this, cannot make up from a description: pictures, tables, bytes of whole images."""
+
+import io
+from typing import Any
+
+import numpy as np
+import schemathesis
+from hypothesis import strategies as st
+from PIL import Image
+
+from components.formats.pixel_csv import PIXEL_COLUMNS
+
+MODES = {
+    "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
+    "JPEG": ("L", "RGB", "CMYK"),
+    "WEBP": ("RGB", "RGBA"),
+    "GIF": ("1", "L", "P", "RGB"),
+    "BMP": ("1", "L", "P", "RGB"),
+}
+
+
+@st.composite
+def pictures(draw: st.DrawFn, form: str, odd_exif: bool = False) -> bytes:
+    """A small file of any mode of this format, perhaps with nonsense for its EXIF data."""
+    width, height = draw(st.integers(1, 90)), draw(st.integers(1, 90))
+    pixels = np.random.default_rng(draw(st.integers(0, 9))).integers(0, 256, (height, width, 3), np.uint8)
+    mode = draw(st.sampled_from(MODES[form]))
+    picture = Image.fromarray(pixels).convert("I" if mode == "I;16" else mode).convert(mode)
+    kept = {}
+    if odd_exif and form in {"PNG", "JPEG", "WEBP"}:
+        kept["exif"] = b"Exif\0\0" + draw(st.sampled_from([b"II*\0", b"MM\0*"])) + draw(st.binary(max_size=60))
+    file = io.BytesIO()
+    picture.save(file, form, **kept)
+    return file.getvalue()
+
+
+def tables() -> st.SearchStrategy[bytes]:
+    rows = st.integers(0, 255).map(lambda value: ",".join([str(value)] * len(PIXEL_COLUMNS)))
+    return st.lists(rows, max_size=3).map(lambda lines: "\n".join([",".join(PIXEL_COLUMNS), *lines, ""]).encode())
+
+
+for form in MODES:
+    schemathesis.openapi.media_type(f"image/{form.lower()}", pictures(form))
+schemathesis.openapi.media_type("text/csv", tables())
+schemathesis.openapi.media_type("application/octet-stream", st.binary(min_size=1, max_size=3).map(lambda b: b * 784))
+
+
+@schemathesis.hook
+def map_body(context: schemathesis.HookContext, body: Any) -> Any:
+    """To a JSON schema 212.0 is a whole number; to the service it is a sign of pixels that were scaled.
+
+    And a list of files with media types of their own comes as a single one, without the name that makes it a file.
+    """
+    if isinstance(body, dict):
+        return {key: [value] if isinstance(value, bytes) else map_body(context, value) for key, value in body.items()}
+    if isinstance(body, list):
+        return [map_body(context, value) for value in body]
+    return int(body) if isinstance(body, float) and body.is_integer() else body
+
+
+@schemathesis.hook
+def filter_failure(context: schemathesis.HookContext, failure: Any, case: Any, response: Any) -> bool:
+    """Where bodies are enumerated nothing can mend that."""
+    return "it has no file name" not in response.text
