@@ -4,6 +4,8 @@ import io
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import schemathesis
 from hypothesis import strategies as st
 from PIL import Image
@@ -39,9 +41,23 @@ def tables() -> st.SearchStrategy[bytes]:
     return st.lists(rows, max_size=3).map(lambda lines: "\n".join([",".join(PIXEL_COLUMNS), *lines, ""]).encode())
 
 
+@st.composite
+def parquet_tables(draw: st.DrawFn) -> bytes:
+    """As our own datasets have it: 784 bytes an image, some of them missing."""
+    pixels = draw(st.lists(st.integers(0, 255).map(lambda value: bytes([value]) * 784) | st.none(), max_size=4))
+    columns = {"pixels": pa.array(pixels, pa.binary(784))}
+    if draw(st.booleans()):
+        columns["label"] = pa.array([draw(st.integers(0, 11)) for _ in pixels], pa.int64())
+    file = io.BytesIO()
+    pq.write_table(pa.table(columns), file, write_page_checksum=draw(st.booleans()))
+    return file.getvalue()
+
+
 for form in MODES:
     schemathesis.openapi.media_type(f"image/{form.lower()}", pictures(form))
 schemathesis.openapi.media_type("text/csv", tables())
+schemathesis.openapi.media_type("application/vnd.apache.parquet", parquet_tables())
+schemathesis.openapi.media_type("application/x-parquet", parquet_tables())
 schemathesis.openapi.media_type("application/octet-stream", st.binary(min_size=1, max_size=3).map(lambda b: b * 784))
 
 

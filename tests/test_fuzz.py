@@ -1,6 +1,7 @@
 """Whatever is sent: no answer is the service's fault, and each is as described. The same cases in every run."""
 
 import contextlib
+import csv
 import io
 import json
 import os
@@ -15,8 +16,9 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
-from fuzz_hooks import MODES, pictures, tables
+from fuzz_hooks import MODES, parquet_tables, pictures, tables
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -36,6 +38,7 @@ FEWEST = 5000
 SAME = examples(deadline=None, database=None, derandomize=True)
 JSON = {"Content-Type": "application/json"}
 CSV = {"Content-Type": "text/csv"}
+PARQUET = {"Content-Type": "application/vnd.apache.parquet"}
 PNG = {"Content-Type": "image/png"}
 
 
@@ -138,8 +141,23 @@ def test_harmed_tables_are_scored_or_refused(client: httpx.Client, body: bytes) 
     answer = client.post("/score", content=body, headers=CSV)
     assert answer.status_code in {200, 400}, answer.text
     if answer.is_success:
-        rows, scored, rejected = (int(answer.headers[f"X-{name}"]) for name in ("Rows", "Scored", "Rejected"))
-        assert rows == scored + rejected
+        rows = list(csv.DictReader(io.StringIO(answer.text)))
+        assert len(rows) == len(body.removesuffix(b"\n").split(b"\n")) - 1
+        assert all(bool(row["label"]) != bool(row["reason"]) for row in rows)
+
+
+@examples(SAME, max_examples=300)
+@given(parquet_tables().flatmap(harmed))
+def test_harmed_parquet_is_scored_refused_or_broken_off(client: httpx.Client, body: bytes) -> None:
+    try:
+        answer = client.post("/score", content=body, headers=PARQUET)
+    except httpx.RemoteProtocolError:  # the fault was found after the answer had begun
+        return
+    assert answer.status_code in {200, 400, 413}, answer.text
+    if answer.is_success:
+        found = pq.ParquetFile(io.BytesIO(answer.content))
+        said = found.metadata.metadata
+        assert found.metadata.num_rows == int(said[b"rows"]) == int(said[b"scored"]) + int(said[b"rejected"])
 
 
 NUMBERS: st.SearchStrategy[Any] = st.integers(-(2**70), 2**70) | st.sampled_from(
