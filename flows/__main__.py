@@ -27,7 +27,6 @@ app = typer.Typer(
 )
 
 STOPPED = 130  # the exit status of a command that Ctrl-C ended, as shells have it
-DRAIN = 20  # seconds that a stop of the service waits for requests in flight
 
 Source = Annotated[
     str,
@@ -297,7 +296,7 @@ def serve(
     _refuse_used_port(host, port)
     program = str(Path(sys.executable).with_name("bentoml"))
     address = ["--host", host, "--port", str(port)]
-    os.execv(program, [program, "serve", str(CHECKOUT), *address, "--timeout-graceful-shutdown", str(DRAIN)])
+    os.execv(program, [program, "serve", str(CHECKOUT), *address])
 
 
 @app.command()

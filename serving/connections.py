@@ -63,7 +63,7 @@ class GuardedProtocol(Protocol):  # type: ignore[misc]
         """Begin to stop; uvicorn calls it for each connection."""
         if not load.stopping:
             load.stop()
-            leave_within(self.config.timeout_graceful_shutdown + 2)
+            leave_within(self.config.timeout_graceful_shutdown + 1.5)
         super().shutdown()
 
     def send_400_response(self, msg: str) -> None:

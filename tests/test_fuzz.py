@@ -33,7 +33,7 @@ from components.settings import CHECKOUT
 from components.training.train import Trained
 
 pytestmark = pytest.mark.slow
-CASES = {"/predict": 200, "/classify": 2500, "/score": 2500}  # the JSON of an image takes long to make up
+CASES = {"/predict": 100, "/classify": 2500, "/score": 2500}  # the JSON of an image takes long to make up
 FEWEST = 5000
 SAME = examples(deadline=None, database=None, derandomize=True)
 JSON = {"Content-Type": "application/json"}

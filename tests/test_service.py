@@ -673,6 +673,7 @@ def test_content_types_that_are_refused(client: httpx.Client, path: str, kind: s
     [
         ("GET", "/predict", 405, "Method Not Allowed"),
         ("DELETE", "/model", 405, "Method Not Allowed"),
+        ("PUT", "/livez", 405, "Method Not Allowed"),
         ("GET", "/nowhere", 404, "Not Found"),
     ],
 )
@@ -928,15 +929,21 @@ def test_paths_that_do_not_exist_take_no_room_in_the_metrics(client: httpx.Clien
     assert "a-path-of-the-callers-own" not in client.get("/metrics").text
 
 
-def test_requests_leave_no_memory_behind(live: Live) -> None:
-    """With BentoML's timers, which it never cancels, each would leave 7 KB for minutes: 35 MB here."""
-    (worker,) = psutil.Process(live.server.process.pid).children(recursive=True)
-    with httpx.Client(base_url=live.server.url) as one_connection:
-        for requests, allowed in ((1000, float("inf")), (5000, 12e6)):
-            before = worker.memory_info().rss
-            for _ in range(requests):
-                assert one_connection.get("/model").is_success
-            assert worker.memory_info().rss - before < allowed
+def test_a_websocket_is_refused(live: Live, client: httpx.Client) -> None:
+    seen = len(live.server.log.read_bytes())
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    answer = client.get("/model", headers={**upgrade, "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})
+    assert answer.status_code == 403
+    assert "Traceback" not in live.server.log.read_bytes()[seen:].decode()
+
+
+def test_what_is_no_http_is_refused_in_the_same_shape(live: Live) -> None:
+    with socket.create_connection(("127.0.0.1", live.server.port), timeout=10) as connection:
+        connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
+        head, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    error = {"status": 400, "field": "request", "reason": "not a request of HTTP/1.1"}
+    assert json.loads(body) == {"error": error}
 
 
 @pytest.mark.parametrize(

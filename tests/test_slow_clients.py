@@ -23,7 +23,8 @@ from components.manifest import Examples
 from components.registry import champion, store
 from components.training.train import Trained
 from serving import connections
-from serving.load import MOST_ARRIVING, WINDOW
+from serving.bodies import LARGEST_UPLOAD
+from serving.load import MOST_ARRIVING, MOST_BYTES, WINDOW
 
 pytestmark = pytest.mark.slow
 BYTES = "application/octet-stream"
@@ -143,6 +144,20 @@ def test_a_body_at_a_fair_pace_may_take_longer_than_a_window(server: Server, tes
             client.sendall(body[start : start + (8 << 10)])
             time.sleep(0.2)
         assert status_of(client.recv(100)) == 200
+
+
+def test_bodies_have_a_bound_in_memory_together(server: Server) -> None:
+    """Each is within its own."""
+    size = LARGEST_UPLOAD - 1
+    with contextlib.ExitStack() as held:
+        large = [held.enter_context(connect(server)) for _ in range(MOST_BYTES // size + 2)]
+        for one in large:
+            with contextlib.suppress(ConnectionError):
+                one.sendall(HEAD % (b"/classify", b"image/png", size) + bytes(size - 1))
+        refused = [take(one, b"}}") for one in select.select(large, [], [], WINDOW)[0]]
+    assert 0 < len(refused) < len(large)
+    assert {status_of(answer) for answer in refused} == {429}
+    assert all(b"bytes are in memory; come back" in answer for answer in refused)
 
 
 def test_connections_without_a_request_are_cut_while_others_are_answered(server: Server) -> None:

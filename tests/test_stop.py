@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import io
 import os
 import signal
 import socket
@@ -13,11 +14,11 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import pytest
-from servers import Server, free_port, serve, using_home
+from PIL import Image
+from servers import START, Server, free_port, serve, stop, using_home
 from test_slow_clients import BYTES, HEAD, connect, status_of, take
 
 from components.contract import ModelCard
-from components.formats.photos import write_png
 from components.manifest import Examples
 from components.registry import champion, store
 from components.settings import CHECKOUT
@@ -73,30 +74,45 @@ def test_sigterm_ends_it_within_a_bound_whatever_clients_do(home: Path, test_spl
     assert "Traceback" not in server.log.read_text()
 
 
-def test_work_that_cannot_be_stopped_does_not_hold_it_up(home: Path, test_split: Examples) -> None:
-    """64 photos of 24 million pixels each, in 4 MB: decoding them takes longer than a stop may."""
-    picture = write_png(test_split.images[0].repeat(175, 0).repeat(175, 1))
+def test_work_that_cannot_be_stopped_does_not_hold_it_up(home: Path) -> None:
+    """64 transparent photos of 24 million pixels each: decoding them takes longer than a stop may."""
+    file = io.BytesIO()
+    Image.new("RGBA", (4900, 4900), (10, 20, 30, 40)).save(file, "PNG")
+    picture = file.getvalue()
     part = b'--cut\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n' + picture + b"\r\n"
     body = part * 64 + b"--cut--\r\n"
     with serve(home) as server, connect(server) as client:
         worker = worker_of(server)
         client.sendall(HEAD % (b"/classify", b"multipart/form-data; boundary=cut", len(body)) + body)
         time.sleep(1)
+        began = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(BOUND) == 0
+        assert time.monotonic() - began > DRAIN, "it was no such work"
         assert_gone(server.port, worker)
 
 
-def test_sigterm_while_it_starts_ends_it(home: Path) -> None:
-    command = [str(Path(sys.executable).with_name("bentoml")), "serve", str(CHECKOUT), "--port", str(free_port())]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 30
-    while not (workers := psutil.Process(process.pid).children(recursive=True)):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    process.terminate()
-    assert process.wait(BOUND) == 0
-    assert not any(worker.is_running() for worker in workers)
+@pytest.mark.parametrize("command", [["-m", "flows", "serve"], ["-m", "bentoml", "serve", str(CHECKOUT)]])
+def test_it_listens_on_the_loopback_address_unless_asked_and_stops_while_it_starts(
+    home: Path, tmp_path: Path, command: list[str]
+) -> None:
+    port, log = free_port(), tmp_path / "log"
+    whole = [sys.executable, *command, "--port", str(port)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(whole, cwd=CHECKOUT, stdout=output, stderr=output, start_new_session=True)
+    try:
+        deadline = time.monotonic() + START
+        while b"Starting production" not in log.read_bytes():  # for some milliseconds before, BentoML hears no signal
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        found = {one.laddr.ip for one in psutil.net_connections("tcp") if one.laddr.port == port}
+        assert found == {"127.0.0.1"}
+        workers = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        assert process.wait(BOUND) == 0
+        assert not any(worker.is_running() for worker in workers)
+    finally:
+        stop(process)
 
 
 def test_a_killed_worker_comes_back_and_those_who_wait_are_answered(home: Path) -> None:
