@@ -27,7 +27,8 @@ from components.monitoring.prediction_log import Answer, PredictionLog
 
 log = logging.getLogger("bentoml.fashion")
 
-EVERY = 1.0  # seconds between two writes
+EVERY = 0.05  # seconds between two looks at what requests left: what has gathered by then holds nobody up for long
+PREDICTIONS_EVERY = 20  # looks: once a second
 MOST_WAITING = 8192  # images to be logged, 6 MB; of more, what was predicted is counted, and the image is not logged
 
 
@@ -38,10 +39,11 @@ class Watch:
         self.started = False
         self.log: PredictionLog | None = None
         self._queue: deque[Answer] = deque()
-        self._waiting = 0  # images in the queue that may be logged
+        self._unwritten: list[Answer] = []  # those that were counted
+        self._waiting = 0  # images in both
         self._closing = threading.Event()
         self._working = threading.Lock()
-        self._jobs: list[Callable[[], None]] = [self._keep]
+        self._jobs: list[Callable[[], None]] = []
 
     def start(self, log_folder: Path | None) -> None:
         """Make the log, and the metrics, once BentoML has told prometheus_client where to add the workers' numbers up.
@@ -85,37 +87,51 @@ class Watch:
             self._waiting += len(images)
             self._queue.append(Answer(time.time(), predictions, images))
 
-    def each_second(self, job: Callable[[], None]) -> None:
-        """Call it whenever this catches up."""
+    def at_each_look(self, job: Callable[[], None]) -> None:
+        """Call it twenty times a second, and whenever this catches up."""
         self._jobs.append(job)
 
     def _run(self) -> None:
+        looks = 0
         while not self._closing.wait(EVERY):
-            self.catch_up()
+            looks += 1
+            if looks % PREDICTIONS_EVERY == 0:
+                self.catch_up()
+                self._write()
+            else:
+                self._do(self._jobs)
         self.catch_up()
+        self._write()
 
     def catch_up(self) -> None:
-        """Count and write what waits."""
+        """Count all that was answered until now."""
+        self._do([*self._jobs, self._count])
+
+    def _do(self, jobs: list[Callable[[], None]]) -> None:
         with self._working:
-            for job in self._jobs:
+            for job in jobs:
                 try:
                     job()
-                except Exception:  # the next second is tried again
+                except Exception:  # the next look tries again
                     log.exception("%s failed", job)
 
-    def _keep(self) -> None:
+    def _count(self) -> None:
         answers = [self._queue.popleft() for _ in range(len(self._queue))]
-        self._waiting = 0
-        if not answers:
-            return
-        labels = np.concatenate([answer.predictions.labels for answer in answers])
-        for counter, count in zip(self.images, np.bincount(labels, minlength=len(CLASSES)).tolist(), strict=True):
-            counter.inc(count)
-        self.not_sure.inc(len(labels) - sum(int(answer.predictions.sure.sum()) for answer in answers))
+        if answers:
+            said = [answer.predictions for answer in answers]
+            labels = np.bincount(np.concatenate([one.labels for one in said]), minlength=len(CLASSES)).tolist()
+            for counter, count in zip(self.images, labels, strict=True):
+                counter.inc(count)
+            self.not_sure.inc(int(np.count_nonzero(~np.concatenate([one.sure for one in said]))))
+            self._unwritten += answers
+
+    def _write(self) -> None:
+        with self._working:
+            answers, self._unwritten, self._waiting = self._unwritten, [], 0
         if self.log:
-            waiting = [answer for answer in answers if len(answer.images)]
-            unseen = len(labels) - sum(len(answer.images) for answer in waiting)
-            self.unlogged.inc(unseen + self.log.write(waiting))
+            kept = [answer for answer in answers if len(answer.images)]
+            dropped = sum(len(answer.predictions.labels) for answer in answers if not len(answer.images))
+            self.unlogged.inc(dropped + self.log.write(kept))
 
     def swapped(self, tag: str, before: str | None) -> None:
         """Another model answers."""

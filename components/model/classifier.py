@@ -23,15 +23,16 @@ class Classifier:
     card: ModelCard
     network: MLP  # in evaluation mode
 
+    def __post_init__(self) -> None:
+        self.network.requires_grad_(False)  # nothing is recorded for a training, without a context at each call
+
     def logits(self, images: Images) -> Tensor:
         """uint8 (n, 28, 28) -> float32 (n, 10), before calibration."""
-        with torch.inference_mode():
-            return self._forward(to_input(images))
+        return self._forward(to_input(images))
 
     def probabilities(self, images: Images) -> Tensor:
         """uint8 (n, 28, 28) -> float32 (n, 10), calibrated, each row sums to 1."""
-        with torch.inference_mode():
-            return torch.softmax(self._forward(to_input(images)).div_(self.card.calibration.temperature), dim=1)
+        return torch.softmax(self._forward(to_input(images)).div_(self.card.calibration.temperature), dim=1)
 
     def _forward(self, x: Tensor) -> Tensor:
         for step in self._steps:

@@ -14,6 +14,7 @@ newest. Of a great many predictions a sample is written, so that the files reach
 import hashlib
 import logging
 import os
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
@@ -28,6 +29,7 @@ from components.contract import PIXELS, Images, Predictions
 log = logging.getLogger(__name__)
 
 LINES = 200  # a write; more images are sampled
+LINES_AT_ONCE = 20
 FIELDS = ("time", "model", "label", "confidence", "sure", "mean", "ink", "hash")
 FILE_BYTES, FILES = 8 << 20, 8  # of a process: at most 64 MB, about 350,000 lines
 ALL_FILES = 32  # in the folder when a process starts
@@ -65,20 +67,29 @@ class PredictionLog:
         Returns:
             How many images have no line.
         """
-        images = sum(len(answer.images) for answer in answers)
+        ends = np.cumsum([len(answer.images) for answer in answers], dtype=int)
+        images = int(ends[-1]) if len(ends) else 0
         if not images:
             return 0
         chosen = np.linspace(0, images - 1, min(images, LINES)).astype(int)
+        places = np.searchsorted(ends, chosen, side="right")
+        rows = [(answers[place], int(row - ends[place])) for place, row in zip(places, chosen, strict=True)]
         try:
-            self._file.handle(logging.makeLogRecord({"msg": "\n".join(describe(answers, chosen))}))
+            for start in range(0, len(rows), LINES_AT_ONCE):
+                self._file.handle(_record("\n".join(describe(rows[start : start + LINES_AT_ONCE]))))
+                time.sleep(0.001)  # the thread that answers must not wait for all of them
         except OSError as error:
-            log.error("%d predictions could not be logged: %s", len(chosen), error)
-            return images
-        return images - len(chosen)
+            log.error("%d predictions could not be logged: %s", len(rows) - start, error)
+            return images - start
+        return images - len(rows)
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _record(text: str) -> logging.LogRecord:
+    return logging.makeLogRecord({"msg": text})
 
 
 def _changed_at(path: Path) -> float:
@@ -88,18 +99,19 @@ def _changed_at(path: Path) -> float:
         return 0
 
 
-def describe(answers: Sequence[Answer], chosen: np.ndarray) -> list[str]:
-    """A line of JSON for each of the `chosen`, int (k,), among the images of these answers, counted through."""
-    sizes = [len(answer.images) for answer in answers]
-    of_answer = np.repeat(np.arange(len(answers)), sizes)[chosen].tolist()
-    flat = np.concatenate([answer.images for answer in answers])[chosen].reshape(-1, PIXELS)
-    said = [answer.predictions for answer in answers]
+def describe(rows: Sequence[tuple[Answer, int]]) -> list[str]:
+    """A line of JSON for each image: one of an answer's, by its place from the end."""
+    flat = np.stack([answer.images[place] for answer, place in rows]).reshape(-1, PIXELS)
+    labels = [int(answer.predictions.labels[place]) for answer, place in rows]
     columns = zip(
-        (datetime.fromtimestamp(answers[one].time, UTC).isoformat(timespec="milliseconds") for one in of_answer),
-        (said[one].model for one in of_answer),
-        np.concatenate([one.labels for one in said])[chosen].tolist(),
-        np.concatenate([one.confidences for one in said])[chosen].astype(float).round(6).tolist(),
-        np.concatenate([one.sure for one in said])[chosen].tolist(),
+        (datetime.fromtimestamp(answer.time, UTC).isoformat(timespec="milliseconds") for answer, _ in rows),
+        (answer.predictions.model for answer, _ in rows),
+        labels,
+        (
+            round(float(answer.predictions.probabilities[place, label]), 6)
+            for (answer, place), label in zip(rows, labels, strict=True)
+        ),
+        (bool(answer.predictions.sure[place]) for answer, place in rows),
         flat.mean(axis=1).round(3).tolist(),
         (np.count_nonzero(flat, axis=1) / PIXELS).round(4).tolist(),
         (hashlib.blake2b(image.tobytes(), digest_size=8).hexdigest() for image in flat),
