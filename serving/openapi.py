@@ -61,7 +61,7 @@ def _object(properties: dict[str, Any], optional: tuple[str, ...] = ()) -> dict[
 
 
 def _json(name: str) -> dict[str, Any]:
-    return {"application/json": {"schema": _ref(name)}}
+    return {"application/json": {"schema": _ref(name), "example": EXAMPLES[name]}}
 
 
 def _responses(answer: dict[str, Any], *refusals: int) -> dict[str, Any]:
@@ -152,6 +152,42 @@ MODEL = _object(
 )
 
 
+TAG = "fashion-mlp:ab3xv7a4kcuwmcgh"
+BOOT = {
+    "label": 9,
+    "name": "Ankle boot",
+    "confidence": 0.982,
+    "sure": True,
+    "probabilities": [0, 0, 0, 0, 0, 0.006, 0, 0.012, 0, 0.982],
+}
+EXAMPLES: dict[str, Any] = {
+    "Error": {
+        "error": {"status": 400, "field": "images[3][12]", "reason": "found 300, expected a whole number from 0 to 255"}
+    },
+    "Predictions": {"model": TAG, "predictions": [BOOT]},
+    "Model": {
+        "model": TAG,
+        "live_since": "2026-11-21T02:30:00+00:00",
+        "follows_pointer": True,
+        "problem": None,
+        "preset": "flagship",
+        "source": "archives",
+        "dataset_version": "5bacf4d965889a6f-83c3a4db",
+        "test_accuracy": 0.9295,
+        "test_accuracy_interval": [0.9243, 0.9344],
+        "coverage": 0.86,
+        "sure_accuracy": 0.97,
+        "created_at": "2026-11-21T02:29:40+00:00",
+        "classes": list(CLASSES),
+    },
+}
+SCORED = (
+    "id,label,name,confidence,sure,model,reason\n"
+    f"a1,9,Ankle boot,0.982000,yes,{TAG},\n"
+    "a2,,,,,,pixel3: '300' is not a whole number from 0 to 255\n"
+)
+
+
 def _predict() -> dict[str, Any]:
     images = {"type": "array", "items": _ref("Image"), "minItems": 1, "maxItems": MOST_IMAGES}
     return {
@@ -210,7 +246,9 @@ def _score() -> dict[str, Any]:
         ),
         "parameters": [REJECTS],
         "requestBody": {"required": True, "content": {**table, "application/x-parquet": parquet}},
-        "responses": _responses(table, 400, 401, 403, 408, 413, 415, 429, 503),
+        "responses": _responses(
+            {**table, "text/csv": {**table["text/csv"], "example": SCORED}}, 400, 401, 403, 408, 413, 415, 429, 503
+        ),
     }
 
 

@@ -267,6 +267,20 @@ def test_what_is_answered_is_what_the_description_says(client: httpx.Client, pic
     check(client.get("/model", headers={"Host": "elsewhere.example"}), "get")
 
 
+def test_the_examples_of_the_description_are_as_it_says() -> None:
+    api = describe_api()
+    kinds = [
+        kind
+        for path in api["paths"].values()
+        for operation in path.values()
+        for answer in operation["responses"].values()
+        for kind in answer.get("content", {}).values()
+    ]
+    for kind in kinds:
+        if kind["schema"].get("format") != "binary":
+            jsonschema.validate(kind["example"], {**kind["schema"], "components": api["components"]})
+
+
 def test_the_description_knows_every_endpoint_and_no_other() -> None:
     ours = SERVED_PATHS.keys() - {"/", "/page.css", "/page.js", "/icon.svg", "/openapi.json"}
     assert ours | {"/readyz", "/livez", "/metrics"} == set(describe_api()["paths"])
