@@ -45,7 +45,6 @@ class Classifier:
         return [
             partial(linear, weight=layer.weight, bias=layer.bias) if type(layer) is nn.Linear else layer.forward
             for layer in self.network
-            if not isinstance(layer, nn.Dropout)
         ]
 
     @cached_property
