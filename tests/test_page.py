@@ -189,7 +189,7 @@ def test_a_table_is_scored_and_can_be_downloaded(
     rows = [",".join(PIXEL_COLUMNS), ",".join(map(str, image.ravel())), "1,2,3", ""]
     give(page, "drop", "\n".join(rows).encode(), "text/csv", "catalogue.csv")
     wait_for_answers(page)
-    assert "1 rows scored, 1 could not be read." in answer(page)
+    assert "1 row scored, 1 could not be read." in answer(page)
     with page.expect_download() as download:
         page.get_by_role("link", name="Download the result").click()
     assert download.value.suggested_filename == "catalogue-scored.csv"

@@ -120,7 +120,7 @@ async function score(file) {
     const { scored, rejected } = isParquet ? await countInFooter(answer) : await countLines(answer);
     place(
       file.name,
-      make("p", { textContent: `${scored} rows scored, ${rejected} could not be read.` }),
+      make("p", { textContent: `${scored} ${scored === 1 ? "row" : "rows"} scored, ${rejected} could not be read.` }),
       make("p", {}, link),
     );
     say(`${file.name}: ${scored} rows scored, ${rejected} rejected`);
