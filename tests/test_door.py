@@ -14,7 +14,7 @@ from serving.door import Door, Endpoint
 from serving.load import load
 
 
-async def work(request: Request) -> Response:
+async def done(request: Request) -> Response:
     return PlainTextResponse("done", 201)
 
 
@@ -31,7 +31,7 @@ async def break_off(request: Request) -> Response:
 
 
 ENDPOINTS: dict[str, tuple[str, Endpoint]] = {
-    "/work": ("GET", work),
+    "/done": ("GET", done),
     "/fail": ("POST", fail),
     "/break": ("GET", break_off),
 }
@@ -71,13 +71,13 @@ def test_an_answer_that_breaks_off_is_no_whole_answer(door: Door) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status", "allow"),
     [
-        ("GET", "/work", 201, None),
-        ("HEAD", "/work", 201, None),
-        ("POST", "/work", 405, "GET, HEAD"),
+        ("GET", "/done", 201, None),
+        ("HEAD", "/done", 201, None),
+        ("POST", "/done", 405, "GET, HEAD"),
         ("GET", "/fail", 405, "POST"),
         ("BREW", "/fail", 405, "POST"),
-        ("GET", "/work/", 404, None),
-        ("GET", "/WORK", 404, None),
+        ("GET", "/done/", 404, None),
+        ("GET", "/DONE", 404, None),
     ],
 )
 def test_a_path_has_its_method(door: Door, method: str, path: str, status: int, allow: str | None) -> None:
