@@ -9,6 +9,7 @@
 - Its tracing looks each URL up to find that it is not traced. Here it is not there.
 """
 
+import contextlib
 import sys
 import threading
 import time
@@ -128,8 +129,9 @@ class Journal(instruments.RunnerTrafficMetricsMiddleware):
                 duration.observe(note.seconds)
         if notes:
             self.metrics_last_request_timestamp.labels(**_names()).set(notes[-1].ended)
-            sys.stdout.write("".join(map(_describe, notes)))
-            sys.stdout.flush()
+            with contextlib.suppress(OSError):  # a disk that is full loses lines, not answers
+                sys.stdout.write("".join(map(_describe, notes)))
+                sys.stdout.flush()
         for path in self.counted_paths & self.running.keys():
             self.metrics_request_in_progress.labels(endpoint=path, **_names()).set(self.running[path])
 

@@ -13,6 +13,7 @@ from serving.load import Arrival
 LARGEST_JSON = 8 << 20  # bytes: 1,024 images of three digits, a comma and a space a pixel are 4 MB
 LARGEST_UPLOAD = 32 << 20  # bytes a request of pictures
 LARGEST_TABLE = 256 << 20  # bytes of CSV, about 120,000 rows; it goes to disk, not to memory
+LARGE = 64 << 10  # bytes; more is taken apart in a thread, so that others are answered meanwhile
 TIMEOUT = 30  # seconds for a body to arrive, whatever its pace
 TABLE_TIMEOUT = 60  # seconds for a table
 
@@ -74,7 +75,11 @@ async def read_uploads(request: Request) -> list[tuple[str, bytes]]:
     if found != FORM:
         return [("body", content)]
 
-    uploads = read_files(content, request.headers["content-type"])
+    kind = request.headers["content-type"]
+    if len(content) > LARGE:
+        uploads = await anyio.to_thread.run_sync(read_files, content, kind)
+    else:
+        uploads = read_files(content, kind)
     if not uploads:
         raise InputError("body", "no file in the form")
     return uploads

@@ -16,7 +16,7 @@ from components.formats.photos import is_small, read_views, write_png
 from components.formats.pixel_bytes import read_pixel_bytes
 from components.formats.pixel_json import read_pixel_json
 from components.inference.predict import predict, predict_photos
-from serving.bodies import LARGEST_JSON, expect_type, read_body, read_uploads
+from serving.bodies import LARGE, LARGEST_JSON, expect_type, read_body, read_uploads
 from serving.door import Endpoint
 from serving.errors import RETRY_AFTER, Refusal, json_response
 from serving.live import LiveModel
@@ -25,7 +25,6 @@ from serving.metrics import watch
 from serving.openapi import describe_api
 from serving.tables import score_table
 
-LARGE_JSON = 64 << 10  # bytes; more is read in a thread
 IN_LINE = 16_000_000  # weights x images, about a millisecond; more goes to a thread, and others are answered
 
 # The page at /: file -> its media type
@@ -43,7 +42,7 @@ async def predict_pixels(request: Request) -> Response:
     body = await read_body(request, LARGEST_JSON)
     if found == "application/octet-stream":
         images = read_pixel_bytes(body)
-    elif len(body) > LARGE_JSON:
+    elif len(body) > LARGE:
         images = await anyio.to_thread.run_sync(read_pixel_json, body)
     else:
         images = read_pixel_json(body)

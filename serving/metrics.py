@@ -98,11 +98,11 @@ class Watch:
             looks += 1
             if looks % PREDICTIONS_EVERY == 0:
                 self.catch_up()
-                self._write()
+                self._try(self._write)
             else:
                 self._do(self._jobs)
         self.catch_up()
-        self._write()
+        self._try(self._write)
 
     def catch_up(self) -> None:
         """Count all that was answered until now."""
@@ -111,10 +111,13 @@ class Watch:
     def _do(self, jobs: list[Callable[[], None]]) -> None:
         with self._working:
             for job in jobs:
-                try:
-                    job()
-                except Exception:  # the next look tries again
-                    log.exception("%s failed", job)
+                self._try(job)
+
+    def _try(self, job: Callable[[], None]) -> None:
+        try:
+            job()
+        except Exception:  # the next look tries again
+            log.exception("%s failed", job)
 
     def _count(self) -> None:
         answers = [self._queue.popleft() for _ in range(len(self._queue))]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
+from servers import Server, serve, using_home
 
 from components.contract import Dataset, ModelCard, Validated
 from components.dataset.ingest import ingest
@@ -19,6 +20,7 @@ from components.evaluation.card import write_card
 from components.manifest import Examples, read_split
 from components.model.mlp import MLP, ModelConfig
 from components.recipes.config import TrainConfig
+from components.registry import champion, store
 from components.settings import Settings
 from components.training.train import Trained, train
 from flows.environment import prepare
@@ -114,3 +116,13 @@ def browser() -> Iterator["Browser"]:
         opened = running.chromium.launch(executable_path=executable, args=flags)
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="module")
+def server(trained: Trained, card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The service with a live model, for the tests of a file; whatever they do, nothing unforeseen is in its log."""
+    with using_home(tmp_path_factory.mktemp("served") / "bentoml") as home:
+        champion.promote(store.save_model(trained.network, card), "a test")
+        with serve(home) as server:
+            yield server
+    assert "Traceback" not in server.log.read_text()

@@ -1,6 +1,7 @@
 """The way in, with endpoints that fail."""
 
 import asyncio
+import io
 import logging
 from collections.abc import AsyncIterator
 
@@ -9,9 +10,12 @@ import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.types import ASGIApp
 
+from serving.bentoml_patches import AT_ONCE, Journal
 from serving.door import Door, Endpoint
 from serving.load import load
+from serving.metrics import Watch
 
 
 async def done(request: Request) -> Response:
@@ -37,7 +41,7 @@ ENDPOINTS: dict[str, tuple[str, Endpoint]] = {
 }
 
 
-def ask(door: Door, method: str, path: str) -> httpx.Response:
+def ask(door: ASGIApp, method: str, path: str) -> httpx.Response:
     async def send() -> httpx.Response:
         transport = httpx.ASGITransport(door)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
@@ -84,3 +88,15 @@ def test_a_path_has_its_method(door: Door, method: str, path: str, status: int, 
     answer = ask(door, method, path)
     assert (answer.status_code, answer.headers.get("allow")) == (status, allow)
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_an_access_log_that_cannot_be_written_costs_no_answer(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    journal = Journal(door, "test_door", ("/metrics",), {"/done"}, Watch())
+    monkeypatch.setattr("sys.stdout", Full())
+    for _ in range(2 * AT_ONCE):
+        assert ask(journal, "GET", "/nothing").status_code == 404
+    assert len(journal.notes) < AT_ONCE

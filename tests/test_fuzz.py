@@ -23,14 +23,11 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from PIL import Image
-from servers import Server, serve, using_home
+from servers import Server
 
-from components.contract import ModelCard
 from components.errors import InputError
 from components.formats.photos import read_photo
-from components.registry import champion, store
 from components.settings import CHECKOUT
-from components.training.train import Trained
 
 pytestmark = pytest.mark.slow
 CASES = {"/predict": 100, "/classify": 2500, "/score": 2500}  # the JSON of an image takes long to make up
@@ -40,14 +37,6 @@ JSON = {"Content-Type": "application/json"}
 CSV = {"Content-Type": "text/csv"}
 PARQUET = {"Content-Type": "application/vnd.apache.parquet"}
 PNG = {"Content-Type": "image/png"}
-
-
-@pytest.fixture(scope="module")
-def server(trained: Trained, card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with using_home(tmp_path_factory.mktemp("fuzz") / "bentoml") as home:
-        champion.promote(store.save_model(trained.network, card), "a test")
-        with serve(home) as server:
-            yield server
 
 
 @pytest.fixture(scope="module")

@@ -3,32 +3,20 @@
 import contextlib
 import http.client
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil  # type: ignore[import-untyped]
 import pytest
-from servers import Server, serve, using_home
+from servers import Server
 
-from components.contract import ModelCard
 from components.formats.photos import write_png
 from components.manifest import Examples
-from components.registry import champion, store
-from components.training.train import Trained
 
 pytestmark = pytest.mark.slow
 REQUESTS = 25_000  # twice: the first fill the caches and the allocator's arenas
 CONNECTIONS = 4
 ALLOWED = 8 << 20  # bytes; a leak of a kilobyte a request would be 25 MB
 FRESH = 50  # requests to a connection
-
-
-@pytest.fixture(scope="module")
-def server(trained: Trained, card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with using_home(tmp_path_factory.mktemp("memory") / "bentoml") as home:
-        champion.promote(store.save_model(trained.network, card), "a test")
-        with serve(home) as server:
-            yield server
 
 
 Request = tuple[str, str, bytes, str, int]  # method, path, body, its type, the status expected

@@ -14,14 +14,11 @@ from dataclasses import dataclass, field
 
 import psutil  # type: ignore[import-untyped]
 import pytest
-from servers import Server, serve, using_home
+from servers import Server
 
-from components.contract import ModelCard
 from components.formats.photos import write_png
 from components.formats.pixel_csv import PIXEL_COLUMNS
 from components.manifest import Examples
-from components.registry import champion, store
-from components.training.train import Trained
 from serving import connections
 from serving.bodies import LARGEST_UPLOAD
 from serving.load import MOST_ARRIVING, MOST_BYTES, WINDOW
@@ -29,15 +26,6 @@ from serving.load import MOST_ARRIVING, MOST_BYTES, WINDOW
 pytestmark = pytest.mark.slow
 BYTES = "application/octet-stream"
 HEAD = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n"
-
-
-@pytest.fixture(scope="module")
-def server(trained: Trained, card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with using_home(tmp_path_factory.mktemp("slow") / "bentoml") as home:
-        champion.promote(store.save_model(trained.network, card), "a test")
-        with serve(home) as server:
-            yield server
-    assert "Traceback" not in server.log.read_text()
 
 
 def connect(server: Server, window: int = 0) -> socket.socket:
