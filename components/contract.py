@@ -125,6 +125,14 @@ class Epoch:
 
 
 @dataclass(frozen=True)
+class Probed:
+    """What a network said of one test image right after its training: any later code must say the same."""
+
+    id: str
+    probabilities: tuple[float, ...]  # calibrated, (10,)
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """What is known of a stored model: kept as `model.json` beside its weights."""
 
@@ -145,6 +153,7 @@ class ModelCard:
     git_commit: str  # of the code that trained it, "+changes" when the tree had any, "unknown" outside git
     packages: dict[str, str]  # name -> version
     weights_sha256: str = ""  # filled in when the model is stored
+    probes: tuple[Probed, ...] = ()  # ten test images of each class, as far as there are
     classes: tuple[str, ...] = CLASSES
     input: str = "uint8 (n, 28, 28), 0 background to 255, divided by 255"
 
@@ -152,6 +161,46 @@ class ModelCard:
     def is_sample(self) -> bool:
         """Whether it was trained on the drawn stand-in."""
         return self.source == SAMPLE
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question of the gate, with what was measured and what was asked for."""
+
+    name: str
+    passed: bool
+    measured: str  # in words and units, "" where nothing can be measured
+    bound: str
+    told: str  # the two put into a sentence
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says of a challenger; kept as `verdict.json` beside its weights."""
+
+    challenger: str  # exact tag
+    champion: str | None  # the live model it was compared with
+    when: str  # ISO 8601, UTC
+    split_version: str  # of the test images both were measured on; "" where they could not be read
+    rows: int  # how many these are
+    checks: tuple[Check, ...]
+    bounds: dict[str, Any]  # the gate's settings
+    forced: str = ""  # the reason a person gave for going past the checks
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check is met."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def outcome(self) -> Literal["passed", "forced", "refused"]:
+        """What it lets happen."""
+        return "passed" if self.passed else "forced" if self.forced else "refused"
+
+    def __str__(self) -> str:
+        failed = [check.told for check in self.checks if not check.passed]
+        told = "; ".join(failed) or f"{len(self.checks)} checks passed"
+        return f"forced: {self.forced}; past: {told}" if self.outcome == "forced" else told
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ and exits with status 1; the service answers with the status beside it.
     │   ├── ModelNotFound     no model under that tag
     │   └── NoLiveModel       nothing is live, or the pointer cannot be read     (503)
     ├── PromotionRefused      the gate said no
+    │   └── LiveModelChanged  another model went live meanwhile; asking again may help
     └── InputError            a caller's images or table are wrong              (400)
         └── InputTooLarge     more than the stated limit                        (413)
 """
@@ -88,6 +89,10 @@ class NoLiveModel(ModelError):
 
 class PromotionRefused(FashionError):
     """The gate refused a challenger."""
+
+
+class LiveModelChanged(PromotionRefused):
+    """Another model went live while a challenger was judged."""
 
 
 class InputError(FashionError):

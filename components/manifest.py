@@ -4,6 +4,7 @@
     data/datasets/0a1b2c3d4e5f6071.json         a manifest, named by the SHA-256 of its content: the version
     data/datasets/current                       the version in use: what was ingested last and not refused
     data/datasets/accepted                      the version that passed validation last
+    data/datasets/receipts/0a1b2c3d4e5f6071.json  of a version that passed: what it met, and when
 
 The drawn sample has pointers of its own (current-sample, accepted-sample), so that it never takes the place of real
 data. A version that fails validation stays on disk, but `current` goes back to the accepted one. A manifest
@@ -22,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 
-from components.contract import IMAGE_SHAPE, PIXELS, SAMPLE, SCHEMA, Dataset, Images, Labels, Split
+from components.contract import IMAGE_SHAPE, PIXELS, SAMPLE, SCHEMA, Dataset, Images, Labels, Split, Validated
 from components.errors import DatasetError
 from components.files import sha256_of, write_whole
 
@@ -105,10 +106,44 @@ def write_manifest(folder: Path, manifest: Manifest) -> Dataset:
     return dataset
 
 
-def accept(dataset: Dataset) -> None:
-    """Remember that a dataset passed validation."""
+def accept(validated: Validated) -> None:
+    """Remember that a dataset passed validation, and keep its receipt."""
+    dataset = validated.dataset
+    receipt = {"expectations": validated.expectations, "docs": str(validated.docs), "checked_at": validated.checked_at}
     with dataset_lock(dataset.path.parent):
+        write_whole(receipt_path(dataset), json.dumps(receipt, indent=2).encode() + b"\n")
         _point("accepted", dataset)
+
+
+def receipt_path(dataset: Dataset) -> Path:
+    """Where the receipt of a dataset is, if it ever passed validation."""
+    return dataset.path.parent / "receipts" / dataset.path.name
+
+
+def check_receipt(dataset: Dataset) -> Validated:
+    """The receipt of a dataset that passed validation and is unchanged since, every byte of it.
+
+    Raises:
+        DatasetError: it never passed, or changed.
+    """
+    try:
+        receipt = json.loads(receipt_path(dataset).read_bytes())
+        validated = Validated(dataset, int(receipt["expectations"]), Path(receipt["docs"]), str(receipt["checked_at"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{dataset.version}: no receipt of a passed validation; 'fashion validate'") from error
+    for part in read_manifest(dataset).parts:
+        check_part(dataset.path.parent, part)
+    return validated
+
+
+def dataset_of(folder: Path, version: str) -> Dataset:
+    """The dataset with this version.
+
+    Raises:
+        DatasetError: it is not in the folder, or changed since it was written.
+    """
+    path = folder / f"{version}.json"
+    return describe(path, read_manifest(path))
 
 
 def refuse(dataset: Dataset) -> None:
@@ -187,8 +222,7 @@ def current_dataset(folder: Path, sample: bool | None = None) -> Dataset | None:
     version = _read_pointer(folder, "current", sample)
     if version is None:
         return None
-    path = folder / f"{version}.json"
-    return describe(path, read_manifest(path))
+    return dataset_of(folder, version)
 
 
 def read_split(dataset: Dataset, split: Split) -> Examples:

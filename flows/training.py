@@ -24,9 +24,10 @@ from components.evaluation.card import write_card
 from components.evaluation.report import write_report
 from components.model.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from components.model.classifier import Classifier
+from components.promotion.promote import Promotion, promote
 from components.recipes.config import TrainConfig
 from components.recipes.presets import DEFAULT, configure
-from components.registry.champion import Promotion, load_model, promote
+from components.registry.champion import load_model
 from components.registry.store import save_model
 from components.settings import load_settings
 from components.training.train import train
@@ -92,11 +93,11 @@ def save_to_store(checkpoint: Checkpoint) -> str:
     return tag
 
 
-@task(name="promote", timeout_seconds=5 * MINUTE, **OPTIONS)
+@task(name="promote", timeout_seconds=20 * MINUTE, **OPTIONS)
 def promote_if_better(tag: str) -> Promotion:
     """Put the model live if the gate lets it."""
     promotion = promote(tag, "training")
-    get_run_logger().info("%s %s: %s", tag, "is live" if promotion.promoted else "was refused", promotion.verdict)
+    get_run_logger().info("%s %s: %s", tag, "is live" if promotion.promoted else "was refused", promotion)
     return promotion
 
 
@@ -197,7 +198,7 @@ def summarize(
         epochs=len(card.history),
         train_seconds=card.train_seconds,
         promoted=bool(promotion and promotion.promoted),
-        verdict=str(promotion.verdict) if promotion else "not asked for",
+        verdict=str(promotion) if promotion else "not asked for",
         docs=validated.docs,
         report=report,
     )

@@ -122,7 +122,7 @@ def browser() -> Iterator["Browser"]:
 def server(trained: Trained, card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The service with a live model, for the tests of a file; whatever they do, nothing unforeseen is in its log."""
     with using_home(tmp_path_factory.mktemp("served") / "bentoml") as home:
-        champion.promote(store.save_model(trained.network, card), "a test")
+        champion.make_live(store.save_model(trained.network, card), "a test")
         with serve(home) as server:
             yield server
     assert "Traceback" not in server.log.read_text()

@@ -64,7 +64,7 @@ def built(trained: Trained, card: ModelCard, tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp("bento")
     with using_home(folder / "bentoml") as home:
         model = store.save_model(trained.network, card)
-        champion.promote(model, "a test")
+        champion.make_live(model, "a test")
         yield Built(home, build_bento(settings=Settings(data_dir=folder / "data")), model)
 
 
@@ -193,7 +193,7 @@ def test_it_answers_from_anywhere_and_keeps_its_model(
     first = answered(built, tmp_path / "first", without_checkout, images)
     network.state_dict()["logits.bias"].add_(torch.arange(10))
     newer = store.save_model(network, card)
-    assert champion.promote(newer, "newer").promoted
+    champion.make_live(newer, "newer")
     assert champion.load_model().tag == newer
     second = answered(built, tmp_path / "second", without_checkout, images)
     for answer in (first, second):

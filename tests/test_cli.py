@@ -18,7 +18,8 @@ from components.model.mlp import MLP
 from components.recipes.presets import DEFAULT, PRESETS
 from components.registry import champion, store
 from components.settings import CHECKOUT, Settings
-from flows.__main__ import app, main, train
+from flows.__main__ import app, main
+from flows.commands.training import train
 
 pytestmark = pytest.mark.usefixtures("bentoml_home", "settings")
 Fashion = Callable[..., tuple[int, str, str]]
@@ -41,7 +42,7 @@ def fashion(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
 @pytest.fixture
 def live(network: MLP, card: ModelCard) -> str:
     tag = store.save_model(network, card)
-    champion.promote(tag, "a test")
+    champion.make_live(tag, "a test")
     return tag
 
 

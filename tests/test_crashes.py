@@ -33,7 +33,7 @@ from components.registry import champion, store
 network, card = read_checkpoint(Checkpoint(Path(sys.argv[1]), sha256_of(Path(sys.argv[1]))))
 print("ready", flush=True)
 for turn in range(int(sys.argv[2])):
-    champion.promote(store.save_model(network, card), "a loop")
+    champion.make_live(store.save_model(network, card), "a loop")
     if turn % 3 == 2:
         champion.rollback()
 """
@@ -127,7 +127,7 @@ def table(tmp_path: Path) -> Path:
 def test_a_kill_during_scoring_leaves_the_old_output_and_a_retry_is_whole(
     bentoml_home: Path, network: MLP, card: ModelCard, table: Path, tmp_path: Path
 ) -> None:
-    champion.promote(store.save_model(network, card), "a test")
+    champion.make_live(store.save_model(network, card), "a test")
     folder = tmp_path / "scored"
     folder.mkdir()
     output = folder / "out.csv"
@@ -148,7 +148,7 @@ def test_a_kill_during_scoring_leaves_the_old_output_and_a_retry_is_whole(
 def test_a_full_disk_during_scoring_leaves_the_old_output(
     bentoml_home: Path, network: MLP, card: ModelCard, table: Path, tmp_path: Path
 ) -> None:
-    champion.promote(store.save_model(network, card), "a test")
+    champion.make_live(store.save_model(network, card), "a test")
     folder = tmp_path / "scored"
     folder.mkdir()
     (folder / "out.csv").write_text("of yesterday")
@@ -163,7 +163,7 @@ def test_a_full_disk_during_scoring_leaves_the_old_output(
 def test_an_output_that_cannot_be_written_is_an_error(
     bentoml_home: Path, network: MLP, card: ModelCard, table: Path, tmp_path: Path
 ) -> None:
-    champion.promote(store.save_model(network, card), "a test")
+    champion.make_live(store.save_model(network, card), "a test")
     (tmp_path / "a file").write_text("")
     with pytest.raises(OSError, match="a file"):
         score_file(champion.load_model(), table, tmp_path / "a file" / "out.csv")
@@ -173,7 +173,7 @@ def test_an_output_that_cannot_be_written_is_an_error(
 def test_an_output_that_is_no_file_is_left_alone(
     bentoml_home: Path, network: MLP, card: ModelCard, table: Path, tmp_path: Path, kind: str
 ) -> None:
-    champion.promote(store.save_model(network, card), "a test")
+    champion.make_live(store.save_model(network, card), "a test")
     output = tmp_path / "scored" / "out.csv"
     output.parent.mkdir()
     output.mkdir() if kind == "folder" else os.mkfifo(output)

@@ -37,7 +37,7 @@ def save(trained: Trained, card: ModelCard, temperature: float) -> str:
 def tags(trained: Trained, card: ModelCard, bentoml_home: Path) -> tuple[str, str]:
     """Two models, the first of them live."""
     first, second = (save(trained, card, temperature) for temperature in (1.0, 2.0))
-    champion.promote(first, "a test")
+    champion.make_live(first, "a test")
     return first, second
 
 
@@ -54,7 +54,7 @@ def tag_of(live: LiveModel) -> str:
 
 def test_it_serves_what_the_pointer_names(live: LiveModel, tags: tuple[str, str]) -> None:
     assert (tag_of(live), live.problem) == (tags[0], None)
-    champion.promote(tags[1], "a test", force=True)
+    champion.make_live(tags[1], "a test")
     live.refresh()
     assert (tag_of(live), live.problem) == (tags[1], None)
     assert live.serving is not None
@@ -77,7 +77,7 @@ def weights_of(home: Path, tag: str) -> Path:
 def test_a_candidate_that_does_not_load_leaves_the_old_one(
     live: LiveModel, tags: tuple[str, str], bentoml_home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    champion.promote(tags[1], "a test", force=True)
+    champion.make_live(tags[1], "a test")
     weights = weights_of(bentoml_home, tags[1])
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-1])
@@ -100,7 +100,7 @@ def test_a_candidate_that_says_nan_leaves_the_old_one(
         for weight in network.parameters():
             weight.fill_(3e38)
     wild = store.save_model(network, card)
-    champion.promote(wild, "a test", force=True)
+    champion.make_live(wild, "a test")
     live.refresh()
     assert tag_of(live) == tags[0]
     assert "probabilities of a blank image are not finite" in str(live.problem)
@@ -127,7 +127,7 @@ def test_without_a_model_it_says_why_and_recovers(bentoml_home: Path, trained: T
     with pytest.raises(NoLiveModel, match="no model is live"):
         live.get()
     tag = store.save_model(trained.network, card)
-    champion.promote(tag, "a test")
+    champion.make_live(tag, "a test")
     live.refresh()
     assert (tag_of(live), live.problem) == (tag, None)
 
@@ -135,7 +135,7 @@ def test_without_a_model_it_says_why_and_recovers(bentoml_home: Path, trained: T
 def test_every_write_of_the_pointer_is_seen(tags: tuple[str, str]) -> None:
     seen = {champion.pointer_state()}
     for number in range(1, 21):
-        champion.promote(tags[number % 2], "a test", force=True)
+        champion.make_live(tags[number % 2], "a test")
         seen.add(champion.pointer_state())
         assert len(seen) == number + 1
 
@@ -192,7 +192,7 @@ def test_a_service_without_a_model_recovers_when_one_is_promoted(
     with following.client() as client:
         assert client.get("/readyz").status_code == 503
         tag = save(trained, card, 1.0)
-        champion.promote(tag, "a test", force=True)
+        champion.make_live(tag, "a test")
         assert wait_for(following, tag) < 2
         assert client.get("/readyz").status_code == 200
 
@@ -202,7 +202,7 @@ def test_under_load_a_hundred_moves_lose_no_request_and_mix_no_answers(
     following: Server, trained: Trained, card: ModelCard, image: Images
 ) -> None:
     tags = [save(trained, card, temperature) for temperature in (1.0, 2.0)]
-    champion.promote(tags[0], "a test", force=True)
+    champion.make_live(tags[0], "a test")
     wait_for(following, tags[0])
     body = json.dumps({"images": image.tolist()}).encode()
     callers = [Caller(following.url, body) for _ in range(4)]
@@ -213,7 +213,7 @@ def test_under_load_a_hundred_moves_lose_no_request_and_mix_no_answers(
             if number % 2:
                 champion.rollback()
             else:
-                champion.promote(tags[1], "a test", force=True)
+                champion.make_live(tags[1], "a test")
             assert wait_for(following, tags[(number + 1) % 2]) < 2
     finally:
         for caller in callers:
@@ -235,7 +235,7 @@ def test_a_broken_candidate_is_told_in_the_model_and_in_a_metric(
     following: Server, trained: Trained, card: ModelCard
 ) -> None:
     good, bad = (save(trained, card, temperature) for temperature in (1.0, 3.0))
-    champion.promote(good, "a test", force=True)
+    champion.make_live(good, "a test")
     wait_for(following, good)
     pointer, weights = store.home() / "live.json", weights_of(store.home().parent, bad)
     weights.write_bytes(b"")  # promote would refuse it now, so the pointer is written by hand

@@ -5,7 +5,7 @@ import http.client
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 from servers import Server
 

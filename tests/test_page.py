@@ -46,7 +46,7 @@ def picture(image: Images, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def home(trained: Trained, card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with using_home(tmp_path_factory.mktemp("page") / "bentoml") as home:
-        champion.promote(store.save_model(trained.network, card), "a test")
+        champion.make_live(store.save_model(trained.network, card), "a test")
         yield home
 
 

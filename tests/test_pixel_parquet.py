@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import orjson
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest

@@ -10,12 +10,11 @@ import pytest
 import torch
 from conftest import with_accuracy
 
-from components.contract import SAMPLE, ModelCard
-from components.errors import ModelError, ModelNotFound, NoLiveModel, PromotionRefused
+from components.contract import SAMPLE, ModelCard, Verdict
+from components.errors import LiveModelChanged, ModelError, ModelNotFound, NoLiveModel, PromotionRefused
 from components.manifest import Examples
 from components.model.mlp import MLP, ModelConfig
 from components.registry import champion, store
-from components.registry.gate import judge
 
 pytestmark = pytest.mark.usefixtures("bentoml_home")
 
@@ -26,7 +25,7 @@ def folder_of(home: Path, tag: str) -> Path:
 
 def save_and_promote(network: MLP, card: ModelCard) -> str:
     tag = store.save_model(network, card)
-    champion.promote(tag, "a test")
+    champion.make_live(tag, "a test")
     return tag
 
 
@@ -107,32 +106,6 @@ def test_a_torn_folder_does_not_hide_the_others(network: MLP, card: ModelCard, b
     assert "model.json cannot be read" in second.problem
 
 
-# --- the gate ---
-
-
-@pytest.mark.parametrize(
-    ("challenger", "champion", "passes"), [(0.88, 0.87, True), (0.87, 0.87, True), (0.8699, 0.87, False)]
-)
-def test_a_challenger_must_not_be_worse(card: ModelCard, challenger: float, champion: float, passes: bool) -> None:
-    verdict = judge(with_accuracy(card, challenger), with_accuracy(card, champion))
-    assert verdict.passed is passes
-    assert f"{challenger:.4f}" in verdict.checks[-1].told
-
-
-def test_the_sample_never_takes_the_place_of_real_data(card: ModelCard) -> None:
-    sample, real = with_accuracy(card, 1.0, SAMPLE), with_accuracy(card, 0.5, "fashion-mnist")
-    assert not judge(sample, real).passed
-    assert judge(real, sample).passed
-    assert judge(sample, None).passed
-
-
-def test_what_cannot_be_compared_is_refused(card: ModelCard) -> None:
-    other_split = dataclasses.replace(card.test, split_version="0" * 16)
-    verdict = judge(dataclasses.replace(card, test=other_split), card)
-    assert not verdict.passed
-    assert "different test splits" in str(verdict)
-
-
 # --- the pointer ---
 
 
@@ -148,53 +121,35 @@ def test_promotion_says_who_when_from_to_and_why(network: MLP, card: ModelCard) 
     assert (move.number, move.action, move.previous, move.tag) == (2, "promote", first, second)
     assert move.who
     assert move.when.endswith("+00:00")
-    assert "not worse than the live model's" in move.why
+    assert (move.why, move.accuracy) == ("a test", card.test.accuracy)
     assert champion.load_model().tag == second
     assert champion.history()[-1] == move
 
 
 def test_promoting_the_live_model_again_changes_nothing(network: MLP, card: ModelCard) -> None:
     tag = save_and_promote(network, card)
-    assert champion.promote(tag, "again").promoted
+    assert champion.make_live(tag, "again") == champion.live_move()
     assert len(champion.history()) == 1
 
 
-def test_a_refused_challenger_stays_in_the_store_and_is_not_live(network: MLP, card: ModelCard) -> None:
-    live = save_and_promote(network, card)
-    worse = store.save_model(network, with_accuracy(card, card.test.accuracy - 0.01))
-    promotion = champion.promote(worse, "a test")
-    assert not promotion.promoted
-    assert "is worse than the live model's" in str(promotion.verdict)
-    assert champion.live_move().tag == live
-    assert store.load_stored(worse).tag == worse
-
-
-def test_force_is_kept_in_the_history(network: MLP, card: ModelCard) -> None:
-    save_and_promote(network, card)
-    worse = store.save_model(network, with_accuracy(card, 0.1))
-    assert champion.promote(worse, "an experiment", force=True).promoted
-    assert champion.live_move().why == "forced: an experiment"
+def test_a_verdict_of_another_comparison_moves_nothing(network: MLP, card: ModelCard) -> None:
+    first, second = save_and_promote(network, card), save_and_promote(network, card)
+    third = store.save_model(network, card)
+    stale = Verdict(third, first, "2026-01-01T00:00:00+00:00", "", 0, (), {})
+    with pytest.raises(LiveModelChanged, match="not live any more"):
+        champion.make_live(third, "a test", stale)
+    assert champion.live_move().tag == second
+    move = champion.make_live(third, "a test", dataclasses.replace(stale, champion=second))
+    assert (move.tag, move.verdict) == (third, "passed")
 
 
 def test_a_model_that_does_not_load_never_goes_live(network: MLP, card: ModelCard, bentoml_home: Path) -> None:
     live = save_and_promote(network, card)
     broken = store.save_model(network, card)
     (folder_of(bentoml_home, broken) / "weights.safetensors").write_bytes(b"")
-    for force in (False, True):
-        with pytest.raises(ModelError):
-            champion.promote(broken, "a test", force=force)
+    with pytest.raises(ModelError):
+        champion.make_live(broken, "a test")
     assert champion.live_move().tag == live
-
-
-def test_the_gate_fails_closed_where_the_live_model_is_gone(network: MLP, card: ModelCard, bentoml_home: Path) -> None:
-    import shutil
-
-    live = save_and_promote(network, card)
-    shutil.rmtree(folder_of(bentoml_home, live))
-    challenger = store.save_model(network, card)
-    with pytest.raises(ModelNotFound):
-        champion.promote(challenger, "a test")
-    assert champion.promote(challenger, "the live one is gone", force=True).promoted
 
 
 def test_rollback_goes_back_step_by_step(network: MLP, card: ModelCard) -> None:
@@ -203,7 +158,7 @@ def test_rollback_goes_back_step_by_step(network: MLP, card: ModelCard) -> None:
     assert champion.rollback().tag == first
     with pytest.raises(PromotionRefused, match="nothing to roll back to"):
         champion.rollback()
-    assert champion.promote(third, "a test").promoted
+    champion.make_live(third, "a test")
     assert champion.rollback().tag == first, "what was taken back is not gone back to"
     assert [move.number for move in champion.history()] == [1, 2, 3, 4, 5, 6, 7]
 
@@ -233,12 +188,12 @@ def test_a_lost_or_corrupt_pointer_leaves_the_last_promoted_model_live(
     path = bentoml_home / "fashion" / "live.json"
     path.unlink() if content is None else path.write_bytes(content)
     assert champion.load_model().tag == live
-    assert champion.promote(live, "it is live already").promoted
-    assert champion.live_move().number == 1
+    assert champion.make_live(live, "it is live already").number == 1
     assert path.read_bytes().startswith(b"{"), "and the pointer is written anew"
     assert f'"{live}"'.encode() in path.read_bytes()
-    worse = store.save_model(network, with_accuracy(card, card.test.accuracy - 0.1))
-    assert not champion.promote(worse, "a lost pointer opens no gate").promoted
+    current = champion.current_move()
+    assert current
+    assert current.tag == live, "a lost pointer opens no gate"
     other = save_and_promote(network, card)
     assert [move.tag for move in champion.history()] == [live, other]
     assert champion.live_move().number == 2
@@ -253,8 +208,8 @@ def test_pointer_and_history_both_lost_is_said_and_force_mends_it(
     with pytest.raises(NoLiveModel, match=r"live\.json cannot be read"):
         champion.load_model()
     with pytest.raises(NoLiveModel):
-        champion.promote(tag, "fails closed")
-    assert champion.promote(tag, "both were lost", force=True).promoted
+        champion.current_move()
+    champion.make_live(tag, "both were lost")
     assert champion.load_model().tag == tag
 
 
@@ -262,7 +217,7 @@ def test_a_line_that_is_no_move_is_named(network: MLP, card: ModelCard, bentoml_
     tag = save_and_promote(network, card)
     with (bentoml_home / "fashion" / "history.jsonl").open("a") as file:
         file.write("garbage\n")
-    for act in (champion.history, champion.rollback, lambda: champion.promote(tag + "x", "a test")):
+    for act in (champion.history, champion.rollback, lambda: champion.make_live(tag + "x", "a test")):
         with pytest.raises(ModelError, match=r"history\.jsonl, line 2|not in the store"):
             act()
     assert champion.load_model().tag == tag
@@ -278,7 +233,7 @@ def test_the_live_model_s_card_cannot_be_made_easier_to_beat(network: MLP, card:
         (folder_of(bentoml_home, live) / name).write_bytes(content)
     assert store.describe_stored(live).test.accuracy == 0.0
     with pytest.raises(ModelError, match="files were exchanged"):
-        champion.promote(easy, "easily")
+        champion.load_live(champion.live_move())
 
 
 @pytest.mark.parametrize("content", ["", "{[", "- a list", "metadata: 3", "\x00"])
@@ -292,11 +247,11 @@ def test_a_damaged_model_yaml_is_told_and_hides_no_other(
     assert [(one.tag, one.problem == "") for one in store.list_stored()] == [(whole, True), (damaged, False)]
 
 
-def test_rolling_back_to_the_live_model_is_refused(network: MLP, card: ModelCard) -> None:
+def test_rolling_back_to_the_live_model_changes_nothing(network: MLP, card: ModelCard) -> None:
     first, second = save_and_promote(network, card), save_and_promote(network, card)
-    champion.promote(first, "again")
-    with pytest.raises(PromotionRefused, match="live already"):
-        champion.rollback(first)
+    champion.make_live(first, "again")
+    assert champion.rollback(first) == champion.live_move()
+    assert len(champion.history()) == 3
     assert champion.rollback().tag == second
 
 

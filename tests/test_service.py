@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 import jsonschema  # type: ignore[import-untyped]
 import numpy as np
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -79,7 +79,7 @@ def half_sure(trained: Trained, card: ModelCard, pictures: Images) -> ModelCard:
 @pytest.fixture(scope="module")
 def live(trained: Trained, half_sure: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     with using_home(tmp_path_factory.mktemp("service") / "bentoml") as home:
-        champion.promote(store.save_model(trained.network, half_sure), "a test")
+        champion.make_live(store.save_model(trained.network, half_sure), "a test")
         model = champion.load_model()
     with serve(home) as server:
         yield Live(server, home, model)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 from PIL import Image
 from servers import START, Server, free_port, serve, stop, using_home
@@ -32,7 +32,7 @@ BOUND = DRAIN + 5  # seconds for both processes to be gone
 @pytest.fixture(scope="module")
 def home(trained: Trained, card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with using_home(tmp_path_factory.mktemp("stop") / "bentoml") as home:
-        champion.promote(store.save_model(trained.network, card), "a test")
+        champion.make_live(store.save_model(trained.network, card), "a test")
         yield home
 
 
@@ -105,7 +105,7 @@ def test_it_listens_on_the_loopback_address_unless_asked_and_stops_while_it_star
         while b"Starting production" not in log.read_bytes():  # for some milliseconds before, BentoML hears no signal
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        found = {one.laddr.ip for one in psutil.net_connections("tcp") if one.laddr.port == port}
+        found = {one.laddr.ip for one in psutil.net_connections("tcp") if one.laddr and one.laddr.port == port}
         assert found == {"127.0.0.1"}
         workers = psutil.Process(process.pid).children(recursive=True)
         process.terminate()

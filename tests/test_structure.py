@@ -27,6 +27,7 @@ MAY_USE = {
     "evaluation": {"model", "training"},
     "registry": {"model"},
     "inference": {"model", "formats"},
+    "promotion": {"registry", "evaluation", "inference", "model", "formats"},
     "monitoring": set[str](),
 }
 

@@ -71,10 +71,11 @@ def validate(dataset: Dataset, *, settings: Settings | None = None) -> Validated
         broken = [_broken(split, result) for split, result in zip(views, results, strict=True)]
         refuse(dataset)
         raise ValidationError(dataset.version, tuple(itertools.chain.from_iterable(broken)))
-    accept(dataset)
     checked_at = datetime.now(UTC).isoformat(timespec="seconds")
     run = sum(len(view.results) for result in results for view in result.run_results.values())
-    return Validated(dataset, run, docs, checked_at)
+    validated = Validated(dataset, run, docs, checked_at)
+    accept(validated)
+    return validated
 
 
 def to_frame(dataset: Dataset) -> pd.DataFrame:

@@ -5,13 +5,20 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from components.contract import ModelCard, Validated
+import numpy as np
+import torch
+
+from components.contract import CLASSES, Calibration, Dataset, ModelCard, Probed, Validated
 from components.evaluation.calibrate import calibrate
 from components.evaluation.metrics import evaluate
+from components.manifest import read_split
+from components.model.mlp import MLP
+from components.model.tensors import to_input
 from components.settings import CHECKOUT
 from components.training.train import Trained
 
 PACKAGES = ("torch", "numpy", "pyarrow", "safetensors", "bentoml", "prefect", "great-expectations")
+PROBES = 10  # test images of each class
 
 
 def write_card(preset: str, validated: Validated, trained: Trained) -> ModelCard:
@@ -43,7 +50,22 @@ def write_card(preset: str, validated: Validated, trained: Trained) -> ModelCard
         created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         git_commit=_git_commit(),
         packages={name: version(name) for name in PACKAGES},
+        probes=probe(trained.network, validated.dataset, calibration),
     )
+
+
+def probe(network: MLP, dataset: Dataset, calibration: Calibration) -> tuple[Probed, ...]:
+    """What a network says of the first test images of each class, as it was trained: without any of the serving code.
+
+    Raises:
+        DatasetError: the data changed since it was written.
+    """
+    test = read_split(dataset, "test")
+    rows = np.sort(np.concatenate([np.flatnonzero(test.labels == label)[:PROBES] for label in range(len(CLASSES))]))
+    with torch.inference_mode():
+        logits = network.eval()(to_input(test.images[rows]))
+    probabilities = torch.softmax(logits / calibration.temperature, dim=1).double().numpy().round(7)
+    return tuple(Probed(test.ids[row], tuple(told)) for row, told in zip(rows, probabilities.tolist(), strict=True))
 
 
 def _git_commit() -> str:

@@ -20,12 +20,11 @@ from typing import Literal
 import pydantic
 from filelock import FileLock
 
-from components.contract import ModelCard
-from components.errors import ModelError, NoLiveModel, PromotionRefused
+from components.contract import Verdict
+from components.errors import LiveModelChanged, ModelError, NoLiveModel, PromotionRefused
 from components.files import write_whole
 from components.model.classifier import Classifier
-from components.registry.gate import Check, Verdict, judge
-from components.registry.store import card_sha256, describe_stored, home, load_stored
+from components.registry.store import card_sha256, copy_stored, home, load_stored
 
 log = logging.getLogger(__name__)
 
@@ -46,16 +45,9 @@ class Move:
     who: str
     when: str  # ISO 8601, UTC
     why: str
-
-
-@dataclass(frozen=True)
-class Promotion:
-    """What came of an attempt to promote."""
-
-    tag: str
-    promoted: bool  # False: refused, and the live model is as it was
-    verdict: Verdict
-    previous: str | None  # what was live before
+    verdict: str = ""  # of a promotion: "passed", or "forced" and past what
+    accuracy: float | None = None  # on the test split
+    split_version: str = ""  # of that split
 
 
 def live_move() -> Move:
@@ -77,6 +69,17 @@ def live_move() -> Move:
         raise NoLiveModel(
             f"{path.name} cannot be read; 'fashion promote TAG --force --reason ...' writes it anew"
         ) from error
+
+
+def current_move() -> Move | None:
+    """The move in force, or None where nothing was ever live.
+
+    Raises:
+        NoLiveModel: something was, but neither pointer nor history can be read.
+    """
+    if not (home() / "live.json").exists() and not _read_history():
+        return None
+    return live_move()
 
 
 def load_model(tag: str | None = None) -> Classifier:
@@ -112,7 +115,7 @@ def history() -> tuple[Move, ...]:
         ModelError: a line that is no move, by its number.
     """
     moves = _read_history()
-    live = _try_live()
+    live = try_live()
     return (*moves, live) if live and (not moves or live.number > moves[-1].number) else moves
 
 
@@ -146,33 +149,34 @@ def _check_promoted(move: Move) -> None:
         raise ModelError(f"{move.tag}: it is not the model that was promoted; its files were exchanged")
 
 
-def promote(tag: str, why: str, *, force: bool = False) -> Promotion:
-    """Put a model live if the gate lets it; loading it is part of the gate.
+def make_live(tag: str, why: str, verdict: Verdict | None = None) -> Move:
+    """Put a model live, whatever the gate would say of it; `components.promotion.promote` asks first.
 
     Args:
-        tag: exact.
+        tag: exact; the live model's changes nothing.
         why: kept in the history.
-        force: past the comparison with the live model; it must still load.
+        verdict: what the gate said; the model it compared with must be the live one still.
 
     Raises:
-        ModelNotFound, ModelError: it does not load, or the live model it must be compared with cannot be read.
+        ModelNotFound, ModelError: it does not load; the live model is as it was.
+        LiveModelChanged: another model went live since the verdict.
     """
     with _lock():
         _mend()
-        model = load_stored(tag)
-        live = _try_live()
+        live = try_live()
         if live and live.tag == tag:
-            return Promotion(tag, True, Verdict((Check("live", True, "it is live already"),)), live.previous)
-        verdict = Verdict((Check("forced", True, f"forced: {why}"),)) if force else judge(model.card, _champion_card())
-        if verdict.passed:
-            _move("promote", model, f"forced: {why}" if force else f"{why}; {verdict}")
-        return Promotion(tag, verdict.passed, verdict, live.tag if live else None)
+            return live
+        if verdict and verdict.champion != (live.tag if live else None):
+            raise LiveModelChanged(f"{tag} was compared with {verdict.champion}, which is not live any more")
+        told = "" if verdict is None else "passed" if verdict.passed else str(verdict)
+        return _move("promote", load_stored(tag), why, told)
 
 
 def rollback(tag: str | None = None, why: str = "asked for") -> Move:
     """Put the model that was live before back, or an earlier one by its exact tag.
 
-    Rolling back twice goes back twice; it does not return to what was taken back.
+    Rolling back twice goes back twice; it does not return to what was taken back. Rolling back to the live model
+    changes nothing.
 
     Raises:
         PromotionRefused: nothing to go back to, or `tag` was never live.
@@ -180,10 +184,10 @@ def rollback(tag: str | None = None, why: str = "asked for") -> Move:
     """
     with _lock():
         _mend()
-        live = _try_live()
-        if tag is not None and live and live.tag == tag:
-            raise PromotionRefused(f"{tag} is live already")
-        earlier = _earlier_champions()
+        live = try_live()
+        if live and live.tag == tag:
+            return live
+        earlier = [move.tag for move in earlier_moves()]
         if tag is None and not earlier:
             raise PromotionRefused("nothing to roll back to: no other model was live before")
         if tag is not None and tag not in earlier:
@@ -191,29 +195,20 @@ def rollback(tag: str | None = None, why: str = "asked for") -> Move:
         return _move("rollback", load_stored(tag or earlier[-1]), why)
 
 
-def _earlier_champions() -> list[str]:
-    """What was live before, oldest first, without what was taken back since."""
-    stack: list[str] = []
+def earlier_moves() -> list[Move]:
+    """The moves that made earlier models live, oldest first, without those that were taken back since."""
+    stack: list[Move] = []
     for move in history():
         if move.action == "rollback":
-            while stack and stack[-1] != move.tag:
+            while stack and stack[-1].tag != move.tag:
                 stack.pop()
-        if not stack or stack[-1] != move.tag:
-            stack.append(move.tag)
+        if not stack or stack[-1].tag != move.tag:
+            stack.append(move)
     return stack[:-1]
 
 
-def _champion_card() -> ModelCard | None:
-    """The live model's card, or None where there never was one; what cannot be read is an error, not a None."""
-    if not (home() / "live.json").exists() and not _read_history():
-        return None
-    live = live_move()
-    card = describe_stored(live.tag)
-    _check_promoted(live)
-    return card
-
-
-def _try_live() -> Move | None:
+def try_live() -> Move | None:
+    """The move that made the live model live, or None where there is none that can be read."""
     try:
         return live_move()
     except NoLiveModel:
@@ -225,7 +220,19 @@ def _lock() -> FileLock:
     return FileLock(home() / "live.lock", timeout=LOCK_TIMEOUT)
 
 
-def _move(action: Literal["promote", "rollback"], model: Classifier, why: str) -> Move:
+def make_home(folder: Path, tag: str) -> None:
+    """Make a BENTOML_HOME in which one model, copied from this one's store, is live, and nothing else is there.
+
+    Raises:
+        ModelNotFound: no such tag.
+    """
+    copy_stored(tag, folder)
+    when = datetime.now(UTC).isoformat(timespec="milliseconds")
+    move = Move(1, "promote", tag, None, card_sha256(tag), _who(), when, "to try it")
+    write_whole(folder / "fashion" / "live.json", _encode(move))
+
+
+def _move(action: Literal["promote", "rollback"], model: Classifier, why: str, verdict: str = "") -> Move:
     """Write a move. The caller holds the lock."""
     moves = history()
     move = Move(
@@ -237,6 +244,9 @@ def _move(action: Literal["promote", "rollback"], model: Classifier, why: str) -
         who=_who(),
         when=datetime.now(UTC).isoformat(timespec="milliseconds"),
         why=why,
+        verdict=verdict,
+        accuracy=model.card.test.accuracy,
+        split_version=model.card.test.split_version,
     )
     _point(move)
     _append(home() / "history.jsonl", move)
@@ -244,7 +254,11 @@ def _move(action: Literal["promote", "rollback"], model: Classifier, why: str) -
 
 
 def _point(move: Move) -> None:
-    write_whole(home() / "live.json", json.dumps(asdict(move), indent=2).encode() + b"\n")
+    write_whole(home() / "live.json", _encode(move))
+
+
+def _encode(move: Move) -> bytes:
+    return json.dumps(asdict(move), indent=2).encode() + b"\n"
 
 
 def _mend() -> None:
@@ -255,7 +269,7 @@ def _mend() -> None:
         whole = content[: content.rfind(b"\n") + 1]
         if whole != content:
             write_whole(path, whole)
-    moves, live = _read_history(), _try_live()
+    moves, live = _read_history(), try_live()
     if live and (not moves or live.number > moves[-1].number):
         _append(path, live)
     elif live and live == moves[-1]:

@@ -1,61 +1,159 @@
-"""Challenger against champion -> verdict. It fails closed: what cannot be compared is not promoted."""
+"""What was measured of a challenger and of the live model -> verdict. It fails closed: what was not measured fails.
 
+Nothing is measured here; `components.promotion.trial` does that, on the same untouched images for both.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from components.contract import ModelCard
+from scipy.stats import binomtest
 
+from components.contract import Check, Metrics, ModelCard, Verdict
+from components.registry.bounds import Bounds
 
-@dataclass(frozen=True)
-class Check:
-    """One question of the gate, with what was measured."""
-
-    name: str
-    passed: bool
-    told: str  # measured against bound, in words
+SAME = 1e-5  # probabilities that differ by less are the same: batches of other sizes are added up in other orders
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """The answers to all of them."""
+class Performance:
+    """What a model does on the images that it is judged on."""
 
-    checks: tuple[Check, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether the challenger may go live."""
-        return all(check.passed for check in self.checks)
-
-    def __str__(self) -> str:
-        shown = [check for check in self.checks if not check.passed] or self.checks
-        return "; ".join(check.told for check in shown)
+    tag: str
+    card: ModelCard
+    metrics: Metrics
+    robustness: dict[str, tuple[float, float]]  # disturbance -> accuracy under it, and without it
+    seconds: float  # for one image, median
+    batch_seconds: float  # for 1,024 images
+    bytes: int  # of weights
 
 
-def judge(challenger: ModelCard, champion: ModelCard | None) -> Verdict:
-    """Whether the challenger may go live in the champion's place.
+@dataclass(frozen=True)
+class Trial:
+    """Challenger and live model, measured side by side."""
 
-    Args:
-        challenger: the card of the model to promote.
-        champion: the live model's, or None where nothing is live.
-    """
-    if champion is None:
-        return Verdict((Check("champion", True, "nothing was live"),))
-    if champion.is_sample and not challenger.is_sample:
-        return Verdict((Check("source", True, "real data takes the place of the drawn sample"),))
-    if challenger.is_sample and not champion.is_sample:
+    challenger: Performance
+    champion: Performance | None
+    mended: int  # images that only the challenger gets right
+    broken: int  # images that only the champion gets right
+    leaked: int  # test images among those that the challenger was trained on
+    receipt: str  # what is wrong with the validation of its dataset; "" nothing
+    probe_error: float  # the largest difference between a probability now and right after the training
+    best: float  # the highest accuracy of any model that was live before, on the same split; 0 where there was none
+
+
+def judge(trial: Trial, bounds: Bounds) -> Verdict:
+    """Whether the challenger may go live in the champion's place."""
+    challenger, champion = trial.challenger, trial.champion
+    checks = [*_check_soundness(trial), *_check_floors(challenger, bounds)]
+    if champion:
+        checks.append(_check_source(challenger.card, champion.card))
+        if challenger.card.is_sample == champion.card.is_sample:
+            checks += _compare(trial, champion, bounds)
+    metrics = challenger.metrics
+    return verdict_of(
+        challenger.tag, champion.tag if champion else None, checks, bounds, metrics.split_version, metrics.rows
+    )
+
+
+def verdict_of(
+    challenger: str, champion: str | None, checks: list[Check], bounds: Bounds, split_version: str = "", rows: int = 0
+) -> Verdict:
+    """Put checks together."""
+    when = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return Verdict(challenger, champion, when, split_version, rows, tuple(checks), bounds.model_dump())
+
+
+def _check_soundness(trial: Trial) -> Iterator[Check]:
+    """Whether what is known of the challenger can be believed."""
+    passed = not trial.receipt
+    told = trial.receipt or "its dataset passed validation and is unchanged since"
+    yield Check("dataset receipt", passed, "valid" if passed else "not valid", "valid", told)
+    yield _at_most("test images in the training data", trial.leaked, 0, ",")
+    yield _at_most("change of its answers since its training", trial.probe_error, SAME, ".1e")
+
+
+def _check_floors(model: Performance, bounds: Bounds) -> Iterator[Check]:
+    """What any model must reach, whatever is live."""
+    metrics = model.metrics
+    worst = min(metrics.classes, key=lambda one: one.f1)
+    yield _at_least("accuracy, least", metrics.accuracy, bounds.least_accuracy)
+    yield _at_least(f"F1 of the worst class, {worst.name}, least", worst.f1, bounds.least_f1)
+    yield _at_most("log loss, most", metrics.calibrated.loss, bounds.most_loss)
+    yield _at_most("calibration error, most", metrics.calibrated.calibration_error, bounds.most_calibration_error)
+    yield _at_most("bytes of weights", model.bytes, bounds.most_bytes, ",")
+    yield _at_most("seconds for an image", model.seconds, bounds.most_seconds)
+    yield _at_most("seconds for 1,024 images", model.batch_seconds, bounds.most_batch_seconds)
+
+
+def _check_source(challenger: ModelCard, champion: ModelCard) -> Check:
+    passed = not challenger.is_sample or champion.is_sample
+    told = f"trained on {challenger.source}, the live model on {champion.source}"
+    if not passed:
         told = "trained on the drawn sample, which never takes the place of a model from real data"
-        return Verdict((Check("source", False, told),))
-    return Verdict((_same_test_split(challenger, champion), _accuracy(challenger, champion)))
+    return Check("source", passed, challenger.source, "not the sample" if not champion.is_sample else "any", told)
 
 
-def _same_test_split(challenger: ModelCard, champion: ModelCard) -> Check:
-    same = challenger.test.split_version == champion.test.split_version
-    versions = f"{challenger.test.split_version} and {champion.test.split_version}"
-    told = "measured on the same test split" if same else f"measured on different test splits, {versions}"
-    return Check("test split", same, told)
+def _compare(trial: Trial, champion: Performance, bounds: Bounds) -> Iterator[Check]:
+    """What the live model does, and how much less the challenger may."""
+    ours, theirs = trial.challenger.metrics, champion.metrics
+    split, live_split = trial.challenger.card.test.split_version, champion.card.test.split_version
+    told = f"the challenger's is {split}, the live model's {live_split}"
+    yield Check("same test split", split == live_split, split, live_split, told)
+    yield _check_accuracy(trial, bounds)
+    if bounds.min_gain:
+        yield _at_least("gain of accuracy", ours.accuracy - theirs.accuracy, bounds.min_gain)
+    yield _at_least("accuracy beside the best that was live", ours.accuracy, trial.best - bounds.margin)
+    for one, other in zip(ours.classes, theirs.classes, strict=True):
+        margin = bounds.f1_margins.get(one.name, bounds.f1_margin)
+        yield _at_least(f"F1 of {one.name}", one.f1, other.f1 - margin)
+    yield _at_most("log loss", ours.calibrated.loss, theirs.calibrated.loss + bounds.loss_margin)
+    most = theirs.calibrated.calibration_error + bounds.calibration_margin
+    yield _at_most("calibration error", ours.calibrated.calibration_error, most)
+    for disturbance in champion.robustness:
+        yield _check_robustness(disturbance, trial.challenger, champion, bounds)
 
 
-def _accuracy(challenger: ModelCard, champion: ModelCard) -> Check:
-    passed = challenger.test.accuracy >= champion.test.accuracy
-    relation = "not worse than" if passed else "worse than"
-    told = f"test accuracy {challenger.test.accuracy:.4f} is {relation} the live model's {champion.test.accuracy:.4f}"
-    return Check("accuracy", passed, told)
+def _check_accuracy(trial: Trial, bounds: Bounds) -> Check:
+    """The exact interval of the difference, from the images that only one of the two gets right.
+
+    Which of the two is right on such an image is a coin's throw if they are equally good: McNemar's test. Its exact
+    form, inverted (Clopper and Pearson's interval of the coin), bounds the difference.
+    """
+    rows, uneven = trial.challenger.metrics.rows, trial.mended + trial.broken
+    gain, low, high, chance = (trial.mended - trial.broken) / rows, 0.0, 0.0, 1.0
+    if uneven:
+        test = binomtest(trial.mended, uneven)
+        interval = test.proportion_ci(bounds.confidence, method="exact")
+        low, high = ((2 * share - 1) * uneven / rows for share in interval)
+        chance = test.pvalue
+    measured = f"{gain:+.4f} ({low:+.4f} to {high:+.4f})"
+    bound = f"surely above {-bounds.margin:+.4f}"
+    told = f"accuracy differs by {measured}, {trial.mended:,} mended, {trial.broken:,} broken, McNemar p {chance:.2g}"
+    if low < -bounds.margin:
+        told += f"; it may be worse by more than {bounds.margin:.4f}"
+    return Check("accuracy", low >= -bounds.margin, measured, bound, told)
+
+
+def _check_robustness(disturbance: str, challenger: Performance, champion: Performance, bounds: Bounds) -> Check:
+    """It may cost no more than it costs the live model, unless the challenger is better under it all the same."""
+    under, clean = challenger.robustness[disturbance]
+    live_under, live_clean = champion.robustness[disturbance]
+    cost, most = clean - under, live_clean - live_under + bounds.robustness_margin
+    passed = cost <= most or under >= live_under
+    told = f"{disturbance}: {cost:.4f} of accuracy lost, {under:.4f} left; the live model has {live_under:.4f} left"
+    return Check(f"accuracy lost, {disturbance}", passed, f"{cost:.4f}", f"at most {most:.4f}", told)
+
+
+def _at_least(name: str, value: float, bound: float, form: str = ".4f") -> Check:
+    passed = value >= bound
+    return Check(name, passed, f"{value:{form}}", f"at least {bound:{form}}", _tell(name, value, bound, passed, form))
+
+
+def _at_most(name: str, value: float, bound: float, form: str = ".4f") -> Check:
+    passed = value <= bound
+    return Check(name, passed, f"{value:{form}}", f"at most {bound:{form}}", _tell(name, value, bound, passed, form))
+
+
+def _tell(name: str, value: float, bound: float, passed: bool, form: str) -> str:
+    return f"{name}: {value:{form}}, {'bound' if passed else 'beyond the bound of'} {bound:{form}}"

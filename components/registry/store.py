@@ -6,6 +6,7 @@ store of its own, and the finished folder is renamed into place: whoever looks s
     BENTOML_HOME/models/fashion-mlp/<version>/weights.safetensors   float32, no pickle
                                               model.json            the ModelCard, with the weights' SHA-256
                                               model.yaml            BentoML's, with the SHA-256 of model.json
+                                              verdict.json          what the gate said of it last, if it was asked
 """
 
 import hashlib
@@ -26,7 +27,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as decode_weights
 from safetensors.torch import save as encode_weights
 
-from components.contract import CLASSES, ModelCard
+from components.contract import CLASSES, ModelCard, Verdict
 from components.errors import FashionError, ModelError, ModelNotFound
 from components.files import DAY, move_folder, remove_leftovers, temporary_name, write_whole
 from components.model.classifier import Classifier
@@ -41,6 +42,7 @@ LOCK_TIMEOUT = 120  # seconds to wait for another save
 
 WEIGHTS = "weights.safetensors"
 CARD = "model.json"
+VERDICT = "verdict.json"
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def save_model(network: MLP, card: ModelCard) -> str:
         ) as model:
             Path(model.path_of(WEIGHTS)).write_bytes(weights)
             Path(model.path_of(CARD)).write_bytes(described)
-        with FileLock(home() / "store.lock", timeout=LOCK_TIMEOUT):
+        with store_lock():
             move_folder(staging / tag.path(), _folder(str(tag)))
             write_whole(_folder(str(tag)).with_name("latest"), str(tag.version).encode())
     finally:
@@ -127,10 +129,7 @@ def describe_stored(tag: str) -> ModelCard:
     Raises:
         ModelNotFound, ModelError: as for `load_stored`.
     """
-    if not EXACT_TAG.fullmatch(tag):
-        raise ModelNotFound(f"{tag!r} is not an exact tag; expected {NAME}:<version>, see 'fashion models'")
-    if not _folder(tag).is_dir():
-        raise ModelNotFound(f"{tag}: not in the store; see 'fashion models'")
+    _demand_stored(tag)
     content = _read(tag, CARD)
     if hashlib.sha256(content).hexdigest() != _recorded_card_hash(tag):
         raise ModelError(f"{tag}: {CARD} changed since it was saved")
@@ -145,6 +144,16 @@ def describe_stored(tag: str) -> ModelCard:
     return card
 
 
+def copy_stored(tag: str, other_home: Path) -> None:
+    """Copy a model into the store of another BENTOML_HOME.
+
+    Raises:
+        ModelNotFound: no such tag.
+    """
+    _demand_stored(tag)
+    shutil.copytree(_folder(tag), other_home / "models" / bentoml.Tag.from_taglike(tag).path())
+
+
 def card_sha256(tag: str) -> str:
     """SHA-256 of a model's card, which holds that of its weights: what the live-model pointer keeps of a model.
 
@@ -152,6 +161,40 @@ def card_sha256(tag: str) -> str:
         ModelError: the card cannot be read.
     """
     return hashlib.sha256(_read(tag, CARD)).hexdigest()
+
+
+def write_verdict(verdict: Verdict) -> None:
+    """Keep a verdict with the model it is of, in the place of an earlier one.
+
+    Raises:
+        ModelNotFound: the model is gone.
+    """
+    content = orjson.dumps({"outcome": verdict.outcome, **asdict(verdict)}, option=orjson.OPT_INDENT_2)
+    with store_lock():
+        _demand_stored(verdict.challenger)
+        write_whole(_folder(verdict.challenger) / VERDICT, content + b"\n")
+
+
+def read_verdict(tag: str) -> Verdict | None:
+    """What the gate said of a model last; None where it was not asked.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    try:
+        content = (_folder(tag) / VERDICT).read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        return pydantic.TypeAdapter(Verdict).validate_json(content)
+    except pydantic.ValidationError as error:
+        raise ModelError(f"{tag}: {VERDICT} is no verdict: {error.errors()[0]['msg']}") from error
+
+
+def store_lock() -> FileLock:
+    """Held while a model's folder appears, changes or goes."""
+    home().mkdir(parents=True, exist_ok=True)
+    return FileLock(home() / "store.lock", timeout=LOCK_TIMEOUT)
 
 
 def list_stored() -> list[Stored]:
@@ -166,6 +209,13 @@ def _try_to_describe(tag: str) -> Stored:
         return Stored(tag, describe_stored(tag))
     except FashionError as error:
         return Stored(tag, None, str(error))
+
+
+def _demand_stored(tag: str) -> None:
+    if not EXACT_TAG.fullmatch(tag):
+        raise ModelNotFound(f"{tag!r} is not an exact tag; expected {NAME}:<version>, see 'fashion models'")
+    if not _folder(tag).is_dir():
+        raise ModelNotFound(f"{tag}: not in the store; see 'fashion models'")
 
 
 def _folder(tag: str) -> Path:

@@ -1,0 +1,92 @@
+"""A stored model -> live, or refused: the gate, then the canary, then the pointer."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from components.contract import Check, Verdict
+from components.errors import FashionError, LiveModelChanged
+from components.model.classifier import Classifier
+from components.promotion.canary import try_canary
+from components.promotion.trial import hold_trial
+from components.registry.bounds import Bounds, load_bounds
+from components.registry.champion import Move, current_move, load_live, make_live, try_live
+from components.registry.gate import judge, verdict_of
+from components.registry.store import load_stored, read_verdict, write_verdict
+from components.settings import CHECKOUT, Settings, load_settings
+
+TURNS = 10  # how often the live model may change while a challenger is judged
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What came of an attempt to promote."""
+
+    tag: str
+    promoted: bool  # False: refused, and the live model is as it was
+    verdict: Verdict | None  # None: it was live already, and has none
+    previous: str | None  # what was live before
+
+    def __str__(self) -> str:
+        return str(self.verdict) if self.verdict else "it is live already"
+
+
+def promote(
+    tag: str,
+    why: str,
+    *,
+    force: bool = False,
+    bounds: Bounds | None = None,
+    settings: Settings | None = None,
+    source: Path = CHECKOUT,
+) -> Promotion:
+    """Put a model live if the gate and the canary let it; what they measured is kept beside its weights.
+
+    Nothing is locked meanwhile: a rollback never waits for a trial. Where another model goes live before this one
+    could, it is judged again, beside that.
+
+    Args:
+        tag: exact.
+        why: kept in the history.
+        force: past the gate, though not past the canary.
+        bounds: the gate's; None: from the environment.
+        settings: where datasets are; None: from the environment.
+        source: what the canary serves with the model.
+
+    Raises:
+        ModelNotFound, ModelError: it does not load, or the live model it must be compared with does not.
+        DatasetError: the images it would be judged on are missing or changed.
+        LiveModelChanged: the live model changed again and again.
+    """
+    bounds, settings = bounds or load_bounds(), settings or load_settings()
+    model = load_stored(tag)
+    canary: tuple[Check, ...] = ()
+    for _ in range(TURNS):
+        live = try_live() if force else current_move()
+        if live and live.tag == tag:
+            return Promotion(tag, True, read_verdict(tag), live.previous)
+        verdict = _ask(model, live, bounds, settings, force)
+        may = force or verdict.passed
+        if may:
+            canary = canary or try_canary(model, bounds, settings, source)
+        verdict = replace(verdict, checks=verdict.checks + canary, forced=why if force else "")
+        write_verdict(verdict)
+        if not may or not all(check.passed for check in canary):
+            return Promotion(tag, False, verdict, live.tag if live else None)
+        try:
+            move = make_live(tag, why, verdict)
+        except LiveModelChanged:
+            continue
+        return Promotion(tag, True, verdict, move.previous)
+    raise LiveModelChanged(f"{tag}: the live model changed {TURNS} times while it was judged; try again")
+
+
+def _ask(model: Classifier, live: Move | None, bounds: Bounds, settings: Settings, force: bool) -> Verdict:
+    """The gate's verdict; where a person goes past it anyway, what cannot be measured is one more failed check."""
+    try:
+        champion = load_live(live) if live else None
+        return judge(hold_trial(model, champion, live, settings), bounds)
+    except FashionError as error:
+        if not force:
+            raise
+        check = Check("measurement", False, "failed", "done", str(error))
+        return verdict_of(model.tag, live.tag if live else None, [check], bounds)

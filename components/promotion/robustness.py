@@ -1,0 +1,64 @@
+"""Accuracy under small disturbances that a photographer's day brings."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from components.contract import Images
+from components.manifest import Examples
+from components.model.classifier import Classifier
+
+MOST_IMAGES = 2_500  # at even distances: a tenth of a per cent of them is two images, and both models see the same
+
+
+def measure_robustness(model: Classifier, examples: Examples) -> dict[str, tuple[float, float]]:
+    """Each disturbance's name -> (accuracy under it, accuracy without it) on the same images.
+
+    Args:
+        model: any.
+        examples: at least one image.
+    """
+    step = -(-len(examples.images) // MOST_IMAGES)
+    images, labels = examples.images[::step], examples.labels[::step]
+
+    def accuracy(seen: Images) -> float:
+        return float((model.logits(seen).argmax(1).numpy() == labels).mean())
+
+    clean = accuracy(images)
+    return {name: (accuracy(disturb(images)), clean) for name, disturb in DISTURBANCES.items()}
+
+
+def move(images: Images) -> Images:
+    """By two pixels: every fourth image up, the next right, down, left; black comes in."""
+    moved = np.zeros_like(images)
+    moved[0::4, :-2] = images[0::4, 2:]
+    moved[1::4, :, 2:] = images[1::4, :, :-2]
+    moved[2::4, 2:] = images[2::4, :-2]
+    moved[3::4, :, :-2] = images[3::4, :, 2:]
+    return moved
+
+
+def darken(images: Images) -> Images:
+    """Every pixel to 0.7 of its brightness."""
+    return (images * np.float32(0.7)).astype(np.uint8)
+
+
+def brighten(images: Images) -> Images:
+    """Every pixel to 1.3 of its brightness, 255 at most."""
+    brighter: Images = np.minimum(images * np.float32(1.3), 255).astype(np.uint8)
+    return brighter
+
+
+def add_noise(images: Images) -> Images:
+    """Gaussian noise with a standard deviation of 16, the same for the same number of images."""
+    noise = np.random.default_rng(0).normal(0, 16, images.shape).astype(np.float32)
+    noisy: Images = np.clip(np.rint(images + noise), 0, 255).astype(np.uint8)
+    return noisy
+
+
+DISTURBANCES: dict[str, Callable[[Images], Images]] = {
+    "moved by 2 pixels": move,
+    "0.7 as bright": darken,
+    "1.3 as bright": brighten,
+    "with noise": add_noise,
+}

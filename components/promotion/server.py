@@ -1,0 +1,73 @@
+"""`bentoml serve` in a process of its own, gone when it is no longer needed, whatever happens to this one."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+
+# Becomes the program in its arguments, which on Linux gets SIGTERM when the process that started it ends.
+LAUNCH = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None)
+if hasattr(libc, "prctl"):
+    libc.prctl(1, 15)  # PR_SET_PDEATHSIG, SIGTERM
+if os.getppid() != int(sys.argv[1]):
+    sys.exit(1)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@contextlib.contextmanager
+def start_server(source: Path, own: Path, log: Path) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
+    """Serve a folder on a free port of the loopback; after the block it is gone, with everything it started.
+
+    Args:
+        source: the folder that `bentoml serve` takes.
+        own: its BENTOML_HOME.
+        log: its standard output and error.
+    """
+    port = _free_port()
+    serve = [str(Path(sys.executable).with_name("bentoml")), "serve", str(source)]
+    settings = {name: value for name, value in os.environ.items() if not name.startswith("FASHION_")}
+    ours = {"BENTOML_HOME": str(own), "BENTOML_DO_NOT_TRACK": "true", "FASHION_PREDICTION_LOG": "off"}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", LAUNCH, str(os.getpid()), *serve, "--host", "127.0.0.1", "--port", str(port)],
+            env=settings | ours,
+            cwd=source,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        yield process, port
+    finally:
+        _kill(process)
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        started = psutil.Process(process.pid).children(recursive=True)  # workers are not in the supervisor's group
+        process.kill()
+        for child in started:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+    process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def client_of(port: int) -> httpx.Client:
+    """A client of that server and of no other."""
+    return httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False)

@@ -1,0 +1,125 @@
+"""Two models on the same untouched images: what the gate judges."""
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+import numpy as np
+import torch
+
+from components.contract import Dataset, Labels, ModelCard
+from components.errors import DatasetError, ModelError
+from components.evaluation.compare import find_flips
+from components.evaluation.metrics import measure
+from components.inference.predict import predict
+from components.manifest import Examples, check_receipt, dataset_of, read_manifest, read_split
+from components.model.classifier import Classifier
+from components.promotion.robustness import measure_robustness
+from components.registry.champion import Move, earlier_moves
+from components.registry.gate import Performance, Trial
+from components.settings import Settings
+
+BATCH = 1024  # images, the most that a request may hold
+TURNS = 30  # of timing one image
+
+
+def hold_trial(challenger: Classifier, champion: Classifier | None, live: Move | None, settings: Settings) -> Trial:
+    """Measure a challenger, and the live model beside it, on the test images of the challenger's dataset.
+
+    Args:
+        challenger: loaded from the store.
+        champion: the live model, if there is one.
+        live: the move that made it live.
+        settings: where datasets are.
+
+    Raises:
+        DatasetError: the dataset is missing, or changed since it was written.
+    """
+    dataset = dataset_of(settings.datasets_dir, challenger.card.dataset_version)
+    test = read_split(dataset, "test")
+    answers, performance = _perform(challenger, test, dataset)
+    mended = broken = 0
+    rival = None
+    if champion:
+        others, rival = _perform(champion, test, dataset)
+        flips = find_flips(test.labels, answers, np.zeros(len(answers)), others)
+        mended, broken = len(flips.mended), len(flips.broken)
+    return Trial(
+        challenger=performance,
+        champion=rival,
+        mended=mended,
+        broken=broken,
+        leaked=_count_leaked(dataset, test),
+        receipt=_find_fault(dataset, challenger.card),
+        probe_error=_compare_probes(challenger, test),
+        best=_find_best(challenger.card, live),
+    )
+
+
+def _perform(model: Classifier, test: Examples, dataset: Dataset) -> tuple[Labels, Performance]:
+    logits = model.logits(test.images)
+    if not torch.isfinite(logits).all():
+        raise ModelError(f"{model.tag}: what it says of the test images is not finite")
+    version = read_manifest(dataset).split_version("test")
+    batch = np.resize(test.images, (BATCH, *test.images.shape[1:]))
+    performance = Performance(
+        tag=model.tag,
+        card=model.card,
+        metrics=measure(logits, test.labels, "test", version, model.card.calibration),
+        robustness=measure_robustness(model, test),
+        seconds=_time(lambda: predict(model, batch[:1]), TURNS),
+        batch_seconds=_time(lambda: predict(model, batch), 3),
+        bytes=sum(weight.nbytes for weight in model.network.parameters()),
+    )
+    return logits.argmax(1).numpy().astype(np.uint8), performance
+
+
+def _time(work: Callable[[], object], turns: int) -> float:
+    """Seconds, median, on one thread as in the service, after one turn that is not counted."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        work()
+        times = [time.perf_counter()]
+        for _ in range(turns):
+            work()
+            times.append(time.perf_counter())
+    finally:
+        torch.set_num_threads(threads)
+    return median(np.diff(times).tolist())
+
+
+def _count_leaked(dataset: Dataset, test: Examples) -> int:
+    """Test images, byte for byte, among the training images."""
+    unseen = {image.tobytes() for image in test.images}
+    return sum(image.tobytes() in unseen for image in read_split(dataset, "train").images)
+
+
+def _find_fault(dataset: Dataset, card: ModelCard) -> str:
+    """What is wrong with the receipt that the model was trained with; "" nothing."""
+    try:
+        receipt = check_receipt(dataset)
+    except DatasetError as error:
+        return str(error)
+    if not card.expectations or receipt.expectations < card.expectations:
+        return (
+            f"dataset {dataset.version} met {receipt.expectations} expectations, the model's says {card.expectations}"
+        )
+    return ""
+
+
+def _compare_probes(model: Classifier, test: Examples) -> float:
+    """How far the probabilities are from those right after the training, at most; infinite where there is no record."""
+    rows = {name: row for row, name in enumerate(test.ids)}
+    probes = [probe for probe in model.card.probes if probe.id in rows]
+    if not probes or len(probes) < len(model.card.probes):
+        return float("inf")
+    now = predict(model, test.images[[rows[probe.id] for probe in probes]]).probabilities
+    return float(np.abs(now - np.array([probe.probabilities for probe in probes])).max())
+
+
+def _find_best(card: ModelCard, live: Move | None) -> float:
+    """The highest accuracy of what is live and was before, on the test split of this card."""
+    moves = [*earlier_moves(), *([live] if live else [])]
+    found = [move.accuracy for move in moves if move.accuracy and move.split_version == card.test.split_version]
+    return max(found, default=0.0)
