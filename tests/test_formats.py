@@ -456,6 +456,7 @@ ROWS = st.one_of(
 @example([row_with("\ufeff1", 0)], b"\n")
 @example([ROW.encode(), b""], b"\n")
 @example([row_with("0x1F")], b"\n")
+@example([row_with("1")[:-2], row_with("1") + b",1"], b"\n")
 def test_the_fast_and_the_slow_parser_agree(rows: list[bytes], end: bytes) -> None:
     """The file is read again with a quote at its end, which only the slow parser reads."""
     table = HEADER.encode() + end + b"".join(row + end for row in rows)
@@ -484,6 +485,18 @@ def test_columns_come_in_any_order() -> None:
     assert all(np.array_equal(image.ravel(), pixels) for image in images.values())
     assert ids_and_labels("\n".join([header, *rows])) == (["fast", "slow, with a comma"], [3, 3])
     assert ids_and_labels("\n".join([header, rows[0]])) == (["fast"], [3])
+
+
+@examples(max_examples=50, deadline=None, derandomize=True, database=None)
+@given(st.lists(TEXT.filter(lambda text: "," not in text), min_size=1, max_size=5), st.sampled_from(["\n", "\r\n"]))
+def test_an_id_in_front_may_be_any_text(ids: list[str], end: str) -> None:
+    pixels = noise(len(ids), 784)
+    rows = [",".join([name, "7", *map(str, row)]) for name, row in zip(ids, pixels, strict=True)]
+    table = end.join([f"id,label,{HEADER}", *rows, ""])
+    images, rejects = read(table)
+    assert rejects == []
+    assert np.array_equal(np.stack(list(images.values())).reshape(-1, 784), pixels)
+    assert ids_and_labels(table) == (ids, [7] * len(ids))
 
 
 def test_rows_without_an_id_are_numbered_from_1() -> None:

@@ -1,7 +1,8 @@
 """CSV with a column a pixel: `label,pixel1,...,pixel784`, the layout that Fashion-MNIST is shared in.
 
-`id` and `label` are optional, columns come in any order, and no others are allowed. A row is a line. A block of
-lines is parsed by Arrow at once; where that cannot be trusted to refuse exactly what we refuse, line by line.
+`id` and `label` are optional, columns come in any order, and no others are allowed. A row is a line. A block of lines
+that is digits, commas and line ends is parsed with NumPy in a few passes over its bytes, three times as fast as by
+Arrow; another one by Arrow; and where neither can be trusted to refuse exactly what we refuse, line by line.
 """
 
 import csv
@@ -21,9 +22,11 @@ from components.errors import InputError
 
 PIXEL_COLUMNS = tuple(f"pixel{number}" for number in range(1, PIXELS + 1))
 BLOCK = 4 << 20  # bytes read at a time: about 2,000 rows
+PIECE = 256 << 10  # bytes that are parsed at a time: of larger ones half as many a second
 MOST_LINES = 8192  # a block: short lines, all of them rejects, must not fill the memory
 LONGEST_LINE = 64 << 10  # bytes; 784 pixels, a label and an id take 4,000
 BOM = b"\xef\xbb\xbf"
+ZERO, NINE, COMMA, LINE_END = b"09,\n"
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,13 @@ class Layout:
 
     columns: tuple[str, ...]
     pixels: NDArray[np.intp] = field(repr=False)  # (784,) where each pixel's column stands
+
+    @property
+    def order(self) -> NDArray[np.intp] | slice:
+        """The pixels' places; as a slice where they follow each other, as they nearly always do."""
+        first = int(self.pixels[0])
+        follow = np.array_equal(self.pixels, np.arange(first, first + PIXELS))
+        return slice(first, first + PIXELS) if follow else self.pixels
 
     @property
     def has_ids(self) -> bool:
@@ -81,7 +91,9 @@ def read_pixel_csv(stream: BinaryIO, name: str = "file") -> Iterator[Block]:
     layout = read_header(stream.readline(LONGEST_LINE + 1), name)
     line = 2
     for chunk in _whole_lines(stream, name):
-        block = _parse_fast(chunk, layout, line) or _parse_slowly(chunk, layout, line)
+        block = (
+            _parse_digits(chunk, layout, line) or _parse_fast(chunk, layout, line) or _parse_slowly(chunk, layout, line)
+        )
         line += len(block.lines) + len(block.rejects)
         yield block
 
@@ -148,6 +160,66 @@ def _split_lines(chunk: bytes) -> Iterator[bytes]:
     for start, end in pairwise(edges):
         if start < end:
             yield chunk[start:end]
+
+
+def _parse_digits(chunk: bytes, layout: Layout, first_line: int) -> Block | None:
+    """Parse numbers of one to three digits after an id, if there is one, or None where another parser must look."""
+    if b'"' in chunk or (layout.has_ids and layout.columns[0] != "id"):
+        return None
+    if b"\r" in chunk:
+        if chunk.count(b"\r") != chunk.count(b"\r\n"):
+            return None
+        chunk = chunk.replace(b"\r\n", b"\n")
+    found, names = [], list[bytes]()
+    for piece in _split_pieces(chunk):
+        heads, digits = _take_ids(piece) if layout.has_ids else ([], piece)
+        numbers = _read_digits(digits, len(layout.columns))
+        if numbers is None:
+            return None
+        found.append(numbers)
+        names += heads
+    cells = np.concatenate(found)
+    labels = cells[:, layout.columns.index("label")].copy() if layout.has_labels else None
+    if labels is not None and labels.max() >= len(CLASSES):
+        return None
+    lines = np.arange(first_line, first_line + len(cells))
+    try:
+        ids = [name.decode() for name in names] if layout.has_ids else (lines - 1).astype(str).tolist()
+    except UnicodeDecodeError:
+        return None
+    return Block(lines, ids, np.ascontiguousarray(cells[:, layout.order]).reshape(-1, *IMAGE_SHAPE), labels, ())
+
+
+def _take_ids(piece: bytes) -> tuple[list[bytes], bytes]:
+    """The first cell of each line, and the lines with a 0 in its place."""
+    cells = [line.partition(b",") for line in piece.removesuffix(b"\n").split(b"\n")]
+    return [name for name, _, _ in cells], b"".join(b"0%b%b\n" % (comma, rest) for _, comma, rest in cells)
+
+
+def _split_pieces(chunk: bytes) -> Iterator[bytes]:
+    """Whole lines, few enough for a processor's cache to hold what is worked out for them."""
+    start = 0
+    while start < len(chunk):
+        end = chunk.find(b"\n", min(start + PIECE, len(chunk)) - 1) + 1 or len(chunk)
+        yield chunk[start:end]
+        start = end
+
+
+def _read_digits(piece: bytes, columns: int) -> NDArray[np.uint8] | None:
+    """Whole lines of numbers -> uint8 (n, columns), or None where anything else is among them."""
+    text = np.frombuffer(piece if piece.endswith(b"\n") else piece + b"\n", np.uint8)
+    ends = np.flatnonzero(text < ZERO)  # of cells: where a comma or a line end stands, and nothing else
+    if len(ends) % columns or text.max() > NINE:
+        return None
+    marks = text[ends].reshape(-1, columns)
+    widths = np.diff(ends, prepend=-1) - 1
+    if (marks[:, :-1] != COMMA).any() or (marks[:, -1] != LINE_END).any() or widths.min() < 1 or widths.max() > 3:
+        return None
+    values = (text[ends - 1] - ZERO).astype(np.uint16)
+    for place, weight in ((2, 10), (3, 100)):
+        digits = (text[ends - place] - ZERO).astype(np.uint16)  # of a shorter cell: of the one before, and not counted
+        values += digits * (widths >= place) * np.uint16(weight)
+    return values.astype(np.uint8).reshape(-1, columns) if values.max() <= 255 else None
 
 
 def _parse_fast(chunk: bytes, layout: Layout, first_line: int) -> Block | None:
