@@ -19,21 +19,22 @@ UNPACKED, PACKED = 2, 3  # the fields of a page's header with its sizes
 BOOLEANS, BYTE, I16, I32, I64, DOUBLE, BINARY, STRUCT = (1, 2), 3, 4, 5, 6, 7, 8, 12  # Thrift's kinds of fields
 
 
-def check_pages(stream: BinaryIO, metadata: Any, columns: Sequence[int], name: str) -> None:
-    """Refuse a file whose pages unpack to too much.
+def check_pages(stream: BinaryIO, metadata: Any, columns: Sequence[int], name: str, groups: range) -> None:
+    """Refuse row groups whose pages unpack to too much.
 
     Args:
         stream: the file, seekable.
         metadata: its footer, `pyarrow.parquet.FileMetaData`.
         columns: the places of those that will be read.
         name: what to call it in an error.
+        groups: the numbers of the row groups that will be read.
 
     Raises:
         InputTooLarge: more than 256 MiB in a row group, 1 GiB in all, or 500,000 pages.
         InputError: a page's header cannot be read, or column chunks share bytes or lie outside the file.
     """
     unpacked = packed = pages = 0
-    for number in range(metadata.num_row_groups):
+    for number in groups:
         group, group_unpacked = metadata.row_group(number), 0
         for column in columns:
             chunk = group.column(column)

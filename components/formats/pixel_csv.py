@@ -89,7 +89,21 @@ def read_pixel_csv(stream: BinaryIO, name: str = "file") -> Iterator[Block]:
         InputError: no header, a missing, unknown or repeated column, or a line longer than 64 KiB.
     """
     layout = read_header(stream.readline(LONGEST_LINE + 1), name)
-    line = 2
+    yield from read_pixel_lines(stream, layout, 2, name)
+
+
+def read_pixel_lines(stream: BinaryIO, layout: Layout, line: int, name: str) -> Iterator[Block]:
+    """Parse lines that follow a header somewhere.
+
+    Args:
+        stream: whole lines to its end.
+        layout: what the header declared.
+        line: the number of the first of them, the header being 1.
+        name: what to call the file in an error.
+
+    Raises:
+        InputError: a line longer than 64 KiB.
+    """
     for chunk in _whole_lines(stream, name):
         block = (
             _parse_digits(chunk, layout, line) or _parse_fast(chunk, layout, line) or _parse_slowly(chunk, layout, line)

@@ -8,6 +8,7 @@ checked against it.
 import contextlib
 import io
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -61,14 +62,53 @@ def read_pixel_parquet(stream: BinaryIO, name: str = "file") -> Iterator[Block]:
     _check_footer(stream, name)
     with _named_damage(name):
         file = _open(stream, name)
+    yield from _read_groups(file, range(file.metadata.num_row_groups), 1, name)
+
+
+def read_pixel_groups(stream: BinaryIO, groups: range, first: int, name: str) -> Iterator[Block]:
+    """Parse some row groups of a Parquet file of pixels, however many rows the file has.
+
+    Args:
+        stream: the file, seekable.
+        groups: their numbers, from 0.
+        first: the number of the first row in them.
+        name: what to call the file in an error.
+
+    Raises:
+        InputError, InputTooLarge: as for `read_pixel_parquet`, of these row groups.
+    """
+    _check_footer(stream, name)
+    with _named_damage(name):
+        file = _open(stream, name, groups)
+    yield from _read_groups(file, groups, first, name)
+
+
+def measure_groups(path: Path) -> list[tuple[int, int]]:
+    """Rows, and bytes unpacked as the footer has them, of each row group of a file.
+
+    Raises:
+        InputError: no Parquet file, or a damaged one.
+    """
+    import pyarrow.parquet as pq
+
+    with path.open("rb") as stream:
+        _check_footer(stream, path.name)
+        with _named_damage(path.name):
+            metadata = pq.ParquetFile(stream).metadata
+    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+    return [(group.num_rows, group.total_byte_size) for group in groups]
+
+
+def _read_groups(file: Any, groups: range, first: int, name: str) -> Iterator[Block]:
+    expected = sum(file.metadata.row_group(number).num_rows for number in groups)
     rows = 0
     with contextlib.closing(file):
-        batches = file.iter_batches(ROWS_AT_ONCE, columns=_wanted(file), use_threads=False)
+        batches = file.iter_batches(ROWS_AT_ONCE, row_groups=list(groups), columns=_wanted(file), use_threads=False)
         while (batch := _next(batches, name)) is not None:
-            yield _to_block(batch, rows + 1, name)
+            yield _to_block(batch, first + rows, name)
             rows += len(batch)
-    if rows != file.metadata.num_rows:
-        raise InputError(name, f"damaged: {rows:,} rows, its footer says {file.metadata.num_rows:,}")
+    if rows != expected:
+        raise InputError(name, f"damaged: {rows:,} rows, its footer says {expected:,}")
 
 
 @contextlib.contextmanager
@@ -96,17 +136,18 @@ def _check_footer(stream: BinaryIO, name: str) -> None:
     stream.seek(0)
 
 
-def _open(stream: BinaryIO, name: str) -> Any:
+def _open(stream: BinaryIO, name: str, groups: range | None = None) -> Any:
     """The file, everything known about it before its first page checked."""
     import pyarrow.parquet as pq  # here, because it costs 10 MB that a service without such tables need not spend
 
     file = pq.ParquetFile(stream)
     metadata, schema = file.metadata, file.schema_arrow
-    if metadata.num_rows > MOST_ROWS:
+    if groups is None and metadata.num_rows > MOST_ROWS:
         raise InputTooLarge(name, f"{metadata.num_rows:,} rows, at most {MOST_ROWS:,}")
     _check_columns(schema.names, name)
     _check_types(schema, name)
-    check_pages(stream, metadata, [place for place, column in enumerate(schema.names) if column != "split"], name)
+    columns = [place for place, column in enumerate(schema.names) if column != "split"]
+    check_pages(stream, metadata, columns, name, range(metadata.num_row_groups) if groups is None else groups)
     # As a dictionary: a long id that stands in many rows takes its room once
     texts = [field.name for field in schema if field.name == "id" and not pa.types.is_integer(field.type)]
     return pq.ParquetFile(stream, metadata=metadata, read_dictionary=texts, page_checksum_verification=True)

@@ -1,0 +1,193 @@
+"""A scoring job: parts that are scored side by side, and whatever was done before a crash is not done again.
+
+    .OUTPUT.job/job.json        what is scored, with what, since when
+                00000.part      the predictions of a part
+                00000.rejects   the rows of it that could not be read
+                00000.json      the count of it, and the hashes of the two: written last
+
+When all parts are there they are put together, the output takes its name, and the folder goes.
+"""
+
+import contextlib
+import itertools
+import json
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+
+from components.errors import InputError
+from components.files import sha256_of, whole_file, write_whole
+from components.model.classifier import Classifier
+from components.scoring.inputs import fingerprint, list_files, open_input
+from components.scoring.outputs import REJECTED, SCORED, format_of
+from components.scoring.parts import PART, Input
+from components.scoring.summary import Count
+from components.scoring.work import Job, Result, score_part
+
+WORKERS = 2  # parts at a time, where nothing else is said: reading and model take turns on a core
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came of a job: rows = scored + rejected."""
+
+    count: Count
+    seconds: float
+    resumed: int  # parts that an earlier run had done
+    model: str
+    scored_at: str
+    input_sha256: str
+    output_sha256: str
+    rejects: str  # path of the rejects; "" where there are none
+
+    @property
+    def rows_per_second(self) -> float:
+        """Of this run, what an earlier one had done included."""
+        return self.count.rows / self.seconds if self.seconds else 0.0
+
+
+Progress = Callable[[Count], object]  # called with the count of each part
+
+
+def run_job(
+    model: Classifier,
+    source: Path,
+    output: Path,
+    *,
+    resume: bool = False,
+    workers: int = WORKERS,
+    part: int = PART,
+    max_reject_rate: float = 1.0,
+    progress: Progress = lambda count: None,
+) -> Summary:
+    """Score an input of any size in bounded memory; the output appears whole or not at all.
+
+    Args:
+        model: what `load_model` returned; it stays the same to the end.
+        source: see `open_input`.
+        output: `*.csv`, `*.parquet` or `*.jsonl`.
+        resume: go on where the same job stopped, if it did; without it, such a beginning is thrown away.
+        workers: parts at a time.
+        part: bytes of input in a part.
+        max_reject_rate: with a larger share of rejects in all, the job fails, and the output is as it was.
+        progress: called after each part.
+
+    Raises:
+        InputError: the input cannot be read, or too much of it; another job holds this output.
+    """
+    began = time.monotonic()
+    output = output.resolve()  # a link is followed, not replaced
+    format_of(output)
+    _check_output(source, output)
+    read = open_input(source, part)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    job = Job(str(source.resolve()), str(output), model.tag, part, fingerprint(source), now)
+    with _alone(job):
+        job = _begin(job, resume)
+        resumed = sum(1 for _ in job.folder.glob("*.json")) - 1
+        results = list(_run_parts(job, read, model, workers, progress, max_reject_rate))
+        rejects = _put_together(job, results)
+        count = sum((result.count for result in results), Count())
+        return Summary(
+            count=count,
+            seconds=time.monotonic() - began,
+            resumed=resumed,
+            model=model.tag,
+            scored_at=job.scored_at,
+            input_sha256=read.digest(),
+            output_sha256=sha256_of(output),
+            rejects=str(rejects) if rejects else "",
+        )
+
+
+def rejects_path(output: Path) -> Path:
+    """Where the rejects of `out.csv` go: `out.rejects.csv` beside it."""
+    return output.with_name(f"{output.stem}.rejects{output.suffix}")
+
+
+def _check_output(source: Path, output: Path) -> None:
+    for path in (output, rejects_path(output)):
+        if path.exists() and not path.is_file():
+            raise InputError(str(path), "not a file; an output takes the place of a file or of nothing")
+        if path.exists() and any(path.samefile(one) for one in list_files(source)):
+            raise InputError(str(path), "the output would overwrite the input")
+
+
+@contextlib.contextmanager
+def _alone(job: Job) -> Iterator[None]:
+    """Hold the output; the folder goes where the job ends well, and stays for `resume` where it does not."""
+    job.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(job.folder.with_suffix(".lock"))
+    try:
+        with lock.acquire(timeout=0):
+            yield
+            shutil.rmtree(job.folder)
+    except Timeout:
+        raise InputError(job.output, "another job is writing it") from None
+
+
+def _begin(job: Job, resume: bool) -> Job:
+    """The job to do: the unfinished one where it may be gone on with, else this one from its beginning."""
+    path = job.folder / "job.json"
+    if resume and path.exists():
+        try:
+            unfinished = Job(**json.loads(path.read_bytes()))
+        except (ValueError, TypeError) as error:
+            raise InputError(job.output, "its unfinished job cannot be read; score it without --resume") from error
+        if not unfinished.same(job):
+            raise InputError(job.output, "its unfinished job had another input or model; score it without --resume")
+        return unfinished
+    for item in job.folder.iterdir():
+        item.unlink()
+    write_whole(path, json.dumps(asdict(job), indent=2).encode())
+    return job
+
+
+def _run_parts(
+    job: Job, read: Input, model: Classifier, workers: int, progress: Progress, max_reject_rate: float
+) -> Iterator[Result]:
+    """Score the parts side by side, few enough at a time to fit into the memory; their results in order."""
+    waiting: deque[Future[Result]] = deque()
+    total = Count()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # each worker has a core
+    try:
+        with ThreadPoolExecutor(workers, thread_name_prefix="part") as pool:
+            for part in itertools.chain(read.parts(), itertools.repeat(None, workers + 1)):
+                if part is not None:
+                    waiting.append(pool.submit(score_part, job, read, part, model))
+                while waiting and (part is None or len(waiting) > workers):
+                    result = waiting.popleft().result()
+                    total += result.count
+                    progress(result.count)
+                    yield result
+    finally:
+        for future in waiting:
+            future.cancel()
+        torch.set_num_threads(threads)
+    if total.rows and total.rejected / total.rows > max_reject_rate:
+        reasons = "; ".join(f"{count:,} {reason}" for reason, count in list(total.reasons.items())[:3])
+        told = f"{total.rejected:,} of {total.rows:,} rows cannot be read, more than {max_reject_rate:.1%}: {reasons}"
+        raise InputError(job.source, told)
+
+
+def _put_together(job: Job, results: list[Result]) -> Path | None:
+    """Join the parts; both outputs appear whole. The rejects' path, where there are any."""
+    output = Path(job.output)
+    form, rejects = format_of(output), rejects_path(output)
+    with whole_file(output) as whole, whole.open("wb") as file:
+        form.join([job.folder / result.scored for result in results], SCORED, file)
+    if not any(result.count.rejected for result in results):
+        rejects.unlink(missing_ok=True)
+        return None
+    with whole_file(rejects) as whole, whole.open("wb") as file:
+        form.join([job.folder / result.rejects for result in results], REJECTED, file)
+    return rejects

@@ -1,0 +1,178 @@
+"""Predictions as CSV, Parquet or JSON lines: written part by part, put together in the end."""
+
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import numpy as np
+import orjson
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from components.contract import CLASSES, Predictions
+from components.errors import InputError
+from components.formats.pixel_csv import Block
+from components.inference.tables import inert
+
+NAMES = pa.dictionary(pa.int8(), pa.string())
+SCORED = pa.schema(
+    [
+        ("id", pa.string()),  # the id column, or the row's number from 1
+        ("label", pa.uint8()),
+        ("name", NAMES),
+        ("confidence", pa.float32()),
+        ("second", NAMES),
+        ("second_confidence", pa.float32()),
+        ("third", NAMES),
+        ("third_confidence", pa.float32()),
+        ("sure", pa.bool_()),
+        ("model", NAMES),
+        ("scored_at", NAMES),  # when the job began, ISO 8601
+    ]
+)
+REJECTED = pa.schema([("row", pa.int64()), ("reason", pa.string()), ("content", pa.string())])
+CLASS_NAMES = pa.array(CLASSES, pa.string())
+TOP = 3
+
+
+def to_table(block: Block, predictions: Predictions, scored_at: str) -> pa.Table:
+    """The rows that were read, as `SCORED`."""
+    rows = len(block.ids)
+    likeliest = np.argsort(-predictions.probabilities, axis=1, kind="stable")[:, :TOP].astype(np.int8)
+    chances = np.take_along_axis(predictions.probabilities, likeliest, axis=1)
+    named = [pa.DictionaryArray.from_arrays(np.ascontiguousarray(column), CLASS_NAMES) for column in likeliest.T]
+    confidences = [pa.array(np.ascontiguousarray(column)) for column in chances.T]
+    always = pa.array(np.zeros(rows, np.int8))
+    return pa.table(
+        [
+            pa.array(block.ids, pa.string()),
+            pa.array(predictions.labels),
+            *(column for pair in zip(named, confidences, strict=True) for column in pair),
+            pa.array(predictions.sure),
+            pa.DictionaryArray.from_arrays(always, pa.array([predictions.model])),
+            pa.DictionaryArray.from_arrays(always, pa.array([scored_at])),
+        ],
+        schema=SCORED,
+    )
+
+
+def to_rejects(block: Block) -> pa.Table:
+    """The rows that were not, as `REJECTED`; bytes that are no text as their escapes."""
+    rejects = block.rejects
+    columns = [
+        [reject.line for reject in rejects],
+        [reject.reason for reject in rejects],
+        [reject.row.decode("utf-8", "backslashreplace") for reject in rejects],
+    ]
+    return pa.table([pa.array(column, field.type) for column, field in zip(columns, REJECTED, strict=True)], REJECTED)
+
+
+class Format(Protocol):
+    """A kind of file."""
+
+    def write(self, tables: Iterable[pa.Table], schema: pa.Schema, file: BinaryIO) -> None:
+        """Write the rows of a part."""
+
+    def join(self, parts: Sequence[Path], schema: pa.Schema, file: BinaryIO) -> None:
+        """Write the whole."""
+
+
+@dataclass(frozen=True)
+class CsvFormat:
+    """A part is lines; the header comes with the whole."""
+
+    def write(self, tables: Iterable[pa.Table], schema: pa.Schema, file: BinaryIO) -> None:
+        """See `Format`."""
+        from pyarrow import csv
+
+        options = csv.WriteOptions(include_header=False, quoting_style="needed")
+        for table in tables:
+            columns = [_as_text(column.combine_chunks()) for column in table.columns]
+            csv.write_csv(pa.table(columns, schema.names), file, options)
+
+    def join(self, parts: Sequence[Path], schema: pa.Schema, file: BinaryIO) -> None:
+        """See `Format`."""
+        file.write(",".join(schema.names).encode() + b"\n")
+        _append(parts, file)
+
+
+@dataclass(frozen=True)
+class JsonLinesFormat:
+    """An object a line."""
+
+    def write(self, tables: Iterable[pa.Table], schema: pa.Schema, file: BinaryIO) -> None:
+        """See `Format`."""
+        for table in tables:
+            for row in table.to_pylist():
+                file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+
+    def join(self, parts: Sequence[Path], schema: pa.Schema, file: BinaryIO) -> None:
+        """See `Format`."""
+        _append(parts, file)
+
+
+@dataclass(frozen=True)
+class ParquetFormat:
+    """A part is a file of its own."""
+
+    def write(self, tables: Iterable[pa.Table], schema: pa.Schema, file: BinaryIO) -> None:
+        """See `Format`."""
+        import pyarrow.parquet as pq
+
+        with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
+            whole = pa.concat_tables([schema.empty_table(), *tables])
+            writer.write_table(whole.unify_dictionaries())
+
+    def join(self, parts: Sequence[Path], schema: pa.Schema, file: BinaryIO) -> None:
+        """See `Format`. A row group a part."""
+        import pyarrow.parquet as pq
+
+        with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
+            for part in parts:
+                writer.write_table(pq.read_table(part, page_checksum_verification=True).cast(schema))
+
+
+FORMATS: dict[str, Format] = {".csv": CsvFormat(), ".parquet": ParquetFormat(), ".jsonl": JsonLinesFormat()}
+
+
+def format_of(path: Path) -> Format:
+    """By the suffix.
+
+    Raises:
+        InputError: another one.
+    """
+    if path.suffix not in FORMATS:
+        raise InputError(str(path), f"expected a name that ends in {', '.join(FORMATS)}")
+    return FORMATS[path.suffix]
+
+
+def _append(parts: Sequence[Path], file: BinaryIO) -> None:
+    for part in parts:
+        with part.open("rb") as content:
+            shutil.copyfileobj(content, file, 1 << 20)
+
+
+def _as_text(column: pa.Array) -> pa.Array:
+    """What stands in the cells of a column; nothing in them is a formula to a spreadsheet."""
+    import pyarrow.compute as pc
+
+    if pa.types.is_floating(column.type):
+        return _with_six_digits(column.to_numpy())
+    if pa.types.is_boolean(column.type):
+        return pc.if_else(column, "yes", "no")
+    if pa.types.is_dictionary(column.type):
+        return column.cast(pa.string())
+    if pa.types.is_string(column.type) and pc.any(pc.match_substring_regex(column, "^[-=+@'\t\r]")).as_py():
+        return pa.array([inert(cell) for cell in column.to_pylist()], pa.string())
+    return column
+
+
+def _with_six_digits(values: NDArray[np.float32]) -> pa.Array:
+    """float32 (n,) from 0 to 1 -> texts such as 0.998930."""
+    millionths = np.rint(values.astype(np.float64) * 1e6).astype(np.int64)
+    places = 10 ** np.array([6, 5, 4, 3, 2, 1, 0])
+    digits = (millionths[:, None] // places % 10 + ord("0")).astype(np.uint8)
+    texts = np.insert(digits, 1, ord("."), axis=1)
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(8), len(texts), [None, pa.py_buffer(texts)]).cast(pa.string())

@@ -1,0 +1,135 @@
+"""An input in parts: each is read, scored and written on its own, by whichever worker, and again after a crash."""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import pyarrow as pa
+
+from components.errors import InputError
+from components.files import sha256_of
+from components.formats.pixel_csv import LONGEST_LINE, Block, Layout, read_header, read_pixel_lines
+from components.formats.pixel_parquet import measure_groups, read_pixel_groups
+
+PART = 32 << 20  # bytes of an input, unpacked: some 14,000 rows of CSV
+COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Consecutive rows of an input."""
+
+    number: int  # of the part, from 0
+    file: str  # path of the file that holds it
+    first: int  # number of its first row in that input, from 1
+    start: int  # first byte of lines, or first row group
+    stop: int  # the one after the last
+    lines: bytes | None = field(default=None, repr=False)  # its lines, where the file cannot be read from the middle
+
+
+class Input(Protocol):
+    """What is scored."""
+
+    def parts(self) -> Iterator[Part]:
+        """All of it, in order; the same parts each time."""
+
+    def read(self, part: Part) -> Iterator[Block]:
+        """The rows of a part, in order."""
+
+    def digest(self) -> str:
+        """SHA-256 of what was read, once `parts` came to its end."""
+
+
+class CsvInput:
+    """Lines of a file of pixels, gzip or zstd around it or not."""
+
+    def __init__(self, path: Path, part: int = PART) -> None:
+        self.path, self.part = path, part
+        self.hash = hashlib.sha256()
+        self.compression = COMPRESSED.get(path.suffix)
+        with self._open() as stream:
+            head = stream.read(LONGEST_LINE + 1)
+        self.header = head[: head.find(b"\n") + 1] or head
+        self.layout: Layout = read_header(self.header, path.name)
+
+    def parts(self) -> Iterator[Part]:
+        """See `Input`. The file is read once; what is compressed is handed on as it is unpacked."""
+        number, first, place = 0, 1, len(self.header)
+        with self._open() as stream:
+            self.hash = hashlib.sha256(stream.read(len(self.header)))
+            for lines in self._cut(stream):
+                self.hash.update(lines)
+                kept = lines if self.compression else None
+                yield Part(number, str(self.path), first, place, place + len(lines), kept)
+                number, place = number + 1, place + len(lines)
+                first += lines.count(b"\n") + (not lines.endswith(b"\n"))
+
+    def read(self, part: Part) -> Iterator[Block]:
+        """See `Input`."""
+        stream = io.BytesIO(part.lines if part.lines is not None else self._take(part))
+        return read_pixel_lines(stream, self.layout, part.first + 1, self.path.name)
+
+    def digest(self) -> str:
+        """See `Input`: of the unpacked file."""
+        return self.hash.hexdigest()
+
+    def _open(self) -> BinaryIO:
+        stream: BinaryIO = pa.input_stream(str(self.path), compression=self.compression)
+        return stream
+
+    def _take(self, part: Part) -> bytes:
+        with self.path.open("rb") as stream:
+            stream.seek(part.start)
+            return stream.read(part.stop - part.start)
+
+    def _cut(self, stream: BinaryIO) -> Iterator[bytes]:
+        """Whole lines of about a part's size."""
+        rest = b""
+        try:
+            while chunk := stream.read(self.part):
+                end = chunk.rfind(b"\n") + 1
+                if end:
+                    yield rest + chunk[:end]
+                    rest = chunk[end:]
+                else:
+                    rest += chunk
+                if len(rest) > LONGEST_LINE:
+                    raise InputError(self.path.name, f"a line of more than {LONGEST_LINE:,} bytes; is this a CSV file?")
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            raise InputError(self.path.name, f"damaged: {str(error)[:160]}") from error
+        if rest:
+            yield rest
+
+
+class ParquetInput:
+    """Row groups of one file or of all in a folder."""
+
+    def __init__(self, paths: list[Path], part: int = PART) -> None:
+        self.paths, self.part = paths, part
+
+    def parts(self) -> Iterator[Part]:
+        """See `Input`."""
+        number, first = 0, 1
+        for path in self.paths:
+            groups = measure_groups(path)
+            start = rows = size = 0
+            for group, (group_rows, group_size) in enumerate(groups):
+                rows, size = rows + group_rows, size + group_size
+                if size >= self.part or group == len(groups) - 1:
+                    yield Part(number, str(path), first, start, group + 1)
+                    number, first, start, rows, size = number + 1, first + rows, group + 1, 0, 0
+
+    def read(self, part: Part) -> Iterator[Block]:
+        """See `Input`."""
+        with Path(part.file).open("rb") as stream:
+            yield from read_pixel_groups(stream, range(part.start, part.stop), part.first, Path(part.file).name)
+
+    def digest(self) -> str:
+        """See `Input`: of one file; of several, of their digests."""
+        digests = [sha256_of(path) for path in self.paths]
+        return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()

@@ -1,0 +1,95 @@
+"""What came of scoring: every row counted once."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.contract import CLASSES, Labels
+from components.formats.pixel_csv import Reject
+
+MOST_REASONS = 50  # that are told apart
+OTHER = "other reasons"
+Confusion = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Count:
+    """The count of some rows; two are added up with `+`."""
+
+    rows: int = 0  # scored and rejected
+    scored: int = 0
+    rejected: int = 0
+    not_sure: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)  # of rejects, without the values in them
+    names: dict[str, int] = field(default_factory=dict)  # predicted class -> rows
+    confusion: Confusion = ()  # [true][predicted] of the rows that have a label; () where none has
+
+    def __add__(self, other: "Count") -> "Count":
+        counters = (Counter(self.reasons) + Counter(other.reasons)).most_common()
+        reasons = dict(counters[:MOST_REASONS])
+        if rest := sum(count for _, count in counters[MOST_REASONS:]):
+            reasons[OTHER] = reasons.get(OTHER, 0) + rest
+        return Count(
+            self.rows + other.rows,
+            self.scored + other.scored,
+            self.rejected + other.rejected,
+            self.not_sure + other.not_sure,
+            reasons,
+            dict(Counter(self.names) + Counter(other.names)),
+            _add_confusions(self.confusion, other.confusion),
+        )
+
+    @property
+    def accuracy(self) -> float | None:
+        """Of the rows that have a label, the share whose prediction is that; None where none has."""
+        if not self.confusion:
+            return None
+        table = np.array(self.confusion)
+        return float(np.trace(table) / table.sum())
+
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> "Count":
+        """What `dataclasses.asdict` and JSON made of one."""
+        known = {one.name: told[one.name] for one in fields(cls)}
+        return cls(**{**known, "confusion": tuple(map(tuple, known["confusion"]))})
+
+
+def count_rows(predicted: Labels, sure: NDArray[np.bool_], labels: Labels | None, rejects: Iterable[Reject]) -> Count:
+    """Count n predictions and what could not be read beside them.
+
+    Args:
+        predicted: uint8 (n,).
+        sure: (n,).
+        labels: the true ones, uint8 (n,), or None.
+        rejects: any.
+    """
+    found = np.bincount(predicted, minlength=len(CLASSES)).tolist()
+    reasons = Counter(generalize(reject.reason) for reject in rejects)
+    confusion = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
+    if labels is not None:
+        np.add.at(confusion, (labels, predicted), 1)
+    return Count(
+        rows=len(predicted) + reasons.total(),
+        scored=len(predicted),
+        rejected=reasons.total(),
+        not_sure=int(len(sure) - sure.sum()),
+        reasons=dict(reasons),
+        names={name: count for name, count in zip(CLASSES, found, strict=True) if count},
+        confusion=tuple(map(tuple, confusion.tolist())) if labels is not None and len(labels) else (),
+    )
+
+
+def generalize(reason: str) -> str:
+    """A reason without the values in it: "pixel7: '300' is not ..." and "pixel9: 'x' is not ..." are one."""
+    return re.sub(r"\d+", "N", re.sub(r"'[^']*'|\"[^\"]*\"", "...", reason))[:120]
+
+
+def _add_confusions(one: Confusion, other: Confusion) -> Confusion:
+    if not one or not other:
+        return one or other
+    return tuple(map(tuple, (np.array(one) + np.array(other)).tolist()))
