@@ -157,10 +157,8 @@ def _run_parts(
     """Score the parts side by side, few enough at a time to fit into the memory; their results in order."""
     waiting: deque[Future[Result]] = deque()
     total = Count()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # each worker has a core
     try:
-        with ThreadPoolExecutor(workers, thread_name_prefix="part") as pool:
+        with ThreadPoolExecutor(workers, "part", initializer=_take_one_core) as pool:
             for part in itertools.chain(read.parts(), itertools.repeat(None, workers + 1)):
                 if part is not None:
                     waiting.append(pool.submit(score_part, job, read, part, model))
@@ -172,11 +170,15 @@ def _run_parts(
     finally:
         for future in waiting:
             future.cancel()
-        torch.set_num_threads(threads)
     if total.rows and total.rejected / total.rows > max_reject_rate:
         reasons = "; ".join(f"{count:,} {reason}" for reason, count in list(total.reasons.items())[:3])
         told = f"{total.rejected:,} of {total.rows:,} rows cannot be read, more than {max_reject_rate:.1%}: {reasons}"
         raise InputError(job.source, told)
+
+
+def _take_one_core() -> None:
+    """Said in each thread: else its first product is made by two, and added up in another order."""
+    torch.set_num_threads(1)
 
 
 def _put_together(job: Job, results: list[Result]) -> Path | None:

@@ -1,5 +1,7 @@
 """Predictions as CSV, Parquet or JSON lines: written part by part, put together in the end."""
 
+import csv
+import io
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -85,12 +87,18 @@ class CsvFormat:
 
     def write(self, tables: Iterable[pa.Table], schema: pa.Schema, file: BinaryIO) -> None:
         """See `Format`."""
-        from pyarrow import csv
+        import pyarrow.csv
 
-        options = csv.WriteOptions(include_header=False, quoting_style="needed")
+        plain = pyarrow.csv.WriteOptions(include_header=False, quoting_style="none")
         for table in tables:
             columns = [_as_text(column.combine_chunks()) for column in table.columns]
-            csv.write_csv(pa.table(columns, schema.names), file, options)
+            if any(_needs_quotes(column) for column in columns):  # Arrow would put them round every text
+                rows = zip(*(column.to_pylist() for column in columns), strict=True)
+                text = io.StringIO(newline="")
+                csv.writer(text, lineterminator="\n").writerows(rows)
+                file.write(text.getvalue().encode())
+            else:
+                pyarrow.csv.write_csv(pa.table(columns, schema.names), file, plain)
 
     def join(self, parts: Sequence[Path], schema: pa.Schema, file: BinaryIO) -> None:
         """See `Format`."""
@@ -152,6 +160,12 @@ def _append(parts: Sequence[Path], file: BinaryIO) -> None:
     for part in parts:
         with part.open("rb") as content:
             shutil.copyfileobj(content, file, 1 << 20)
+
+
+def _needs_quotes(column: pa.Array) -> bool:
+    import pyarrow.compute as pc
+
+    return pa.types.is_string(column.type) and bool(pc.any(pc.match_substring_regex(column, '[",\r\n]')).as_py())
 
 
 def _as_text(column: pa.Array) -> pa.Array:

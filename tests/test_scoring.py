@@ -1,0 +1,325 @@
+"""Scoring jobs: every row is accounted for, and an interruption changes nothing."""
+
+import csv
+import gzip
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from components.contract import CLASSES, ModelCard
+from components.errors import InputError
+from components.formats.pixel_csv import PIXEL_COLUMNS
+from components.inference.predict import predict
+from components.manifest import Examples
+from components.model.classifier import Classifier
+from components.model.mlp import MLP
+from components.registry import champion, store
+from components.scoring.job import Summary, rejects_path, run_job
+from components.settings import CHECKOUT
+from components.training.train import Trained
+
+SMALL = 64 << 10  # bytes of a part: some twenty rows of CSV
+
+
+@pytest.fixture(scope="session")
+def model(trained: Trained, card: ModelCard) -> Classifier:
+    return Classifier("fashion-mlp:scoring1", card, trained.network)
+
+
+def to_lines(examples: Examples, rows: int) -> list[str]:
+    pairs = zip(examples.labels[:rows].tolist(), examples.images[:rows], strict=True)
+    return [f"{label},{','.join(map(str, image.ravel().tolist()))}" for label, image in pairs]
+
+
+HEADER = ",".join(["label", *PIXEL_COLUMNS])
+
+
+@pytest.fixture
+def table(tmp_path: Path, test_split: Examples) -> Path:
+    """200 rows, of which three cannot be read: a table of several parts."""
+    lines = to_lines(test_split, 200)
+    lines[3], lines[77], lines[199] = "bad", lines[77].replace(",", ",x", 1), lines[199] + ",1"
+    path = tmp_path / "in.csv"
+    path.write_text("\n".join([HEADER, *lines]) + "\n")
+    return path
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def without_times(summary: Summary) -> tuple[object, ...]:
+    return summary.count, summary.input_sha256, summary.output_sha256
+
+
+def test_every_row_is_scored_or_rejected(model: Classifier, table: Path, test_split: Examples, tmp_path: Path) -> None:
+    output = tmp_path / "out.csv"
+    summary = run_job(model, table, output, part=SMALL)
+    count = summary.count
+    assert (count.rows, count.scored, count.rejected) == (200, 197, 3)
+    assert sum(count.reasons.values()) == 3
+    rows, rejects = read_csv(output), read_csv(rejects_path(output))
+    good = [row for row in range(200) if row not in {3, 77, 199}]
+    assert [int(row["id"]) - 1 for row in rows] == good, "in the order of the file"
+    assert [int(row["row"]) - 2 for row in rejects] == [3, 77, 199], "counted with the header, as an editor does"
+    assert rejects[0]["content"] == "bad"
+    said = predict(model, test_split.images[good])
+    assert [int(row["label"]) for row in rows] == said.labels.tolist()
+    assert [row["name"] for row in rows] == said.names
+    assert [row["sure"] == "yes" for row in rows] == said.sure.tolist()
+    np.testing.assert_allclose([float(row["confidence"]) for row in rows], said.confidences, atol=1e-6)
+    assert count.not_sure == int((~said.sure).sum())
+    assert count.accuracy == pytest.approx((said.labels == test_split.labels[good]).mean())
+    likeliest = np.argsort(-said.probabilities, axis=1, kind="stable")
+    assert [row["third"] for row in rows] == [CLASSES[place] for place in likeliest[:, 2]]
+    assert not list(tmp_path.glob(".*.job"))
+
+
+def test_rejects_that_were_mended_can_be_scored(model: Classifier, table: Path, tmp_path: Path) -> None:
+    run_job(model, table, tmp_path / "out.csv")
+    rejects = read_csv(tmp_path / "out.rejects.csv")
+    mended = tmp_path / "mended.csv"
+    mended.write_text("\n".join([HEADER, rejects[1]["content"].replace("x", ""), rejects[2]["content"][:-2]]) + "\n")
+    assert run_job(model, mended, tmp_path / "rest.csv").count.scored == 2
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
+def test_parts_and_workers_do_not_show_in_the_output(
+    model: Classifier, table: Path, tmp_path: Path, suffix: str
+) -> None:
+    """But for the last digit: how many rows are added up together depends on the part."""
+    outputs = []
+    for number, (part, workers) in enumerate([(SMALL, 1), (SMALL, 3), (32 << 20, 2)]):
+        output = tmp_path / f"out{number}{suffix}"
+        run_job(model, table, output, part=part, workers=workers)
+        outputs.append(rows_of(output))
+    assert outputs[0] == outputs[1]
+    for one, other in zip(outputs[0], outputs[2], strict=True):
+        assert [one[name] for name in ("id", "label", "second", "sure")] == [
+            other[name] for name in ("id", "label", "second", "sure")
+        ]
+        assert float(str(one["confidence"])) == pytest.approx(float(str(other["confidence"])), abs=2e-6)
+
+
+def rows_of(path: Path) -> list[dict[str, object]]:
+    """Without the time, which is each job's own."""
+    if path.suffix == ".parquet":
+        rows = pq.read_table(path).to_pylist()
+    elif path.suffix == ".jsonl":
+        rows = [json.loads(line) for line in path.read_bytes().splitlines()]
+    else:
+        rows = [dict(row) for row in read_csv(path)]
+    return [{name: value for name, value in row.items() if name != "scored_at"} for row in rows]
+
+
+def test_the_formats_say_the_same(model: Classifier, table: Path, tmp_path: Path) -> None:
+    for suffix in (".csv", ".parquet", ".jsonl"):
+        run_job(model, table, tmp_path / f"out{suffix}", part=SMALL)
+    csv_rows, parquet, lines = (rows_of(tmp_path / f"out{suffix}") for suffix in (".csv", ".parquet", ".jsonl"))
+    assert parquet == lines
+    for one, other in zip(csv_rows, parquet, strict=True):
+        assert one["name"] == other["name"]
+        assert float(str(one["confidence"])) == pytest.approx(other["confidence"], abs=1e-6)
+
+
+def test_compressed_tables_are_read_alike(model: Classifier, table: Path, tmp_path: Path) -> None:
+    plain = run_job(model, table, tmp_path / "plain.csv", part=SMALL)
+    (tmp_path / "in.csv.gz").write_bytes(gzip.compress(table.read_bytes()))
+    with pa.output_stream(str(tmp_path / "in.csv.zst"), compression="zstd") as file:
+        file.write(table.read_bytes())
+    for name in ("in.csv.gz", "in.csv.zst"):
+        found = run_job(model, tmp_path / name, tmp_path / f"{name}.out.csv", part=SMALL)
+        assert (found.count, found.input_sha256) == (plain.count, plain.input_sha256)
+        assert rows_of(tmp_path / f"{name}.out.csv") == rows_of(tmp_path / "plain.csv")
+    (tmp_path / "torn.csv.gz").write_bytes(gzip.compress(table.read_bytes())[:-2000])
+    with pytest.raises(InputError, match="damaged"):
+        run_job(model, tmp_path / "torn.csv.gz", tmp_path / "torn.csv", part=SMALL)
+    assert not (tmp_path / "torn.csv").exists()
+
+
+def test_a_folder_of_parquet_files_is_one_input(model: Classifier, test_split: Examples, tmp_path: Path) -> None:
+    folder = tmp_path / "night"
+    folder.mkdir()
+    pixels = [image.tobytes() for image in test_split.images]
+    for name, rows in (("b.parquet", range(100, 200)), ("a.parquet", range(100))):
+        columns = {
+            "id": [test_split.ids[row] for row in rows],
+            "pixels": pa.array([pixels[row] for row in rows], pa.binary(784)),
+        }
+        pq.write_table(pa.table(columns), folder / name, row_group_size=30)
+    summary = run_job(model, folder, tmp_path / "out.parquet", part=1)
+    assert summary.count.scored == 200
+    found = pq.read_table(tmp_path / "out.parquet")
+    assert found["id"].to_pylist() == list(test_split.ids)
+    assert found["label"].to_pylist() == predict(model, test_split.images).labels.tolist()
+
+
+@examples(max_examples=25, deadline=None, derandomize=True, database=None)
+@given(
+    rows=st.lists(st.sampled_from(["good", "bad", "", "1,2,3", "x" * 3000]), max_size=60),
+    end=st.sampled_from(["\n", "\r\n"]),
+    last=st.booleans(),
+    part=st.sampled_from([5_000, 40_000]),
+)
+def test_rows_in_are_rows_scored_and_rejected_in_order(
+    model: Classifier,
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[str],
+    end: str,
+    last: bool,
+    part: int,
+) -> None:
+    folder = tmp_path_factory.mktemp("rows")
+    good = ",".join(["0"] * 784)
+    lines = [",".join(PIXEL_COLUMNS), *(good if row == "good" else row for row in rows)]
+    (folder / "in.csv").write_bytes((end.join(lines) + (end if last else "")).encode())
+    present = rows if last or not rows or rows[-1] else rows[:-1]  # an empty last line without its end is none
+    summary = run_job(model, folder / "in.csv", folder / "out.csv", part=part)
+    count = summary.count
+    assert (count.rows, count.scored) == (len(present), present.count("good"))
+    scored = [int(row["id"]) for row in read_csv(folder / "out.csv")]
+    rejected = [int(row["row"]) - 1 for row in read_csv(rejects_path(folder / "out.csv"))] if count.rejected else []
+    assert scored == sorted(scored)
+    assert rejected == sorted(rejected)
+    assert sorted(scored + rejected) == list(range(1, len(present) + 1))
+
+
+# --- bounds and interruptions ---
+
+
+def test_too_many_rejects_fail_the_job_and_leave_the_output(model: Classifier, table: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.csv"
+    output.write_text("of yesterday")
+    with pytest.raises(InputError, match=r"3 of 200 rows cannot be read, more than 1\.0%: "):
+        run_job(model, table, output, max_reject_rate=0.01)
+    assert output.read_text() == "of yesterday"
+    assert run_job(model, table, output, max_reject_rate=0.015).count.rejected == 3
+
+
+def test_a_job_goes_on_only_with_the_same_input_and_model(
+    model: Classifier, table: Path, tmp_path: Path, test_split: Examples
+) -> None:
+    output = tmp_path / "out.csv"
+    with pytest.raises(InputError, match="cannot be read"):
+        run_job(model, table, output, part=SMALL, max_reject_rate=0)
+    again = run_job(model, table, output, part=SMALL, resume=True)
+    assert again.resumed > 1
+    with pytest.raises(InputError):
+        run_job(model, table, output, part=SMALL, max_reject_rate=0)
+    table.write_text(table.read_text() + to_lines(test_split, 1)[0] + "\n")
+    with pytest.raises(InputError, match="had another input or model"):
+        run_job(model, table, output, part=SMALL, resume=True)
+    fresh = run_job(model, table, output, part=SMALL)
+    assert (fresh.resumed, fresh.count.rows) == (0, 201)
+
+
+def test_a_part_that_was_damaged_meanwhile_is_scored_again(model: Classifier, table: Path, tmp_path: Path) -> None:
+    whole = run_job(model, table, tmp_path / "whole.csv", part=SMALL)
+    output = tmp_path / "out.csv"
+    with pytest.raises(InputError):
+        run_job(model, table, output, part=SMALL, max_reject_rate=0)
+    part = tmp_path / ".out.csv.job" / "00001.part"
+    part.write_bytes(part.read_bytes()[:-7])
+    summary = run_job(model, table, output, part=SMALL, resume=True)
+    assert summary.count == whole.count
+    assert rows_of(output) == rows_of(tmp_path / "whole.csv")
+
+
+def test_two_jobs_do_not_write_one_output(model: Classifier, table: Path, tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    output = tmp_path / "out.csv"
+    with FileLock(tmp_path / ".out.csv.lock"), pytest.raises(InputError, match="another job is writing it"):
+        run_job(model, table, output)
+    assert run_job(model, table, output).count.rows == 200
+
+
+@pytest.mark.parametrize("name", ["in.csv", "sub/../in.csv"])
+def test_an_input_is_never_overwritten(model: Classifier, table: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "sub").mkdir()
+    before = table.read_bytes()
+    with pytest.raises(InputError, match="overwrite the input"):
+        run_job(model, table, tmp_path / name)
+    assert table.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "told"),
+    [
+        ("nothing.csv", "out.csv", "no such file"),
+        ("folder.csv", "out.csv", "a folder without Parquet files"),
+        ("in.csv", "out.txt", "expected a name that ends in"),
+        ("in.csv", "folder.csv", "not a file"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    model: Classifier, table: Path, tmp_path: Path, source: str, output: str, told: str
+) -> None:
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(InputError, match=told):
+        run_job(model, tmp_path / source, tmp_path / output)
+
+
+def test_ids_that_a_spreadsheet_would_run_are_inert(model: Classifier, tmp_path: Path) -> None:
+    good = ",".join(["0"] * 784)
+    ids = ["=1+1", "@x", "'quoted", "-5", "plain"]
+    (tmp_path / "in.csv").write_text(
+        "\n".join([f"id,{','.join(PIXEL_COLUMNS)}", *(f"{one},{good}" for one in ids)]) + "\n"
+    )
+    run_job(model, tmp_path / "in.csv", tmp_path / "out.csv")
+    assert [row["id"] for row in read_csv(tmp_path / "out.csv")] == ["'=1+1", "'@x", "''quoted", "-5", "plain"]
+
+
+SCORE = """
+import sys, time
+from pathlib import Path
+from components.registry.champion import load_model
+from components.scoring.job import run_job
+model = load_model()
+print("ready", flush=True)
+run_job(model, Path(sys.argv[1]), Path(sys.argv[2]), part=int(sys.argv[3]), resume=True,
+        progress=lambda count: time.sleep(0.02))
+"""
+
+
+@pytest.mark.slow
+def test_ten_kills_and_a_resume_give_the_same_bytes(
+    bentoml_home: Path, network: MLP, card: ModelCard, test_split: Examples, tmp_path: Path
+) -> None:
+    tag = store.save_model(network, card)
+    champion.make_live(tag, "a test")
+    lines = to_lines(test_split, 200) * 40
+    lines[::97] = ["bad"] * len(lines[::97])
+    source, output = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("\n".join([HEADER, *lines]) + "\n")
+    moments = random.Random(0)
+    for _ in range(10):
+        arguments = [sys.executable, "-c", SCORE, str(source), str(output), str(SMALL)]
+        process = subprocess.Popen(arguments, cwd=CHECKOUT, stdout=subprocess.PIPE)
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        time.sleep(moments.uniform(0.05, 0.6))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert not output.exists()
+    model = champion.load_model(tag)
+    resumed = run_job(model, source, output, part=SMALL, resume=True)
+    assert resumed.resumed > 0
+    at = resumed.scored_at.encode()
+    whole = run_job(model, source, tmp_path / "whole.csv", part=SMALL)
+    expected = (tmp_path / "whole.csv").read_bytes().replace(whole.scored_at.encode(), at)
+    assert output.read_bytes() == expected
+    assert resumed.count == whole.count
