@@ -1,5 +1,6 @@
 """Scoring jobs: every row is accounted for, and an interruption changes nothing."""
 
+import base64
 import csv
 import gzip
 import json
@@ -74,8 +75,8 @@ def test_every_row_is_scored_or_rejected(model: Classifier, table: Path, test_sp
     rows, rejects = read_csv(output), read_csv(rejects_path(output))
     good = [row for row in range(200) if row not in {3, 77, 199}]
     assert [int(row["id"]) - 1 for row in rows] == good, "in the order of the file"
-    assert [int(row["row"]) - 2 for row in rejects] == [3, 77, 199], "counted with the header, as an editor does"
-    assert rejects[0]["content"] == "bad"
+    assert [int(row["line"]) - 2 for row in rejects] == [3, 77, 199], "counted with the header, as an editor does"
+    assert rejects[0]["row"] == "bad"
     said = predict(model, test_split.images[good])
     assert [int(row["label"]) for row in rows] == said.labels.tolist()
     assert [row["name"] for row in rows] == said.names
@@ -92,7 +93,7 @@ def test_rejects_that_were_mended_can_be_scored(model: Classifier, table: Path, 
     run_job(model, table, tmp_path / "out.csv")
     rejects = read_csv(tmp_path / "out.rejects.csv")
     mended = tmp_path / "mended.csv"
-    mended.write_text("\n".join([HEADER, rejects[1]["content"].replace("x", ""), rejects[2]["content"][:-2]]) + "\n")
+    mended.write_text("\n".join([HEADER, rejects[1]["row"].replace("x", ""), rejects[2]["row"][:-2]]) + "\n")
     assert run_job(model, mended, tmp_path / "rest.csv").count.scored == 2
 
 
@@ -191,10 +192,23 @@ def test_rows_in_are_rows_scored_and_rejected_in_order(
     count = summary.count
     assert (count.rows, count.scored) == (len(present), present.count("good"))
     scored = [int(row["id"]) for row in read_csv(folder / "out.csv")]
-    rejected = [int(row["row"]) - 1 for row in read_csv(rejects_path(folder / "out.csv"))] if count.rejected else []
+    rejected = [int(row["line"]) - 1 for row in read_csv(rejects_path(folder / "out.csv"))] if count.rejected else []
     assert scored == sorted(scored)
     assert rejected == sorted(rejected)
     assert sorted(scored + rejected) == list(range(1, len(present) + 1))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
+def test_a_reject_keeps_its_bytes(model: Classifier, tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "in.csv").write_bytes(",".join(PIXEL_COLUMNS).encode() + b"\ncaf\xe9,1\n")
+    run_job(model, tmp_path / "in.csv", tmp_path / f"out{suffix}")
+    content = (tmp_path / f"out.rejects{suffix}").read_bytes()
+    if suffix == ".csv":
+        assert content == b'line,reason,row\n2,row: not UTF-8 text,"caf\xe9,1"\n'
+    elif suffix == ".parquet":
+        assert pq.read_table(tmp_path / "out.rejects.parquet")["row"].to_pylist() == [b"caf\xe9,1"]
+    else:
+        assert base64.b64decode(json.loads(content)["row"]["base64"]) == b"caf\xe9,1"
 
 
 # --- bounds and interruptions ---

@@ -1,12 +1,13 @@
 """Predictions as CSV, Parquet or JSON lines: written part by part, put together in the end."""
 
+import base64
 import csv
 import io
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import orjson
@@ -34,7 +35,9 @@ SCORED = pa.schema(
         ("scored_at", NAMES),  # when the job began, ISO 8601
     ]
 )
-REJECTED = pa.schema([("row", pa.int64()), ("reason", pa.string()), ("content", pa.string())])
+REJECTED = pa.schema(
+    [("line", pa.int64()), ("reason", pa.string()), ("row", pa.binary())]
+)  # of Parquet: the row's number
 CLASS_NAMES = pa.array(CLASSES, pa.string())
 TOP = 3
 
@@ -61,12 +64,12 @@ def to_table(block: Block, predictions: Predictions, scored_at: str) -> pa.Table
 
 
 def to_rejects(block: Block) -> pa.Table:
-    """The rows that were not, as `REJECTED`; bytes that are no text as their escapes."""
+    """The rows that were not, as `REJECTED`, byte for byte."""
     rejects = block.rejects
     columns = [
         [reject.line for reject in rejects],
         [reject.reason for reject in rejects],
-        [reject.row.decode("utf-8", "backslashreplace") for reject in rejects],
+        [reject.row for reject in rejects],
     ]
     return pa.table([pa.array(column, field.type) for column, field in zip(columns, REJECTED, strict=True)], REJECTED)
 
@@ -95,8 +98,8 @@ class CsvFormat:
             if any(_needs_quotes(column) for column in columns):  # Arrow would put them round every text
                 rows = zip(*(column.to_pylist() for column in columns), strict=True)
                 text = io.StringIO(newline="")
-                csv.writer(text, lineterminator="\n").writerows(rows)
-                file.write(text.getvalue().encode())
+                csv.writer(text, lineterminator="\n").writerows(map(_decode, row) for row in rows)
+                file.write(text.getvalue().encode("utf-8", "surrogateescape"))
             else:
                 pyarrow.csv.write_csv(pa.table(columns, schema.names), file, plain)
 
@@ -114,7 +117,7 @@ class JsonLinesFormat:
         """See `Format`."""
         for table in tables:
             for row in table.to_pylist():
-                file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+                file.write(orjson.dumps(row, default=_as_json, option=orjson.OPT_APPEND_NEWLINE))
 
     def join(self, parts: Sequence[Path], schema: pa.Schema, file: BinaryIO) -> None:
         """See `Format`."""
@@ -162,9 +165,23 @@ def _append(parts: Sequence[Path], file: BinaryIO) -> None:
             shutil.copyfileobj(content, file, 1 << 20)
 
 
+def _as_json(row: bytes) -> str | dict[str, str]:
+    """Text as it is; bytes that are none so that they can be had back."""
+    try:
+        return row.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(row).decode()}
+
+
+def _decode(cell: Any) -> Any:
+    return inert(cell.decode("utf-8", "surrogateescape")) if isinstance(cell, bytes) else cell
+
+
 def _needs_quotes(column: pa.Array) -> bool:
     import pyarrow.compute as pc
 
+    if pa.types.is_binary(column.type):
+        return len(column) > 0
     return pa.types.is_string(column.type) and bool(pc.any(pc.match_substring_regex(column, '[",\r\n]')).as_py())
 
 
