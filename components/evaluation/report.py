@@ -1,7 +1,5 @@
 """A model's report: one HTML file with its pictures inside, readable without a network and without a script."""
 
-import base64
-import io
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,14 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 import torchinfo
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
-from PIL import Image
 
 from components.contract import CLASSES, PIXELS, SPLITS, Dataset, Images, Labels, Metrics
 from components.evaluation import figures
 from components.evaluation.compare import find_flips
 from components.evaluation.metrics import measure
+from components.evaluation.pages import render_page, to_uri
 from components.files import write_whole
 from components.manifest import Examples, read_manifest, read_split
 from components.model.classifier import Classifier
@@ -78,12 +75,11 @@ def write_report(
     settings = settings or load_settings()
     os.environ.setdefault("MPLCONFIGDIR", str(settings.data_dir / "cache" / "matplotlib"))  # its font cache
     path = report_path(model.tag, settings)
-    folder = FileSystemLoader(Path(__file__).parent)
-    template = Environment(loader=folder, autoescape=True, undefined=StrictUndefined).get_template("report.html.j2")
     test = read_split(dataset, "test")
     this = _judge(model, test, dataset)
     other = _judge(rival, test, dataset) if rival and rival.tag != model.tag else None
-    page = template.render(
+    page = render_page(
+        Path(__file__).with_name("report.html.j2"),
         this=this,
         card=model.card,
         dataset=dataset,
@@ -93,7 +89,7 @@ def write_report(
         **_describe_network(model),
         **_describe_dataset(dataset, test),
     )
-    write_whole(path, page.encode())
+    write_whole(path, page)
     return path
 
 
@@ -181,7 +177,7 @@ def _describe_dataset(dataset: Dataset, test: Examples) -> dict[str, Any]:
         "brightness": [
             (name, *_measure_brightness(split.images)) for name, split in zip(SPLITS, (train, test), strict=True)
         ],
-        "examples": [[_to_uri(train.images[row]) for row in rows] for rows in first],
+        "examples": [[to_uri(train.images[row]) for row in rows] for rows in first],
     }
 
 
@@ -208,12 +204,5 @@ def _to_pictures(
             predicted=CLASSES[predicted],
             confidence=float(probabilities[row, predicted]),
             other="" if others is None else CLASSES[others[row]],
-            uri=_to_uri(examples.images[row]),
+            uri=to_uri(examples.images[row]),
         )
-
-
-def _to_uri(image: Images) -> str:
-    """One image, uint8 (28, 28), as a PNG data URI."""
-    content = io.BytesIO()
-    Image.fromarray(image).save(content, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"
