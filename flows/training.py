@@ -3,12 +3,12 @@
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import flow, task
-from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.logging import get_run_logger
@@ -24,11 +24,12 @@ from components.evaluation.card import write_card
 from components.evaluation.report import write_report
 from components.model.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from components.model.classifier import Classifier
+from components.promotion.impact import write_impact
 from components.promotion.promote import Promotion, promote
 from components.recipes.config import TrainConfig
 from components.recipes.presets import DEFAULT, configure
 from components.registry.champion import load_model
-from components.registry.store import save_model
+from components.registry.store import read_verdict, save_model
 from components.settings import load_settings
 from components.training.train import train
 
@@ -98,13 +99,22 @@ def promote_if_better(tag: str) -> Promotion:
     """Put the model live if the gate lets it."""
     promotion = promote(tag, "training")
     get_run_logger().info("%s %s: %s", tag, "is live" if promotion.promoted else "was refused", promotion)
+    if promotion.verdict:
+        checks = [asdict(check) for check in promotion.verdict.checks]
+        create_table_artifact(checks, key="verdict", description=f"{tag}: {promotion.verdict.outcome}")
     return promotion
 
 
 @task(name="report", timeout_seconds=5 * MINUTE, **OPTIONS)
 def write_report_of(tag: str, dataset: Dataset, rival: str | None) -> Path:
-    """Write the model's HTML page, beside the model that was live when it came."""
-    report = write_report(load_model(tag), dataset, _try_to_load(rival))
+    """Write the model's HTML page, beside the model that was live when it came, and what changes in its place."""
+    model, other = load_model(tag), _try_to_load(rival)
+    if other and other.tag != tag:
+        impact = write_impact(model, other, dataset)
+        changes = impact.tally.changes
+        get_run_logger().info("%s of %s test images change label", f"{changes.flips:,}", f"{changes.images:,}")
+        create_link_artifact(impact.page.as_uri(), link_text=f"impact of {tag}", key="impact")
+    report = write_report(model, dataset, other, verdict=read_verdict(tag))
     create_link_artifact(report.as_uri(), link_text=f"report of {tag}", key="report")
     return report
 

@@ -11,9 +11,9 @@ import torch
 import torchinfo
 from numpy.typing import NDArray
 
-from components.contract import CLASSES, PIXELS, SPLITS, Dataset, Images, Labels, Metrics
+from components.contract import CLASSES, PIXELS, SPLITS, Dataset, Images, Labels, Metrics, Verdict
 from components.evaluation import figures
-from components.evaluation.compare import find_flips
+from components.evaluation.compare import count_changes, find_flips
 from components.evaluation.metrics import measure
 from components.evaluation.pages import render_page, to_uri
 from components.files import write_whole
@@ -56,7 +56,11 @@ def report_path(tag: str, settings: Settings | None = None) -> Path:
 
 
 def write_report(
-    model: Classifier, dataset: Dataset, rival: Classifier | None = None, settings: Settings | None = None
+    model: Classifier,
+    dataset: Dataset,
+    rival: Classifier | None = None,
+    settings: Settings | None = None,
+    verdict: Verdict | None = None,
 ) -> Path:
     """Write a model's report.
 
@@ -65,6 +69,7 @@ def write_report(
         dataset: whose test images both models are measured and shown on.
         rival: the model to show it beside, usually the one that was live when it came.
         settings: where reports go; None: from the environment.
+        verdict: what the gate said of it; None: it was not asked.
 
     Returns:
         The page.
@@ -83,7 +88,10 @@ def write_report(
         this=this,
         card=model.card,
         dataset=dataset,
+        verdict=verdict,
+        failed=[check for check in verdict.checks if not check.passed] if verdict else [],
         docs=_find_docs(model.card.dataset_version, path.parent, settings),
+        impact=[name for name in ("impact.html", "impact.csv") if (path.parent / name).is_file()],
         **_draw_judged(this, test),
         **(_compare(this, other, test) if other else {"other": None}),
         **_describe_network(model),
@@ -148,7 +156,13 @@ def _compare(this: Judged, other: Judged, test: Examples) -> dict[str, Any]:
         (title, len(rows), list(_to_pictures(rows[:FLIPS], test, this.probabilities, other.answers)))
         for title, rows in kinds
     ]
-    return {"other": other, "flips": flips, "flips_shown": shown, "other_parameters": _count(other.model)}
+    return {
+        "other": other,
+        "flips": flips,
+        "flips_shown": shown,
+        "changes": count_changes(test.labels, other.answers, this.answers),
+        "other_parameters": _count(other.model),
+    }
 
 
 def _describe_network(model: Classifier) -> dict[str, Any]:
