@@ -27,6 +27,7 @@ from components.model.classifier import Classifier
 from components.promotion.tally import SHOWN, Tally
 from components.settings import Settings
 
+JUDGED = ("mended", "broken", "moved")  # what can be told of a flip where the true label is known
 ANSWER = (("label", pa.uint8()), ("name", pa.string()), ("confidence", pa.float32()), ("sure", pa.bool_()))
 CHANGED = pa.schema(
     [
@@ -51,37 +52,35 @@ class Impact:
     table: Path
 
     def __str__(self) -> str:
+        return "\n".join([*self._tell_counts(), "", *self._tell_classes()])
+
+    def _tell_counts(self) -> Iterator[str]:
         changes, tally = self.tally.changes, self.tally
-        judged = ("mended", "broken", "moved") if changes.labelled else ()
-        names = ("before", "after", "gained", "lost", *judged)
-        lines = [f"{self.tag} in the place of {self.beside}, on {self.data}"]
-        lines.append(
-            f"{changes.images:,} images, {changes.flips:,} change label ({changes.flips / changes.images:.2%})"
-        )
+        yield f"{self.tag} in the place of {self.beside}, on {self.data}"
+        yield f"{changes.images:,} images, {changes.flips:,} change label ({changes.flips / changes.images:.2%})"
         if changes.labelled:
-            lines.append(", ".join(f"{getattr(changes, name):,} {name}" for name in judged))
-            lines[-1] += f"; McNemar's p {changes.chance:.2g}"
-        lines.append(
-            f"sure of {tally.sure_before:,} before, {tally.sure_after:,} after; of both, {tally.both_sure:,} change"
-        )
+            counts = f"{changes.mended:,} mended, {changes.broken:,} broken, {changes.moved:,} moved"
+            yield f"{counts}; McNemar's p {changes.chance:.2g}"
+        yield f"sure of {tally.sure_before:,} before, {tally.sure_after:,} after; {tally.both_sure:,} change with both sure"
         if tally.rejected:
-            lines.append(f"{tally.rejected:,} rejected; the first, line {tally.first_reject}")
-        lines += ["", " " * 11 + "".join(f"{name:>9}" for name in names)]
-        for one in changes.classes:
-            lines.append(f"{one.name:11}" + "".join(f"{getattr(one, name):>9,}" for name in names))
-        return "\n".join(lines)
+            yield f"{tally.rejected:,} rejected; the first, line {tally.first_reject}"
+
+    def _tell_classes(self) -> Iterator[str]:
+        names = ("before", "after", "gained", "lost", *(JUDGED if self.tally.changes.labelled else ()))
+        yield " " * 11 + "".join(f"{name:>9}" for name in names)
+        for one in self.tally.changes.classes:
+            yield f"{one.name:11}" + "".join(f"{getattr(one, name):>9,}" for name in names)
 
     def to_json(self) -> dict[str, Any]:
         """The counts, as JSON has them; mended, broken, moved and chance are None where no labels are known."""
         changes, tally = self.tally.changes, self.tally
-        judged = ("mended", "broken", "moved")
         classes = [asdict(one) for one in changes.classes]
         if not changes.labelled:
-            classes = [one | dict.fromkeys(judged) for one in classes]
+            classes = [one | dict.fromkeys(JUDGED) for one in classes]
         return {
             **{name: getattr(self, name) for name in ("tag", "beside", "data")},
             **{name: getattr(changes, name) for name in ("images", "flips")},
-            **{name: getattr(changes, name) if changes.labelled else None for name in (*judged, "chance")},
+            **{name: getattr(changes, name) if changes.labelled else None for name in (*JUDGED, "chance")},
             **{name: getattr(tally, name) for name in ("sure_before", "sure_after", "both_sure", "rejected")},
             "classes": classes,
             "from_to": changes.table.tolist(),
