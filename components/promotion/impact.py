@@ -61,7 +61,8 @@ class Impact:
         if changes.labelled:
             counts = f"{changes.mended:,} mended, {changes.broken:,} broken, {changes.moved:,} moved"
             yield f"{counts}; McNemar's p {changes.chance:.2g}"
-        yield f"sure of {tally.sure_before:,} before, {tally.sure_after:,} after; {tally.both_sure:,} change with both sure"
+        sure = f"sure of {tally.sure_before:,} before, {tally.sure_after:,} after"
+        yield f"{sure}; {tally.both_sure:,} change though both models are sure"
         if tally.rejected:
             yield f"{tally.rejected:,} rejected; the first, line {tally.first_reject}"
 
