@@ -1,6 +1,5 @@
 """What is known of a training, as it happened -> ModelCard."""
 
-import subprocess
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -14,7 +13,7 @@ from components.evaluation.metrics import evaluate
 from components.manifest import read_split
 from components.model.mlp import MLP
 from components.model.tensors import to_input
-from components.settings import CHECKOUT
+from components.settings import checkout_commit
 from components.training.train import Trained
 
 PACKAGES = ("torch", "numpy", "pyarrow", "safetensors", "bentoml", "prefect", "great-expectations")
@@ -48,7 +47,7 @@ def write_card(preset: str, validated: Validated, trained: Trained) -> ModelCard
         best_epoch=trained.best_epoch,
         train_seconds=trained.seconds,
         created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        git_commit=_git_commit(),
+        git_commit=checkout_commit(),
         packages={name: version(name) for name in PACKAGES},
         probes=probe(trained.network, validated.dataset, calibration),
     )
@@ -66,16 +65,3 @@ def probe(network: MLP, dataset: Dataset, calibration: Calibration) -> tuple[Pro
         logits = network.eval()(to_input(test.images[rows]))
     probabilities = torch.softmax(logits / calibration.temperature, dim=1).double().numpy().round(7)
     return tuple(Probed(test.ids[row], tuple(told)) for row, told in zip(rows, probabilities.tolist(), strict=True))
-
-
-def _git_commit() -> str:
-    try:
-        commit = _git("rev-parse", "HEAD")
-        return f"{commit}+changes" if _git("status", "--porcelain", "--untracked-files=no") else commit
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(CHECKOUT), *arguments], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
