@@ -79,7 +79,7 @@ def load_settings() -> Settings:
 
 
 def checkout_commit(checkout: Path = CHECKOUT) -> str:
-    """The commit of a checkout, with "+changes" where tracked files differ from it; "unknown" where git says nothing."""
+    """The commit of a checkout, with "+changes" where tracked files differ from it; "unknown" where git knows none."""
     try:
         commit = _git(checkout, "rev-parse", "HEAD")
         return f"{commit}+changes" if _git(checkout, "status", "--porcelain", "--untracked-files=no") else commit

@@ -1,7 +1,8 @@
 """Build a Bento that holds one exact model, what the gate said of it, and the serving code.
 
 Its version is the hash of its content: of the files that `bentofile.yaml` names, the build options, the verdict, the
-model's card (which has the hash of its weights), and BentoML's version. The same content is the same Bento: it is built once.
+model's card (which has the hash of its weights), and BentoML's version. The same content is the same Bento, and is built
+once.
 
 BentoML copies a Bento file by file into its final place. Here it builds in a home of its own, from a copy of the files
 that were hashed, and the finished folder is renamed into place: whoever looks sees all of it or nothing.
@@ -131,7 +132,7 @@ def _build(staging: Path, options: Options) -> Path:
         cwd=staging / "source",
         env={**os.environ, "BENTOML_HOME": str(staging / "home"), "PYTHONDONTWRITEBYTECODE": "1"},
     )
-    folder = staging / "home" / "bentos" / str(options["name"]) / content
+    folder: Path = staging / "home" / "bentos" / options["name"] / content
     if done.returncode or not folder.is_dir():
         raise ModelError(f"bentoml build failed: {(done.stderr or done.stdout).strip()[-2000:]}")
     return folder
