@@ -1,8 +1,7 @@
 """Build a Bento that holds one exact model, what the gate said of it, and the serving code.
 
-Its version is the hash of its content: of the files that `bentofile.yaml` names, the build options, the verdict, the
-model's card (which has the hash of its weights), and BentoML's version. The same content is the same Bento, and is built
-once.
+Its version is the hash of its content: the files that `bentofile.yaml` names, the build options, the verdict, the
+model's card (which has the hash of its weights), and BentoML's version. The same content is the same Bento, built once.
 
 BentoML copies a Bento file by file into its final place. Here it builds in a home of its own, from a copy of the files
 that were hashed, and the finished folder is renamed into place: whoever looks sees all of it or nothing.
