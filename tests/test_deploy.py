@@ -103,7 +103,7 @@ def test_no_secret_is_in_a_manifest() -> None:
 
 def test_traffic_goes_to_pods_that_are_ready_and_a_stop_has_its_time() -> None:
     paths = {name: CONTAINER[name]["httpGet"]["path"] for name in CONTAINER if name.endswith("Probe")}
-    assert paths == {"startupProbe": "/readyz", "readinessProbe": "/readyz", "livenessProbe": "/livez"}
+    assert paths == {"startupProbe": "/livez", "readinessProbe": "/readyz", "livenessProbe": "/livez"}
     drain = re.search(r"at the latest after (\w+) seconds", (CHECKOUT / "docs" / "operations.md").read_text())
     assert drain
     assert drain[1] == "ten"
