@@ -15,10 +15,10 @@ import pytest
 from components.contract import ModelCard
 from components.errors import InputError
 from components.formats.pixel_csv import PIXEL_COLUMNS
-from components.inference.score import rejects_path, score_file
 from components.model.checkpoint import write_checkpoint
 from components.model.mlp import MLP
 from components.registry import champion, store
+from components.scoring.job import rejects_path, run_job
 from components.settings import CHECKOUT
 
 pytestmark = pytest.mark.slow
@@ -42,10 +42,10 @@ SCORE = """
 import sys
 from pathlib import Path
 import components
-from components.inference.score import score_file
+from components.scoring.job import run_job
 model = components.load_model()
 print("ready", flush=True)
-score_file(model, Path(sys.argv[1]), Path(sys.argv[2]))
+run_job(model, Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
 # The process may write files of at most so many bytes: what a full disk does, without filling one.
@@ -139,7 +139,7 @@ def test_a_kill_during_scoring_leaves_the_old_output_and_a_retry_is_whole(
     process.communicate()
     assert output.read_text() == "of yesterday"
     assert not rejects_path(output).exists()
-    count = score_file(champion.load_model(), table, output)
+    count = run_job(champion.load_model(), table, output).count
     assert (count.rows, count.scored, count.rejected) == (15_000, 14_850, 150)
     assert len(output.read_text().splitlines()) == 14_851
     assert len(rejects_path(output).read_text().splitlines()) == 151
@@ -156,7 +156,7 @@ def test_a_full_disk_during_scoring_leaves_the_old_output(
     _, error = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "File too large" in error
-    assert [path.name for path in folder.iterdir()] == ["out.csv"]
+    assert {path.name for path in folder.iterdir()} <= {"out.csv", ".out.csv.job", ".out.csv.lock"}
     assert (folder / "out.csv").read_text() == "of yesterday"
 
 
@@ -166,7 +166,7 @@ def test_an_output_that_cannot_be_written_is_an_error(
     champion.make_live(store.save_model(network, card), "a test")
     (tmp_path / "a file").write_text("")
     with pytest.raises(OSError, match="a file"):
-        score_file(champion.load_model(), table, tmp_path / "a file" / "out.csv")
+        run_job(champion.load_model(), table, tmp_path / "a file" / "out.csv")
 
 
 @pytest.mark.parametrize("kind", ["folder", "fifo"])
@@ -178,5 +178,5 @@ def test_an_output_that_is_no_file_is_left_alone(
     output.parent.mkdir()
     output.mkdir() if kind == "folder" else os.mkfifo(output)
     with pytest.raises(InputError, match="not a file"):
-        score_file(champion.load_model(), table, output)
+        run_job(champion.load_model(), table, output)
     assert list(output.parent.iterdir()) == [output]

@@ -1,6 +1,5 @@
 """Predictions of arrays, and what score writes."""
 
-import csv
 import dataclasses
 import io
 import resource
@@ -8,16 +7,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 from components.contract import CLASSES, ModelCard
 from components.errors import InputError
 from components.formats.pixel_csv import PIXEL_COLUMNS, read_pixel_csv
 from components.inference.predict import SURE_OF_VIEWS, predict, predict_photos
-from components.inference.score import rejects_path, score_blocks, score_file
-from components.inference.tables import SCORED, inert
-from components.manifest import Examples, to_table
+from components.inference.score import score_blocks
+from components.inference.tables import inert
+from components.manifest import Examples
 from components.model.classifier import Classifier
 from components.model.mlp import MLP
 from components.settings import Settings
@@ -130,52 +128,6 @@ def test_another_shape_or_type_is_refused(model: Classifier, images: np.ndarray)
         predict(model, images)
 
 
-def test_every_row_is_scored_or_rejected(model: Classifier, tmp_path: Path) -> None:
-    source, output = tmp_path / "in.csv", tmp_path / "out.csv"
-    rejects_path(output).write_text("of yesterday")
-    source.write_bytes(
-        b"\n".join([HEADER.encode(), ROW.encode(), b"caf\xe9", ROW.replace("7", "256").encode(), ROW.encode()])
-    )
-    count = score_file(model, source, output)
-    assert (count.rows, count.scored, count.rejected) == (4, 2, 2)
-    assert [line.split(",")[0] for line in output.read_text().splitlines()] == ["id", "1", "4"]
-    first, second = rejects_path(output).read_bytes().splitlines()[1:]
-    assert first == b"3,row: not UTF-8 text,caf\xe9"
-    assert second.startswith(b"4,pixel1: '256' is not a whole number from 0 to 255,")
-    source.write_text(f"{HEADER}\n{ROW}\n")
-    assert score_file(model, source, output).rejected == 0
-    assert not rejects_path(output).exists(), "no rejects, no file of rejects of another day"
-
-
-def test_a_scored_row_says_what_a_prediction_says(model: Classifier, test_split: Examples, tmp_path: Path) -> None:
-    median = float(np.median(predict(model, test_split.images).confidences))
-    model = with_thresholds(model, [median] * 10)
-    predictions = predict(model, test_split.images)
-    source, output = tmp_path / "in.csv", tmp_path / "out.csv"
-    source.write_text("\n".join([HEADER, *(",".join(map(str, image.ravel())) for image in test_split.images)]) + "\n")
-    score_file(model, source, output)
-    with output.open(newline="") as file:
-        header, *rows = csv.reader(file)
-    assert header == ["id", "label", "name", "confidence", "sure", "model"]
-    assert [(int(label), name) for _, label, name, *_ in rows] == list(
-        zip(predictions.labels, predictions.names, strict=True)
-    )
-    assert [float(row[3]) for row in rows] == pytest.approx(predictions.confidences.tolist(), abs=1e-6)
-    assert [row[4] for row in rows] == ["yes" if sure else "no" for sure in predictions.sure]
-    assert {row[4] for row in rows} == {"yes", "no"}
-    assert {row[5] for row in rows} == {model.tag}
-
-
-def test_the_output_never_takes_the_place_of_the_input(model: Classifier, tmp_path: Path) -> None:
-    source = tmp_path / "in.rejects.csv"
-    source.write_text(f"{HEADER}\n{ROW}\n")
-    link = tmp_path / "link.csv"
-    link.symlink_to(source)
-    for output in (source, link, tmp_path / "in.csv"):
-        with pytest.raises(InputError, match="overwrite the input"):
-            score_file(model, source, output)
-
-
 @pytest.mark.parametrize(
     ("cell", "written"),
     [
@@ -204,50 +156,6 @@ def test_lines_without_end_do_not_fill_the_memory(model: Classifier) -> None:
     empty.seek(0)
     with pytest.raises(InputError, match="more than 1,000 rows cannot be read"):
         list(score_blocks(model, read_pixel_csv(empty), [], most_rejects=1000))
-
-
-def test_parquet_is_answered_as_parquet_with_what_a_csv_is_answered(
-    model: Classifier, test_split: Examples, tmp_path: Path
-) -> None:
-    table = to_table(test_split.ids, "test", test_split.labels, test_split.images)
-    column = table["pixels"].to_pylist()
-    column[1] = None
-    broken = table.set_column(3, "pixels", [column]).cast(
-        table.schema.set(3, table.schema.field(3).with_nullable(True))
-    )
-    pq.write_table(broken, tmp_path / "in.parquet")
-    count = score_file(model, tmp_path / "in.parquet", tmp_path / "out.parquet")
-    assert (count.rows, count.scored, count.rejected) == (200, 199, 1)
-    found = pq.read_table(tmp_path / "out.parquet")
-    assert found.schema.equals(SCORED)
-    predictions = predict(model, np.delete(test_split.images, 1, axis=0))
-    assert found["id"].to_pylist() == [test_split.ids[0], *test_split.ids[2:]]
-    assert found["label"].to_pylist() == predictions.labels.tolist()
-    assert found["name"].to_pylist() == predictions.names
-    assert found["confidence"].to_numpy() == pytest.approx(predictions.confidences, abs=1e-6)
-    assert found["sure"].to_pylist() == predictions.sure.tolist()
-    (reject,) = pq.read_table(tmp_path / "out.rejects.parquet").to_pylist()
-    assert (reject["number"], reject["reason"]) == (2, "pixels: nothing, expected 784 bytes")
-
-
-def test_each_kind_of_table_is_answered_in_kind(model: Classifier, tmp_path: Path) -> None:
-    (tmp_path / "in.csv").write_text(f"{HEADER}\n{ROW}\n")
-    with pytest.raises(InputError, match="CSV is answered as CSV"):
-        score_file(model, tmp_path / "in.csv", tmp_path / "out.parquet")
-
-
-@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
-def test_damaged_parquet_leaves_no_output(model: Classifier, test_split: Examples, tmp_path: Path) -> None:
-    """Damage in the last row group: by then, much is written."""
-    table = to_table(test_split.ids, "test", test_split.labels, test_split.images)
-    source = tmp_path / "in.parquet"
-    pq.write_table(table, source, row_group_size=50, compression="none", use_dictionary=False, write_page_checksum=True)
-    content = bytearray(source.read_bytes())
-    content[content.index(test_split.images[190].tobytes())] ^= 1
-    source.write_bytes(content)
-    with pytest.raises(InputError, match="damaged"):
-        score_file(model, source, tmp_path / "out.parquet")
-    assert list(tmp_path.iterdir()) == [source]
 
 
 def test_a_relative_data_folder_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

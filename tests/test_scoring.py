@@ -23,7 +23,7 @@ from components.contract import CLASSES, ModelCard
 from components.errors import InputError
 from components.formats.pixel_csv import PIXEL_COLUMNS
 from components.inference.predict import predict
-from components.manifest import Examples
+from components.manifest import Examples, to_table
 from components.model.classifier import Classifier
 from components.model.mlp import MLP
 from components.registry import champion, store
@@ -211,6 +211,20 @@ def test_a_reject_keeps_its_bytes(model: Classifier, tmp_path: Path, suffix: str
         assert base64.b64decode(json.loads(content)["row"]["base64"]) == b"caf\xe9,1"
 
 
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_damaged_parquet_leaves_no_output(model: Classifier, test_split: Examples, tmp_path: Path) -> None:
+    """Damage in the last row group: by then, much is written."""
+    table = to_table(test_split.ids, "test", test_split.labels, test_split.images)
+    source = tmp_path / "in.parquet"
+    pq.write_table(table, source, row_group_size=50, compression="none", use_dictionary=False, write_page_checksum=True)
+    content = bytearray(source.read_bytes())
+    content[content.index(test_split.images[190].tobytes())] ^= 1
+    source.write_bytes(content)
+    with pytest.raises(InputError, match="damaged"):
+        run_job(model, source, tmp_path / "out.parquet")
+    assert not (tmp_path / "out.parquet").exists()
+
+
 # --- bounds and interruptions ---
 
 
@@ -305,7 +319,7 @@ from components.scoring.job import run_job
 model = load_model()
 print("ready", flush=True)
 run_job(model, Path(sys.argv[1]), Path(sys.argv[2]), part=int(sys.argv[3]), resume=True,
-        progress=lambda count: time.sleep(0.02))
+        progress=lambda count, share: time.sleep(0.02))
 """
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import csv
 import dataclasses
 import http.client
 import io
@@ -36,10 +37,10 @@ from components.contract import CLASSES, Calibration, Images, ModelCard
 from components.formats.photos import read_photo, read_views
 from components.formats.pixel_csv import PIXEL_COLUMNS
 from components.inference.predict import predict, predict_photos
-from components.inference.score import rejects_path, score_file
 from components.manifest import Examples
 from components.model.classifier import Classifier
 from components.registry import champion, store
+from components.scoring.job import rejects_path, run_job
 from components.training.train import Trained
 from serving.bodies import LARGEST_JSON, LARGEST_TABLE, LARGEST_UPLOAD
 from serving.door import Door
@@ -436,15 +437,16 @@ def test_score_answers_a_row_for_each_row(
     """In their order; those that the command scores as it does, the others with the reason that it gives."""
     source, output = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_bytes(table)
-    score_file(live.model, source, output)
+    run_job(live.model, source, output)
     pieces = (table[start : start + 1000] for start in range(0, len(table), 1000))
     answer = client.post("/score", content=pieces if chunked else table, headers=CSV)
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert answer.headers["x-model"] == live.model.tag
     header, *rows = answer.text.splitlines()
     assert header == "id,label,name,confidence,sure,model,reason"
-    scored = [row.removesuffix(",") for row in rows if row.endswith(",")]
-    assert scored == output.read_text().splitlines()[1:]
+    scored = [row.removesuffix(",").split(",") for row in rows if row.endswith(",")]
+    with output.open(newline="") as file:
+        assert scored == [[row[name] for name in header.split(",")[:-1]] for row in csv.DictReader(file)]
     assert [row.split(",")[0] for row in rows] == ["'=1+1", "1", "", "bright", "2", "3", "4"]
     assert rows[2] == ',,,,,,"row: 4 cells, expected 786"'
     assert rows[3] == "bright,,,,,,pixel1: '256' is not a whole number from 0 to 255"

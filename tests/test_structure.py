@@ -27,7 +27,8 @@ MAY_USE = {
     "evaluation": {"model", "training"},
     "registry": {"model"},
     "inference": {"model", "formats"},
-    "promotion": {"registry", "evaluation", "inference", "model", "formats"},
+    "scoring": {"inference", "model", "formats"},
+    "promotion": {"registry", "evaluation", "inference", "scoring", "model", "formats"},
     "monitoring": set[str](),
 }
 

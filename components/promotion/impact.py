@@ -3,7 +3,6 @@
 The images go by in blocks, so memory does not grow with their number.
 """
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,11 +19,11 @@ from components.evaluation.report import report_path
 from components.files import whole_file
 from components.formats.pixel_csv import Block
 from components.inference.predict import predict
-from components.inference.score import check_source, format_of
 from components.inference.tables import Columns, CsvWriter
 from components.manifest import read_split
 from components.model.classifier import Classifier
 from components.promotion.tally import SHOWN, Tally
+from components.scoring.inputs import open_input
 from components.settings import Settings
 
 JUDGED = ("mended", "broken", "moved")  # what can be told of a flip where the true label is known
@@ -102,7 +101,7 @@ def write_impact(
     Args:
         model: the one that would take the other's place.
         beside: the other one, usually the live model.
-        data: a dataset, for its test split; or a table, see `score_file`.
+        data: a dataset, for its test split; or a table, see `open_input`.
         folder: where the two go; None: beside the model's report.
         settings: where reports are; None: from the environment.
 
@@ -115,7 +114,8 @@ def write_impact(
     page, table = folder / "impact.html", folder / "impact.csv"
     if isinstance(data, Path) and data.resolve() in {page, table}:
         raise InputError(str(data), "the output would overwrite the input")
-    with _open(data) as (name, blocks), whole_file(table) as rows, whole_file(page) as shown:
+    name, blocks = _open(data)
+    with whole_file(table) as rows, whole_file(page) as shown:
         with rows.open("wb") as file:
             tally = _follow(model, beside, blocks, CsvWriter(file, CHANGED))
         if not tally.changes.images:
@@ -125,17 +125,14 @@ def write_impact(
     return impact
 
 
-@contextlib.contextmanager
-def _open(data: Dataset | Path) -> Iterator[tuple[str, Iterator[Block]]]:
+def _open(data: Dataset | Path) -> tuple[str, Iterator[Block]]:
     """What the images are called, and the images."""
     if isinstance(data, Dataset):
         test = read_split(data, "test")
         block = Block(np.arange(1, len(test.ids) + 1), test.ids, test.images, test.labels, ())
-        yield f"the test split of dataset {data.version} ({data.source})", iter([block])
-        return
-    check_source(data)
-    with data.open("rb") as stream:
-        yield data.name, format_of(data).read(stream, data.name)
+        return f"the test split of dataset {data.version} ({data.source})", iter([block])
+    table = open_input(data)
+    return data.name, (block for part in table.parts() for block in table.read(part))
 
 
 def _follow(model: Classifier, beside: Classifier, blocks: Iterator[Block], writer: CsvWriter) -> Tally:

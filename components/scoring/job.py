@@ -19,6 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
@@ -28,7 +29,7 @@ from components.files import sha256_of, whole_file, write_whole
 from components.model.classifier import Classifier
 from components.scoring.inputs import fingerprint, list_files, open_input
 from components.scoring.outputs import REJECTED, SCORED, format_of
-from components.scoring.parts import PART, Input
+from components.scoring.parts import PART, Input, Part
 from components.scoring.summary import Count
 from components.scoring.work import Job, Result, score_part
 
@@ -53,8 +54,13 @@ class Summary:
         """Of this run, what an earlier one had done included."""
         return self.count.rows / self.seconds if self.seconds else 0.0
 
+    def to_json(self) -> dict[str, Any]:
+        """All of it in one flat value."""
+        told = asdict(self)
+        return {**told.pop("count"), "accuracy": self.count.accuracy, **told, "rows_per_second": self.rows_per_second}
 
-Progress = Callable[[Count], object]  # called with the count of each part
+
+Progress = Callable[[Count, float | None], object]  # called after each part: its count, and the share that is done
 
 
 def run_job(
@@ -66,7 +72,7 @@ def run_job(
     workers: int = WORKERS,
     part: int = PART,
     max_reject_rate: float = 1.0,
-    progress: Progress = lambda count: None,
+    progress: Progress = lambda count, share: None,
 ) -> Summary:
     """Score an input of any size in bounded memory; the output appears whole or not at all.
 
@@ -155,20 +161,21 @@ def _run_parts(
     job: Job, read: Input, model: Classifier, workers: int, progress: Progress, max_reject_rate: float
 ) -> Iterator[Result]:
     """Score the parts side by side, few enough at a time to fit into the memory; their results in order."""
-    waiting: deque[Future[Result]] = deque()
+    waiting: deque[tuple[Part, Future[Result]]] = deque()
     total = Count()
     try:
         with ThreadPoolExecutor(workers, "part", initializer=_take_one_core) as pool:
             for part in itertools.chain(read.parts(), itertools.repeat(None, workers + 1)):
                 if part is not None:
-                    waiting.append(pool.submit(score_part, job, read, part, model))
+                    waiting.append((part, pool.submit(score_part, job, read, part, model)))
                 while waiting and (part is None or len(waiting) > workers):
-                    result = waiting.popleft().result()
+                    scored, future = waiting.popleft()
+                    result = future.result()
                     total += result.count
-                    progress(result.count)
+                    progress(result.count, read.share(scored))
                     yield result
     finally:
-        for future in waiting:
+        for _, future in waiting:
             future.cancel()
     if total.rows and total.rejected / total.rows > max_reject_rate:
         reasons = "; ".join(f"{count:,} {reason}" for reason, count in list(total.reasons.items())[:3])

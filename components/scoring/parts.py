@@ -39,6 +39,9 @@ class Input(Protocol):
     def read(self, part: Part) -> Iterator[Block]:
         """The rows of a part, in order."""
 
+    def share(self, part: Part) -> float | None:
+        """How much of the input is behind the end of a part, 0 to 1; None where nobody knows."""
+
     def digest(self) -> str:
         """SHA-256 of what was read, once `parts` came to its end."""
 
@@ -71,6 +74,10 @@ class CsvInput:
         """See `Input`."""
         stream = io.BytesIO(part.lines if part.lines is not None else self._take(part))
         return read_pixel_lines(stream, self.layout, part.first + 1, self.path.name)
+
+    def share(self, part: Part) -> float | None:
+        """See `Input`."""
+        return None if self.compression else part.stop / self.path.stat().st_size
 
     def digest(self) -> str:
         """See `Input`: of the unpacked file."""
@@ -111,12 +118,13 @@ class ParquetInput:
 
     def __init__(self, paths: list[Path], part: int = PART) -> None:
         self.paths, self.part = paths, part
+        self.groups = [measure_groups(path) for path in paths]
+        self.rows = sum(rows for groups in self.groups for rows, _ in groups)
 
     def parts(self) -> Iterator[Part]:
         """See `Input`."""
         number, first = 0, 1
-        for path in self.paths:
-            groups = measure_groups(path)
+        for path, groups in zip(self.paths, self.groups, strict=True):
             start = rows = size = 0
             for group, (group_rows, group_size) in enumerate(groups):
                 rows, size = rows + group_rows, size + group_size
@@ -128,6 +136,10 @@ class ParquetInput:
         """See `Input`."""
         with Path(part.file).open("rb") as stream:
             yield from read_pixel_groups(stream, range(part.start, part.stop), part.first, Path(part.file).name)
+
+    def share(self, part: Part) -> float | None:
+        """See `Input`."""
+        return (part.first - 1) / self.rows
 
     def digest(self) -> str:
         """See `Input`: of one file; of several, of their digests."""

@@ -3,13 +3,19 @@
 import json
 import os
 import sys
+import time
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from flows.commands.arguments import Json, Tag, dataset_of
+
+if TYPE_CHECKING:
+    from components.scoring.job import Summary
+    from components.scoring.summary import Count
 
 
 def export(
@@ -37,25 +43,77 @@ def export(
 
 
 def score(
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="CSV or Parquet: [id,][label,]pixel1,...,pixel784.")],
-    output: Annotated[Path, typer.Argument(help="In kind: id,label,name,confidence,sure,model; rejects go beside it.")],
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="INPUT", help="CSV (.gz, .zst), Parquet, or a folder of Parquet: pixels."),
+    ],
+    output: Annotated[Path, typer.Argument(help="*.csv, *.parquet or *.jsonl; rejects go beside it.")],
     model: Annotated[str | None, typer.Option(help="An exact tag [the live model's].")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the same job was stopped.")] = False,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Parts at a time, a core each.")] = 2,
+    part_size: Annotated[int, typer.Option(min=1, max=4096, help="Of a part of the input, MiB.")] = 32,
+    max_reject_rate: Annotated[
+        float, typer.Option(min=0, max=1, help="With a larger share of rejects it fails, and OUTPUT is as it was.")
+    ] = 1.0,
     as_json: Json = False,
 ) -> None:
-    """Classify every row of a table. Rows that cannot be read go to OUTPUT's .rejects.csv, with line and reason."""
+    """Classify every row of an input of any size. Each row is scored, or rejected with line, reason and content."""
     from components.errors import InputError
-    from components.inference.score import rejects_path, score_file
     from components.registry.champion import load_model
+    from components.scoring.job import run_job
 
-    count = score_file(load_model(model), source, output)
-    if as_json:
-        print(json.dumps(asdict(count)))
-    else:
-        print(f"{count.rows:,} rows: {count.scored:,} scored in {count.seconds:.1f} s by {count.model} -> {output}")
-        if count.rejected:
-            print(f"{count.rejected:,} rejected -> {rejects_path(output)}")
-    if count.rows and not count.scored:
-        raise InputError(str(source), f"no row could be scored; {rejects_path(output)} says why")
+    with closing(RowBar()) as bar:
+        summary = run_job(
+            load_model(model),
+            source,
+            output,
+            resume=resume,
+            workers=workers,
+            part=part_size << 20,
+            max_reject_rate=max_reject_rate,
+            progress=bar.update,
+        )
+    print(json.dumps(summary.to_json()) if as_json else _tell(summary, output))
+    if summary.count.rows and not summary.count.scored:
+        raise InputError(str(source), f"no row could be scored; {summary.rejects} says why")
+
+
+class RowBar:
+    """Rows a second and the time that is left, on a terminal; elsewhere nothing."""
+
+    def __init__(self) -> None:
+        from tqdm import tqdm
+
+        self.rows, self.began = 0, time.monotonic()
+        form = "{percentage:3.0f}% |{bar}| {elapsed}<{remaining}{postfix}"
+        self.bar = tqdm(total=1.0, bar_format=form, file=sys.stderr) if sys.stderr.isatty() else None
+
+    def update(self, count: "Count", share: float | None) -> None:
+        """Show one more part."""
+        self.rows += count.rows
+        if self.bar is not None:
+            pace = self.rows / (time.monotonic() - self.began)
+            self.bar.set_postfix_str(f"{self.rows:,} rows, {pace:,.0f} a second", refresh=False)
+            self.bar.update((share or 0) - self.bar.n)
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        if self.bar is not None:
+            self.bar.close()
+
+
+def _tell(summary: "Summary", output: Path) -> str:
+    count = summary.count
+    lines = [
+        f"{count.rows:,} rows in {summary.seconds:.1f} s, {summary.rows_per_second:,.0f} a second, by {summary.model}",
+        f"{count.scored:,} scored, of {count.not_sure:,} not sure -> {output}",
+    ]
+    if count.rejected:
+        lines.append(f"{count.rejected:,} rejected -> {summary.rejects}")
+        lines += [f"  {number:,}  {reason}" for reason, number in count.reasons.items()]
+    if count.accuracy is not None:
+        lines.append(f"accuracy {count.accuracy:.4f} on the rows that have a label")
+    return "\n".join(lines)
 
 
 def serve(
