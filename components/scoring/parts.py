@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, cast
 
 import pyarrow as pa
 
@@ -15,6 +15,7 @@ from components.formats.pixel_csv import LONGEST_LINE, Block, Layout, read_heade
 from components.formats.pixel_parquet import measure_groups, read_pixel_groups
 
 PART = 32 << 20  # bytes of an input, unpacked: some 14,000 rows of CSV
+CHUNK = 1 << 20  # bytes that are looked through at a time
 COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 
 
@@ -63,17 +64,19 @@ class CsvInput:
         number, first, place = 0, 1, len(self.header)
         with self._open() as stream:
             self.hash = hashlib.sha256(stream.read(len(self.header)))
-            for lines in self._cut(stream):
-                self.hash.update(lines)
-                kept = lines if self.compression else None
-                yield Part(number, str(self.path), first, place, place + len(lines), kept)
-                number, place = number + 1, place + len(lines)
-                first += lines.count(b"\n") + (not lines.endswith(b"\n"))
+            for rows, size, lines in self._cut(stream):
+                yield Part(number, str(self.path), first, place, place + size, lines)
+                number, first, place = number + 1, first + rows, place + size
 
     def read(self, part: Part) -> Iterator[Block]:
         """See `Input`."""
-        stream = io.BytesIO(part.lines if part.lines is not None else self._take(part))
-        return read_pixel_lines(stream, self.layout, part.first + 1, self.path.name)
+        if part.lines is not None:
+            yield from read_pixel_lines(io.BytesIO(part.lines), self.layout, part.first + 1, self.path.name)
+            return
+        with self.path.open("rb") as stream:
+            stream.seek(part.start)
+            lines = cast(BinaryIO, Slice(stream, part.stop - part.start))
+            yield from read_pixel_lines(lines, self.layout, part.first + 1, self.path.name)
 
     def share(self, part: Part) -> float | None:
         """See `Input`."""
@@ -87,30 +90,47 @@ class CsvInput:
         stream: BinaryIO = pa.input_stream(str(self.path), compression=self.compression)
         return stream
 
-    def _take(self, part: Part) -> bytes:
-        with self.path.open("rb") as stream:
-            stream.seek(part.start)
-            return stream.read(part.stop - part.start)
+    def _cut(self, stream: BinaryIO) -> Iterator[tuple[int, int, bytes | None]]:
+        """Rows, bytes and, where it is compressed, lines of one part after the other."""
+        kept: list[bytes] = []
+        rows = size = rest = 0  # of the part; and of the line that is not at its end yet
+        for chunk in self._chunks(stream):
+            end = chunk.rfind(b"\n") + 1
+            kept.append(chunk)
+            rows, size, rest = rows + chunk.count(b"\n"), size + len(chunk), len(chunk) - end + (0 if end else rest)
+            if rest > LONGEST_LINE:
+                raise InputError(self.path.name, f"a line of more than {LONGEST_LINE:,} bytes; is this a CSV file?")
+            if size - rest >= self.part:
+                whole = b"".join(kept) if self.compression else b""
+                yield rows, size - rest, whole[: size - rest] if self.compression else None
+                kept, rows, size = [whole[size - rest :]], 0, rest
+            elif not self.compression:
+                kept.clear()
+        if size:
+            yield rows + (rest > 0), size, b"".join(kept) if self.compression else None
 
-    def _cut(self, stream: BinaryIO) -> Iterator[bytes]:
-        """Whole lines of about a part's size."""
-        rest = b""
+    def _chunks(self, stream: BinaryIO) -> Iterator[bytes]:
         try:
-            while chunk := stream.read(self.part):
-                end = chunk.rfind(b"\n") + 1
-                if end:
-                    yield rest + chunk[:end]
-                    rest = chunk[end:]
-                else:
-                    rest += chunk
-                if len(rest) > LONGEST_LINE:
-                    raise InputError(self.path.name, f"a line of more than {LONGEST_LINE:,} bytes; is this a CSV file?")
+            while chunk := stream.read(CHUNK):
+                self.hash.update(chunk)
+                yield chunk
         except OSError as error:
             if error.errno is not None:
                 raise
             raise InputError(self.path.name, f"damaged: {str(error)[:160]}") from error
-        if rest:
-            yield rest
+
+
+class Slice:
+    """The next bytes of a file, and no more."""
+
+    def __init__(self, stream: BinaryIO, size: int) -> None:
+        self.stream, self.left = stream, size
+
+    def read(self, size: int) -> bytes:
+        """At most so many; nothing at the end."""
+        content = self.stream.read(min(size, self.left))
+        self.left -= len(content)
+        return content
 
 
 class ParquetInput:
