@@ -100,3 +100,8 @@ def test_help_needs_no_framework(tmp_path: Path) -> None:
     code = "import sys, flows.__main__; print(*(name for name in sys.modules if '.' not in name))"
     loaded = in_a_fresh_interpreter(code, tmp_path).split()
     assert not {"torch", "prefect", "bentoml", "pandas", "great_expectations", "numpy"} & set(loaded)
+
+
+def test_what_moves_the_pointer_back_does_not_wait_for_torch(tmp_path: Path) -> None:
+    code = "import sys, components.registry.champion; print(*sys.modules)"
+    assert not {"torch", "scipy", "pandas"} & set(in_a_fresh_interpreter(code, tmp_path).split())

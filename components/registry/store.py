@@ -9,29 +9,32 @@ store of its own, and the finished folder is renamed into place: whoever looks s
                                               verdict.json          what the gate said of it last, if it was asked
 """
 
+import contextlib
 import hashlib
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bentoml
 import orjson
 import pydantic
-import torch
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
 from filelock import FileLock
-from safetensors import SafetensorError
-from safetensors.torch import load as decode_weights
-from safetensors.torch import save as encode_weights
 
 from components.contract import CLASSES, ModelCard, Verdict
 from components.errors import FashionError, ModelError, ModelNotFound
 from components.files import DAY, move_folder, remove_leftovers, temporary_name, write_whole
-from components.model.classifier import Classifier
-from components.model.mlp import MLP, ModelConfig
+from components.model.config import ModelConfig
+from components.model.weights import check_finite, check_fit, decode_weights
+
+if TYPE_CHECKING:
+    from components.model.classifier import Classifier
+    from components.model.mlp import MLP
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")  # else it reports every save; the word, it ignores 1
 
@@ -66,7 +69,7 @@ def bundled_tag() -> str | None:
     return aliases.get(BUNDLED)
 
 
-def save_model(network: MLP, card: ModelCard) -> str:
+def save_model(network: "MLP", card: ModelCard) -> str:
     """Store a network and what is known of it.
 
     Returns:
@@ -75,9 +78,11 @@ def save_model(network: MLP, card: ModelCard) -> str:
     Raises:
         ModelError: a weight is not finite.
     """
-    state = {name: weight.contiguous() for name, weight in network.state_dict().items()}
-    _check_finite(state, "the network")
-    weights = encode_weights(state)
+    from safetensors.torch import save
+
+    weights = save({name: weight.contiguous() for name, weight in network.state_dict().items()})
+    with _naming("the network"):
+        check_finite(decode_weights(weights))
     card = replace(card, weights_sha256=hashlib.sha256(weights).hexdigest())
     described = orjson.dumps(asdict(card), option=orjson.OPT_INDENT_2)
     tag = bentoml.Tag.from_taglike(NAME).make_new_version()
@@ -101,28 +106,46 @@ def save_model(network: MLP, card: ModelCard) -> str:
     return str(tag)
 
 
-def load_stored(tag: str) -> Classifier:
+def load_stored(tag: str) -> "Classifier":
     """Load a model by its exact tag, every byte checked.
 
     Raises:
         ModelNotFound: no such tag.
         ModelError: a file that is missing, changed or unknown, weights that do not fit the network, or are not finite.
     """
+    from safetensors.torch import load
+
+    from components.model.classifier import Classifier
+    from components.model.mlp import MLP
+
+    card, config, weights = _read_checked(tag)
+    network = MLP(config)
+    network.load_state_dict(load(weights))
+    return Classifier(tag, card, network.eval())
+
+
+def check_stored(tag: str) -> ModelCard:
+    """Check every byte of a model as `load_stored` does, but without torch, whose import takes two seconds.
+
+    Raises:
+        ModelNotFound, ModelError: as for `load_stored`.
+    """
+    return _read_checked(tag)[0]
+
+
+def _read_checked(tag: str) -> tuple[ModelCard, ModelConfig, bytes]:
     card = describe_stored(tag)
     _check_files(tag)
     weights = _read(tag, WEIGHTS)
     found = hashlib.sha256(weights).hexdigest()
     if found != card.weights_sha256:
         raise ModelError(f"{tag}: {WEIGHTS} has the SHA-256 {found[:16]}..., {CARD} says {card.weights_sha256[:16]}...")
-    try:
+    config = _config_of(tag, card)
+    with _naming(f"{tag}: {WEIGHTS}"):
         state = decode_weights(weights)
-    except SafetensorError as error:
-        raise ModelError(f"{tag}: {WEIGHTS} is not a safetensors file: {error}") from error
-    network = _build(tag, card)
-    _check_fit(tag, network, state)
-    _check_finite(state, tag)
-    network.load_state_dict(state)
-    return Classifier(tag, card, network.eval())
+        check_fit(state, config)
+        check_finite(state)
+    return card, config, weights
 
 
 def describe_stored(tag: str) -> ModelCard:
@@ -247,24 +270,17 @@ def _recorded_card_hash(tag: str) -> str:
     return str(metadata.get("card_sha256"))
 
 
-def _build(tag: str, card: ModelCard) -> MLP:
+def _config_of(tag: str, card: ModelCard) -> ModelConfig:
     try:
-        return MLP(ModelConfig(**card.model))
+        return ModelConfig(**card.model)
     except (TypeError, FashionError) as error:
         raise ModelError(f"{tag}: no network can be built from {card.model}: {error}") from error
 
 
-def _check_fit(tag: str, network: MLP, state: dict[str, torch.Tensor]) -> None:
-    for name, expected in network.state_dict().items():
-        found = state.get(name)
-        if found is None or found.shape != expected.shape or found.dtype != expected.dtype:
-            is_now = "missing" if found is None else f"{found.dtype} {tuple(found.shape)}"
-            raise ModelError(f"{tag}: weight {name} is {is_now}, expected {expected.dtype} {tuple(expected.shape)}")
-    if extra := state.keys() - network.state_dict().keys():
-        raise ModelError(f"{tag}: unknown weights {', '.join(sorted(extra))}")
-
-
-def _check_finite(state: dict[str, torch.Tensor], where: str) -> None:
-    for name, weight in state.items():
-        if not torch.isfinite(weight).all():
-            raise ModelError(f"{where}: weight {name} holds values that are not finite")
+@contextlib.contextmanager
+def _naming(where: str) -> Iterator[None]:
+    """Put before an error what it is about."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"{where}: {error}") from error
