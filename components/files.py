@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import time
@@ -76,6 +77,12 @@ def temporary_name(name: str) -> str:
     return f".{name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
 
 
+def writer_of(path: Path) -> int | None:
+    """The process that made a temporary name; None for any other name."""
+    found = re.fullmatch(r"\..+\.(\d+)-[0-9a-f]{8}\.tmp", path.name)
+    return int(found[1]) if found else None
+
+
 def remove_leftovers(folder: Path, older_than: float = 0.0) -> None:
     """Remove what killed writers left in `folder`.
 
@@ -112,3 +119,27 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder."""
+    return sum(stat.st_size for stat in _stats_below(path))
+
+
+def age_of(path: Path) -> float:
+    """Seconds since a file, or anything in a folder, was written last; negative where the clock was put back since."""
+    return time.time() - max((stat.st_mtime for stat in _stats_below(path)), default=0.0)
+
+
+def _stats_below(path: Path) -> Iterator[os.stat_result]:
+    """Of the path and all below it; what vanishes meanwhile is not there."""
+    for item in (path, *path.rglob("*")):
+        with contextlib.suppress(FileNotFoundError):
+            yield item.lstat()
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder, though others may be removing it too."""
+    while os.path.lexists(path):
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -27,6 +27,7 @@ MAY_USE = {
     "evaluation": {"model", "training"},
     "registry": {"model"},
     "inference": {"model", "formats"},
+    "retention": {"registry", "model"},
     "promotion": {"registry", "evaluation", "inference", "model", "formats"},
     "monitoring": set[str](),
 }
@@ -102,6 +103,6 @@ def test_help_needs_no_framework(tmp_path: Path) -> None:
     assert not {"torch", "prefect", "bentoml", "pandas", "great_expectations", "numpy"} & set(loaded)
 
 
-def test_what_moves_the_pointer_back_does_not_wait_for_torch(tmp_path: Path) -> None:
-    code = "import sys, components.registry.champion; print(*sys.modules)"
+def test_who_only_looks_at_the_store_does_not_wait_for_torch(tmp_path: Path) -> None:
+    code = "import sys, components.registry.champion, components.retention.prune; print(*sys.modules)"
     assert not {"torch", "scipy", "pandas"} & set(in_a_fresh_interpreter(code, tmp_path).split())

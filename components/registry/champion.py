@@ -163,7 +163,7 @@ def make_live(tag: str, why: str, verdict: Verdict | None = None) -> Move:
         ModelNotFound, ModelError: it does not load; the live model is as it was.
         LiveModelChanged: another model went live since the verdict.
     """
-    with _lock():
+    with live_lock():
         _mend()
         live = try_live()
         if live and live.tag == tag:
@@ -185,7 +185,7 @@ def rollback(tag: str | None = None, why: str = "asked for") -> Move:
         PromotionRefused: nothing to go back to, or `tag` was never live.
         ModelNotFound, ModelError: it is damaged, or not the model that was live; the live model is as it was.
     """
-    with _lock():
+    with live_lock():
         _mend()
         live = try_live()
         if live and live.tag == tag:
@@ -213,6 +213,16 @@ def earlier_moves() -> list[Move]:
     return stack[:-1]
 
 
+def previous_move() -> Move | None:
+    """The move that a rollback would go back to, or None where there is none.
+
+    Raises:
+        ModelError: the history is damaged.
+    """
+    earlier = earlier_moves()
+    return earlier[-1] if earlier else None
+
+
 def try_live() -> Move | None:
     """The move that made the live model live, or None where there is none that can be read."""
     try:
@@ -221,7 +231,8 @@ def try_live() -> Move | None:
         return None
 
 
-def _lock() -> FileLock:
+def live_lock() -> FileLock:
+    """Held while the live model changes; who needs `store_lock` too takes it inside this one, never around it."""
     home().mkdir(parents=True, exist_ok=True)
     return FileLock(home() / "live.lock", timeout=LOCK_TIMEOUT)
 

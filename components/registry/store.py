@@ -175,8 +175,23 @@ def copy_stored(tag: str, other_home: Path) -> None:
     Raises:
         ModelNotFound: no such tag.
     """
+    with store_lock():
+        shutil.copytree(stored_folder(tag), other_home / "models" / bentoml.Tag.from_taglike(tag).path())
+
+
+def store_folder() -> Path:
+    """Where the models are, a folder each."""
+    return Path(BentoMLContainer.model_store.get()._path) / NAME
+
+
+def stored_folder(tag: str) -> Path:
+    """Where the files of a model are.
+
+    Raises:
+        ModelNotFound: no such tag.
+    """
     _demand_stored(tag)
-    shutil.copytree(_folder(tag), other_home / "models" / bentoml.Tag.from_taglike(tag).path())
+    return _folder(tag)
 
 
 def card_sha256(tag: str) -> str:
@@ -217,15 +232,16 @@ def read_verdict(tag: str) -> Verdict | None:
 
 
 def store_lock() -> FileLock:
-    """Held while a model's folder appears, changes or goes."""
+    """Held while a model's folder appears, changes, is copied or goes."""
     home().mkdir(parents=True, exist_ok=True)
     return FileLock(home() / "store.lock", timeout=LOCK_TIMEOUT)
 
 
 def list_stored() -> list[Stored]:
     """Every model of the store, oldest first; those that cannot be read come last, with the reason."""
-    folder = _folder(f"{NAME}:any").parent
-    stored = [_try_to_describe(f"{NAME}:{path.name}") for path in folder.glob("*") if path.is_dir()]
+    folders = [path for path in store_folder().glob("*") if path.is_dir()]
+    described = [(path, _try_to_describe(f"{NAME}:{path.name}")) for path in folders]
+    stored = [one for path, one in described if one.card or path.is_dir()]  # not those that went meanwhile
     return sorted(stored, key=lambda one: (one.card is None, one.card.created_at if one.card else "", one.tag))
 
 
@@ -252,6 +268,7 @@ def _read(tag: str, name: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
+        _demand_stored(tag)  # it may have gone meanwhile
         raise ModelError(f"{tag}: {name} cannot be read: {error.strerror}") from error
 
 
@@ -266,6 +283,7 @@ def _recorded_card_hash(tag: str) -> str:
     try:
         metadata = bentoml.models.get(tag).info.metadata
     except Exception as error:  # a damaged file makes it raise whatever its YAML reader and converters do
+        _demand_stored(tag)
         raise ModelError(f"{tag}: BentoML cannot read its model.yaml: {error}") from error
     return str(metadata.get("card_sha256"))
 

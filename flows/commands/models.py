@@ -4,6 +4,8 @@ import json
 import os
 import sys
 from dataclasses import asdict
+from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,32 +13,24 @@ import typer
 from flows.commands.arguments import Json, Tag, dataset_of
 
 if TYPE_CHECKING:
-    from components.contract import ModelCard
+    from components.registry.champion import Move
+    from components.retention.states import ModelState
+
+MODEL_COLUMNS = ("STATE", "TAG", "ACCURACY", "PRESET", "SOURCE", "AGE", "VERDICT")
+MOVE_COLUMNS = ("NUMBER", "WHEN", "WHO", "ACTION", "FROM", "", "TO", "VERDICT", "WHY")
 
 
 def models(as_json: Json = False) -> None:
-    """List the models of the store, oldest first."""
-    from components.errors import NoLiveModel
-    from components.registry.champion import live_move
-    from components.registry.store import list_stored
+    """List the models of the store, oldest first: which is live, what a rollback goes back to, what was refused."""
+    from components.retention.states import list_models
 
-    try:
-        live = live_move().tag
-    except NoLiveModel as error:
-        live = None
-        print(error, file=sys.stderr)
-    stored = list_stored()
-    for one in stored:
-        if one.card is None:
-            print(f"{one.tag}: {one.problem}", file=sys.stderr)
-    rows = [_model_row(one.tag, one.card, one.tag == live) for one in stored if one.card]
+    listing = list_models()
+    for problem in listing.problems:
+        print(problem, file=sys.stderr)
     if as_json:
-        print(json.dumps(rows))
+        print(json.dumps([_model_row(one) for one in listing.models]))
         return
-    for row in rows:
-        mark = "live" if row["live"] else ""
-        told = f"{row['tag']}  {row['test_accuracy']:.4f}  {row['preset']}  {row['source']}  {row['created_at'][:19]}"
-        print(f"{mark:4} {told}")
+    _print_table([MODEL_COLUMNS, *map(_model_line, listing.models)])
 
 
 def promote(
@@ -76,11 +70,12 @@ def verdict(tag: Tag, as_json: Json = False) -> None:
 
 def rollback(
     tag: Annotated[str | None, typer.Argument(help="An earlier live model; none: the one before.")] = None,
+    reason: Annotated[str, typer.Option(help="Kept in the history.")] = "asked for",
 ) -> None:
     """Put the model that was live before back."""
     from components.registry.champion import rollback
 
-    move = rollback(tag)
+    move = rollback(tag, reason)
     print(f"{move.tag} is live again, in the place of {move.previous}")
 
 
@@ -92,8 +87,47 @@ def history(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps([asdict(move) for move in moves]))
         return
-    for move in moves:
-        print(f"{move.number:4}  {move.when[:19]}  {move.who}  {move.action} {move.tag}: {move.why}")
+    _print_table([MOVE_COLUMNS, *map(_move_line, moves)])
+
+
+def prune(
+    keep: Annotated[int, typer.Option(min=0, help="How many models stay besides those that always do.")] = 10,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove all but the newest models, and what nothing needs any more. Live, previous and pinned ones always stay."""
+    from components.retention.prune import prune
+
+    done = prune(keep, dry_run)
+    if as_json:
+        print(json.dumps({**asdict(done), "bytes": done.bytes}))
+        return
+    verb = "would remove" if dry_run else "removed"
+    for one in done.removed:
+        print(f"{verb} {one.what} {one.name}, {_in_bytes(one.bytes)}")
+    for name, why in done.kept.items():
+        print(f"kept {name}: {why}")
+    models = sum(one.what == "model" for one in done.removed)
+    counted = f"{models} {'model' if models == 1 else 'models'} and {len(done.removed) - models} other things"
+    print(f"{verb} {counted}, {_in_bytes(done.bytes)}; kept {len(done.kept)}")
+
+
+def pin(
+    tag: Tag,
+    reason: Annotated[str, typer.Option(help="Kept with the pin.")] = "asked for",
+) -> None:
+    """Keep a model whatever 'fashion prune' is told."""
+    from components.retention.pins import pin
+
+    pin(tag, reason)
+    print(f"{tag} is pinned: {reason}")
+
+
+def unpin(tag: Tag) -> None:
+    """Let 'fashion prune' have a model again."""
+    from components.retention.pins import unpin
+
+    print(f"{tag} is not pinned any more" if unpin(tag) else f"{tag} was not pinned")
 
 
 def report(
@@ -113,13 +147,54 @@ def report(
         typer.launch(path.as_uri())
 
 
-def _model_row(tag: str, card: "ModelCard", live: bool) -> dict[str, Any]:
+def _model_row(one: "ModelState") -> dict[str, Any]:
+    card = one.card
     return {
-        "tag": tag,
-        "preset": card.preset,
-        "source": card.source,
-        "dataset_version": card.dataset_version,
-        "live": live,
-        "test_accuracy": card.test.accuracy,
-        "created_at": card.created_at,
+        "tag": one.tag,
+        "preset": card and card.preset,
+        "source": card and card.source,
+        "dataset_version": card and card.dataset_version,
+        "live": one.state == "live",
+        "test_accuracy": card and card.test.accuracy,
+        "created_at": card and card.created_at,
+        "state": one.state,
+        "pinned": one.pinned,
+        "verdict": one.verdict,
+        "problem": one.problem,
     }
+
+
+def _model_line(one: "ModelState") -> tuple[str, ...]:
+    state = one.state if one.pinned is None else f"{one.state}, pinned"
+    if one.card is None:
+        return state, one.tag, one.problem
+    card = one.card
+    age = (datetime.now(UTC) - datetime.fromisoformat(card.created_at)).total_seconds()
+    accuracy = f"{card.test.accuracy:.4f}"
+    return state, one.tag, accuracy, card.preset, card.source, _in_words(age), one.verdict or "not judged"
+
+
+def _move_line(move: "Move") -> tuple[str, ...]:
+    """What a person went past is told with the reason; `fashion verdict` has the rest."""
+    outcome, _, told = move.verdict.partition(": ")
+    what = (str(move.number), move.when[:19], move.who, move.action, move.previous or "nothing", "->", move.tag)
+    return *what, outcome or "-", told or move.why
+
+
+def _print_table(rows: list[tuple[str, ...]]) -> None:
+    """Columns as wide as they must be; the last of each row may be as long as it likes."""
+    widths = [max(map(len, column)) for column in zip_longest(*(row[:-1] for row in rows), fillvalue="")]
+    for row in rows:
+        *cells, last = row
+        print("  ".join([*(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=False)), last]))
+
+
+def _in_words(seconds: float) -> str:
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+def _in_bytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
