@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,12 +124,12 @@ def sha256_of(path: Path) -> str:
 
 def size_of(path: Path) -> int:
     """Bytes of a file, or of all files below a folder."""
-    return sum(stat.st_size for stat in _stats_below(path))
+    return sum(found.st_size for found in _stats_below(path) if stat.S_ISREG(found.st_mode))
 
 
 def age_of(path: Path) -> float:
     """Seconds since a file, or anything in a folder, was written last; negative where the clock was put back since."""
-    return time.time() - max((stat.st_mtime for stat in _stats_below(path)), default=0.0)
+    return time.time() - max((found.st_mtime for found in _stats_below(path)), default=0.0)
 
 
 def _stats_below(path: Path) -> Iterator[os.stat_result]:

@@ -193,7 +193,7 @@ def _in_words(seconds: float) -> str:
     for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{seconds // length:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} s"
+    return f"{max(int(seconds), 0)} s"
 
 
 def _in_bytes(count: int) -> str:
