@@ -163,15 +163,15 @@ def test_prune_says_what_goes_and_why_the_others_stay(
     status, out, _ = fashion("prune", "--keep", "0", "--dry-run")
     assert status == 0
     assert f"would remove model {old}, {size}\n" in out
-    assert f"kept {live}: live\nkept" in out or f"kept {live}: live\nwould" in out
+    assert f"kept {live}: live\n" in out
     assert f"kept {young}: written less than 1 h ago\n" in out
     assert out.endswith(f"would remove 1 model and 0 other things, {size}; kept 2\n")
     done = json.loads(fashion("prune", "--keep", "0", "--json")[1])
     assert [(one["what"], one["name"]) for one in done["removed"]] == [("model", old)]
     assert (done["dry_run"], done["bytes"], set(done["kept"])) == (False, done["removed"][0]["bytes"], {live, young})
-    assert fashion("prune")[1] == (
-        f"kept {young}: one of the newest 10\nkept {live}: live\nremoved 0 models and 0 other things, 0.0 kB; kept 2\n"
-    )
+    *kept, summary = fashion("prune")[1].splitlines()
+    assert sorted(kept) == sorted([f"kept {live}: live", f"kept {young}: one of the newest 10"])
+    assert summary == "removed 0 models and 0 other things, 0.0 kB; kept 2"
 
 
 def test_unpin_says_whether_it_was_pinned(fashion: Fashion, live: str) -> None:
