@@ -134,7 +134,8 @@ def age_of(path: Path) -> float:
 
 def _stats_below(path: Path) -> Iterator[os.stat_result]:
     """Of the path and all below it; what vanishes meanwhile is not there."""
-    for item in (path, *path.rglob("*")):
+    below = (Path(folder, name) for folder, folders, files in os.walk(path) for name in (*folders, *files))
+    for item in (path, *below):
         with contextlib.suppress(FileNotFoundError):
             yield item.lstat()
 

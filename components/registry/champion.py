@@ -14,6 +14,7 @@ import logging
 import os
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -133,9 +134,15 @@ def _read_history() -> tuple[Move, ...]:
 
 def _read_move(content: bytes, where: str) -> Move:
     try:
-        return pydantic.TypeAdapter(Move).validate_json(content)
+        return _moves().validate_json(content)
     except pydantic.ValidationError as error:
         raise ModelError(f"{where}: not a move of the live model: {error.errors()[0]['msg']}") from error
+
+
+@cache
+def _moves() -> pydantic.TypeAdapter[Move]:
+    """Made once: that takes as long as to read a hundred moves."""
+    return pydantic.TypeAdapter(Move)
 
 
 def _stat_of(path: Path) -> tuple[int, ...] | None:

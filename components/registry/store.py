@@ -16,6 +16,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -159,7 +160,7 @@ def describe_stored(tag: str) -> ModelCard:
     if hashlib.sha256(content).hexdigest() != _recorded_card_hash(tag):
         raise ModelError(f"{tag}: {CARD} changed since it was saved")
     try:
-        card = pydantic.TypeAdapter(ModelCard).validate_json(content)
+        card = _cards().validate_json(content)
     except pydantic.ValidationError as error:
         raise ModelError(
             f"{tag}: {CARD} does not fit: {error.errors()[0]['loc']}: {error.errors()[0]['msg']}"
@@ -226,9 +227,20 @@ def read_verdict(tag: str) -> Verdict | None:
     except FileNotFoundError:
         return None
     try:
-        return pydantic.TypeAdapter(Verdict).validate_json(content)
+        return _verdicts().validate_json(content)
     except pydantic.ValidationError as error:
         raise ModelError(f"{tag}: {VERDICT} is no verdict: {error.errors()[0]['msg']}") from error
+
+
+@cache
+def _cards() -> pydantic.TypeAdapter[ModelCard]:
+    """Made once: that takes as long as to read a hundred cards."""
+    return pydantic.TypeAdapter(ModelCard)
+
+
+@cache
+def _verdicts() -> pydantic.TypeAdapter[Verdict]:
+    return pydantic.TypeAdapter(Verdict)
 
 
 def store_lock() -> FileLock:
@@ -274,7 +286,9 @@ def _read(tag: str, name: str) -> bytes:
 
 def _check_files(tag: str) -> None:
     """Nothing that somebody might load as code lies among them; hidden files are those of a verdict being written."""
-    names = {path.name for path in _folder(tag).iterdir() if not path.name.startswith(".")}
+    names: set[str] = set()
+    with contextlib.suppress(FileNotFoundError):  # the model went meanwhile; whoever reads its files next says so
+        names = {path.name for path in _folder(tag).iterdir() if not path.name.startswith(".")}
     if unknown := sorted(names - FILES):
         raise ModelError(f"{tag}: unknown file {unknown[0]!r}; a model has {', '.join(sorted(FILES))}")
 

@@ -41,9 +41,16 @@ def find_leftovers(settings: Settings, grace: float) -> Iterator[Unneeded]:
     places = [ours, ours / "staging", store, *store.glob("*/")]
     places += [settings.datasets_dir, *settings.datasets_dir.glob("*/"), settings.validation_dir]
     places += [settings.reports_dir, *settings.reports_dir.glob("*/"), settings.checkpoints_dir]
-    for path in sorted(path for place in places for path in place.glob(".*.tmp")):
+    for path in sorted(path for place in places for path in _temporaries_in(place)):
         if _is_abandoned(path, grace):
             yield Unneeded("leftover", path.name, path)
+
+
+def _temporaries_in(folder: Path) -> list[Path]:
+    try:
+        return [path for path in folder.iterdir() if writer_of(path)]
+    except (FileNotFoundError, NotADirectoryError):  # there never was one, or it went meanwhile
+        return []
 
 
 def is_half_written(folder: Path) -> bool:
