@@ -42,7 +42,8 @@ class Worker:
         champion.make_live(self.save(), "a hammer")
 
     def promote(self) -> None:
-        champion.make_live(self.chance.choice(store.list_stored()).tag, "a hammer")
+        stored = store.list_stored()  # all of them may be gone by now
+        champion.make_live(self.chance.choice(stored).tag if stored else self.save(), "a hammer")
 
     def roll_back(self) -> None:
         champion.rollback(why="a hammer")
