@@ -8,10 +8,10 @@ from importlib.metadata import version
 import numpy as np
 import torch
 
-from components.contract import CLASSES, Calibration, Dataset, ModelCard, Probed, Validated
+from components.contract import CLASSES, SPLITS, Calibration, Dataset, ModelCard, Probed, Validated
 from components.evaluation.calibrate import calibrate
 from components.evaluation.metrics import evaluate
-from components.manifest import read_split
+from components.manifest import read_manifest, read_split
 from components.model.mlp import MLP
 from components.model.tensors import to_input
 from components.settings import CHECKOUT
@@ -51,6 +51,7 @@ def write_card(preset: str, validated: Validated, trained: Trained) -> ModelCard
         git_commit=_git_commit(),
         packages={name: version(name) for name in PACKAGES},
         probes=probe(trained.network, validated.dataset, calibration),
+        licence=_licence_of(validated.dataset),
     )
 
 
@@ -66,6 +67,12 @@ def probe(network: MLP, dataset: Dataset, calibration: Calibration) -> tuple[Pro
         logits = network.eval()(to_input(test.images[rows]))
     probabilities = torch.softmax(logits / calibration.temperature, dim=1).double().numpy().round(7)
     return tuple(Probed(test.ids[row], tuple(told)) for row, told in zip(rows, probabilities.tolist(), strict=True))
+
+
+def _licence_of(dataset: Dataset) -> str:
+    manifest = read_manifest(dataset)
+    added = len(manifest.parts) > len(SPLITS)
+    return f"{manifest.licence}; of examples added later, as their owners say" if added else manifest.licence
 
 
 def _git_commit() -> str:

@@ -6,6 +6,7 @@ store of its own, and the finished folder is renamed into place: whoever looks s
     BENTOML_HOME/models/fashion-mlp/<version>/weights.safetensors   float32, no pickle
                                               model.json            the ModelCard, with the weights' SHA-256
                                               model.yaml            BentoML's, with the SHA-256 of model.json
+                                              README.md             the card for people, from what was measured
                                               verdict.json          what the gate said of it last, if it was asked
 """
 
@@ -31,6 +32,7 @@ from components.contract import CLASSES, ModelCard, Verdict
 from components.errors import FashionError, ModelError, ModelNotFound
 from components.files import DAY, move_folder, remove_leftovers, temporary_name, write_whole
 from components.model.config import ModelConfig
+from components.model.readme import write_readme
 from components.model.weights import check_finite, check_fit, decode_weights
 
 if TYPE_CHECKING:
@@ -46,8 +48,9 @@ LOCK_TIMEOUT = 120  # seconds to wait for another save
 
 WEIGHTS = "weights.safetensors"
 CARD = "model.json"
+README = "README.md"
 VERDICT = "verdict.json"
-FILES = {WEIGHTS, CARD, VERDICT, "model.yaml", "README.md"}
+FILES = {WEIGHTS, CARD, VERDICT, README, "model.yaml"}
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ def save_model(network: "MLP", card: ModelCard) -> str:
         ) as model:
             Path(model.path_of(WEIGHTS)).write_bytes(weights)
             Path(model.path_of(CARD)).write_bytes(described)
+            Path(model.path_of(README)).write_text(write_readme(str(tag), card), encoding="utf-8")
         with store_lock():
             move_folder(staging / tag.path(), _folder(str(tag)))
             write_whole(_folder(str(tag)).with_name("latest"), str(tag.version).encode())

@@ -5,14 +5,17 @@ import os
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
-from itertools import zip_longest
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flows.commands.arguments import Json, Tag, dataset_of
+from flows.commands.tables import in_words, print_table
 
 if TYPE_CHECKING:
+    from components.contract import Verdict
+    from components.model.classifier import Classifier
     from components.registry.champion import Move
     from components.retention.states import ModelState
 
@@ -30,7 +33,7 @@ def models(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps([_model_row(one) for one in listing.models]))
         return
-    _print_table([MODEL_COLUMNS, *map(_model_line, listing.models)])
+    print_table([MODEL_COLUMNS, *map(_model_line, listing.models)])
 
 
 def promote(
@@ -87,47 +90,7 @@ def history(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps([asdict(move) for move in moves]))
         return
-    _print_table([MOVE_COLUMNS, *map(_move_line, moves)])
-
-
-def prune(
-    keep: Annotated[int, typer.Option(min=0, help="How many models stay besides those that always do.")] = 10,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Remove all but the newest models, and what nothing needs any more. Live, previous and pinned ones always stay."""
-    from components.retention.prune import prune
-
-    done = prune(keep, dry_run)
-    if as_json:
-        print(json.dumps({**asdict(done), "bytes": done.bytes}))
-        return
-    verb = "would remove" if dry_run else "removed"
-    for one in done.removed:
-        print(f"{verb} {one.what} {one.name}, {_in_bytes(one.bytes)}")
-    for name, why in done.kept.items():
-        print(f"kept {name}: {why}")
-    models = sum(one.what == "model" for one in done.removed)
-    counted = f"{models} {'model' if models == 1 else 'models'} and {len(done.removed) - models} other things"
-    print(f"{verb} {counted}, {_in_bytes(done.bytes)}; kept {len(done.kept)}")
-
-
-def pin(
-    tag: Tag,
-    reason: Annotated[str, typer.Option(help="Kept with the pin.")] = "asked for",
-) -> None:
-    """Keep a model whatever 'fashion prune' is told."""
-    from components.retention.pins import pin
-
-    pin(tag, reason)
-    print(f"{tag} is pinned: {reason}")
-
-
-def unpin(tag: Tag) -> None:
-    """Let 'fashion prune' have a model again."""
-    from components.retention.pins import unpin
-
-    print(f"{tag} is not pinned any more" if unpin(tag) else f"{tag} was not pinned")
+    print_table([MOVE_COLUMNS, *map(_move_line, moves)])
 
 
 def report(
@@ -135,16 +98,77 @@ def report(
     beside: Annotated[str | None, typer.Option(help="Another tag: write it anew, with what changes beside it.")] = None,
 ) -> None:
     """Print where a model's HTML report is, written now if need be; on a desktop, open it."""
+    from components.errors import FashionError
     from components.evaluation.report import report_path, write_report
     from components.registry.champion import load_model
+    from components.registry.store import read_verdict
 
-    path = report_path(tag)
-    if beside or not path.is_file():
-        model = load_model(tag)
-        write_report(model, dataset_of(model.card), load_model(beside) if beside else None)
+    path, verdict = report_path(tag), read_verdict(tag)
+    if beside or not _tells_all(path, verdict):
+        try:
+            model = load_model(tag)
+            rival = load_model(beside) if beside else _try_to_load(verdict.champion if verdict else None)
+            write_report(model, dataset_of(model.card), rival, verdict=verdict)
+        except FashionError as error:
+            if beside or not path.is_file():
+                raise
+            print(f"the page could not be written anew: {error}", file=sys.stderr)
     print(path)
     if sys.stdout.isatty() and os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}:
         typer.launch(path.as_uri())
+
+
+def impact(
+    tag: Tag,
+    beside: Annotated[str | None, typer.Option(help="The model whose place it would take [the live one].")] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A table as 'fashion score' takes it [the test split].")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="For the page and the CSV [the report's].")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show which images would change label if a model went live: counts, a page with pictures, and a CSV."""
+    from components.errors import NoLiveModel, SettingsError
+    from components.promotion.impact import write_impact
+    from components.registry.champion import load_model
+
+    model = load_model(tag)
+    try:
+        other = load_model(beside)
+    except NoLiveModel as error:
+        raise NoLiveModel(f"{error}; or name another model with --beside TAG") from error
+    if other.tag == model.tag:
+        raise SettingsError(f"{tag} is {'live' if beside is None else 'the same model'}; --beside TAG names another")
+    found = write_impact(model, other, data or dataset_of(model.card), output)
+    if as_json:
+        print(json.dumps(found.to_json()))
+        return
+    print(found)
+    print(f"\n{found.page}\n{found.table}")
+
+
+def _tells_all(page: Path, verdict: "Verdict | None") -> bool:
+    """Whether a report was written after the verdict and the impact that it tells of."""
+    if not page.is_file():
+        return False
+    impact = page.with_name("impact.html")
+    news = [datetime.fromisoformat(verdict.when).timestamp()] if verdict else []
+    news += [impact.stat().st_mtime] if impact.is_file() else []
+    return page.stat().st_mtime >= max(news, default=0)
+
+
+def _try_to_load(tag: str | None) -> "Classifier | None":
+    """A report without the comparison is better than none."""
+    from components.errors import ModelError
+    from components.registry.champion import load_model
+
+    try:
+        return load_model(tag) if tag else None
+    except ModelError as error:
+        print(f"the report compares with no model: {error}", file=sys.stderr)
+        return None
 
 
 def _model_row(one: "ModelState") -> dict[str, Any]:
@@ -171,7 +195,7 @@ def _model_line(one: "ModelState") -> tuple[str, ...]:
     card = one.card
     age = (datetime.now(UTC) - datetime.fromisoformat(card.created_at)).total_seconds()
     accuracy = f"{card.test.accuracy:.4f}"
-    return state, one.tag, accuracy, card.preset, card.source, _in_words(age), one.verdict or "not judged"
+    return state, one.tag, accuracy, card.preset, card.source, in_words(age), one.verdict or "not judged"
 
 
 def _move_line(move: "Move") -> tuple[str, ...]:
@@ -179,22 +203,3 @@ def _move_line(move: "Move") -> tuple[str, ...]:
     outcome, _, told = move.verdict.partition(": ")
     what = (str(move.number), move.when[:19], move.who, move.action, move.previous or "nothing", "->", move.tag)
     return *what, outcome or "-", told or move.why
-
-
-def _print_table(rows: list[tuple[str, ...]]) -> None:
-    """Columns as wide as they must be; the last of each row may be as long as it likes."""
-    widths = [max(map(len, column)) for column in zip_longest(*(row[:-1] for row in rows), fillvalue="")]
-    for row in rows:
-        *cells, last = row
-        print("  ".join([*(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=False)), last]))
-
-
-def _in_words(seconds: float) -> str:
-    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds // length:.0f} {unit}"
-    return f"{max(int(seconds), 0)} s"
-
-
-def _in_bytes(count: int) -> str:
-    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
