@@ -1,11 +1,13 @@
 """The command line, in this process; whole flows from it are in test_flow.py and test_deployment.py."""
 
+import dataclasses
 import inspect
 import json
 import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -208,6 +210,26 @@ def test_promote_roll_back_and_the_history(fashion: Fashion, live: str, network:
         ["promote", live, "->", other, "-", "a test"],
         ["rollback", other, "->", live, "-", "too many shirts"],
     ]
+
+
+@pytest.mark.slow
+def test_a_rollback_takes_less_than_two_seconds(
+    fashion: Fashion, live: str, network: MLP, card: ModelCard, bentoml_home: Path
+) -> None:
+    """The whole command, of a store with a history of a thousand moves."""
+    for _ in range(3):
+        champion.make_live(store.save_model(network, card), "a test")
+    path = bentoml_home / "fashion" / "history.jsonl"
+    moves = [dataclasses.replace(champion.history()[index % 4], number=index + 1) for index in range(1000)]
+    path.write_text("".join(json.dumps(dataclasses.asdict(move)) + "\n" for move in moves))
+    (bentoml_home / "fashion" / "live.json").write_text(json.dumps(dataclasses.asdict(moves[-1])))
+    command = [str(Path(sys.executable).with_name("fashion")), "rollback"]
+    times = [time.perf_counter()]
+    for _ in range(3):
+        subprocess.run(command, check=True, capture_output=True)
+        times.append(time.perf_counter())
+    assert min(np.diff(times)) < 2, "the fastest: other programs may run beside"
+    assert len(champion.history()) == 1003
 
 
 def test_the_history_says_what_a_person_went_past(fashion: Fashion, network: MLP, card: ModelCard) -> None:

@@ -38,7 +38,7 @@ def find_orphans(settings: Settings, models: Collection[str], grace: float) -> I
 def find_leftovers(settings: Settings, grace: float) -> Iterator[Unneeded]:
     """Temporary files and folders whose writer was killed."""
     ours, store = home(), store_folder()
-    places = [ours, ours / "staging", store, *store.glob("*/")]
+    places = [ours, ours / "staging", store, *store.glob("*/"), *(ours.parent / "bentos").glob("*/")]
     places += [settings.datasets_dir, *settings.datasets_dir.glob("*/"), settings.validation_dir]
     places += [settings.reports_dir, *settings.reports_dir.glob("*/"), settings.checkpoints_dir]
     for path in sorted(path for place in places for path in _temporaries_in(place)):
