@@ -73,6 +73,11 @@ def bundled_tag() -> str | None:
     return aliases.get(BUNDLED)
 
 
+def use_own_models() -> None:
+    """Look for models in BENTOML_HOME; a Bento that carries its model, as in a container, has BentoML look in that."""
+    BentoMLContainer.model_store.reset()
+
+
 def save_model(network: "MLP", card: ModelCard) -> str:
     """Store a network and what is known of it.
 
@@ -214,10 +219,14 @@ def write_verdict(verdict: Verdict) -> None:
     Raises:
         ModelNotFound: the model is gone.
     """
-    content = orjson.dumps({"outcome": verdict.outcome, **asdict(verdict)}, option=orjson.OPT_INDENT_2)
     with store_lock():
         _demand_stored(verdict.challenger)
-        write_whole(_folder(verdict.challenger) / VERDICT, content + b"\n")
+        write_whole(_folder(verdict.challenger) / VERDICT, encode_verdict(verdict))
+
+
+def encode_verdict(verdict: Verdict) -> bytes:
+    """The JSON that is kept of a verdict."""
+    return orjson.dumps({"outcome": verdict.outcome, **asdict(verdict)}, option=orjson.OPT_INDENT_2) + b"\n"
 
 
 def read_verdict(tag: str) -> Verdict | None:
