@@ -27,6 +27,7 @@ COMMANDS = (
     training.presets,
     models.models,
     models.promote,
+    models.verdict,
     models.rollback,
     models.history,
     models.report,

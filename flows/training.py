@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import flow, task
-from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.logging import get_run_logger
@@ -16,7 +16,7 @@ from prefect.tasks import Task
 from pydantic import Field
 from tqdm import tqdm
 
-from components.contract import Dataset, Epoch, ModelCard, Validated
+from components.contract import Dataset, Epoch, ModelCard, Validated, Verdict
 from components.dataset.ingest import ingest
 from components.dataset.validate import validate
 from components.errors import ModelError, SourceUnreachable
@@ -98,6 +98,9 @@ def promote_if_better(tag: str) -> Promotion:
     """Put the model live if the gate lets it."""
     promotion = promote(tag, "training")
     get_run_logger().info("%s %s: %s", tag, "is live" if promotion.promoted else "was refused", promotion)
+    if verdict := promotion.verdict:
+        told = f"{verdict.outcome}: {tag} beside {verdict.champion or 'nothing'}"
+        create_table_artifact(to_rows(verdict), key="verdict", description=told)
     return promotion
 
 
@@ -107,6 +110,19 @@ def write_report_of(tag: str, dataset: Dataset, rival: str | None) -> Path:
     report = write_report(load_model(tag), dataset, _try_to_load(rival))
     create_link_artifact(report.as_uri(), link_text=f"report of {tag}", key="report")
     return report
+
+
+def to_rows(verdict: Verdict) -> list[dict[str, str]]:
+    """A verdict as a table, a row a check."""
+    return [
+        {
+            "check": check.name,
+            "measured": check.measured,
+            "bound": check.bound,
+            "outcome": "passed" if check.passed else "FAILED",
+        }
+        for check in verdict.checks
+    ]
 
 
 def _try_to_load(tag: str | None) -> Classifier | None:

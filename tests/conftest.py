@@ -1,6 +1,5 @@
 """Small real things: drawn archives, a validated dataset, a BentoML store of the test's own."""
 
-import dataclasses
 import os
 import shutil
 from collections.abc import Iterator
@@ -97,12 +96,6 @@ def bentoml_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     yield home
     BentoMLContainer.bentoml_home.reset()
     BentoMLContainer.model_store.reset()
-
-
-def with_accuracy(card: ModelCard, accuracy: float, source: str | None = None) -> ModelCard:
-    """A card that differs in its test accuracy, and perhaps its source."""
-    test = dataclasses.replace(card.test, accuracy=accuracy)
-    return dataclasses.replace(card, test=test, source=source or card.source)
 
 
 @pytest.fixture(scope="module")  # while one is open, no other event loop can run

@@ -131,7 +131,7 @@ def test_models_of_an_empty_store(fashion: Fashion) -> None:
 
 def test_promote_roll_back_and_the_history(fashion: Fashion, live: str, network: MLP, card: ModelCard) -> None:
     other = store.save_model(network, card)
-    assert f"{other} is live" in fashion("promote", other)[1]
+    champion.make_live(other, "a test")
     assert f"{live} is live again, in the place of {other}" in fashion("rollback")[1]
     moves = json.loads(fashion("history", "--json")[1])
     assert [(move["action"], move["tag"]) for move in moves] == [

@@ -1,20 +1,25 @@
 """The store, the gate and the live-model pointer."""
 
 import dataclasses
+import hashlib
 import json
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import orjson
 import pytest
 import torch
-from conftest import with_accuracy
+from safetensors.torch import save as encode_weights
 
 from components.contract import SAMPLE, ModelCard, Verdict
 from components.errors import LiveModelChanged, ModelError, ModelNotFound, NoLiveModel, PromotionRefused
 from components.manifest import Examples
 from components.model.mlp import MLP, ModelConfig
+from components.promotion.promote import promote
 from components.registry import champion, store
+from components.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("bentoml_home")
 
@@ -104,6 +109,68 @@ def test_a_torn_folder_does_not_hide_the_others(network: MLP, card: ModelCard, b
     assert (first.tag, first.problem) == (tag, "")
     assert second.card is None
     assert "model.json cannot be read" in second.problem
+
+
+class Bomb:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.mkdir, (self.path,)
+
+
+def forge(home: Path, tag: str, weights: bytes) -> None:
+    """Exchange a model's weights, and every hash that is kept of them."""
+    folder = folder_of(home, tag)
+    card = json.loads((folder / "model.json").read_bytes())
+    before = hashlib.sha256((folder / "model.json").read_bytes()).hexdigest()
+    content = json.dumps({**card, "weights_sha256": hashlib.sha256(weights).hexdigest()}).encode()
+    (folder / "weights.safetensors").write_bytes(weights)
+    (folder / "model.json").write_bytes(content)
+    described = (folder / "model.yaml").read_text()
+    assert before in described
+    (folder / "model.yaml").write_text(described.replace(before, hashlib.sha256(content).hexdigest()))
+
+
+def with_nan(network: MLP) -> bytes:
+    network.state_dict()["logits.bias"][3] = torch.nan
+    return encode_weights(network.state_dict())
+
+
+FORGED: dict[str, Callable[[MLP, Path], bytes]] = {
+    "is not a safetensors file": lambda network, bomb: pickle.dumps(Bomb(bomb)),
+    "holds values that are not finite": lambda network, bomb: with_nan(network),
+    "expected torch.float32": lambda network, bomb: encode_weights(
+        {name: weight[..., :-1].contiguous() for name, weight in network.state_dict().items()}
+    ),
+    "is missing": lambda network, bomb: encode_weights({"other": torch.zeros(3)}),
+}
+
+
+@pytest.mark.parametrize("told", FORGED)
+def test_weights_that_fit_their_hash_but_not_the_contract_never_go_live(
+    network: MLP, card: ModelCard, bentoml_home: Path, tmp_path: Path, shared_settings: Settings, told: str
+) -> None:
+    live = save_and_promote(network, card)
+    tag, bomb = store.save_model(network, card), tmp_path / "bomb"
+    forge(bentoml_home, tag, FORGED[told](network, bomb))
+    for act in (lambda: champion.make_live(tag, "a test"), lambda: promote(tag, "a test", force=True)):
+        with pytest.raises(ModelError, match=told):
+            act()
+    assert champion.live_move().tag == live
+    assert not bomb.exists()
+
+
+def test_a_pickle_beside_the_weights_keeps_a_model_from_going_live(
+    network: MLP, card: ModelCard, bentoml_home: Path
+) -> None:
+    """BentoML would load a file of this name when it is asked for a model's custom objects."""
+    tag = store.save_model(network, card)
+    (folder_of(bentoml_home, tag) / "custom_objects.pkl").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"unknown file 'custom_objects\.pkl'"):
+        champion.make_live(tag, "a test")
 
 
 # --- the pointer ---
@@ -226,7 +293,7 @@ def test_a_line_that_is_no_move_is_named(network: MLP, card: ModelCard, bentoml_
 def test_the_live_model_s_card_cannot_be_made_easier_to_beat(network: MLP, card: ModelCard, bentoml_home: Path) -> None:
     """Somebody writes a lower accuracy into the live model's files, hash and all."""
     live = save_and_promote(network, card)
-    easy = store.save_model(network, with_accuracy(card, 0.0))
+    easy = store.save_model(network, dataclasses.replace(card, test=dataclasses.replace(card.test, accuracy=0.0)))
     version, other = (tag.split(":")[1].encode() for tag in (live, easy))
     for name in ("model.json", "model.yaml"):
         content = (folder_of(bentoml_home, easy) / name).read_bytes().replace(other, version)

@@ -37,11 +37,11 @@ def hold_trial(challenger: Classifier, champion: Classifier | None, live: Move |
     """
     dataset = dataset_of(settings.datasets_dir, challenger.card.dataset_version)
     test = read_split(dataset, "test")
-    answers, performance = _perform(challenger, test, dataset)
+    answers, performance = perform(challenger, test, dataset)
     mended = broken = 0
     rival = None
     if champion:
-        others, rival = _perform(champion, test, dataset)
+        others, rival = perform(champion, test, dataset)
         flips = find_flips(test.labels, answers, np.zeros(len(answers)), others)
         mended, broken = len(flips.mended), len(flips.broken)
     return Trial(
@@ -56,7 +56,12 @@ def hold_trial(challenger: Classifier, champion: Classifier | None, live: Move |
     )
 
 
-def _perform(model: Classifier, test: Examples, dataset: Dataset) -> tuple[Labels, Performance]:
+def perform(model: Classifier, test: Examples, dataset: Dataset) -> tuple[Labels, Performance]:
+    """Its answers, uint8 (n,), and what they and others come to.
+
+    Raises:
+        ModelError: a logit is not finite.
+    """
     logits = model.logits(test.images)
     if not torch.isfinite(logits).all():
         raise ModelError(f"{model.tag}: what it says of the test images is not finite")

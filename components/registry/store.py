@@ -43,6 +43,7 @@ LOCK_TIMEOUT = 120  # seconds to wait for another save
 WEIGHTS = "weights.safetensors"
 CARD = "model.json"
 VERDICT = "verdict.json"
+FILES = {WEIGHTS, CARD, VERDICT, "model.yaml", "README.md"}
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,10 @@ def load_stored(tag: str) -> Classifier:
 
     Raises:
         ModelNotFound: no such tag.
-        ModelError: a file that is missing or changed, weights that do not fit the network, or are not finite.
+        ModelError: a file that is missing, changed or unknown, weights that do not fit the network, or are not finite.
     """
     card = describe_stored(tag)
+    _check_files(tag)
     weights = _read(tag, WEIGHTS)
     found = hashlib.sha256(weights).hexdigest()
     if found != card.weights_sha256:
@@ -228,6 +230,13 @@ def _read(tag: str, name: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ModelError(f"{tag}: {name} cannot be read: {error.strerror}") from error
+
+
+def _check_files(tag: str) -> None:
+    """Nothing that somebody might load as code lies among them; hidden files are those of a verdict being written."""
+    names = {path.name for path in _folder(tag).iterdir() if not path.name.startswith(".")}
+    if unknown := sorted(names - FILES):
+        raise ModelError(f"{tag}: unknown file {unknown[0]!r}; a model has {', '.join(sorted(FILES))}")
 
 
 def _recorded_card_hash(tag: str) -> str:

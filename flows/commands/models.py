@@ -56,6 +56,24 @@ def promote(
     print(f"{tag} is live: {promotion}")
 
 
+def verdict(tag: Tag, as_json: Json = False) -> None:
+    """Show what the gate and the canary said of a model last: each check, what was measured, and its bound."""
+    from components.errors import ModelError
+    from components.registry.store import describe_stored, read_verdict
+
+    describe_stored(tag)
+    found = read_verdict(tag)
+    if found is None:
+        raise ModelError(f"{tag}: it was not judged yet; 'fashion promote {tag}' does that")
+    if as_json:
+        print(json.dumps({"outcome": found.outcome, **asdict(found)}))
+        return
+    for check in found.checks:
+        print(f"{'ok' if check.passed else 'FAILED':6}  {check.name:42}  {check.measured:44}  {check.bound}")
+    forced = f" ({found.forced})" if found.outcome == "forced" else ""
+    print(f"\n{found.outcome}{forced}: {tag} beside {found.champion or 'nothing'}, {found.when[:19]}")
+
+
 def rollback(
     tag: Annotated[str | None, typer.Argument(help="An earlier live model; none: the one before.")] = None,
 ) -> None:

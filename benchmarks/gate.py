@@ -1,0 +1,173 @@
+"""What the gate lets through, beside what a comparison of two accuracies would.
+
+    .venv/bin/python -m benchmarks.gate [--seeds 8] [--preset dense-128]
+
+Every model is trained and measured once; then each challenger is judged beside each live model, as a promotion would.
+The archives are those that FASHION_SOURCE names.
+"""
+
+import argparse
+import itertools
+import os
+import statistics
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.train import describe_machine
+from components.contract import CLASSES, Dataset
+from components.dataset.ingest import ingest
+from components.dataset.validate import validate
+from components.evaluation.card import write_card
+from components.manifest import Examples, read_split
+from components.model.classifier import Classifier
+from components.model.mlp import MLP
+from components.promotion.robustness import DISTURBANCES
+from components.promotion.trial import perform
+from components.recipes.presets import PRESETS, configure
+from components.registry.bounds import Bounds
+from components.registry.gate import Performance, Trial, judge
+from components.settings import CHECKOUT
+from components.training.train import train
+
+TSHIRT = CLASSES.index("T-shirt/top")
+HEAD = """
+| challenger | pairs | mean change of accuracy | the gate passes | "not less accurate" passes | most often refused for |
+| --- | ---: | ---: | ---: | ---: | --- |"""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model on the test images."""
+
+    right: NDArray[np.bool_]  # (n,)
+    performance: Performance
+
+
+def main() -> None:
+    """Train, measure, judge every pair, print the tables and write them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--preset", choices=PRESETS, default="dense-128", metavar="PRESET")
+    parser.add_argument("--to", type=Path, default=CHECKOUT / "benchmarks" / "results" / "gate.md")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["FASHION_DATA_DIR"] = folder
+        dataset = ingest().dataset
+        test = read_split(dataset, "test")
+        trained = [_train(dataset, options.preset, seed) for seed in range(options.seeds)]
+        kinds = {
+            name: [_measure(change(model), test, dataset) for model in trained] for name, change in CHANGES.items()
+        }
+    live = kinds["another seed"]
+    lines = ["# `python -m benchmarks.gate`", "", *describe_machine(), "", f"{len(live)} seeds of `{options.preset}`."]
+    lines += [HEAD, *(_tell(name, live, challengers) for name, challengers in kinds.items()), "", *_tell_noise(live)]
+    options.to.write_text("\n".join(lines) + "\n")
+    print(*lines, sep="\n")
+
+
+def _train(dataset: Dataset, preset: str, seed: int) -> Classifier:
+    validated = validate(dataset)
+    done = train(validated, configure(preset, {"seed": seed}))
+    card = write_card(preset, validated, done)
+    print(f"seed {seed}: {card.test.accuracy:.4f}", file=sys.stderr)
+    return Classifier(f"fashion-mlp:seed{seed:08d}", card, done.network)
+
+
+def _measure(model: Classifier, test: Examples, dataset: Dataset) -> Measured:
+    answers, performance = perform(model, test, dataset)
+    return Measured(answers == test.labels, performance)
+
+
+def _changed(model: Classifier, change: Callable[[dict[str, torch.Tensor]], object]) -> Classifier:
+    network = MLP(model.network.config)
+    state = {name: weight.clone() for name, weight in model.network.state_dict().items()}
+    change(state)
+    network.load_state_dict(state)
+    return replace(model, network=network.eval())
+
+
+def _slightly_noisy(state: dict[str, torch.Tensor]) -> None:
+    """About one per cent of accuracy: what a training that stopped early or a hasty quantization costs."""
+    generator = torch.Generator().manual_seed(0)
+    for weight in state.values():
+        weight.add_(torch.randn(weight.shape, generator=generator) * weight.std() * 0.12)
+
+
+CHANGES: dict[str, Callable[[Classifier], Classifier]] = {
+    "another seed": lambda model: model,
+    "another seed, its weights a little wrong": lambda model: _changed(model, _slightly_noisy),
+    "another seed, shirts called T-shirts more often": lambda model: _changed(
+        model, lambda state: state["logits.bias"][TSHIRT].add_(1)
+    ),
+    "another seed, twice too sure of itself": lambda model: replace(
+        model,
+        card=replace(
+            model.card,
+            calibration=replace(model.card.calibration, temperature=model.card.calibration.temperature / 2),
+        ),
+    ),
+}
+
+
+def _tell(name: str, live: list[Measured], challengers: list[Measured]) -> str:
+    differences, passed, not_less, reasons = [], 0, 0, Counter[str]()
+    seeds = itertools.permutations(range(len(live)), 2)
+    pairs = [(challengers[one], live[other]) for one, other in seeds]
+    for challenger, champion in pairs:
+        ours, theirs = challenger.performance.metrics.accuracy, champion.performance.metrics.accuracy
+        verdict = judge(_trial(challenger, champion), Bounds())
+        differences.append(ours - theirs)
+        passed += verdict.passed
+        not_less += ours >= theirs
+        reasons.update(check.name for check in verdict.checks if not check.passed)
+    worst = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
+    shares = f"{passed / len(pairs):.0%} | {not_less / len(pairs):.0%}"
+    return f"| {name} | {len(pairs)} | {statistics.mean(differences):+.4f} | {shares} | {worst} |"
+
+
+def _trial(challenger: Measured, champion: Measured) -> Trial:
+    return Trial(
+        challenger=challenger.performance,
+        champion=champion.performance,
+        mended=int((challenger.right & ~champion.right).sum()),
+        broken=int((champion.right & ~challenger.right).sum()),
+        leaked=0,
+        receipt="",
+        probe_error=0.0,
+        best=champion.performance.metrics.accuracy,
+    )
+
+
+def _tell_noise(models: list[Measured]) -> Iterable[str]:
+    """How much trainings differ that differ in their seed alone: what the margins are for."""
+    yield "| between seeds | mean | standard deviation |\n| --- | ---: | ---: |"
+    for name, read in FIGURES.items():
+        values = [read(model.performance) for model in models]
+        yield f"| {name} | {statistics.mean(values):.4f} | {statistics.stdev(values):.4f} |"
+
+
+def _lost(disturbance: str) -> Callable[[Performance], float]:
+    return lambda one: one.robustness[disturbance][1] - one.robustness[disturbance][0]
+
+
+FIGURES: dict[str, Callable[[Performance], float]] = {
+    "accuracy": lambda one: one.metrics.accuracy,
+    **{f"F1 of {name}": partial(lambda row, one: one.metrics.classes[row].f1, row) for row, name in enumerate(CLASSES)},
+    "log loss, nats": lambda one: one.metrics.calibrated.loss,
+    "calibration error": lambda one: one.metrics.calibrated.calibration_error,
+    **{f"accuracy lost, {name}": _lost(name) for name in DISTURBANCES},
+}
+
+
+if __name__ == "__main__":
+    main()
