@@ -12,7 +12,7 @@ import torch
 from starlette.exceptions import HTTPException
 
 from components.errors import FashionError
-from components.registry.store import bundled_tag, home
+from components.registry.store import bundled_tag, home, use_own_models
 from serving.bentoml_patches import patch_bentoml
 from serving.connections import guard_connections
 from serving.door import Door
@@ -41,6 +41,7 @@ class Fashion:
         watch.start(_log_folder())
         tag = bundled_tag()
         if tag is None or os.environ.get("FASHION_FOLLOW") == "true":
+            use_own_models()
             served.follow()
         else:
             served.keep(tag)

@@ -156,6 +156,7 @@ class ModelCard:
     probes: tuple[Probed, ...] = ()  # ten test images of each class, as far as there are
     classes: tuple[str, ...] = CLASSES
     input: str = "uint8 (n, 28, 28), 0 background to 255, divided by 255"
+    licence: str = ""  # the dataset's, as its source says; "" in cards of before it was kept
 
     @property
     def is_sample(self) -> bool:

@@ -1,6 +1,7 @@
 """Where data lives and how the raw data is reached; each field is an environment variable with the prefix FASHION_."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pydantic
@@ -75,3 +76,17 @@ def load_settings() -> Settings:
         problems = error.errors() if isinstance(error, pydantic.ValidationError) else []
         told = "; ".join(f"FASHION_{'.'.join(map(str, p['loc'])).upper()}: {p['msg']}" for p in problems)
         raise SettingsError(told or f"{error}; FASHION_MIRRORS is a JSON list of URLs") from error
+
+
+def checkout_commit(checkout: Path = CHECKOUT) -> str:
+    """The commit of a checkout, with "+changes" where tracked files differ from it; "unknown" where git knows none."""
+    try:
+        commit = _git(checkout, "rev-parse", "HEAD")
+        return f"{commit}+changes" if _git(checkout, "status", "--porcelain", "--untracked-files=no") else commit
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(checkout: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(checkout), *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()

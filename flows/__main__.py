@@ -31,6 +31,7 @@ COMMANDS = (
     models.rollback,
     models.history,
     models.report,
+    models.impact,
     use.export,
     use.score,
     use.serve,

@@ -24,11 +24,12 @@ from components.evaluation.card import write_card
 from components.evaluation.report import write_report
 from components.model.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from components.model.classifier import Classifier
+from components.promotion.impact import write_impact
 from components.promotion.promote import Promotion, promote
 from components.recipes.config import TrainConfig
 from components.recipes.presets import DEFAULT, configure
 from components.registry.champion import load_model
-from components.registry.store import save_model
+from components.registry.store import read_verdict, save_model
 from components.settings import load_settings
 from components.training.train import train
 
@@ -106,8 +107,14 @@ def promote_if_better(tag: str) -> Promotion:
 
 @task(name="report", timeout_seconds=5 * MINUTE, **OPTIONS)
 def write_report_of(tag: str, dataset: Dataset, rival: str | None) -> Path:
-    """Write the model's HTML page, beside the model that was live when it came."""
-    report = write_report(load_model(tag), dataset, _try_to_load(rival))
+    """Write the model's HTML page, beside the model that was live when it came, and what changes in its place."""
+    model, other = load_model(tag), _try_to_load(rival)
+    if other and other.tag != tag:
+        impact = write_impact(model, other, dataset)
+        changes = impact.tally.changes
+        get_run_logger().info("%s of %s test images change label", f"{changes.flips:,}", f"{changes.images:,}")
+        create_link_artifact(impact.page.as_uri(), link_text=f"impact of {tag}", key="impact")
+    report = write_report(model, dataset, other, verdict=read_verdict(tag))
     create_link_artifact(report.as_uri(), link_text=f"report of {tag}", key="report")
     return report
 

@@ -68,18 +68,20 @@ def serve(
         environment: variables beside this process's own.
     """
     port = free_port()
-    log = home.with_name(f"{home.name}-{port}.log")
     bentoml = Path(sys.executable).with_name("bentoml")
     command = [str(bentoml), "serve", target, "--host", "127.0.0.1", "--port", str(port)]
     ours = {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "true"}
+    log = home.with_name(f"{home.name}-{port}.log")
+    with running(command, port, {**os.environ, **ours, **(environment or {})}, cwd, log) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def running(command: list[str], port: int, environment: dict[str, str], cwd: Path, log: Path) -> Iterator[Server]:
+    """Run a command that serves on a port of the loopback until the block ends."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command,
-            env={**os.environ, **ours, **(environment or {})},
-            cwd=cwd,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
+            command, env=environment, cwd=cwd, stdout=output, stderr=output, start_new_session=True
         )
     server = Server(f"http://127.0.0.1:{port}", port, process, log)
     try:

@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from components.contract import Images, ModelCard, Validated
+from components.contract import Check, Images, ModelCard, Validated, Verdict
 from components.formats.pixel_csv import PIXEL_COLUMNS
 from components.manifest import Examples
 from components.model.mlp import MLP
@@ -74,6 +75,7 @@ def test_help_teaches_every_command(fashion: Fashion) -> None:
         (("promote", "fashion-mlp:nothere1", "--force"), 1, "--force needs --reason"),
         (("rollback",), 1, "nothing to roll back to"),
         (("report", "fashion-mlp:nothere1"), 1, "not in the store"),
+        (("impact", "fashion-mlp:nothere1"), 1, "not in the store"),
         (("score", "in.csv", "out.csv"), 1, "error: no model is live"),
         (("serve", "--port", "0"), 2, "--port"),
     ],
@@ -176,6 +178,78 @@ def test_the_report_without_its_dataset_says_why(fashion: Fashion, live: str, va
     assert status == 1
     assert "no such dataset" in err
     assert "the model's own dataset" in err
+
+
+def test_the_report_is_written_anew_once_the_gate_was_asked(
+    fashion: Fashion, live: str, network: MLP, card: ModelCard, archives: Path
+) -> None:
+    """And again once there is an impact to lead to; else it stays as it is."""
+    fashion("ingest", "--source", archives)
+    tag = store.save_model(network, card)
+    path = Path(fashion("report", tag)[1].strip())
+    assert "Verdict" not in path.read_text()
+    check = Check("accuracy", True, "0.9", "at least 0.8", "good")
+    store.write_verdict(Verdict(tag, live, datetime.now(UTC).isoformat(), "", 200, (check,), {}))
+    fashion("report", tag)
+    assert "Verdict" in path.read_text()
+    assert f"Beside {live}" in path.read_text()
+    assert "impact.csv" not in path.read_text()
+    fashion("impact", tag)
+    fashion("report", tag)
+    assert "impact.csv" in path.read_text()
+    path.write_text("as it is")
+    fashion("report", tag)
+    assert path.read_text() == "as it is"
+
+
+def test_a_report_that_cannot_be_written_anew_is_shown_as_it_is(
+    fashion: Fashion, live: str, settings: Settings
+) -> None:
+    """Its dataset is gone."""
+    path = settings.reports_dir / live.replace(":", "-") / "index.html"
+    path.parent.mkdir(parents=True)
+    path.write_text("of before")
+    store.write_verdict(Verdict(live, None, "2100-01-01T00:00:00+00:00", "", 200, (), {}))
+    status, out, err = fashion("report", live)
+    assert (status, out.strip()) == (0, str(path))
+    assert "could not be written anew" in err
+    assert fashion("report", live, "--beside", live)[0] == 1
+
+
+def test_impact_needs_another_model(fashion: Fashion, network: MLP, card: ModelCard) -> None:
+    tag = store.save_model(network, card)
+    assert fashion("impact", tag)[::2] == (
+        1,
+        "error: no model is live; 'fashion train' or 'fashion promote TAG' makes one so; "
+        "or name another model with --beside TAG\n",
+    )
+    champion.make_live(tag, "a test")
+    assert f"{tag} is live; --beside TAG names another" in fashion("impact", tag)[2]
+    assert f"{tag} is the same model" in fashion("impact", tag, "--beside", tag)[2]
+
+
+def test_impact_tells_the_counts_and_where_the_rest_is(
+    fashion: Fashion, live: str, network: MLP, card: ModelCard, archives: Path, test_split: Examples, tmp_path: Path
+) -> None:
+    fashion("ingest", "--source", archives)
+    network.state_dict()["logits.bias"][6] += 2  # shirts everywhere
+    tag = store.save_model(network, card)
+    status, out, err = fashion("impact", tag)
+    assert (status, err) == (0, "")
+    assert out.startswith(f"{tag} in the place of {live}, on the test split of dataset {card.dataset_version}")
+    told = json.loads(fashion("impact", tag, "--json")[1])
+    shirts = told["classes"][6]
+    names = ("before", "after", "gained", "lost", "mended", "broken", "moved")
+    assert ["Shirt", *(str(shirts[name]) for name in names)] in [line.split() for line in out.splitlines()]
+    assert shirts["gained"] > 0 == shirts["lost"]
+    assert out.splitlines()[-2:] == [told["page"], told["table"]]
+    assert Path(told["table"]).read_text().count("\n") == told["flips"] + 1
+    back = json.loads(fashion("impact", live, "--beside", tag, "--json")[1])
+    assert (back["mended"], back["broken"]) == (told["broken"], told["mended"])
+    source = write_csv(tmp_path / "in.csv", test_split.images, bad=2)
+    found = json.loads(fashion("impact", tag, "--data", source, "--output", tmp_path / "here", "--json")[1])
+    assert (found["flips"], found["rejected"], found["mended"]) == (told["flips"], 2, None)
+    assert {path.name for path in (tmp_path / "here").iterdir()} == {"impact.html", "impact.csv"}
 
 
 def test_an_unforeseen_error_ends_in_one_line(bentoml_home: Path, settings: Settings, archives: Path) -> None:

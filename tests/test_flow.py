@@ -52,6 +52,19 @@ def test_nothing_is_written_outside_the_data_the_store_and_prefect_s_home(enviro
     assert not list((home / "bentoml" / "fashion" / "staging").iterdir())
 
 
+def test_a_second_training_tells_what_changes_beside_the_first(environment: dict[str, str]) -> None:
+    (first,) = json.loads(fashion(environment, "models", "--json").stdout)
+    done = fashion(environment, "train", "--sample-fallback", "--epochs", "1", "--seed", "1")
+    assert done.returncode == 0, done.stderr
+    report = Path(next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("report")))
+    assert "test images change label" in done.stderr
+    told = report.read_text()
+    for part in ('id="verdict"', f"Beside {first['tag']}", 'href="impact.html"', 'href="impact.csv"'):
+        assert part in told
+    assert f"in the place of {first['tag']}" in report.with_name("impact.html").read_text()
+    assert report.with_name("impact.csv").read_text().startswith("id,label,change,")
+
+
 def test_without_the_fallback_it_fails_and_nothing_changes(environment: dict[str, str]) -> None:
     before = fashion(environment, "models", "--json").stdout
     done = fashion({**environment, "FASHION_DOWNLOAD_ATTEMPTS": "1"}, "ingest")

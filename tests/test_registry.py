@@ -62,7 +62,8 @@ def test_only_an_exact_tag_is_found(network: MLP, card: ModelCard) -> None:
 
 def test_no_pickle_is_stored(network: MLP, card: ModelCard, bentoml_home: Path) -> None:
     folder = folder_of(bentoml_home, store.save_model(network, card))
-    assert {path.name for path in folder.iterdir()} == {"weights.safetensors", "model.json", "model.yaml"}
+    found = {path.name for path in folder.iterdir()}
+    assert found == {"weights.safetensors", "model.json", "model.yaml", "README.md"}
 
 
 def test_a_network_with_a_weight_that_is_not_finite_is_not_saved(network: MLP, card: ModelCard) -> None:

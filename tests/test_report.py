@@ -2,15 +2,14 @@
 
 import dataclasses
 import re
-from html.parser import HTMLParser
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
+from pages import Page
 
-from components.contract import CLASSES, Dataset, ModelCard
+from components.contract import CLASSES, Check, Dataset, ModelCard, Verdict
 from components.evaluation import figures
 from components.evaluation.compare import find_flips
 from components.evaluation.report import EXAMPLES, FLIPS, MISTAKES, find_mistakes, report_path, write_report
@@ -40,61 +39,15 @@ def rival(card: ModelCard) -> Classifier:
 
 
 @pytest.fixture(scope="module")
-def page(model: Classifier, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> "Page":
+def page(model: Classifier, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Page:
     """The model's report, without a rival."""
     return Page(write_report(model, dataset, settings=Settings(data_dir=tmp_path_factory.mktemp("page"))))
 
 
 @pytest.fixture(scope="module")
-def beside(model: Classifier, rival: Classifier, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> "Page":
+def beside(model: Classifier, rival: Classifier, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Page:
     """The model's report, beside the rival."""
     return Page(write_report(model, dataset, rival, Settings(data_dir=tmp_path_factory.mktemp("beside"))))
-
-
-class Page(HTMLParser):
-    """What is on a page."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.path = path
-        self.sections: list[str] = []
-        self.ids: list[str] = []
-        self.references: list[str] = []
-        self.tags: list[str] = []
-        self.rows: list[list[str]] = []  # of all tables
-        self.captions: list[list[str]] = []  # of all pictures, line by line
-        self.text = ""
-        self.in_caption = False
-        self.feed(path.read_text().replace("\u00a0", " ").replace("&nbsp;", " "))
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        found = {name: value or "" for name, value in attributes}
-        self.references += [found[name] for name in ("src", "href", "xlink:href", "action", "data") if name in found]
-        if "id" in found:
-            self.ids.append(found["id"])
-        if tag == "section":
-            self.sections.append(found["id"])
-        elif tag == "tr":
-            self.rows.append([])
-        elif tag == "figcaption":
-            self.captions.append([])
-            self.in_caption = True
-
-    def handle_endtag(self, tag: str) -> None:
-        self.in_caption = self.in_caption and tag != "figcaption"
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-        if self.tags[-1:] in (["th"], ["td"]) and data.strip():
-            self.rows[-1].append(data.strip())
-        elif self.in_caption and data.strip():
-            self.captions[-1].append(data.strip())
-
-    def table(self, *headings: str) -> list[list[str]]:
-        """The rows below the first one that starts with these headings."""
-        start = next(place for place, row in enumerate(self.rows) if row[: len(headings)] == list(headings))
-        return self.rows[start + 1 :]
 
 
 def with_thresholds(model: Classifier, thresholds: tuple[float, ...]) -> Classifier:
@@ -316,6 +269,69 @@ def test_a_rival_is_measured_on_these_test_images_whatever_its_card_says(
     assert [row[5] for row in rows] == [f"{recall:.3f}" for recall in recalls]
     for row in rows:
         assert float(row[6]) == pytest.approx(float(row[4]) - float(row[5]), abs=1e-9)
+
+
+def test_beside_a_rival_the_labels_that_change_are_counted(
+    model: Classifier, rival: Classifier, dataset: Dataset, beside: Page
+) -> None:
+    test = read_split(dataset, "test")
+    after, before = (one.logits(test.images).argmax(1).numpy() for one in (model, rival))
+    rows = beside.table("before", "after", "gained", "lost", "mended", "broken", "moved")
+    for label, row in enumerate(rows[: len(CLASSES)]):
+        gained, lost = (after == label) & (before != label), (before == label) & (after != label)
+        assert row[:5] == [
+            CLASSES[label],
+            *(f"{one.sum():,}" for one in (before == label, after == label, gained, lost)),
+        ]
+    flips = int((before != after).sum())
+    assert rows[len(CLASSES)][:5] == ["together", "200", "200", str(flips), str(flips)]
+    shirts = beside.table("from, down; to, across")[6]
+    counts = [int(((before == 6) & (after == label)).sum()) for label in range(len(CLASSES)) if label != 6]
+    assert [cell for cell in shirts[1:] if cell != "\u00b7"] == [str(count) for count in counts if count]
+    assert f"{flips / 2:.2f} % of the test images change label" in beside.text
+
+
+def verdict_of(model: Classifier, *failed: str, forced: str = "") -> Verdict:
+    checks = [Check(name, True, "0.9", "at least 0.8", f"{name}: all is well") for name in ("one", "two")]
+    checks += [Check(name, False, "0.1", "at least 0.8", f"{name}: too little") for name in failed]
+    when = "2026-01-02T03:04:05.678+00:00"
+    return Verdict(model.tag, "fashion-mlp:bbbbbbbb", when, "0123456789abcdef", 200, tuple(checks), {}, forced)
+
+
+@pytest.mark.parametrize(
+    ("failed", "forced", "outcome"),
+    [
+        ((), "", "passed"),
+        (("three",), "", "refused"),
+        (("three",), "<b>a sale</b>", "forced"),
+        ((), "why not", "passed"),
+    ],
+)
+def test_the_verdict_is_told_check_by_check_in_words(
+    model: Classifier, dataset: Dataset, settings: Settings, failed: tuple[str, ...], forced: str, outcome: str
+) -> None:
+    verdict = verdict_of(model, *failed, forced=forced)
+    page = Page(write_report(model, dataset, settings=settings, verdict=verdict))
+    assert page.sections == ["verdict", *SECTIONS]
+    assert "#verdict" in page.references
+    assert f"Verdict: {outcome}" in page.text
+    rows = page.table("check", "outcome", "measured", "bound")[: len(verdict.checks)]
+    expected = [[name, "failed", "0.1", "at least 0.8"] for name in failed]
+    assert rows == expected + [[name, "passed", "0.9", "at least 0.8"] for name in ("one", "two")]
+    assert ("three: too little" in page.text) == bool(failed)
+    assert ("All 2 checks are met" in page.text) == (not failed)
+    assert "compared with fashion-mlp:bbbbbbbb, which was live, on 200 test images" in page.text
+    assert "2026-01-02 03:04 UTC" in page.text
+    assert (f"A person went past the checks: {forced}" in page.text) == (outcome == "forced")
+
+
+def test_a_verdict_with_nothing_live_says_so(model: Classifier, dataset: Dataset, settings: Settings) -> None:
+    alone = dataclasses.replace(verdict_of(model), champion=None)
+    assert "Nothing was live" in Page(write_report(model, dataset, settings=settings, verdict=alone)).text
+
+
+def test_without_a_verdict_there_is_no_section_of_it(page: Page) -> None:
+    assert "Verdict" not in page.text
 
 
 def test_figures_take_the_colour_of_the_page(card: ModelCard) -> None:

@@ -1,6 +1,5 @@
 """What is known of a training, as it happened -> ModelCard."""
 
-import subprocess
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -8,13 +7,13 @@ from importlib.metadata import version
 import numpy as np
 import torch
 
-from components.contract import CLASSES, Calibration, Dataset, ModelCard, Probed, Validated
+from components.contract import CLASSES, SPLITS, Calibration, Dataset, ModelCard, Probed, Validated
 from components.evaluation.calibrate import calibrate
 from components.evaluation.metrics import evaluate
-from components.manifest import read_split
+from components.manifest import read_manifest, read_split
 from components.model.mlp import MLP
 from components.model.tensors import to_input
-from components.settings import CHECKOUT
+from components.settings import checkout_commit
 from components.training.train import Trained
 
 PACKAGES = ("torch", "numpy", "pyarrow", "safetensors", "bentoml", "prefect", "great-expectations")
@@ -48,9 +47,10 @@ def write_card(preset: str, validated: Validated, trained: Trained) -> ModelCard
         best_epoch=trained.best_epoch,
         train_seconds=trained.seconds,
         created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        git_commit=_git_commit(),
+        git_commit=checkout_commit(),
         packages={name: version(name) for name in PACKAGES},
         probes=probe(trained.network, validated.dataset, calibration),
+        licence=_licence_of(validated.dataset),
     )
 
 
@@ -68,14 +68,7 @@ def probe(network: MLP, dataset: Dataset, calibration: Calibration) -> tuple[Pro
     return tuple(Probed(test.ids[row], tuple(told)) for row, told in zip(rows, probabilities.tolist(), strict=True))
 
 
-def _git_commit() -> str:
-    try:
-        commit = _git("rev-parse", "HEAD")
-        return f"{commit}+changes" if _git("status", "--porcelain", "--untracked-files=no") else commit
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(CHECKOUT), *arguments], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+def _licence_of(dataset: Dataset) -> str:
+    manifest = read_manifest(dataset)
+    added = len(manifest.parts) > len(SPLITS)
+    return f"{manifest.licence}; of examples added later, as their owners say" if added else manifest.licence

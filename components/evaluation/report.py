@@ -1,7 +1,5 @@
 """A model's report: one HTML file with its pictures inside, readable without a network and without a script."""
 
-import base64
-import io
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,14 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 import torchinfo
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
-from PIL import Image
 
-from components.contract import CLASSES, PIXELS, SPLITS, Dataset, Images, Labels, Metrics
+from components.contract import CLASSES, PIXELS, SPLITS, Dataset, Images, Labels, Metrics, Verdict
 from components.evaluation import figures
-from components.evaluation.compare import find_flips
+from components.evaluation.compare import count_changes, find_flips
 from components.evaluation.metrics import measure
+from components.evaluation.pages import render_page, to_uri
 from components.files import write_whole
 from components.manifest import Examples, read_manifest, read_split
 from components.model.classifier import Classifier
@@ -59,7 +56,11 @@ def report_path(tag: str, settings: Settings | None = None) -> Path:
 
 
 def write_report(
-    model: Classifier, dataset: Dataset, rival: Classifier | None = None, settings: Settings | None = None
+    model: Classifier,
+    dataset: Dataset,
+    rival: Classifier | None = None,
+    settings: Settings | None = None,
+    verdict: Verdict | None = None,
 ) -> Path:
     """Write a model's report.
 
@@ -68,6 +69,7 @@ def write_report(
         dataset: whose test images both models are measured and shown on.
         rival: the model to show it beside, usually the one that was live when it came.
         settings: where reports go; None: from the environment.
+        verdict: what the gate said of it; None: it was not asked.
 
     Returns:
         The page.
@@ -78,22 +80,24 @@ def write_report(
     settings = settings or load_settings()
     os.environ.setdefault("MPLCONFIGDIR", str(settings.data_dir / "cache" / "matplotlib"))  # its font cache
     path = report_path(model.tag, settings)
-    folder = FileSystemLoader(Path(__file__).parent)
-    template = Environment(loader=folder, autoescape=True, undefined=StrictUndefined).get_template("report.html.j2")
     test = read_split(dataset, "test")
     this = _judge(model, test, dataset)
     other = _judge(rival, test, dataset) if rival and rival.tag != model.tag else None
-    page = template.render(
+    page = render_page(
+        Path(__file__).with_name("report.html.j2"),
         this=this,
         card=model.card,
         dataset=dataset,
+        verdict=verdict,
+        failed=[check for check in verdict.checks if not check.passed] if verdict else [],
         docs=_find_docs(model.card.dataset_version, path.parent, settings),
+        impact=[name for name in ("impact.html", "impact.csv") if (path.parent / name).is_file()],
         **_draw_judged(this, test),
         **(_compare(this, other, test) if other else {"other": None}),
         **_describe_network(model),
         **_describe_dataset(dataset, test),
     )
-    write_whole(path, page.encode())
+    write_whole(path, page)
     return path
 
 
@@ -152,7 +156,13 @@ def _compare(this: Judged, other: Judged, test: Examples) -> dict[str, Any]:
         (title, len(rows), list(_to_pictures(rows[:FLIPS], test, this.probabilities, other.answers)))
         for title, rows in kinds
     ]
-    return {"other": other, "flips": flips, "flips_shown": shown, "other_parameters": _count(other.model)}
+    return {
+        "other": other,
+        "flips": flips,
+        "flips_shown": shown,
+        "changes": count_changes(test.labels, other.answers, this.answers),
+        "other_parameters": _count(other.model),
+    }
 
 
 def _describe_network(model: Classifier) -> dict[str, Any]:
@@ -181,7 +191,7 @@ def _describe_dataset(dataset: Dataset, test: Examples) -> dict[str, Any]:
         "brightness": [
             (name, *_measure_brightness(split.images)) for name, split in zip(SPLITS, (train, test), strict=True)
         ],
-        "examples": [[_to_uri(train.images[row]) for row in rows] for rows in first],
+        "examples": [[to_uri(train.images[row]) for row in rows] for rows in first],
     }
 
 
@@ -208,12 +218,5 @@ def _to_pictures(
             predicted=CLASSES[predicted],
             confidence=float(probabilities[row, predicted]),
             other="" if others is None else CLASSES[others[row]],
-            uri=_to_uri(examples.images[row]),
+            uri=to_uri(examples.images[row]),
         )
-
-
-def _to_uri(image: Images) -> str:
-    """One image, uint8 (28, 28), as a PNG data URI."""
-    content = io.BytesIO()
-    Image.fromarray(image).save(content, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"

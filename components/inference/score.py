@@ -60,7 +60,7 @@ def score_file(model: Classifier, source: Path, output: Path) -> Score:
     """
     output = output.resolve()  # a link is followed, not replaced
     rejects = rejects_path(output)
-    form = _format_of(source)
+    form = format_of(source)
     _check_paths(source, output, rejects)
     with (
         source.open("rb") as stream,
@@ -79,14 +79,24 @@ def score_file(model: Classifier, source: Path, output: Path) -> Score:
     return score
 
 
-def _format_of(path: Path) -> TableFormat:
+def format_of(path: Path) -> TableFormat:
+    """What a table is read and written as, by its name."""
     return PARQUET if path.suffix == PARQUET.suffix else CSV
 
 
-def _check_paths(source: Path, output: Path, rejects: Path) -> None:
+def check_source(source: Path) -> None:
+    """Refuse what is no file.
+
+    Raises:
+        InputError: with the reason.
+    """
     if not source.is_file():
         raise InputError(str(source), "a folder; expected a CSV file" if source.is_dir() else "no such file")
-    if _format_of(source) is not _format_of(output):
+
+
+def _check_paths(source: Path, output: Path, rejects: Path) -> None:
+    check_source(source)
+    if format_of(source) is not format_of(output):
         raise InputError(str(output), "CSV is answered as CSV, *.parquet as *.parquet")
     for path in (output, rejects):
         if path.exists() and not path.is_file():

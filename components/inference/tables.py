@@ -148,7 +148,8 @@ PARQUET = TableFormat(".parquet", "application/vnd.apache.parquet", read_pixel_p
 
 
 def _as_text(name: str, column: list[Any]) -> list[str]:
-    match name:
+    """A column as cells, by what it is: the last word of its name."""
+    match name.rpartition("_")[2]:
         case "id" | "reason" | "row":
             return ["" if cell is None else inert(cell) for cell in column]
         case "confidence":

@@ -6,6 +6,7 @@ store of its own, and the finished folder is renamed into place: whoever looks s
     BENTOML_HOME/models/fashion-mlp/<version>/weights.safetensors   float32, no pickle
                                               model.json            the ModelCard, with the weights' SHA-256
                                               model.yaml            BentoML's, with the SHA-256 of model.json
+                                              README.md             the card for people, from what was measured
                                               verdict.json          what the gate said of it last, if it was asked
 """
 
@@ -32,6 +33,7 @@ from components.errors import FashionError, ModelError, ModelNotFound
 from components.files import DAY, move_folder, remove_leftovers, temporary_name, write_whole
 from components.model.classifier import Classifier
 from components.model.mlp import MLP, ModelConfig
+from components.model.readme import write_readme
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")  # else it reports every save; the word, it ignores 1
 
@@ -42,8 +44,9 @@ LOCK_TIMEOUT = 120  # seconds to wait for another save
 
 WEIGHTS = "weights.safetensors"
 CARD = "model.json"
+README = "README.md"
 VERDICT = "verdict.json"
-FILES = {WEIGHTS, CARD, VERDICT, "model.yaml", "README.md"}
+FILES = {WEIGHTS, CARD, VERDICT, README, "model.yaml"}
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,11 @@ def bundled_tag() -> str | None:
     """The exact tag of the model inside the running Bento, or None outside a built one."""
     aliases: dict[str, str] = BentoMLContainer.model_aliases.get()
     return aliases.get(BUNDLED)
+
+
+def use_own_models() -> None:
+    """Look for models in BENTOML_HOME; a Bento that carries its model, as in a container, has BentoML look in that."""
+    BentoMLContainer.model_store.reset()
 
 
 def save_model(network: MLP, card: ModelCard) -> str:
@@ -93,6 +101,7 @@ def save_model(network: MLP, card: ModelCard) -> str:
         ) as model:
             Path(model.path_of(WEIGHTS)).write_bytes(weights)
             Path(model.path_of(CARD)).write_bytes(described)
+            Path(model.path_of(README)).write_text(write_readme(str(tag), card), encoding="utf-8")
         with store_lock():
             move_folder(staging / tag.path(), _folder(str(tag)))
             write_whole(_folder(str(tag)).with_name("latest"), str(tag.version).encode())
@@ -171,10 +180,14 @@ def write_verdict(verdict: Verdict) -> None:
     Raises:
         ModelNotFound: the model is gone.
     """
-    content = orjson.dumps({"outcome": verdict.outcome, **asdict(verdict)}, option=orjson.OPT_INDENT_2)
     with store_lock():
         _demand_stored(verdict.challenger)
-        write_whole(_folder(verdict.challenger) / VERDICT, content + b"\n")
+        write_whole(_folder(verdict.challenger) / VERDICT, encode_verdict(verdict))
+
+
+def encode_verdict(verdict: Verdict) -> bytes:
+    """The JSON that is kept of a verdict."""
+    return orjson.dumps({"outcome": verdict.outcome, **asdict(verdict)}, option=orjson.OPT_INDENT_2) + b"\n"
 
 
 def read_verdict(tag: str) -> Verdict | None:

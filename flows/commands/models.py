@@ -4,6 +4,8 @@ import json
 import os
 import sys
 from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +13,8 @@ import typer
 from flows.commands.arguments import Json, Tag, dataset_of
 
 if TYPE_CHECKING:
-    from components.contract import ModelCard
+    from components.contract import ModelCard, Verdict
+    from components.model.classifier import Classifier
 
 
 def models(as_json: Json = False) -> None:
@@ -101,16 +104,77 @@ def report(
     beside: Annotated[str | None, typer.Option(help="Another tag: write it anew, with what changes beside it.")] = None,
 ) -> None:
     """Print where a model's HTML report is, written now if need be; on a desktop, open it."""
+    from components.errors import FashionError
     from components.evaluation.report import report_path, write_report
     from components.registry.champion import load_model
+    from components.registry.store import read_verdict
 
-    path = report_path(tag)
-    if beside or not path.is_file():
-        model = load_model(tag)
-        write_report(model, dataset_of(model.card), load_model(beside) if beside else None)
+    path, verdict = report_path(tag), read_verdict(tag)
+    if beside or not _tells_all(path, verdict):
+        try:
+            model = load_model(tag)
+            rival = load_model(beside) if beside else _try_to_load(verdict.champion if verdict else None)
+            write_report(model, dataset_of(model.card), rival, verdict=verdict)
+        except FashionError as error:
+            if beside or not path.is_file():
+                raise
+            print(f"the page could not be written anew: {error}", file=sys.stderr)
     print(path)
     if sys.stdout.isatty() and os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}:
         typer.launch(path.as_uri())
+
+
+def impact(
+    tag: Tag,
+    beside: Annotated[str | None, typer.Option(help="The model whose place it would take [the live one].")] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A table as 'fashion score' takes it [the test split].")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="For the page and the CSV [the report's].")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show which images would change label if a model went live: counts, a page with pictures, and a CSV."""
+    from components.errors import NoLiveModel, SettingsError
+    from components.promotion.impact import write_impact
+    from components.registry.champion import load_model
+
+    model = load_model(tag)
+    try:
+        other = load_model(beside)
+    except NoLiveModel as error:
+        raise NoLiveModel(f"{error}; or name another model with --beside TAG") from error
+    if other.tag == model.tag:
+        raise SettingsError(f"{tag} is {'live' if beside is None else 'the same model'}; --beside TAG names another")
+    found = write_impact(model, other, data or dataset_of(model.card), output)
+    if as_json:
+        print(json.dumps(found.to_json()))
+        return
+    print(found)
+    print(f"\n{found.page}\n{found.table}")
+
+
+def _tells_all(page: Path, verdict: "Verdict | None") -> bool:
+    """Whether a report was written after the verdict and the impact that it tells of."""
+    if not page.is_file():
+        return False
+    impact = page.with_name("impact.html")
+    news = [datetime.fromisoformat(verdict.when).timestamp()] if verdict else []
+    news += [impact.stat().st_mtime] if impact.is_file() else []
+    return page.stat().st_mtime >= max(news, default=0)
+
+
+def _try_to_load(tag: str | None) -> "Classifier | None":
+    """A report without the comparison is better than none."""
+    from components.errors import ModelError
+    from components.registry.champion import load_model
+
+    try:
+        return load_model(tag) if tag else None
+    except ModelError as error:
+        print(f"the report compares with no model: {error}", file=sys.stderr)
+        return None
 
 
 def _model_row(tag: str, card: "ModelCard", live: bool) -> dict[str, Any]:

@@ -76,7 +76,8 @@ def bento(tag: Annotated[str | None, typer.Argument(help="An exact tag [the live
     from components.registry.bento import build_bento
 
     built = build_bento(tag)
-    print(f"{built}\nserve it from any folder: bentoml serve {built}")
+    print(built.tag if built.is_new else f"{built.tag}, built before from the same content")
+    print(f"with {built.model}, verdict: {built.verdict}\nserve it from any folder: bentoml serve {built.tag}")
 
 
 def _refuse_used_port(host: str, port: int) -> None:

@@ -1,0 +1,189 @@
+"""Which images change label where one model takes another's place: a page for people, a table for programs.
+
+The images go by in blocks, so memory does not grow with their number.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from components.contract import CLASSES, Dataset, Labels, Predictions
+from components.errors import InputError
+from components.evaluation.pages import render_page
+from components.evaluation.report import report_path
+from components.files import whole_file
+from components.formats.pixel_csv import Block
+from components.inference.predict import predict
+from components.inference.score import check_source, format_of
+from components.inference.tables import Columns, CsvWriter
+from components.manifest import read_split
+from components.model.classifier import Classifier
+from components.promotion.tally import SHOWN, Tally
+from components.settings import Settings
+
+JUDGED = ("mended", "broken", "moved")  # what can be told of a flip where the true label is known
+ANSWER = (("label", pa.uint8()), ("name", pa.string()), ("confidence", pa.float32()), ("sure", pa.bool_()))
+CHANGED = pa.schema(
+    [
+        ("id", pa.string()),  # the id column, or the row's number from 1
+        ("label", pa.uint8()),  # the true one, where the table has it
+        ("change", pa.string()),  # then: mended, broken or moved
+        *((f"before_{name}", kind) for name, kind in (*ANSWER, ("model", pa.string()))),
+        *((f"after_{name}", kind) for name, kind in (*ANSWER, ("model", pa.string()))),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Impact:
+    """What came of following images through two models."""
+
+    tag: str
+    beside: str  # the model whose place it would take
+    data: str  # which images
+    tally: Tally
+    page: Path
+    table: Path
+
+    def __str__(self) -> str:
+        return "\n".join([*self._tell_counts(), "", *self._tell_classes()])
+
+    def _tell_counts(self) -> Iterator[str]:
+        changes, tally = self.tally.changes, self.tally
+        yield f"{self.tag} in the place of {self.beside}, on {self.data}"
+        yield f"{changes.images:,} images, {changes.flips:,} change label ({changes.flips / changes.images:.2%})"
+        if changes.labelled:
+            counts = f"{changes.mended:,} mended, {changes.broken:,} broken, {changes.moved:,} moved"
+            yield f"{counts}; McNemar's p {changes.chance:.2g}"
+        sure = f"sure of {tally.sure_before:,} before, {tally.sure_after:,} after"
+        yield f"{sure}; {tally.both_sure:,} change though both models are sure"
+        if tally.rejected:
+            yield f"{tally.rejected:,} rejected; the first, line {tally.first_reject}"
+
+    def _tell_classes(self) -> Iterator[str]:
+        names = ("before", "after", "gained", "lost", *(JUDGED if self.tally.changes.labelled else ()))
+        yield " " * 11 + "".join(f"{name:>9}" for name in names)
+        for one in self.tally.changes.classes:
+            yield f"{one.name:11}" + "".join(f"{getattr(one, name):>9,}" for name in names)
+
+    def to_json(self) -> dict[str, Any]:
+        """The counts, as JSON has them; mended, broken, moved and chance are None where no labels are known."""
+        changes, tally = self.tally.changes, self.tally
+        classes = [asdict(one) for one in changes.classes]
+        if not changes.labelled:
+            classes = [one | dict.fromkeys(JUDGED) for one in classes]
+        return {
+            **{name: getattr(self, name) for name in ("tag", "beside", "data")},
+            **{name: getattr(changes, name) for name in ("images", "flips")},
+            **{name: getattr(changes, name) if changes.labelled else None for name in (*JUDGED, "chance")},
+            **{name: getattr(tally, name) for name in ("sure_before", "sure_after", "both_sure", "rejected")},
+            "classes": classes,
+            "from_to": changes.table.tolist(),
+            "page": str(self.page),
+            "table": str(self.table),
+        }
+
+
+def write_impact(
+    model: Classifier,
+    beside: Classifier,
+    data: Dataset | Path,
+    folder: Path | None = None,
+    settings: Settings | None = None,
+) -> Impact:
+    """Follow images through two models and write `impact.html` and `impact.csv`, each whole or not at all.
+
+    Args:
+        model: the one that would take the other's place.
+        beside: the other one, usually the live model.
+        data: a dataset, for its test split; or a table, see `score_file`.
+        folder: where the two go; None: beside the model's report.
+        settings: where reports are; None: from the environment.
+
+    Raises:
+        DatasetError: the dataset is missing or changed.
+        InputError: no such table, none of its rows can be read, or it would be overwritten.
+        OSError: an output cannot be written.
+    """
+    folder = (folder or report_path(model.tag, settings).parent).resolve()
+    page, table = folder / "impact.html", folder / "impact.csv"
+    if isinstance(data, Path) and data.resolve() in {page, table}:
+        raise InputError(str(data), "the output would overwrite the input")
+    with _open(data) as (name, blocks), whole_file(table) as rows, whole_file(page) as shown:
+        with rows.open("wb") as file:
+            tally = _follow(model, beside, blocks, CsvWriter(file, CHANGED))
+        if not tally.changes.images:
+            raise InputError(name, f"no row of {tally.rejected:,} can be read; {tally.first_reject or 'it is empty'}")
+        impact = Impact(model.tag, beside.tag, name, tally, page, table)
+        shown.write_bytes(_render(impact, model, beside))
+    return impact
+
+
+@contextlib.contextmanager
+def _open(data: Dataset | Path) -> Iterator[tuple[str, Iterator[Block]]]:
+    """What the images are called, and the images."""
+    if isinstance(data, Dataset):
+        test = read_split(data, "test")
+        block = Block(np.arange(1, len(test.ids) + 1), test.ids, test.images, test.labels, ())
+        yield f"the test split of dataset {data.version} ({data.source})", iter([block])
+        return
+    check_source(data)
+    with data.open("rb") as stream:
+        yield data.name, format_of(data).read(stream, data.name)
+
+
+def _follow(model: Classifier, beside: Classifier, blocks: Iterator[Block], writer: CsvWriter) -> Tally:
+    tally = Tally()
+    for block in blocks:
+        before, after = predict(beside, block.images), predict(model, block.images)
+        flipped = tally.add(block, before, after)
+        writer.write(_changed_rows(flipped, block, before, after))
+    return tally
+
+
+def _changed_rows(flipped: NDArray[np.intp], block: Block, before: Predictions, after: Predictions) -> Columns:
+    """The flips of a block, as `CHANGED`."""
+    labels = None if block.labels is None else block.labels[flipped]
+    nothing = [None] * len(flipped)
+    return [
+        [block.ids[row] for row in flipped],
+        nothing if labels is None else labels.tolist(),
+        nothing if labels is None else _judge(labels, before.labels[flipped], after.labels[flipped]),
+        *(column for answers in (before, after) for column in _answer_columns(flipped, answers)),
+    ]
+
+
+def _answer_columns(flipped: NDArray[np.intp], answers: Predictions) -> Columns:
+    labels = answers.labels[flipped].tolist()
+    return [
+        labels,
+        [CLASSES[label] for label in labels],
+        answers.confidences[flipped].tolist(),
+        answers.sure[flipped].tolist(),
+        [answers.model] * len(labels),
+    ]
+
+
+def _judge(labels: Labels, before: Labels, after: Labels) -> list[str]:
+    kinds: list[str] = np.where(after == labels, "mended", np.where(before == labels, "broken", "moved")).tolist()
+    return kinds
+
+
+def _render(impact: Impact, model: Classifier, beside: Classifier) -> bytes:
+    return render_page(
+        Path(__file__).with_name("impact.html.j2"),
+        impact=impact,
+        tally=impact.tally,
+        changes=impact.tally.changes,
+        most=SHOWN,
+        shown=list(zip(CLASSES, impact.tally.most_confident(), strict=True)),
+        samples=[one.tag for one in (model, beside) if one.card.is_sample],
+        report=(impact.page.parent / "index.html").is_file(),
+        table=impact.table.name,
+    )

@@ -1,0 +1,115 @@
+"""Building a Bento: the same from the same, whole or not at all, with the verdict inside."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from bentos import Built, built_in, copy_checkout, folder_of, judge
+from servers import using_home
+
+from components.contract import ModelCard
+from components.errors import ModelError
+from components.model.mlp import MLP
+from components.registry import champion, store
+from components.registry.bento import build_bento
+from components.settings import checkout_commit
+from components.training.train import Trained
+
+pytestmark = pytest.mark.slow
+BUILD = "from pathlib import Path; from components.registry.bento import build_bento; build_bento(source=Path({!r}))"
+
+
+@pytest.fixture(scope="module")
+def built(trained: Trained, card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
+    with built_in(tmp_path_factory.mktemp("bento"), trained.network, card) as bento:
+        yield bento
+
+
+@pytest.fixture(scope="module")
+def checkout(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another copy of the checkout, somewhere else."""
+    return copy_checkout(tmp_path_factory.mktemp("another") / "copy")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Path -> bytes of every file, without the one line that BentoML stamps with the time."""
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    lines = files["bento.yaml"].splitlines(keepends=True)
+    files["bento.yaml"] = b"".join(line for line in lines if not line.startswith(b"creation_time:"))
+    assert len(lines) == len(files["bento.yaml"].splitlines()) + 1
+    return files
+
+
+def test_what_is_built_again_is_there_already(built: Built, checkout: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in built.folder.rglob("*")}
+    again = build_bento(source=checkout)
+    assert (again.tag, again.model, again.is_new) == (built.tag, built.model, False)
+    assert {path: path.stat().st_mtime_ns for path in built.folder.rglob("*")} == before
+
+
+def test_another_checkout_and_home_give_the_same_bytes(built: Built, checkout: Path, tmp_path: Path) -> None:
+    """Also where two build it at once: one of them finds that it is there."""
+    store.copy_stored(built.model, tmp_path / "bentoml")
+    with using_home(tmp_path / "bentoml") as home, ThreadPoolExecutor() as pool:
+        found = list(pool.map(lambda _: build_bento(built.model, source=checkout), range(2)))
+    assert {one.tag for one in found} == {built.tag}
+    assert contents(folder_of(home, built.tag)) == contents(built.folder)
+    assert (home / "bentos" / "fashion" / "latest").read_text() == built.tag.partition(":")[2]
+    assert list((home / "fashion" / "staging").iterdir()) == []
+
+
+def test_a_changed_file_and_a_refused_model_make_it_another(
+    built: Built, network: MLP, card: ModelCard, checkout: Path, tmp_path: Path
+) -> None:
+    refused = store.save_model(network, card)
+    judge(refused, passed=False)
+    source = copy_checkout(tmp_path / "checkout")
+    page = source / "ui" / "page.css"
+    page.write_text(page.read_text() + "\n")
+    one = build_bento(refused, source=checkout)
+    other = build_bento(refused, source=source)
+    assert len({built.tag, one.tag, other.tag}) == 3
+    labels = Built(built.home, other.tag, refused).described["labels"]
+    assert (labels["verdict"], other.verdict) == ("refused", "refused")
+    assert labels["commit"] == checkout_commit(source).replace("+", "-")
+    assert labels["commit"].endswith("-changes")
+
+
+def test_a_killed_build_leaves_no_bento(network: MLP, card: ModelCard, checkout: Path, tmp_path: Path) -> None:
+    """Killed with all it started while BentoML copies the Bento together; the next build succeeds."""
+    with using_home(tmp_path / "bentoml") as home:
+        champion.make_live(store.save_model(network, card), "a test")
+        builder = subprocess.Popen([sys.executable, "-c", BUILD.format(str(checkout))], start_new_session=True)
+        begun = "fashion/staging/*/home/bentos/fashion/*"
+        deadline = time.monotonic() + 60
+        while not list(home.glob(begun)) and time.monotonic() < deadline:
+            time.sleep(0.002)
+        os.killpg(builder.pid, signal.SIGKILL)
+        builder.wait()
+        assert list(home.glob(begun))
+        assert not (home / "bentos").exists() or list((home / "bentos").rglob("bento.yaml")) == []
+        done = build_bento(source=checkout)
+        assert (done.is_new, done.verdict) == (True, "none")
+        assert not (folder_of(home, done.tag) / "src" / "verdict.json").exists()
+
+
+def test_half_a_bento_that_others_left_is_not_taken_for_one(built: Built, checkout: Path, tmp_path: Path) -> None:
+    store.copy_stored(built.model, tmp_path / "bentoml")
+    with using_home(tmp_path / "bentoml") as home:
+        folder_of(home, built.tag).mkdir(parents=True)
+        with pytest.raises(ModelError, match=rf"has no bento.yaml; remove it with 'bentoml delete {built.tag}'"):
+            build_bento(built.model, source=checkout)
+
+
+def test_a_file_that_does_not_import_is_told(built: Built, tmp_path: Path) -> None:
+    source = copy_checkout(tmp_path / "checkout")
+    (source / "service.py").write_text("import no_such_module\n")
+    with pytest.raises(ModelError, match=r"(?s)bentoml build failed.*no_such_module"):
+        build_bento(source=source)
+    assert list((built.home / "fashion" / "staging").iterdir()) == []

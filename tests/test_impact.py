@@ -1,0 +1,365 @@
+"""Which images change label: counted, shown and written for the test split and for any table."""
+
+import csv
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pages import Page
+
+from components.contract import CLASSES, Dataset, ModelCard, Predictions
+from components.errors import DatasetError, InputError
+from components.evaluation.compare import count_changes, find_flips
+from components.formats.pixel_csv import PIXEL_COLUMNS, Block, Reject
+from components.inference.predict import predict
+from components.inference.tables import inert
+from components.manifest import Examples, to_table
+from components.model.classifier import Classifier
+from components.model.mlp import MLP, ModelConfig
+from components.promotion.impact import CHANGED, Impact, write_impact
+from components.promotion.tally import SHOWN, Tally
+from components.settings import Settings
+from components.training.train import Trained
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+HOSTILE = ("=cmd|' /C calc'!A0", "<img src=x onerror=alert(1)>", "'+1", "@x", "a,b", '"quoted"')
+
+
+@pytest.fixture(scope="module")
+def model(trained: Trained, card: ModelCard) -> Classifier:
+    return Classifier("fashion-mlp:aaaaaaaa", card, trained.network)
+
+
+@pytest.fixture(scope="module")
+def live(card: ModelCard) -> Classifier:
+    """A network that was never trained, and is sure of some classes."""
+    torch.manual_seed(5)
+    calibration = dataclasses.replace(card.calibration, thresholds=(0.0, 1.0) * 5)
+    unlike = dataclasses.replace(card, calibration=calibration)
+    return Classifier("fashion-mlp:bbbbbbbb", unlike, MLP(ModelConfig(hidden=(8,))).eval())
+
+
+@pytest.fixture(scope="module")
+def impact(model: Classifier, live: Classifier, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Impact:
+    return write_impact(model, live, dataset, tmp_path_factory.mktemp("impact"))
+
+
+def rows_of(impact: Impact) -> list[dict[str, str]]:
+    with impact.table.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_csv(path: Path, examples: Examples, *, ids: bool = True, labels: bool = True, bad: int = 0) -> Path:
+    lines = [",".join([*["id"] * ids, *["label"] * labels, *PIXEL_COLUMNS])]
+    for row_id, label, image in zip(examples.ids, examples.labels.tolist(), examples.images, strict=True):
+        quoted = '"' + row_id.replace('"', '""') + '"'
+        lines.append(",".join([*[quoted] * ids, *[str(label)] * labels, *map(str, image.ravel())]))
+    path.write_text("\n".join([*lines, *["not,an,image"] * bad]) + "\n")
+    return path
+
+
+# --- what is counted ---
+
+Answers = st.lists(st.tuples(*[st.integers(0, 9)] * 3), max_size=60)
+
+
+@given(Answers)
+def test_the_changes_of_classes_add_up_to_the_flips(answers: list[tuple[int, int, int]]) -> None:
+    labels, before, after = np.array(answers, np.uint8).reshape(-1, 3).T
+    changes = count_changes(labels, before, after)
+    flips = find_flips(labels, after, np.ones(len(after)), before)
+    assert (changes.images, changes.flips) == (len(after), int((before != after).sum()))
+    assert changes.labelled == bool(len(after))
+    assert (changes.mended, changes.broken, changes.moved) == (len(flips.mended), len(flips.broken), len(flips.moved))
+    assert changes.chance == flips.chance
+    for label, one in enumerate(changes.classes):
+        was, now = before == label, after == label
+        assert (one.before, one.after) == (was.sum(), now.sum())
+        assert (one.gained, one.lost) == ((now & ~was).sum(), (was & ~now).sum())
+        of_it = labels == label
+        assert one.mended + one.broken + one.moved == (of_it & (before != after)).sum()
+        assert one.mended == (of_it & now & ~was).sum()
+        assert one.broken == (of_it & was & ~now).sum()
+
+
+@given(Answers, st.integers(0, 60))
+def test_parts_add_up_to_the_whole(answers: list[tuple[int, int, int]], cut: int) -> None:
+    labels, before, after = np.array(answers, np.uint8).reshape(-1, 3).T
+    first, second = (count_changes(labels[part], before[part], after[part]) for part in (np.s_[:cut], np.s_[cut:]))
+    assert np.array_equal((first + second).counts, count_changes(labels, before, after).counts)
+
+
+def test_without_labels_nothing_is_called_right_or_wrong() -> None:
+    before, after = np.array([[0, 1, 2], [0, 2, 1]], np.uint8)
+    changes = count_changes(None, before, after)
+    assert not changes.labelled
+    assert (changes.images, changes.flips, changes.most_common) == (3, 2, 1)
+    assert (changes.mended, changes.broken, changes.moved, changes.chance) == (0, 0, 0, 1.0)
+
+
+# --- what is written ---
+
+
+def test_the_table_has_every_flip_and_nothing_else(
+    model: Classifier, live: Classifier, test_split: Examples, impact: Impact
+) -> None:
+    before, after = predict(live, test_split.images), predict(model, test_split.images)
+    flipped = np.flatnonzero(before.labels != after.labels).tolist()
+    rows = rows_of(impact)
+    assert 0 < len(flipped) < len(test_split.ids)
+    assert list(rows[0]) == CHANGED.names
+    assert [row["id"] for row in rows] == [test_split.ids[row] for row in flipped]
+    for row, told in zip(flipped, rows, strict=True):
+        assert told["label"] == str(test_split.labels[row])
+        for word, said in (("before", before), ("after", after)):
+            assert told[f"{word}_label"] == str(said.labels[row])
+            assert told[f"{word}_name"] == said.names[row]
+            assert float(told[f"{word}_confidence"]) == pytest.approx(said.confidences[row], abs=1e-6)
+            assert told[f"{word}_sure"] == ("yes" if said.sure[row] else "no")
+            assert told[f"{word}_model"] == said.model
+        right = [said.labels[row] == test_split.labels[row] for said in (before, after)]
+        assert told["change"] == ("mended" if right[1] else "broken" if right[0] else "moved")
+    assert {told["before_sure"] for told in rows} == {"yes", "no"}
+
+
+def test_the_counts_are_those_of_the_table(impact: Impact, test_split: Examples) -> None:
+    told, rows = impact.to_json(), rows_of(impact)
+    json.dumps(told)
+    assert (told["images"], told["flips"], told["rejected"]) == (len(test_split.ids), len(rows), 0)
+    for kind in ("mended", "broken", "moved"):
+        assert told[kind] == sum(row["change"] == kind for row in rows) > 0
+    assert told["both_sure"] == sum(row["before_sure"] == row["after_sure"] == "yes" for row in rows)
+    for label, one in enumerate(told["classes"]):
+        assert one["gained"] == sum(row["after_label"] == str(label) for row in rows)
+        assert one["lost"] == sum(row["before_label"] == str(label) for row in rows)
+        assert one["broken"] == sum(row["label"] == str(label) and row["change"] == "broken" for row in rows)
+        for other, count in enumerate(told["from_to"][label]):
+            pair = [row for row in rows if (row["before_label"], row["after_label"]) == (str(label), str(other))]
+            assert label == other or count == len(pair)
+
+
+def test_the_page_tells_the_counts_class_by_class(impact: Impact) -> None:
+    page, told = Page(impact.page), impact.to_json()
+    assert page.sections == ["classes", "flips", "pictures"]
+    assert f"{told['flips']} of {told['images']}" in page.text
+    assert f"{told['mended']}mended" in page.text
+    assert f"{impact.tag} and {impact.beside} were trained on drawn stand-ins" in page.text
+    rows = page.table("before", "after", "gained", "lost", "mended", "broken", "moved")
+    names = ("name", "before", "after", "gained", "lost", "mended", "broken", "moved")
+    assert rows[:10] == [[str(one[name]) for name in names] for one in told["classes"]]
+    shown = page.table("from, down; to, across")[:10]
+    counts = [[str(count) for count in row if count] for row in np.array(told["from_to"]) * (1 - np.eye(10, dtype=int))]
+    assert [[cell for cell in row[1:] if cell != "\u00b7"] for row in shown] == counts
+
+
+def test_the_pictures_are_the_most_confident_of_each_new_label(
+    model: Classifier, live: Classifier, test_split: Examples, impact: Impact
+) -> None:
+    before, after = predict(live, test_split.images), predict(model, test_split.images)
+    expected = []
+    for label in range(len(CLASSES)):
+        flipped = np.flatnonzero((before.labels != after.labels) & (after.labels == label))
+        order = np.argsort(-after.confidences[flipped], kind="stable")
+        expected += [test_split.ids[row] for row in flipped[order][:SHOWN].tolist()]
+    page = Page(impact.page)
+    assert [caption[-1] for caption in page.captions] == expected
+    assert any(one.gained > SHOWN for one in impact.tally.changes.classes), "some are left out"
+    for caption in page.captions:
+        row = test_split.ids.index(caption[-1])
+        assert caption[0] == CLASSES[test_split.labels[row]]
+        assert caption[1] == f"was: {before.names[row]}"
+        assert caption[3] == f"now: {after.names[row]}"
+        assert caption[4] == f"{100 * after.confidences[row]:.1f} %" + ("" if after.sure[row] else ", not sure")
+
+
+def test_the_page_needs_nothing_from_outside_but_its_table(impact: Impact) -> None:
+    page = Page(impact.page)
+    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    beside = {one for one in page.references if not one.startswith(("#", "data:image/png;base64,"))}
+    assert beside == {"impact.csv"}
+
+
+def test_a_table_says_what_the_split_says(
+    model: Classifier, live: Classifier, test_split: Examples, impact: Impact, tmp_path: Path
+) -> None:
+    import pyarrow.parquet as pq
+
+    parquet = tmp_path / "in.parquet"
+    pq.write_table(to_table(test_split.ids, "test", test_split.labels, test_split.images), parquet)
+    for source in (parquet, write_csv(tmp_path / "in.csv", test_split)):
+        found = write_impact(model, live, source, tmp_path / "out")
+        assert rows_of(found) == rows_of(impact)
+        assert np.array_equal(found.tally.changes.counts, impact.tally.changes.counts)
+        assert source.name in Page(found.page).text
+
+
+def test_a_table_without_ids_and_labels_has_row_numbers_and_no_judgement(
+    model: Classifier, live: Classifier, test_split: Examples, impact: Impact, tmp_path: Path
+) -> None:
+    source = write_csv(tmp_path / "in.csv", test_split, ids=False, labels=False)
+    found = write_impact(model, live, source, tmp_path / "out")
+    rows, labelled = rows_of(found), rows_of(impact)
+    assert [row["id"] for row in rows] == [str(test_split.ids.index(row["id"]) + 1) for row in labelled]
+    assert {(row["label"], row["change"]) for row in rows} == {("", "")}
+    assert [row["after_label"] for row in rows] == [row["after_label"] for row in labelled]
+    told = found.to_json()
+    assert [told[name] for name in ("mended", "broken", "moved", "chance")] == [None] * 4
+    assert told["classes"][3]["mended"] is None
+    text = Page(found.page).text
+    assert "mended" not in text
+    assert "McNemar" not in text + str(found)
+
+
+def test_rows_that_cannot_be_read_are_counted_and_told(
+    model: Classifier, live: Classifier, test_split: Examples, impact: Impact, tmp_path: Path
+) -> None:
+    found = write_impact(model, live, write_csv(tmp_path / "in.csv", test_split, bad=3), tmp_path / "out")
+    assert (found.tally.rejected, found.tally.changes.images) == (3, len(test_split.ids))
+    told = f"line {len(test_split.ids) + 2}: row: 3 cells"
+    assert told in Page(found.page).text
+    assert told in str(found)
+    assert "3 rows" in Page(found.page).text
+    assert "rejected" not in str(impact)
+
+
+def test_whatever_an_id_or_a_file_is_called_it_is_only_text(
+    model: Classifier, live: Classifier, test_split: Examples, tmp_path: Path
+) -> None:
+    ids = [HOSTILE[place % len(HOSTILE)] for place in range(len(test_split.ids))]
+    source = write_csv(tmp_path / "<b>in<b>.csv", dataclasses.replace(test_split, ids=ids))
+    found = write_impact(model, live, source, tmp_path / "out")
+    cells = {row["id"] for row in rows_of(found)}
+    assert cells == {inert(one) for one in HOSTILE}
+    assert not any(cell.startswith(("=", "+", "-", "@")) for cell in cells)
+    page = Page(found.page)
+    assert set(HOSTILE) == {caption[-1] for caption in page.captions}
+    assert "x" not in page.references
+    assert "<b>in<b>.csv" in page.text
+
+
+def test_the_same_answers_are_no_impact(model: Classifier, dataset: Dataset, tmp_path: Path) -> None:
+    twin = dataclasses.replace(model, tag="fashion-mlp:cccccccc")
+    found = write_impact(twin, model, dataset, tmp_path)
+    assert found.table.read_text() == ",".join(CHANGED.names) + "\n"
+    page = Page(found.page)
+    assert page.sections == ["classes"]
+    assert f"0 of {found.tally.changes.images}" in page.text
+    assert found.tally.changes.chance == 1.0
+
+
+def test_it_goes_beside_the_report_and_each_leads_to_the_other(
+    model: Classifier, live: Classifier, dataset: Dataset, settings: Settings
+) -> None:
+    from components.evaluation.report import write_report
+
+    found = write_impact(model, live, dataset, settings=settings)
+    report = write_report(model, dataset, live, settings)
+    assert found.page.parent == report.parent
+    assert {"impact.html", "impact.csv"} <= set(Page(report).references)
+    again = write_impact(model, live, dataset, settings=settings)
+    assert "index.html" in Page(again.page).references
+
+
+# --- what goes wrong ---
+
+
+def keep_old(folder: Path) -> Callable[[], bool]:
+    for name in ("impact.html", "impact.csv"):
+        (folder / name).write_text("old")
+    return lambda: (
+        sorted((path.name, path.read_text()) for path in folder.iterdir() if path.name[:6] != "in.csv")
+        == [
+            ("impact.csv", "old"),
+            ("impact.html", "old"),
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("a,b\n1,2\n", "missing 784"),
+        (",".join(PIXEL_COLUMNS) + "\n", "it is empty"),
+        (",".join(PIXEL_COLUMNS) + "\n1,2\n", "no row of 1 can be read; 2: row: 2 cells"),
+        ("", "empty"),
+    ],
+)
+def test_what_is_no_table_leaves_the_outputs_as_they_were(
+    model: Classifier, live: Classifier, tmp_path: Path, content: str, told: str
+) -> None:
+    (tmp_path / "in.csv").write_text(content)
+    unchanged = keep_old(tmp_path)
+    with pytest.raises(InputError, match=told):
+        write_impact(model, live, tmp_path / "in.csv", tmp_path)
+    assert unchanged()
+
+
+def test_an_input_is_not_overwritten(model: Classifier, live: Classifier, tmp_path: Path) -> None:
+    unchanged = keep_old(tmp_path)
+    with pytest.raises(InputError, match="overwrite the input"):
+        write_impact(model, live, tmp_path / "impact.csv", tmp_path)
+    with pytest.raises(InputError, match="no such file"):
+        write_impact(model, live, tmp_path / "gone.csv", tmp_path)
+    assert unchanged()
+
+
+def test_a_dataset_that_changed_is_refused(
+    model: Classifier, live: Classifier, dataset: Dataset, tmp_path: Path
+) -> None:
+    gone = dataclasses.replace(dataset, path=tmp_path / "0123456789abcdef.json")
+    with pytest.raises(DatasetError, match="no such dataset"):
+        write_impact(model, live, gone, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_kept_does_not_grow_with_the_images() -> None:
+    """A thousand blocks in which everything flips to one label, each more confidently than the one before."""
+    tally, rows = Tally(), 50
+    images = np.zeros((rows, 28, 28), np.uint8)
+    for block in range(1000):
+        lines = np.arange(rows) + block * rows + 2
+        reject = Reject(int(lines[-1]) + 1, "too short", b"1,2")
+        probabilities = np.zeros((rows, 10), np.float32)
+        probabilities[:, 3] = 0.5 + block / 2500
+        after = Predictions("fashion-mlp:aaaaaaaa", np.full(rows, 3, np.uint8), probabilities, np.ones(rows, bool))
+        before = dataclasses.replace(after, labels=np.zeros(rows, np.uint8))
+        parsed = Block(lines, lines.astype(str).tolist(), images, None, (reject,))
+        assert len(tally.add(parsed, before, after)) == rows
+    kept = tally.most_confident()
+    assert [len(flips) for flips in kept] == [0, 0, 0, SHOWN, *[0] * 6]
+    assert [flip.id for flip in kept[3]] == [str(999 * rows + 2 + row) for row in range(SHOWN)], "of equals, the first"
+    assert all(flip.image.base is None for flip in kept[3]), "a view would keep its block"
+    assert (tally.changes.flips, tally.rejected, tally.first_reject) == (50_000, 1000, "52: too short")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_phone_nothing_scrolls_sideways(
+    browser: "Browser", model: Classifier, live: Classifier, test_split: Examples, tmp_path: Path, scheme: str
+) -> None:
+    ids = ["a-name-without-an-end" * 20] * len(test_split.ids)
+    source = write_csv(tmp_path / "in.csv", dataclasses.replace(test_split, ids=ids))
+    said: list[str] = []
+    page = browser.new_page(viewport={"width": 360, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
+    page.on("console", lambda message: said.append(message.text))
+    for data in (source, write_csv(tmp_path / "unlabelled.csv", test_split, labels=False, bad=1)):
+        page.goto(write_impact(model, live, data, tmp_path / "out").page.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
+    assert not said
+
+
+@pytest.mark.slow
+def test_it_fits_on_paper(browser: "Browser", impact: Impact) -> None:
+    page = browser.new_page(viewport={"width": 718, "height": 1047})
+    page.goto(impact.page.as_uri())
+    page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") == 718

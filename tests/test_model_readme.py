@@ -1,0 +1,203 @@
+"""The README of a stored model: what was measured and nothing else, whatever its dataset is called."""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from markdown_it import MarkdownIt
+
+from components.contract import CLASSES, ModelCard, Validated
+from components.evaluation.card import write_card
+from components.manifest import Examples, read_manifest
+from components.model.mlp import MLP
+from components.model.readme import as_text, as_yaml, write_readme
+from components.registry import store
+from components.training.train import Trained
+
+TAG = "fashion-mlp:aaaaaaaa"
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "[a](https://evil.example) ![b](https://evil.example/b.png)",
+    "https://evil.example www.evil.example ftp://evil.example a@evil.example",
+    "a | b | c",
+    "**bold** _low_ ~~gone~~ `code` # not a heading",
+    "acme\n\n# A heading\n\n- a list\n---\nlicense: stolen\n```",
+    "\"quoted\" 'quoted' \\ {tag} %s: # & &lt; &amp;",
+    "\u202egnp.exe \x1b[31mred\x1b[0m \x00 \x85",
+    "- first\n> second",
+)
+
+
+def front_matter(readme: str) -> dict[str, Any]:
+    first, content, _ = re.split(r"^---$", readme, maxsplit=2, flags=re.MULTILINE)
+    assert first == ""
+    found: dict[str, Any] = yaml.safe_load(content)
+    return found
+
+
+def body(readme: str) -> str:
+    return readme.split("\n---\n", 1)[1].lstrip("\n")
+
+
+def rendered(markdown: str) -> str:
+    """As GitHub and Hugging Face render it: tables, and HTML let through."""
+    return str(MarkdownIt("commonmark", {"html": True}).enable("table").enable("strikethrough").render(markdown))
+
+
+def table(readme: str, *headings: str) -> dict[str, list[str]]:
+    """A table's rows by their first cell."""
+    lines = readme.splitlines()
+    start = lines.index(f"| {' | '.join(headings)} |") + 2
+    rows = {}
+    for line in lines[start:]:
+        if not line.startswith("|"):
+            break
+        first, *others = (cell.strip() for cell in line.strip("|").split("|"))
+        rows[first] = others
+    return rows
+
+
+def test_the_front_matter_is_what_a_hub_reads(card: ModelCard) -> None:
+    """https://github.com/huggingface/hub-docs/blob/main/modelcard.md"""
+    found = front_matter(write_readme(TAG, card))
+    assert {"license", "tags", "datasets", "metrics", "pipeline_tag", "model-index"} <= found.keys()
+    for name in ("tags", "datasets", "metrics"):
+        assert all(isinstance(one, str) for one in found[name])
+    (index,) = found["model-index"]
+    assert index["name"] == TAG
+    (result,) = index["results"]
+    assert result["task"]["type"] == found["pipeline_tag"] == "image-classification"
+    assert result["dataset"] == {"type": "sample", "name": "sample", "split": "test", "revision": card.dataset_version}
+    for metric in result["metrics"]:
+        assert metric.keys() == {"type", "name", "value"}
+        assert isinstance(metric["value"], float)
+    values = {metric["type"]: metric["value"] for metric in result["metrics"]}
+    assert values == {
+        "accuracy": pytest.approx(card.test.accuracy, abs=1e-6),
+        "f1": pytest.approx(np.mean([one.f1 for one in card.test.classes]), abs=1e-6),
+        "log_loss": pytest.approx(card.test.calibrated.loss, abs=1e-6),
+        "brier_score": pytest.approx(card.test.calibrated.brier, abs=1e-6),
+        "expected_calibration_error": pytest.approx(card.test.calibrated.calibration_error, abs=1e-6),
+    }
+
+
+def test_the_figures_are_the_card_s(card: ModelCard) -> None:
+    readme = write_readme(TAG, card)
+    figures = table(readme, "", "test split", "training split")
+    for place, one in enumerate((card.test, card.train)):
+        low, high = one.accuracy_interval
+        assert figures["accuracy"][place] == f"{one.accuracy:.4f}"
+        assert figures["its 95 % interval, Wilson's"][place] == f"{low:.4f} to {high:.4f}"
+        assert figures["log loss, nats"][place] == f"{one.calibrated.loss:.4f}"
+        assert figures["log loss before calibration, nats"][place] == f"{one.uncalibrated.loss:.4f}"
+        assert figures["Brier score, 0 to 2"][place] == f"{one.calibrated.brier:.4f}"
+        assert figures["expected calibration error"][place] == f"{one.calibrated.calibration_error:.4f}"
+        assert figures["coverage, the share it is sure of"][place] == f"{one.coverage:.4f}"
+        assert figures["accuracy on that"][place] == (f"{one.sure_accuracy:.4f}" if one.coverage else "none")
+    assert f"{card.train.rows:,} images" in readme
+    assert f"{card.calibration.rows:,} of them held out" in readme
+    assert f"{card.expectations} expectations" in readme
+
+
+def test_the_classes_are_the_card_s(card: ModelCard) -> None:
+    thresholds = (0.0, 1.0, 0.9, *card.calibration.thresholds[3:])
+    changed = dataclasses.replace(card, calibration=dataclasses.replace(card.calibration, thresholds=thresholds))
+    rows = table(write_readme(TAG, changed), "test split", "precision", "recall", "F1", "images", "sure above")
+    assert list(rows) == list(CLASSES)
+    assert [row[-1] for row in rows.values()][:3] == ["always", "never", "0.9000"]
+    for one in card.test.classes:
+        assert rows[one.name][:4] == [f"{one.precision:.4f}", f"{one.recall:.4f}", f"{one.f1:.4f}", f"{one.support:,}"]
+
+
+def test_the_worst_classes_and_the_commonest_mistakes_are_named(card: ModelCard) -> None:
+    confusion = np.diag([20] * 10)
+    confusion[6, 0], confusion[4, 2] = 7, 5
+    classes = tuple(
+        dataclasses.replace(one, f1={"Shirt": 0.5, "Coat": 0.6, "Dress": 0.7}.get(one.name, 0.99))
+        for one in card.test.classes
+    )
+    test = dataclasses.replace(card.test, classes=classes, confusion=tuple(map(tuple, confusion.tolist())))
+    readme = write_readme(TAG, dataclasses.replace(card, test=test))
+    assert "worst at Shirt (F1 0.5000), Coat (F1 0.6000), Dress (F1 0.7000)" in readme
+    assert "- Shirt taken for T-shirt/top: 7 of 27\n- Coat taken for Pullover: 5 of 25\n\n" in readme
+    right = dataclasses.replace(test, confusion=tuple(map(tuple, np.diag([20] * 10).tolist())))
+    assert "every test image is right" in write_readme(TAG, dataclasses.replace(card, test=right))
+
+
+def test_how_it_was_made_can_be_repeated(card: ModelCard) -> None:
+    readme = write_readme(TAG, dataclasses.replace(card, weights_sha256="ab" * 32))
+    (recipe,) = re.findall(r"```json\n(.*?)\n```", readme, re.DOTALL)
+    assert json.loads(recipe) == json.loads(json.dumps(card.training))
+    for told in ("ab" * 32, card.git_commit, card.dataset_version, card.packages["torch"], "| seed | 0 |"):
+        assert told in readme
+
+
+def test_a_sample_is_called_one_in_the_first_line(card: ModelCard) -> None:
+    told = "say nothing about real clothes"
+    assert told in body(write_readme(TAG, card)).splitlines()[0]
+    real = body(write_readme(TAG, dataclasses.replace(card, source="acme")))
+    assert told not in real
+    assert real.startswith(f"# {TAG}\n")
+
+
+@pytest.mark.parametrize(
+    ("licence", "told"),
+    [
+        ("MIT, Copyright (c) 2017 Zalando SE", "mit"),
+        ("MIT; of examples added later, as their owners say", "other"),
+        ("MITRE's own", "other"),
+        ("CC0-1.0", "other"),
+        ("", "other"),
+    ],
+)
+def test_only_data_under_mit_makes_the_model_so(card: ModelCard, licence: str, told: str) -> None:
+    found = front_matter(write_readme(TAG, dataclasses.replace(card, licence=licence)))
+    assert found["license"] == told
+    assert ("license_name" in found) == (told == "other")
+
+
+def test_the_card_has_the_licence_of_the_data(trained: Trained, validated: Validated, card: ModelCard) -> None:
+    licence = read_manifest(validated.dataset).licence
+    assert write_card("quick", validated, trained).licence == card.licence == licence
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_comes_from_outside_is_only_text(card: ModelCard, text: str) -> None:
+    shown = "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(text.split()))
+    assert front_matter(f"---\na: {as_yaml(text)}\n---\n")["a"] == shown
+    page = rendered(f"| a | b |\n| --- | --- |\n| x | {as_text(text)} |\n")
+    plain = rendered("| a | b |\n| --- | --- |\n| x | y |\n")
+    assert re.findall(r"<[^>]*>", page) == re.findall(r"<[^>]*>", plain)
+    readme, tame = write_readme(TAG, with_text(card, text)), write_readme(TAG, with_text(card, "tame"))
+    assert front_matter(readme)["datasets"] == [shown]
+    assert re.findall(r"<[^>]*>", rendered(body(readme))) == re.findall(r"<[^>]*>", rendered(body(tame)))
+    assert not re.search(r"<(script|img)|://|www\.|@", body(readme).split("```json")[0]), "nothing to make a link of"
+    assert "<" not in readme
+    assert readme.count("\n") == tame.count("\n")
+
+
+def with_text(card: ModelCard, text: str) -> ModelCard:
+    card = dataclasses.replace(card, preset=text, source=text, git_commit=text, licence=text, packages={text: text})
+    return dataclasses.replace(card, training={text: text}, hardware={text: text}, dataset_version=text, input=text)
+
+
+def test_its_python_runs(network: MLP, card: ModelCard, test_split: Examples, bentoml_home: Path) -> None:
+    tag = store.save_model(network, card)
+    readme = (bentoml_home / "models" / tag.replace(":", "/") / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    found: dict[str, Any] = {"images": test_split.images[:3]}
+    exec(code, found)
+    assert found["predictions"].model == tag
+
+
+def test_a_model_of_before_it_had_a_readme_loads(network: MLP, card: ModelCard, bentoml_home: Path) -> None:
+    tag = store.save_model(network, card)
+    (bentoml_home / "models" / tag.replace(":", "/") / "README.md").unlink()
+    assert store.load_stored(tag).card.preset == card.preset
+    assert [one.problem for one in store.list_stored()] == [""]
