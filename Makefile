@@ -4,6 +4,7 @@ PYTHON ?= python3
 PORT ?= 3000
 PRESET ?= dense-128
 BIN := .venv/bin
+# More than cores, since many tests wait; WORKERS=0 runs them one after the other. tests/lanes.py says who takes what.
 WORKERS ?= 3
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) -p tests.lanes
 
