@@ -21,7 +21,7 @@ from components.formats.pixel_csv import PIXEL_COLUMNS
 from components.manifest import Examples
 from components.model.mlp import MLP
 from components.recipes.presets import DEFAULT, PRESETS
-from components.registry import champion, store
+from components.registry import champion, store, verdicts
 from components.settings import CHECKOUT, Settings
 from flows.__main__ import app, main
 from flows.commands.tables import in_words
@@ -284,7 +284,7 @@ def test_the_report_is_written_anew_once_the_gate_was_asked(
     path = Path(fashion("report", tag)[1].strip())
     assert "Verdict" not in path.read_text()
     check = Check("accuracy", True, "0.9", "at least 0.8", "good")
-    store.write_verdict(Verdict(tag, live, datetime.now(UTC).isoformat(), "", 200, (check,), {}))
+    verdicts.write_verdict(Verdict(tag, live, datetime.now(UTC).isoformat(), "", 200, (check,), {}))
     fashion("report", tag)
     assert "Verdict" in path.read_text()
     assert f"Beside {live}" in path.read_text()
@@ -304,7 +304,7 @@ def test_a_report_that_cannot_be_written_anew_is_shown_as_it_is(
     path = settings.reports_dir / live.replace(":", "-") / "index.html"
     path.parent.mkdir(parents=True)
     path.write_text("of before")
-    store.write_verdict(Verdict(live, None, "2100-01-01T00:00:00+00:00", "", 200, (), {}))
+    verdicts.write_verdict(Verdict(live, None, "2100-01-01T00:00:00+00:00", "", 200, (), {}))
     status, out, err = fashion("report", live)
     assert (status, out.strip()) == (0, str(path))
     assert "could not be written anew" in err

@@ -16,7 +16,7 @@ from components.contract import SAMPLE, ModelCard, Validated, Verdict
 from components.errors import ModelError, ModelNotFound, SettingsError
 from components.manifest import Manifest, Part, accept, dataset_of, write_manifest
 from components.model.mlp import MLP
-from components.registry import champion, store
+from components.registry import champion, store, verdicts
 from components.retention import prune as pruning
 from components.retention.pins import pin, pinned, unpin
 from components.retention.prune import Pruned, prune
@@ -214,7 +214,7 @@ def test_what_was_just_saved_or_judged_stays(shelf: Shelf) -> None:
     old, judged, new = (shelf.save() for _ in range(3))
     for tag in (old, judged):
         age(shelf.folder(tag), 2 * pruning.HOUR)
-    store.write_verdict(Verdict(judged, None, "2026-01-01T00:00:00+00:00", "", 0, (), {}))
+    verdicts.write_verdict(Verdict(judged, None, "2026-01-01T00:00:00+00:00", "", 0, (), {}))
     done = shelf.prune(grace=pruning.HOUR)
     assert done.kept == dict.fromkeys((new, judged), "written less than 1 h ago")
     assert removed(done, "model") == [old]

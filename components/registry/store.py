@@ -28,7 +28,7 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
 from filelock import FileLock
 
-from components.contract import CLASSES, ModelCard, Verdict
+from components.contract import CLASSES, ModelCard
 from components.errors import FashionError, ModelError, ModelNotFound
 from components.files import DAY, move_folder, remove_leftovers, temporary_name, write_whole
 from components.model.config import ModelConfig
@@ -213,47 +213,10 @@ def card_sha256(tag: str) -> str:
     return hashlib.sha256(_read(tag, CARD)).hexdigest()
 
 
-def write_verdict(verdict: Verdict) -> None:
-    """Keep a verdict with the model it is of, in the place of an earlier one.
-
-    Raises:
-        ModelNotFound: the model is gone.
-    """
-    with store_lock():
-        _demand_stored(verdict.challenger)
-        write_whole(_folder(verdict.challenger) / VERDICT, encode_verdict(verdict))
-
-
-def encode_verdict(verdict: Verdict) -> bytes:
-    """The JSON that is kept of a verdict."""
-    return orjson.dumps({"outcome": verdict.outcome, **asdict(verdict)}, option=orjson.OPT_INDENT_2) + b"\n"
-
-
-def read_verdict(tag: str) -> Verdict | None:
-    """What the gate said of a model last; None where it was not asked.
-
-    Raises:
-        ModelError: the file is damaged.
-    """
-    try:
-        content = (_folder(tag) / VERDICT).read_bytes()
-    except FileNotFoundError:
-        return None
-    try:
-        return _verdicts().validate_json(content)
-    except pydantic.ValidationError as error:
-        raise ModelError(f"{tag}: {VERDICT} is no verdict: {error.errors()[0]['msg']}") from error
-
-
 @cache
 def _cards() -> pydantic.TypeAdapter[ModelCard]:
     """Made once: that takes as long as to read a hundred cards."""
     return pydantic.TypeAdapter(ModelCard)
-
-
-@cache
-def _verdicts() -> pydantic.TypeAdapter[Verdict]:
-    return pydantic.TypeAdapter(Verdict)
 
 
 def store_lock() -> FileLock:

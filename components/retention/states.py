@@ -11,7 +11,8 @@ import yaml
 from components.contract import ModelCard
 from components.errors import ModelError
 from components.registry.champion import current_move, live_move, previous_move
-from components.registry.store import EXACT_TAG, Stored, home, list_stored, read_verdict
+from components.registry.store import EXACT_TAG, Stored, home, list_stored
+from components.registry.verdicts import read_verdict
 from components.retention.pins import pinned
 
 State = Literal["live", "previous", "candidate", "refused", "damaged"]

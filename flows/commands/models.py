@@ -56,7 +56,8 @@ def promote(
 def verdict(tag: Tag, as_json: Json = False) -> None:
     """Show what the gate and the canary said of a model last: each check, what was measured, and its bound."""
     from components.errors import ModelError
-    from components.registry.store import describe_stored, read_verdict
+    from components.registry.store import describe_stored
+    from components.registry.verdicts import read_verdict
 
     describe_stored(tag)
     found = read_verdict(tag)
@@ -101,7 +102,7 @@ def report(
     from components.errors import FashionError
     from components.evaluation.report import report_path, write_report
     from components.registry.champion import load_model
-    from components.registry.store import read_verdict
+    from components.registry.verdicts import read_verdict
 
     path, verdict = report_path(tag), read_verdict(tag)
     if beside or not _tells_all(path, verdict):
