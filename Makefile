@@ -4,6 +4,9 @@ PYTHON ?= python3
 PORT ?= 3000
 PRESET ?= dense-128
 BIN := .venv/bin
+# More than cores, since many tests wait; WORKERS=0 runs them one after the other. tests/lanes.py says who takes what.
+WORKERS ?= 3
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) -p tests.lanes
 
 # The first of these that has all four archives: data/raw, or a folder shared beside the checkout.
 ARCHIVES := train-images-idx3 train-labels-idx1 t10k-images-idx3 t10k-labels-idx1
@@ -38,10 +41,10 @@ run: .venv/ready ## train on the real data (PRESET=...) and put the model live i
 	$(BIN)/fashion train --preset $(PRESET) --sample-fallback
 
 test: .venv/ready ## run all tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: lint ## lint, types, and the fast tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: .venv/ready ## ruff and mypy
 	$(BIN)/ruff check .

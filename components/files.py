@@ -3,8 +3,10 @@
 import contextlib
 import hashlib
 import os
+import re
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +78,12 @@ def temporary_name(name: str) -> str:
     return f".{name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
 
 
+def writer_of(path: Path) -> int | None:
+    """The process that made a temporary name; None for any other name."""
+    found = re.fullmatch(r"\..+\.(\d+)-[0-9a-f]{8}\.tmp", path.name)
+    return int(found[1]) if found else None
+
+
 def remove_leftovers(folder: Path, older_than: float = 0.0) -> None:
     """Remove what killed writers left in `folder`.
 
@@ -112,3 +120,28 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder."""
+    return sum(found.st_size for found in _stats_below(path) if stat.S_ISREG(found.st_mode))
+
+
+def age_of(path: Path) -> float:
+    """Seconds since a file, or anything in a folder, was written last; negative where the clock was put back since."""
+    return time.time() - max((found.st_mtime for found in _stats_below(path)), default=0.0)
+
+
+def _stats_below(path: Path) -> Iterator[os.stat_result]:
+    """Of the path and all below it; what vanishes meanwhile is not there."""
+    below = (Path(folder, name) for folder, folders, files in os.walk(path) for name in (*folders, *files))
+    for item in (path, *below):
+        with contextlib.suppress(FileNotFoundError):
+            yield item.lstat()
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder, though others may be removing it too."""
+    while os.path.lexists(path):
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

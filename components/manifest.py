@@ -12,6 +12,7 @@ holds nothing that differs between two ingests of the same input, so the same in
 """
 
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Iterable
@@ -158,6 +159,16 @@ def refuse(dataset: Dataset) -> None:
             write_whole(pointer, accepted.encode() + b"\n")
         else:
             pointer.unlink(missing_ok=True)
+
+
+def versions_in_use(folder: Path) -> set[str]:
+    """The versions that a pointer names: ingested or accepted last, of real data and of the sample.
+
+    Raises:
+        DatasetError: a pointer that cannot be read.
+    """
+    pointers = itertools.product(("current", "accepted"), (False, True))
+    return {version for name, sample in pointers if (version := _read_pointer(folder, name, sample))}
 
 
 def _point(name: str, dataset: Dataset) -> None:

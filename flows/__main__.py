@@ -6,7 +6,7 @@ import sys
 import typer
 
 from components.errors import FashionError
-from flows.commands import models, training, use
+from flows.commands import models, retention, training, use
 from flows.environment import prepare
 
 app = typer.Typer(
@@ -30,6 +30,9 @@ COMMANDS = (
     models.verdict,
     models.rollback,
     models.history,
+    retention.prune,
+    retention.pin,
+    retention.unpin,
     models.report,
     models.impact,
     use.export,

@@ -29,7 +29,8 @@ from components.promotion.promote import Promotion, promote
 from components.recipes.config import TrainConfig
 from components.recipes.presets import DEFAULT, configure
 from components.registry.champion import load_model
-from components.registry.store import read_verdict, save_model
+from components.registry.store import save_model
+from components.registry.verdicts import read_verdict
 from components.settings import load_settings
 from components.training.train import train
 

@@ -16,7 +16,7 @@ from servers import using_home
 
 from components.contract import Check, ModelCard, Verdict
 from components.model.mlp import MLP
-from components.registry import champion, store
+from components.registry import champion, store, verdicts
 from components.registry.bento import build_bento
 from components.registry.bounds import Bounds
 from components.registry.gate import verdict_of
@@ -66,7 +66,7 @@ def built_in(folder: Path, network: MLP, card: ModelCard) -> Iterator[Built]:
 
 def judge(tag: str, *, passed: bool) -> None:
     """Keep a verdict with a model."""
-    store.write_verdict(verdict(tag, passed=passed))
+    verdicts.write_verdict(verdict(tag, passed=passed))
 
 
 def verdict(tag: str, *, passed: bool) -> Verdict:

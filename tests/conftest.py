@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from flows.environment import DEFAULTS
+
+os.environ.update({**DEFAULTS, **os.environ})  # before torch is loaded, which reads how its threads shall wait
+
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
 from servers import Server, serve, using_home
@@ -22,12 +27,11 @@ from components.recipes.config import TrainConfig
 from components.registry import champion, store
 from components.settings import Settings
 from components.training.train import Trained, train
-from flows.environment import prepare
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-prepare()
+
 QUICK = TrainConfig(model=ModelConfig(hidden=(16,)), epochs=2, batch_size=32)
 
 

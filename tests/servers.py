@@ -21,6 +21,8 @@ from components.settings import CHECKOUT
 
 START = 60  # seconds for a server to come up
 STOP = 15  # seconds for it to go after SIGTERM
+# Below those that the system hands out; each process of the tests begins elsewhere, and takes none twice.
+PORTS = iter(range(20_000 + os.getpid() % 100 * 100, 32_000))
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,13 @@ def running(command: list[str], port: int, environment: dict[str, str], cwd: Pat
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One that nobody listens on, and that neither the system nor another process of the tests will hand out."""
+    for port in PORTS:
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no port is free")
 
 
 def wait_until_alive(server: Server) -> None:

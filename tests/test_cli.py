@@ -1,10 +1,13 @@
 """The command line, in this process; whole flows from it are in test_flow.py and test_deployment.py."""
 
+import dataclasses
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,13 +16,15 @@ import numpy as np
 import pytest
 
 from components.contract import Check, Images, ModelCard, Validated, Verdict
+from components.files import size_of
 from components.formats.pixel_csv import PIXEL_COLUMNS
 from components.manifest import Examples
 from components.model.mlp import MLP
 from components.recipes.presets import DEFAULT, PRESETS
-from components.registry import champion, store
+from components.registry import champion, store, verdicts
 from components.settings import CHECKOUT, Settings
 from flows.__main__ import app, main
+from flows.commands.tables import in_words
 from flows.commands.training import train
 
 pytestmark = pytest.mark.usefixtures("bentoml_home", "settings")
@@ -75,6 +80,9 @@ def test_help_teaches_every_command(fashion: Fashion) -> None:
         (("promote", "fashion-mlp:nothere1", "--force"), 1, "--force needs --reason"),
         (("rollback",), 1, "nothing to roll back to"),
         (("report", "fashion-mlp:nothere1"), 1, "not in the store"),
+        (("pin", "fashion-mlp:nothere1"), 1, "not in the store"),
+        (("unpin", "latest"), 1, "not an exact tag"),
+        (("prune", "--keep", "-1"), 2, "--keep"),
         (("impact", "fashion-mlp:nothere1"), 1, "not in the store"),
         (("score", "in.csv", "out.csv"), 1, "error: no model is live"),
         (("serve", "--port", "0"), 2, "--port"),
@@ -119,8 +127,61 @@ def test_models_as_json_is_what_a_program_reads(fashion: Fashion, live: str, car
             "live": True,
             "test_accuracy": card.test.accuracy,
             "created_at": card.created_at,
+            "state": "live",
+            "pinned": None,
+            "verdict": "",
+            "problem": "",
         }
     ]
+
+
+def test_models_as_a_person_reads_them(fashion: Fashion, live: str, network: MLP, card: ModelCard) -> None:
+    damaged, pinned = (store.save_model(network, card) for _ in range(2))
+    (store.stored_folder(damaged) / "model.json").unlink()
+    assert fashion("pin", pinned, "--reason", "for the audit")[1] == f"{pinned} is pinned: for the audit\n"
+    head, *rows = [re.split(r"  +", line) for line in fashion("models")[1].splitlines()]
+    assert head == ["STATE", "TAG", "ACCURACY", "PRESET", "SOURCE", "AGE", "VERDICT"]
+    accuracy = f"{card.test.accuracy:.4f}"
+    assert [row[:5] + row[6:] for row in rows[:2]] == [
+        ["live", live, accuracy, "quick", "sample", "not judged"],
+        ["candidate, pinned", pinned, accuracy, "quick", "sample", "not judged"],
+    ]
+    assert all(re.fullmatch(r"\d+ (s|min)", row[5]) for row in rows[:2])
+    assert rows[2] == ["damaged", damaged, f"{damaged}: model.json cannot be read: No such file or directory"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(-5, "0 s"), (59.9, "59 s"), (60, "1 min"), (7300, "2 h"), (5 * 86_400, "5 d")]
+)
+def test_an_age_is_told_in_one_unit(seconds: float, told: str) -> None:
+    assert in_words(seconds) == told
+
+
+def test_prune_says_what_goes_and_why_the_others_stay(
+    fashion: Fashion, live: str, network: MLP, card: ModelCard
+) -> None:
+    old, young = (store.save_model(network, card) for _ in range(2))
+    for path in (store.stored_folder(old), *store.stored_folder(old).iterdir()):
+        os.utime(path, (0, 0))
+    size = f"{size_of(store.stored_folder(old)) / 1000:.1f} kB"
+    status, out, _ = fashion("prune", "--keep", "0", "--dry-run")
+    assert status == 0
+    assert f"would remove model {old}, {size}\n" in out
+    assert f"kept {live}: live\n" in out
+    assert f"kept {young}: written less than 1 h ago\n" in out
+    assert out.endswith(f"would remove 1 model and 0 other things, {size}; kept 2\n")
+    done = json.loads(fashion("prune", "--keep", "0", "--json")[1])
+    assert [(one["what"], one["name"]) for one in done["removed"]] == [("model", old)]
+    assert (done["dry_run"], done["bytes"], set(done["kept"])) == (False, done["removed"][0]["bytes"], {live, young})
+    *kept, summary = fashion("prune")[1].splitlines()
+    assert sorted(kept) == sorted([f"kept {live}: live", f"kept {young}: one of the newest 10"])
+    assert summary == "removed 0 models and 0 other things, 0.0 kB; kept 2"
+
+
+def test_unpin_says_whether_it_was_pinned(fashion: Fashion, live: str) -> None:
+    fashion("pin", live)
+    assert fashion("unpin", live)[1] == f"{live} is not pinned any more\n"
+    assert fashion("unpin", live)[1] == f"{live} was not pinned\n"
 
 
 def test_models_of_an_empty_store(fashion: Fashion) -> None:
@@ -134,14 +195,48 @@ def test_models_of_an_empty_store(fashion: Fashion) -> None:
 def test_promote_roll_back_and_the_history(fashion: Fashion, live: str, network: MLP, card: ModelCard) -> None:
     other = store.save_model(network, card)
     champion.make_live(other, "a test")
-    assert f"{live} is live again, in the place of {other}" in fashion("rollback")[1]
+    told = fashion("rollback", "--reason", "too many shirts")[1]
+    assert f"{live} is live again, in the place of {other}" in told
     moves = json.loads(fashion("history", "--json")[1])
     assert [(move["action"], move["tag"]) for move in moves] == [
         ("promote", live),
         ("promote", other),
         ("rollback", live),
     ]
-    assert fashion("history")[1].count("\n") == 3
+    rows = [re.split(r"  +", line)[3:] for line in fashion("history")[1].splitlines()]
+    assert rows == [
+        ["ACTION", "FROM", "TO", "VERDICT", "WHY"],
+        ["promote", "nothing", "->", live, "-", "a test"],
+        ["promote", live, "->", other, "-", "a test"],
+        ["rollback", other, "->", live, "-", "too many shirts"],
+    ]
+
+
+@pytest.mark.slow
+def test_a_rollback_takes_less_than_two_seconds(
+    fashion: Fashion, live: str, network: MLP, card: ModelCard, bentoml_home: Path
+) -> None:
+    """The whole command, of a store with a history of a thousand moves."""
+    for _ in range(3):
+        champion.make_live(store.save_model(network, card), "a test")
+    path = bentoml_home / "fashion" / "history.jsonl"
+    moves = [dataclasses.replace(champion.history()[index % 4], number=index + 1) for index in range(1000)]
+    path.write_text("".join(json.dumps(dataclasses.asdict(move)) + "\n" for move in moves))
+    (bentoml_home / "fashion" / "live.json").write_text(json.dumps(dataclasses.asdict(moves[-1])))
+    command = [str(Path(sys.executable).with_name("fashion")), "rollback"]
+    times = [time.perf_counter()]
+    for _ in range(3):
+        subprocess.run(command, check=True, capture_output=True)
+        times.append(time.perf_counter())
+    assert min(np.diff(times)) < 2, "the fastest: other programs may run beside"
+    assert len(champion.history()) == 1003
+
+
+def test_the_history_says_what_a_person_went_past(fashion: Fashion, network: MLP, card: ModelCard) -> None:
+    tag = store.save_model(network, card)
+    check = Check("accuracy", False, "0.1", "0.8", "accuracy, least: 0.1, beyond the bound of 0.8")
+    champion.make_live(tag, "urgent", Verdict(tag, None, "", "", 0, (check,), {}, "urgent"))
+    assert fashion("history")[1].endswith("forced   urgent; past: accuracy, least: 0.1, beyond the bound of 0.8\n")
 
 
 def test_score_counts_add_up(fashion: Fashion, live: str, test_split: Examples, tmp_path: Path) -> None:
@@ -189,7 +284,7 @@ def test_the_report_is_written_anew_once_the_gate_was_asked(
     path = Path(fashion("report", tag)[1].strip())
     assert "Verdict" not in path.read_text()
     check = Check("accuracy", True, "0.9", "at least 0.8", "good")
-    store.write_verdict(Verdict(tag, live, datetime.now(UTC).isoformat(), "", 200, (check,), {}))
+    verdicts.write_verdict(Verdict(tag, live, datetime.now(UTC).isoformat(), "", 200, (check,), {}))
     fashion("report", tag)
     assert "Verdict" in path.read_text()
     assert f"Beside {live}" in path.read_text()
@@ -209,7 +304,7 @@ def test_a_report_that_cannot_be_written_anew_is_shown_as_it_is(
     path = settings.reports_dir / live.replace(":", "-") / "index.html"
     path.parent.mkdir(parents=True)
     path.write_text("of before")
-    store.write_verdict(Verdict(live, None, "2100-01-01T00:00:00+00:00", "", 200, (), {}))
+    verdicts.write_verdict(Verdict(live, None, "2100-01-01T00:00:00+00:00", "", 200, (), {}))
     status, out, err = fashion("report", live)
     assert (status, out.strip()) == (0, str(path))
     assert "could not be written anew" in err

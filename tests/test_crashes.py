@@ -71,12 +71,15 @@ def checkpoint(tmp_path: Path, network: MLP, card: ModelCard) -> Path:
     return write_checkpoint(tmp_path, network, card).path
 
 
-def test_a_kill_during_saves_and_promotions_leaves_a_loadable_model(bentoml_home: Path, checkpoint: Path) -> None:
+def test_a_kill_during_saves_and_promotions_leaves_a_loadable_model(
+    bentoml_home: Path, checkpoint: Path, network: MLP, card: ModelCard
+) -> None:
+    champion.make_live(store.save_model(network, card), "before any kill, however early")
     generator = random.Random(0)
     for _ in range(KILLS):
         process = start(SAVE_AND_PROMOTE, checkpoint, 10_000)
         wait_until_ready(process)
-        time.sleep(generator.uniform(0.05, 0.5))
+        time.sleep(generator.uniform(0.05, 1.0))
         process.send_signal(signal.SIGKILL)
         process.communicate()
         champion.load_model()

@@ -19,7 +19,7 @@ from components.errors import DatasetError, ModelError
 from components.model.mlp import MLP
 from components.promotion.canary import STEPS, try_canary
 from components.promotion.promote import promote
-from components.registry import champion, store
+from components.registry import champion, store, verdicts
 from components.registry.bounds import Bounds
 from components.settings import CHECKOUT, Settings
 
@@ -59,7 +59,7 @@ def test_what_goes_live_was_judged_and_served(
     promotion = promote(tag, "a test", bounds=bounds, settings=shared_settings)
     assert promotion.promoted, str(promotion)
     assert champion.live_move().verdict == "passed"
-    verdict = store.read_verdict(tag)
+    verdict = verdicts.read_verdict(tag)
     assert verdict == promotion.verdict
     assert verdict
     assert [check.name for check in verdict.checks if check.name.startswith("canary")] == [
@@ -82,7 +82,7 @@ def test_what_the_gate_refuses_is_not_served(
     assert not promotion.promoted
     assert "change of its answers since its training" in failed(promotion.verdict)
     assert champion.live_move().tag == live
-    verdict = store.read_verdict(permuted)
+    verdict = verdicts.read_verdict(permuted)
     assert verdict
     assert (verdict.outcome, verdict.champion) == ("refused", live)
     assert not (bentoml_home / "fashion" / "canary").exists()

@@ -17,6 +17,7 @@ from components.contract import SAMPLE, ModelCard, Verdict
 from components.errors import LiveModelChanged, ModelError, ModelNotFound, NoLiveModel, PromotionRefused
 from components.manifest import Examples
 from components.model.mlp import MLP, ModelConfig
+from components.model.weights import check_fit, decode_weights, forms_of
 from components.promotion.promote import promote
 from components.registry import champion, store
 from components.settings import Settings
@@ -92,9 +93,26 @@ def test_a_changed_file_is_refused(network: MLP, card: ModelCard, bentoml_home: 
 
 def test_weights_that_do_not_fit_are_named(network: MLP, card: ModelCard) -> None:
     tag = store.save_model(network, dataclasses.replace(card, model={"hidden": [17], "dropout": 0.0}))
-    expected = r"dense1\.weight is torch\.float32 \(16, 784\), expected torch\.float32 \(17, 784\)"
+    expected = r"dense1\.weight is float32 \(16, 784\), expected float32 \(17, 784\)"
     with pytest.raises(ModelError, match=expected):
         store.load_stored(tag)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        ModelConfig(),
+        ModelConfig(hidden=(), activation="gelu"),
+        ModelConfig(hidden=(8, 4, 2), batch_norm=True, dropout=0.5),
+    ],
+    ids=str,
+)
+def test_what_is_expected_of_a_file_is_what_the_network_has(config: ModelConfig) -> None:
+    state = MLP(config).state_dict()
+    assert {name: (tuple(weight.shape), weight.numpy().dtype) for name, weight in state.items()} == {
+        name: (form.shape, form.dtype) for name, form in forms_of(config).items()
+    }
+    check_fit(decode_weights(encode_weights(state)), config)
 
 
 def test_other_classes_are_refused(network: MLP, card: ModelCard) -> None:
@@ -143,7 +161,7 @@ def with_nan(network: MLP) -> bytes:
 FORGED: dict[str, Callable[[MLP, Path], bytes]] = {
     "is not a safetensors file": lambda network, bomb: pickle.dumps(Bomb(bomb)),
     "holds values that are not finite": lambda network, bomb: with_nan(network),
-    "expected torch.float32": lambda network, bomb: encode_weights(
+    "expected float32": lambda network, bomb: encode_weights(
         {name: weight[..., :-1].contiguous() for name, weight in network.state_dict().items()}
     ),
     "is missing": lambda network, bomb: encode_weights({"other": torch.zeros(3)}),
@@ -244,6 +262,18 @@ def test_rollback_to_a_broken_model_leaves_the_live_one(network: MLP, card: Mode
     first, second = save_and_promote(network, card), save_and_promote(network, card)
     (folder_of(bentoml_home, first) / "model.json").unlink()
     with pytest.raises(ModelError):
+        champion.rollback()
+    assert champion.live_move().tag == second
+
+
+def test_rollback_to_other_files_than_those_that_were_live_is_refused(
+    network: MLP, card: ModelCard, bentoml_home: Path
+) -> None:
+    """A stranger exchanged the earlier model, hashes and all; what is loadable was still never live."""
+    first, second = save_and_promote(network, card), save_and_promote(network, card)
+    forge(bentoml_home, first, encode_weights(MLP(network.config).state_dict()))
+    store.load_stored(first)
+    with pytest.raises(ModelError, match="files were exchanged"):
         champion.rollback()
     assert champion.live_move().tag == second
 

@@ -29,6 +29,7 @@ MAY_USE = {
     "inference": {"model", "formats"},
     "scoring": {"inference", "model", "formats"},
     "promotion": {"registry", "evaluation", "inference", "scoring", "model", "formats"},
+    "retention": {"registry", "model"},
     "monitoring": set[str](),
 }
 
@@ -101,3 +102,8 @@ def test_help_needs_no_framework(tmp_path: Path) -> None:
     code = "import sys, flows.__main__; print(*(name for name in sys.modules if '.' not in name))"
     loaded = in_a_fresh_interpreter(code, tmp_path).split()
     assert not {"torch", "prefect", "bentoml", "pandas", "great_expectations", "numpy"} & set(loaded)
+
+
+def test_who_only_looks_at_the_store_does_not_wait_for_torch(tmp_path: Path) -> None:
+    code = "import sys, components.registry.champion, components.retention.prune; print(*sys.modules)"
+    assert not {"torch", "scipy", "pandas"} & set(in_a_fresh_interpreter(code, tmp_path).split())

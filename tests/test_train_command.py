@@ -18,7 +18,8 @@ from components.settings import CHECKOUT
 from components.training.train import train
 
 LONG = {"epochs": 300, "hidden": [16], "dropout": 0.1}  # some seconds on the small sample
-COMMAND = ("train", "--preset", "dense-128", "--epochs", "300", "--set", "hidden=[16]", "--set", "dropout=0.1")
+RECIPE = ("--preset", "dense-128", "--epochs", "300", "--set", "hidden=[16]", "--set", "dropout=0.1")
+COMMAND = ("train", *RECIPE, "--no-promote")
 
 
 def run(*arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -11,7 +11,8 @@ from components.promotion.trial import hold_trial
 from components.registry.bounds import Bounds, load_bounds
 from components.registry.champion import Move, current_move, load_live, make_live, try_live
 from components.registry.gate import judge, verdict_of
-from components.registry.store import load_stored, read_verdict, write_verdict
+from components.registry.store import load_stored
+from components.registry.verdicts import read_verdict, write_verdict
 from components.settings import CHECKOUT, Settings, load_settings
 
 TURNS = 10  # how often the live model may change while a challenger is judged

@@ -31,11 +31,10 @@ from components.registry.store import (
     VERDICT,
     card_sha256,
     copy_stored,
-    encode_verdict,
     home,
-    read_verdict,
     store_lock,
 )
+from components.registry.verdicts import encode_verdict, read_verdict
 from components.settings import CHECKOUT, checkout_commit
 
 BUILD_FILE, LOCK_FILE = "bentofile.yaml", "requirements.lock"

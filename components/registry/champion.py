@@ -14,17 +14,20 @@ import logging
 import os
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pydantic
 from filelock import FileLock
 
-from components.contract import Verdict
+from components.contract import ModelCard, Verdict
 from components.errors import LiveModelChanged, ModelError, NoLiveModel, PromotionRefused
 from components.files import write_whole
-from components.model.classifier import Classifier
-from components.registry.store import card_sha256, copy_stored, home, load_stored
+from components.registry.store import card_sha256, check_stored, copy_stored, home, load_stored
+
+if TYPE_CHECKING:
+    from components.model.classifier import Classifier
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +85,7 @@ def current_move() -> Move | None:
     return live_move()
 
 
-def load_model(tag: str | None = None) -> Classifier:
+def load_model(tag: str | None = None) -> "Classifier":
     """Load a model for `predict`: the live one, or the one with this exact tag.
 
     Raises:
@@ -92,7 +95,7 @@ def load_model(tag: str | None = None) -> Classifier:
     return load_live(live_move()) if tag is None else load_stored(tag)
 
 
-def load_live(move: Move) -> Classifier:
+def load_live(move: Move) -> "Classifier":
     """Load the model that a move made live.
 
     Raises:
@@ -131,9 +134,15 @@ def _read_history() -> tuple[Move, ...]:
 
 def _read_move(content: bytes, where: str) -> Move:
     try:
-        return pydantic.TypeAdapter(Move).validate_json(content)
+        return _moves().validate_json(content)
     except pydantic.ValidationError as error:
         raise ModelError(f"{where}: not a move of the live model: {error.errors()[0]['msg']}") from error
+
+
+@cache
+def _moves() -> pydantic.TypeAdapter[Move]:
+    """Made once: that takes as long as to read a hundred moves."""
+    return pydantic.TypeAdapter(Move)
 
 
 def _stat_of(path: Path) -> tuple[int, ...] | None:
@@ -161,7 +170,7 @@ def make_live(tag: str, why: str, verdict: Verdict | None = None) -> Move:
         ModelNotFound, ModelError: it does not load; the live model is as it was.
         LiveModelChanged: another model went live since the verdict.
     """
-    with _lock():
+    with live_lock():
         _mend()
         live = try_live()
         if live and live.tag == tag:
@@ -169,30 +178,34 @@ def make_live(tag: str, why: str, verdict: Verdict | None = None) -> Move:
         if verdict and verdict.champion != (live.tag if live else None):
             raise LiveModelChanged(f"{tag} was compared with {verdict.champion}, which is not live any more")
         told = "" if verdict is None else "passed" if verdict.passed else str(verdict)
-        return _move("promote", load_stored(tag), why, told)
+        return _move("promote", tag, load_stored(tag).card, why, told)
 
 
 def rollback(tag: str | None = None, why: str = "asked for") -> Move:
     """Put the model that was live before back, or an earlier one by its exact tag.
 
     Rolling back twice goes back twice; it does not return to what was taken back. Rolling back to the live model
-    changes nothing.
+    changes nothing. The model's files must be, byte for byte, those that loaded when it was promoted; so torch, whose
+    import takes two seconds, is not asked again.
 
     Raises:
         PromotionRefused: nothing to go back to, or `tag` was never live.
-        ModelNotFound, ModelError: it does not load; the live model is as it was.
+        ModelNotFound, ModelError: it is damaged, or not the model that was live; the live model is as it was.
     """
-    with _lock():
+    with live_lock():
         _mend()
         live = try_live()
         if live and live.tag == tag:
             return live
-        earlier = [move.tag for move in earlier_moves()]
+        earlier = earlier_moves()
         if tag is None and not earlier:
             raise PromotionRefused("nothing to roll back to: no other model was live before")
-        if tag is not None and tag not in earlier:
+        target = next((move for move in reversed(earlier) if tag in (None, move.tag)), None)
+        if target is None:
             raise PromotionRefused(f"{tag} was not live before the present model; 'fashion promote {tag}' may do it")
-        return _move("rollback", load_stored(tag or earlier[-1]), why)
+        card = check_stored(target.tag)
+        _check_promoted(target)
+        return _move("rollback", target.tag, card, why)
 
 
 def earlier_moves() -> list[Move]:
@@ -207,6 +220,16 @@ def earlier_moves() -> list[Move]:
     return stack[:-1]
 
 
+def previous_move() -> Move | None:
+    """The move that a rollback would go back to, or None where there is none.
+
+    Raises:
+        ModelError: the history is damaged.
+    """
+    earlier = earlier_moves()
+    return earlier[-1] if earlier else None
+
+
 def try_live() -> Move | None:
     """The move that made the live model live, or None where there is none that can be read."""
     try:
@@ -215,7 +238,8 @@ def try_live() -> Move | None:
         return None
 
 
-def _lock() -> FileLock:
+def live_lock() -> FileLock:
+    """Held while the live model changes; who needs `store_lock` too takes it inside this one, never around it."""
     home().mkdir(parents=True, exist_ok=True)
     return FileLock(home() / "live.lock", timeout=LOCK_TIMEOUT)
 
@@ -232,21 +256,21 @@ def make_home(folder: Path, tag: str) -> None:
     write_whole(folder / "fashion" / "live.json", _encode(move))
 
 
-def _move(action: Literal["promote", "rollback"], model: Classifier, why: str, verdict: str = "") -> Move:
+def _move(action: Literal["promote", "rollback"], tag: str, card: ModelCard, why: str, verdict: str = "") -> Move:
     """Write a move. The caller holds the lock."""
     moves = history()
     move = Move(
         number=moves[-1].number + 1 if moves else 1,
         action=action,
-        tag=model.tag,
+        tag=tag,
         previous=moves[-1].tag if moves else None,
-        card_sha256=card_sha256(model.tag),
+        card_sha256=card_sha256(tag),
         who=_who(),
         when=datetime.now(UTC).isoformat(timespec="milliseconds"),
         why=why,
         verdict=verdict,
-        accuracy=model.card.test.accuracy,
-        split_version=model.card.test.split_version,
+        accuracy=card.test.accuracy,
+        split_version=card.test.split_version,
     )
     _point(move)
     _append(home() / "history.jsonl", move)

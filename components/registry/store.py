@@ -10,30 +10,34 @@ store of its own, and the finished folder is renamed into place: whoever looks s
                                               verdict.json          what the gate said of it last, if it was asked
 """
 
+import contextlib
 import hashlib
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bentoml
 import orjson
 import pydantic
-import torch
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
 from filelock import FileLock
-from safetensors import SafetensorError
-from safetensors.torch import load as decode_weights
-from safetensors.torch import save as encode_weights
 
-from components.contract import CLASSES, ModelCard, Verdict
+from components.contract import CLASSES, ModelCard
 from components.errors import FashionError, ModelError, ModelNotFound
 from components.files import DAY, move_folder, remove_leftovers, temporary_name, write_whole
-from components.model.classifier import Classifier
-from components.model.mlp import MLP, ModelConfig
+from components.model.config import ModelConfig
 from components.model.readme import write_readme
+from components.model.weights import check_finite, check_fit, decode_weights
+
+if TYPE_CHECKING:
+    from components.model.classifier import Classifier
+    from components.model.mlp import MLP
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")  # else it reports every save; the word, it ignores 1
 
@@ -74,7 +78,7 @@ def use_own_models() -> None:
     BentoMLContainer.model_store.reset()
 
 
-def save_model(network: MLP, card: ModelCard) -> str:
+def save_model(network: "MLP", card: ModelCard) -> str:
     """Store a network and what is known of it.
 
     Returns:
@@ -83,9 +87,11 @@ def save_model(network: MLP, card: ModelCard) -> str:
     Raises:
         ModelError: a weight is not finite.
     """
-    state = {name: weight.contiguous() for name, weight in network.state_dict().items()}
-    _check_finite(state, "the network")
-    weights = encode_weights(state)
+    from safetensors.torch import save
+
+    weights = save({name: weight.contiguous() for name, weight in network.state_dict().items()})
+    with _naming("the network"):
+        check_finite(decode_weights(weights))
     card = replace(card, weights_sha256=hashlib.sha256(weights).hexdigest())
     described = orjson.dumps(asdict(card), option=orjson.OPT_INDENT_2)
     tag = bentoml.Tag.from_taglike(NAME).make_new_version()
@@ -110,28 +116,46 @@ def save_model(network: MLP, card: ModelCard) -> str:
     return str(tag)
 
 
-def load_stored(tag: str) -> Classifier:
+def load_stored(tag: str) -> "Classifier":
     """Load a model by its exact tag, every byte checked.
 
     Raises:
         ModelNotFound: no such tag.
         ModelError: a file that is missing, changed or unknown, weights that do not fit the network, or are not finite.
     """
+    from safetensors.torch import load
+
+    from components.model.classifier import Classifier
+    from components.model.mlp import MLP
+
+    card, config, weights = _read_checked(tag)
+    network = MLP(config)
+    network.load_state_dict(load(weights))
+    return Classifier(tag, card, network.eval())
+
+
+def check_stored(tag: str) -> ModelCard:
+    """Check every byte of a model as `load_stored` does, but without torch, whose import takes two seconds.
+
+    Raises:
+        ModelNotFound, ModelError: as for `load_stored`.
+    """
+    return _read_checked(tag)[0]
+
+
+def _read_checked(tag: str) -> tuple[ModelCard, ModelConfig, bytes]:
     card = describe_stored(tag)
     _check_files(tag)
     weights = _read(tag, WEIGHTS)
     found = hashlib.sha256(weights).hexdigest()
     if found != card.weights_sha256:
         raise ModelError(f"{tag}: {WEIGHTS} has the SHA-256 {found[:16]}..., {CARD} says {card.weights_sha256[:16]}...")
-    try:
+    config = _config_of(tag, card)
+    with _naming(f"{tag}: {WEIGHTS}"):
         state = decode_weights(weights)
-    except SafetensorError as error:
-        raise ModelError(f"{tag}: {WEIGHTS} is not a safetensors file: {error}") from error
-    network = _build(tag, card)
-    _check_fit(tag, network, state)
-    _check_finite(state, tag)
-    network.load_state_dict(state)
-    return Classifier(tag, card, network.eval())
+        check_fit(state, config)
+        check_finite(state)
+    return card, config, weights
 
 
 def describe_stored(tag: str) -> ModelCard:
@@ -145,7 +169,7 @@ def describe_stored(tag: str) -> ModelCard:
     if hashlib.sha256(content).hexdigest() != _recorded_card_hash(tag):
         raise ModelError(f"{tag}: {CARD} changed since it was saved")
     try:
-        card = pydantic.TypeAdapter(ModelCard).validate_json(content)
+        card = _cards().validate_json(content)
     except pydantic.ValidationError as error:
         raise ModelError(
             f"{tag}: {CARD} does not fit: {error.errors()[0]['loc']}: {error.errors()[0]['msg']}"
@@ -161,8 +185,23 @@ def copy_stored(tag: str, other_home: Path) -> None:
     Raises:
         ModelNotFound: no such tag.
     """
+    with store_lock():
+        shutil.copytree(stored_folder(tag), other_home / "models" / bentoml.Tag.from_taglike(tag).path())
+
+
+def store_folder() -> Path:
+    """Where the models are, a folder each."""
+    return Path(BentoMLContainer.model_store.get()._path) / NAME
+
+
+def stored_folder(tag: str) -> Path:
+    """Where the files of a model are.
+
+    Raises:
+        ModelNotFound: no such tag.
+    """
     _demand_stored(tag)
-    shutil.copytree(_folder(tag), other_home / "models" / bentoml.Tag.from_taglike(tag).path())
+    return _folder(tag)
 
 
 def card_sha256(tag: str) -> str:
@@ -174,48 +213,23 @@ def card_sha256(tag: str) -> str:
     return hashlib.sha256(_read(tag, CARD)).hexdigest()
 
 
-def write_verdict(verdict: Verdict) -> None:
-    """Keep a verdict with the model it is of, in the place of an earlier one.
-
-    Raises:
-        ModelNotFound: the model is gone.
-    """
-    with store_lock():
-        _demand_stored(verdict.challenger)
-        write_whole(_folder(verdict.challenger) / VERDICT, encode_verdict(verdict))
-
-
-def encode_verdict(verdict: Verdict) -> bytes:
-    """The JSON that is kept of a verdict."""
-    return orjson.dumps({"outcome": verdict.outcome, **asdict(verdict)}, option=orjson.OPT_INDENT_2) + b"\n"
-
-
-def read_verdict(tag: str) -> Verdict | None:
-    """What the gate said of a model last; None where it was not asked.
-
-    Raises:
-        ModelError: the file is damaged.
-    """
-    try:
-        content = (_folder(tag) / VERDICT).read_bytes()
-    except FileNotFoundError:
-        return None
-    try:
-        return pydantic.TypeAdapter(Verdict).validate_json(content)
-    except pydantic.ValidationError as error:
-        raise ModelError(f"{tag}: {VERDICT} is no verdict: {error.errors()[0]['msg']}") from error
+@cache
+def _cards() -> pydantic.TypeAdapter[ModelCard]:
+    """Made once: that takes as long as to read a hundred cards."""
+    return pydantic.TypeAdapter(ModelCard)
 
 
 def store_lock() -> FileLock:
-    """Held while a model's folder appears, changes or goes."""
+    """Held while a model's folder appears, changes, is copied or goes."""
     home().mkdir(parents=True, exist_ok=True)
     return FileLock(home() / "store.lock", timeout=LOCK_TIMEOUT)
 
 
 def list_stored() -> list[Stored]:
     """Every model of the store, oldest first; those that cannot be read come last, with the reason."""
-    folder = _folder(f"{NAME}:any").parent
-    stored = [_try_to_describe(f"{NAME}:{path.name}") for path in folder.glob("*") if path.is_dir()]
+    folders = [path for path in store_folder().glob("*") if path.is_dir()]
+    described = [(path, _try_to_describe(f"{NAME}:{path.name}")) for path in folders]
+    stored = [one for path, one in described if one.card or path.is_dir()]  # not those that went meanwhile
     return sorted(stored, key=lambda one: (one.card is None, one.card.created_at if one.card else "", one.tag))
 
 
@@ -242,12 +256,15 @@ def _read(tag: str, name: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
+        _demand_stored(tag)  # it may have gone meanwhile
         raise ModelError(f"{tag}: {name} cannot be read: {error.strerror}") from error
 
 
 def _check_files(tag: str) -> None:
     """Nothing that somebody might load as code lies among them; hidden files are those of a verdict being written."""
-    names = {path.name for path in _folder(tag).iterdir() if not path.name.startswith(".")}
+    names: set[str] = set()
+    with contextlib.suppress(FileNotFoundError):  # the model went meanwhile; whoever reads its files next says so
+        names = {path.name for path in _folder(tag).iterdir() if not path.name.startswith(".")}
     if unknown := sorted(names - FILES):
         raise ModelError(f"{tag}: unknown file {unknown[0]!r}; a model has {', '.join(sorted(FILES))}")
 
@@ -256,28 +273,22 @@ def _recorded_card_hash(tag: str) -> str:
     try:
         metadata = bentoml.models.get(tag).info.metadata
     except Exception as error:  # a damaged file makes it raise whatever its YAML reader and converters do
+        _demand_stored(tag)
         raise ModelError(f"{tag}: BentoML cannot read its model.yaml: {error}") from error
     return str(metadata.get("card_sha256"))
 
 
-def _build(tag: str, card: ModelCard) -> MLP:
+def _config_of(tag: str, card: ModelCard) -> ModelConfig:
     try:
-        return MLP(ModelConfig(**card.model))
+        return ModelConfig(**card.model)
     except (TypeError, FashionError) as error:
         raise ModelError(f"{tag}: no network can be built from {card.model}: {error}") from error
 
 
-def _check_fit(tag: str, network: MLP, state: dict[str, torch.Tensor]) -> None:
-    for name, expected in network.state_dict().items():
-        found = state.get(name)
-        if found is None or found.shape != expected.shape or found.dtype != expected.dtype:
-            is_now = "missing" if found is None else f"{found.dtype} {tuple(found.shape)}"
-            raise ModelError(f"{tag}: weight {name} is {is_now}, expected {expected.dtype} {tuple(expected.shape)}")
-    if extra := state.keys() - network.state_dict().keys():
-        raise ModelError(f"{tag}: unknown weights {', '.join(sorted(extra))}")
-
-
-def _check_finite(state: dict[str, torch.Tensor], where: str) -> None:
-    for name, weight in state.items():
-        if not torch.isfinite(weight).all():
-            raise ModelError(f"{where}: weight {name} holds values that are not finite")
+@contextlib.contextmanager
+def _naming(where: str) -> Iterator[None]:
+    """Put before an error what it is about."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"{where}: {error}") from error

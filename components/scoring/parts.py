@@ -111,7 +111,7 @@ class CsvInput:
 
     def _chunks(self, stream: BinaryIO) -> Iterator[bytes]:
         try:
-            while chunk := stream.read(CHUNK):
+            while chunk := stream.read(min(CHUNK, self.part)):
                 self.hash.update(chunk)
                 yield chunk
         except OSError as error:

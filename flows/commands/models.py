@@ -4,42 +4,36 @@ import json
 import os
 import sys
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flows.commands.arguments import Json, Tag, dataset_of
+from flows.commands.tables import in_words, print_table
 
 if TYPE_CHECKING:
-    from components.contract import ModelCard, Verdict
+    from components.contract import Verdict
     from components.model.classifier import Classifier
+    from components.registry.champion import Move
+    from components.retention.states import ModelState
+
+MODEL_COLUMNS = ("STATE", "TAG", "ACCURACY", "PRESET", "SOURCE", "AGE", "VERDICT")
+MOVE_COLUMNS = ("NUMBER", "WHEN", "WHO", "ACTION", "FROM", "", "TO", "VERDICT", "WHY")
 
 
 def models(as_json: Json = False) -> None:
-    """List the models of the store, oldest first."""
-    from components.errors import NoLiveModel
-    from components.registry.champion import live_move
-    from components.registry.store import list_stored
+    """List the models of the store, oldest first: which is live, what a rollback goes back to, what was refused."""
+    from components.retention.states import list_models
 
-    try:
-        live = live_move().tag
-    except NoLiveModel as error:
-        live = None
-        print(error, file=sys.stderr)
-    stored = list_stored()
-    for one in stored:
-        if one.card is None:
-            print(f"{one.tag}: {one.problem}", file=sys.stderr)
-    rows = [_model_row(one.tag, one.card, one.tag == live) for one in stored if one.card]
+    listing = list_models()
+    for problem in listing.problems:
+        print(problem, file=sys.stderr)
     if as_json:
-        print(json.dumps(rows))
+        print(json.dumps([_model_row(one) for one in listing.models]))
         return
-    for row in rows:
-        mark = "live" if row["live"] else ""
-        told = f"{row['tag']}  {row['test_accuracy']:.4f}  {row['preset']}  {row['source']}  {row['created_at'][:19]}"
-        print(f"{mark:4} {told}")
+    print_table([MODEL_COLUMNS, *map(_model_line, listing.models)])
 
 
 def promote(
@@ -62,7 +56,8 @@ def promote(
 def verdict(tag: Tag, as_json: Json = False) -> None:
     """Show what the gate and the canary said of a model last: each check, what was measured, and its bound."""
     from components.errors import ModelError
-    from components.registry.store import describe_stored, read_verdict
+    from components.registry.store import describe_stored
+    from components.registry.verdicts import read_verdict
 
     describe_stored(tag)
     found = read_verdict(tag)
@@ -79,11 +74,12 @@ def verdict(tag: Tag, as_json: Json = False) -> None:
 
 def rollback(
     tag: Annotated[str | None, typer.Argument(help="An earlier live model; none: the one before.")] = None,
+    reason: Annotated[str, typer.Option(help="Kept in the history.")] = "asked for",
 ) -> None:
     """Put the model that was live before back."""
     from components.registry.champion import rollback
 
-    move = rollback(tag)
+    move = rollback(tag, reason)
     print(f"{move.tag} is live again, in the place of {move.previous}")
 
 
@@ -95,8 +91,7 @@ def history(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps([asdict(move) for move in moves]))
         return
-    for move in moves:
-        print(f"{move.number:4}  {move.when[:19]}  {move.who}  {move.action} {move.tag}: {move.why}")
+    print_table([MOVE_COLUMNS, *map(_move_line, moves)])
 
 
 def report(
@@ -107,7 +102,7 @@ def report(
     from components.errors import FashionError
     from components.evaluation.report import report_path, write_report
     from components.registry.champion import load_model
-    from components.registry.store import read_verdict
+    from components.registry.verdicts import read_verdict
 
     path, verdict = report_path(tag), read_verdict(tag)
     if beside or not _tells_all(path, verdict):
@@ -177,13 +172,35 @@ def _try_to_load(tag: str | None) -> "Classifier | None":
         return None
 
 
-def _model_row(tag: str, card: "ModelCard", live: bool) -> dict[str, Any]:
+def _model_row(one: "ModelState") -> dict[str, Any]:
+    card = one.card
     return {
-        "tag": tag,
-        "preset": card.preset,
-        "source": card.source,
-        "dataset_version": card.dataset_version,
-        "live": live,
-        "test_accuracy": card.test.accuracy,
-        "created_at": card.created_at,
+        "tag": one.tag,
+        "preset": card and card.preset,
+        "source": card and card.source,
+        "dataset_version": card and card.dataset_version,
+        "live": one.state == "live",
+        "test_accuracy": card and card.test.accuracy,
+        "created_at": card and card.created_at,
+        "state": one.state,
+        "pinned": one.pinned,
+        "verdict": one.verdict,
+        "problem": one.problem,
     }
+
+
+def _model_line(one: "ModelState") -> tuple[str, ...]:
+    state = one.state if one.pinned is None else f"{one.state}, pinned"
+    if one.card is None:
+        return state, one.tag, one.problem
+    card = one.card
+    age = (datetime.now(UTC) - datetime.fromisoformat(card.created_at)).total_seconds()
+    accuracy = f"{card.test.accuracy:.4f}"
+    return state, one.tag, accuracy, card.preset, card.source, in_words(age), one.verdict or "not judged"
+
+
+def _move_line(move: "Move") -> tuple[str, ...]:
+    """What a person went past is told with the reason; `fashion verdict` has the rest."""
+    outcome, _, told = move.verdict.partition(": ")
+    what = (str(move.number), move.when[:19], move.who, move.action, move.previous or "nothing", "->", move.tag)
+    return *what, outcome or "-", told or move.why

@@ -1,0 +1,84 @@
+"""Whether a file holds the weights of a network, asked without torch, which takes two seconds to import."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load
+
+from components.contract import CLASSES, PIXELS
+from components.errors import ModelError
+from components.model.config import ModelConfig
+
+State = dict[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class Form:
+    """Of one array of weights."""
+
+    shape: tuple[int, ...]
+    dtype: DTypeLike = np.float32
+
+    def __str__(self) -> str:
+        return f"{np.dtype(self.dtype)} {self.shape}"
+
+
+def forms_of(config: ModelConfig) -> dict[str, Form]:
+    """What the state of such a network holds; a test compares it with that of a real one."""
+    forms: dict[str, Form] = {}
+    width = PIXELS
+    for number, units in enumerate(config.hidden, 1):
+        forms[f"dense{number}.weight"] = Form((units, width))
+        if config.batch_norm:
+            forms |= {f"norm{number}.{name}": Form((units,)) for name in ("weight", "bias")}
+            forms |= {f"norm{number}.running_{name}": Form((units,)) for name in ("mean", "var")}
+            forms[f"norm{number}.num_batches_tracked"] = Form((), np.int64)
+        else:
+            forms[f"dense{number}.bias"] = Form((units,))
+        width = units
+    return forms | {"logits.weight": Form((len(CLASSES), width)), "logits.bias": Form((len(CLASSES),))}
+
+
+def decode_weights(content: bytes) -> State:
+    """The arrays of a safetensors file.
+
+    Raises:
+        ModelError: it is none, or has a kind of number that no network here has.
+    """
+    try:
+        state: State = load(content)
+    except SafetensorError as error:
+        raise ModelError(f"the content is not a safetensors file: {error}") from error
+    except KeyError as error:
+        raise ModelError(f"it has numbers of the kind {error}, expected {np.dtype(np.float32)}") from error
+    return state
+
+
+def check_fit(state: State, config: ModelConfig) -> None:
+    """Compare every array with what the network has.
+
+    Raises:
+        ModelError: names the first that is missing, unknown or of another form.
+    """
+    forms = forms_of(config)
+    for name, expected in forms.items():
+        found = state.get(name)
+        if found is None:
+            raise ModelError(f"weight {name} is missing, expected {expected}")
+        if (found.shape, found.dtype) != (expected.shape, expected.dtype):
+            raise ModelError(f"weight {name} is {Form(found.shape, found.dtype)}, expected {expected}")
+    if extra := state.keys() - forms.keys():
+        raise ModelError(f"unknown weights {', '.join(sorted(extra))}")
+
+
+def check_finite(state: State) -> None:
+    """Look at every number.
+
+    Raises:
+        ModelError: one is infinite or none at all.
+    """
+    for name, weight in state.items():
+        if not np.isfinite(weight).all():
+            raise ModelError(f"weight {name} holds values that are not finite")

@@ -1,0 +1,43 @@
+"""Take models out of the store: one moment each is there with all its files, the next it is not."""
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from components.files import flush_folder, temporary_name, write_whole
+from components.registry.store import home, store_folder, stored_folder
+
+
+def withdraw(tags: Collection[str], others: Iterable[str]) -> dict[str, Path]:
+    """Rename models' folders out of the store; BentoML's `latest` names one that stays before they go.
+
+    Args:
+        tags: exact.
+        others: models that stay, newest first.
+
+    Returns:
+        Where each one's folder is now, for the caller to remove. The caller holds `store_lock`.
+
+    Raises:
+        ModelNotFound: no such tag.
+    """
+    folders = {tag: stored_folder(tag) for tag in tags}
+    if not folders:
+        return {}
+    _name_another_latest({folder.name for folder in folders.values()}, others)
+    staging = home() / "staging"
+    staging.mkdir(exist_ok=True)
+    withdrawn = {tag: folder.rename(staging / temporary_name("pruned")) for tag, folder in folders.items()}
+    flush_folder(store_folder())
+    return withdrawn
+
+
+def _name_another_latest(going: set[str], others: Iterable[str]) -> None:
+    latest = store_folder() / "latest"
+    staying = {path.name for path in store_folder().iterdir() if path.is_dir()} - going
+    if latest.is_file() and latest.read_text().strip() in staying:
+        return
+    newest = next((version for tag in others if (version := tag.partition(":")[2]) in staying), None)
+    if newest:
+        write_whole(latest, newest.encode())
+    else:
+        latest.unlink(missing_ok=True)

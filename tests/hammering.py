@@ -1,0 +1,85 @@
+"""A process that saves, promotes, rolls back, pins and prunes as fast as it can; `test_hammer` starts many."""
+
+import json
+import os
+import random
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml._internal.models import ModelStore
+
+from components.errors import ModelNotFound, PromotionRefused
+from components.files import sha256_of
+from components.model.checkpoint import Checkpoint, read_checkpoint
+from components.registry import champion, store
+from components.retention.pins import pin, unpin
+from components.retention.prune import prune
+from components.settings import Settings
+
+PRELOADED = ["torch", "components.model.checkpoint", "components.registry.champion", "components.retention.prune"]
+
+
+@dataclass
+class Worker:
+    """What a process does, one of these at random each time."""
+
+    network: torch.nn.Module
+    card: object
+    settings: Settings
+    chance: random.Random
+
+    def save(self) -> str:
+        return store.save_model(self.network, self.card)  # type: ignore[arg-type]
+
+    def save_and_promote(self) -> None:
+        champion.make_live(self.save(), "a hammer")
+
+    def promote(self) -> None:
+        stored = store.list_stored()  # all of them may be gone by now
+        champion.make_live(self.chance.choice(stored).tag if stored else self.save(), "a hammer")
+
+    def roll_back(self) -> None:
+        champion.rollback(why="a hammer")
+
+    def pin(self) -> None:
+        """What is pinned stays for as long as it is."""
+        tag = self.save()
+        pin(tag, "a hammer")
+        time.sleep(self.chance.uniform(0, 0.1))
+        store.load_stored(tag)
+        unpin(tag)
+
+    def prune(self) -> None:
+        prune(self.chance.randrange(4), settings=self.settings, grace=0.0)
+
+
+def hammer(home: Path, checkpoint: Path, until: float, number: int) -> None:
+    """Go on until a time; what was done is written beside the home, and so is what was not foreseen."""
+    os.environ["BENTOML_HOME"] = str(home)
+    BentoMLContainer.bentoml_home.set(str(home))
+    BentoMLContainer.model_store.set(ModelStore(home / "models"))
+    torch.set_num_threads(1)
+    network, card = read_checkpoint(Checkpoint(checkpoint, sha256_of(checkpoint)))
+    worker = Worker(network, card, Settings(data_dir=home.parent / "data"), random.Random(number))
+    acts: list[Callable[[], None]] = [worker.save_and_promote, worker.promote, worker.roll_back, worker.pin]
+    acts += [worker.roll_back, worker.prune]
+    done: Counter[str] = Counter()
+    try:
+        while time.time() < until:
+            act = worker.chance.choice(acts)
+            try:
+                act()
+                done[act.__name__] += 1
+            except (ModelNotFound, PromotionRefused) as error:  # another was faster
+                done[f"{act.__name__}: {type(error).__name__}"] += 1
+    except BaseException:
+        (home.parent / f"worker-{number}.error").write_text(traceback.format_exc())
+        sys.exit(1)
+    (home.parent / f"worker-{number}.json").write_text(json.dumps(done))

@@ -1,0 +1,515 @@
+"""What a prune removes, and what it never does."""
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import bentoml
+import pytest
+
+from components.contract import SAMPLE, ModelCard, Validated, Verdict
+from components.errors import ModelError, ModelNotFound, SettingsError
+from components.manifest import Manifest, Part, accept, dataset_of, write_manifest
+from components.model.mlp import MLP
+from components.registry import champion, store, verdicts
+from components.retention import prune as pruning
+from components.retention.pins import pin, pinned, unpin
+from components.retention.prune import Pruned, prune
+from components.retention.states import list_models
+from components.settings import Settings
+
+DAY = 86_400
+
+
+class Shelf:
+    """A store of the test's own, in which each model is newer than the one before."""
+
+    def __init__(self, home: Path, settings: Settings, network: MLP, card: ModelCard) -> None:
+        self.home, self.settings, self.network, self.card = home, settings, network, card
+        self.saved = 0
+
+    def save(self, dataset_version: str = "") -> str:
+        self.saved += 1
+        created = f"2026-01-01T00:00:{self.saved:02}.000+00:00"
+        version = dataset_version or self.card.dataset_version
+        card = dataclasses.replace(self.card, created_at=created, dataset_version=version)
+        return store.save_model(self.network, card)
+
+    def save_and_promote(self) -> str:
+        return champion.make_live(self.save(), "a test").tag
+
+    def folder(self, tag: str) -> Path:
+        return self.home / "models" / tag.replace(":", "/")
+
+    def prune(self, keep: int = 0, grace: float = 0.0, dry_run: bool = False) -> Pruned:
+        return prune(keep, dry_run, self.settings, grace)
+
+    @property
+    def tags(self) -> list[str]:
+        return [one.tag for one in store.list_stored()]
+
+    @property
+    def latest(self) -> str:
+        return str(bentoml.models.get(f"{store.NAME}:latest").tag)
+
+
+@pytest.fixture
+def shelf(bentoml_home: Path, settings: Settings, network: MLP, card: ModelCard) -> Shelf:
+    return Shelf(bentoml_home, settings, network, card)
+
+
+def age(path: Path, seconds: float) -> None:
+    """Make a file, or a folder with all in it, look as old."""
+    for item in (path, *path.rglob("*")):
+        os.utime(item, (time.time() - seconds,) * 2)
+
+
+def dead_process() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def everything_in(*folders: Path) -> dict[Path, bytes | None]:
+    paths = [path for folder in folders for path in folder.rglob("*") if not path.name.endswith(".lock")]
+    return {path: path.read_bytes() if path.is_file() else None for path in paths}
+
+
+def removed(done: Pruned, what: str) -> list[str]:
+    return [one.name for one in done.removed if one.what == what]
+
+
+# --- models ---
+
+
+def test_the_newest_stay_and_the_others_are_gone_whole(shelf: Shelf) -> None:
+    first, second, third, fourth = (shelf.save() for _ in range(4))
+    sizes = sum(path.stat().st_size for tag in (first, second) for path in shelf.folder(tag).iterdir())
+    done = shelf.prune(keep=2)
+    assert removed(done, "model") == [second, first]
+    assert done.bytes == sizes
+    assert done.kept == {fourth: "one of the newest 2", third: "one of the newest 2"}
+    assert shelf.tags == [third, fourth]
+    assert not list((shelf.home / "fashion" / "staging").iterdir())
+    assert [str(model.tag) for model in bentoml.models.list()] == sorted([third, fourth])
+
+
+def test_bentoml_s_latest_names_a_model_that_stays(shelf: Shelf) -> None:
+    live = shelf.save_and_promote()
+    newer = shelf.save()
+    assert shelf.latest == newer
+    shelf.prune()
+    assert shelf.latest == live
+    assert (shelf.home / "models" / store.NAME / "latest").read_text() == live.split(":")[1]
+
+
+def test_of_an_empty_store_nothing_is_left_to_name(shelf: Shelf) -> None:
+    shelf.save()
+    shelf.prune()
+    assert shelf.tags == []
+    assert list((shelf.home / "models" / store.NAME).iterdir()) == []
+    assert shelf.prune().removed == ()
+    tag = shelf.save()
+    assert shelf.latest == tag
+
+
+def test_live_and_previous_ones_stay(shelf: Shelf) -> None:
+    first, second, third, fourth = (shelf.save_and_promote() for _ in range(4))
+    champion.rollback()
+    done = shelf.prune()
+    assert done.kept == {
+        fourth: "live until the last move",
+        third: "live",
+        second: "what a rollback goes back to",
+    }
+    assert removed(done, "model") == [first]
+    assert champion.rollback().tag == second
+
+
+def test_a_pinned_one_stays_until_it_is_let_go(shelf: Shelf) -> None:
+    tag = shelf.save()
+    pin(tag, "for the audit")
+    assert shelf.prune().kept == {tag: "pinned: for the audit"}
+    assert unpin(tag)
+    assert not unpin(tag), "once more changes nothing"
+    assert pinned() == {}
+    assert removed(shelf.prune(), "model") == [tag]
+
+
+@pytest.mark.parametrize("tag", ["fashion-mlp:nothere1", "latest", "fashion-mlp:../../x"])
+def test_only_what_is_stored_can_be_pinned(shelf: Shelf, tag: str) -> None:
+    for act in (lambda: pin(tag, "a test"), lambda: unpin(tag)):
+        with pytest.raises(ModelNotFound):
+            act()
+    assert pinned() == {}
+
+
+def put_bento(home: Path, content: str | None) -> Path:
+    path = home / "bentos" / "fashion" / "abcdefgh12345678" / "bento.yaml"
+    path.parent.mkdir(parents=True)
+    if content is not None:
+        path.write_text(content)
+    return path
+
+
+def test_what_a_bento_refers_to_stays(shelf: Shelf) -> None:
+    first, second, third = (shelf.save() for _ in range(3))
+    path = put_bento(
+        shelf.home, f"name: fashion\nmodels:\n- tag: {first}\nservices:\n- name: x\n  models:\n  - {second}\n"
+    )
+    done = shelf.prune()
+    assert done.kept == dict.fromkeys((second, first), "in the Bento fashion:abcdefgh12345678")
+    assert removed(done, "model") == [third]
+    shutil.rmtree(path.parent)
+    assert removed(shelf.prune(), "model") == [second, first]
+
+
+@pytest.mark.parametrize("content", [None, "", "{[", "- a list", "name: fashion", "models: 3", "\x00"])
+def test_a_bento_that_cannot_be_read_stops_everything(shelf: Shelf, content: str | None) -> None:
+    shelf.save()
+    path = put_bento(shelf.home, content)
+    before = everything_in(shelf.home)
+    with pytest.raises(ModelError, match=str(path)):
+        shelf.prune()
+    assert everything_in(shelf.home) == before
+
+
+def lose_the_pointer(home: Path) -> None:
+    (home / "live.json").write_text("{")
+    (home / "history.jsonl").unlink()
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (lose_the_pointer, r"live\.json cannot be read"),
+        (lambda home: (home / "history.jsonl").write_text("garbage\n"), r"history\.jsonl, line 1"),
+        (lambda home: (home / "pins.json").write_text("[1]"), r"pins\.json: not a list of pinned models"),
+    ],
+    ids=["pointer", "history", "pins"],
+)
+def test_where_nobody_can_say_what_is_needed_nothing_is_removed(shelf: Shelf, harm: object, told: str) -> None:
+    shelf.save_and_promote()
+    shelf.save()
+    assert callable(harm)
+    harm(shelf.home / "fashion")
+    before = everything_in(shelf.home)
+    with pytest.raises(ModelError, match=told):
+        shelf.prune()
+    assert everything_in(shelf.home) == before
+
+
+def test_a_lost_history_does_not_cost_the_model_before(shelf: Shelf) -> None:
+    first, second = shelf.save_and_promote(), shelf.save_and_promote()
+    (shelf.home / "fashion" / "history.jsonl").unlink()
+    assert shelf.prune().kept == {second: "live", first: "live until the last move"}
+
+
+def test_what_was_just_saved_or_judged_stays(shelf: Shelf) -> None:
+    old, judged, new = (shelf.save() for _ in range(3))
+    for tag in (old, judged):
+        age(shelf.folder(tag), 2 * pruning.HOUR)
+    verdicts.write_verdict(Verdict(judged, None, "2026-01-01T00:00:00+00:00", "", 0, (), {}))
+    done = shelf.prune(grace=pruning.HOUR)
+    assert done.kept == dict.fromkeys((new, judged), "written less than 1 h ago")
+    assert removed(done, "model") == [old]
+
+
+def test_a_dry_run_decides_the_same_and_removes_nothing(shelf: Shelf) -> None:
+    shelf.save_and_promote()
+    for _ in range(3):
+        (shelf.settings.reports_dir / shelf.save().replace(":", "-")).mkdir(parents=True)
+    put_datasets(shelf.settings)
+    before = everything_in(shelf.home, shelf.settings.data_dir)
+    planned = shelf.prune(keep=1, dry_run=True)
+    assert everything_in(shelf.home, shelf.settings.data_dir) == before
+    assert dataclasses.replace(shelf.prune(keep=1), dry_run=True) == planned
+    assert {one.what for one in planned.removed} >= {"model", "report", "dataset", "part"}
+
+
+def test_a_negative_number_is_refused(shelf: Shelf) -> None:
+    with pytest.raises(SettingsError, match="--keep -1"):
+        shelf.prune(keep=-1)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "model.json", "model.yaml"])
+def test_what_is_damaged_is_named_and_stays(shelf: Shelf, name: str) -> None:
+    tag = shelf.save()
+    (shelf.folder(tag) / name).write_bytes(b"")
+    done = shelf.prune()
+    assert done.kept[tag].startswith("damaged: ")
+    assert name in done.kept[tag]
+    assert shelf.folder(tag).is_dir()
+
+
+def test_a_half_written_folder_goes_once_it_is_old(shelf: Shelf) -> None:
+    """A killed `bentoml.models.create` copies weights first, or has come no further than the folder."""
+    tag = f"{store.NAME}:halfwritten1"
+    shelf.folder(tag).mkdir(parents=True)
+    (shelf.folder(tag) / "weights.safetensors").write_bytes(b"half")
+    assert shelf.prune(grace=pruning.HOUR).kept[tag] == "written less than 1 h ago"
+    age(shelf.folder(tag), 2 * pruning.HOUR)
+    assert removed(shelf.prune(grace=pruning.HOUR), "leftover") == [tag]
+    assert not shelf.folder(tag).exists()
+
+
+def test_a_folder_that_no_tag_names_is_left_alone(shelf: Shelf) -> None:
+    folder = shelf.home / "models" / store.NAME / "Some Folder"
+    folder.mkdir(parents=True)
+    assert "not an exact tag" in shelf.prune().kept[f"{store.NAME}:Some Folder"]
+    assert folder.is_dir()
+
+
+# --- beside others ---
+
+
+def test_what_goes_live_or_is_pinned_after_the_plan_stays(shelf: Shelf) -> None:
+    first, second, third = (shelf.save() for _ in range(3))
+    plan = pruning._plan(0, 0.0)
+    assert set(plan.doomed) == {first, second, third}
+    champion.make_live(first, "between")
+    pin(second, "between")
+    assert [one.name for one in pruning._withdraw(plan, 0.0, False)] == [third]
+    assert plan.kept == {second: "pinned: between", first: "live"}
+    assert champion.load_model().tag == first
+
+
+def test_a_promotion_that_comes_too_late_leaves_the_live_model(shelf: Shelf) -> None:
+    live, other = shelf.save_and_promote(), shelf.save()
+    shelf.prune()
+    for act in (lambda: champion.make_live(other, "too late"), lambda: pin(other, "too late")):
+        with pytest.raises(ModelNotFound):
+            act()
+    assert champion.load_model().tag == live
+
+
+def test_a_second_prune_at_once_removes_nothing_twice(shelf: Shelf) -> None:
+    tag = shelf.save()
+    plan = pruning._plan(0, 0.0)
+    assert removed(shelf.prune(), "model") == [tag]
+    assert pruning._withdraw(plan, 0.0, False) == []
+
+
+def test_a_prune_that_was_killed_before_it_deleted_is_finished_by_the_next(shelf: Shelf) -> None:
+    tag = shelf.save()
+    [withdrawn] = pruning._withdraw(pruning._plan(0, 0.0), 0.0, False)
+    assert store.list_stored() == []
+    killed = withdrawn.path.rename(withdrawn.path.with_name(f".pruned.{dead_process()}-0a1b2c3d.tmp"))
+    assert removed(shelf.prune(), "leftover") == [killed.name]
+    assert not killed.exists()
+    assert tag not in shelf.tags
+
+
+# --- leftovers ---
+
+
+def leftovers_of(shelf: Shelf, writer: int) -> list[Path]:
+    """What saves, canaries, verdicts and ingests leave when they are killed."""
+    suffix = f"{writer}-0a1b2c3d.tmp"
+    ours = shelf.home / "fashion"
+    files = [
+        ours / f".live.json.{suffix}",
+        shelf.home / "models" / store.NAME / f".latest.{suffix}",
+        shelf.folder(shelf.tags[0]) / f".verdict.json.{suffix}",
+        shelf.settings.datasets_dir / "parts" / f".train-0.parquet.{suffix}",
+        shelf.settings.reports_dir / "fashion-mlp-x" / f".index.html.{suffix}",
+    ]
+    folders = [ours / "staging" / f".{name}.{suffix}" for name in ("store", "canary")]
+    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+    for path in folders:
+        (path / "models").mkdir(parents=True)
+    return [*files, *folders]
+
+
+def test_what_killed_writers_left_goes(shelf: Shelf) -> None:
+    live = shelf.save_and_promote()
+    paths = leftovers_of(shelf, dead_process())
+    assert shelf.prune(grace=pruning.HOUR).removed == (), "it may be a writer in another container"
+    for path in paths:
+        age(path, 2 * pruning.HOUR)
+    done = shelf.prune(grace=pruning.HOUR)
+    assert sorted(removed(done, "leftover")) == sorted(path.name for path in paths)
+    assert not any(path.exists() for path in paths)
+    assert champion.load_model().tag == live
+
+
+def test_what_a_living_process_writes_stays_for_a_day(shelf: Shelf) -> None:
+    shelf.save_and_promote()
+    paths = leftovers_of(shelf, os.getpid())
+    assert shelf.prune().removed == ()
+    for path in paths:
+        age(path, 2 * DAY)
+    assert len(shelf.prune().removed) == len(paths)
+
+
+def test_a_process_that_started_later_is_another_of_the_same_number(shelf: Shelf) -> None:
+    shelf.save_and_promote()
+    [path, *_] = leftovers_of(shelf, os.getpid())
+    age(path, DAY / 2)
+    assert removed(shelf.prune(grace=pruning.HOUR), "leftover") == [path.name]
+
+
+def test_a_user_s_hidden_file_is_not_ours(shelf: Shelf) -> None:
+    shelf.save_and_promote()
+    path = shelf.home / "fashion" / ".notes.tmp"
+    path.write_text("mine")
+    age(path, 2 * DAY)
+    assert shelf.prune().removed == ()
+
+
+# --- reports and logs ---
+
+
+def test_reports_and_logs_go_with_their_model(shelf: Shelf) -> None:
+    gone, stays = shelf.save(), shelf.save()
+    paths = {}
+    for tag in (gone, stays):
+        report = shelf.settings.reports_dir / tag.replace(":", "-")
+        report.mkdir(parents=True)
+        (report / "index.html").write_text("a report")
+        log = shelf.home / "fashion" / "canary" / f"{tag.split(':')[1]}.log"
+        log.parent.mkdir(exist_ok=True)
+        log.write_text("a log")
+        paths[tag] = [report, log]
+    other = shelf.settings.reports_dir / "of-a-person"
+    other.mkdir()
+    done = shelf.prune(keep=1)
+    assert (removed(done, "report"), removed(done, "canary log")) == ([gone], [gone])
+    assert not any(path.exists() for path in paths[gone])
+    assert all(path.exists() for path in (*paths[stays], other))
+
+
+# --- datasets ---
+
+
+def put_dataset(settings: Settings, *parts: str, source: str = "fashion-mnist") -> str:
+    """A manifest with its parts and Data Docs, which is current now; what is in them does not matter here."""
+    folder = settings.datasets_dir
+    (folder / "parts").mkdir(parents=True, exist_ok=True)
+    listed = tuple(Part(f"parts/train-{name}.parquet", "train", 1, name, name, {}) for name in parts)
+    for part in listed:
+        (folder / part.file).write_bytes(b"rows")
+    version = write_manifest(folder, Manifest(source, "MIT", listed)).version
+    docs = settings.validation_dir / f"{version}-0a1b2c3d"
+    docs.mkdir(parents=True, exist_ok=True)
+    (docs / "index.html").write_text("docs")
+    return version
+
+
+def validate(settings: Settings, version: str) -> None:
+    dataset = dataset_of(settings.datasets_dir, version)
+    accept(Validated(dataset, 1, settings.validation_dir, "2026-01-01T00:00:00+00:00"))
+
+
+def put_datasets(settings: Settings) -> tuple[str, str, str]:
+    """An old one, one that a training accepted, and one with a part of each that was ingested since."""
+    old, accepted = put_dataset(settings, "a", "b"), put_dataset(settings, "b", "c")
+    validate(settings, old)
+    validate(settings, accepted)
+    return old, accepted, put_dataset(settings, "c", "d")
+
+
+def test_a_dataset_that_nothing_refers_to_goes_with_all_that_is_its_own(shelf: Shelf) -> None:
+    old, accepted, current = put_datasets(shelf.settings)
+    sample = put_dataset(shelf.settings, "e", source=SAMPLE)
+    done = shelf.prune()
+    assert removed(done, "dataset") == [old]
+    assert removed(done, "receipt") == [old]
+    assert removed(done, "part") == ["train-a.parquet"]
+    assert removed(done, "Data Docs") == [f"{old}-0a1b2c3d"]
+    folder = shelf.settings.datasets_dir
+    assert {path.stem for path in folder.glob("*.json")} == {accepted, current, sample}
+    assert {path.name[6] for path in (folder / "parts").iterdir()} == {"b", "c", "d", "e"}
+    assert shelf.prune().removed == ()
+
+
+def test_the_dataset_of_a_model_stays_as_long_as_the_model(shelf: Shelf) -> None:
+    old, _, _ = put_datasets(shelf.settings)
+    shelf.save(dataset_version=old)
+    assert removed(shelf.prune(keep=1), "dataset") == []
+    assert removed(shelf.prune(keep=0), "dataset") == [old]
+
+
+def test_a_dataset_that_was_just_validated_stays(shelf: Shelf) -> None:
+    """A training may be reading it, though another one is in use by now."""
+    old, accepted, _ = put_datasets(shelf.settings)
+    grace = pruning.HOUR
+    age(shelf.settings.data_dir, 3 * grace)
+    validate(shelf.settings, old)
+    validate(shelf.settings, accepted)
+    assert removed(shelf.prune(grace=grace), "dataset") == []
+    age(shelf.settings.datasets_dir, 3 * grace)
+    assert removed(shelf.prune(grace=grace), "dataset") == [old]
+
+
+@pytest.mark.parametrize("harm", ["a model", "a pointer", "a manifest"])
+def test_where_nobody_can_say_which_datasets_are_needed_all_stay(shelf: Shelf, harm: str) -> None:
+    old, accepted, _ = put_datasets(shelf.settings)
+    tag = shelf.save(dataset_version=old)
+    folder = shelf.settings.datasets_dir
+    if harm == "a model":
+        (shelf.folder(tag) / "model.json").unlink()
+    elif harm == "a pointer":
+        (folder / "current").write_text("garbage")
+    else:
+        (folder / f"{accepted}.json").write_text("{}")
+    before = everything_in(shelf.settings.data_dir)
+    done = shelf.prune()
+    assert "nobody knows which are needed" in done.kept["every dataset"]
+    assert everything_in(shelf.settings.data_dir) == before
+
+
+def test_exports_and_archives_are_the_user_s(shelf: Shelf) -> None:
+    for folder in (shelf.settings.exports_dir, shelf.settings.raw_dir, shelf.settings.sample_dir):
+        folder.mkdir(parents=True)
+        (folder / "fashion-mlp-abcdefgh.float32.onnx").write_bytes(b"mine")
+        age(folder, 2 * DAY)
+    assert shelf.prune().removed == ()
+
+
+# --- who stands where ---
+
+
+def test_each_model_has_a_state(shelf: Shelf) -> None:
+    previous, live, refused, candidate = (*(shelf.save_and_promote() for _ in range(2)), shelf.save(), shelf.save())
+    damaged = shelf.save()
+    (shelf.folder(damaged) / "model.json").write_text("{}")
+    check = {"name": "accuracy", "passed": False, "measured": "0", "bound": "1", "told": "worse"}
+    verdict = {"challenger": refused, "champion": live, "when": "", "split_version": "", "rows": 0, "bounds": {}}
+    (shelf.folder(refused) / "verdict.json").write_text(json.dumps({**verdict, "checks": [check]}))
+    pin(candidate, "a test")
+    listing = list_models()
+    assert listing.problems == ()
+    assert {one.tag: (one.state, one.verdict, one.pinned) for one in listing.models} == {
+        previous: ("previous", "", None),
+        live: ("live", "", None),
+        refused: ("refused", "refused", None),
+        candidate: ("candidate", "", "a test"),
+        damaged: ("damaged", "", None),
+    }
+
+
+def test_what_cannot_be_read_hides_no_model(shelf: Shelf) -> None:
+    first, second = shelf.save_and_promote(), shelf.save_and_promote()
+    (shelf.home / "fashion" / "history.jsonl").write_text("garbage\n")
+    (shelf.home / "fashion" / "pins.json").write_text("garbage")
+    (shelf.folder(first) / "verdict.json").write_text("garbage")
+    listing = list_models()
+    assert [(one.tag, one.state) for one in listing.models] == [(first, "candidate"), (second, "live")]
+    assert ["history.jsonl" in listing.problems[0], "pins.json" in listing.problems[1]] == [True, True]
+    assert "verdict.json" in listing.problems[2]
+
+
+def test_a_live_model_that_is_gone_is_told(shelf: Shelf) -> None:
+    tag = shelf.save_and_promote()
+    shutil.rmtree(shelf.folder(tag))
+    assert list_models().problems == (f"{tag} is live, but not in the store",)
+    with pytest.raises(ModelNotFound):
+        champion.load_model()
