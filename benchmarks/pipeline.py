@@ -82,7 +82,7 @@ with Path(os.environ["TABLE"]).open("w") as file:
         file.write(",".join(map(str, [label, *image.tolist()])) + chr(10))
 receipt = Validated(dataset, 0, Path(), "")
 trained = train(receipt, configure("dense-128"))
-champion.promote(store.save_model(trained.network, write_card("dense-128", receipt, trained)), "benchmark")
+champion.make_live(store.save_model(trained.network, write_card("dense-128", receipt, trained)), "benchmark")
 """
 
 

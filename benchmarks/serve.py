@@ -108,7 +108,7 @@ def prepare(folder: Path, preset: str) -> list[Payload]:
     dataset = ingest().dataset
     receipt = Validated(dataset, expectations=0, docs=Path(), checked_at="")
     trained = train(receipt, configure(preset))
-    champion.promote(store.save_model(trained.network, write_card(preset, receipt, trained)), "a benchmark")
+    champion.make_live(store.save_model(trained.network, write_card(preset, receipt, trained)), "a benchmark")
     return make_payloads(read_split(dataset, "test").images)
 
 
