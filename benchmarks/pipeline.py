@@ -44,10 +44,10 @@ trained = train(receipt, configure("dense-128", {{"epochs": 3}}))
 began = time.perf_counter() - trained.seconds / 3""",
     "score a CSV of 60,000 rows": f"""{IMPORTS}
 import components
-from components.inference.score import score_file
+from components.scoring.job import run_job
 model = components.load_model()
 began = time.perf_counter()
-score_file(model, Path(os.environ["TABLE"]), Path(os.environ["TABLE"] + ".scored.csv"))""",
+run_job(model, Path(os.environ["TABLE"]), Path(os.environ["TABLE"] + ".scored.csv"))""",
     "the same with pandas and torch": f"""{IMPORTS}
 import components, pandas, torch
 model = components.load_model()
