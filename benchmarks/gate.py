@@ -144,6 +144,7 @@ def _trial(challenger: Measured, champion: Measured) -> Trial:
         leaked=0,
         receipt="",
         probe_error=0.0,
+        chance=1.0,
         best=champion.performance.metrics.accuracy,
     )
 

@@ -235,7 +235,8 @@ def test_a_rollback_takes_less_than_two_seconds(
 def test_the_history_says_what_a_person_went_past(fashion: Fashion, network: MLP, card: ModelCard) -> None:
     tag = store.save_model(network, card)
     check = Check("accuracy", False, "0.1", "0.8", "accuracy, least: 0.1, beyond the bound of 0.8")
-    champion.make_live(tag, "urgent", Verdict(tag, None, "", "", 0, (check,), {}, "urgent"))
+    sha256 = store.card_sha256(tag)
+    champion.make_live(tag, "urgent", Verdict(tag, None, "", "", 0, (check,), {}, sha256, forced="urgent"))
     assert fashion("history")[1].endswith("forced   urgent; past: accuracy, least: 0.1, beyond the bound of 0.8\n")
 
 
