@@ -231,7 +231,7 @@ BREAKS: dict[str, tuple[str, str, str, str]] = {  # step -> a file, what is chan
     "stop": (
         "service.py",
         "        end_with_parent()\n",
-        '        __import__("subprocess").Popen(["sleep", "600"], start_new_session=True)\n',
+        '        os.system("setsid sleep 600 &")\n',
         "1 of its processes go on",
     ),
 }
