@@ -186,12 +186,14 @@ class Verdict:
     rows: int  # how many these are
     checks: tuple[Check, ...]
     bounds: dict[str, Any]  # the gate's settings
-    forced: str = ""  # the reason a person gave for going past the checks
+    challenger_sha256: str = ""  # of its card, which has the hash of its weights: what was judged is what may go live
+    champion_sha256: str = ""
+    forced: str = ""  # the reason a person gave for going past the gate; "" where the canary failed, which stands
 
     @property
     def passed(self) -> bool:
-        """Whether every check is met."""
-        return all(check.passed for check in self.checks)
+        """Whether there are checks, and every one is met."""
+        return bool(self.checks) and all(check.passed for check in self.checks)
 
     @property
     def outcome(self) -> Literal["passed", "forced", "refused"]:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 from pathlib import Path
+from typing import TypeVar
 
 import pydantic
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -10,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from components.errors import SettingsError
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+S = TypeVar("S", bound=BaseSettings)
 
 
 class Settings(BaseSettings):
@@ -70,12 +72,22 @@ def load_settings() -> Settings:
     Raises:
         SettingsError: a variable whose value cannot be used, by name.
     """
+    return read_settings(Settings)
+
+
+def read_settings(kind: type[S]) -> S:
+    """Read settings of a kind from the environment now.
+
+    Raises:
+        SettingsError: a variable whose value cannot be used, by name.
+    """
+    prefix = kind.model_config.get("env_prefix", "")
     try:
-        return Settings()
+        return kind()
     except (pydantic.ValidationError, ValueError) as error:
         problems = error.errors() if isinstance(error, pydantic.ValidationError) else []
-        told = "; ".join(f"FASHION_{'.'.join(map(str, p['loc'])).upper()}: {p['msg']}" for p in problems)
-        raise SettingsError(told or f"{error}; FASHION_MIRRORS is a JSON list of URLs") from error
+        told = "; ".join(f"{prefix}{'.'.join(map(str, p['loc'])).upper()}: {p['msg']}" for p in problems)
+        raise SettingsError(told or f"{error}; lists and tables are written as JSON") from error
 
 
 def checkout_commit(checkout: Path = CHECKOUT) -> str:

@@ -15,10 +15,11 @@ import torch
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
 
+from components.contract import Check, Verdict
 from components.errors import ModelNotFound, PromotionRefused
 from components.files import sha256_of
 from components.model.checkpoint import Checkpoint, read_checkpoint
-from components.registry import champion, store
+from components.registry import champion, store, verdicts
 from components.retention.pins import pin, unpin
 from components.retention.prune import prune
 from components.settings import Settings
@@ -45,6 +46,16 @@ class Worker:
         stored = store.list_stored()  # all of them may be gone by now
         champion.make_live(self.chance.choice(stored).tag if stored else self.save(), "a hammer")
 
+    def judge_and_promote(self) -> None:
+        """As a promotion does, but for the trial and the canary: a verdict that another's move may have made void."""
+        tag, live = self.save(), champion.try_live()
+        check = Check("a check", True, "", "", "")
+        sha256 = store.card_sha256(tag)
+        beside = (live.tag, live.card_sha256) if live else (None, "")
+        verdict = Verdict(tag, beside[0], "2026-01-01T00:00:00+00:00", "", 0, (check,), {}, sha256, beside[1])
+        verdicts.write_verdict(verdict)
+        champion.make_live(tag, "a hammer", verdict)
+
     def roll_back(self) -> None:
         champion.rollback(why="a hammer")
 
@@ -69,7 +80,7 @@ def hammer(home: Path, checkpoint: Path, until: float, number: int) -> None:
     network, card = read_checkpoint(Checkpoint(checkpoint, sha256_of(checkpoint)))
     worker = Worker(network, card, Settings(data_dir=home.parent / "data"), random.Random(number))
     acts: list[Callable[[], None]] = [worker.save_and_promote, worker.promote, worker.roll_back, worker.pin]
-    acts += [worker.roll_back, worker.prune]
+    acts += [worker.judge_and_promote, worker.roll_back, worker.prune]
     done: Counter[str] = Counter()
     try:
         while time.time() < until:

@@ -134,6 +134,11 @@ def test_a_deployment_run_trains_and_promotes(deployed: Stack) -> None:
     (artifact,) = [row for row in artifacts if row["key"] == "training"]
     assert model["tag"] in artifact["data"]
     assert f"{model['test_accuracy']:.4f}" in artifact["data"]
+    (verdict,) = [row for row in artifacts if row["key"] == "verdict"]
+    assert verdict["description"] == f"passed: {model['tag']} beside nothing"
+    rows = {row["check"]: row for row in json.loads(verdict["data"])}
+    assert rows["canary: stop"]["outcome"] == "passed"
+    assert rows["dataset receipt"]["measured"] == "valid"
 
 
 def test_a_parameter_of_the_wrong_kind_fails_before_anything_runs(deployed: Stack) -> None:

@@ -63,7 +63,7 @@ def test_five_thousand_requests_are_answered_as_the_description_says(server: Ser
     options = ["--phases", "examples,coverage,fuzzing", "--generation-deterministic", "--no-color"]
     ours = {"SCHEMATHESIS_HOOKS": "fuzz_hooks", "PYTHONPATH": f"{CHECKOUT / 'tests'}:{CHECKOUT}"}
     done = subprocess.run(
-        [*command, *options], cwd=tmp_path, env={**os.environ, **ours}, capture_output=True, text=True, timeout=300
+        [*command, *options], cwd=tmp_path, env={**os.environ, **ours}, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stdout + done.stderr
     (cases,) = re.findall(r"(\d+) generated, \1 passed", done.stdout)

@@ -28,7 +28,7 @@ from components.settings import Settings
 pytestmark = pytest.mark.slow
 
 PROCESSES = 20
-SECONDS = 50
+SECONDS = 60
 KILLING = (10, 30)  # seconds after the start, from and to
 
 

@@ -1,5 +1,6 @@
 """A promotion, whole: the gate, the canary in a real server, the pointer."""
 
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -17,7 +18,8 @@ import torch
 from components.contract import ModelCard, Verdict
 from components.errors import DatasetError, ModelError
 from components.model.mlp import MLP
-from components.promotion.canary import STEPS, try_canary
+from components.promotion.canary import try_canary
+from components.promotion.canary_steps import STEPS
 from components.promotion.promote import promote
 from components.registry import champion, store, verdicts
 from components.registry.bounds import Bounds
@@ -46,10 +48,12 @@ def failed(verdict: Verdict | None) -> list[str]:
 
 def nothing_is_left(home: Path) -> None:
     """No server, no copy of a model."""
-    running = [process.cmdline() for process in psutil.Process().children(recursive=True)]
-    assert not [command for command in running if "serve" in command]
-    staging = home / "fashion" / "staging"
-    assert not list(staging.glob(".canary*"))
+    running = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            running.append(process.environ().get("BENTOML_HOME", ""))
+    assert not [other for other in running if other.startswith(f"{home}/fashion/staging/.canary")]
+    assert not list((home / "fashion" / "staging").glob(".canary*"))
 
 
 def test_what_goes_live_was_judged_and_served(
@@ -113,6 +117,9 @@ def test_force_does_not_go_past_the_canary(
     promotion = promote(changed, "an experiment", force=True, bounds=bounds, settings=shared_settings)
     assert not promotion.promoted
     assert failed(promotion.verdict)[-1] == "canary: /predict, JSON"
+    verdict = verdicts.read_verdict(changed)
+    assert verdict
+    assert (verdict.outcome, verdict.forced) == ("refused", "")
     assert champion.live_move().tag == live
 
 
@@ -216,17 +223,49 @@ def test_a_canary_catches_a_service_that_does_not_import(
     assert "no_such_module" in log.read_text()
 
 
-def test_a_canary_catches_an_endpoint_that_breaks(
-    network: MLP, card: ModelCard, bentoml_home: Path, checkout: Path, shared_settings: Settings
+BREAKS: dict[str, tuple[str, str, str, str]] = {  # step -> a file, what is changed in it, and what is told
+    "/predict, bytes": ("serving/endpoints.py", '"application/octet-stream"', '"application/other"', "415"),
+    "/classify, PNG": ("serving/endpoints.py", '"/classify": ("POST"', '"/classify": ("GET"', "405"),
+    "/score, CSV": ("serving/endpoints.py", '"/score": ("POST"', '"/score": ("GET"', "405"),
+    "bad input": ("serving/errors.py", "400", "500", "gave 500"),
+    "stop": (
+        "service.py",
+        "        end_with_parent()\n",
+        '        os.system("setsid sleep 600 &")\n',
+        "1 of its processes go on",
+    ),
+}
+
+
+@pytest.mark.parametrize("step", BREAKS)
+def test_a_canary_catches_each_kind_of_break(
+    network: MLP, card: ModelCard, bentoml_home: Path, checkout: Path, shared_settings: Settings, step: str
 ) -> None:
-    replace_in(checkout / "serving" / "endpoints.py", '"/score": ("POST", score)', '"/score": ("GET", score)')
-    check_last(network, card, checkout, shared_settings, "/score, CSV", "405")
+    file, old, new, told = BREAKS[step]
+    replace_in(checkout / file, old, new)
+    check_last(network, card, checkout, shared_settings, step, told)
     nothing_is_left(bentoml_home)
 
 
-def check_last(network: MLP, card: ModelCard, checkout: Path, settings: Settings, step: str, told: str) -> None:
+def test_a_canary_catches_a_slow_answer(
+    network: MLP, card: ModelCard, bentoml_home: Path, shared_settings: Settings
+) -> None:
+    hurried = Bounds(most_request_seconds=1e-6)
+    check_last(network, card, CHECKOUT, shared_settings, "time", "for a request, at most", hurried)
+    nothing_is_left(bentoml_home)
+
+
+def check_last(
+    network: MLP,
+    card: ModelCard,
+    checkout: Path,
+    settings: Settings,
+    step: str,
+    told: str,
+    bounds: Bounds | None = None,
+) -> None:
     model = store.load_stored(store.save_model(network, card))
-    *before, last = try_canary(model, Bounds(), settings, checkout)
+    *before, last = try_canary(model, bounds or Bounds(), settings, checkout)
     assert all(check.passed for check in before)
     assert (last.name, last.passed) == (f"canary: {step}", False), last.told
     assert told in last.told

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save as encode_weights
 
-from components.contract import SAMPLE, ModelCard, Verdict
+from components.contract import SAMPLE, Check, ModelCard, Verdict
 from components.errors import LiveModelChanged, ModelError, ModelNotFound, NoLiveModel, PromotionRefused
 from components.manifest import Examples
 from components.model.mlp import MLP, ModelConfig
@@ -182,13 +182,16 @@ def test_weights_that_fit_their_hash_but_not_the_contract_never_go_live(
     assert not bomb.exists()
 
 
+@pytest.mark.parametrize("name", ["custom_objects.pkl", ".hidden.pkl", ".x.tmp", "sub/x.pkl"])
 def test_a_pickle_beside_the_weights_keeps_a_model_from_going_live(
-    network: MLP, card: ModelCard, bentoml_home: Path
+    network: MLP, card: ModelCard, bentoml_home: Path, name: str
 ) -> None:
-    """BentoML would load a file of this name when it is asked for a model's custom objects."""
+    """BentoML would load the first of them when it is asked for a model's custom objects."""
     tag = store.save_model(network, card)
-    (folder_of(bentoml_home, tag) / "custom_objects.pkl").write_bytes(b"")
-    with pytest.raises(ModelError, match=r"unknown file 'custom_objects\.pkl'"):
+    path = folder_of(bentoml_home, tag) / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"")
+    with pytest.raises(ModelError, match=f"unknown file '{name.partition('/')[0]}'"):
         champion.make_live(tag, "a test")
 
 
@@ -221,12 +224,20 @@ def test_promoting_the_live_model_again_changes_nothing(network: MLP, card: Mode
 def test_a_verdict_of_another_comparison_moves_nothing(network: MLP, card: ModelCard) -> None:
     first, second = save_and_promote(network, card), save_and_promote(network, card)
     third = store.save_model(network, card)
-    stale = Verdict(third, first, "2026-01-01T00:00:00+00:00", "", 0, (), {})
+    live = champion.live_move()
+    check = Check("a check", True, "", "", "")
+    fitting = Verdict(third, second, "2026-01-01T00:00:00+00:00", "", 0, (check,), {})
+    fitting = dataclasses.replace(fitting, challenger_sha256=store.card_sha256(third), champion_sha256=live.card_sha256)
     with pytest.raises(LiveModelChanged, match="not live any more"):
-        champion.make_live(third, "a test", stale)
+        champion.make_live(third, "a test", dataclasses.replace(fitting, champion=first))
+    with pytest.raises(LiveModelChanged, match="not live any more"):
+        champion.make_live(third, "a test", dataclasses.replace(fitting, champion_sha256="other"))
+    with pytest.raises(ModelError, match="not the model that was judged"):
+        champion.make_live(third, "a test", dataclasses.replace(fitting, challenger_sha256="other"))
     assert champion.live_move().tag == second
-    move = champion.make_live(third, "a test", dataclasses.replace(stale, champion=second))
+    move = champion.make_live(third, "a test", fitting)
     assert (move.tag, move.verdict) == (third, "passed")
+    assert champion.verdict_when_promoted(third) == "passed"
 
 
 def test_a_model_that_does_not_load_never_goes_live(network: MLP, card: ModelCard, bentoml_home: Path) -> None:

@@ -295,7 +295,7 @@ def verdict_of(model: Classifier, *failed: str, forced: str = "") -> Verdict:
     checks = [Check(name, True, "0.9", "at least 0.8", f"{name}: all is well") for name in ("one", "two")]
     checks += [Check(name, False, "0.1", "at least 0.8", f"{name}: too little") for name in failed]
     when = "2026-01-02T03:04:05.678+00:00"
-    return Verdict(model.tag, "fashion-mlp:bbbbbbbb", when, "0123456789abcdef", 200, tuple(checks), {}, forced)
+    return Verdict(model.tag, "fashion-mlp:bbbbbbbb", when, "0123456789abcdef", 200, tuple(checks), {}, forced=forced)
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,7 @@ def test_ctrl_c_leaves_a_state_that_resume_takes_to_the_same_weights(archives: P
         "BENTOML_HOME": str(tmp_path / "bentoml"),
         "PREFECT_HOME": str(tmp_path / "prefect"),
     }
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it, and so do its own
     log = tmp_path / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(

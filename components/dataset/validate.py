@@ -63,6 +63,7 @@ def validate(dataset: Dataset, *, settings: Settings | None = None) -> Validated
         ValidationError: at least one expectation is broken; names each, with up to ten row ids.
     """
     settings = settings or load_settings()
+    dataset.path.touch()  # in use: nobody prunes it now
     frame = to_frame(dataset)
     views = {split: frame[frame["split"] == split] for split in SPLITS}
     suites = {split: _expect_of_split(split, dataset.source) for split in SPLITS}

@@ -4,18 +4,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from components.contract import Check, Verdict
-from components.errors import FashionError, LiveModelChanged
+from components.errors import FashionError, LiveModelChanged, SettingsError
 from components.model.classifier import Classifier
 from components.promotion.canary import try_canary
 from components.promotion.trial import hold_trial
 from components.registry.bounds import Bounds, load_bounds
 from components.registry.champion import Move, current_move, load_live, make_live, try_live
 from components.registry.gate import judge, verdict_of
-from components.registry.store import load_stored
+from components.registry.store import card_sha256, load_stored
 from components.registry.verdicts import read_verdict, write_verdict
 from components.settings import CHECKOUT, Settings, load_settings
 
-TURNS = 10  # how often the live model may change while a challenger is judged
+ATTEMPTS = 10  # how often the live model may change while a challenger is judged
 
 
 @dataclass(frozen=True)
@@ -57,37 +57,46 @@ def promote(
         ModelNotFound, ModelError: it does not load, or the live model it must be compared with does not.
         DatasetError: the images it would be judged on are missing or changed.
         LiveModelChanged: the live model changed again and again.
+        PromotionRefused: other promotions kept the canary waiting for too long.
+        SettingsError: forced without a reason.
     """
+    if force and not why.strip():
+        raise SettingsError("a forced promotion needs a reason, which is kept in the history")
     bounds, settings = bounds or load_bounds(), settings or load_settings()
+    sha256 = card_sha256(tag)
     model = load_stored(tag)
     canary: tuple[Check, ...] = ()
-    for _ in range(TURNS):
+    for _ in range(ATTEMPTS):
         live = try_live() if force else current_move()
         if live and live.tag == tag:
             return Promotion(tag, True, read_verdict(tag), live.previous)
-        verdict = _ask(model, live, bounds, settings, force)
+        verdict = replace(_ask(model, live, bounds, settings, force), challenger_sha256=sha256)
         may = force or verdict.passed
         if may:
             canary = canary or try_canary(model, bounds, settings, source)
-        verdict = replace(verdict, checks=verdict.checks + canary, forced=why if force else "")
+            may = all(check.passed for check in canary)
+        verdict = replace(verdict, checks=verdict.checks + canary, forced=why if force and may else "")
+        if (now := try_live()) and now.tag == tag:
+            continue  # somebody else made it live meanwhile, under a verdict that stands
         write_verdict(verdict)
-        if not may or not all(check.passed for check in canary):
+        if not may:
             return Promotion(tag, False, verdict, live.tag if live else None)
         try:
             move = make_live(tag, why, verdict)
         except LiveModelChanged:
             continue
         return Promotion(tag, True, verdict, move.previous)
-    raise LiveModelChanged(f"{tag}: the live model changed {TURNS} times while it was judged; try again")
+    raise LiveModelChanged(f"{tag}: the live model changed {ATTEMPTS} times while it was judged; try again")
 
 
 def _ask(model: Classifier, live: Move | None, bounds: Bounds, settings: Settings, force: bool) -> Verdict:
     """The gate's verdict; where a person goes past it anyway, what cannot be measured is one more failed check."""
     try:
         champion = load_live(live) if live else None
-        return judge(hold_trial(model, champion, live, settings), bounds)
+        verdict = judge(hold_trial(model, champion, live, settings), bounds)
     except FashionError as error:
         if not force:
             raise
         check = Check("measurement", False, "failed", "done", str(error))
-        return verdict_of(model.tag, live.tag if live else None, [check], bounds)
+        verdict = verdict_of(model.tag, live.tag if live else None, [check], bounds)
+    return replace(verdict, champion_sha256=live.card_sha256 if live else "")

@@ -34,7 +34,7 @@ def start_server(source: Path, own: Path, log: Path) -> Iterator[tuple["subproce
     """
     port = _free_port()
     serve = [str(Path(sys.executable).with_name("bentoml")), "serve", str(source)]
-    settings = {name: value for name, value in os.environ.items() if not name.startswith("FASHION_")}
+    settings = {name: value for name, value in os.environ.items() if not name.startswith(("FASHION_", "BENTOML_"))}
     ours = {"BENTOML_HOME": str(own), "BENTOML_DO_NOT_TRACK": "true", "FASHION_PREDICTION_LOG": "off"}
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -49,17 +49,22 @@ def start_server(source: Path, own: Path, log: Path) -> Iterator[tuple["subproce
     try:
         yield process, port
     finally:
-        _kill(process)
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        for left in find_processes(own):
+            with contextlib.suppress(psutil.Error):
+                left.kill()
 
 
-def _kill(process: "subprocess.Popen[bytes]") -> None:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        started = psutil.Process(process.pid).children(recursive=True)  # workers are not in the supervisor's group
-        process.kill()
-        for child in started:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                child.kill()
-    process.wait()
+def find_processes(own: Path) -> list[psutil.Process]:
+    """Those that work for a BENTOML_HOME, whoever is their parent now: a worker outlives a supervisor that crashed."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get("BENTOML_HOME") == str(own) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
 
 
 def _free_port() -> int:

@@ -9,7 +9,7 @@ import torch
 
 from components.contract import Dataset, Labels, ModelCard
 from components.errors import DatasetError, ModelError
-from components.evaluation.compare import find_flips
+from components.evaluation.compare import find_chance
 from components.evaluation.metrics import measure
 from components.inference.predict import predict
 from components.manifest import Examples, check_receipt, dataset_of, read_manifest, read_split
@@ -42,13 +42,14 @@ def hold_trial(challenger: Classifier, champion: Classifier | None, live: Move |
     rival = None
     if champion:
         others, rival = perform(champion, test, dataset)
-        flips = find_flips(test.labels, answers, np.zeros(len(answers)), others)
-        mended, broken = len(flips.mended), len(flips.broken)
+        right, other_right = answers == test.labels, others == test.labels
+        mended, broken = int((right & ~other_right).sum()), int((other_right & ~right).sum())
     return Trial(
         challenger=performance,
         champion=rival,
         mended=mended,
         broken=broken,
+        chance=find_chance(mended, broken),
         leaked=_count_leaked(dataset, test),
         receipt=_find_fault(dataset, challenger.card),
         probe_error=_compare_probes(challenger, test),

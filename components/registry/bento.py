@@ -22,10 +22,11 @@ from typing import Any
 
 import yaml
 
+from components.contract import Verdict
 from components.errors import ModelError
 from components.files import DAY, move_folder, remove_leftovers, sha256_of, temporary_name, write_whole
 from components.model.classifier import Classifier
-from components.registry.champion import load_model
+from components.registry.champion import load_model, verdict_when_promoted
 from components.registry.store import (
     BUNDLED,
     VERDICT,
@@ -97,15 +98,22 @@ def _gather(model: Classifier, source: Path, copy: Path) -> Options:
     options["models"] = [{"tag": model.tag, "alias": BUNDLED}]
     options["python"]["packages"] = _locked(options["python"]["packages"], source / LOCK_FILE)
     told = {"model": model.tag, "preset": model.card.preset, "source": model.card.source}
-    told |= {"dataset": model.card.dataset_version, "verdict": verdict.outcome if verdict else "none"}
+    told |= {"dataset": model.card.dataset_version, "verdict": _verdict_of(model.tag, verdict)}
     options["labels"] |= {name: _as_label(value) for name, value in told.items()}
     return options
+
+
+def _verdict_of(tag: str, last: Verdict | None) -> str:
+    """The one under which it went live, if it did; else what the gate said last."""
+    return verdict_when_promoted(tag) or (last.outcome if last else "none")
 
 
 def _locked(packages: list[str], lock: Path) -> list[str]:
     """Each package in the version that the tests ran with: the lines of a lock file, markers and all."""
     lines = [line for line in lock.read_text().splitlines() if re.match(r"\w", line)]
     names = [re.split(r"[<>=!~; \[]", package, maxsplit=1)[0] for package in packages]
+    if missing := [name for name in names if not any(line.startswith(f"{name}==") for line in lines)]:
+        raise ModelError(f"{lock.name} has no {', '.join(missing)}, which {BUILD_FILE} names")
     return [line for name in names for line in lines if line.startswith(f"{name}==")]
 
 

@@ -1,10 +1,14 @@
 """The gate's bounds, each with its reason."""
 
+from typing import Annotated
+
 import pydantic
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from components.contract import CLASSES
-from components.errors import SettingsError
+from components.settings import read_settings
+
+Share = Annotated[float, pydantic.Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class Bounds(BaseSettings):
@@ -14,19 +18,24 @@ class Bounds(BaseSettings):
     `dense-128` over eight trainings that differ in their seed alone (`python -m benchmarks.gate`).
     """
 
-    model_config = SettingsConfigDict(env_prefix="FASHION_GATE_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="FASHION_GATE_", frozen=True, allow_inf_nan=False)
 
     margin: float = pydantic.Field(default=0.005, ge=0, le=1)
     """Of accuracy. Between seeds: 0.004; and 10,000 images tell a difference to 0.003 to 0.005, so that a smaller
     margin would refuse equals."""
     confidence: float = pydantic.Field(default=0.95, gt=0.5, lt=1)
-    """Of the interval of that difference, two-sided: at most one challenger in forty that is worse by the margin passes
+    """Of the interval of that difference, two-sided: about one challenger in forty that is worse by the margin passes
     this check."""
     min_gain: float = pydantic.Field(default=0.0, ge=0, le=1)
     """Of accuracy. 0: as good is good enough, because newer data is worth having."""
     f1_margin: float = pydantic.Field(default=0.02, ge=0, le=1)
     """Of a class. Between seeds a class's F1 has a standard deviation of 0.002 to 0.012."""
-    f1_margins: dict[str, float] = {"T-shirt/top": 0.03, "Pullover": 0.03, "Coat": 0.03, "Shirt": 0.03}
+    f1_margins: dict[str, Share] = {
+        "T-shirt/top": 0.03,
+        "Pullover": 0.03,
+        "Coat": 0.03,
+        "Shirt": 0.03,
+    }
     """Class -> its own margin. These four are taken for each other; between seeds they have up to 0.024."""
     loss_margin: float = pydantic.Field(default=0.02, ge=0)
     """Of the served probabilities' cross-entropy, nats. Between seeds: 0.006."""
@@ -66,9 +75,4 @@ def load_bounds() -> Bounds:
     Raises:
         SettingsError: a variable whose value cannot be used, by name.
     """
-    try:
-        return Bounds()
-    except (pydantic.ValidationError, ValueError) as error:
-        problems = error.errors() if isinstance(error, pydantic.ValidationError) else []
-        told = "; ".join(f"FASHION_GATE_{'.'.join(map(str, p['loc'])).upper()}: {p['msg']}" for p in problems)
-        raise SettingsError(told or str(error)) from error
+    return read_settings(Bounds)

@@ -164,10 +164,10 @@ def make_live(tag: str, why: str, verdict: Verdict | None = None) -> Move:
     Args:
         tag: exact; the live model's changes nothing.
         why: kept in the history.
-        verdict: what the gate said; the model it compared with must be the live one still.
+        verdict: what the gate said; the model it compared with must be the live one still, and both what they were.
 
     Raises:
-        ModelNotFound, ModelError: it does not load; the live model is as it was.
+        ModelNotFound, ModelError: it does not load, or is not what was judged; the live model is as it was.
         LiveModelChanged: another model went live since the verdict.
     """
     with live_lock():
@@ -175,9 +175,13 @@ def make_live(tag: str, why: str, verdict: Verdict | None = None) -> Move:
         live = try_live()
         if live and live.tag == tag:
             return live
-        if verdict and verdict.champion != (live.tag if live else None):
-            raise LiveModelChanged(f"{tag} was compared with {verdict.champion}, which is not live any more")
-        told = "" if verdict is None else "passed" if verdict.passed else str(verdict)
+        told = ""
+        if verdict:
+            if (verdict.champion, verdict.champion_sha256) != ((live.tag, live.card_sha256) if live else (None, "")):
+                raise LiveModelChanged(f"{tag} was compared with {verdict.champion}, which is not live any more")
+            if verdict.challenger_sha256 != card_sha256(tag):
+                raise ModelError(f"{tag}: it is not the model that was judged; its files were exchanged")
+            told = "passed" if verdict.passed else str(verdict)
         return _move("promote", tag, load_stored(tag).card, why, told)
 
 
@@ -218,6 +222,12 @@ def earlier_moves() -> list[Move]:
         if not stack or stack[-1].tag != move.tag:
             stack.append(move)
     return stack[:-1]
+
+
+def verdict_when_promoted(tag: str) -> str:
+    """What the history has of the verdict under which a model went live last: "passed", "forced", or "" for none."""
+    found = [move.verdict for move in history() if move.tag == tag and move.action == "promote"]
+    return found[-1].partition(":")[0] if found else ""
 
 
 def previous_move() -> Move | None:

@@ -30,7 +30,7 @@ from filelock import FileLock
 
 from components.contract import CLASSES, ModelCard
 from components.errors import FashionError, ModelError, ModelNotFound
-from components.files import DAY, move_folder, remove_leftovers, temporary_name, write_whole
+from components.files import DAY, flush_tree, move_folder, remove_leftovers, temporary_name, write_whole, writer_of
 from components.model.config import ModelConfig
 from components.model.readme import write_readme
 from components.model.weights import check_finite, check_fit, decode_weights
@@ -108,6 +108,7 @@ def save_model(network: "MLP", card: ModelCard) -> str:
             Path(model.path_of(WEIGHTS)).write_bytes(weights)
             Path(model.path_of(CARD)).write_bytes(described)
             Path(model.path_of(README)).write_text(write_readme(str(tag), card), encoding="utf-8")
+        flush_tree(staging / tag.path())  # here, because others wait for the lock
         with store_lock():
             move_folder(staging / tag.path(), _folder(str(tag)))
             write_whole(_folder(str(tag)).with_name("latest"), str(tag.version).encode())
@@ -261,12 +262,15 @@ def _read(tag: str, name: str) -> bytes:
 
 
 def _check_files(tag: str) -> None:
-    """Nothing that somebody might load as code lies among them; hidden files are those of a verdict being written."""
-    names: set[str] = set()
+    """Nothing that somebody might load as code lies among them, but for a verdict that is being written."""
+    unknown: list[str] = []
     with contextlib.suppress(FileNotFoundError):  # the model went meanwhile; whoever reads its files next says so
-        names = {path.name for path in _folder(tag).iterdir() if not path.name.startswith(".")}
-    if unknown := sorted(names - FILES):
-        raise ModelError(f"{tag}: unknown file {unknown[0]!r}; a model has {', '.join(sorted(FILES))}")
+        for path in _folder(tag).iterdir():
+            being_written = writer_of(path) is not None and path.name.startswith(f".{VERDICT}.")
+            if not being_written and (path.name not in FILES or path.is_symlink() or path.is_dir()):
+                unknown.append(path.name)
+    if unknown:
+        raise ModelError(f"{tag}: unknown file {min(unknown)!r}; a model has {', '.join(sorted(FILES))}, each a file")
 
 
 def _recorded_card_hash(tag: str) -> str:

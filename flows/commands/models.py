@@ -38,10 +38,10 @@ def models(as_json: Json = False) -> None:
 
 def promote(
     tag: Tag,
-    force: Annotated[bool, typer.Option("--force", help="Past the comparison with the live model.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Past the gate, though not past the canary.")] = False,
     reason: Annotated[str, typer.Option(help="Kept in the history; needed with --force.")] = "",
 ) -> None:
-    """Put a model live if the gate lets it."""
+    """Ask the gate, serve the model once for trial, and put it live if both let it."""
     from components.errors import PromotionRefused, SettingsError
     from components.promotion.promote import promote
 
