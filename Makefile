@@ -4,9 +4,7 @@ PYTHON ?= python3
 PORT ?= 3000
 PRESET ?= dense-128
 BIN := .venv/bin
-# More than cores, since many tests wait; WORKERS=0 runs them one after the other. tests/lanes.py says who takes what.
-WORKERS ?= 3
-PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) -p tests.lanes
+PYTEST := $(BIN)/python -m pytest -p tests.lanes
 
 # The first of these that has all four archives: data/raw, or a folder shared beside the checkout.
 ARCHIVES := train-images-idx3 train-labels-idx1 t10k-images-idx3 t10k-labels-idx1
@@ -40,11 +38,12 @@ setup: .venv/ready
 run: .venv/ready ## train on the real data (PRESET=...) and put the model live if it is not worse
 	$(BIN)/fashion train --preset $(PRESET) --sample-fallback
 
+# Of all tests many wait, so that one worker more than cores gains; WORKERS=0 runs one test after the other.
 test: .venv/ready ## run all tests
-	$(PYTEST)
+	$(PYTEST) --numprocesses $(or $(WORKERS),3)
 
 check: lint ## lint, types, and the fast tests
-	$(PYTEST) -m "not slow"
+	$(PYTEST) --numprocesses $(or $(WORKERS),2) -m "not slow"
 
 lint: .venv/ready ## ruff and mypy
 	$(BIN)/ruff check .
