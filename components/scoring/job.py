@@ -60,6 +60,7 @@ class Summary:
         return {**told.pop("count"), "accuracy": self.count.accuracy, **told, "rows_per_second": self.rows_per_second}
 
 
+LOCK = "lock"  # in the job's folder, held while it is done
 Progress = Callable[[Count, float | None], object]  # called after each part: its count, and the share that is done
 
 
@@ -131,11 +132,11 @@ def _check_output(source: Path, output: Path) -> None:
 def _alone(job: Job) -> Iterator[None]:
     """Hold the output; the folder goes where the job ends well, and stays for `resume` where it does not."""
     job.folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(job.folder.with_suffix(".lock"))
+    lock = FileLock(job.folder / LOCK)
     try:
         with lock.acquire(timeout=0):
             yield
-            shutil.rmtree(job.folder)
+            shutil.rmtree(job.folder, ignore_errors=True)  # with the lock: who comes now makes a folder of its own
     except Timeout:
         raise InputError(job.output, "another job is writing it") from None
 
@@ -152,7 +153,8 @@ def _begin(job: Job, resume: bool) -> Job:
             raise InputError(job.output, "its unfinished job had another input or model; score it without --resume")
         return unfinished
     for item in job.folder.iterdir():
-        item.unlink()
+        if item.name != LOCK:
+            item.unlink()
     write_whole(path, json.dumps(asdict(job), indent=2).encode())
     return job
 
