@@ -145,6 +145,8 @@ def _trial(challenger: Measured, champion: Measured) -> Trial:
     return Trial(
         challenger=challenger.performance,
         champion=champion.performance,
+        seconds=0.0,
+        batch_seconds=0.0,
         mended=int((challenger.right & ~champion.right).sum()),
         broken=int((champion.right & ~challenger.right).sum()),
         leaked=0,

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from components.model.classifier import Classifier
 from components.model.mlp import MLP
 from components.registry import champion, store
 from components.scoring.job import Summary, rejects_path, run_job
+from components.scoring.summary import Count
 from components.settings import CHECKOUT
 from components.training.train import Trained
 
@@ -223,6 +225,34 @@ def test_damaged_parquet_leaves_no_output(model: Classifier, test_split: Example
     with pytest.raises(InputError, match="damaged"):
         run_job(model, source, tmp_path / "out.parquet")
     assert not (tmp_path / "out.parquet").exists()
+
+
+@pytest.mark.parametrize("name", ["in.csv", "in.parquet"])
+def test_a_table_without_rows_is_scored_too(model: Classifier, tmp_path: Path, name: str) -> None:
+    if name == "in.csv":
+        (tmp_path / name).write_text(f"{HEADER}\n")
+    else:
+        schema = pa.schema([("pixels", pa.binary(784))])
+        with pq.ParquetWriter(tmp_path / name, schema) as writer:
+            writer.write_table(schema.empty_table())
+    summary = run_job(model, tmp_path / name, tmp_path / "out.csv")
+    assert (summary.count.rows, summary.count.accuracy) == (0, None)
+    assert (tmp_path / "out.csv").read_text().startswith("id,label,name,")
+
+
+def note_share(shares: list[float | None], count: Count, share: float | None) -> None:
+    shares.append(share)
+
+
+def test_progress_ends_where_everything_is_done(model: Classifier, table: Path, tmp_path: Path) -> None:
+    pixels = pa.array([bytes(784)] * 100, pa.binary(784))
+    pq.write_table(pa.table({"pixels": pixels}), tmp_path / "in.parquet", row_group_size=30)
+    for source in (table, tmp_path / "in.parquet"):
+        shares: list[float | None] = []
+        run_job(model, source, tmp_path / "out.csv", part=1, progress=partial(note_share, shares))
+        assert len(shares) > 1
+        assert shares == sorted(share or 0 for share in shares)
+        assert shares[-1] == 1
 
 
 # --- bounds and interruptions ---

@@ -44,9 +44,12 @@ def hold_trial(challenger: Classifier, champion: Classifier | None, live: Move |
         others, rival = perform(champion, test, dataset)
         right, other_right = answers == test.labels, others == test.labels
         mended, broken = int((right & ~other_right).sum()), int((other_right & ~right).sum())
+    batch = np.resize(test.images, (BATCH, *test.images.shape[1:]))
     return Trial(
         challenger=performance,
         champion=rival,
+        seconds=_time(lambda: predict(challenger, batch[:1]), TURNS),
+        batch_seconds=_time(lambda: predict(challenger, batch), 3),
         mended=mended,
         broken=broken,
         chance=find_chance(mended, broken),
@@ -67,14 +70,11 @@ def perform(model: Classifier, test: Examples, dataset: Dataset) -> tuple[Labels
     if not torch.isfinite(logits).all():
         raise ModelError(f"{model.tag}: what it says of the test images is not finite")
     version = read_manifest(dataset).split_version("test")
-    batch = np.resize(test.images, (BATCH, *test.images.shape[1:]))
     performance = Performance(
         tag=model.tag,
         card=model.card,
         metrics=measure(logits, test.labels, "test", version, model.card.calibration),
         robustness=measure_robustness(model, test),
-        seconds=_time(lambda: predict(model, batch[:1]), TURNS),
-        batch_seconds=_time(lambda: predict(model, batch), 3),
         bytes=sum(weight.nbytes for weight in model.network.parameters()),
     )
     return logits.argmax(1).numpy().astype(np.uint8), performance

@@ -25,8 +25,6 @@ class Performance:
     card: ModelCard
     metrics: Metrics
     robustness: dict[str, tuple[float, float]]  # disturbance -> accuracy under it, and without it
-    seconds: float  # for one image, median
-    batch_seconds: float  # for 1,024 images
     bytes: int  # of weights
 
 
@@ -36,6 +34,8 @@ class Trial:
 
     challenger: Performance
     champion: Performance | None
+    seconds: float  # of the challenger for one image, median
+    batch_seconds: float  # for 1,024 images
     mended: int  # images that only the challenger gets right
     broken: int  # images that only the champion gets right
     chance: float  # that they part so unevenly although both are equally good: McNemar's exact test
@@ -48,7 +48,7 @@ class Trial:
 def judge(trial: Trial, bounds: Bounds) -> Verdict:
     """Whether the challenger may go live in the champion's place."""
     challenger, champion = trial.challenger, trial.champion
-    checks = [*_check_soundness(trial), *_check_floors(challenger, bounds)]
+    checks = [*_check_soundness(trial), *_check_floors(trial, bounds)]
     if trial.best:
         least = trial.best - bounds.margin
         checks.append(_at_least("accuracy beside the best that was live", challenger.metrics.accuracy, least))
@@ -79,9 +79,9 @@ def _check_soundness(trial: Trial) -> Iterator[Check]:
     yield _at_most("change of its answers since its training", trial.probe_error, SAME, ".1e")
 
 
-def _check_floors(model: Performance, bounds: Bounds) -> Iterator[Check]:
+def _check_floors(trial: Trial, bounds: Bounds) -> Iterator[Check]:
     """What any model must reach, whatever is live; figures on the drawn sample say too little to be asked for."""
-    metrics = model.metrics
+    model, metrics = trial.challenger, trial.challenger.metrics
     if not model.card.is_sample:
         worst = min(metrics.classes, key=lambda one: one.f1)
         yield _at_least("least accuracy", metrics.accuracy, bounds.least_accuracy)
@@ -89,8 +89,8 @@ def _check_floors(model: Performance, bounds: Bounds) -> Iterator[Check]:
         yield _at_most("most log loss", metrics.calibrated.loss, bounds.most_loss)
         yield _at_most("most calibration error", metrics.calibrated.calibration_error, bounds.most_calibration_error)
     yield _at_most("bytes of weights", model.bytes, bounds.most_bytes, ",")
-    yield _at_most("milliseconds for an image", 1000 * model.seconds, 1000 * bounds.most_seconds, ".3f")
-    yield _at_most("milliseconds for 1,024 images", 1000 * model.batch_seconds, 1000 * bounds.most_batch_seconds, ".1f")
+    yield _at_most("milliseconds for an image", 1000 * trial.seconds, 1000 * bounds.most_seconds, ".3f")
+    yield _at_most("milliseconds for 1,024 images", 1000 * trial.batch_seconds, 1000 * bounds.most_batch_seconds, ".1f")
 
 
 def _check_source(challenger: ModelCard, champion: ModelCard) -> Check:

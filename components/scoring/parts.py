@@ -138,18 +138,18 @@ class ParquetInput:
 
     def __init__(self, paths: list[Path], part: int = PART) -> None:
         self.paths, self.part = paths, part
-        self.groups = [measure_groups(path) for path in paths]
-        self.rows = sum(rows for groups in self.groups for rows, _ in groups)
+        self.groups = {str(path): measure_groups(path) for path in paths}
+        self.rows = sum(rows for groups in self.groups.values() for rows, _ in groups)
 
     def parts(self) -> Iterator[Part]:
         """See `Input`."""
         number, first = 0, 1
-        for path, groups in zip(self.paths, self.groups, strict=True):
+        for path, groups in self.groups.items():
             start = rows = size = 0
             for group, (group_rows, group_size) in enumerate(groups):
                 rows, size = rows + group_rows, size + group_size
                 if size >= self.part or group == len(groups) - 1:
-                    yield Part(number, str(path), first, start, group + 1)
+                    yield Part(number, path, first, start, group + 1)
                     number, first, start, rows, size = number + 1, first + rows, group + 1, 0, 0
 
     def read(self, part: Part) -> Iterator[Block]:
@@ -159,7 +159,8 @@ class ParquetInput:
 
     def share(self, part: Part) -> float | None:
         """See `Input`."""
-        return (part.first - 1) / self.rows
+        own = sum(rows for rows, _ in self.groups[part.file][part.start : part.stop])
+        return (part.first - 1 + own) / max(self.rows, 1)
 
     def digest(self) -> str:
         """See `Input`: of one file; of several, of their digests."""

@@ -57,14 +57,14 @@ def verdict(tag: Tag, as_json: Json = False) -> None:
     """Show what the gate and the canary said of a model last: each check, what was measured, and its bound."""
     from components.errors import ModelError
     from components.registry.store import describe_stored
-    from components.registry.verdicts import read_verdict
+    from components.registry.verdicts import encode_verdict, read_verdict
 
     describe_stored(tag)
     found = read_verdict(tag)
     if found is None:
         raise ModelError(f"{tag}: it was not judged yet; 'fashion promote {tag}' does that")
     if as_json:
-        print(json.dumps({"outcome": found.outcome, **asdict(found)}))
+        print(encode_verdict(found).decode(), end="")
         return
     for check in found.checks:
         print(f"{'ok' if check.passed else 'FAILED':6}  {check.name:42}  {check.measured:44}  {check.bound}")
