@@ -27,8 +27,9 @@ MAY_USE = {
     "evaluation": {"model", "training"},
     "registry": {"model"},
     "inference": {"model", "formats"},
-    "scoring": {"inference", "model", "formats"},
-    "promotion": {"registry", "evaluation", "inference", "scoring", "model", "formats"},
+    "inputs": {"formats"},
+    "scoring": {"inputs", "inference", "model", "formats"},
+    "promotion": {"registry", "evaluation", "inference", "inputs", "model", "formats"},
     "retention": {"registry", "model"},
     "monitoring": set[str](),
 }

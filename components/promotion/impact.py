@@ -20,10 +20,10 @@ from components.files import whole_file
 from components.formats.pixel_csv import Block
 from components.inference.predict import predict
 from components.inference.tables import Columns, CsvWriter
+from components.inputs.opening import open_input
 from components.manifest import read_split
 from components.model.classifier import Classifier
 from components.promotion.tally import SHOWN, Tally
-from components.scoring.inputs import open_input
 from components.settings import Settings
 
 JUDGED = ("mended", "broken", "moved")  # what can be told of a flip where the true label is known

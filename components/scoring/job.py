@@ -26,10 +26,10 @@ from filelock import FileLock, Timeout
 
 from components.errors import InputError
 from components.files import sha256_of, whole_file, write_whole
+from components.inputs.opening import fingerprint, list_files, open_input
+from components.inputs.parts import PART, Input, Part
 from components.model.classifier import Classifier
-from components.scoring.inputs import fingerprint, list_files, open_input
 from components.scoring.outputs import REJECTED, SCORED, format_of
-from components.scoring.parts import PART, Input, Part
 from components.scoring.summary import Count
 from components.scoring.work import Job, Result, score_part
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from components.files import sha256_of, whole_file, write_whole
 from components.inference.predict import predict
+from components.inputs.parts import Input, Part
 from components.model.classifier import Classifier
 from components.scoring.outputs import REJECTED, SCORED, format_of, to_rejects, to_table
-from components.scoring.parts import Input, Part
 from components.scoring.summary import Count, count_rows
 
 

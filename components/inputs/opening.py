@@ -4,7 +4,9 @@ import hashlib
 from pathlib import Path
 
 from components.errors import InputError
-from components.scoring.parts import PART, CsvInput, Input, ParquetInput
+from components.inputs.csv_lines import CsvInput
+from components.inputs.parts import PART, Input
+from components.inputs.row_groups import ParquetInput
 
 PARQUET = ".parquet"
 

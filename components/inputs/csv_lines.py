@@ -1,50 +1,19 @@
-"""An input in parts: each is read, scored and written on its own, by whichever worker, and again after a crash."""
+"""Lines of a CSV file, cut into parts at line ends."""
 
 import hashlib
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, cast
 
 import pyarrow as pa
 
 from components.errors import InputError
-from components.files import sha256_of
 from components.formats.pixel_csv import LONGEST_LINE, Block, Layout, read_header, read_pixel_lines
-from components.formats.pixel_parquet import measure_groups, read_pixel_groups
+from components.inputs.parts import PART, Part
 
-PART = 32 << 20  # bytes of an input, unpacked: some 14,000 rows of CSV
 CHUNK = 1 << 20  # bytes that are looked through at a time
 COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
-
-
-@dataclass(frozen=True)
-class Part:
-    """Consecutive rows of an input."""
-
-    number: int  # of the part, from 0
-    file: str  # path of the file that holds it
-    first: int  # number of its first row in that input, from 1
-    start: int  # first byte of lines, or first row group
-    stop: int  # the one after the last
-    lines: bytes | None = field(default=None, repr=False)  # its lines, where the file cannot be read from the middle
-
-
-class Input(Protocol):
-    """What is scored."""
-
-    def parts(self) -> Iterator[Part]:
-        """All of it, in order; the same parts each time."""
-
-    def read(self, part: Part) -> Iterator[Block]:
-        """The rows of a part, in order."""
-
-    def share(self, part: Part) -> float | None:
-        """How much of the input is behind the end of a part, 0 to 1; None where nobody knows."""
-
-    def digest(self) -> str:
-        """SHA-256 of what was read, once `parts` came to its end."""
 
 
 class CsvInput:
@@ -131,38 +100,3 @@ class Slice:
         content = self.stream.read(min(size, self.left))
         self.left -= len(content)
         return content
-
-
-class ParquetInput:
-    """Row groups of one file or of all in a folder."""
-
-    def __init__(self, paths: list[Path], part: int = PART) -> None:
-        self.paths, self.part = paths, part
-        self.groups = {str(path): measure_groups(path) for path in paths}
-        self.rows = sum(rows for groups in self.groups.values() for rows, _ in groups)
-
-    def parts(self) -> Iterator[Part]:
-        """See `Input`."""
-        number, first = 0, 1
-        for path, groups in self.groups.items():
-            start = rows = size = 0
-            for group, (group_rows, group_size) in enumerate(groups):
-                rows, size = rows + group_rows, size + group_size
-                if size >= self.part or group == len(groups) - 1:
-                    yield Part(number, path, first, start, group + 1)
-                    number, first, start, rows, size = number + 1, first + rows, group + 1, 0, 0
-
-    def read(self, part: Part) -> Iterator[Block]:
-        """See `Input`."""
-        with Path(part.file).open("rb") as stream:
-            yield from read_pixel_groups(stream, range(part.start, part.stop), part.first, Path(part.file).name)
-
-    def share(self, part: Part) -> float | None:
-        """See `Input`."""
-        own = sum(rows for rows, _ in self.groups[part.file][part.start : part.stop])
-        return (part.first - 1 + own) / max(self.rows, 1)
-
-    def digest(self) -> str:
-        """See `Input`: of one file; of several, of their digests."""
-        digests = [sha256_of(path) for path in self.paths]
-        return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()

@@ -1,0 +1,45 @@
+"""Parquet files, cut into parts between row groups."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from components.files import sha256_of
+from components.formats.pixel_csv import Block
+from components.formats.pixel_parquet import measure_groups, read_pixel_groups
+from components.inputs.parts import PART, Part
+
+
+class ParquetInput:
+    """Row groups of one file or of all in a folder."""
+
+    def __init__(self, paths: list[Path], part: int = PART) -> None:
+        self.paths, self.part = paths, part
+        self.groups = {str(path): measure_groups(path) for path in paths}
+        self.rows = sum(rows for groups in self.groups.values() for rows, _ in groups)
+
+    def parts(self) -> Iterator[Part]:
+        """See `Input`."""
+        number, first = 0, 1
+        for path, groups in self.groups.items():
+            start = rows = size = 0
+            for group, (group_rows, group_size) in enumerate(groups):
+                rows, size = rows + group_rows, size + group_size
+                if size >= self.part or group == len(groups) - 1:
+                    yield Part(number, path, first, start, group + 1)
+                    number, first, start, rows, size = number + 1, first + rows, group + 1, 0, 0
+
+    def read(self, part: Part) -> Iterator[Block]:
+        """See `Input`."""
+        with Path(part.file).open("rb") as stream:
+            yield from read_pixel_groups(stream, range(part.start, part.stop), part.first, Path(part.file).name)
+
+    def share(self, part: Part) -> float | None:
+        """See `Input`."""
+        own = sum(rows for rows, _ in self.groups[part.file][part.start : part.stop])
+        return (part.first - 1 + own) / max(self.rows, 1)
+
+    def digest(self) -> str:
+        """See `Input`: of one file; of several, of their digests."""
+        digests = [sha256_of(path) for path in self.paths]
+        return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
