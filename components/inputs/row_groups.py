@@ -7,14 +7,17 @@ from pathlib import Path
 from components.files import sha256_of
 from components.formats.pixel_csv import Block
 from components.formats.pixel_parquet import measure_groups, read_pixel_groups
-from components.inputs.parts import Part, Reading
+from components.inputs.parts import Part, Reading, fingerprint
+from components.pictures.names import LeftOut
+
+NONE = LeftOut()
 
 
 class ParquetInput:
     """Row groups of one file or of all in a folder."""
 
-    def __init__(self, paths: list[Path], reading: Reading) -> None:
-        self.paths, self.reading = paths, reading
+    def __init__(self, paths: list[Path], reading: Reading, left_out: LeftOut = NONE) -> None:
+        self.paths, self.reading, self.left_out = paths, reading, left_out
         self.groups = {str(path): measure_groups(path) for path in paths}
         self.rows = sum(rows for groups in self.groups.values() for rows, _ in groups)
 
@@ -38,6 +41,14 @@ class ParquetInput:
         """See `Input`."""
         own = sum(rows for rows, _ in self.groups[part.file][part.start : part.stop])
         return (part.first - 1 + own) / max(self.rows, 1)
+
+    def files(self) -> Iterator[Path]:
+        """See `Input`."""
+        yield from self.paths
+
+    def fingerprint(self) -> str:
+        """See `Input`."""
+        return fingerprint(self.paths)
 
     def digest(self) -> str:
         """See `Input`: of one file; of several, of their digests."""

@@ -26,9 +26,10 @@ from filelock import FileLock, Timeout
 
 from components.errors import InputError
 from components.files import sha256_of, whole_file, write_whole
-from components.inputs.opening import fingerprint, list_files, open_input
+from components.inputs.opening import open_input
 from components.inputs.parts import Input, Part, Reading
 from components.model.classifier import Classifier
+from components.pictures.names import LeftOut
 from components.scoring.outputs import REJECTED, SCORED, format_of
 from components.scoring.summary import Count
 from components.scoring.work import Job, Result, score_part
@@ -49,6 +50,7 @@ class Summary:
     input_sha256: str
     output_sha256: str
     rejects: str  # path of the rejects; "" where there are none
+    left_out: LeftOut  # files beside those that were read
 
     @property
     def rows_per_second(self) -> float:
@@ -94,10 +96,10 @@ def run_job(
     began = time.monotonic()
     output = output.resolve()  # a link is followed, not replaced
     format_of(output)
-    _check_output(source, output)
     read = open_input(source, reading)
+    _check_output(read, output)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    job = Job(str(source.resolve()), str(output), model.tag, reading, fingerprint(source), now)
+    job = Job(str(source.resolve()), str(output), model.tag, reading, read.fingerprint(), now)
     with _alone(job):
         job = _begin(job, resume)
         resumed = sum(1 for _ in job.folder.glob("*.json")) - 1
@@ -113,6 +115,7 @@ def run_job(
             input_sha256=read.digest(),
             output_sha256=sha256_of(output),
             rejects=str(rejects) if rejects else "",
+            left_out=read.left_out,
         )
 
 
@@ -121,12 +124,19 @@ def rejects_path(output: Path) -> Path:
     return output.with_name(f"{output.stem}.rejects{output.suffix}")
 
 
-def _check_output(source: Path, output: Path) -> None:
+def _check_output(read: Input, output: Path) -> None:
     for path in (output, rejects_path(output)):
         if path.exists() and not path.is_file():
             raise InputError(str(path), "not a file; an output takes the place of a file or of nothing")
-        if path.exists() and any(path.samefile(one) for one in list_files(source)):
+        if path.exists() and any(_is_same(path, one) for one in read.files()):
             raise InputError(str(path), "the output would overwrite the input")
+
+
+def _is_same(path: Path, one: Path) -> bool:
+    try:
+        return path.samefile(one)
+    except OSError:  # what cannot be read, as a link to nothing, cannot be overwritten either
+        return False
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from components.files import sha256_of, whole_file, write_whole
-from components.inference.predict import predict
+from components.inference.predict import predict_block
 from components.inputs.parts import Input, Part, Reading
 from components.model.classifier import Classifier
 from components.scoring.outputs import REJECTED, SCORED, format_of, to_rejects, to_table
@@ -75,7 +75,7 @@ def score_part(job: Job, read: Input, part: Part, model: Classifier) -> Result:
     def tables() -> Iterator[pa.Table]:
         nonlocal count
         for block in read.read(part):
-            predictions = predict(model, block.images)
+            predictions = predict_block(model, block)
             count += count_rows(predictions.labels, predictions.sure, block.labels, block.rejects)
             if block.rejects:
                 rejects.append(to_rejects(block))
