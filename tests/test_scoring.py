@@ -320,7 +320,7 @@ def test_an_input_is_never_overwritten(model: Classifier, table: Path, tmp_path:
     ("source", "output", "told"),
     [
         ("nothing.csv", "out.csv", "no such file"),
-        ("folder.csv", "out.csv", "a folder without Parquet files"),
+        ("folder.csv", "out.csv", "no pictures, CSV or Parquet files there"),
         ("in.csv", "out.txt", "expected a name that ends in"),
         ("in.csv", "folder.csv", "not a file"),
     ],

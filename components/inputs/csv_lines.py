@@ -34,6 +34,7 @@ class CsvInput:
             head = stream.read(LONGEST_LINE + 1)
         self.header = head[: head.find(b"\n") + 1] or head
         self.layout: Layout = read_header(self.header, path.name)
+        self.columns = self.layout.columns
 
     def parts(self) -> Iterator[Part]:
         """See `Input`. The file is read once; what is compressed is handed on as it is unpacked."""

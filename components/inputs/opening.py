@@ -9,7 +9,7 @@ from components.errors import InputError
 from components.formats.pixel_csv import Block
 from components.inputs.archives import TarInput, ZipInput
 from components.inputs.csv_lines import CsvInput, open_lines
-from components.inputs.parts import Input, Part, Reading, fingerprint
+from components.inputs.parts import Input, Part, Reading
 from components.inputs.pictures import PATH_COLUMNS, PathLines, PictureFiles, read_columns
 from components.inputs.row_groups import ParquetInput
 from components.pictures.listing import Listing, is_pattern, match, walk
@@ -26,9 +26,9 @@ def open_input(source: Path, reading: Reading) -> Input:
     """Find out what is to be scored.
 
     Args:
-        source: a table (CSV of pixels or of paths, plain, `.gz` or `.zst`; Parquet of pixels or of pictures), an archive of
-            pictures (`.zip`, `.tar`, `.tar.gz`, `.tgz`, `.tar.zst`), a picture, a folder of pictures or of tables, or a
-            pattern such as `night/*.parquet`.
+        source: a table (CSV of pixels or of paths, plain, `.gz` or `.zst`; Parquet of pixels or of pictures), an
+            archive of pictures (`.zip`, `.tar`, `.tar.gz`, `.tgz`, `.tar.zst`), a picture, a folder of pictures or of
+            tables, or a pattern such as `night/*.parquet`.
         reading: how it is read.
 
     Raises:
@@ -56,7 +56,8 @@ def _open_file(path: Path, reading: Reading) -> Input:
     if name.endswith(TAR):
         return TarInput(path, reading)
     if is_picture(name):
-        return PictureFiles(path.parent, [path.name], LeftOut(), reading)
+        picture = path.resolve()  # who names a link means what it leads to
+        return PictureFiles(picture.parent, [picture.name], LeftOut(), reading)
     return _open_table(path, reading)
 
 
@@ -74,15 +75,15 @@ def _open_listing(found: Listing, source: Path, reading: Reading) -> Input:
     if pictures and tables:
         told = f"both Parquet ({tables[0]}) and pictures ({pictures[0]}); score one kind, as '{source}/**/*{PARQUET}'"
         raise InputError(str(source), told)
-    if pictures or (found.links and not tables):
+    lines = [name for name in found.names if name.lower().endswith(CSV) and _is_inside(found.root, name)]
+    if pictures or (found.links and not tables and not lines):
         chosen = sorted([*pictures, *found.links])
         return PictureFiles(found.root, chosen, _rest(found, chosen), reading)
     if tables:
         return ParquetInput([found.root / name for name in tables], reading, _rest(found, tables))
-    lines = [name for name in found.names if name.lower().endswith(CSV) and _is_inside(found.root, name)]
     if not lines:
-        what = "nothing matches" if is_pattern(source) else "a folder"
-        raise InputError(str(source), f"{what} without pictures, CSV or Parquet files")
+        nothing = "no file matches" if is_pattern(source) and not found.names else "no pictures, CSV or Parquet files there"
+        raise InputError(str(source), nothing)
     opened = [_open_table(found.root / name, reading) for name in lines]
     return ManyTables(opened, _rest(found, lines))
 
@@ -95,3 +96,50 @@ def _rest(found: Listing, chosen: list[str]) -> LeftOut:
 def _is_inside(root: Path, name: str) -> bool:
     path = root / name
     return path.is_file() and path.resolve().is_relative_to(root.resolve())
+
+
+class ManyTables:
+    """CSV files with the same header, one after the other; rows and lines are counted on, as if they were one."""
+
+    def __init__(self, tables: list[CsvInput | PathLines], left_out: LeftOut) -> None:
+        self.tables, self.left_out = tables, left_out
+        first = tables[0]
+        for table in tables[1:]:
+            if table.columns != first.columns:
+                raise InputError(str(table.path), f"another header than {first.path.name}; score them one by one")
+        self.by_path = {str(table.path): table for table in tables}
+        self.sizes = [table.path.stat().st_size for table in tables]
+
+    def parts(self) -> Iterator[Part]:
+        """See `Input`."""
+        number = rows = 0
+        for table in self.tables:
+            for part in table.parts():
+                yield replace(part, number=number, first=rows + part.first)
+                number += 1
+            rows += table.rows
+
+    def read(self, part: Part) -> Iterator[Block]:
+        """See `Input`."""
+        return self.by_path[part.file].read(part)
+
+    def share(self, part: Part) -> float | None:
+        """See `Input`."""
+        table = self.by_path[part.file]
+        own, place = table.share(part), self.tables.index(table)
+        before = sum(self.sizes[:place])
+        return None if own is None else (before + own * self.sizes[place]) / max(sum(self.sizes), 1)
+
+    def files(self) -> Iterator[Path]:
+        """See `Input`."""
+        for table in self.tables:
+            yield from table.files()
+
+    def fingerprint(self) -> str:
+        """See `Input`."""
+        return hashlib.sha256("\n".join(table.fingerprint() for table in self.tables).encode()).hexdigest()
+
+    def digest(self) -> str:
+        """See `Input`: of one file; of several, of their digests."""
+        digests = [table.digest() for table in self.tables]
+        return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()

@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 from components.contract import CLASSES, label_of
 from components.errors import InputError
@@ -24,7 +25,7 @@ class Digests:
     """SHA-256 of files that are read part by part, in any order: that of theirs, a line each, in the input's order."""
 
     def __init__(self) -> None:
-        self.found: dict[int, bytes] = {}  # number of the part -> 32 bytes a file
+        self.found: dict[int, bytes] = {}  # where a part starts -> 32 bytes a file
 
     def note(self, part: Part, pictures: Iterator[Picture]) -> Iterator[Picture]:
         """Hand on the pictures of a part and keep the hashes of what was read."""
@@ -32,7 +33,7 @@ class Digests:
         for picture in pictures:
             hashes.append(hashlib.sha256(b"" if isinstance(picture.content, InputError) else picture.content).digest())
             yield picture
-        self.found[part.number] = b"".join(hashes)
+        self.found[part.start] = b"".join(hashes)
 
     def join(self, first: Sequence[str] = ()) -> str:
         """Of all parts, once each was read; after the hashes `first`."""
@@ -83,7 +84,7 @@ class PictureFiles:
     def digest(self) -> str:
         """See `Input`: see `Digests`. Parts that an earlier run scored are read for it."""
         for part in self.parts():
-            if part.number not in self.digests.found:
+            if part.start not in self.digests.found:
                 sum(1 for _ in self._pictures(part))
         return self.digests.join()
 
@@ -105,13 +106,13 @@ class PathLines:
         self.root, self.digests = Root(Path(reading.root) if reading.root else path.parent), Digests()
         self.hash, self.rows, self.number_of_parts = hashlib.sha256(), 0, 0
         with open_lines(path) as stream:
-            self.header = io.BufferedReader(stream).readline(LONGEST_LINE)
+            self.header = io.BufferedReader(cast(io.RawIOBase, stream)).readline(LONGEST_LINE)
         self.columns = read_columns(self.header, reading.delimiter)
         repeated = [column for column in ("path", "image", "id", "label") if self.columns.count(column) > 1]
         if repeated:
             raise InputError(path.name, f"header: the column {repeated[0]!r} stands there twice")
-        if not os.path.isdir(self.root.path):
-            raise InputError(str(reading.root), "no such folder")
+        if not Path(self.root.path).is_dir():
+            raise InputError(reading.root, "no such folder")
         self.at = self.columns.index(next(column for column in PATH_COLUMNS if column in self.columns))
 
     def parts(self) -> Iterator[Part]:
@@ -153,14 +154,14 @@ class PathLines:
         """See `Input`: of the unpacked CSV and then its pictures, see `Digests`."""
         if len(self.digests.found) < self.number_of_parts:
             for part in self.parts():
-                if part.number not in self.digests.found:
+                if part.start not in self.digests.found:
                     sum(1 for _ in self._pictures(part))
         return self.digests.join([self.hash.hexdigest()])
 
     def _lines(self) -> Iterator[bytes]:
         self.hash = hashlib.sha256()
         with open_lines(self.path) as stream:
-            lines = io.BufferedReader(stream)
+            lines = io.BufferedReader(cast(io.RawIOBase, stream))
             self.hash.update(lines.readline(LONGEST_LINE))
             while line := lines.readline(LONGEST_LINE + 1):
                 if len(line) > LONGEST_LINE:

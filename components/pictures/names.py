@@ -52,17 +52,11 @@ def make_safe(name: str) -> str:
 
 def class_of(row_id: str) -> int | None:
     """The class that the folder right above a picture is named after, as `label_of` reads it; None: after none."""
-    folder, _, _ = row_id.rpartition("/")
-    return label_of(folder.rpartition("/")[2]) if folder else None
+    folder = row_id.rpartition("/")[0].rpartition("/")[2]
+    return label_of(folder) if folder else None
 
 
 def all_by_class(ids: Iterable[str]) -> bool:
     """Whether each picture is in a folder that is named after a class."""
-    known: dict[str, bool] = {}
-    for row_id in ids:
-        folder = row_id.rpartition("/")[0]
-        if folder not in known:
-            known[folder] = class_of(row_id) is not None
-        if not known[folder]:
-            return False
-    return bool(known)
+    folders = {row_id.rpartition("/")[0] for row_id in ids}
+    return bool(folders) and all(class_of(f"{folder}/picture") is not None for folder in folders)
