@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from components.errors import InputError
 from components.formats.pixel_csv import LONGEST_LINE, Block, Layout, read_header, read_pixel_lines
-from components.inputs.parts import PART, Part
+from components.inputs.parts import Part, Reading
 
 CHUNK = 1 << 20  # bytes that are looked through at a time
 COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
@@ -19,8 +19,8 @@ COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 class CsvInput:
     """Lines of a file of pixels, gzip or zstd around it or not."""
 
-    def __init__(self, path: Path, part: int = PART) -> None:
-        self.path, self.part = path, part
+    def __init__(self, path: Path, reading: Reading) -> None:
+        self.path, self.reading = path, reading
         self.hash = hashlib.sha256()
         self.compression = COMPRESSED.get(path.suffix)
         with self._open() as stream:
@@ -69,7 +69,7 @@ class CsvInput:
             rows, size, rest = rows + chunk.count(b"\n"), size + len(chunk), len(chunk) - end + (0 if end else rest)
             if rest > LONGEST_LINE:
                 raise InputError(self.path.name, f"a line of more than {LONGEST_LINE:,} bytes; is this a CSV file?")
-            if size - rest >= self.part:
+            if size - rest >= self.reading.part:
                 whole = b"".join(kept) if self.compression else b""
                 yield rows, size - rest, whole[: size - rest] if self.compression else None
                 kept, rows, size = [whole[size - rest :]], 0, rest
@@ -80,7 +80,7 @@ class CsvInput:
 
     def _chunks(self, stream: BinaryIO) -> Iterator[bytes]:
         try:
-            while chunk := stream.read(min(CHUNK, self.part)):
+            while chunk := stream.read(min(CHUNK, self.reading.part)):
                 self.hash.update(chunk)
                 yield chunk
         except OSError as error:

@@ -5,26 +5,26 @@ from pathlib import Path
 
 from components.errors import InputError
 from components.inputs.csv_lines import CsvInput
-from components.inputs.parts import PART, Input
+from components.inputs.parts import Input, Reading
 from components.inputs.row_groups import ParquetInput
 
 PARQUET = ".parquet"
 
 
-def open_input(source: Path, part: int = PART) -> Input:
+def open_input(source: Path, reading: Reading) -> Input:
     """Find out what is to be scored.
 
     Args:
         source: a CSV file of pixels, plain, `.gz` or `.zst`; a Parquet file; or a folder of Parquet files.
-        part: bytes in a part.
+        reading: how it is read.
 
     Raises:
         InputError: nothing there, or nothing that is read.
     """
     files = list_files(source)
     if files[0].suffix == PARQUET:
-        return ParquetInput(files, part)
-    return CsvInput(files[0], part)
+        return ParquetInput(files, reading)
+    return CsvInput(files[0], reading)
 
 
 def list_files(source: Path) -> list[Path]:

@@ -2,11 +2,27 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from components.formats.pixel_csv import Block
 
 PART = 32 << 20  # bytes of an input, unpacked: some 14,000 rows of CSV
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How an input is read, as a person says it."""
+
+    part: int = PART  # bytes, unpacked
+    delimiter: str = ","  # of CSV
+    kept: tuple[str, ...] = ()  # columns that go to the output as they are, in this order
+    dropped: tuple[str, ...] = ()  # columns that may be there, and go nowhere
+
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> "Reading":
+        """What `dataclasses.asdict` and JSON made of one."""
+        lists: dict[str, Any] = {name: tuple(value) for name, value in told.items() if isinstance(value, list)}
+        return cls(**{**told, **lists})
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ from pathlib import Path
 from components.files import sha256_of
 from components.formats.pixel_csv import Block
 from components.formats.pixel_parquet import measure_groups, read_pixel_groups
-from components.inputs.parts import PART, Part
+from components.inputs.parts import Part, Reading
 
 
 class ParquetInput:
     """Row groups of one file or of all in a folder."""
 
-    def __init__(self, paths: list[Path], part: int = PART) -> None:
-        self.paths, self.part = paths, part
+    def __init__(self, paths: list[Path], reading: Reading) -> None:
+        self.paths, self.reading = paths, reading
         self.groups = {str(path): measure_groups(path) for path in paths}
         self.rows = sum(rows for groups in self.groups.values() for rows, _ in groups)
 
@@ -25,7 +25,7 @@ class ParquetInput:
             start = rows = size = 0
             for group, (group_rows, group_size) in enumerate(groups):
                 rows, size = rows + group_rows, size + group_size
-                if size >= self.part or group == len(groups) - 1:
+                if size >= self.reading.part or group == len(groups) - 1:
                     yield Part(number, path, first, start, group + 1)
                     number, first, start, rows, size = number + 1, first + rows, group + 1, 0, 0
 

@@ -21,6 +21,7 @@ from components.formats.pixel_csv import Block
 from components.inference.predict import predict
 from components.inference.tables import Columns, CsvWriter
 from components.inputs.opening import open_input
+from components.inputs.parts import Reading
 from components.manifest import read_split
 from components.model.classifier import Classifier
 from components.promotion.tally import SHOWN, Tally
@@ -131,7 +132,7 @@ def _open(data: Dataset | Path) -> tuple[str, Iterator[Block]]:
         test = read_split(data, "test")
         block = Block(np.arange(1, len(test.ids) + 1), test.ids, test.images, test.labels, ())
         return f"the test split of dataset {data.version} ({data.source})", iter([block])
-    table = open_input(data)
+    table = open_input(data, Reading())
     return data.name, (block for part in table.parts() for block in table.read(part))
 
 

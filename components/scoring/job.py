@@ -27,12 +27,13 @@ from filelock import FileLock, Timeout
 from components.errors import InputError
 from components.files import sha256_of, whole_file, write_whole
 from components.inputs.opening import fingerprint, list_files, open_input
-from components.inputs.parts import PART, Input, Part
+from components.inputs.parts import Input, Part, Reading
 from components.model.classifier import Classifier
 from components.scoring.outputs import REJECTED, SCORED, format_of
 from components.scoring.summary import Count
 from components.scoring.work import Job, Result, score_part
 
+AS_IT_IS = Reading()
 WORKERS = 2  # parts at a time, where nothing else is said: reading and model take turns on a core
 
 
@@ -71,7 +72,7 @@ def run_job(
     *,
     resume: bool = False,
     workers: int = WORKERS,
-    part: int = PART,
+    reading: Reading = AS_IT_IS,
     max_reject_rate: float = 1.0,
     progress: Progress = lambda count, share: None,
 ) -> Summary:
@@ -83,7 +84,7 @@ def run_job(
         output: `*.csv`, `*.parquet` or `*.jsonl`.
         resume: go on where the same job stopped, if it did; without it, such a beginning is thrown away.
         workers: parts at a time.
-        part: bytes of input in a part.
+        reading: how the input is read.
         max_reject_rate: with a larger share of rejects in all, the job fails, and the output is as it was.
         progress: called after each part.
 
@@ -94,9 +95,9 @@ def run_job(
     output = output.resolve()  # a link is followed, not replaced
     format_of(output)
     _check_output(source, output)
-    read = open_input(source, part)
+    read = open_input(source, reading)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    job = Job(str(source.resolve()), str(output), model.tag, part, fingerprint(source), now)
+    job = Job(str(source.resolve()), str(output), model.tag, reading, fingerprint(source), now)
     with _alone(job):
         job = _begin(job, resume)
         resumed = sum(1 for _ in job.folder.glob("*.json")) - 1
@@ -146,11 +147,12 @@ def _begin(job: Job, resume: bool) -> Job:
     path = job.folder / "job.json"
     if resume and path.exists():
         try:
-            unfinished = Job(**json.loads(path.read_bytes()))
-        except (ValueError, TypeError) as error:
+            unfinished = Job.from_json(json.loads(path.read_bytes()))
+        except (ValueError, KeyError, TypeError) as error:
             raise InputError(job.output, "its unfinished job cannot be read; score it without --resume") from error
         if not unfinished.same(job):
-            raise InputError(job.output, "its unfinished job had another input or model; score it without --resume")
+            told = "its unfinished job had another input, model or options; score it without --resume"
+            raise InputError(job.output, told)
         return unfinished
     for item in job.folder.iterdir():
         if item.name != LOCK:

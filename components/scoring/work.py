@@ -4,12 +4,13 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from components.files import sha256_of, whole_file, write_whole
 from components.inference.predict import predict
-from components.inputs.parts import Input, Part
+from components.inputs.parts import Input, Part, Reading
 from components.model.classifier import Classifier
 from components.scoring.outputs import REJECTED, SCORED, format_of, to_rejects, to_table
 from components.scoring.summary import Count, count_rows
@@ -22,9 +23,14 @@ class Job:
     source: str
     output: str
     model: str  # exact tag
-    part: int  # bytes of the input in a part
+    reading: Reading  # how the input is read
     fingerprint: str  # of the input's files: names, sizes and times of change
     scored_at: str  # ISO 8601, UTC: when the job began first
+
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> "Job":
+        """What `dataclasses.asdict` and JSON made of one."""
+        return cls(**{**told, "reading": Reading.from_json(told["reading"])})
 
     @property
     def folder(self) -> Path:

@@ -59,6 +59,7 @@ def score(
 ) -> None:
     """Classify every row of an input of any size. Each row is scored, or rejected with line, reason and content."""
     from components.errors import InputError
+    from components.inputs.parts import Reading
     from components.registry.champion import load_model
     from components.scoring.job import run_job
 
@@ -69,7 +70,7 @@ def score(
             output,
             resume=resume,
             workers=workers,
-            part=part_size << 20,
+            reading=Reading(part=part_size << 20),
             max_reject_rate=max_reject_rate,
             progress=bar.update,
         )
