@@ -11,6 +11,7 @@ import pyarrow as pa
 from components.errors import InputError
 from components.formats.pixel_csv import LONGEST_LINE, Block, Layout, read_header, read_pixel_lines
 from components.inputs.parts import Part, Reading
+from components.storage import locate
 
 CHUNK = 1 << 20  # bytes that are looked through at a time
 COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
@@ -42,7 +43,7 @@ class CsvInput:
         if part.lines is not None:
             yield from read_pixel_lines(io.BytesIO(part.lines), self.layout, part.first + 1, self.path.name)
             return
-        with self.path.open("rb") as stream:
+        with locate(part.file).open("rb") as stream:
             stream.seek(part.start)
             lines = cast(BinaryIO, Slice(stream, part.stop - part.start))
             yield from read_pixel_lines(lines, self.layout, part.first + 1, self.path.name)
@@ -56,7 +57,7 @@ class CsvInput:
         return self.hash.hexdigest()
 
     def _open(self) -> BinaryIO:
-        stream: BinaryIO = pa.input_stream(str(self.path), compression=self.compression)
+        stream: BinaryIO = pa.input_stream(self.path.open("rb"), compression=self.compression)
         return stream
 
     def _cut(self, stream: BinaryIO) -> Iterator[tuple[int, int, bytes | None]]:

@@ -8,6 +8,7 @@ from components.files import sha256_of
 from components.formats.pixel_csv import Block
 from components.formats.pixel_parquet import measure_groups, read_pixel_groups
 from components.inputs.parts import Part, Reading
+from components.storage import locate
 
 
 class ParquetInput:
@@ -31,7 +32,7 @@ class ParquetInput:
 
     def read(self, part: Part) -> Iterator[Block]:
         """See `Input`."""
-        with Path(part.file).open("rb") as stream:
+        with locate(part.file).open("rb") as stream:
             yield from read_pixel_groups(stream, range(part.start, part.stop), part.first, Path(part.file).name)
 
     def share(self, part: Part) -> float | None:

@@ -142,7 +142,8 @@ class ParquetFormat:
 
         with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
             for part in parts:
-                writer.write_table(pq.read_table(part, page_checksum_verification=True).cast(schema))
+                with part.open("rb") as content:
+                    writer.write_table(pq.read_table(content, page_checksum_verification=True).cast(schema))
 
 
 FORMATS: dict[str, Format] = {".csv": CsvFormat(), ".parquet": ParquetFormat(), ".jsonl": JsonLinesFormat()}
