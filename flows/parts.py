@@ -1,8 +1,9 @@
 """Batches of parts as Prefect tasks, in threads here or on a Dask cluster.
 
-A worker elsewhere imports this module by its name, so it is not part of `flows/scoring.py`, which Prefect loads as a file.
+A worker elsewhere imports this module by its name; `flows/scoring.py` has another one where Prefect loads it as a file.
 """
 
+import tempfile
 import threading
 from dataclasses import asdict, replace
 from functools import lru_cache
@@ -52,12 +53,18 @@ def make_runner(workers: int) -> TaskRunner[Any]:
     if not address:
         return ThreadPoolTaskRunner(max_workers=workers)
     try:
-        from prefect_dask import DaskTaskRunner
+        from prefect_dask.task_runners import DaskTaskRunner
     except ImportError as error:
         raise SettingsError("FASHION_DASK_ADDRESS needs the extra dask: pip install -e '.[dask]'") from error
     if address != LOCAL:
         return DaskTaskRunner(address=address)
-    here = {"n_workers": workers, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None}
+    here: dict[str, Any] = {
+        "n_workers": workers,
+        "threads_per_worker": 1,
+        "host": "127.0.0.1",
+        "dashboard_address": None,
+    }
+    here["local_directory"] = tempfile.gettempdir()  # where Dask would take the working directory
     return DaskTaskRunner(cluster_kwargs=here)
 
 

@@ -73,7 +73,8 @@ class Batches:
     def submit(self, parts: list[dict[str, Any]]) -> PrefectFuture[list[dict[str, Any]]]:
         """Hand a batch out."""
         arguments = {"first": parts[0]["number"], "job": self.job, "parts": parts}
-        return self.runner.submit(score_batch, parameters=arguments)
+        future: PrefectFuture[list[dict[str, Any]]] = self.runner.submit(score_batch, parameters=arguments)
+        return future
 
     def collect(self, parts: list[dict[str, Any]], future: PrefectFuture[list[dict[str, Any]]]) -> list[dict[str, Any]]:
         """What came of it; it is handed out again where its workers died.
