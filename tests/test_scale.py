@@ -99,13 +99,12 @@ def cluster(stack: Stack) -> Iterator[tuple[str, list["subprocess.Popen[bytes]"]
     port = free_port()
     address = f"tcp://127.0.0.1:{port}"
     here = ["--host", "127.0.0.1", "--no-dashboard"]
-    commands: list[list[str | Path]] = [
-        [DASK, "scheduler", "--port", str(port), *here],
-        *[[DASK, "worker", address, "--nthreads", "1", "--no-nanny", *here]] * 2,
-    ]
+    scheduler: list[str | Path] = [DASK, "scheduler", "--port", str(port), *here]
+    worker: list[str | Path] = [DASK, "worker", address, "--nthreads", "1", "--no-nanny", *here]
+    local = ["--local-directory", str(stack.folder / "dask")]
+    commands = [scheduler, [*worker, *local], [*worker, *local]]
     processes = [
-        start(command, {**stack.environment, "TMPDIR": str(stack.folder)}, stack.folder / f"dask{number}.log")
-        for number, command in enumerate(commands)
+        start(command, stack.environment, stack.folder / f"dask{number}.log") for number, command in enumerate(commands)
     ]
     try:
         yield address, processes[1:]
