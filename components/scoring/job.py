@@ -29,7 +29,7 @@ from components.files import sha256_of, whole_file, write_whole
 from components.inputs.opening import fingerprint, list_files, open_input
 from components.inputs.parts import Input, Part, Reading
 from components.model.classifier import Classifier
-from components.scoring.outputs import REJECTED, SCORED, format_of
+from components.scoring.outputs import REJECTED, format_of, schema_with
 from components.scoring.summary import Count
 from components.scoring.work import Job, Result, score_part
 
@@ -70,6 +70,7 @@ def run_job(
     source: Path,
     output: Path,
     *,
+    rejects: Path | None = None,
     resume: bool = False,
     workers: int = WORKERS,
     reading: Reading = AS_IT_IS,
@@ -82,6 +83,7 @@ def run_job(
         model: what `load_model` returned; it stays the same to the end.
         source: see `open_input`.
         output: `*.csv`, `*.parquet` or `*.jsonl`.
+        rejects: where the rows go that cannot be read, likewise; None: beside the output, see `rejects_path`.
         resume: go on where the same job stopped, if it did; without it, such a beginning is thrown away.
         workers: parts at a time.
         reading: how the input is read.
@@ -93,16 +95,17 @@ def run_job(
     """
     began = time.monotonic()
     output = output.resolve()  # a link is followed, not replaced
-    format_of(output)
-    _check_output(source, output)
+    rejects = (rejects or rejects_path(output)).resolve()
+    _check_outputs(source, output, rejects)
     read = open_input(source, reading)
+    schema_with(read.extra)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    job = Job(str(source.resolve()), str(output), model.tag, reading, fingerprint(source), now)
+    job = Job(str(source.resolve()), str(output), str(rejects), model.tag, reading, fingerprint(source), now)
     with _alone(job):
         job = _begin(job, resume)
         resumed = sum(1 for _ in job.folder.glob("*.json")) - 1
         results = list(_run_parts(job, read, model, workers, progress, max_reject_rate))
-        rejects = _put_together(job, results)
+        _put_together(job, read, results)
         count = sum((result.count for result in results), Count())
         return Summary(
             count=count,
@@ -112,7 +115,7 @@ def run_job(
             scored_at=job.scored_at,
             input_sha256=read.digest(),
             output_sha256=sha256_of(output),
-            rejects=str(rejects) if rejects else "",
+            rejects=job.rejects if count.rejected else "",
         )
 
 
@@ -121,8 +124,11 @@ def rejects_path(output: Path) -> Path:
     return output.with_name(f"{output.stem}.rejects{output.suffix}")
 
 
-def _check_output(source: Path, output: Path) -> None:
-    for path in (output, rejects_path(output)):
+def _check_outputs(source: Path, output: Path, rejects: Path) -> None:
+    if output == rejects:
+        raise InputError(str(output), "the rejects would overwrite the output")
+    for path in (output, rejects):
+        format_of(path)
         if path.exists() and not path.is_file():
             raise InputError(str(path), "not a file; an output takes the place of a file or of nothing")
         if path.exists() and any(path.samefile(one) for one in list_files(source)):
@@ -192,15 +198,14 @@ def _take_one_core() -> None:
     torch.set_num_threads(1)
 
 
-def _put_together(job: Job, results: list[Result]) -> Path | None:
-    """Join the parts; both outputs appear whole. The rejects' path, where there are any."""
-    output = Path(job.output)
-    form, rejects = format_of(output), rejects_path(output)
+def _put_together(job: Job, read: Input, results: list[Result]) -> None:
+    """Join the parts; both outputs appear whole, that of rejects where there are any."""
+    output, rejects = Path(job.output), Path(job.rejects)
     with whole_file(output) as whole, whole.open("wb") as file:
-        form.join([job.folder / result.scored for result in results], SCORED, file)
+        parts = [job.folder / result.scored for result in results]
+        format_of(output).join(parts, schema_with(read.extra), file)
     if not any(result.count.rejected for result in results):
         rejects.unlink(missing_ok=True)
-        return None
+        return
     with whole_file(rejects) as whole, whole.open("wb") as file:
-        form.join([job.folder / result.rejects for result in results], REJECTED, file)
-    return rejects
+        format_of(rejects).join([job.folder / result.rejects for result in results], REJECTED, file)

@@ -12,7 +12,7 @@ from components.files import sha256_of, whole_file, write_whole
 from components.inference.predict import predict
 from components.inputs.parts import Input, Part, Reading
 from components.model.classifier import Classifier
-from components.scoring.outputs import REJECTED, SCORED, format_of, to_rejects, to_table
+from components.scoring.outputs import REJECTED, format_of, schema_with, to_rejects, to_table
 from components.scoring.summary import Count, count_rows
 
 
@@ -22,6 +22,7 @@ class Job:
 
     source: str
     output: str
+    rejects: str
     model: str  # exact tag
     reading: Reading  # how the input is read
     fingerprint: str  # of the input's files: names, sizes and times of change
@@ -69,7 +70,6 @@ def score_part(job: Job, read: Input, part: Part, model: Classifier) -> Result:
     """
     if done := find_done(job, part):
         return done
-    form = format_of(Path(job.output))
     count, rejects = Count(), list[pa.Table]()
 
     def tables() -> Iterator[pa.Table]:
@@ -83,9 +83,9 @@ def score_part(job: Job, read: Input, part: Part, model: Classifier) -> Result:
 
     names = f"{part.number:05}.part", f"{part.number:05}.rejects"
     with whole_file(job.folder / names[0]) as path, path.open("wb") as file:
-        form.write(tables(), SCORED, file)
+        format_of(Path(job.output)).write(tables(), schema_with(read.extra), file)
     with whole_file(job.folder / names[1]) as path, path.open("wb") as file:
-        form.write(rejects, REJECTED, file)
+        format_of(Path(job.rejects)).write(rejects, REJECTED, file)
     hashes = sha256_of(job.folder / names[0]), sha256_of(job.folder / names[1])
     result = Result(part.number, count, *names, hashes)
     write_whole(_done_path(job, part), json.dumps(asdict(result)).encode())
