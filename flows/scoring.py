@@ -34,6 +34,8 @@ Model = Annotated[str | None, Field(description="An exact tag; none: the live mo
 Workers = Annotated[int, Field(ge=1, le=256, description="Batches at a time, where they run in threads.")]
 PartSize = Annotated[int, Field(ge=1, le=4096, description="Of a part of the input, MiB.")]
 Batch = Annotated[int, Field(ge=1, le=1000, description="Parts a task.")]
+Delimiter = Annotated[str, Field(description="Of a CSV input.")]
+Columns = Annotated[tuple[str, ...], Field(description="keep: go to the output as they are; drop: may be there.")]
 Rate = Annotated[float, Field(ge=0, le=1, description="With a larger share of rejects it fails; the output stays.")]
 
 Fresh = Annotated[bool, Field(description="Throw away what an unfinished run left, instead of going on with it.")]
@@ -47,12 +49,16 @@ def scoring(
     workers: Workers = 2,
     part_size: PartSize = 32,
     batch: Batch = BATCH,
+    delimiter: Delimiter = ",",
+    keep: Columns = (),
+    drop: Columns = (),
     max_reject_rate: Rate = 1.0,
     fresh: Fresh = False,
 ) -> Summary:
     """Classify every row of an input of any size. Started again after it failed, it goes on where it stopped."""
     tag = load_model(model).tag  # told now, not by the first worker, where there is none
-    with open_job(locate(input), locate(output), tag, Reading(part=part_size * MIB), not fresh) as opened:
+    reading = Reading(part_size * MIB, delimiter, keep, drop)
+    with open_job(locate(input), locate(output), tag, reading=reading, resume=not fresh) as opened:
         get_run_logger().info("%s by %s; %d parts are done", input, tag, opened.resumed)
         with make_runner(workers) as runner:
             results = run_batches(opened, runner, workers, batch)

@@ -9,7 +9,7 @@ from typing import BinaryIO, cast
 import pyarrow as pa
 
 from components.errors import InputError
-from components.formats.pixel_csv import LONGEST_LINE, Block, Layout, read_header, read_pixel_lines
+from components.formats.pixel_csv import LONGEST_LINE, Block, Layout, read_header, read_pixel_lines, texts_of
 from components.inputs.parts import Part, Reading
 from components.storage import locate
 
@@ -27,7 +27,8 @@ class CsvInput:
         with self._open() as stream:
             head = stream.read(LONGEST_LINE + 1)
         self.header = head[: head.find(b"\n") + 1] or head
-        self.layout: Layout = read_header(self.header, path.name)
+        self.layout: Layout = read_header(self.header, path.name, reading.delimiter, reading.kept, reading.dropped)
+        self.extra = texts_of(reading.kept)
 
     def parts(self) -> Iterator[Part]:
         """See `Input`. The file is read once; what is compressed is handed on as it is unpacked."""

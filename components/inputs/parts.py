@@ -4,6 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import pyarrow as pa
+
+from components.errors import SettingsError
 from components.formats.pixel_csv import Block
 
 PART = 32 << 20  # bytes of an input, unpacked: some 14,000 rows of CSV
@@ -14,9 +17,29 @@ class Reading:
     """How an input is read, as a person says it."""
 
     part: int = PART  # bytes, unpacked
-    delimiter: str = ","  # of CSV
+    delimiter: str = ","  # of CSV: one character
     kept: tuple[str, ...] = ()  # columns that go to the output as they are, in this order
     dropped: tuple[str, ...] = ()  # columns that may be there, and go nowhere
+
+    def __post_init__(self) -> None:
+        """Refuse what nothing can be read by.
+
+        Raises:
+            SettingsError: a delimiter that could be part of a cell, or a column that is kept twice or dropped, too.
+        """
+        mark = self.delimiter
+        if (
+            len(mark) != 1
+            or not mark.isascii()
+            or mark.isalnum()
+            or mark in "\"'"
+            or not (mark == "\t" or mark.isprintable())
+        ):
+            told = "one ASCII character that is no letter, digit, quote or line end, or the word tab"
+            raise SettingsError(f"delimiter: found {mark[:20]!r}, expected {told}")
+        named = [*self.kept, *self.dropped]
+        if twice := sorted({name for name in named if named.count(name) > 1}):
+            raise SettingsError(f"column {twice[0][:40]!r} is named more than once to be kept or dropped")
 
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> "Reading":
@@ -39,6 +62,9 @@ class Part:
 
 class Input(Protocol):
     """What is scored."""
+
+    extra: pa.Schema
+    """The columns that come along, as `Block.extra` has them."""
 
     def parts(self) -> Iterator[Part]:
         """All of it, in order; the same parts each time."""

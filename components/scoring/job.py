@@ -27,7 +27,7 @@ from components.inputs.opening import fingerprint, list_files, open_input
 from components.inputs.parts import Input, Part, Reading
 from components.model.classifier import Classifier
 from components.scoring.claims import hold
-from components.scoring.outputs import REJECTED, SCORED, format_of
+from components.scoring.outputs import REJECTED, format_of, schema_with
 from components.scoring.summary import Count
 from components.scoring.work import Job, Result, score_part
 from components.storage import locate, whole
@@ -68,6 +68,7 @@ def run_job(
     source: Path,
     output: Path,
     *,
+    rejects: Path | None = None,
     resume: bool = False,
     workers: int = WORKERS,
     reading: Reading = AS_IT_IS,
@@ -80,6 +81,7 @@ def run_job(
         model: what `load_model` returned; it stays the same to the end.
         source: see `open_input`.
         output: `*.csv`, `*.parquet` or `*.jsonl`.
+        rejects: where the rows go that cannot be read, likewise; None: beside the output, see `rejects_path`.
         resume: go on where the same job stopped, if it did; without it, such a beginning is thrown away.
         workers: parts at a time.
         reading: how the input is read.
@@ -89,7 +91,7 @@ def run_job(
     Raises:
         InputError: the input cannot be read, or too much of it; another job holds this output.
     """
-    with open_job(source, output, model.tag, reading, resume) as opened:
+    with open_job(source, output, model.tag, rejects=rejects, reading=reading, resume=resume) as opened:
         return finish_job(opened, _run_parts(opened, model, workers, progress), max_reject_rate)
 
 
@@ -104,11 +106,13 @@ class Opened:
 
 
 @contextlib.contextmanager
-def open_job(source: Path, output: Path, model: str, reading: Reading, resume: bool) -> Iterator[Opened]:
+def open_job(
+    source: Path, output: Path, model: str, *, rejects: Path | None = None, reading: Reading, resume: bool
+) -> Iterator[Opened]:
     """Hold a job until the block ends.
 
     Args:
-        source, output, reading, resume: see `run_job`.
+        source, output, rejects, reading, resume: see `run_job`.
         model: exact tag.
 
     Raises:
@@ -116,11 +120,13 @@ def open_job(source: Path, output: Path, model: str, reading: Reading, resume: b
     """
     began = time.monotonic()
     output = output.resolve()  # a link is followed, not replaced
-    format_of(output)
-    _check_output(source, output)
+    rejects = (rejects or rejects_path(output)).resolve()
+    _check_outputs(source, output, rejects)
     read = open_input(source, reading)
+    schema_with(read.extra)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    wanted = Job(str(source.resolve()), str(output), model, reading, fingerprint(source), now)
+    where = str(source.resolve()), str(output), str(rejects)
+    wanted = Job(*where, model, reading, fingerprint(source), now)
     with hold(wanted, resume) as job:
         yield Opened(job, read, sum(1 for _ in job.folder.glob(f"*-{job.key}.json")), began)
 
@@ -141,7 +147,7 @@ def finish_job(opened: Opened, results: Iterable[Result], max_reject_rate: float
         count += result.count
         names.append((result.scored, result.rejects))
     _check_rejects(job, count, max_reject_rate)
-    output_sha256, rejects = _put_together(job, names, count)
+    output_sha256 = _put_together(job, opened.read, names, count)
     return Summary(
         count=count,
         seconds=time.monotonic() - opened.began,
@@ -150,7 +156,7 @@ def finish_job(opened: Opened, results: Iterable[Result], max_reject_rate: float
         scored_at=job.scored_at,
         input_sha256=opened.read.digest(),
         output_sha256=output_sha256,
-        rejects=str(rejects) if rejects else "",
+        rejects=job.rejects if count.rejected else "",
     )
 
 
@@ -159,8 +165,11 @@ def rejects_path(output: Path) -> Path:
     return output.with_name(f"{output.stem}.rejects{output.suffix}")
 
 
-def _check_output(source: Path, output: Path) -> None:
-    for path in (output, rejects_path(output)):
+def _check_outputs(source: Path, output: Path, rejects: Path) -> None:
+    if output == rejects:
+        raise InputError(str(output), "the rejects would overwrite the output")
+    for path in (output, rejects):
+        format_of(path)
         if path.exists() and not path.is_file():
             raise InputError(str(path), "not a file; an output takes the place of a file or of nothing")
         if path.exists() and any(path.samefile(one) for one in list_files(source)):
@@ -198,17 +207,16 @@ def take_one_core() -> None:
     torch.set_num_threads(1)
 
 
-def _put_together(job: Job, names: list[tuple[str, str]], count: Count) -> tuple[str, Path | None]:
-    """Join the parts; both outputs appear whole. The output's SHA-256, and the rejects' path, where there are any."""
-    output = locate(job.output)
-    form, rejects = format_of(output), rejects_path(output)
+def _put_together(job: Job, read: Input, names: list[tuple[str, str]], count: Count) -> str:
+    """Join the parts; both outputs appear whole, that of rejects where there are any. The output's SHA-256."""
+    output, rejects = locate(job.output), locate(job.rejects)
     with whole(output) as path:
         with path.open("wb") as file:
-            form.join([job.folder / scored for scored, _ in names], SCORED, file)
+            format_of(output).join([job.folder / scored for scored, _ in names], schema_with(read.extra), file)
         sha256 = sha256_of(path)
     if not count.rejected:
         rejects.unlink(missing_ok=True)
-        return sha256, None
+        return sha256
     with whole(rejects) as path, path.open("wb") as file:
-        form.join([job.folder / rejected for _, rejected in names], REJECTED, file)
-    return sha256, rejects
+        format_of(rejects).join([job.folder / rejected for _, rejected in names], REJECTED, file)
+    return sha256

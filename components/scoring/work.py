@@ -13,7 +13,7 @@ from components.files import sha256_of
 from components.inference.predict import predict
 from components.inputs.parts import Input, Part, Reading
 from components.model.classifier import Classifier
-from components.scoring.outputs import REJECTED, SCORED, Format, format_of, to_rejects, to_table
+from components.scoring.outputs import REJECTED, Format, format_of, schema_with, to_rejects, to_table
 from components.scoring.summary import Count, count_rows
 from components.storage import locate, whole
 
@@ -24,6 +24,7 @@ class Job:
 
     source: str
     output: str
+    rejects: str
     model: str  # exact tag
     reading: Reading  # how the input is read
     fingerprint: str  # of the input's files: names, sizes and times of change
@@ -81,7 +82,6 @@ def score_part(job: Job, read: Input, part: Part, model: Classifier) -> Result:
     """
     if done := find_done(job, part):
         return done
-    form = format_of(Path(job.output))
     count, rejects = Count(), list[pa.Table]()
 
     def tables() -> Iterator[pa.Table]:
@@ -95,8 +95,8 @@ def score_part(job: Job, read: Input, part: Part, model: Classifier) -> Result:
 
     name = name_part(job, part)
     hashes = (
-        _write(form, tables(), SCORED, name.with_suffix(".part")),
-        _write(form, rejects, REJECTED, name.with_suffix(".rejects")),
+        _write(format_of(Path(job.output)), tables(), schema_with(read.extra), name.with_suffix(".part")),
+        _write(format_of(Path(job.rejects)), rejects, REJECTED, name.with_suffix(".rejects")),
     )
     result = Result(part.number, count, f"{name.name}.part", f"{name.name}.rejects", hashes)
     with whole(name.with_suffix(".json")) as path:
