@@ -9,9 +9,10 @@ from typing import BinaryIO, cast
 import pyarrow as pa
 
 from components.errors import InputError
-from components.formats.pixel_csv import LONGEST_LINE, Block, Layout, read_header, read_pixel_lines
+from components.formats.pixel_csv import LONGEST_LINE, Block, Layout, read_header, read_pixel_lines, texts_of
 from components.inputs.parts import Part, Reading, fingerprint
 from components.pictures.names import LeftOut
+from components.storage import locate
 
 CHUNK = 1 << 20  # bytes that are looked through at a time
 COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
@@ -19,7 +20,7 @@ COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 
 def open_lines(path: Path) -> BinaryIO:
     """A file's bytes, unpacked where its suffix says that they are packed."""
-    stream: BinaryIO = pa.input_stream(str(path), compression=COMPRESSED.get(path.suffix))
+    stream: BinaryIO = pa.input_stream(path.open("rb"), compression=COMPRESSED.get(path.suffix))
     return stream
 
 
@@ -33,8 +34,8 @@ class CsvInput:
         with open_lines(path) as stream:
             head = stream.read(LONGEST_LINE + 1)
         self.header = head[: head.find(b"\n") + 1] or head
-        self.layout: Layout = read_header(self.header, path.name)
-        self.columns = self.layout.columns
+        self.layout: Layout = read_header(self.header, path.name, reading.delimiter, reading.kept, reading.dropped)
+        self.columns, self.extra = self.layout.columns, texts_of(reading.kept)
 
     def parts(self) -> Iterator[Part]:
         """See `Input`. The file is read once; what is compressed is handed on as it is unpacked."""
@@ -51,7 +52,7 @@ class CsvInput:
         if part.lines is not None:
             yield from read_pixel_lines(io.BytesIO(part.lines), self.layout, part.first + 1, self.path.name)
             return
-        with self.path.open("rb") as stream:
+        with locate(part.file).open("rb") as stream:
             stream.seek(part.start)
             lines = cast(BinaryIO, Slice(stream, part.stop - part.start))
             yield from read_pixel_lines(lines, self.layout, part.first + 1, self.path.name)

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import pyarrow as pa
+
+from components.errors import SettingsError
 from components.formats.pixel_csv import Block
 from components.pictures.decoding import Picture
 from components.pictures.names import LeftOut
@@ -19,9 +22,29 @@ class Reading:
 
     part: int = PART  # bytes, unpacked
     root: str = ""  # the folder that paths in a CSV are relative to; "": that of the CSV
-    delimiter: str = ","  # of CSV
+    delimiter: str = ","  # of CSV: one character
     kept: tuple[str, ...] = ()  # columns that go to the output as they are, in this order
     dropped: tuple[str, ...] = ()  # columns that may be there, and go nowhere
+
+    def __post_init__(self) -> None:
+        """Refuse what nothing can be read by.
+
+        Raises:
+            SettingsError: a delimiter that could be part of a cell, or a column that is kept twice or dropped, too.
+        """
+        mark = self.delimiter
+        if (
+            len(mark) != 1
+            or not mark.isascii()
+            or mark.isalnum()
+            or mark in "\"'"
+            or not (mark == "\t" or mark.isprintable())
+        ):
+            told = "one ASCII character that is no letter, digit, quote or line end, or the word tab"
+            raise SettingsError(f"delimiter: found {mark[:20]!r}, expected {told}")
+        named = [*self.kept, *self.dropped]
+        if twice := sorted({name for name in named if named.count(name) > 1}):
+            raise SettingsError(f"column {twice[0][:40]!r} is named more than once to be kept or dropped")
 
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> "Reading":
@@ -46,7 +69,11 @@ class Part:
 class Input(Protocol):
     """What is scored."""
 
-    left_out: LeftOut  # files that stand beside those that are read
+    extra: pa.Schema
+    """The columns that come along, as `Block.extra` has them."""
+
+    left_out: LeftOut
+    """Files that stand beside those that are read."""
 
     def parts(self) -> Iterator[Part]:
         """All of it, in order; the same parts each time."""

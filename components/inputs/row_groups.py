@@ -2,15 +2,22 @@
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
+
+from components.errors import InputError
 from components.files import sha256_of
 from components.formats.pixel_csv import Block
-from components.formats.pixel_parquet import measure_groups, read_pixel_groups
+from components.formats.pixel_parquet import Others, measure_groups, read_pixel_groups
 from components.inputs.parts import Part, Reading, fingerprint
 from components.pictures.names import LeftOut
+from components.storage import locate
 
 NONE = LeftOut()
+FOOTERS = 16  # that are read at a time: in S3 one takes some 50 ms, nearly all of it waiting
 
 
 class ParquetInput:
@@ -18,7 +25,12 @@ class ParquetInput:
 
     def __init__(self, paths: list[Path], reading: Reading, left_out: LeftOut = NONE) -> None:
         self.paths, self.reading, self.left_out = paths, reading, left_out
-        self.groups = {str(path): measure_groups(path) for path in paths}
+        self.others = Others(reading.kept, reading.dropped)
+        with ThreadPoolExecutor(FOOTERS) as pool:
+            measured = list(pool.map(partial(measure_groups, others=self.others), paths))
+        found = dict(zip(map(str, paths), measured, strict=True))
+        self.groups = {path: groups for path, (groups, _) in found.items()}
+        self.extra = self._agree({path: extra for path, (_, extra) in found.items()})
         self.rows = sum(rows for groups in self.groups.values() for rows, _ in groups)
 
     def parts(self) -> Iterator[Part]:
@@ -34,8 +46,9 @@ class ParquetInput:
 
     def read(self, part: Part) -> Iterator[Block]:
         """See `Input`."""
-        with Path(part.file).open("rb") as stream:
-            yield from read_pixel_groups(stream, range(part.start, part.stop), part.first, Path(part.file).name)
+        with locate(part.file).open("rb") as stream:
+            groups, name = range(part.start, part.stop), Path(part.file).name
+            yield from read_pixel_groups(stream, groups, part.first, name, self.others)
 
     def share(self, part: Part) -> float | None:
         """See `Input`."""
@@ -54,3 +67,11 @@ class ParquetInput:
         """See `Input`: of one file; of several, of their digests."""
         digests = [sha256_of(path) for path in self.paths]
         return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+    def _agree(self, extras: dict[str, pa.Schema]) -> pa.Schema:
+        (first, agreed), *rest = extras.items()
+        for path, extra in rest:
+            if extra != agreed:
+                told = f"columns {extra.to_string()!r}, but {Path(first).name} has {agreed.to_string()!r}"
+                raise InputError(Path(path).name, told.replace("\\n", ", "))
+        return agreed

@@ -44,10 +44,10 @@ def export(
 
 def score(
     source: Annotated[
-        Path,
-        typer.Argument(metavar="INPUT", help="CSV (.gz, .zst), Parquet, or a folder of Parquet: pixels."),
+        str,
+        typer.Argument(metavar="INPUT", help="CSV (.gz, .zst), Parquet, or a folder of Parquet: pixels. s3://... too."),
     ],
-    output: Annotated[Path, typer.Argument(help="*.csv, *.parquet or *.jsonl; rejects go beside it.")],
+    output: Annotated[str, typer.Argument(help="*.csv, *.parquet or *.jsonl; rejects go beside it. s3://... too.")],
     model: Annotated[str | None, typer.Option(help="An exact tag [the live model's].")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the same job was stopped.")] = False,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Parts at a time, a core each.")] = 2,
@@ -62,12 +62,13 @@ def score(
     from components.inputs.parts import Reading
     from components.registry.champion import load_model
     from components.scoring.job import run_job
+    from components.storage import locate
 
     with closing(RowBar()) as bar:
         summary = run_job(
             load_model(model),
-            source,
-            output,
+            locate(source),
+            locate(output),
             resume=resume,
             workers=workers,
             reading=Reading(part=part_size << 20),
@@ -76,7 +77,7 @@ def score(
         )
     print(json.dumps(summary.to_json()) if as_json else _tell(summary, output))
     if summary.count.rows and not summary.count.scored:
-        raise InputError(str(source), f"no row could be scored; {summary.rejects} says why")
+        raise InputError(source, f"no row could be scored; {summary.rejects} says why")
 
 
 class RowBar:
@@ -103,7 +104,7 @@ class RowBar:
             self.bar.close()
 
 
-def _tell(summary: "Summary", output: Path) -> str:
+def _tell(summary: "Summary", output: str) -> str:
     count = summary.count
     lines = [
         f"{count.rows:,} rows in {summary.seconds:.1f} s, {summary.rows_per_second:,.0f} a second, by {summary.model}",
