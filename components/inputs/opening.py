@@ -82,7 +82,9 @@ def _open_listing(found: Listing, source: Path, reading: Reading) -> Input:
     if tables:
         return ParquetInput([found.root / name for name in tables], reading, _rest(found, tables))
     if not lines:
-        nothing = "no file matches" if is_pattern(source) and not found.names else "no pictures, CSV or Parquet files there"
+        nothing = (
+            "no file matches" if is_pattern(source) and not found.names else "no pictures, CSV or Parquet files there"
+        )
         raise InputError(str(source), nothing)
     opened = [_open_table(found.root / name, reading) for name in lines]
     return ManyTables(opened, _rest(found, lines))
@@ -102,7 +104,7 @@ class ManyTables:
     """CSV files with the same header, one after the other; rows and lines are counted on, as if they were one."""
 
     def __init__(self, tables: list[CsvInput | PathLines], left_out: LeftOut) -> None:
-        self.tables, self.left_out = tables, left_out
+        self.tables, self.left_out, self.extra = tables, left_out, tables[0].extra
         first = tables[0]
         for table in tables[1:]:
             if table.columns != first.columns:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.pictures.names import is_hidden
+from components.storage import is_remote
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,10 @@ def walk(root: Path) -> Listing:
     Raises:
         OSError: a folder in it may not be read.
     """
+    if is_remote(root):
+        return Listing(
+            root, sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()), [], []
+        )
     names, links, hidden, folders = list[str](), list[str](), list[str](), [""]
     while folders:
         folder = folders.pop()
@@ -42,7 +47,7 @@ def walk(root: Path) -> Listing:
 
 def is_pattern(source: Path) -> bool:
     """Whether a person means several files by it."""
-    return glob.has_magic(str(source)) and not source.exists()
+    return glob.has_magic(str(source)) and not is_remote(source) and not source.exists()
 
 
 def match(pattern: Path) -> Listing:
