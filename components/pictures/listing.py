@@ -41,7 +41,7 @@ def walk(root: Path) -> Listing:
                 elif entry.is_dir(follow_symlinks=False):
                     folders.append(f"{name}/")
                 else:
-                    (links if entry.is_symlink() and entry.is_dir() else names).append(name)
+                    (links if entry.is_symlink() and Path(entry.path).is_dir() else names).append(name)
     return Listing(root, sorted(names), sorted(links), sorted(hidden))
 
 
