@@ -82,7 +82,9 @@ def _open_listing(found: Listing, source: Path, reading: Reading) -> Input:
     if tables:
         return ParquetInput([found.root / name for name in tables], reading, _rest(found, tables))
     if not lines:
-        nothing = "no file matches" if is_pattern(source) and not found.names else "no pictures, CSV or Parquet files there"
+        nothing = (
+            "no file matches" if is_pattern(source) and not found.names else "no pictures, CSV or Parquet files there"
+        )
         raise InputError(str(source), nothing)
     opened = [_open_table(found.root / name, reading) for name in lines]
     return ManyTables(opened, _rest(found, lines))
