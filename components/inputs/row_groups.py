@@ -69,7 +69,8 @@ class ParquetInput:
 
     def digest(self) -> str:
         """See `Input`: of one file; of several, of their digests."""
-        digests = [sha256_of(path) for path in self.paths]
+        with ThreadPoolExecutor() as pool:
+            digests = list(pool.map(sha256_of, self.paths))
         return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
     def _agree(self, extras: dict[str, pa.Schema]) -> pa.Schema:

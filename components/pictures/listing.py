@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.errors import InputError
 from components.pictures.names import is_hidden
 from components.storage import is_remote
 
@@ -27,9 +28,7 @@ def walk(root: Path) -> Listing:
         OSError: a folder in it may not be read.
     """
     if is_remote(root):
-        return Listing(
-            root, sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()), [], []
-        )
+        return _walk_objects(root)
     names, links, hidden, folders = list[str](), list[str](), list[str](), [""]
     while folders:
         folder = folders.pop()
@@ -45,13 +44,28 @@ def walk(root: Path) -> Listing:
     return Listing(root, sorted(names), sorted(links), sorted(hidden))
 
 
+def _walk_objects(root: Path) -> Listing:
+    """There are no links; one request lists a thousand."""
+    names, hidden = list[str](), list[str]()
+    for path in root.rglob("*"):
+        name = path.relative_to(root).as_posix()
+        (hidden if any(map(is_hidden, name.split("/"))) else names).append(name)
+    return Listing(root, sorted(names), [], sorted(hidden))
+
+
 def is_pattern(source: Path) -> bool:
     """Whether a person means several files by it."""
     return glob.has_magic(str(source)) and not is_remote(source) and not source.exists()
 
 
 def match(pattern: Path) -> Listing:
-    """The files that a pattern matches, as a shell would match it; `**` is any number of folders."""
+    """The files that a pattern matches, as a shell would match it; `**` is any number of folders.
+
+    Raises:
+        InputError: a pattern in S3.
+    """
+    if is_remote(pattern):
+        raise InputError(str(pattern), "patterns are not read in S3; name a folder: all that is below it is read")
     fixed = list(_before_the_first_magic(pattern.parts))
     root = Path(*fixed) if fixed else Path()
     found = glob.glob(str(pattern.relative_to(root)), root_dir=root, recursive=True)  # noqa: PTH207, which follows links
