@@ -29,6 +29,7 @@ from components.files import sha256_of, whole_file, write_whole
 from components.inputs.opening import fingerprint, list_files, open_input
 from components.inputs.parts import Input, Part, Reading
 from components.model.classifier import Classifier
+from components.scoring.expectations import Mode, checking
 from components.scoring.outputs import REJECTED, format_of, schema_with
 from components.scoring.summary import Count
 from components.scoring.work import Job, Result, score_part
@@ -49,6 +50,7 @@ class Summary:
     input_sha256: str
     output_sha256: str
     rejects: str  # path of the rejects; "" where there are none
+    warnings: tuple[str, ...] = ()  # what is unusual about the first rows
 
     @property
     def rows_per_second(self) -> float:
@@ -75,6 +77,7 @@ def run_job(
     workers: int = WORKERS,
     reading: Reading = AS_IT_IS,
     max_reject_rate: float = 1.0,
+    check: Mode = "off",
     progress: Progress = lambda count, share: None,
 ) -> Summary:
     """Score an input of any size in bounded memory; the output appears whole or not at all.
@@ -88,10 +91,11 @@ def run_job(
         workers: parts at a time.
         reading: how the input is read.
         max_reject_rate: with a larger share of rejects in all, the job fails, and the output is as it was.
+        check: "fail": end the job where the first rows cannot be right, see `checking`; "warn": only tell it.
         progress: called after each part.
 
     Raises:
-        InputError: the input cannot be read, or too much of it; another job holds this output.
+        InputError: the input cannot be read, or too much of it, or is not checked well; another job holds this output.
     """
     began = time.monotonic()
     output = output.resolve()  # a link is followed, not replaced
@@ -101,10 +105,16 @@ def run_job(
     schema_with(read.extra)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     job = Job(str(source.resolve()), str(output), str(rejects), model.tag, reading, fingerprint(source), now)
-    with _alone(job):
+    with _alone(job), checking(source, reading, check) as look:
         job = _begin(job, resume)
         resumed = sum(1 for _ in job.folder.glob("*.json")) - 1
-        results = list(_run_parts(job, read, model, workers, progress, max_reject_rate))
+
+        def after_part(count: Count, share: float | None) -> None:
+            look(False)
+            progress(count, share)
+
+        results = list(_run_parts(job, read, model, workers, after_part, max_reject_rate))
+        warnings = look(True)
         _put_together(job, read, results)
         count = sum((result.count for result in results), Count())
         return Summary(
@@ -116,6 +126,7 @@ def run_job(
             input_sha256=read.digest(),
             output_sha256=sha256_of(output),
             rejects=job.rejects if count.rejected else "",
+            warnings=warnings,
         )
 
 
