@@ -28,6 +28,7 @@ from components.inputs.parts import Input, Part, Reading
 from components.model.classifier import Classifier
 from components.pictures.names import LeftOut
 from components.scoring.claims import hold
+from components.scoring.expectations import Mode, checking
 from components.scoring.outputs import REJECTED, format_of, schema_with
 from components.scoring.summary import Count
 from components.scoring.work import Job, Result, score_part
@@ -50,6 +51,7 @@ class Summary:
     output_sha256: str
     rejects: str  # path of the rejects; "" where there are none
     left_out: LeftOut  # files beside those that were read
+    warnings: tuple[str, ...] = ()  # what is unusual about the first rows
 
     @property
     def rows_per_second(self) -> float:
@@ -75,6 +77,7 @@ def run_job(
     workers: int = WORKERS,
     reading: Reading = AS_IT_IS,
     max_reject_rate: float = 1.0,
+    check: Mode = "off",
     progress: Progress = lambda count, share: None,
 ) -> Summary:
     """Score an input of any size in bounded memory; the output appears whole or not at all.
@@ -88,12 +91,13 @@ def run_job(
         workers: parts at a time.
         reading: how the input is read.
         max_reject_rate: with a larger share of rejects in all, the job fails, and the output is as it was.
+        check: "fail": end the job where the first rows cannot be right, see `checking`; "warn": only tell it.
         progress: called after each part.
 
     Raises:
-        InputError: the input cannot be read, or too much of it; another job holds this output.
+        InputError: the input cannot be read, or too much of it, or is not checked well; another job holds this output.
     """
-    with open_job(source, output, model.tag, rejects=rejects, reading=reading, resume=resume) as opened:
+    with open_job(source, output, model.tag, rejects=rejects, reading=reading, resume=resume, check=check) as opened:
         return finish_job(opened, _run_parts(opened, model, workers, progress), max_reject_rate)
 
 
@@ -105,16 +109,24 @@ class Opened:
     read: Input
     resumed: int  # parts that are done already
     began: float  # on the monotonic clock
+    look: Callable[[bool], tuple[str, ...]]  # at the first rows, see `checking`
 
 
 @contextlib.contextmanager
 def open_job(
-    source: Path, output: Path, model: str, *, rejects: Path | None = None, reading: Reading, resume: bool
+    source: Path,
+    output: Path,
+    model: str,
+    *,
+    rejects: Path | None = None,
+    reading: Reading,
+    resume: bool,
+    check: Mode = "fail",
 ) -> Iterator[Opened]:
     """Hold a job until the block ends.
 
     Args:
-        source, output, rejects, reading, resume: see `run_job`.
+        source, output, rejects, reading, resume, check: see `run_job`.
         model: exact tag.
 
     Raises:
@@ -129,8 +141,8 @@ def open_job(
     now = datetime.now(UTC).isoformat(timespec="seconds")
     where = str(source.resolve()), str(output), str(rejects)
     wanted = Job(*where, model, reading, read.fingerprint(), now)
-    with hold(wanted, resume) as job:
-        yield Opened(job, read, sum(1 for _ in job.folder.glob(f"*-{job.key}.json")), began)
+    with hold(wanted, resume) as job, checking(source, reading, check) as look:
+        yield Opened(job, read, sum(1 for _ in job.folder.glob(f"*-{job.key}.json")), began, look)
 
 
 def finish_job(opened: Opened, results: Iterable[Result], max_reject_rate: float) -> Summary:
@@ -142,12 +154,14 @@ def finish_job(opened: Opened, results: Iterable[Result], max_reject_rate: float
         max_reject_rate: see `run_job`.
 
     Raises:
-        InputError: more than that.
+        InputError: more than that, or the first rows cannot be right.
     """
     job, count, names = opened.job, Count(), list[tuple[str, str]]()
     for result in results:
         count += result.count
         names.append((result.scored, result.rejects))
+        opened.look(False)
+    warnings = opened.look(True)
     _check_rejects(job, count, max_reject_rate)
     output_sha256 = _put_together(job, opened.read, names, count)
     return Summary(
@@ -160,6 +174,7 @@ def finish_job(opened: Opened, results: Iterable[Result], max_reject_rate: float
         output_sha256=output_sha256,
         rejects=job.rejects if count.rejected else "",
         left_out=opened.read.left_out,
+        warnings=warnings,
     )
 
 
