@@ -40,7 +40,7 @@ def walk(root: Path) -> Listing:
                 elif entry.is_dir(follow_symlinks=False):
                     folders.append(f"{name}/")
                 else:
-                    (links if entry.is_symlink() and entry.is_dir() else names).append(name)
+                    (links if entry.is_symlink() and Path(entry.path).is_dir() else names).append(name)
     return Listing(root, sorted(names), sorted(links), sorted(hidden))
 
 
@@ -55,7 +55,7 @@ def _walk_objects(root: Path) -> Listing:
 
 def is_pattern(source: Path) -> bool:
     """Whether a person means several files by it."""
-    return glob.has_magic(str(source)) and not source.exists()
+    return glob.has_magic(str(source)) and not is_remote(source) and not source.exists()
 
 
 def match(pattern: Path) -> Listing:
