@@ -122,10 +122,11 @@ def to_markdown(summary: Summary, source: str, output: str) -> str:
     """A run's summary as Prefect's page shows it."""
     count = summary.count
     reasons = "".join(f"| {number:,} | {_cell(reason)} |\n" for reason, number in count.reasons.items())
+    warnings = "".join(f"\n**{warning}**\n" for warning in summary.warnings)
     rejected = f"\n| rejected | reason |\n| ---: | --- |\n{reasons}" if reasons else ""
     accuracy = f"| accuracy where labelled | {count.accuracy:.4f} |\n" if count.accuracy is not None else ""
     return f"""# {_cell(output)}
-
+{warnings}
 | | |
 | --- | --- |
 | input | {_cell(source)} |

@@ -147,7 +147,7 @@ def finish_job(opened: Opened, results: Iterable[Result], max_reject_rate: float
         max_reject_rate: see `run_job`.
 
     Raises:
-        InputError: more than that.
+        InputError: more than that, or the first rows cannot be right.
     """
     job, count, names = opened.job, Count(), list[tuple[str, str]]()
     for result in results:

@@ -49,9 +49,7 @@ def score(
     delimiter: Annotated[str, typer.Option(help="Of CSV: one character, or the word tab.")] = ",",
     keep: Annotated[list[str], typer.Option(help="Columns of INPUT to copy to OUTPUT: sku,price.")] = [],  # noqa: B006
     drop: Annotated[list[str], typer.Option(help="Columns of INPUT to leave out: a,b.")] = [],  # noqa: B006
-    rejects: Annotated[
-        Path | None, typer.Option(help="Rows that cannot be read [OUTPUT.rejects.*, beside it].")
-    ] = None,
+    rejects: Annotated[str | None, typer.Option(help="Rows that cannot be read [OUTPUT.rejects.*, beside it].")] = None,
     file_format: Annotated[
         Literal["csv", "jsonl", "parquet"] | None, typer.Option("--format", help="Of OUTPUT where it is - [csv].")
     ] = None,
