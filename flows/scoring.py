@@ -16,6 +16,7 @@ from pydantic import Field
 from components.errors import FashionError, InputError
 from components.inputs.parts import Reading
 from components.registry.champion import load_model
+from components.scoring.expectations import Mode
 from components.scoring.job import Opened, Summary, finish_job, open_job
 from components.scoring.work import Result
 from components.storage import locate
@@ -44,6 +45,7 @@ def scoring(
     keep: tuple[str, ...] = (),
     drop: tuple[str, ...] = (),
     max_reject_rate: Rate = 1.0,
+    check: Mode = "fail",
     fresh: bool = False,
 ) -> Summary:
     """Classify every row of an input of any size. Started again after it failed, it goes on where it stopped.
@@ -59,11 +61,12 @@ def scoring(
         keep: columns that go to the output as they are.
         drop: columns that may be there, and go nowhere.
         max_reject_rate: with a larger share of rejects it fails, and the output is as it was.
+        check: what to do where the first rows cannot be right: fail, warn or off.
         fresh: throw away what an unfinished run left, instead of going on with it.
     """
     tag = load_model(model).tag  # told now, not by the first worker, where there is none
     reading = Reading(part=part_size * MIB, delimiter=delimiter, kept=keep, dropped=drop)
-    with open_job(locate(input), locate(output), tag, reading=reading, resume=not fresh) as opened:
+    with open_job(locate(input), locate(output), tag, reading=reading, resume=not fresh, check=check) as opened:
         get_run_logger().info("%s by %s; %d parts are done", input, tag, opened.resumed)
         with make_runner(workers) as runner:
             results = run_batches(opened, runner, workers, batch)
@@ -119,10 +122,11 @@ def to_markdown(summary: Summary, source: str, output: str) -> str:
     """A run's summary as Prefect's page shows it."""
     count = summary.count
     reasons = "".join(f"| {number:,} | {_cell(reason)} |\n" for reason, number in count.reasons.items())
+    warnings = "".join(f"\n**{warning}**\n" for warning in summary.warnings)
     rejected = f"\n| rejected | reason |\n| ---: | --- |\n{reasons}" if reasons else ""
     accuracy = f"| accuracy where labelled | {count.accuracy:.4f} |\n" if count.accuracy is not None else ""
     return f"""# {_cell(output)}
-
+{warnings}
 | | |
 | --- | --- |
 | input | {_cell(source)} |

@@ -27,7 +27,7 @@ def open_lines(path: Path) -> BinaryIO:
 
 @contextlib.contextmanager
 def named_damage(name: str) -> Iterator[None]:
-    """Arrow's errors about what is compressed as ours; those of the disk stay."""
+    """Arrow's errors about what is packed as ours; those of the disk stay."""
     try:
         yield
     except OSError as error:
@@ -43,7 +43,7 @@ class CsvInput:
         self.path, self.reading, self.left_out = path, reading, LeftOut()
         self.hash, self.rows = hashlib.sha256(), 0
         self.compression = COMPRESSED.get(path.suffix)
-        with open_lines(path) as stream, named_damage(path.name):
+        with open_lines(path) as stream, named_damage(self.path.name):
             head = stream.read(LONGEST_LINE + 1)
         self.header = head[: head.find(b"\n") + 1] or head
         self.layout: Layout = read_header(self.header, path.name, reading.delimiter, reading.kept, reading.dropped)

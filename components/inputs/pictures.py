@@ -109,7 +109,7 @@ class PathLines:
         self.extra = texts_of(reading.kept)
         self.root, self.digests = Root(Path(reading.root) if reading.root else path.parent), Digests()
         self.hash, self.rows, self.number_of_parts = hashlib.sha256(), 0, 0
-        with open_lines(path) as stream:
+        with open_lines(path) as stream, named_damage(path.name):
             self.header = io.BufferedReader(cast(io.RawIOBase, stream)).readline(LONGEST_LINE)
         self.columns = read_columns(self.header, reading.delimiter)
         for column in (*PATH_COLUMNS, "id", "label", *reading.kept):

@@ -28,7 +28,7 @@ from components.inputs.parts import Input, Part, Reading
 from components.model.classifier import Classifier
 from components.pictures.names import LeftOut
 from components.scoring.claims import hold
-from components.scoring.expectations import Look, Mode, checking, unchecked
+from components.scoring.expectations import Mode, checking
 from components.scoring.outputs import REJECTED, format_of, schema_with
 from components.scoring.summary import Count
 from components.scoring.work import Job, Result, score_part
@@ -97,14 +97,8 @@ def run_job(
     Raises:
         InputError: the input cannot be read, or too much of it, or is not checked well; another job holds this output.
     """
-    held = open_job(source, output, model.tag, rejects=rejects, reading=reading, resume=resume)
-    with held as opened, checking(source, reading, check) as look:
-
-        def after_part(count: Count, share: float | None) -> None:
-            look(False)
-            progress(count, share)
-
-        return finish_job(opened, _run_parts(opened, model, workers, after_part), max_reject_rate, look)
+    with open_job(source, output, model.tag, rejects=rejects, reading=reading, resume=resume, check=check) as opened:
+        return finish_job(opened, _run_parts(opened, model, workers, progress), max_reject_rate)
 
 
 @dataclass(frozen=True)
@@ -115,16 +109,24 @@ class Opened:
     read: Input
     resumed: int  # parts that are done already
     began: float  # on the monotonic clock
+    look: Callable[[bool], tuple[str, ...]]  # at the first rows, see `checking`
 
 
 @contextlib.contextmanager
 def open_job(
-    source: Path, output: Path, model: str, *, rejects: Path | None = None, reading: Reading, resume: bool
+    source: Path,
+    output: Path,
+    model: str,
+    *,
+    rejects: Path | None = None,
+    reading: Reading,
+    resume: bool,
+    check: Mode = "fail",
 ) -> Iterator[Opened]:
     """Hold a job until the block ends.
 
     Args:
-        source, output, rejects, reading, resume: see `run_job`.
+        source, output, rejects, reading, resume, check: see `run_job`.
         model: exact tag.
 
     Raises:
@@ -139,18 +141,17 @@ def open_job(
     now = datetime.now(UTC).isoformat(timespec="seconds")
     where = str(source.resolve()), str(output), str(rejects)
     wanted = Job(*where, model, reading, read.fingerprint(), now)
-    with hold(wanted, resume) as job:
-        yield Opened(job, read, sum(1 for _ in job.folder.glob(f"*-{job.key}.json")), began)
+    with hold(wanted, resume) as job, checking(source, reading, check) as look:
+        yield Opened(job, read, sum(1 for _ in job.folder.glob(f"*-{job.key}.json")), began, look)
 
 
-def finish_job(opened: Opened, results: Iterable[Result], max_reject_rate: float, look: Look = unchecked) -> Summary:
+def finish_job(opened: Opened, results: Iterable[Result], max_reject_rate: float) -> Summary:
     """Put the parts together, unless too many rows cannot be read; the output appears whole.
 
     Args:
         opened: a job that is held.
         results: of all its parts, in order; of each no more is kept than the names of its files.
         max_reject_rate: see `run_job`.
-        look: what `checking` yields.
 
     Raises:
         InputError: more than that, or the first rows cannot be right.
@@ -159,8 +160,9 @@ def finish_job(opened: Opened, results: Iterable[Result], max_reject_rate: float
     for result in results:
         count += result.count
         names.append((result.scored, result.rejects))
+        opened.look(False)
+    warnings = opened.look(True)
     _check_rejects(job, count, max_reject_rate)
-    warnings = look(True)
     output_sha256 = _put_together(job, opened.read, names, count)
     return Summary(
         count=count,
