@@ -2,8 +2,8 @@
 
     .venv/bin/python -m benchmarks.scale [--runs 3] [--rows 120000]
 
-It starts a Prefect server, a Dask scheduler and two workers on the loopback, and takes them down. By turns; the job
-is timed (`Summary.seconds`), without the start of any process: each way scores a small table first.
+It starts a Prefect server, a Dask scheduler and two workers on the loopback, and takes them down. By turns; what is
+timed is the job (`Summary.seconds`), without the start of any process: each way scores a small table first.
 """
 
 import argparse

@@ -61,7 +61,7 @@ def scoring(
         keep: columns that go to the output as they are.
         drop: columns that may be there, and go nowhere.
         max_reject_rate: with a larger share of rejects it fails, and the output is as it was.
-        check: what to do where the first rows cannot be right: fail, warn or off.
+        check: fail: end where the first rows cannot be right; warn: only tell it; off.
         fresh: throw away what an unfinished run left, instead of going on with it.
     """
     tag = load_model(model).tag  # told now, not by the first worker, where there is none

@@ -109,19 +109,12 @@ class Opened:
     read: Input
     resumed: int  # parts that are done already
     began: float  # on the monotonic clock
-    look: Callable[[bool], tuple[str, ...]]  # at the first rows, see `checking`
+    look: Callable[[bool], tuple[str, ...]]  # see `checking`
 
 
 @contextlib.contextmanager
 def open_job(
-    source: Path,
-    output: Path,
-    model: str,
-    *,
-    rejects: Path | None = None,
-    reading: Reading,
-    resume: bool,
-    check: Mode = "fail",
+    source: Path, output: Path, model: str, *, rejects: Path | None = None, reading: Reading, resume: bool, check: Mode
 ) -> Iterator[Opened]:
     """Hold a job until the block ends.
 

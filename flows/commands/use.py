@@ -40,9 +40,11 @@ def export(
 def score(
     source: Annotated[
         str,
-        typer.Argument(metavar="INPUT", help="CSV (.gz, .zst), Parquet, or a folder of Parquet: pixels. - is a pipe."),
+        typer.Argument(
+            metavar="INPUT", help="CSV (.gz, .zst), Parquet, or a folder of Parquet: pixels. s3://... too. - is a pipe."
+        ),
     ],
-    output: Annotated[str, typer.Argument(help="*.csv, *.parquet or *.jsonl; - is a pipe. Both may be s3://...")],
+    output: Annotated[str, typer.Argument(help="*.csv, *.parquet or *.jsonl. s3://... too. - is a pipe.")],
     model: Annotated[str | None, typer.Option(help="An exact tag [the live model's].")] = None,
     delimiter: Annotated[str, typer.Option(help="Of CSV: one character, or the word tab.")] = ",",
     keep: Annotated[list[str], typer.Option(help="Columns of INPUT to copy to OUTPUT: sku,price.")] = [],  # noqa: B006
@@ -72,16 +74,15 @@ def score(
     from flows.commands.scoring import RowBar, columns_of, open_ends, tell
 
     mark = "\t" if delimiter == "tab" else delimiter
-    reading = Reading(part=part_size << 20, delimiter=mark, kept=columns_of(keep), dropped=columns_of(drop))
-    aside = locate(rejects) if rejects else None
+    reading = Reading(part_size << 20, delimiter=mark, kept=columns_of(keep), dropped=columns_of(drop))
     classifier = load_model(model)  # before a pipe is emptied
-    ends = locate(source), locate(output), aside
-    with open_ends(*ends, file_format, resume) as (read, written), closing(RowBar()) as bar:
+    ends = locate(source), locate(output), rejects, file_format, resume
+    with open_ends(*ends) as (read, written), closing(RowBar()) as bar:
         summary = run_job(
             classifier,
             read,
             written,
-            rejects=aside,
+            rejects=rejects,
             resume=resume,
             workers=workers,
             reading=reading,
