@@ -74,15 +74,16 @@ def score(
     from flows.commands.scoring import RowBar, columns_of, open_ends, tell
 
     mark = "\t" if delimiter == "tab" else delimiter
-    reading = Reading(part_size << 20, delimiter=mark, kept=columns_of(keep), dropped=columns_of(drop))
+    reading = Reading(part=part_size << 20, delimiter=mark, kept=columns_of(keep), dropped=columns_of(drop))
+    aside = locate(rejects) if rejects else None
     classifier = load_model(model)  # before a pipe is emptied
-    ends = locate(source), locate(output), rejects, file_format, resume
-    with open_ends(*ends) as (read, written), closing(RowBar()) as bar:
+    ends = locate(source), locate(output), aside
+    with open_ends(*ends, file_format, resume) as (read, written), closing(RowBar()) as bar:
         summary = run_job(
             classifier,
             read,
             written,
-            rejects=rejects,
+            rejects=aside,
             resume=resume,
             workers=workers,
             reading=reading,
