@@ -313,8 +313,8 @@ def test_a_resume_with_other_columns_is_refused(fixed: Classifier, tmp_path: Pat
         ("in.csv.gz", b"id,pixel1\n", "damaged|not"),
         ("in.csv.zst", b"id,pixel1\n", "damaged|not"),
         ("in.parquet", b"id,pixel1\n", "not a Parquet file"),
-        ("in.csv", gzip.compress(b"id,pixel1\n"), "header: "),
-        ("in.csv.gz", gzip.compress(f"{HEADER}\n{BLACK}\n".encode() * 9)[:-20], "damaged"),
+        ("in.csv", gzip.compress(b"id,pixel1\n", mtime=0), "header: "),
+        ("in.csv.gz", gzip.compress(f"{HEADER}\n{BLACK}\n".encode() * 9, mtime=0)[:-20], "damaged"),
     ],
 )
 def test_a_file_that_is_not_what_its_name_says_leaves_nothing(

@@ -79,10 +79,16 @@ class Block:
 
     lines: NDArray[np.int64]  # (n,) where each image stood
     ids: list[str]  # (n,) the id column, or the row's number counted from 1 where there is none
-    images: Images  # uint8 (n, 28, 28)
+    images: Images  # uint8 (n, 28, 28); with `views`, as many as these come to
     labels: NDArray[np.uint8] | None  # (n,) where the file has them
     rejects: tuple[Reject, ...]
     extra: pa.Table | None = None  # n rows of the columns that come along; None where none do
+    views: NDArray[np.intp] | None = None  # (n,) how many images are each row's, one row after the other; None: one
+
+    @property
+    def shown(self) -> Images:
+        """The first image of each row, uint8 (n, 28, 28)."""
+        return self.images if self.views is None else self.images[self.views.cumsum() - self.views]
 
 
 def read_pixel_csv(stream: BinaryIO, name: str = "file") -> Iterator[Block]:

@@ -11,40 +11,49 @@ import pyarrow as pa
 
 from components.errors import InputError
 from components.formats.pixel_csv import LONGEST_LINE, Block, Layout, read_header, read_pixel_lines, texts_of
-from components.inputs.parts import Part, Reading
+from components.inputs.parts import Part, Reading, fingerprint
+from components.pictures.names import LeftOut
+from components.storage import locate
 
 CHUNK = 1 << 20  # bytes that are looked through at a time
 COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
+
+
+def open_lines(path: Path) -> BinaryIO:
+    """A file's bytes, unpacked where its suffix says that they are packed."""
+    stream: BinaryIO = pa.input_stream(path.open("rb"), compression=COMPRESSED.get(path.suffix))
+    return stream
 
 
 class CsvInput:
     """Lines of a file of pixels, gzip or zstd around it or not."""
 
     def __init__(self, path: Path, reading: Reading) -> None:
-        self.path, self.reading = path, reading
-        self.hash = hashlib.sha256()
+        self.path, self.reading, self.left_out = path, reading, LeftOut()
+        self.hash, self.rows = hashlib.sha256(), 0
         self.compression = COMPRESSED.get(path.suffix)
-        with self._open() as stream, self._named_damage():
+        with open_lines(path) as stream, self._named_damage():
             head = stream.read(LONGEST_LINE + 1)
         self.header = head[: head.find(b"\n") + 1] or head
         self.layout: Layout = read_header(self.header, path.name, reading.delimiter, reading.kept, reading.dropped)
-        self.extra = texts_of(reading.kept)
+        self.columns, self.extra = self.layout.columns, texts_of(reading.kept)
 
     def parts(self) -> Iterator[Part]:
         """See `Input`. The file is read once; what is compressed is handed on as it is unpacked."""
         number, first, place = 0, 1, len(self.header)
-        with self._open() as stream:
+        with open_lines(self.path) as stream:
             self.hash = hashlib.sha256(stream.read(len(self.header)))
             for rows, size, lines in self._cut(stream):
                 yield Part(number, str(self.path), first, place, place + size, lines)
                 number, first, place = number + 1, first + rows, place + size
+        self.rows = first - 1
 
     def read(self, part: Part) -> Iterator[Block]:
         """See `Input`."""
         if part.lines is not None:
             yield from read_pixel_lines(io.BytesIO(part.lines), self.layout, part.first + 1, self.path.name)
             return
-        with self.path.open("rb") as stream:
+        with locate(part.file).open("rb") as stream:
             stream.seek(part.start)
             lines = cast(BinaryIO, Slice(stream, part.stop - part.start))
             yield from read_pixel_lines(lines, self.layout, part.first + 1, self.path.name)
@@ -53,13 +62,17 @@ class CsvInput:
         """See `Input`."""
         return None if self.compression else part.stop / self.path.stat().st_size
 
+    def files(self) -> Iterator[Path]:
+        """See `Input`."""
+        yield self.path
+
+    def fingerprint(self) -> str:
+        """See `Input`."""
+        return fingerprint([self.path])
+
     def digest(self) -> str:
         """See `Input`: of the unpacked file."""
         return self.hash.hexdigest()
-
-    def _open(self) -> BinaryIO:
-        stream: BinaryIO = pa.input_stream(str(self.path), compression=self.compression)
-        return stream
 
     def _cut(self, stream: BinaryIO) -> Iterator[tuple[int, int, bytes | None]]:
         """Rows, bytes and, where it is compressed, lines of one part after the other."""

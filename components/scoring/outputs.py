@@ -40,6 +40,7 @@ REJECTED = pa.schema(
 )  # of Parquet: the row's number
 CLASS_NAMES = pa.array(CLASSES, pa.string())
 TOP = 3
+GROUP = 1 << 18  # rows that a row group of the output has at least, but for the last
 
 
 def schema_with(extra: pa.Schema) -> pa.Schema:
@@ -154,12 +155,19 @@ class ParquetFormat:
             writer.write_table(whole.unify_dictionaries())
 
     def join(self, parts: Sequence[Path], schema: pa.Schema, file: BinaryIO) -> None:
-        """See `Format`. A row group a part."""
+        """See `Format`. Parts share row groups: a footer of tens of thousands is more than most readers take."""
         import pyarrow.parquet as pq
 
+        waiting: list[pa.Table] = []
         with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
             for part in parts:
-                writer.write_table(pq.read_table(part, page_checksum_verification=True).cast(schema))
+                with part.open("rb") as content:
+                    waiting.append(pq.read_table(content, page_checksum_verification=True).cast(schema))
+                if sum(map(len, waiting)) >= GROUP:
+                    writer.write_table(pa.concat_tables(waiting).unify_dictionaries())
+                    waiting = []
+            if waiting:
+                writer.write_table(pa.concat_tables(waiting).unify_dictionaries())
 
 
 FORMATS: dict[str, Format] = {".csv": CsvFormat(), ".parquet": ParquetFormat(), ".jsonl": JsonLinesFormat()}

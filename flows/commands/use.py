@@ -39,10 +39,12 @@ def export(
 
 def score(
     source: Annotated[
-        Path,
-        typer.Argument(metavar="INPUT", help="CSV (.gz, .zst), Parquet, or a folder of Parquet: pixels. - is a pipe."),
+        str,
+        typer.Argument(
+            metavar="INPUT", help="CSV (.gz, .zst), Parquet, or a folder of Parquet: pixels. s3://... too. - is a pipe."
+        ),
     ],
-    output: Annotated[Path, typer.Argument(help="*.csv, *.parquet or *.jsonl; - is a pipe.")],
+    output: Annotated[str, typer.Argument(help="*.csv, *.parquet or *.jsonl. s3://... too. - is a pipe.")],
     model: Annotated[str | None, typer.Option(help="An exact tag [the live model's].")] = None,
     delimiter: Annotated[str, typer.Option(help="Of CSV: one character, or the word tab.")] = ",",
     keep: Annotated[list[str], typer.Option(help="Columns of INPUT to copy to OUTPUT: sku,price.")] = [],  # noqa: B006
@@ -70,12 +72,14 @@ def score(
     from components.inputs.parts import Reading
     from components.registry.champion import load_model
     from components.scoring.job import run_job
+    from components.storage import locate
     from flows.commands.scoring import RowBar, columns_of, open_ends, tell
 
     mark = "\t" if delimiter == "tab" else delimiter
-    reading = Reading(part_size << 20, mark, columns_of(keep), columns_of(drop))
+    reading = Reading(part_size << 20, delimiter=mark, kept=columns_of(keep), dropped=columns_of(drop))
     classifier = load_model(model)  # before a pipe is emptied
-    with open_ends(source, output, rejects, file_format, resume) as (read, written), closing(RowBar()) as bar:
+    ends = locate(source), locate(output), rejects, file_format, resume
+    with open_ends(*ends) as (read, written), closing(RowBar()) as bar:
         summary = run_job(
             classifier,
             read,
@@ -88,9 +92,9 @@ def score(
             check=check,
             progress=bar.update,
         )
-    tell(summary, output, as_json)
+    tell(summary, ends[1], as_json)
     if summary.count.rows and not summary.count.scored:
-        raise InputError(str(source), f"no row could be scored; {summary.rejects} says why")
+        raise InputError(source, f"no row could be scored; {summary.rejects} says why")
 
 
 def serve(
