@@ -15,7 +15,7 @@ from components.errors import SettingsError
 from components.files import whole_file
 
 S3 = "s3://"
-BLOCK = 4 << 20  # bytes a request
+BLOCK = 5 << 20  # bytes a request, the least that s3fs takes
 
 
 def locate(place: str | Path) -> Path:
@@ -36,8 +36,8 @@ def locate(place: str | Path) -> Path:
         fsspec.get_filesystem_class("s3")
     except ImportError as error:
         raise SettingsError(f"{text}: to reach S3 takes the extra s3: pip install -e '.[s3]'") from error
-    # Others write too, and a listing that was kept would not have what they wrote. A block is what a read from the
-    # middle of a file fetches beyond its end.
+    # Others write too, and a listing that was kept would not have what they wrote. Up to a block is fetched beyond what
+    # is read.
     return cast(Path, UPath(text, use_listings_cache=False, default_block_size=BLOCK))
 
 

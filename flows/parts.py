@@ -3,10 +3,12 @@
 A worker elsewhere imports this module by its name; `flows/scoring.py` has another one where Prefect loads it as a file.
 """
 
+import contextlib
 import tempfile
 import threading
 from dataclasses import asdict, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from prefect import task
@@ -22,12 +24,11 @@ from components.inputs.opening import open_input
 from components.inputs.parts import Input, Part
 from components.model.classifier import Classifier
 from components.registry.champion import load_model
-from components.scoring.job import take_one_core
+from components.scoring.job import Opened, take_one_core
 from components.scoring.work import Job, Result, find_done, name_part, score_part
 from components.settings import read_settings
 from components.storage import locate, whole
 
-LINES = ".lines"  # of a part that cannot be read from the middle of its file
 LOCAL = "local"
 LOADING = threading.Lock()
 
@@ -116,14 +117,20 @@ def score_batch(first: int, job: dict[str, Any], parts: list[dict[str, Any]]) ->
     return [asdict(result) for result in results]
 
 
-def hand_over(job: Job, part: Part) -> dict[str, Any]:
-    """A part as plain data. Lines that it holds go into the job's folder, from where any worker reads them."""
-    if part.lines is None or find_done(job, part):
-        return asdict(replace(part, lines=None))
-    file = name_part(job, part).with_suffix(LINES)
-    with whole(file) as temporary:
-        temporary.write_bytes(part.lines)
-    return asdict(replace(part, file=str(file), start=0, stop=len(part.lines), lines=None))
+def hand_over(opened: Opened, part: Part) -> dict[str, Any]:
+    """A part as plain data.
+
+    Lines that it holds go into the job's folder, from where any worker takes them. Pictures that it holds (those of a
+    tar archive) are scored here: the worker finds them done.
+    """
+    job = opened.job
+    if part.pictures:
+        take_one_core()
+        score_part(job, opened.read, part, load_once(job.model))
+    elif part.lines is not None and not find_done(job, part):
+        with whole(_lines_of(job, part)) as temporary:
+            temporary.write_bytes(part.lines)
+    return asdict(replace(part, lines=None, pictures=()))
 
 
 def load_once(tag: str) -> Classifier:
@@ -149,7 +156,14 @@ def _open(job: Job) -> Input:
 
 
 def _score(job: Job, read: Input, part: Part, model: Classifier) -> Result:
+    held = _lines_of(job, part)
+    with contextlib.suppress(FileNotFoundError):
+        part = replace(part, lines=held.read_bytes())
     result = score_part(job, read, part, model)
-    if part.file.endswith(LINES):
-        locate(part.file).unlink(missing_ok=True)
+    if part.lines is not None:
+        held.unlink(missing_ok=True)
     return result
+
+
+def _lines_of(job: Job, part: Part) -> Path:
+    return name_part(job, part).with_suffix(".lines")

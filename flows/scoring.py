@@ -27,40 +27,45 @@ BATCH = 8  # parts a task: what Prefect does around a task takes less than a hun
 AHEAD = 2  # batches a slot that are handed out before the first is back
 TRIES = 3  # of a batch whose workers die
 
-Input = Annotated[
-    str, Field(description="CSV (.gz, .zst), Parquet, or a folder of Parquet; a path or s3://bucket/key.")
-]
-Output = Annotated[str, Field(description="*.csv, *.parquet or *.jsonl; a path or s3://bucket/key.")]
-Model = Annotated[str | None, Field(description="An exact tag; none: the live model's.")]
-Workers = Annotated[int, Field(ge=1, le=256, description="Batches at a time, where they run in threads.")]
-PartSize = Annotated[int, Field(ge=1, le=4096, description="Of a part of the input, MiB.")]
-Batch = Annotated[int, Field(ge=1, le=1000, description="Parts a task.")]
-Delimiter = Annotated[str, Field(description="Of a CSV input.")]
-Columns = Annotated[tuple[str, ...], Field(description="keep: go to the output as they are; drop: may be there.")]
-Rate = Annotated[float, Field(ge=0, le=1, description="With a larger share of rejects it fails; the output stays.")]
-
-Check = Annotated[Mode, Field(description="fail: end where the first rows cannot be right; warn: only tell it.")]
-Fresh = Annotated[bool, Field(description="Throw away what an unfinished run left, instead of going on with it.")]
+Workers = Annotated[int, Field(ge=1, le=256)]
+PartSize = Annotated[int, Field(ge=1, le=4096)]
+Batch = Annotated[int, Field(ge=1, le=1000)]
+Rate = Annotated[float, Field(ge=0, le=1)]
 
 
 @flow(name="scoring", persist_result=True, result_serializer="json")
 def scoring(
-    input: Input,  # noqa: A002, the word on the form
-    output: Output,
-    model: Model = None,
+    input: str,  # noqa: A002, the word on the form
+    output: str,
+    model: str | None = None,
     workers: Workers = 2,
     part_size: PartSize = 32,
     batch: Batch = BATCH,
-    delimiter: Delimiter = ",",
-    keep: Columns = (),
-    drop: Columns = (),
+    delimiter: str = ",",
+    keep: tuple[str, ...] = (),
+    drop: tuple[str, ...] = (),
     max_reject_rate: Rate = 1.0,
-    check: Check = "fail",
-    fresh: Fresh = False,
+    check: Mode = "fail",
+    fresh: bool = False,
 ) -> Summary:
-    """Classify every row of an input of any size. Started again after it failed, it goes on where it stopped."""
+    """Classify every row of an input of any size. Started again after it failed, it goes on where it stopped.
+
+    Args:
+        input: a table, an archive, a folder or a pattern; a path or s3://bucket/key.
+        output: *.csv, *.parquet or *.jsonl; a path or s3://bucket/key. Rejects go beside it.
+        model: an exact tag; none: the live model's.
+        workers: batches at a time, where they run in threads.
+        part_size: of a part of the input, MiB.
+        batch: parts a task.
+        delimiter: of a CSV input.
+        keep: columns that go to the output as they are.
+        drop: columns that may be there, and go nowhere.
+        max_reject_rate: with a larger share of rejects it fails, and the output is as it was.
+        check: fail: end where the first rows cannot be right; warn: only tell it; off.
+        fresh: throw away what an unfinished run left, instead of going on with it.
+    """
     tag = load_model(model).tag  # told now, not by the first worker, where there is none
-    reading = Reading(part_size * MIB, delimiter=delimiter, kept=keep, dropped=drop)
+    reading = Reading(part=part_size * MIB, delimiter=delimiter, kept=keep, dropped=drop)
     with open_job(locate(input), locate(output), tag, reading=reading, resume=not fresh, check=check) as opened:
         get_run_logger().info("%s by %s; %d parts are done", input, tag, opened.resumed)
         with make_runner(workers) as runner:
@@ -105,7 +110,7 @@ def run_batches(opened: Opened, runner: TaskRunner[Any], workers: int, batch: in
     batches = Batches(runner, asdict(opened.job))
     parts = opened.read.parts()
     waiting: deque[tuple[list[dict[str, Any]], PrefectFuture[list[dict[str, Any]]]]] = deque()
-    while given := [hand_over(opened.job, part) for part in islice(parts, batch)]:
+    while given := [hand_over(opened, part) for part in islice(parts, batch)]:
         waiting.append((given, batches.submit(given)))
         while len(waiting) >= AHEAD * count_slots(runner, workers):
             yield from map(Result.from_json, batches.collect(*waiting.popleft()))

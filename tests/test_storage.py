@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,14 +130,12 @@ def test_a_worker_left_over_from_another_job_does_not_write_into_this_one(
 ) -> None:
     """Its driver was killed; the job was begun again with another input while it was still at its part."""
     output = tmp_path / "out.csv"
-    with (
-        pytest.raises(KeyboardInterrupt),
-        open_job(table, output, model.tag, reading=READING, resume=False, check="off") as old,
-    ):
+    anew = partial(open_job, table, output, model.tag, reading=READING, resume=False, check="off")
+    with pytest.raises(KeyboardInterrupt), anew() as old:
         raise KeyboardInterrupt
     lines = table.read_text().splitlines()
     table.write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
-    with open_job(table, output, model.tag, reading=READING, resume=False, check="off") as new:
+    with anew() as new:
         part = next(new.read.parts())
         score_part(old.job, new.read, part, model)
         assert find_done(old.job, part)

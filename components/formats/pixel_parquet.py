@@ -73,8 +73,8 @@ def read_pixel_parquet(stream: BinaryIO, name: str = "file") -> Iterator[Block]:
         InputError: no Parquet file, a damaged or encrypted one, other columns or types, an id that is no text.
         InputTooLarge: more than a million rows, an id of more than 1,024 bytes, or see `check_pages`.
     """
-    _check_footer(stream, name)
-    with _named_damage(name):
+    check_footer(stream, name)
+    with named_damage(name):
         file = _open(stream, name, NONE)
     yield from _read_groups(file, range(file.metadata.num_row_groups), 1, name, NONE)
 
@@ -92,8 +92,8 @@ def read_pixel_groups(stream: BinaryIO, groups: range, first: int, name: str, ot
     Raises:
         InputError, InputTooLarge: as for `read_pixel_parquet`, of these row groups.
     """
-    _check_footer(stream, name)
-    with _named_damage(name):
+    check_footer(stream, name)
+    with named_damage(name):
         file = _open(stream, name, others, groups)
     yield from _read_groups(file, groups, first, name, others)
 
@@ -107,13 +107,13 @@ def measure_groups(path: Path, others: Others = NONE) -> tuple[list[tuple[int, i
     import pyarrow.parquet as pq
 
     with path.open("rb") as stream:
-        _check_footer(stream, path.name)
-        with _named_damage(path.name):
+        check_footer(stream, path.name)
+        with named_damage(path.name):
             file = pq.ParquetFile(stream)
     _check_columns(file.schema_arrow, path.name, others)
     groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
     fields = [file.schema_arrow.field(column) for column in others.kept]
-    extra = pa.schema([(field.name, _value_type(field.type)) for field in fields])
+    extra = pa.schema([(field.name, value_type(field.type)) for field in fields])
     return [(group.num_rows, group.total_byte_size) for group in groups], extra
 
 
@@ -123,7 +123,7 @@ def _read_groups(file: Any, groups: range, first: int, name: str, others: Others
     with contextlib.closing(file):
         wanted = [column for column in file.schema_arrow.names if not _is_left_out(column, others)]
         batches = file.iter_batches(ROWS_AT_ONCE, row_groups=list(groups), columns=wanted, use_threads=False)
-        while (batch := _next(batches, name)) is not None:
+        while (batch := next_batch(batches, name)) is not None:
             yield _to_block(batch, first + rows, name, others)
             rows += len(batch)
     if rows != expected:
@@ -131,7 +131,7 @@ def _read_groups(file: Any, groups: range, first: int, name: str, others: Others
 
 
 @contextlib.contextmanager
-def _named_damage(name: str) -> Iterator[None]:
+def named_damage(name: str) -> Iterator[None]:
     """Arrow's errors about a file as ours; those of the disk stay."""
     try:
         yield
@@ -142,7 +142,13 @@ def _named_damage(name: str) -> Iterator[None]:
         raise InputError(name, f"damaged, or of a kind of Parquet that is not read here: {said}") from error
 
 
-def _check_footer(stream: BinaryIO, name: str) -> None:
+def check_footer(stream: BinaryIO, name: str) -> None:
+    """Refuse what no Parquet reader should see.
+
+    Raises:
+        InputError: no Parquet file, or an encrypted one.
+        InputTooLarge: a footer of more than 16 MiB.
+    """
     size = stream.seek(0, io.SEEK_END)
     stream.seek(max(size - 8, 0))
     length, magic = stream.read(4), stream.read(4)
@@ -164,11 +170,11 @@ def _open(stream: BinaryIO, name: str, others: Others, groups: range | None = No
     if groups is None and metadata.num_rows > MOST_ROWS:
         raise InputTooLarge(name, f"{metadata.num_rows:,} rows, at most {MOST_ROWS:,}")
     _check_columns(schema, name, others)
-    owners = [field.name for field in schema for _ in range(_leaves(field.type))]
+    owners = [field.name for field in schema for _ in range(leaves(field.type))]
     columns = [place for place, column in enumerate(owners) if not _is_left_out(column, others)]
     check_pages(stream, metadata, columns, name, range(metadata.num_row_groups) if groups is None else groups)
     # As a dictionary: a long id that stands in many rows takes its room once
-    texts = [field.name for field in schema if field.name in {"id", *others.kept} and _is_text(field.type)]
+    texts = [field.name for field in schema if field.name in {"id", *others.kept} and is_text(field.type)]
     return pq.ParquetFile(stream, metadata=metadata, read_dictionary=texts, page_checksum_verification=True)
 
 
@@ -179,36 +185,39 @@ def _check_columns(schema: pa.Schema, name: str, others: Others) -> None:
         raise InputError(name, f"columns: {wrong}; {advise(schema.names, needed, optional, LAYOUTS)}")
     for column in schema:
         if column.name in others.kept:
-            fits, expected = not pa.types.is_nested(_value_type(column.type)), "one value a row"
+            fits, expected = not pa.types.is_nested(value_type(column.type)), "one value a row"
         elif column.name == "pixels":
             fits, expected = column.type == pa.binary(PIXELS), f"fixed_size_binary[{PIXELS}]"
         elif column.name == "id":
-            fits, expected = _is_text(column.type) or pa.types.is_integer(column.type), "text or whole numbers"
+            fits, expected = is_text(column.type) or pa.types.is_integer(column.type), "text or whole numbers"
         else:
             fits, expected = pa.types.is_integer(column.type), "whole numbers"
         if not fits and not _is_left_out(column.name, others):
             raise InputError(name, f"column {column.name}: found {str(column.type)[:60]}, expected {expected}")
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return _value_type(kind) in (pa.string(), pa.large_string(), pa.string_view())
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column has texts, as a dictionary or not."""
+    return value_type(kind) in (pa.string(), pa.large_string(), pa.string_view())
 
 
-def _value_type(kind: pa.DataType) -> pa.DataType:
+def value_type(kind: pa.DataType) -> pa.DataType:
+    """The type of what a dictionary has in it; any other type is its own."""
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
-def _leaves(kind: pa.DataType) -> int:
+def leaves(kind: pa.DataType) -> int:
     """How many columns of Parquet a column takes: a struct has one a field."""
-    return sum(_leaves(kind.field(place).type) for place in range(kind.num_fields)) if kind.num_fields else 1
+    return sum(leaves(kind.field(place).type) for place in range(kind.num_fields)) if kind.num_fields else 1
 
 
 def _is_left_out(column: str, others: Others) -> bool:
     return (column == "split" or column in others.dropped) and column not in others.kept
 
 
-def _next(batches: Iterator[pa.RecordBatch], name: str) -> pa.RecordBatch | None:
-    with _named_damage(name):
+def next_batch(batches: Iterator[pa.RecordBatch], name: str) -> pa.RecordBatch | None:
+    """The next rows, whole and valid; None at the end. Raises InputError: they are damaged."""
+    with named_damage(name):
         batch = next(batches, None)
         if batch is not None:
             batch.validate(full=True)  # text that is not UTF-8, indices beyond a dictionary
@@ -219,10 +228,10 @@ def _to_block(batch: pa.RecordBatch, first: int, name: str, others: Others) -> B
     faults = Faults(len(batch))
     names = batch.schema.names
     images = _read_bytes(batch["pixels"], faults) if "pixels" in names else _read_columns(batch, faults)
-    labels = _read_numbers(batch["label"], "label", len(CLASSES) - 1, faults) if "label" in names else None
+    labels = read_numbers(batch["label"], "label", len(CLASSES) - 1, faults) if "label" in names else None
     lines = np.arange(first, first + len(batch))
-    ids = _read_ids(batch["id"], faults, name) if "id" in names else lines.astype(str).tolist()
-    extra = _read_others(batch, others.kept, name) if others.kept else None
+    ids = read_ids(batch["id"], faults, name) if "id" in names else lines.astype(str).tolist()
+    extra = read_others(batch, others.kept, name) if others.kept else None
     if not faults.reasons:
         return Block(lines, ids, images, labels, (), extra)
     bad, good = sorted(faults.reasons), np.flatnonzero(~faults.found)
@@ -240,12 +249,17 @@ def _to_block(batch: pa.RecordBatch, first: int, name: str, others: Others) -> B
     )
 
 
-def _read_others(batch: pa.RecordBatch, kept: Sequence[str], name: str) -> pa.Table:
+def read_others(batch: pa.RecordBatch, kept: Sequence[str], name: str) -> pa.Table:
+    """The columns that come along, with no dictionary around them.
+
+    Raises:
+        InputTooLarge: a text of more than 64 KiB.
+    """
     columns = [batch[column] for column in kept]
     for column, values in zip(kept, columns, strict=True):
-        if pa.types.is_dictionary(values.type) and _is_text(values.type):
+        if pa.types.is_dictionary(values.type) and is_text(values.type):
             _refuse_long(values, f"column {column}: a text", LONGEST_TEXT, name)
-    return pa.table([values.cast(_value_type(values.type)) for values in columns], list(kept))
+    return pa.table([values.cast(value_type(values.type)) for values in columns], list(kept))
 
 
 def _refuse_long(values: pa.DictionaryArray, what: str, longest: int, name: str) -> None:
@@ -274,11 +288,11 @@ def _read_columns(batch: pa.RecordBatch, faults: Faults) -> Images:
     """784 columns of whole numbers -> uint8 (n, 28, 28)"""
     pixels = np.empty((PIXELS, len(batch)), np.uint8)
     for row, column in zip(pixels, PIXEL_COLUMNS, strict=True):
-        row[:] = _read_numbers(batch[column], column, 255, faults)
+        row[:] = read_numbers(batch[column], column, 255, faults)
     return np.ascontiguousarray(pixels.T).reshape(-1, *IMAGE_SHAPE)
 
 
-def _read_numbers(column: pa.Array, field: str, largest: int, faults: Faults) -> NDArray[np.uint8]:
+def read_numbers(column: pa.Array, field: str, largest: int, faults: Faults) -> NDArray[np.uint8]:
     """Whole numbers from 0 to `largest`, uint8 (n,); where there is another or none, a fault, and any value."""
     if column.null_count:
         faults.add(_is_null(column), lambda _: f"{field}: nothing, expected a whole number from 0 to {largest}")
@@ -290,7 +304,12 @@ def _read_numbers(column: pa.Array, field: str, largest: int, faults: Faults) ->
     return values.astype(np.uint8)
 
 
-def _read_ids(column: pa.Array, faults: Faults, name: str) -> list[str]:
+def read_ids(column: pa.Array, faults: Faults, name: str) -> list[str]:
+    """The ids of a batch; where there is none, a fault and "".
+
+    Raises:
+        InputTooLarge: an id of more than 1,024 bytes.
+    """
     if pa.types.is_dictionary(column.type):
         _refuse_long(column, "an id", LONGEST_ID, name)
     faults.add(_is_null(column), lambda _: "id: nothing, where the other rows have one")

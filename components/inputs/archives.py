@@ -16,7 +16,7 @@ from components.errors import InputError, InputTooLarge
 from components.formats.pixel_csv import Block
 from components.inputs.csv_lines import open_lines
 from components.inputs.parts import Part, Reading, fingerprint
-from components.inputs.pictures import OPENING, cut
+from components.inputs.pictures import OPENING, cut, no_columns
 from components.pictures.decoding import LARGEST, Picture, to_blocks
 from components.pictures.names import LeftOut, all_by_class, class_of, is_hidden, is_picture, make_safe
 
@@ -32,8 +32,9 @@ class ZipInput:
 
     def __init__(self, path: Path, reading: Reading) -> None:
         self.path, self.reading, self.hash = path, reading, hashlib.sha256()
+        self.extra = no_columns(reading)
         try:
-            self.archive = zipfile.ZipFile(path)
+            self.archive = zipfile.ZipFile(path.open("rb"))
         except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
             raise InputError(path.name, f"not a zip archive, or not all of one: {error}") from error
         files = [member for member in self.archive.infolist() if not member.is_dir()]
@@ -106,6 +107,7 @@ class TarInput:
 
     def __init__(self, path: Path, reading: Reading) -> None:
         self.path, self.reading, self.hash = path, reading, hashlib.sha256()
+        self.extra = no_columns(reading)
         self.count, left_out = 0, list[str]()
         self.labelled = all_by_class(self._scan(left_out))
         self.left_out = LeftOut.of(left_out)

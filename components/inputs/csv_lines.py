@@ -16,12 +16,12 @@ from components.pictures.names import LeftOut
 from components.storage import locate
 
 CHUNK = 1 << 20  # bytes that are looked through at a time
-COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
+COMPRESSED = {".gz": "gzip", ".tgz": "gzip", ".zst": "zstd"}
 
 
 def open_lines(path: Path) -> BinaryIO:
     """A file's bytes, unpacked where its suffix says that they are packed."""
-    stream: BinaryIO = pa.input_stream(path.open("rb"), compression=COMPRESSED.get(path.suffix))
+    stream: BinaryIO = pa.input_stream(path.open("rb"), compression=COMPRESSED.get(path.suffix.lower()))
     return stream
 
 

@@ -104,7 +104,7 @@ class ManyTables:
     """CSV files with the same header, one after the other; rows and lines are counted on, as if they were one."""
 
     def __init__(self, tables: list[CsvInput | PathLines], left_out: LeftOut) -> None:
-        self.tables, self.left_out = tables, left_out
+        self.tables, self.left_out, self.extra = tables, left_out, tables[0].extra
         first = tables[0]
         for table in tables[1:]:
             if table.columns != first.columns:

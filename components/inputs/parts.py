@@ -21,10 +21,10 @@ class Reading:
     """How an input is read, as a person says it."""
 
     part: int = PART  # bytes, unpacked
-    root: str = ""  # the folder that paths in a CSV are relative to; "": that of the CSV
     delimiter: str = ","  # of CSV: one character
     kept: tuple[str, ...] = ()  # columns that go to the output as they are, in this order
     dropped: tuple[str, ...] = ()  # columns that may be there, and go nowhere
+    root: str = ""  # the folder that paths in a CSV are relative to; "": that of the CSV
 
     def __post_init__(self) -> None:
         """Refuse what nothing can be read by.

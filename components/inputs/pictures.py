@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
+import pyarrow as pa
+
 from components.contract import CLASSES, label_of
 from components.errors import InputError
-from components.formats.pixel_csv import BOM, LONGEST_LINE, Block
+from components.formats.pixel_csv import BOM, LONGEST_LINE, Block, texts_of
 from components.inputs.csv_lines import COMPRESSED, open_lines
 from components.inputs.parts import Part, Reading, fingerprint
 from components.pictures.below import Root
@@ -51,6 +53,7 @@ class PictureFiles:
 
     def __init__(self, root: Path, names: list[str], left_out: LeftOut, reading: Reading) -> None:
         self.names, self.reading, self.left_out = names, reading, left_out
+        self.extra = no_columns(reading)
         self.root, self.digests = Root(root), Digests()
         self.labelled = all_by_class(names)
         self.sizes, told = list[int](), hashlib.sha256()
@@ -103,14 +106,16 @@ class PathLines:
 
     def __init__(self, path: Path, reading: Reading) -> None:
         self.path, self.reading, self.left_out = path, reading, LeftOut()
+        self.extra = texts_of(reading.kept)
         self.root, self.digests = Root(Path(reading.root) if reading.root else path.parent), Digests()
         self.hash, self.rows, self.number_of_parts = hashlib.sha256(), 0, 0
         with open_lines(path) as stream:
             self.header = io.BufferedReader(cast(io.RawIOBase, stream)).readline(LONGEST_LINE)
         self.columns = read_columns(self.header, reading.delimiter)
-        repeated = [column for column in ("path", "image", "id", "label") if self.columns.count(column) > 1]
-        if repeated:
-            raise InputError(path.name, f"header: the column {repeated[0]!r} stands there twice")
+        for column in (*PATH_COLUMNS, "id", "label", *reading.kept):
+            if self.columns.count(column) > 1 or (column in reading.kept and column not in self.columns):
+                found = "twice" if column in self.columns else "not"
+                raise InputError(path.name, f"header: the column {column!r} stands there {found}")
         if not Path(self.root.path).is_dir():
             raise InputError(reading.root, "no such folder")
         self.at = self.columns.index(next(column for column in PATH_COLUMNS if column in self.columns))
@@ -133,7 +138,7 @@ class PathLines:
 
     def read(self, part: Part) -> Iterator[Block]:
         """See `Input`."""
-        return to_blocks(self._pictures(part), "label" in self.columns)
+        return to_blocks(self._pictures(part), "label" in self.columns, self.reading.kept)
 
     def share(self, part: Part) -> float | None:
         """See `Input`."""
@@ -186,10 +191,11 @@ class PathLines:
             row_id = cells[self.columns.index("id")] if "id" in self.columns else row_id
             if "label" in self.columns:
                 label = _read_label(cells[self.columns.index("label")])
+            extra = tuple(cells[self.columns.index(column)] for column in self.reading.kept)
             content = read_below(self.root, check_path(cells[self.at]))
         except InputError as error:
             return Picture(number + 1, row_id, row, error)
-        return Picture(number + 1, row_id, row, content, label)
+        return Picture(number + 1, row_id, row, content, label, extra)
 
     def _split(self, line: bytes) -> list[str]:
         try:
@@ -201,6 +207,17 @@ class PathLines:
         if len(cells) != len(self.columns):
             raise InputError("row", f"{len(cells)} cells, expected {len(self.columns)}" if cells else "an empty line")
         return cells
+
+
+def no_columns(reading: Reading) -> pa.Schema:
+    """The columns that come along from pictures that stand in no table.
+
+    Raises:
+        InputError: some are wanted.
+    """
+    if reading.kept:
+        raise InputError(f"column {reading.kept[0]!r}", "picture files have no columns that could be kept")
+    return pa.schema([])
 
 
 def read_columns(header: bytes, delimiter: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from components.files import sha256_of
 from components.formats.pixel_csv import Block
 from components.formats.pixel_parquet import Others, measure_groups, read_pixel_groups
 from components.inputs.parts import Part, Reading, fingerprint
+from components.pictures.embedded import holds_pictures, measure_pictures, read_picture_groups
 from components.pictures.names import LeftOut
 from components.storage import locate
 
@@ -21,13 +22,15 @@ FOOTERS = 16  # that are read at a time: in S3 one takes some 50 ms, nearly all 
 
 
 class ParquetInput:
-    """Row groups of one file or of all in a folder."""
+    """Row groups of one file or of all in a folder, of pixels or of pictures."""
 
     def __init__(self, paths: list[Path], reading: Reading, left_out: LeftOut = NONE) -> None:
         self.paths, self.reading, self.left_out = paths, reading, left_out
         self.others = Others(reading.kept, reading.dropped)
+        self.of_pictures = holds_pictures(paths[0])
+        measure = measure_pictures if self.of_pictures else measure_groups
         with ThreadPoolExecutor(FOOTERS) as pool:
-            measured = list(pool.map(partial(measure_groups, others=self.others), paths))
+            measured = list(pool.map(partial(measure, others=self.others), paths))
         found = dict(zip(map(str, paths), measured, strict=True))
         self.groups = {path: groups for path, (groups, _) in found.items()}
         self.extra = self._agree({path: extra for path, (_, extra) in found.items()})
@@ -48,7 +51,8 @@ class ParquetInput:
         """See `Input`."""
         with locate(part.file).open("rb") as stream:
             groups, name = range(part.start, part.stop), Path(part.file).name
-            yield from read_pixel_groups(stream, groups, part.first, name, self.others)
+            read = read_picture_groups if self.of_pictures else read_pixel_groups
+            yield from read(stream, groups, part.first, name, self.others)
 
     def share(self, part: Part) -> float | None:
         """See `Input`."""

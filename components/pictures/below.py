@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from components.errors import InputError, InputTooLarge
 from components.pictures.decoding import LARGEST
+from components.storage import is_remote
 
 # A link that takes a file's place meanwhile is not followed, and a pipe is not waited for.
 FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -36,6 +37,8 @@ class Root:
     """A folder whose files are read by their names in it."""
 
     def __init__(self, path: Path) -> None:
+        if is_remote(path):
+            raise InputError(str(path), "picture files are read from a disk; elsewhere from an archive or from Parquet")
         self.path = os.path.realpath(path)
         self._holds = functools.lru_cache(4096)(self._holds_folder)
 

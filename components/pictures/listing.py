@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.errors import InputError
 from components.pictures.names import is_hidden
+from components.storage import is_remote
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ def walk(root: Path) -> Listing:
     Raises:
         OSError: a folder in it may not be read.
     """
+    if is_remote(root):
+        return _walk_objects(root)
     names, links, hidden, folders = list[str](), list[str](), list[str](), [""]
     while folders:
         folder = folders.pop()
@@ -36,17 +40,32 @@ def walk(root: Path) -> Listing:
                 elif entry.is_dir(follow_symlinks=False):
                     folders.append(f"{name}/")
                 else:
-                    (links if entry.is_symlink() and entry.is_dir() else names).append(name)
+                    (links if entry.is_symlink() and Path(entry.path).is_dir() else names).append(name)
     return Listing(root, sorted(names), sorted(links), sorted(hidden))
+
+
+def _walk_objects(root: Path) -> Listing:
+    """There are no links; one request lists a thousand."""
+    names, hidden = list[str](), list[str]()
+    for path in root.rglob("*"):
+        name = path.relative_to(root).as_posix()
+        (hidden if any(map(is_hidden, name.split("/"))) else names).append(name)
+    return Listing(root, sorted(names), [], sorted(hidden))
 
 
 def is_pattern(source: Path) -> bool:
     """Whether a person means several files by it."""
-    return glob.has_magic(str(source)) and not source.exists()
+    return glob.has_magic(str(source)) and not is_remote(source) and not source.exists()
 
 
 def match(pattern: Path) -> Listing:
-    """The files that a pattern matches, as a shell would match it; `**` is any number of folders."""
+    """The files that a pattern matches, as a shell would match it; `**` is any number of folders.
+
+    Raises:
+        InputError: a pattern in S3.
+    """
+    if is_remote(pattern):
+        raise InputError(str(pattern), "patterns are not read in S3; name a folder: all that is below it is read")
     fixed = list(_before_the_first_magic(pattern.parts))
     root = Path(*fixed) if fixed else Path()
     found = glob.glob(str(pattern.relative_to(root)), root_dir=root, recursive=True)  # noqa: PTH207, which follows links

@@ -155,7 +155,7 @@ class ParquetFormat:
             writer.write_table(whole.unify_dictionaries())
 
     def join(self, parts: Sequence[Path], schema: pa.Schema, file: BinaryIO) -> None:
-        """See `Format`. Parts share row groups: a footer of tens of thousands is more than most readers take."""
+        """See `Format`. Parts share row groups: with tens of thousands of these, few readers take the footer."""
         import pyarrow.parquet as pq
 
         waiting: list[pa.Table] = []
