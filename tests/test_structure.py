@@ -24,7 +24,7 @@ MAY_USE = {
     "dataset": {"formats"},
     "recipes": {"model"},
     "training": {"model", "recipes"},
-    "evaluation": {"model", "training"},
+    "evaluation": {"model", "training", "monitoring"},
     "registry": {"model"},
     "inference": {"model", "formats"},
     "inputs": {"formats"},
@@ -32,6 +32,7 @@ MAY_USE = {
     "promotion": {"registry", "evaluation", "inference", "inputs", "model", "formats"},
     "retention": {"registry", "model"},
     "monitoring": set[str](),
+    "drift": {"monitoring", "registry", "evaluation"},
 }
 
 
