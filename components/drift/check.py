@@ -12,8 +12,7 @@ import numpy as np
 
 from components.contract import Profile
 from components.drift.bounds import Bounds, load_bounds
-from components.drift.compare import compare
-from components.drift.windows import HOUR, Verdict, Window, judge_windows, weigh
+from components.drift.windows import HOUR, Verdict, Window, judge_windows, look_at, weigh
 from components.errors import InputError, ModelError, SettingsError
 from components.monitoring.measures import MEASURES
 from components.monitoring.prediction_log import log_folder
@@ -127,11 +126,8 @@ def check_batch(
         if lines > MOST_ROWS:
             raise InputError(str(source), f"more than {MOST_ROWS:,} rows; a sample of them tells as much")
         kept.append(part)
-    seen = np.concatenate(kept)
-    seen = seen[np.unique(seen["hash"], return_index=True)[1]]
-    features = compare(profile, seen, bounds, measures) if len(seen) >= bounds.least_images else ()
     now = time.time()
-    window = Window(now, now, lines, len(seen), features)
+    window = look_at(profile, bounds, np.concatenate(kept), now, now, measures)
     return Check(model, str(source), to_iso(now), (window,), window.verdict, 1, 1)
 
 

@@ -4,9 +4,9 @@ A window is an hour, counted back from now, or as many hours as it takes until t
 Repeats of an image within a window count once: a health check or a client that retries is not traffic.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from components.contract import Profile
 from components.drift.bounds import Bounds
 from components.drift.compare import Feature, compare
+from components.monitoring.measures import MEASURES
 from components.monitoring.profile import Seen
 
 HOUR = 3600  # seconds
@@ -42,38 +43,47 @@ class Window:
         return "drift" if self.drifted else "calm" if self.features else "too few"
 
 
-Judge = Callable[[float, float, Seen], tuple[Feature, ...]]  # since, until, different images -> features
+Look = Callable[[Seen, float, float], Window]
 
 
-def cut_windows(seen: Seen, until: float, hours: int, bounds: Bounds, judge: Judge) -> Iterator[Window]:
+def cut_windows(seen: Seen, until: float, hours: int, least_images: int, look: Look) -> Iterator[Window]:
     """Cut windows, the newest first; the last may have too few images.
 
     Args:
         seen: in the order of time.
         until: seconds since 1970; the end of the newest window.
         hours: how far back to look.
-        bounds: how many different images make a window.
-        judge: asked for each window that has enough.
+        least_images: different ones, of a window.
+        look: images, since, until -> the window, judged where it has enough.
     """
     edges = np.searchsorted(seen["time"], until - HOUR * np.arange(hours + 1), side="right")
     begun = 0
     for hour in range(1, hours + 1):
         part = seen[edges[hour] : edges[begun]]
-        enough = len(part) >= bounds.least_images
-        if not enough and hour < hours:
-            continue
-        first = np.sort(np.unique(part["hash"], return_index=True)[1])
-        since, end = until - HOUR * hour, until - HOUR * begun
-        if len(first) >= bounds.least_images:
-            yield Window(since, end, len(part), len(first), judge(since, end, part[first]))
-            begun = hour
-        elif hour == hours and len(part):
-            yield Window(since, end, len(part), len(first), ())
+        if len(part) >= least_images or (hour == hours and len(part)):
+            window = look(part, until - HOUR * hour, until - HOUR * begun)
+            if window.features or hour == hours:
+                yield window
+                begun = hour
+
+
+def look_at(
+    profile: Profile,
+    bounds: Bounds,
+    seen: Seen,
+    since: float,
+    until: float,
+    measures: Sequence[str] = MEASURES,
+) -> Window:
+    """Hold the different images of a stretch of time against a profile, if there are enough."""
+    different = seen[np.sort(np.unique(seen["hash"], return_index=True)[1])]
+    features = compare(profile, different, bounds, measures) if len(different) >= bounds.least_images else ()
+    return Window(since, until, len(seen), len(different), features)
 
 
 def judge_windows(profile: Profile, seen: Seen, until: float, hours: int, bounds: Bounds) -> tuple[Window, ...]:
     """The windows of a time, newest first, each held against the profile. See `cut_windows`."""
-    return tuple(cut_windows(seen, until, hours, bounds, lambda _, __, images: compare(profile, images, bounds)))
+    return tuple(cut_windows(seen, until, hours, bounds.least_images, partial(look_at, profile, bounds)))
 
 
 def weigh(windows: tuple[Window, ...], bounds: Bounds) -> Verdict:

@@ -45,8 +45,15 @@ def make_profile(seen: Seen) -> Profile:
     )
 
 
-def count_bins(seen: Seen, measure: str, limits: NDArray[np.float64]) -> NDArray[np.int64]:
-    """How many images fall into which bin, by predicted class, int64 (10, bins). A limit is in the bin below."""
+def count_bins(seen: Seen, measure: str, limits: NDArray[np.float64], blocks: int = 1) -> NDArray[np.int64]:
+    """How many images fall into which bin, by stretch and predicted class. A limit is in the bin below it.
+
+    Returns:
+        int64 (10, bins); of several stretches, as long as each other, (blocks, 10, bins).
+    """
     bins = len(limits) + 1
-    places = seen["label"].astype(np.int64) * bins + np.searchsorted(limits, seen[measure], side="left")
-    return np.bincount(places, minlength=len(CLASSES) * bins).reshape(len(CLASSES), bins)
+    block = np.arange(len(seen)) * blocks // max(len(seen), 1)
+    place = np.searchsorted(limits, seen[measure], side="left")
+    places = (block * len(CLASSES) + seen["label"]) * bins + place
+    counts = np.bincount(places, minlength=blocks * len(CLASSES) * bins).reshape(blocks, len(CLASSES), bins)
+    return counts if blocks > 1 else counts[0]
