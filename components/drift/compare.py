@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc, kolmogorov
 
-from components.contract import Profile
+from components.contract import CLASSES, Profile
 from components.drift.bounds import Bounds
 from components.monitoring.measures import MEASURES
 from components.monitoring.profile import Seen, count_bins
 
 NOT_SURE, MIX = "not sure", "classes"
 STRETCHES = 20  # of a window
+COCHRAN = 5  # images a class, that come one by one, on the mean: with fewer, Pearson's test is no test
 Shares = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
@@ -42,6 +43,7 @@ class Feature:
     clumps: float  # the design effect: so many images tell as much as one, because they come together
     expected: tuple[float, ...]  # shares of the images in each bin or class
     found: tuple[float, ...]
+    most_moved: str = ""  # of the mix: the class that `reference` and `now` are of
 
     @property
     def drifted(self) -> bool:
@@ -138,11 +140,12 @@ def _compare_classes(sizes: NDArray[np.int64], found: Counts, bound: float, most
         now=float(shares[most]),
         distance=float(np.abs(shares - expected).sum() / 2),
         bound=bound,
-        chance=float(chdtrc(max(np.count_nonzero(some) - 1, 1), squares)),
+        chance=float(chdtrc(max(np.count_nonzero(some) - 1, 1), squares)) if rows >= COCHRAN * len(sizes) else 1.0,
         most_chance=most_chance,
         clumps=clumps,
         expected=tuple(expected.tolist()),
         found=tuple(shares.tolist()),
+        most_moved=CLASSES[most],
     )
 
 
