@@ -8,7 +8,7 @@ is a time that a computer takes, so other load does not matter.
 
 import argparse
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -75,9 +75,10 @@ def _make_hour(shop: Shop, pool: Pool, hour: int, random: np.random.Generator) -
     if shop.night and swing < 0.6:
         other = random.random(len(rows)) < shop.night
         rows[other] = random.choice(pool.shoes, np.count_nonzero(other))
-    rows = np.concatenate([rows, np.zeros(shop.health, int)])
-    made: NDArray[np.void] = pool.seen[rows]
-    made["time"] = HOUR * (hour + np.sort(random.random(len(rows))))
+    made: Seen = pool.seen[rows]
+    made["hash"] = random.integers(2**63, size=len(made))  # the pool has few images; of a shop each is new
+    made = np.concatenate([made, np.repeat(pool.seen[:1], shop.health)])
+    made["time"] = HOUR * (hour + np.sort(random.random(len(made))))
     return made
 
 
@@ -212,7 +213,7 @@ def _calm_table(profile: Profile, pool: Pool, months: int) -> Iterator[str]:
 
 
 def _change_table(profile: Profile, calm: Pool, changed: dict[str, Seen], trials: int) -> Iterator[str]:
-    shops = [replace(shop, name=shop.name) for shop in SHOPS[:3]]
+    shops = SHOPS[:3]
     yield f"| change | {' | '.join(f'{shop.name}, {shop.images:,.0f} an hour' for shop in shops)} |"
     yield "| --- |" + " ---: |" * len(shops)
     for kind, seen in changed.items():
@@ -221,15 +222,16 @@ def _change_table(profile: Profile, calm: Pool, changed: dict[str, Seen], trials
             random = np.random.default_rng(2)
             found = [hours_to_alarm(profile, calm, make_pool(seen), shop, Bounds(), random) for _ in range(trials)]
             noticed = sorted(hours for hours in found if hours is not None)
-            share = len(noticed) / trials
-            cells.append(
-                f"{np.median(noticed):.0f} h, 95 % within {np.quantile(noticed, 0.95):.0f} h"
-                + (f" ({share:.0%} noticed)" if share < 1 else "")
-                if noticed
-                else "not in two days"
-            )
+            cells.append(_tell_delays(noticed, trials))
         yield f"| {kind} | {' | '.join(cells)} |"
         print(f"{kind}: {cells}", flush=True)
+
+
+def _tell_delays(hours: list[int], trials: int) -> str:
+    if not hours:
+        return "not in two days"
+    noticed = f" ({len(hours) / trials:.0%} noticed)" if len(hours) < trials else ""
+    return f"{np.median(hours):.0f} h, 95 % within {np.quantile(hours, 0.95):.0f} h{noticed}"
 
 
 if __name__ == "__main__":

@@ -377,11 +377,12 @@ def test_bounds_that_cannot_be_met_are_refused(monkeypatch: pytest.MonkeyPatch, 
         check_live()
 
 
+MEDIUM, SMALL = Shop("medium", 400), Shop("small", 60)
+MIXED = Shop("more shoes at night, uploads, a health check", 400, together=5, night=0.4, health=60)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize(
-    "shop", [Shop("medium", 400), Shop("small", 60), Shop("night, uploads", 400, together=5, night=0.4, health=60)]
-)
+@pytest.mark.parametrize(("shop", "seed"), [(MEDIUM, 0), (MEDIUM, 1), (MEDIUM, 2), (SMALL, 3), (MIXED, 4)])
 def test_thirty_calm_days_raise_no_alarm(profile: Profile, calm: Seen, shop: Shop, seed: int) -> None:
     traffic = make_traffic(shop, make_pool(calm), 30 * DAY, np.random.default_rng(seed))
     assert count_alarms(profile, traffic, 30 * DAY, BOUNDS)[0] == 0
@@ -394,7 +395,7 @@ def test_thirty_calm_days_raise_no_alarm(profile: Profile, calm: Seen, shop: Sho
 def test_changed_traffic_raises_one_soon(
     profile: Profile, model: Classifier, images: Images, calm: Seen, kind: str
 ) -> None:
-    """Within three windows; at night a window takes two or three hours."""
+    """Within three windows, of an hour each where so much comes in; chance may take one more."""
     if kind == "bags and sandals only":
         changed = calm[np.isin(calm["label"], [CLASSES.index("Bag"), CLASSES.index("Sandal")])]
     else:
@@ -402,7 +403,7 @@ def test_changed_traffic_raises_one_soon(
         changed = to_seen(predict(model, pictures), pictures)
     random = np.random.default_rng(0)
     pools: tuple[Pool, Pool] = (make_pool(calm), make_pool(changed))
-    delays = [hours_to_alarm(profile, *pools, Shop("large", 2000), BOUNDS, random) for _ in range(5)]
+    delays = [hours_to_alarm(profile, *pools, Shop("large", 1500), BOUNDS, random) for _ in range(2)]
     assert all(delay is not None and delay <= 4 for delay in delays), delays
 
 

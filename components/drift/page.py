@@ -54,4 +54,4 @@ def _draw(feature: Feature) -> str:
 
 def _times(window: Window) -> str:
     since, until = (to_iso(end)[:16].replace("T", " ") for end in (window.since, window.until))
-    return f"{since} to {until[11:]} UTC"
+    return f"{since} to {until[11:] if until[:10] == since[:10] else until} UTC"
