@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.drift import (
+from benchmarks.traffic import (
     DAY,
     SHOES,
     Pool,

@@ -67,17 +67,19 @@ def _check_scored(path: Path) -> "Check":
 
 def _check_data(path: Path) -> "Check":
     from components.drift.check import check_batch
-    from components.inference.predict import predict
+    from components.inference.predict import predict_block
     from components.inputs.opening import open_input
+    from components.inputs.parts import Reading
     from components.monitoring.profile import to_seen
     from components.registry.champion import load_model
 
-    model, table = load_model(), open_input(path)
+    model, table = load_model(), open_input(path, Reading())
 
     def parts() -> "Iterator[Seen]":
         for part in table.parts():
             for block in table.read(part):
-                yield to_seen(predict(model, block.images), block.images)
+                firsts = slice(None) if block.views is None else block.views.cumsum() - block.views  # as the log has it
+                yield to_seen(predict_block(model, block), block.images[firsts])
 
     return check_batch(model.tag, path, parts())
 
