@@ -6,7 +6,7 @@ import sys
 import typer
 
 from components.errors import FashionError
-from flows.commands import models, retention, training, use
+from flows.commands import models, retention, stack, training, use
 from flows.environment import prepare
 
 app = typer.Typer(
@@ -39,6 +39,9 @@ COMMANDS = (
     use.score,
     use.serve,
     use.bento,
+    stack.up,
+    stack.status,
+    stack.down,
 )
 for command in COMMANDS:
     app.command()(command)
