@@ -41,9 +41,13 @@ def start(layout: Layout) -> None:
 
 def is_up(layout: Layout) -> bool:
     """Whether a supervisor answers."""
-    with contextlib.suppress(OSError), asking(layout) as supervisor:
-        return bool(supervisor.getState())
-    return False
+    try:
+        with asking(layout) as supervisor:
+            return bool(supervisor.getState())
+    except Fault:  # it is on its way down
+        return True
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager
