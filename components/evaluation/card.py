@@ -14,6 +14,7 @@ from components.manifest import read_manifest, read_split
 from components.model.mlp import MLP
 from components.model.tensors import to_input
 from components.settings import checkout_commit
+from components.training.identity import training_code
 from components.training.train import Trained
 
 PACKAGES = ("torch", "numpy", "pyarrow", "safetensors", "bentoml", "prefect", "great-expectations")
@@ -51,6 +52,7 @@ def write_card(preset: str, validated: Validated, trained: Trained) -> ModelCard
         packages={name: version(name) for name in PACKAGES},
         probes=probe(trained.network, validated.dataset, calibration),
         licence=_licence_of(validated.dataset),
+        code=training_code(),
     )
 
 

@@ -28,7 +28,7 @@ def start(layout: Layout) -> None:
     for folder in (layout.home, layout.logs, layout.prefect_home):
         folder.mkdir(parents=True, exist_ok=True)
     keep_ports(layout)
-    command = [Path(sys.executable).with_name("supervisord"), "--configuration", CONFIG]
+    command = [str(Path(sys.executable).with_name("supervisord")), "--configuration", str(CONFIG)]
     done = subprocess.run(command, cwd=layout.home, env=layout.environment(), capture_output=True, text=True)
     if done.returncode:
         raise StackError(f"the supervisor does not start: {last_line(done.stdout + done.stderr)}")
