@@ -75,7 +75,8 @@ class Stack:
         return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=LONG)
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
-        answer = httpx.request(method, f"{self.api}{path}", json=body, auth=tuple(SECRET.split(":")), timeout=90)
+        user, _, password = SECRET.partition(":")
+        answer = httpx.request(method, f"{self.api}{path}", json=body, auth=(user, password), timeout=90)
         assert answer.is_success, answer.text
         return answer.json() if answer.content else None
 

@@ -68,7 +68,7 @@ def test_every_parameter_has_a_type_and_a_description_on_prefect_s_page(deployme
 
 
 def due(schedule: dict[str, Any], around: date) -> list[datetime]:
-    """Every time that the scheduler would write down from two days before to two days after, asked each quarter hour."""
+    """Every time that the scheduler writes down from two days before to two days after, asked each quarter hour."""
     cron = CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
     start = datetime(around.year, around.month, around.day, tzinfo=UTC) - timedelta(days=2)
 

@@ -56,6 +56,13 @@ class Layout:
     prefect_port: int
 
     @property
+    def socket(self) -> Path:
+        """The supervisor's, as a process in `home` reaches it: a socket's path has at most 107 bytes, a deep checkout
+        more. Where there is no /proc, the checkout must not lie that deep."""
+        here = Path("/proc/self/cwd")
+        return (here if here.exists() else self.home) / "supervisor.sock"
+
+    @property
     def api(self) -> str:
         """What PREFECT_API_URL must be to reach the server."""
         return f"http://{HOST}:{self.prefect_port}/api"
@@ -73,6 +80,7 @@ class Layout:
             environment.setdefault("PREFECT_API_AUTH_STRING", secret)
         return environment | {
             MARK: str(self.home),
+            "FASHION_STACK_SOCKET": str(self.socket),
             "FASHION_STACK_LOGS": str(self.logs),
             "FASHION_STACK_BIN": str(Path(sys.executable).parent),
             "FASHION_STACK_PREFECT_PORT": str(self.prefect_port),
