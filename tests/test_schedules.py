@@ -54,8 +54,10 @@ def test_a_deployment_gives_parameters_that_its_flow_takes(deployment: dict[str,
     given = deployment.get("parameters", {})
     assert set(given) <= set(taken)
     needed = {name for name, one in taken.items() if one.default is inspect.Parameter.empty}
-    assert needed <= set(given)
-    flow.validate_parameters({**{name: one.default for name, one in taken.items()}, **given})
+    if deployment.get("schedules"):
+        assert needed <= set(given), "nobody is there to give them"
+    if needed <= set(given):
+        flow.validate_parameters({**{name: one.default for name, one in taken.items()}, **given})
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=name_of)

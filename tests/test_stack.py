@@ -42,7 +42,7 @@ def test_every_night_is_written_down_ahead(stack: Stack) -> None:
 def test_a_killed_training_goes_on_goes_live_and_is_not_repeated(stack: Stack) -> None:
     """From a service with no model to one that answers with the new one, by the deployment that runs each night."""
     assert "no model is live" in httpx.get(f"{stack.service}/readyz", timeout=30).text
-    longer = {**QUICK, "epochs": 400}
+    longer = {**QUICK, "epochs": 200}
     killed = stack.start_run("training/nightly", longer)
     checkpoints = stack.data / "checkpoints"
     wait_until(lambda: any(checkpoints.glob("unfinished-*")), "an epoch", stack.log("worker"))
