@@ -16,6 +16,7 @@ LANES = (
     # twenty processes of the last of them.
     ("test_slow_clients", "test_stop", "test_live", "test_memory", "test_hammer"),
     ("test_deployment", "test_scale"),
+    ("test_unattended", "test_stack"),  # on one stack
 )
 ORDER = [name for lane in LANES for name in lane]
 
