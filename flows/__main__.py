@@ -6,7 +6,7 @@ import sys
 import typer
 
 from components.errors import FashionError
-from flows.commands import models, retention, stack, training, use
+from flows.commands import models, notify, retention, stack, training, use
 from flows.environment import prepare
 
 app = typer.Typer(
@@ -39,6 +39,7 @@ COMMANDS = (
     use.score,
     use.serve,
     use.bento,
+    notify.notify,
     stack.up,
     stack.status,
     stack.down,
