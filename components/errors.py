@@ -15,6 +15,7 @@ and exits with status 1; the service answers with the status beside it.
     │   ├── ModelNotFound     no model under that tag
     │   └── NoLiveModel       nothing is live, or the pointer cannot be read     (503)
     ├── StackError            a server or worker of the stack that does not come up
+    ├── NotificationFailed    a message that could not be delivered
     ├── PromotionRefused      the gate said no
     │   └── LiveModelChanged  another model went live meanwhile; asking again may help
     └── InputError            a caller's images or table are wrong              (400)
@@ -98,6 +99,10 @@ class LiveModelChanged(PromotionRefused):
 
 class StackError(FashionError):
     """A piece of the stack does not come up, or is not well."""
+
+
+class NotificationFailed(FashionError):
+    """Nobody could be told; what the message was about is done all the same."""
 
 
 class InputError(FashionError):

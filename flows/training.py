@@ -34,6 +34,7 @@ from components.registry.verdicts import read_verdict
 from components.settings import load_settings
 from components.training.identity import is_same_training
 from components.training.train import train
+from flows.notify.tell import tell_promotion
 
 # The same input is trained on again when somebody asks for it, and what Prefect keeps of a task is never a pickle.
 OPTIONS: dict[str, Any] = {"cache_policy": NO_CACHE, "result_serializer": "json"}
@@ -101,6 +102,7 @@ def promote_if_better(tag: str) -> Promotion:
     """Put the model live if the gate lets it."""
     promotion = promote(tag, "training")
     get_run_logger().info("%s %s: %s", tag, "is live" if promotion.promoted else "was refused", promotion)
+    tell_promotion(promotion)
     if verdict := promotion.verdict:
         told = f"{verdict.outcome}: {tag} beside {verdict.champion or 'nothing'}"
         create_table_artifact(to_rows(verdict), key="verdict", description=told)

@@ -14,7 +14,8 @@ from prefect.client.schemas.objects import ConcurrencyLimitStrategy
 from prefect.server.schemas.schedules import CronSchedule
 
 from components.settings import CHECKOUT
-from flows.stack.layout import AUTOMATIONS, POOL
+from flows.stack.automations import AUTOMATIONS
+from flows.stack.layout import POOL
 
 DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"]
 SCHEDULES = [

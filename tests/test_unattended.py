@@ -16,7 +16,7 @@ import yaml
 from stacks import SECRET, Stack, wait_until
 
 from components.settings import CHECKOUT
-from flows.stack.layout import AUTOMATIONS
+from flows.stack.automations import AUTOMATIONS
 from flows.stack.supervisor import asking, start_piece
 
 pytestmark = pytest.mark.slow

@@ -17,7 +17,6 @@ PIECES = ("prefect", "worker", "service")  # in the order in which each needs th
 POOL = "fashion"
 HOST = "127.0.0.1"
 CONFIG = CHECKOUT / "deploy" / "supervisor" / "supervisord.conf"
-AUTOMATIONS = CHECKOUT / "deploy" / "prefect" / "automations.yaml"
 MARK = "FASHION_STACK_HOME"  # in the environment of every process of a stack, and of those it starts
 
 # Each of them only where nothing else is set.

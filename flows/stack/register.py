@@ -1,4 +1,4 @@
-"""Tell the Prefect server what is to run: the work pool, the automations, the deployments. Harmless when repeated.
+"""Tell the Prefect server what is to run: the work pool, the deployments, the automations. Harmless when repeated.
 
 `python -m flows.stack.register`, with PREFECT_API_URL set.
 """
@@ -6,28 +6,27 @@
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
-import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
 from components.settings import CHECKOUT
 from flows.environment import prepare
-from flows.stack.layout import AUTOMATIONS, POOL
+from flows.stack.automations import register_automations
+from flows.stack.layout import POOL
 
 
 def register() -> int:
     """Returns the exit status of `prefect deploy`, which says itself what went wrong."""
     with get_client(sync_client=True) as client:
         make_pool(client)
-        for automation in yaml.safe_load(AUTOMATIONS.read_text()):
-            make_automation(client, automation)
-    prefect = Path(sys.executable).with_name("prefect")
-    return subprocess.run([prefect, "--no-prompt", "deploy", "--all"], cwd=CHECKOUT).returncode
+        prefect = Path(sys.executable).with_name("prefect")
+        status = subprocess.run([prefect, "--no-prompt", "deploy", "--all"], cwd=CHECKOUT).returncode
+        if status == 0:
+            register_automations(client)  # which run deployments
+    return status
 
 
 def make_pool(client: SyncPrefectClient) -> None:
@@ -37,15 +36,6 @@ def make_pool(client: SyncPrefectClient) -> None:
     except ObjectNotFound:
         template = ProcessWorker.get_default_base_job_template()
         client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=template))
-
-
-def make_automation(client: SyncPrefectClient, described: dict[str, Any]) -> None:
-    """Create an automation, or make the one of its name what is described."""
-    automation = AutomationCore.model_validate(described)
-    if found := client.read_automations_by_name(automation.name):
-        client.update_automation(found[0].id, automation)
-    else:
-        client.create_automation(automation)
 
 
 if __name__ == "__main__":
