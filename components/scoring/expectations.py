@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
 
 Mode = Literal["fail", "warn", "off"]
+Look = Callable[[bool], tuple[str, ...]]  # the warnings that there are; told to, it waits for them
 LEAST_ROWS, MOST_ROWS = 100, 5000  # that are looked at
+MOST_PICTURES = 500  # likewise, of picture files, which take longer to decode
 SAMPLE_BYTES = 12 << 20  # of them as CSV
 GO_ON = "--check warn scores it all the same"
 
@@ -59,7 +61,7 @@ class Finding:
 
 
 @contextlib.contextmanager
-def checking(source: Path, reading: Reading, mode: Mode) -> Iterator[Callable[[bool], tuple[str, ...]]]:
+def checking(source: Path, reading: Reading, mode: Mode) -> Iterator[Look]:
     """Look at the first rows of an input in a thread.
 
     Yields:
@@ -69,7 +71,7 @@ def checking(source: Path, reading: Reading, mode: Mode) -> Iterator[Callable[[b
         InputError: from that function, where `mode` is "fail" and the rows cannot be right.
     """
     if mode == "off":
-        yield lambda wait: ()
+        yield unchecked
         return
     with ThreadPoolExecutor(1, "check") as pool:
         future = pool.submit(lambda: check_images(read_first(source, reading)))
@@ -85,6 +87,11 @@ def checking(source: Path, reading: Reading, mode: Mode) -> Iterator[Callable[[b
         yield look
 
 
+def unchecked(wait: bool) -> tuple[str, ...]:
+    """No warnings, where nothing was looked at."""
+    return ()
+
+
 def read_first(source: Path, reading: Reading) -> Images:
     """The images of the first rows that can be read, uint8 (n, 28, 28), n at most 5,000.
 
@@ -94,9 +101,9 @@ def read_first(source: Path, reading: Reading) -> Images:
     read = open_input(source, replace(reading, part=min(reading.part, SAMPLE_BYTES)))
     found, rows = list[Images](), 0
     for block in itertools.chain.from_iterable(map(read.read, read.parts())):
-        found.append(block.images)
-        rows += len(block.images)
-        if rows >= MOST_ROWS:
+        found.append(block.shown)
+        rows += len(found[-1])
+        if rows >= (MOST_ROWS if block.views is None else MOST_PICTURES):
             break
     return np.concatenate(found)[:MOST_ROWS] if found else np.empty((0, 28, 28), np.uint8)
 
