@@ -22,8 +22,8 @@ MARK = "FASHION_STACK_HOME"  # in the environment of every process of a stack, a
 # Each of them only where nothing else is set.
 SERVER_DEFAULTS = {
     **DEFAULTS,
-    # What a lost run holds is given back five minutes later, also by a server that was restarted meanwhile. In memory,
-    # which is Prefect's default, a killed server's leases would be held for ever, and every later run cancelled.
+    # Which run holds which limit, and until when: in files, which a server that was killed finds again. Prefect's
+    # default is the server's memory.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     # Runs that ended 90 days ago leave the database with their logs and artifacts; events are Prefect's own default.
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
