@@ -7,9 +7,9 @@ checked against it.
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, overload
 
 import numpy as np
 import orjson
@@ -42,6 +42,32 @@ class Faults:
         for row in np.flatnonzero(rows & ~self.found).tolist():
             self.reasons[row] = tell(row)
         self.found |= rows
+
+
+class Texts(Sequence[str]):
+    """An Arrow array of texts, none missing, that goes from one table into another and is rarely looked at."""
+
+    def __init__(self, array: pa.Array) -> None:
+        self.array = array
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> "Texts": ...
+
+    def __getitem__(self, place: int | slice) -> "str | Texts":
+        found = self.array[place]
+        return Texts(found) if isinstance(place, slice) else str(found.as_py())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.array.to_pylist())
+
+    def __arrow_array__(self, type: pa.DataType | None = None) -> pa.Array:  # noqa: A002, Arrow's own name
+        return self.array if type is None else self.array.cast(type)
 
 
 def read_pixel_parquet(stream: BinaryIO, name: str = "file") -> Iterator[Block]:
@@ -197,7 +223,7 @@ def _to_block(batch: pa.RecordBatch, first: int, name: str) -> Block:
     images = _read_bytes(batch["pixels"], faults) if "pixels" in names else _read_columns(batch, faults)
     labels = _read_numbers(batch["label"], "label", len(CLASSES) - 1, faults) if "label" in names else None
     lines = np.arange(first, first + len(batch))
-    ids = _read_ids(batch["id"], faults, name) if "id" in names else lines.astype(str).tolist()
+    ids = Texts(_read_ids(batch["id"], faults, name) if "id" in names else pa.array(lines).cast(pa.string()))
     if not faults.reasons:
         return Block(lines, ids, images, labels, ())
     bad, good = sorted(faults.reasons), np.flatnonzero(~faults.found)
@@ -207,7 +233,7 @@ def _to_block(batch: pa.RecordBatch, first: int, name: str) -> Block:
     ]
     return Block(
         lines[good],
-        [ids[place] for place in good],
+        Texts(ids.array.take(pa.array(good))),
         images[good],
         None if labels is None else labels[good],
         tuple(rejects),
@@ -249,7 +275,7 @@ def _read_numbers(column: pa.Array, field: str, largest: int, faults: Faults) ->
     return values.astype(np.uint8)
 
 
-def _read_ids(column: pa.Array, faults: Faults, name: str) -> list[str]:
+def _read_ids(column: pa.Array, faults: Faults, name: str) -> pa.Array:
     import pyarrow.compute as pc
 
     if pa.types.is_dictionary(column.type):
@@ -257,7 +283,7 @@ def _read_ids(column: pa.Array, faults: Faults, name: str) -> list[str]:
         if (pc.max(lengths).as_py() or 0) > LONGEST_ID:
             raise InputTooLarge(name, f"an id of more than {LONGEST_ID:,} bytes")
     faults.add(_is_null(column), lambda _: "id: nothing, where the other rows have one")
-    return [row_id or "" for row_id in column.cast(pa.string()).to_pylist()]
+    return column.cast(pa.string()).fill_null("")
 
 
 def _is_null(column: pa.Array) -> NDArray[np.bool_]:

@@ -1,13 +1,16 @@
 """Parquet files, cut into parts between row groups."""
 
 import hashlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
-from components.files import sha256_of
 from components.formats.pixel_csv import Block
 from components.formats.pixel_parquet import measure_groups, read_pixel_groups
 from components.inputs.parts import Part, Reading
+
+CHUNK = 1 << 20  # bytes that are hashed at a time
 
 
 class ParquetInput:
@@ -17,17 +20,23 @@ class ParquetInput:
         self.paths, self.reading = paths, reading
         self.groups = {str(path): measure_groups(path) for path in paths}
         self.rows = sum(rows for groups in self.groups.values() for rows, _ in groups)
+        self.digests: list[str] = []
 
     def parts(self) -> Iterator[Part]:
-        """See `Input`."""
+        """See `Input`. A file is hashed ahead of its parts: their workers find it in the disk's cache."""
         number, first = 0, 1
-        for path, groups in self.groups.items():
-            start = rows = size = 0
-            for group, (group_rows, group_size) in enumerate(groups):
-                rows, size = rows + group_rows, size + group_size
-                if size >= self.reading.part or group == len(groups) - 1:
-                    yield Part(number, path, first, start, group + 1)
-                    number, first, start, rows, size = number + 1, first + rows, group + 1, 0, 0
+        self.digests.clear()
+        for path in self.paths:
+            groups = self.groups[str(path)]
+            with path.open("rb") as stream:
+                content, size = hashlib.sha256(), stream.seek(0, io.SEEK_END)
+                stream.seek(0)
+                for start, stop in self._cut(groups):
+                    _hash_up_to(size * stop // len(groups), stream, content)
+                    yield Part(number, str(path), first, start, stop)
+                    number, first = number + 1, first + sum(rows for rows, _ in groups[start:stop])
+                _hash_up_to(size, stream, content)
+            self.digests.append(content.hexdigest())
 
     def read(self, part: Part) -> Iterator[Block]:
         """See `Input`."""
@@ -41,5 +50,20 @@ class ParquetInput:
 
     def digest(self) -> str:
         """See `Input`: of one file; of several, of their digests."""
-        digests = [sha256_of(path) for path in self.paths]
-        return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+        several = "\n".join(self.digests).encode()
+        return self.digests[0] if len(self.digests) == 1 else hashlib.sha256(several).hexdigest()
+
+    def _cut(self, groups: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        """The first row group of each part, and the one after its last."""
+        start = size = 0
+        for group, (_, group_size) in enumerate(groups):
+            size += group_size
+            if size >= self.reading.part or group == len(groups) - 1:
+                yield start, group + 1
+                start, size = group + 1, 0
+
+
+def _hash_up_to(place: int, stream: BinaryIO, content: "hashlib._Hash") -> None:
+    """Read on to a place of a file."""
+    while chunk := stream.read(max(0, min(place - stream.tell(), CHUNK))):
+        content.update(chunk)

@@ -40,6 +40,7 @@ REJECTED = pa.schema(
 )  # of Parquet: the row's number
 CLASS_NAMES = pa.array(CLASSES, pa.string())
 TOP = 3
+THREE_DIGITS = np.frombuffer(b"".join(b"%03d" % number for number in range(1000)), np.uint8).reshape(-1, 3)
 
 
 def to_table(block: Block, predictions: Predictions, scored_at: str) -> pa.Table:
@@ -94,14 +95,15 @@ class CsvFormat:
 
         plain = pyarrow.csv.WriteOptions(include_header=False, quoting_style="none")
         for table in tables:
-            columns = [_as_text(column.combine_chunks()) for column in table.columns]
-            if any(_needs_quotes(column) for column in columns):  # Arrow would put them round every text
-                rows = zip(*(column.to_pylist() for column in columns), strict=True)
+            columns = [column.combine_chunks() for column in table.columns]
+            texts = [_as_text(column) for column in columns]
+            if any(map(_needs_quotes, columns)):  # Arrow would put them round every text
+                rows = zip(*(column.to_pylist() for column in texts), strict=True)
                 text = io.StringIO(newline="")
                 csv.writer(text, lineterminator="\n").writerows(map(_decode, row) for row in rows)
                 file.write(text.getvalue().encode("utf-8", "surrogateescape"))
             else:
-                pyarrow.csv.write_csv(pa.table(columns, schema.names), file, plain)
+                pyarrow.csv.write_csv(pa.table(texts, schema.names), file, plain)
 
     def join(self, parts: Sequence[Path], schema: pa.Schema, file: BinaryIO) -> None:
         """See `Format`."""
@@ -116,8 +118,11 @@ class JsonLinesFormat:
     def write(self, tables: Iterable[pa.Table], schema: pa.Schema, file: BinaryIO) -> None:
         """See `Format`."""
         for table in tables:
-            for row in table.to_pylist():
-                file.write(orjson.dumps(row, default=_as_json, option=orjson.OPT_APPEND_NEWLINE))
+            rows = zip(*map(_as_values, table.columns), strict=True)
+            file.writelines(
+                orjson.dumps(dict(zip(schema.names, row, strict=True)), _as_json, orjson.OPT_APPEND_NEWLINE)
+                for row in rows
+            )
 
     def join(self, parts: Sequence[Path], schema: pa.Schema, file: BinaryIO) -> None:
         """See `Format`."""
@@ -126,15 +131,12 @@ class JsonLinesFormat:
 
 @dataclass(frozen=True)
 class ParquetFormat:
-    """A part is a file of its own."""
+    """A part is Arrow's stream of it, which costs nothing to write and to read; it is encoded once, with the whole."""
 
     def write(self, tables: Iterable[pa.Table], schema: pa.Schema, file: BinaryIO) -> None:
         """See `Format`."""
-        import pyarrow.parquet as pq
-
-        with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
-            whole = pa.concat_tables([schema.empty_table(), *tables])
-            writer.write_table(whole.unify_dictionaries())
+        with pa.ipc.new_stream(file, schema) as writer:
+            writer.write_table(pa.concat_tables([schema.empty_table(), *tables]).unify_dictionaries())
 
     def join(self, parts: Sequence[Path], schema: pa.Schema, file: BinaryIO) -> None:
         """See `Format`. A row group a part."""
@@ -142,7 +144,8 @@ class ParquetFormat:
 
         with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
             for part in parts:
-                writer.write_table(pq.read_table(part, page_checksum_verification=True).cast(schema))
+                with part.open("rb") as content, pa.ipc.open_stream(content) as reader:
+                    writer.write_table(reader.read_all())
 
 
 FORMATS: dict[str, Format] = {".csv": CsvFormat(), ".parquet": ParquetFormat(), ".jsonl": JsonLinesFormat()}
@@ -182,7 +185,24 @@ def _needs_quotes(column: pa.Array) -> bool:
 
     if pa.types.is_binary(column.type):
         return len(column) > 0
-    return pa.types.is_string(column.type) and bool(pc.any(pc.match_substring_regex(column, '[",\r\n]')).as_py())
+    texts = column.dictionary if pa.types.is_dictionary(column.type) else column
+    return pa.types.is_string(texts.type) and bool(pc.any(pc.match_substring_regex(texts, '[",\r\n]')).as_py())
+
+
+def _as_values(column: pa.ChunkedArray) -> list[Any]:
+    """A column as Python's values: what `to_pylist` gives, ten times as fast where none is missing."""
+    if column.null_count:
+        return list(column.to_pylist())
+    if pa.types.is_dictionary(column.type):
+        return [name for chunk in column.chunks for name in _look_up(chunk)]
+    if pa.types.is_primitive(column.type):
+        return list(column.to_numpy().tolist())
+    return list(column.to_pylist())
+
+
+def _look_up(column: pa.DictionaryArray) -> list[str]:
+    names = column.dictionary.to_pylist()
+    return [names[place] for place in column.indices.to_numpy().tolist()]
 
 
 def _as_text(column: pa.Array) -> pa.Array:
@@ -202,8 +222,10 @@ def _as_text(column: pa.Array) -> pa.Array:
 
 def _with_six_digits(values: NDArray[np.float32]) -> pa.Array:
     """float32 (n,) from 0 to 1 -> texts such as 0.998930."""
-    millionths = np.rint(values.astype(np.float64) * 1e6).astype(np.int64)
-    places = 10 ** np.array([6, 5, 4, 3, 2, 1, 0])
-    digits = (millionths[:, None] // places % 10 + ord("0")).astype(np.uint8)
-    texts = np.insert(digits, 1, ord("."), axis=1)
+    millionths = np.rint(values.astype(np.float64) * 1e6).astype(np.int32)
+    thousandths, rest = np.divmod(millionths, 1000)
+    texts = np.full((len(values), 8), ord("."), np.uint8)
+    texts[:, 0] = thousandths // 1000 + ord("0")
+    texts[:, 2:5] = THREE_DIGITS[thousandths % 1000]
+    texts[:, 5:] = THREE_DIGITS[rest]
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(8), len(texts), [None, pa.py_buffer(texts)]).cast(pa.string())
