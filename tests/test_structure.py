@@ -29,6 +29,7 @@ MAY_USE = {
     "inference": {"model", "formats"},
     "inputs": {"formats"},
     "scoring": {"inputs", "inference", "model", "formats"},
+    "inbox": {"scoring", "inputs", "registry", "model"},
     "promotion": {"registry", "evaluation", "inference", "inputs", "model", "formats"},
     "retention": {"registry", "model"},
     "monitoring": set[str](),
