@@ -6,7 +6,7 @@ import sys
 import typer
 
 from components.errors import FashionError
-from flows.commands import inbox, models, retention, training, use
+from flows.commands import inbox, models, retention, sweep, training, use
 from flows.environment import prepare
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ COMMANDS = (
     training.ingest,
     training.validate,
     training.train,
+    sweep.sweep,
     training.presets,
     models.models,
     models.promote,

@@ -101,11 +101,11 @@ def test_a_file_that_cannot_be_scored_fails_alone_and_says_why(
     found = {delivery.name: delivery for delivery in empty(inbox, live)}
     assert [found[name].outcome for name in sorted(found)] == ["failed", "failed", "failed", "done"]
     assert found["a.csv"].folder.parent == inbox.failed
-    assert str(report_of(found["a.csv"])["error"]).startswith("a.csv: header: missing 784 column(s)")
+    assert str(report_of(found["a.csv"])["error"]).startswith("header: missing 784 column(s)")
     assert "no row could be scored" in str(report_of(found["b.csv"])["error"])
     assert (found["b.csv"].folder / "scored.rejects.csv").exists()
-    assert report_of(found["c.csv"])["error"] == "c.csv: a link; drop the file itself"
-    assert tell_failures(list(found.values())).startswith("3 of 4 could not be scored: a.csv: a.csv: header")
+    assert report_of(found["c.csv"])["error"] == "a link; drop the file itself"
+    assert tell_failures(list(found.values())).startswith("3 of 4 could not be scored: a.csv: header")
 
 
 def test_half_written_files_are_left_alone(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
@@ -159,7 +159,7 @@ def test_a_file_that_ends_every_worker_fails_in_the_end(inbox: Inbox, live: Clas
     note = {"model": live.tag, "claimed_at": "2026-01-01T00:00:00+00:00", "attempts": 3}
     (claim / "claim.json").write_text(json.dumps(note))
     (delivery,) = empty(inbox, live)
-    assert (delivery.outcome, delivery.error) == ("failed", "orders.csv: its worker died 3 times")
+    assert (delivery.outcome, delivery.error) == ("failed", "its worker died 3 times")
 
 
 def test_a_folder_that_cannot_be_used_is_said(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_the_command_empties_an_inbox_once(
     assert capsys.readouterr().out == f"nothing to score in {inbox.folder}\n"
     (inbox.folder / "a.csv").write_text(table_of(test_split, 2))
     (inbox.folder / "b.csv").write_text("")
-    with pytest.raises(InputError, match=r"1 of 2 could not be scored: b\.csv: b\.csv: empty"):
+    with pytest.raises(InputError, match=r"1 of 2 could not be scored: b\.csv: empty"):
         command(inbox.folder, settle=0, max_reject_rate=1, as_json=True)
     assert [one["outcome"] for one in json.loads(capsys.readouterr().out)] == ["done", "failed"]
 

@@ -24,6 +24,7 @@ MAY_USE = {
     "dataset": {"formats"},
     "recipes": {"model"},
     "training": {"model", "recipes"},
+    "sweeps": {"model", "recipes", "training"},
     "evaluation": {"model", "training"},
     "registry": {"model"},
     "inference": {"model", "formats"},

@@ -75,7 +75,7 @@ def _score(inbox: Inbox, claim: Path, live: Classifier, max_reject_rate: float) 
             raise InputError(source.name, f"its worker died {MOST_ATTEMPTS} times")
         summary = _run(source, claim, model, max_reject_rate, again=note.attempts > 1)
     except FashionError as error:
-        told = str(error).replace(str(source), source.name)
+        told = str(error).replace(str(source), source.name).removeprefix(f"{source.name}: ")
         return _finish(claim, inbox.failed, Delivery(source.name, "failed", claim, error=told), report)
     except OSError as error:
         if note.attempts < MOST_ATTEMPTS:
