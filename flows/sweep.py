@@ -17,7 +17,7 @@ from components.settings import load_settings
 from components.sweeps.candidates import Candidate, Outcome, list_candidates, sort_outcomes, sweeps_folder
 from components.sweeps.kept import kept_path, read_trained
 from components.sweeps.work import train_candidate
-from flows.runner import make_runner
+from flows.parts import make_runner
 from flows.training import ingest_data, validate_data
 
 

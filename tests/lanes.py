@@ -15,7 +15,7 @@ LANES = (
     # What they measure (seconds, memory) they measure beside other work, but not beside each other, and not beside the
     # twenty processes of the last of them.
     ("test_slow_clients", "test_stop", "test_live", "test_memory", "test_hammer"),
-    ("test_deployment",),
+    ("test_deployment", "test_scale"),
 )
 ORDER = [name for lane in LANES for name in lane]
 

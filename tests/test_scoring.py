@@ -290,7 +290,7 @@ def test_a_part_that_was_damaged_meanwhile_is_scored_again(model: Classifier, ta
     output = tmp_path / "out.csv"
     with pytest.raises(InputError):
         run_job(model, table, output, reading=Reading(SMALL), max_reject_rate=0)
-    part = tmp_path / ".out.csv.job" / "00001.part"
+    (part,) = (tmp_path / ".out.csv.job").glob("00001-*.part")
     part.write_bytes(part.read_bytes()[:-7])
     summary = run_job(model, table, output, reading=Reading(SMALL), resume=True)
     assert summary.count == whole.count
@@ -320,7 +320,7 @@ def test_an_input_is_never_overwritten(model: Classifier, table: Path, tmp_path:
     ("source", "output", "told"),
     [
         ("nothing.csv", "out.csv", "no such file"),
-        ("folder.csv", "out.csv", "a folder without Parquet files"),
+        ("folder.csv", "out.csv", "no pictures, CSV or Parquet files there"),
         ("in.csv", "out.txt", "expected a name that ends in"),
         ("in.csv", "folder.csv", "not a file"),
     ],

@@ -16,7 +16,7 @@ MODULES = sorted(
     for path in (CHECKOUT / folder).rglob("*.py")
     if path.name != "__main__.py"
 )
-GROUND = {"contract", "errors", "settings", "files", "manifest"}
+GROUND = {"contract", "errors", "settings", "files", "manifest", "storage"}
 # wing -> the wings below it that it may use, besides the ground floor
 MAY_USE = {
     "formats": set[str](),
@@ -28,9 +28,10 @@ MAY_USE = {
     "evaluation": {"model", "training"},
     "registry": {"model"},
     "inference": {"model", "formats"},
-    "inputs": {"formats"},
-    "scoring": {"inputs", "inference", "model", "formats"},
-    "inbox": {"scoring", "inputs", "registry", "model"},
+    "pictures": {"formats"},
+    "inputs": {"pictures", "formats"},
+    "scoring": {"inputs", "pictures", "inference", "model", "formats"},
+    "inbox": {"scoring", "registry", "model"},
     "promotion": {"registry", "evaluation", "inference", "inputs", "model", "formats"},
     "retention": {"registry", "model"},
     "monitoring": set[str](),

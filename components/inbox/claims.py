@@ -80,10 +80,10 @@ def find_work(inbox: Inbox, settle: float = SETTLE) -> list[Path]:
         settle: seconds between the two looks.
     """
     claims = sorted(path for path in inbox.working.iterdir() if path.is_dir() and not path.name.startswith("."))
-    before = {path: _look(path) for path in _dropped(inbox)}
+    before = {path: look(path) for path in _dropped(inbox)}
     if before:
         time.sleep(settle)
-    whole = [path for path, seen in before.items() if seen and _look(path) == seen]
+    whole = [path for path, seen in before.items() if seen and look(path) == seen]
     return claims + sorted(whole)
 
 
@@ -125,7 +125,7 @@ def _dropped(inbox: Inbox) -> list[Path]:
     ]
 
 
-def _look(path: Path) -> list[tuple[str, int, int]]:
+def look(path: Path) -> list[tuple[str, int, int]]:
     """Names, sizes and times of change of a file, or of all that is in a folder; empty where it is gone."""
     below = [Path(folder, name) for folder, folders, files in os.walk(path) for name in (*folders, *files)]
     try:

@@ -10,8 +10,7 @@ from typing import Any, Literal
 
 from components.errors import FashionError, InputError, ModelError
 from components.files import flush_folder, write_whole
-from components.inbox.claims import Inbox, dropped_in, take
-from components.inputs.opening import fingerprint
+from components.inbox.claims import Inbox, dropped_in, look, take
 from components.model.classifier import Classifier
 from components.registry.champion import load_model
 from components.scoring.job import Summary, run_job
@@ -108,10 +107,10 @@ def _run(source: Path, claim: Path, model: Classifier, max_reject_rate: float, a
     if source.is_symlink():
         raise InputError(source.name, "a link; drop the file itself")
     output = claim / ("scored.parquet" if source.suffix == ".parquet" else "scored.csv")
-    before = fingerprint(source)
+    before = look(source)
     summary = _resume(source, output, model, max_reject_rate) if again else None
     summary = summary or run_job(model, source, output, max_reject_rate=max_reject_rate)
-    if fingerprint(source) != before:
+    if look(source) != before:
         raise InputError(source.name, "written to while it was scored; write it under another name, then rename it")
     return summary
 

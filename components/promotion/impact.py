@@ -18,7 +18,7 @@ from components.evaluation.pages import render_page
 from components.evaluation.report import report_path
 from components.files import whole_file
 from components.formats.pixel_csv import Block
-from components.inference.predict import predict
+from components.inference.predict import predict_block
 from components.inference.tables import Columns, CsvWriter
 from components.inputs.opening import open_input
 from components.inputs.parts import Reading
@@ -139,7 +139,7 @@ def _open(data: Dataset | Path) -> tuple[str, Iterator[Block]]:
 def _follow(model: Classifier, beside: Classifier, blocks: Iterator[Block], writer: CsvWriter) -> Tally:
     tally = Tally()
     for block in blocks:
-        before, after = predict(beside, block.images), predict(model, block.images)
+        before, after = predict_block(beside, block), predict_block(model, block)
         flipped = tally.add(block, before, after)
         writer.write(_changed_rows(flipped, block, before, after))
     return tally
