@@ -145,14 +145,13 @@ def open_job(
         yield Opened(job, read, sum(1 for _ in job.folder.glob(f"*-{job.key}.json")), began, look)
 
 
-def finish_job(opened: Opened, results: Iterable[Result], max_reject_rate: float, look: Look = unchecked) -> Summary:
+def finish_job(opened: Opened, results: Iterable[Result], max_reject_rate: float) -> Summary:
     """Put the parts together, unless too many rows cannot be read; the output appears whole.
 
     Args:
         opened: a job that is held.
         results: of all its parts, in order; of each no more is kept than the names of its files.
         max_reject_rate: see `run_job`.
-        look: what `checking` yields.
 
     Raises:
         InputError: more than that, or the first rows cannot be right.
@@ -164,7 +163,6 @@ def finish_job(opened: Opened, results: Iterable[Result], max_reject_rate: float
         opened.look(False)
     warnings = opened.look(True)
     _check_rejects(job, count, max_reject_rate)
-    warnings = look(True)
     output_sha256 = _put_together(job, opened.read, names, count)
     return Summary(
         count=count,
