@@ -24,7 +24,7 @@ MAY_USE = {
     "dataset": {"formats"},
     "recipes": {"model"},
     "training": {"model", "recipes"},
-    "evaluation": {"model", "training"},
+    "evaluation": {"model", "training", "monitoring"},
     "registry": {"model"},
     "inference": {"model", "formats"},
     "pictures": {"formats"},
@@ -33,6 +33,7 @@ MAY_USE = {
     "promotion": {"registry", "evaluation", "inference", "inputs", "model", "formats"},
     "retention": {"registry", "model"},
     "monitoring": set[str](),
+    "drift": {"monitoring", "registry", "evaluation"},
 }
 
 

@@ -62,7 +62,7 @@ def _open_file(path: Path, reading: Reading) -> Input:
 
 
 def _open_table(path: Path, reading: Reading) -> "CsvInput | PathLines":
-    with open_lines(path) as stream, named_damage(path):
+    with open_lines(path) as stream, named_damage(path.name):
         header = stream.read(LONGEST_HEADER).partition(b"\n")[0]
     columns = read_columns(header, reading.delimiter)
     return PathLines(path, reading) if set(PATH_COLUMNS).intersection(columns) else CsvInput(path, reading)

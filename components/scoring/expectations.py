@@ -6,6 +6,7 @@ looks, and fewer than a hundred rows, which say little of the rest and are score
 """
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from components.contract import IMAGE_SHAPE, PIXELS, Images
+from components.contract import PIXELS, Images
 from components.errors import InputError
 from components.inputs.opening import open_input
 from components.inputs.parts import Reading
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
 
 Mode = Literal["fail", "warn", "off"]
+Look = Callable[[bool], tuple[str, ...]]  # the warnings that there are; told to, it waits for them
 LEAST_ROWS, MOST_ROWS = 100, 5000  # that are looked at
-SAMPLE_BYTES = 12 << 20  # 5,000 rows of CSV, or a hundred photos
+MOST_PICTURES = 500  # likewise, of picture files, which take longer to decode
+SAMPLE_BYTES = 12 << 20  # of them as CSV
 GO_ON = "--check warn scores it all the same"
 
 
@@ -58,7 +61,7 @@ class Finding:
 
 
 @contextlib.contextmanager
-def checking(source: Path, reading: Reading, mode: Mode) -> Iterator[Callable[[bool], tuple[str, ...]]]:
+def checking(source: Path, reading: Reading, mode: Mode) -> Iterator[Look]:
     """Look at the first rows of an input in a thread.
 
     Yields:
@@ -68,7 +71,7 @@ def checking(source: Path, reading: Reading, mode: Mode) -> Iterator[Callable[[b
         InputError: from that function, where `mode` is "fail" and the rows cannot be right.
     """
     if mode == "off":
-        yield lambda wait: ()
+        yield unchecked
         return
     with ThreadPoolExecutor(1, "check") as pool:
         future = pool.submit(lambda: check_images(read_first(source, reading)))
@@ -84,22 +87,25 @@ def checking(source: Path, reading: Reading, mode: Mode) -> Iterator[Callable[[b
         yield look
 
 
+def unchecked(wait: bool) -> tuple[str, ...]:
+    """No warnings, where nothing was looked at."""
+    return ()
+
+
 def read_first(source: Path, reading: Reading) -> Images:
-    """The images of the first rows that can be read, uint8 (n, 28, 28): of 12 MiB of the input, at most 5,000.
+    """The images of the first rows that can be read, uint8 (n, 28, 28), n at most 5,000.
 
     Raises:
         InputError: the input cannot be read.
     """
-    read = open_input(source, replace(reading, part=SAMPLE_BYTES))
-    found = list[Images]()
-    for part in read.parts():
-        for block in read.read(part):
-            found.append(block.images)
-            if sum(map(len, found)) >= MOST_ROWS:
-                break
-        if sum(map(len, found)) >= LEAST_ROWS:
+    read = open_input(source, replace(reading, part=min(reading.part, SAMPLE_BYTES)))
+    found, rows = list[Images](), 0
+    for block in itertools.chain.from_iterable(map(read.read, read.parts())):
+        found.append(block.shown)
+        rows += len(found[-1])
+        if rows >= (MOST_ROWS if block.views is None else MOST_PICTURES):
             break
-    return np.concatenate(found)[:MOST_ROWS] if found else np.empty((0, *IMAGE_SHAPE), np.uint8)
+    return np.concatenate(found)[:MOST_ROWS] if found else np.empty((0, 28, 28), np.uint8)
 
 
 def check_images(images: Images, bounds: Bounds = BOUNDS) -> tuple[Finding, ...]:
