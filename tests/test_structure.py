@@ -24,15 +24,18 @@ MAY_USE = {
     "dataset": {"formats"},
     "recipes": {"model"},
     "training": {"model", "recipes"},
-    "evaluation": {"model", "training"},
+    "sweeps": {"model", "recipes", "training"},
+    "evaluation": {"model", "training", "monitoring"},
     "registry": {"model"},
     "inference": {"model", "formats"},
     "pictures": {"formats"},
     "inputs": {"pictures", "formats"},
     "scoring": {"inputs", "pictures", "inference", "model", "formats"},
+    "inbox": {"scoring", "registry", "model"},
     "promotion": {"registry", "evaluation", "inference", "inputs", "model", "formats"},
     "retention": {"registry", "model"},
     "monitoring": set[str](),
+    "drift": {"monitoring", "registry", "evaluation"},
 }
 
 

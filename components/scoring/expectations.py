@@ -43,7 +43,7 @@ class Bounds:
     wrong: float = 0.5  # share of the rows that must be within `edge` and `deviation`
     unusual: float = 0.98  # likewise, and fewer are told
     copies: float = 0.05  # share of rows that an earlier row is like, pixel by pixel; 0
-    mean_peak: tuple[float, float] = (230.0, 255.0)  # 254.8 to 255
+    mean_peak: tuple[float, float] = (160.0, 255.0)  # 254.8 to 255; of phone photos 189
     mean_mean: tuple[float, float] = (25.0, 115.0)  # 30.0 to 107.3
     mean_ink: tuple[float, float] = (0.22, 0.74)  # share of pixels that are not black; 0.28 to 0.67
     mean_deviation: tuple[float, float] = (50.0, 105.0)  # 58.8 to 96.3
