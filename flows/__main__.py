@@ -6,7 +6,7 @@ import sys
 import typer
 
 from components.errors import FashionError
-from flows.commands import models, monitoring, retention, training, use
+from flows.commands import models, monitoring, notify, retention, stack, training, use
 from flows.environment import prepare
 
 app = typer.Typer(
@@ -40,6 +40,10 @@ COMMANDS = (
     monitoring.drift,
     use.serve,
     use.bento,
+    notify.notify,
+    stack.up,
+    stack.status,
+    stack.down,
 )
 for command in COMMANDS:
     app.command()(command)

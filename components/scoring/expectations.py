@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Mode = Literal["fail", "warn", "off"]
 Look = Callable[[bool], tuple[str, ...]]  # the warnings that there are; told to, it waits for them
 LEAST_ROWS, MOST_ROWS = 100, 5000  # that are looked at
-MOST_PICTURES = 500  # likewise, of picture files, which take longer to decode
+ENOUGH_PICTURES = LEAST_ROWS  # likewise, of picture files: a photo takes as long to read as a thousand rows
 SAMPLE_BYTES = 12 << 20  # of them as CSV
 GO_ON = "--check warn scores it all the same"
 
@@ -103,7 +103,7 @@ def read_first(source: Path, reading: Reading) -> Images:
     for block in itertools.chain.from_iterable(map(read.read, read.parts())):
         found.append(block.shown)
         rows += len(found[-1])
-        if rows >= (MOST_ROWS if block.views is None else MOST_PICTURES):
+        if rows >= (MOST_ROWS if block.views is None else ENOUGH_PICTURES):
             break
     return np.concatenate(found)[:MOST_ROWS] if found else np.empty((0, 28, 28), np.uint8)
 
