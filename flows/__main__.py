@@ -6,7 +6,7 @@ import sys
 import typer
 
 from components.errors import FashionError
-from flows.commands import inbox, models, retention, sweep, training, use
+from flows.commands import inbox, models, monitoring, notify, retention, stack, sweep, training, use
 from flows.environment import prepare
 
 app = typer.Typer(
@@ -39,8 +39,13 @@ COMMANDS = (
     use.export,
     use.score,
     inbox.inbox,
+    monitoring.drift,
     use.serve,
     use.bento,
+    notify.notify,
+    stack.up,
+    stack.status,
+    stack.down,
 )
 for command in COMMANDS:
     app.command()(command)

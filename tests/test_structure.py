@@ -25,7 +25,7 @@ MAY_USE = {
     "recipes": {"model"},
     "training": {"model", "recipes"},
     "sweeps": {"model", "recipes", "training"},
-    "evaluation": {"model", "training"},
+    "evaluation": {"model", "training", "monitoring"},
     "registry": {"model"},
     "inference": {"model", "formats"},
     "pictures": {"formats"},
@@ -35,6 +35,7 @@ MAY_USE = {
     "promotion": {"registry", "evaluation", "inference", "inputs", "model", "formats"},
     "retention": {"registry", "model"},
     "monitoring": set[str](),
+    "drift": {"monitoring", "registry", "evaluation"},
 }
 
 
