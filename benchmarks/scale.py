@@ -92,7 +92,7 @@ def run(code: str, environment: dict[str, str], folder: Path, *arguments: str) -
     done = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, cwd=folder, capture_output=True)
     if done.returncode:
         sys.exit(done.stderr.decode())
-    return done.stdout.decode().strip().splitlines()[-1]
+    return next(reversed(done.stdout.decode().splitlines()), "")
 
 
 @contextlib.contextmanager

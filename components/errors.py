@@ -14,6 +14,8 @@ and exits with status 1; the service answers with the status beside it.
     ├── ModelError            a stored model that is damaged or does not fit
     │   ├── ModelNotFound     no model under that tag
     │   └── NoLiveModel       nothing is live, or the pointer cannot be read     (503)
+    ├── StackError            a server or worker of the stack that does not come up
+    ├── NotificationFailed    a message that could not be delivered
     ├── PromotionRefused      the gate said no
     │   └── LiveModelChanged  another model went live meanwhile; asking again may help
     └── InputError            a caller's images or table are wrong              (400)
@@ -93,6 +95,14 @@ class PromotionRefused(FashionError):
 
 class LiveModelChanged(PromotionRefused):
     """Another model went live while a challenger was judged."""
+
+
+class StackError(FashionError):
+    """A piece of the stack does not come up, or is not well."""
+
+
+class NotificationFailed(FashionError):
+    """Nobody could be told; what the message was about is done all the same."""
 
 
 class InputError(FashionError):

@@ -61,7 +61,7 @@ def scoring(
         keep: columns that go to the output as they are.
         drop: columns that may be there, and go nowhere.
         max_reject_rate: with a larger share of rejects it fails, and the output is as it was.
-        check: fail: end where the first rows cannot be right; warn: only tell it; off.
+        check: what to do where the first rows cannot be right: fail, warn or off.
         fresh: throw away what an unfinished run left, instead of going on with it.
     """
     tag = load_model(model).tag  # told now, not by the first worker, where there is none
@@ -122,10 +122,11 @@ def to_markdown(summary: Summary, source: str, output: str) -> str:
     """A run's summary as Prefect's page shows it."""
     count = summary.count
     reasons = "".join(f"| {number:,} | {_cell(reason)} |\n" for reason, number in count.reasons.items())
+    warnings = "".join(f"\n**{warning}**\n" for warning in summary.warnings)
     rejected = f"\n| rejected | reason |\n| ---: | --- |\n{reasons}" if reasons else ""
     accuracy = f"| accuracy where labelled | {count.accuracy:.4f} |\n" if count.accuracy is not None else ""
     return f"""# {_cell(output)}
-
+{warnings}
 | | |
 | --- | --- |
 | input | {_cell(source)} |

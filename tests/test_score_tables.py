@@ -435,3 +435,18 @@ def test_a_full_disk_under_a_pipe_leaves_nothing(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert b"File too large" in done.stderr
     assert (done.stdout, list(tmp_path.iterdir())) == (b"", [])
+
+
+def test_what_is_unusual_about_the_first_rows_is_a_warning(fashion: Fashion, tmp_path: Path) -> None:
+    dim = ",".join(["20"] * 300 + ["0"] * 484)
+    (tmp_path / "in.csv").write_text("\n".join([HEADER, *[dim] * 120]) + "\n")
+    status, out, err = fashion("score", tmp_path / "in.csv", tmp_path / "out.csv")
+    assert status == 0
+    assert "120 scored" in out
+    assert "warning: the brightest pixel of an image, on average, is 20, usually 160 to 255\n" in err
+    assert "warning: the share of the first rows that repeat an earlier one is 0.9917, usually 0 to 0.05\n" in err
+    black = "\n".join([HEADER, *[BLACK] * 120]) + "\n"
+    status, out, err = fashion("score", "-", tmp_path / "black.csv", stdin=black.encode())
+    assert (status, out) == (1, "")
+    assert err.endswith("of one colour, black or blank; --check warn scores it all the same\n")
+    assert not (tmp_path / "black.csv").exists()

@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 
 from components.errors import InputError, InputTooLarge
 from components.formats.pixel_csv import Block
-from components.inputs.csv_lines import open_lines
+from components.inputs.csv_lines import named_damage, open_lines
 from components.inputs.parts import Part, Reading, fingerprint
 from components.inputs.pictures import OPENING, cut, no_columns
 from components.pictures.decoding import LARGEST, Picture, to_blocks
@@ -206,16 +206,12 @@ class Header(tarfile.TarInfo):
 def _members(stream: BinaryIO, name: str) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
     """The members of a tar that is read from its start to its end, none of them kept."""
     try:
-        with tarfile.open(fileobj=stream, mode="r|", tarinfo=Header, bufsize=CHUNK) as archive:
+        with named_damage(name), tarfile.open(fileobj=stream, mode="r|", tarinfo=Header, bufsize=CHUNK) as archive:
             while (member := archive.next()) is not None:
                 yield member, archive
                 archive.members.clear()  # type: ignore[attr-defined]
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise InputError(name, f"not a tar archive, damaged, or not all of one: {error}") from error
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        raise InputError(name, f"damaged: {str(error)[:160]}") from error
 
 
 def _tar_content(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> bytes | InputError:

@@ -25,6 +25,17 @@ def open_lines(path: Path) -> BinaryIO:
     return stream
 
 
+@contextlib.contextmanager
+def named_damage(name: str) -> Iterator[None]:
+    """Arrow's errors about what is packed as ours; those of the disk stay."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise InputError(name, f"damaged, or not what its name says: {str(error)[:160]}") from error
+
+
 class CsvInput:
     """Lines of a file of pixels, gzip or zstd around it or not."""
 
@@ -32,7 +43,7 @@ class CsvInput:
         self.path, self.reading, self.left_out = path, reading, LeftOut()
         self.hash, self.rows = hashlib.sha256(), 0
         self.compression = COMPRESSED.get(path.suffix)
-        with open_lines(path) as stream, self._named_damage():
+        with open_lines(path) as stream, named_damage(self.path.name):
             head = stream.read(LONGEST_LINE + 1)
         self.header = head[: head.find(b"\n") + 1] or head
         self.layout: Layout = read_header(self.header, path.name, reading.delimiter, reading.kept, reading.dropped)
@@ -94,20 +105,10 @@ class CsvInput:
             yield rows + (rest > 0), size, b"".join(kept) if self.compression else None
 
     def _chunks(self, stream: BinaryIO) -> Iterator[bytes]:
-        with self._named_damage():
+        with named_damage(self.path.name):
             while chunk := stream.read(min(CHUNK, self.reading.part)):
                 self.hash.update(chunk)
                 yield chunk
-
-    @contextlib.contextmanager
-    def _named_damage(self) -> Iterator[None]:
-        """Arrow's errors about what is compressed as ours; those of the disk stay."""
-        try:
-            yield
-        except OSError as error:
-            if error.errno is not None:
-                raise
-            raise InputError(self.path.name, f"damaged, or not what its name says: {str(error)[:160]}") from error
 
 
 class Slice:

@@ -8,7 +8,7 @@ from pathlib import Path
 from components.errors import InputError
 from components.formats.pixel_csv import Block
 from components.inputs.archives import TarInput, ZipInput
-from components.inputs.csv_lines import CsvInput, open_lines
+from components.inputs.csv_lines import CsvInput, named_damage, open_lines
 from components.inputs.parts import Input, Part, Reading
 from components.inputs.pictures import PATH_COLUMNS, PathLines, PictureFiles, read_columns
 from components.inputs.row_groups import ParquetInput
@@ -62,7 +62,7 @@ def _open_file(path: Path, reading: Reading) -> Input:
 
 
 def _open_table(path: Path, reading: Reading) -> "CsvInput | PathLines":
-    with open_lines(path) as stream:
+    with open_lines(path) as stream, named_damage(path.name):
         header = stream.read(LONGEST_HEADER).partition(b"\n")[0]
     columns = read_columns(header, reading.delimiter)
     return PathLines(path, reading) if set(PATH_COLUMNS).intersection(columns) else CsvInput(path, reading)

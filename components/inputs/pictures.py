@@ -13,7 +13,7 @@ import pyarrow as pa
 from components.contract import CLASSES, label_of
 from components.errors import InputError
 from components.formats.pixel_csv import BOM, LONGEST_LINE, Block, texts_of
-from components.inputs.csv_lines import COMPRESSED, open_lines
+from components.inputs.csv_lines import COMPRESSED, named_damage, open_lines
 from components.inputs.parts import Part, Reading, fingerprint
 from components.pictures.below import Root
 from components.pictures.decoding import Picture, to_blocks
@@ -109,7 +109,7 @@ class PathLines:
         self.extra = texts_of(reading.kept)
         self.root, self.digests = Root(Path(reading.root) if reading.root else path.parent), Digests()
         self.hash, self.rows, self.number_of_parts = hashlib.sha256(), 0, 0
-        with open_lines(path) as stream:
+        with open_lines(path) as stream, named_damage(path.name):
             self.header = io.BufferedReader(cast(io.RawIOBase, stream)).readline(LONGEST_LINE)
         self.columns = read_columns(self.header, reading.delimiter)
         for column in (*PATH_COLUMNS, "id", "label", *reading.kept):
@@ -165,7 +165,7 @@ class PathLines:
 
     def _lines(self) -> Iterator[bytes]:
         self.hash = hashlib.sha256()
-        with open_lines(self.path) as stream:
+        with open_lines(self.path) as stream, named_damage(self.path.name):
             lines = io.BufferedReader(cast(io.RawIOBase, stream))
             self.hash.update(lines.readline(LONGEST_LINE))
             while line := lines.readline(LONGEST_LINE + 1):

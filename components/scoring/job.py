@@ -109,12 +109,19 @@ class Opened:
     read: Input
     resumed: int  # parts that are done already
     began: float  # on the monotonic clock
-    look: Callable[[bool], tuple[str, ...]]  # see `checking`
+    look: Callable[[bool], tuple[str, ...]]  # at the first rows, see `checking`
 
 
 @contextlib.contextmanager
 def open_job(
-    source: Path, output: Path, model: str, *, rejects: Path | None = None, reading: Reading, resume: bool, check: Mode
+    source: Path,
+    output: Path,
+    model: str,
+    *,
+    rejects: Path | None = None,
+    reading: Reading,
+    resume: bool,
+    check: Mode = "fail",
 ) -> Iterator[Opened]:
     """Hold a job until the block ends.
 
@@ -147,7 +154,7 @@ def finish_job(opened: Opened, results: Iterable[Result], max_reject_rate: float
         max_reject_rate: see `run_job`.
 
     Raises:
-        InputError: more than that.
+        InputError: more than that, or the first rows cannot be right.
     """
     job, count, names = opened.job, Count(), list[tuple[str, str]]()
     for result in results:

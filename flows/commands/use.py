@@ -40,18 +40,15 @@ def export(
 def score(
     source: Annotated[
         str,
-        typer.Argument(
-            metavar="INPUT", help="CSV (.gz, .zst), Parquet, or a folder of Parquet: pixels. s3://... too. - is a pipe."
-        ),
+        typer.Argument(metavar="INPUT", help="Table, picture, archive, folder, 'pattern*', s3://...; - is a pipe."),
     ],
-    output: Annotated[str, typer.Argument(help="*.csv, *.parquet or *.jsonl. s3://... too. - is a pipe.")],
+    output: Annotated[str, typer.Argument(help="*.csv, *.parquet or *.jsonl; s3://... too; - is a pipe.")],
     model: Annotated[str | None, typer.Option(help="An exact tag [the live model's].")] = None,
     delimiter: Annotated[str, typer.Option(help="Of CSV: one character, or the word tab.")] = ",",
     keep: Annotated[list[str], typer.Option(help="Columns of INPUT to copy to OUTPUT: sku,price.")] = [],  # noqa: B006
     drop: Annotated[list[str], typer.Option(help="Columns of INPUT to leave out: a,b.")] = [],  # noqa: B006
-    rejects: Annotated[
-        Path | None, typer.Option(help="Rows that cannot be read [OUTPUT.rejects.*, beside it].")
-    ] = None,
+    root: Annotated[str, typer.Option(help="Folder that the paths in a CSV are relative to [that of the CSV].")] = "",
+    rejects: Annotated[str | None, typer.Option(help="Rows that cannot be read [OUTPUT.rejects.*, beside it].")] = None,
     file_format: Annotated[
         Literal["csv", "jsonl", "parquet"] | None, typer.Option("--format", help="Of OUTPUT where it is - [csv].")
     ] = None,
@@ -76,15 +73,17 @@ def score(
     from flows.commands.scoring import RowBar, columns_of, open_ends, tell
 
     mark = "\t" if delimiter == "tab" else delimiter
-    reading = Reading(part_size << 20, delimiter=mark, kept=columns_of(keep), dropped=columns_of(drop))
+    below = str(Path(root).resolve()) if root else ""
+    reading = Reading(part_size << 20, mark, columns_of(keep), columns_of(drop), below)
     classifier = load_model(model)  # before a pipe is emptied
-    ends = locate(source), locate(output), rejects, file_format, resume
-    with open_ends(*ends) as (read, written), closing(RowBar()) as bar:
+    refused = locate(rejects) if rejects else None
+    ends = open_ends(locate(source), locate(output), refused, file_format, resume)
+    with ends as (read, written), closing(RowBar()) as bar:
         summary = run_job(
             classifier,
             read,
             written,
-            rejects=rejects,
+            rejects=refused,
             resume=resume,
             workers=workers,
             reading=reading,
@@ -92,7 +91,7 @@ def score(
             check=check,
             progress=bar.update,
         )
-    tell(summary, ends[1], as_json)
+    tell(summary, locate(output), as_json)
     if summary.count.rows and not summary.count.scored:
         raise InputError(source, f"no row could be scored; {summary.rejects} says why")
 
@@ -103,8 +102,9 @@ def serve(
 ) -> None:
     """Serve the live model over HTTP, with BentoML."""
     from components.settings import CHECKOUT
+    from flows.stack.ports import refuse_used_port
 
-    _refuse_used_port(host, port)
+    refuse_used_port(host, port, "PORT")
     program = str(Path(sys.executable).with_name("bentoml"))
     address = ["--host", host, "--port", str(port)]
     os.execv(program, [program, "serve", str(CHECKOUT), *address])
@@ -117,20 +117,3 @@ def bento(tag: Annotated[str | None, typer.Argument(help="An exact tag [the live
     built = build_bento(tag)
     print(built.tag if built.is_new else f"{built.tag}, built before from the same content")
     print(f"with {built.model}, verdict: {built.verdict}\nserve it from any folder: bentoml serve {built.tag}")
-
-
-def _refuse_used_port(host: str, port: int) -> None:
-    """BentoML answers a port in use with a page of traceback."""
-    import socket
-
-    from components.errors import SettingsError
-
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        raise SettingsError(
-            f"cannot listen on {host}, port {port}: {error.strerror}; PORT=... takes another"
-        ) from error
