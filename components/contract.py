@@ -23,6 +23,7 @@ CLASSES = (
     "Bag",
     "Ankle boot",
 )
+LETTERS = tuple("".join(filter(str.isalpha, name.lower())) for name in CLASSES)
 IMAGE_SHAPE = (28, 28)  # rows, columns; 0 is background (black), 255 the brightest cloth
 PIXELS = 784
 
@@ -224,3 +225,11 @@ class Predictions:
     def confidences(self) -> NDArray[np.float32]:
         """The probability of the predicted class, float32 (n,)."""
         return self.probabilities[np.arange(len(self.labels)), self.labels]
+
+
+def label_of(name: str) -> int | None:
+    """The class that a folder or a cell names: by number, or with anything but letters left out ("t-shirt_top")."""
+    if name in map(str, range(len(CLASSES))):
+        return int(name)
+    letters = "".join(filter(str.isalpha, name.lower()))
+    return LETTERS.index(letters) if letters in LETTERS else None

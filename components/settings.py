@@ -56,6 +56,11 @@ class Settings(BaseSettings):
         return self.data_dir / "checkpoints"
 
     @property
+    def labelled_dir(self) -> Path:
+        """Where labelled images and corrections wait to be imported."""
+        return self.data_dir / "inbox" / "labelled"
+
+    @property
     def exports_dir(self) -> Path:
         """Models for phones and browsers."""
         return self.data_dir / "exports"

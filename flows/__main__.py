@@ -6,7 +6,7 @@ import sys
 import typer
 
 from components.errors import FashionError
-from flows.commands import models, retention, training, use
+from flows.commands import labels, models, retention, training, use
 from flows.environment import prepare
 
 app = typer.Typer(
@@ -42,6 +42,7 @@ COMMANDS = (
 )
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(labels.label)
 
 
 def main() -> None:

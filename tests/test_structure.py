@@ -32,6 +32,7 @@ MAY_USE = {
     "promotion": {"registry", "evaluation", "inference", "inputs", "model", "formats"},
     "retention": {"registry", "model"},
     "monitoring": set[str](),
+    "labels": {"dataset", "formats"},
 }
 
 
