@@ -41,7 +41,7 @@ class Way:
     threshold: float
 
 
-WAYS = (Way(_plain, 0.991), Way(_edges, 0.943))
+WAYS = (Way(_plain, 0.990), Way(_edges, 0.943))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from components.scoring.job import Summary
     from components.scoring.summary import Count
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
 
 def export(
     tag: Tag,
@@ -120,10 +122,15 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65535, envvar="PORT")] = 3000,
     host: Annotated[str, typer.Option(help="127.0.0.1 keeps it on this machine.")] = "127.0.0.1",
 ) -> None:
-    """Serve the live model over HTTP, with BentoML."""
-    from components.settings import CHECKOUT
+    """Serve the live model over HTTP, with BentoML.
+
+    On this machine alone it takes corrections, into data/inbox/labelled; elsewhere FASHION_CORRECTIONS_DIR says where.
+    """
+    from components.settings import CHECKOUT, load_settings
 
     _refuse_used_port(host, port)
+    if host in LOOPBACK:
+        os.environ.setdefault("FASHION_CORRECTIONS_DIR", str(load_settings().labelled_dir))
     program = str(Path(sys.executable).with_name("bentoml"))
     address = ["--host", host, "--port", str(port)]
     os.execv(program, [program, "serve", str(CHECKOUT), *address])
