@@ -66,6 +66,11 @@ class Settings(BaseSettings):
         return self.data_dir / "exports"
 
     @property
+    def audits_dir(self) -> Path:
+        """What was found wrong with a dataset, one folder a version."""
+        return self.data_dir / "audits"
+
+    @property
     def reports_dir(self) -> Path:
         """One HTML report a model."""
         return self.data_dir / "reports"

@@ -6,7 +6,7 @@ import sys
 import typer
 
 from components.errors import FashionError
-from flows.commands import labels, models, retention, training, use
+from flows.commands import audit, labels, models, retention, training, use
 from flows.environment import prepare
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ STOPPED = 130  # the exit status of a command that Ctrl-C ended, as shells have 
 COMMANDS = (
     training.ingest,
     training.validate,
+    audit.audit,
     training.train,
     training.presets,
     models.models,

@@ -9,17 +9,28 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import numpy as np
 import pytest
+from conftest import QUICK
+from pages import Page
 from servers import Server, serve, using_home
 
 from components.contract import CLASSES, ModelCard
+from components.dataset.ingest import ingest
+from components.dataset.sample import draw
+from components.dataset.validate import validate
 from components.errors import InputError
+from components.evaluation.card import write_card
+from components.evaluation.report import write_report
 from components.formats.photos import write_png
+from components.inference.predict import predict
 from components.labels import corrections
 from components.labels.corrections import Correction, InboxFull, read_correction, write_correction
+from components.labels.inbox import empty_inbox
 from components.labels.reading import read_handed_in
-from components.manifest import Examples
+from components.manifest import Examples, read_split
+from components.model.classifier import Classifier
 from components.registry import champion, store
-from components.training.train import Trained
+from components.settings import Settings
+from components.training.train import Trained, train
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -206,3 +217,37 @@ def test_without_the_setting_none_are_taken(home: Path, told: dict[str, Any], tm
         answer = client.post("/corrections", json=told)
         assert (answer.status_code, answer.json()["error"]["field"]) == (403, "service")
         assert client.get("/model").json()["takes_corrections"] is False
+
+
+# --- all the way round ---
+
+
+@pytest.mark.slow
+def test_a_correction_comes_to_be_in_the_data_of_the_next_live_model(
+    archives: Path, bentoml_home: Path, settings: Settings
+) -> None:
+    """Wrong answer, correction, import, and a training with the archives as its source, as a schedule has it."""
+    first = train_and_make_live(archives)
+    image = draw(200, np.random.default_rng(88))[0][3]
+    answer = predict(first, image[None])
+    right = (int(answer.labels[0]) + 1) % 10
+    write_correction(settings.labelled_dir, Correction(image.tobytes(), right, int(answer.labels[0]), answer.model))
+    (emptied,) = empty_inbox()
+    assert emptied.imported
+    assert emptied.imported.added == {CLASSES[right]: 1}
+    second = train_and_make_live(archives)
+    assert second.card.dataset_version == emptied.imported.dataset.version != first.card.dataset_version
+    train_split = read_split(emptied.imported.dataset, "train")
+    assert np.array_equal(train_split.images[-1], image)
+    assert train_split.labels[-1] == right
+    told = Page(write_report(second, emptied.imported.dataset, first)).text
+    assert f"Dataset {second.card.dataset_version} in the place of {first.card.dataset_version}" in told
+    assert "1 training images are new, 0 are gone, 0 have another label" in told
+    assert "The test images are the same, with the same labels" in told
+
+
+def train_and_make_live(archives: Path) -> Classifier:
+    validated = validate(ingest(str(archives)).dataset)
+    trained = train(validated, QUICK)
+    champion.make_live(store.save_model(trained.network, write_card("quick", validated, trained)), "a test")
+    return champion.load_model()

@@ -33,6 +33,7 @@ MAY_USE = {
     "retention": {"registry", "model"},
     "monitoring": set[str](),
     "labels": {"dataset", "formats"},
+    "audit": {"dataset", "evaluation", "training", "recipes", "model"},
 }
 
 

@@ -6,7 +6,7 @@ pixel is undone by comparing the middle 26 x 26 of one with each of the nine suc
 thresholds were measured is in docs/data.md.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,21 +71,30 @@ def find_copies(images: Images, others: Images, shifted: bool = True) -> list[Al
     return [found[row] for row in sorted(found)]
 
 
-def find_pairs(images: Images) -> Iterator[Alike]:
-    """Copies of each other within a set, each pair once, not shifted.
+def compare_within(images: Images) -> tuple[list[Alike], NDArray[np.float32]]:
+    """Copies of each other within a set, each pair once, not shifted; and how alike the most alike other image is.
 
     Args:
         images: uint8 (n, 28, 28).
+
+    Returns:
+        The pairs, in order, and the highest correlation of each image with any other as they are, float32 (n,).
     """
-    seen = set[tuple[int, int]]()
+    found = dict[tuple[int, int], Alike]()
+    nearest = np.full(len(images), -1, np.float32)
     for way in WAYS:
         held = describe(images, way, MIDDLE[0])
         for start in range(0, len(images), ROWS):
             likeness = held[start : start + ROWS] @ held[start:].T
-            for row, other in np.argwhere(np.triu(likeness >= way.threshold, 1)).tolist():
-                if (pair := (start + row, start + other)) not in seen:
-                    seen.add(pair)
-                    yield Alike(*pair, round(float(likeness[row, other]), 4))
+            likeness[np.tril_indices(len(likeness))] = -1  # itself, and pairs that were seen the other way round
+            for row, other in np.argwhere(likeness >= way.threshold).tolist():
+                pair = start + row, start + other
+                found.setdefault(pair, Alike(*pair, round(float(likeness[row, other]), 4)))
+            if way is WAYS[0]:
+                mine = nearest[start : start + ROWS]
+                np.maximum(mine, likeness.max(axis=1), out=mine)
+                np.maximum(nearest[start:], likeness.max(axis=0), out=nearest[start:])
+    return [found[pair] for pair in sorted(found)], nearest
 
 
 def describe(images: Images, way: Way, shift: tuple[int, int]) -> Features:
