@@ -114,6 +114,15 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class Profile:
+    """What traffic should look like: counts of test images, which no model was trained on, by the class predicted."""
+
+    limits: dict[str, tuple[float, ...]]  # measure -> its bins' upper limits; the last bin has none
+    counts: dict[str, tuple[tuple[int, ...], ...]]  # measure -> [predicted class][bin], one bin more than limits
+    not_sure: tuple[int, ...]  # of each predicted class's images
+
+
+@dataclass(frozen=True)
 class Epoch:
     """One epoch as it happened. Losses are the mean cross-entropy with the true labels, nats."""
 
@@ -158,6 +167,7 @@ class ModelCard:
     classes: tuple[str, ...] = CLASSES
     input: str = "uint8 (n, 28, 28), 0 background to 255, divided by 255"
     licence: str = ""  # the dataset's, as its source says; "" in cards of before it was kept
+    profile: Profile | None = None  # what drift is measured against; None in cards of before it was kept
 
     @property
     def is_sample(self) -> bool:

@@ -71,6 +71,11 @@ class Settings(BaseSettings):
         return self.data_dir / "audits"
 
     @property
+    def drift_path(self) -> Path:
+        """Whether traffic has drifted, as the last hourly check found."""
+        return self.data_dir / "drift.json"
+
+    @property
     def reports_dir(self) -> Path:
         """One HTML report a model."""
         return self.data_dir / "reports"

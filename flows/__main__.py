@@ -6,7 +6,7 @@ import sys
 import typer
 
 from components.errors import FashionError
-from flows.commands import audit, labels, models, retention, training, use
+from flows.commands import audit, labels, models, monitoring, retention, training, use
 from flows.environment import prepare
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ COMMANDS = (
     models.impact,
     use.export,
     use.score,
+    monitoring.drift,
     use.serve,
     use.bento,
 )

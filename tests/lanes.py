@@ -11,11 +11,11 @@ from xdist.scheduler import LoadScopeScheduling
 LANES = (
     ("test_fuzz",),
     # Prefect gives a temporary server one of a thousand ports at random: two at once could come by the same.
-    ("test_readme", "test_flow", "test_train_command", "test_real_data"),
+    ("test_readme", "test_flow", "test_train_command", "test_real_data", "test_drift_flow"),
     # What they measure (seconds, memory) they measure beside other work, but not beside each other, and not beside the
     # twenty processes of the last of them.
     ("test_slow_clients", "test_stop", "test_live", "test_memory", "test_hammer"),
-    ("test_deployment",),
+    ("test_deployment", "test_scale"),
 )
 ORDER = [name for lane in LANES for name in lane]
 

@@ -40,17 +40,31 @@ REJECTED = pa.schema(
 )  # of Parquet: the row's number
 CLASS_NAMES = pa.array(CLASSES, pa.string())
 TOP = 3
+GROUP = 1 << 18  # rows that a row group of the output has at least, but for the last
+
+
+def schema_with(extra: pa.Schema) -> pa.Schema:
+    """What is written of a row that was read: `SCORED`, and the columns of the input that come along.
+
+    Raises:
+        InputError: one of these has the name of one of those.
+    """
+    if twice := [name for name in extra.names if name in SCORED.names]:
+        raise InputError(
+            f"column {twice[0]!r}", "the output has one of that name, too; rename the input's, or --drop it"
+        )
+    return pa.schema([*SCORED, *extra])
 
 
 def to_table(block: Block, predictions: Predictions, scored_at: str) -> pa.Table:
-    """The rows that were read, as `SCORED`."""
+    """The rows that were read, see `schema_with`."""
     rows = len(block.ids)
     likeliest = np.argsort(-predictions.probabilities, axis=1, kind="stable")[:, :TOP].astype(np.int8)
     chances = np.take_along_axis(predictions.probabilities, likeliest, axis=1)
     named = [pa.DictionaryArray.from_arrays(np.ascontiguousarray(column), CLASS_NAMES) for column in likeliest.T]
     confidences = [pa.array(np.ascontiguousarray(column)) for column in chances.T]
     always = pa.array(np.zeros(rows, np.int8))
-    return pa.table(
+    own = pa.table(
         [
             pa.array(block.ids, pa.string()),
             pa.array(predictions.labels),
@@ -61,6 +75,10 @@ def to_table(block: Block, predictions: Predictions, scored_at: str) -> pa.Table
         ],
         schema=SCORED,
     )
+    if block.extra is not None:
+        for name, column in zip(block.extra.column_names, block.extra.columns, strict=True):
+            own = own.append_column(name, column)
+    return own
 
 
 def to_rejects(block: Block) -> pa.Table:
@@ -90,22 +108,22 @@ class CsvFormat:
 
     def write(self, tables: Iterable[pa.Table], schema: pa.Schema, file: BinaryIO) -> None:
         """See `Format`."""
-        import pyarrow.csv
-
-        plain = pyarrow.csv.WriteOptions(include_header=False, quoting_style="none")
         for table in tables:
-            columns = [_as_text(column.combine_chunks()) for column in table.columns]
-            if any(_needs_quotes(column) for column in columns):  # Arrow would put them round every text
+            own, extra = table.columns[: len(SCORED)], table.columns[len(SCORED) :]
+            columns = [_as_text(column.combine_chunks()) for column in own]
+            columns += [_as_cells(column.combine_chunks()) for column in extra]
+            if any(pa.types.is_binary(column.type) for column in columns):
                 rows = zip(*(column.to_pylist() for column in columns), strict=True)
                 text = io.StringIO(newline="")
                 csv.writer(text, lineterminator="\n").writerows(map(_decode, row) for row in rows)
                 file.write(text.getvalue().encode("utf-8", "surrogateescape"))
             else:
-                pyarrow.csv.write_csv(pa.table(columns, schema.names), file, plain)
+                file.write(_join_cells(columns))
 
     def join(self, parts: Sequence[Path], schema: pa.Schema, file: BinaryIO) -> None:
         """See `Format`."""
-        file.write(",".join(schema.names).encode() + b"\n")
+        header = pa.table([[name] for name in schema.names], schema.names)
+        file.write(_join_cells([_as_text(column.combine_chunks()) for column in header.columns]))
         _append(parts, file)
 
 
@@ -137,12 +155,19 @@ class ParquetFormat:
             writer.write_table(whole.unify_dictionaries())
 
     def join(self, parts: Sequence[Path], schema: pa.Schema, file: BinaryIO) -> None:
-        """See `Format`. A row group a part."""
+        """See `Format`. Parts share row groups: with tens of thousands of these, few readers take the footer."""
         import pyarrow.parquet as pq
 
+        waiting: list[pa.Table] = []
         with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
             for part in parts:
-                writer.write_table(pq.read_table(part, page_checksum_verification=True).cast(schema))
+                with part.open("rb") as content:
+                    waiting.append(pq.read_table(content, page_checksum_verification=True).cast(schema))
+                if sum(map(len, waiting)) >= GROUP:
+                    writer.write_table(pa.concat_tables(waiting).unify_dictionaries())
+                    waiting = []
+            if waiting:
+                writer.write_table(pa.concat_tables(waiting).unify_dictionaries())
 
 
 FORMATS: dict[str, Format] = {".csv": CsvFormat(), ".parquet": ParquetFormat(), ".jsonl": JsonLinesFormat()}
@@ -165,8 +190,10 @@ def _append(parts: Sequence[Path], file: BinaryIO) -> None:
             shutil.copyfileobj(content, file, 1 << 20)
 
 
-def _as_json(row: bytes) -> str | dict[str, str]:
+def _as_json(row: Any) -> str | dict[str, str]:
     """Text as it is; bytes that are none so that they can be had back."""
+    if not isinstance(row, bytes):
+        return str(row)
     try:
         return row.decode()
     except UnicodeDecodeError:
@@ -177,12 +204,25 @@ def _decode(cell: Any) -> Any:
     return inert(cell.decode("utf-8", "surrogateescape")) if isinstance(cell, bytes) else cell
 
 
-def _needs_quotes(column: pa.Array) -> bool:
+def _join_cells(columns: Sequence[pa.Array]) -> bytes:
+    """Columns of n cells -> n lines of CSV; a cell has quotes where it needs them."""
     import pyarrow.compute as pc
 
-    if pa.types.is_binary(column.type):
-        return len(column) > 0
-    return pa.types.is_string(column.type) and bool(pc.any(pc.match_substring_regex(column, '[",\r\n]')).as_py())
+    *cells, last = [_quote(column) for column in columns]
+    last = pc.binary_join_element_wise(last, "", "\n", null_handling="replace", null_replacement="")
+    lines = pc.binary_join_element_wise(*cells, last, ",", null_handling="replace", null_replacement="")
+    return b"".join(lines.cast(pa.binary()).to_pylist())
+
+
+def _quote(column: pa.Array) -> pa.Array:
+    import pyarrow.compute as pc
+
+    cells = column.cast(pa.string())
+    wanting = pc.match_substring_regex(cells, '[",\r\n]')
+    if not pc.any(wanting).as_py():
+        return cells
+    quoted = pc.binary_join_element_wise("", pc.replace_substring(cells, '"', '""'), "", '"')
+    return pc.if_else(wanting, quoted, cells)
 
 
 def _as_text(column: pa.Array) -> pa.Array:
@@ -196,8 +236,19 @@ def _as_text(column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         return column.cast(pa.string())
     if pa.types.is_string(column.type) and pc.any(pc.match_substring_regex(column, "^[-=+@'\t\r]")).as_py():
-        return pa.array([inert(cell) for cell in column.to_pylist()], pa.string())
+        return pa.array([None if cell is None else inert(cell) for cell in column.to_pylist()], pa.string())
     return column
+
+
+def _as_cells(column: pa.Array) -> pa.Array:
+    """A column of the input as it stands in cells: its texts inert, its bytes as hexadecimal digits."""
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return _as_text(column.cast(pa.string()))
+    if pa.types.is_boolean(kind) or (pa.types.is_primitive(kind) and not pa.types.is_duration(kind)):
+        return column.cast(pa.string())
+    values = (value.hex() if isinstance(value, bytes) else value for value in column.to_pylist())
+    return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 
 def _with_six_digits(values: NDArray[np.float32]) -> pa.Array:
