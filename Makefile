@@ -75,7 +75,7 @@ bench: .venv/ready .venv-bench/ready ## time the recipes beside Keras, a DataLoa
 	touch $@
 
 lock: .venv/ready ## resolve every version anew
-	$(BIN)/uv pip compile --quiet --universal --upgrade --no-header --group test --group lint --group edge pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --upgrade --no-header --group test --group lint --group edge --extra dask --extra s3 pyproject.toml --output-file requirements.lock
 
 clean: ## remove the environment and everything made from data; the BentoML store and the Prefect home stay
 	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache *.egg-info data/cache data/checkpoints data/datasets data/exports data/reports data/sample data/validation

@@ -4,7 +4,6 @@ import gc
 import logging
 import os
 import sys
-from pathlib import Path
 
 import bentoml
 import pyarrow
@@ -12,6 +11,7 @@ import torch
 from starlette.exceptions import HTTPException
 
 from components.errors import FashionError
+from components.monitoring.prediction_log import log_folder
 from components.registry.store import bundled_tag, home, use_own_models
 from serving.bentoml_patches import patch_bentoml
 from serving.connections import guard_connections
@@ -38,7 +38,7 @@ class Fashion:
         _NoPandas.take_effect()
         torch.set_num_threads(1)  # an image takes 20 microseconds; more threads only wait for each other
         logging.getLogger("uvicorn.access").propagate = False  # or uvicorn prepares lines of its own, for nobody
-        watch.start(_log_folder())
+        watch.start(log_folder(home()))
         tag = bundled_tag()
         if tag is None or os.environ.get("FASHION_FOLLOW") == "true":
             use_own_models()
@@ -63,12 +63,6 @@ class Fashion:
 
 
 Fashion.add_asgi_middleware(Door, endpoints=ENDPOINTS)  # type: ignore[attr-defined]
-
-
-def _log_folder() -> Path | None:
-    """`FASHION_PREDICTION_LOG`: a folder, or "off"; without it, one in BENTOML_HOME."""
-    chosen = os.environ.get("FASHION_PREDICTION_LOG") or str(home() / "predictions")
-    return None if chosen == "off" else Path(chosen)
 
 
 class _NoPandas:

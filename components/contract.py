@@ -23,6 +23,7 @@ CLASSES = (
     "Bag",
     "Ankle boot",
 )
+LETTERS = tuple("".join(filter(str.isalpha, name.lower())) for name in CLASSES)
 IMAGE_SHAPE = (28, 28)  # rows, columns; 0 is background (black), 255 the brightest cloth
 PIXELS = 784
 
@@ -113,6 +114,15 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class Profile:
+    """What traffic should look like: counts of test images, which no model was trained on, by the class predicted."""
+
+    limits: dict[str, tuple[float, ...]]  # measure -> its bins' upper limits; the last bin has none
+    counts: dict[str, tuple[tuple[int, ...], ...]]  # measure -> [predicted class][bin], one bin more than limits
+    not_sure: tuple[int, ...]  # of each predicted class's images
+
+
+@dataclass(frozen=True)
 class Epoch:
     """One epoch as it happened. Losses are the mean cross-entropy with the true labels, nats."""
 
@@ -157,6 +167,7 @@ class ModelCard:
     classes: tuple[str, ...] = CLASSES
     input: str = "uint8 (n, 28, 28), 0 background to 255, divided by 255"
     licence: str = ""  # the dataset's, as its source says; "" in cards of before it was kept
+    profile: Profile | None = None  # what drift is measured against; None in cards of before it was kept
     code: str = ""  # of the sources that trained it: `training.identity`; "" in cards of before it was kept
 
     @property
@@ -225,3 +236,11 @@ class Predictions:
     def confidences(self) -> NDArray[np.float32]:
         """The probability of the predicted class, float32 (n,)."""
         return self.probabilities[np.arange(len(self.labels)), self.labels]
+
+
+def label_of(name: str) -> int | None:
+    """The class that a folder or a cell names: by number, or with anything but letters left out ("t-shirt_top")."""
+    if name in map(str, range(len(CLASSES))):
+        return int(name)
+    letters = "".join(filter(str.isalpha, name.lower()))
+    return LETTERS.index(letters) if letters in LETTERS else None

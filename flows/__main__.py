@@ -6,7 +6,7 @@ import sys
 import typer
 
 from components.errors import FashionError
-from flows.commands import models, notify, retention, stack, training, use
+from flows.commands import inbox, models, monitoring, notify, retention, stack, sweep, training, use
 from flows.environment import prepare
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ COMMANDS = (
     training.ingest,
     training.validate,
     training.train,
+    sweep.sweep,
     training.presets,
     models.models,
     models.promote,
@@ -37,6 +38,8 @@ COMMANDS = (
     models.impact,
     use.export,
     use.score,
+    inbox.inbox,
+    monitoring.drift,
     use.serve,
     use.bento,
     notify.notify,

@@ -1,21 +1,18 @@
 """What Prefect's page shows of a training: dataset, metrics, confusion matrix, verdict, what changes, the result.
 
-The page renders Markdown and HTML in texts and cells, and opens no files: whatever came from outside is escaped, and
-where a page is on disk is said as a path. Pictures are data: URLs, which it does show.
+Pictures are data: URLs, which the page shows in a text.
 """
 
 import base64
-import re
-from html import escape as escape_html
 from pathlib import Path
 
-from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from components.contract import Metrics, ModelCard, Validated, Verdict
 from components.evaluation.compare import Changes
 from components.evaluation.figures import draw_confusion
 from components.promotion.promote import Promotion
-from flows.notify.redact import redact
+from flows.escaping import escape, to_paths, to_table
 
 SAMPLE = "**sample**: drawn stand-ins, these figures say nothing about real clothes."
 Row = dict[str, str]
@@ -43,9 +40,8 @@ def show_metrics(card: ModelCard) -> None:
     low, high = metrics.accuracy_interval
     told = f"test accuracy {metrics.accuracy:.4f} ({low:.4f} to {high:.4f}), sure of {metrics.coverage:.1%}"
     create_table_artifact(to_class_rows(metrics), key="metrics", description=told)
-    create_image_artifact(
-        to_picture(draw_confusion(metrics)), key="confusion", description="true down, predicted across"
-    )
+    picture = f"![confusion matrix]({to_picture(draw_confusion(metrics))})"  # an image artifact shows its whole address
+    create_markdown_artifact(picture, key="confusion", description="true classes down, predicted ones across")
 
 
 def show_verdict(promotion: Promotion) -> None:
@@ -65,10 +61,11 @@ def show_impact(tag: str, other: str, changes: Changes, page: Path) -> None:
     create_markdown_artifact(text, key="impact", description=told)
 
 
-def show_result(heading: str, rows: dict[str, str], paths: dict[str, Path], *, sample: bool) -> None:
-    """How the run ended, as the flow tells it."""
+def show_result(heading: str, rows: dict[str, str], verdict: str, paths: dict[str, Path], *, sample: bool) -> None:
+    """How the run ended, as the flow tells it. A verdict is longer than a cell, which the page cuts off."""
     note = f"{SAMPLE}\n\n" if sample else ""
-    text = f"# {escape(heading)}\n\n{note}{to_table(rows)}\n\n{to_paths(paths)}"
+    table = f"{to_table(rows)}\n\n" if rows else ""
+    text = f"# {escape(heading)}\n\n{note}{table}Verdict: {escape(verdict)}\n\n{to_paths(paths)}"
     create_markdown_artifact(text, key="training", description=escape(heading))
 
 
@@ -107,24 +104,7 @@ def to_check_rows(verdict: Verdict) -> list[Row]:
     ]
 
 
-def to_table(rows: dict[str, str]) -> str:
-    """Markdown of two columns, escaped."""
-    lines = [f"| {escape(name)} | {escape(value)} |" for name, value in rows.items()]
-    return "\n".join(["| | |", "| --- | --- |", *lines])
-
-
-def to_paths(paths: dict[str, Path]) -> str:
-    """Where pages are, on the machine that the run was on."""
-    return "\n".join(f"- {name}: {escape(str(path))}" for name, path in paths.items())
-
-
 def to_picture(svg: str) -> str:
     """A data: URL of a drawing, readable on a dark page too."""
     paper = svg.replace("<svg", '<svg style="background:#fff;color:#111"', 1)
     return f"data:image/svg+xml;base64,{base64.b64encode(paper.encode()).decode()}"
-
-
-def escape(text: str) -> str:
-    """Text as Markdown and HTML show it as it is, on one line, without secrets."""
-    line = " ".join(redact(text).split())
-    return re.sub(r"([\\`*\[\]|~])", r"\\\1", escape_html(line, quote=False))

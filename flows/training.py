@@ -216,7 +216,7 @@ def skip(tag: str, card: ModelCard, validated: Validated) -> TrainingResult:
     told = f"skipped: {tag} is live, and came of the same recipe, data and code"
     get_run_logger().info(told)
     result = replace(summarize(tag, card, None, validated, report_path(tag)), verdict=told, skipped=True)
-    show_result(told, {}, {"report": result.report}, sample=card.source == "sample")
+    show_result(tag, {}, told, {"report": result.report}, sample=card.source == "sample")
     return result
 
 
@@ -249,9 +249,10 @@ def show(result: TrainingResult) -> None:
         "train loss": f"{result.train_loss:.4f} nats",
         "preset": f"{result.preset}, {result.epochs} epochs in {result.train_seconds:.1f} s",
         "dataset": f"{result.dataset_version} ({result.source})",
-        "live": f"{'yes' if result.promoted else 'no'}: {result.verdict}",
+        "live": "yes" if result.promoted else "no",
     }
-    show_result(result.tag, rows, {"Data Docs": result.docs, "report": result.report}, sample=result.source == "sample")
+    paths = {"Data Docs": result.docs, "report": result.report}
+    show_result(result.tag, rows, result.verdict, paths, sample=result.source == "sample")
 
 
 class EpochBar:

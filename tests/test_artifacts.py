@@ -9,7 +9,8 @@ from components.contract import Check, ModelCard
 from components.evaluation.figures import draw_confusion
 from components.registry.bounds import Bounds
 from components.registry.gate import verdict_of
-from flows.artifacts import escape, to_check_rows, to_class_rows, to_picture, to_table
+from flows.artifacts import to_check_rows, to_class_rows, to_picture
+from flows.escaping import escape, to_table
 
 MARKDOWN = MarkdownIt("gfm-like", {"html": True, "linkify": False})
 

@@ -367,3 +367,35 @@ def test_the_default_preset_is_one_and_the_same() -> None:
 def test_the_scheduled_training_is_the_most_accurate_one() -> None:
     assert "preset: flagship\n" in (CHECKOUT / "prefect.yaml").read_text()
     assert "flagship" in PRESETS
+
+
+def test_drift_tells_by_its_status_whether_a_table_has_drifted(
+    fashion: Fashion, live: str, test_split: Examples, tmp_path: Path
+) -> None:
+    calm = write_csv(tmp_path / "calm.csv", test_split.images)
+    status, out, _ = fashion("drift", "--data", calm)
+    assert (status, out.splitlines()[0]) == (0, f"calm: {live}, {calm}")
+    odd = write_csv(tmp_path / "odd.csv", 255 - test_split.images)
+    status, out, _ = fashion("drift", "--data", odd, "--html", tmp_path / "drift.html")
+    assert (status, out.splitlines()[0]) == (3, f"drift: {live}, {odd}")
+    assert "what to do" in out
+    assert "Traffic has drifted" in (tmp_path / "drift.html").read_text()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
+def test_drift_reads_what_score_wrote(
+    fashion: Fashion, live: str, test_split: Examples, tmp_path: Path, suffix: str
+) -> None:
+    source, output = write_csv(tmp_path / "in.csv", test_split.images), tmp_path / f"out{suffix}"
+    assert fashion("score", source, output)[0] == 0
+    status, out, _ = fashion("drift", "--scored", output, "--json")
+    told = json.loads(out)
+    assert (status, told["verdict"], told["model"], told["windows"][0]["images"]) == (0, "calm", live, 200)
+    assert [feature["name"] for feature in told["windows"][0]["features"]] == ["confidence", "not sure", "classes"]
+
+
+def test_drift_without_traffic_is_no_alarm(fashion: Fashion, live: str) -> None:
+    status, out, _ = fashion("drift", "--hours", "2")
+    assert status == 0
+    assert out.startswith(f"too few: {live}")
+    assert fashion("drift", "--scored", "a.csv", "--data", "b.csv")[0] == 1

@@ -13,7 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 from servers import free_port
+from test_scoring import HEADER, to_lines
 
+from components.manifest import Examples
 from components.settings import CHECKOUT
 
 pytestmark = pytest.mark.slow
@@ -116,7 +118,7 @@ def deployed(stack: Stack) -> Stack:
 def test_the_nightly_deployment_is_scheduled_and_never_overlaps(deployed: Stack) -> None:
     answer = httpx.get(f"{deployed.url}/deployments/name/training/nightly", timeout=30).raise_for_status().json()
     (schedule,) = answer["schedules"]
-    assert schedule["schedule"]["cron"] == "0 2 * * *"
+    assert schedule["schedule"]["cron"] == "30 3 * * *"
     assert schedule["schedule"]["timezone"] == "Europe/Berlin"
     assert schedule["active"]
     assert answer["global_concurrency_limit"]["limit"] == 1
@@ -139,6 +141,21 @@ def test_a_deployment_run_trains_and_promotes(deployed: Stack) -> None:
     rows = {row["check"]: row for row in json.loads(verdict["data"])}
     assert rows["canary: stop"]["outcome"] == "passed"
     assert rows["dataset receipt"]["measured"] == "valid"
+
+
+def test_a_table_is_scored_on_demand(deployed: Stack, test_split: Examples) -> None:
+    """Relative paths are the worker's; after the run above, which put a model live."""
+    answer = httpx.get(f"{deployed.url}/deployments/name/scoring/on-demand", timeout=30).raise_for_status().json()
+    form = answer["parameter_openapi_schema"]
+    assert form["required"] == ["input", "output"]
+    assert all(field["description"] for field in form["properties"].values())
+    folder = deployed.worker_log.parent
+    (folder / "in.csv").write_text("\n".join([HEADER, *to_lines(test_split, 50)]) + "\n")
+    parameters = ["--param", f"input={folder / 'in.csv'}", "--param", f"output={folder / 'out.jsonl'}"]
+    done = deployed.prefect("deployment", "run", "scoring/on-demand", "--watch", *parameters)
+    assert done.returncode == 0, done.stdout + done.stderr + deployed.worker_log.read_text()
+    rows = [json.loads(line) for line in (folder / "out.jsonl").read_bytes().splitlines()]
+    assert [row["id"] for row in rows] == [str(number + 1) for number in range(50)]
 
 
 def test_a_parameter_of_the_wrong_kind_fails_before_anything_runs(deployed: Stack) -> None:

@@ -271,6 +271,8 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
         running(command, port, environment, CHECKOUT, log, alive="/api/health"),
     ):
         opened = Prefect(api, environment, receiver, log)
+        flow = opened.ask("POST", "/flows/", {"name": "training"})["id"]
+        opened.ask("POST", "/deployments/", {"name": "on-demand", "flow_id": flow})
         opened.register(receiver.url)
         yield opened
 
@@ -323,7 +325,7 @@ def test_a_run_that_took_too_long_is_told(prefect: Prefect) -> None:
 @pytest.mark.slow
 def test_the_address_is_kept_secret_and_registering_again_changes_nothing(prefect: Prefect) -> None:
     prefect.register(prefect.receiver.url)
-    assert prefect.automations() == sorted(["dead-runs", *names_of_notifications()])
+    assert prefect.automations() == sorted(["dead-runs", "train-on-drift", *names_of_notifications()])
     assert prefect.block().raise_for_status().json()["data"]["url"] == "********"
 
 
@@ -338,5 +340,5 @@ def test_a_message_that_cannot_be_sent_is_a_line_in_the_server_s_log(prefect: Pr
 @pytest.mark.slow
 def test_without_an_address_the_server_tells_nobody_and_forgets_the_old_one(prefect: Prefect) -> None:
     prefect.register("")
-    assert prefect.automations() == ["dead-runs"]
+    assert prefect.automations() == ["dead-runs", "train-on-drift"]
     assert prefect.block().status_code == 404

@@ -24,6 +24,7 @@ from components.contract import CLASSES, ModelCard
 from components.errors import InputError
 from components.formats.pixel_csv import PIXEL_COLUMNS
 from components.inference.predict import predict
+from components.inputs.parts import Reading
 from components.manifest import Examples, to_table
 from components.model.classifier import Classifier
 from components.model.mlp import MLP
@@ -70,7 +71,7 @@ def without_times(summary: Summary) -> tuple[object, ...]:
 
 def test_every_row_is_scored_or_rejected(model: Classifier, table: Path, test_split: Examples, tmp_path: Path) -> None:
     output = tmp_path / "out.csv"
-    summary = run_job(model, table, output, part=SMALL)
+    summary = run_job(model, table, output, reading=Reading(SMALL))
     count = summary.count
     assert (count.rows, count.scored, count.rejected) == (200, 197, 3)
     assert sum(count.reasons.values()) == 3
@@ -107,7 +108,7 @@ def test_parts_and_workers_do_not_show_in_the_output(
     outputs = []
     for number, (part, workers) in enumerate([(SMALL, 1), (SMALL, 3), (32 << 20, 2)]):
         output = tmp_path / f"out{number}{suffix}"
-        run_job(model, table, output, part=part, workers=workers)
+        run_job(model, table, output, reading=Reading(part), workers=workers)
         outputs.append(rows_of(output))
     assert outputs[0] == outputs[1]
     for one, other in zip(outputs[0], outputs[2], strict=True):
@@ -130,7 +131,7 @@ def rows_of(path: Path) -> list[dict[str, object]]:
 
 def test_the_formats_say_the_same(model: Classifier, table: Path, tmp_path: Path) -> None:
     for suffix in (".csv", ".parquet", ".jsonl"):
-        run_job(model, table, tmp_path / f"out{suffix}", part=SMALL)
+        run_job(model, table, tmp_path / f"out{suffix}", reading=Reading(SMALL))
     csv_rows, parquet, lines = (rows_of(tmp_path / f"out{suffix}") for suffix in (".csv", ".parquet", ".jsonl"))
     assert parquet == lines
     for one, other in zip(csv_rows, parquet, strict=True):
@@ -139,17 +140,17 @@ def test_the_formats_say_the_same(model: Classifier, table: Path, tmp_path: Path
 
 
 def test_compressed_tables_are_read_alike(model: Classifier, table: Path, tmp_path: Path) -> None:
-    plain = run_job(model, table, tmp_path / "plain.csv", part=SMALL)
+    plain = run_job(model, table, tmp_path / "plain.csv", reading=Reading(SMALL))
     (tmp_path / "in.csv.gz").write_bytes(gzip.compress(table.read_bytes()))
     with pa.output_stream(str(tmp_path / "in.csv.zst"), compression="zstd") as file:
         file.write(table.read_bytes())
     for name in ("in.csv.gz", "in.csv.zst"):
-        found = run_job(model, tmp_path / name, tmp_path / f"{name}.out.csv", part=SMALL)
+        found = run_job(model, tmp_path / name, tmp_path / f"{name}.out.csv", reading=Reading(SMALL))
         assert (found.count, found.input_sha256) == (plain.count, plain.input_sha256)
         assert rows_of(tmp_path / f"{name}.out.csv") == rows_of(tmp_path / "plain.csv")
     (tmp_path / "torn.csv.gz").write_bytes(gzip.compress(table.read_bytes())[:-2000])
     with pytest.raises(InputError, match="damaged"):
-        run_job(model, tmp_path / "torn.csv.gz", tmp_path / "torn.csv", part=SMALL)
+        run_job(model, tmp_path / "torn.csv.gz", tmp_path / "torn.csv", reading=Reading(SMALL))
     assert not (tmp_path / "torn.csv").exists()
 
 
@@ -163,7 +164,7 @@ def test_a_folder_of_parquet_files_is_one_input(model: Classifier, test_split: E
             "pixels": pa.array([pixels[row] for row in rows], pa.binary(784)),
         }
         pq.write_table(pa.table(columns), folder / name, row_group_size=30)
-    summary = run_job(model, folder, tmp_path / "out.parquet", part=1)
+    summary = run_job(model, folder, tmp_path / "out.parquet", reading=Reading(1))
     assert summary.count.scored == 200
     found = pq.read_table(tmp_path / "out.parquet")
     assert found["id"].to_pylist() == list(test_split.ids)
@@ -190,7 +191,7 @@ def test_rows_in_are_rows_scored_and_rejected_in_order(
     lines = [",".join(PIXEL_COLUMNS), *(good if row == "good" else row for row in rows)]
     (folder / "in.csv").write_bytes((end.join(lines) + (end if last else "")).encode())
     present = rows if last or not rows or rows[-1] else rows[:-1]  # an empty last line without its end is none
-    summary = run_job(model, folder / "in.csv", folder / "out.csv", part=part)
+    summary = run_job(model, folder / "in.csv", folder / "out.csv", reading=Reading(part))
     count = summary.count
     assert (count.rows, count.scored) == (len(present), present.count("good"))
     scored = [int(row["id"]) for row in read_csv(folder / "out.csv")]
@@ -249,7 +250,7 @@ def test_progress_ends_where_everything_is_done(model: Classifier, table: Path, 
     pq.write_table(pa.table({"pixels": pixels}), tmp_path / "in.parquet", row_group_size=30)
     for source in (table, tmp_path / "in.parquet"):
         shares: list[float | None] = []
-        run_job(model, source, tmp_path / "out.csv", part=1, progress=partial(note_share, shares))
+        run_job(model, source, tmp_path / "out.csv", reading=Reading(1), progress=partial(note_share, shares))
         assert len(shares) > 1
         assert shares == sorted(share or 0 for share in shares)
         assert shares[-1] == 1
@@ -272,26 +273,26 @@ def test_a_job_goes_on_only_with_the_same_input_and_model(
 ) -> None:
     output = tmp_path / "out.csv"
     with pytest.raises(InputError, match="cannot be read"):
-        run_job(model, table, output, part=SMALL, max_reject_rate=0)
-    again = run_job(model, table, output, part=SMALL, resume=True)
+        run_job(model, table, output, reading=Reading(SMALL), max_reject_rate=0)
+    again = run_job(model, table, output, reading=Reading(SMALL), resume=True)
     assert again.resumed > 1
     with pytest.raises(InputError):
-        run_job(model, table, output, part=SMALL, max_reject_rate=0)
+        run_job(model, table, output, reading=Reading(SMALL), max_reject_rate=0)
     table.write_text(table.read_text() + to_lines(test_split, 1)[0] + "\n")
-    with pytest.raises(InputError, match="had another input or model"):
-        run_job(model, table, output, part=SMALL, resume=True)
-    fresh = run_job(model, table, output, part=SMALL)
+    with pytest.raises(InputError, match="had another input, model or options"):
+        run_job(model, table, output, reading=Reading(SMALL), resume=True)
+    fresh = run_job(model, table, output, reading=Reading(SMALL))
     assert (fresh.resumed, fresh.count.rows) == (0, 201)
 
 
 def test_a_part_that_was_damaged_meanwhile_is_scored_again(model: Classifier, table: Path, tmp_path: Path) -> None:
-    whole = run_job(model, table, tmp_path / "whole.csv", part=SMALL)
+    whole = run_job(model, table, tmp_path / "whole.csv", reading=Reading(SMALL))
     output = tmp_path / "out.csv"
     with pytest.raises(InputError):
-        run_job(model, table, output, part=SMALL, max_reject_rate=0)
-    part = tmp_path / ".out.csv.job" / "00001.part"
+        run_job(model, table, output, reading=Reading(SMALL), max_reject_rate=0)
+    (part,) = (tmp_path / ".out.csv.job").glob("00001-*.part")
     part.write_bytes(part.read_bytes()[:-7])
-    summary = run_job(model, table, output, part=SMALL, resume=True)
+    summary = run_job(model, table, output, reading=Reading(SMALL), resume=True)
     assert summary.count == whole.count
     assert rows_of(output) == rows_of(tmp_path / "whole.csv")
 
@@ -319,7 +320,7 @@ def test_an_input_is_never_overwritten(model: Classifier, table: Path, tmp_path:
     ("source", "output", "told"),
     [
         ("nothing.csv", "out.csv", "no such file"),
-        ("folder.csv", "out.csv", "a folder without Parquet files"),
+        ("folder.csv", "out.csv", "no pictures, CSV or Parquet files there"),
         ("in.csv", "out.txt", "expected a name that ends in"),
         ("in.csv", "folder.csv", "not a file"),
     ],
@@ -346,10 +347,11 @@ SCORE = """
 import sys, time
 from pathlib import Path
 from components.registry.champion import load_model
+from components.inputs.parts import Reading
 from components.scoring.job import run_job
 model = load_model()
 print("ready", flush=True)
-run_job(model, Path(sys.argv[1]), Path(sys.argv[2]), part=int(sys.argv[3]), resume=True,
+run_job(model, Path(sys.argv[1]), Path(sys.argv[2]), reading=Reading(int(sys.argv[3])), resume=True,
         progress=lambda count, share: time.sleep(0.02))
 """
 
@@ -375,10 +377,10 @@ def test_ten_kills_and_a_resume_give_the_same_bytes(
         process.communicate()
         assert not output.exists()
     model = champion.load_model(tag)
-    resumed = run_job(model, source, output, part=SMALL, resume=True)
+    resumed = run_job(model, source, output, reading=Reading(SMALL), resume=True)
     assert resumed.resumed > 0
     at = resumed.scored_at.encode()
-    whole = run_job(model, source, tmp_path / "whole.csv", part=SMALL)
+    whole = run_job(model, source, tmp_path / "whole.csv", reading=Reading(SMALL))
     expected = (tmp_path / "whole.csv").read_bytes().replace(whole.scored_at.encode(), at)
     assert output.read_bytes() == expected
     assert resumed.count == whole.count

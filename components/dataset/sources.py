@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from components.contract import CLASSES, PIXELS, Images, Labels, Split
+from components.contract import CLASSES, PIXELS, Images, Labels, Split, label_of
 from components.dataset.archives import has_archives, open_archives
 from components.dataset.download import download_archives
 from components.dataset.sample import write_sample
@@ -176,14 +176,7 @@ class ImageFolder:
 
 
 def _class_of(folder: Path) -> int:
-    """A folder's class: its number, or its name with anything but letters left out ("t-shirt_top")."""
-    names = [_letters(name) for name in CLASSES]
-    if folder.name in map(str, range(len(CLASSES))):
-        return int(folder.name)
-    if _letters(folder.name) in names:
-        return names.index(_letters(folder.name))
-    raise SourceError(f"{folder}: not a class; expected 0 to 9 or one of {', '.join(CLASSES)}")
-
-
-def _letters(name: str) -> str:
-    return "".join(filter(str.isalpha, name.lower()))
+    label = label_of(folder.name)
+    if label is None:
+        raise SourceError(f"{folder}: not a class; expected 0 to 9 or one of {', '.join(CLASSES)}")
+    return label

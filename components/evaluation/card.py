@@ -7,12 +7,23 @@ from importlib.metadata import version
 import numpy as np
 import torch
 
-from components.contract import CLASSES, SPLITS, Calibration, Dataset, ModelCard, Probed, Validated
+from components.contract import (
+    CLASSES,
+    SPLITS,
+    Calibration,
+    Dataset,
+    ModelCard,
+    Predictions,
+    Probed,
+    Profile,
+    Validated,
+)
 from components.evaluation.calibrate import calibrate
-from components.evaluation.metrics import evaluate
+from components.evaluation.metrics import AT_ONCE, evaluate
 from components.manifest import read_manifest, read_split
 from components.model.mlp import MLP
 from components.model.tensors import to_input
+from components.monitoring.profile import make_profile, to_seen
 from components.settings import checkout_commit
 from components.training.identity import training_code
 from components.training.train import Trained
@@ -52,6 +63,7 @@ def write_card(preset: str, validated: Validated, trained: Trained) -> ModelCard
         packages={name: version(name) for name in PACKAGES},
         probes=probe(trained.network, validated.dataset, calibration),
         licence=_licence_of(validated.dataset),
+        profile=profile(trained.network, validated.dataset, calibration),
         code=training_code(),
     )
 
@@ -68,6 +80,21 @@ def probe(network: MLP, dataset: Dataset, calibration: Calibration) -> tuple[Pro
         logits = network.eval()(to_input(test.images[rows]))
     probabilities = torch.softmax(logits / calibration.temperature, dim=1).double().numpy().round(7)
     return tuple(Probed(test.ids[row], tuple(told)) for row, told in zip(rows, probabilities.tolist(), strict=True))
+
+
+def profile(network: MLP, dataset: Dataset, calibration: Calibration) -> Profile:
+    """What traffic should look like: the test images, and what a network says of them.
+
+    Raises:
+        DatasetError: the data changed since it was written.
+    """
+    images = read_split(dataset, "test").images
+    with torch.inference_mode():
+        logits = torch.cat([network.eval()(part) for part in to_input(images).split(AT_ONCE)])
+    probabilities = torch.softmax(logits / calibration.temperature, dim=1)
+    confidences, labels = (found.numpy() for found in probabilities.max(dim=1))
+    sure = confidences > np.array(calibration.thresholds, np.float32)[labels]
+    return make_profile(to_seen(Predictions("", labels.astype(np.uint8), probabilities.numpy(), sure), images))
 
 
 def _licence_of(dataset: Dataset) -> str:

@@ -8,7 +8,7 @@ state is left changed.
 import functools
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -201,6 +201,33 @@ def draw_architecture(config: ModelConfig) -> "Figure":
     axes.set(xlim=(-0.5, len(widths) - 0.5), ylim=(-0.8, 1))
     axes.axis("off")
     return figure
+
+
+def draw_shares(name: str, labels: Sequence[str], expected: Sequence[float], found: Sequence[float]) -> str:
+    """Two distributions beside each other.
+
+    Args:
+        name: of what is distributed.
+        labels: of the k bins, or of the first and the last.
+        expected: shares of the images, (k,), 0 to 1.
+        found: likewise.
+    """
+
+    @_as_svg(f"{name}: shares of the images, expected and found")
+    def draw() -> "Figure":
+        figure, axes = _figure(4.6, 2.9)
+        places = np.arange(len(expected))
+        for shares, shift, color, told in ((expected, -0.2, BLUE, "expected"), (found, 0.2, ORANGE, "found")):
+            axes.bar(places + shift, 100 * np.array(shares), width=0.4, color=color, label=told)
+        shown = places if len(labels) == len(places) else places[[0, -1]]
+        axes.set_xticks(
+            shown, labels, rotation=35 if len(labels) > 2 else 0, ha="right" if len(labels) > 2 else "center"
+        )
+        axes.set(ylabel="images, %")
+        axes.legend()
+        return figure
+
+    return draw()
 
 
 def _figure(width: float, height: float) -> "tuple[Figure, Axes]":

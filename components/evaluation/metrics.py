@@ -1,5 +1,8 @@
 """A network, a calibration and a split -> Metrics."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -73,6 +76,45 @@ def measure(logits: Tensor, labels: Labels, split: Split, split_version: str, ca
             for name, precision, recall, f1, support in zip(CLASSES, *table, strict=True)
         ),
         confusion=tuple(map(tuple, confusion_matrix(labels, predicted, labels=EVERY).tolist())),
+    )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a table of true and predicted classes says."""
+
+    accuracy: float
+    accuracy_interval: tuple[float, float]  # Wilson's, 95 %
+    classes: tuple[ClassMetrics, ...]
+    confused: tuple[tuple[str, str, int], ...]  # true class, predicted class, rows: the most frequent first
+
+
+def measure_confusion(confusion: Sequence[Sequence[int]]) -> Measured:
+    """The metrics that need no more than counts.
+
+    Args:
+        confusion: [true][predicted], (10, 10), one row at least.
+    """
+    counts = np.array(confusion)
+    labels, predicted = np.indices(counts.shape).reshape(2, -1)
+    table = precision_recall_fscore_support(
+        labels, predicted, labels=EVERY, sample_weight=counts.ravel(), zero_division=0.0
+    )
+    right, rows = int(np.trace(counts)), int(counts.sum())
+    interval = binomtest(right, rows).proportion_ci(0.95, method="wilson")
+    wrong = [
+        (int(counts[place]), place) for place in np.ndindex(counts.shape) if counts[place] and place[0] != place[1]
+    ]
+    return Measured(
+        accuracy=right / rows,
+        accuracy_interval=(float(interval.low), float(interval.high)),
+        classes=tuple(
+            ClassMetrics(name, float(precision), float(recall), float(f1), int(support))
+            for name, precision, recall, f1, support in zip(CLASSES, *table, strict=True)
+        ),
+        confused=tuple(
+            (CLASSES[true], CLASSES[said], count) for count, (true, said) in sorted(wrong, key=lambda one: -one[0])
+        ),
     )
 
 

@@ -62,21 +62,31 @@ def read_views(content: bytes, field: str = "file", formats: tuple[str, ...] = F
         InputTooLarge: more than 25 million pixels.
     """
     try:
+        if is_small(content):
+            return _read_opened(content, field, formats)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own bound is below
-            with Image.open(io.BytesIO(content), formats=formats) as picture:
-                if picture.width * picture.height > MOST_PIXELS:
-                    size = f"{picture.width} x {picture.height} pixels"
-                    raise InputTooLarge(field, f"{size}; at most {MOST_PIXELS:,} pixels are read")
-                if picture.format != "GIF" and getattr(picture, "is_animated", False):
-                    raise InputError(field, "an animated picture; expected a single one")
-                return _prepare(picture)
+            return _read_opened(content, field, formats)
     except Image.DecompressionBombError as error:
         raise InputTooLarge(field, f"at most {MOST_PIXELS:,} pixels are read") from error
     except UnidentifiedImageError as error:
         raise InputError(field, f"not a {', '.join(formats[:-1])} or {formats[-1]} picture") from error
     except (OSError, SyntaxError, ValueError, TypeError, struct.error) as error:  # what Pillow raises of damage
         raise InputError(field, f"a damaged picture: {error}") from error
+
+
+def _read_opened(content: bytes, field: str, formats: tuple[str, ...]) -> Images:
+    with Image.open(io.BytesIO(content), formats=formats) as picture:
+        if picture.width * picture.height > MOST_PIXELS:
+            size = f"{picture.width} x {picture.height} pixels"
+            raise InputTooLarge(field, f"{size}; at most {MOST_PIXELS:,} pixels are read")
+        if picture.format != "GIF" and getattr(picture, "is_animated", False):
+            raise InputError(field, "an animated picture; expected a single one")
+        if picture.mode == "L" and picture.size == (SIDE, SIDE) and picture.format == "PNG":
+            picture.load()  # what stands behind the pixels may still say how they are turned
+            if not picture.info:
+                return np.frombuffer(picture.tobytes(), np.uint8).reshape(1, *IMAGE_SHAPE)
+        return _prepare(picture)
 
 
 def is_small(content: bytes) -> bool:

@@ -1,8 +1,9 @@
 """CSV with a column a pixel: `label,pixel1,...,pixel784`, the layout that Fashion-MNIST is shared in.
 
-`id` and `label` are optional, columns come in any order, and no others are allowed. A row is a line. A block of lines
-that is digits, commas and line ends is parsed with NumPy in a few passes over its bytes, three times as fast as by
-Arrow; another one by Arrow; and where neither can be trusted to refuse exactly what we refuse, line by line.
+`id` and `label` are optional, columns come in any order, and others only where they were named: kept ones come along
+as text, dropped ones do not. A row is a line. A block of lines that is digits, delimiters and line ends between its
+texts is parsed with NumPy in a few passes over its bytes, three times as fast as by Arrow; another one by Arrow; and
+where neither can be trusted to refuse exactly what we refuse, line by line.
 """
 
 import csv
@@ -26,7 +27,11 @@ PIECE = 256 << 10  # bytes that are parsed at a time: of larger ones half as man
 MOST_LINES = 8192  # a block: short lines, all of them rejects, must not fill the memory
 LONGEST_LINE = 64 << 10  # bytes; 784 pixels, a label and an id take 4,000
 BOM = b"\xef\xbb\xbf"
-ZERO, NINE, COMMA, LINE_END = b"09,\n"
+ZERO, LINE_END = b"0\n"
+COMMA = ","
+DELIMITERS = (",", ";", "\t", "|")  # that are thought of where a header does not fit
+EXPECTED = "[id,][label,]pixel1,...,pixel784"
+NUMBERS = {*PIXEL_COLUMNS, "label"}
 
 
 @dataclass(frozen=True)
@@ -45,13 +50,17 @@ class Layout:
 
     columns: tuple[str, ...]
     pixels: NDArray[np.intp] = field(repr=False)  # (784,) where each pixel's column stands
+    delimiter: str = COMMA
+    kept: tuple[str, ...] = ()  # columns that come along
 
     @property
-    def order(self) -> NDArray[np.intp] | slice:
-        """The pixels' places; as a slice where they follow each other, as they nearly always do."""
-        first = int(self.pixels[0])
-        follow = np.array_equal(self.pixels, np.arange(first, first + PIXELS))
-        return slice(first, first + PIXELS) if follow else self.pixels
+    def numbers(self) -> tuple[int, int] | None:
+        """The first column of the pixels, a label beside them included, and the one after the last; None where a
+        text stands among them."""
+        first, last = int(self.pixels.min()), int(self.pixels.max()) + 1
+        first -= first > 0 and self.columns[first - 1] == "label"
+        last += self.columns[last : last + 1] == ("label",)
+        return (first, last) if NUMBERS.issuperset(self.columns[first:last]) else None
 
     @property
     def has_ids(self) -> bool:
@@ -69,10 +78,17 @@ class Block:
     """Consecutive lines of a file, parsed."""
 
     lines: NDArray[np.int64]  # (n,) where each image stood
-    ids: list[str]  # (n,) the id column, or the row's number counted from 1 where there is none
-    images: Images  # uint8 (n, 28, 28)
+    ids: Sequence[str]  # (n,) the id column, or the row's number counted from 1 where there is none
+    images: Images  # uint8 (n, 28, 28); with `views`, as many as these come to
     labels: NDArray[np.uint8] | None  # (n,) where the file has them
     rejects: tuple[Reject, ...]
+    extra: pa.Table | None = None  # n rows of the columns that come along; None where none do
+    views: NDArray[np.intp] | None = None  # (n,) how many images are each row's, one row after the other; None: one
+
+    @property
+    def shown(self) -> Images:
+        """The first image of each row, uint8 (n, 28, 28)."""
+        return self.images if self.views is None else self.images[self.views.cumsum() - self.views]
 
 
 def read_pixel_csv(stream: BinaryIO, name: str = "file") -> Iterator[Block]:
@@ -112,24 +128,56 @@ def read_pixel_lines(stream: BinaryIO, layout: Layout, line: int, name: str) -> 
         yield block
 
 
-def read_header(header: bytes, name: str) -> Layout:
+def read_header(
+    header: bytes,
+    name: str,
+    delimiter: str = COMMA,
+    kept: Sequence[str] = (),
+    dropped: Sequence[str] = (),
+) -> Layout:
     """The layout that a header line declares.
+
+    Args:
+        header: the line.
+        name: what to call the file in an error.
+        delimiter: one character, see `Reading`.
+        kept: columns that must be there and come along.
+        dropped: columns that may be there.
 
     Raises:
         InputError: as for `read_pixel_csv`.
     """
-    text = header.removeprefix(BOM).decode("utf-8", "replace").strip()
-    if not text:
+    text = header.removeprefix(BOM).decode("utf-8", "replace").rstrip("\r\n")
+    if not text.strip():
         raise InputError(name, "empty; expected a header: label,pixel1,...,pixel784, with or without id and label")
     _refuse_long_lines(header, name)
+    needed, optional = (*PIXEL_COLUMNS, *kept), ("id", "label", *dropped)
     try:
-        columns = tuple(cell.strip() for cell in next(csv.reader([text])))
+        columns = tuple(cell.strip() for cell in next(csv.reader([text], delimiter=delimiter)))
     except csv.Error as error:
         raise InputError(name, f"header: {error}") from error
-    wrong = find_wrong_columns(columns, PIXEL_COLUMNS, ("id", "label"))
-    if wrong:
-        raise InputError(name, f"header: {wrong}; expected [id,][label,]pixel1,...,pixel784")
-    return Layout(columns, np.array([columns.index(column) for column in PIXEL_COLUMNS]))
+    if wrong := find_wrong_columns(columns, needed, optional):
+        raise InputError(name, f"header: {wrong}; {_guess(text, delimiter) or advise(columns, needed, optional)}")
+    places = np.array([columns.index(column) for column in PIXEL_COLUMNS])
+    return Layout(columns, places, delimiter, tuple(kept))
+
+
+def _guess(header: str, delimiter: str) -> str:
+    """Which other delimiter the header would fit with, as a question; empty where none."""
+    for other in DELIMITERS:
+        if other != delimiter and {"pixel1", "pixel784"} <= {cell.strip(' "') for cell in header.split(other)}:
+            spelled = "tab" if other == "\t" else f"'{other}'"
+            return f"is the delimiter {spelled}? --delimiter {spelled}"
+    return ""
+
+
+def advise(columns: Sequence[str], needed: Sequence[str], optional: Sequence[str], expected: str = EXPECTED) -> str:
+    """What to do about columns that are not those expected."""
+    known = {*needed, *optional}
+    unknown = [column for column in columns if column not in known]
+    if unknown and set(needed) <= set(columns):
+        return f"expected {expected}; --keep {unknown[0][:20]!r} takes such a column along, --drop leaves it out"
+    return f"expected {expected}"
 
 
 def find_wrong_columns(columns: Sequence[str], needed: Sequence[str], optional: Sequence[str]) -> str:
@@ -177,37 +225,74 @@ def _split_lines(chunk: bytes) -> Iterator[bytes]:
 
 
 def _parse_digits(chunk: bytes, layout: Layout, first_line: int) -> Block | None:
-    """Parse numbers of one to three digits after an id, if there is one, or None where another parser must look."""
-    if b'"' in chunk or (layout.has_ids and layout.columns[0] != "id"):
+    """Parse numbers of one to three digits with texts before and after, or None where another parser must look."""
+    span = layout.numbers
+    if b'"' in chunk or span is None:
         return None
     if b"\r" in chunk:
         if chunk.count(b"\r") != chunk.count(b"\r\n"):
             return None
         chunk = chunk.replace(b"\r\n", b"\n")
-    found, names = [], list[bytes]()
+    found, texts = [], list[list[bytes]]()  # of the numbers; of the texts of each line
     for piece in _split_pieces(chunk):
-        heads, digits = _take_ids(piece) if layout.has_ids else ([], piece)
-        numbers = _read_digits(digits, len(layout.columns))
-        if numbers is None:
+        taken = _take_texts(piece, layout, span)
+        numbers = None if taken is None else _read_digits(taken[1], span[1] - span[0], layout.delimiter)
+        if taken is None or numbers is None:
             return None
         found.append(numbers)
-        names += heads
+        texts += taken[0]
     cells = np.concatenate(found)
-    labels = cells[:, layout.columns.index("label")].copy() if layout.has_labels else None
+    names = [*layout.columns[: span[0]], *layout.columns[span[1] :]]
+    table = _to_texts(names, texts)
+    if table is None:
+        return None
+    pixels = np.ascontiguousarray(cells[:, _as_slice(layout.pixels - span[0])]).reshape(-1, *IMAGE_SHAPE)
+    label = layout.columns.index("label") - span[0] if layout.has_labels else None
+    if label is None or "label" in names:
+        return _assemble(layout, pixels, table, None, first_line)
+    return _assemble(layout, pixels, table, cells[:, label].copy(), first_line)
+
+
+def _take_texts(piece: bytes, layout: Layout, span: tuple[int, int]) -> tuple[list[list[bytes]], bytes] | None:
+    """The texts of each line, and the lines without them; None where a line has too few cells."""
+    before, after = span[0], len(layout.columns) - span[1]
+    if not before and not after:
+        return [], piece
+    mark = layout.delimiter.encode()
+    texts, numbers = [], []
+    for line in piece.removesuffix(b"\n").split(b"\n"):
+        cells = line.split(mark, before)
+        cells += cells.pop().rsplit(mark, after)
+        if len(cells) != before + 1 + after:
+            return None
+        numbers.append(cells.pop(before))
+        texts.append(cells)
+    return texts, b"\n".join(numbers) + b"\n"
+
+
+def _to_texts(names: Sequence[str], rows: list[list[bytes]]) -> pa.Table | None:
+    """Cells of n lines -> columns of text; None where one is no UTF-8."""
+    try:
+        columns = [pa.array(column, pa.binary()).cast(pa.string()) for column in zip(*rows, strict=True)]
+    except pa.ArrowInvalid:
+        return None
+    return pa.table(columns, list(names))
+
+
+def _assemble(
+    layout: Layout, images: Images, texts: pa.Table, labels: NDArray[np.uint8] | None, first_line: int
+) -> Block | None:
+    """A block of lines that can all be read; None where a label cannot."""
+    if layout.has_labels and labels is None:
+        text = "".join(texts["label"].to_pylist()).encode()
+        labels = np.frombuffer(text, np.uint8) - ZERO
+        if len(labels) != len(images) or "" in texts["label"].to_pylist():
+            return None
     if labels is not None and labels.max() >= len(CLASSES):
         return None
-    lines = np.arange(first_line, first_line + len(cells))
-    try:
-        ids = [name.decode() for name in names] if layout.has_ids else (lines - 1).astype(str).tolist()
-    except UnicodeDecodeError:
-        return None
-    return Block(lines, ids, np.ascontiguousarray(cells[:, layout.order]).reshape(-1, *IMAGE_SHAPE), labels, ())
-
-
-def _take_ids(piece: bytes) -> tuple[list[bytes], bytes]:
-    """The first cell of each line, and the lines with a 0 in its place."""
-    cells = [line.partition(b",") for line in piece.removesuffix(b"\n").split(b"\n")]
-    return [name for name, _, _ in cells], b"".join(b"0%b%b\n" % (comma, rest) for _, comma, rest in cells)
+    lines = np.arange(first_line, first_line + len(images))
+    ids = texts["id"].to_pylist() if layout.has_ids else (lines - 1).astype(str).tolist()
+    return Block(lines, ids, images, labels, (), texts.select(layout.kept) if layout.kept else None)
 
 
 def _split_pieces(chunk: bytes) -> Iterator[bytes]:
@@ -219,20 +304,29 @@ def _split_pieces(chunk: bytes) -> Iterator[bytes]:
         start = end
 
 
-def _read_digits(piece: bytes, columns: int) -> NDArray[np.uint8] | None:
+def _as_slice(places: NDArray[np.intp]) -> NDArray[np.intp] | slice:
+    """Places that follow each other, as pixels nearly always do, as a slice."""
+    first = int(places[0])
+    return slice(first, first + len(places)) if (np.diff(places) == 1).all() else places
+
+
+def _read_digits(piece: bytes, columns: int, delimiter: str = COMMA) -> NDArray[np.uint8] | None:
     """Whole lines of numbers -> uint8 (n, columns), or None where anything else is among them."""
     text = np.frombuffer(piece if piece.endswith(b"\n") else piece + b"\n", np.uint8)
-    ends = np.flatnonzero(text < ZERO)  # of cells: where a comma or a line end stands, and nothing else
-    if len(ends) % columns or text.max() > NINE:
+    digits = text - ZERO  # what is below "0" becomes more than 9
+    ends = np.flatnonzero(digits > 9)  # of cells: where a delimiter or a line end stands, and nothing else
+    if len(ends) % columns:
         return None
     marks = text[ends].reshape(-1, columns)
     widths = np.diff(ends, prepend=-1) - 1
-    if (marks[:, :-1] != COMMA).any() or (marks[:, -1] != LINE_END).any() or widths.min() < 1 or widths.max() > 3:
+    if (marks[:, :-1] != ord(delimiter)).any() or (marks[:, -1] != LINE_END).any():
         return None
-    values = (text[ends - 1] - ZERO).astype(np.uint16)
+    if widths.min() < 1 or widths.max() > 3:
+        return None
+    values = digits[ends - 1].astype(np.uint16)
     for place, weight in ((2, 10), (3, 100)):
-        digits = (text[ends - place] - ZERO).astype(np.uint16)  # of a shorter cell: of the one before, and not counted
-        values += digits * (widths >= place) * np.uint16(weight)
+        # of a shorter cell: of the one before, and not counted
+        values += digits[ends - place] * (widths >= place) * np.uint16(weight)
     return values.astype(np.uint8).reshape(-1, columns) if values.max() <= 255 else None
 
 
@@ -240,11 +334,12 @@ def _parse_fast(chunk: bytes, layout: Layout, first_line: int) -> Block | None:
     """Parse with Arrow, or None where the slow parser must look."""
     if not _is_plain(chunk):
         return None
-    types = {column: pa.uint8() for column in layout.columns} | {"id": pa.string()}
+    types = {column: pa.uint8() if column in NUMBERS else pa.string() for column in layout.columns}
     try:
         table = pa.csv.read_csv(
             pa.BufferReader(chunk),
             read_options=pa.csv.ReadOptions(column_names=layout.columns, block_size=len(chunk) + 1, use_threads=False),
+            parse_options=pa.csv.ParseOptions(delimiter=layout.delimiter),
             convert_options=pa.csv.ConvertOptions(column_types=types, null_values=[]),
         )
     except pa.ArrowInvalid:
@@ -254,12 +349,8 @@ def _parse_fast(chunk: bytes, layout: Layout, first_line: int) -> Block | None:
     pixels = np.empty((PIXELS, table.num_rows), np.uint8)
     for row, column in zip(pixels, layout.pixels.tolist(), strict=True):
         row[:] = table.column(column).chunk(0).to_numpy()
-    labels = table["label"].to_numpy() if layout.has_labels else None
-    if labels is not None and labels.max() >= len(CLASSES):
-        return None
-    lines = np.arange(first_line, first_line + table.num_rows)
-    ids = table["id"].to_pylist() if layout.has_ids else (lines - 1).astype(str).tolist()
-    return Block(lines, ids, np.ascontiguousarray(pixels.T).reshape(-1, *IMAGE_SHAPE), labels, ())
+    images = np.ascontiguousarray(pixels.T).reshape(-1, *IMAGE_SHAPE)
+    return _assemble(layout, images, table, table["label"].to_numpy() if layout.has_labels else None, first_line)
 
 
 def _is_plain(chunk: bytes) -> bool:
@@ -280,6 +371,8 @@ def _count_lines(chunk: bytes) -> int:
 def _parse_slowly(chunk: bytes, layout: Layout, first_line: int) -> Block:
     lines, ids, labels, rejects = [], [], [], []
     images: list[bytes] = []
+    extra: list[list[str]] = []
+    kept = [layout.columns.index(column) for column in layout.kept]
     rows = chunk.removesuffix(b"\n").split(b"\n")
     for line, row in enumerate((row.removesuffix(b"\r") for row in rows), first_line):
         row_id = "" if layout.has_ids else str(line - 1)
@@ -295,13 +388,22 @@ def _parse_slowly(chunk: bytes, layout: Layout, first_line: int) -> Block:
         ids.append(row_id)
         labels.append(label)
         images.append(pixels)
+        extra.append([cells[place] for place in kept])
     return Block(
         np.array(lines, np.int64),
         ids,
         np.frombuffer(b"".join(images), np.uint8).reshape(-1, *IMAGE_SHAPE),
         np.array(labels, np.uint8) if layout.has_labels else None,
         tuple(rejects),
+        pa.table([[row[place] for row in extra] for place in range(len(kept))], texts_of(layout.kept))
+        if kept
+        else None,
     )
+
+
+def texts_of(names: Sequence[str]) -> pa.Schema:
+    """The columns of a CSV that come along."""
+    return pa.schema([(name, pa.string()) for name in names])
 
 
 def _split(row: bytes, layout: Layout) -> list[str]:
@@ -310,7 +412,7 @@ def _split(row: bytes, layout: Layout) -> list[str]:
     if b"\r" in row:
         raise InputError("row", "a carriage return inside the line")
     try:
-        cells = next(csv.reader([row.decode("utf-8")], strict=True))
+        cells = next(csv.reader([row.decode("utf-8")], delimiter=layout.delimiter, strict=True))
     except UnicodeDecodeError as error:
         raise InputError("row", "not UTF-8 text") from error
     except csv.Error as error:

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from components.contract import IMAGE_SHAPE, Images, Predictions
 from components.errors import InputError
+from components.formats.pixel_csv import Block
 from components.model.classifier import Classifier
 
 MOST_AT_ONCE = 8192  # images a forward pass: 26 MB of input
@@ -42,10 +44,34 @@ def predict_photos(model: Classifier, photos: Sequence[Images]) -> Predictions:
     Raises:
         InputError: another dtype or shape.
     """
-    counts = np.array([len(views) for views in photos])
+    return predict_views(model, np.concatenate(photos), np.array([len(views) for views in photos]))
+
+
+def predict_block(model: Classifier, block: Block) -> Predictions:
+    """Classify the rows of a block, those of several views as by `predict_photos`.
+
+    Raises:
+        InputError: another dtype or shape.
+    """
+    if block.views is None:
+        return predict(model, block.images)
+    return predict_views(model, block.images, block.views)
+
+
+def predict_views(model: Classifier, images: Images, counts: NDArray[np.intp]) -> Predictions:
+    """Classify n photos whose views follow each other.
+
+    Args:
+        model: what `load_model` returned.
+        images: uint8, all views of the first photo, then of the second, and so on.
+        counts: (n,) how many views each has, at least 1; n may be 0.
+
+    Raises:
+        InputError: another dtype or shape.
+    """
     if (counts == 1).all():
-        return predict(model, np.concatenate(photos))
-    sums = np.add.reduceat(_probabilities(model, np.concatenate(photos)).numpy(), counts.cumsum() - counts)
+        return predict(model, images)
+    sums = np.add.reduceat(_probabilities(model, images).numpy(), counts.cumsum() - counts)
     probabilities = (sums / counts[:, None]).astype(np.float32)
     labels = probabilities.argmax(axis=1).astype(np.uint8)
     needed = np.where(counts > 1, SURE_OF_VIEWS, model.thresholds[labels])

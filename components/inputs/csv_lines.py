@@ -1,5 +1,6 @@
 """Lines of a CSV file, cut into parts at line ends."""
 
+import contextlib
 import hashlib
 import io
 from collections.abc import Iterator
@@ -9,40 +10,61 @@ from typing import BinaryIO, cast
 import pyarrow as pa
 
 from components.errors import InputError
-from components.formats.pixel_csv import LONGEST_LINE, Block, Layout, read_header, read_pixel_lines
-from components.inputs.parts import PART, Part
+from components.formats.pixel_csv import LONGEST_LINE, Block, Layout, read_header, read_pixel_lines, texts_of
+from components.inputs.parts import Part, Reading, fingerprint
+from components.pictures.names import LeftOut
+from components.storage import locate
 
 CHUNK = 1 << 20  # bytes that are looked through at a time
-COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
+COMPRESSED = {".gz": "gzip", ".tgz": "gzip", ".zst": "zstd"}
+
+
+def open_lines(path: Path) -> BinaryIO:
+    """A file's bytes, unpacked where its suffix says that they are packed."""
+    stream: BinaryIO = pa.input_stream(path.open("rb"), compression=COMPRESSED.get(path.suffix.lower()))
+    return stream
+
+
+@contextlib.contextmanager
+def named_damage(name: str) -> Iterator[None]:
+    """Arrow's errors about what is packed as ours; those of the disk stay."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise InputError(name, f"damaged, or not what its name says: {str(error)[:160]}") from error
 
 
 class CsvInput:
     """Lines of a file of pixels, gzip or zstd around it or not."""
 
-    def __init__(self, path: Path, part: int = PART) -> None:
-        self.path, self.part = path, part
-        self.hash = hashlib.sha256()
+    def __init__(self, path: Path, reading: Reading) -> None:
+        self.path, self.reading, self.left_out = path, reading, LeftOut()
+        self.hash, self.rows = hashlib.sha256(), 0
         self.compression = COMPRESSED.get(path.suffix)
-        with self._open() as stream:
+        with open_lines(path) as stream, named_damage(self.path.name):
             head = stream.read(LONGEST_LINE + 1)
         self.header = head[: head.find(b"\n") + 1] or head
-        self.layout: Layout = read_header(self.header, path.name)
+        self.layout: Layout = read_header(self.header, path.name, reading.delimiter, reading.kept, reading.dropped)
+        self.columns, self.extra = self.layout.columns, texts_of(reading.kept)
 
     def parts(self) -> Iterator[Part]:
         """See `Input`. The file is read once; what is compressed is handed on as it is unpacked."""
         number, first, place = 0, 1, len(self.header)
-        with self._open() as stream:
+        with open_lines(self.path) as stream:
             self.hash = hashlib.sha256(stream.read(len(self.header)))
             for rows, size, lines in self._cut(stream):
                 yield Part(number, str(self.path), first, place, place + size, lines)
                 number, first, place = number + 1, first + rows, place + size
+        self.rows = first - 1
 
     def read(self, part: Part) -> Iterator[Block]:
         """See `Input`."""
         if part.lines is not None:
             yield from read_pixel_lines(io.BytesIO(part.lines), self.layout, part.first + 1, self.path.name)
             return
-        with self.path.open("rb") as stream:
+        with locate(part.file).open("rb") as stream:
             stream.seek(part.start)
             lines = cast(BinaryIO, Slice(stream, part.stop - part.start))
             yield from read_pixel_lines(lines, self.layout, part.first + 1, self.path.name)
@@ -51,13 +73,17 @@ class CsvInput:
         """See `Input`."""
         return None if self.compression else part.stop / self.path.stat().st_size
 
+    def files(self) -> Iterator[Path]:
+        """See `Input`."""
+        yield self.path
+
+    def fingerprint(self) -> str:
+        """See `Input`."""
+        return fingerprint([self.path])
+
     def digest(self) -> str:
         """See `Input`: of the unpacked file."""
         return self.hash.hexdigest()
-
-    def _open(self) -> BinaryIO:
-        stream: BinaryIO = pa.input_stream(str(self.path), compression=self.compression)
-        return stream
 
     def _cut(self, stream: BinaryIO) -> Iterator[tuple[int, int, bytes | None]]:
         """Rows, bytes and, where it is compressed, lines of one part after the other."""
@@ -69,7 +95,7 @@ class CsvInput:
             rows, size, rest = rows + chunk.count(b"\n"), size + len(chunk), len(chunk) - end + (0 if end else rest)
             if rest > LONGEST_LINE:
                 raise InputError(self.path.name, f"a line of more than {LONGEST_LINE:,} bytes; is this a CSV file?")
-            if size - rest >= self.part:
+            if size - rest >= self.reading.part:
                 whole = b"".join(kept) if self.compression else b""
                 yield rows, size - rest, whole[: size - rest] if self.compression else None
                 kept, rows, size = [whole[size - rest :]], 0, rest
@@ -79,14 +105,10 @@ class CsvInput:
             yield rows + (rest > 0), size, b"".join(kept) if self.compression else None
 
     def _chunks(self, stream: BinaryIO) -> Iterator[bytes]:
-        try:
-            while chunk := stream.read(min(CHUNK, self.part)):
+        with named_damage(self.path.name):
+            while chunk := stream.read(min(CHUNK, self.reading.part)):
                 self.hash.update(chunk)
                 yield chunk
-        except OSError as error:
-            if error.errno is not None:
-                raise
-            raise InputError(self.path.name, f"damaged: {str(error)[:160]}") from error
 
 
 class Slice:

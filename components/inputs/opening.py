@@ -1,55 +1,147 @@
 """What a person names -> an input."""
 
 import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from components.errors import InputError
-from components.inputs.csv_lines import CsvInput
-from components.inputs.parts import PART, Input
+from components.formats.pixel_csv import Block
+from components.inputs.archives import TarInput, ZipInput
+from components.inputs.csv_lines import CsvInput, named_damage, open_lines
+from components.inputs.parts import Input, Part, Reading
+from components.inputs.pictures import PATH_COLUMNS, PathLines, PictureFiles, read_columns
 from components.inputs.row_groups import ParquetInput
+from components.pictures.listing import Listing, is_pattern, match, walk
+from components.pictures.names import LeftOut, is_picture
 
+CSV = (".csv", ".csv.gz", ".csv.zst")
 PARQUET = ".parquet"
+TAR = (".tar", ".tar.gz", ".tgz", ".tar.zst")
+ZIP = ".zip"
+LONGEST_HEADER = 64 << 10  # bytes
 
 
-def open_input(source: Path, part: int = PART) -> Input:
+def open_input(source: Path, reading: Reading) -> Input:
     """Find out what is to be scored.
 
     Args:
-        source: a CSV file of pixels, plain, `.gz` or `.zst`; a Parquet file; or a folder of Parquet files.
-        part: bytes in a part.
+        source: a table (CSV of pixels or of paths, plain, `.gz` or `.zst`; Parquet of pixels or of pictures), an
+            archive of pictures (`.zip`, `.tar`, `.tar.gz`, `.tgz`, `.tar.zst`), a picture, a folder of pictures or of
+            tables, or a pattern such as `night/*.parquet`.
+        reading: how it is read.
 
     Raises:
         InputError: nothing there, or nothing that is read.
     """
-    files = list_files(source)
-    if files[0].suffix == PARQUET:
-        return ParquetInput(files, part)
-    return CsvInput(files[0], part)
-
-
-def list_files(source: Path) -> list[Path]:
-    """The files of an input, in the order they are read.
-
-    Raises:
-        InputError: nothing there, or a folder with no Parquet file in it.
-    """
-    if source.is_file():
-        return [source]
-    if not source.is_dir():
+    if is_pattern(source):
+        found = _open_listing(match(source), source, reading)
+    elif source.is_dir():
+        found = _open_listing(walk(source), source, reading)
+    elif source.is_file():
+        found = _open_file(source, reading)
+    else:
         raise InputError(str(source), "no such file")
-    files = sorted(path for path in source.rglob(f"*{PARQUET}") if path.is_file() and not _leads_out(path, source))
-    if not files:
-        raise InputError(
-            str(source), "a folder without Parquet files; expected a CSV or Parquet file, or such a folder"
+    if reading.root and not isinstance(found, PathLines | ManyTables):
+        raise InputError(str(source), f"no CSV of paths, so nothing in it is below {reading.root}; leave out --root")
+    return found
+
+
+def _open_file(path: Path, reading: Reading) -> Input:
+    name = path.name.lower()
+    if name.endswith(PARQUET):
+        return ParquetInput([path], reading)
+    if name.endswith(ZIP):
+        return ZipInput(path, reading)
+    if name.endswith(TAR):
+        return TarInput(path, reading)
+    if is_picture(name):
+        picture = path.resolve()  # who names a link means what it leads to
+        return PictureFiles(picture.parent, [picture.name], LeftOut(), reading)
+    return _open_table(path, reading)
+
+
+def _open_table(path: Path, reading: Reading) -> "CsvInput | PathLines":
+    with open_lines(path) as stream, named_damage(path.name):
+        header = stream.read(LONGEST_HEADER).partition(b"\n")[0]
+    columns = read_columns(header, reading.delimiter)
+    return PathLines(path, reading) if set(PATH_COLUMNS).intersection(columns) else CsvInput(path, reading)
+
+
+def _open_listing(found: Listing, source: Path, reading: Reading) -> Input:
+    """What the files of a folder or a pattern are: pictures, or tables of one kind."""
+    pictures = [name for name in found.names if is_picture(name)]
+    tables = [name for name in found.names if name.lower().endswith(PARQUET) and _is_inside(found.root, name)]
+    if pictures and tables:
+        told = f"both Parquet ({tables[0]}) and pictures ({pictures[0]}); score one kind, as '{source}/**/*{PARQUET}'"
+        raise InputError(str(source), told)
+    lines = [name for name in found.names if name.lower().endswith(CSV) and _is_inside(found.root, name)]
+    if pictures or (found.links and not tables and not lines):
+        chosen = sorted([*pictures, *found.links])
+        return PictureFiles(found.root, chosen, _rest(found, chosen), reading)
+    if tables:
+        return ParquetInput([found.root / name for name in tables], reading, _rest(found, tables))
+    if not lines:
+        nothing = (
+            "no file matches" if is_pattern(source) and not found.names else "no pictures, CSV or Parquet files there"
         )
-    return files
+        raise InputError(str(source), nothing)
+    opened = [_open_table(found.root / name, reading) for name in lines]
+    return ManyTables(opened, _rest(found, lines))
 
 
-def fingerprint(source: Path) -> str:
-    """What differs once an input was changed: names, sizes and times of change, as SHA-256."""
-    told = [f"{path}\t{path.stat().st_size}\t{path.stat().st_mtime_ns}" for path in list_files(source)]
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+def _rest(found: Listing, chosen: list[str]) -> LeftOut:
+    known = set(chosen)
+    return LeftOut.of(sorted(name for name in (*found.names, *found.links, *found.hidden) if name not in known))
 
 
-def _leads_out(path: Path, root: Path) -> bool:
-    return not path.resolve().is_relative_to(root.resolve())
+def _is_inside(root: Path, name: str) -> bool:
+    path = root / name
+    return path.is_file() and path.resolve().is_relative_to(root.resolve())
+
+
+class ManyTables:
+    """CSV files with the same header, one after the other; rows and lines are counted on, as if they were one."""
+
+    def __init__(self, tables: list[CsvInput | PathLines], left_out: LeftOut) -> None:
+        self.tables, self.left_out, self.extra = tables, left_out, tables[0].extra
+        first = tables[0]
+        for table in tables[1:]:
+            if table.columns != first.columns:
+                raise InputError(str(table.path), f"another header than {first.path.name}; score them one by one")
+        self.by_path = {str(table.path): table for table in tables}
+        self.sizes = [table.path.stat().st_size for table in tables]
+
+    def parts(self) -> Iterator[Part]:
+        """See `Input`."""
+        number = rows = 0
+        for table in self.tables:
+            for part in table.parts():
+                yield replace(part, number=number, first=rows + part.first)
+                number += 1
+            rows += table.rows
+
+    def read(self, part: Part) -> Iterator[Block]:
+        """See `Input`."""
+        return self.by_path[part.file].read(part)
+
+    def share(self, part: Part) -> float | None:
+        """See `Input`."""
+        table = self.by_path[part.file]
+        own, place = table.share(part), self.tables.index(table)
+        before = sum(self.sizes[:place])
+        return None if own is None else (before + own * self.sizes[place]) / max(sum(self.sizes), 1)
+
+    def files(self) -> Iterator[Path]:
+        """See `Input`."""
+        for table in self.tables:
+            yield from table.files()
+
+    def fingerprint(self) -> str:
+        """See `Input`."""
+        return hashlib.sha256("\n".join(table.fingerprint() for table in self.tables).encode()).hexdigest()
+
+    def digest(self) -> str:
+        """See `Input`: of one file; of several, of their digests."""
+        digests = [table.digest() for table in self.tables]
+        return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()

@@ -1,12 +1,56 @@
 """An input in parts: each is read, scored and written on its own, by whichever worker, and again after a crash."""
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
+import pyarrow as pa
+
+from components.errors import SettingsError
 from components.formats.pixel_csv import Block
+from components.pictures.decoding import Picture
+from components.pictures.names import LeftOut
 
 PART = 32 << 20  # bytes of an input, unpacked: some 14,000 rows of CSV
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How an input is read, as a person says it."""
+
+    part: int = PART  # bytes, unpacked
+    delimiter: str = ","  # of CSV: one character
+    kept: tuple[str, ...] = ()  # columns that go to the output as they are, in this order
+    dropped: tuple[str, ...] = ()  # columns that may be there, and go nowhere
+    root: str = ""  # the folder that paths in a CSV are relative to; "": that of the CSV
+
+    def __post_init__(self) -> None:
+        """Refuse what nothing can be read by.
+
+        Raises:
+            SettingsError: a delimiter that could be part of a cell, or a column that is kept twice or dropped, too.
+        """
+        mark = self.delimiter
+        if (
+            len(mark) != 1
+            or not mark.isascii()
+            or mark.isalnum()
+            or mark in "\"'"
+            or not (mark == "\t" or mark.isprintable())
+        ):
+            told = "one ASCII character that is no letter, digit, quote or line end, or the word tab"
+            raise SettingsError(f"delimiter: found {mark[:20]!r}, expected {told}")
+        named = [*self.kept, *self.dropped]
+        if twice := sorted({name for name in named if named.count(name) > 1}):
+            raise SettingsError(f"column {twice[0][:40]!r} is named more than once to be kept or dropped")
+
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> "Reading":
+        """What `dataclasses.asdict` and JSON made of one."""
+        lists: dict[str, Any] = {name: tuple(value) for name, value in told.items() if isinstance(value, list)}
+        return cls(**{**told, **lists})
 
 
 @dataclass(frozen=True)
@@ -19,10 +63,17 @@ class Part:
     start: int  # first byte of lines, or first row group
     stop: int  # the one after the last
     lines: bytes | None = field(default=None, repr=False)  # its lines, where the file cannot be read from the middle
+    pictures: tuple[Picture, ...] = field(default=(), repr=False)  # likewise, of an archive
 
 
 class Input(Protocol):
     """What is scored."""
+
+    extra: pa.Schema
+    """The columns that come along, as `Block.extra` has them."""
+
+    left_out: LeftOut
+    """Files that stand beside those that are read."""
 
     def parts(self) -> Iterator[Part]:
         """All of it, in order; the same parts each time."""
@@ -35,3 +86,15 @@ class Input(Protocol):
 
     def digest(self) -> str:
         """SHA-256 of what was read, once `parts` came to its end."""
+
+    def files(self) -> Iterator[Path]:
+        """What it is read from."""
+
+    def fingerprint(self) -> str:
+        """What differs once the input was changed: names, sizes and times of change, as SHA-256."""
+
+
+def fingerprint(files: Iterable[Path]) -> str:
+    """See `Input.fingerprint`."""
+    told = [f"{path}\t{path.stat().st_size}\t{path.stat().st_mtime_ns}" for path in files]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()

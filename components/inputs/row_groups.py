@@ -1,45 +1,126 @@
 """Parquet files, cut into parts between row groups."""
 
 import hashlib
+import io
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
+
+from components.errors import InputError
 from components.files import sha256_of
 from components.formats.pixel_csv import Block
-from components.formats.pixel_parquet import measure_groups, read_pixel_groups
-from components.inputs.parts import PART, Part
+from components.formats.pixel_parquet import Others, measure_groups, read_pixel_groups
+from components.inputs.parts import Part, Reading, fingerprint
+from components.pictures.embedded import holds_pictures, measure_pictures, read_picture_groups
+from components.pictures.names import LeftOut
+from components.storage import is_remote, locate
+
+NONE = LeftOut()
+CHUNK = 1 << 20  # bytes that are hashed at a time
+FOOTERS = 16  # that are read at a time: in S3 one takes some 50 ms, nearly all of it waiting
 
 
 class ParquetInput:
-    """Row groups of one file or of all in a folder."""
+    """Row groups of one file or of all in a folder, of pixels or of pictures."""
 
-    def __init__(self, paths: list[Path], part: int = PART) -> None:
-        self.paths, self.part = paths, part
-        self.groups = {str(path): measure_groups(path) for path in paths}
+    def __init__(self, paths: list[Path], reading: Reading, left_out: LeftOut = NONE) -> None:
+        self.paths, self.reading, self.left_out = paths, reading, left_out
+        self.others = Others(reading.kept, reading.dropped)
+        self.of_pictures = holds_pictures(paths[0])
+        measure = measure_pictures if self.of_pictures else measure_groups
+        with ThreadPoolExecutor(FOOTERS) as pool:
+            measured = list(pool.map(partial(measure, others=self.others), paths))
+        found = dict(zip(map(str, paths), measured, strict=True))
+        self.groups = {path: groups for path, (groups, _) in found.items()}
+        self.extra = self._agree({path: extra for path, (_, extra) in found.items()})
         self.rows = sum(rows for groups in self.groups.values() for rows, _ in groups)
+        self.hashed: dict[str, str] = {}  # path -> SHA-256, of those that were hashed on the way
 
     def parts(self) -> Iterator[Part]:
-        """See `Input`."""
+        """See `Input`. A file is hashed ahead of its parts: their workers find it in the disk's cache."""
         number, first = 0, 1
-        for path, groups in self.groups.items():
-            start = rows = size = 0
-            for group, (group_rows, group_size) in enumerate(groups):
-                rows, size = rows + group_rows, size + group_size
-                if size >= self.part or group == len(groups) - 1:
-                    yield Part(number, path, first, start, group + 1)
-                    number, first, start, rows, size = number + 1, first + rows, group + 1, 0, 0
+        for path in self.paths:
+            groups = self.groups[str(path)]
+            with closing(Ahead(path)) as ahead:
+                for start, stop in self._cut(groups):
+                    ahead.read_to(stop / len(groups))
+                    yield Part(number, str(path), first, start, stop)
+                    number, first = number + 1, first + sum(rows for rows, _ in groups[start:stop])
+                ahead.read_to(1)
+                if ahead.stream:
+                    self.hashed[str(path)] = ahead.content.hexdigest()
 
     def read(self, part: Part) -> Iterator[Block]:
         """See `Input`."""
-        with Path(part.file).open("rb") as stream:
-            yield from read_pixel_groups(stream, range(part.start, part.stop), part.first, Path(part.file).name)
+        with locate(part.file).open("rb") as stream:
+            groups, name = range(part.start, part.stop), Path(part.file).name
+            read = read_picture_groups if self.of_pictures else read_pixel_groups
+            yield from read(stream, groups, part.first, name, self.others)
 
     def share(self, part: Part) -> float | None:
         """See `Input`."""
         own = sum(rows for rows, _ in self.groups[part.file][part.start : part.stop])
         return (part.first - 1 + own) / max(self.rows, 1)
 
+    def files(self) -> Iterator[Path]:
+        """See `Input`."""
+        yield from self.paths
+
+    def fingerprint(self) -> str:
+        """See `Input`."""
+        return fingerprint(self.paths)
+
     def digest(self) -> str:
         """See `Input`: of one file; of several, of their digests."""
-        digests = [sha256_of(path) for path in self.paths]
+        with ThreadPoolExecutor() as pool:
+            digests = list(pool.map(self._digest_of, self.paths))
         return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+    def _cut(self, groups: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        """The first row group of each part, and the one after its last."""
+        start = size = 0
+        for group, (_, group_size) in enumerate(groups):
+            size += group_size
+            if size >= self.reading.part or group == len(groups) - 1:
+                yield start, group + 1
+                start, size = group + 1, 0
+
+    def _digest_of(self, path: Path) -> str:
+        return self.hashed.get(str(path)) or sha256_of(path)
+
+    def _agree(self, extras: dict[str, pa.Schema]) -> pa.Schema:
+        (first, agreed), *rest = extras.items()
+        for path, extra in rest:
+            if extra != agreed:
+                told = f"columns {extra.to_string()!r}, but {Path(first).name} has {agreed.to_string()!r}"
+                raise InputError(Path(path).name, told.replace("\\n", ", "))
+        return agreed
+
+
+class Ahead:
+    """The hash of a file on a disk here, made ahead of those who read it: what they want is in the disk's cache then.
+
+    An object elsewhere is left alone: to fetch it twice in one thread would hold them all up.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.stream = None if is_remote(path) else path.open("rb")
+        self.content = hashlib.sha256()
+        self.size = self.stream.seek(0, io.SEEK_END) if self.stream else 0
+        if self.stream:
+            self.stream.seek(0)
+
+    def read_to(self, share: float) -> None:
+        """Read on to this share of the file, 0 to 1."""
+        place = round(self.size * share)
+        while self.stream and (chunk := self.stream.read(max(0, min(place - self.stream.tell(), CHUNK)))):
+            self.content.update(chunk)
+
+    def close(self) -> None:
+        """Read no more."""
+        if self.stream:
+            self.stream.close()

@@ -1,17 +1,14 @@
 """What was predicted lately: a line an image, never the image itself.
 
     {"time": "2026-11-21T09:30:00.123+00:00", "model": "fashion-mlp:...", "label": 9, "confidence": 0.98, "sure": true,
-     "mean": 72.9, "ink": 0.51, "hash": "5f0c1d2e3a4b5c6d"}
+     "mean": 72.9, "ink": 0.51, "edge": 3.2, "hash": "5f0c1d2e3a4b5c6d"}
 
-    mean   of the pixels, 0 to 255
-    ink    share of the pixels that are not background, 0 to 1
-    hash   BLAKE2b of the 784 bytes, 16 hex digits: the same image again has the same
+The last four are what `measures.py` says of an image.
 
 The files of a process are `PID.jsonl` and, older, `PID.jsonl.1` and so on. A process starts by removing all but the
 newest. Of a great many predictions a sample is written, so that the files reach back far enough to compare days.
 """
 
-import hashlib
 import logging
 import os
 import time
@@ -24,15 +21,22 @@ from typing import NamedTuple
 import numpy as np
 import orjson
 
-from components.contract import PIXELS, Images, Predictions
+from components.contract import Images, Predictions
+from components.monitoring.measures import hash_images, measure_images
 
 log = logging.getLogger(__name__)
 
 LINES = 200  # a write; more images are sampled
 LINES_AT_ONCE = 20
-FIELDS = ("time", "model", "label", "confidence", "sure", "mean", "ink", "hash")
+FIELDS = ("time", "model", "label", "confidence", "sure", "mean", "ink", "edge", "hash")
 FILE_BYTES, FILES = 8 << 20, 8  # of a process: at most 64 MB, about 350,000 lines
 ALL_FILES = 32  # in the folder when a process starts
+
+
+def log_folder(home: Path) -> Path | None:
+    """Where the log is: what `FASHION_PREDICTION_LOG` names, else a folder in `home`; None where it says "off"."""
+    chosen = os.environ.get("FASHION_PREDICTION_LOG") or str(home / "predictions")
+    return None if chosen == "off" else Path(chosen)
 
 
 class Answer(NamedTuple):
@@ -101,7 +105,7 @@ def _changed_at(path: Path) -> float:
 
 def describe(rows: Sequence[tuple[Answer, int]]) -> list[str]:
     """A line of JSON for each image: one of an answer's, by its place from the end."""
-    flat = np.stack([answer.images[place] for answer, place in rows]).reshape(-1, PIXELS)
+    images = np.stack([answer.images[place] for answer, place in rows])
     labels = [int(answer.predictions.labels[place]) for answer, place in rows]
     columns = zip(
         (datetime.fromtimestamp(answer.time, UTC).isoformat(timespec="milliseconds") for answer, _ in rows),
@@ -112,9 +116,8 @@ def describe(rows: Sequence[tuple[Answer, int]]) -> list[str]:
             for (answer, place), label in zip(rows, labels, strict=True)
         ),
         (bool(answer.predictions.sure[place]) for answer, place in rows),
-        flat.mean(axis=1).round(3).tolist(),
-        (np.count_nonzero(flat, axis=1) / PIXELS).round(4).tolist(),
-        (hashlib.blake2b(image.tobytes(), digest_size=8).hexdigest() for image in flat),
+        *(values.tolist() for values in measure_images(images).values()),
+        (f"{number:016x}" for number in hash_images(images).tolist()),
         strict=True,
     )
     return [orjson.dumps(dict(zip(FIELDS, line, strict=True))).decode() for line in columns]

@@ -18,9 +18,10 @@ from components.evaluation.pages import render_page
 from components.evaluation.report import report_path
 from components.files import whole_file
 from components.formats.pixel_csv import Block
-from components.inference.predict import predict
+from components.inference.predict import predict_block
 from components.inference.tables import Columns, CsvWriter
 from components.inputs.opening import open_input
+from components.inputs.parts import Reading
 from components.manifest import read_split
 from components.model.classifier import Classifier
 from components.promotion.tally import SHOWN, Tally
@@ -131,14 +132,14 @@ def _open(data: Dataset | Path) -> tuple[str, Iterator[Block]]:
         test = read_split(data, "test")
         block = Block(np.arange(1, len(test.ids) + 1), test.ids, test.images, test.labels, ())
         return f"the test split of dataset {data.version} ({data.source})", iter([block])
-    table = open_input(data)
+    table = open_input(data, Reading())
     return data.name, (block for part in table.parts() for block in table.read(part))
 
 
 def _follow(model: Classifier, beside: Classifier, blocks: Iterator[Block], writer: CsvWriter) -> Tally:
     tally = Tally()
     for block in blocks:
-        before, after = predict(beside, block.images), predict(model, block.images)
+        before, after = predict_block(beside, block), predict_block(model, block)
         flipped = tally.add(block, before, after)
         writer.write(_changed_rows(flipped, block, before, after))
     return tally

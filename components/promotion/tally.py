@@ -84,7 +84,7 @@ def _to_flip(row: int, block: Block, before: Predictions, after: Predictions) ->
         true="" if label == UNKNOWN else CLASSES[label],
         before=_to_answer(row, before),
         after=_to_answer(row, after),
-        image=block.images[row].copy(),  # and not a view that keeps the block
+        image=block.shown[row].copy(),  # and not a view that keeps the block
     )
 
 

@@ -1,20 +1,18 @@
 """A scoring job: parts that are scored side by side, and whatever was done before a crash is not done again.
 
-    .OUTPUT.job/job.json        what is scored, with what, since when
-                00000.part      the predictions of a part
-                00000.rejects   the rows of it that could not be read
-                00000.json      the count of it, and the hashes of the two: written last
+    .OUTPUT.job/job.json                 what is scored, with what, since when
+                00000-1a2b3c4d.part      the predictions of a part; the letters stand for this job
+                00000-1a2b3c4d.rejects   the rows of it that could not be read
+                00000-1a2b3c4d.json      the count of it, and the hashes of the two: written last
 
 When all parts are there they are put together, the output takes its name, and the folder goes.
 """
 
 import contextlib
 import itertools
-import json
-import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -22,17 +20,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from components.errors import InputError
-from components.files import sha256_of, whole_file, write_whole
-from components.inputs.opening import fingerprint, list_files, open_input
-from components.inputs.parts import PART, Input, Part
+from components.files import sha256_of
+from components.inputs.opening import open_input
+from components.inputs.parts import Input, Part, Reading
 from components.model.classifier import Classifier
-from components.scoring.outputs import REJECTED, SCORED, format_of
+from components.pictures.names import LeftOut
+from components.scoring.claims import hold
+from components.scoring.expectations import Mode, checking
+from components.scoring.outputs import REJECTED, format_of, schema_with
 from components.scoring.summary import Count
 from components.scoring.work import Job, Result, score_part
+from components.storage import locate, whole
 
+AS_IT_IS = Reading()
 WORKERS = 2  # parts at a time, where nothing else is said: reading and model take turns on a core
 
 
@@ -48,6 +50,8 @@ class Summary:
     input_sha256: str
     output_sha256: str
     rejects: str  # path of the rejects; "" where there are none
+    left_out: LeftOut  # files beside those that were read
+    warnings: tuple[str, ...] = ()  # what is unusual about the first rows
 
     @property
     def rows_per_second(self) -> float:
@@ -60,7 +64,6 @@ class Summary:
         return {**told.pop("count"), "accuracy": self.count.accuracy, **told, "rows_per_second": self.rows_per_second}
 
 
-LOCK = "lock"  # in the job's folder, held while it is done
 Progress = Callable[[Count, float | None], object]  # called after each part: its count, and the share that is done
 
 
@@ -69,10 +72,12 @@ def run_job(
     source: Path,
     output: Path,
     *,
+    rejects: Path | None = None,
     resume: bool = False,
     workers: int = WORKERS,
-    part: int = PART,
+    reading: Reading = AS_IT_IS,
     max_reject_rate: float = 1.0,
+    check: Mode = "off",
     progress: Progress = lambda count, share: None,
 ) -> Summary:
     """Score an input of any size in bounded memory; the output appears whole or not at all.
@@ -81,38 +86,96 @@ def run_job(
         model: what `load_model` returned; it stays the same to the end.
         source: see `open_input`.
         output: `*.csv`, `*.parquet` or `*.jsonl`.
+        rejects: where the rows go that cannot be read, likewise; None: beside the output, see `rejects_path`.
         resume: go on where the same job stopped, if it did; without it, such a beginning is thrown away.
         workers: parts at a time.
-        part: bytes of input in a part.
+        reading: how the input is read.
         max_reject_rate: with a larger share of rejects in all, the job fails, and the output is as it was.
+        check: "fail": end the job where the first rows cannot be right, see `checking`; "warn": only tell it.
         progress: called after each part.
 
     Raises:
-        InputError: the input cannot be read, or too much of it; another job holds this output.
+        InputError: the input cannot be read, or too much of it, or is not checked well; another job holds this output.
+    """
+    with open_job(source, output, model.tag, rejects=rejects, reading=reading, resume=resume, check=check) as opened:
+        return finish_job(opened, _run_parts(opened, model, workers, progress), max_reject_rate)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A job that is held: its parts may be scored, by whomever."""
+
+    job: Job
+    read: Input
+    resumed: int  # parts that are done already
+    began: float  # on the monotonic clock
+    look: Callable[[bool], tuple[str, ...]]  # at the first rows, see `checking`
+
+
+@contextlib.contextmanager
+def open_job(
+    source: Path,
+    output: Path,
+    model: str,
+    *,
+    rejects: Path | None = None,
+    reading: Reading,
+    resume: bool,
+    check: Mode = "fail",
+) -> Iterator[Opened]:
+    """Hold a job until the block ends.
+
+    Args:
+        source, output, rejects, reading, resume, check: see `run_job`.
+        model: exact tag.
+
+    Raises:
+        InputError: as for `run_job`.
     """
     began = time.monotonic()
     output = output.resolve()  # a link is followed, not replaced
-    format_of(output)
-    _check_output(source, output)
-    read = open_input(source, part)
+    rejects = (rejects or rejects_path(output)).resolve()
+    read = open_input(source, reading)
+    _check_outputs(read, output, rejects)
+    schema_with(read.extra)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    job = Job(str(source.resolve()), str(output), model.tag, part, fingerprint(source), now)
-    with _alone(job):
-        job = _begin(job, resume)
-        resumed = sum(1 for _ in job.folder.glob("*.json")) - 1
-        results = list(_run_parts(job, read, model, workers, progress, max_reject_rate))
-        rejects = _put_together(job, results)
-        count = sum((result.count for result in results), Count())
-        return Summary(
-            count=count,
-            seconds=time.monotonic() - began,
-            resumed=resumed,
-            model=model.tag,
-            scored_at=job.scored_at,
-            input_sha256=read.digest(),
-            output_sha256=sha256_of(output),
-            rejects=str(rejects) if rejects else "",
-        )
+    where = str(source.resolve()), str(output), str(rejects)
+    wanted = Job(*where, model, reading, read.fingerprint(), now)
+    with hold(wanted, resume) as job, checking(source, reading, check) as look:
+        yield Opened(job, read, sum(1 for _ in job.folder.glob(f"*-{job.key}.json")), began, look)
+
+
+def finish_job(opened: Opened, results: Iterable[Result], max_reject_rate: float) -> Summary:
+    """Put the parts together, unless too many rows cannot be read; the output appears whole.
+
+    Args:
+        opened: a job that is held.
+        results: of all its parts, in order; of each no more is kept than the names of its files.
+        max_reject_rate: see `run_job`.
+
+    Raises:
+        InputError: more than that, or the first rows cannot be right.
+    """
+    job, count, names = opened.job, Count(), list[tuple[str, str]]()
+    for result in results:
+        count += result.count
+        names.append((result.scored, result.rejects))
+        opened.look(False)
+    warnings = opened.look(True)
+    _check_rejects(job, count, max_reject_rate)
+    output_sha256 = _put_together(job, opened.read, names, count)
+    return Summary(
+        count=count,
+        seconds=time.monotonic() - opened.began,
+        resumed=opened.resumed,
+        model=job.model,
+        scored_at=job.scored_at,
+        input_sha256=opened.read.digest(),
+        output_sha256=output_sha256,
+        rejects=job.rejects if count.rejected else "",
+        left_out=opened.read.left_out,
+        warnings=warnings,
+    )
 
 
 def rejects_path(output: Path) -> Path:
@@ -120,85 +183,65 @@ def rejects_path(output: Path) -> Path:
     return output.with_name(f"{output.stem}.rejects{output.suffix}")
 
 
-def _check_output(source: Path, output: Path) -> None:
-    for path in (output, rejects_path(output)):
+def _check_outputs(read: Input, output: Path, rejects: Path) -> None:
+    if output == rejects:
+        raise InputError(str(output), "the rejects would overwrite the output")
+    for path in (output, rejects):
+        format_of(path)
         if path.exists() and not path.is_file():
             raise InputError(str(path), "not a file; an output takes the place of a file or of nothing")
-        if path.exists() and any(path.samefile(one) for one in list_files(source)):
+        if path.exists() and any(_is_same(path, one) for one in read.files()):
             raise InputError(str(path), "the output would overwrite the input")
 
 
-@contextlib.contextmanager
-def _alone(job: Job) -> Iterator[None]:
-    """Hold the output; the folder goes where the job ends well, and stays for `resume` where it does not."""
-    job.folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(job.folder / LOCK)
+def _is_same(path: Path, one: Path) -> bool:
     try:
-        with lock.acquire(timeout=0):
-            yield
-            shutil.rmtree(job.folder, ignore_errors=True)  # with the lock: who comes now makes a folder of its own
-    except Timeout:
-        raise InputError(job.output, "another job is writing it") from None
+        return path.samefile(one)
+    except OSError:  # what cannot be read, as a link to nothing, cannot be overwritten either
+        return False
 
 
-def _begin(job: Job, resume: bool) -> Job:
-    """The job to do: the unfinished one where it may be gone on with, else this one from its beginning."""
-    path = job.folder / "job.json"
-    if resume and path.exists():
-        try:
-            unfinished = Job(**json.loads(path.read_bytes()))
-        except (ValueError, TypeError) as error:
-            raise InputError(job.output, "its unfinished job cannot be read; score it without --resume") from error
-        if not unfinished.same(job):
-            raise InputError(job.output, "its unfinished job had another input or model; score it without --resume")
-        return unfinished
-    for item in job.folder.iterdir():
-        if item.name != LOCK:
-            item.unlink()
-    write_whole(path, json.dumps(asdict(job), indent=2).encode())
-    return job
-
-
-def _run_parts(
-    job: Job, read: Input, model: Classifier, workers: int, progress: Progress, max_reject_rate: float
-) -> Iterator[Result]:
+def _run_parts(opened: Opened, model: Classifier, workers: int, progress: Progress) -> Iterator[Result]:
     """Score the parts side by side, few enough at a time to fit into the memory; their results in order."""
+    job, read = opened.job, opened.read
     waiting: deque[tuple[Part, Future[Result]]] = deque()
-    total = Count()
     try:
-        with ThreadPoolExecutor(workers, "part", initializer=_take_one_core) as pool:
+        with ThreadPoolExecutor(workers, "part", initializer=take_one_core) as pool:
             for part in itertools.chain(read.parts(), itertools.repeat(None, workers + 1)):
                 if part is not None:
                     waiting.append((part, pool.submit(score_part, job, read, part, model)))
                 while waiting and (part is None or len(waiting) > workers):
                     scored, future = waiting.popleft()
                     result = future.result()
-                    total += result.count
                     progress(result.count, read.share(scored))
                     yield result
     finally:
         for _, future in waiting:
             future.cancel()
+
+
+def _check_rejects(job: Job, total: Count, max_reject_rate: float) -> None:
     if total.rows and total.rejected / total.rows > max_reject_rate:
         reasons = "; ".join(f"{count:,} {reason}" for reason, count in list(total.reasons.items())[:3])
         told = f"{total.rejected:,} of {total.rows:,} rows cannot be read, more than {max_reject_rate:.1%}: {reasons}"
         raise InputError(job.source, told)
 
 
-def _take_one_core() -> None:
-    """Said in each thread: else its first product is made by two, and added up in another order."""
+def take_one_core() -> None:
+    """Said in each thread that scores: else its first product is made by two, and added up in another order."""
     torch.set_num_threads(1)
 
 
-def _put_together(job: Job, results: list[Result]) -> Path | None:
-    """Join the parts; both outputs appear whole. The rejects' path, where there are any."""
-    output = Path(job.output)
-    form, rejects = format_of(output), rejects_path(output)
-    with whole_file(output) as whole, whole.open("wb") as file:
-        form.join([job.folder / result.scored for result in results], SCORED, file)
-    if not any(result.count.rejected for result in results):
+def _put_together(job: Job, read: Input, names: list[tuple[str, str]], count: Count) -> str:
+    """Join the parts; both outputs appear whole, that of rejects where there are any. The output's SHA-256."""
+    output, rejects = locate(job.output), locate(job.rejects)
+    with whole(output) as path:
+        with path.open("wb") as file:
+            format_of(output).join([job.folder / scored for scored, _ in names], schema_with(read.extra), file)
+        sha256 = sha256_of(path)
+    if not count.rejected:
         rejects.unlink(missing_ok=True)
-        return None
-    with whole_file(rejects) as whole, whole.open("wb") as file:
-        form.join([job.folder / result.rejects for result in results], REJECTED, file)
-    return rejects
+        return sha256
+    with whole(rejects) as path, path.open("wb") as file:
+        format_of(rejects).join([job.folder / rejected for _, rejected in names], REJECTED, file)
+    return sha256

@@ -40,17 +40,32 @@ REJECTED = pa.schema(
 )  # of Parquet: the row's number
 CLASS_NAMES = pa.array(CLASSES, pa.string())
 TOP = 3
+THREE_DIGITS = np.frombuffer(b"".join(b"%03d" % number for number in range(1000)), np.uint8).reshape(-1, 3)
+GROUP = 1 << 18  # rows that a row group of the output has at least, but for the last
+
+
+def schema_with(extra: pa.Schema) -> pa.Schema:
+    """What is written of a row that was read: `SCORED`, and the columns of the input that come along.
+
+    Raises:
+        InputError: one of these has the name of one of those.
+    """
+    if twice := [name for name in extra.names if name in SCORED.names]:
+        raise InputError(
+            f"column {twice[0]!r}", "the output has one of that name, too; rename the input's, or --drop it"
+        )
+    return pa.schema([*SCORED, *extra])
 
 
 def to_table(block: Block, predictions: Predictions, scored_at: str) -> pa.Table:
-    """The rows that were read, as `SCORED`."""
+    """The rows that were read, see `schema_with`."""
     rows = len(block.ids)
     likeliest = np.argsort(-predictions.probabilities, axis=1, kind="stable")[:, :TOP].astype(np.int8)
     chances = np.take_along_axis(predictions.probabilities, likeliest, axis=1)
     named = [pa.DictionaryArray.from_arrays(np.ascontiguousarray(column), CLASS_NAMES) for column in likeliest.T]
     confidences = [pa.array(np.ascontiguousarray(column)) for column in chances.T]
     always = pa.array(np.zeros(rows, np.int8))
-    return pa.table(
+    own = pa.table(
         [
             pa.array(block.ids, pa.string()),
             pa.array(predictions.labels),
@@ -61,6 +76,10 @@ def to_table(block: Block, predictions: Predictions, scored_at: str) -> pa.Table
         ],
         schema=SCORED,
     )
+    if block.extra is not None:
+        for name, column in zip(block.extra.column_names, block.extra.columns, strict=True):
+            own = own.append_column(name, column)
+    return own
 
 
 def to_rejects(block: Block) -> pa.Table:
@@ -90,22 +109,23 @@ class CsvFormat:
 
     def write(self, tables: Iterable[pa.Table], schema: pa.Schema, file: BinaryIO) -> None:
         """See `Format`."""
-        import pyarrow.csv
-
-        plain = pyarrow.csv.WriteOptions(include_header=False, quoting_style="none")
         for table in tables:
-            columns = [_as_text(column.combine_chunks()) for column in table.columns]
-            if any(_needs_quotes(column) for column in columns):  # Arrow would put them round every text
+            own, extra = table.columns[: len(SCORED)], table.columns[len(SCORED) :]
+            columns = [_as_text(column.combine_chunks()) for column in own]
+            columns += [_as_cells(column.combine_chunks()) for column in extra]
+            if any(pa.types.is_binary(column.type) for column in columns):
                 rows = zip(*(column.to_pylist() for column in columns), strict=True)
                 text = io.StringIO(newline="")
                 csv.writer(text, lineterminator="\n").writerows(map(_decode, row) for row in rows)
                 file.write(text.getvalue().encode("utf-8", "surrogateescape"))
             else:
-                pyarrow.csv.write_csv(pa.table(columns, schema.names), file, plain)
+                may = [_may_need_quotes(column.type) for column in own] + [True] * len(extra)
+                file.write(_join_cells([_quote(one) if some else one for one, some in zip(columns, may, strict=True)]))
 
     def join(self, parts: Sequence[Path], schema: pa.Schema, file: BinaryIO) -> None:
         """See `Format`."""
-        file.write(",".join(schema.names).encode() + b"\n")
+        header = pa.table([[name] for name in schema.names], schema.names)
+        file.write(_join_cells([_quote(_as_text(column.combine_chunks())) for column in header.columns]))
         _append(parts, file)
 
 
@@ -116,8 +136,11 @@ class JsonLinesFormat:
     def write(self, tables: Iterable[pa.Table], schema: pa.Schema, file: BinaryIO) -> None:
         """See `Format`."""
         for table in tables:
-            for row in table.to_pylist():
-                file.write(orjson.dumps(row, default=_as_json, option=orjson.OPT_APPEND_NEWLINE))
+            rows = zip(*map(_as_values, table.columns), strict=True)
+            file.writelines(
+                orjson.dumps(dict(zip(schema.names, row, strict=True)), _as_json, orjson.OPT_APPEND_NEWLINE)
+                for row in rows
+            )
 
     def join(self, parts: Sequence[Path], schema: pa.Schema, file: BinaryIO) -> None:
         """See `Format`."""
@@ -126,23 +149,27 @@ class JsonLinesFormat:
 
 @dataclass(frozen=True)
 class ParquetFormat:
-    """A part is a file of its own."""
+    """A part is Arrow's stream of it, which costs nothing to write and to read; it is encoded once, with the whole."""
 
     def write(self, tables: Iterable[pa.Table], schema: pa.Schema, file: BinaryIO) -> None:
         """See `Format`."""
-        import pyarrow.parquet as pq
-
-        with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
-            whole = pa.concat_tables([schema.empty_table(), *tables])
-            writer.write_table(whole.unify_dictionaries())
+        with pa.ipc.new_stream(file, schema) as writer:
+            writer.write_table(pa.concat_tables([schema.empty_table(), *tables]).unify_dictionaries())
 
     def join(self, parts: Sequence[Path], schema: pa.Schema, file: BinaryIO) -> None:
-        """See `Format`. A row group a part."""
+        """See `Format`. Parts share row groups: with tens of thousands of these, few readers take the footer."""
         import pyarrow.parquet as pq
 
+        waiting: list[pa.Table] = []
         with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
             for part in parts:
-                writer.write_table(pq.read_table(part, page_checksum_verification=True).cast(schema))
+                with part.open("rb") as content, pa.ipc.open_stream(content) as reader:
+                    waiting.append(reader.read_all())
+                if sum(map(len, waiting)) >= GROUP:
+                    writer.write_table(pa.concat_tables(waiting).unify_dictionaries())
+                    waiting = []
+            if waiting:
+                writer.write_table(pa.concat_tables(waiting).unify_dictionaries())
 
 
 FORMATS: dict[str, Format] = {".csv": CsvFormat(), ".parquet": ParquetFormat(), ".jsonl": JsonLinesFormat()}
@@ -165,8 +192,10 @@ def _append(parts: Sequence[Path], file: BinaryIO) -> None:
             shutil.copyfileobj(content, file, 1 << 20)
 
 
-def _as_json(row: bytes) -> str | dict[str, str]:
+def _as_json(row: Any) -> str | dict[str, str]:
     """Text as it is; bytes that are none so that they can be had back."""
+    if not isinstance(row, bytes):
+        return str(row)
     try:
         return row.decode()
     except UnicodeDecodeError:
@@ -177,12 +206,52 @@ def _decode(cell: Any) -> Any:
     return inert(cell.decode("utf-8", "surrogateescape")) if isinstance(cell, bytes) else cell
 
 
-def _needs_quotes(column: pa.Array) -> bool:
+def _join_cells(columns: Sequence[pa.Array]) -> "bytes | memoryview":
+    """Columns of n cells -> n lines of CSV."""
     import pyarrow.compute as pc
 
-    if pa.types.is_binary(column.type):
-        return len(column) > 0
-    return pa.types.is_string(column.type) and bool(pc.any(pc.match_substring_regex(column, '[",\r\n]')).as_py())
+    *cells, last = [column.cast(pa.string()) for column in columns]
+    last = pc.binary_join_element_wise(last, "", "\n", null_handling="replace", null_replacement="")
+    lines = pc.binary_join_element_wise(*cells, last, ",", null_handling="replace", null_replacement="")
+    _, ends, content = lines.buffers()
+    start, stop = np.frombuffer(ends, np.int32)[[lines.offset, lines.offset + len(lines)]].tolist() if ends else (0, 0)
+    return memoryview(content)[start:stop] if content else b""
+
+
+def _may_need_quotes(kind: pa.DataType) -> bool:
+    """Numbers do not, nor what is written for them."""
+    return bool(pa.types.is_string(kind) or pa.types.is_dictionary(kind))
+
+
+def _quote(column: pa.Array) -> pa.Array:
+    """Texts, or a dictionary of them, each of which is looked at once: with quotes where they need them."""
+    import pyarrow.compute as pc
+
+    if pa.types.is_dictionary(column.type):
+        return pa.DictionaryArray.from_arrays(column.indices, _quote(column.dictionary))
+    cells = column.cast(pa.string())
+    wanting = pc.match_substring_regex(cells, '[",\r\n]')
+    if not pc.any(wanting).as_py():
+        return cells
+    quoted = pc.binary_join_element_wise("", pc.replace_substring(cells, '"', '""'), "", '"')
+    return pc.if_else(wanting, quoted, cells)
+
+
+def _as_values(column: pa.ChunkedArray) -> list[Any]:
+    """A column as Python's values: what `to_pylist` gives, ten times as fast where none is missing."""
+    kind = column.type
+    if column.null_count:
+        return list(column.to_pylist())
+    if pa.types.is_dictionary(kind):
+        return [value for chunk in column.chunks for value in _look_up(chunk)]
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+        return list(column.to_numpy().tolist())
+    return list(column.to_pylist())
+
+
+def _look_up(column: pa.DictionaryArray) -> list[Any]:
+    values = column.dictionary.to_pylist()
+    return [values[place] for place in column.indices.to_numpy().tolist()]
 
 
 def _as_text(column: pa.Array) -> pa.Array:
@@ -193,17 +262,28 @@ def _as_text(column: pa.Array) -> pa.Array:
         return _with_six_digits(column.to_numpy())
     if pa.types.is_boolean(column.type):
         return pc.if_else(column, "yes", "no")
-    if pa.types.is_dictionary(column.type):
-        return column.cast(pa.string())
     if pa.types.is_string(column.type) and pc.any(pc.match_substring_regex(column, "^[-=+@'\t\r]")).as_py():
-        return pa.array([inert(cell) for cell in column.to_pylist()], pa.string())
+        return pa.array([None if cell is None else inert(cell) for cell in column.to_pylist()], pa.string())
     return column
+
+
+def _as_cells(column: pa.Array) -> pa.Array:
+    """A column of the input as it stands in cells: its texts inert, its bytes as hexadecimal digits."""
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return _as_text(column.cast(pa.string()))
+    if pa.types.is_boolean(kind) or (pa.types.is_primitive(kind) and not pa.types.is_duration(kind)):
+        return column.cast(pa.string())
+    values = (value.hex() if isinstance(value, bytes) else value for value in column.to_pylist())
+    return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 
 def _with_six_digits(values: NDArray[np.float32]) -> pa.Array:
     """float32 (n,) from 0 to 1 -> texts such as 0.998930."""
-    millionths = np.rint(values.astype(np.float64) * 1e6).astype(np.int64)
-    places = 10 ** np.array([6, 5, 4, 3, 2, 1, 0])
-    digits = (millionths[:, None] // places % 10 + ord("0")).astype(np.uint8)
-    texts = np.insert(digits, 1, ord("."), axis=1)
+    millionths = np.rint(values.astype(np.float64) * 1e6).astype(np.int32)
+    thousandths, rest = np.divmod(millionths, 1000)
+    texts = np.full((len(values), 8), ord("."), np.uint8)
+    texts[:, 0] = thousandths // 1000 + ord("0")
+    texts[:, 2:5] = THREE_DIGITS[thousandths % 1000]
+    texts[:, 5:] = THREE_DIGITS[rest]
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(8), len(texts), [None, pa.py_buffer(texts)]).cast(pa.string())

@@ -1,18 +1,21 @@
 """One part of a job: read, predicted, written, counted; done twice, it is the same."""
 
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
-from components.files import sha256_of, whole_file, write_whole
-from components.inference.predict import predict
-from components.inputs.parts import Input, Part
+from components.files import sha256_of
+from components.inference.predict import predict_block
+from components.inputs.parts import Input, Part, Reading
 from components.model.classifier import Classifier
-from components.scoring.outputs import REJECTED, SCORED, format_of, to_rejects, to_table
+from components.scoring.outputs import REJECTED, Format, format_of, schema_with, to_rejects, to_table
 from components.scoring.summary import Count, count_rows
+from components.storage import locate, whole
 
 
 @dataclass(frozen=True)
@@ -21,16 +24,27 @@ class Job:
 
     source: str
     output: str
+    rejects: str
     model: str  # exact tag
-    part: int  # bytes of the input in a part
+    reading: Reading  # how the input is read
     fingerprint: str  # of the input's files: names, sizes and times of change
     scored_at: str  # ISO 8601, UTC: when the job began first
+
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> "Job":
+        """What `dataclasses.asdict` and JSON made of one."""
+        return cls(**{**told, "reading": Reading.from_json(told["reading"])})
 
     @property
     def folder(self) -> Path:
         """Where its parts are until it is done."""
-        output = Path(self.output)
+        output = locate(self.output)
         return output.with_name(f".{output.name}.job")
+
+    @property
+    def key(self) -> str:
+        """What the names of its parts bear: a worker left over from another job does not write into this one."""
+        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:8]
 
     def same(self, other: "Job") -> bool:
         """Whether one may go on where the other stopped."""
@@ -46,6 +60,11 @@ class Result:
     scored: str  # name of the file with its predictions
     rejects: str  # name of the file with its rejects
     sha256: tuple[str, str]  # of the two
+
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> "Result":
+        """What `dataclasses.asdict` and JSON made of one."""
+        return cls(**{**told, "count": Count.from_json(told["count"]), "sha256": tuple(told["sha256"])})
 
 
 def score_part(job: Job, read: Input, part: Part, model: Classifier) -> Result:
@@ -63,39 +82,47 @@ def score_part(job: Job, read: Input, part: Part, model: Classifier) -> Result:
     """
     if done := find_done(job, part):
         return done
-    form = format_of(Path(job.output))
     count, rejects = Count(), list[pa.Table]()
 
     def tables() -> Iterator[pa.Table]:
         nonlocal count
         for block in read.read(part):
-            predictions = predict(model, block.images)
+            predictions = predict_block(model, block)
             count += count_rows(predictions.labels, predictions.sure, block.labels, block.rejects)
             if block.rejects:
                 rejects.append(to_rejects(block))
             yield to_table(block, predictions, job.scored_at)
 
-    names = f"{part.number:05}.part", f"{part.number:05}.rejects"
-    with whole_file(job.folder / names[0]) as path, path.open("wb") as file:
-        form.write(tables(), SCORED, file)
-    with whole_file(job.folder / names[1]) as path, path.open("wb") as file:
-        form.write(rejects, REJECTED, file)
-    hashes = sha256_of(job.folder / names[0]), sha256_of(job.folder / names[1])
-    result = Result(part.number, count, *names, hashes)
-    write_whole(_done_path(job, part), json.dumps(asdict(result)).encode())
+    name = name_part(job, part)
+    hashes = (
+        _write(format_of(Path(job.output)), tables(), schema_with(read.extra), name.with_suffix(".part")),
+        _write(format_of(Path(job.rejects)), rejects, REJECTED, name.with_suffix(".rejects")),
+    )
+    result = Result(part.number, count, f"{name.name}.part", f"{name.name}.rejects", hashes)
+    with whole(name.with_suffix(".json")) as path:
+        path.write_text(json.dumps(asdict(result)))
     return result
 
 
 def find_done(job: Job, part: Part) -> Result | None:
     """The result of a part whose files are whole; None where it must be scored."""
     try:
-        told = json.loads(_done_path(job, part).read_bytes())
-        result = Result(**{**told, "count": Count.from_json(told["count"]), "sha256": tuple(told["sha256"])})
-        whole = [sha256_of(job.folder / name) for name in (result.scored, result.rejects)]
+        told = json.loads(name_part(job, part).with_suffix(".json").read_bytes())
+        result = Result.from_json(told)
+        found = [sha256_of(job.folder / name) for name in (result.scored, result.rejects)]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return result if tuple(whole) == result.sha256 else None
+    return result if tuple(found) == result.sha256 else None
 
 
-def _done_path(job: Job, part: Part) -> Path:
-    return job.folder / f"{part.number:05}.json"
+def name_part(job: Job, part: Part) -> Path:
+    """What its files are called, without their suffixes."""
+    return job.folder / f"{part.number:05}-{job.key}"
+
+
+def _write(form: Format, tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> str:
+    """Write a file of a part; its SHA-256."""
+    with whole(path) as temporary:
+        with temporary.open("wb") as file:
+            form.write(tables, schema, file)
+        return sha256_of(temporary)

@@ -1,8 +1,10 @@
 """Whether a training would be the one that gave a model: same data, same recipe, same code, same PyTorch."""
 
 import hashlib
+from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version
+from typing import Any
 
 import orjson
 
@@ -36,9 +38,9 @@ def is_same_training(card: ModelCard, dataset: Dataset, config: TrainConfig) -> 
         card.dataset_version == dataset.version
         and card.code == training_code()
         and card.packages.get("torch") == version("torch")
-        and _as_json(card.training) == _as_json(config)
+        and _as_json(card.training) == _as_json(asdict(config))
     )
 
 
-def _as_json(value: object) -> bytes:
+def _as_json(value: dict[str, Any]) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)

@@ -1,14 +1,21 @@
 """How tables, ages and sizes are told."""
 
+from collections.abc import Iterator
 from itertools import zip_longest
 
 
 def print_table(rows: list[tuple[str, ...]]) -> None:
+    """Print `table_lines`."""
+    for line in table_lines(rows):
+        print(line)
+
+
+def table_lines(rows: list[tuple[str, ...]]) -> Iterator[str]:
     """Columns as wide as they must be; the last of each row may be as long as it likes."""
     widths = [max(map(len, column)) for column in zip_longest(*(row[:-1] for row in rows), fillvalue="")]
     for row in rows:
         *cells, last = row
-        print("  ".join([*(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=False)), last]))
+        yield "  ".join([*(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=False)), last])
 
 
 def in_words(seconds: float) -> str:

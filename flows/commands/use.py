@@ -3,19 +3,14 @@
 import json
 import os
 import sys
-import time
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from flows.commands.arguments import Json, Tag, dataset_of
-
-if TYPE_CHECKING:
-    from components.scoring.job import Summary
-    from components.scoring.summary import Count
 
 
 def export(
@@ -44,11 +39,23 @@ def export(
 
 def score(
     source: Annotated[
-        Path,
-        typer.Argument(metavar="INPUT", help="CSV (.gz, .zst), Parquet, or a folder of Parquet: pixels."),
+        str,
+        typer.Argument(metavar="INPUT", help="Table, picture, archive, folder, 'pattern*', s3://...; - is a pipe."),
     ],
-    output: Annotated[Path, typer.Argument(help="*.csv, *.parquet or *.jsonl; rejects go beside it.")],
+    output: Annotated[str, typer.Argument(help="*.csv, *.parquet or *.jsonl; s3://... too; - is a pipe.")],
     model: Annotated[str | None, typer.Option(help="An exact tag [the live model's].")] = None,
+    delimiter: Annotated[str, typer.Option(help="Of CSV: one character, or the word tab.")] = ",",
+    keep: Annotated[list[str], typer.Option(help="Columns of INPUT to copy to OUTPUT: sku,price.")] = [],  # noqa: B006
+    drop: Annotated[list[str], typer.Option(help="Columns of INPUT to leave out: a,b.")] = [],  # noqa: B006
+    root: Annotated[str, typer.Option(help="Folder that the paths in a CSV are relative to [that of the CSV].")] = "",
+    rejects: Annotated[str | None, typer.Option(help="Rows that cannot be read [OUTPUT.rejects.*, beside it].")] = None,
+    file_format: Annotated[
+        Literal["csv", "jsonl", "parquet"] | None, typer.Option("--format", help="Of OUTPUT where it is - [csv].")
+    ] = None,
+    check: Annotated[
+        Literal["fail", "warn", "off"],
+        typer.Option(help="What to do where the first rows cannot be right; what is unusual is only told."),
+    ] = "fail",
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the same job was stopped.")] = False,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Parts at a time, a core each.")] = 2,
     part_size: Annotated[int, typer.Option(min=1, max=4096, help="Of a part of the input, MiB.")] = 32,
@@ -59,61 +66,34 @@ def score(
 ) -> None:
     """Classify every row of an input of any size. Each row is scored, or rejected with line, reason and content."""
     from components.errors import InputError
+    from components.inputs.parts import Reading
     from components.registry.champion import load_model
     from components.scoring.job import run_job
+    from components.storage import locate
+    from flows.commands.scoring import RowBar, columns_of, open_ends, tell
 
-    with closing(RowBar()) as bar:
+    mark = "\t" if delimiter == "tab" else delimiter
+    below = str(Path(root).resolve()) if root else ""
+    reading = Reading(part_size << 20, mark, columns_of(keep), columns_of(drop), below)
+    classifier = load_model(model)  # before a pipe is emptied
+    refused = locate(rejects) if rejects else None
+    ends = open_ends(locate(source), locate(output), refused, file_format, resume)
+    with ends as (read, written), closing(RowBar()) as bar:
         summary = run_job(
-            load_model(model),
-            source,
-            output,
+            classifier,
+            read,
+            written,
+            rejects=refused,
             resume=resume,
             workers=workers,
-            part=part_size << 20,
+            reading=reading,
             max_reject_rate=max_reject_rate,
+            check=check,
             progress=bar.update,
         )
-    print(json.dumps(summary.to_json()) if as_json else _tell(summary, output))
+    tell(summary, locate(output), as_json)
     if summary.count.rows and not summary.count.scored:
-        raise InputError(str(source), f"no row could be scored; {summary.rejects} says why")
-
-
-class RowBar:
-    """Rows a second and the time that is left, on a terminal; elsewhere nothing."""
-
-    def __init__(self) -> None:
-        from tqdm import tqdm
-
-        self.rows, self.began = 0, time.monotonic()
-        form = "{percentage:3.0f}% |{bar}| {elapsed}<{remaining}{postfix}"
-        self.bar = tqdm(total=1.0, bar_format=form, file=sys.stderr) if sys.stderr.isatty() else None
-
-    def update(self, count: "Count", share: float | None) -> None:
-        """Show one more part."""
-        self.rows += count.rows
-        if self.bar is not None:
-            pace = self.rows / (time.monotonic() - self.began)
-            self.bar.set_postfix_str(f"{self.rows:,} rows, {pace:,.0f} a second", refresh=False)
-            self.bar.update((share or 0) - self.bar.n)
-
-    def close(self) -> None:
-        """Leave the bar as it is."""
-        if self.bar is not None:
-            self.bar.close()
-
-
-def _tell(summary: "Summary", output: Path) -> str:
-    count = summary.count
-    lines = [
-        f"{count.rows:,} rows in {summary.seconds:.1f} s, {summary.rows_per_second:,.0f} a second, by {summary.model}",
-        f"{count.scored:,} scored, of {count.not_sure:,} not sure -> {output}",
-    ]
-    if count.rejected:
-        lines.append(f"{count.rejected:,} rejected -> {summary.rejects}")
-        lines += [f"  {number:,}  {reason}" for reason, number in count.reasons.items()]
-    if count.accuracy is not None:
-        lines.append(f"accuracy {count.accuracy:.4f} on the rows that have a label")
-    return "\n".join(lines)
+        raise InputError(source, f"no row could be scored; {summary.rejects} says why")
 
 
 def serve(

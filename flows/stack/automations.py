@@ -6,7 +6,9 @@ from typing import Any
 import yaml
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.events.schemas.automations import AutomationCore
+from prefect.exceptions import ObjectNotFound
 
+from components.errors import SettingsError
 from components.settings import CHECKOUT
 from flows.notify.block import NAME, FashionNotification
 from flows.notify.send import notify_url
@@ -19,7 +21,7 @@ def register_automations(client: SyncPrefectClient) -> None:
     """Make the server do what the two files say; without an address nobody is told.
 
     Raises:
-        SettingsError: FASHION_NOTIFY_URL cannot be used.
+        SettingsError: FASHION_NOTIFY_URL cannot be used, or a deployment that one of them runs is not there.
     """
     for described in yaml.safe_load(AUTOMATIONS.read_text()):
         make_automation(client, described)
@@ -38,12 +40,30 @@ def register_automations(client: SyncPrefectClient) -> None:
 
 
 def make_automation(client: SyncPrefectClient, described: dict[str, Any]) -> None:
-    """Create an automation, or make the one of its name what is described."""
-    automation = AutomationCore.model_validate(described)
+    """Create an automation, or make the one of its name what is described; one that a person switched off stays off.
+
+    Raises:
+        SettingsError: a deployment that it runs is not there.
+    """
+    actions = [_with_id(client, action) for action in described["actions"]]
+    automation = AutomationCore.model_validate({**described, "actions": actions})
     if found := client.read_automations_by_name(automation.name):
-        client.update_automation(found[0].id, automation)
+        client.update_automation(found[0].id, automation.model_copy(update={"enabled": found[0].enabled}))
     else:
         client.create_automation(automation)
+
+
+def _with_id(client: SyncPrefectClient, action: dict[str, Any]) -> dict[str, Any]:
+    """An action that names a deployment, with its id, which is all that the server takes."""
+    name = action.get("deployment")
+    if name is None:
+        return action
+    try:
+        deployment = client.read_deployment_by_name(name).id
+    except ObjectNotFound as error:
+        raise SettingsError(f"no deployment {name}; 'prefect deploy --all' comes first") from error
+    others = {key: value for key, value in action.items() if key != "deployment"}
+    return {**others, "source": "selected", "deployment_id": deployment}
 
 
 def _save_block(url: str) -> str:

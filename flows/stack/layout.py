@@ -22,8 +22,8 @@ MARK = "FASHION_STACK_HOME"  # in the environment of every process of a stack, a
 # Each of them only where nothing else is set.
 SERVER_DEFAULTS = {
     **DEFAULTS,
-    # What a lost run holds is given back five minutes later, also by a server that was restarted meanwhile. In memory,
-    # which is Prefect's default, a killed server's leases would be held for ever, and every later run cancelled.
+    # Which run holds which limit, and until when: in files, which a server that was killed finds again. Prefect's
+    # default is the server's memory.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     # Runs that ended 90 days ago leave the database with their logs and artifacts; events are Prefect's own default.
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
@@ -55,6 +55,13 @@ class Layout:
     prefect_port: int
 
     @property
+    def socket(self) -> Path:
+        """The supervisor's, as a process in `home` reaches it: a socket's path has at most 107 bytes, a deep checkout
+        more. Where there is no /proc, the checkout must not lie that deep."""
+        here = Path("/proc/self/cwd")
+        return (here if here.exists() else self.home) / "supervisor.sock"
+
+    @property
     def api(self) -> str:
         """What PREFECT_API_URL must be to reach the server."""
         return f"http://{HOST}:{self.prefect_port}/api"
@@ -72,6 +79,7 @@ class Layout:
             environment.setdefault("PREFECT_API_AUTH_STRING", secret)
         return environment | {
             MARK: str(self.home),
+            "FASHION_STACK_SOCKET": str(self.socket),
             "FASHION_STACK_LOGS": str(self.logs),
             "FASHION_STACK_BIN": str(Path(sys.executable).parent),
             "FASHION_STACK_PREFECT_PORT": str(self.prefect_port),

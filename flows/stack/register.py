@@ -1,4 +1,4 @@
-"""Tell the Prefect server what is to run: the work pool, the automations, the deployments. Harmless when repeated.
+"""Tell the Prefect server what is to run: the work pool, the deployments, the automations. Harmless when repeated.
 
 `python -m flows.stack.register`, with PREFECT_API_URL set.
 """
@@ -22,9 +22,11 @@ def register() -> int:
     """Returns the exit status of `prefect deploy`, which says itself what went wrong."""
     with get_client(sync_client=True) as client:
         make_pool(client)
-        register_automations(client)
-    prefect = Path(sys.executable).with_name("prefect")
-    return subprocess.run([prefect, "--no-prompt", "deploy", "--all"], cwd=CHECKOUT).returncode
+        prefect = Path(sys.executable).with_name("prefect")
+        status = subprocess.run([prefect, "--no-prompt", "deploy", "--all"], cwd=CHECKOUT).returncode
+        if status == 0:
+            register_automations(client)  # which run deployments
+    return status
 
 
 def make_pool(client: SyncPrefectClient) -> None:

@@ -14,7 +14,6 @@ import psutil
 from components.errors import StackError
 from flows.stack.layout import CONFIG, MARK, Layout, keep_ports
 
-SOCKET = "supervisor.sock"
 STOP = 40.0  # seconds for everything to end before it is killed; the worker's own bound is 30
 EVERY = 0.2  # seconds between two looks
 
@@ -31,7 +30,7 @@ def start(layout: Layout) -> None:
     command = [str(Path(sys.executable).with_name("supervisord")), "--configuration", str(CONFIG)]
     done = subprocess.run(command, cwd=layout.home, env=layout.environment(), capture_output=True, text=True)
     if done.returncode:
-        raise StackError(f"the supervisor does not start: {last_line(done.stdout + done.stderr)}")
+        raise StackError(f"the supervisor does not start: {last_line(done.stderr.partition('For help')[0])}")
     deadline = time.monotonic() + STOP
     while not is_up(layout):
         if time.monotonic() > deadline:
@@ -59,9 +58,8 @@ def asking(layout: Layout) -> Iterator[Any]:
     """
     from supervisor.xmlrpc import SupervisorTransport
 
-    # A socket is reached by at most 107 bytes of path, which a deep checkout exceeds: by its name, from its folder.
     with contextlib.chdir(layout.home):
-        transport = SupervisorTransport("", "", f"unix://{SOCKET}")
+        transport = SupervisorTransport("", "", f"unix://{layout.socket}")
         try:
             yield ServerProxy("http://127.0.0.1", transport).supervisor
         finally:

@@ -1,0 +1,111 @@
+"""How often calm traffic raises an alarm, and how soon traffic that has changed does.
+
+    .venv/bin/python -m benchmarks.drift [--months 200] [--trials 100]
+
+One half of the test images makes the profile, the other half is the traffic, as the live model answers it. Nothing here
+is a time that a computer takes, so other load does not matter.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.traffic import (
+    MONTH,
+    Pool,
+    Shop,
+    change_images,
+    choose_classes,
+    count_alarms,
+    hours_to_alarm,
+    make_pool,
+    make_traffic,
+)
+from benchmarks.train import describe_machine
+from components import manifest
+from components.contract import Profile
+from components.drift.bounds import Bounds
+from components.inference.predict import predict
+from components.manifest import read_split
+from components.monitoring.profile import Seen, make_profile, to_seen
+from components.registry.champion import load_model
+from components.settings import CHECKOUT, load_settings
+
+SHOPS = (
+    Shop("small", 60),
+    Shop("medium", 400),
+    Shop("large", 2000),
+    Shop("medium, more shoes at night", 400, night=0.4),
+    Shop("medium, a health check every second", 400, health=3600),
+    Shop("medium, uploads of 5 alike", 400, together=5),
+    Shop("medium, uploads of 20 alike", 400, together=20),
+    Shop("large, uploads of 20 alike", 2000, together=20),
+)
+
+
+def main() -> None:
+    """Simulate, print the tables and write them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--months", type=int, default=200)
+    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--to", type=Path, default=CHECKOUT / "benchmarks" / "results" / "drift.md")
+    arguments = parser.parse_args()
+    model = load_model()
+    images = read_split(manifest.dataset_of(load_settings().datasets_dir, model.card.dataset_version), "test").images
+    half = np.random.default_rng(0).permutation(len(images)) < len(images) // 2
+    profile = make_profile(to_seen(predict(model, images[half]), images[half]))
+    rest = images[~half]
+    calm = to_seen(predict(model, rest), rest)
+    changed = {kind: to_seen(predict(model, one), one) for kind, one in change_images(rest).items()}
+    lines = [
+        "# `python -m benchmarks.drift`\n",
+        *describe_machine(),
+        f"\nA `{model.card.preset}` on {model.card.source}; {arguments.months} simulated months, "
+        f"{arguments.trials} changes of each kind.\n",
+        *_calm_table(profile, make_pool(calm), arguments.months),
+        "",
+        *_change_table(profile, make_pool(calm), changed | choose_classes(calm), arguments.trials),
+    ]
+    arguments.to.write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+def _calm_table(profile: Profile, pool: Pool, months: int) -> Iterator[str]:
+    yield "| calm traffic | images an hour | windows that drift alone | alarms | in a month |"
+    yield "| --- | ---: | ---: | ---: | ---: |"
+    for shop in SHOPS:
+        random = np.random.default_rng(1)
+        found = [count_alarms(profile, make_traffic(shop, pool, MONTH, random), MONTH, Bounds()) for _ in range(months)]
+        alarms = sum(alarm for alarm, _ in found)
+        alone = np.mean([share for _, share in found])
+        most = f"{alarms / months:.2f}" if alarms else f"under {3 / months:.3f}"  # the rule of three, 95 %
+        yield f"| {shop.name} | {shop.images:,.0f} | {alone:.3%} | {alarms} | {most} |"
+        print(f"{shop.name}: {alarms} alarms", flush=True)
+
+
+def _change_table(profile: Profile, calm: Pool, changed: dict[str, Seen], trials: int) -> Iterator[str]:
+    shops = SHOPS[:3]
+    yield f"| change | {' | '.join(f'{shop.name}, {shop.images:,.0f} an hour' for shop in shops)} |"
+    yield "| --- |" + " ---: |" * len(shops)
+    for kind, seen in changed.items():
+        cells = []
+        for shop in shops:
+            random = np.random.default_rng(2)
+            found = [hours_to_alarm(profile, calm, make_pool(seen), shop, Bounds(), random) for _ in range(trials)]
+            noticed = sorted(hours for hours in found if hours is not None)
+            cells.append(_tell_delays(noticed, trials))
+        yield f"| {kind} | {' | '.join(cells)} |"
+        print(f"{kind}: {cells}", flush=True)
+
+
+def _tell_delays(hours: list[int], trials: int) -> str:
+    if not hours:
+        return "not in two days"
+    noticed = f" ({len(hours) / trials:.0%} noticed)" if len(hours) < trials else ""
+    return f"{np.median(hours):.0f} h, 95 % within {np.quantile(hours, 0.95):.0f} h{noticed}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""Traffic of a shop, simulated from images that a model answered, and what an hourly check makes of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from components.contract import CLASSES, Images, Profile
+from components.drift.bounds import Bounds
+from components.drift.windows import HOUR, Window, cut_windows, look_at, weigh
+from components.monitoring.profile import Seen
+
+DAY, MONTH, LOOK_BACK = 24, 30 * 24, 24  # hours
+SHOES = tuple(map(CLASSES.index, ("Sandal", "Sneaker", "Ankle boot")))
+
+
+@dataclass(frozen=True)
+class Shop:
+    """Where traffic comes from: how much, and how alike the images are that come together."""
+
+    name: str
+    images: float  # an hour, on the mean of a day
+    together: int = 1  # images of an upload, of one class and nearly as bright
+    night: float = 0.0  # at night, so many of the images are shoes beyond their share
+    health: int = 0  # times an hour that one image comes again
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Images that traffic is drawn from, as a model answers them."""
+
+    seen: Seen
+    order: NDArray[np.intp]  # rows by class and brightness: neighbours are alike
+    shoes: NDArray[np.intp]  # rows
+
+
+def make_pool(seen: Seen) -> Pool:
+    """Of any images."""
+    return Pool(seen, np.lexsort((seen["mean"], seen["label"])), np.flatnonzero(np.isin(seen["label"], SHOES)))
+
+
+def make_traffic(shop: Shop, pool: Pool, hours: int, random: np.random.Generator) -> Seen:
+    """Hours of traffic: few images at night, most in the evening, and as many as chance will have.
+
+    Returns:
+        In the order of time, from 0.
+    """
+    return np.concatenate([_make_hour(shop, pool, hour, random) for hour in range(hours)])
+
+
+def _make_hour(shop: Shop, pool: Pool, hour: int, random: np.random.Generator) -> Seen:
+    swing = 1 - 0.8 * np.cos(2 * np.pi * (hour - 4) / DAY)  # 0.2 at four in the morning, 1.8 at four in the afternoon
+    uploads = random.poisson(swing * shop.images / shop.together)
+    sizes = random.geometric(1 / shop.together, uploads)
+    first = random.integers(0, len(pool.order), uploads)
+    places = np.repeat(first - sizes // 2, sizes) + np.concatenate([np.zeros(0, int), *map(np.arange, sizes)])
+    rows = pool.order[places % len(pool.order)]
+    if shop.night and swing < 0.6:
+        other = random.random(len(rows)) < shop.night
+        rows[other] = random.choice(pool.shoes, np.count_nonzero(other))
+    made: Seen = pool.seen[rows]
+    made["hash"] = random.integers(2**63, size=len(made))  # the pool has few images; of a shop each is new
+    made = np.concatenate([made, np.repeat(pool.seen[:1], shop.health)])
+    made["time"] = HOUR * (hour + np.sort(random.random(len(made))))
+    return made
+
+
+def follow(
+    profile: Profile, traffic: Seen, hours: int, bounds: Bounds, begin: int = 1
+) -> Iterator[tuple[int, bool, tuple[Window, ...]]]:
+    """Look at traffic each hour, as monitoring/hourly does.
+
+    Yields:
+        The hour, whether it is an alarm, and the windows that were looked at.
+    """
+    known: dict[tuple[float, float], Window] = {}
+
+    def look(seen: Seen, since: float, until: float) -> Window:
+        """A window is the same in the next hour: it is judged once."""
+        if (since, until) not in known:
+            known[since, until] = look_at(profile, bounds, seen, since, until)
+        return known[since, until]
+
+    for hour in range(begin, hours + 1):
+        windows = []
+        for window in cut_windows(traffic, hour * HOUR, min(hour, LOOK_BACK), bounds.least_images, look):
+            windows.append(window)
+            if len(windows) == bounds.windows:
+                break
+        yield hour, weigh(tuple(windows), bounds) == "drift", tuple(windows)
+
+
+def count_alarms(profile: Profile, traffic: Seen, hours: int, bounds: Bounds) -> tuple[int, float]:
+    """How many alarms begin in this time, and the share of the newest windows that drift."""
+    alarms, before, drifting, judged = 0, False, 0, 0
+    for _, alarm, windows in follow(profile, traffic, hours, bounds):
+        alarms += alarm and not before
+        before = alarm
+        if windows and windows[0].features:
+            judged, drifting = judged + 1, drifting + bool(windows[0].drifted)
+    return alarms, drifting / max(judged, 1)
+
+
+def hours_to_alarm(
+    profile: Profile, calm: Pool, changed: Pool, shop: Shop, bounds: Bounds, random: np.random.Generator
+) -> int | None:
+    """Hours from a change of traffic, at any hour of the day, to the alarm; None: not within two days."""
+    change = DAY + int(random.integers(DAY))
+    before, after = (make_traffic(shop, pool, change + 2 * DAY, random) for pool in (calm, changed))
+    traffic = np.concatenate([before[before["time"] < change * HOUR], after[after["time"] >= change * HOUR]])
+    found = follow(profile, traffic, change + 2 * DAY, bounds, begin=change + 1)
+    return next((hour - change for hour, alarm, _ in found if alarm), None)
+
+
+def change_images(images: Images) -> dict[str, Images]:
+    """Kinds of change, uint8 (n, 28, 28) each."""
+
+    def times(factor: float) -> Images:
+        scaled: Images = np.clip(images.astype(np.float32) * factor, 0, 255).astype(np.uint8)
+        return scaled
+
+    def blur(sigma: float) -> Images:
+        return np.stack([np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8) for image in images])
+
+    return {
+        "brightness +10 %": times(1.1),
+        "brightness +20 %": times(1.2),
+        "brightness +30 %": times(1.3),
+        "brightness -20 %": times(0.8),
+        "contrast: gamma 0.8": (255 * (images / 255) ** 0.8).astype(np.uint8),
+        "blurred, sigma 0.5 pixels": blur(0.5),
+        "blurred, sigma 1 pixel": blur(1.0),
+        "background 10 instead of 0": np.maximum(images, 10),
+        "moved down by 2 pixels": np.roll(images, 2, axis=1),
+        "mirrored": np.ascontiguousarray(images[:, :, ::-1]),
+        "turned by 90 degrees": np.ascontiguousarray(np.rot90(images, axes=(1, 2))),
+        "inverted": 255 - images,
+    }
+
+
+def choose_classes(seen: Seen) -> dict[str, Seen]:
+    """Kinds of change of the classes alone."""
+    kinds = {"bags and sandals only": ("Bag", "Sandal"), "shoes only": ("Sandal", "Sneaker", "Ankle boot")}
+    return {kind: seen[np.isin(seen["label"], list(map(CLASSES.index, names)))] for kind, names in kinds.items()}

@@ -1,0 +1,278 @@
+"""Picture files: those of a folder, and those that a CSV names; cut into parts by their bytes."""
+
+import csv
+import hashlib
+import io
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import cast
+
+import pyarrow as pa
+
+from components.contract import CLASSES, label_of
+from components.errors import InputError
+from components.formats.pixel_csv import BOM, LONGEST_LINE, Block, texts_of
+from components.inputs.csv_lines import COMPRESSED, named_damage, open_lines
+from components.inputs.parts import Part, Reading, fingerprint
+from components.pictures.below import Root
+from components.pictures.decoding import Picture, to_blocks
+from components.pictures.names import LeftOut, all_by_class, class_of, to_text
+
+OPENING = 32 << 10  # bytes that a file counts more than it has: a part is never thousands of small ones
+PATH_COLUMNS = ("path", "image")
+
+
+class Digests:
+    """SHA-256 of files that are read part by part, in any order: that of theirs, a line each, in the input's order."""
+
+    def __init__(self) -> None:
+        self.found: dict[int, bytes] = {}  # where a part starts -> 32 bytes a file
+
+    def note(self, part: Part, pictures: Iterator[Picture]) -> Iterator[Picture]:
+        """Hand on the pictures of a part and keep the hashes of what was read."""
+        hashes = []
+        for picture in pictures:
+            hashes.append(hashlib.sha256(b"" if isinstance(picture.content, InputError) else picture.content).digest())
+            yield picture
+        self.found[part.start] = b"".join(hashes)
+
+    def join(self, first: Sequence[str] = ()) -> str:
+        """Of all parts, once each was read; after the hashes `first`."""
+        told = hashlib.sha256("\n".join(first).encode())
+        mark = b"\n" if first else b""
+        for _, hashes in sorted(self.found.items()):
+            for start in range(0, len(hashes), 32):
+                told.update(mark + hashes[start : start + 32].hex().encode())
+                mark = b"\n"
+        return told.hexdigest()
+
+
+class PictureFiles:
+    """Files below a root; the folder right above each is its label, where all are named after classes."""
+
+    def __init__(self, root: Path, names: list[str], left_out: LeftOut, reading: Reading) -> None:
+        self.names, self.reading, self.left_out = names, reading, left_out
+        self.extra = no_columns(reading)
+        self.root, self.digests = Root(root), Digests()
+        self.labelled = all_by_class(names)
+        self.sizes, told = list[int](), hashlib.sha256()
+        for name in names:
+            size, changed = _measure(self.root, name)
+            self.sizes.append(size)
+            told.update(os.fsencode(f"{name}\t{size}\t{changed}\n"))
+        self.told = told.hexdigest()
+
+    def parts(self) -> Iterator[Part]:
+        """See `Input`."""
+        for number, (start, stop) in enumerate(cut(self.sizes, self.reading.part)):
+            yield Part(number, self.root.path, start + 1, start, stop)
+
+    def read(self, part: Part) -> Iterator[Block]:
+        """See `Input`."""
+        return to_blocks(self._pictures(part), self.labelled)
+
+    def share(self, part: Part) -> float | None:
+        """See `Input`."""
+        return part.stop / len(self.names)
+
+    def files(self) -> Iterator[Path]:
+        """See `Input`."""
+        return (Path(self.root.path, name) for name in self.names)
+
+    def fingerprint(self) -> str:
+        """See `Input`."""
+        return self.told
+
+    def digest(self) -> str:
+        """See `Input`: see `Digests`. Parts that an earlier run scored are read for it."""
+        for part in self.parts():
+            if part.start not in self.digests.found:
+                sum(1 for _ in self._pictures(part))
+        return self.digests.join()
+
+    def _pictures(self, part: Part) -> Iterator[Picture]:
+        return self.digests.note(part, map(self._read, range(part.start, part.stop)))
+
+    def _read(self, place: int) -> Picture:
+        name = self.names[place]
+        row_id = to_text(name)
+        label = class_of(row_id) if self.labelled else None
+        return Picture(place + 1, row_id, os.fsencode(name), read_below(self.root, name), label)
+
+
+class PathLines:
+    """A CSV whose rows name picture files below a root."""
+
+    def __init__(self, path: Path, reading: Reading) -> None:
+        self.path, self.reading, self.left_out = path, reading, LeftOut()
+        self.extra = texts_of(reading.kept)
+        self.root, self.digests = Root(Path(reading.root) if reading.root else path.parent), Digests()
+        self.hash, self.rows, self.number_of_parts = hashlib.sha256(), 0, 0
+        with open_lines(path) as stream, named_damage(path.name):
+            self.header = io.BufferedReader(cast(io.RawIOBase, stream)).readline(LONGEST_LINE)
+        self.columns = read_columns(self.header, reading.delimiter)
+        for column in (*PATH_COLUMNS, "id", "label", *reading.kept):
+            if self.columns.count(column) > 1 or (column in reading.kept and column not in self.columns):
+                found = "twice" if column in self.columns else "not"
+                raise InputError(path.name, f"header: the column {column!r} stands there {found}")
+        if not Path(self.root.path).is_dir():
+            raise InputError(reading.root, "no such folder")
+        self.at = self.columns.index(next(column for column in PATH_COLUMNS if column in self.columns))
+
+    def parts(self) -> Iterator[Part]:
+        """See `Input`. Lines are handed on; the pictures are read with the part."""
+        number, first, place, size, kept = 0, 1, len(self.header), 0, list[bytes]()
+        for line in self._lines():
+            kept.append(line)
+            size += OPENING + self._measure(line)[0]
+            if size >= self.reading.part:
+                lines = b"".join(kept)
+                yield Part(number, str(self.path), first, place, place + len(lines), lines)
+                number, first, place, size = number + 1, first + len(kept), place + len(lines), 0
+                kept.clear()
+        if kept:
+            lines = b"".join(kept)
+            yield Part(number, str(self.path), first, place, place + len(lines), lines)
+        self.rows, self.number_of_parts = first - 1 + len(kept), number + bool(kept)
+
+    def read(self, part: Part) -> Iterator[Block]:
+        """See `Input`."""
+        return to_blocks(self._pictures(part), "label" in self.columns, self.reading.kept)
+
+    def share(self, part: Part) -> float | None:
+        """See `Input`."""
+        return None if self.path.suffix in COMPRESSED else part.stop / self.path.stat().st_size
+
+    def files(self) -> Iterator[Path]:
+        """See `Input`: without the pictures, for which no output is ever taken."""
+        yield self.path
+
+    def fingerprint(self) -> str:
+        """See `Input`: of the pictures too."""
+        told = hashlib.sha256(fingerprint([self.path]).encode())
+        for line in self._lines():
+            told.update(b"\t".join(str(number).encode() for number in self._measure(line)) + b"\n")
+        return told.hexdigest()
+
+    def digest(self) -> str:
+        """See `Input`: of the unpacked CSV and then its pictures, see `Digests`."""
+        if len(self.digests.found) < self.number_of_parts:
+            for part in self.parts():
+                if part.start not in self.digests.found:
+                    sum(1 for _ in self._pictures(part))
+        return self.digests.join([self.hash.hexdigest()])
+
+    def _lines(self) -> Iterator[bytes]:
+        self.hash = hashlib.sha256()
+        with open_lines(self.path) as stream, named_damage(self.path.name):
+            lines = io.BufferedReader(cast(io.RawIOBase, stream))
+            self.hash.update(lines.readline(LONGEST_LINE))
+            while line := lines.readline(LONGEST_LINE + 1):
+                if len(line) > LONGEST_LINE:
+                    raise InputError(self.path.name, f"a line of more than {LONGEST_LINE:,} bytes; is this a CSV file?")
+                self.hash.update(line)
+                yield line
+
+    def _measure(self, line: bytes) -> tuple[int, int]:
+        try:
+            return _measure(self.root, check_path(self._split(line)[self.at]))
+        except InputError:
+            return 0, 0
+
+    def _pictures(self, part: Part) -> Iterator[Picture]:
+        rows = (part.lines or b"").removesuffix(b"\n").split(b"\n")
+        return self.digests.note(part, (self._read(part.first + place, row) for place, row in enumerate(rows)))
+
+    def _read(self, number: int, row: bytes) -> Picture:
+        row, row_id, label = row.removesuffix(b"\r"), str(number), None
+        try:
+            cells = self._split(row)
+            row_id = cells[self.columns.index("id")] if "id" in self.columns else row_id
+            if "label" in self.columns:
+                label = _read_label(cells[self.columns.index("label")])
+            extra = tuple(cells[self.columns.index(column)] for column in self.reading.kept)
+            content = read_below(self.root, check_path(cells[self.at]))
+        except InputError as error:
+            return Picture(number + 1, row_id, row, error)
+        return Picture(number + 1, row_id, row, content, label, extra)
+
+    def _split(self, line: bytes) -> list[str]:
+        try:
+            cells = next(csv.reader([line.decode().rstrip("\r\n")], delimiter=self.reading.delimiter, strict=True), [])
+        except UnicodeDecodeError as error:
+            raise InputError("row", "not UTF-8 text") from error
+        except csv.Error as error:
+            raise InputError("row", f"not a CSV row on one line: {error}") from error
+        if len(cells) != len(self.columns):
+            raise InputError("row", f"{len(cells)} cells, expected {len(self.columns)}" if cells else "an empty line")
+        return cells
+
+
+def no_columns(reading: Reading) -> pa.Schema:
+    """The columns that come along from pictures that stand in no table.
+
+    Raises:
+        InputError: some are wanted.
+    """
+    if reading.kept:
+        raise InputError(f"column {reading.kept[0]!r}", "picture files have no columns that could be kept")
+    return pa.schema([])
+
+
+def read_columns(header: bytes, delimiter: str) -> tuple[str, ...]:
+    """The names in the header of a CSV; () where it has none."""
+    text = header.removeprefix(BOM).decode("utf-8", "replace").strip()
+    try:
+        return tuple(cell.strip() for cell in next(csv.reader([text], delimiter=delimiter), ()))
+    except csv.Error:
+        return ()
+
+
+def cut(sizes: Sequence[int], part: int) -> Iterator[tuple[int, int]]:
+    """The first file of each part, and the one after its last; `sizes` and `part` in bytes."""
+    start = total = 0
+    for place, size in enumerate(sizes, 1):
+        total += OPENING + size
+        if total >= part or place == len(sizes):
+            yield start, place
+            start, total = place, 0
+
+
+def read_below(root: Root, name: str) -> bytes | InputError:
+    """The content of a file, or why it could not be read."""
+    try:
+        return root.read(name)
+    except InputError as error:
+        return error
+
+
+def check_path(cell: str) -> str:
+    """A path that a row names.
+
+    Raises:
+        InputError: it is empty, an address, absolute, or leads out of the root.
+    """
+    if "://" in cell:
+        raise InputError("path", "an address; nothing is fetched, expected the path of a file")
+    if not cell or "\0" in cell:
+        raise InputError("path", "no path")
+    if cell.startswith("/") or ".." in cell.split("/"):
+        raise InputError("path", "leads out of the root; expected a path relative to it, without ..")
+    return cell
+
+
+def _measure(root: Root, name: str) -> tuple[int, int]:
+    """Bytes and time of change of a file; zeros where it cannot be read."""
+    try:
+        _, size, changed = root.find(name)
+    except InputError:
+        return 0, 0
+    return size, changed
+
+
+def _read_label(cell: str) -> int:
+    label = label_of(cell.strip())
+    if label is None:
+        raise InputError("label", f"{cell[:20]!r} is no class; expected 0 to 9 or one of {', '.join(CLASSES)}")
+    return label

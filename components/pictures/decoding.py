@@ -1,0 +1,72 @@
+"""Picture files -> blocks, by the function that the endpoint reads them with."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from components.contract import IMAGE_SHAPE
+from components.errors import InputError
+from components.formats.photos import read_views
+from components.formats.pixel_csv import Block, Reject, texts_of
+
+LARGEST = 128 << 20  # bytes of one file; 25 million pixels in four colours, not compressed, are 100 MB
+BLOCK = 256  # pictures
+
+
+class Picture(NamedTuple):
+    """A row before it is decoded; of hundreds of thousands, hence no dataclass, which takes three times as long."""
+
+    line: int  # where it stands in the input
+    id: str
+    row: bytes  # what its reject keeps
+    content: bytes | InputError  # the file, or why it could not be read
+    label: int | None = None
+    extra: tuple[str, ...] = ()  # the cells that come along
+
+
+def to_blocks(pictures: Iterable[Picture], labelled: bool, kept: Sequence[str] = ()) -> Iterator[Block]:
+    """Decode pictures, some hundreds at a time.
+
+    Args:
+        pictures: any number, lazily read.
+        labelled: whether each has a label.
+        kept: the columns of `Picture.extra`.
+
+    Yields:
+        Blocks in order: every picture is in exactly one, as a row or as a reject.
+    """
+    waiting = iter(pictures)
+    while block := _to_block(waiting, labelled, kept):
+        yield block
+
+
+def _to_block(pictures: Iterator[Picture], labelled: bool, kept: Sequence[str]) -> Block | None:
+    lines, ids, labels, rejects = list[int](), list[str](), list[int | None](), list[Reject]()
+    extras = list[tuple[str, ...]]()
+    images = [np.empty((0, *IMAGE_SHAPE), np.uint8)]
+    for line, row_id, row, content, label, extra in islice(pictures, BLOCK):
+        try:
+            if isinstance(content, InputError):
+                raise content
+            images.append(read_views(content))
+        except InputError as error:
+            rejects.append(Reject(line, error.reason, row, row_id))
+            continue
+        lines.append(line)
+        ids.append(row_id)
+        labels.append(label)
+        extras.append(extra)
+    if not lines and not rejects:
+        return None
+    return Block(
+        np.array(lines, np.int64),
+        ids,
+        np.concatenate(images),
+        np.array(labels, np.uint8) if labelled else None,
+        tuple(rejects),
+        pa.table([[cells[place] for cells in extras] for place in range(len(kept))], texts_of(kept)) if kept else None,
+        views=np.array([len(views) for views in images[1:]], np.intp),
+    )

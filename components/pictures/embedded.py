@@ -1,0 +1,156 @@
+"""Parquet with picture files in it: a column `image` of bytes, or as Hugging Face writes it, of bytes and a path.
+
+`id` and `label` are optional; other columns are left alone, or kept where that was asked.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+
+from components.contract import CLASSES
+from components.errors import InputError, InputTooLarge
+from components.formats.parquet_pages import check_pages
+from components.formats.pixel_csv import Block
+from components.formats.pixel_parquet import (
+    Faults,
+    Others,
+    check_footer,
+    is_text,
+    leaves,
+    named_damage,
+    next_batch,
+    read_ids,
+    read_numbers,
+    read_others,
+    value_type,
+)
+from components.pictures.decoding import BLOCK, LARGEST, Picture, to_blocks
+
+EXPECTED = "binary, or struct<bytes: binary, path: string>"
+
+
+def holds_pictures(path: Path) -> bool:
+    """Whether a Parquet file has pictures in it rather than pixels.
+
+    Raises:
+        InputError: no Parquet file, or a damaged one.
+    """
+    with path.open("rb") as stream:
+        names = _open(stream, path.name).schema_arrow.names
+    return "image" in names and "pixels" not in names
+
+
+def measure_pictures(path: Path, others: Others) -> tuple[list[tuple[int, int]], pa.Schema]:
+    """As `measure_groups`: rows and bytes of each row group, and the columns that come along.
+
+    Raises:
+        InputError: no Parquet file, a damaged one, or columns of other types.
+    """
+    with path.open("rb") as stream:
+        file = _open(stream, path.name)
+    _check_columns(file.schema_arrow, path.name, others)
+    groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
+    fields = [file.schema_arrow.field(column) for column in others.kept]
+    extra = pa.schema([(field.name, value_type(field.type)) for field in fields])
+    return [(group.num_rows, group.total_byte_size) for group in groups], extra
+
+
+def read_picture_groups(stream: BinaryIO, groups: range, first: int, name: str, others: Others) -> Iterator[Block]:
+    """Decode the pictures of some row groups, in blocks of 256 rows.
+
+    Args:
+        stream: the file, seekable.
+        groups: their numbers, from 0.
+        first: the number of the first row in them.
+        name: what to call the file in an error.
+        others: the columns beside `image`, `id` and `label`.
+
+    Yields:
+        Blocks in order: every row is in exactly one. A reject's row is the picture file, byte for byte.
+
+    Raises:
+        InputError: other columns or types, or damage.
+        InputTooLarge: see `check_pages`.
+    """
+    import pyarrow.parquet as pq
+
+    metadata, schema = (file := _open(stream, name)).metadata, file.schema_arrow
+    _check_columns(schema, name, others)
+    wanted = ["image.bytes" if pa.types.is_struct(schema.field("image").type) else "image"]
+    wanted += [column for column in schema.names if column in {"id", "label", *others.kept}]
+    paths = [metadata.schema.column(place).path for place in range(metadata.num_columns)]
+    check_pages(stream, metadata, [place for place, path in enumerate(paths) if path in wanted], name, groups)
+    texts = [field.name for field in schema if field.name in {"id", *others.kept} and is_text(field.type)]
+    file = pq.ParquetFile(stream, metadata=metadata, read_dictionary=texts, page_checksum_verification=True)
+    expected, rows = sum(metadata.row_group(number).num_rows for number in groups), 0
+    with contextlib.closing(file):
+        batches = file.iter_batches(BLOCK, row_groups=list(groups), columns=wanted, use_threads=False)
+        while (batch := next_batch(batches, name)) is not None:
+            yield from _to_blocks(batch, first + rows, name, others)
+            rows += len(batch)
+    if rows != expected:
+        raise InputError(name, f"damaged: {rows:,} rows, its footer says {expected:,}")
+
+
+def _open(stream: BinaryIO, name: str) -> Any:
+    import pyarrow.parquet as pq
+
+    check_footer(stream, name)
+    with named_damage(name):
+        return pq.ParquetFile(stream)
+
+
+def _check_columns(schema: pa.Schema, name: str, others: Others) -> None:
+    for column in ("image", *others.kept):
+        if schema.names.count(column) != 1:
+            raise InputError(name, f"column {column}: found {schema.names.count(column)} of them, expected one")
+    for column in schema:
+        if column.name == "image":
+            fits, expected = _holds_files(column.type), EXPECTED
+        elif column.name in others.kept:
+            fits, expected = leaves(value_type(column.type)) == 1 and not column.type.num_fields, "one value a row"
+        elif column.name == "id":
+            fits, expected = is_text(column.type) or pa.types.is_integer(column.type), "text or whole numbers"
+        else:
+            fits, expected = column.name != "label" or pa.types.is_integer(column.type), "whole numbers"
+        if not fits:
+            raise InputError(name, f"column {column.name}: found {str(column.type)[:60]}, expected {expected}")
+
+
+def _holds_files(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return kind.get_field_index("bytes") >= 0 and _holds_files(kind.field("bytes").type)
+    return kind in (pa.binary(), pa.large_binary(), pa.binary_view())
+
+
+def _to_blocks(batch: pa.RecordBatch, first: int, name: str, others: Others) -> Iterator[Block]:
+    faults, names = Faults(len(batch)), batch.schema.names
+    labels = read_numbers(batch["label"], "label", len(CLASSES) - 1, faults) if "label" in names else None
+    ids = read_ids(batch["id"], faults, name) if "id" in names else np.arange(first, first + len(batch)).astype(str)
+    images = batch["image"]
+    if pa.types.is_struct(images.type):
+        images = images.flatten()[0]  # where the struct is null, so are its bytes
+
+    def pictures() -> Iterator[Picture]:
+        for place, scalar in enumerate(images):
+            content = scalar.as_py()
+            fault = _refuse(content, faults.reasons.get(place, ""))
+            label = None if labels is None else int(labels[place])
+            yield Picture(first + place, str(ids[place]), content or b"", fault or content, label)
+
+    extra = read_others(batch, others.kept, name) if others.kept else None
+    for block in to_blocks(pictures(), labels is not None):
+        yield block if extra is None else replace(block, extra=extra.take(block.lines - first))
+
+
+def _refuse(content: bytes | None, reason: str) -> InputError | None:
+    if content is None:
+        return InputError("image", "no bytes in the row; a file that it names is not read")
+    if reason:
+        return InputError("image", reason)
+    return InputTooLarge("image", f"a file of more than {LARGEST >> 20} MiB") if len(content) > LARGEST else None

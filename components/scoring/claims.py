@@ -1,0 +1,83 @@
+"""Who may write an output: one job at a time, and the unfinished one where it is gone on with."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from filelock import FileLock, Timeout
+
+from components.errors import InputError
+from components.files import write_whole
+from components.scoring.work import Job
+from components.storage import is_remote, remove_tree, write_new
+
+LOCK = "lock"  # in the job's folder, held while it is done
+JOB = "job.json"
+
+
+@contextlib.contextmanager
+def hold(job: Job, resume: bool) -> Iterator[Job]:
+    """Hold the output; the folder goes where the job ends well, and stays for `resume` where it does not.
+
+    On a disk a lock holds it, which ends with its process. S3 has none: there `job.json` is written where there is
+    none yet, and who finds one goes on with it or is refused. Two that go on with one job write the same bytes.
+
+    Yields:
+        The job to do: the unfinished one where it may be gone on with, else this one.
+
+    Raises:
+        InputError: another job holds it, or the unfinished one cannot be gone on with.
+    """
+    if is_remote(job.folder):
+        yield _begin_remote(job, resume)
+        remove_tree(job.folder)
+        return
+    job.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(job.folder / LOCK)
+    try:
+        with lock.acquire(timeout=0):
+            yield _begin(job, resume)
+            remove_tree(job.folder)  # with the lock: who comes now makes a folder of its own
+    except Timeout:
+        raise InputError(job.output, "another job is writing it") from None
+
+
+def _begin(job: Job, resume: bool) -> Job:
+    path = job.folder / JOB
+    if resume and path.exists():
+        return _go_on(job)
+    for item in job.folder.iterdir():
+        if item.name != LOCK:
+            item.unlink()
+    write_whole(path, _encode(job))
+    return job
+
+
+def _begin_remote(job: Job, resume: bool) -> Job:
+    try:
+        write_new(job.folder / JOB, _encode(job))
+    except FileExistsError:
+        if resume:
+            return _go_on(job)
+        told = f"a job is writing it, or was stopped; --resume goes on with that, or remove {job.folder}"
+        raise InputError(job.output, told) from None
+    return job
+
+
+def _go_on(job: Job) -> Job:
+    try:
+        unfinished = Job.from_json(json.loads((job.folder / JOB).read_bytes()))
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(job.output, f"its unfinished job cannot be read; {_anew(job)}") from error
+    if not unfinished.same(job):
+        raise InputError(job.output, f"its unfinished job had another input, model or options; {_anew(job)}")
+    return unfinished
+
+
+def _anew(job: Job) -> str:
+    return f"remove {job.folder}" if is_remote(job.folder) else "score it without --resume"
+
+
+def _encode(job: Job) -> bytes:
+    return json.dumps(asdict(job), indent=2).encode()

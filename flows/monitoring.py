@@ -1,0 +1,85 @@
+"""Is what comes in still what the live model was made for? Looked at each hour; a drift is told of once."""
+
+from typing import Any
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.events import emit_event
+from prefect.logging import get_run_logger
+
+from components.drift.check import Check, check_live
+from components.drift.episode import News, find_news, read_episode, write_episode
+from components.drift.page import write_page
+from components.settings import load_settings
+from flows.escaping import to_paths
+
+MINUTE = 60  # seconds
+DETECTED, ENDED = "fashion.drift.detected", "fashion.drift.ended"
+
+
+@flow(name="monitoring", timeout_seconds=10 * MINUTE, persist_result=True, result_serializer="json")
+def monitoring(hours: int = 24) -> str:
+    """Hold what the live model answered lately against its test images, and tell of a drift that begins or ends.
+
+    Args:
+        hours: how far back to look.
+
+    Returns:
+        drift, calm, or too few.
+    """
+    check, settings = check_live(hours), load_settings()
+    page = settings.reports_dir / "drift.html"
+    write_page(check, page)
+    told = f"{check.verdict}: {check.model}" + (f", {', '.join(check.drifted)}" if check.drifted else "")
+    create_table_artifact(to_rows(check), key="drift", description=told)
+    create_markdown_artifact(to_paths({"page": page}), key="drift-page", description=told)
+    get_run_logger().info("%s; %s", told, page)
+    news, episode = find_news(read_episode(settings.drift_path), check)
+    for one in news:
+        emit(one, check)
+    write_episode(settings.drift_path, episode)  # last: a kill before it has the news told twice, not never
+    return check.verdict
+
+
+def emit(news: News, check: Check) -> None:
+    """Tell Prefect, whose automations do the rest."""
+    event = DETECTED if news.what == "detected" else ENDED
+    episode = news.episode
+    emit_event(
+        event=event,
+        resource={"prefect.resource.id": f"fashion.model.{episode.model}", "prefect.resource.name": episode.model},
+        payload={
+            "model": episode.model,
+            "since": episode.since,
+            "drifted": list(episode.drifted),
+            "windows": [window.verdict for window in check.judged],
+            **words(news, check),
+        },
+    )
+    get_run_logger().warning("%s: %s, %s", event, episode.model, ", ".join(episode.drifted))
+
+
+def words(news: News, check: Check) -> dict[str, str]:
+    """What people are told: deploy/prefect/notifications.yaml."""
+    features, windows = ", ".join(news.episode.drifted), sum(bool(window.drifted) for window in check.judged)
+    return {
+        "what": f"traffic has drifted from what {news.episode.model} was made for",
+        "why": f"{features} since {news.episode.since}; {windows} of {len(check.judged)} windows",
+        "next": "fashion drift shows how far; docs/drift.md says what each means; a training has been started",
+    }
+
+
+def to_rows(check: Check) -> list[dict[str, Any]]:
+    """The newest window as a table, a row a feature."""
+    return [
+        {
+            "feature": feature.name,
+            "reference": round(feature.reference, 4),
+            "now": round(feature.now, 4),
+            "distance": round(feature.distance, 4),
+            "bound": feature.bound,
+            "chance": f"{feature.chance:.2g}",
+            "verdict": "DRIFT" if feature.drifted else "ok",
+        }
+        for feature in (check.judged[0].features if check.judged else ())
+    ]
