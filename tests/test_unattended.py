@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 FLOW = """
 import time
 from pathlib import Path
-from prefect import flow
+from prefect import flow, get_run_logger
 
 @flow
 def waiting(file: str) -> None:
@@ -31,6 +31,7 @@ def waiting(file: str) -> None:
     Path(file).with_suffix(".started").touch()
     while not Path(file).exists():
         time.sleep(0.1)
+    get_run_logger().info("it is there")
 """
 SCHEDULED = "waiting/scheduled"
 
@@ -67,16 +68,17 @@ def wait_for_start(stack: Stack, gate: Path) -> None:
     wait_until(gate.with_suffix(".started").exists, "a run to start", stack.log("worker"))
 
 
-def test_of_two_runs_at_once_the_second_is_cancelled_and_a_killed_server_loses_nothing(
+def test_of_two_runs_at_once_the_second_is_cancelled_and_a_killed_server_and_worker_lose_nothing(
     waiting: Stack, gate: Path
 ) -> None:
     first = start(waiting, gate)
     wait_for_start(waiting, gate)
     second = start(waiting, gate)
     assert waiting.end_of(second) == "Cancelled"
-    server = psutil.Process(waiting.pieces()["prefect"].pid)
-    server.kill()
-    wait_until(lambda: not server.is_running(), "the server to be gone")
+    killed = [psutil.Process(waiting.pieces()[name].pid) for name in ("prefect", "worker")]
+    for piece in killed:
+        piece.kill()
+    wait_until(lambda: not any(piece.is_running() for piece in killed), "them to be gone")
     wait_until(lambda: waiting.api.state(first) == "Running", "the server to come back", waiting.log("prefect"))
     gate.touch()
     assert waiting.end_of(first) == "Completed"
