@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 PORT ?= 3000
+PREFECT_PORT ?= 4200
 PRESET ?= dense-128
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -p tests.lanes
@@ -20,7 +21,7 @@ export ORT_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
 
-.PHONY: help setup run test check lint serve bento bench lock clean
+.PHONY: help setup run up status down test check lint serve bento bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -37,6 +38,15 @@ setup: .venv/ready
 
 run: .venv/ready ## train on the real data (PRESET=...) and put the model live if it is not worse
 	$(BIN)/fashion train --preset $(PRESET) --sample-fallback
+
+up: .venv/ready ## start the whole system: Prefect, deployments, worker, service (PORT=... PREFECT_PORT=...)
+	@PORT=$(PORT) PREFECT_PORT=$(PREFECT_PORT) $(BIN)/fashion up
+
+status: .venv/ready ## say how the system is, and where
+	@PORT=$(PORT) PREFECT_PORT=$(PREFECT_PORT) $(BIN)/fashion status
+
+down: .venv/ready ## stop the whole system
+	@PORT=$(PORT) PREFECT_PORT=$(PREFECT_PORT) $(BIN)/fashion down
 
 # Of all tests many wait, so that one worker more than cores gains; WORKERS=0 runs one test after the other.
 test: .venv/ready ## run all tests

@@ -168,6 +168,7 @@ class ModelCard:
     input: str = "uint8 (n, 28, 28), 0 background to 255, divided by 255"
     licence: str = ""  # the dataset's, as its source says; "" in cards of before it was kept
     profile: Profile | None = None  # what drift is measured against; None in cards of before it was kept
+    code: str = ""  # of the sources that trained it: `training.identity`; "" in cards of before it was kept
 
     @property
     def is_sample(self) -> bool:

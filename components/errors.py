@@ -14,6 +14,8 @@ and exits with status 1; the service answers with the status beside it.
     ├── ModelError            a stored model that is damaged or does not fit
     │   ├── ModelNotFound     no model under that tag
     │   └── NoLiveModel       nothing is live, or the pointer cannot be read     (503)
+    ├── StackError            a server or worker of the stack that does not come up
+    ├── NotificationFailed    a message that could not be delivered
     ├── PromotionRefused      the gate said no
     │   └── LiveModelChanged  another model went live meanwhile; asking again may help
     └── InputError            a caller's images or table are wrong              (400)
@@ -95,12 +97,24 @@ class LiveModelChanged(PromotionRefused):
     """Another model went live while a challenger was judged."""
 
 
+class StackError(FashionError):
+    """A piece of the stack does not come up, or is not well."""
+
+
+class NotificationFailed(FashionError):
+    """Nobody could be told; what the message was about is done all the same."""
+
+
 class InputError(FashionError):
     """A caller's images or table are wrong; `field` names the place."""
 
     def __init__(self, field: str, reason: str) -> None:
         self.field, self.reason = field, reason
         super().__init__(f"{field}: {reason}")
+
+    def __reduce__(self) -> tuple[type["InputError"], tuple[str, str]]:
+        """Of its two arguments, so that it comes whole from another process."""
+        return type(self), (self.field, self.reason)
 
 
 class InputTooLarge(InputError):

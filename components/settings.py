@@ -21,14 +21,15 @@ class Settings(BaseSettings):
 
     source: str = "auto"  # auto, sample, download, a folder of archives, a labelled CSV, a folder of images by class
     data_dir: Path = CHECKOUT / "data"
+    inbox_dir: Path | None = None  # where files to be scored are dropped; none: data_dir/inbox/scoring
     mirrors: tuple[str, ...] = ()  # base URLs of the four archives, as a JSON list; empty: torchvision's
     download_timeout: float = pydantic.Field(default=10.0, gt=0)  # seconds without a byte before an attempt ends
     download_attempts: int = pydantic.Field(default=3, ge=1)  # per archive, over all mirrors in turn
 
-    @pydantic.field_validator("data_dir")
+    @pydantic.field_validator("data_dir", "inbox_dir")
     @classmethod
-    def _make_absolute(cls, path: Path) -> Path:
-        return Path(os.path.expanduser(path)).resolve()  # noqa: PTH111, which fails for an unknown ~user
+    def _make_absolute(cls, path: Path | None) -> Path | None:
+        return None if path is None else Path(os.path.expanduser(path)).resolve()  # noqa: PTH111, which fails for an unknown ~user
 
     @property
     def raw_dir(self) -> Path:
@@ -59,6 +60,11 @@ class Settings(BaseSettings):
     def labelled_dir(self) -> Path:
         """Where labelled images and corrections wait to be imported."""
         return self.data_dir / "inbox" / "labelled"
+
+    @property
+    def inbox(self) -> Path:
+        """Where files to be scored are dropped."""
+        return self.inbox_dir or self.data_dir / "inbox" / "scoring"
 
     @property
     def exports_dir(self) -> Path:

@@ -6,7 +6,7 @@ import sys
 import typer
 
 from components.errors import FashionError
-from flows.commands import audit, labels, models, monitoring, retention, training, use
+from flows.commands import audit, inbox, labels, models, monitoring, notify, retention, stack, sweep, training, use
 from flows.environment import prepare
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ COMMANDS = (
     training.validate,
     audit.audit,
     training.train,
+    sweep.sweep,
     training.presets,
     models.models,
     models.promote,
@@ -38,9 +39,14 @@ COMMANDS = (
     models.impact,
     use.export,
     use.score,
+    inbox.inbox,
     monitoring.drift,
     use.serve,
     use.bento,
+    notify.notify,
+    stack.up,
+    stack.status,
+    stack.down,
 )
 for command in COMMANDS:
     app.command()(command)

@@ -52,9 +52,20 @@ def emit(news: News, check: Check) -> None:
             "since": episode.since,
             "drifted": list(episode.drifted),
             "windows": [window.verdict for window in check.judged],
+            **words(news, check),
         },
     )
     get_run_logger().warning("%s: %s, %s", event, episode.model, ", ".join(episode.drifted))
+
+
+def words(news: News, check: Check) -> dict[str, str]:
+    """What people are told: deploy/prefect/notifications.yaml."""
+    features, windows = ", ".join(news.episode.drifted), sum(bool(window.drifted) for window in check.judged)
+    return {
+        "what": f"traffic has drifted from what {news.episode.model} was made for",
+        "why": f"{features} since {news.episode.since}; {windows} of {len(check.judged)} windows",
+        "next": "fashion drift shows how far; docs/drift.md says what each means; a training has been started",
+    }
 
 
 def to_rows(check: Check) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,18 +21,20 @@ from components.dataset.ingest import ingest
 from components.dataset.validate import validate
 from components.errors import ModelError, SourceUnreachable
 from components.evaluation.card import write_card
-from components.evaluation.report import write_report
+from components.evaluation.report import report_path, write_report
 from components.model.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from components.model.classifier import Classifier
 from components.promotion.impact import write_impact
 from components.promotion.promote import Promotion, promote
 from components.recipes.config import TrainConfig
 from components.recipes.presets import DEFAULT, configure
-from components.registry.champion import load_model
-from components.registry.store import save_model
+from components.registry.champion import load_model, try_live
+from components.registry.store import check_stored, save_model
 from components.registry.verdicts import read_verdict
 from components.settings import load_settings
+from components.training.identity import is_same_training
 from components.training.train import train
+from flows.notify.tell import tell_promotion
 
 # The same input is trained on again when somebody asks for it, and what Prefect keeps of a task is never a pickle.
 OPTIONS: dict[str, Any] = {"cache_policy": NO_CACHE, "result_serializer": "json"}
@@ -100,6 +102,7 @@ def promote_if_better(tag: str) -> Promotion:
     """Put the model live if the gate lets it."""
     promotion = promote(tag, "training")
     get_run_logger().info("%s %s: %s", tag, "is live" if promotion.promoted else "was refused", promotion)
+    tell_promotion(promotion)
     if verdict := promotion.verdict:
         told = f"{verdict.outcome}: {tag} beside {verdict.champion or 'nothing'}"
         create_table_artifact(to_rows(verdict), key="verdict", description=told)
@@ -159,6 +162,7 @@ class TrainingResult:
     verdict: str
     docs: Path  # Data Docs
     report: Path
+    skipped: bool = False  # nothing was trained: the live model came of the very same training
 
 
 Seed = Annotated[int | None, Field(ge=0, description="Of the weights, the split and the order; none: the preset's.")]
@@ -176,6 +180,7 @@ def training(
     sample_fallback: bool = False,
     promote: bool = True,
     resume: bool = False,
+    skip_if_live: bool = False,
 ) -> TrainingResult:
     """Train a model on the newest data and put it live if it is not worse than the live one.
 
@@ -190,6 +195,7 @@ def training(
         sample_fallback: where no data can be reached, go on with the drawn sample. Never in a scheduled run.
         promote: ask the gate, and put the model live if it agrees.
         resume: go on with an unfinished training of the same recipe on the same data, where there is one.
+        skip_if_live: train nothing where the live model came of the same recipe, data and code.
     """
     given = {"seed": seed, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     config = configure(
@@ -197,6 +203,8 @@ def training(
     )
     dataset = ingest_data(source, sample_fallback)
     validated = validate_data(dataset)
+    if skip_if_live and (live := find_same(dataset, config)):
+        return skip(*live, validated)
     checkpoint = train_model(validated, preset, config, resume)
     card = read_checkpoint(checkpoint)[1]
     tag = save_to_store(checkpoint)
@@ -204,6 +212,26 @@ def training(
     report = write_report_of(tag, dataset, promotion.previous if promotion else None)
     result = summarize(tag, card, promotion, validated, report)
     create_markdown_artifact(to_markdown(result), key="training", description=f"{tag} from {card.source}")
+    return result
+
+
+def find_same(dataset: Dataset, config: TrainConfig) -> tuple[str, ModelCard] | None:
+    """The live model's tag and card, where training now would be to repeat its training; a damaged one is no reason."""
+    live = try_live()
+    try:
+        card = check_stored(live.tag) if live else None
+    except ModelError as error:
+        get_run_logger().warning("the live model cannot be compared with: %s", error)
+        return None
+    return (live.tag, card) if live and card and is_same_training(card, dataset, config) else None
+
+
+def skip(tag: str, card: ModelCard, validated: Validated) -> TrainingResult:
+    """End a run with nothing trained."""
+    told = f"skipped: {tag} is live, and came of the same recipe, data and code"
+    get_run_logger().info(told)
+    result = replace(summarize(tag, card, None, validated, report_path(tag)), verdict=told, skipped=True)
+    create_markdown_artifact(f"# {told}", key="training", description=told)
     return result
 
 

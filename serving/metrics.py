@@ -8,6 +8,7 @@ The metrics are what a person would alert on, beside the requests, outcomes and 
     fashion_model_changed_seconds       when that last changed, seconds since 1970
     fashion_model_failures_total        models and pointers that could not be loaded; another one goes on serving
     fashion_unlogged_total              images without a line in the prediction log, which samples busy seconds
+    fashion_memory_bytes                what the worker holds in memory; of several, the one that said so last
 
 Whoever answers only puts the answer into a queue. A thread counts and writes once a second, and before /metrics tells.
 """
@@ -52,6 +53,7 @@ class Watch:
         Args:
             log_folder: of the prediction log; None: there is none.
         """
+        import psutil
         from prometheus_client import Counter, Gauge
 
         images = Counter("fashion_images", "Images by the class they were given.", ["name"])
@@ -63,6 +65,10 @@ class Watch:
         )
         self.failures = Counter("fashion_model_failures", "Models and pointers that could not be loaded.")
         self.unlogged = Counter("fashion_unlogged", "Images without a line in the prediction log.")
+        self.memory = Gauge(
+            "fashion_memory_bytes", "What the worker holds in memory.", multiprocess_mode="livemostrecent"
+        )
+        self.process = psutil.Process()
         self.started = True
         if log_folder:
             try:
@@ -99,6 +105,7 @@ class Watch:
             if looks % PREDICTIONS_EVERY == 0:
                 self.catch_up()
                 self._try(self._write)
+                self._try(self._weigh)
             else:
                 self._do(self._jobs)
         self.catch_up()
@@ -136,6 +143,9 @@ class Watch:
             kept = [answer for answer in answers if len(answer.images)]
             dropped = sum(len(answer.predictions.labels) for answer in answers if not len(answer.images))
             self.unlogged.inc(dropped + self.log.write(kept))
+
+    def _weigh(self) -> None:
+        self.memory.set(self.process.memory_info().rss)
 
     def swapped(self, tag: str, before: str | None) -> None:
         """Another model answers."""

@@ -15,6 +15,7 @@ os.environ.update({**DEFAULTS, **os.environ})  # before torch is loaded, which r
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
 from servers import Server, serve, using_home
+from stacks import Stack
 
 from components.contract import Dataset, ModelCard, Validated
 from components.dataset.ingest import ingest
@@ -113,6 +114,18 @@ def browser() -> Iterator["Browser"]:
         opened = running.chromium.launch(executable_path=executable, args=flags)
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="session")
+def stack(archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The whole system, as `fashion up` starts it."""
+    stack = Stack.prepare(tmp_path_factory.mktemp("stack"), archives)
+    try:
+        done = stack.fashion("up")
+        assert done.returncode == 0, done.stderr
+        yield stack
+    finally:
+        stack.fashion("down")
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from bentoml._internal.models import ModelStore
 
 from components.settings import CHECKOUT
 
-START = 60  # seconds for a server to come up
+START = 120  # seconds for a server to come up; Prefect migrates an empty home first
 STOP = 15  # seconds for it to go after SIGTERM
 # Below those that the system hands out; each process of the tests begins elsewhere, and takes none twice.
 PORTS = iter(range(20_000 + os.getpid() % 100 * 100, 32_000))
@@ -77,15 +77,17 @@ def serve(
 
 
 @contextlib.contextmanager
-def running(command: list[str], port: int, environment: dict[str, str], cwd: Path, log: Path) -> Iterator[Server]:
-    """Run a command that serves on a port of the loopback until the block ends."""
+def running(
+    command: list[str], port: int, environment: dict[str, str], cwd: Path, log: Path, alive: str = "/livez"
+) -> Iterator[Server]:
+    """Run a command that serves on a port of the loopback until the block ends; `alive` answers once it is up."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, env=environment, cwd=cwd, stdout=output, stderr=output, start_new_session=True
         )
     server = Server(f"http://127.0.0.1:{port}", port, process, log)
     try:
-        wait_until_alive(server)
+        wait_until_alive(server, alive)
         yield server
     finally:
         stop(process)
@@ -101,15 +103,15 @@ def free_port() -> int:
     raise OSError("no port is free")
 
 
-def wait_until_alive(server: Server) -> None:
+def wait_until_alive(server: Server, path: str = "/livez") -> None:
     deadline = time.monotonic() + START
     with server.client() as client:
         while time.monotonic() < deadline and server.process.poll() is None:
             with contextlib.suppress(httpx.HTTPError):
-                if client.get("/livez").is_success:
+                if client.get(path).is_success:
                     return
             time.sleep(0.1)
-    pytest.fail(f"{server.url}/livez did not answer:\n{server.log.read_text()}")
+    pytest.fail(f"{server.url}{path} did not answer:\n{server.log.read_text()}")
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:

@@ -118,7 +118,7 @@ def deployed(stack: Stack) -> Stack:
 def test_the_nightly_deployment_is_scheduled_and_never_overlaps(deployed: Stack) -> None:
     answer = httpx.get(f"{deployed.url}/deployments/name/training/nightly", timeout=30).raise_for_status().json()
     (schedule,) = answer["schedules"]
-    assert schedule["schedule"]["cron"] == "0 2 * * *"
+    assert schedule["schedule"]["cron"] == "30 3 * * *"
     assert schedule["schedule"]["timezone"] == "Europe/Berlin"
     assert schedule["active"]
     assert answer["global_concurrency_limit"]["limit"] == 1

@@ -443,7 +443,7 @@ def test_what_is_unusual_about_the_first_rows_is_a_warning(fashion: Fashion, tmp
     status, out, err = fashion("score", tmp_path / "in.csv", tmp_path / "out.csv")
     assert status == 0
     assert "120 scored" in out
-    assert "warning: the brightest pixel of an image, on average, is 20, usually 230 to 255\n" in err
+    assert "warning: the brightest pixel of an image, on average, is 20, usually 160 to 255\n" in err
     assert "warning: the share of the first rows that repeat an earlier one is 0.9917, usually 0 to 0.05\n" in err
     black = "\n".join([HEADER, *[BLACK] * 120]) + "\n"
     status, out, err = fashion("score", "-", tmp_path / "black.csv", stdin=black.encode())

@@ -25,6 +25,7 @@ from components.model.mlp import MLP
 from components.model.tensors import to_input
 from components.monitoring.profile import make_profile, to_seen
 from components.settings import checkout_commit
+from components.training.identity import training_code
 from components.training.train import Trained
 
 PACKAGES = ("torch", "numpy", "pyarrow", "safetensors", "bentoml", "prefect", "great-expectations")
@@ -63,6 +64,7 @@ def write_card(preset: str, validated: Validated, trained: Trained) -> ModelCard
         probes=probe(trained.network, validated.dataset, calibration),
         licence=_licence_of(validated.dataset),
         profile=profile(trained.network, validated.dataset, calibration),
+        code=training_code(),
     )
 
 

@@ -78,7 +78,7 @@ class Block:
     """Consecutive lines of a file, parsed."""
 
     lines: NDArray[np.int64]  # (n,) where each image stood
-    ids: list[str]  # (n,) the id column, or the row's number counted from 1 where there is none
+    ids: Sequence[str]  # (n,) the id column, or the row's number counted from 1 where there is none
     images: Images  # uint8 (n, 28, 28); with `views`, as many as these come to
     labels: NDArray[np.uint8] | None  # (n,) where the file has them
     rejects: tuple[Reject, ...]

@@ -11,7 +11,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, overload
 
 import numpy as np
 import orjson
@@ -56,6 +56,32 @@ class Faults:
         for row in np.flatnonzero(rows & ~self.found).tolist():
             self.reasons[row] = tell(row)
         self.found |= rows
+
+
+class Texts(Sequence[str]):
+    """An Arrow array of texts, none missing, that goes from one table into another and is rarely looked at."""
+
+    def __init__(self, array: pa.Array) -> None:
+        self.array = array
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> "Texts": ...
+
+    def __getitem__(self, place: int | slice) -> "str | Texts":
+        found = self.array[place]
+        return Texts(found) if isinstance(place, slice) else str(found.as_py())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.array.to_pylist())
+
+    def __arrow_array__(self, type: pa.DataType | None = None) -> pa.Array:  # noqa: A002, Arrow's own name
+        return self.array if type is None else self.array.cast(type)
 
 
 def read_pixel_parquet(stream: BinaryIO, name: str = "file") -> Iterator[Block]:
@@ -230,7 +256,7 @@ def _to_block(batch: pa.RecordBatch, first: int, name: str, others: Others) -> B
     images = _read_bytes(batch["pixels"], faults) if "pixels" in names else _read_columns(batch, faults)
     labels = read_numbers(batch["label"], "label", len(CLASSES) - 1, faults) if "label" in names else None
     lines = np.arange(first, first + len(batch))
-    ids = read_ids(batch["id"], faults, name) if "id" in names else lines.astype(str).tolist()
+    ids = read_ids(batch["id"], faults, name) if "id" in names else Texts(pa.array(lines).cast(pa.string()))
     extra = read_others(batch, others.kept, name) if others.kept else None
     if not faults.reasons:
         return Block(lines, ids, images, labels, (), extra)
@@ -241,7 +267,7 @@ def _to_block(batch: pa.RecordBatch, first: int, name: str, others: Others) -> B
     ]
     return Block(
         lines[good],
-        [ids[place] for place in good],
+        Texts(ids.array.take(pa.array(good))),
         images[good],
         None if labels is None else labels[good],
         tuple(rejects),
@@ -304,8 +330,8 @@ def read_numbers(column: pa.Array, field: str, largest: int, faults: Faults) -> 
     return values.astype(np.uint8)
 
 
-def read_ids(column: pa.Array, faults: Faults, name: str) -> list[str]:
-    """The ids of a batch; where there is none, a fault and "".
+def read_ids(column: pa.Array, faults: Faults, name: str) -> Texts:
+    """The ids of a batch, as texts; where there is none, a fault and "".
 
     Raises:
         InputTooLarge: an id of more than 1,024 bytes.
@@ -313,7 +339,7 @@ def read_ids(column: pa.Array, faults: Faults, name: str) -> list[str]:
     if pa.types.is_dictionary(column.type):
         _refuse_long(column, "an id", LONGEST_ID, name)
     faults.add(_is_null(column), lambda _: "id: nothing, where the other rows have one")
-    return [row_id or "" for row_id in column.cast(pa.string()).to_pylist()]
+    return Texts(column.cast(pa.string()).fill_null(""))
 
 
 def _is_null(column: pa.Array) -> NDArray[np.bool_]:

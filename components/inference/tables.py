@@ -38,7 +38,7 @@ NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")  # but a number is only a number
 def scored_rows(block: Block, predictions: Predictions) -> Columns:
     """The rows that were read, as `SCORED`."""
     return [
-        block.ids,
+        list(block.ids),
         predictions.labels.tolist(),
         predictions.names,
         predictions.confidences.tolist(),

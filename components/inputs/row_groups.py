@@ -1,8 +1,10 @@
 """Parquet files, cut into parts between row groups."""
 
 import hashlib
+import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -15,9 +17,10 @@ from components.formats.pixel_parquet import Others, measure_groups, read_pixel_
 from components.inputs.parts import Part, Reading, fingerprint
 from components.pictures.embedded import holds_pictures, measure_pictures, read_picture_groups
 from components.pictures.names import LeftOut
-from components.storage import locate
+from components.storage import is_remote, locate
 
 NONE = LeftOut()
+CHUNK = 1 << 20  # bytes that are hashed at a time
 FOOTERS = 16  # that are read at a time: in S3 one takes some 50 ms, nearly all of it waiting
 
 
@@ -35,17 +38,21 @@ class ParquetInput:
         self.groups = {path: groups for path, (groups, _) in found.items()}
         self.extra = self._agree({path: extra for path, (_, extra) in found.items()})
         self.rows = sum(rows for groups in self.groups.values() for rows, _ in groups)
+        self.hashed: dict[str, str] = {}  # path -> SHA-256, of those that were hashed on the way
 
     def parts(self) -> Iterator[Part]:
-        """See `Input`."""
+        """See `Input`. A file is hashed ahead of its parts: their workers find it in the disk's cache."""
         number, first = 0, 1
-        for path, groups in self.groups.items():
-            start = rows = size = 0
-            for group, (group_rows, group_size) in enumerate(groups):
-                rows, size = rows + group_rows, size + group_size
-                if size >= self.reading.part or group == len(groups) - 1:
-                    yield Part(number, path, first, start, group + 1)
-                    number, first, start, rows, size = number + 1, first + rows, group + 1, 0, 0
+        for path in self.paths:
+            groups = self.groups[str(path)]
+            with closing(Ahead(path)) as ahead:
+                for start, stop in self._cut(groups):
+                    ahead.read_to(stop / len(groups))
+                    yield Part(number, str(path), first, start, stop)
+                    number, first = number + 1, first + sum(rows for rows, _ in groups[start:stop])
+                ahead.read_to(1)
+                if ahead.stream:
+                    self.hashed[str(path)] = ahead.content.hexdigest()
 
     def read(self, part: Part) -> Iterator[Block]:
         """See `Input`."""
@@ -70,8 +77,20 @@ class ParquetInput:
     def digest(self) -> str:
         """See `Input`: of one file; of several, of their digests."""
         with ThreadPoolExecutor() as pool:
-            digests = list(pool.map(sha256_of, self.paths))
+            digests = list(pool.map(self._digest_of, self.paths))
         return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+    def _cut(self, groups: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        """The first row group of each part, and the one after its last."""
+        start = size = 0
+        for group, (_, group_size) in enumerate(groups):
+            size += group_size
+            if size >= self.reading.part or group == len(groups) - 1:
+                yield start, group + 1
+                start, size = group + 1, 0
+
+    def _digest_of(self, path: Path) -> str:
+        return self.hashed.get(str(path)) or sha256_of(path)
 
     def _agree(self, extras: dict[str, pa.Schema]) -> pa.Schema:
         (first, agreed), *rest = extras.items()
@@ -80,3 +99,28 @@ class ParquetInput:
                 told = f"columns {extra.to_string()!r}, but {Path(first).name} has {agreed.to_string()!r}"
                 raise InputError(Path(path).name, told.replace("\\n", ", "))
         return agreed
+
+
+class Ahead:
+    """The hash of a file on a disk here, made ahead of those who read it: what they want is in the disk's cache then.
+
+    An object elsewhere is left alone: to fetch it twice in one thread would hold them all up.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.stream = None if is_remote(path) else path.open("rb")
+        self.content = hashlib.sha256()
+        self.size = self.stream.seek(0, io.SEEK_END) if self.stream else 0
+        if self.stream:
+            self.stream.seek(0)
+
+    def read_to(self, share: float) -> None:
+        """Read on to this share of the file, 0 to 1."""
+        place = round(self.size * share)
+        while self.stream and (chunk := self.stream.read(max(0, min(place - self.stream.tell(), CHUNK)))):
+            self.content.update(chunk)
+
+    def close(self) -> None:
+        """Read no more."""
+        if self.stream:
+            self.stream.close()

@@ -1,13 +1,14 @@
 """What names say: which files are pictures, what their rows are called, and which class a folder is."""
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from components.contract import label_of
 
 READ = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".webp", ".gif", ".bmp"})
 NOT_READ = frozenset({".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl"})  # pictures too: each is a reject
+PICTURES = READ | NOT_READ
 MOST_NAMED = 10
 
 
@@ -29,7 +30,7 @@ class LeftOut:
 
 def is_picture(name: str) -> bool:
     """Whether a file's suffix is that of a picture."""
-    return PurePosixPath(name).suffix.lower() in READ | NOT_READ
+    return os.path.splitext(name)[1].lower() in PICTURES  # noqa: PTH122, a Path takes five times as long
 
 
 def is_hidden(name: str) -> bool:

@@ -26,6 +26,7 @@ class Promotion:
     promoted: bool  # False: refused, and the live model is as it was
     verdict: Verdict | None  # None: it was live already, and has none
     previous: str | None  # what was live before
+    is_news: bool = True  # False: it was live already, and nothing changed
 
     def __str__(self) -> str:
         return str(self.verdict) if self.verdict else "it is live already"
@@ -69,7 +70,7 @@ def promote(
     for _ in range(ATTEMPTS):
         live = try_live() if force else current_move()
         if live and live.tag == tag:
-            return Promotion(tag, True, read_verdict(tag), live.previous)
+            return Promotion(tag, True, read_verdict(tag), live.previous, is_news=False)
         verdict = replace(_ask(model, live, bounds, settings, force), challenger_sha256=sha256)
         may = force or verdict.passed
         if may:

@@ -12,7 +12,18 @@ from components.files import DAY, age_of, writer_of
 from components.registry.store import CARD, EXACT_TAG, NAME, home, store_folder
 from components.settings import Settings
 
-What = Literal["model", "report", "canary log", "dataset", "receipt", "part", "Data Docs", "leftover"]
+What = Literal[
+    "model",
+    "report",
+    "canary log",
+    "dataset",
+    "receipt",
+    "part",
+    "Data Docs",
+    "leftover",
+    "training",
+    "prediction log",
+]
 
 CLOCK = 60.0  # seconds by which a process may seem to have started after it wrote
 

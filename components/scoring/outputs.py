@@ -40,6 +40,7 @@ REJECTED = pa.schema(
 )  # of Parquet: the row's number
 CLASS_NAMES = pa.array(CLASSES, pa.string())
 TOP = 3
+THREE_DIGITS = np.frombuffer(b"".join(b"%03d" % number for number in range(1000)), np.uint8).reshape(-1, 3)
 GROUP = 1 << 18  # rows that a row group of the output has at least, but for the last
 
 
@@ -118,12 +119,13 @@ class CsvFormat:
                 csv.writer(text, lineterminator="\n").writerows(map(_decode, row) for row in rows)
                 file.write(text.getvalue().encode("utf-8", "surrogateescape"))
             else:
-                file.write(_join_cells(columns))
+                may = [_may_need_quotes(column.type) for column in own] + [True] * len(extra)
+                file.write(_join_cells([_quote(one) if some else one for one, some in zip(columns, may, strict=True)]))
 
     def join(self, parts: Sequence[Path], schema: pa.Schema, file: BinaryIO) -> None:
         """See `Format`."""
         header = pa.table([[name] for name in schema.names], schema.names)
-        file.write(_join_cells([_as_text(column.combine_chunks()) for column in header.columns]))
+        file.write(_join_cells([_quote(_as_text(column.combine_chunks())) for column in header.columns]))
         _append(parts, file)
 
 
@@ -134,8 +136,11 @@ class JsonLinesFormat:
     def write(self, tables: Iterable[pa.Table], schema: pa.Schema, file: BinaryIO) -> None:
         """See `Format`."""
         for table in tables:
-            for row in table.to_pylist():
-                file.write(orjson.dumps(row, default=_as_json, option=orjson.OPT_APPEND_NEWLINE))
+            rows = zip(*map(_as_values, table.columns), strict=True)
+            file.writelines(
+                orjson.dumps(dict(zip(schema.names, row, strict=True)), _as_json, orjson.OPT_APPEND_NEWLINE)
+                for row in rows
+            )
 
     def join(self, parts: Sequence[Path], schema: pa.Schema, file: BinaryIO) -> None:
         """See `Format`."""
@@ -144,15 +149,12 @@ class JsonLinesFormat:
 
 @dataclass(frozen=True)
 class ParquetFormat:
-    """A part is a file of its own."""
+    """A part is Arrow's stream of it, which costs nothing to write and to read; it is encoded once, with the whole."""
 
     def write(self, tables: Iterable[pa.Table], schema: pa.Schema, file: BinaryIO) -> None:
         """See `Format`."""
-        import pyarrow.parquet as pq
-
-        with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
-            whole = pa.concat_tables([schema.empty_table(), *tables])
-            writer.write_table(whole.unify_dictionaries())
+        with pa.ipc.new_stream(file, schema) as writer:
+            writer.write_table(pa.concat_tables([schema.empty_table(), *tables]).unify_dictionaries())
 
     def join(self, parts: Sequence[Path], schema: pa.Schema, file: BinaryIO) -> None:
         """See `Format`. Parts share row groups: with tens of thousands of these, few readers take the footer."""
@@ -161,8 +163,8 @@ class ParquetFormat:
         waiting: list[pa.Table] = []
         with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
             for part in parts:
-                with part.open("rb") as content:
-                    waiting.append(pq.read_table(content, page_checksum_verification=True).cast(schema))
+                with part.open("rb") as content, pa.ipc.open_stream(content) as reader:
+                    waiting.append(reader.read_all())
                 if sum(map(len, waiting)) >= GROUP:
                     writer.write_table(pa.concat_tables(waiting).unify_dictionaries())
                     waiting = []
@@ -204,25 +206,52 @@ def _decode(cell: Any) -> Any:
     return inert(cell.decode("utf-8", "surrogateescape")) if isinstance(cell, bytes) else cell
 
 
-def _join_cells(columns: Sequence[pa.Array]) -> bytes:
-    """Columns of n cells -> n lines of CSV; a cell has quotes where it needs them."""
+def _join_cells(columns: Sequence[pa.Array]) -> "bytes | memoryview":
+    """Columns of n cells -> n lines of CSV."""
     import pyarrow.compute as pc
 
-    *cells, last = [_quote(column) for column in columns]
+    *cells, last = [column.cast(pa.string()) for column in columns]
     last = pc.binary_join_element_wise(last, "", "\n", null_handling="replace", null_replacement="")
     lines = pc.binary_join_element_wise(*cells, last, ",", null_handling="replace", null_replacement="")
-    return b"".join(lines.cast(pa.binary()).to_pylist())
+    _, ends, content = lines.buffers()
+    start, stop = np.frombuffer(ends, np.int32)[[lines.offset, lines.offset + len(lines)]].tolist() if ends else (0, 0)
+    return memoryview(content)[start:stop] if content else b""
+
+
+def _may_need_quotes(kind: pa.DataType) -> bool:
+    """Numbers do not, nor what is written for them."""
+    return bool(pa.types.is_string(kind) or pa.types.is_dictionary(kind))
 
 
 def _quote(column: pa.Array) -> pa.Array:
+    """Texts, or a dictionary of them, each of which is looked at once: with quotes where they need them."""
     import pyarrow.compute as pc
 
+    if pa.types.is_dictionary(column.type):
+        return pa.DictionaryArray.from_arrays(column.indices, _quote(column.dictionary))
     cells = column.cast(pa.string())
     wanting = pc.match_substring_regex(cells, '[",\r\n]')
     if not pc.any(wanting).as_py():
         return cells
     quoted = pc.binary_join_element_wise("", pc.replace_substring(cells, '"', '""'), "", '"')
     return pc.if_else(wanting, quoted, cells)
+
+
+def _as_values(column: pa.ChunkedArray) -> list[Any]:
+    """A column as Python's values: what `to_pylist` gives, ten times as fast where none is missing."""
+    kind = column.type
+    if column.null_count:
+        return list(column.to_pylist())
+    if pa.types.is_dictionary(kind):
+        return [value for chunk in column.chunks for value in _look_up(chunk)]
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+        return list(column.to_numpy().tolist())
+    return list(column.to_pylist())
+
+
+def _look_up(column: pa.DictionaryArray) -> list[Any]:
+    values = column.dictionary.to_pylist()
+    return [values[place] for place in column.indices.to_numpy().tolist()]
 
 
 def _as_text(column: pa.Array) -> pa.Array:
@@ -233,8 +262,6 @@ def _as_text(column: pa.Array) -> pa.Array:
         return _with_six_digits(column.to_numpy())
     if pa.types.is_boolean(column.type):
         return pc.if_else(column, "yes", "no")
-    if pa.types.is_dictionary(column.type):
-        return column.cast(pa.string())
     if pa.types.is_string(column.type) and pc.any(pc.match_substring_regex(column, "^[-=+@'\t\r]")).as_py():
         return pa.array([None if cell is None else inert(cell) for cell in column.to_pylist()], pa.string())
     return column
@@ -253,8 +280,10 @@ def _as_cells(column: pa.Array) -> pa.Array:
 
 def _with_six_digits(values: NDArray[np.float32]) -> pa.Array:
     """float32 (n,) from 0 to 1 -> texts such as 0.998930."""
-    millionths = np.rint(values.astype(np.float64) * 1e6).astype(np.int64)
-    places = 10 ** np.array([6, 5, 4, 3, 2, 1, 0])
-    digits = (millionths[:, None] // places % 10 + ord("0")).astype(np.uint8)
-    texts = np.insert(digits, 1, ord("."), axis=1)
+    millionths = np.rint(values.astype(np.float64) * 1e6).astype(np.int32)
+    thousandths, rest = np.divmod(millionths, 1000)
+    texts = np.full((len(values), 8), ord("."), np.uint8)
+    texts[:, 0] = thousandths // 1000 + ord("0")
+    texts[:, 2:5] = THREE_DIGITS[thousandths % 1000]
+    texts[:, 5:] = THREE_DIGITS[rest]
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(8), len(texts), [None, pa.py_buffer(texts)]).cast(pa.string())

@@ -16,6 +16,7 @@ from torch import Tensor
 from components.errors import TrainingError
 from components.files import write_whole
 from components.recipes.config import TrainConfig
+from components.training.identity import training_code
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class State:
 
 
 def state_path(folder: Path, dataset_version: str, config: TrainConfig) -> Path:
-    """Where a training keeps its state: another recipe, dataset, PyTorch or number of threads is another file."""
-    versions = [dataset_version, torch.__version__, torch.get_num_threads()]
+    """Where a training keeps its state: another recipe, dataset, code, PyTorch or number of threads is another file."""
+    versions = [dataset_version, training_code(), torch.__version__, torch.get_num_threads()]
     key = orjson.dumps([versions, asdict(config)], option=orjson.OPT_SORT_KEYS)
     return folder / f"unfinished-{hashlib.sha256(key).hexdigest()[:16]}"
 

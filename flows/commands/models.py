@@ -44,10 +44,14 @@ def promote(
     """Ask the gate, serve the model once for trial, and put it live if both let it."""
     from components.errors import PromotionRefused, SettingsError
     from components.promotion.promote import promote
+    from flows.notify.message import of_promotion
+    from flows.notify.send import try_send
 
     if force and not reason:
         raise SettingsError("--force needs --reason, which is kept in the history")
     promotion = promote(tag, reason or "asked for", force=force)
+    if promotion.is_news:
+        try_send(of_promotion(promotion))
     if not promotion.promoted:
         raise PromotionRefused(f"{tag} was refused: {promotion}")
     print(f"{tag} is live: {promotion}")
@@ -78,8 +82,11 @@ def rollback(
 ) -> None:
     """Put the model that was live before back."""
     from components.registry.champion import rollback
+    from flows.notify.message import of_rollback
+    from flows.notify.send import try_send
 
     move = rollback(tag, reason)
+    try_send(of_rollback(move))
     print(f"{move.tag} is live again, in the place of {move.previous}")
 
 

@@ -100,7 +100,7 @@ def _lines(summary: "Summary", output: Path) -> Iterator[str]:
     yield f"{count.rows:,} rows in {summary.seconds:.1f} s, {summary.rows_per_second:,.0f} a second, by {summary.model}"
     yield f"{count.scored:,} scored, of {count.not_sure:,} not sure -> {output}"
     if summary.left_out.count:
-        yield f"{summary.left_out.count:,} files beside them left out: {summary.left_out}"
+        yield f"{summary.left_out.count:,} other file(s) left out: {summary.left_out}"
     if count.rejected:
         yield f"{count.rejected:,} rejected -> {summary.rejects}"
         yield from (f"  {number:,}  {reason}" for reason, number in count.reasons.items())

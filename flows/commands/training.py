@@ -68,12 +68,11 @@ def train(
     from components.recipes.presets import configure
 
     given = {"seed": seed, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
-    overrides = _read_fields(fields or []) | {name: value for name, value in given.items() if value is not None}
+    overrides = read_fields(fields or []) | {name: value for name, value in given.items() if value is not None}
     configure(preset, overrides)  # bad settings end here, before a server is started
     from flows.training import training
 
-    for name in ("prefect.flow_runs", "prefect.task_runs"):
-        logging.getLogger(name).addFilter(_without_foreseen_traceback)
+    quiet_foreseen_errors()
     result = training(
         preset=preset,
         overrides=overrides,
@@ -136,7 +135,7 @@ next
   .venv/bin/fashion models                    what is in the store, and what is live"""
 
 
-def _read_fields(fields: list[str]) -> dict[str, Any]:
+def read_fields(fields: list[str]) -> dict[str, Any]:
     """FIELD=VALUE, the value as JSON; what is not JSON is a word, and 512,256 is a list."""
     from components.errors import SettingsError
 
@@ -150,6 +149,12 @@ def _read_fields(fields: list[str]) -> dict[str, Any]:
         except json.JSONDecodeError:
             found[name] = value
     return found
+
+
+def quiet_foreseen_errors() -> None:
+    """Let Prefect log them in one line, as the command line tells them."""
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).addFilter(_without_foreseen_traceback)
 
 
 def _without_foreseen_traceback(record: logging.LogRecord) -> bool:

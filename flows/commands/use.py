@@ -107,8 +107,9 @@ def serve(
     On this machine alone it takes corrections, into data/inbox/labelled; elsewhere FASHION_CORRECTIONS_DIR says where.
     """
     from components.settings import CHECKOUT, load_settings
+    from flows.stack.ports import refuse_used_port
 
-    _refuse_used_port(host, port)
+    refuse_used_port(host, port, "PORT")
     if host in LOOPBACK:
         os.environ.setdefault("FASHION_CORRECTIONS_DIR", str(load_settings().labelled_dir))
     program = str(Path(sys.executable).with_name("bentoml"))
@@ -123,20 +124,3 @@ def bento(tag: Annotated[str | None, typer.Argument(help="An exact tag [the live
     built = build_bento(tag)
     print(built.tag if built.is_new else f"{built.tag}, built before from the same content")
     print(f"with {built.model}, verdict: {built.verdict}\nserve it from any folder: bentoml serve {built.tag}")
-
-
-def _refuse_used_port(host: str, port: int) -> None:
-    """BentoML answers a port in use with a page of traceback."""
-    import socket
-
-    from components.errors import SettingsError
-
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        raise SettingsError(
-            f"cannot listen on {host}, port {port}: {error.strerror}; PORT=... takes another"
-        ) from error

@@ -1,0 +1,45 @@
+"""Where the processor time of a scoring goes: read, predict, and the rest (writing, hashing, putting together).
+
+python -m benchmarks.peers.score_stages TAG SOURCE OUTPUT
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+import components
+from components.inference.predict import predict
+from components.inputs.opening import open_input
+from components.inputs.parts import Reading
+from components.scoring.job import run_job
+
+
+def main() -> None:
+    """Print the seconds of each as JSON; each is measured on its own, in one thread, the rest is what is left."""
+    tag, source, output = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    torch.set_num_threads(1)
+    model = components.load_model(tag)
+    read = open_input(source, Reading())
+    taken = {"read": 0.0, "model": 0.0}
+    for part in read.parts():
+        blocks = iter(read.read(part))
+        while True:
+            began = time.thread_time()
+            block = next(blocks, None)
+            taken["read"] += time.thread_time() - began
+            if block is None:
+                break
+            began = time.thread_time()
+            predict(model, block.images)
+            taken["model"] += time.thread_time() - began
+    began = time.process_time()
+    run_job(model, source, output, workers=1)
+    whole = time.process_time() - began
+    print(json.dumps({**taken, "write": max(whole - sum(taken.values()), 0.0)}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""Rows a second of `fashion score`, beside what one would write instead and what nobody can be faster than.
+
+    .venv/bin/python -m benchmarks.score [--runs 3] [--networks dense-128 flagship] [--csv-rows 60000]
+                                         [--parquet-rows 600000] [--pictures 10000] [--large]
+
+Each run is a process of its own; contestants take turns. Polars is in `.venv-bench` (`make .venv-bench/ready`). The
+flagship is trained for two epochs, which makes it no slower, and scores a tenth of the Parquet rows. Seconds are from
+the first byte read to the last written; imports and the loading of the model are left out. `--large` scores 5,000,000
+rows too and tells the pace of each tenth of them.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from benchmarks.peers.score_job import ScoreJob
+from benchmarks.score_inputs import write_csv, write_parquet, write_pictures
+from benchmarks.score_runs import BIN, Run, served, watch
+from benchmarks.train import describe_machine
+from components.contract import Validated
+from components.dataset.ingest import ingest
+from components.evaluation.card import write_card
+from components.manifest import read_split
+from components.recipes.presets import configure
+from components.registry import champion, store
+from components.settings import CHECKOUT
+from components.training.train import train
+
+OURS, FLOOR, HTTP, PANDAS, POLARS = "fashion score", "reader alone", "POST /score", "pandas + torch", "Polars + torch"
+MODULES = {
+    FLOOR: ("benchmarks.peers.score_floor",),
+    HTTP: ("benchmarks.peers.score_http",),
+    PANDAS: ("benchmarks.peers.score_frames", "pandas"),
+    POLARS: ("benchmarks.peers.score_frames", "polars"),
+}
+SHORT = {"flagship": {"epochs": 1, "untied_epochs": 1, "schedule": "constant"}}
+LARGE = 5_000_000  # rows
+NOTES = """
+- rows/s: median of the runs, smallest to largest in brackets; x: how many times the pace of `fashion score`
+- MB: the largest of the runs' peaks, of the process and those it started; of `POST /score` the client's alone
+- labels: how many differ from those of `fashion score`
+- comes up against: the largest share of a job's processor time, each measured on one thread
+"""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model that scores."""
+
+    name: str
+    tag: str
+    job: ScoreJob  # with its weights; source and output are filled in
+
+
+def main() -> None:
+    """Run everything, print the tables and write them."""
+    options = parse_options()
+    packages = ", ".join(
+        f"{name} {version(name)}" for name in ("pyarrow", "pandas", "bentoml", "opencv-python-headless")
+    )
+    lines = [
+        "# `python -m benchmarks.score`",
+        "",
+        *describe_machine(),
+        f"{packages}; `fashion score` with two workers.",
+    ]
+    print(*lines, sep="\n", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.environ |= {"FASHION_DATA_DIR": f"{name}/data", "BENTOML_HOME": f"{name}/bentoml", "GOMP_SPINCOUNT": "100"}
+        dataset = ingest().dataset
+        for preset in options.networks:
+            network = prepare_network(preset, Validated(dataset, expectations=0, docs=Path(), checked_at=""))
+            for title, source, names in inputs(folder, read_split(dataset, "train").images, preset, options):
+                lines += tell_input(f"{title}, {preset}", network, source, names, folder, options.runs)
+        if options.large:
+            lines += tell_large(folder, read_split(dataset, "train").images)
+    text = "\n".join([*lines, NOTES])
+    options.to.write_text(text)
+    print(text)
+
+
+def parse_options() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--networks", nargs="+", choices=["dense-128", "flagship"], default=["dense-128", "flagship"])
+    parser.add_argument("--csv-rows", type=int, default=60_000)
+    parser.add_argument("--parquet-rows", type=int, default=600_000)
+    parser.add_argument("--pictures", type=int, default=10_000)
+    parser.add_argument("--large", action="store_true", help="5,000,000 rows of Parquet too")
+    parser.add_argument("--to", type=Path, default=CHECKOUT / "benchmarks" / "results" / "score.md")
+    return parser.parse_args()
+
+
+def prepare_network(preset: str, receipt: Validated) -> Network:
+    """Train a model and put it live: the service serves it."""
+    trained = train(receipt, configure(preset, SHORT.get(preset)))
+    card = write_card(preset, receipt, trained)
+    tag = store.save_model(trained.network, card)
+    champion.make_live(tag, "a benchmark")
+    weights = Path(os.environ["BENTOML_HOME"], "models", *tag.split(":"), "weights.safetensors")
+    job = ScoreJob("", "", str(weights), trained.network.config.activation, card.calibration.temperature)
+    return Network(preset, tag, job)
+
+
+def inputs(
+    folder: Path, images: np.ndarray, preset: str, options: argparse.Namespace
+) -> Iterator[tuple[str, Path, list[str]]]:
+    """Title, path and contestants of each input, written as it comes up."""
+    tables = [OURS, FLOOR, PANDAS, POLARS, HTTP]
+    rows = options.parquet_rows if preset == "dense-128" else options.parquet_rows // 10
+    yield f"CSV, {options.csv_rows:,} rows", write_csv(folder, images, options.csv_rows), tables
+    yield f"Parquet, {rows:,} rows", write_parquet(folder, images, rows), tables
+    if preset == "dense-128":
+        yield f"PNG, {options.pictures:,} files", write_pictures(folder, images, options.pictures), [OURS, FLOOR]
+
+
+def tell_input(title: str, network: Network, source: Path, names: list[str], folder: Path, runs: int) -> list[str]:
+    """The table of one input."""
+    print(title, file=sys.stderr)
+    found: dict[str, list[Run]] = {name: [] for name in names}
+    suffix = ".parquet" if source.suffix == ".parquet" else ".csv"
+    outputs = {name: folder / f"{place}{suffix}" for place, name in enumerate(names)}
+    with served(folder) if HTTP in names else contextlib.nullcontext("") as url:
+        for _ in range(runs):
+            for name in names:
+                run = contend(name, network, source, outputs[name], url)
+                if isinstance(run, str):
+                    return ["", f"## {title}", "", f"{name}: {run}"]
+                found[name].append(run)
+    lines = ["", f"## {title}", "", "| | rows/s | x | MB | labels |", "| --- | ---: | ---: | ---: | ---: |"]
+    ours = statistics.median(run.rows / run.seconds for run in found[OURS])
+    for name, done in found.items():
+        paces = sorted(run.rows / run.seconds for run in done)
+        pace = statistics.median(paces)
+        peak = max(run.peak for run in done)
+        labels = tell_labels(outputs[OURS], outputs[name]) if name != FLOOR else ""
+        cells = f"{pace:,.0f} ({paces[0]:,.0f} to {paces[-1]:,.0f}) | {pace / ours:.2f} | {peak:,.0f} | {labels}"
+        lines.append(f"| {name} | {cells} |")
+    return [*lines, "", tell_limit(network, source, folder / f"stages{suffix}")]
+
+
+def contend(name: str, network: Network, source: Path, output: Path, url: str) -> Run | str:
+    """Let one of them score once; in words, why it could not."""
+    if name == OURS:
+        command = [str(BIN / "fashion"), "score", str(source), str(output), "--model", network.tag, "--json"]
+        text = ""
+    else:
+        command = [sys.executable, "-m", *MODULES[name]]
+        given = {"source": str(source), "output": str(output), "url": url}
+        text = json.dumps({**asdict(network.job), **given})
+    run = watch(command, text, output.with_name(f".{output.name}.job"))
+    print(f"  {name}: {run}", file=sys.stderr)
+    return run
+
+
+def tell_labels(ours: Path, other: Path) -> str:
+    """How many labels differ."""
+    one, two = (read_labels(path) for path in (ours, other))
+    if len(one) != len(two):
+        return f"**{len(two):,} rows instead of {len(one):,}**"
+    return f"{np.count_nonzero(one != two):,}"
+
+
+def read_labels(path: Path) -> np.ndarray:
+    """The column of an output."""
+    if path.suffix == ".parquet":
+        return pq.read_table(path, columns=["label"])["label"].to_numpy()
+    options = pyarrow.csv.ConvertOptions(include_columns=["label"], column_types={"label": pa.uint8()})
+    return pyarrow.csv.read_csv(path, convert_options=options)["label"].to_numpy()
+
+
+def tell_limit(network: Network, source: Path, output: Path) -> str:
+    """The share of each stage in the processor time of a job."""
+    command = [sys.executable, "-m", "benchmarks.peers.score_stages", network.tag, str(source), str(output)]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr)
+    taken = json.loads(done.stdout.splitlines()[-1])
+    shares = {name: seconds / sum(taken.values()) for name, seconds in taken.items()}
+    told = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+    return f"Comes up against: {max(shares, key=lambda name: shares[name])} ({told})."
+
+
+def tell_large(folder: Path, images: np.ndarray) -> list[str]:
+    """5,000,000 rows: memory, and whether the pace stays."""
+    source, output = write_parquet(folder, images, LARGE), folder / "large.parquet"
+    command = [str(BIN / "fashion"), "score", str(source), str(output), "--json"]
+    run = watch(command, "", folder / f".{output.name}.job")
+    if isinstance(run, str):
+        return ["", f"## Parquet, {LARGE:,} rows", "", run]
+    edges = [run.done_at[round(len(run.done_at) * tenth / 10) - 1] for tenth in range(1, 11)]
+    spans = np.diff([run.done_at[0] - run.done_at[-1] / len(run.done_at), *edges])
+    paces = ", ".join(f"{run.rows / 10 / span:,.0f}" for span in spans)
+    told = (
+        f"{run.rows / run.seconds:,.0f} rows/s, {run.peak:,.0f} MB at most; rows/s of each tenth of the parts: {paces}"
+    )
+    return ["", f"## Parquet, {LARGE:,} rows, the network above", "", told]
+
+
+if __name__ == "__main__":
+    main()

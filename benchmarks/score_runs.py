@@ -1,0 +1,95 @@
+"""A process that scores, watched; and the service that scores for those who ask."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from benchmarks.serve import answers
+from components.settings import CHECKOUT
+
+BIN = Path(sys.executable).parent
+
+
+@dataclass
+class Run:
+    """What one process did."""
+
+    rows: int
+    seconds: float
+    peak: float  # MB, of it and those it started
+    done_at: list[float] = field(default_factory=list)  # seconds after its start: when the n-th part was done
+
+
+def watch(command: list[str], text: str, parts: Path) -> Run | str:
+    """Run a command, and look at its memory and at the parts it has done meanwhile."""
+    with (
+        tempfile.TemporaryFile("w+") as given,
+        tempfile.TemporaryFile("w+") as told,
+        tempfile.TemporaryFile("w+") as log,
+    ):
+        given.write(text)
+        given.seek(0)
+        process = psutil.Popen(command, stdin=given, stdout=told, stderr=log, cwd=CHECKOUT)
+        run, began = Run(0, 0.0, 0.0), time.monotonic()
+        while process.poll() is None:
+            run.peak = max(run.peak, resident(process))
+            done = sum(1 for path in parts.glob("*.json") if path.name != "job.json")
+            run.done_at += [time.monotonic() - began] * (done - len(run.done_at))
+            time.sleep(0.02)
+        told.seek(0)
+        log.seek(0)
+        if process.returncode:
+            return (log.read().splitlines() or ["no word"])[-1]
+        answer = json.loads(told.read().splitlines()[-1])
+        run.rows, run.seconds = answer["rows"], answer["seconds"]
+        return run
+
+
+def resident(process: psutil.Process) -> float:
+    """MB of a process and those it started."""
+    size = 0
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for one in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                size += one.memory_info().rss
+    return size / 1e6
+
+
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The live model behind `bentoml serve`; its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    command = [str(BIN / "bentoml"), "serve", str(CHECKOUT), "--host", "127.0.0.1", "--port", str(port)]
+    with (folder / "serve.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=CHECKOUT, stdout=log, stderr=log, start_new_session=True)
+        try:
+            wait_until(lambda: answers(port), process, folder / "serve.log")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def wait_until(ready: Callable[[], bool], process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Give a server two minutes."""
+    deadline = time.monotonic() + 120
+    while not ready():
+        if process.poll() is not None or time.monotonic() > deadline:
+            sys.exit(f"the service did not start:\n{log.read_text()}")
+        time.sleep(0.2)

@@ -1,0 +1,148 @@
+"""One file of an inbox: claimed, scored, reported, and moved to `done` or `failed` with all that came of it."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from components.errors import FashionError, InputError, ModelError
+from components.files import flush_folder, write_whole
+from components.inbox.claims import Inbox, dropped_in, look, take
+from components.model.classifier import Classifier
+from components.registry.champion import load_model
+from components.scoring.job import Summary, run_job
+
+log = logging.getLogger(__name__)
+MOST_ATTEMPTS = 3  # of one file: whatever ends its worker each time must not end every worker after it
+Outcome = Literal["done", "failed", "left"]  # left: in `working`, for the next worker
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a claim says of itself, in `claim.json`."""
+
+    model: str  # exact tag: what is gone on with is gone on with by the same one
+    claimed_at: str  # ISO 8601, UTC
+    attempts: int
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What became of a file."""
+
+    name: str
+    outcome: Outcome
+    folder: Path  # where it is now, with `scored.*` and `report.json`
+    rows: int = 0
+    rejected: int = 0
+    error: str = ""
+
+    def __str__(self) -> str:
+        told = self.error or f"{self.rows:,} rows, {self.rejected:,} rejected"
+        return f"{self.name}: {self.outcome}: {told} -> {self.folder}"
+
+
+def deliver(inbox: Inbox, item: Path, live: Classifier, max_reject_rate: float = 1.0) -> Delivery | None:
+    """Score one item of `find_work`; an error of the item is told, not raised.
+
+    Args:
+        inbox: what `open_inbox` returned.
+        item: a file, a folder, or a claim that was left behind.
+        live: the model that scores it, unless another one began.
+        max_reject_rate: with a larger share of rejects it fails.
+
+    Returns:
+        None where another worker has it.
+    """
+    try:
+        with take(inbox, item) as claim:
+            return None if claim is None else _score(inbox, claim, live, max_reject_rate)
+    except OSError as error:  # of the disk, not of the item: the next worker may have more luck
+        log.warning("%s: %s", item, error)
+        return Delivery(item.name, "left", item, error=str(error))
+
+
+def _score(inbox: Inbox, claim: Path, live: Classifier, max_reject_rate: float) -> Delivery:
+    source = dropped_in(claim)
+    note, model = _begin(claim, live)
+    report: dict[str, Any] = {"name": source.name, **asdict(note)}
+    try:
+        if note.attempts > MOST_ATTEMPTS:
+            raise InputError(source.name, f"its worker died {MOST_ATTEMPTS} times")
+        summary = _run(source, claim, model, max_reject_rate, again=note.attempts > 1)
+    except FashionError as error:
+        told = str(error).replace(str(source), source.name).removeprefix(f"{source.name}: ")
+        return _finish(claim, inbox.failed, Delivery(source.name, "failed", claim, error=told), report)
+    except OSError as error:
+        if note.attempts < MOST_ATTEMPTS:
+            raise
+        return _finish(claim, inbox.failed, Delivery(source.name, "failed", claim, error=str(error)), report)
+    count = summary.count
+    told = "no row could be scored; the rejects say why" if count.rows and not count.scored else ""
+    outcome: Outcome = "failed" if told else "done"
+    place = inbox.failed if told else inbox.done
+    delivery = Delivery(source.name, outcome, claim, count.rows, count.rejected, told)
+    return _finish(claim, place, delivery, {**report, **_told(summary)})
+
+
+def _begin(claim: Path, live: Classifier) -> tuple[Note, Classifier]:
+    """Note one more attempt; the model of the first, as long as it is there."""
+    path, model = claim / "claim.json", live
+    note = Note(live.tag, datetime.now(UTC).isoformat(timespec="seconds"), 0)
+    if path.exists():
+        note = Note(**json.loads(path.read_bytes()))
+        try:
+            model = live if note.model == live.tag else load_model(note.model)
+        except ModelError as error:
+            log.warning("%s is scored anew, by %s: %s", claim.name, live.tag, error)
+    note = replace(note, model=model.tag, attempts=note.attempts + 1)
+    write_whole(path, json.dumps(asdict(note)).encode())
+    return note, model
+
+
+def _run(source: Path, claim: Path, model: Classifier, max_reject_rate: float, again: bool) -> Summary:
+    if source.is_symlink():
+        raise InputError(source.name, "a link; drop the file itself")
+    output = claim / ("scored.parquet" if source.suffix == ".parquet" else "scored.csv")
+    before = look(source)
+    summary = _resume(source, output, model, max_reject_rate) if again else None
+    summary = summary or run_job(model, source, output, max_reject_rate=max_reject_rate)
+    if look(source) != before:
+        raise InputError(source.name, "written to while it was scored; write it under another name, then rename it")
+    return summary
+
+
+def _resume(source: Path, output: Path, model: Classifier, max_reject_rate: float) -> Summary | None:
+    """None where there is nothing to go on with: the job of another model, or of another version of this code."""
+    try:
+        return run_job(model, source, output, resume=True, max_reject_rate=max_reject_rate)
+    except InputError as error:
+        log.warning("%s is scored from its beginning: %s", source.name, error)
+        return None
+
+
+def _told(summary: Summary) -> dict[str, Any]:
+    """A summary, its paths as they are seen from the folder."""
+    told = summary.to_json()
+    return {**told, "rejects": Path(told["rejects"]).name if told["rejects"] else ""}
+
+
+def _finish(claim: Path, place: Path, delivery: Delivery, report: dict[str, Any]) -> Delivery:
+    """Write the report and move it all."""
+    finished = datetime.now(UTC).isoformat(timespec="seconds")
+    told = {**report, "outcome": delivery.outcome, "error": delivery.error, "finished_at": finished}
+    write_whole(claim / "report.json", json.dumps(told, indent=2).encode())
+    claim.rename(place / claim.name)
+    flush_folder(place)
+    return replace(delivery, folder=place / claim.name)
+
+
+def tell_failures(found: Sequence[Delivery]) -> str:
+    """Which of them were not scored, in words; empty where all were."""
+    failed = [delivery for delivery in found if delivery.outcome != "done"]
+    told = "; ".join(f"{delivery.name}: {delivery.error}" for delivery in failed[:3])
+    more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
+    return f"{len(failed)} of {len(found)} could not be scored: {told}{more}" if failed else ""

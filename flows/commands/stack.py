@@ -1,0 +1,85 @@
+"""The whole system on this machine: up, status, down."""
+
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from flows.commands.arguments import Json
+from flows.commands.tables import print_table
+
+if TYPE_CHECKING:
+    from flows.stack.layout import Layout
+    from flows.stack.start import Piece
+
+
+def up(as_json: Json = False) -> None:
+    """Start the Prefect server, the deployments, a worker and the service, and keep them running."""
+    from flows.stack import supervisor
+    from flows.stack.layout import read_layout, running_layout
+    from flows.stack.lock import alone
+    from flows.stack.start import bring_up, look
+
+    layout = read_layout()
+    with alone(layout):
+        if supervisor.is_up(layout):
+            layout = running_layout()
+        was_up = [piece.is_well for piece in look(layout)]
+        if was_up and all(was_up):
+            print("it is up already", file=sys.stderr)
+        else:
+            bring_up(layout, lambda told: print(told, file=sys.stderr, flush=True))
+    _show(layout, look(layout), as_json)
+
+
+def status(as_json: Json = False) -> None:
+    """Say of each piece of the stack whether it runs and answers, and where it is. Status 1 unless all are well."""
+    from components.errors import StackError
+    from flows.stack.layout import running_layout
+    from flows.stack.start import look
+
+    layout = running_layout()
+    pieces = look(layout)
+    if pieces or as_json:
+        _show(layout, pieces, as_json)
+    if not pieces:
+        raise StackError("it is down; 'make up' starts it")
+    if bad := [piece.name for piece in pieces if not piece.is_well]:
+        raise StackError(f"not well: {', '.join(bad)}; the log in {layout.logs} says why")
+
+
+def down() -> None:
+    """Stop everything that 'fashion up' started, runs included."""
+    from flows.stack import supervisor
+    from flows.stack.layout import running_layout
+    from flows.stack.lock import alone
+
+    layout = running_layout()
+    with alone(layout):
+        if not supervisor.is_up(layout) and not supervisor.marked(layout):
+            print("it is down already")
+            return
+        runs = supervisor.stop(layout)
+    print(f"it is down{f'; {runs} processes of runs were ended' if runs else ''}")
+
+
+def _show(layout: "Layout", pieces: "list[Piece]", as_json: bool) -> None:
+    if as_json:
+        rows = {piece.name: {**asdict(piece), "is_well": piece.is_well} for piece in pieces}
+        print(json.dumps({"pieces": rows, "api": layout.api, "logs": str(layout.logs)}))
+        return
+    print_table(
+        [
+            (piece.name, _state_of(piece), layout.addresses.get(piece.name, ("",))[0], _log_of(layout, piece))
+            for piece in pieces
+        ]
+    )
+    print(f"\nfor 'prefect' and 'fashion train' in this shell:\nexport PREFECT_API_URL={layout.api}")
+
+
+def _state_of(piece: "Piece") -> str:
+    return "does not answer" if piece.state == "RUNNING" and not piece.answers else piece.state.lower()
+
+
+def _log_of(layout: "Layout", piece: "Piece") -> str:
+    return str(layout.logs / f"{piece.name}.log")

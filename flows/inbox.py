@@ -1,0 +1,54 @@
+"""Score what was dropped into the inbox: when it is done. How is in `components/inbox`."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+from prefect import flow, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+from pydantic import Field
+
+from components.errors import InputError
+from components.inbox.claims import SETTLE, Inbox, find_work, open_inbox
+from components.inbox.delivery import Delivery, deliver, tell_failures
+from components.registry.champion import load_model
+from components.settings import load_settings
+
+HOUR = 3600  # seconds
+
+
+@task(name="score dropped", cache_policy=NO_CACHE, persist_result=False, task_run_name="score {item.name}")
+def score_dropped(inbox: Inbox, item: Path, max_reject_rate: float) -> Delivery | None:
+    """Score one item, unless another worker has it."""
+    delivery = deliver(inbox, item, load_model(), max_reject_rate)
+    if delivery:
+        get_run_logger().info("%s", delivery)
+    return delivery
+
+
+@flow(name="scoring", timeout_seconds=6 * HOUR)
+def inbox(
+    folder: str = "",
+    settle: Annotated[float, Field(ge=0, le=HOUR)] = SETTLE,
+    max_reject_rate: Annotated[float, Field(ge=0, le=1)] = 1.0,
+) -> None:
+    """Score each file that was dropped, once, and move it to `done` or `failed`. One that fails stops no other.
+
+    Args:
+        folder: where files are dropped; empty: FASHION_INBOX_DIR, or data/inbox/scoring.
+        settle: seconds without a change after which a file is taken for whole.
+        max_reject_rate: with a larger share of rejects a file fails.
+
+    Raises:
+        InputError: in the end, where a file failed.
+    """
+    opened = open_inbox(Path(folder) if folder else load_settings().inbox)
+    work = [score_dropped(opened, item, max_reject_rate) for item in find_work(opened, settle)]
+    found = [delivery for delivery in work if delivery]
+    if found:
+        rows = [{name: str(value) for name, value in asdict(delivery).items()} for delivery in found]
+        create_table_artifact(rows, key="inbox", description=f"{len(found)} of {opened.folder}")
+    if told := tell_failures(found):
+        raise InputError("inbox", told)

@@ -1,0 +1,110 @@
+"""Bring the pieces up one after the other, each once what it needs answers."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httpx
+
+from components.errors import StackError
+from flows.stack import supervisor
+from flows.stack.layout import HOST, PIECES, Layout
+from flows.stack.ports import refuse_used_port
+
+START = 300.0  # seconds for a piece to answer; an empty home is migrated first, on a machine that may be busy
+EVERY = 0.5  # seconds between two looks
+ASK = 5.0  # seconds for an answer
+
+
+@dataclass(frozen=True)
+class Piece:
+    """How one piece of the stack is."""
+
+    name: str
+    state: str  # the supervisor's word, RUNNING where all is well; "running" and not answering is STARTING
+    answers: bool  # True for a piece that has no address
+    pid: int  # 0 for none
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it runs and answers."""
+        return self.state == "RUNNING" and self.answers
+
+
+def look(layout: Layout) -> list[Piece]:
+    """Each piece as it is now; none where there is no supervisor."""
+    infos = supervisor.describe(layout)
+    return [
+        Piece(name, infos[name]["statename"], answers(layout, name), infos[name]["pid"])
+        for name in PIECES
+        if name in infos
+    ]
+
+
+def answers(layout: Layout, name: str) -> bool:
+    """Whether a piece answers that it is up."""
+    if name not in layout.addresses:
+        return True
+    try:
+        return httpx.get(layout.addresses[name][1], timeout=ASK, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def bring_up(layout: Layout, tell: Callable[[str], None]) -> None:
+    """Start what does not run, in order; what runs stays.
+
+    Raises:
+        SettingsError: a port is in use.
+        StackError: a piece that does not come up, with the end of its log.
+    """
+    if not supervisor.is_up(layout):
+        refuse_used_port(HOST, layout.prefect_port, "PREFECT_PORT")
+        refuse_used_port(HOST, layout.port, "PORT")
+        supervisor.end(supervisor.marked(layout))  # what a killed supervisor left
+        supervisor.start(layout)
+    _start(layout, "prefect", tell)
+    _deploy(layout, tell)
+    _start(layout, "worker", tell)
+    _start(layout, "service", tell)
+
+
+def _start(layout: Layout, name: str, tell: Callable[[str], None]) -> None:
+    tell(f"starting {name}")
+    supervisor.start_piece(layout, name)
+
+    def is_there() -> bool:
+        state = supervisor.describe(layout)[name]["statename"]
+        if state in {"FATAL", "UNKNOWN"}:
+            raise _failed(layout, name)
+        return state == "RUNNING" and answers(layout, name)
+
+    _wait(layout, name, is_there)
+
+
+def _deploy(layout: Layout, tell: Callable[[str], None]) -> None:
+    """The work pool, the automations and the deployments of prefect.yaml, before a worker takes runs."""
+    tell("registering the deployments of prefect.yaml")
+    supervisor.start_piece(layout, "deploy")
+
+    def is_done() -> bool:
+        info = supervisor.describe(layout)["deploy"]
+        if info["statename"] == "EXITED" and info["exitstatus"]:
+            raise _failed(layout, "deploy")
+        return bool(info["statename"] == "EXITED")
+
+    _wait(layout, "deploy", is_done)
+
+
+def _wait(layout: Layout, name: str, is_there: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + START
+    while not is_there():
+        if time.monotonic() > deadline:
+            raise _failed(layout, name)
+        time.sleep(EVERY)
+
+
+def _failed(layout: Layout, name: str) -> StackError:
+    log = layout.logs / f"{name}.log"
+    said = supervisor.last_line(log.read_text(errors="replace")) if log.exists() else "nothing"
+    return StackError(f"{name} does not come up; {log} ends: {said}")

@@ -1,0 +1,87 @@
+"""Train several recipes with several seeds, and tell which is best by its validation rows."""
+
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+from prefect import flow, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+from pydantic import Field
+
+from components.contract import Validated
+from components.errors import TrainingError
+from components.evaluation.card import write_card
+from components.registry.store import save_model
+from components.settings import load_settings
+from components.sweeps.candidates import Candidate, Outcome, list_candidates, sort_outcomes, sweeps_folder
+from components.sweeps.kept import kept_path, read_trained
+from components.sweeps.work import train_candidate
+from flows.parts import make_runner
+from flows.training import ingest_data, validate_data
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep came to."""
+
+    outcomes: list[Outcome]  # best first
+    saved: str = ""  # exact tag of the best, where it was asked for
+    test_accuracy: float | None = None  # of that one alone, read after it was chosen
+
+
+@task(name="train-candidate", task_run_name="{candidate.key}", cache_policy=NO_CACHE, persist_result=False)
+def train_one(candidate: Candidate, validated: Validated, resume: bool) -> Outcome:
+    """One training; its failure is its row."""
+    outcome = train_candidate(candidate, validated, sweeps_folder(load_settings().checkpoints_dir), resume)
+    get_run_logger().info("%s: %s", candidate.key, outcome.error or f"accuracy {outcome.validation_accuracy:.4f}")
+    return outcome
+
+
+@flow(name="sweep")
+def sweep(
+    presets: tuple[str, ...],
+    seeds: tuple[int, ...] = (0,),
+    overrides: dict[str, Any] | None = None,
+    workers: Annotated[int, Field(ge=1, le=256)] = 2,
+    source: str = "",
+    sample_fallback: bool = False,
+    save: bool = False,
+    resume: bool = False,
+) -> Sweep:
+    """Train every preset with every seed. The validation rows choose; the test split is read for a saved winner alone.
+
+    Args:
+        presets: names of recipes.
+        seeds: of the weights, the validation rows and the order.
+        overrides: field of the recipe -> value, for all of them.
+        workers: trainings at a time.
+        source: auto, download, sample, or a path; empty: FASHION_SOURCE.
+        sample_fallback: where no data can be reached, go on with the drawn sample.
+        save: store the best as a model; the gate is not asked.
+        resume: take trainings that an earlier sweep did, and go on with those that it began.
+
+    Raises:
+        TrainingError: not one training gave a network.
+    """
+    validated = validate_data(ingest_data(source, sample_fallback))
+    candidates = list_candidates(presets, seeds, overrides or {}, validated.dataset)
+    with make_runner(workers) as runner:
+        given = [{"candidate": one, "validated": validated, "resume": resume} for one in candidates]
+        futures = [runner.submit(train_one, parameters=arguments) for arguments in given]
+        outcomes = sort_outcomes([future.result() for future in futures])
+    create_table_artifact([asdict(one) for one in outcomes], key="sweep", description=f"{len(outcomes)} trainings")
+    if outcomes[0].error:
+        raise TrainingError(f"all {len(outcomes)} trainings failed; the first: {outcomes[0].error}")
+    if not save:
+        return Sweep(outcomes)
+    best = next(one for one in candidates if one.key == outcomes[0].key)
+    return save_best(outcomes, best, validated)
+
+
+def save_best(outcomes: list[Outcome], best: Candidate, validated: Validated) -> Sweep:
+    """Store the winner; its card reads the test split."""
+    folder = sweeps_folder(load_settings().checkpoints_dir)
+    trained = read_trained(kept_path(folder, best), best)
+    card = write_card(best.preset, validated, trained)
+    return Sweep(outcomes, save_model(trained.network, card), card.test.accuracy)

@@ -1,0 +1,122 @@
+"""Prometheus' rules and Grafana's dashboard: what promtool says of them, and that the service has what they ask for."""
+
+import json
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from servers import Server
+
+from components.settings import CHECKOUT
+
+FOLDER = CHECKOUT / "deploy" / "prometheus"
+ALERTS: list[dict[str, Any]] = [
+    rule for group in yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"] for rule in group["rules"]
+]
+DASHBOARD: dict[str, Any] = json.loads((CHECKOUT / "deploy" / "grafana" / "service.json").read_text())
+PANELS: list[dict[str, Any]] = DASHBOARD["panels"]
+EXPRESSIONS = [target["expr"] for panel in PANELS for target in panel.get("targets", ())] + [
+    annotation["expr"] for annotation in DASHBOARD["annotations"]["list"]
+]
+RUNBOOK = (CHECKOUT / "docs" / "operations.md").read_text()
+METRIC = re.compile(r"\b(?:fashion|bentoml)_\w+")
+
+
+def promtool(*arguments: object) -> str:
+    """What it says; it fails the test where it finds fault."""
+    if shutil.which("promtool") is None:
+        pytest.skip("no promtool is installed; it comes with Debian's package prometheus")
+    done = subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_prometheus_takes_the_configuration_and_the_rules() -> None:
+    assert f"{len(ALERTS)} rules found" in promtool("check", "config", FOLDER / "prometheus.yml")
+
+
+@pytest.mark.slow
+def test_each_alert_comes_when_it_should_and_only_then() -> None:
+    assert "SUCCESS" in promtool("test", "rules", FOLDER / "alerts.test.yml")
+
+
+def test_every_alert_has_a_test_in_which_it_comes() -> None:
+    tests = yaml.safe_load((FOLDER / "alerts.test.yml").read_text())["tests"]
+    comes = {case["alertname"] for test in tests for case in test.get("alert_rule_test", ()) if case.get("exp_alerts")}
+    assert comes == {rule["alert"] for rule in ALERTS}
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
+def test_an_alert_says_how_bad_it_is_and_what_to_do(rule: dict[str, Any]) -> None:
+    assert rule["labels"]["severity"] in {"critical", "warning", "info"}
+    assert rule["annotations"].keys() == {"summary", "description", "runbook"}
+    assert rule["annotations"]["runbook"] == f"docs/operations.md#{rule['alert'].lower()}"
+    assert f"\n### {rule['alert']}\n" in RUNBOOK
+
+
+def test_the_runbook_knows_no_other_alerts() -> None:
+    assert set(re.findall(r"^### (Fashion\w+)$", RUNBOOK, re.MULTILINE)) == {rule["alert"] for rule in ALERTS}
+
+
+def test_prometheus_understands_every_expression_of_the_dashboard(tmp_path: Path) -> None:
+    filled = [one.replace("$__rate_interval", "1m").replace("$instance", ".*") for one in EXPRESSIONS]
+    rules = [{"record": f"panel:{number}", "expr": one} for number, one in enumerate(filled)]
+    path = tmp_path / "panels.yml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    assert f"{len(EXPRESSIONS)} rules found" in promtool("check", "rules", path)
+
+
+def test_panels_have_places_of_their_own() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in PANELS:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert max(x for x, _ in cells) < 24, panel["title"]
+        assert not cells & taken, panel["title"]
+        taken |= cells
+    assert len({panel["id"] for panel in PANELS}) == len(PANELS)
+
+
+def test_every_panel_asks_the_source_and_the_instances_that_a_person_chose() -> None:
+    variables = {variable["name"] for variable in DASHBOARD["templating"]["list"]}
+    assert variables == {"datasource", "instance"}
+    for panel in PANELS:
+        if panel["type"] != "row":
+            assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+            assert all("$instance" in target["expr"] or "ALERTS" in target["expr"] for target in panel["targets"])
+
+
+@pytest.mark.slow
+def test_the_service_has_every_metric_and_label_that_is_asked_for(server: Server) -> None:
+    """A metric that nobody counts makes an alert that never comes."""
+    with server.client() as client:
+        client.post("/predict", json={"images": [[0] * 784]}).raise_for_status()
+        told = wait_for_metrics(client)
+    there = set(re.findall(r"^(\w+)(?:\{| )", told, re.MULTILINE))
+    text = "\n".join([*EXPRESSIONS, *(rule["expr"] for rule in ALERTS)])
+    assert set(METRIC.findall(text)) <= there
+    labels = set(re.findall(r'(\w+)="', told))
+    asked = set(re.findall(r"(\w+) ?=~?\"", text)) - {"job", "instance", "alertname", "alertstate"}
+    assert asked <= labels
+    assert 'endpoint="/predict",http_response_code="200"' in told
+
+
+def wait_for_metrics(client: httpx.Client) -> str:
+    """The metrics, once those are there that are told by the second."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        told = client.get("/metrics").raise_for_status().text
+        if re.search(r"^fashion_memory_bytes [1-9]", told, re.MULTILINE):
+            return told
+        time.sleep(0.2)
+    pytest.fail("the service never told its memory")

@@ -1,0 +1,264 @@
+"""Files that are dropped into a folder are scored once each, whoever writes them and whatever dies."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from components.contract import ModelCard
+from components.errors import SettingsError
+from components.formats.pixel_csv import PIXEL_COLUMNS
+from components.inbox.claims import Inbox, find_work, open_inbox, take
+from components.inbox.delivery import Delivery, deliver, tell_failures
+from components.manifest import Examples, to_table
+from components.model.classifier import Classifier
+from components.model.mlp import MLP
+from components.registry import champion, store
+from components.settings import CHECKOUT
+
+HEADER = ",".join(["label", *PIXEL_COLUMNS])
+
+
+@pytest.fixture
+def live(bentoml_home: Path, network: MLP, card: ModelCard) -> Classifier:
+    champion.make_live(store.save_model(network, card), "a test")
+    return champion.load_model()
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Inbox:
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    return open_inbox(folder)
+
+
+def table_of(examples: Examples, rows: int) -> str:
+    pairs = zip(examples.labels[:rows].tolist(), examples.images[:rows], strict=True)
+    lines = [f"{label},{','.join(map(str, image.ravel().tolist()))}" for label, image in pairs]
+    return "\n".join([HEADER, *lines]) + "\n"
+
+
+def empty(inbox: Inbox, live: Classifier, settle: float = 0.0) -> list[Delivery]:
+    deliveries = [deliver(inbox, item, live) for item in find_work(inbox, settle)]
+    return [delivery for delivery in deliveries if delivery]
+
+
+def report_of(delivery: Delivery) -> dict[str, object]:
+    told: dict[str, object] = json.loads((delivery.folder / "report.json").read_bytes())
+    return told
+
+
+def test_what_was_dropped_is_scored_and_moved_with_all_that_came_of_it(
+    inbox: Inbox, live: Classifier, test_split: Examples
+) -> None:
+    (inbox.folder / "orders.csv").write_text(table_of(test_split, 20) + "bad\n")
+    (inbox.folder / "folder").mkdir()
+    rows = to_table(test_split.ids, "test", test_split.labels, test_split.images)
+    pq.write_table(rows, inbox.folder / "folder" / "part.parquet")
+    folder, orders = empty(inbox, live)
+    assert (orders.name, orders.outcome, orders.rows, orders.rejected) == ("orders.csv", "done", 21, 1)
+    assert orders.folder.parent == inbox.done
+    assert {path.name for path in orders.folder.iterdir()} == {
+        "input",
+        "claim.json",
+        "scored.csv",
+        "scored.rejects.csv",
+        "report.json",
+    }
+    assert (orders.folder / "input" / "orders.csv").read_text().endswith("bad\n")
+    assert len(pyarrow.csv.read_csv(orders.folder / "scored.csv")) == 20
+    report = report_of(orders)
+    assert (report["model"], report["rows"], report["rejects"]) == (live.tag, 21, "scored.rejects.csv")
+    assert (folder.name, folder.outcome, folder.rows) == ("folder", "done", len(test_split.ids))
+    assert [path.name for path in sorted(inbox.folder.iterdir())] == ["done", "failed", "working"]
+    assert not list(inbox.working.iterdir()), "no lock stays either"
+    assert empty(inbox, live) == [], "once each"
+
+
+def test_the_same_name_again_overwrites_nothing(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
+    found = []
+    for rows in (3, 4):
+        (inbox.folder / "orders.csv").write_text(table_of(test_split, rows))
+        found += empty(inbox, live)
+    assert [len(pyarrow.csv.read_csv(one.folder / "scored.csv")) for one in found] == [3, 4]
+
+
+def test_a_file_that_cannot_be_scored_fails_alone_and_says_why(
+    inbox: Inbox, live: Classifier, test_split: Examples
+) -> None:
+    (inbox.folder / "a.csv").write_text("no,such,columns\n1,2,3\n")
+    (inbox.folder / "b.csv").write_text(f"{HEADER}\nbad\n")
+    (inbox.folder / "c.csv").symlink_to("/etc/hostname")
+    (inbox.folder / "d.csv").write_text(table_of(test_split, 2))
+    found = {delivery.name: delivery for delivery in empty(inbox, live)}
+    assert [found[name].outcome for name in sorted(found)] == ["failed", "failed", "failed", "done"]
+    assert found["a.csv"].folder.parent == inbox.failed
+    assert str(report_of(found["a.csv"])["error"]).startswith("header: missing 784 column(s)")
+    assert "no row could be scored" in str(report_of(found["b.csv"])["error"])
+    assert (found["b.csv"].folder / "scored.rejects.csv").exists()
+    assert report_of(found["c.csv"])["error"] == "a link; drop the file itself"
+    assert tell_failures(list(found.values())).startswith("3 of 4 could not be scored: a.csv: header")
+
+
+def test_half_written_files_are_left_alone(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
+    """One that grows while it is looked at; and names that their writers will change, in a folder too."""
+    text = table_of(test_split, 5)
+    for name in (".hidden.csv", "orders.csv.part", "orders.tmp"):
+        (inbox.folder / name).write_text(text)
+    (inbox.folder / "folder").mkdir()
+    (inbox.folder / "folder" / "images.parquet.part").write_text("")
+    growing = inbox.folder / "growing.csv"
+    growing.write_text(text[:4000])
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.wait(0.01):
+            with growing.open("a") as file:
+                file.write("1")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert empty(inbox, live, settle=0.5) == []
+    stop.set()
+    writer.join()
+    growing.write_text(text)
+    (inbox.folder / "orders.csv.part").rename(inbox.folder / "orders.csv")
+    assert [(one.name, one.rows) for one in empty(inbox, live)] == [("growing.csv", 5), ("orders.csv", 5)]
+
+
+def test_what_another_worker_holds_is_not_touched(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
+    (inbox.folder / "orders.csv").write_text(table_of(test_split, 2))
+    (item,) = find_work(inbox, 0)
+    with take(inbox, item) as claim:
+        assert claim
+        assert find_work(inbox, 0) == [claim]
+        assert deliver(inbox, claim, live) is None
+        assert deliver(inbox, item, live) is None, "it is gone from where it was"
+    (delivery,) = empty(inbox, live)
+    assert delivery.outcome == "done"
+
+
+def test_a_claim_whose_worker_died_before_it_held_anything_goes(inbox: Inbox, live: Classifier) -> None:
+    (inbox.working / "20260101T000000-abcdef-orders.csv" / "input").mkdir(parents=True)
+    assert empty(inbox, live) == []
+    assert not list(inbox.working.iterdir())
+
+
+def test_a_file_that_ends_every_worker_fails_in_the_end(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
+    claim = inbox.working / "20260101T000000-abcdef-orders.csv"
+    (claim / "input").mkdir(parents=True)
+    (claim / "input" / "orders.csv").write_text(table_of(test_split, 2))
+    note = {"model": live.tag, "claimed_at": "2026-01-01T00:00:00+00:00", "attempts": 3}
+    (claim / "claim.json").write_text(json.dumps(note))
+    (delivery,) = empty(inbox, live)
+    assert (delivery.outcome, delivery.error) == ("failed", "its worker died 3 times")
+
+
+def test_a_folder_that_cannot_be_used_is_said(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no such folder; make it, or name another in FASHION_INBOX_DIR"):
+        open_inbox(tmp_path / "nothing")
+    (tmp_path / "working").write_text("")
+    with pytest.raises(SettingsError, match=r"files cannot be moved in it: File exists, .*working"):
+        open_inbox(tmp_path)
+
+
+WORKER = """
+import sys, time
+from pathlib import Path
+from components.inbox.claims import find_work, open_inbox
+from components.inbox.delivery import deliver
+from components.registry.champion import load_model
+live, inbox = load_model(), open_inbox(Path(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.readline()
+for item in find_work(inbox, 0.1):
+    if done := deliver(inbox, item, live):
+        print(done.name, done.outcome, flush=True)
+"""
+
+
+def start_worker(inbox: Inbox) -> "subprocess.Popen[str]":
+    """A process that waits for a line, then empties the inbox."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", WORKER, str(inbox.folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=CHECKOUT,
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def let_go(process: "subprocess.Popen[str]") -> None:
+    assert process.stdin
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+@pytest.mark.slow
+def test_two_workers_share_an_inbox(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
+    names = [f"{number:02}.csv" for number in range(20)]
+    for name in names:
+        (inbox.folder / name).write_text(table_of(test_split, 10))
+    workers = [start_worker(inbox) for _ in range(2)]
+    for process in workers:
+        let_go(process)
+    said = [word for process in workers for word in process.communicate()[0].split()]
+    assert sorted(said[::2]) == names, "each by one of them"
+    assert set(said[1::2]) == {"done"}
+    assert len(list(inbox.done.iterdir())) == len(names)
+    assert not list(inbox.working.iterdir())
+
+
+@pytest.mark.slow
+def test_what_a_killed_worker_began_is_gone_on_with(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
+    header, _, lines = table_of(test_split, 200).partition("\n")
+    (inbox.folder / "big.csv").write_text(f"{header}\n{lines * 200}")
+    process = start_worker(inbox)
+    let_go(process)
+    deadline = time.monotonic() + 60
+    while not list(inbox.working.glob("*/.scored.csv.job/00000*.json")):
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    (delivery,) = empty(inbox, live)
+    assert (delivery.name, delivery.outcome, delivery.rows) == ("big.csv", "done", 40_000)
+    report = report_of(delivery)
+    assert report["attempts"] == 2
+    assert int(str(report["resumed"])) >= 1
+    assert not list(inbox.working.iterdir())
+
+
+def test_the_command_empties_an_inbox_once(
+    inbox: Inbox, live: Classifier, test_split: Examples, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from components.errors import InputError
+    from flows.commands.inbox import inbox as command
+
+    command(inbox.folder, settle=0, max_reject_rate=1, as_json=False)
+    assert capsys.readouterr().out == f"nothing to score in {inbox.folder}\n"
+    (inbox.folder / "a.csv").write_text(table_of(test_split, 2))
+    (inbox.folder / "b.csv").write_text("")
+    with pytest.raises(InputError, match=r"1 of 2 could not be scored: b\.csv: empty"):
+        command(inbox.folder, settle=0, max_reject_rate=1, as_json=True)
+    assert [one["outcome"] for one in json.loads(capsys.readouterr().out)] == ["done", "failed"]
+
+
+def test_the_table_of_a_parquet_file_is_parquet(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
+    pq.write_table(
+        pa.table({"pixels": pa.array([image.tobytes() for image in test_split.images[:9]], pa.binary(784))}),
+        inbox.folder / "x.parquet",
+    )
+    (delivery,) = empty(inbox, live)
+    assert len(pq.read_table(delivery.folder / "scored.parquet")) == 9

@@ -1,0 +1,344 @@
+"""What people are told, by whom, and what never gets into a message."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from receiving import Receiver, receiving
+from servers import free_port, running
+
+from components.contract import ModelCard
+from components.errors import NotificationFailed, SettingsError
+from components.model.mlp import MLP
+from components.promotion.promote import Promotion
+from components.registry import champion, store
+from components.settings import CHECKOUT
+from flows.__main__ import main
+from flows.notify.message import LONGEST, TEST, Message, of_promotion
+from flows.notify.redact import redact
+from flows.notify.send import send, try_send
+from flows.stack.automations import NOTIFICATIONS
+
+# --- no secrets ---
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("GET https://bob:hunter2@example.com/x failed", "GET https://***@example.com/x failed"),
+        ("postgresql+asyncpg://fashion:p@ss/w:rd@db:5432/prefect", "postgresql+asyncpg://***@db:5432/prefect"),
+        ("https://example.com/?a=1&api_key=abc123&b=2", "https://example.com/?a=1&api_key=***&b=2"),
+        ("https://example.com/?X-Amz-Signature=0f0f0f", "https://example.com/?X-Amz-Signature=***"),
+        ("{'password': 'correct horse', 'user': 'bob'}", "{'password': ***, 'user': 'bob'}"),
+        ('{"client_secret":"s3cr3t"}', '{"client_secret":***}'),
+        ("Authorization: Basic Ym9iOmh1bnRlcjI=", "Authorization: ***"),
+        ("sent Bearer abc.def-ghi123 to", "sent Bearer *** to"),
+        ("token eyJhbGciOiJI.eyJzdWIiOiIx.c2lnbmF0dXJl ends", "token *** ends"),
+        ("AKIAIOSFODNN7EXAMPLE is no key", "*** is no key"),
+        ("clone with ghp_abcdefghijklmnop", "clone with ***"),
+        ("https://hooks.slack.com/services/T0/B0/XXXX", "https://hooks.slack.com/services/***"),
+        ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY----- after", "*** after"),
+    ],
+)
+def test_a_secret_is_stars(text: str, safe: str) -> None:
+    assert redact(text) == safe
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "fashion-mlp:zy3nuvt5cw was refused: accuracy 0.8812, at least 0.9012",
+        "dataset 5f0c1d2e3a4b5c6d breaks 2 expectation(s), so nothing was trained:\n  - test: rows test-00007",
+        "http://127.0.0.1:4200/runs/flow-run/9eb0f645-a73c-4d99-b818-4525733dc3e1",
+        "write to person@example.com",
+        "model.safetensors: has the SHA-256 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
+    ],
+)
+def test_what_a_person_needs_stays(text: str) -> None:
+    assert redact(text) == text
+
+
+def test_the_values_of_secret_variables_are_stars_wherever_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASHION_TOKEN", "swordfish-42")
+    monkeypatch.setenv("FASHION_NOTIFY_URL", "slack://aaa/bbb/ccc")
+    monkeypatch.setenv("SOME_PASSWORD", "a")
+    assert redact("it said swordfish-42 to slack://aaa/bbb/ccc at last") == "it said *** to *** at last"
+
+
+# --- the text ---
+
+
+def test_a_message_says_why_where_and_what_next() -> None:
+    message = Message("it broke", "a reason", "mend it", "http://127.0.0.1/")
+    assert message.text == "Why: a reason\nLink: http://127.0.0.1/\nNext: mend it"
+    assert len(Message("", "x" * 10 * LONGEST, "").text) < LONGEST + 50
+
+
+def test_a_refusal_names_what_stays_live_and_how_to_see_why() -> None:
+    told = of_promotion(Promotion("fashion-mlp:new", False, None, "fashion-mlp:old"))
+    assert told.what == "fashion-mlp:new was refused; fashion-mlp:old stays live"
+    assert "fashion verdict fashion-mlp:new" in told.next
+
+
+def test_a_promotion_names_what_it_replaced_and_how_to_go_back() -> None:
+    told = of_promotion(Promotion("fashion-mlp:new", True, None, "fashion-mlp:old"))
+    assert told.what == "fashion-mlp:new is live, in the place of fashion-mlp:old"
+    assert "fashion rollback" in told.next
+    first = of_promotion(Promotion("fashion-mlp:new", True, None, None))
+    assert (first.what, first.next) == ("fashion-mlp:new is live", "nothing")
+
+
+# --- by the command line ---
+
+
+@pytest.fixture
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    with receiving() as opened:
+        monkeypatch.setenv("FASHION_NOTIFY_URL", opened.url)
+        yield opened
+
+
+def fashion(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
+    monkeypatch.setattr(sys, "argv", ["fashion", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code
+
+
+def test_a_test_message_arrives(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not fashion(monkeypatch, "notify", "--test")
+    (message,) = receiver.received
+    assert (message["title"], message["message"]) == (TEST.what, TEST.text)
+
+
+def test_a_text_arrives_without_the_secret_in_it(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not fashion(monkeypatch, "notify", "the token=abc123 is out")
+    assert receiver.received[0]["title"] == "the token=*** is out"
+
+
+def test_one_says_either_a_text_or_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fashion(monkeypatch, "notify") == 1
+    assert fashion(monkeypatch, "notify", "text", "--test") == 1
+
+
+@pytest.mark.usefixtures("bentoml_home", "settings")
+def test_a_rollback_is_told(network: MLP, card: ModelCard, monkeypatch: pytest.MonkeyPatch, settings: object) -> None:
+    tags = [store.save_model(network, dataclasses.replace(card, preset=name)) for name in ("quick", "dense-128")]
+    for tag in tags:
+        champion.make_live(tag, "a test")
+    with receiving() as receiver:
+        monkeypatch.setenv("FASHION_NOTIFY_URL", receiver.url)
+        assert not fashion(monkeypatch, "rollback", "--reason", "shirts are wrong")
+        (message,) = receiver.received
+    assert message["title"] == f"{tags[0]} is live again, in the place of {tags[1]}"
+    assert "shirts are wrong" in message["message"]
+
+
+@pytest.mark.usefixtures("bentoml_home", "settings")
+def test_a_rollback_stands_though_nobody_could_be_told(
+    network: MLP, card: ModelCard, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tags = [store.save_model(network, dataclasses.replace(card, preset=name)) for name in ("quick", "dense-128")]
+    for tag in tags:
+        champion.make_live(tag, "a test")
+    monkeypatch.setenv("FASHION_NOTIFY_URL", "json://bob:hunter2@127.0.0.1:9")
+    assert not fashion(monkeypatch, "rollback")
+    output = capsys.readouterr()
+    assert "is live again" in output.out
+    assert output.err.startswith("warning: nobody was told")
+    assert "hunter2" not in output.err
+
+
+def test_without_an_address_nothing_is_sent_and_asking_for_it_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("FASHION_NOTIFY_URL", raising=False)
+    try_send(TEST)
+    assert capsys.readouterr() == ("", "")
+    with pytest.raises(SettingsError, match="FASHION_NOTIFY_URL is not set"):
+        send(TEST)
+
+
+@pytest.mark.parametrize("url", ["hunter2", "nosuch://hunter2", "slack://hunter2"])
+def test_an_address_that_nobody_knows_is_refused_and_not_repeated(
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FASHION_NOTIFY_URL", url)
+    with pytest.raises(SettingsError) as refused:
+        send(TEST)
+    assert "hunter2" not in str(refused.value) + "".join(capsys.readouterr())
+
+
+def test_the_examples_of_the_page_are_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    from apprise import Apprise
+
+    page = (CHECKOUT / "docs" / "monitoring.md").read_text()
+    examples = [line.split("'")[1] for line in page.splitlines() if line.startswith("export FASHION_NOTIFY_URL='")]
+    assert {example.partition(":")[0] for example in examples} >= {"mailtos", "https", "json"}
+    for example in examples:
+        assert Apprise().add(example), example
+
+
+def test_a_closed_door_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASHION_NOTIFY_URL", "json://127.0.0.1:9")
+    with pytest.raises(NotificationFailed, match="Connection error"):
+        send(TEST)
+
+
+# --- by Prefect's server ---
+
+FAILING = """
+from prefect import flow
+from components.promotion.promote import Promotion
+from flows.notify.tell import tell_promotion
+
+@flow(name="training")
+def training():
+    tell_promotion(Promotion("fashion-mlp:new", False, None, "fashion-mlp:old"))
+    raise ConnectionError("postgresql://fashion:hunter2@db/prefect, token=abc123, swordfish-42")
+
+training()
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Prefect:
+    """A server with the automations, who is told, and how to reach it."""
+
+    api: str
+    environment: dict[str, str]
+    receiver: Receiver
+    log: Path
+
+    def run(self, code: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-c", code]
+        return subprocess.run(command, env=self.environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=180)
+
+    def ask(self, method: str, path: str, body: object = None) -> Any:
+        return httpx.request(method, f"{self.api}{path}", json=body, timeout=60).raise_for_status().json()
+
+    def register(self, url: str) -> None:
+        from prefect.client.orchestration import get_client
+        from prefect.settings import PREFECT_API_URL, temporary_settings
+
+        from flows.stack.automations import register_automations
+
+        with pytest.MonkeyPatch.context() as patch, temporary_settings({PREFECT_API_URL: self.api}):
+            patch.setenv("FASHION_NOTIFY_URL", url)
+            with get_client(sync_client=True) as client:
+                register_automations(client)
+
+    def end_a_run(self, state: str, message: str, called: str = "") -> str:
+        """A run that began and ended like this; the server itself sees to the rest. Returns its name."""
+        flow = self.ask("POST", "/flows/", {"name": "training"})["id"]
+        run = self.ask("POST", "/flow_runs/", {"flow_id": flow, "state": {"type": "RUNNING", "name": "Running"}})
+        body = {"state": {"type": state.upper(), "name": called or state, "message": message}, "force": True}
+        self.ask("POST", f"/flow_runs/{run['id']}/set_state", body)
+        return str(run["name"])
+
+    def automations(self) -> list[str]:
+        return sorted(row["name"] for row in self.ask("POST", "/automations/filter", {}))
+
+    def block(self) -> httpx.Response:
+        path = "block_types/slug/fashion-notification/block_documents/name/fashion"
+        return httpx.get(f"{self.api}/{path}", timeout=60)
+
+
+@pytest.fixture(scope="module")
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
+    folder, port = tmp_path_factory.mktemp("prefect"), free_port()
+    api = f"http://127.0.0.1:{port}/api"
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "FASHION_"))},
+        "PREFECT_HOME": str(folder / "home"),
+        "PREFECT_API_URL": api,
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "FASHION_TOKEN": "swordfish-42",
+    }
+    command = [str(Path(sys.executable).with_name("prefect")), "server", "start", "--port", str(port)]
+    log = folder / "server.log"
+    with (
+        receiving() as receiver,
+        running(command, port, environment, CHECKOUT, log, alive="/api/health"),
+    ):
+        opened = Prefect(api, environment, receiver, log)
+        flow = opened.ask("POST", "/flows/", {"name": "training"})["id"]
+        opened.ask("POST", "/deployments/", {"name": "on-demand", "flow_id": flow})
+        opened.register(receiver.url)
+        yield opened
+
+
+def wait_until_logged(prefect: Prefect, told: str) -> None:
+    deadline = time.monotonic() + 60
+    while told not in prefect.log.read_text():
+        assert time.monotonic() < deadline, prefect.log.read_text()
+        time.sleep(0.1)
+
+
+def names_of_notifications() -> list[str]:
+    return [described["name"] for described in yaml.safe_load(NOTIFICATIONS.read_text())]
+
+
+@pytest.mark.slow
+def test_a_refusal_and_a_failure_are_told_with_a_link_and_without_secrets(prefect: Prefect) -> None:
+    failed = prefect.run(FAILING)
+    assert failed.returncode
+    refused = prefect.receiver.wait_for("was refused")
+    assert refused["title"] == "fashion-mlp:new was refused; fashion-mlp:old stays live"
+    assert "fashion verdict fashion-mlp:new" in refused["message"]
+    told = prefect.receiver.wait_for("training failed")["message"]
+    assert "ConnectionError: postgresql://***@db/prefect, token=***, ***" in told
+    (run,) = prefect.ask("POST", "/flow_runs/filter", {})
+    link = f"Link: {prefect.api.removesuffix('/api')}/runs/flow-run/{run['id']}"
+    assert link in told
+    assert link in refused["message"]
+    assert "Next: look the reason up in docs/operations.md" in told
+    assert not [
+        secret for secret in ("hunter2", "abc123", "swordfish") if secret in json.dumps(prefect.receiver.received)
+    ]
+
+
+@pytest.mark.slow
+def test_a_crash_is_told_by_the_server_since_nobody_else_is_left(prefect: Prefect) -> None:
+    name = prefect.end_a_run("Crashed", "no heartbeat")
+    told = prefect.receiver.wait_for(f"training crashed: {name}")["message"]
+    assert told.startswith("Why: no heartbeat\n")
+    assert "resume=true" in told
+
+
+@pytest.mark.slow
+def test_a_run_that_took_too_long_is_told(prefect: Prefect) -> None:
+    """Prefect calls that state and its event TimedOut, though its type is FAILED."""
+    name = prefect.end_a_run("Failed", "it took 7200 seconds", called="TimedOut")
+    assert "7200 seconds" in prefect.receiver.wait_for(f"training timed out: {name}")["message"]
+
+
+@pytest.mark.slow
+def test_the_address_is_kept_secret_and_registering_again_changes_nothing(prefect: Prefect) -> None:
+    prefect.register(prefect.receiver.url)
+    assert prefect.automations() == sorted(["dead-runs", "train-on-drift", *names_of_notifications()])
+    assert prefect.block().raise_for_status().json()["data"]["url"] == "********"
+
+
+@pytest.mark.slow
+def test_a_message_that_cannot_be_sent_is_a_line_in_the_server_s_log(prefect: Prefect) -> None:
+    prefect.register("json://bob:hunter2@127.0.0.1:9")
+    prefect.end_a_run("Failed", "a reason")
+    wait_until_logged(prefect, "Notification failed")
+    assert "hunter2" not in prefect.log.read_text()
+
+
+@pytest.mark.slow
+def test_without_an_address_the_server_tells_nobody_and_forgets_the_old_one(prefect: Prefect) -> None:
+    prefect.register("")
+    assert prefect.automations() == ["dead-runs", "train-on-drift"]
+    assert prefect.block().status_code == 404

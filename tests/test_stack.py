@@ -1,0 +1,117 @@
+"""`make up`, `make status`, `make down`: the whole system with one command, and nothing left of it."""
+
+import json
+import os
+import signal
+import socket
+
+import httpx
+import psutil
+import pytest
+from stacks import SECRET, Stack, wait_until
+
+pytestmark = pytest.mark.slow
+QUICK = {"preset": "quick", "overrides": {"hidden": [16]}, "epochs": 1}
+
+
+def test_every_piece_runs_and_up_again_changes_nothing(stack: Stack) -> None:
+    before = stack.pieces()
+    assert list(before) == ["prefect", "worker", "service"]
+    assert all(piece["is_well"] for piece in before.values()), before
+    again = stack.fashion("up", PORT="1")
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.strip() == "it is up already"
+    assert f"export PREFECT_API_URL={stack.api}" in again.stdout
+    assert stack.service in again.stdout
+    assert {name: piece["pid"] for name, piece in stack.pieces().items()} == {
+        name: piece["pid"] for name, piece in before.items()
+    }
+
+
+def test_without_the_password_the_server_tells_nothing(stack: Stack) -> None:
+    assert httpx.post(f"{stack.api}/flow_runs/filter", json={}, timeout=30).status_code == 401
+    for name in ("supervisord", "prefect", "deploy", "worker", "service"):
+        assert SECRET not in stack.log(name)
+
+
+def test_every_night_is_written_down_ahead(stack: Stack) -> None:
+    body = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "limit": 100}
+    wait_until(lambda: len(stack.ask("POST", "/flow_runs/filter", body)) >= 4, "scheduled runs", stack.log("prefect"))
+
+
+def test_a_killed_training_goes_on_goes_live_and_is_not_repeated(stack: Stack) -> None:
+    """From a service with no model to one that answers with the new one, by the deployment that runs each night."""
+    assert "no model is live" in httpx.get(f"{stack.service}/readyz", timeout=30).text
+    longer = {**QUICK, "epochs": 200}
+    killed = stack.start_run("training/nightly", longer)
+    checkpoints = stack.data / "checkpoints"
+    wait_until(lambda: any(checkpoints.glob("unfinished-*")), "an epoch", stack.log("worker"))
+    stack.process_of(killed).send_signal(signal.SIGKILL)
+    assert stack.end_of(killed) == "Crashed"
+    assert stack.end_of(stack.start_run("training/nightly", longer)) == "Completed", stack.log("worker")
+    assert "going on after epoch" in stack.log("worker")
+    (model,) = json.loads(stack.fashion("models", "--json").stdout)
+    assert model["live"]
+    wait_until(lambda: httpx.get(f"{stack.service}/readyz", timeout=30).is_success, "the service to be ready")
+    assert httpx.get(f"{stack.service}/model", timeout=30).json()["model"] == model["tag"]
+    assert stack.end_of(stack.start_run("training/nightly", longer)) == "Completed"
+    assert f"skipped: {model['tag']} is live" in stack.log("worker")
+    assert len(json.loads(stack.fashion("models", "--json").stdout)) == 1
+
+
+def test_the_maintenance_removes_what_nobody_came_back_for(stack: Stack) -> None:
+    old = stack.data / "checkpoints" / "unfinished-0123456789abcdef"
+    young = old.with_name("unfinished-fedcba9876543210")
+    for path in (old, young):
+        path.touch()
+    os.utime(old, (0, 0))
+    assert stack.end_of(stack.start_run("maintenance/weekly")) == "Completed", stack.log("worker")
+    assert [path for path in (old, young) if path.exists()] == [young]
+    young.unlink()
+    artifacts = stack.ask("POST", "/artifacts/filter", {"artifacts": {"key": {"any_": ["maintenance"]}}})
+    assert old.name in artifacts[0]["data"]
+    assert artifacts[0]["description"].startswith("1 things removed")
+
+
+@pytest.mark.parametrize("name", ["service"])  # test_unattended kills the others
+def test_a_killed_piece_comes_back(stack: Stack, name: str) -> None:
+    before = stack.pieces()[name]["pid"]
+    psutil.Process(before).kill()
+    wait_until(lambda: stack.pieces()[name]["pid"] not in (0, before), f"{name} to come back")
+    wait_until(lambda: bool(stack.pieces()[name]["is_well"]), f"{name} to answer", stack.log(name))
+
+
+def test_down_leaves_nothing_not_even_a_run(stack: Stack) -> None:
+    """The last of this stack: whoever comes after starts another."""
+    run = stack.start_run("training/on-demand", {**QUICK, "epochs": 100_000, "promote": False})
+    wait_until(lambda: any((stack.data / "checkpoints").glob("unfinished-*")), "an epoch", stack.log("worker"))
+    running = stack.processes()
+    assert stack.process_of(run) in running
+    done = stack.fashion("down")
+    assert done.returncode == 0, done.stderr
+    left = [one for one in running if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    assert not left, "a zombie is what a container's first process has not looked at yet"
+    assert not stack.processes()
+    for port in ("PORT", "PREFECT_PORT"):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", int(stack.environment[port])))
+    assert stack.fashion("down").stdout == "it is down already\n"
+    assert stack.fashion("status").stderr == "error: it is down; 'make up' starts it\n"
+
+
+@pytest.mark.parametrize("variable", ["PORT", "PREFECT_PORT"])
+def test_a_port_in_use_is_one_line_and_starts_nothing(stack: Stack, variable: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = stack.fashion("up", **{variable: str(port), "FASHION_DATA_DIR": str(stack.folder / "other")})
+    told = f"error: cannot listen on 127.0.0.1, port {port}: Address already in use; {variable}=... takes another\n"
+    assert (done.returncode, done.stderr) == (1, told)
+
+
+def test_a_port_that_is_none_is_one_line(stack: Stack) -> None:
+    done = stack.fashion("up", PREFECT_PORT="many")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: PREFECT_PORT: ")

@@ -1,0 +1,170 @@
+"""What happens to scheduled work that nobody watches, on the stack as `fashion up` starts it."""
+
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+import yaml
+from stacks import SECRET, Stack, wait_until
+
+from components.settings import CHECKOUT
+from flows.stack.automations import AUTOMATIONS
+from flows.stack.supervisor import asking, start_piece
+
+pytestmark = pytest.mark.slow
+FLOW = """
+import time
+from pathlib import Path
+from prefect import flow
+
+@flow
+def waiting(file: str) -> None:
+    "Ends once the file is there."
+    Path(file).with_suffix(".started").touch()
+    while not Path(file).exists():
+        time.sleep(0.1)
+"""
+SCHEDULED = "waiting/scheduled"
+
+
+@pytest.fixture(scope="module")
+def waiting(stack: Stack) -> Stack:
+    """With a deployment that is limited as the scheduled ones of prefect.yaml are."""
+    project = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())
+    nightly = project["deployments"][0]
+    kept = {name: nightly[name] for name in ("concurrency_limit", "work_pool")}
+    folder = stack.folder / "waiting"
+    folder.mkdir()
+    (folder / "flow.py").write_text(FLOW)
+    deployment = {"name": "scheduled", "entrypoint": "flow.py:waiting", **kept}
+    (folder / "prefect.yaml").write_text(yaml.safe_dump({"name": "waiting", "deployments": [deployment]}))
+    done = stack.prefect("--no-prompt", "deploy", "--all", cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return stack
+
+
+@pytest.fixture
+def gate(waiting: Stack, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """The file that a run waits for."""
+    file = waiting.folder / f"{request.node.name}.open"
+    yield file
+    file.touch()
+
+
+def start(stack: Stack, gate: Path, **more: Any) -> str:
+    return stack.start_run(SCHEDULED, {"file": str(gate)}, **more)
+
+
+def wait_for_start(stack: Stack, gate: Path) -> None:
+    wait_until(gate.with_suffix(".started").exists, "a run to start", stack.log("worker"))
+
+
+def layout_of(stack: Stack) -> Any:
+    """The stack's, as a command of its user has it."""
+    from flows.stack.layout import running_layout
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in stack.environment.items():
+            patch.setenv(name, value)
+        return running_layout()
+
+
+def test_of_two_runs_at_once_the_second_is_cancelled_and_a_killed_server_loses_nothing(
+    waiting: Stack, gate: Path
+) -> None:
+    first = start(waiting, gate)
+    wait_for_start(waiting, gate)
+    second = start(waiting, gate)
+    assert waiting.end_of(second) == "Cancelled"
+    server = psutil.Process(waiting.pieces()["prefect"]["pid"])
+    server.kill()
+    wait_until(lambda: not server.is_running(), "the server to be gone")
+    wait_until(lambda: waiting.state(first) == "Running", "the server to come back", waiting.log("prefect"))
+    gate.touch()
+    assert waiting.end_of(first) == "Completed"
+    assert held(waiting) == 0, "or every later run would be cancelled"
+
+
+def held(stack: Stack) -> int:
+    """How many runs hold the deployment's limit."""
+    return int(stack.ask("GET", f"/deployments/name/{SCHEDULED}")["global_concurrency_limit"]["active_slots"])
+
+
+def test_of_many_missed_runs_one_is_made_good(waiting: Stack, gate: Path) -> None:
+    """Also where the deployments are registered again before a worker is there, as `fashion up` does it."""
+    layout = layout_of(waiting)
+    with asking(layout) as supervisor:
+        supervisor.stopProcess("worker")
+    due = [datetime.now(UTC) - timedelta(days=days) for days in (3, 2, 1)]
+    late = [
+        start(waiting, gate, state={"type": "SCHEDULED", "state_details": {"scheduled_time": moment.isoformat()}})
+        for moment in due
+    ]
+    wait_until(lambda: all(waiting.state(run) == "Late" for run in late), "the runs to be late")
+    done = waiting.prefect("--no-prompt", "deploy", "--all", cwd=waiting.folder / "waiting")
+    assert done.returncode == 0, done.stderr
+    start_piece(layout, "worker")
+    wait_for_start(waiting, gate)
+    wait_until(lambda: sorted(map(waiting.state, late)) == ["Cancelled", "Cancelled", "Running"], "one to be picked")
+    gate.touch()
+    assert sorted(map(waiting.end_of, late)) == ["Cancelled", "Cancelled", "Completed"]
+
+
+def test_a_run_whose_machine_died_is_marked_and_the_next_one_works(waiting: Stack, gate: Path) -> None:
+    """Worker and run are killed at once; the stack's own automation, for this run alone and with less patience."""
+    soon = (datetime.now(UTC) + timedelta(seconds=3)).isoformat()
+    run = start(waiting, gate, state={"type": "SCHEDULED", "state_details": {"scheduled_time": soon}})
+    (automation,) = [one for one in yaml.safe_load(AUTOMATIONS.read_text()) if one["name"] == "dead-runs"]
+    trigger = {**automation["trigger"], "match": {"prefect.resource.id": f"prefect.flow-run.{run}"}, "within": 10}
+    waiting.ask("POST", "/automations/", {**automation, "name": "soon", "trigger": trigger})
+    wait_for_start(waiting, gate)
+    wait_until(lambda: heartbeats(waiting, run) > 0, "a heartbeat")
+    worker = psutil.Process(waiting.pieces()["worker"]["pid"])
+    for process in (worker, waiting.process_of(run)):
+        process.send_signal(signal.SIGKILL)
+    assert waiting.end_of(run) == "Crashed"
+    following = start(waiting, gate)
+    gate.touch()
+    assert waiting.end_of(following) == "Completed"
+    assert waiting.pieces()["worker"]["pid"] not in (0, worker.pid)
+
+
+def heartbeats(stack: Stack, run: str) -> int:
+    body = {
+        "filter": {
+            "event": {"name": ["prefect.flow-run.heartbeat"]},
+            "resource": {"id": [f"prefect.flow-run.{run}"]},
+        }
+    }
+    return int(stack.ask("POST", "/events/filter", body)["total"])
+
+
+def test_a_locked_database_is_waited_for(waiting: Stack, gate: Path) -> None:
+    """The server refuses with 503, and every command and run of Prefect's asks again until it is let in."""
+    gate.touch()
+    database = sqlite3.connect(waiting.data / "prefect" / "prefect.db")
+    database.execute("BEGIN EXCLUSIVE")
+    command = ("deployment", "run", SCHEDULED, "--watch", "--param", f"file={gate}")
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(waiting.prefect, *command)
+        wait_until(lambda: is_refused(waiting), "the lock to be in the way")
+        time.sleep(10)
+        assert not asked.done()
+        database.rollback()
+        done = asked.result()
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def is_refused(stack: Stack) -> bool:
+    """Whether the server cannot write just now."""
+    user, _, password = SECRET.partition(":")
+    body = {"name": "a flow"}
+    return httpx.post(f"{stack.api}/flows/", json=body, auth=(user, password), timeout=90).status_code == 503
