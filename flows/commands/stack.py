@@ -78,7 +78,9 @@ def _show(layout: "Layout", pieces: "list[Piece]", as_json: bool) -> None:
         ]
     )
     if tells_people(layout) is False:
-        print("\nnobody is told of failures: set FASHION_NOTIFY_URL, then 'make down' and 'make up' (docs/monitoring.md)")
+        print(
+            "\nnobody is told of failures: set FASHION_NOTIFY_URL, then 'make down' and 'make up' (docs/monitoring.md)"
+        )
     print(f"\nfor 'prefect' and 'fashion train' in this shell:\nexport PREFECT_API_URL={layout.api}")
 
 
