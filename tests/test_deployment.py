@@ -158,6 +158,17 @@ def test_a_table_is_scored_on_demand(deployed: Stack, test_split: Examples) -> N
     assert [row["id"] for row in rows] == [str(number + 1) for number in range(50)]
 
 
+def test_images_of_the_test_split_are_no_new_labels(deployed: Stack, test_split: Examples) -> None:
+    folder = Path(deployed.environment["FASHION_DATA_DIR"]) / "inbox" / "labelled"
+    folder.mkdir(parents=True)
+    (folder / "copies.csv").write_text("\n".join([HEADER, *to_lines(test_split, 5)]) + "\n")
+    done = deployed.prefect("deployment", "run", "labels/inbox", "--watch", "--param", "settle=0")
+    assert done.returncode == 0, done.stdout + done.stderr + deployed.worker_log.read_text()
+    artifacts = httpx.post(f"{deployed.url}/artifacts/filter", json={}, timeout=30).json()
+    ((row,),) = [json.loads(one["data"]) for one in artifacts if one["key"] == "labels"]
+    assert (row["outcome"], row["read"], row["rejected"], row["added"]) == ("nothing new", 5, 5, 0)
+
+
 def test_a_parameter_of_the_wrong_kind_fails_before_anything_runs(deployed: Stack) -> None:
     done = deployed.prefect("deployment", "run", "training/nightly", "--watch", "--param", "epochs=many")
     assert done.returncode != 0
