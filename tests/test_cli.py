@@ -24,7 +24,7 @@ from components.recipes.presets import DEFAULT, PRESETS
 from components.registry import champion, store, verdicts
 from components.settings import CHECKOUT, Settings
 from flows.__main__ import app, main
-from flows.commands.tables import in_words
+from flows.commands.tables import in_bytes, in_words
 from flows.commands.training import train
 
 pytestmark = pytest.mark.usefixtures("bentoml_home", "settings")
@@ -163,7 +163,7 @@ def test_prune_says_what_goes_and_why_the_others_stay(
     old, young = (store.save_model(network, card) for _ in range(2))
     for path in (store.stored_folder(old), *store.stored_folder(old).iterdir()):
         os.utime(path, (0, 0))
-    size = f"{size_of(store.stored_folder(old)) / 1000:.1f} kB"
+    size = in_bytes(size_of(store.stored_folder(old)))
     status, out, _ = fashion("prune", "--keep", "0", "--dry-run")
     assert status == 0
     assert f"would remove model {old}, {size}\n" in out
