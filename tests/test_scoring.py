@@ -436,3 +436,22 @@ def test_ten_kills_and_a_resume_give_the_same_bytes(
     expected = (tmp_path / "whole.csv").read_bytes().replace(whole.scored_at.encode(), at)
     assert output.read_bytes() == expected
     assert resumed.count == whole.count
+
+
+@pytest.mark.parametrize("column", ["id", "label"])
+def test_ids_of_one_parquet_file_and_row_numbers_of_another_are_not_mixed(
+    model: Classifier, test_split: Examples, tmp_path: Path, column: str
+) -> None:
+    rows = to_table(test_split.ids, "test", test_split.labels, test_split.images)
+    (tmp_path / "in").mkdir()
+    pq.write_table(rows, tmp_path / "in" / "1.parquet")
+    pq.write_table(rows.drop_columns(column), tmp_path / "in" / "2.parquet")
+    with pytest.raises(InputError, match=f"2.parquet: column '{column}': only one of it and 1.parquet has it"):
+        run_job(model, tmp_path / "in", tmp_path / "out.csv")
+
+
+def test_a_time_before_another_is_no_formula(model: Classifier, tmp_path: Path) -> None:
+    late = pa.array([-1], pa.duration("s"))
+    pq.write_table(pa.table({"pixels": pa.array([bytes(784)], pa.binary(784)), "late": late}), tmp_path / "in.parquet")
+    run_job(model, tmp_path / "in.parquet", tmp_path / "out.csv", reading=Reading(kept=("late",)))
+    assert [row["late"] for row in read_csv(tmp_path / "out.csv")] == ["'-1 day, 23:59:59"]

@@ -271,7 +271,7 @@ def _as_cells(column: pa.Array) -> pa.Array:
     if pa.types.is_boolean(kind) or (pa.types.is_primitive(kind) and not pa.types.is_duration(kind)):
         return column.cast(pa.string())
     values = (value.hex() if isinstance(value, bytes) else value for value in column.to_pylist())
-    return pa.array([None if value is None else str(value) for value in values], pa.string())
+    return pa.array([None if value is None else inert(str(value)) for value in values], pa.string())
 
 
 def _with_six_digits(values: NDArray[np.float32]) -> pa.Array:
