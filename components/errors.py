@@ -112,6 +112,10 @@ class InputError(FashionError):
         self.field, self.reason = field, reason
         super().__init__(f"{field}: {reason}")
 
+    def __reduce__(self) -> tuple[type["InputError"], tuple[str, str]]:
+        """Of its two arguments, so that it comes whole from another process."""
+        return type(self), (self.field, self.reason)
+
 
 class InputTooLarge(InputError):
     """A caller sent more than the stated limit."""

@@ -97,14 +97,20 @@ def content_hash(table: pa.Table) -> str:
     return found.hexdigest()
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> Dataset:
-    """Write a manifest and make it the current one. Its parts must be in place."""
+def write_manifest(folder: Path, manifest: Manifest, use: bool = True) -> Dataset:
+    """Write a manifest and, with `use`, make it the current one. Its parts must be in place."""
     content = manifest.encode()
     path = folder / f"{digest(content)}.json"
     write_whole(path, content)
     dataset = describe(path, manifest)
-    _point("current", dataset)
+    if use:
+        make_current(dataset)
     return dataset
+
+
+def make_current(dataset: Dataset) -> None:
+    """Take a dataset into use. The caller holds `dataset_lock`."""
+    _point("current", dataset)
 
 
 def accept(validated: Validated) -> None:

@@ -62,9 +62,19 @@ class Settings(BaseSettings):
         return self.inbox_dir or self.data_dir / "inbox" / "scoring"
 
     @property
+    def labelled_dir(self) -> Path:
+        """Where labelled images and corrections wait to be imported."""
+        return self.data_dir / "inbox" / "labelled"
+
+    @property
     def exports_dir(self) -> Path:
         """Models for phones and browsers."""
         return self.data_dir / "exports"
+
+    @property
+    def audits_dir(self) -> Path:
+        """What was found wrong with a dataset, one folder a version."""
+        return self.data_dir / "audits"
 
     @property
     def drift_path(self) -> Path:

@@ -6,7 +6,7 @@ import sys
 import typer
 
 from components.errors import FashionError
-from flows.commands import inbox, models, monitoring, notify, retention, stack, sweep, training, use
+from flows.commands import audit, inbox, labels, models, monitoring, notify, retention, stack, sweep, training, use
 from flows.environment import prepare
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ STOPPED = 130  # the exit status of a command that Ctrl-C ended, as shells have 
 COMMANDS = (
     training.ingest,
     training.validate,
+    audit.audit,
     training.train,
     sweep.sweep,
     training.presets,
@@ -49,6 +50,7 @@ COMMANDS = (
 )
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(labels.label)
 
 
 def main() -> None:

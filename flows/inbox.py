@@ -15,6 +15,7 @@ from components.inbox.claims import SETTLE, Inbox, find_work, open_inbox
 from components.inbox.delivery import Delivery, deliver, tell_failures
 from components.registry.champion import load_model
 from components.settings import load_settings
+from flows.escaping import escape
 
 HOUR = 3600  # seconds
 
@@ -48,7 +49,7 @@ def inbox(
     work = [score_dropped(opened, item, max_reject_rate) for item in find_work(opened, settle)]
     found = [delivery for delivery in work if delivery]
     if found:
-        rows = [{name: str(value) for name, value in asdict(delivery).items()} for delivery in found]
+        rows = [{name: escape(str(value)) for name, value in asdict(delivery).items()} for delivery in found]
         create_table_artifact(rows, key="inbox", description=f"{len(found)} of {opened.folder}")
     if told := tell_failures(found):
         raise InputError("inbox", told)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import create_link_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
@@ -11,6 +11,7 @@ from components.drift.check import Check, check_live
 from components.drift.episode import News, find_news, read_episode, write_episode
 from components.drift.page import write_page
 from components.settings import load_settings
+from flows.escaping import to_paths
 
 MINUTE = 60  # seconds
 DETECTED, ENDED = "fashion.drift.detected", "fashion.drift.ended"
@@ -31,7 +32,7 @@ def monitoring(hours: int = 24) -> str:
     write_page(check, page)
     told = f"{check.verdict}: {check.model}" + (f", {', '.join(check.drifted)}" if check.drifted else "")
     create_table_artifact(to_rows(check), key="drift", description=told)
-    create_link_artifact(page.as_uri(), link_text=told, key="drift-page")
+    create_markdown_artifact(to_paths({"page": page}), key="drift-page", description=told)
     get_run_logger().info("%s; %s", told, page)
     news, episode = find_news(read_episode(settings.drift_path), check)
     for one in news:

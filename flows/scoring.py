@@ -21,6 +21,7 @@ from components.scoring.expectations import Mode
 from components.scoring.job import Opened, Summary, finish_job, open_job
 from components.scoring.work import Result
 from components.storage import locate
+from flows.escaping import escape
 from flows.parts import count_slots, hand_over, losses, make_runner, score_batch
 
 MIB = 1 << 20
@@ -130,18 +131,18 @@ def run_batches(opened: Opened, runner: TaskRunner[Any], workers: int, batch: in
 def to_markdown(summary: Summary, source: str, output: str) -> str:
     """A run's summary as Prefect's page shows it."""
     count = summary.count
-    reasons = "".join(f"| {number:,} | {_cell(reason)} |\n" for reason, number in count.reasons.items())
-    warnings = "".join(f"\n**{warning}**\n" for warning in summary.warnings)
+    reasons = "".join(f"| {number:,} | {escape(reason)} |\n" for reason, number in count.reasons.items())
+    warnings = "".join(f"\n**{escape(warning)}**\n" for warning in summary.warnings)
     rejected = f"\n| rejected | reason |\n| ---: | --- |\n{reasons}" if reasons else ""
     accuracy = f"| accuracy where labelled | {count.accuracy:.4f} |\n" if count.accuracy is not None else ""
-    return f"""# {_cell(output)}
+    return f"""# {escape(output)}
 {warnings}
 | | |
 | --- | --- |
-| input | {_cell(source)} |
+| input | {escape(source)} |
 | rows | {count.rows:,} |
 | scored | {count.scored:,} |
-| rejected | {count.rejected:,} {_cell(summary.rejects)} |
+| rejected | {count.rejected:,} {escape(summary.rejects)} |
 | not sure | {count.not_sure:,} |
 {accuracy}| seconds | {summary.seconds:.1f} |
 | rows a second | {summary.rows_per_second:,.0f} |
@@ -150,7 +151,3 @@ def to_markdown(summary: Summary, source: str, output: str) -> str:
 | SHA-256 of the input | {summary.input_sha256} |
 | SHA-256 of the output | {summary.output_sha256} |
 {rejected}"""
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

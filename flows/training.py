@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import flow, task
-from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.logging import get_run_logger
@@ -16,7 +15,7 @@ from prefect.tasks import Task
 from pydantic import Field
 from tqdm import tqdm
 
-from components.contract import Dataset, Epoch, ModelCard, Validated, Verdict
+from components.contract import Dataset, Epoch, ModelCard, Validated
 from components.dataset.ingest import ingest
 from components.dataset.validate import validate
 from components.errors import ModelError, SourceUnreachable
@@ -34,6 +33,7 @@ from components.registry.verdicts import read_verdict
 from components.settings import load_settings
 from components.training.identity import is_same_training
 from components.training.train import train
+from flows.artifacts import show_dataset, show_impact, show_metrics, show_result, show_verdict
 from flows.notify.tell import tell_promotion
 
 # The same input is trained on again when somebody asks for it, and what Prefect keeps of a task is never a pickle.
@@ -74,6 +74,7 @@ def validate_data(dataset: Dataset) -> Validated:
     """Dataset -> receipt."""
     validated = validate(dataset)
     get_run_logger().info("%s expectations met, %s", validated.expectations, validated.docs)
+    show_dataset(validated)
     return validated
 
 
@@ -103,9 +104,7 @@ def promote_if_better(tag: str) -> Promotion:
     promotion = promote(tag, "training")
     get_run_logger().info("%s %s: %s", tag, "is live" if promotion.promoted else "was refused", promotion)
     tell_promotion(promotion)
-    if verdict := promotion.verdict:
-        told = f"{verdict.outcome}: {tag} beside {verdict.champion or 'nothing'}"
-        create_table_artifact(to_rows(verdict), key="verdict", description=told)
+    show_verdict(promotion)
     return promotion
 
 
@@ -117,23 +116,9 @@ def write_report_of(tag: str, dataset: Dataset, rival: str | None) -> Path:
         impact = write_impact(model, other, dataset)
         changes = impact.tally.changes
         get_run_logger().info("%s of %s test images change label", f"{changes.flips:,}", f"{changes.images:,}")
-        create_link_artifact(impact.page.as_uri(), link_text=f"impact of {tag}", key="impact")
-    report = write_report(model, dataset, other, verdict=read_verdict(tag))
-    create_link_artifact(report.as_uri(), link_text=f"report of {tag}", key="report")
-    return report
-
-
-def to_rows(verdict: Verdict) -> list[dict[str, str]]:
-    """A verdict as a table, a row a check."""
-    return [
-        {
-            "check": check.name,
-            "measured": check.measured,
-            "bound": check.bound,
-            "outcome": "passed" if check.passed else "FAILED",
-        }
-        for check in verdict.checks
-    ]
+        show_impact(tag, other.tag, changes, impact.page)
+    show_metrics(model.card)
+    return write_report(model, dataset, other, verdict=read_verdict(tag))
 
 
 def _try_to_load(tag: str | None) -> Classifier | None:
@@ -211,7 +196,7 @@ def training(
     promotion = promote_if_better(tag) if promote else None
     report = write_report_of(tag, dataset, promotion.previous if promotion else None)
     result = summarize(tag, card, promotion, validated, report)
-    create_markdown_artifact(to_markdown(result), key="training", description=f"{tag} from {card.source}")
+    show(result)
     return result
 
 
@@ -231,7 +216,7 @@ def skip(tag: str, card: ModelCard, validated: Validated) -> TrainingResult:
     told = f"skipped: {tag} is live, and came of the same recipe, data and code"
     get_run_logger().info(told)
     result = replace(summarize(tag, card, None, validated, report_path(tag)), verdict=told, skipped=True)
-    create_markdown_artifact(f"# {told}", key="training", description=told)
+    show_result(tag, {}, told, {"report": result.report}, sample=card.source == "sample")
     return result
 
 
@@ -256,22 +241,18 @@ def summarize(
     )
 
 
-def to_markdown(result: TrainingResult) -> str:
-    """A run's result as Prefect's page shows it."""
-    sample = "\n**sample**: trained on drawn stand-ins, these figures say nothing about real clothes.\n"
-    return f"""# {result.tag}
-{sample if result.source == "sample" else ""}
-| | |
-| --- | --- |
-| test accuracy | {result.test_accuracy:.4f} |
-| train accuracy | {result.train_accuracy:.4f} |
-| train loss | {result.train_loss:.4f} nats |
-| preset | {result.preset}, {result.epochs} epochs in {result.train_seconds:.1f} s |
-| dataset | {result.dataset_version} ({result.source}) |
-| live | {"yes" if result.promoted else "no"}: {result.verdict} |
-
-[Data Docs]({result.docs.as_uri()}), [report]({result.report.as_uri()})
-"""
+def show(result: TrainingResult) -> None:
+    """A run's result on Prefect's page."""
+    rows = {
+        "test accuracy": f"{result.test_accuracy:.4f}",
+        "train accuracy": f"{result.train_accuracy:.4f}",
+        "train loss": f"{result.train_loss:.4f} nats",
+        "preset": f"{result.preset}, {result.epochs} epochs in {result.train_seconds:.1f} s",
+        "dataset": f"{result.dataset_version} ({result.source})",
+        "live": "yes" if result.promoted else "no",
+    }
+    paths = {"Data Docs": result.docs, "report": result.report}
+    show_result(result.tag, rows, result.verdict, paths, sample=result.source == "sample")
 
 
 class EpochBar:

@@ -17,6 +17,7 @@ from components.formats.pixel_bytes import read_pixel_bytes
 from components.formats.pixel_json import read_pixel_json
 from components.inference.predict import predict, predict_photos
 from serving.bodies import LARGE, LARGEST_JSON, expect_type, read_body, read_uploads
+from serving.corrections import correct, corrections_folder
 from serving.door import Endpoint
 from serving.errors import RETRY_AFTER, Refusal, json_response
 from serving.live import LiveModel
@@ -84,6 +85,7 @@ async def describe(request: Request) -> Response:
             "coverage": model.card.test.coverage,
             "sure_accuracy": model.card.test.sure_accuracy,
             "created_at": model.card.created_at,
+            "takes_corrections": corrections_folder() is not None,
             "classes": CLASSES,
         }
     )
@@ -188,4 +190,5 @@ ENDPOINTS: dict[str, tuple[str, Endpoint]] = {
     "/predict": ("POST", predict_pixels),
     "/classify": ("POST", classify),
     "/score": ("POST", score),
+    "/corrections": ("POST", correct),
 }

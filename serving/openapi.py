@@ -10,12 +10,13 @@ from serving.forms import MOST_FILES
 REFUSALS = {
     400: "Something in the request cannot be read; `field` says what.",
     401: "The service has a token, and the request none or a wrong one.",
-    403: "The Host or Origin is not one that the service is known by.",
+    403: "The Host or Origin is not one that the service is known by, or it takes no corrections.",
     408: "The body did not arrive in time.",
     413: "Too many bytes, images, files or pixels.",
     415: "A content type that is not read here.",
     429: "Too many requests are being answered; come back.",
     503: "No model is live; come back.",
+    507: "As many corrections wait as are kept.",
 }
 
 
@@ -32,6 +33,7 @@ def describe_api() -> dict[str, Any]:
             "/predict": {"post": _predict()},
             "/classify": {"post": _classify()},
             "/score": {"post": _score()},
+            "/corrections": {"post": _correct()},
             "/model": {"get": _model()},
             "/readyz": _health("Whether a model answers", {503: "No model is live, and why."}),
             "/livez": _health("Whether the process answers", {}),
@@ -42,6 +44,8 @@ def describe_api() -> dict[str, Any]:
                 "Error": ERROR,
                 "Prediction": PREDICTION,
                 "Predictions": PREDICTIONS,
+                "Correction": CORRECTION,
+                "Corrected": CORRECTED,
                 "Model": MODEL,
                 "Image": IMAGE,
             },
@@ -147,10 +151,23 @@ MODEL = _object(
         "coverage": SHARE,
         "sure_accuracy": SHARE,
         "created_at": {"type": "string", "format": "date-time"},
+        "takes_corrections": {"type": "boolean", "description": "Whether POST /corrections keeps what it is sent."},
         "classes": {"type": "array", "items": NAME},
     }
 )
 
+CLASS = {"oneOf": [LABEL, NAME]}
+CORRECTION = _object(
+    {
+        "label": {**CLASS, "description": "The right class."},
+        "said": {**CLASS, "description": "The class that the model named."},
+        "model": {"type": "string", "minLength": 1, "maxLength": 100, "description": "The tag that the answer named."},
+        "seen": {"type": "string", "description": "The picture as /classify?seen=true gave it; or image."},
+        "image": {**_ref("Image"), "description": "The image as /predict took it; or seen."},
+    },
+    optional=("seen", "image"),
+)
+CORRECTED = _object({"label": LABEL, "name": NAME})
 
 TAG = "fashion-mlp:ab3xv7a4kcuwmcgh"
 BOOT = {
@@ -165,6 +182,8 @@ EXAMPLES: dict[str, Any] = {
         "error": {"status": 400, "field": "images[3][12]", "reason": "found 300, expected a whole number from 0 to 255"}
     },
     "Predictions": {"model": TAG, "predictions": [BOOT]},
+    "Correction": {"label": "Coat", "said": "Shirt", "model": TAG, "image": [0] * PIXELS},
+    "Corrected": {"label": 4, "name": "Coat"},
     "Model": {
         "model": TAG,
         "live_since": "2026-11-21T02:30:00+00:00",
@@ -178,6 +197,7 @@ EXAMPLES: dict[str, Any] = {
         "coverage": 0.86,
         "sure_accuracy": 0.97,
         "created_at": "2026-11-21T02:29:40+00:00",
+        "takes_corrections": False,
         "classes": list(CLASSES),
     },
 }
@@ -249,6 +269,16 @@ def _score() -> dict[str, Any]:
         "responses": _responses(
             {**table, "text/csv": {**table["text/csv"], "example": SCORED}}, 400, 401, 403, 408, 413, 415, 429, 503
         ),
+    }
+
+
+def _correct() -> dict[str, Any]:
+    return {
+        "operationId": "correct",
+        "summary": "Say which class an image has",
+        "description": "Kept for a person to import, where the service takes corrections; nothing is learned at once.",
+        "requestBody": {"required": True, "content": _json("Correction")},
+        "responses": _responses(_json("Corrected"), 400, 401, 403, 408, 413, 415, 429, 503, 507),
     }
 
 

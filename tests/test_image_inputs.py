@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import os
+import pickle
 import shutil
 import socket
 import stat
@@ -479,6 +480,11 @@ def test_members_of_a_tar_that_are_no_files_are_rejects(
     _, rows, rejects = score(model, path, tmp_path / "out.csv")
     assert names_of(rows) == ["good.png"]
     assert [row["reason"] for row in rejects] == ["a link; it is not followed"] * 2 + ["no file"]
+    (part,) = open_input(path, Reading()).parts()
+    assert str(pickle.loads(pickle.dumps(part))) == str(part), "it can be handed to another machine"
+    assert [str(one.content) for one in pickle.loads(pickle.dumps(part)).pictures[1:]] == [
+        str(one.content) for one in part.pictures[1:]
+    ]
 
 
 @pytest.mark.parametrize("form", ["in.zip", "in.tar", "in.tgz", "in.tar.zst"])

@@ -27,6 +27,8 @@ from flows.notify.message import LONGEST, TEST, Message, of_promotion
 from flows.notify.redact import redact
 from flows.notify.send import send, try_send
 from flows.stack.automations import NOTIFICATIONS
+from flows.stack.layout import Layout
+from flows.stack.start import tells_people
 
 # --- no secrets ---
 
@@ -248,6 +250,11 @@ class Prefect:
     def automations(self) -> list[str]:
         return sorted(row["name"] for row in self.ask("POST", "/automations/filter", {}))
 
+    @property
+    def layout(self) -> Layout:
+        nowhere = self.log.parent
+        return Layout(nowhere, nowhere, nowhere, 1, int(self.api.split(":")[2].removesuffix("/api")))
+
     def block(self) -> httpx.Response:
         path = "block_types/slug/fashion-notification/block_documents/name/fashion"
         return httpx.get(f"{self.api}/{path}", timeout=60)
@@ -327,6 +334,7 @@ def test_the_address_is_kept_secret_and_registering_again_changes_nothing(prefec
     prefect.register(prefect.receiver.url)
     assert prefect.automations() == sorted(["dead-runs", "train-on-drift", *names_of_notifications()])
     assert prefect.block().raise_for_status().json()["data"]["url"] == "********"
+    assert tells_people(prefect.layout) is True
 
 
 @pytest.mark.slow
@@ -342,3 +350,5 @@ def test_without_an_address_the_server_tells_nobody_and_forgets_the_old_one(pref
     prefect.register("")
     assert prefect.automations() == ["dead-runs", "train-on-drift"]
     assert prefect.block().status_code == 404
+    assert tells_people(prefect.layout) is False
+    assert tells_people(dataclasses.replace(prefect.layout, prefect_port=9)) is None

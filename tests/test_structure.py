@@ -35,6 +35,8 @@ MAY_USE = {
     "promotion": {"registry", "evaluation", "inference", "inputs", "model", "formats"},
     "retention": {"registry", "model"},
     "monitoring": set[str](),
+    "labels": {"dataset", "formats"},
+    "audit": {"dataset", "evaluation", "training", "recipes", "model"},
     "drift": {"monitoring", "registry", "evaluation"},
 }
 

@@ -28,6 +28,7 @@ function inPlainWords(status, error) {
   if (status === 401) return "The service asks for a token. Enter it at the foot of the page.";
   if (status === 413) return `Too large: ${reason}.`;
   if (status === 429) return "The service is busy. Try again in a moment.";
+  if (status === 507) return "The service keeps no more corrections until some were imported.";
   if (status === 503) return `No model answers at the moment: ${reason}.`;
   if (status >= 500) return "Something went wrong in the service. Its log has the reason.";
   return `This cannot be read: ${reason}.`;
@@ -65,7 +66,35 @@ function percent(share) {
   return share > 0.9995 && share < 1 ? "99.9 %" : `${(share * 100).toFixed(1)} %`;
 }
 
-function showAnswer(file, answer) {
+// What a person says against the model: kept by the service for somebody to import, where it takes corrections.
+let classes = [];
+let takesCorrections = false;
+
+function offerCorrection(answer, model, name) {
+  const choice = make("select", {}, ...classes.map((one) => make("option", { value: one, textContent: one })));
+  choice.value = (answer.top.find((one) => one.name !== answer.name) || answer).name;
+  const send = make("button", { type: "button", textContent: "Send" });
+  const told = make("p", { className: "note" });
+  const label = make("label", {}, "It is ", choice);
+  const box = make("details", { className: "wrong" }, make("summary", { textContent: "Wrong?" }));
+  box.append(make("p", { className: "buttons" }, label, send), told);
+  send.addEventListener("click", async () => {
+    send.disabled = true;
+    const body = JSON.stringify({ label: choice.value, said: answer.name, model, seen: answer.seen });
+    try {
+      await ask("corrections", body, "application/json");
+      told.textContent = "Thank you. A person looks at it before a model learns from it.";
+      say(`${name}: corrected to ${choice.value}`);
+    } catch (error) {
+      told.textContent = error.message;
+      say(error.message);
+    }
+    send.disabled = false;
+  });
+  return box;
+}
+
+function showAnswer(file, answer, model) {
   const bars = make("dl");
   for (const { name, probability } of answer.top) {
     const label = `${name}: ${percent(probability)}`;
@@ -89,6 +118,7 @@ function showAnswer(file, answer) {
     make("div", { className: "pictures" }, given, picture(answer.seen, "28 by 28 pixels", "what the model saw", "seen")),
     ...verdict,
     bars,
+    ...(takesCorrections ? [offerCorrection(answer, model, file.name)] : []),
   );
   say(`${file.name}: ${answer.name}${answer.sure ? "" : ", not sure"}`);
 }
@@ -100,7 +130,7 @@ async function classify(file) {
   form.append("files", file, file.name);
   try {
     const answer = await (await ask("classify?top=3&seen=true", form)).json();
-    showAnswer(file, answer.predictions[0]);
+    showAnswer(file, answer.predictions[0], answer.model);
   } catch (error) {
     showError(file.name, error);
   }
@@ -239,6 +269,8 @@ clearBoard();
 async function showModel() {
   try {
     const model = await (await ask("model")).json();
+    classes = model.classes;
+    takesCorrections = model.takes_corrections;
     const live = model.live_since || model.created_at;
     const date = new Date(live).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
     const right = percent(model.test_accuracy);

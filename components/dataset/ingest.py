@@ -1,5 +1,6 @@
 """Raw examples -> immutable Parquet parts and a manifest."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -18,10 +19,13 @@ from components.manifest import (
     Manifest,
     Part,
     check_part,
+    check_receipt,
     content_hash,
     current_dataset,
     dataset_lock,
+    dataset_of,
     digest,
+    make_current,
     read_manifest,
     to_table,
     write_manifest,
@@ -73,8 +77,7 @@ def _ingest(raw: Source, folder: Path) -> Ingested:
     base = current_dataset(folder) if raw.extends else _own_base(raw, folder)
     if raw.extends and base is None:
         raise DatasetError(f"{raw.name}: nothing to add these examples to; ingest the archives first")
-    held = read_manifest(base).parts if base else ()
-    if base and _inputs_of(raw.digests) <= _inputs_of(*({part.split: part.inputs} for part in held)):
+    if base and _holds(read_manifest(base), raw):
         return _write_damaged_anew(raw, base, folder)
     parts = tuple(_write_part(raw, split, folder) for split in SPLITS if split in raw.digests)
     if raw.extends and base:
@@ -86,12 +89,36 @@ def _ingest(raw: Source, folder: Path) -> Ingested:
 
 
 def _own_base(raw: Source, folder: Path) -> Dataset | None:
-    """The dataset in use, which may hold these archives already; a damaged one is no reason not to write them anew."""
+    """The dataset in use, which may hold these archives already; a damaged one is no reason not to write them anew.
+
+    Where other archives are in use, these come back with what was added to them and corrected in them since.
+    """
     try:
-        return current_dataset(folder, sample=raw.name == SAMPLE)
+        current = current_dataset(folder, sample=raw.name == SAMPLE)
     except DatasetError as error:
         log.warning("%s", error)
         return None
+    if current and _holds(read_manifest(current), raw):
+        return current
+    newest = _newest_accepted(raw, folder)
+    if newest:
+        make_current(newest)
+    return newest or current
+
+
+def _newest_accepted(raw: Source, folder: Path) -> Dataset | None:
+    """Of the whole versions that hold these archives and passed validation, the one that passed last."""
+    for receipt in sorted(folder.glob("receipts/*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        with contextlib.suppress(DatasetError):
+            dataset = dataset_of(folder, receipt.stem)
+            if _holds(read_manifest(dataset), raw):
+                check_receipt(dataset)
+                return dataset
+    return None
+
+
+def _holds(manifest: Manifest, raw: Source) -> bool:
+    return _inputs_of(raw.digests) <= _inputs_of(*({part.split: part.inputs} for part in manifest.parts))
 
 
 def _inputs_of(*digests: dict[Split, dict[str, str]]) -> set[tuple[str, str, str]]:
@@ -137,11 +164,11 @@ def _write_part(raw: Source, split: Split, folder: Path) -> Part:
     infix = f"-{digest(json.dumps(inputs, sort_keys=True).encode())[:8]}" if raw.extends else ""
     ids = [f"{split}{infix}-{number:05d}" for number in range(len(images))]
     table = to_table(ids, split, labels, images).replace_schema_metadata(_metadata(raw))
-    return _store(table, split, folder, inputs)
+    return store_part(table, split, folder, inputs)
 
 
-def _store(table: pa.Table, split: Split, folder: Path, inputs: dict[str, str]) -> Part:
-    """Write a part under the SHA-256 of its content, which is known only once it is written."""
+def store_part(table: pa.Table, split: Split, folder: Path, inputs: dict[str, str]) -> Part:
+    """Write a table of `SCHEMA` as a part named by the SHA-256 of its content, known only once it is written."""
     content = io.BytesIO()
     pq.write_table(
         table,

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from components.contract import CLASSES, PIXELS, SPLITS, Dataset, Split, Validated
+from components.contract import CLASSES, PIXELS, SPLITS, Dataset, Images, Split, Validated
 from components.dataset.archives import OFFICIAL_NAME
 from components.errors import BrokenExpectation, ValidationError
 from components.files import DAY, remove_leftovers, whole_folder
@@ -94,11 +95,7 @@ def to_frame(dataset: Dataset) -> pd.DataFrame:
 
 def _split_frame(dataset: Dataset, split: Split) -> pd.DataFrame:
     examples = read_split(dataset, split)
-    images = examples.images
-    flat = images.reshape(-1, PIXELS)
-    border = np.concatenate([images[:, 0], images[:, -1], images[:, 1:-1, 0], images[:, 1:-1, -1]], axis=1)
-    mean = flat.sum(axis=1, dtype=np.uint32) / PIXELS
-    squares = np.square(flat, dtype=np.uint16).sum(axis=1, dtype=np.uint32) / PIXELS
+    flat = examples.images.reshape(-1, PIXELS)
     shares = np.bincount(examples.labels, minlength=256) / max(len(flat), 1)
     return pd.DataFrame(
         {
@@ -106,14 +103,25 @@ def _split_frame(dataset: Dataset, split: Split) -> pd.DataFrame:
             "split": split,
             "label": examples.labels,
             "class_share": shares[examples.labels],
-            "mean": mean,
-            "deviation": np.sqrt(np.maximum(squares - mean**2, 0)),
-            "ink": np.count_nonzero(flat, axis=1) / PIXELS,
-            "edge": border.sum(axis=1, dtype=np.uint32) / border.shape[1],
-            "peak": flat.max(axis=1, initial=0),
+            **measure_pixels(examples.images),
             "hash": [hashlib.blake2b(row.data, digest_size=16).digest() for row in flat],
         }
     )
+
+
+def measure_pixels(images: Images) -> dict[str, NDArray[Any]]:
+    """What is asked of each image, uint8 (n, 28, 28): the fields of `Bounds` from mean to peak, (n,) each."""
+    flat = images.reshape(-1, PIXELS)
+    border = np.concatenate([images[:, 0], images[:, -1], images[:, 1:-1, 0], images[:, 1:-1, -1]], axis=1)
+    mean = flat.sum(axis=1, dtype=np.uint32) / PIXELS
+    squares = np.square(flat, dtype=np.uint16).sum(axis=1, dtype=np.uint32) / PIXELS
+    return {
+        "mean": mean,
+        "deviation": np.sqrt(np.maximum(squares - mean**2, 0)),
+        "ink": np.count_nonzero(flat, axis=1) / PIXELS,
+        "edge": border.sum(axis=1, dtype=np.uint32) / border.shape[1],
+        "peak": flat.max(axis=1, initial=0),
+    }
 
 
 def _expect_of_split(split: Split, source: str, bounds: Bounds = BOUNDS) -> "list[Expectation]":

@@ -12,8 +12,10 @@ import torchinfo
 from numpy.typing import NDArray
 
 from components.contract import CLASSES, PIXELS, SPLITS, Dataset, Images, Labels, Metrics, Verdict
+from components.errors import DatasetError
 from components.evaluation import figures
 from components.evaluation.compare import count_changes, find_flips
+from components.evaluation.datasets import DataChange, compare_versions
 from components.evaluation.metrics import measure
 from components.evaluation.pages import render_page, to_uri
 from components.files import write_whole
@@ -96,6 +98,7 @@ def write_report(
         **(_compare(this, other, test) if other else {"other": None}),
         **_describe_network(model),
         **_describe_dataset(dataset, test),
+        data_change=_compare_data(this, other, dataset),
     )
     write_whole(path, page)
     return path
@@ -193,6 +196,17 @@ def _describe_dataset(dataset: Dataset, test: Examples) -> dict[str, Any]:
         ],
         "examples": [[to_uri(train.images[row]) for row in rows] for rows in first],
     }
+
+
+def _compare_data(this: Judged, other: Judged | None, dataset: Dataset) -> DataChange | None:
+    """What this model's data has that the other's has not; None where they are the same, or one is gone."""
+    before = other.model.card.dataset_version if other else ""
+    if not before or before == this.model.card.dataset_version or dataset.version != this.model.card.dataset_version:
+        return None
+    try:
+        return compare_versions(before, dataset)
+    except DatasetError:
+        return None
 
 
 def _measure_brightness(images: Images) -> tuple[float, float]:

@@ -43,7 +43,6 @@ def sweep(
     Without PREFECT_API_URL a temporary Prefect server is started, which takes ten seconds.
     """
     from components.errors import SettingsError
-    from components.recipes.presets import configure
 
     names = tuple(name.strip() for name in presets.split(","))
     try:
@@ -51,6 +50,8 @@ def sweep(
     except ValueError as error:
         raise SettingsError(f"--seeds {seeds}: expected whole numbers with commas between") from error
     overrides = read_fields(fields or []) | ({} if epochs is None else {"epochs": epochs})
+    from components.recipes.presets import configure
+
     for name in names:  # bad settings end here, before a server is started
         configure(name, {**overrides, "seed": numbers[0]})
     from flows.sweep import sweep

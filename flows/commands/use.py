@@ -12,6 +12,8 @@ import typer
 
 from flows.commands.arguments import Json, Tag, dataset_of
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
 
 def export(
     tag: Tag,
@@ -100,11 +102,16 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65535, envvar="PORT")] = 3000,
     host: Annotated[str, typer.Option(help="127.0.0.1 keeps it on this machine.")] = "127.0.0.1",
 ) -> None:
-    """Serve the live model over HTTP, with BentoML."""
-    from components.settings import CHECKOUT
+    """Serve the live model over HTTP, with BentoML.
+
+    On this machine alone it takes corrections, into data/inbox/labelled; elsewhere FASHION_CORRECTIONS_DIR says where.
+    """
+    from components.settings import CHECKOUT, load_settings
     from flows.stack.ports import refuse_used_port
 
     refuse_used_port(host, port, "PORT")
+    if host in LOOPBACK:
+        os.environ.setdefault("FASHION_CORRECTIONS_DIR", str(load_settings().labelled_dir))
     program = str(Path(sys.executable).with_name("bentoml"))
     address = ["--host", host, "--port", str(port)]
     os.execv(program, [program, "serve", str(CHECKOUT), *address])

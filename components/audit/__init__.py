@@ -1,0 +1,1 @@
+"""What is wrong with a dataset: copies, labels that are probably wrong, images unlike any other."""

@@ -1,0 +1,184 @@
+"""A dataset -> what is wrong with it: a page with pictures, and tables that a person corrects and hands in again."""
+
+import csv
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.audit.folds import FOLDS, predict_unseen
+from components.audit.labels import Suspect, find_suspects
+from components.contract import CLASSES, SPLITS, Dataset, Split
+from components.dataset.copies import Alike, compare_within, find_copies
+from components.evaluation.pages import render_page, to_uri
+from components.files import write_whole
+from components.manifest import Examples, read_split
+from components.recipes.presets import configure
+from components.settings import Settings, load_settings
+
+SHOWN = 60  # pictures of each kind
+OUTLIERS = 60
+COLUMNS = ("id", "given", "suggested", "score", "label")
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found, and where it is told."""
+
+    dataset: str  # version
+    page: Path
+    corrections: Path  # id,given,suggested,score,label: the training labels in doubt
+    suspects: dict[Split, int]  # labels in doubt
+    copies: dict[str, int]  # "train", "test", "train and test": pairs
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two images that are copies of each other, by split and row."""
+
+    splits: tuple[Split, Split]
+    alike: Alike
+
+
+Told = Callable[[str], None]
+
+
+def audit(
+    dataset: Dataset, preset: str = "dense-128", *, tell: Told = lambda text: None, settings: Settings | None = None
+) -> Audit:
+    """Look through a dataset and write what is found.
+
+    Args:
+        dataset: any version.
+        preset: the recipe of the five networks that judge the labels.
+        tell: called with a line at each step.
+        settings: where the page goes; None: from the environment.
+
+    Raises:
+        DatasetError: it is missing or changed.
+        SettingsError: no such preset.
+        TrainingError: too few images.
+    """
+    settings, config = settings or load_settings(), configure(preset)
+    splits = {split: read_split(dataset, split) for split in SPLITS}
+    began = time.monotonic()
+    pairs, nearest = _find_pairs(splits)
+    compared = time.monotonic()
+    tell(f"{len(pairs):,} pairs of copies, {compared - began:.0f} s")
+    found = predict_unseen(
+        splits["train"], splits["test"], config, lambda fold: tell(f"network {fold} of {FOLDS} is trained")
+    )
+    suspects = {split: find_suspects(splits[split], one) for split, one in zip(SPLITS, found, strict=True)}
+    seconds = {"copies": compared - began, "labels": time.monotonic() - compared}
+    folder = settings.audits_dir / dataset.version
+    tables = {f"{split}-labels.csv": _tell_suspects(splits[split], suspects[split]) for split in SPLITS}
+    for name, content in {**tables, "copies.csv": _tell_pairs(splits, pairs)}.items():
+        write_whole(folder / name, content)
+    counts = _count_pairs(pairs)
+    page = render_page(
+        Path(__file__).with_name("audit.html.j2"),
+        dataset=dataset,
+        preset=preset,
+        folds=FOLDS,
+        rows={split: len(splits[split].ids) for split in SPLITS},
+        suspects={split: len(suspects[split]) for split in SPLITS},
+        copies=counts,
+        seconds=seconds,
+        shown={split: [_show(splits[split], one) for one in suspects[split][:SHOWN]] for split in SPLITS},
+        confusions=_count_confusions(suspects["train"]),
+        pairs=[_show_pair(splits, pair) for pair in sorted(pairs, key=_by_weight)[:SHOWN]],
+        outliers=_show_outliers(splits, nearest),
+    )
+    write_whole(folder / "index.html", page)
+    told = {split: len(suspects[split]) for split in SPLITS}
+    return Audit(dataset.version, folder / "index.html", folder / "train-labels.csv", told, counts, seconds)
+
+
+def _find_pairs(splits: dict[Split, Examples]) -> tuple[list[Pair], dict[Split, Any]]:
+    """Copies across the splits, shifted or not; within each; and each image's likeness to the most alike other."""
+    across = find_copies(splits["train"].images, splits["test"].images)
+    pairs, nearest = [Pair(("train", "test"), one) for one in across], {}
+    for split in SPLITS:
+        within, nearest[split] = compare_within(splits[split].images)
+        pairs += [Pair((split, split), one) for one in within]
+    return pairs, nearest
+
+
+def _by_weight(pair: Pair) -> tuple[bool, float]:
+    """Across the splits first, then the most alike."""
+    return pair.splits[0] == pair.splits[1], -pair.alike.likeness
+
+
+def _count_pairs(pairs: list[Pair]) -> dict[str, int]:
+    return {
+        "train and test": sum(pair.splits[0] != pair.splits[1] for pair in pairs),
+        **{split: sum(pair.splits == (split, split) for pair in pairs) for split in SPLITS},
+    }
+
+
+def _count_confusions(suspects: list[Suspect]) -> list[tuple[str, str, int]]:
+    """Given, suggested and how many, the most frequent first."""
+    pairs, counts = np.unique([(one.given, one.suggested) for one in suspects] or [(0, 0)], axis=0, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[: 12 if suspects else 0]
+    return [(CLASSES[pairs[row][0]], CLASSES[pairs[row][1]], int(counts[row])) for row in order]
+
+
+def _tell_suspects(examples: Examples, suspects: list[Suspect]) -> bytes:
+    """CSV; whoever changes a `label` and imports the table corrects that training row."""
+    rows = [
+        (examples.ids[one.row], CLASSES[one.given], CLASSES[one.suggested], one.score, CLASSES[one.given])
+        for one in suspects
+    ]
+    return _to_csv([COLUMNS, *rows])
+
+
+def _tell_pairs(splits: dict[Split, Examples], pairs: list[Pair]) -> bytes:
+    rows = [tuple(_show_pair(splits, pair)[name] for name in ("ids", "labels", "likeness")) for pair in pairs]
+    return _to_csv(
+        [("id", "other", "label", "other_label", "likeness"), *((*i, *names, like) for i, names, like in rows)]
+    )
+
+
+def _to_csv(rows: list[Any]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def _show(examples: Examples, one: Suspect) -> dict[str, Any]:
+    return {
+        "id": examples.ids[one.row],
+        "given": CLASSES[one.given],
+        "suggested": CLASSES[one.suggested],
+        "score": one.score,
+        "uri": to_uri(examples.images[one.row]),
+    }
+
+
+def _show_pair(splits: dict[Split, Examples], pair: Pair) -> dict[str, Any]:
+    both = [(splits[pair.splits[0]], pair.alike.row), (splits[pair.splits[1]], pair.alike.other)]
+    return {
+        "ids": [examples.ids[row] for examples, row in both],
+        "labels": [CLASSES[examples.labels[row]] for examples, row in both],
+        "uris": [to_uri(examples.images[row]) for examples, row in both],
+        "likeness": pair.alike.likeness,
+    }
+
+
+def _show_outliers(splits: dict[Split, Examples], nearest: dict[Split, Any]) -> list[dict[str, Any]]:
+    """The images of both splits that are least like any other."""
+    every = [(float(likeness), split, row) for split in SPLITS for row, likeness in enumerate(nearest[split])]
+    return [
+        {
+            "id": splits[split].ids[row],
+            "given": CLASSES[splits[split].labels[row]],
+            "likeness": likeness,
+            "uri": to_uri(splits[split].images[row]),
+        }
+        for likeness, split, row in sorted(every)[:OUTLIERS]
+    ]

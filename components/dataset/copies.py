@@ -1,0 +1,122 @@
+"""Images that show the same picture though their bytes differ: shifted by a pixel, compressed again, darker, brighter.
+
+Two images are held against each other by the correlation of their pixels, which brightness and contrast do not change,
+in two ways: as they are, and what is left when a blurred copy is taken away, which is texture and edges. A shift by a
+pixel is undone by comparing the middle 26 x 26 of one with each of the nine such windows of the other. How the two
+thresholds were measured is in docs/data.md.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.contract import IMAGE_SHAPE, Images
+
+Features = NDArray[np.float32]  # (n, 676), each row of mean 0 and length 1
+ROWS = 512  # compared at a time with all others: 20 MB for 10,000
+SIDE = IMAGE_SHAPE[0] - 2
+SHIFTS = tuple((down, right) for down in range(3) for right in range(3))
+MIDDLE = ((1, 1),)
+SIGMA = 1.0  # pixels, of the blur
+
+
+def _plain(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    return images
+
+
+def _edges(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    from scipy.ndimage import gaussian_filter
+
+    blurred: NDArray[np.float32] = gaussian_filter(images, (0, SIGMA, SIGMA))
+    return images - blurred
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to compare, and the correlation from which on two images are copies."""
+
+    prepare: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    threshold: float
+
+
+WAYS = (Way(_plain, 0.990), Way(_edges, 0.943))
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Two images that are copies of each other."""
+
+    row: int  # of those that were looked at
+    other: int  # of those they were held against
+    likeness: float  # correlation, up to 1
+
+
+def find_copies(images: Images, others: Images, shifted: bool = True) -> list[Alike]:
+    """The copies of `others` among `images`: for each image the most alike one, by the first way that finds any.
+
+    Args:
+        images: uint8 (n, 28, 28).
+        others: uint8 (m, 28, 28).
+        shifted: also those that are shifted by a pixel up, down, left or right, at nine times the work.
+    """
+    found = dict[int, Alike]()
+    for way in WAYS:
+        held = describe(others, way, MIDDLE[0])
+        for start in range(0, len(images), ROWS):
+            best, place = _most_alike(images[start : start + ROWS], held, way, SHIFTS if shifted else MIDDLE)
+            for row in np.flatnonzero(best >= way.threshold).tolist():
+                found.setdefault(start + row, Alike(start + row, int(place[row]), round(float(best[row]), 4)))
+    return [found[row] for row in sorted(found)]
+
+
+def compare_within(images: Images) -> tuple[list[Alike], NDArray[np.float32]]:
+    """Copies of each other within a set, each pair once, not shifted; and how alike the most alike other image is.
+
+    Args:
+        images: uint8 (n, 28, 28).
+
+    Returns:
+        The pairs, in order, and the highest correlation of each image with any other as they are, float32 (n,).
+    """
+    found = dict[tuple[int, int], Alike]()
+    nearest = np.full(len(images), -1, np.float32)
+    for way in WAYS:
+        held = describe(images, way, MIDDLE[0])
+        for start in range(0, len(images), ROWS):
+            likeness = held[start : start + ROWS] @ held[start:].T
+            likeness[np.tril_indices(len(likeness))] = -1  # itself, and pairs that were seen the other way round
+            for row, other in np.argwhere(likeness >= way.threshold).tolist():
+                pair = start + row, start + other
+                found.setdefault(pair, Alike(*pair, round(float(likeness[row, other]), 4)))
+            if way is WAYS[0]:
+                mine = nearest[start : start + ROWS]
+                np.maximum(mine, likeness.max(axis=1), out=mine)
+                np.maximum(nearest[start:], likeness.max(axis=0), out=nearest[start:])
+    return [found[pair] for pair in sorted(found)], nearest
+
+
+def describe(images: Images, way: Way, shift: tuple[int, int]) -> Features:
+    """A window of each image, uint8 (n, 28, 28), so that the product of two of these is their correlation."""
+    down, right = shift
+    windows = way.prepare(images.astype(np.float32))[:, down : down + SIDE, right : right + SIDE]
+    flat = windows.reshape(len(images), -1)
+    flat = flat - flat.mean(axis=1, keepdims=True)
+    features: Features = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+    return features
+
+
+def _most_alike(
+    images: Images, held: Features, way: Way, shifts: tuple[tuple[int, int], ...]
+) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """The highest correlation of each image with any other, and with which one: (n,) each."""
+    best = np.full(len(images), -1, np.float32)
+    place = np.zeros(len(images), np.intp)
+    for shift in shifts:
+        likeness = describe(images, way, shift) @ held.T
+        most = likeness.argmax(axis=1)
+        value = likeness[np.arange(len(images)), most]
+        better = value > best
+        best[better], place[better] = value[better], most[better]
+    return best, place

@@ -1,0 +1,52 @@
+"""Two versions of a dataset: what the newer one has that the older has not."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import pyarrow.parquet as pq
+
+from components.contract import CLASSES, Dataset
+from components.manifest import dataset_of, read_manifest, read_split
+
+
+@dataclass(frozen=True)
+class DataChange:
+    """What happened between two versions."""
+
+    before: str  # version
+    after: str
+    added: dict[str, dict[str, int]]  # origin -> class -> new training images
+    removed: int  # training images that only the older has
+    relabelled: dict[tuple[str, str], int]  # (class before, class now) -> training images
+    same_test: bool  # whether both have the same test images and labels
+
+    @property
+    def rows_added(self) -> int:
+        """New training images of all origins."""
+        return sum(sum(classes.values()) for classes in self.added.values())
+
+
+def compare_versions(before: str, after: Dataset) -> DataChange:
+    """What an older version lacks.
+
+    Raises:
+        DatasetError: one of them is missing or changed.
+    """
+    folder = after.path.parent
+    old, new = dataset_of(folder, before), after
+    train = read_split(old, "train")
+    known = dict(zip(train.ids, train.labels.tolist(), strict=True))
+    seen, relabelled, added = 0, Counter[tuple[str, str]](), dict[str, Counter[str]]()
+    for part in read_manifest(new).of("train"):
+        table = pq.read_table(folder / part.file, columns=["id", "label"])
+        origin = (table.schema.metadata or {}).get(b"source", b"unknown").decode()
+        for row_id, label in zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True):
+            if row_id not in known:
+                added.setdefault(origin, Counter())[CLASSES[label]] += 1
+                continue
+            seen += 1
+            if known[row_id] != label:
+                relabelled[CLASSES[known[row_id]], CLASSES[label]] += 1
+    same_test = read_manifest(old).split_version("test") == read_manifest(new).split_version("test")
+    counts = {origin: dict(classes) for origin, classes in added.items()}
+    return DataChange(old.version, new.version, counts, len(known) - seen, dict(relabelled), same_test)

@@ -1,0 +1,1 @@
+"""Labelled images and corrections from people -> a new dataset version. Nothing is trained on unchecked."""

@@ -1,0 +1,57 @@
+"""Pictures with a class: a folder a class, or named by a table."""
+
+from pathlib import Path
+
+from components.contract import CLASSES, label_of
+from components.errors import InputError
+from components.files import sha256_of
+from components.formats.photos import read_photo
+from components.labels.examples import LARGEST_PICTURE, Candidate, HandedIn, Reject
+
+
+def read_class_folders(path: Path) -> HandedIn:
+    """Read `FOLDER/<class>/<picture>`, the class by name or number; whatever else is in it is a reject.
+
+    Raises:
+        InputError: no folder in it is named after a class.
+    """
+    shown = [file for file in sorted(path.iterdir()) if not file.name.startswith(".")]
+    if not any(file.is_dir() and label_of(file.name) is not None for file in shown):
+        raise InputError(str(path), f"no folder named after a class: 0 to 9 or one of {', '.join(CLASSES)}")
+    candidates, rejects, inputs = list[Candidate](), list[Reject](), dict[str, str]()
+    for file in (file for top in shown for file in ([top] if top.is_file() else sorted(top.rglob("*")))):
+        name = file.relative_to(path).as_posix()
+        if file.is_dir() or any(part.startswith(".") for part in name.split("/")):
+            continue
+        label = label_of(name.partition("/")[0]) if "/" in name else None
+        found = read_picture(path, name, label)
+        if isinstance(found, Candidate):
+            inputs[name] = sha256_of(file)
+            candidates.append(found)
+        else:
+            rejects.append(found)
+    return HandedIn(path.name, inputs, candidates, rejects)
+
+
+def read_picture(root: Path, name: str, label: int | None) -> Candidate | Reject:
+    """One picture below a root, as the model would see it; the first view of a photo.
+
+    Args:
+        root: what the name is relative to; a name that leads out of it is a reject.
+        name: the file's path.
+        label: its class; None: it has none, which is a reject.
+    """
+    file, content = root / name, b""
+    try:
+        if not file.resolve().is_relative_to(root.resolve()):
+            return Reject(name, "leads out of the folder", b"")
+        if file.stat().st_size > LARGEST_PICTURE:
+            return Reject(name, f"a file of more than {LARGEST_PICTURE >> 20} MiB", b"")
+        content = file.read_bytes()
+        if label is None:
+            return Reject(name, "in no folder that is named after a class", content, name)
+        return Candidate(name, label, read_photo(content, name).tobytes(), original=content, file=name)
+    except (OSError, ValueError) as error:
+        return Reject(name, f"cannot be read: {getattr(error, 'strerror', None) or error}", content)
+    except InputError as error:
+        return Reject(name, error.reason, content, name)

@@ -1,0 +1,130 @@
+"""A file or folder with labels -> candidates.
+
+*.csv       pixels with a label a row; or `path,label`; or `id,label` and `hash,label`, which name rows
+*.parquet   pixels with a label a row
+*.json      one correction, as the web page records it
+a folder    a folder of pictures a class; or one with `labels.csv`; or one of corrections
+"""
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import orjson
+
+from components.contract import label_of
+from components.errors import InputError
+from components.files import sha256_of
+from components.formats.pixel_csv import BOM, PIXEL_COLUMNS, Block, read_pixel_csv
+from components.formats.pixel_parquet import read_pixel_parquet
+from components.labels.corrections import read_correction
+from components.labels.examples import LARGEST_FILE, MOST_ROWS, Candidate, HandedIn, Reject
+from components.labels.naming import read_naming_table
+from components.labels.pictures import read_class_folders
+
+LABELS = "labels.csv"
+
+
+def read_handed_in(path: Path, root: Path | None = None, images: Path | None = None) -> HandedIn:
+    """Read what a person hands in.
+
+    Args:
+        path: a file or a folder.
+        root: where the paths of a CSV begin; None: at its own folder.
+        images: a CSV or Parquet file of pixels whose ids or hashes a CSV names; None: it names rows of the dataset.
+
+    Raises:
+        InputError: nothing that is read here, no label column, or more than 100,000 rows.
+    """
+    if path.is_dir():
+        found = _read_folder(path, root, images)
+    elif not path.is_file():
+        raise InputError(str(path), "no such file or folder")
+    else:
+        found = _read_file(path, root, images)
+    if len(found.candidates) > MOST_ROWS:
+        raise InputError(path.name, f"{len(found.candidates):,} rows, at most {MOST_ROWS:,} an import")
+    return found
+
+
+def _read_folder(path: Path, root: Path | None, images: Path | None) -> HandedIn:
+    if (path / LABELS).is_file():
+        return read_naming_table(path / LABELS, root or path, images)
+    files = sorted(file for file in path.iterdir() if not file.name.startswith("."))
+    if files and all(file.suffix == ".json" for file in files):
+        return _read_corrections(path.name, files)
+    return read_class_folders(path)
+
+
+def _read_file(path: Path, root: Path | None, images: Path | None) -> HandedIn:
+    if path.stat().st_size > LARGEST_FILE:
+        raise InputError(path.name, f"more than {LARGEST_FILE >> 20} MiB; cut it into several files")
+    if path.suffix == ".json":
+        return _read_corrections(path.name, [path])
+    if path.suffix == ".parquet":
+        return _read_pixels(path, _read_parquet)
+    if path.suffix != ".csv":
+        raise InputError(path.name, "expected .csv, .parquet, .json or a folder")
+    with path.open("rb") as file:
+        header = file.readline(1 << 16)
+    if PIXEL_COLUMNS[0].encode() in header:
+        return _read_pixels(path, _read_csv)
+    return read_naming_table(path, root or path.parent, images)
+
+
+def _read_corrections(name: str, files: list[Path]) -> HandedIn:
+    candidates, rejects = [], []
+    for file in files:
+        content = file.read_bytes()
+        try:
+            correction = read_correction(content)
+        except InputError as error:
+            rejects.append(Reject(file.name, str(error), content))
+            continue
+        candidates.append(Candidate(file.name, correction.label, correction.pixels, original=content))
+    return HandedIn(name, {file.name: sha256_of(file) for file in files}, candidates, rejects)
+
+
+Reader = Callable[[bytes, str], Iterator[tuple[Block, Callable[[int], bytes]]]]
+
+
+def _read_pixels(path: Path, read: Reader) -> HandedIn:
+    content = path.read_bytes()
+    candidates, rejects = list[Candidate](), list[Reject]()
+    word = "line" if read is _read_csv else "row"
+    for block, original in read(content, path.name):
+        if block.labels is None:
+            raise InputError(path.name, "no column label")
+        rejects += [Reject(f"{word} {one.line}", one.reason, original(one.line) or one.row) for one in block.rejects]
+        for line, image, label in zip(block.lines.tolist(), block.images, block.labels.tolist(), strict=True):
+            pixels = image.tobytes()
+            kept = original(line) or orjson.dumps({"label": label, "pixels": pixels.hex()})
+            candidates.append(Candidate(f"{word} {line}", label, pixels, original=kept))
+    return HandedIn(path.name, {path.name: hashlib.sha256(content).hexdigest()}, candidates, rejects)
+
+
+def _read_csv(content: bytes, name: str) -> Iterator[tuple[Block, Callable[[int], bytes]]]:
+    lines = content.split(b"\n")
+    columns = [cell.strip(b' "\r') for cell in lines[0].removeprefix(BOM).split(b",")]
+    if b"label" in columns:
+        place = columns.index(b"label")
+        content = b"\n".join([lines[0], *(_numbered(line, place) for line in lines[1:])])
+    for block in read_pixel_csv(io.BytesIO(content), name):
+        yield block, lambda line: lines[line - 1].removesuffix(b"\r")
+
+
+def _read_parquet(content: bytes, name: str) -> Iterator[tuple[Block, Callable[[int], bytes]]]:
+    for block in read_pixel_parquet(io.BytesIO(content), name):
+        yield block, lambda line: b""
+
+
+def _numbered(line: bytes, place: int) -> bytes:
+    """A line of pixels with the number of its class where its name stood."""
+    cells = line.split(b",")
+    if place >= len(cells) or cells[place].strip().isdigit():
+        return line
+    label = label_of(cells[place].strip(b' "\r\t').decode("utf-8", "replace"))
+    if label is not None:
+        cells[place] = str(label).encode() + (b"\r" if cells[place].endswith(b"\r") else b"")
+    return b",".join(cells)

@@ -1,0 +1,70 @@
+"""What Prefect's page is given to show, and that it cannot be made to show something else."""
+
+import base64
+
+import pytest
+from markdown_it import MarkdownIt
+
+from components.contract import Check, ModelCard
+from components.evaluation.figures import draw_confusion
+from components.registry.bounds import Bounds
+from components.registry.gate import verdict_of
+from flows.artifacts import to_check_rows, to_class_rows, to_picture
+from flows.escaping import escape, to_table
+
+MARKDOWN = MarkdownIt("gfm-like", {"html": True, "linkify": False})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>alert(1)</script>",
+        '<img src=x onerror="alert(1)">',
+        "[click](javascript:alert(1))",
+        "![x](http://example.com/pixel.png)",
+        "a | b | c",
+        "`code` and **bold** and ~~gone~~",
+        "back\\slash \\| pipe",
+        "5 < 6 & 7 > 2",
+        "&lt;b&gt;",
+    ],
+)
+def test_a_text_is_shown_as_it_is(text: str) -> None:
+    """Through the Markdown rules that Prefect's page has: GitHub's, with HTML let in."""
+    html = MARKDOWN.render(to_table({"source": text}))
+    cells = MARKDOWN.parse(to_table({"source": text}))
+    inline = [token for token in cells if token.type == "inline" and token.content]
+    assert len(inline) == 2, "two cells, whatever is in them"
+    assert {child.type for child in inline[1].children or ()} <= {"text", "text_special"}, html
+    assert "".join(child.content for child in inline[1].children or ()) == text
+
+
+def test_lines_and_secrets_do_not_get_through() -> None:
+    assert escape("a\n# heading\n\ntoken=abc123") == r"a # heading token=\*\*\*"
+
+
+def test_a_verdict_is_a_row_a_check_and_escaped_too() -> None:
+    checks = [
+        Check("accuracy", True, "0.9", "at least 0.8", ""),
+        Check("[x](http://y)", False, "<b>", "at least 0.8", ""),
+    ]
+    good, bad = to_check_rows(verdict_of("fashion-mlp:aaaaaaaa", None, checks, Bounds()))
+    assert good == {"check": "accuracy", "measured": "0.9", "bound": "at least 0.8", "outcome": "passed"}
+    assert bad["outcome"] == "FAILED"
+    assert bad["check"] == r"\[x\](http://y)"
+    assert bad["measured"] == "&lt;b&gt;"
+
+
+def test_metrics_are_a_row_a_class_and_one_for_all(card: ModelCard) -> None:
+    *classes, whole = to_class_rows(card.test)
+    assert [row["class"] for row in classes] == [one.name for one in card.test.classes]
+    assert classes[3]["f1"] == f"{card.test.classes[3].f1:.4f}"
+    assert (whole["images"], whole["recall"]) == (f"{card.test.rows:,}", f"{card.test.accuracy:.4f}")
+
+
+def test_the_confusion_matrix_is_a_picture_that_can_be_read_on_a_dark_page(card: ModelCard) -> None:
+    kind, _, content = to_picture(draw_confusion(card.test)).partition(",")
+    assert kind == "data:image/svg+xml;base64"
+    svg = base64.b64decode(content).decode()
+    assert svg.startswith('<svg style="background:#fff;color:#111"')
+    assert 'xmlns="http://www.w3.org/2000/svg"' in svg

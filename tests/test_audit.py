@@ -1,0 +1,130 @@
+"""The audit finds what was planted, wrong labels and copies within and across splits; its table can be imported."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pages import Page
+
+from components.audit.audit import Audit, audit
+from components.audit.labels import find_suspects
+from components.contract import CLASSES, Dataset
+from components.dataset.archives import ARCHIVES, declare_source
+from components.dataset.copies import compare_within, find_copies
+from components.dataset.ingest import ingest
+from components.dataset.sample import draw
+from components.formats.idx import encode_idx
+from components.labels.adding import import_labels
+from components.manifest import Examples, read_split
+from components.settings import Settings
+
+WRONG = tuple(range(0, 600, 60))  # training rows whose label was moved by five
+NAME = "<b>acme</b>"  # text, and no markup
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Dataset]:
+    """600 and 200 drawn images: ten wrong labels, a training image twice, and one that is a moved test image."""
+    folder = tmp_path_factory.mktemp("planted")
+    generator = np.random.default_rng(3)
+    for split, rows in (("train", 600), ("test", 200)):
+        images, labels = (array.copy() for array in draw(rows, generator))
+        if split == "train":
+            labels[list(WRONG)] = (labels[list(WRONG)] + 5) % 10
+            images[31] = (images[30] * 0.9).astype(np.uint8)
+            kept = images
+        else:
+            images[7] = np.roll(kept[40], (1, 1), (0, 1))
+        (folder / ARCHIVES[split].images).write_bytes(encode_idx(images))  # type: ignore[index]
+        (folder / ARCHIVES[split].labels).write_bytes(encode_idx(labels))  # type: ignore[index]
+    declare_source(folder, NAME, "MIT")
+    settings = Settings(data_dir=folder / "data")
+    return settings, ingest(str(folder), settings=settings).dataset
+
+
+@pytest.fixture(scope="module")
+def found(planted: tuple[Settings, Dataset]) -> Audit:
+    settings, dataset = planted
+    return audit(dataset, "quick", settings=settings)
+
+
+@pytest.fixture(scope="module")
+def rows(found: Audit) -> list[dict[str, str]]:
+    with found.corrections.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+def test_most_wrong_labels_are_found_and_little_else(found: Audit, rows: list[dict[str, str]]) -> None:
+    named = {int(row["id"].removeprefix("train-")) for row in rows}
+    assert len(named & set(WRONG)) >= 8
+    assert len({int(row["id"].removeprefix("train-")) for row in rows[:10]} & set(WRONG)) >= 7
+    assert found.suspects["train"] == len(rows) <= 100
+    scores = [float(row["score"]) for row in rows]
+    assert scores == sorted(scores)
+
+
+@pytest.mark.slow
+def test_copies_are_found_within_and_across_the_splits(found: Audit) -> None:
+    with (found.page.parent / "copies.csv").open(newline="") as file:
+        pairs = {(row["id"], row["other"]) for row in csv.DictReader(file)}
+    assert ("train-00030", "train-00031") in pairs
+    assert ("train-00040", "test-00007") in pairs
+    assert len(pairs) == sum(found.copies.values())
+
+
+@pytest.mark.slow
+def test_the_page_shows_them_and_needs_nothing_from_elsewhere(found: Audit, rows: list[dict[str, str]]) -> None:
+    page = Page(found.page)
+    assert page.sections == ["train", "test", "copies", "outliers"]
+    assert NAME in page.text
+    assert all(row["id"] in page.text for row in rows[:60])
+    assert [one for one in page.references if not one.startswith(("data:image/png;base64,", "#"))] == [
+        "train-labels.csv",
+        "test-labels.csv",
+        "copies.csv",
+    ]
+    assert "script" not in page.tags
+
+
+@pytest.mark.slow
+def test_its_table_is_corrected_and_imported(
+    planted: tuple[Settings, Dataset], rows: list[dict[str, str]], tmp_path: Path
+) -> None:
+    """In a copy of the data without what validation would refuse: here, nothing is copied byte for byte."""
+    settings, dataset = planted
+    shutil.copytree(settings.data_dir, tmp_path / "data")
+    wrong = {f"train-{row:05d}" for row in WRONG}
+    given = read_split(dataset, "train")
+    table = tmp_path / "train-labels.csv"
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        for row in rows:
+            place = int(row["id"].removeprefix("train-"))
+            right = CLASSES[(int(given.labels[place]) + 5) % 10] if row["id"] in wrong else row["given"]
+            writer.writerow({**row, "label": right})
+    done = import_labels(table, settings=Settings(data_dir=tmp_path / "data"))
+    assert set(done.relabelled) == wrong & {row["id"] for row in rows}
+    assert done.unchanged == len(rows) - len(done.relabelled)
+    after = read_split(done.dataset, "train")
+    assert int(np.sum(after.labels != given.labels)) == len(done.relabelled)
+
+
+def test_a_split_that_agrees_with_its_networks_has_no_suspects() -> None:
+    labels = np.repeat(np.arange(10, dtype=np.uint8), 20)
+    images = np.zeros((200, 28, 28), np.uint8)
+    probabilities = np.full((200, 10), 0.01, np.float32)
+    probabilities[np.arange(200), labels] = 0.91
+    assert find_suspects(Examples([str(row) for row in range(200)], images, labels), probabilities) == []
+
+
+def test_copies_of_blank_and_of_no_images_are_none() -> None:
+    some = draw(5, np.random.default_rng(0))[0]
+    none = np.empty((0, 28, 28), np.uint8)
+    assert find_copies(none, some) == []
+    assert find_copies(np.zeros((2, 28, 28), np.uint8), some) == []
+    pairs, nearest = compare_within(some)
+    assert (pairs, len(nearest)) == ([], 5)

@@ -1,0 +1,451 @@
+"""Labels from people: what is new makes a version, what is not makes none, and what cannot be trusted is kept aside."""
+
+import base64
+import csv
+import io
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from components.contract import CLASSES, Dataset, Images, Labels
+from components.dataset.archives import declare_source
+from components.dataset.ingest import ingest
+from components.dataset.sample import draw, write_sample
+from components.dataset.validate import validate
+from components.errors import DatasetError, InputError, ValidationError
+from components.formats.photos import write_png
+from components.formats.pixel_csv import PIXEL_COLUMNS
+from components.labels.adding import Imported, import_labels
+from components.labels.corrections import Correction, write_correction
+from components.labels.inbox import empty_inbox
+from components.labels.naming import hash_of
+from components.manifest import current_dataset, read_manifest, read_split
+from components.settings import CHECKOUT, Settings
+
+New = tuple[Images, Labels]
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a small validated dataset that says it is real, and the archives that it came from."""
+    folder = tmp_path_factory.mktemp("ready")
+    write_sample(folder / "acme", train_rows=600, test_rows=200, seed=1)
+    declare_source(folder / "acme", "acme", "CC-BY-4.0")
+    settings = Settings(data_dir=folder / "data")
+    validate(ingest(str(folder / "acme"), settings=settings).dataset, settings=settings)
+    return folder
+
+
+@pytest.fixture
+def base(ready: Path, settings: Settings) -> Dataset:
+    """The same in the test's own data folder."""
+    shutil.copytree(ready / "data", settings.data_dir)
+    current = current_dataset(settings.datasets_dir)
+    assert current
+    return current
+
+
+@pytest.fixture
+def new() -> New:
+    """Eight images that are in no dataset, one each of eight classes."""
+    images, labels = draw(200, np.random.default_rng(77))
+    rows = [int(np.flatnonzero(labels == label)[0]) for label in range(8)]
+    return images[rows].copy(), labels[rows].copy()
+
+
+def write_pixels(path: Path, images: Images, labels: object, extra: str = "") -> Path:
+    rows = [",".join(map(str, (label, *image.ravel()))) for image, label in zip(images, labels, strict=True)]  # type: ignore[call-overload]
+    path.write_text("\n".join([",".join(("label", *PIXEL_COLUMNS)), *rows]) + "\n" + extra)
+    return path
+
+
+def write_table(path: Path, *rows: tuple[object, ...]) -> Path:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return path
+
+
+def rejects_of(done: Imported) -> list[dict[str, str]]:
+    assert done.rejects
+    return [json.loads(line) for line in done.rejects.read_text().splitlines()]
+
+
+def counted(done: Imported) -> tuple[int, int, int, int, int]:
+    """Added, relabelled, known, unchanged, rejected."""
+    rejected = sum(done.rejected.values())
+    found = sum(done.added.values()), len(done.relabelled), done.known, done.unchanged, rejected
+    assert done.read == sum(found)
+    return found
+
+
+def everything_in(folder: Path) -> dict[str, bytes]:
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".lock")]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+# --- what is added ---
+
+
+def test_new_pixels_make_a_validated_version_that_extends_the_newest(
+    base: Dataset, new: New, tmp_path: Path, settings: Settings
+) -> None:
+    images, labels = new
+    done = import_labels(write_pixels(tmp_path / "new.csv", images, labels))
+    assert counted(done) == (8, 0, 0, 0, 0)
+    assert done.added == {CLASSES[label]: 1 for label in labels}
+    assert current_dataset(settings.datasets_dir) == done.dataset != base
+    train, before = read_split(done.dataset, "train"), read_split(base, "train")
+    assert train.ids[:600] == before.ids
+    assert np.array_equal(train.images[600:], images)
+    assert np.array_equal(train.labels[600:], labels)
+    old, manifest = read_manifest(base), read_manifest(done.dataset)
+    assert manifest.split_version("test") == old.split_version("test")
+    assert list(manifest.parts[-1].inputs) == ["labels/new.csv"]
+    assert (settings.datasets_dir / "accepted").read_text().strip() == done.dataset.version
+
+
+@pytest.mark.parametrize("names", [list(CLASSES), [name.lower().replace(" ", "-") for name in CLASSES]])
+def test_a_class_may_be_given_by_its_name(base: Dataset, new: New, tmp_path: Path, names: list[str]) -> None:
+    images, labels = new
+    done = import_labels(write_pixels(tmp_path / "new.csv", images, [names[label] for label in labels]))
+    assert counted(done)[0] == 8
+    assert np.array_equal(read_split(done.dataset, "train").labels[600:], labels)
+
+
+def test_a_file_that_grew_gives_what_is_new_and_says_how_many_were_known(
+    base: Dataset, new: New, tmp_path: Path
+) -> None:
+    images, labels = new
+    path = tmp_path / "new.csv"
+    first = import_labels(write_pixels(path, images[:5], labels[:5]))
+    again = import_labels(path)
+    assert (counted(again), again.changed, again.dataset) == ((0, 0, 5, 0, 0), False, first.dataset)
+    grown = import_labels(write_pixels(path, images, labels))
+    assert counted(grown) == (3, 0, 5, 0, 0)
+    assert len(set(read_split(grown.dataset, "train").ids)) == 608
+
+
+def test_parquet_and_a_row_twice(base: Dataset, new: New, tmp_path: Path) -> None:
+    images, labels = new
+    rows = [0, 1, 1]
+    pixels = pa.array([images[row].tobytes() for row in rows], pa.binary(784))
+    pq.write_table(pa.table({"label": labels[rows], "pixels": pixels}), tmp_path / "new.parquet")
+    assert counted(import_labels(tmp_path / "new.parquet")) == (2, 0, 1, 0, 0)
+
+
+def test_a_folder_a_class_and_a_table_of_paths(base: Dataset, new: New, tmp_path: Path) -> None:
+    images, _ = new
+    for place, name in ((0, "0"), (1, "trouser"), (2, "hat")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        (tmp_path / "photos" / name / "a.png").write_bytes(write_png(images[place]))
+    (tmp_path / "photos" / "0" / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
+    done = import_labels(tmp_path / "photos")
+    assert counted(done) == (2, 0, 0, 0, 2)
+    told = {one["position"]: one for one in rejects_of(done)}
+    assert told["hat/a.png"]["reason"] == "in no folder that is named after a class"
+    assert done.rejects
+    assert (done.rejects.parent / told["0/broken.jpg"]["file"]).read_bytes() == b"\xff\xd8 no picture"
+    table = write_table(
+        tmp_path / "paths.csv",
+        ("path", "label"),
+        ("0/a.png", "0"),
+        ("hat/a.png", "Pullover"),
+        ("../paths.csv", "1"),
+        ("none.png", "1"),
+    )
+    done = import_labels(table, root=tmp_path / "photos")
+    assert counted(done) == (1, 0, 1, 0, 2)
+    out, missing = rejects_of(done)
+    assert out["reason"] == "leads out of the folder"
+    assert missing["reason"] == "cannot be read: No such file or directory"
+    assert out["row"] == "../paths.csv,1"
+
+
+def test_a_photo_is_taken_as_the_model_would_see_it(base: Dataset, new: New, tmp_path: Path) -> None:
+    large = Image.fromarray(new[0][1]).resize((280, 280), Image.Resampling.NEAREST).convert("RGB")
+    (tmp_path / "p" / "trouser").mkdir(parents=True)
+    large.save(tmp_path / "p" / "trouser" / "photo.jpg", quality=95)
+    done = import_labels(tmp_path / "p")
+    assert done.added == {"Trouser": 1}
+    assert read_split(done.dataset, "train").images[-1].shape == (28, 28)
+
+
+# --- what is corrected ---
+
+
+def test_a_label_is_changed_by_the_id_of_its_row_and_nothing_else_is(base: Dataset, tmp_path: Path) -> None:
+    train = read_split(base, "train")
+    other = CLASSES[(train.labels[3] + 1) % 10]
+    table = write_table(
+        tmp_path / "audit.csv",
+        ("id", "given", "suggested", "score", "label"),
+        (train.ids[3], CLASSES[train.labels[3]], other, "0.01", other),
+        (train.ids[4], CLASSES[train.labels[4]], other, "0.02", CLASSES[train.labels[4]]),
+    )
+    done = import_labels(table)
+    assert counted(done) == (0, 1, 0, 1, 0)
+    after = read_split(done.dataset, "train")
+    assert np.flatnonzero(after.labels != train.labels).tolist() == [3]
+    assert CLASSES[after.labels[3]] == other
+    assert (after.ids, done.dataset.rows) == (train.ids, base.rows)
+    assert np.array_equal(after.images, train.images)
+    assert counted(import_labels(table)) == (0, 0, 1, 1, 0)
+
+
+def test_a_row_may_be_named_by_the_hash_that_the_prediction_log_has(base: Dataset, tmp_path: Path) -> None:
+    train = read_split(base, "train")
+    other = int(train.labels[3] + 1) % 10
+    done = import_labels(
+        write_table(tmp_path / "h.csv", ("hash", "label"), (hash_of(train.images[3].tobytes()), other))
+    )
+    assert done.relabelled == {train.ids[3]: CLASSES[other]}
+
+
+@pytest.mark.parametrize("by", ["id", "hash", "pixels"])
+def test_labels_of_the_test_split_never_change(base: Dataset, tmp_path: Path, settings: Settings, by: str) -> None:
+    test = read_split(base, "test")
+    before = everything_in(settings.datasets_dir)
+    other = (test.labels[0] + 1) % 10
+    if by == "pixels":
+        path = write_pixels(tmp_path / "t.csv", test.images[:1], [other])
+    else:
+        path = write_table(
+            tmp_path / "t.csv",
+            (by, "label"),
+            ({"id": test.ids[0], "hash": hash_of(test.images[0].tobytes())}[by], other),
+        )
+    done = import_labels(path)
+    assert (counted(done), done.changed) == ((0, 0, 0, 0, 1), False)
+    assert rejects_of(done)[0]["reason"] == f"in the test split, whose labels no import changes: {test.ids[0]}"
+    assert everything_in(settings.datasets_dir) == before
+
+
+def test_of_scored_output_only_corrected_rows_are_taken(base: Dataset, new: New, tmp_path: Path) -> None:
+    """What a model said is no label: a row that nobody changed teaches it only what it thinks already."""
+    images, labels = new
+    scored_from = write_pixels(tmp_path / "in.csv", images, labels)
+    header = ("id", "label", "name", "confidence")
+    rows = [(1, labels[0], CLASSES[9], 0.5), (2, 9, CLASSES[9], 0.5), (99, 3, CLASSES[9], 0.5)]
+    done = import_labels(write_table(tmp_path / "out.csv", header, *rows), images=scored_from)
+    assert counted(done) == (1, 0, 0, 1, 1)
+    assert rejects_of(done)[0]["reason"] == "not in in.csv: 99"
+    after = read_split(done.dataset, "train")
+    assert np.array_equal(after.images[-1], images[0])
+    assert after.labels[-1] == labels[0]
+
+
+# --- what is refused ---
+
+
+def jpeg(image: Images, quality: int) -> Images:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))
+
+
+@pytest.mark.parametrize("how", ["shifted", "compressed", "darker", "shifted and compressed"])
+def test_a_changed_copy_of_a_test_image_is_refused(base: Dataset, tmp_path: Path, how: str) -> None:
+    image = read_split(base, "test").images[5]
+    shifted = np.roll(image, (1, -1), (0, 1))
+    changed = {
+        "shifted": shifted,
+        "compressed": jpeg(image, 90),
+        "darker": (image * 0.6).astype(np.uint8),
+        "shifted and compressed": jpeg(shifted, 90),
+    }[how]
+    done = import_labels(write_pixels(tmp_path / "copy.csv", changed[None], [3]))
+    assert done.rejected == {"as good as an image of the test split": 1}
+    assert "test-00005" in rejects_of(done)[0]["reason"]
+
+
+def test_every_reject_has_its_place_its_reason_and_its_row(base: Dataset, new: New, tmp_path: Path) -> None:
+    images, labels = new
+    images[1] = 0
+    label = ["Hat", *labels[1:4].tolist()]
+    path = write_pixels(tmp_path / "new.csv", images[:4], label, extra='5,1,2\n"7\xff",' + ",".join(["0"] * 784) + "\n")
+    lines = path.read_bytes().split(b"\n")
+    done = import_labels(path)
+    assert counted(done) == (2, 0, 0, 0, 4)
+    told = {one["position"]: one for one in rejects_of(done)}
+    assert set(told) == {"line 2", "line 3", "line 6", "line 7"}
+    assert "'Hat'" in told["line 2"]["reason"]
+    assert told["line 3"]["reason"].startswith("not like the dataset's images: mean 0, expected 2 to 215")
+    for position, one in told.items():
+        row = one["row"].encode() if "row" in one else base64.b64decode(one["row_base64"])
+        assert row == lines[int(position.removeprefix("line ")) - 1]
+
+
+def test_an_image_with_two_classes_is_refused_with_both(base: Dataset, new: New, tmp_path: Path) -> None:
+    images, _ = new
+    done = import_labels(write_pixels(tmp_path / "two.csv", images[[0, 0]], [3, 4]))
+    assert done.rejected == {"given several classes at once": 2}
+    train = read_split(base, "train")
+    done = import_labels(write_pixels(tmp_path / "other.csv", train.images[:1], [(train.labels[0] + 1) % 10]))
+    assert done.rejected == {"the very image of a training row of another class": 1}
+
+
+def test_what_would_break_an_expectation_of_the_whole_changes_nothing(
+    base: Dataset, tmp_path: Path, settings: Settings
+) -> None:
+    images, labels = draw(4000, np.random.default_rng(5))
+    coats = images[labels == 4]
+    before = current_dataset(settings.datasets_dir)
+    with pytest.raises(ValidationError, match="class_share"):
+        import_labels(write_pixels(tmp_path / "coats.csv", coats, [4] * len(coats)))
+    assert current_dataset(settings.datasets_dir) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.txt", "x", "expected .csv, .parquet, .json or a folder"),
+        ("a.csv", "id,class\n1,2\n", "columns id, class; expected label and one of path, id, hash"),
+        ("a.csv", ",".join(PIXEL_COLUMNS) + "\n" + ",".join(["0"] * 784) + "\n", "no column label"),
+        ("a.parquet", "x", "not a Parquet file"),
+        ("none.csv", None, "no such file or folder"),
+    ],
+)
+def test_what_is_no_table_of_labels_says_so(
+    base: Dataset, tmp_path: Path, name: str, content: str | None, told: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(InputError, match=told.replace(".", r"\.")):
+        import_labels(tmp_path / name)
+
+
+def test_with_no_dataset_it_says_what_to_do(new: New, tmp_path: Path, settings: Settings) -> None:
+    with pytest.raises(DatasetError, match="ingest the archives first"):
+        import_labels(write_pixels(tmp_path / "new.csv", *new))
+
+
+# --- the archives again ---
+
+
+def test_the_archives_again_keep_what_was_imported_and_corrected(
+    base: Dataset, ready: Path, new: New, tmp_path: Path, settings: Settings
+) -> None:
+    """What a scheduled training with FASHION_SOURCE does: also after other archives were in use meanwhile."""
+    train = read_split(base, "train")
+    import_labels(write_pixels(tmp_path / "new.csv", *new))
+    done = import_labels(write_table(tmp_path / "fix.csv", ("id", "label"), (train.ids[0], (train.labels[0] + 1) % 10)))
+    assert ingest(str(ready / "acme")).dataset == done.dataset
+    write_sample(tmp_path / "beta", train_rows=200, test_rows=100, seed=9)
+    declare_source(tmp_path / "beta", "beta", "MIT")
+    assert ingest(str(tmp_path / "beta")).dataset.source == "beta"
+    assert ingest(str(ready / "acme")).dataset == done.dataset
+    assert current_dataset(settings.datasets_dir) == done.dataset
+
+
+# --- the inbox ---
+
+
+def test_the_inbox_is_emptied_once(base: Dataset, new: New, settings: Settings) -> None:
+    images, labels = new
+    folder = settings.labelled_dir
+    folder.mkdir(parents=True)
+    write_pixels(folder / "new.csv", images[:3], labels[:3])
+    (folder / "notes.txt").write_text("not a table")
+    (folder / ".half.csv").write_text("being written")
+    for place in (3, 4):
+        write_correction(folder, Correction(images[place].tobytes(), int(labels[place]), 9, "fashion-mlp:abc"))
+    (folder / "made-up.json").write_bytes(orjson.dumps({"label": "Hat"}))
+    emptied = {one.name.partition("-")[0]: one for one in empty_inbox()}
+    assert emptied["notes.txt"].imported is None
+    assert emptied["notes.txt"].moved_to.with_name("notes.txt.error.txt").is_file()
+    taken = {name: one.imported for name, one in emptied.items() if one.imported}
+    assert {name: counted(done) for name, done in taken.items()} == {
+        "new.csv": (3, 0, 0, 0, 0),
+        "corrections": (2, 0, 0, 0, 1),
+    }
+    assert sorted(path.name for path in folder.iterdir()) == [
+        ".half.csv",
+        ".lock",
+        "done",
+        "failed",
+        "rejects",
+        "working",
+    ]
+    assert list((folder / "working").iterdir()) == []
+    assert empty_inbox() == []
+    current = current_dataset(settings.datasets_dir)
+    assert current
+    assert current.rows == base.rows + 5
+
+
+def test_what_a_killed_run_had_begun_is_gone_on_with(base: Dataset, new: New, settings: Settings) -> None:
+    working = settings.labelled_dir / "working"
+    working.mkdir(parents=True)
+    write_pixels(working / "new.csv", *new)
+    (one,) = empty_inbox()
+    assert one.imported
+    assert counted(one.imported)[0] == 8
+
+
+# --- at once, and killed ---
+
+IMPORT = """
+import sys
+from pathlib import Path
+from components.labels.adding import import_labels
+print("ready", flush=True)
+sys.stdin.readline()
+for name in sys.argv[1:]:
+    import_labels(Path(name))
+"""
+
+
+def start(*files: Path) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", IMPORT, *map(str, files)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=CHECKOUT, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def go(process: "subprocess.Popen[str]") -> None:
+    assert process.stdout
+    assert process.stdin
+    assert process.stdout.readline() == "ready\n"
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+@pytest.mark.slow
+def test_imports_at_once_are_both_kept(base: Dataset, new: New, tmp_path: Path, settings: Settings) -> None:
+    images, labels = new
+    files = [write_pixels(tmp_path / f"{place}.csv", images[place::2], labels[place::2]) for place in range(2)]
+    processes = [start(file) for file in files]
+    for process in processes:
+        go(process)
+    for process in processes:
+        _, error = process.communicate(timeout=120)
+        assert process.returncode == 0, error
+    current = current_dataset(settings.datasets_dir)
+    assert current
+    assert current.rows == base.rows + 8
+
+
+@pytest.mark.slow
+def test_a_killed_import_leaves_the_old_dataset_and_can_be_done_again(
+    base: Dataset, new: New, tmp_path: Path, settings: Settings
+) -> None:
+    file = write_pixels(tmp_path / "new.csv", *new)
+    process = start(file)
+    go(process)
+    deadline = time.monotonic() + 60
+    while len(list(settings.datasets_dir.glob("*.json"))) == 1 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert current_dataset(settings.datasets_dir) == base
+    assert counted(import_labels(file))[0] == 8
