@@ -63,7 +63,8 @@ def main() -> None:
         "# `python -m benchmarks.drift`\n",
         *describe_machine(),
         f"\nA `{model.card.preset}` on {model.card.source}; {arguments.months} simulated months, "
-        f"{arguments.trials} changes of each kind.\n",
+        f"{arguments.trials} changes of each kind. "
+        "Nothing here is a time that a computer takes, so load does not matter.\n",
         *_calm_table(profile, make_pool(calm), arguments.months),
         "",
         *_change_table(profile, make_pool(calm), changed | choose_classes(calm), arguments.trials),

@@ -6,19 +6,7 @@ import sys
 import typer
 
 from components.errors import FashionError
-from flows.commands import (
-    audit,
-    inbox,
-    labels,
-    models,
-    monitoring,
-    notify,
-    retention,
-    stack,
-    sweep,
-    training,
-    use,
-)
+from flows.commands import audit, inbox, labels, models, monitoring, notify, retention, stack, sweep, training, use
 from flows.environment import prepare
 
 app = typer.Typer(

@@ -118,6 +118,16 @@ def test_a_table_is_scored_on_demand(deployed: Deployed, test_split: Examples) -
     assert [row["id"] for row in rows] == [str(number + 1) for number in range(50)]
 
 
+def test_images_of_the_test_split_are_no_new_labels(deployed: Deployed, test_split: Examples) -> None:
+    folder = Path(deployed.environment["FASHION_DATA_DIR"]) / "inbox" / "labelled"
+    folder.mkdir(parents=True)
+    (folder / "copies.csv").write_text("\n".join([HEADER, *to_lines(test_split, 5)]) + "\n")
+    ended, run = deployed.end_of("labels/inbox", settle=0)
+    assert ended == "Completed", deployed.worker_log.read_text()
+    (row,) = json.loads(deployed.artifact(run, "labels")["data"])
+    assert (row["outcome"], row["read"], row["rejected"], row["added"]) == ("nothing new", 5, 5, 0)
+
+
 def test_a_parameter_of_the_wrong_kind_fails_before_anything_runs(deployed: Deployed) -> None:
     done = deployed.prefect("deployment", "run", "training/nightly", "--watch", "--param", "epochs=many")
     assert done.returncode != 0

@@ -23,6 +23,8 @@ from flows.notify.message import LONGEST, TEST, Message, of_promotion
 from flows.notify.redact import redact
 from flows.notify.send import send, try_send
 from flows.stack.automations import NOTIFICATIONS
+from flows.stack.layout import Layout
+from flows.stack.start import tells_people
 
 # --- no secrets ---
 
@@ -227,6 +229,12 @@ class Told:
         ask("POST", f"/flow_runs/{run['id']}/set_state", body)
         return str(run["name"])
 
+    @property
+    def layout(self) -> Layout:
+        nowhere = self.server.log.parent
+        port = int(self.server.api.url.split(":")[2].removesuffix("/api"))
+        return Layout(nowhere, nowhere, nowhere, 1, port)
+
     def block(self) -> httpx.Response:
         path = "block_types/slug/fashion-notification/block_documents/name/fashion"
         return self.server.api.client.get(f"{self.server.api.url}/{path}")
@@ -285,6 +293,7 @@ def test_the_address_is_kept_secret_and_registering_again_changes_nothing(prefec
     prefect.server.register(prefect.receiver.url)
     assert prefect.server.automations() == sorted(["dead-runs", "train-on-drift", *names_of_notifications()])
     assert prefect.block().raise_for_status().json()["data"]["url"] == "********"
+    assert tells_people(prefect.layout) is True
 
 
 @pytest.mark.slow
@@ -301,3 +310,5 @@ def test_without_an_address_the_server_tells_nobody_and_forgets_the_old_one(pref
     prefect.server.register()
     assert prefect.server.automations() == ["dead-runs", "train-on-drift"]
     assert prefect.block().status_code == 404
+    assert tells_people(prefect.layout) is False
+    assert tells_people(dataclasses.replace(prefect.layout, prefect_port=9)) is None

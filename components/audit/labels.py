@@ -35,7 +35,7 @@ def find_suspects(examples: Examples, probabilities: Probabilities) -> list[Susp
     rows = find_label_issues(labels, probabilities, return_indices_ranked_by="self_confidence", n_jobs=1)
     best = probabilities.argmax(axis=1)
     return [
-        Suspect(row, int(labels[row]), int(best[row]), round(float(probabilities[row, labels[row]]), 4))
+        Suspect(row, int(labels[row]), int(best[row]), float(f"{probabilities[row, labels[row]]:.3g}"))
         for row in rows.tolist()
         if best[row] != labels[row]
     ]

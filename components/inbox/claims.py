@@ -23,7 +23,7 @@ from components.errors import SettingsError
 
 SETTLE = 10.0  # seconds without a change after which a file is taken for whole
 UNFINISHED = (".part", ".tmp")  # the end of a name that its writer will change
-LONGEST_NAME = 150  # characters of a name that its claim bears
+LONGEST_NAME = 150  # bytes of a name that its claim bears: with its lock it must fit into 255
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,8 @@ def look(path: Path) -> list[tuple[str, int, int]]:
 
 def _name_claim(name: str) -> str:
     """A name that no other claim has, in order of time."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}-{name[:LONGEST_NAME]}"
+    short = os.fsencode(name)[:LONGEST_NAME].decode(errors="ignore")
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}-{short}"
 
 
 def _move_in(item: Path, folder: Path) -> bool:

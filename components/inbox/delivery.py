@@ -93,10 +93,10 @@ def _begin(claim: Path, live: Classifier) -> tuple[Note, Classifier]:
     path, model = claim / "claim.json", live
     note = Note(live.tag, datetime.now(UTC).isoformat(timespec="seconds"), 0)
     if path.exists():
-        note = Note(**json.loads(path.read_bytes()))
         try:
+            note = Note(**json.loads(path.read_bytes()))
             model = live if note.model == live.tag else load_model(note.model)
-        except ModelError as error:
+        except (ModelError, ValueError, TypeError) as error:  # it may be damaged, or of another version of this code
             log.warning("%s is scored anew, by %s: %s", claim.name, live.tag, error)
     note = replace(note, model=model.tag, attempts=note.attempts + 1)
     write_whole(path, json.dumps(asdict(note)).encode())

@@ -64,9 +64,12 @@ def down() -> None:
 
 
 def _show(layout: "Layout", pieces: "list[Piece]", as_json: bool) -> None:
+    from flows.stack.start import tells_people
+
     if as_json:
         rows = {piece.name: {**asdict(piece), "is_well": piece.is_well} for piece in pieces}
-        print(json.dumps({"pieces": rows, "api": layout.api, "logs": str(layout.logs)}))
+        told = {"pieces": rows, "api": layout.api, "logs": str(layout.logs), "tells_people": tells_people(layout)}
+        print(json.dumps(told))
         return
     print_table(
         [
@@ -74,6 +77,10 @@ def _show(layout: "Layout", pieces: "list[Piece]", as_json: bool) -> None:
             for piece in pieces
         ]
     )
+    if tells_people(layout) is False:
+        print(
+            "\nnobody is told of failures: set FASHION_NOTIFY_URL, then 'make down' and 'make up' (docs/monitoring.md)"
+        )
     print(f"\nfor 'prefect' and 'fashion train' in this shell:\nexport PREFECT_API_URL={layout.api}")
 
 

@@ -51,6 +51,17 @@ def answers(layout: Layout, name: str) -> bool:
         return False
 
 
+def tells_people(layout: Layout) -> bool | None:
+    """Whether the Prefect server has an address to send messages to; None: it does not say."""
+    path = "block_types/slug/fashion-notification/block_documents/name/fashion"
+    user, _, password = layout.environment().get("PREFECT_API_AUTH_STRING", "").partition(":")
+    try:
+        status = httpx.get(f"{layout.api}/{path}", auth=(user, password), timeout=ASK, trust_env=False).status_code
+    except httpx.HTTPError:
+        return None
+    return {200: True, 404: False}.get(status)
+
+
 def bring_up(layout: Layout, tell: Callable[[str], None]) -> None:
     """Start what does not run, in order; what runs stays.
 
