@@ -41,7 +41,11 @@ class Api:
         )
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
-        answer = self.client.request(method, f"{self.url}{path}", json=body)
+        """What it answers, from JSON; one whose database is locked is asked again, as Prefect's own clients do."""
+        deadline = time.monotonic() + LONG
+        while (answer := self.client.request(method, f"{self.url}{path}", json=body)).status_code == 503:
+            assert time.monotonic() < deadline, answer.text
+            time.sleep(EVERY)
         assert answer.is_success, answer.text
         return answer.json() if answer.content else None
 
