@@ -81,7 +81,7 @@ def find_overlaps(soak: Soak) -> list[str]:
     """Pairs of runs of one deployment that were on at the same time."""
     spans: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
     for run in soak.runs:
-        if run["start_time"] and run["end_time"]:
+        if run["total_run_time"]:  # one that was cancelled before it began has a start, and none
             spans[run["deployment"]].append((run["start_time"], run["end_time"], run["name"]))
     return [
         f"{name}: {one[2]} and {other[2]}"
