@@ -1,11 +1,12 @@
 """Is what comes in still what the live model was made for? Looked at each hour; a drift is told of once."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
+from pydantic import Field
 
 from components.drift.check import Check, check_live
 from components.drift.episode import News, find_news, read_episode, write_episode
@@ -18,7 +19,7 @@ DETECTED, ENDED = "fashion.drift.detected", "fashion.drift.ended"
 
 
 @flow(name="monitoring", timeout_seconds=10 * MINUTE, persist_result=True, result_serializer="json")
-def monitoring(hours: int = 24) -> str:
+def monitoring(hours: Annotated[int, Field(ge=1, le=24 * 31)] = 24) -> str:
     """Hold what the live model answered lately against its test images, and tell of a drift that begins or ends.
 
     Args:
