@@ -97,6 +97,14 @@ def remove_leftovers(folder: Path, older_than: float = 0.0) -> None:
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
+def remove_leftovers_of(path: Path) -> None:
+    """Remove what killed writers of `path` left beside it, while holding a lock that its writers hold."""
+    left = re.compile(rf"\.{re.escape(path.name)}\.\d+-[0-9a-f]{{8}}\.tmp")
+    for leftover in path.parent.iterdir():
+        if left.fullmatch(leftover.name):
+            leftover.unlink(missing_ok=True)
+
+
 def flush_folder(path: Path) -> None:
     """Make a rename inside `path` survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import flow
@@ -45,6 +46,8 @@ def scoring(
     delimiter: str = ",",
     keep: tuple[str, ...] = (),
     drop: tuple[str, ...] = (),
+    root: str = "",
+    rejects: str = "",
     max_reject_rate: Rate = 1.0,
     check: Mode = "fail",
     fresh: bool = False,
@@ -53,7 +56,7 @@ def scoring(
 
     Args:
         input: a table, an archive, a folder or a pattern; a path or s3://bucket/key.
-        output: *.csv, *.parquet or *.jsonl; a path or s3://bucket/key. Rejects go beside it.
+        output: *.csv, *.parquet or *.jsonl; a path or s3://bucket/key.
         model: an exact tag; none: the live model's.
         workers: batches at a time, where they run in threads.
         part_size: of a part of the input, MiB.
@@ -61,13 +64,18 @@ def scoring(
         delimiter: of a CSV input.
         keep: columns that go to the output as they are.
         drop: columns that may be there, and go nowhere.
+        root: folder that the paths in a CSV are relative to; empty: that of the CSV.
+        rejects: where rows go that cannot be read, likewise *.csv, *.parquet or *.jsonl; empty: beside the output.
         max_reject_rate: with a larger share of rejects it fails, and the output is as it was.
         check: what to do where the first rows cannot be right: fail, warn or off.
         fresh: throw away what an unfinished run left, instead of going on with it.
     """
     tag = load_model(model).tag  # told now, not by the first worker, where there is none
-    reading = Reading(part=part_size * MIB, delimiter=delimiter, kept=keep, dropped=drop)
-    with open_job(locate(input), locate(output), tag, reading=reading, resume=not fresh, check=check) as opened:
+    below = str(Path(root).absolute()) if root else ""
+    reading = Reading(part=part_size * MIB, delimiter=delimiter, kept=keep, dropped=drop, root=below)
+    ends = locate(input), locate(output), tag
+    refused = locate(rejects) if rejects else None
+    with open_job(*ends, rejects=refused, reading=reading, resume=not fresh, check=check) as opened:
         get_run_logger().info("%s by %s; %d parts are done", input, tag, opened.resumed)
         with make_runner(workers) as runner:
             results = run_batches(opened, runner, workers, batch)
@@ -97,12 +105,13 @@ class Batches:
         Raises:
             FashionError: as often as that it is not.
         """
-        for _ in range(TRIES):
+        for attempt in range(TRIES):
+            if attempt:
+                future = self.submit(parts)
             try:
                 return future.result()
             except losses() as error:
                 get_run_logger().warning("parts from %d: %s", parts[0]["number"], error)
-                future = self.submit(parts)
         raise FashionError(f"parts from {parts[0]['number']}: the workers that scored them died, again and again")
 
 

@@ -14,6 +14,7 @@ os.environ.update({**DEFAULTS, **os.environ})  # before torch is loaded, which r
 
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
+from prefects import Shared, sharing
 from servers import Server, serve, using_home
 from stacks import Stack
 
@@ -117,15 +118,32 @@ def browser() -> Iterator["Browser"]:
 
 
 @pytest.fixture(scope="session")
-def stack(archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The whole system, as `fashion up` starts it."""
+def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For commands that start a temporary Prefect server, one after the other: only the first migrates its database."""
+    return tmp_path_factory.mktemp("prefect")
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    """A Prefect server for all; what is whose is told by its name."""
+    with sharing(tmp_path_factory.mktemp("prefect_server")) as shared:
+        yield shared
+
+
+@pytest.fixture(scope="session")
+def prepared_stack(archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack = Stack.prepare(tmp_path_factory.mktemp("stack"), archives)
-    try:
-        done = stack.fashion("up")
+    yield stack
+    stack.fashion("down")
+
+
+@pytest.fixture(scope="module")
+def stack(prepared_stack: Stack) -> Stack:
+    """The whole system, as `fashion up` starts it; one for all, which comes up again where tests took it down."""
+    if not prepared_stack.processes():
+        done = prepared_stack.fashion("up")
         assert done.returncode == 0, done.stderr
-        yield stack
-    finally:
-        stack.fashion("down")
+    return prepared_stack
 
 
 @pytest.fixture(scope="module")

@@ -569,3 +569,22 @@ def test_columns_of_other_types_are_said(tmp_path: Path, columns: dict[str, list
     pq.write_table(pa.table(columns), tmp_path / "in.parquet")
     with pytest.raises(InputError, match=told):
         open_input(tmp_path / "in.parquet", Reading())
+
+
+def test_a_pattern_does_not_go_round_in_linked_folders(
+    model: Classifier, pictures: dict[str, bytes], tmp_path: Path
+) -> None:
+    root = write_folder(tmp_path / "night", {**pictures, ".hidden/no.png": pictures["Coat/00.png"]})
+    (root / "Coat" / "again").symlink_to("..")
+    run_job(model, root / "**" / "*.png", tmp_path / "out.csv")
+    ids = [row["id"] for row in read_csv(tmp_path / "out.csv")]
+    assert ids == sorted(name for name in pictures if name.endswith(".png"))
+    everything = run_job(model, root / "**", tmp_path / "all.csv").count
+    assert (everything.scored, everything.rejected) == (len(pictures), 1), "the link"
+
+
+def test_a_header_may_begin_with_an_empty_cell(model: Classifier, pictures: dict[str, bytes], tmp_path: Path) -> None:
+    """As pandas writes its index, here with tabs."""
+    source = write_folder(tmp_path / "shop", pictures) / "in.csv"
+    source.write_text("\tpath\n" + "".join(f"{place}\t{name}\n" for place, name in enumerate(pictures)))
+    assert run_job(model, source, tmp_path / "out.csv", reading=Reading(delimiter="\t")).count.scored == len(pictures)

@@ -108,6 +108,17 @@ def test_a_file_that_cannot_be_scored_fails_alone_and_says_why(
     assert tell_failures(list(found.values())).startswith("3 of 4 could not be scored: a.csv: header")
 
 
+def test_images_the_wrong_way_round_fail_before_anybody_uses_them(
+    inbox: Inbox, live: Classifier, test_split: Examples
+) -> None:
+    rows = to_table(test_split.ids, "test", test_split.labels, 255 - test_split.images)
+    pq.write_table(rows, inbox.folder / "inverted.parquet")
+    (failed,) = empty(inbox, live)
+    assert failed.outcome == "failed"
+    assert "bright border" in failed.error
+    assert not list(failed.folder.glob("scored.*"))
+
+
 def test_half_written_files_are_left_alone(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
     """One that grows while it is looked at; and names that their writers will change, in a folder too."""
     text = table_of(test_split, 5)
@@ -262,3 +273,20 @@ def test_the_table_of_a_parquet_file_is_parquet(inbox: Inbox, live: Classifier, 
     )
     (delivery,) = empty(inbox, live)
     assert len(pq.read_table(delivery.folder / "scored.parquet")) == 9
+
+
+def test_a_name_may_be_as_long_as_a_disk_has_it(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
+    name = f"{'鞋' * 83}.csv"  # 253 bytes
+    (inbox.folder / name).write_text(table_of(test_split, 3))
+    (delivery,) = empty(inbox, live)
+    assert (delivery.name, delivery.outcome, delivery.rows) == (name, "done", 3)
+
+
+def test_a_claim_whose_note_is_damaged_is_scored_and_stops_no_other(
+    inbox: Inbox, live: Classifier, test_split: Examples
+) -> None:
+    for name, note in (("1-a.csv", '{"model": "x"}'), ("2-b.csv", "{")):
+        (inbox.working / name / "input").mkdir(parents=True)
+        (inbox.working / name / "input" / "in.csv").write_text(table_of(test_split, 3))
+        (inbox.working / name / "claim.json").write_text(note)
+    assert [delivery.outcome for delivery in empty(inbox, live)] == ["done", "done"]

@@ -447,6 +447,18 @@ def test_the_inbox_is_emptied_once(base: Dataset, new: New, settings: Settings) 
     assert current.rows == base.rows + 5
 
 
+def test_what_is_being_written_waits_for_the_next_time(base: Dataset, new: New, settings: Settings) -> None:
+    folder = settings.labelled_dir
+    (folder / "coat").mkdir(parents=True)
+    write_pixels(folder / "new.csv", *new)
+    (folder / "coat" / "a.png").write_bytes(b"the beginning of a picture")
+    os.utime(folder / "coat", (0, 0))
+    assert empty_inbox(settle=60) == []
+    os.utime(folder / "new.csv", (0, 0))
+    assert [one.name for one in empty_inbox(settle=60)] == ["new.csv"]
+    assert (folder / "coat" / "a.png").is_file()
+
+
 def test_what_a_killed_run_had_begun_is_gone_on_with(base: Dataset, new: New, settings: Settings) -> None:
     working = settings.labelled_dir / "working"
     working.mkdir(parents=True)

@@ -2,19 +2,15 @@
 
 import dataclasses
 import json
-import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 import yaml
+from prefects import LONG, Shared, wait_until
 from receiving import Receiver, receiving
-from servers import free_port, running
 
 from components.contract import ModelCard
 from components.errors import NotificationFailed, SettingsError
@@ -213,82 +209,44 @@ training()
 
 
 @dataclasses.dataclass(frozen=True)
-class Prefect:
-    """A server with the automations, who is told, and how to reach it."""
+class Told:
+    """The shared server with the automations, and who is told."""
 
-    api: str
-    environment: dict[str, str]
+    server: Shared
     receiver: Receiver
-    log: Path
 
     def run(self, code: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-c", code]
-        return subprocess.run(command, env=self.environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=180)
-
-    def ask(self, method: str, path: str, body: object = None) -> Any:
-        return httpx.request(method, f"{self.api}{path}", json=body, timeout=60).raise_for_status().json()
-
-    def register(self, url: str) -> None:
-        from prefect.client.orchestration import get_client
-        from prefect.settings import PREFECT_API_URL, temporary_settings
-
-        from flows.stack.automations import register_automations
-
-        with pytest.MonkeyPatch.context() as patch, temporary_settings({PREFECT_API_URL: self.api}):
-            patch.setenv("FASHION_NOTIFY_URL", url)
-            with get_client(sync_client=True) as client:
-                register_automations(client)
+        environment = self.server.environment
+        return subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=LONG)
 
     def end_a_run(self, state: str, message: str, called: str = "") -> str:
         """A run that began and ended like this; the server itself sees to the rest. Returns its name."""
-        flow = self.ask("POST", "/flows/", {"name": "training"})["id"]
-        run = self.ask("POST", "/flow_runs/", {"flow_id": flow, "state": {"type": "RUNNING", "name": "Running"}})
+        ask = self.server.api.ask
+        flow = ask("POST", "/flows/", {"name": "training"})["id"]
+        run = ask("POST", "/flow_runs/", {"flow_id": flow, "state": {"type": "RUNNING", "name": "Running"}})
         body = {"state": {"type": state.upper(), "name": called or state, "message": message}, "force": True}
-        self.ask("POST", f"/flow_runs/{run['id']}/set_state", body)
+        ask("POST", f"/flow_runs/{run['id']}/set_state", body)
         return str(run["name"])
-
-    def automations(self) -> list[str]:
-        return sorted(row["name"] for row in self.ask("POST", "/automations/filter", {}))
 
     @property
     def layout(self) -> Layout:
-        nowhere = self.log.parent
-        return Layout(nowhere, nowhere, nowhere, 1, int(self.api.split(":")[2].removesuffix("/api")))
+        nowhere = self.server.log.parent
+        port = int(self.server.api.url.split(":")[2].removesuffix("/api"))
+        return Layout(nowhere, nowhere, nowhere, 1, port)
 
     def block(self) -> httpx.Response:
         path = "block_types/slug/fashion-notification/block_documents/name/fashion"
-        return httpx.get(f"{self.api}/{path}", timeout=60)
+        return self.server.api.client.get(f"{self.server.api.url}/{path}")
 
 
 @pytest.fixture(scope="module")
-def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
-    folder, port = tmp_path_factory.mktemp("prefect"), free_port()
-    api = f"http://127.0.0.1:{port}/api"
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "FASHION_"))},
-        "PREFECT_HOME": str(folder / "home"),
-        "PREFECT_API_URL": api,
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "FASHION_TOKEN": "swordfish-42",
-    }
-    command = [str(Path(sys.executable).with_name("prefect")), "server", "start", "--port", str(port)]
-    log = folder / "server.log"
-    with (
-        receiving() as receiver,
-        running(command, port, environment, CHECKOUT, log, alive="/api/health"),
-    ):
-        opened = Prefect(api, environment, receiver, log)
-        flow = opened.ask("POST", "/flows/", {"name": "training"})["id"]
-        opened.ask("POST", "/deployments/", {"name": "on-demand", "flow_id": flow})
-        opened.register(receiver.url)
-        yield opened
-
-
-def wait_until_logged(prefect: Prefect, told: str) -> None:
-    deadline = time.monotonic() + 60
-    while told not in prefect.log.read_text():
-        assert time.monotonic() < deadline, prefect.log.read_text()
-        time.sleep(0.1)
+def prefect(prefect_server: Shared) -> Iterator[Told]:
+    prefect_server.have_deployment()
+    with receiving() as receiver:
+        prefect_server.register(receiver.url)
+        yield Told(prefect_server, receiver)
+        prefect_server.register()
 
 
 def names_of_notifications() -> list[str]:
@@ -296,7 +254,7 @@ def names_of_notifications() -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_refusal_and_a_failure_are_told_with_a_link_and_without_secrets(prefect: Prefect) -> None:
+def test_a_refusal_and_a_failure_are_told_with_a_link_and_without_secrets(prefect: Told) -> None:
     failed = prefect.run(FAILING)
     assert failed.returncode
     refused = prefect.receiver.wait_for("was refused")
@@ -304,9 +262,10 @@ def test_a_refusal_and_a_failure_are_told_with_a_link_and_without_secrets(prefec
     assert "fashion verdict fashion-mlp:new" in refused["message"]
     told = prefect.receiver.wait_for("training failed")["message"]
     assert "ConnectionError: postgresql://***@db/prefect, token=***, ***" in told
-    (run,) = prefect.ask("POST", "/flow_runs/filter", {})
-    link = f"Link: {prefect.api.removesuffix('/api')}/runs/flow-run/{run['id']}"
-    assert link in told
+    link = f"Link: {prefect.server.api.url.removesuffix('/api')}/runs/flow-run/"
+    run = told.partition(link)[2].split()[0]
+    assert prefect.server.api.state(run) == "Failed"
+    link += run
     assert link in refused["message"]
     assert "Next: look the reason up in docs/operations.md" in told
     assert not [
@@ -315,7 +274,7 @@ def test_a_refusal_and_a_failure_are_told_with_a_link_and_without_secrets(prefec
 
 
 @pytest.mark.slow
-def test_a_crash_is_told_by_the_server_since_nobody_else_is_left(prefect: Prefect) -> None:
+def test_a_crash_is_told_by_the_server_since_nobody_else_is_left(prefect: Told) -> None:
     name = prefect.end_a_run("Crashed", "no heartbeat")
     told = prefect.receiver.wait_for(f"training crashed: {name}")["message"]
     assert told.startswith("Why: no heartbeat\n")
@@ -323,32 +282,33 @@ def test_a_crash_is_told_by_the_server_since_nobody_else_is_left(prefect: Prefec
 
 
 @pytest.mark.slow
-def test_a_run_that_took_too_long_is_told(prefect: Prefect) -> None:
+def test_a_run_that_took_too_long_is_told(prefect: Told) -> None:
     """Prefect calls that state and its event TimedOut, though its type is FAILED."""
     name = prefect.end_a_run("Failed", "it took 7200 seconds", called="TimedOut")
     assert "7200 seconds" in prefect.receiver.wait_for(f"training timed out: {name}")["message"]
 
 
 @pytest.mark.slow
-def test_the_address_is_kept_secret_and_registering_again_changes_nothing(prefect: Prefect) -> None:
-    prefect.register(prefect.receiver.url)
-    assert prefect.automations() == sorted(["dead-runs", "train-on-drift", *names_of_notifications()])
+def test_the_address_is_kept_secret_and_registering_again_changes_nothing(prefect: Told) -> None:
+    prefect.server.register(prefect.receiver.url)
+    assert prefect.server.automations() == sorted(["dead-runs", "train-on-drift", *names_of_notifications()])
     assert prefect.block().raise_for_status().json()["data"]["url"] == "********"
     assert tells_people(prefect.layout) is True
 
 
 @pytest.mark.slow
-def test_a_message_that_cannot_be_sent_is_a_line_in_the_server_s_log(prefect: Prefect) -> None:
-    prefect.register("json://bob:hunter2@127.0.0.1:9")
+def test_a_message_that_cannot_be_sent_is_a_line_in_the_server_s_log(prefect: Told) -> None:
+    prefect.server.register("json://bob:hunter2@127.0.0.1:9")
     prefect.end_a_run("Failed", "a reason")
-    wait_until_logged(prefect, "Notification failed")
-    assert "hunter2" not in prefect.log.read_text()
+    log = prefect.server.log
+    wait_until(lambda: "Notification failed" in log.read_text(), "a line of it", log)
+    assert "hunter2" not in log.read_text()
 
 
 @pytest.mark.slow
-def test_without_an_address_the_server_tells_nobody_and_forgets_the_old_one(prefect: Prefect) -> None:
-    prefect.register("")
-    assert prefect.automations() == ["dead-runs", "train-on-drift"]
+def test_without_an_address_the_server_tells_nobody_and_forgets_the_old_one(prefect: Told) -> None:
+    prefect.server.register()
+    assert prefect.server.automations() == ["dead-runs", "train-on-drift"]
     assert prefect.block().status_code == 404
     assert tells_people(prefect.layout) is False
     assert tells_people(dataclasses.replace(prefect.layout, prefect_port=9)) is None

@@ -28,11 +28,11 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_sample(tmp_path_factory.mktemp("sample"))
 
 
-def test_the_whole_flow(source: Path, tmp_path: Path) -> None:
+def test_the_whole_flow(source: Path, tmp_path: Path, prefect_home: Path) -> None:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("FASHION_", "PREFECT_"))}
     environment = {
         **kept,
-        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PREFECT_HOME": str(prefect_home),
         "BENTOML_HOME": str(tmp_path / "bentoml"),
         "FASHION_DATA_DIR": str(tmp_path / "data"),
         "FASHION_SOURCE": str(source),

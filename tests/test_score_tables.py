@@ -3,10 +3,14 @@
 import csv
 import datetime
 import gzip
+import inspect
 import io
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +36,8 @@ from components.registry import champion, store
 from components.scoring.job import rejects_path, run_job
 from components.settings import CHECKOUT
 from flows.__main__ import main
+from flows.commands.scoring import open_ends
+from flows.commands.use import score
 
 GOLDEN = Path(__file__).parent / "golden"
 HEADER = ",".join(PIXEL_COLUMNS)
@@ -450,3 +456,47 @@ def test_what_is_unusual_about_the_first_rows_is_a_warning(fashion: Fashion, tmp
     assert (status, out) == (1, "")
     assert err.endswith("of one colour, black or blank; --check warn scores it all the same\n")
     assert not (tmp_path / "black.csv").exists()
+
+
+def test_files_are_scored_where_there_is_no_standard_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    monkeypatch.setattr(sys, "stdout", None)
+    ends = tmp_path / "in.csv", tmp_path / "out.csv"
+    with open_ends(*ends, None, None, resume=False) as opened:
+        assert opened == ends
+
+
+def test_a_pipe_that_is_named_is_an_error_that_says_how(fashion: Fashion, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "63")
+    status, _, err = fashion("score", tmp_path / "63", tmp_path / "out.csv")
+    assert status == 1
+    assert "not a file; what comes through a pipe is read from standard input: -" in err
+
+
+def test_a_stop_while_a_pipe_is_read_leaves_nothing(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path\nfrom flows.commands.scoring import open_ends\n"
+        "with open_ends(Path('-'), Path('out.csv'), None, None, False): pass"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, cwd=CHECKOUT, env={"TMPDIR": str(tmp_path)}
+    )
+    assert process.stdin
+    process.stdin.write(b"label,")
+    process.stdin.flush()
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.terminate()
+    process.stdin.close()
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_flow_takes_what_the_command_takes() -> None:
+    from flows.scoring import scoring  # which takes seconds
+
+    command, flow = (set(inspect.signature(one).parameters) for one in (score, scoring.fn))
+    assert command - flow == {"source", "file_format", "resume", "as_json"}
+    assert flow - command == {"input", "batch", "fresh"}

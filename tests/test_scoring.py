@@ -24,12 +24,13 @@ from components.contract import CLASSES, ModelCard
 from components.errors import InputError
 from components.formats.pixel_csv import PIXEL_COLUMNS
 from components.inference.predict import predict
+from components.inputs.opening import open_input
 from components.inputs.parts import Reading
 from components.manifest import Examples, to_table
 from components.model.classifier import Classifier
 from components.model.mlp import MLP
 from components.registry import champion, store
-from components.scoring.job import Summary, rejects_path, run_job
+from components.scoring.job import Summary, open_job, rejects_path, run_job
 from components.scoring.summary import Count
 from components.settings import CHECKOUT
 from components.training.train import Trained
@@ -214,6 +215,39 @@ def test_a_reject_keeps_its_bytes(model: Classifier, tmp_path: Path, suffix: str
         assert base64.b64decode(json.loads(content)["row"]["base64"]) == b"caf\xe9,1"
 
 
+def test_a_carriage_return_in_a_reject_begins_no_row(model: Classifier, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_bytes(f"{HEADER}\n".encode() + b"no\r=1+1\n")
+    run_job(model, tmp_path / "in.csv", tmp_path / "out.csv")
+    (reject,) = read_csv(tmp_path / "out.rejects.csv")
+    assert reject["row"] == "no\r=1+1"
+
+
+def test_a_suffix_may_be_in_capitals(model: Classifier, table: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "IN.CSV.GZ"
+    packed.write_bytes(gzip.compress(table.read_bytes()))
+    assert run_job(model, packed, tmp_path / "out.csv").count.scored == 197
+
+
+@pytest.mark.parametrize("name", ["link.csv.gz", "folder"])
+def test_a_worker_elsewhere_reads_the_same_parts(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """However the input was named: relative to a folder that is not the worker's, or by a link that has the suffix."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "1.csv").write_bytes(table.read_bytes())
+    (tmp_path / "blob").write_bytes(gzip.compress(table.read_bytes()))
+    (tmp_path / "link.csv.gz").symlink_to("blob")
+    monkeypatch.chdir(tmp_path)
+    reading = Reading(SMALL)
+    with open_job(Path(name), Path("out.csv"), "a:1", reading=reading, resume=False, check="off") as opened:
+        parts = list(opened.read.parts())
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir("elsewhere")
+        read = open_input(Path(opened.job.source), reading)
+        blocks = [block for part in parts for block in read.read(part)]
+    assert sum(len(block.lines) + len(block.rejects) for block in blocks) == 200
+
+
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 def test_damaged_parquet_leaves_no_output(model: Classifier, test_split: Examples, tmp_path: Path) -> None:
     """Damage in the last row group: by then, much is written."""
@@ -257,6 +291,24 @@ def test_progress_ends_where_everything_is_done(model: Classifier, table: Path, 
 
 
 # --- bounds and interruptions ---
+
+
+def test_an_output_never_stands_there_without_its_rejects(model: Classifier, table: Path, tmp_path: Path) -> None:
+    (tmp_path / "out.csv").write_text("of yesterday")
+    too_long = tmp_path / f"{'r' * 251}.csv"  # for the temporary name beside it
+    with pytest.raises(OSError, match="too long"):
+        run_job(model, table, tmp_path / "out.csv", rejects=too_long)
+    assert (tmp_path / "out.csv").read_text() == "of yesterday"
+    assert run_job(model, table, tmp_path / "out.csv", resume=False).count.rejected == 3
+
+
+def test_what_a_killed_job_left_beside_its_output_goes(model: Classifier, table: Path, tmp_path: Path) -> None:
+    (tmp_path / ".out.csv.123-0a1b2c3d.tmp").write_text("half of it")
+    others = {".out.csv.csv.123-0a1b2c3d.tmp", ".other.csv.123-0a1b2c3d.tmp", "out.csv.tmp"}
+    for name in others:
+        (tmp_path / name).write_text("of another job")
+    run_job(model, table, tmp_path / "out.csv")
+    assert {path.name for path in tmp_path.iterdir()} == {"in.csv", "out.csv", "out.rejects.csv"} | others
 
 
 def test_too_many_rejects_fail_the_job_and_leave_the_output(model: Classifier, table: Path, tmp_path: Path) -> None:
@@ -384,3 +436,22 @@ def test_ten_kills_and_a_resume_give_the_same_bytes(
     expected = (tmp_path / "whole.csv").read_bytes().replace(whole.scored_at.encode(), at)
     assert output.read_bytes() == expected
     assert resumed.count == whole.count
+
+
+@pytest.mark.parametrize("column", ["id", "label"])
+def test_ids_of_one_parquet_file_and_row_numbers_of_another_are_not_mixed(
+    model: Classifier, test_split: Examples, tmp_path: Path, column: str
+) -> None:
+    rows = to_table(test_split.ids, "test", test_split.labels, test_split.images)
+    (tmp_path / "in").mkdir()
+    pq.write_table(rows, tmp_path / "in" / "1.parquet")
+    pq.write_table(rows.drop_columns(column), tmp_path / "in" / "2.parquet")
+    with pytest.raises(InputError, match=f"2.parquet: column '{column}': only one of it and 1.parquet has it"):
+        run_job(model, tmp_path / "in", tmp_path / "out.csv")
+
+
+def test_a_time_before_another_is_no_formula(model: Classifier, tmp_path: Path) -> None:
+    late = pa.array([-1], pa.duration("s"))
+    pq.write_table(pa.table({"pixels": pa.array([bytes(784)], pa.binary(784)), "late": late}), tmp_path / "in.parquet")
+    run_job(model, tmp_path / "in.parquet", tmp_path / "out.csv", reading=Reading(kept=("late",)))
+    assert [row["late"] for row in read_csv(tmp_path / "out.csv")] == ["'-1 day, 23:59:59"]

@@ -8,35 +8,38 @@ import socket
 import httpx
 import psutil
 import pytest
-from stacks import SECRET, Stack, wait_until
+from prefects import wait_until
+from stacks import SECRET, Stack
 
 pytestmark = pytest.mark.slow
 QUICK = {"preset": "quick", "overrides": {"hidden": [16]}, "epochs": 1}
 
 
 def test_every_piece_runs_and_up_again_changes_nothing(stack: Stack) -> None:
-    before = stack.pieces()
+    before: dict[str, dict[str, object]] = json.loads(stack.fashion("status", "--json").stdout)["pieces"]
     assert list(before) == ["prefect", "worker", "service"]
     assert all(piece["is_well"] for piece in before.values()), before
     again = stack.fashion("up", PORT="1")
     assert again.returncode == 0, again.stderr
     assert again.stderr.strip() == "it is up already"
-    assert f"export PREFECT_API_URL={stack.api}" in again.stdout
+    assert f"export PREFECT_API_URL={stack.api.url}" in again.stdout
     assert stack.service in again.stdout
-    assert {name: piece["pid"] for name, piece in stack.pieces().items()} == {
+    assert {name: piece.pid for name, piece in stack.pieces().items()} == {
         name: piece["pid"] for name, piece in before.items()
     }
 
 
 def test_without_the_password_the_server_tells_nothing(stack: Stack) -> None:
-    assert httpx.post(f"{stack.api}/flow_runs/filter", json={}, timeout=30).status_code == 401
+    assert httpx.post(f"{stack.api.url}/flow_runs/filter", json={}, timeout=30).status_code == 401
     for name in ("supervisord", "prefect", "deploy", "worker", "service"):
-        assert SECRET not in stack.log(name)
+        assert SECRET not in stack.log(name).read_text()
 
 
 def test_every_night_is_written_down_ahead(stack: Stack) -> None:
     body = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "limit": 100}
-    wait_until(lambda: len(stack.ask("POST", "/flow_runs/filter", body)) >= 4, "scheduled runs", stack.log("prefect"))
+    wait_until(
+        lambda: len(stack.api.ask("POST", "/flow_runs/filter", body)) >= 4, "scheduled runs", stack.log("prefect")
+    )
 
 
 def test_a_killed_training_goes_on_goes_live_and_is_not_repeated(stack: Stack) -> None:
@@ -48,14 +51,14 @@ def test_a_killed_training_goes_on_goes_live_and_is_not_repeated(stack: Stack) -
     wait_until(lambda: any(checkpoints.glob("unfinished-*")), "an epoch", stack.log("worker"))
     stack.process_of(killed).send_signal(signal.SIGKILL)
     assert stack.end_of(killed) == "Crashed"
-    assert stack.end_of(stack.start_run("training/nightly", longer)) == "Completed", stack.log("worker")
-    assert "going on after epoch" in stack.log("worker")
+    assert stack.end_of(stack.start_run("training/nightly", longer)) == "Completed", stack.log("worker").read_text()
+    assert "going on after epoch" in stack.log("worker").read_text()
     (model,) = json.loads(stack.fashion("models", "--json").stdout)
     assert model["live"]
     wait_until(lambda: httpx.get(f"{stack.service}/readyz", timeout=30).is_success, "the service to be ready")
     assert httpx.get(f"{stack.service}/model", timeout=30).json()["model"] == model["tag"]
     assert stack.end_of(stack.start_run("training/nightly", longer)) == "Completed"
-    assert f"skipped: {model['tag']} is live" in stack.log("worker")
+    assert f"skipped: {model['tag']} is live" in stack.log("worker").read_text()
     assert len(json.loads(stack.fashion("models", "--json").stdout)) == 1
 
 
@@ -65,20 +68,20 @@ def test_the_maintenance_removes_what_nobody_came_back_for(stack: Stack) -> None
     for path in (old, young):
         path.touch()
     os.utime(old, (0, 0))
-    assert stack.end_of(stack.start_run("maintenance/weekly")) == "Completed", stack.log("worker")
+    assert stack.end_of(stack.start_run("maintenance/weekly")) == "Completed", stack.log("worker").read_text()
     assert [path for path in (old, young) if path.exists()] == [young]
     young.unlink()
-    artifacts = stack.ask("POST", "/artifacts/filter", {"artifacts": {"key": {"any_": ["maintenance"]}}})
+    artifacts = stack.api.ask("POST", "/artifacts/filter", {"artifacts": {"key": {"any_": ["maintenance"]}}})
     assert old.name in artifacts[0]["data"]
     assert artifacts[0]["description"].startswith("1 things removed")
 
 
 @pytest.mark.parametrize("name", ["service"])  # test_unattended kills the others
 def test_a_killed_piece_comes_back(stack: Stack, name: str) -> None:
-    before = stack.pieces()[name]["pid"]
+    before = stack.pieces()[name].pid
     psutil.Process(before).kill()
-    wait_until(lambda: stack.pieces()[name]["pid"] not in (0, before), f"{name} to come back")
-    wait_until(lambda: bool(stack.pieces()[name]["is_well"]), f"{name} to answer", stack.log(name))
+    wait_until(lambda: stack.pieces()[name].pid not in (0, before), f"{name} to come back")
+    wait_until(lambda: stack.pieces()[name].is_well, f"{name} to answer", stack.log(name))
 
 
 def test_down_leaves_nothing_not_even_a_run(stack: Stack) -> None:

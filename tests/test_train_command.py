@@ -60,13 +60,15 @@ def test_a_field_that_cannot_be_set_is_refused_before_anything_starts(given: str
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_a_state_that_resume_takes_to_the_same_weights(archives: Path, tmp_path: Path) -> None:
+def test_ctrl_c_leaves_a_state_that_resume_takes_to_the_same_weights(
+    archives: Path, tmp_path: Path, prefect_home: Path
+) -> None:
     environment = {
         **os.environ,
         "FASHION_DATA_DIR": str(tmp_path / "data"),
         "FASHION_SOURCE": str(archives),
         "BENTOML_HOME": str(tmp_path / "bentoml"),
-        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PREFECT_HOME": str(prefect_home),
     }
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it, and so do its own
     log = tmp_path / "log"

@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 import pytest
 import yaml
-from stacks import SECRET, Stack, wait_until
+from prefects import wait_until
+from stacks import Stack
 
 from components.settings import CHECKOUT
 from flows.stack.automations import AUTOMATIONS
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 FLOW = """
 import time
 from pathlib import Path
-from prefect import flow
+from prefect import flow, get_run_logger
 
 @flow
 def waiting(file: str) -> None:
@@ -31,6 +31,7 @@ def waiting(file: str) -> None:
     Path(file).with_suffix(".started").touch()
     while not Path(file).exists():
         time.sleep(0.1)
+    get_run_logger().info("it is there")
 """
 SCHEDULED = "waiting/scheduled"
 
@@ -67,27 +68,18 @@ def wait_for_start(stack: Stack, gate: Path) -> None:
     wait_until(gate.with_suffix(".started").exists, "a run to start", stack.log("worker"))
 
 
-def layout_of(stack: Stack) -> Any:
-    """The stack's, as a command of its user has it."""
-    from flows.stack.layout import running_layout
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in stack.environment.items():
-            patch.setenv(name, value)
-        return running_layout()
-
-
-def test_of_two_runs_at_once_the_second_is_cancelled_and_a_killed_server_loses_nothing(
+def test_of_two_runs_at_once_the_second_is_cancelled_and_a_killed_server_and_worker_lose_nothing(
     waiting: Stack, gate: Path
 ) -> None:
     first = start(waiting, gate)
     wait_for_start(waiting, gate)
     second = start(waiting, gate)
     assert waiting.end_of(second) == "Cancelled"
-    server = psutil.Process(waiting.pieces()["prefect"]["pid"])
-    server.kill()
-    wait_until(lambda: not server.is_running(), "the server to be gone")
-    wait_until(lambda: waiting.state(first) == "Running", "the server to come back", waiting.log("prefect"))
+    killed = [psutil.Process(waiting.pieces()[name].pid) for name in ("prefect", "worker")]
+    for piece in killed:
+        piece.kill()
+    wait_until(lambda: not any(piece.is_running() for piece in killed), "them to be gone")
+    wait_until(lambda: waiting.api.state(first) == "Running", "the server to come back", waiting.log("prefect"))
     gate.touch()
     assert waiting.end_of(first) == "Completed"
     assert held(waiting) == 0, "or every later run would be cancelled"
@@ -95,12 +87,12 @@ def test_of_two_runs_at_once_the_second_is_cancelled_and_a_killed_server_loses_n
 
 def held(stack: Stack) -> int:
     """How many runs hold the deployment's limit."""
-    return int(stack.ask("GET", f"/deployments/name/{SCHEDULED}")["global_concurrency_limit"]["active_slots"])
+    return int(stack.api.ask("GET", f"/deployments/name/{SCHEDULED}")["global_concurrency_limit"]["active_slots"])
 
 
 def test_of_many_missed_runs_one_is_made_good(waiting: Stack, gate: Path) -> None:
     """Also where the deployments are registered again before a worker is there, as `fashion up` does it."""
-    layout = layout_of(waiting)
+    layout = waiting.layout
     with asking(layout) as supervisor:
         supervisor.stopProcess("worker")
     due = [datetime.now(UTC) - timedelta(days=days) for days in (3, 2, 1)]
@@ -108,12 +100,14 @@ def test_of_many_missed_runs_one_is_made_good(waiting: Stack, gate: Path) -> Non
         start(waiting, gate, state={"type": "SCHEDULED", "state_details": {"scheduled_time": moment.isoformat()}})
         for moment in due
     ]
-    wait_until(lambda: all(waiting.state(run) == "Late" for run in late), "the runs to be late")
+    wait_until(lambda: all(waiting.api.state(run) == "Late" for run in late), "the runs to be late")
     done = waiting.prefect("--no-prompt", "deploy", "--all", cwd=waiting.folder / "waiting")
     assert done.returncode == 0, done.stderr
     start_piece(layout, "worker")
     wait_for_start(waiting, gate)
-    wait_until(lambda: sorted(map(waiting.state, late)) == ["Cancelled", "Cancelled", "Running"], "one to be picked")
+    wait_until(
+        lambda: sorted(map(waiting.api.state, late)) == ["Cancelled", "Cancelled", "Running"], "one to be picked"
+    )
     gate.touch()
     assert sorted(map(waiting.end_of, late)) == ["Cancelled", "Cancelled", "Completed"]
 
@@ -124,17 +118,17 @@ def test_a_run_whose_machine_died_is_marked_and_the_next_one_works(waiting: Stac
     run = start(waiting, gate, state={"type": "SCHEDULED", "state_details": {"scheduled_time": soon}})
     (automation,) = [one for one in yaml.safe_load(AUTOMATIONS.read_text()) if one["name"] == "dead-runs"]
     trigger = {**automation["trigger"], "match": {"prefect.resource.id": f"prefect.flow-run.{run}"}, "within": 10}
-    waiting.ask("POST", "/automations/", {**automation, "name": "soon", "trigger": trigger})
+    waiting.api.ask("POST", "/automations/", {**automation, "name": "soon", "trigger": trigger})
     wait_for_start(waiting, gate)
     wait_until(lambda: heartbeats(waiting, run) > 0, "a heartbeat")
-    worker = psutil.Process(waiting.pieces()["worker"]["pid"])
+    worker = psutil.Process(waiting.pieces()["worker"].pid)
     for process in (worker, waiting.process_of(run)):
         process.send_signal(signal.SIGKILL)
     assert waiting.end_of(run) == "Crashed"
     following = start(waiting, gate)
     gate.touch()
     assert waiting.end_of(following) == "Completed"
-    assert waiting.pieces()["worker"]["pid"] not in (0, worker.pid)
+    assert waiting.pieces()["worker"].pid not in (0, worker.pid)
 
 
 def heartbeats(stack: Stack, run: str) -> int:
@@ -144,7 +138,7 @@ def heartbeats(stack: Stack, run: str) -> int:
             "resource": {"id": [f"prefect.flow-run.{run}"]},
         }
     }
-    return int(stack.ask("POST", "/events/filter", body)["total"])
+    return int(stack.api.ask("POST", "/events/filter", body)["total"])
 
 
 def test_a_locked_database_is_waited_for(waiting: Stack, gate: Path) -> None:
@@ -165,6 +159,5 @@ def test_a_locked_database_is_waited_for(waiting: Stack, gate: Path) -> None:
 
 def is_refused(stack: Stack) -> bool:
     """Whether the server cannot write just now."""
-    user, _, password = SECRET.partition(":")
-    body = {"name": "a flow"}
-    return httpx.post(f"{stack.api}/flows/", json=body, auth=(user, password), timeout=90).status_code == 503
+    api = stack.api
+    return api.client.post(f"{api.url}/flows/", json={"name": "a flow"}).status_code == 503

@@ -124,8 +124,9 @@ def read_pixel_groups(stream: BinaryIO, groups: range, first: int, name: str, ot
     yield from _read_groups(file, groups, first, name, others)
 
 
-def measure_groups(path: Path, others: Others = NONE) -> tuple[list[tuple[int, int]], pa.Schema]:
-    """Rows, and bytes unpacked as the footer has them, of each row group of a file; and the columns that come along.
+def measure_groups(path: Path, others: Others = NONE) -> tuple[list[tuple[int, int]], pa.Schema, set[str]]:
+    """Rows, and bytes unpacked as the footer has them, of each row group; the columns that come along; and which of id
+    and label the file has.
 
     Raises:
         InputError: no Parquet file, a damaged one, or other columns or types.
@@ -140,7 +141,8 @@ def measure_groups(path: Path, others: Others = NONE) -> tuple[list[tuple[int, i
     groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
     fields = [file.schema_arrow.field(column) for column in others.kept]
     extra = pa.schema([(field.name, value_type(field.type)) for field in fields])
-    return [(group.num_rows, group.total_byte_size) for group in groups], extra
+    own = {"id", "label"}.intersection(file.schema_arrow.names)
+    return [(group.num_rows, group.total_byte_size) for group in groups], extra, own
 
 
 def _read_groups(file: Any, groups: range, first: int, name: str, others: Others) -> Iterator[Block]:

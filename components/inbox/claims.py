@@ -20,10 +20,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from components.errors import SettingsError
+from components.settings import load_settings
 
 SETTLE = 10.0  # seconds without a change after which a file is taken for whole
 UNFINISHED = (".part", ".tmp")  # the end of a name that its writer will change
-LONGEST_NAME = 150  # characters of a name that its claim bears
+LONGEST_NAME = 150  # bytes of a name that its claim bears: with its lock it must fit into 255
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,20 @@ class Inbox:
         return self.folder / "failed"
 
 
-def open_inbox(folder: Path) -> Inbox:
+def open_inbox(folder: Path | None = None) -> Inbox:
     """Make sure that files can be moved about in it.
+
+    Args:
+        folder: None: FASHION_INBOX_DIR, or data/inbox/scoring, which is made where it is not there.
 
     Raises:
         SettingsError: it is not there, is no folder, or cannot be written.
     """
+    if folder is None:
+        settings = load_settings()
+        folder = settings.inbox
+        if settings.inbox_dir is None:
+            folder.mkdir(parents=True, exist_ok=True)
     inbox = Inbox(folder.resolve())
     if not inbox.folder.is_dir():
         raise SettingsError(f"inbox {folder}: no such folder; make it, or name another in FASHION_INBOX_DIR")
@@ -139,7 +148,8 @@ def look(path: Path) -> list[tuple[str, int, int]]:
 
 def _name_claim(name: str) -> str:
     """A name that no other claim has, in order of time."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}-{name[:LONGEST_NAME]}"
+    short = os.fsencode(name)[:LONGEST_NAME].decode(errors="ignore")
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}-{short}"
 
 
 def _move_in(item: Path, folder: Path) -> bool:

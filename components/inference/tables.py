@@ -2,11 +2,10 @@
 
 import contextlib
 import csv
-import io
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -101,9 +100,7 @@ class CsvWriter:
         """Nothing is held."""
 
     def _write(self, rows: Any) -> None:
-        text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        self.file.write(text.getvalue().encode("utf-8", "surrogateescape"))
+        self.file.write(to_lines(rows))
 
 
 class ParquetWriter:
@@ -158,6 +155,23 @@ def _as_text(name: str, column: list[Any]) -> list[str]:
             return ["" if cell is None else "yes" if cell else "no" for cell in column]
         case _:
             return column  # csv writes numbers and names, and nothing for None
+
+
+def to_lines(rows: Iterable[Iterable[Any]]) -> bytes:
+    """Rows as lines of CSV, surrogates in them as the bytes that they stand for.
+
+    Told to end lines with a line feed, `csv.writer` leaves a carriage return without quotes before Python 3.13, and to
+    whoever reads it the row ends there.
+    """
+    lines: list[str] = []
+    csv.writer(Sink(lines.append), lineterminator="\r\n").writerows(rows)
+    return "".join(f"{line[:-2]}\n" for line in lines).encode("utf-8", "surrogateescape")
+
+
+class Sink(NamedTuple):
+    """What `csv.writer` writes to, a line at a time."""
+
+    write: Callable[[str], object]
 
 
 def inert(cell: str) -> str:

@@ -42,7 +42,7 @@ class CsvInput:
     def __init__(self, path: Path, reading: Reading) -> None:
         self.path, self.reading, self.left_out = path, reading, LeftOut()
         self.hash, self.rows = hashlib.sha256(), 0
-        self.compression = COMPRESSED.get(path.suffix)
+        self.compression = COMPRESSED.get(path.suffix.lower())
         with open_lines(path) as stream, named_damage(self.path.name):
             head = stream.read(LONGEST_LINE + 1)
         self.header = head[: head.find(b"\n") + 1] or head

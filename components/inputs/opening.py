@@ -41,7 +41,12 @@ def open_input(source: Path, reading: Reading) -> Input:
     elif source.is_file():
         found = _open_file(source, reading)
     else:
-        raise InputError(str(source), "no such file")
+        told = (
+            "not a file; what comes through a pipe is read from standard input: -"
+            if source.exists()
+            else "no such file"
+        )
+        raise InputError(str(source), told)
     if reading.root and not isinstance(found, PathLines | ManyTables):
         raise InputError(str(source), f"no CSV of paths, so nothing in it is below {reading.root}; leave out --root")
     return found

@@ -142,7 +142,7 @@ class PathLines:
 
     def share(self, part: Part) -> float | None:
         """See `Input`."""
-        return None if self.path.suffix in COMPRESSED else part.stop / self.path.stat().st_size
+        return None if self.path.suffix.lower() in COMPRESSED else part.stop / self.path.stat().st_size
 
     def files(self) -> Iterator[Path]:
         """See `Input`: without the pictures, for which no output is ever taken."""
@@ -222,7 +222,7 @@ def no_columns(reading: Reading) -> pa.Schema:
 
 def read_columns(header: bytes, delimiter: str) -> tuple[str, ...]:
     """The names in the header of a CSV; () where it has none."""
-    text = header.removeprefix(BOM).decode("utf-8", "replace").strip()
+    text = header.removeprefix(BOM).decode("utf-8", "replace").rstrip("\r\n")
     try:
         return tuple(cell.strip() for cell in next(csv.reader([text], delimiter=delimiter), ()))
     except csv.Error:

@@ -35,8 +35,9 @@ class ParquetInput:
         with ThreadPoolExecutor(FOOTERS) as pool:
             measured = list(pool.map(partial(measure, others=self.others), paths))
         found = dict(zip(map(str, paths), measured, strict=True))
-        self.groups = {path: groups for path, (groups, _) in found.items()}
-        self.extra = self._agree({path: extra for path, (_, extra) in found.items()})
+        self.groups = {path: groups for path, (groups, _, _) in found.items()}
+        self.extra = self._agree({path: extra for path, (_, extra, _) in found.items()})
+        _refuse_other_names({path: own for path, (_, _, own) in found.items()})
         self.rows = sum(rows for groups in self.groups.values() for rows, _ in groups)
         self.hashed: dict[str, str] = {}  # path -> SHA-256, of those that were hashed on the way
 
@@ -99,6 +100,15 @@ class ParquetInput:
                 told = f"columns {extra.to_string()!r}, but {Path(first).name} has {agreed.to_string()!r}"
                 raise InputError(Path(path).name, told.replace("\\n", ", "))
         return agreed
+
+
+def _refuse_other_names(names: dict[str, set[str]]) -> None:
+    """Ids of some files and row numbers of others could be the same."""
+    (first, agreed), *rest = names.items()
+    for path, own in rest:
+        if differing := sorted(own ^ agreed):
+            told = f"column {differing[0]!r}: only one of it and {Path(first).name} has it; score them one by one"
+            raise InputError(Path(path).name, told)
 
 
 class Ahead:

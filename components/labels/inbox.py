@@ -6,6 +6,7 @@ begins with a dot, and rename it when it is whole.
 """
 
 import os
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,21 +32,27 @@ class Emptied:
     error: str = ""
 
 
-def empty_inbox(settings: Settings | None = None) -> list[Emptied]:
-    """Import everything in the inbox, oldest name first; what cannot be read does not stop the rest."""
+def empty_inbox(settings: Settings | None = None, settle: float = 0.0) -> list[Emptied]:
+    """Import everything in the inbox, oldest name first; what cannot be read does not stop the rest.
+
+    Args:
+        settings: where the inbox is; None: the environment's.
+        settle: seconds without a change after which a file, or all in a folder, is taken for whole.
+    """
     settings = settings or load_settings()
     folder = settings.labelled_dir
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock", timeout=WAIT):
-        _claim(folder)
+        _claim(folder, settle)
         return [_import(path, folder, settings) for path in sorted((folder / "working").iterdir())]
 
 
-def _claim(folder: Path) -> None:
+def _claim(folder: Path, settle: float) -> None:
     """Move what waits into `working`: corrections into one folder, each other thing by itself."""
     working = folder / "working"
     working.mkdir(exist_ok=True)
-    waiting = [path for path in sorted(folder.iterdir()) if path.name not in OURS and not path.name.startswith(".")]
+    there = [path for path in sorted(folder.iterdir()) if path.name not in OURS and not path.name.startswith(".")]
+    waiting = [path for path in there if time.time() - _changed_at(path) >= settle]
     corrections = [path for path in waiting if path.suffix == ".json" and path.is_file()]
     if corrections:
         together = working / f"{CORRECTIONS}-{_now()}"
@@ -77,6 +84,11 @@ def _move(path: Path, folder: Path) -> Path:
 def _free(path: Path) -> Path:
     """The name, or where it is taken one with the time in it."""
     return path.with_name(f"{path.stem}-{_now()}{path.suffix}") if path.exists() else path
+
+
+def _changed_at(path: Path) -> float:
+    """When it, or anything in it, was last written; seconds since 1970."""
+    return max(one.lstat().st_mtime for one in (path, *path.rglob("*")))
 
 
 def _now() -> str:

@@ -45,8 +45,8 @@ def holds_pictures(path: Path) -> bool:
     return "image" in names and "pixels" not in names
 
 
-def measure_pictures(path: Path, others: Others) -> tuple[list[tuple[int, int]], pa.Schema]:
-    """As `measure_groups`: rows and bytes of each row group, and the columns that come along.
+def measure_pictures(path: Path, others: Others) -> tuple[list[tuple[int, int]], pa.Schema, set[str]]:
+    """As `measure_groups`: rows and bytes of each row group, the columns that come along, and which of id and label.
 
     Raises:
         InputError: no Parquet file, a damaged one, or columns of other types.
@@ -57,7 +57,8 @@ def measure_pictures(path: Path, others: Others) -> tuple[list[tuple[int, int]],
     groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
     fields = [file.schema_arrow.field(column) for column in others.kept]
     extra = pa.schema([(field.name, value_type(field.type)) for field in fields])
-    return [(group.num_rows, group.total_byte_size) for group in groups], extra
+    own = {"id", "label"}.intersection(file.schema_arrow.names)
+    return [(group.num_rows, group.total_byte_size) for group in groups], extra, own
 
 
 def read_picture_groups(stream: BinaryIO, groups: range, first: int, name: str, others: Others) -> Iterator[Block]:

@@ -68,7 +68,11 @@ def match(pattern: Path) -> Listing:
         raise InputError(str(pattern), "patterns are not read in S3; name a folder: all that is below it is read")
     fixed = list(_before_the_first_magic(pattern.parts))
     root = Path(*fixed) if fixed else Path()
-    found = glob.glob(str(pattern.relative_to(root)), root_dir=root, recursive=True)  # noqa: PTH207, which follows links
+    wanted = str(pattern.relative_to(root))
+    # Not glob.glob: its ** goes into linked folders, and round and round where one leads to a folder above it.
+    paths = root.glob(f"{wanted}/*" if wanted.endswith("**") else wanted)
+    found = [path.relative_to(root).as_posix() for path in paths]
+    found = [name for name in found if not any(map(is_hidden, name.split("/")))]
     files = [name for name in found if not (root / name).is_dir()]
     links = [name for name in found if (root / name).is_dir() and (root / name).is_symlink()]
     return Listing(root, sorted(files), sorted(links), [])

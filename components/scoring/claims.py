@@ -4,11 +4,12 @@ import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from components.errors import InputError
-from components.files import write_whole
+from components.files import remove_leftovers_of, write_whole
 from components.scoring.work import Job
 from components.storage import is_remote, remove_tree, write_new
 
@@ -37,6 +38,7 @@ def hold(job: Job, resume: bool) -> Iterator[Job]:
     lock = FileLock(job.folder / LOCK)
     try:
         with lock.acquire(timeout=0):
+            remove_leftovers_of(Path(job.output))  # as large as it is, where a job was killed near its end
             yield _begin(job, resume)
             remove_tree(job.folder)  # with the lock: who comes now makes a folder of its own
     except Timeout:

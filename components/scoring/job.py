@@ -133,13 +133,14 @@ def open_job(
         InputError: as for `run_job`.
     """
     began = time.monotonic()
+    source = source.absolute()  # workers are elsewhere; a link in it is not followed: it has the suffix
     output = output.resolve()  # a link is followed, not replaced
     rejects = (rejects or rejects_path(output)).resolve()
     read = open_input(source, reading)
     _check_outputs(read, output, rejects)
     schema_with(read.extra)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    where = str(source.resolve()), str(output), str(rejects)
+    where = str(source), str(output), str(rejects)
     wanted = Job(*where, model, reading, read.fingerprint(), now)
     with hold(wanted, resume) as job, checking(source, reading, check) as look:
         yield Opened(job, read, sum(1 for _ in job.folder.glob(f"*-{job.key}.json")), began, look)
@@ -233,15 +234,15 @@ def take_one_core() -> None:
 
 
 def _put_together(job: Job, read: Input, names: list[tuple[str, str]], count: Count) -> str:
-    """Join the parts; both outputs appear whole, that of rejects where there are any. The output's SHA-256."""
+    """Join the parts; both outputs appear whole, that of rejects first, where there are any. The output's SHA-256."""
     output, rejects = locate(job.output), locate(job.rejects)
     with whole(output) as path:
         with path.open("wb") as file:
             format_of(output).join([job.folder / scored for scored, _ in names], schema_with(read.extra), file)
         sha256 = sha256_of(path)
+        if count.rejected:  # before the output takes its name: it never stands there without them
+            with whole(rejects) as path, path.open("wb") as file:
+                format_of(rejects).join([job.folder / rejected for _, rejected in names], REJECTED, file)
     if not count.rejected:
         rejects.unlink(missing_ok=True)
-        return sha256
-    with whole(rejects) as path, path.open("wb") as file:
-        format_of(rejects).join([job.folder / rejected for _, rejected in names], REJECTED, file)
     return sha256

@@ -1,8 +1,6 @@
 """Predictions as CSV, Parquet or JSON lines: written part by part, put together in the end."""
 
 import base64
-import csv
-import io
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from numpy.typing import NDArray
 from components.contract import CLASSES, Predictions
 from components.errors import InputError
 from components.formats.pixel_csv import Block
-from components.inference.tables import inert
+from components.inference.tables import inert, to_lines
 
 NAMES = pa.dictionary(pa.int8(), pa.string())
 SCORED = pa.schema(
@@ -115,9 +113,7 @@ class CsvFormat:
             columns += [_as_cells(column.combine_chunks()) for column in extra]
             if any(pa.types.is_binary(column.type) for column in columns):
                 rows = zip(*(column.to_pylist() for column in columns), strict=True)
-                text = io.StringIO(newline="")
-                csv.writer(text, lineterminator="\n").writerows(map(_decode, row) for row in rows)
-                file.write(text.getvalue().encode("utf-8", "surrogateescape"))
+                file.write(to_lines(map(_decode, row) for row in rows))
             else:
                 may = [_may_need_quotes(column.type) for column in own] + [True] * len(extra)
                 file.write(_join_cells([_quote(one) if some else one for one, some in zip(columns, may, strict=True)]))
@@ -275,7 +271,7 @@ def _as_cells(column: pa.Array) -> pa.Array:
     if pa.types.is_boolean(kind) or (pa.types.is_primitive(kind) and not pa.types.is_duration(kind)):
         return column.cast(pa.string())
     values = (value.hex() if isinstance(value, bytes) else value for value in column.to_pylist())
-    return pa.array([None if value is None else str(value) for value in values], pa.string())
+    return pa.array([None if value is None else inert(str(value)) for value in values], pa.string())
 
 
 def _with_six_digits(values: NDArray[np.float32]) -> pa.Array:

@@ -1,0 +1,182 @@
+"""The whole system under its own schedules, compressed, with constant requests and two kills.
+
+    .venv/bin/python -m benchmarks.soak [--minutes 20] [--rate 30] [--keep]
+
+Starts the stack as `make up` does, on temporary homes and free ports, with FASHION_SOURCE. A training is due every two
+minutes (`dense-128`, each with another seed), a check of drift and a look into the inbox every minute, where a file is
+dropped every minute; the maintenance runs once, when everything old enough to matter has been made older. One client
+asks without pause. Midway the worker, then the service is killed with SIGKILL. Writes benchmarks/results/soak.md; exit
+status 1 where a promise was broken. `--keep` leaves the homes where they are.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+
+from benchmarks.soak_page import PAGE, Soak, judge, write_page
+from benchmarks.soak_plan import MAINTENANCE, MINUTE, TRAINING, Plan, age, drop
+from benchmarks.soak_samples import Sampler
+from benchmarks.soak_traffic import Client, tally
+from components.manifest import Examples, describe, read_manifest, read_split
+from flows.environment import prepare
+from flows.stack import supervisor
+from flows.stack.layout import HOST, Layout, read_layout
+from flows.stack.start import bring_up
+
+EVERY = 5.0  # seconds between two looks at memory and disk
+OLDER = 3.0  # hours by which things are made older before the maintenance
+KEEP = 3  # models besides those that always stay
+IMAGES = 2_000  # of the test split, that the client asks about
+
+
+def main() -> int:
+    """Returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=20)
+    parser.add_argument("--rate", type=float, default=30, help="requests a second")
+    parser.add_argument("--keep", action="store_true")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="soak-"))
+    try:
+        with up(folder) as layout:
+            soak = run(layout, folder, options.minutes * MINUTE, options.rate)
+        soak.left = len(supervisor.marked(layout))
+        write_page(soak)
+        print(PAGE.read_text())
+        return int(not all(promise.is_kept for promise in judge(soak)))
+    finally:
+        if options.keep:
+            tell(f"kept: {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def up(folder: Path) -> Iterator[Layout]:
+    """The stack in a folder, as `make up` starts it, until the block ends."""
+    ours = ("PREFECT_", "FASHION_INBOX", "FASHION_PREDICTION", "FASHION_GATE", "FASHION_NOTIFY")
+    for name in [name for name in os.environ if name.startswith(ours) and "ANALYTICS" not in name]:
+        del os.environ[name]
+    homes = {"BENTOML_HOME": folder / "bentoml", "FASHION_DATA_DIR": folder / "data"}
+    ports = {name: str(free_port()) for name in ("PORT", "PREFECT_PORT")}
+    os.environ.update({**{name: str(home) for name, home in homes.items()}, **ports})
+    prepare()
+    (folder / "data" / "inbox" / "scoring").mkdir(parents=True)
+    layout = read_layout()
+    try:
+        bring_up(layout, tell)
+        yield layout
+    finally:
+        tell("stopping")
+        supervisor.stop(layout)
+
+
+def run(layout: Layout, folder: Path, seconds: float, rate: float) -> Soak:
+    """Everything that happens, while all of it runs."""
+    plan, service = Plan(layout.api), f"http://{HOST}:{layout.port}"
+    plan.pause()
+    tell("the first training")
+    state = plan.finish(plan.start(TRAINING, {"preset": "dense-128", "epochs": 2, "seed": 0}))
+    if state != "COMPLETED":
+        raise SystemExit(f"the first training ended {state}; {layout.logs / 'worker.log'}")
+    wait_until_ready(service)
+    examples = read_test_images(folder / "data" / "datasets")
+    client = Client(service, examples.images[:IMAGES], rate)
+    sampler = Sampler(layout, {"bentoml": folder / "bentoml", "data": folder / "data"}, EVERY)
+    soak = Soak(began=time.time(), first_load=os.getloadavg()[0])
+    plan.compress(seconds)
+    client.start()
+    sampler.start()
+    disturb(soak, layout, plan, folder, examples, seconds)
+    plan.pause()
+    tell("waiting for what runs")
+    plan.drain(5 * MINUTE)
+    client.stop()
+    sampler.stop()
+    soak.ended = time.time()
+    soak.traffic = tally(client.answers, soak.killed.get("service"))
+    soak.samples, soak.runs = sampler.samples, plan.runs()
+    soak.scored = len(list((folder / "data" / "inbox" / "scoring" / "done").iterdir()))
+    soak.models, soak.moves = fashion("models"), fashion("history")
+    return soak
+
+
+def disturb(soak: Soak, layout: Layout, plan: Plan, folder: Path, examples: Examples, seconds: float) -> None:
+    """A file each minute until a minute and a half before the end; two kills; time that passes; a maintenance."""
+    inbox = folder / "data" / "inbox" / "scoring"
+    due = [("worker", 0.5), ("service", 0.6), ("maintenance", 0.8)]
+    start = time.monotonic()
+    while (passed := time.monotonic() - start) < seconds:
+        if soak.dropped * MINUTE <= min(passed, seconds - 1.5 * MINUTE):
+            drop(inbox, soak.dropped, examples)
+            soak.dropped += 1
+        if due and passed >= due[0][1] * seconds:
+            what = due.pop(0)[0]
+            tell(f"{what}, after {passed:.0f} seconds")
+            if what == "maintenance":
+                age(
+                    [folder / "bentoml" / "models", folder / "bentoml" / "fashion", folder / "data" / "datasets"], OLDER
+                )
+                plan.start(MAINTENANCE, {"keep_models": KEEP})
+            else:
+                kill(soak, layout, what)
+        time.sleep(0.5)
+
+
+def kill(soak: Soak, layout: Layout, name: str) -> None:
+    """SIGKILL to a piece's own process; what it started is left to itself. Returns once another is started."""
+    before = supervisor.describe(layout)[name]["pid"]
+    soak.killed[name] = time.time()
+    psutil.Process(before).kill()
+    while supervisor.describe(layout)[name]["pid"] in {0, before}:
+        time.sleep(0.1)
+    soak.back[name] = time.time()
+
+
+def wait_until_ready(service: str) -> None:
+    """It follows the live model; there is one."""
+    while not httpx.get(f"{service}/readyz", timeout=30, trust_env=False).is_success:
+        time.sleep(0.5)
+
+
+def read_test_images(datasets: Path) -> Examples:
+    """Of the one dataset."""
+    (manifest,) = datasets.glob("*.json")
+    return read_split(describe(manifest, read_manifest(manifest)), "test")
+
+
+def fashion(command: str) -> list[dict[str, object]]:
+    """What a command tells as JSON."""
+    done = subprocess.run(
+        [sys.executable, "-m", "flows", command, "--json"], capture_output=True, text=True, check=True
+    )
+    told: list[dict[str, object]] = json.loads(done.stdout)
+    return told
+
+
+def free_port() -> int:
+    """One that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def tell(line: str) -> None:
+    """To whoever waits."""
+    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""What a soak came to: its promises, kept or broken, and the page."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+from benchmarks.soak_plan import ENDED, MINUTE
+from benchmarks.soak_samples import Sample, growth_of
+from benchmarks.soak_traffic import Tally, tally
+from benchmarks.train import describe_machine
+from components.settings import CHECKOUT
+
+PAGE = CHECKOUT / "benchmarks" / "results" / "soak.md"
+MB = 1e6
+MOST_GROWTH = 100 * MB  # of a piece's memory, from the first quarter of the time to the last
+LASTING = ("prefect", "worker", "service", "others")  # pieces that are there all the time
+NOTES = """
+PSS: each page of memory that processes share is counted by shares. Slope: through the second half, which the kills of
+worker and service are part of. "others" is the supervisor. Runs are processes of their own and have ended in between.
+"""
+
+
+@dataclass
+class Soak:
+    """All that was seen."""
+
+    began: float  # seconds since the epoch, like the others
+    first_load: float
+    ended: float = 0.0
+    dropped: int = 0  # files into the inbox
+    scored: int = 0
+    killed: dict[str, float] = field(default_factory=dict)  # piece -> when
+    back: dict[str, float] = field(default_factory=dict)  # piece -> when another was started
+    traffic: Tally = field(default_factory=lambda: tally([], None))
+    samples: list[Sample] = field(default_factory=list)
+    runs: list[dict[str, Any]] = field(default_factory=list)  # as Prefect's API has them
+    models: list[dict[str, Any]] = field(default_factory=list)
+    moves: list[dict[str, Any]] = field(default_factory=list)
+    left: int = 0  # processes after the end
+
+
+@dataclass(frozen=True)
+class Promise:
+    """One thing that must hold."""
+
+    told: str
+    is_kept: bool
+    found: str
+
+
+def judge(soak: Soak) -> list[Promise]:
+    """Every promise."""
+    traffic = soak.traffic
+    bad = [run for run in soak.runs if run["state_type"] in {"FAILED", "CRASHED"}]
+    open_ = [run for run in soak.runs if run["state_type"] not in ENDED and run["start_time"]]
+    overlaps = find_overlaps(soak)
+    promoted = sum(move["action"] == "promote" for move in soak.moves)
+    late = [name for name in LASTING if growth_of(soak.samples, "memory", name).last_over_first > MOST_GROWTH]
+    first = traffic.lost[0] if traffic.lost else None
+    return [
+        Promise(
+            "no request is lost, but while a killed service starts",
+            not traffic.lost,
+            f"{len(traffic.lost)} {first or ''}",
+        ),
+        Promise("models change under way", promoted > 1, f"{promoted} promotions"),
+        Promise("two runs of a deployment never overlap", not overlaps, "; ".join(overlaps) or "none"),
+        Promise("no run fails or crashes", not bad, "; ".join(map(_tell_run, bad)) or "none"),
+        Promise("every run ends", not open_, "; ".join(map(_tell_run, open_)) or "all"),
+        Promise("every dropped file is scored, once", soak.dropped == soak.scored, f"{soak.scored} of {soak.dropped}"),
+        Promise("what is killed is started again", soak.killed.keys() == soak.back.keys(), ", ".join(soak.back)),
+        Promise(f"no piece's memory grows by {MOST_GROWTH / MB:.0f} MB", not late, ", ".join(late) or "none"),
+        Promise("nothing is left after the end", not soak.left, f"{soak.left} processes"),
+    ]
+
+
+def find_overlaps(soak: Soak) -> list[str]:
+    """Pairs of runs of one deployment that were on at the same time."""
+    spans: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
+    for run in soak.runs:
+        if run["start_time"] and run["end_time"]:
+            spans[run["deployment"]].append((run["start_time"], run["end_time"], run["name"]))
+    return [
+        f"{name}: {one[2]} and {other[2]}"
+        for name, found in spans.items()
+        for one, other in pairwise(sorted(found, key=lambda span: datetime.fromisoformat(span[0])))
+        if datetime.fromisoformat(other[0]) < datetime.fromisoformat(one[1])
+    ]
+
+
+def _tell_run(run: dict[str, Any]) -> str:
+    return f"{run['deployment']} {run['name']}: {run['state_name']}, {(run['state'] or {}).get('message')}"
+
+
+def write_page(soak: Soak) -> None:
+    """Markdown, whole at once."""
+    PAGE.write_text("\n".join(_lines(soak)) + "\n")
+
+
+def _lines(soak: Soak) -> Iterator[str]:
+    minutes = (soak.ended - soak.began) / MINUTE
+    yield "# A soak of the whole system"
+    yield ""
+    yield f"`python -m benchmarks.soak`, {minutes:.1f} minutes; load {soak.first_load:.1f} at the start."
+    yield from describe_machine()
+    yield ""
+    yield from _table(
+        ("promise", "", "found"), [(one.told, "kept" if one.is_kept else "BROKEN", one.found) for one in judge(soak)]
+    )
+    yield from _tell_traffic(soak)
+    yield from _tell_runs(soak)
+    yield from _tell_memory(soak)
+    yield from _tell_disk(soak, minutes)
+
+
+def _tell_traffic(soak: Soak) -> Iterator[str]:
+    traffic = soak.traffic
+    paths = ", ".join(f"{number:,} {path}" for path, number in traffic.by_path.items())
+    yield ""
+    yield f"- requests: {traffic.asked:,} ({paths}); lost: {len(traffic.lost)}"
+    yield f"- lost besides, while the service was killed and started: {traffic.lost_to_kill}, in {traffic.gap:.1f} s"
+    yield f"- p50 {traffic.p50 * 1000:.1f} ms, p99 {traffic.p99 * 1000:.1f} ms, beside trainings"
+    yield f"- models that answered, one after the other: {len(traffic.models)}"
+    yield from (
+        f"- {name} was killed; another was started {soak.back[name] - at:.1f} s later"
+        for name, at in soak.killed.items()
+        if name in soak.back
+    )
+    promoted = sum(move["action"] == "promote" for move in soak.moves)
+    trained = len(done(soak, "training/nightly"))
+    yield f"- trainings that ended well: {trained}; promotions: {promoted}; models in the end: {len(soak.models)}"
+
+
+def done(soak: Soak, deployment: str) -> list[dict[str, Any]]:
+    """Its runs that ended well."""
+    return [run for run in soak.runs if run["deployment"] == deployment and run["state_type"] == "COMPLETED"]
+
+
+def _tell_runs(soak: Soak) -> Iterator[str]:
+    counts = Counter((run["deployment"], run["state_name"]) for run in soak.runs)
+    seconds = {name: [run["total_run_time"] for run in done(soak, name)] for name, _ in counts}
+    rows = [
+        (name, state, str(number), f"{max(seconds[name]):.0f}" if state == "Completed" else "")
+        for (name, state), number in sorted(counts.items())
+    ]
+    yield ""
+    yield from _table(("deployment", "state", "runs", "longest, s"), rows)
+
+
+def _tell_memory(soak: Soak) -> Iterator[str]:
+    names = sorted({name for sample in soak.samples for name in sample.memory})
+    rows = []
+    for name in names:
+        growth = growth_of(soak.samples, "memory", name)
+        sizes = (growth.first, growth.last, growth.most, growth.slope)
+        rows.append((name, *(f"{size / MB:,.0f}" for size in sizes)))
+    yield ""
+    yield from _table(("memory (PSS), MB", "first quarter", "last quarter", "most", "slope, an hour"), rows)
+    yield NOTES.rstrip()
+
+
+def _tell_disk(soak: Soak, minutes: float) -> Iterator[str]:
+    first, last = soak.samples[0].disk, soak.samples[-1].disk
+    rows = []
+    for name in sorted(first.keys() | last.keys()):
+        begin, end = first.get(name, 0), last.get(name, 0)
+        most = growth_of(soak.samples, "disk", name).most
+        rows.append((name, *(f"{size / MB:,.1f}" for size in (begin, end, most, (end - begin) * MINUTE / minutes))))
+    yield ""
+    yield from _table(("disk, MB", "start", "end", "most", "an hour"), rows)
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    for row in (head, ("---",) * len(head), *rows):
+        yield f"| {' | '.join(cell.replace('|', '/') for cell in row)} |"

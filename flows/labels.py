@@ -1,0 +1,56 @@
+"""Take labelled images and corrections into the data: when it is done. How is in `components/labels`."""
+
+from typing import Annotated
+
+from prefect import flow, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+from pydantic import Field
+
+from components.errors import InputError
+from components.labels.inbox import Emptied, empty_inbox
+from flows.escaping import escape
+
+MINUTE = 60  # seconds
+SETTLE = 60.0  # seconds
+
+
+@task(name="import labels", cache_policy=NO_CACHE, persist_result=False)
+def import_waiting(settle: float) -> list[Emptied]:
+    """Import what waits in the inbox."""
+    return empty_inbox(settle=settle)
+
+
+@flow(name="labels", timeout_seconds=60 * MINUTE)
+def labels(settle: Annotated[float, Field(ge=0, le=3600)] = SETTLE) -> None:
+    """Import everything in data/inbox/labelled; the next training learns from it. One that fails stops no other.
+
+    Args:
+        settle: seconds without a change after which a file is taken for whole.
+
+    Raises:
+        InputError: in the end, where something could not be imported.
+    """
+    emptied = import_waiting(settle)
+    get_run_logger().info("%d imported or failed", len(emptied))
+    if emptied:
+        create_table_artifact([to_row(one) for one in emptied], key="labels", description="what people handed in")
+    if failed := [one.name for one in emptied if one.imported is None]:
+        raise InputError("inbox", f"{len(failed)} of {len(emptied)} could not be imported: {', '.join(failed[:5])}")
+
+
+def to_row(one: Emptied) -> dict[str, str | int]:
+    """A line of the artifact."""
+    done = one.imported
+    if done is None:
+        return {"name": escape(one.name), "outcome": escape(one.error), "moved to": escape(str(one.moved_to))}
+    return {
+        "name": escape(one.name),
+        "outcome": f"dataset {done.dataset.version}" if done.changed else "nothing new",
+        "moved to": escape(str(one.moved_to)),
+        "read": done.read,
+        "added": sum(done.added.values()),
+        "relabelled": len(done.relabelled),
+        "rejected": sum(done.rejected.values()),
+    }
