@@ -151,9 +151,11 @@ def test_a_folder_a_class_and_a_table_of_paths(base: Dataset, new: New, tmp_path
         (tmp_path / "photos" / name).mkdir(parents=True)
         (tmp_path / "photos" / name / "a.png").write_bytes(write_png(images[place]))
     (tmp_path / "photos" / "0" / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
+    (tmp_path / "photos" / "bag").symlink_to("/etc")
     done = import_labels(tmp_path / "photos")
-    assert counted(done) == (2, 0, 0, 0, 2)
+    assert counted(done) == (2, 0, 0, 0, 3)
     told = {one["position"]: one for one in rejects_of(done)}
+    assert told["bag"]["reason"] == "leads out of the folder"
     assert told["hat/a.png"]["reason"] == "in no folder that is named after a class"
     assert done.rejects
     assert (done.rejects.parent / told["0/broken.jpg"]["file"]).read_bytes() == b"\xff\xd8 no picture"
