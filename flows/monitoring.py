@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.events import emit_event
 from prefect.logging import get_run_logger
 from pydantic import Field
 
@@ -13,7 +14,6 @@ from components.drift.page import write_page
 from components.settings import load_settings
 from flows.escaping import to_paths
 from flows.notify.message import Message
-from flows.notify.tell import tell
 
 MINUTE = 60  # seconds
 DETECTED, ENDED = "fashion.drift.detected", "fashion.drift.ended"
@@ -44,11 +44,13 @@ def monitoring(hours: Annotated[int, Field(ge=1, le=24 * 31)] = 24) -> str:
 
 
 def emit(news: News, check: Check) -> None:
-    """Tell Prefect, whose automations do the rest."""
+    """Tell Prefect, whose automations do the rest; an error here ends the run, and the next one tells it."""
     event = DETECTED if news.what == "detected" else ENDED
     episode, windows = news.episode, [window.verdict for window in check.judged]
     details = {"model": episode.model, "since": episode.since, "drifted": list(episode.drifted), "windows": windows}
-    tell(event, f"model.{episode.model}", to_message(news), details)
+    resource = {"prefect.resource.id": f"fashion.model.{episode.model}", "prefect.resource.name": episode.model}
+    message = to_message(news)
+    emit_event(event, resource, payload={**details, "what": message.what, "why": message.why, "next": message.next})
     get_run_logger().warning("%s: %s, %s", event, episode.model, ", ".join(episode.drifted))
 
 
@@ -58,7 +60,7 @@ def to_message(news: News) -> Message:
     why = f"{features} since {news.episode.since}"
     if news.what != "detected":
         return Message(f"traffic is again what {model} was made for, or another model is live", why, "nothing")
-    todo = "fashion drift shows how far, docs/drift.md says what each means; train-on-drift starts a training where it is on"
+    todo = "fashion drift shows how far; docs/drift.md says what each means; train-on-drift trains, if it is on"
     return Message(f"traffic has drifted from what {model} was made for", why, todo)
 
 
