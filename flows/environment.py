@@ -15,6 +15,9 @@ DEFAULTS = {
     # A temporary server with an empty home migrates its database first, which on a busy machine takes longer than the
     # 20 seconds that Prefect waits.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    # Prefect's own 180 are longer than the automation `dead-runs` waits, which would take a living run for dead; also
+    # that of a shell which only has the server's address.
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds, the least there is
     # What components log appears in a run's log.
     "PREFECT_LOGGING_EXTRA_LOGGERS": "components",
 }

@@ -1,6 +1,7 @@
 """What has to go from time to time, so that a system that nobody watches does not fill its disk.
 
-Prefect's own database is cleaned by its server: `flows/stack/layout.py` has for how long it keeps what.
+Prefect's own database is cleaned by its server: `flows/stack/layout.py` has for how long it keeps what. Of what runs
+returned it has files, which nobody else removes.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
+from prefect.settings import get_current_settings
 from pydantic import Field
 
 from components.retention.aged import remove_aged
@@ -41,8 +43,8 @@ def prune_models(keep: int) -> tuple[tuple[Removed, ...], dict[str, str]]:
 
 @task(name="remove-aged", **OPTIONS)
 def remove_old(training_days: float, log_days: float) -> tuple[Removed, ...]:
-    """Unfinished trainings and prediction logs."""
-    return remove_aged(training_days, log_days)
+    """Unfinished trainings, prediction logs, and what runs returned."""
+    return remove_aged(training_days, log_days, results=get_current_settings().results.local_storage_path)
 
 
 @flow(name="maintenance", timeout_seconds=60 * 60, persist_result=True, result_serializer="json")
@@ -52,7 +54,7 @@ def maintenance(keep_models: Keep = 10, training_days: Days = 14, log_days: Days
     Args:
         keep_models: how many models stay besides those that always do.
         training_days: days after which an unfinished training is given up.
-        log_days: days for which the prediction log is kept.
+        log_days: days for which the prediction log is kept, and what a run returned.
     """
     pruned, kept = prune_models(keep_models)
     removed = (*pruned, *remove_old(training_days, log_days))

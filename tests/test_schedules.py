@@ -111,8 +111,10 @@ def test_half_past_two_is_a_time_that_the_test_above_would_refuse() -> None:
 
 
 def test_the_automation_waits_for_three_heartbeats() -> None:
-    from flows.stack.layout import SERVER_DEFAULTS
+    from flows.environment import DEFAULTS
 
     (dead,) = [one for one in yaml.safe_load(AUTOMATIONS.read_text()) if one["name"] == "dead-runs"]
-    assert dead["trigger"]["within"] > 3 * int(SERVER_DEFAULTS["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
+    environments = [DEFAULTS, *(one["work_pool"]["job_variables"]["env"] for one in DEPLOYMENTS)]
+    for environment in environments:
+        assert dead["trigger"]["within"] > 3 * int(environment["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
     assert f"{dead['trigger']['within']} seconds" in dead["description"]

@@ -65,15 +65,17 @@ def test_a_killed_training_goes_on_goes_live_and_is_not_repeated(stack: Stack) -
 def test_the_maintenance_removes_what_nobody_came_back_for(stack: Stack) -> None:
     old = stack.data / "checkpoints" / "unfinished-0123456789abcdef"
     young = old.with_name("unfinished-fedcba9876543210")
-    for path in (old, young):
+    result = stack.data / "prefect" / "storage" / ("0123456789abcdef" * 2)
+    for path in (old, young, result):
         path.touch()
-    os.utime(old, (0, 0))
+    for path in (old, result):
+        os.utime(path, (0, 0))
     assert stack.end_of(stack.start_run("maintenance/weekly")) == "Completed", stack.log("worker").read_text()
-    assert [path for path in (old, young) if path.exists()] == [young]
+    assert [path for path in (old, young, result) if path.exists()] == [young]
     young.unlink()
     artifacts = stack.api.ask("POST", "/artifacts/filter", {"artifacts": {"key": {"any_": ["maintenance"]}}})
     assert old.name in artifacts[0]["data"]
-    assert artifacts[0]["description"].startswith("1 things removed")
+    assert artifacts[0]["description"].startswith("2 things removed")
 
 
 @pytest.mark.parametrize("name", ["service"])  # test_unattended kills the others

@@ -11,16 +11,21 @@ from components.retention.prune import Removed
 from components.retention.unneeded import Unneeded
 from components.settings import Settings, load_settings
 
+RESULT = "[0-9a-f]" * 32  # what Prefect calls a file that it was given no name for
 
-def remove_aged(training_days: float, log_days: float, settings: Settings | None = None) -> tuple[Removed, ...]:
+
+def remove_aged(
+    training_days: float, log_days: float, settings: Settings | None = None, results: Path | None = None
+) -> tuple[Removed, ...]:
     """Remove what was written last that long ago. A prune leaves these, since a person may want them.
 
     Args:
         training_days: of the state of an unfinished training, and of a network that never reached the store.
-        log_days: of the prediction log.
+        log_days: of the prediction log, and of results.
         settings: where they are; None: from the environment.
+        results: Prefect's folder of what flows and tasks returned, a file each; None: there is none.
     """
-    found = find_aged(training_days * DAY, log_days * DAY, settings or load_settings())
+    found = find_aged(training_days * DAY, log_days * DAY, settings or load_settings(), results)
     removed = []
     for one in tuple(found):
         removed.append(Removed(one.what, one.name, size_of(one.path)))
@@ -28,7 +33,7 @@ def remove_aged(training_days: float, log_days: float, settings: Settings | None
     return tuple(removed)
 
 
-def find_aged(training: float, log: float, settings: Settings) -> Iterator[Unneeded]:
+def find_aged(training: float, log: float, settings: Settings, results: Path | None = None) -> Iterator[Unneeded]:
     """Likewise, with ages in seconds; nothing is removed."""
     for pattern in ("unfinished-*", "*.safetensors"):
         for path in _older(settings.checkpoints_dir, pattern, training):
@@ -37,6 +42,8 @@ def find_aged(training: float, log: float, settings: Settings) -> Iterator[Unnee
         if psutil.pid_exists(int(path.name.partition(".")[0])):
             continue  # who writes it may only have had nothing to write
         yield Unneeded("prediction log", path.name, path)
+    for path in _older(results, RESULT, log) if results else ():
+        yield Unneeded("result", path.name, path)
 
 
 def _older(folder: Path, pattern: str, age: float) -> list[Path]:

@@ -23,6 +23,7 @@ What = Literal[
     "leftover",
     "training",
     "prediction log",
+    "result",
 ]
 
 CLOCK = 60.0  # seconds by which a process may seem to have started after it wrote

@@ -30,7 +30,6 @@ SERVER_DEFAULTS = {
     "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(90 * 24 * 3600),  # seconds
     # How long a request waits for another to let go of the SQLite file.
     "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # seconds
-    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds, the least there is
     "PREFECT_WORKER_ENABLE_CANCELLATION": "true",
 }
 
