@@ -28,6 +28,7 @@ class Run:
     rows: int
     seconds: float
     peak: float  # MB, of it and those it started
+    own: float = 0.0  # MB of that, without what is mapped from files and can be dropped: PyTorch's libraries
     done_at: list[float] = field(default_factory=list)  # seconds after its start: when the n-th part was done
 
 
@@ -43,7 +44,8 @@ def watch(command: list[str], text: str, parts: Path) -> Run | str:
         process = psutil.Popen(command, stdin=given, stdout=told, stderr=log, cwd=CHECKOUT)
         run, began = Run(0, 0.0, 0.0), time.monotonic()
         while process.poll() is None:
-            run.peak = max(run.peak, resident(process))
+            resident, mapped = memory_of(process)
+            run.peak, run.own = max(run.peak, resident), max(run.own, resident - mapped)
             done = sum(1 for path in parts.glob("*.json") if path.name != "job.json")
             run.done_at += [time.monotonic() - began] * (done - len(run.done_at))
             time.sleep(0.02)
@@ -56,14 +58,15 @@ def watch(command: list[str], text: str, parts: Path) -> Run | str:
         return run
 
 
-def resident(process: psutil.Process) -> float:
-    """MB of a process and those it started."""
-    size = 0
+def memory_of(process: psutil.Process) -> tuple[float, float]:
+    """MB of a process and those it started, and how much of that is mapped from files."""
+    size = mapped = 0
     with contextlib.suppress(psutil.NoSuchProcess):
         for one in (process, *process.children(recursive=True)):
             with contextlib.suppress(psutil.NoSuchProcess):
-                size += one.memory_info().rss
-    return size / 1e6
+                held = one.memory_info()
+                size, mapped = size + held.rss, mapped + held.shared
+    return size / 1e6, mapped / 1e6
 
 
 @contextlib.contextmanager

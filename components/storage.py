@@ -25,6 +25,8 @@ def locate(place: str | Path) -> Path:
         SettingsError: another address, or what reaches S3 is not installed.
     """
     text = str(place)
+    if not text:
+        raise SettingsError(f"an empty name; expected a path or {S3}bucket/key")
     if "://" not in text:
         return Path(place)
     if not text.startswith(S3) or not text.removeprefix(S3).strip("/"):

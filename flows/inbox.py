@@ -14,16 +14,16 @@ from components.errors import InputError
 from components.inbox.claims import SETTLE, Inbox, find_work, open_inbox
 from components.inbox.delivery import Delivery, deliver, tell_failures
 from components.registry.champion import load_model
-from components.settings import load_settings
+from components.scoring.expectations import Mode
 from flows.escaping import escape
 
 HOUR = 3600  # seconds
 
 
 @task(name="score dropped", cache_policy=NO_CACHE, persist_result=False, task_run_name="score {item.name}")
-def score_dropped(inbox: Inbox, item: Path, max_reject_rate: float) -> Delivery | None:
+def score_dropped(inbox: Inbox, item: Path, max_reject_rate: float, check: Mode) -> Delivery | None:
     """Score one item, unless another worker has it."""
-    delivery = deliver(inbox, item, load_model(), max_reject_rate)
+    delivery = deliver(inbox, item, load_model(), max_reject_rate, check)
     if delivery:
         get_run_logger().info("%s", delivery)
     return delivery
@@ -34,6 +34,7 @@ def inbox(
     folder: str = "",
     settle: Annotated[float, Field(ge=0, le=HOUR)] = SETTLE,
     max_reject_rate: Annotated[float, Field(ge=0, le=1)] = 1.0,
+    check: Mode = "fail",
 ) -> None:
     """Score each file that was dropped, once, and move it to `done` or `failed`. One that fails stops no other.
 
@@ -41,12 +42,13 @@ def inbox(
         folder: where files are dropped; empty: FASHION_INBOX_DIR, or data/inbox/scoring.
         settle: seconds without a change after which a file is taken for whole.
         max_reject_rate: with a larger share of rejects a file fails.
+        check: what becomes of a file whose first rows cannot be right: fail, warn or off.
 
     Raises:
         InputError: in the end, where a file failed.
     """
-    opened = open_inbox(Path(folder) if folder else load_settings().inbox)
-    work = [score_dropped(opened, item, max_reject_rate) for item in find_work(opened, settle)]
+    opened = open_inbox(Path(folder) if folder else None)
+    work = [score_dropped(opened, item, max_reject_rate, check) for item in find_work(opened, settle)]
     found = [delivery for delivery in work if delivery]
     if found:
         rows = [{name: escape(str(value)) for name, value in asdict(delivery).items()} for delivery in found]

@@ -1,24 +1,26 @@
 """Is what comes in still what the live model was made for? Looked at each hour; a drift is told of once."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
+from pydantic import Field
 
 from components.drift.check import Check, check_live
 from components.drift.episode import News, find_news, read_episode, write_episode
 from components.drift.page import write_page
 from components.settings import load_settings
 from flows.escaping import to_paths
+from flows.notify.message import Message
 
 MINUTE = 60  # seconds
 DETECTED, ENDED = "fashion.drift.detected", "fashion.drift.ended"
 
 
 @flow(name="monitoring", timeout_seconds=10 * MINUTE, persist_result=True, result_serializer="json")
-def monitoring(hours: int = 24) -> str:
+def monitoring(hours: Annotated[int, Field(ge=1, le=24 * 31)] = 24) -> str:
     """Hold what the live model answered lately against its test images, and tell of a drift that begins or ends.
 
     Args:
@@ -42,31 +44,24 @@ def monitoring(hours: int = 24) -> str:
 
 
 def emit(news: News, check: Check) -> None:
-    """Tell Prefect, whose automations do the rest."""
+    """Tell Prefect, whose automations do the rest; an error here ends the run, and the next one tells it."""
     event = DETECTED if news.what == "detected" else ENDED
-    episode = news.episode
-    emit_event(
-        event=event,
-        resource={"prefect.resource.id": f"fashion.model.{episode.model}", "prefect.resource.name": episode.model},
-        payload={
-            "model": episode.model,
-            "since": episode.since,
-            "drifted": list(episode.drifted),
-            "windows": [window.verdict for window in check.judged],
-            **words(news, check),
-        },
-    )
+    episode, windows = news.episode, [window.verdict for window in check.judged]
+    details = {"model": episode.model, "since": episode.since, "drifted": list(episode.drifted), "windows": windows}
+    resource = {"prefect.resource.id": f"fashion.model.{episode.model}", "prefect.resource.name": episode.model}
+    message = to_message(news)
+    emit_event(event, resource, payload={**details, "what": message.what, "why": message.why, "next": message.next})
     get_run_logger().warning("%s: %s, %s", event, episode.model, ", ".join(episode.drifted))
 
 
-def words(news: News, check: Check) -> dict[str, str]:
-    """What people are told: deploy/prefect/notifications.yaml."""
-    features, windows = ", ".join(news.episode.drifted), sum(bool(window.drifted) for window in check.judged)
-    return {
-        "what": f"traffic has drifted from what {news.episode.model} was made for",
-        "why": f"{features} since {news.episode.since}; {windows} of {len(check.judged)} windows",
-        "next": "fashion drift shows how far; docs/drift.md says what each means; a training has been started",
-    }
+def to_message(news: News) -> Message:
+    """What people are told."""
+    model, features = news.episode.model, ", ".join(news.episode.drifted)
+    why = f"{features} since {news.episode.since}"
+    if news.what != "detected":
+        return Message(f"traffic is again what {model} was made for, or another model is live", why, "nothing")
+    todo = "fashion drift shows how far; docs/drift.md says what each means; train-on-drift trains, if it is on"
+    return Message(f"traffic has drifted from what {model} was made for", why, todo)
 
 
 def to_rows(check: Check) -> list[dict[str, Any]]:

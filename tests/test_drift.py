@@ -36,6 +36,7 @@ from components.monitoring.reading import read_log
 from components.registry import champion, store
 from components.settings import Settings
 from components.training.train import Trained
+from flows.commands import monitoring
 
 NOW = 1.7e9
 BOUNDS = Bounds()
@@ -164,6 +165,16 @@ def test_drift_is_where_enough_of_the_newest_windows_have(profile: Profile, calm
     assert look(odd, odd) == "calm"
     assert look(calm, calm, odd, odd, odd) == "calm"
     assert look(odd[:10]) == "too few"
+
+
+def test_of_windows_that_are_too_few_to_be_drift_it_says_how_many_there_must_be(
+    profile: Profile, calm: Seen, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = at(calm[:250], NOW - HOUR, NOW)
+    odd["mean"] += 60
+    windows = judge_windows(profile, odd, NOW, 24, BOUNDS)
+    monitoring._tell(Check("a:1", "log", "now", windows, weigh(windows, BOUNDS), BOUNDS.drifting, BOUNDS.windows), None)
+    assert capsys.readouterr().out.startswith("calm (1 of 4 windows drifted, 3 must): a:1, log\n")
 
 
 def write_lines(folder: Path, seen: Images, model: Classifier, since: float, until: float) -> None:

@@ -108,6 +108,17 @@ def test_a_file_that_cannot_be_scored_fails_alone_and_says_why(
     assert tell_failures(list(found.values())).startswith("3 of 4 could not be scored: a.csv: header")
 
 
+def test_images_the_wrong_way_round_fail_before_anybody_uses_them(
+    inbox: Inbox, live: Classifier, test_split: Examples
+) -> None:
+    rows = to_table(test_split.ids, "test", test_split.labels, 255 - test_split.images)
+    pq.write_table(rows, inbox.folder / "inverted.parquet")
+    (failed,) = empty(inbox, live)
+    assert failed.outcome == "failed"
+    assert "bright border" in failed.error
+    assert not list(failed.folder.glob("scored.*"))
+
+
 def test_half_written_files_are_left_alone(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
     """One that grows while it is looked at; and names that their writers will change, in a folder too."""
     text = table_of(test_split, 5)

@@ -151,9 +151,11 @@ def test_a_folder_a_class_and_a_table_of_paths(base: Dataset, new: New, tmp_path
         (tmp_path / "photos" / name).mkdir(parents=True)
         (tmp_path / "photos" / name / "a.png").write_bytes(write_png(images[place]))
     (tmp_path / "photos" / "0" / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
+    (tmp_path / "photos" / "bag").symlink_to("/etc")
     done = import_labels(tmp_path / "photos")
-    assert counted(done) == (2, 0, 0, 0, 2)
+    assert counted(done) == (2, 0, 0, 0, 3)
     told = {one["position"]: one for one in rejects_of(done)}
+    assert told["bag"]["reason"] == "leads out of the folder"
     assert told["hat/a.png"]["reason"] == "in no folder that is named after a class"
     assert done.rejects
     assert (done.rejects.parent / told["0/broken.jpg"]["file"]).read_bytes() == b"\xff\xd8 no picture"
@@ -287,6 +289,64 @@ def test_every_reject_has_its_place_its_reason_and_its_row(base: Dataset, new: N
         assert row == lines[int(position.removeprefix("line ")) - 1]
 
 
+def test_of_many_rejects_it_says_what_is_wrong_and_not_in_which_column(base: Dataset, new: New, tmp_path: Path) -> None:
+    images, labels = new[0].astype(int), ["Hat", 10, *new[1][2:4].tolist()]
+    images[2, 0, 0], images[3, 0, 5] = 256, 300
+    done = import_labels(write_pixels(tmp_path / "new.csv", images[:4], labels))
+    assert done.rejected == {
+        "... is not a whole number from 0 to 9": 2,
+        "... is not a whole number from 0 to 255": 2,
+    }
+
+
+def test_names_and_cells_that_are_not_utf_8_are_taken_or_refused_like_others(
+    base: Dataset, new: New, tmp_path: Path
+) -> None:
+    folder = tmp_path / "p"
+    (folder / "coat").mkdir(parents=True)
+    pictures = {b"caf\xe9.png": write_png(new[0][0]), b"th\xe9.png": write_png(new[0][1]), b"\xe9.png": b"no picture"}
+    for name, content in pictures.items():
+        (folder / "coat" / os.fsdecode(name)).write_bytes(content)
+    done = import_labels(folder)
+    assert counted(done) == (2, 0, 0, 0, 1)
+    assert rejects_of(done)[0]["position"] == "coat/\\udce9.png"
+    assert list(read_manifest(done.dataset).parts[-1].inputs) == [
+        "labels/coat/caf\\udce9.png",
+        "labels/coat/th\\udce9.png",
+    ]
+    (folder / "paths.csv").write_bytes(b"path,label\ncoat/caf\xe9.png,Coat\ncoat/\xe8.png,Coat\n")
+    done = import_labels(folder / "paths.csv")
+    assert counted(done) == (0, 0, 1, 0, 1)
+    assert base64.b64decode(rejects_of(done)[0]["row_base64"]) == b"coat/\xe8.png,Coat"
+    (folder / "ids.csv").write_bytes(b"id,label\ncaf\xe9,Coat\n")
+    assert "no such row in the dataset: caf\\udce9" in rejects_of(import_labels(folder / "ids.csv"))[0]["reason"]
+
+
+def test_only_a_file_whose_image_was_taken_is_named_as_a_source(base: Dataset, new: New, tmp_path: Path) -> None:
+    (tmp_path / "p" / "coat").mkdir(parents=True)
+    copy = read_split(base, "test").images[5]
+    for name, image in (("new", new[0][0]), ("copy", copy)):
+        (tmp_path / "p" / "coat" / f"{name}.png").write_bytes(write_png(image))
+    done = import_labels(tmp_path / "p")
+    assert counted(done) == (1, 0, 0, 0, 1)
+    assert list(read_manifest(done.dataset).parts[-1].inputs) == ["labels/coat/new.png"]
+
+
+def test_a_row_with_other_than_its_columns_cells_is_refused_and_stops_no_other(base: Dataset, tmp_path: Path) -> None:
+    train = read_split(base, "train")
+    other = (train.labels[:3] + 1) % 10
+    rows = [(train.ids[0],), (train.ids[1], other[1], other[1]), (train.ids[2], other[2])]
+    done = import_labels(write_table(tmp_path / "ids.csv", ("id", "label"), *rows))
+    assert done.relabelled == {train.ids[2]: CLASSES[other[2]]}
+    assert done.rejected == {"not as many cells as columns": 2}
+
+
+def test_a_line_ends_where_a_csv_says(base: Dataset, new: New, tmp_path: Path) -> None:
+    name = "a\u2028b\x0cc.png"
+    (tmp_path / name).write_bytes(write_png(new[0][0]))
+    assert counted(import_labels(write_table(tmp_path / "t.csv", ("path", "label"), (name, 0)))) == (1, 0, 0, 0, 0)
+
+
 def test_an_image_with_two_classes_is_refused_with_both(base: Dataset, new: New, tmp_path: Path) -> None:
     images, _ = new
     done = import_labels(write_pixels(tmp_path / "two.csv", images[[0, 0]], [3, 4]))
@@ -312,6 +372,8 @@ def test_what_would_break_an_expectation_of_the_whole_changes_nothing(
     [
         ("a.txt", "x", "expected .csv, .parquet, .json or a folder"),
         ("a.csv", "id,class\n1,2\n", "columns id, class; expected label and one of path, id, hash"),
+        ("a.csv", "", "columns none; expected label and one of path, id, hash"),
+        ("a.csv", "id,label,label\n1,2,3\n", "columns id, label, label; expected each once"),
         ("a.csv", ",".join(PIXEL_COLUMNS) + "\n" + ",".join(["0"] * 784) + "\n", "no column label"),
         ("a.parquet", "x", "not a Parquet file"),
         ("none.csv", None, "no such file or folder"),
@@ -358,6 +420,7 @@ def test_the_inbox_is_emptied_once(base: Dataset, new: New, settings: Settings) 
     folder.mkdir(parents=True)
     write_pixels(folder / "new.csv", images[:3], labels[:3])
     (folder / "notes.txt").write_text("not a table")
+    (folder / "odd" / "a.json").mkdir(parents=True)
     (folder / ".half.csv").write_text("being written")
     for place in (3, 4):
         write_correction(folder, Correction(images[place].tobytes(), int(labels[place]), 9, "fashion-mlp:abc"))
@@ -365,6 +428,7 @@ def test_the_inbox_is_emptied_once(base: Dataset, new: New, settings: Settings) 
     emptied = {one.name.partition("-")[0]: one for one in empty_inbox()}
     assert emptied["notes.txt"].imported is None
     assert emptied["notes.txt"].moved_to.with_name("notes.txt.error.txt").is_file()
+    assert "Is a directory" in emptied["odd"].error
     taken = {name: one.imported for name, one in emptied.items() if one.imported}
     assert {name: counted(done) for name, done in taken.items()} == {
         "new.csv": (3, 0, 0, 0, 0),

@@ -61,6 +61,16 @@ def test_a_deployment_gives_parameters_that_its_flow_takes(deployment: dict[str,
         flow.validate_parameters({**{name: one.default for name, one in taken.items()}, **given})
 
 
+@pytest.mark.parametrize("hours", [-1, 0, 745])
+def test_no_traffic_is_looked_at_of_hours_that_are_none(hours: int) -> None:
+    from prefect.exceptions import ParameterTypeError
+
+    from flows.monitoring import monitoring
+
+    with pytest.raises(ParameterTypeError, match="hours"):
+        monitoring.validate_parameters({"hours": hours})
+
+
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=name_of)
 def test_every_parameter_has_a_type_and_a_description_on_prefect_s_page(deployment: dict[str, Any]) -> None:
     from prefect.utilities.callables import parameter_schema

@@ -116,6 +116,13 @@ def test_a_port_in_use_is_one_line_and_starts_nothing(stack: Stack, variable: st
     assert (done.returncode, done.stderr) == (1, told)
 
 
+def test_one_port_for_both_is_one_line_and_starts_nothing(stack: Stack) -> None:
+    port = stack.environment["PORT"]
+    done = stack.fashion("up", PREFECT_PORT=port, FASHION_DATA_DIR=str(stack.folder / "same"))
+    told = f"error: PORT and PREFECT_PORT are both {port}; each piece needs a port of its own\n"
+    assert (done.returncode, done.stderr) == (1, told)
+
+
 def test_a_port_that_is_none_is_one_line(stack: Stack) -> None:
     done = stack.fashion("up", PREFECT_PORT="many")
     assert done.returncode == 1

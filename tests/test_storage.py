@@ -142,7 +142,7 @@ def test_a_worker_left_over_from_another_job_does_not_write_into_this_one(
         assert find_done(new.job, part) is None
 
 
-@pytest.mark.parametrize("address", ["s3://", "gs://bucket/key", "http://127.0.0.1/in.csv"])
+@pytest.mark.parametrize("address", ["", "s3://", "gs://bucket/key", "http://127.0.0.1/in.csv"])
 def test_another_address_is_refused(address: str) -> None:
     with pytest.raises(SettingsError, match="expected a path or s3://bucket/key"):
         locate(address)

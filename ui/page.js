@@ -29,7 +29,7 @@ function inPlainWords(status, error) {
   if (status === 413) return `Too large: ${reason}.`;
   if (status === 429) return "The service is busy. Try again in a moment.";
   if (status === 507) return "The service keeps no more corrections until some were imported.";
-  if (status === 503) return `No model answers at the moment: ${reason}.`;
+  if (status === 503) return `Not possible at the moment: ${reason}.`;
   if (status >= 500) return "Something went wrong in the service. Its log has the reason.";
   return `This cannot be read: ${reason}.`;
 }
@@ -83,7 +83,7 @@ function offerCorrection(answer, model, name) {
     const body = JSON.stringify({ label: choice.value, said: answer.name, model, seen: answer.seen });
     try {
       await ask("corrections", body, "application/json");
-      told.textContent = "Thank you. A person looks at it before a model learns from it.";
+      told.textContent = "Thank you. It is kept; no model learns from it by itself.";
       say(`${name}: corrected to ${choice.value}`);
     } catch (error) {
       told.textContent = error.message;

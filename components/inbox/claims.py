@@ -20,6 +20,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from components.errors import SettingsError
+from components.settings import load_settings
 
 SETTLE = 10.0  # seconds without a change after which a file is taken for whole
 UNFINISHED = (".part", ".tmp")  # the end of a name that its writer will change
@@ -48,12 +49,20 @@ class Inbox:
         return self.folder / "failed"
 
 
-def open_inbox(folder: Path) -> Inbox:
+def open_inbox(folder: Path | None = None) -> Inbox:
     """Make sure that files can be moved about in it.
+
+    Args:
+        folder: None: FASHION_INBOX_DIR, or data/inbox/scoring, which is made where it is not there.
 
     Raises:
         SettingsError: it is not there, is no folder, or cannot be written.
     """
+    if folder is None:
+        settings = load_settings()
+        folder = settings.inbox
+        if settings.inbox_dir is None:
+            folder.mkdir(parents=True, exist_ok=True)
     inbox = Inbox(folder.resolve())
     if not inbox.folder.is_dir():
         raise SettingsError(f"inbox {folder}: no such folder; make it, or name another in FASHION_INBOX_DIR")

@@ -13,6 +13,7 @@ from components.files import flush_folder, write_whole
 from components.inbox.claims import Inbox, dropped_in, look, take
 from components.model.classifier import Classifier
 from components.registry.champion import load_model
+from components.scoring.expectations import Mode
 from components.scoring.job import Summary, run_job
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,14 @@ class Note:
     model: str  # exact tag: what is gone on with is gone on with by the same one
     claimed_at: str  # ISO 8601, UTC
     attempts: int
+
+
+@dataclass(frozen=True)
+class Terms:
+    """When a file fails, as `run_job` takes it."""
+
+    max_reject_rate: float
+    check: Mode
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,9 @@ class Delivery:
         return f"{self.name}: {self.outcome}: {told} -> {self.folder}"
 
 
-def deliver(inbox: Inbox, item: Path, live: Classifier, max_reject_rate: float = 1.0) -> Delivery | None:
+def deliver(
+    inbox: Inbox, item: Path, live: Classifier, max_reject_rate: float = 1.0, check: Mode = "fail"
+) -> Delivery | None:
     """Score one item of `find_work`; an error of the item is told, not raised.
 
     Args:
@@ -53,26 +64,27 @@ def deliver(inbox: Inbox, item: Path, live: Classifier, max_reject_rate: float =
         item: a file, a folder, or a claim that was left behind.
         live: the model that scores it, unless another one began.
         max_reject_rate: with a larger share of rejects it fails.
+        check: whether it fails where its first rows cannot be right, see `run_job`.
 
     Returns:
         None where another worker has it.
     """
     try:
         with take(inbox, item) as claim:
-            return None if claim is None else _score(inbox, claim, live, max_reject_rate)
+            return None if claim is None else _score(inbox, claim, live, Terms(max_reject_rate, check))
     except OSError as error:  # of the disk, not of the item: the next worker may have more luck
         log.warning("%s: %s", item, error)
         return Delivery(item.name, "left", item, error=str(error))
 
 
-def _score(inbox: Inbox, claim: Path, live: Classifier, max_reject_rate: float) -> Delivery:
+def _score(inbox: Inbox, claim: Path, live: Classifier, terms: Terms) -> Delivery:
     source = dropped_in(claim)
     note, model = _begin(claim, live)
     report: dict[str, Any] = {"name": source.name, **asdict(note)}
     try:
         if note.attempts > MOST_ATTEMPTS:
             raise InputError(source.name, f"its worker died {MOST_ATTEMPTS} times")
-        summary = _run(source, claim, model, max_reject_rate, again=note.attempts > 1)
+        summary = _run(source, claim, model, terms, again=note.attempts > 1)
     except FashionError as error:
         told = str(error).replace(str(source), source.name).removeprefix(f"{source.name}: ")
         return _finish(claim, inbox.failed, Delivery(source.name, "failed", claim, error=told), report)
@@ -103,22 +115,22 @@ def _begin(claim: Path, live: Classifier) -> tuple[Note, Classifier]:
     return note, model
 
 
-def _run(source: Path, claim: Path, model: Classifier, max_reject_rate: float, again: bool) -> Summary:
+def _run(source: Path, claim: Path, model: Classifier, terms: Terms, again: bool) -> Summary:
     if source.is_symlink():
         raise InputError(source.name, "a link; drop the file itself")
     output = claim / ("scored.parquet" if source.suffix == ".parquet" else "scored.csv")
     before = look(source)
-    summary = _resume(source, output, model, max_reject_rate) if again else None
-    summary = summary or run_job(model, source, output, max_reject_rate=max_reject_rate)
+    summary = _resume(source, output, model, terms) if again else None
+    summary = summary or run_job(model, source, output, **asdict(terms))
     if look(source) != before:
         raise InputError(source.name, "written to while it was scored; write it under another name, then rename it")
     return summary
 
 
-def _resume(source: Path, output: Path, model: Classifier, max_reject_rate: float) -> Summary | None:
+def _resume(source: Path, output: Path, model: Classifier, terms: Terms) -> Summary | None:
     """None where there is nothing to go on with: the job of another model, or of another version of this code."""
     try:
-        return run_job(model, source, output, resume=True, max_reject_rate=max_reject_rate)
+        return run_job(model, source, output, resume=True, **asdict(terms))
     except InputError as error:
         log.warning("%s is scored from its beginning: %s", source.name, error)
         return None

@@ -16,7 +16,7 @@ from components.dataset.validate import validate
 from components.errors import DatasetError
 from components.files import remove_leftovers
 from components.labels.checks import Sorted, sort_candidates
-from components.labels.examples import HandedIn, count_reasons, keep_rejects
+from components.labels.examples import HandedIn, count_reasons, keep_rejects, shown
 from components.labels.reading import read_handed_in
 from components.manifest import (
     Manifest,
@@ -128,7 +128,9 @@ def _write_added(found: Sorted, handed_in: HandedIn, manifest: Manifest, folder:
         b"licence": b"as its owner says",
     }
     table = to_table(ids, "train", labels, images).replace_schema_metadata(metadata)
-    return store_part(table, "train", folder, {f"labels/{name}": sha256 for name, sha256 in handed_in.inputs.items()})
+    left_out = {shown(one.position) for one in handed_in.candidates} - {shown(one.position) for one in found.added}
+    inputs = {f"labels/{name}": sha256 for name, sha256 in handed_in.inputs.items() if name not in left_out}
+    return store_part(table, "train", folder, inputs)
 
 
 def _relabel(part: Part, changes: dict[str, int], handed_in: HandedIn, folder: Path) -> Part:

@@ -5,6 +5,7 @@ data/inbox/labelled/rejects/<name>-<hash>/files/...       pictures
 """
 
 import base64
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ MOST_ROWS = 100_000  # of one import
 LARGEST_FILE = 512 << 20  # bytes of a table
 FILES = "files"
 LARGEST_PICTURE = 32 << 20  # bytes
+FOUND = re.compile(r"'[^']*'")  # the cell that a reason quotes
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,18 @@ class HandedIn:
 
 def count_reasons(rejects: list[Reject]) -> dict[str, int]:
     """How many were rejected for what, the most frequent first; rows and figures in a reason left out."""
-    return dict(Counter(reject.reason.partition(":")[0] for reject in rejects).most_common())
+    return dict(Counter(_shorten(reject.reason) for reject in rejects).most_common())
+
+
+def _shorten(reason: str) -> str:
+    """What stands before the colon; where that is a column's name alone, what is wrong with it, and not in which."""
+    first, _, rest = reason.partition(": ")
+    return FOUND.sub("...", rest if rest and first.isalnum() else first)
+
+
+def shown(text: str) -> str:
+    """Text from a name or a table that need not be UTF-8, as JSON and terminals take it."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def keep_rejects(name: str, rejects: list[Reject], folder: Path) -> Path | None:
@@ -88,7 +101,7 @@ def keep_rejects(name: str, rejects: list[Reject], folder: Path) -> Path | None:
 
 
 def _describe(number: int, one: Reject) -> dict[str, str]:
-    told = {"position": one.position, "reason": one.reason}
+    told = {"position": shown(one.position), "reason": shown(one.reason)}
     if one.file and one.original:
         return told | {"file": _file_of(number, one)}
     try:

@@ -6,6 +6,7 @@ output. There the person changes `label` and leaves the other; rows where the tw
 
 import csv
 import hashlib
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +29,7 @@ class Row:
     """One row of a table."""
 
     line: int  # its last one
-    cells: dict[str, str]
+    cells: dict[str, str]  # none where there are not as many as columns
     content: bytes  # as it stood
 
 
@@ -43,16 +44,17 @@ def read_naming_table(path: Path, root: Path, images: Path | None) -> HandedIn:
     Raises:
         InputError: these columns are not there, or the table is no CSV.
     """
-    rows = list(_read_rows(path))
-    columns = rows[0].cells if rows else {}
+    columns, rows = _read_rows(path)
     by = next((name for name in NAMING if name in columns), None)
-    if rows and (by is None or "label" not in columns):
-        found = ", ".join(columns)[:200]
+    if by is None or "label" not in columns:
+        found = ", ".join(columns)[:200] or "none"
         raise InputError(path.name, f"columns {found}; expected label and one of {', '.join(NAMING)}")
+    if len(set(columns)) < len(columns):
+        raise InputError(path.name, f"columns {', '.join(columns)[:200]}; expected each once")
     said = next((name for name in SAID if name in columns and (name == "given" or "confidence" in columns)), None)
     candidates, rejects, unchanged = list[Candidate](), list[Reject](), 0
     for row in rows:
-        read = _read_row(row, by or "", said, root)
+        read = _read_row(row, by, said, root)
         if isinstance(read, Candidate):
             candidates.append(read)
         elif read:
@@ -72,9 +74,10 @@ def hash_of(pixels: bytes) -> str:
     return hashlib.blake2b(pixels, digest_size=HASH_BYTES).hexdigest()
 
 
-def _read_rows(path: Path) -> Iterator[Row]:
-    lines = path.read_bytes().decode("utf-8-sig", "surrogateescape").splitlines(keepends=True)
-    reader, before = csv.reader(lines, strict=True), 0
+def _read_rows(path: Path) -> tuple[list[str], list[Row]]:
+    text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
+    lines = list(io.StringIO(text, newline=""))  # str.splitlines knows more ends of a line than a CSV has
+    reader, rows = csv.reader(lines, strict=True), list[Row]()
     try:
         columns = [name.strip() for name in next(reader, [])]
         before = reader.line_num
@@ -82,21 +85,22 @@ def _read_rows(path: Path) -> Iterator[Row]:
             content = "".join(lines[before : reader.line_num]).rstrip("\r\n").encode("utf-8", "surrogateescape")
             before = reader.line_num
             if cells:
-                yield Row(before, dict(zip(columns, cells, strict=False)), content)
+                named = dict(zip(columns, cells, strict=True)) if len(cells) == len(columns) else {}
+                rows.append(Row(before, named, content))
     except csv.Error as error:
         raise InputError(path.name, f"line {reader.line_num}: {error}") from error
+    return columns, rows
 
 
 def _read_row(row: Row, by: str, said: str | None, root: Path) -> Candidate | Reject | None:
     """A candidate, a reject, or None where nobody changed the label."""
     position = f"line {row.line}"
+    if not row.cells:
+        return Reject(position, "not as many cells as columns", row.content)
     try:
-        named, text = row.cells[by].strip(), row.cells["label"]
-        label = read_class(text, "label")
+        named, label = row.cells[by].strip(), read_class(row.cells["label"], "label")
         if said and label == read_class(row.cells[said], said):
             return None
-    except KeyError as error:
-        return Reject(position, f"no {error.args[0]}", row.content)
     except InputError as error:
         return Reject(position, error.reason, row.content)
     if by == "path":

@@ -19,9 +19,9 @@ def read_class_folders(path: Path) -> HandedIn:
     if not any(file.is_dir() and label_of(file.name) is not None for file in shown):
         raise InputError(str(path), f"no folder named after a class: 0 to 9 or one of {', '.join(CLASSES)}")
     candidates, rejects, inputs = list[Candidate](), list[Reject](), dict[str, str]()
-    for file in (file for top in shown for file in ([top] if top.is_file() else sorted(top.rglob("*")))):
+    for file in (file for top in shown for file in (sorted(top.rglob("*")) if _is_folder(top) else [top])):
         name = file.relative_to(path).as_posix()
-        if file.is_dir() or any(part.startswith(".") for part in name.split("/")):
+        if _is_folder(file) or any(part.startswith(".") for part in name.split("/")):
             continue
         label = label_of(name.partition("/")[0]) if "/" in name else None
         found = read_picture(path, name, label)
@@ -31,6 +31,11 @@ def read_class_folders(path: Path) -> HandedIn:
         else:
             rejects.append(found)
     return HandedIn(path.name, inputs, candidates, rejects)
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether it is gone into: a link to a folder elsewhere is a reject, and not what is in that."""
+    return path.is_dir() and not path.is_symlink()
 
 
 def read_picture(root: Path, name: str, label: int | None) -> Candidate | Reject:

@@ -9,6 +9,7 @@ a folder    a folder of pictures a class; or one with `labels.csv`; or one of co
 import hashlib
 import io
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -19,7 +20,7 @@ from components.files import sha256_of
 from components.formats.pixel_csv import BOM, PIXEL_COLUMNS, Block, read_pixel_csv
 from components.formats.pixel_parquet import read_pixel_parquet
 from components.labels.corrections import read_correction
-from components.labels.examples import LARGEST_FILE, MOST_ROWS, Candidate, HandedIn, Reject
+from components.labels.examples import LARGEST_FILE, MOST_ROWS, Candidate, HandedIn, Reject, shown
 from components.labels.naming import read_naming_table
 from components.labels.pictures import read_class_folders
 
@@ -35,17 +36,17 @@ def read_handed_in(path: Path, root: Path | None = None, images: Path | None = N
         images: a CSV or Parquet file of pixels whose ids or hashes a CSV names; None: it names rows of the dataset.
 
     Raises:
-        InputError: nothing that is read here, no label column, or more than 100,000 rows.
+        InputError: nothing that can be read here, no label column, or more than 100,000 rows.
     """
-    if path.is_dir():
-        found = _read_folder(path, root, images)
-    elif not path.is_file():
+    if not path.is_dir() and not path.is_file():
         raise InputError(str(path), "no such file or folder")
-    else:
-        found = _read_file(path, root, images)
+    try:
+        found = (_read_folder if path.is_dir() else _read_file)(path, root, images)
+    except OSError as error:
+        raise InputError(path.name, f"cannot be read: {error}") from error
     if len(found.candidates) > MOST_ROWS:
         raise InputError(path.name, f"{len(found.candidates):,} rows, at most {MOST_ROWS:,} an import")
-    return found
+    return replace(found, name=shown(found.name), inputs={shown(name): sha for name, sha in found.inputs.items()})
 
 
 def _read_folder(path: Path, root: Path | None, images: Path | None) -> HandedIn:

@@ -28,11 +28,6 @@ class Reading:
     others: int = 0  # lines of other models in that time
     unreadable: int = 0  # lines, of any time, that are none of the log's
 
-    @property
-    def repeats(self) -> float:
-        """The share of the images that had been there before, 0 to 1."""
-        return 1 - len(np.unique(self.seen["hash"])) / len(self.seen) if len(self.seen) else 0.0
-
 
 @dataclass
 class _Rows:

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -20,6 +20,9 @@ def inbox(
     max_reject_rate: Annotated[
         float, typer.Option(min=0, max=1, help="With a larger share of rejects a file fails.")
     ] = 1.0,
+    check: Annotated[
+        Literal["fail", "warn", "off"], typer.Option(help="What becomes of a file whose first rows cannot be right.")
+    ] = "fail",
     as_json: Json = False,
 ) -> None:
     """Score each file that was dropped into a folder, and move it to done/ or failed/ with what came of it."""
@@ -27,11 +30,10 @@ def inbox(
     from components.inbox.claims import find_work, open_inbox
     from components.inbox.delivery import deliver, tell_failures
     from components.registry.champion import load_model
-    from components.settings import load_settings
 
-    opened, model, found = open_inbox(folder or load_settings().inbox), load_model(), []
+    opened, model, found = open_inbox(folder), load_model(), []
     for item in find_work(opened, settle):
-        if delivery := deliver(opened, item, model, max_reject_rate):
+        if delivery := deliver(opened, item, model, max_reject_rate, check):
             found.append(delivery)
             if not as_json:
                 print(delivery)

@@ -85,7 +85,9 @@ def _check_data(path: Path) -> "Check":
 
 
 def _tell(check: "Check", page: Path | None) -> None:
-    print(f"{check.verdict}: {check.model}, {check.source}")
+    drifted = sum(bool(window.drifted) for window in check.judged)
+    not_yet = f" ({drifted} of {check.of} windows drifted, {check.needed} must)" if 0 < drifted < check.needed else ""
+    print(f"{check.verdict}{not_yet}: {check.model}, {check.source}")
     newest = check.judged[0] if check.judged else None
     if newest:
         print_table([COLUMNS, *map(_line, newest.features)])

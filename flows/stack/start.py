@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from components.errors import StackError
+from components.errors import SettingsError, StackError
 from flows.stack import supervisor
 from flows.stack.layout import HOST, PIECES, Layout
 from flows.stack.ports import refuse_used_port
@@ -66,10 +66,12 @@ def bring_up(layout: Layout, tell: Callable[[str], None]) -> None:
     """Start what does not run, in order; what runs stays.
 
     Raises:
-        SettingsError: a port is in use.
+        SettingsError: a port is in use, or both are the same.
         StackError: a piece that does not come up, with the end of its log.
     """
     if not supervisor.is_up(layout):
+        if layout.port == layout.prefect_port:
+            raise SettingsError(f"PORT and PREFECT_PORT are both {layout.port}; each piece needs a port of its own")
         refuse_used_port(HOST, layout.prefect_port, "PREFECT_PORT")
         refuse_used_port(HOST, layout.port, "PORT")
         supervisor.end(supervisor.marked(layout))  # what a killed supervisor left
