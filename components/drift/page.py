@@ -1,6 +1,5 @@
 """A check -> an HTML page with its pictures inside, readable without a network and without a script."""
 
-import os
 from pathlib import Path
 
 from components.contract import CLASSES
@@ -10,7 +9,6 @@ from components.drift.windows import Window
 from components.evaluation.figures import draw_shares
 from components.evaluation.pages import render_page
 from components.files import write_whole
-from components.settings import load_settings
 
 MEANING = {
     "mean": "Brightness: the mean of an image's pixels, 0 to 255.",
@@ -28,7 +26,6 @@ def write_page(check: Check, path: Path) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    os.environ.setdefault("MPLCONFIGDIR", str(load_settings().data_dir / "cache" / "matplotlib"))  # its font cache
     newest = check.judged[0] if check.judged else None
     page = render_page(
         Path(__file__).with_name("drift.html.j2"),

@@ -7,6 +7,7 @@ state is left changed.
 
 import functools
 import io
+import os
 import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from components.contract import CLASSES, PIXELS, Epoch, Metrics
 from components.evaluation.metrics import BINS, bin_of, expected_calibration_error
 from components.model.mlp import ModelConfig
+from components.settings import load_settings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,6 +52,9 @@ def _as_svg(label: str) -> "Callable[[Callable[P, Figure]], Callable[P, str]]":
     def decorate(draw: "Callable[P, Figure]") -> Callable[P, str]:
         @functools.wraps(draw)
         def drawn(*args: P.args, **kwargs: P.kwargs) -> str:
+            os.environ.setdefault(
+                "MPLCONFIGDIR", str(load_settings().data_dir / "cache" / "matplotlib")
+            )  # its font cache
             import matplotlib
 
             content = io.StringIO()

@@ -80,7 +80,6 @@ def write_report(
         DatasetError: the dataset is missing or changed.
     """
     settings = settings or load_settings()
-    os.environ.setdefault("MPLCONFIGDIR", str(settings.data_dir / "cache" / "matplotlib"))  # its font cache
     path = report_path(model.tag, settings)
     test = read_split(dataset, "test")
     this = _judge(model, test, dataset)
