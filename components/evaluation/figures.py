@@ -52,9 +52,8 @@ def _as_svg(label: str) -> "Callable[[Callable[P, Figure]], Callable[P, str]]":
     def decorate(draw: "Callable[P, Figure]") -> Callable[P, str]:
         @functools.wraps(draw)
         def drawn(*args: P.args, **kwargs: P.kwargs) -> str:
-            os.environ.setdefault(
-                "MPLCONFIGDIR", str(load_settings().data_dir / "cache" / "matplotlib")
-            )  # its font cache
+            fonts = load_settings().data_dir / "cache" / "matplotlib"
+            os.environ.setdefault("MPLCONFIGDIR", str(fonts))
             import matplotlib
 
             content = io.StringIO()
