@@ -138,6 +138,11 @@ def measure_groups(path: Path, others: Others = NONE) -> tuple[list[tuple[int, i
         with named_damage(path.name):
             file = pq.ParquetFile(stream)
     _check_columns(file.schema_arrow, path.name, others)
+    return describe_groups(file, others)
+
+
+def describe_groups(file: Any, others: Others) -> tuple[list[tuple[int, int]], pa.Schema, set[str]]:
+    """Of a file whose columns were checked, what `measure_groups` returns."""
     groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
     fields = [file.schema_arrow.field(column) for column in others.kept]
     extra = pa.schema([(field.name, value_type(field.type)) for field in fields])

@@ -20,6 +20,7 @@ from components.formats.pixel_parquet import (
     Faults,
     Others,
     check_footer,
+    describe_groups,
     is_text,
     leaves,
     named_damage,
@@ -54,11 +55,7 @@ def measure_pictures(path: Path, others: Others) -> tuple[list[tuple[int, int]],
     with path.open("rb") as stream:
         file = _open(stream, path.name)
     _check_columns(file.schema_arrow, path.name, others)
-    groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
-    fields = [file.schema_arrow.field(column) for column in others.kept]
-    extra = pa.schema([(field.name, value_type(field.type)) for field in fields])
-    own = {"id", "label"}.intersection(file.schema_arrow.names)
-    return [(group.num_rows, group.total_byte_size) for group in groups], extra, own
+    return describe_groups(file, others)
 
 
 def read_picture_groups(stream: BinaryIO, groups: range, first: int, name: str, others: Others) -> Iterator[Block]:
