@@ -5,11 +5,14 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import psutil
+
+STOP = 10  # seconds, in which the kernel has ended a process that was killed
 
 # Becomes the program in its arguments, which on Linux gets SIGTERM when the process that started it ends.
 LAUNCH = """
@@ -52,9 +55,17 @@ def start_server(source: Path, own: Path, log: Path) -> Iterator[tuple["subproce
         if process.poll() is None:
             process.kill()
         process.wait()
-        for left in find_processes(own):
+        _end_processes(own)
+
+
+def _end_processes(own: Path) -> None:
+    """Kill what is left, and what that started meanwhile, and wait until it is gone."""
+    deadline = time.monotonic() + STOP
+    while (left := find_processes(own)) and time.monotonic() < deadline:
+        for process in left:
             with contextlib.suppress(psutil.Error):
-                left.kill()
+                process.kill()
+        time.sleep(0.02)
 
 
 def find_processes(own: Path) -> list[psutil.Process]:
