@@ -1,9 +1,10 @@
 """Score one table with one and two workers, in threads and on a Dask cluster, and print the table of docs/scale.md.
 
-    .venv/bin/python -m benchmarks.scale [--runs 3] [--rows 120000]
+    .venv/bin/python -m benchmarks.scale [--runs 3] [--rows 600000]
 
 It starts a Prefect server, a Dask scheduler and two workers on the loopback, and takes them down. By turns; what is
-timed is the job (`Summary.seconds`), without the start of any process: each way scores a small table first.
+timed is the job (`Summary.seconds`), without the start of any process and the look at the first rows: each way scores a
+small table first.
 """
 
 import argparse
@@ -31,7 +32,7 @@ import numpy as np
 from components.contract import Validated
 from components.dataset.ingest import ingest
 from components.evaluation.card import write_card
-from components.formats.pixel_csv import PIXEL_COLUMNS
+from components.tables.layout import PIXEL_COLUMNS
 from components.manifest import read_split
 from components.recipes.presets import configure
 from components.registry import champion, store
@@ -62,7 +63,7 @@ FLOW = """
 import sys
 from flows.scoring import scoring
 for table in ("small.csv", "table.csv"):
-    summary = scoring(table, "out.csv", workers=int(sys.argv[1]), batch=1)
+    summary = scoring(table, "out.csv", workers=int(sys.argv[1]), batch=2, check="off")
 print(summary.seconds)
 """
 TASKS = """
@@ -138,7 +139,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--rows", type=int, default=120_000)
+    parser.add_argument("--rows", type=int, default=600_000)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -29,6 +29,7 @@ class Run:
     seconds: float
     peak: float  # MB, of it and those it started
     own: float = 0.0  # MB of that, without what is mapped from files and can be dropped: PyTorch's libraries
+    whole: float = 0.0  # seconds, of the process
     done_at: list[float] = field(default_factory=list)  # seconds after its start: when the n-th part was done
 
 
@@ -48,7 +49,8 @@ def watch(command: list[str], text: str, parts: Path) -> Run | str:
             run.peak, run.own = max(run.peak, resident), max(run.own, resident - mapped)
             done = sum(1 for path in parts.glob("*.json") if path.name != "job.json")
             run.done_at += [time.monotonic() - began] * (done - len(run.done_at))
-            time.sleep(0.02)
+            time.sleep(0.1)  # a look takes a millisecond of the cores that are timed
+        run.whole = time.monotonic() - began
         told.seek(0)
         log.seek(0)
         if process.returncode:
