@@ -118,12 +118,6 @@ def browser() -> Iterator["Browser"]:
 
 
 @pytest.fixture(scope="session")
-def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """For commands that start a temporary Prefect server, one after the other: only the first migrates its database."""
-    return tmp_path_factory.mktemp("prefect")
-
-
-@pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     """A Prefect server for all; what is whose is told by its name."""
     with sharing(tmp_path_factory.mktemp("prefect_server")) as shared:

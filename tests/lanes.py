@@ -12,8 +12,17 @@ LANES = (
     ("test_unattended", "test_stack"),  # on one stack, which the last of them takes down
     ("test_fuzz",),
     # Prefect gives a temporary server one of a thousand ports at random: two at once could come by the same.
-    ("test_readme", "test_flow", "test_train_command", "test_real_data", "test_sweep"),
-    ("test_drift_flow", "test_notify", "test_deployment", "test_scale"),  # on one Prefect server
+    ("test_readme", "test_flow"),
+    # On one Prefect server.
+    (
+        "test_train_command",
+        "test_real_data",
+        "test_sweep",
+        "test_drift_flow",
+        "test_notify",
+        "test_deployment",
+        "test_scale",
+    ),
     # What they measure (seconds, memory) they measure beside other work, but not beside each other, and not beside the
     # twenty processes of the last of them.
     ("test_slow_clients", "test_stop", "test_live", "test_memory", "test_hammer"),

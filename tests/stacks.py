@@ -43,7 +43,6 @@ class Stack:
                 "PREFECT_PORT": str(free_port()),
                 "PREFECT_SERVER_API_AUTH_STRING": SECRET,
                 "PREFECT_WORKER_QUERY_SECONDS": "1",  # instead of 10: how often the worker looks for runs
-                "PREFECT_SERVER_DATABASE_TIMEOUT": "10",  # instead of 60: how long a request waits for the database
                 "BENTOML_HOME": str(folder / "bentoml"),
                 "FASHION_DATA_DIR": str(data),
                 "FASHION_SOURCE": str(archives),
@@ -75,10 +74,14 @@ class Stack:
     def fashion(self, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
         return self._run([sys.executable, "-m", "flows", *arguments], {**self.environment, **more})
 
+    @property
+    def user(self) -> dict[str, str]:
+        """The environment of one who uses the server, with a home of their own."""
+        door = {"PREFECT_API_URL": self.api.url, "PREFECT_API_AUTH_STRING": SECRET}
+        return {**self.environment, **door, "PREFECT_HOME": str(self.folder / "user")}
+
     def prefect(self, *arguments: str, cwd: Path = CHECKOUT) -> "subprocess.CompletedProcess[str]":
-        user = {"PREFECT_API_URL": self.api.url, "PREFECT_API_AUTH_STRING": SECRET}
-        home = {"PREFECT_HOME": str(self.folder / "user")}
-        return self._run([str(PREFECT), *arguments], {**self.environment, **user, **home}, cwd)
+        return self._run([str(PREFECT), *arguments], self.user, cwd)
 
     def _run(
         self, command: list[str], environment: dict[str, str], cwd: Path = CHECKOUT

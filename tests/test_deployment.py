@@ -124,9 +124,10 @@ def test_images_of_the_test_split_are_no_new_labels(deployed: Deployed, test_spl
     folder.mkdir(parents=True)
     (folder / "copies.csv").write_text("\n".join([HEADER, *to_lines(test_split, 5)]) + "\n")
     ended, run = deployed.end_of("labels/inbox", settle=0)
-    assert ended == "Completed", deployed.worker_log.read_text()
+    assert ended == "Failed", deployed.worker_log.read_text()
     (row,) = json.loads(deployed.artifact(run, "labels")["data"])
-    assert (row["outcome"], row["read"], row["rejected"], row["added"]) == ("nothing new", 5, 5, 0)
+    assert "nothing could be taken" in row["outcome"]
+    assert Path(row["moved to"]).parent.name == "failed"
 
 
 def test_a_parameter_of_the_wrong_kind_fails_before_anything_runs(deployed: Deployed) -> None:

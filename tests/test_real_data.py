@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from prefects import Shared
 
 from components.dataset.archives import has_archives, open_archives
 from components.dataset.ingest import ingest
@@ -28,11 +29,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_sample(tmp_path_factory.mktemp("sample"))
 
 
-def test_the_whole_flow(source: Path, tmp_path: Path, prefect_home: Path) -> None:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("FASHION_", "PREFECT_"))}
+def test_the_whole_flow(source: Path, tmp_path: Path, prefect_server: Shared) -> None:
     environment = {
-        **kept,
-        "PREFECT_HOME": str(prefect_home),
+        **prefect_server.environment,
         "BENTOML_HOME": str(tmp_path / "bentoml"),
         "FASHION_DATA_DIR": str(tmp_path / "data"),
         "FASHION_SOURCE": str(source),

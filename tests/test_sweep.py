@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from prefects import Shared
 from trainings import one_thread, weights_hash
 
 from components.contract import Dataset, Validated
@@ -118,13 +118,12 @@ def test_a_training_in_its_process_reads_no_test_image_and_is_not_done_again(arc
 
 
 @pytest.mark.slow
-def test_a_sweep_from_the_command_line(archives: Path, tmp_path: Path, prefect_home: Path) -> None:
+def test_a_sweep_from_the_command_line(archives: Path, tmp_path: Path, prefect_server: Shared) -> None:
     environment = {
-        **os.environ,
+        **prefect_server.environment,
         "FASHION_DATA_DIR": str(tmp_path / "data"),
         "FASHION_SOURCE": str(archives),
         "BENTOML_HOME": str(tmp_path / "bentoml"),
-        "PREFECT_HOME": str(prefect_home),
     }
     table = tmp_path / "table.csv"
     command = [sys.executable, "-m", "flows", "sweep", "--presets", "dense-128", "--seeds", "0,1", "--epochs", "1"]

@@ -1,7 +1,6 @@
 """`fashion presets`, and `fashion train` stopped with Ctrl-C and gone on with."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -9,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from prefects import Shared
 from safetensors.torch import save
 
 from components.contract import Dataset, Validated
@@ -61,14 +61,13 @@ def test_a_field_that_cannot_be_set_is_refused_before_anything_starts(given: str
 
 @pytest.mark.slow
 def test_ctrl_c_leaves_a_state_that_resume_takes_to_the_same_weights(
-    archives: Path, tmp_path: Path, prefect_home: Path
+    archives: Path, tmp_path: Path, prefect_server: Shared
 ) -> None:
     environment = {
-        **os.environ,
+        **prefect_server.environment,
         "FASHION_DATA_DIR": str(tmp_path / "data"),
         "FASHION_SOURCE": str(archives),
         "BENTOML_HOME": str(tmp_path / "bentoml"),
-        "PREFECT_HOME": str(prefect_home),
     }
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it, and so do its own
     log = tmp_path / "log"

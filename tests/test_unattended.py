@@ -2,9 +2,8 @@
 
 import signal
 import sqlite3
-import time
+import subprocess
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 import yaml
-from prefects import wait_until
+from prefects import LONG, PREFECT, wait_until
 from stacks import Stack
 
 from components.settings import CHECKOUT
@@ -142,22 +141,15 @@ def heartbeats(stack: Stack, run: str) -> int:
 
 
 def test_a_locked_database_is_waited_for(waiting: Stack, gate: Path) -> None:
-    """The server refuses with 503, and every command and run of Prefect's asks again until it is let in."""
+    """The server refuses with 503, and the command asks again, as all clients of Prefect's do for about a minute."""
     gate.touch()
     database = sqlite3.connect(waiting.data / "prefect" / "prefect.db")
     database.execute("BEGIN EXCLUSIVE")
-    command = ("deployment", "run", SCHEDULED, "--watch", "--param", f"file={gate}")
-    with ThreadPoolExecutor() as pool:
-        asked = pool.submit(waiting.prefect, *command)
-        wait_until(lambda: is_refused(waiting), "the lock to be in the way")
-        time.sleep(10)
-        assert not asked.done()
-        database.rollback()
-        done = asked.result()
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def is_refused(stack: Stack) -> bool:
-    """Whether the server cannot write just now."""
-    api = stack.api
-    return api.client.post(f"{api.url}/flows/", json={"name": "a flow"}).status_code == 503
+    said = waiting.folder / "asking.log"
+    command = [str(PREFECT), "deployment", "run", SCHEDULED, "--watch", "--param", f"file={gate}"]
+    with said.open("w") as log:
+        environment = {**waiting.user, "PREFECT_LOGGING_LEVEL": "DEBUG"}
+        asked = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    wait_until(lambda: "Another attempt will be made" in said.read_text(), "the lock to be in the way", said)
+    database.rollback()
+    assert asked.wait(LONG) == 0, said.read_text()

@@ -28,7 +28,7 @@ SERVER_DEFAULTS = {
     # Runs that ended 90 days ago leave the database with their logs and artifacts; events are Prefect's own default.
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(90 * 24 * 3600),  # seconds
-    # How long a request waits for another to let go of the SQLite file.
+    # How long a statement may take in PostgreSQL; Prefect's own bound is 10. SQLite always waits 60 for a lock.
     "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # seconds
     "PREFECT_WORKER_ENABLE_CANCELLATION": "true",
 }

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
@@ -87,7 +88,7 @@ def _start(layout: Layout, name: str, tell: Callable[[str], None]) -> None:
     supervisor.start_piece(layout, name)
 
     def is_there() -> bool:
-        state = supervisor.describe(layout)[name]["statename"]
+        state = _look(layout, name)["statename"]
         if state in {"FATAL", "UNKNOWN"}:
             raise _failed(layout, name)
         return state == "RUNNING" and answers(layout, name)
@@ -101,12 +102,19 @@ def _deploy(layout: Layout, tell: Callable[[str], None]) -> None:
     supervisor.start_piece(layout, "deploy")
 
     def is_done() -> bool:
-        info = supervisor.describe(layout)["deploy"]
+        info = _look(layout, "deploy")
         if info["statename"] == "EXITED" and info["exitstatus"]:
             raise _failed(layout, "deploy")
         return bool(info["statename"] == "EXITED")
 
     _wait(layout, "deploy", is_done)
+
+
+def _look(layout: Layout, name: str) -> dict[str, Any]:
+    found = supervisor.describe(layout)
+    if name not in found:
+        raise StackError("the supervisor ended while it started the pieces: somebody took the system down")
+    return found[name]
 
 
 def _wait(layout: Layout, name: str, is_there: Callable[[], bool]) -> None:
