@@ -13,19 +13,22 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, flush: bool = True) -> Iterator[Path]:
     """Yield a temporary name beside `path`; when the block ends well, flush it to disk and rename it to `path`.
 
-    If the block raises, or cannot be flushed, `path` is as it was and the temporary file is gone.
+    If the block raises, or cannot be flushed, `path` is as it was and the temporary file is gone. Without `flush` a
+    power cut may leave a damaged file there: for files whose hash is checked before they are used.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(temporary_name(path.name))
     try:
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        if flush:
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
-        flush_folder(path.parent)
+        if flush:
+            flush_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -49,13 +49,13 @@ def is_remote(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def whole(path: Path, flush: bool = True) -> Iterator[Path]:
     """`whole_file` for any `path`: yield a local name; what is written there is at `path` once the block ends well.
 
     If the block raises, or it cannot be sent, `path` is as it was.
     """
     if not is_remote(path):
-        with whole_file(path) as temporary:
+        with whole_file(path, flush) as temporary:
             yield temporary
         return
     with tempfile.TemporaryDirectory(prefix="fashion-") as folder:

@@ -1,5 +1,6 @@
 """Score what was dropped into the inbox: when it is done. How is in `components/inbox`."""
 
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -14,16 +15,16 @@ from components.errors import InputError
 from components.inbox.claims import SETTLE, Inbox, find_work, open_inbox
 from components.inbox.delivery import Delivery, deliver, tell_failures
 from components.registry.champion import load_model
-from components.scoring.expectations import Mode
+from components.scoring.first_rows import Looker, Mode
 from flows.escaping import escape
 
 HOUR = 3600  # seconds
 
 
 @task(name="score dropped", cache_policy=NO_CACHE, persist_result=False, task_run_name="score {item.name}")
-def score_dropped(inbox: Inbox, item: Path, max_reject_rate: float, check: Mode) -> Delivery | None:
+def score_dropped(inbox: Inbox, item: Path, max_reject_rate: float, check: Mode, looker: Looker) -> Delivery | None:
     """Score one item, unless another worker has it."""
-    delivery = deliver(inbox, item, load_model(), max_reject_rate, check)
+    delivery = deliver(inbox, item, load_model(), max_reject_rate, check, looker)
     if delivery:
         get_run_logger().info("%s", delivery)
     return delivery
@@ -48,7 +49,8 @@ def inbox(
         InputError: in the end, where a file failed.
     """
     opened = open_inbox(Path(folder) if folder else None)
-    work = [score_dropped(opened, item, max_reject_rate, check) for item in find_work(opened, settle)]
+    with closing(Looker()) as looker:
+        work = [score_dropped(opened, item, max_reject_rate, check, looker) for item in find_work(opened, settle)]
     found = [delivery for delivery in work if delivery]
     if found:
         rows = [{name: escape(str(value)) for name, value in asdict(delivery).items()} for delivery in found]

@@ -14,12 +14,12 @@ import pytest
 
 from components.contract import ModelCard
 from components.errors import InputError
-from components.formats.pixel_csv import PIXEL_COLUMNS
 from components.model.checkpoint import write_checkpoint
 from components.model.mlp import MLP
 from components.registry import champion, store
 from components.scoring.job import rejects_path, run_job
 from components.settings import CHECKOUT
+from components.tables.layout import PIXEL_COLUMNS
 
 pytestmark = pytest.mark.slow
 KILLS = 4

@@ -171,7 +171,7 @@ def test_json_of_any_nesting_is_answered_or_refused(client: httpx.Client, docume
 )
 def test_harmed_forms_are_refused(client: httpx.Client, body: bytes, boundary: str) -> None:
     for cut in ("cut", boundary.encode("ascii", "ignore").decode()):
-        kind = "multipart/form-data; boundary=" + "".join(filter(str.isprintable, cut))
+        kind = ("multipart/form-data; boundary=" + "".join(filter(str.isprintable, cut))).rstrip()  # the client refuses
         answer = client.post("/classify", content=body, headers={"Content-Type": kind})
         assert answer.status_code == 400, answer.text
         assert answer.json()["error"]["reason"]

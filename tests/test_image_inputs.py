@@ -383,6 +383,18 @@ def test_columns_beside_the_path_come_along_where_that_is_asked(
     assert {row["note"] for row in rows} == {"x"}
 
 
+def test_labels_beside_pictures_that_are_dropped_are_not_looked_at(
+    model: Classifier, pictures: dict[str, bytes], tmp_path: Path
+) -> None:
+    write_folder(tmp_path, {"a.png": pictures["Coat/00.png"]})
+    (tmp_path / "in.csv").write_text("id,label,path\nx,shoes,a.png\n")
+    columns = {"id": [1.5], "label": ["shoes"], "image": [pictures["Coat/00.png"]]}
+    pq.write_table(pa.table(columns), tmp_path / "in.parquet")
+    for form in ("in.csv", "in.parquet"):
+        summary, rows, rejects = score(model, tmp_path / form, tmp_path / "out.csv", dropped=("id", "label"))
+        assert ([row["id"] for row in rows], rejects, summary.count.confusion) == (["1"], [], ())
+
+
 @pytest.mark.parametrize(
     ("reading", "told"),
     [({"root": "/nowhere"}, "no such folder"), ({"kept": ("price",)}, "'price' stands there not")],

@@ -17,7 +17,6 @@ from pages import Page
 from components.contract import CLASSES, Dataset, ModelCard, Predictions
 from components.errors import DatasetError, InputError
 from components.evaluation.compare import count_changes, find_flips
-from components.formats.pixel_csv import PIXEL_COLUMNS, Block, Reject
 from components.inference.predict import predict
 from components.inference.tables import inert
 from components.manifest import Examples, to_table
@@ -26,6 +25,8 @@ from components.model.mlp import MLP, ModelConfig
 from components.promotion.impact import CHANGED, Impact, write_impact
 from components.promotion.tally import SHOWN, Tally
 from components.settings import Settings
+from components.tables.blocks import Block, Reject
+from components.tables.layout import PIXEL_COLUMNS
 from components.training.train import Trained
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ import pytest
 
 from components.contract import ModelCard
 from components.errors import SettingsError
-from components.formats.pixel_csv import PIXEL_COLUMNS
 from components.inbox.claims import Inbox, find_work, open_inbox, take
 from components.inbox.delivery import Delivery, deliver, tell_failures
 from components.manifest import Examples, to_table
@@ -23,6 +22,7 @@ from components.model.classifier import Classifier
 from components.model.mlp import MLP
 from components.registry import champion, store
 from components.settings import CHECKOUT
+from components.tables.layout import PIXEL_COLUMNS
 
 HEADER = ",".join(["label", *PIXEL_COLUMNS])
 

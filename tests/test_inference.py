@@ -11,7 +11,6 @@ import pytest
 
 from components.contract import CLASSES, ModelCard
 from components.errors import InputError
-from components.formats.pixel_csv import PIXEL_COLUMNS, read_pixel_csv
 from components.inference.predict import SURE_OF_VIEWS, predict, predict_photos
 from components.inference.score import score_blocks
 from components.inference.tables import inert
@@ -19,6 +18,8 @@ from components.manifest import Examples
 from components.model.classifier import Classifier
 from components.model.mlp import MLP
 from components.settings import Settings
+from components.tables.layout import PIXEL_COLUMNS
+from components.tables.pixel_csv import read_pixel_csv
 
 HEADER = ",".join(PIXEL_COLUMNS)
 ROW = ",".join(["7"] * 784)

@@ -23,9 +23,9 @@ from components.dataset.sample import draw, write_sample
 from components.errors import DatasetError, SourceError
 from components.files import sha256_of, temporary_name
 from components.formats.idx import encode_idx
-from components.formats.pixel_csv import PIXEL_COLUMNS
 from components.manifest import current_dataset, read_manifest, read_split, write_manifest
 from components.settings import CHECKOUT, Settings
+from components.tables.layout import PIXEL_COLUMNS
 
 KILLS = 4
 

@@ -2,7 +2,10 @@
 
 import gzip
 import os
+import re
+import signal
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +15,12 @@ import pytest
 
 from components.contract import IMAGE_SHAPE, Images, ModelCard
 from components.dataset.sample import write_sample
-from components.errors import InputError
+from components.errors import FashionError, InputError
 from components.inputs.parts import Reading
 from components.manifest import Examples
 from components.model.classifier import Classifier
-from components.scoring.expectations import LEAST_ROWS, MOST_ROWS, Mode, check_images, read_first
+from components.scoring.expectations import check_images
+from components.scoring.first_rows import LEAST_ROWS, MOST_ROWS, Looker, Mode, read_first
 from components.scoring.job import Summary, run_job
 from components.training.train import Trained
 
@@ -55,20 +59,20 @@ def test_images_like_those_of_the_dataset_pass(model: Classifier, images: Images
     ],
     ids=["inverted", "0 to 1", "black", "white"],
 )
-def test_what_cannot_be_right_stops_the_job(
-    model: Classifier,
-    images: Images,
-    tmp_path: Path,
-    spoil: Spoil,
-    told: str,
-) -> None:
-    with pytest.raises(InputError, match=rf"in\.parquet: {told}.*; --check warn scores it all the same"):
-        score(model, spoil(images), tmp_path, "fail")
+def test_what_cannot_be_right_is_found(images: Images, spoil: Spoil, told: str) -> None:
+    (finding,) = check_images(spoil(images))
+    assert finding.is_wrong
+    assert re.match(told, finding.told)
+
+
+def test_what_cannot_be_right_stops_the_job(model: Classifier, images: Images, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"in\.parquet: 100% .* bright border.*; --check warn scores it all the same"):
+        score(model, 255 - images, tmp_path, "fail")
     assert not (tmp_path / "out.csv").exists()
-    summary = score(model, spoil(images), tmp_path, "warn")
+    summary = score(model, 255 - images, tmp_path, "warn")
     assert len(summary.warnings) == 1
     assert summary.count.scored == len(images)
-    assert score(model, spoil(images), tmp_path, "off").warnings == ()
+    assert score(model, 255 - images, tmp_path, "off").warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -83,17 +87,38 @@ def test_what_cannot_be_right_stops_the_job(
     ],
     ids=["dim", "some inverted", "some black", "copies", "grey background", "small"],
 )
-def test_what_is_unusual_is_told_and_scored(
-    model: Classifier, images: Images, tmp_path: Path, spoil: Spoil, told: str
-) -> None:
-    summary = score(model, spoil(images), tmp_path, "fail")
-    assert any(told in warning for warning in summary.warnings), summary.warnings
-    assert summary.count.scored == 200
+def test_what_is_unusual_is_found(images: Images, spoil: Spoil, told: str) -> None:
+    findings = check_images(spoil(images))
+    assert not any(finding.is_wrong for finding in findings)
+    assert any(told in finding.told for finding in findings), findings
+
+
+def test_what_is_unusual_is_told_and_scored(model: Classifier, images: Images, tmp_path: Path) -> None:
+    summary = score(model, np.maximum(images, 40), tmp_path, "fail")
+    assert any("not black is 1" in warning for warning in summary.warnings), summary.warnings
+    assert summary.count.scored == len(images)
 
 
 def test_few_rows_are_not_looked_at(images: Images) -> None:
-    assert check_images(images[: LEAST_ROWS - 1] * 0) == ()
-    assert check_images(images[:LEAST_ROWS] * 0)
+    with closing(Looker()) as looker:
+        assert looker.look_at(images[: LEAST_ROWS - 1] * 0) == ()
+        assert looker.process is None
+        assert looker.look_at(images[:LEAST_ROWS] * 0)
+        assert looker.look_at(images) == ()  # it is asked again
+
+
+def test_a_looker_that_is_not_asked_ends() -> None:
+    with closing(Looker()) as looker:
+        process = looker.start()
+        assert process.poll() is None
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_a_look_that_fails_is_told(images: Images, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")
+    told = r"the look at the first rows failed: .+; --check off scores without it"
+    with closing(Looker()) as looker, pytest.raises(FashionError, match=told):
+        looker.look_at(images)
 
 
 def test_only_the_first_rows_are_read(tmp_path: Path) -> None:

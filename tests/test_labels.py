@@ -26,13 +26,13 @@ from components.dataset.sample import draw, write_sample
 from components.dataset.validate import validate
 from components.errors import DatasetError, InputError, ValidationError
 from components.formats.photos import write_png
-from components.formats.pixel_csv import PIXEL_COLUMNS
 from components.labels.adding import Imported, import_labels
 from components.labels.corrections import Correction, write_correction
 from components.labels.inbox import empty_inbox
 from components.labels.naming import hash_of
 from components.manifest import current_dataset, read_manifest, read_split
 from components.settings import CHECKOUT, Settings
+from components.tables.layout import PIXEL_COLUMNS
 
 New = tuple[Images, Labels]
 
@@ -425,14 +425,17 @@ def test_the_inbox_is_emptied_once(base: Dataset, new: New, settings: Settings) 
     for place in (3, 4):
         write_correction(folder, Correction(images[place].tobytes(), int(labels[place]), 9, "fashion-mlp:abc"))
     (folder / "made-up.json").write_bytes(orjson.dumps({"label": "Hat"}))
+    (folder / "large.json").write_bytes(b"{" + b" " * 5000)
+    write_pixels(folder / "hats.csv", images[:2], ["Hat", "Hat"])
     emptied = {one.name.partition("-")[0]: one for one in empty_inbox()}
     assert emptied["notes.txt"].imported is None
     assert emptied["notes.txt"].moved_to.with_name("notes.txt.error.txt").is_file()
     assert "Is a directory" in emptied["odd"].error
+    assert "nothing could be taken" in emptied["hats.csv"].error
     taken = {name: one.imported for name, one in emptied.items() if one.imported}
     assert {name: counted(done) for name, done in taken.items()} == {
         "new.csv": (3, 0, 0, 0, 0),
-        "corrections": (2, 0, 0, 0, 1),
+        "corrections": (2, 0, 0, 0, 2),
     }
     assert sorted(path.name for path in folder.iterdir()) == [
         ".half.csv",

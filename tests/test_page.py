@@ -17,10 +17,10 @@ from servers import Server, serve, using_home
 
 from components.contract import CLASSES, Images, ModelCard
 from components.formats.photos import write_png
-from components.formats.pixel_csv import PIXEL_COLUMNS
 from components.inference.predict import predict
 from components.manifest import Examples
 from components.registry import champion, store
+from components.tables.layout import PIXEL_COLUMNS
 from components.training.train import Trained
 
 if TYPE_CHECKING:

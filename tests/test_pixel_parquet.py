@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from components.contract import Images
 from components.errors import InputError, InputTooLarge
-from components.formats import pixel_parquet
-from components.formats.pixel_csv import PIXEL_COLUMNS, Block
-from components.formats.pixel_parquet import LAYOUTS, read_pixel_parquet
 from components.manifest import to_table
+from components.tables import pixel_parquet
+from components.tables.blocks import Block
+from components.tables.layout import PIXEL_COLUMNS
+from components.tables.pixel_parquet import LAYOUTS, read_pixel_parquet
 
 IMAGES = np.random.default_rng(5).integers(0, 256, (6, 28, 28), np.uint8)
 IDS = [f"shoe-{number}" for number in range(6)]

@@ -26,8 +26,6 @@ from hypothesis import strategies as st
 
 from components.contract import Calibration, ModelCard
 from components.errors import InputError, SettingsError
-from components.formats import pixel_csv
-from components.formats.pixel_csv import PIXEL_COLUMNS, Block
 from components.inference.tables import inert
 from components.inputs.parts import Reading
 from components.model.classifier import Classifier
@@ -35,6 +33,9 @@ from components.model.mlp import MLP, ModelConfig
 from components.registry import champion, store
 from components.scoring.job import rejects_path, run_job
 from components.settings import CHECKOUT
+from components.tables import csv_cells, csv_digits
+from components.tables.blocks import Block
+from components.tables.layout import PIXEL_COLUMNS, read_header
 from flows.__main__ import main
 from flows.commands.scoring import open_ends
 from flows.commands.use import score
@@ -193,14 +194,14 @@ def test_the_parsers_agree_on_texts_beside_the_pixels(
     rows: list[tuple[str, str, str]], places: list[str], mark: str
 ) -> None:
     names = [name for place in places for name in (PIXEL_COLUMNS if place == "pixels" else [place])]
-    layout = pixel_csv.read_header(mark.join(names).encode(), "in.csv", mark, ("sku",))
+    layout = read_header(mark.join(names).encode(), "in.csv", mark, ("sku",))
     lines = []
     for row_id, label, sku in rows:
         cells = {"id": row_id, "label": label, "sku": sku, "pixels": mark.join(["7"] * 784)}
         lines.append(mark.join(cells[place] for place in places))
     chunk = ("\n".join(lines) + "\n").encode()
-    slow = pixel_csv._parse_slowly(chunk, layout, 2)
-    for parse in (pixel_csv._parse_digits, pixel_csv._parse_fast):
+    slow = csv_cells.parse_slowly(chunk, layout, 2)
+    for parse in (csv_digits.parse_digits, csv_cells.parse_with_arrow):
         block = parse(chunk, layout, 2)
         assert block is None or contents(block) == contents(slow)
 
@@ -216,11 +217,9 @@ def contents(block: Block) -> tuple[object, ...]:
 )
 def test_texts_around_the_pixels_stay_on_the_fast_path(places: tuple[str, ...]) -> None:
     names = [name for place in places for name in (PIXEL_COLUMNS if place == "pixels" else [place])]
-    layout = pixel_csv.read_header(
-        ";".join(names).encode(), "in.csv", ";", [one for one in places if one in {"sku", "note"}]
-    )
+    layout = read_header(";".join(names).encode(), "in.csv", ";", [one for one in places if one in {"sku", "note"}])
     cells = {"sku": "a-1", "note": "", "label": "3", "pixels": ";".join(["255"] * 784)}
-    block = pixel_csv._parse_digits(";".join(cells[place] for place in places).encode(), layout, 2)
+    block = csv_digits.parse_digits(";".join(cells[place] for place in places).encode(), layout, 2)
     assert block is not None
     assert block.labels is not None
     assert (block.images.min(), block.labels.tolist()) == (255, [3])
@@ -294,6 +293,21 @@ def test_columns_that_do_not_fit_are_said_at_once(
     assert {path.name for path in tmp_path.iterdir()} == {form}
 
 
+@pytest.mark.parametrize("pixels", [BLACK, f'"0"{BLACK[1:]}', "0x"])
+def test_ids_and_labels_that_are_dropped_are_not_looked_at(fixed: Classifier, tmp_path: Path, pixels: str) -> None:
+    """By each of the parsers of CSV, and in Parquet, whatever is in them."""
+    (tmp_path / "in.csv").write_text(f"id,label,{HEADER}\na,shoes,{pixels}\nb,boots,{BLACK}\n")
+    values = pa.array([bytes(784)], pa.binary(784))
+    pq.write_table(pa.table({"id": [1.5], "label": ["shoes"], "pixels": values}), tmp_path / "in.parquet")
+    dropping = Reading(dropped=("id", "label"))
+    scored = run_job(fixed, tmp_path / "in.csv", tmp_path / "out.csv", reading=dropping)
+    assert (scored.count.rows, scored.count.rejected, scored.count.confusion) == (2, int(pixels == "0x"), ())
+    assert read_csv(tmp_path / "out.csv")[-1]["id"] == "2"
+    scored = run_job(fixed, tmp_path / "in.parquet", tmp_path / "out.csv", reading=dropping)
+    assert (scored.count.rows, scored.count.rejected, scored.count.confusion) == (1, 0, ())
+    assert read_csv(tmp_path / "out.csv")[0]["id"] == "1"
+
+
 def test_a_column_is_named_once() -> None:
     with pytest.raises(SettingsError, match="'sku' is named more than once"):
         Reading(kept=("sku",), dropped=("sku",))
@@ -304,7 +318,7 @@ def test_a_resume_with_other_columns_is_refused(fixed: Classifier, tmp_path: Pat
     source.write_text(f"sku,{HEADER}\na,{BLACK}\nb,x\n")
     with pytest.raises(InputError, match="cannot be read"):
         run_job(fixed, source, tmp_path / "out.csv", reading=Reading(kept=("sku",)), max_reject_rate=0)
-    with pytest.raises(InputError, match="another input, model or options"):
+    with pytest.raises(InputError, match="another input, model, options or version"):
         run_job(fixed, source, tmp_path / "out.csv", reading=Reading(dropped=("sku",)), resume=True)
     assert run_job(fixed, source, tmp_path / "out.csv", reading=Reading(kept=("sku",)), resume=True).resumed == 1
 

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from components.contract import CLASSES, ModelCard
 from components.errors import InputError
-from components.formats.pixel_csv import PIXEL_COLUMNS
+from components.formats.photos import write_png
 from components.inference.predict import predict
 from components.inputs.opening import open_input
 from components.inputs.parts import Reading
@@ -33,6 +33,7 @@ from components.registry import champion, store
 from components.scoring.job import Summary, open_job, rejects_path, run_job
 from components.scoring.summary import Count
 from components.settings import CHECKOUT
+from components.tables.layout import PIXEL_COLUMNS
 from components.training.train import Trained
 
 SMALL = 64 << 10  # bytes of a part: some twenty rows of CSV
@@ -170,6 +171,40 @@ def test_a_folder_of_parquet_files_is_one_input(model: Classifier, test_split: E
     found = pq.read_table(tmp_path / "out.parquet")
     assert found["id"].to_pylist() == list(test_split.ids)
     assert found["label"].to_pylist() == predict(model, test_split.images).labels.tolist()
+
+
+@pytest.mark.parametrize("column", ["pixels", "image"])
+def test_one_large_row_group_is_shared_out(
+    model: Classifier, test_split: Examples, tmp_path: Path, column: str
+) -> None:
+    """As pandas writes it: all rows in one."""
+    images = test_split.images[:100]
+    made = [image.tobytes() if column == "pixels" else write_png(image) for image in images]
+    labels = np.zeros(9000, np.uint8)
+    labels[[5000, 8999]] = 99
+    kind = pa.binary(784) if column == "pixels" else pa.binary()
+    whole = pa.table({column: pa.array(made * 90, kind), "label": labels})
+    pq.write_table(whole, tmp_path / "in.parquet", use_dictionary=False)
+    parts = list(open_input(tmp_path / "in.parquet", Reading()).parts())
+    assert [(part.first, part.skip, part.count) for part in parts] == [
+        (1, 0, 4096),
+        (4097, 4096, 4096),
+        (8193, 8192, 808),
+    ]
+    summary = run_job(model, tmp_path / "in.parquet", tmp_path / "out.parquet")
+    assert (summary.count.rows, summary.count.scored) == (9000, 8998)
+    found = pq.read_table(tmp_path / "out.parquet")
+    assert found["id"].to_pylist() == [str(row) for row in range(1, 9001) if row not in (5001, 9000)]
+    expected = np.delete(np.tile(predict(model, images).labels, 90), [5000, 8999])
+    assert found["label"].to_pylist() == expected.tolist()
+    assert pq.read_table(tmp_path / "out.rejects.parquet")["line"].to_pylist() == [5001, 9000]
+
+
+def test_small_inputs_are_cut_into_smaller_parts() -> None:
+    assert Reading().part_of(8 << 20) == 1 << 20
+    assert Reading().part_of(160 << 20) == 10 << 20
+    assert Reading().part_of(1 << 40) == 32 << 20
+    assert Reading(5 << 20).part_of(160 << 20) == 5 << 20
 
 
 @examples(max_examples=25, deadline=None, derandomize=True, database=None)
@@ -331,10 +366,25 @@ def test_a_job_goes_on_only_with_the_same_input_and_model(
     with pytest.raises(InputError):
         run_job(model, table, output, reading=Reading(SMALL), max_reject_rate=0)
     table.write_text(table.read_text() + to_lines(test_split, 1)[0] + "\n")
-    with pytest.raises(InputError, match="had another input, model or options"):
+    with pytest.raises(InputError, match="had another input, model, options or version"):
         run_job(model, table, output, reading=Reading(SMALL), resume=True)
     fresh = run_job(model, table, output, reading=Reading(SMALL))
     assert (fresh.resumed, fresh.count.rows) == (0, 201)
+
+
+@pytest.mark.parametrize("cut", [1, None])
+def test_a_job_of_a_version_that_cut_otherwise_is_not_gone_on_with(
+    model: Classifier, table: Path, tmp_path: Path, cut: int | None
+) -> None:
+    """Its parts are other rows."""
+    with pytest.raises(InputError, match="cannot be read"):
+        run_job(model, table, tmp_path / "out.csv", reading=Reading(SMALL), max_reject_rate=0)
+    note = tmp_path / ".out.csv.job" / "job.json"
+    told = json.loads(note.read_bytes())
+    del told["cut"]
+    note.write_text(json.dumps(told if cut is None else {**told, "cut": cut}))
+    with pytest.raises(InputError, match=r"its unfinished job .* score it without --resume"):
+        run_job(model, table, tmp_path / "out.csv", reading=Reading(SMALL), resume=True)
 
 
 def test_a_part_that_was_damaged_meanwhile_is_scored_again(model: Classifier, table: Path, tmp_path: Path) -> None:

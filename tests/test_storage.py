@@ -115,7 +115,7 @@ def test_a_job_that_was_stopped_in_s3_is_gone_on_with_or_refused(
         run_job(model, table, output, reading=READING, max_reject_rate=0)
     with pytest.raises(InputError, match="is writing it, or was stopped; --resume goes on"):
         run_job(model, table, output, reading=READING)
-    with pytest.raises(InputError, match=r"had another input, model or options; remove s3://"):
+    with pytest.raises(InputError, match=r"had another input, model, options or version; remove s3://"):
         run_job(model, table, output, reading=Reading(part=2 * SMALL), resume=True)
     done = run_job(model, table, output, reading=READING, resume=True)
     assert done.resumed > 1

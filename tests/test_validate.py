@@ -15,9 +15,9 @@ from components.dataset.sample import draw
 from components.dataset.validate import ROWS_SHOWN, validate
 from components.errors import BrokenExpectation, DatasetError, FashionError, ValidationError
 from components.formats.idx import encode_idx
-from components.formats.pixel_csv import PIXEL_COLUMNS
 from components.manifest import current_dataset, dataset_lock, read_manifest, write_manifest
 from components.settings import Settings
+from components.tables.layout import PIXEL_COLUMNS
 
 Rows = dict[Split, tuple[Images, Labels]]
 BETWEEN = "expect_column_values_to_be_between"

@@ -19,8 +19,9 @@ from components.dataset.sample import write_sample
 from components.errors import InputError, SettingsError, SourceError, SourceUnreachable
 from components.files import sha256_of
 from components.formats.photos import read_photo
-from components.formats.pixel_csv import Block, read_pixel_csv
 from components.settings import Settings
+from components.tables.blocks import Block
+from components.tables.pixel_csv import read_pixel_csv
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from components.files import flush_folder, write_whole
 from components.inbox.claims import Inbox, dropped_in, look, take
 from components.model.classifier import Classifier
 from components.registry.champion import load_model
-from components.scoring.expectations import Mode
+from components.scoring.first_rows import Looker, Mode
 from components.scoring.job import Summary, run_job
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ class Terms:
 
     max_reject_rate: float
     check: Mode
+    looker: Looker | None
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,12 @@ class Delivery:
 
 
 def deliver(
-    inbox: Inbox, item: Path, live: Classifier, max_reject_rate: float = 1.0, check: Mode = "fail"
+    inbox: Inbox,
+    item: Path,
+    live: Classifier,
+    max_reject_rate: float = 1.0,
+    check: Mode = "fail",
+    looker: Looker | None = None,
 ) -> Delivery | None:
     """Score one item of `find_work`; an error of the item is told, not raised.
 
@@ -65,13 +71,14 @@ def deliver(
         live: the model that scores it, unless another one began.
         max_reject_rate: with a larger share of rejects it fails.
         check: whether it fails where its first rows cannot be right, see `run_job`.
+        looker: who looks at these, see `checking`.
 
     Returns:
         None where another worker has it.
     """
     try:
         with take(inbox, item) as claim:
-            return None if claim is None else _score(inbox, claim, live, Terms(max_reject_rate, check))
+            return None if claim is None else _score(inbox, claim, live, Terms(max_reject_rate, check, looker))
     except OSError as error:  # of the disk, not of the item: the next worker may have more luck
         log.warning("%s: %s", item, error)
         return Delivery(item.name, "left", item, error=str(error))
@@ -121,7 +128,7 @@ def _run(source: Path, claim: Path, model: Classifier, terms: Terms, again: bool
     output = claim / ("scored.parquet" if source.suffix == ".parquet" else "scored.csv")
     before = look(source)
     summary = _resume(source, output, model, terms) if again else None
-    summary = summary or run_job(model, source, output, **asdict(terms))
+    summary = summary or run_job(model, source, output, **vars(terms))
     if look(source) != before:
         raise InputError(source.name, "written to while it was scored; write it under another name, then rename it")
     return summary
@@ -130,7 +137,7 @@ def _run(source: Path, claim: Path, model: Classifier, terms: Terms, again: bool
 def _resume(source: Path, output: Path, model: Classifier, terms: Terms) -> Summary | None:
     """None where there is nothing to go on with: the job of another model, or of another version of this code."""
     try:
-        return run_job(model, source, output, resume=True, **asdict(terms))
+        return run_job(model, source, output, resume=True, **vars(terms))
     except InputError as error:
         log.warning("%s is scored from its beginning: %s", source.name, error)
         return None

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from components.contract import Predictions
 from components.errors import InputError
-from components.formats.pixel_csv import Block
 from components.inference.predict import predict
 from components.inference.tables import Columns, TableWriter
 from components.model.classifier import Classifier
+from components.tables.blocks import Block
 
 Output = tuple[Callable[[Block, Predictions], Columns], TableWriter]  # which rows, and where they go
 

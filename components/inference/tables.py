@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from components.contract import Predictions
-from components.formats.pixel_csv import Block, read_pixel_csv
-from components.formats.pixel_parquet import read_pixel_parquet
+from components.tables.blocks import Block
+from components.tables.pixel_csv import read_pixel_csv
+from components.tables.pixel_parquet import read_pixel_parquet
 
 Columns = list[list[Any]]  # of a schema, in its order, each of n values; None where there is none
 

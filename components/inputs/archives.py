@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from components.errors import InputError, InputTooLarge
-from components.formats.pixel_csv import Block
 from components.inputs.csv_lines import named_damage, open_lines
 from components.inputs.parts import Part, Reading, fingerprint
 from components.inputs.pictures import OPENING, cut, no_columns
 from components.pictures.decoding import LARGEST, Picture, to_blocks
 from components.pictures.names import LeftOut, all_by_class, class_of, is_hidden, is_picture, make_safe
+from components.tables.blocks import Block
 
 LOCAL_HEADER = 30  # bytes before each member of a zip, and its name
 EXTENSIONS = {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, b"X"}
@@ -49,7 +49,7 @@ class ZipInput:
         """See `Input`. What is handed out is hashed before, which warms the disk's cache for it."""
         self.hash, sizes = hashlib.sha256(), [min(member.file_size, LARGEST) for member in self.members]
         with self.path.open("rb") as stream:
-            for number, (start, stop) in enumerate(cut(sizes, self.reading.part)):
+            for number, (start, stop) in enumerate(cut(sizes, self.reading)):
                 last = self.members[stop - 1]
                 self._hash(stream, last.header_offset + last.compress_size)
                 yield Part(number, str(self.path), start + 1, start, stop)

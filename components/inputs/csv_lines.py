@@ -10,10 +10,12 @@ from typing import BinaryIO, cast
 import pyarrow as pa
 
 from components.errors import InputError
-from components.formats.pixel_csv import LONGEST_LINE, Block, Layout, read_header, read_pixel_lines, texts_of
 from components.inputs.parts import Part, Reading, fingerprint
 from components.pictures.names import LeftOut
 from components.storage import locate
+from components.tables.blocks import Block
+from components.tables.layout import LONGEST_LINE, Layout, read_header, texts_of
+from components.tables.pixel_csv import read_pixel_lines
 
 CHUNK = 1 << 20  # bytes that are looked through at a time
 COMPRESSED = {".gz": "gzip", ".tgz": "gzip", ".zst": "zstd"}
@@ -43,6 +45,7 @@ class CsvInput:
         self.path, self.reading, self.left_out = path, reading, LeftOut()
         self.hash, self.rows = hashlib.sha256(), 0
         self.compression = COMPRESSED.get(path.suffix.lower())
+        self.part = reading.part if self.compression else reading.part_of(path.stat().st_size)
         with open_lines(path) as stream, named_damage(self.path.name):
             head = stream.read(LONGEST_LINE + 1)
         self.header = head[: head.find(b"\n") + 1] or head
@@ -95,7 +98,7 @@ class CsvInput:
             rows, size, rest = rows + chunk.count(b"\n"), size + len(chunk), len(chunk) - end + (0 if end else rest)
             if rest > LONGEST_LINE:
                 raise InputError(self.path.name, f"a line of more than {LONGEST_LINE:,} bytes; is this a CSV file?")
-            if size - rest >= self.reading.part:
+            if size - rest >= self.part:
                 whole = b"".join(kept) if self.compression else b""
                 yield rows, size - rest, whole[: size - rest] if self.compression else None
                 kept, rows, size = [whole[size - rest :]], 0, rest
@@ -106,7 +109,7 @@ class CsvInput:
 
     def _chunks(self, stream: BinaryIO) -> Iterator[bytes]:
         with named_damage(self.path.name):
-            while chunk := stream.read(min(CHUNK, self.reading.part)):
+            while chunk := stream.read(min(CHUNK, self.part)):
                 self.hash.update(chunk)
                 yield chunk
 

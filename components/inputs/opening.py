@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from components.errors import InputError
-from components.formats.pixel_csv import Block
 from components.inputs.archives import TarInput, ZipInput
 from components.inputs.csv_lines import CsvInput, named_damage, open_lines
 from components.inputs.parts import Input, Part, Reading
@@ -14,6 +13,7 @@ from components.inputs.pictures import PATH_COLUMNS, PathLines, PictureFiles, re
 from components.inputs.row_groups import ParquetInput
 from components.pictures.listing import Listing, is_pattern, match, walk
 from components.pictures.names import LeftOut, is_picture
+from components.tables.blocks import Block
 
 CSV = (".csv", ".csv.gz", ".csv.zst")
 PARQUET = ".parquet"

@@ -9,18 +9,20 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from components.errors import SettingsError
-from components.formats.pixel_csv import Block
 from components.pictures.decoding import Picture
 from components.pictures.names import LeftOut
+from components.tables.blocks import Block
 
 PART = 32 << 20  # bytes of an input, unpacked: some 14,000 rows of CSV
+CUT = 2  # changes with how inputs are cut: parts of a job that was begun by another version may be other rows
+PARTS, SMALLEST = 16, 1 << 20  # that a smaller input is cut into, so that workers end together; bytes of such a part
 
 
 @dataclass(frozen=True)
 class Reading:
     """How an input is read, as a person says it."""
 
-    part: int = PART  # bytes, unpacked
+    part: int = PART  # bytes, unpacked, at most
     delimiter: str = ","  # of CSV: one character
     kept: tuple[str, ...] = ()  # columns that go to the output as they are, in this order
     dropped: tuple[str, ...] = ()  # columns that may be there, and go nowhere
@@ -46,6 +48,10 @@ class Reading:
         if twice := sorted({name for name in named if named.count(name) > 1}):
             raise SettingsError(f"column {twice[0][:40]!r} is named more than once to be kept or dropped")
 
+    def part_of(self, size: int) -> int:
+        """Bytes of a part where the whole input has that many."""
+        return min(self.part, max(size // PARTS, SMALLEST))
+
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> "Reading":
         """What `dataclasses.asdict` and JSON made of one."""
@@ -64,6 +70,8 @@ class Part:
     stop: int  # the one after the last
     lines: bytes | None = field(default=None, repr=False)  # its lines, where the file cannot be read from the middle
     pictures: tuple[Picture, ...] = field(default=(), repr=False)  # likewise, of an archive
+    skip: int = 0  # rows of its row group that earlier parts have
+    count: int | None = None  # rows, of a part of a row group; None: all of its row groups
 
 
 class Input(Protocol):

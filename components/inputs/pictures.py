@@ -12,12 +12,13 @@ import pyarrow as pa
 
 from components.contract import CLASSES, label_of
 from components.errors import InputError
-from components.formats.pixel_csv import BOM, LONGEST_LINE, Block, texts_of
 from components.inputs.csv_lines import COMPRESSED, named_damage, open_lines
 from components.inputs.parts import Part, Reading, fingerprint
 from components.pictures.below import Root
 from components.pictures.decoding import Picture, to_blocks
 from components.pictures.names import LeftOut, all_by_class, class_of, to_text
+from components.tables.blocks import Block
+from components.tables.layout import BOM, LONGEST_LINE, leave_out, texts_of
 
 OPENING = 32 << 10  # bytes that a file counts more than it has: a part is never thousands of small ones
 PATH_COLUMNS = ("path", "image")
@@ -65,7 +66,7 @@ class PictureFiles:
 
     def parts(self) -> Iterator[Part]:
         """See `Input`."""
-        for number, (start, stop) in enumerate(cut(self.sizes, self.reading.part)):
+        for number, (start, stop) in enumerate(cut(self.sizes, self.reading)):
             yield Part(number, self.root.path, start + 1, start, stop)
 
     def read(self, part: Part) -> Iterator[Block]:
@@ -116,6 +117,7 @@ class PathLines:
             if self.columns.count(column) > 1 or (column in reading.kept and column not in self.columns):
                 found = "twice" if column in self.columns else "not"
                 raise InputError(path.name, f"header: the column {column!r} stands there {found}")
+        self.columns = leave_out(self.columns, reading.dropped)
         if not Path(self.root.path).is_dir():
             raise InputError(reading.root, "no such folder")
         self.at = self.columns.index(next(column for column in PATH_COLUMNS if column in self.columns))
@@ -229,9 +231,10 @@ def read_columns(header: bytes, delimiter: str) -> tuple[str, ...]:
         return ()
 
 
-def cut(sizes: Sequence[int], part: int) -> Iterator[tuple[int, int]]:
-    """The first file of each part, and the one after its last; `sizes` and `part` in bytes."""
+def cut(sizes: Sequence[int], reading: Reading) -> Iterator[tuple[int, int]]:
+    """The first file of each part, and the one after its last; `sizes` in bytes."""
     start = total = 0
+    part = reading.part_of(sum(sizes) + OPENING * len(sizes))
     for place, size in enumerate(sizes, 1):
         total += OPENING + size
         if total >= part or place == len(sizes):

@@ -12,15 +12,17 @@ import pyarrow as pa
 
 from components.errors import InputError
 from components.files import sha256_of
-from components.formats.pixel_csv import Block
-from components.formats.pixel_parquet import Others, measure_groups, read_pixel_groups
 from components.inputs.parts import Part, Reading, fingerprint
-from components.pictures.embedded import holds_pictures, measure_pictures, read_picture_groups
+from components.pictures.embedded import holds_pictures, measure_pictures, read_picture_rows
 from components.pictures.names import LeftOut
 from components.storage import is_remote, locate
+from components.tables.blocks import Block
+from components.tables.pixel_parquet import Others, Rows, measure_groups, read_pixel_rows
 
 NONE = LeftOut()
 CHUNK = 1 << 20  # bytes that are hashed at a time
+FEWEST = 4  # parts of an input of one large row group, as pandas writes it
+ALIGNED = 4096  # rows
 FOOTERS = 16  # that are read at a time: in S3 one takes some 50 ms, nearly all of it waiting
 
 
@@ -39,6 +41,7 @@ class ParquetInput:
         self.extra = self._agree({path: extra for path, (_, extra, _) in found.items()})
         _refuse_other_names({path: own for path, (_, _, own) in found.items()})
         self.rows = sum(rows for groups in self.groups.values() for rows, _ in groups)
+        self.part = reading.part_of(sum(size for groups in self.groups.values() for _, size in groups))
         self.hashed: dict[str, str] = {}  # path -> SHA-256, of those that were hashed on the way
 
     def parts(self) -> Iterator[Part]:
@@ -47,10 +50,11 @@ class ParquetInput:
         for path in self.paths:
             groups = self.groups[str(path)]
             with closing(Ahead(path)) as ahead:
-                for start, stop in self._cut(groups):
+                for start, stop, skip, count in self._cut(groups):
                     ahead.read_to(stop / len(groups))
-                    yield Part(number, str(path), first, start, stop)
-                    number, first = number + 1, first + sum(rows for rows, _ in groups[start:stop])
+                    part = Part(number, str(path), first, start, stop, skip=skip, count=count)
+                    yield part
+                    number, first = number + 1, first + self._rows_of(part)
                 ahead.read_to(1)
                 if ahead.stream:
                     self.hashed[str(path)] = ahead.content.hexdigest()
@@ -58,14 +62,13 @@ class ParquetInput:
     def read(self, part: Part) -> Iterator[Block]:
         """See `Input`."""
         with locate(part.file).open("rb") as stream:
-            groups, name = range(part.start, part.stop), Path(part.file).name
-            read = read_picture_groups if self.of_pictures else read_pixel_groups
-            yield from read(stream, groups, part.first, name, self.others)
+            rows = Rows(range(part.start, part.stop), part.first, part.skip, part.count)
+            read = read_picture_rows if self.of_pictures else read_pixel_rows
+            yield from read(stream, rows, Path(part.file).name, self.others)
 
     def share(self, part: Part) -> float | None:
         """See `Input`."""
-        own = sum(rows for rows, _ in self.groups[part.file][part.start : part.stop])
-        return (part.first - 1 + own) / max(self.rows, 1)
+        return (part.first - 1 + self._rows_of(part)) / max(self.rows, 1)
 
     def files(self) -> Iterator[Path]:
         """See `Input`."""
@@ -81,14 +84,30 @@ class ParquetInput:
             digests = list(pool.map(self._digest_of, self.paths))
         return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
-    def _cut(self, groups: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-        """The first row group of each part, and the one after its last."""
+    def _cut(self, groups: list[tuple[int, int]]) -> Iterator[tuple[int, int, int, int | None]]:
+        """The first row group of each part and the one after its last; of a piece of one, rows before it and in it."""
         start = size = 0
-        for group, (_, group_size) in enumerate(groups):
+        for group, (rows, group_size) in enumerate(groups):
             size += group_size
-            if size >= self.reading.part or group == len(groups) - 1:
-                yield start, group + 1
-                start, size = group + 1, 0
+            if start == group and size > self.part and (piece := self._piece_of(rows)) < rows:
+                for skip in range(0, rows, piece):
+                    yield group, group + 1, skip, min(piece, rows - skip)
+            elif size >= self.part or group == len(groups) - 1:
+                yield start, group + 1, 0, None
+            else:
+                continue
+            start, size = group + 1, 0
+
+    def _piece_of(self, rows: int) -> int:
+        """Rows of a part of a large row group: all, or what makes a few parts of an input of one or two such groups.
+
+        Few, because whoever reads the end of a row group unpacks all of it before.
+        """
+        pieces = -(-FEWEST // sum(map(len, self.groups.values())))
+        return -(-rows // pieces // ALIGNED) * ALIGNED
+
+    def _rows_of(self, part: Part) -> int:
+        return part.count or sum(rows for rows, _ in self.groups[part.file][part.start : part.stop])
 
     def _digest_of(self, path: Path) -> str:
         return self.hashed.get(str(path)) or sha256_of(path)

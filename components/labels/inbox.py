@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from components.errors import FashionError
+from components.errors import FashionError, InputError
 from components.files import write_whole
 from components.labels.adding import WAIT, Imported, import_labels
 from components.settings import Settings, load_settings
@@ -67,11 +67,18 @@ def _claim(folder: Path, settle: float) -> None:
 def _import(path: Path, folder: Path, settings: Settings) -> Emptied:
     try:
         imported = import_labels(path, settings=settings)
+        _refuse_nothing_taken(path.name, imported)
     except FashionError as error:
         moved = _move(path, folder / "failed")
         write_whole(moved.with_name(f"{moved.name}.error.txt"), f"{error}\n".encode())
         return Emptied(path.name, moved, None, str(error))
     return Emptied(path.name, _move(path, folder / "done"), imported)
+
+
+def _refuse_nothing_taken(name: str, imported: Imported) -> None:
+    """A file of which nothing could be taken needs its sender; corrections come one by one, from anybody."""
+    if imported.read and sum(imported.rejected.values()) == imported.read and not name.startswith(CORRECTIONS):
+        raise InputError(name, f"nothing could be taken; {imported.rejects} says why")
 
 
 def _move(path: Path, folder: Path) -> Path:

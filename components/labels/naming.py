@@ -13,11 +13,13 @@ from pathlib import Path
 
 from components.errors import InputError
 from components.files import sha256_of
-from components.formats.pixel_csv import PIXEL_COLUMNS, Block, read_pixel_csv
-from components.formats.pixel_parquet import read_pixel_parquet
 from components.labels.corrections import read_class
 from components.labels.examples import Candidate, HandedIn, Reject
 from components.labels.pictures import read_picture
+from components.tables.blocks import Block
+from components.tables.layout import PIXEL_COLUMNS
+from components.tables.pixel_csv import read_pixel_csv
+from components.tables.pixel_parquet import read_pixel_parquet
 
 NAMING = ("path", "id", "hash")  # the first of these that is there
 SAID = ("given", "name")

@@ -17,12 +17,14 @@ import orjson
 from components.contract import label_of
 from components.errors import InputError
 from components.files import sha256_of
-from components.formats.pixel_csv import BOM, PIXEL_COLUMNS, Block, read_pixel_csv
-from components.formats.pixel_parquet import read_pixel_parquet
-from components.labels.corrections import read_correction
+from components.labels.corrections import LARGEST, read_correction
 from components.labels.examples import LARGEST_FILE, MOST_ROWS, Candidate, HandedIn, Reject, shown
 from components.labels.naming import read_naming_table
 from components.labels.pictures import read_class_folders
+from components.tables.blocks import Block
+from components.tables.layout import BOM, PIXEL_COLUMNS
+from components.tables.pixel_csv import read_pixel_csv
+from components.tables.pixel_parquet import read_pixel_parquet
 
 LABELS = "labels.csv"
 
@@ -77,7 +79,8 @@ def _read_file(path: Path, root: Path | None, images: Path | None) -> HandedIn:
 def _read_corrections(name: str, files: list[Path]) -> HandedIn:
     candidates, rejects = [], []
     for file in files:
-        content = file.read_bytes()
+        with file.open("rb") as stream:
+            content = stream.read(LARGEST + 1)  # a larger one is refused, and of that reject its beginning is kept
         try:
             correction = read_correction(content)
         except InputError as error:

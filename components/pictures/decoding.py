@@ -1,7 +1,9 @@
 """Picture files -> blocks, by the function that the endpoint reads them with."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from contextlib import nullcontext
+from itertools import chain, islice
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -9,11 +11,13 @@ import pyarrow as pa
 
 from components.contract import IMAGE_SHAPE
 from components.errors import InputError
-from components.formats.photos import read_views
-from components.formats.pixel_csv import Block, Reject, texts_of
+from components.formats.photos import is_small, read_views
+from components.tables.blocks import Block, Reject
+from components.tables.layout import texts_of
 
 LARGEST = 128 << 20  # bytes of one file; 25 million pixels in four colours, not compressed, are 100 MB
-BLOCK = 256  # pictures
+BLOCK = 512  # pictures
+TURN = Lock()  # small ones are read twice as fast by one thread as by two, which would wait for each other at each file
 
 
 class Picture(NamedTuple):
@@ -39,15 +43,18 @@ def to_blocks(pictures: Iterable[Picture], labelled: bool, kept: Sequence[str] =
         Blocks in order: every picture is in exactly one, as a row or as a reject.
     """
     waiting = iter(pictures)
-    while block := _to_block(waiting, labelled, kept):
+    for first in waiting:
+        small = not isinstance(first.content, InputError) and is_small(first.content)
+        with TURN if small else nullcontext():
+            block = _to_block(chain([first], islice(waiting, BLOCK - 1)), labelled, kept)
         yield block
 
 
-def _to_block(pictures: Iterator[Picture], labelled: bool, kept: Sequence[str]) -> Block | None:
+def _to_block(pictures: Iterable[Picture], labelled: bool, kept: Sequence[str]) -> Block:
     lines, ids, labels, rejects = list[int](), list[str](), list[int | None](), list[Reject]()
     extras = list[tuple[str, ...]]()
     images = [np.empty((0, *IMAGE_SHAPE), np.uint8)]
-    for line, row_id, row, content, label, extra in islice(pictures, BLOCK):
+    for line, row_id, row, content, label, extra in pictures:
         try:
             if isinstance(content, InputError):
                 raise content
@@ -59,8 +66,6 @@ def _to_block(pictures: Iterator[Picture], labelled: bool, kept: Sequence[str]) 
         ids.append(row_id)
         labels.append(label)
         extras.append(extra)
-    if not lines and not rejects:
-        return None
     return Block(
         np.array(lines, np.int64),
         ids,

@@ -3,7 +3,6 @@
 `id` and `label` are optional; other columns are left alone, or kept where that was asked.
 """
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,23 +13,19 @@ import pyarrow as pa
 
 from components.contract import CLASSES
 from components.errors import InputError, InputTooLarge
-from components.formats.parquet_pages import check_pages
-from components.formats.pixel_csv import Block
-from components.formats.pixel_parquet import (
+from components.pictures.decoding import BLOCK, LARGEST, Picture, to_blocks
+from components.tables.blocks import Block
+from components.tables.parquet_columns import (
     Faults,
-    Others,
-    check_footer,
-    describe_groups,
     is_text,
     leaves,
-    named_damage,
-    next_batch,
     read_ids,
     read_numbers,
     read_others,
     value_type,
 )
-from components.pictures.decoding import BLOCK, LARGEST, Picture, to_blocks
+from components.tables.parquet_pages import check_pages
+from components.tables.pixel_parquet import Others, Rows, check_footer, describe_groups, named_damage, read_batches
 
 EXPECTED = "binary, or struct<bytes: binary, path: string>"
 
@@ -58,13 +53,12 @@ def measure_pictures(path: Path, others: Others) -> tuple[list[tuple[int, int]],
     return describe_groups(file, others)
 
 
-def read_picture_groups(stream: BinaryIO, groups: range, first: int, name: str, others: Others) -> Iterator[Block]:
-    """Decode the pictures of some row groups, in blocks of 256 rows.
+def read_picture_rows(stream: BinaryIO, rows: Rows, name: str, others: Others) -> Iterator[Block]:
+    """Decode the pictures of some rows, in blocks of 512.
 
     Args:
         stream: the file, seekable.
-        groups: their numbers, from 0.
-        first: the number of the first row in them.
+        rows: which.
         name: what to call the file in an error.
         others: the columns beside `image`, `id` and `label`.
 
@@ -80,19 +74,13 @@ def read_picture_groups(stream: BinaryIO, groups: range, first: int, name: str, 
     metadata, schema = (file := _open(stream, name)).metadata, file.schema_arrow
     _check_columns(schema, name, others)
     wanted = ["image.bytes" if pa.types.is_struct(schema.field("image").type) else "image"]
-    wanted += [column for column in schema.names if column in {"id", "label", *others.kept}]
+    wanted += [column for column in schema.names if column in {"id", "label", *others.kept}.difference(others.dropped)]
     paths = [metadata.schema.column(place).path for place in range(metadata.num_columns)]
-    check_pages(stream, metadata, [place for place, path in enumerate(paths) if path in wanted], name, groups)
+    check_pages(stream, metadata, [place for place, path in enumerate(paths) if path in wanted], name, rows.groups)
     texts = [field.name for field in schema if field.name in {"id", *others.kept} and is_text(field.type)]
     file = pq.ParquetFile(stream, metadata=metadata, read_dictionary=texts, page_checksum_verification=True)
-    expected, rows = sum(metadata.row_group(number).num_rows for number in groups), 0
-    with contextlib.closing(file):
-        batches = file.iter_batches(BLOCK, row_groups=list(groups), columns=wanted, use_threads=False)
-        while (batch := next_batch(batches, name)) is not None:
-            yield from _to_blocks(batch, first + rows, name, others)
-            rows += len(batch)
-    if rows != expected:
-        raise InputError(name, f"damaged: {rows:,} rows, its footer says {expected:,}")
+    for first, batch in read_batches(file, rows, wanted, BLOCK, name):
+        yield from _to_blocks(batch, first, name, others)
 
 
 def _open(stream: BinaryIO, name: str) -> Any:
@@ -112,6 +100,8 @@ def _check_columns(schema: pa.Schema, name: str, others: Others) -> None:
             fits, expected = _holds_files(column.type), EXPECTED
         elif column.name in others.kept:
             fits, expected = leaves(value_type(column.type)) == 1 and not column.type.num_fields, "one value a row"
+        elif column.name in others.dropped:
+            continue
         elif column.name == "id":
             fits, expected = is_text(column.type) or pa.types.is_integer(column.type), "text or whole numbers"
         else:

@@ -17,7 +17,6 @@ from components.errors import InputError
 from components.evaluation.pages import render_page
 from components.evaluation.report import report_path
 from components.files import whole_file
-from components.formats.pixel_csv import Block
 from components.inference.predict import predict_block
 from components.inference.tables import Columns, CsvWriter
 from components.inputs.opening import open_input
@@ -26,6 +25,7 @@ from components.manifest import read_split
 from components.model.classifier import Classifier
 from components.promotion.tally import SHOWN, Tally
 from components.settings import Settings
+from components.tables.blocks import Block
 
 JUDGED = ("mended", "broken", "moved")  # what can be told of a flip where the true label is known
 ANSWER = (("label", pa.uint8()), ("name", pa.string()), ("confidence", pa.float32()), ("sure", pa.bool_()))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from components.contract import CLASSES, Images, Predictions
 from components.evaluation.compare import UNKNOWN, Changes, count_changes
 from components.evaluation.pages import to_uri
-from components.formats.pixel_csv import Block
+from components.tables.blocks import Block
 
 SHOWN = 16  # pictures of each new label
 

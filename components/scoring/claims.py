@@ -73,7 +73,7 @@ def _go_on(job: Job) -> Job:
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(job.output, f"its unfinished job cannot be read; {_anew(job)}") from error
     if not unfinished.same(job):
-        raise InputError(job.output, f"its unfinished job had another input, model or options; {_anew(job)}")
+        raise InputError(job.output, f"its unfinished job had another input, model, options or version; {_anew(job)}")
     return unfinished
 
 

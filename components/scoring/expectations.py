@@ -1,36 +1,23 @@
-"""Do the first rows look like pictures of garments? Great Expectations looks, beside the scoring.
+"""Do images look like pictures of garments? Great Expectations looks, at a frame of scalars an image.
 
-It looks at a frame of scalars an image, never at 784 columns. What cannot be right stops the job before anything is
-written; what is only unusual is told. Great Expectations takes seconds to import, so that happens in the thread that
-looks, and fewer than a hundred rows, which say little of the rest and are scored by then, are not looked at.
+What cannot be right is told apart from what is only unusual.
+
+    python -m components.scoring.expectations    looks at what it is sent: 8 bytes of a size, then pixels, 784 an image
 """
 
-import contextlib
-import itertools
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+import json
+import sys
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from components.contract import PIXELS, Images
-from components.errors import InputError
-from components.inputs.opening import open_input
-from components.inputs.parts import Reading
+from components.contract import IMAGE_SHAPE, PIXELS, Images
 
 if TYPE_CHECKING:
     import pandas as pd
     from great_expectations.data_context import EphemeralDataContext
     from great_expectations.expectations import Expectation
-
-Mode = Literal["fail", "warn", "off"]
-Look = Callable[[bool], tuple[str, ...]]  # the warnings that there are; told to, it waits for them
-LEAST_ROWS, MOST_ROWS = 100, 5000  # that are looked at
-ENOUGH_PICTURES = LEAST_ROWS  # likewise, of picture files: a photo takes as long to read as a thousand rows
-SAMPLE_BYTES = 12 << 20  # of them as CSV
-GO_ON = "--check warn scores it all the same"
 
 
 @dataclass(frozen=True)
@@ -60,63 +47,13 @@ class Finding:
     is_wrong: bool  # whether nothing sensible can come of it
 
 
-@contextlib.contextmanager
-def checking(source: Path, reading: Reading, mode: Mode) -> Iterator[Look]:
-    """Look at the first rows of an input in a thread.
-
-    Yields:
-        A function that gives the warnings that there are; told to, it waits for them.
-
-    Raises:
-        InputError: from that function, where `mode` is "fail" and the rows cannot be right.
-    """
-    if mode == "off":
-        yield unchecked
-        return
-    with ThreadPoolExecutor(1, "check") as pool:
-        future = pool.submit(lambda: check_images(read_first(source, reading)))
-
-        def look(wait: bool) -> tuple[str, ...]:
-            if not (wait or future.done()):
-                return ()
-            found = future.result()
-            if mode == "fail" and (wrong := [one.told for one in found if one.is_wrong]):
-                raise InputError(source.name, f"{'; '.join(wrong)}; {GO_ON}")
-            return tuple(one.told for one in found)
-
-        yield look
-
-
-def unchecked(wait: bool) -> tuple[str, ...]:
-    """No warnings, where nothing was looked at."""
-    return ()
-
-
-def read_first(source: Path, reading: Reading) -> Images:
-    """The images of the first rows that can be read, uint8 (n, 28, 28), n at most 5,000.
-
-    Raises:
-        InputError: the input cannot be read.
-    """
-    read = open_input(source, replace(reading, part=min(reading.part, SAMPLE_BYTES)))
-    found, rows = list[Images](), 0
-    for block in itertools.chain.from_iterable(map(read.read, read.parts())):
-        found.append(block.shown)
-        rows += len(found[-1])
-        if rows >= (MOST_ROWS if block.views is None else ENOUGH_PICTURES):
-            break
-    return np.concatenate(found)[:MOST_ROWS] if found else np.empty((0, 28, 28), np.uint8)
-
-
 def check_images(images: Images, bounds: Bounds = BOUNDS) -> tuple[Finding, ...]:
-    """What is wrong with images, or unusual; nothing where there are fewer than 100.
+    """What is wrong with images, or unusual.
 
     Args:
-        images: uint8 (n, 28, 28).
+        images: uint8 (n, 28, 28), n at least 1.
         bounds: what is usual.
     """
-    if len(images) < LEAST_ROWS:
-        return ()
     import great_expectations as gx
 
     batch = _open_context().data_sources.add_pandas("input").add_dataframe_asset("rows").add_batch_definition("first")
@@ -204,3 +141,18 @@ def _describe(result: Any) -> Finding:
     config, found = result.expectation_config, result.result
     value = found["unexpected_percent"] if "unexpected_percent" in found else found["observed_value"]
     return Finding(config.meta["told"].format(found=value), config.severity == "critical")
+
+
+def main() -> None:
+    """Look at whatever images come on standard input, until its end."""
+    import great_expectations  # noqa: F401, before anything is there to look at
+
+    asked, answers, sys.stdout = sys.stdin.buffer, sys.stdout, sys.stderr
+    while size := int.from_bytes(asked.read(8), "little"):
+        pixels = np.frombuffer(asked.read(size), np.uint8)
+        found = [asdict(finding) for finding in check_images(pixels.reshape(-1, *IMAGE_SHAPE))]
+        print(json.dumps(found), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

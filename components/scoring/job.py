@@ -19,16 +19,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import torch
 
 from components.errors import InputError
 from components.files import sha256_of
 from components.inputs.opening import open_input
-from components.inputs.parts import Input, Part, Reading
+from components.inputs.parts import CUT, Input, Part, Reading
 from components.model.classifier import Classifier
 from components.pictures.names import LeftOut
 from components.scoring.claims import hold
-from components.scoring.expectations import Mode, checking
+from components.scoring.first_rows import Looker, Mode, checking
 from components.scoring.outputs import REJECTED, format_of, schema_with
 from components.scoring.summary import Count
 from components.scoring.work import Job, Result, score_part
@@ -78,6 +79,7 @@ def run_job(
     reading: Reading = AS_IT_IS,
     max_reject_rate: float = 1.0,
     check: Mode = "off",
+    looker: Looker | None = None,
     progress: Progress = lambda count, share: None,
 ) -> Summary:
     """Score an input of any size in bounded memory; the output appears whole or not at all.
@@ -91,13 +93,16 @@ def run_job(
         workers: parts at a time.
         reading: how the input is read.
         max_reject_rate: with a larger share of rejects in all, the job fails, and the output is as it was.
-        check: "fail": end the job where the first rows cannot be right, see `checking`; "warn": only tell it.
+        check: "fail": end the job where the first rows cannot be right; "warn": only tell it; "off": do not look.
+        looker: who looks, see `checking`.
         progress: called after each part.
 
     Raises:
         InputError: the input cannot be read, or too much of it, or is not checked well; another job holds this output.
     """
-    with open_job(source, output, model.tag, rejects=rejects, reading=reading, resume=resume, check=check) as opened:
+    with open_job(
+        source, output, model.tag, rejects=rejects, reading=reading, resume=resume, check=check, looker=looker
+    ) as opened:
         return finish_job(opened, _run_parts(opened, model, workers, progress), max_reject_rate)
 
 
@@ -122,11 +127,12 @@ def open_job(
     reading: Reading,
     resume: bool,
     check: Mode = "fail",
+    looker: Looker | None = None,
 ) -> Iterator[Opened]:
     """Hold a job until the block ends.
 
     Args:
-        source, output, rejects, reading, resume, check: see `run_job`.
+        source, output, rejects, reading, resume, check, looker: see `run_job`.
         model: exact tag.
 
     Raises:
@@ -141,30 +147,44 @@ def open_job(
     schema_with(read.extra)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     where = str(source), str(output), str(rejects)
-    wanted = Job(*where, model, reading, read.fingerprint(), now)
-    with hold(wanted, resume) as job, checking(source, reading, check) as look:
+    wanted = Job(*where, model, reading, read.fingerprint(), CUT, now)
+    with hold(wanted, resume) as job, checking(source, reading, check, looker) as look:
         yield Opened(job, read, sum(1 for _ in job.folder.glob(f"*-{job.key}.json")), began, look)
 
 
 def finish_job(opened: Opened, results: Iterable[Result], max_reject_rate: float) -> Summary:
-    """Put the parts together, unless too many rows cannot be read; the output appears whole.
+    """Put the parts together as they are done, unless too many rows cannot be read.
+
+    Both outputs appear whole, and that of rejects, where there are any, first: the other never stands there without it.
 
     Args:
         opened: a job that is held.
-        results: of all its parts, in order; of each no more is kept than the names of its files.
+        results: of all its parts, in order; of each no more is kept than the name of its rejects.
         max_reject_rate: see `run_job`.
 
     Raises:
         InputError: more than that, or the first rows cannot be right.
     """
-    job, count, names = opened.job, Count(), list[tuple[str, str]]()
-    for result in results:
-        count += result.count
-        names.append((result.scored, result.rejects))
-        opened.look(False)
-    warnings = opened.look(True)
-    _check_rejects(job, count, max_reject_rate)
-    output_sha256 = _put_together(job, opened.read, names, count)
+    job, count, rejected = opened.job, Count(), list[Path]()
+
+    def scored() -> Iterator[Path]:
+        nonlocal count
+        for result in results:
+            opened.look(False)
+            count += result.count
+            rejected.append(job.folder / result.rejects)
+            yield job.folder / result.scored
+
+    with whole(locate(job.output)) as path:
+        _join(job.output, scored(), schema_with(opened.read.extra), path)
+        warnings = opened.look(True)
+        _check_rejects(job, count, max_reject_rate)
+        output_sha256 = sha256_of(path)
+        if count.rejected:
+            with whole(locate(job.rejects)) as path_of_rejects:
+                _join(job.rejects, rejected, REJECTED, path_of_rejects)
+    if not count.rejected:
+        locate(job.rejects).unlink(missing_ok=True)
     return Summary(
         count=count,
         seconds=time.monotonic() - opened.began,
@@ -233,16 +253,7 @@ def take_one_core() -> None:
     torch.set_num_threads(1)
 
 
-def _put_together(job: Job, read: Input, names: list[tuple[str, str]], count: Count) -> str:
-    """Join the parts; both outputs appear whole, that of rejects first, where there are any. The output's SHA-256."""
-    output, rejects = locate(job.output), locate(job.rejects)
-    with whole(output) as path:
-        with path.open("wb") as file:
-            format_of(output).join([job.folder / scored for scored, _ in names], schema_with(read.extra), file)
-        sha256 = sha256_of(path)
-        if count.rejected:  # before the output takes its name: it never stands there without them
-            with whole(rejects) as path, path.open("wb") as file:
-                format_of(rejects).join([job.folder / rejected for _, rejected in names], REJECTED, file)
-    if not count.rejected:
-        rejects.unlink(missing_ok=True)
-    return sha256
+def _join(name: str, parts: Iterable[Path], schema: pa.Schema, path: Path) -> None:
+    """Write the parts of an output of that name to `path`, one after the other."""
+    with path.open("wb") as file:
+        format_of(locate(name)).join(parts, schema, file)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from components.contract import CLASSES, Predictions
 from components.errors import InputError
-from components.formats.pixel_csv import Block
 from components.inference.tables import inert, to_lines
+from components.tables.blocks import Block
 
 NAMES = pa.dictionary(pa.int8(), pa.string())
 SCORED = pa.schema(
@@ -97,7 +97,7 @@ class Format(Protocol):
     def write(self, tables: Iterable[pa.Table], schema: pa.Schema, file: BinaryIO) -> None:
         """Write the rows of a part."""
 
-    def join(self, parts: Sequence[Path], schema: pa.Schema, file: BinaryIO) -> None:
+    def join(self, parts: Iterable[Path], schema: pa.Schema, file: BinaryIO) -> None:
         """Write the whole."""
 
 
@@ -118,7 +118,7 @@ class CsvFormat:
                 may = [_may_need_quotes(column.type) for column in own] + [True] * len(extra)
                 file.write(_join_cells([_quote(one) if some else one for one, some in zip(columns, may, strict=True)]))
 
-    def join(self, parts: Sequence[Path], schema: pa.Schema, file: BinaryIO) -> None:
+    def join(self, parts: Iterable[Path], schema: pa.Schema, file: BinaryIO) -> None:
         """See `Format`."""
         header = pa.table([[name] for name in schema.names], schema.names)
         file.write(_join_cells([_quote(_as_text(column.combine_chunks())) for column in header.columns]))
@@ -138,7 +138,7 @@ class JsonLinesFormat:
                 for row in rows
             )
 
-    def join(self, parts: Sequence[Path], schema: pa.Schema, file: BinaryIO) -> None:
+    def join(self, parts: Iterable[Path], schema: pa.Schema, file: BinaryIO) -> None:
         """See `Format`."""
         _append(parts, file)
 
@@ -152,7 +152,7 @@ class ParquetFormat:
         with pa.ipc.new_stream(file, schema) as writer:
             writer.write_table(pa.concat_tables([schema.empty_table(), *tables]).unify_dictionaries())
 
-    def join(self, parts: Sequence[Path], schema: pa.Schema, file: BinaryIO) -> None:
+    def join(self, parts: Iterable[Path], schema: pa.Schema, file: BinaryIO) -> None:
         """See `Format`. Parts share row groups: with tens of thousands of these, few readers take the footer."""
         import pyarrow.parquet as pq
 
@@ -182,7 +182,7 @@ def format_of(path: Path) -> Format:
     return FORMATS[path.suffix]
 
 
-def _append(parts: Sequence[Path], file: BinaryIO) -> None:
+def _append(parts: Iterable[Path], file: BinaryIO) -> None:
     for part in parts:
         with part.open("rb") as content:
             shutil.copyfileobj(content, file, 1 << 20)

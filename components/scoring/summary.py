@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contract import CLASSES, Labels
-from components.formats.pixel_csv import Reject
+from components.tables.blocks import Reject
 
 MOST_REASONS = 50  # that are told apart
 OTHER = "other reasons"
@@ -85,8 +85,14 @@ def count_rows(predicted: Labels, sure: NDArray[np.bool_], labels: Labels | None
 
 
 def generalize(reason: str) -> str:
-    """A reason without the values in it: "pixel7: '300' is not ..." and "pixel9: 'x' is not ..." are one."""
-    return re.sub(r"\d+", "N", re.sub(r"'[^']*'|\"[^\"]*\"", "...", reason))[:120]
+    """A reason without the values in it: "pixel7: '300' is not ..." and "pixel9: 'x' is not ..." are one.
+
+    What is expected instead, the same in all rows, keeps its numbers.
+    """
+    found = re.sub(r"'[^']*'|\"[^\"]*\"", "...", reason)
+    expected = re.search(r"[,;] expected | is not a ", found)
+    end = expected.start() if expected else len(found)
+    return (re.sub(r"\d+", "N", found[:end]) + found[end:])[:120]
 
 
 def _add_confusions(one: Confusion, other: Confusion) -> Confusion:

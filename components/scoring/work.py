@@ -28,6 +28,7 @@ class Job:
     model: str  # exact tag
     reading: Reading  # how the input is read
     fingerprint: str  # of the input's files: names, sizes and times of change
+    cut: int  # see `CUT`
     scored_at: str  # ISO 8601, UTC: when the job began first
 
     @classmethod
@@ -99,7 +100,7 @@ def score_part(job: Job, read: Input, part: Part, model: Classifier) -> Result:
         _write(format_of(Path(job.rejects)), rejects, REJECTED, name.with_suffix(".rejects")),
     )
     result = Result(part.number, count, f"{name.name}.part", f"{name.name}.rejects", hashes)
-    with whole(name.with_suffix(".json")) as path:
+    with whole(name.with_suffix(".json"), flush=False) as path:
         path.write_text(json.dumps(asdict(result)))
     return result
 
@@ -121,8 +122,8 @@ def name_part(job: Job, part: Part) -> Path:
 
 
 def _write(form: Format, tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> str:
-    """Write a file of a part; its SHA-256."""
-    with whole(path) as temporary:
+    """Write a file of a part; its SHA-256, by which `find_done` tells what a power cut damaged."""
+    with whole(path, flush=False) as temporary:
         with temporary.open("wb") as file:
             form.write(tables, schema, file)
         return sha256_of(temporary)

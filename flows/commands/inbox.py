@@ -1,6 +1,7 @@
 """Scoring what was dropped into a folder, once, by hand; `flows/inbox.py` does it on a schedule."""
 
 import json
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
@@ -30,13 +31,15 @@ def inbox(
     from components.inbox.claims import find_work, open_inbox
     from components.inbox.delivery import deliver, tell_failures
     from components.registry.champion import load_model
+    from components.scoring.first_rows import Looker
 
     opened, model, found = open_inbox(folder), load_model(), []
-    for item in find_work(opened, settle):
-        if delivery := deliver(opened, item, model, max_reject_rate, check):
-            found.append(delivery)
-            if not as_json:
-                print(delivery)
+    with closing(Looker()) as looker:
+        for item in find_work(opened, settle):
+            if delivery := deliver(opened, item, model, max_reject_rate, check, looker):
+                found.append(delivery)
+                if not as_json:
+                    print(delivery)
     if as_json:
         print(json.dumps([asdict(delivery) for delivery in found], default=str))
     elif not found:

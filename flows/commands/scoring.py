@@ -101,7 +101,7 @@ def tell(summary: "Summary", output: Path, as_json: bool) -> None:
 def _lines(summary: "Summary", output: Path) -> Iterator[str]:
     count = summary.count
     yield f"{count.rows:,} rows in {summary.seconds:.1f} s, {summary.rows_per_second:,.0f} a second, by {summary.model}"
-    yield f"{count.scored:,} scored, of {count.not_sure:,} not sure -> {output}"
+    yield f"{count.scored:,} scored, {count.not_sure:,} of them not sure -> {output}"
     if summary.left_out.count:
         yield f"{summary.left_out.count:,} other file(s) left out: {summary.left_out}"
     if count.rejected:

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
@@ -70,17 +70,24 @@ def score(
     from components.errors import InputError
     from components.inputs.parts import Reading
     from components.registry.champion import load_model
-    from components.scoring.job import run_job
+    from components.scoring.first_rows import Looker
     from components.storage import locate
     from flows.commands.scoring import RowBar, columns_of, open_ends, tell
 
     mark = "\t" if delimiter == "tab" else delimiter
     below = str(Path(root).resolve()) if root else ""
     reading = Reading(part_size << 20, mark, columns_of(keep), columns_of(drop), below)
-    classifier = load_model(model)  # before a pipe is emptied
     refused = locate(rejects) if rejects else None
     ends = open_ends(locate(source), locate(output), refused, file_format, resume)
-    with ends as (read, written), closing(RowBar()) as bar:
+    with ExitStack() as stack:
+        looker = stack.enter_context(closing(Looker()))
+        if check != "off":
+            looker.start()
+        from components.scoring.job import run_job  # PyTorch comes with it: the looker imports its own meanwhile
+
+        classifier = load_model(model)  # before a pipe is emptied
+        read, written = stack.enter_context(ends)
+        bar = stack.enter_context(closing(RowBar()))
         summary = run_job(
             classifier,
             read,
@@ -91,6 +98,7 @@ def score(
             reading=reading,
             max_reject_rate=max_reject_rate,
             check=check,
+            looker=looker,
             progress=bar.update,
         )
     tell(summary, locate(output), as_json)

@@ -1,34 +1,43 @@
 """Parquet of pixels: a column `pixels` of 784 bytes an image, as our own datasets have it, or a column a pixel.
 
 `id` and `label` are optional, columns come in any order, and others are allowed where they were named, as is `split`
-beside `pixels`. What a
-file would take is found before it is read, so that a small one cannot fill the memory; pages with a checksum are
-checked against it.
+beside `pixels`. What a file would take is found before it is read, so that a small one cannot fill the memory; pages
+with a checksum are checked against it.
 """
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, overload
+from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from components.contract import CLASSES, IMAGE_SHAPE, PIXELS, Images
+from components.contract import CLASSES, PIXELS
 from components.errors import InputError, InputTooLarge
-from components.formats.parquet_pages import check_pages
-from components.formats.pixel_csv import PIXEL_COLUMNS, Block, Reject, advise, find_wrong_columns
+from components.tables.blocks import Block, Reject
+from components.tables.layout import PIXEL_COLUMNS, advise, find_wrong_columns
+from components.tables.parquet_columns import (
+    Faults,
+    Texts,
+    is_text,
+    leaves,
+    read_bytes,
+    read_ids,
+    read_numbers,
+    read_others,
+    read_pixel_columns,
+    value_type,
+)
+from components.tables.parquet_pages import check_pages
 
 ROWS_AT_ONCE = 4096  # 26 MB, where each pixel takes eight bytes
 REJECTS_AT_ONCE = 128
 MOST_ROWS = 1_000_000
 LARGEST_FOOTER = 16 << 20  # bytes; 785 columns in 25 row groups take 3 MB
-LONGEST_TEXT = 64 << 10  # bytes of a cell that comes along, as in a line of CSV
-LONGEST_ID = 1024  # bytes; one long id in a dictionary can stand in every row
 MAGIC, ENCRYPTED = b"PAR1", b"PARE"
 LAYOUTS = "[id,][label,]pixel1,...,pixel784 or [id,][split,][label,]pixels"
 
@@ -44,44 +53,14 @@ class Others:
 NONE = Others()
 
 
-class Faults:
-    """What is wrong with the rows of a batch; the first fault of a row counts."""
+@dataclass(frozen=True)
+class Rows:
+    """Consecutive rows of a Parquet file."""
 
-    def __init__(self, rows: int) -> None:
-        self.reasons: dict[int, str] = {}
-        self.found = np.zeros(rows, bool)
-
-    def add(self, rows: NDArray[np.bool_], tell: Callable[[int], str]) -> None:
-        """Note those of `rows`, (n,), that had no fault before; `tell` gives the reason for one."""
-        for row in np.flatnonzero(rows & ~self.found).tolist():
-            self.reasons[row] = tell(row)
-        self.found |= rows
-
-
-class Texts(Sequence[str]):
-    """An Arrow array of texts, none missing, that goes from one table into another and is rarely looked at."""
-
-    def __init__(self, array: pa.Array) -> None:
-        self.array = array
-
-    def __len__(self) -> int:
-        return len(self.array)
-
-    @overload
-    def __getitem__(self, place: int) -> str: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> "Texts": ...
-
-    def __getitem__(self, place: int | slice) -> "str | Texts":
-        found = self.array[place]
-        return Texts(found) if isinstance(place, slice) else str(found.as_py())
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.array.to_pylist())
-
-    def __arrow_array__(self, type: pa.DataType | None = None) -> pa.Array:  # noqa: A002, Arrow's own name
-        return self.array if type is None else self.array.cast(type)
+    groups: range  # numbers of the row groups that they are in, from 0
+    first: int  # number of the first of them in the input, from 1
+    skip: int = 0  # rows of those groups that come before
+    count: int | None = None  # None: all that follow
 
 
 def read_pixel_parquet(stream: BinaryIO, name: str = "file") -> Iterator[Block]:
@@ -102,16 +81,15 @@ def read_pixel_parquet(stream: BinaryIO, name: str = "file") -> Iterator[Block]:
     check_footer(stream, name)
     with named_damage(name):
         file = _open(stream, name, NONE)
-    yield from _read_groups(file, range(file.metadata.num_row_groups), 1, name, NONE)
+    yield from _read_rows(file, Rows(range(file.metadata.num_row_groups), 1), name, NONE)
 
 
-def read_pixel_groups(stream: BinaryIO, groups: range, first: int, name: str, others: Others = NONE) -> Iterator[Block]:
-    """Parse some row groups of a Parquet file of pixels, however many rows the file has.
+def read_pixel_rows(stream: BinaryIO, rows: Rows, name: str, others: Others = NONE) -> Iterator[Block]:
+    """Parse some rows of a Parquet file of pixels, however many it has.
 
     Args:
         stream: the file, seekable.
-        groups: their numbers, from 0.
-        first: the number of the first row in them.
+        rows: which.
         name: what to call the file in an error.
         others: the columns beside those of pixels.
 
@@ -120,8 +98,8 @@ def read_pixel_groups(stream: BinaryIO, groups: range, first: int, name: str, ot
     """
     check_footer(stream, name)
     with named_damage(name):
-        file = _open(stream, name, others, groups)
-    yield from _read_groups(file, groups, first, name, others)
+        file = _open(stream, name, others, rows.groups)
+    yield from _read_rows(file, rows, name, others)
 
 
 def measure_groups(path: Path, others: Others = NONE) -> tuple[list[tuple[int, int]], pa.Schema, set[str]]:
@@ -146,21 +124,39 @@ def describe_groups(file: Any, others: Others) -> tuple[list[tuple[int, int]], p
     groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
     fields = [file.schema_arrow.field(column) for column in others.kept]
     extra = pa.schema([(field.name, value_type(field.type)) for field in fields])
-    own = {"id", "label"}.intersection(file.schema_arrow.names)
+    own = {"id", "label"}.intersection(file.schema_arrow.names).difference(others.dropped)
     return [(group.num_rows, group.total_byte_size) for group in groups], extra, own
 
 
-def _read_groups(file: Any, groups: range, first: int, name: str, others: Others) -> Iterator[Block]:
-    expected = sum(file.metadata.row_group(number).num_rows for number in groups)
-    rows = 0
+def _read_rows(file: Any, rows: Rows, name: str, others: Others) -> Iterator[Block]:
+    wanted = [column for column in file.schema_arrow.names if not _is_left_out(column, others)]
+    for first, batch in read_batches(file, rows, wanted, ROWS_AT_ONCE, name):
+        yield _to_block(batch, first, name, others)
+
+
+def read_batches(
+    file: Any, rows: Rows, columns: Sequence[str], size: int, name: str
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Rows of an open file, which is closed then, whole and valid.
+
+    Yields:
+        The number of the first row of a batch, and the batch: at most `size` rows of those columns.
+
+    Raises:
+        InputError: they are damaged.
+    """
+    held = sum(file.metadata.row_group(number).num_rows for number in rows.groups)
+    seen, start = 0, rows.skip
+    stop = held if rows.count is None else start + rows.count
     with contextlib.closing(file):
-        wanted = [column for column in file.schema_arrow.names if not _is_left_out(column, others)]
-        batches = file.iter_batches(ROWS_AT_ONCE, row_groups=list(groups), columns=wanted, use_threads=False)
-        while (batch := next_batch(batches, name)) is not None:
-            yield _to_block(batch, first + rows, name, others)
-            rows += len(batch)
-    if rows != expected:
-        raise InputError(name, f"damaged: {rows:,} rows, its footer says {expected:,}")
+        batches = file.iter_batches(size, row_groups=list(rows.groups), columns=columns, use_threads=False)
+        while seen < stop and (batch := _next_batch(batches, name)) is not None:
+            from_here, to_here = max(start - seen, 0), min(stop - seen, len(batch))
+            if from_here < to_here:
+                yield rows.first + seen + from_here - start, batch.slice(from_here, to_here - from_here)
+            seen += len(batch)
+    if seen < stop or (stop == held and seen > held):
+        raise InputError(name, f"damaged: {seen:,} rows, its footer says {held:,}")
 
 
 @contextlib.contextmanager
@@ -229,26 +225,11 @@ def _check_columns(schema: pa.Schema, name: str, others: Others) -> None:
             raise InputError(name, f"column {column.name}: found {str(column.type)[:60]}, expected {expected}")
 
 
-def is_text(kind: pa.DataType) -> bool:
-    """Whether a column has texts, as a dictionary or not."""
-    return value_type(kind) in (pa.string(), pa.large_string(), pa.string_view())
-
-
-def value_type(kind: pa.DataType) -> pa.DataType:
-    """The type of what a dictionary has in it; any other type is its own."""
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-
-def leaves(kind: pa.DataType) -> int:
-    """How many columns of Parquet a column takes: a struct has one a field."""
-    return sum(leaves(kind.field(place).type) for place in range(kind.num_fields)) if kind.num_fields else 1
-
-
 def _is_left_out(column: str, others: Others) -> bool:
     return (column == "split" or column in others.dropped) and column not in others.kept
 
 
-def next_batch(batches: Iterator[pa.RecordBatch], name: str) -> pa.RecordBatch | None:
+def _next_batch(batches: Iterator[pa.RecordBatch], name: str) -> pa.RecordBatch | None:
     """The next rows, whole and valid; None at the end. Raises InputError: they are damaged."""
     with named_damage(name):
         batch = next(batches, None)
@@ -260,7 +241,7 @@ def next_batch(batches: Iterator[pa.RecordBatch], name: str) -> pa.RecordBatch |
 def _to_block(batch: pa.RecordBatch, first: int, name: str, others: Others) -> Block:
     faults = Faults(len(batch))
     names = batch.schema.names
-    images = _read_bytes(batch["pixels"], faults) if "pixels" in names else _read_columns(batch, faults)
+    images = read_bytes(batch["pixels"], faults) if "pixels" in names else read_pixel_columns(batch, faults)
     labels = read_numbers(batch["label"], "label", len(CLASSES) - 1, faults) if "label" in names else None
     lines = np.arange(first, first + len(batch))
     ids = read_ids(batch["id"], faults, name) if "id" in names else Texts(pa.array(lines).cast(pa.string()))
@@ -282,75 +263,9 @@ def _to_block(batch: pa.RecordBatch, first: int, name: str, others: Others) -> B
     )
 
 
-def read_others(batch: pa.RecordBatch, kept: Sequence[str], name: str) -> pa.Table:
-    """The columns that come along, with no dictionary around them.
-
-    Raises:
-        InputTooLarge: a text of more than 64 KiB.
-    """
-    columns = [batch[column] for column in kept]
-    for column, values in zip(kept, columns, strict=True):
-        if pa.types.is_dictionary(values.type) and is_text(values.type):
-            _refuse_long(values, f"column {column}: a text", LONGEST_TEXT, name)
-    return pa.table([values.cast(value_type(values.type)) for values in columns], list(kept))
-
-
-def _refuse_long(values: pa.DictionaryArray, what: str, longest: int, name: str) -> None:
-    import pyarrow.compute as pc
-
-    if (pc.max(pc.binary_length(values.dictionary)).as_py() or 0) > longest:
-        raise InputTooLarge(name, f"{what} of more than {longest:,} bytes")
-
-
 def _as_json(batch: pa.RecordBatch, places: list[int]) -> Iterator[bytes]:
     """Some rows as they stood; few at a time, because each takes 60 KB as Python's numbers."""
     for start in range(0, len(places), REJECTS_AT_ONCE):
         some = batch.take(pa.array(places[start : start + REJECTS_AT_ONCE], pa.int32()))
         for row in some.to_pylist():
             yield orjson.dumps(row, default=lambda value: value.hex() if isinstance(value, bytes) else str(value))
-
-
-def _read_bytes(column: pa.Array, faults: Faults) -> Images:
-    """fixed_size_binary(784) -> uint8 (n, 28, 28)"""
-    faults.add(_is_null(column), lambda _: f"pixels: nothing, expected {PIXELS} bytes")
-    flat = np.frombuffer(column.buffers()[1] or b"", np.uint8)[column.offset * PIXELS :]
-    return flat[: len(column) * PIXELS].reshape(-1, *IMAGE_SHAPE)
-
-
-def _read_columns(batch: pa.RecordBatch, faults: Faults) -> Images:
-    """784 columns of whole numbers -> uint8 (n, 28, 28)"""
-    pixels = np.empty((PIXELS, len(batch)), np.uint8)
-    for row, column in zip(pixels, PIXEL_COLUMNS, strict=True):
-        row[:] = read_numbers(batch[column], column, 255, faults)
-    return np.ascontiguousarray(pixels.T).reshape(-1, *IMAGE_SHAPE)
-
-
-def read_numbers(column: pa.Array, field: str, largest: int, faults: Faults) -> NDArray[np.uint8]:
-    """Whole numbers from 0 to `largest`, uint8 (n,); where there is another or none, a fault, and any value."""
-    if column.null_count:
-        faults.add(_is_null(column), lambda _: f"{field}: nothing, expected a whole number from 0 to {largest}")
-        column = column.fill_null(0)
-    values: NDArray[Any] = column.to_numpy()
-    if len(values) and (values.max() > largest or values.min() < 0):
-        wrong = (values > largest) | (values < 0)
-        faults.add(wrong, lambda row: f"{field}: {values[row]} is not a whole number from 0 to {largest}")
-    return values.astype(np.uint8)
-
-
-def read_ids(column: pa.Array, faults: Faults, name: str) -> Texts:
-    """The ids of a batch, as texts; where there is none, a fault and "".
-
-    Raises:
-        InputTooLarge: an id of more than 1,024 bytes.
-    """
-    if pa.types.is_dictionary(column.type):
-        _refuse_long(column, "an id", LONGEST_ID, name)
-    faults.add(_is_null(column), lambda _: "id: nothing, where the other rows have one")
-    return Texts(column.cast(pa.string()).fill_null(""))
-
-
-def _is_null(column: pa.Array) -> NDArray[np.bool_]:
-    if not column.null_count:
-        return np.zeros(len(column), bool)
-    nulls: NDArray[np.bool_] = column.is_null().to_numpy(zero_copy_only=False)
-    return nulls
