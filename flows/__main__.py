@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 
 STOPPED = 130  # the exit status of a command that Ctrl-C ended, as shells have it
+UNREACHABLE = "Failed to reach API at "  # Prefect's words before the address
 
 COMMANDS = (
     training.ingest,
@@ -66,7 +67,13 @@ def main() -> None:
         if os.environ.get("FASHION_DEBUG"):
             raise
         first_line = next(iter(str(error).splitlines()), "")
-        sys.exit(_tell(f"{type(error).__name__}: {first_line}; FASHION_DEBUG=1 shows where"))
+        _, unreachable, server = first_line.partition(UNREACHABLE)
+        if unreachable:
+            server = server.rstrip("./")
+            told = f"no Prefect server answers at {server}; start it (make up), or unset PREFECT_API_URL to do without"
+        else:
+            told = f"{type(error).__name__}: {first_line}; FASHION_DEBUG=1 shows where"
+        sys.exit(_tell(told))
 
 
 def _tell(error: str) -> int:

@@ -348,14 +348,24 @@ def test_impact_tells_the_counts_and_where_the_rest_is(
     assert {path.name for path in (tmp_path / "here").iterdir()} == {"impact.html", "impact.csv"}
 
 
-def test_an_unforeseen_error_ends_in_one_line(bentoml_home: Path, settings: Settings, archives: Path) -> None:
-    """Prefect's, of a server that is not there."""
+def test_a_prefect_server_that_is_not_there_is_named(bentoml_home: Path, settings: Settings, archives: Path) -> None:
     environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_CLIENT_MAX_RETRIES": "0"}
     command = [sys.executable, "-m", "flows", "train", "--source", str(archives)]
     done = subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.splitlines()[-1].startswith("error: ")
-    assert "FASHION_DEBUG" in done.stderr.splitlines()[-1]
+    assert done.stderr.splitlines()[-1] == (
+        "error: no Prefect server answers at http://127.0.0.1:9/api; start it (make up), "
+        "or unset PREFECT_API_URL to do without"
+    )
+
+
+def test_an_unforeseen_error_ends_in_one_line(fashion: Fashion, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: object) -> None:
+        raise LookupError("a fault\nof ours")
+
+    monkeypatch.setattr("flows.__main__.app", fail)
+    monkeypatch.delenv("FASHION_DEBUG", raising=False)
+    assert fashion("train") == (1, "", "error: LookupError: a fault; FASHION_DEBUG=1 shows where\n")
 
 
 def test_the_default_preset_is_one_and_the_same() -> None:
