@@ -1,27 +1,41 @@
-"""The Bento: BentoML's server, workers, health, metrics and access log around the endpoints of `serving`."""
+"""The Bento: BentoML's server, workers, health, metrics and access log around the endpoints of `serving`.
+
+BentoML's supervisor imports this module too, to start the workers. What brings PyTorch is imported in the workers only.
+"""
 
 import gc
 import logging
 import os
 import sys
+from collections.abc import Mapping
 
 import bentoml
 import pyarrow
-import torch
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from components.errors import FashionError
 from components.monitoring.prediction_log import log_folder
 from components.registry.store import bundled_tag, home, use_own_models
 from serving.bentoml_patches import patch_bentoml
 from serving.connections import guard_connections
-from serving.door import Door
-from serving.endpoints import ENDPOINTS, served
+from serving.door import Door, Endpoint
 from serving.errors import RETRY_AFTER
 from serving.lifetime import end_with_parent
 from serving.metrics import watch
 
-patch_bentoml(set(ENDPOINTS), watch)
+
+def _endpoints() -> Mapping[str, tuple[str, Endpoint]]:
+    from serving.endpoints import ENDPOINTS
+
+    return ENDPOINTS
+
+
+def _open_door(app: ASGIApp) -> Door:
+    return Door(app, _endpoints())
+
+
+patch_bentoml(_endpoints, watch)
 guard_connections()
 
 
@@ -34,6 +48,10 @@ class Fashion:
     """Product photos into ten categories."""
 
     def __init__(self) -> None:
+        import torch
+
+        from serving.endpoints import served
+
         end_with_parent()
         _NoPandas.take_effect()
         torch.set_num_threads(1)  # an image takes 20 microseconds; more threads only wait for each other
@@ -55,6 +73,8 @@ class Fashion:
 
     def __is_ready__(self) -> bool:
         """/readyz: 200 with a model, else 503 with the reason."""
+        from serving.endpoints import served
+
         try:
             served.get()
         except FashionError as error:
@@ -62,7 +82,7 @@ class Fashion:
         return True
 
 
-Fashion.add_asgi_middleware(Door, endpoints=ENDPOINTS)  # type: ignore[attr-defined]
+Fashion.add_asgi_middleware(_open_door)  # type: ignore[attr-defined]
 
 
 class _NoPandas:

@@ -14,9 +14,9 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from functools import cache, lru_cache, partial
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -44,16 +44,18 @@ class Note(NamedTuple):
     answered: Headers
 
 
-def patch_bentoml(counted_paths: AbstractSet[str], watch: Watch) -> None:
+def patch_bentoml(counted_paths: Callable[[], Iterable[str]], watch: Watch) -> None:
     """Exchange them, before BentoML builds its application.
 
     Args:
-        counted_paths: those with a metric.
+        counted_paths: called when it is built; those with a metric.
         watch: whose thread writes.
     """
 
-    journal = partial(Journal, counted_paths=counted_paths, watch=watch)
-    setattr(instruments, "RunnerTrafficMetricsMiddleware", journal)  # noqa: B010, mypy sees a type
+    def open_journal(app: ASGIApp, namespace: str, skip_paths: Sequence[str]) -> Journal:
+        return Journal(app, namespace, skip_paths, frozenset(counted_paths()), watch)
+
+    setattr(instruments, "RunnerTrafficMetricsMiddleware", open_journal)  # noqa: B010, mypy sees a type
     setattr(traffic, "TimeoutMiddleware", _nothing)  # noqa: B010
     tracing = import_module("opentelemetry.instrumentation.asgi")
     setattr(tracing, "OpenTelemetryMiddleware", _nothing)  # noqa: B010
