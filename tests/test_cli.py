@@ -19,7 +19,7 @@ from components.contract import Check, Images, ModelCard, Validated, Verdict
 from components.files import size_of
 from components.manifest import Examples
 from components.model.mlp import MLP
-from components.recipes.presets import DEFAULT, PRESETS
+from components.recipes.presets import DEFAULT, PRESETS, configure
 from components.registry import champion, store, verdicts
 from components.settings import CHECKOUT, Settings
 from components.tables.layout import PIXEL_COLUMNS
@@ -365,6 +365,37 @@ def test_an_unforeseen_error_ends_in_one_line(fashion: Fashion, monkeypatch: pyt
     monkeypatch.setattr("flows.__main__.app", fail)
     monkeypatch.delenv("FASHION_DEBUG", raising=False)
     assert fashion("train") == (1, "", "error: LookupError: a fault; FASHION_DEBUG=1 shows where\n")
+
+
+def test_presets_are_listed_with_layers_parameters_origin_and_fields(fashion: Fashion) -> None:
+    told = fashion("presets")[1]
+    for preset in PRESETS.values():
+        assert f"{preset.name}: {preset.layers}, {preset.parameters:,} parameters\n  {preset.origin}\n" in told
+    assert "dense-128: 784-128-10 relu, 101,770 parameters" in told
+    assert "What a recipe does not name: hidden=[128]" in told
+
+
+def test_presets_as_json_are_the_whole_configurations(fashion: Fashion) -> None:
+    listed = json.loads(fashion("presets", "--json")[1])
+    assert list(listed) == list(PRESETS)
+    for name, config in listed.items():
+        model = config.pop("model")
+        assert configure("dense-128", {**model, **config}) == PRESETS[name].config
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("momentum=0.9", "error: momentum: no such field of a training; there are activation, "),
+        ("epochs", "error: --set epochs: expected FIELD=VALUE"),
+        ("epochs=many", "error: epochs: 'many'; input should be a valid integer"),
+        ("hidden=512,0", "error: hidden: (512, 0); expected each layer to have 1 to 16,384 units"),
+    ],
+)
+def test_a_field_that_cannot_be_set_is_refused_before_anything_starts(fashion: Fashion, given: str, told: str) -> None:
+    status, out, err = fashion("train", "--set", given)
+    assert (status, out, len(err.splitlines())) == (1, "", 1)
+    assert err.startswith(told)
 
 
 def test_the_default_preset_is_one_and_the_same() -> None:

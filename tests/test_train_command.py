@@ -1,4 +1,4 @@
-"""`fashion presets`, and `fashion train` stopped with Ctrl-C and gone on with."""
+"""`fashion train` stopped with Ctrl-C and gone on with."""
 
 import json
 import signal
@@ -13,50 +13,13 @@ from safetensors.torch import save
 
 from components.contract import Dataset, Validated
 from components.manifest import describe, read_manifest
-from components.recipes.presets import PRESETS, configure
+from components.recipes.presets import configure
 from components.settings import CHECKOUT
 from components.training.train import train
 
 LONG = {"epochs": 300, "hidden": [16], "dropout": 0.1}  # some seconds on the small sample
 RECIPE = ("--preset", "dense-128", "--epochs", "300", "--set", "hidden=[16]", "--set", "dropout=0.1")
 COMMAND = ("train", *RECIPE, "--no-promote")
-
-
-def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "flows", *arguments]
-    return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
-
-
-def test_presets_are_listed_with_layers_parameters_origin_and_fields() -> None:
-    told = run("presets").stdout
-    for preset in PRESETS.values():
-        assert f"{preset.name}: {preset.layers}, {preset.parameters:,} parameters\n  {preset.origin}\n" in told
-    assert "dense-128: 784-128-10 relu, 101,770 parameters" in told
-    assert "What a recipe does not name: hidden=[128]" in told
-
-
-def test_presets_as_json_are_the_whole_configurations() -> None:
-    listed = json.loads(run("presets", "--json").stdout)
-    assert list(listed) == list(PRESETS)
-    for name, config in listed.items():
-        model = config.pop("model")
-        assert configure("dense-128", {**model, **config}) == PRESETS[name].config
-
-
-@pytest.mark.parametrize(
-    ("given", "told"),
-    [
-        ("momentum=0.9", "error: momentum: no such field of a training; there are activation, "),
-        ("epochs", "error: --set epochs: expected FIELD=VALUE"),
-        ("epochs=many", "error: epochs: 'many'; input should be a valid integer"),
-        ("hidden=512,0", "error: hidden: (512, 0); expected each layer to have 1 to 16,384 units"),
-    ],
-)
-def test_a_field_that_cannot_be_set_is_refused_before_anything_starts(given: str, told: str) -> None:
-    done = run("train", "--set", given)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(told)
-    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.slow
