@@ -1,4 +1,4 @@
-"""A receiver of messages: what is posted to it is kept."""
+"""Receivers of messages: what is posted or mailed to them is kept."""
 
 import json
 import threading
@@ -6,10 +6,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email import message_from_bytes, policy
+from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+from servers import free_port
 
 WAIT = 60  # seconds for a message to come
 
@@ -46,6 +51,7 @@ def receiving() -> Iterator[Receiver]:
             receiver.received.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
             self.send_response(200)
             self.end_headers()
+            self.wfile.write(b"ok")  # Slack's answer
 
         def log_message(self, *arguments: object) -> None:
             """Print nothing."""
@@ -57,3 +63,37 @@ def receiving() -> Iterator[Receiver]:
             yield receiver
         finally:
             server.shutdown()
+
+
+@dataclass
+class Mailbox:
+    """A mail server of this process, and what came."""
+
+    port: int
+    received: list[EmailMessage] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """As Apprise has it."""
+        return f"mailto://127.0.0.1:{self.port}?from=fashion@example.com&to=team@example.com"
+
+
+@contextmanager
+def mailing() -> Iterator[Mailbox]:
+    """Take mail on a free port of the loopback while the block lasts."""
+
+    class Handler:
+        async def handle_DATA(  # noqa: N802, aiosmtpd's name
+            self, server: SMTP, session: Session, envelope: Envelope
+        ) -> str:
+            content = envelope.original_content or b""
+            mailbox.received.append(message_from_bytes(content, EmailMessage, policy=policy.default))
+            return "250 OK"
+
+    mailbox = Mailbox(free_port())
+    controller = Controller(Handler(), hostname="127.0.0.1", port=mailbox.port)
+    controller.start()
+    try:
+        yield mailbox
+    finally:
+        controller.stop()

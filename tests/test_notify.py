@@ -1,16 +1,20 @@
 """What people are told, by whom, and what never gets into a message."""
 
+import asyncio
 import dataclasses
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from html import unescape
 
 import httpx
 import pytest
 import yaml
+from apprise.plugins.slack import NotifySlack
 from prefects import LONG, Shared, wait_until
-from receiving import Receiver, receiving
+from pydantic import SecretStr
+from receiving import Receiver, mailing, receiving
 
 from components.contract import ModelCard
 from components.errors import NotificationFailed, SettingsError
@@ -19,6 +23,7 @@ from components.promotion.promote import Promotion
 from components.registry import champion, store
 from components.settings import CHECKOUT
 from flows.__main__ import main
+from flows.notify.block import FashionNotification
 from flows.notify.message import LONGEST, TEST, Message, of_promotion
 from flows.notify.redact import redact
 from flows.notify.send import send, try_send
@@ -121,6 +126,40 @@ def test_a_test_message_arrives(receiver: Receiver, monkeypatch: pytest.MonkeyPa
 def test_a_text_arrives_without_the_secret_in_it(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not fashion(monkeypatch, "notify", "the token=abc123 is out")
     assert receiver.received[0]["title"] == "the token=*** is out"
+
+
+ODD = Message("it failed", "<Response [500]> & more", "look")
+
+
+def test_a_mail_has_every_line_and_every_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a command and from Prefect's server alike, as text and as HTML."""
+    with mailing() as mailbox:
+        monkeypatch.setenv("FASHION_NOTIFY_URL", mailbox.url)
+        send(ODD)
+        block = FashionNotification(url=SecretStr(mailbox.url))
+        asyncio.run(block.anotify(f"{ODD.text}, token=abc123", ODD.what))
+    ours, theirs = mailbox.received
+    for mail, end in ((ours, ""), (theirs, ", token=***")):
+        assert (mail["subject"], mail["from"], mail["to"]) == (ODD.what, "fashion@example.com", "team@example.com")
+        plain, html = (mail.get_body((kind,)) for kind in ("plain", "html"))
+        assert plain
+        assert html
+        assert plain.get_content().splitlines() == [*ODD.text.splitlines()[:-1], ODD.text.splitlines()[-1] + end]
+        shown = unescape(html.get_content()).replace("\xa0", " ").split("<br/>")
+        assert [line.strip() for line in shown] == plain.get_content().splitlines()
+
+
+def test_slack_takes_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is posted, to a receiver here instead of Slack's."""
+    with receiving() as receiver:
+        monkeypatch.setattr(NotifySlack, "webhook_url", f"http://127.0.0.1:{receiver.port}/services")
+        monkeypatch.setenv(
+            "FASHION_NOTIFY_URL", "https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"
+        )
+        send(ODD)
+    (attachment,) = receiver.received[0]["attachments"]
+    assert (attachment["title"], unescape(attachment["text"])) == (ODD.what, ODD.text)
+    assert "<" not in attachment["text"], "Slack would take it for a link"
 
 
 def test_one_says_either_a_text_or_test(monkeypatch: pytest.MonkeyPatch) -> None:

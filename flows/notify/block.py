@@ -1,8 +1,10 @@
 """The block that Prefect's server sends messages by, which finds it through `prefect.collections` in pyproject.toml.
 
-Prefect's own blocks know one service each, none of them plain mail, and send the texts of exceptions as they are.
+Prefect's own blocks know one service each, none of them plain mail, and send the texts of exceptions as they are, which
+a mail then shows as HTML.
 """
 
+from apprise import NotifyFormat
 from prefect.blocks.notifications import AppriseNotificationBlock
 
 from flows.notify.redact import redact
@@ -15,6 +17,11 @@ class FashionNotification(AppriseNotificationBlock):
 
     _block_type_name = "Fashion Notification"
     _block_type_slug = "fashion-notification"
+
+    def block_initialization(self) -> None:
+        """Make the client, and have it take texts for texts: else a mail has no lines, and no <words>."""
+        super().block_initialization()
+        self._apprise_client.asset.body_format = NotifyFormat.TEXT  # type: ignore[assignment]  # it is declared None
 
     async def anotify(self, body: str, subject: str | None = None) -> None:
         """Send a message."""

@@ -67,9 +67,9 @@ def try_send(message: Message) -> None:
 
 
 def _client(url: str) -> "Apprise":
-    from apprise import Apprise
+    from apprise import Apprise, AppriseAsset, NotifyFormat
 
-    client = Apprise()
+    client = Apprise(asset=AppriseAsset(body_format=NotifyFormat.TEXT))  # else a mail has no lines, and no <words>
     if not client.add(url):
         raise SettingsError(f"{NAME}: not an address that Apprise knows; docs/monitoring.md has examples")
     return client
