@@ -24,7 +24,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 def fashion(environment: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "flows", *arguments]
-    return subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=180)
+    return subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=600)
 
 
 def test_with_nothing_to_reach_it_says_so_and_goes_on_with_the_sample(environment: dict[str, str]) -> None:

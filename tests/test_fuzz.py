@@ -30,7 +30,7 @@ from components.formats.photos import read_photo
 from components.settings import CHECKOUT
 
 pytestmark = pytest.mark.slow
-CASES = {"/predict": 100, "/classify": 2300, "/score": 2300}  # the JSON of an image takes long to make up
+CASES = {"/predict": 100, "/classify": 2400, "/score": 2400}  # the JSON of an image takes long to make up
 FEWEST = 5000
 SAME = examples(deadline=None, database=None, derandomize=True)
 JSON = {"Content-Type": "application/json"}

@@ -21,7 +21,7 @@ COMMANDS = [
     for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
     for line in block.splitlines()
 ]
-TIMEOUT = 180  # seconds a command
+TIMEOUT = 600  # seconds a command
 
 
 def test_every_command_line_is_told_apart_from_output() -> None:

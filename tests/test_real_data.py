@@ -37,7 +37,7 @@ def test_the_whole_flow(source: Path, tmp_path: Path, prefect_server: Shared) ->
         "FASHION_SOURCE": str(source),
     }
     command = [sys.executable, "-m", "flows", "train", "--json"]
-    done = subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["test_accuracy"] >= 0.873

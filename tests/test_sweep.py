@@ -128,7 +128,7 @@ def test_a_sweep_from_the_command_line(archives: Path, tmp_path: Path, prefect_s
     table = tmp_path / "table.csv"
     command = [sys.executable, "-m", "flows", "sweep", "--presets", "dense-128", "--seeds", "0,1", "--epochs", "1"]
     command += ["--set", "hidden=[16]", "--save", "--json", "--output", str(table)]
-    done = subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert sorted(row["seed"] for row in found["outcomes"]) == [0, 1]

@@ -52,7 +52,7 @@ def test_ctrl_c_leaves_a_state_that_resume_takes_to_the_same_weights(
         cwd=CHECKOUT,
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=600,
     )
     assert again.returncode == 0, again.stderr
     assert "going on after epoch " in again.stderr
