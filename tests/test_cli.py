@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -212,10 +211,9 @@ def test_promote_roll_back_and_the_history(fashion: Fashion, live: str, network:
     ]
 
 
-def test_a_rollback_waits_for_no_framework_and_for_no_long_history(
-    live: str, network: MLP, card: ModelCard, bentoml_home: Path
-) -> None:
-    """Of a thousand moves. What the whole command takes, mostly Python's imports, is in docs/promotion.md."""
+@pytest.mark.slow
+def test_a_rollback_takes_less_than_two_seconds(live: str, network: MLP, card: ModelCard, bentoml_home: Path) -> None:
+    """The whole command's, of processor: other programs run beside. Of a store with a history of a thousand moves."""
     for _ in range(3):
         champion.make_live(store.save_model(network, card), "a test")
     path = bentoml_home / "fashion" / "history.jsonl"
@@ -223,12 +221,15 @@ def test_a_rollback_waits_for_no_framework_and_for_no_long_history(
     path.write_text("".join(json.dumps(dataclasses.asdict(move)) + "\n" for move in moves))
     (bentoml_home / "fashion" / "live.json").write_text(json.dumps(dataclasses.asdict(moves[-1])))
     code = "import sys, flows.__main__ as f; f.app(['rollback'], standalone_mode=False); print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, check=True, capture_output=True, text=True)
-    assert not {"torch", "prefect", "great_expectations", "pandas", "scipy"} & set(done.stdout.split())
-    began = time.process_time()
-    champion.rollback()
-    assert time.process_time() - began < 0.5
-    assert len(champion.history()) == 1002
+    used: list[float] = []
+    while len(used) < 3 or (min(used) >= 2 and len(used) < 10):
+        before = os.times()
+        done = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, check=True, capture_output=True, text=True)
+        after = os.times()
+        used.append(after.children_user + after.children_system - before.children_user - before.children_system)
+        assert not {"torch", "prefect", "great_expectations", "pandas", "scipy"} & set(done.stdout.split())
+    assert min(used) < 2, used
+    assert len(champion.history()) == 1000 + len(used)
 
 
 def test_the_history_says_what_a_person_went_past(fashion: Fashion, network: MLP, card: ModelCard) -> None:
