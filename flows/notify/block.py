@@ -4,7 +4,6 @@ Prefect's own blocks know one service each, none of them plain mail, and send th
 a mail then shows as HTML.
 """
 
-from apprise import NotifyFormat
 from prefect.blocks.notifications import AppriseNotificationBlock
 
 from flows.notify.redact import redact
@@ -20,6 +19,8 @@ class FashionNotification(AppriseNotificationBlock):
 
     def block_initialization(self) -> None:
         """Make the client, and have it take texts for texts: else a mail has no lines, and no <words>."""
+        from apprise import NotifyFormat
+
         super().block_initialization()
         self._apprise_client.asset.body_format = NotifyFormat.TEXT  # type: ignore[assignment]  # it is declared None
 
