@@ -92,19 +92,20 @@ def take(one: socket.socket, end: bytes) -> bytes:
     return content
 
 
-def trickle(held: list[socket.socket], seconds: float, piece: bytes) -> dict[socket.socket, bytes]:
+def trickle(held: list[socket.socket], seconds: float, drop: bytes) -> dict[socket.socket, bytes]:
     """A byte or so at a time on each, until it is answered or cut: what it was answered."""
     answers: dict[socket.socket, bytes] = {}
     until = time.monotonic() + seconds
     while time.monotonic() < until and len(answers) < len(held):
         waiting = [one for one in held if one not in answers]
         for one in select.select(waiting, [], [], 0)[0]:
-            with contextlib.suppress(ConnectionError):
-                answers[one] = one.recv(4000)
-            answers.setdefault(one, b"")
+            answers[one] = b""
+            with contextlib.suppress(ConnectionError):  # head and body may come one after the other
+                while not answers[one].endswith(b"}}") and (piece := one.recv(4000)):
+                    answers[one] += piece
         for one in waiting:
             with contextlib.suppress(OSError):
-                one.send(piece)
+                one.send(drop)
         time.sleep(0.2)
     return answers
 
