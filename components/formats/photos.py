@@ -8,19 +8,16 @@ wider than hanging ones, and mirrored: the model's answers to these views are av
 
 import io
 import struct
-import warnings
 import zlib
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageChops, ImageFilter, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageFilter
 
 from components.contract import IMAGE_SHAPE, Images
-from components.errors import InputError, InputTooLarge
+from components.formats.decoding import FORMATS, decode_picture
 from components.formats.garment import draw_garment, find_garment
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
-MOST_PIXELS = 25_000_000  # a large phone photo; decoded and made grey, one this size with transparency takes 400 MB
 SIDE = IMAGE_SHAPE[0]
 SMALL_FILE = 4096  # bytes; 28 x 28 pixels in four colours are 3,136
 # How a PNG begins and ends that holds 28 x 28 grey bytes in one chunk and nothing else (PNG, third edition, 5 and 11).
@@ -33,17 +30,6 @@ PLAIN = 12  # levels of grey, 5 % of all, as in the paper: what is closer to the
 MOSTLY = 0.6  # share of a plain picture's border that is background; the garment may touch the rest
 SHARPEN = ImageFilter.UnsharpMask(radius=1, percent=50, threshold=0)
 WIDTHS = (1.0, 0.8, 0.6)  # of a garment found in a photo, beside what it is; the first is what a person is shown
-
-# EXIF orientation -> what undoes it (Exif 2.32, tag 0x0112).
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 def read_photo(content: bytes, field: str = "file", formats: tuple[str, ...] = FORMATS) -> Images:
@@ -63,32 +49,11 @@ def read_views(content: bytes, field: str = "file", formats: tuple[str, ...] = F
         uint8 (n, 28, 28): six views of a garment that was found in a photo, one of any other picture.
 
     Raises:
-        InputError: none of these, truncated, or an animated PNG or WebP.
+        InputError: none of these, damaged, or an animated PNG or WebP.
         InputTooLarge: more than 25 million pixels.
     """
-    try:
-        if is_small(content):
-            plain = _read_plain(content) if "PNG" in formats else None
-            return _read_opened(content, field, formats) if plain is None else plain
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own bound is below
-            return _read_opened(content, field, formats)
-    except Image.DecompressionBombError as error:
-        raise InputTooLarge(field, f"at most {MOST_PIXELS:,} pixels are read") from error
-    except UnidentifiedImageError as error:
-        raise InputError(field, f"not a {', '.join(formats[:-1])} or {formats[-1]} picture") from error
-    except (OSError, SyntaxError, ValueError, TypeError, struct.error) as error:  # what Pillow raises of damage
-        raise InputError(field, f"a damaged picture: {error}") from error
-
-
-def _read_opened(content: bytes, field: str, formats: tuple[str, ...]) -> Images:
-    with Image.open(io.BytesIO(content), formats=formats) as picture:
-        if picture.width * picture.height > MOST_PIXELS:
-            size = f"{picture.width} x {picture.height} pixels"
-            raise InputTooLarge(field, f"{size}; at most {MOST_PIXELS:,} pixels are read")
-        if picture.format != "GIF" and getattr(picture, "is_animated", False):
-            raise InputError(field, "an animated picture; expected a single one")
-        return _prepare(picture)
+    plain = _read_plain(content) if "PNG" in formats and is_small(content) else None
+    return _prepare(decode_picture(content, field, formats, WORKING)) if plain is None else plain
 
 
 def _read_plain(content: bytes) -> Images | None:
@@ -120,10 +85,8 @@ def write_png(image: Images) -> bytes:
 
 
 def _prepare(picture: Image.Image) -> Images:
-    picture.draft("RGB", (WORKING, WORKING))  # JPEG decodes at a lower resolution, many times faster
-    upright = _turn_upright(picture)
-    grey = _to_grey(upright)
-    if upright.size == (SIDE, SIDE):
+    grey = _to_grey(picture)
+    if picture.size == (SIDE, SIDE):
         return np.asarray(grey)[None]
     pixels = np.asarray(_shrink(grey))
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
@@ -131,8 +94,8 @@ def _prepare(picture: Image.Image) -> Images:
     background = int(np.median(corners))
     if np.ptp(corners) <= PLAIN and (abs(border - float(background)) <= PLAIN).mean() >= MOSTLY:
         return _draw_plain(grey, background)
-    if min(upright.size) >= SMALLEST_PHOTO:
-        photo = upright.convert("RGB")
+    if min(picture.size) >= SMALLEST_PHOTO:
+        photo = picture.convert("RGB")
         photo.thumbnail((WORKING, WORKING), Image.Resampling.BOX)
         content = np.asarray(photo)
         mask = find_garment(content)
@@ -170,12 +133,6 @@ def _centre(pixels: NDArray[np.uint8]) -> Images:
     canvas = np.zeros((1, *IMAGE_SHAPE), np.uint8)
     canvas[0, top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
     return canvas
-
-
-def _turn_upright(picture: Image.Image) -> Image.Image:
-    """As a phone's EXIF says; `ImageOps.exif_transpose` would fail on other, odd metadata."""
-    orientation = picture.getexif().get(ExifTags.Base.Orientation)
-    return picture.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else picture
 
 
 def _to_grey(picture: Image.Image) -> Image.Image:
