@@ -1,18 +1,23 @@
 """The bytes of a picture file -> one decoded picture, or an error that says what is wrong with it.
 
-Whatever a decoder raises of a damaged file becomes an `InputError` here: no caller needs to know what Pillow raises.
+Whatever a decoder raises becomes an `InputError` here: callers need not know what Pillow raises for a damaged file.
 """
 
 import io
-import struct
-import warnings
 
+import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from components.errors import InputError, InputTooLarge
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 MOST_PIXELS = 25_000_000  # a large phone photo; decoded and made grey, one this size with transparency takes 400 MB
+
+# Mode of Pillow's -> what is returned, without and with transparency.
+PLAIN_MODES = {
+    **dict.fromkeys(("1", "L", "I;16", "LA"), ("L", "LA")),
+    **dict.fromkeys(("P", "RGB", "RGBA", "CMYK"), ("RGB", "RGBA")),
+}
 
 # EXIF orientation -> what undoes it (Exif 2.32, tag 0x0112).
 UPRIGHT = {
@@ -36,22 +41,23 @@ def decode_picture(content: bytes, field: str, formats: tuple[str, ...], edge: i
         edge: pixels of both sides that the caller needs; a larger JPEG may be decoded at a lower resolution.
 
     Returns:
-        A picture of any of Pillow's modes, its pixels in memory.
+        A picture of mode L, LA, RGB or RGBA, eight bits a channel, its pixels in memory. It has an alpha channel, not
+        premultiplied, only if some pixel is not opaque: a transparent colour of a palette counts as one.
 
     Raises:
         InputError: none of these, damaged, or an animated PNG or WebP.
         InputTooLarge: more than 25 million pixels.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own bound is below
-            return _decode(content, field, formats, edge)
+        return _decode(content, field, formats, edge)
+    except InputError:
+        raise
     except Image.DecompressionBombError as error:
         raise InputTooLarge(field, f"at most {MOST_PIXELS:,} pixels are read") from error
     except UnidentifiedImageError as error:
         raise InputError(field, f"not a {', '.join(formats[:-1])} or {formats[-1]} picture") from error
-    except (OSError, SyntaxError, ValueError, TypeError, struct.error) as error:  # what Pillow raises of damage
-        raise InputError(field, f"a damaged picture: {error}") from error
+    except Exception as error:  # a damaged file makes Pillow raise nearly anything
+        raise InputError(field, f"a damaged picture: {error or type(error).__name__}") from error
 
 
 def _decode(content: bytes, field: str, formats: tuple[str, ...], edge: int) -> Image.Image:
@@ -63,10 +69,42 @@ def _decode(content: bytes, field: str, formats: tuple[str, ...], edge: int) -> 
         raise InputError(field, "an animated picture; expected a single one")
     picture.draft("RGB", (edge, edge))  # JPEG decodes at a lower resolution, many times faster
     picture.load()
-    return _turn_upright(picture)
+    orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)  # `exif_transpose` fails on other, odd metadata
+    upright = UPRIGHT.get(orientation)
+    plain = _to_plain_mode(picture, content[24] if picture.format == "PNG" else 8)
+    return plain if upright is None else plain.transpose(upright)
 
 
-def _turn_upright(picture: Image.Image) -> Image.Image:
-    """As a phone's EXIF says; `ImageOps.exif_transpose` would fail on other, odd metadata."""
-    orientation = picture.getexif().get(ExifTags.Base.Orientation)
-    return picture.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else picture
+def _to_plain_mode(picture: Image.Image, depth: int) -> Image.Image:
+    """As L, LA, RGB or RGBA.
+
+    Args:
+        picture: of any mode in `PLAIN_MODES`.
+        depth: bits a sample in the file, which a transparent colour is given in.
+    """
+    if picture.mode == "P" and picture.palette is None:
+        raise ValueError("it has colours by number and no palette")
+    opaque, transparent = PLAIN_MODES[picture.mode]
+    key = picture.info.pop("transparency", None)
+    if picture.mode == "I;16":  # "L" would clip instead of scale
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if key is not None and picture.mode in {"L", "RGB"}:
+        key = _scale_key(key, depth)
+    if key is None and picture.mode not in {"LA", "RGBA"}:
+        return picture if picture.mode == opaque else picture.convert(opaque)
+    if key is not None:
+        picture.info["transparency"] = key
+    if picture.mode != transparent:
+        picture = picture.convert(transparent)
+    return picture.convert(opaque) if picture.getchannel("A").getextrema()[0] == 255 else picture
+
+
+def _scale_key(key: int | tuple[int, ...], depth: int) -> int | tuple[int, ...] | None:
+    """A transparent colour in eight bits, as Pillow scales the pixels, not the colour; None: no pixel can have it."""
+    top = (1 << depth) - 1
+    values = [
+        value >> 8 if depth == 16 else value * 255 // top for value in (key if isinstance(key, tuple) else (key,))
+    ]
+    if max(values) > 255:
+        return None
+    return tuple(values) if isinstance(key, tuple) else values[0]
