@@ -60,9 +60,9 @@ class Fashion:
         tag = bundled_tag()
         if tag is None or os.environ.get("FASHION_FOLLOW") == "true":
             use_own_models()
-            served.follow()
         else:
             served.keep(tag)
+        served.watch()
         gc.collect()
         gc.freeze()  # looking through what is there now, again and again, would hold requests up
 

@@ -3,7 +3,10 @@
 A thread looks at the live-model pointer four times a second. The model it names is loaded beside the one that serves,
 with every check of a load, predicts once, and takes the other's place by one assignment: a request has taken its model
 before that or takes the new one after it, and names the one it took. What cannot be loaded changes nothing; the log,
-/model and a metric tell of it.
+/model and a metric report it.
+
+The thread also looks at the files of the model that serves. Its weights are in memory, so it keeps serving when they go
+or change; but a restart could not load them, and that is reported in the same three places.
 """
 
 import logging
@@ -18,12 +21,13 @@ from components.contract import IMAGE_SHAPE
 from components.errors import FashionError, ModelError, NoLiveModel
 from components.inference.predict import predict
 from components.model.classifier import Classifier
-from components.registry.champion import PointerState, live_move, load_live, load_model, pointer_state
+from components.registry.champion import PointerState, check_live, live_move, load_live, load_model, pointer_state
+from components.registry.store import FilesState, check_stored, files_state
 from serving.metrics import watch
 
 log = logging.getLogger("bentoml.fashion")
 
-EVERY = 0.25  # seconds between two looks at the pointer
+EVERY = 0.25  # seconds between two looks at the pointer and the files
 RETRY = 5  # seconds until what could not be loaded is tried again, though nothing changed
 
 
@@ -34,6 +38,7 @@ class Serving:
     model: Classifier
     live_since: str | None = None  # when it was promoted, ISO 8601; None: it is the Bento's own
     card_sha256: str = ""  # as the pointer has it
+    files: FilesState = ()  # of the model, when they were last found whole
 
 
 class LiveModel:
@@ -42,7 +47,10 @@ class LiveModel:
     def __init__(self) -> None:
         self.serving: Serving | None = None
         self.problem: FashionError | None = NoLiveModel("the service is starting")
-        self.following = False
+        self.following = True
+        self.load: Callable[[], Serving] = self._load_named
+        self.seen: tuple[PointerState, FilesState] | None = None  # before it was loaded last
+        self.tried = 0.0  # when that was, monotonic seconds
 
     def get(self) -> Classifier:
         """The model.
@@ -55,35 +63,44 @@ class LiveModel:
         return self.serving.model
 
     def keep(self, tag: str) -> None:
-        """Serve the model with this exact tag for good."""
-        self._attempt(lambda: Serving(_tried(load_model(tag))))
+        """Serve the model with this exact tag, whatever the pointer names."""
+        self.following, self.load = False, lambda: self._load_own(tag)
 
-    def follow(self) -> None:
-        """Serve the live model, and from now on whichever the pointer names."""
-        self.following = True
-        seen = pointer_state()
+    def watch(self) -> None:
+        """Serve, and from now on look at what is served."""
         self.refresh()
-        threading.Thread(target=self._watch_pointer, args=(seen,), name="live-model", daemon=True).start()
+        threading.Thread(target=self._watch, name="live-model", daemon=True).start()
 
     def refresh(self) -> None:
-        """Serve what the pointer names now."""
-        self._attempt(self._load_named)
+        """Serve what is there now."""
+        self.seen, self.tried = self._look(), time.monotonic()
+        self._attempt(self.load)
 
-    def _watch_pointer(self, seen: PointerState) -> None:
-        tried = time.monotonic()
+    def _look(self) -> tuple[PointerState, FilesState]:
+        return pointer_state(), files_state(self.serving.model.tag) if self.serving else ()
+
+    def _watch(self) -> None:
         while True:
             time.sleep(EVERY)
-            state = pointer_state()
-            if state != seen or (self.problem and time.monotonic() - tried > RETRY):
-                seen, tried = state, time.monotonic()
+            if self._look() != self.seen or (self.problem and time.monotonic() - self.tried > RETRY):
                 self.refresh()
 
+    def _load_own(self, tag: str) -> Serving:
+        files = files_state(tag)
+        if not self.serving:
+            return Serving(_tried(load_model(tag)), files=files)
+        if files != self.serving.files:
+            _demand_whole(lambda: check_stored(tag))
+        return replace(self.serving, files=files)
+
     def _load_named(self) -> Serving:
-        move = live_move()
-        now = self.serving
-        if now and (now.model.tag, now.card_sha256) == (move.tag, move.card_sha256):
-            return replace(now, live_since=move.when)
-        return Serving(_tried(load_live(move)), move.when, move.card_sha256)
+        move, now = live_move(), self.serving
+        files = files_state(move.tag)
+        if not now or (now.model.tag, now.card_sha256) != (move.tag, move.card_sha256):
+            return Serving(_tried(load_live(move)), move.when, move.card_sha256, files)
+        if files != now.files:
+            _demand_whole(lambda: check_live(move))
+        return replace(now, live_since=move.when, files=files)
 
     def _attempt(self, load: Callable[[], Serving]) -> None:
         try:
@@ -99,6 +116,19 @@ class LiveModel:
                 log.info("serving %s", serving.model.tag)
                 watch.swapped(serving.model.tag, self.serving.model.tag if self.serving else None)
             self.serving, self.problem = serving, None
+
+
+def _demand_whole(check: Callable[[], object]) -> None:
+    """Check the files of the model that serves.
+
+    Raises:
+        ModelError: a restart could not load them.
+    """
+    try:
+        check()
+    except ModelError as error:
+        told = "It serves from memory, and a restart could not load it. Restore its files, or promote another model"
+        raise ModelError(f"{error}. {told}") from error
 
 
 def _tried(model: Classifier) -> Classifier:

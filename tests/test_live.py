@@ -3,9 +3,10 @@
 import dataclasses
 import json
 import logging
+import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -16,6 +17,7 @@ from servers import Server, serve, using_home
 
 from components.contract import Calibration, Images, ModelCard
 from components.errors import ModelError, NoLiveModel
+from components.files import write_whole
 from components.inference.predict import predict
 from components.manifest import Examples
 from components.model.classifier import Classifier
@@ -140,6 +142,77 @@ def test_every_write_of_the_pointer_is_seen(tags: tuple[str, str]) -> None:
         assert len(seen) == number + 1
 
 
+def remove(home: Path, tag: str) -> None:
+    weights_of(home, tag).parent.rename(home / "gone")
+
+
+def restore(home: Path, tag: str) -> None:
+    (home / "gone").rename(weights_of(home, tag).parent)
+
+
+def damage(home: Path, tag: str) -> None:
+    """The last byte, at the same size and time."""
+    weights = weights_of(home, tag)
+    content, before = weights.read_bytes(), weights.stat()
+    write_whole(weights, content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def add_code(home: Path, tag: str) -> None:
+    weights_of(home, tag).with_name("model.pkl").write_bytes(b"")
+
+
+def take_code_out(home: Path, tag: str) -> None:
+    weights_of(home, tag).with_name("model.pkl").unlink()
+
+
+@pytest.mark.parametrize(
+    ("harm", "mend", "told"),
+    [
+        (remove, restore, "not in the store"),
+        (damage, damage, "weights.safetensors has the SHA-256"),
+        (add_code, take_code_out, "unknown file 'model.pkl'"),
+    ],
+)
+@pytest.mark.parametrize("follows", [True, False])
+def test_it_reports_files_that_a_restart_could_not_load_and_keeps_serving(
+    tags: tuple[str, str],
+    bentoml_home: Path,
+    caplog: pytest.LogCaptureFixture,
+    follows: bool,
+    harm: Callable[[Path, str], None],
+    mend: Callable[[Path, str], None],
+    told: str,
+) -> None:
+    live = LiveModel()
+    if not follows:
+        live.keep(tags[0])
+    live.refresh()
+    model = live.get()
+    harm(bentoml_home, tags[0])
+    with caplog.at_level(logging.ERROR):
+        for _ in range(3):
+            live.refresh()
+    assert told in str(live.problem)
+    assert "serves from memory" in str(live.problem)
+    assert len(caplog.records) == 1, "once, however often it is looked at"
+    mend(bentoml_home, tags[0])
+    live.refresh()
+    assert live.problem is None
+    assert live.get() is model
+
+
+def test_another_model_can_be_promoted_while_the_live_one_is_gone(
+    live: LiveModel, tags: tuple[str, str], bentoml_home: Path
+) -> None:
+    remove(bentoml_home, tags[0])
+    live.refresh()
+    assert (tag_of(live), live.problem is None) == (tags[0], False)
+    champion.make_live(tags[1], "a test")
+    live.refresh()
+    assert (tag_of(live), live.problem) == (tags[1], None)
+
+
 # --- over HTTP ---
 
 MOVES = 100
@@ -231,6 +304,36 @@ def test_under_load_a_hundred_moves_lose_no_request_and_mix_no_answers(
 
 
 @pytest.mark.slow
+def test_a_service_reports_that_its_model_s_folder_is_gone_until_it_is_back(
+    following: Server, trained: Trained, card: ModelCard
+) -> None:
+    tag = save(trained, card, 1.0)
+    champion.make_live(tag, "a test")
+    wait_for(following, tag)
+    remove(store.home().parent, tag)
+    problem = wait_for_problem(following)
+    assert "not in the store" in problem
+    with following.client() as client:
+        assert client.get("/readyz").status_code == 200
+        restore(store.home().parent, tag)
+        deadline = time.monotonic() + 10
+        while client.get("/model").json()["problem"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    assert following.log.read_text().count(problem) == 1
+
+
+def wait_for_problem(server: Server) -> str:
+    """What /model says, within ten seconds."""
+    deadline = time.monotonic() + 10
+    with server.client() as client:
+        while not (problem := client.get("/model").json()["problem"]):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    return str(problem)
+
+
+@pytest.mark.slow
 def test_a_broken_candidate_is_told_in_the_model_and_in_a_metric(
     following: Server, trained: Trained, card: ModelCard
 ) -> None:
@@ -242,12 +345,8 @@ def test_a_broken_candidate_is_told_in_the_model_and_in_a_metric(
     move = {**json.loads(pointer.read_bytes()), "tag": bad, "card_sha256": store.card_sha256(bad)}
     pointer.write_text(json.dumps(move))
     with following.client() as client:
-        deadline = time.monotonic() + 10
-        while not (told := client.get("/model").json())["problem"]:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        assert told["model"] == good
-        assert "weights.safetensors" in told["problem"]
+        assert "weights.safetensors" in wait_for_problem(following)
+        assert client.get("/model").json()["model"] == good
         counted = client.get("/metrics").text
         assert f'fashion_model_live{{tag="{good}"}} 1.0' in counted
         failures = [line for line in counted.splitlines() if line.startswith("fashion_model_failures_total")]

@@ -106,6 +106,16 @@ def load_live(move: Move) -> "Classifier":
     return model
 
 
+def check_live(move: Move) -> None:
+    """Check every byte of the model that a move made live, without loading it.
+
+    Raises:
+        ModelNotFound, ModelError: as for `load_live`.
+    """
+    check_stored(move.tag)
+    _check_promoted(move)
+
+
 def pointer_state() -> PointerState:
     """What differs once the pointer or its history was written: a look that costs microseconds."""
     return tuple(_stat_of(home() / name) for name in ("live.json", "history.jsonl"))

@@ -46,6 +46,8 @@ BUNDLED = "fashion-bundled"  # the alias under which a built Bento knows the mod
 EXACT_TAG = re.compile(rf"{NAME}:[a-z0-9]{{8,64}}")
 LOCK_TIMEOUT = 120  # seconds to wait for another save
 
+FilesState = tuple[tuple[int, ...] | None, ...]
+
 WEIGHTS = "weights.safetensors"
 CARD = "model.json"
 README = "README.md"
@@ -157,6 +159,19 @@ def _read_checked(tag: str) -> tuple[ModelCard, ModelConfig, bytes]:
         check_fit(state, config)
         check_finite(state)
     return card, config, weights
+
+
+def files_state(tag: str) -> FilesState:
+    """What differs once a model's files were written, removed or made unreadable: a look that costs microseconds."""
+    return tuple(_stat_of(_folder(tag) / name) for name in ("", WEIGHTS, CARD, "model.yaml"))
+
+
+def _stat_of(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def describe_stored(tag: str) -> ModelCard:
