@@ -6,7 +6,7 @@ The metrics are what a person would alert on, beside the requests, outcomes and 
     fashion_not_sure_total              of these, those that the model is not sure of
     fashion_model_live{tag}             1 for the model that answers, 0 for one that did before
     fashion_model_changed_seconds       when that last changed, seconds since 1970
-    fashion_model_failures_total        models and pointers that could not be loaded; another one goes on serving
+    fashion_model_failures_total        models and pointers that could not be loaded, now or at a restart
     fashion_unlogged_total              images without a line in the prediction log, which samples busy seconds
     fashion_memory_bytes                what the worker holds in memory; of several, the one that said so last
 
