@@ -1,15 +1,18 @@
 """What every room agrees on: the ten classes, the image, the columns, and the values that pass between rooms.
 
-Standard library, numpy and pyarrow only, so that anything may import it.
+Standard library, numpy, pyarrow and pydantic's annotations only, so that anything may import it. The bounds in the
+annotations are checked where a value is read from disk, by `components.records`, and not where one is made.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import AfterValidator, Field
 
 CLASSES = (
     "T-shirt/top",
@@ -32,6 +35,21 @@ SPLITS: tuple[Split, ...] = ("train", "test")
 
 Images = NDArray[np.uint8]  # (n, 28, 28)
 Labels = NDArray[np.uint8]  # (n,), 0 to 9
+
+
+def _check_time(text: str) -> str:
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("expected a time zone")
+    return text
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+Natural = Annotated[int, Field(ge=0, le=10**12)]
+Positive = Annotated[int, Field(ge=1, le=10**12)]
+Time = Annotated[str, AfterValidator(_check_time)]  # ISO 8601 with a zone
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+NoHash = Literal[""]
 
 SAMPLE = "sample"  # the source name of everything made from the drawn stand-in
 
@@ -70,19 +88,19 @@ class ClassMetrics:
     """How well one class is told from the others, each from 0 to 1."""
 
     name: str
-    precision: float
-    recall: float
-    f1: float
-    support: int  # images of this class
+    precision: Share
+    recall: Share
+    f1: Share
+    support: Natural  # images of this class
 
 
 @dataclass(frozen=True)
 class ProbabilityMetrics:
     """How far probabilities can be believed."""
 
-    loss: float  # mean cross-entropy, nats
-    brier: float  # mean squared distance from the one-hot label, 0 to 2
-    calibration_error: float  # expected: confidence against accuracy in 15 bins, 0 to 1
+    loss: NonNegative  # mean cross-entropy, nats
+    brier: Annotated[float, Field(ge=0, le=2)]  # mean squared distance from the one-hot label, 0 to 2
+    calibration_error: Share  # expected: confidence against accuracy in 15 bins, 0 to 1
 
 
 @dataclass(frozen=True)
@@ -91,26 +109,26 @@ class Metrics:
 
     split: Split
     split_version: str  # SHA-256 over the split's parts, 16 hex digits: equal means the same images
-    rows: int
-    accuracy: float
-    accuracy_interval: tuple[float, float]  # Wilson's, 95 %
-    loss: float  # mean cross-entropy of the network's own probabilities, nats
+    rows: Natural
+    accuracy: Share
+    accuracy_interval: tuple[Share, Share]  # Wilson's, 95 %
+    loss: NonNegative  # mean cross-entropy of the network's own probabilities, nats
     uncalibrated: ProbabilityMetrics  # of the network's own probabilities
     calibrated: ProbabilityMetrics  # of those that are served: the logits divided by the temperature
-    coverage: float  # share of the images that the model is sure of
-    sure_accuracy: float  # on those; 0 where there are none
+    coverage: Share  # share of the images that the model is sure of
+    sure_accuracy: Share  # on those; 0 where there are none
     classes: tuple[ClassMetrics, ...]
-    confusion: tuple[tuple[int, ...], ...]  # [true][predicted]
+    confusion: tuple[tuple[Natural, ...], ...]  # [true][predicted]
 
 
 @dataclass(frozen=True)
 class Calibration:
     """What turns logits into served probabilities, and when the model is sure; fitted on the validation rows."""
 
-    temperature: float = 1.0  # the logits are divided by it before the softmax
-    thresholds: tuple[float, ...] = (0.0,) * len(CLASSES)  # sure of class c: its probability exceeds thresholds[c]
-    target: float = 0.97  # the accuracy aimed at where the model is sure, in each class
-    rows: int = 0  # validation images it was fitted on
+    temperature: Annotated[float, Field(gt=0)] = 1.0  # the logits are divided by it before the softmax
+    thresholds: tuple[Share, ...] = (0.0,) * len(CLASSES)  # sure of class c: its probability exceeds thresholds[c]
+    target: Share = 0.97  # the accuracy aimed at where the model is sure, in each class
+    rows: Natural = 0  # validation images it was fitted on
 
 
 @dataclass(frozen=True)
@@ -118,20 +136,20 @@ class Profile:
     """What traffic should look like: counts of test images, which no model was trained on, by the class predicted."""
 
     limits: dict[str, tuple[float, ...]]  # measure -> its bins' upper limits; the last bin has none
-    counts: dict[str, tuple[tuple[int, ...], ...]]  # measure -> [predicted class][bin], one bin more than limits
-    not_sure: tuple[int, ...]  # of each predicted class's images
+    counts: dict[str, tuple[tuple[Natural, ...], ...]]  # measure -> [predicted class][bin], one bin more than limits
+    not_sure: tuple[Natural, ...]  # of each predicted class's images
 
 
 @dataclass(frozen=True)
 class Epoch:
     """One epoch as it happened. Losses are the mean cross-entropy with the true labels, nats."""
 
-    number: int  # from 1
-    loss: float  # over the epoch's steps: training mode, augmented images, weights that change
-    accuracy: float  # likewise
-    validation_loss: float
-    validation_accuracy: float
-    seconds: float  # the steps and the validation
+    number: Positive  # from 1
+    loss: NonNegative  # over the epoch's steps: training mode, augmented images, weights that change
+    accuracy: Share  # likewise
+    validation_loss: NonNegative
+    validation_accuracy: Share
+    seconds: NonNegative  # the steps and the validation
 
 
 @dataclass(frozen=True)
@@ -139,7 +157,7 @@ class Probed:
     """What a network said of one test image right after its training: any later code must say the same."""
 
     id: str
-    probabilities: tuple[float, ...]  # calibrated, (10,)
+    probabilities: tuple[Share, ...]  # calibrated, (10,)
 
 
 @dataclass(frozen=True)
@@ -152,17 +170,17 @@ class ModelCard:
     hardware: dict[str, Any]  # what trained it: device, precision, threads
     source: str  # the dataset's
     dataset_version: str
-    expectations: int  # how many the dataset met before the training
+    expectations: Natural  # how many the dataset met before the training
     calibration: Calibration
     train: Metrics
     test: Metrics
     history: tuple[Epoch, ...]
-    best_epoch: int  # the one whose weights these are
-    train_seconds: float
-    created_at: str  # ISO 8601, UTC
+    best_epoch: Natural  # the one whose weights these are
+    train_seconds: NonNegative
+    created_at: Time  # UTC
     git_commit: str  # of the code that trained it, "+changes" when the tree had any, "unknown" outside git
     packages: dict[str, str]  # name -> version
-    weights_sha256: str = ""  # filled in when the model is stored
+    weights_sha256: NoHash | Sha256 = ""  # filled in when the model is stored
     probes: tuple[Probed, ...] = ()  # ten test images of each class, as far as there are
     classes: tuple[str, ...] = CLASSES
     input: str = "uint8 (n, 28, 28), 0 background to 255, divided by 255"
@@ -193,13 +211,13 @@ class Verdict:
 
     challenger: str  # exact tag
     champion: str | None  # the live model it was compared with
-    when: str  # ISO 8601, UTC
+    when: Time  # UTC
     split_version: str  # of the test images both were measured on; "" where they could not be read
-    rows: int  # how many these are
+    rows: Natural  # how many these are
     checks: tuple[Check, ...]
     bounds: dict[str, Any]  # the gate's settings
-    challenger_sha256: str = ""  # of its card, which has the hash of its weights: what was judged is what may go live
-    champion_sha256: str = ""
+    challenger_sha256: NoHash | Sha256 = ""  # of its card, which has that of its weights: what was judged may go live
+    champion_sha256: NoHash | Sha256 = ""
     forced: str = ""  # the reason a person gave for going past the gate; "" where the canary failed, which stands
 
     @property

@@ -14,21 +14,39 @@ holds nothing that differs between two ingests of the same input, so the same in
 import hashlib
 import itertools
 import json
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
+from pydantic import Field
 
-from components.contract import IMAGE_SHAPE, PIXELS, SAMPLE, SCHEMA, Dataset, Images, Labels, Split, Validated
+from components.contract import (
+    IMAGE_SHAPE,
+    PIXELS,
+    SAMPLE,
+    SCHEMA,
+    Dataset,
+    Images,
+    Labels,
+    Positive,
+    Sha256,
+    Split,
+    Time,
+    Validated,
+)
 from components.errors import DatasetError
 from components.files import sha256_of, write_whole
+from components.records import read_file, read_record
 
 VERSION_DIGITS = 16
+VERSION = re.compile(f"[0-9a-f]{{{VERSION_DIGITS}}}")
 LOCK_TIMEOUT = 120  # seconds to wait for another writer
 
 
@@ -36,11 +54,11 @@ LOCK_TIMEOUT = 120  # seconds to wait for another writer
 class Part:
     """One Parquet file: rows of one split from one source."""
 
-    file: str  # relative to the datasets folder
+    file: str  # relative to the datasets folder, see `part_file`
     split: Split
-    rows: int
-    sha256: str  # of the Parquet file
-    content: str  # SHA-256 of its rows, whatever version of Parquet's writer wrote them
+    rows: Positive
+    sha256: Sha256  # of the Parquet file
+    content: Sha256  # of its rows, whatever version of Parquet's writer wrote them
     inputs: dict[str, str]  # raw file name -> its SHA-256
 
 
@@ -48,9 +66,9 @@ class Part:
 class Manifest:
     """What a dataset version is made of."""
 
-    source: str
+    source: Annotated[str, Field(min_length=1)]
     licence: str
-    parts: tuple[Part, ...]
+    parts: Annotated[tuple[Part, ...], Field(min_length=1)]
 
     def of(self, split: Split) -> tuple[Part, ...]:
         """The parts of one split, oldest first."""
@@ -70,6 +88,15 @@ class Manifest:
 
 
 @dataclass(frozen=True)
+class Receipt:
+    """What is kept of a passed validation."""
+
+    expectations: Positive  # how many were met
+    docs: Annotated[str, Field(min_length=1)]  # the Data Docs page
+    checked_at: Time  # UTC
+
+
+@dataclass(frozen=True)
 class Examples:
     """The rows of a split, in memory."""
 
@@ -81,6 +108,11 @@ class Examples:
 def digest(content: bytes) -> str:
     """The first 16 hex digits of SHA-256."""
     return hashlib.sha256(content).hexdigest()[:VERSION_DIGITS]
+
+
+def part_file(split: Split, sha256: str) -> str:
+    """Where a part is, relative to the datasets folder."""
+    return f"parts/{split}-{sha256[:VERSION_DIGITS]}.parquet"
 
 
 def dataset_lock(folder: Path) -> FileLock:
@@ -116,9 +148,9 @@ def make_current(dataset: Dataset) -> None:
 def accept(validated: Validated) -> None:
     """Remember that a dataset passed validation, and keep its receipt."""
     dataset = validated.dataset
-    receipt = {"expectations": validated.expectations, "docs": str(validated.docs), "checked_at": validated.checked_at}
+    receipt = Receipt(validated.expectations, str(validated.docs), validated.checked_at)
     with dataset_lock(dataset.path.parent):
-        write_whole(receipt_path(dataset), json.dumps(receipt, indent=2).encode() + b"\n")
+        write_whole(receipt_path(dataset), json.dumps(asdict(receipt), indent=2).encode() + b"\n")
         _point("accepted", dataset)
 
 
@@ -133,14 +165,17 @@ def check_receipt(dataset: Dataset) -> Validated:
     Raises:
         DatasetError: it never passed, or changed.
     """
+    path = receipt_path(dataset)
     try:
-        receipt = json.loads(receipt_path(dataset).read_bytes())
-        validated = Validated(dataset, int(receipt["expectations"]), Path(receipt["docs"]), str(receipt["checked_at"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{dataset.version}: no receipt of a passed validation; 'fashion validate'") from error
+        receipt = read_record(Receipt, read_file(path, DatasetError), path, DatasetError)
+    except (FileNotFoundError, DatasetError) as error:
+        damage = f" ({error})" if isinstance(error, DatasetError) else ""
+        raise DatasetError(
+            f"{dataset.version}: no receipt of a passed validation{damage}; 'fashion validate'"
+        ) from error
     for part in read_manifest(dataset).parts:
         check_part(dataset.path.parent, part)
-    return validated
+    return Validated(dataset, receipt.expectations, Path(receipt.docs), receipt.checked_at)
 
 
 def dataset_of(folder: Path, version: str) -> Dataset:
@@ -149,6 +184,8 @@ def dataset_of(folder: Path, version: str) -> Dataset:
     Raises:
         DatasetError: it is not in the folder, or changed since it was written.
     """
+    if not VERSION.fullmatch(version):
+        raise DatasetError(f"{version!r} is not the version of a dataset; expected {VERSION_DIGITS} hex digits")
     path = folder / f"{version}.json"
     return describe(path, read_manifest(path))
 
@@ -189,10 +226,10 @@ def _pointer(name: str, sample: bool) -> str:
 def _read_pointer(folder: Path, name: str, sample: bool) -> str | None:
     path = folder / _pointer(name, sample)
     try:
-        version = path.read_bytes().decode("ascii", "replace").strip()
+        version = read_file(path, DatasetError).decode("ascii", "replace").strip()
     except FileNotFoundError:
         return None
-    if not re.fullmatch(f"[0-9a-f]{{{VERSION_DIGITS}}}", version):
+    if not VERSION.fullmatch(version):
         raise DatasetError(f"{path}: not a dataset's version; 'fashion ingest --source ...' with the archives mends it")
     return version
 
@@ -207,11 +244,11 @@ def read_manifest(dataset: Dataset | Path) -> Manifest:
     """Read a manifest.
 
     Raises:
-        DatasetError: it is missing, or its content does not fit its name.
+        DatasetError: it is missing, its content does not fit its name, or a field is none of a manifest's.
     """
     path = dataset if isinstance(dataset, Path) else dataset.path
     try:
-        content = path.read_bytes()
+        content = read_file(path, DatasetError)
     except FileNotFoundError as error:
         raise DatasetError(
             f"{path}: no such dataset; 'fashion ingest --source ...' with the archives makes it anew"
@@ -220,8 +257,11 @@ def read_manifest(dataset: Dataset | Path) -> Manifest:
         raise DatasetError(
             f"{path}: changed since it was written; 'fashion ingest --source ...' with the archives makes it anew"
         )
-    fields = json.loads(content)
-    return Manifest(fields["source"], fields["licence"], tuple(Part(**part) for part in fields["parts"]))
+    manifest = read_record(Manifest, content, path, DatasetError)
+    for number, part in enumerate(manifest.parts):
+        if part.file != (expected := part_file(part.split, part.sha256)):
+            raise DatasetError(f"{path}: parts.{number}.file: found {part.file[:100]!r}, expected {expected!r}")
+    return manifest
 
 
 def current_dataset(folder: Path, sample: bool | None = None) -> Dataset | None:
@@ -257,9 +297,11 @@ def check_part(folder: Path, part: Part) -> None:
     """Compare a part with its manifest, every byte.
 
     Raises:
-        DatasetError: it is missing or changed since it was written.
+        DatasetError: it is missing, changed since it was written, or a link.
     """
     path = folder / part.file
+    if os.path.realpath(path) != f"{os.path.realpath(folder)}/{part.file}":
+        raise DatasetError(f"{path}: a symbolic link, expected the file itself; copy it here")
     if not path.is_file():
         raise DatasetError(f"{path}: missing; 'fashion ingest --source ...' with its source writes it anew")
     found = sha256_of(path)

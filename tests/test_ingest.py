@@ -23,7 +23,7 @@ from components.dataset.sample import draw, write_sample
 from components.errors import DatasetError, SourceError
 from components.files import sha256_of, temporary_name
 from components.formats.idx import encode_idx
-from components.manifest import current_dataset, read_manifest, read_split, write_manifest
+from components.manifest import current_dataset, part_file, read_manifest, read_split, write_manifest
 from components.settings import CHECKOUT, Settings
 from components.tables.layout import PIXEL_COLUMNS
 
@@ -469,9 +469,12 @@ def test_a_part_of_other_rows_is_refused(base: Dataset, folder: Path) -> None:
 def with_part(dataset: Dataset, table: pa.Table) -> Dataset:
     """A dataset whose manifest names `table` as its train part."""
     manifest = read_manifest(dataset)
-    path = dataset.path.parent / "parts" / "forged.parquet"
-    pq.write_table(table, path)
-    part = dataclasses.replace(manifest.parts[0], file="parts/forged.parquet", sha256=sha256_of(path))
+    written = dataset.path.parent / "parts" / "forged.parquet"
+    pq.write_table(table, written)
+    sha256 = sha256_of(written)
+    file = part_file("train", sha256)
+    written.rename(dataset.path.parent / file)
+    part = dataclasses.replace(manifest.parts[0], file=file, sha256=sha256)
     return write_manifest(dataset.path.parent, dataclasses.replace(manifest, parts=(part, manifest.parts[1])))
 
 

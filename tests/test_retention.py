@@ -14,7 +14,7 @@ import pytest
 
 from components.contract import SAMPLE, ModelCard, Validated, Verdict
 from components.errors import ModelError, ModelNotFound, SettingsError
-from components.manifest import Manifest, Part, accept, dataset_of, write_manifest
+from components.manifest import Manifest, Part, accept, dataset_of, part_file, write_manifest
 from components.model.mlp import MLP
 from components.registry import champion, store, verdicts
 from components.retention import prune as pruning
@@ -393,7 +393,8 @@ def put_dataset(settings: Settings, *parts: str, source: str = "fashion-mnist") 
     """A manifest with its parts and Data Docs, which is current now; what is in them does not matter here."""
     folder = settings.datasets_dir
     (folder / "parts").mkdir(parents=True, exist_ok=True)
-    listed = tuple(Part(f"parts/train-{name}.parquet", "train", 1, name, name, {}) for name in parts)
+    hashes = [name * 64 for name in parts]  # each a hex digit
+    listed = tuple(Part(part_file("train", sha256), "train", 1, sha256, sha256, {}) for sha256 in hashes)
     for part in listed:
         (folder / part.file).write_bytes(b"rows")
     version = write_manifest(folder, Manifest(source, "MIT", listed)).version
@@ -422,7 +423,7 @@ def test_a_dataset_that_nothing_refers_to_goes_with_all_that_is_its_own(shelf: S
     done = shelf.prune()
     assert removed(done, "dataset") == [old]
     assert removed(done, "receipt") == [old]
-    assert removed(done, "part") == ["train-a.parquet"]
+    assert removed(done, "part") == [f"train-{'a' * 16}.parquet"]
     assert removed(done, "Data Docs") == [f"{old}-0a1b2c3d"]
     folder = shelf.settings.datasets_dir
     assert {path.stem for path in folder.glob("*.json")} == {accepted, current, sample}
@@ -482,7 +483,14 @@ def test_each_model_has_a_state(shelf: Shelf) -> None:
     damaged = shelf.save()
     (shelf.folder(damaged) / "model.json").write_text("{}")
     check = {"name": "accuracy", "passed": False, "measured": "0", "bound": "1", "told": "worse"}
-    verdict = {"challenger": refused, "champion": live, "when": "", "split_version": "", "rows": 0, "bounds": {}}
+    verdict = {
+        "challenger": refused,
+        "champion": live,
+        "when": "2026-01-01T00:00:00+00:00",
+        "split_version": "",
+        "rows": 0,
+        "bounds": {},
+    }
     (shelf.folder(refused) / "verdict.json").write_text(json.dumps({**verdict, "checks": [check]}))
     pin(candidate, "a test")
     listing = list_models()

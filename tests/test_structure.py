@@ -16,7 +16,7 @@ MODULES = sorted(
     for path in (CHECKOUT / folder).rglob("*.py")
     if path.name != "__main__.py"
 )
-GROUND = {"contract", "errors", "settings", "files", "manifest", "storage"}
+GROUND = {"contract", "errors", "settings", "files", "manifest", "records", "storage"}
 # wing -> the wings below it that it may use, besides the ground floor
 MAY_USE = {
     "formats": set[str](),

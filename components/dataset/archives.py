@@ -8,11 +8,15 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from components.contract import CLASSES, IMAGE_SHAPE, Images, Labels, Split
+from pydantic import Field
+
+from components.contract import CLASSES, IMAGE_SHAPE, Images, Labels, Sha256, Split
 from components.errors import SourceError
 from components.files import sha256_of, write_whole
 from components.formats.idx import read_idx
+from components.records import read_file, read_record
 
 OFFICIAL_NAME = "fashion-mnist"
 OFFICIAL_LICENCE = "MIT, Copyright (c) 2017 Zalando SE, https://tech.zalando.com"
@@ -39,6 +43,15 @@ OFFICIAL_MD5 = {
     "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
     "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
 }
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a `source.json` says."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    licence: str
+    sha256: dict[str, Sha256]  # file name -> of its bytes
 
 
 @dataclass(frozen=True)
@@ -103,16 +116,15 @@ def _check_official(folder: Path) -> tuple[str, str]:
 def _check_declared(folder: Path, found: dict[Split, dict[str, str]]) -> tuple[str, str]:
     path = folder / "source.json"
     try:
-        declared = json.loads(path.read_bytes())
-        name, licence, expected = str(declared["name"]), str(declared["licence"]), dict(declared["sha256"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise SourceError(f"{path}: expected JSON with name, licence and sha256, found {error!r}") from error
+        declared = read_record(Declared, read_file(path, SourceError), "found", SourceError, extra="ignore")
+    except SourceError as error:
+        raise SourceError(f"{path}: expected JSON with name, licence and sha256, {error}") from error
     for file, digest in (item for files in found.values() for item in files.items()):
-        if expected.get(file) != digest:
-            raise SourceError(f"{folder / file}: SHA-256 is {digest}, {path.name} says {expected.get(file)}")
-    if name == OFFICIAL_NAME:
-        raise SourceError(f"{path}: the name {name!r} is kept for the official files")
-    return name, licence
+        if declared.sha256.get(file) != digest:
+            raise SourceError(f"{folder / file}: SHA-256 is {digest}, {path.name} says {declared.sha256.get(file)}")
+    if declared.name == OFFICIAL_NAME:
+        raise SourceError(f"{path}: the name {declared.name!r} is kept for the official files")
+    return declared.name, declared.licence
 
 
 def declare_source(folder: Path, name: str, licence: str) -> None:

@@ -26,6 +26,7 @@ from components.manifest import (
     dataset_of,
     digest,
     make_current,
+    part_file,
     read_manifest,
     to_table,
     write_manifest,
@@ -179,7 +180,7 @@ def store_part(table: pa.Table, split: Split, folder: Path, inputs: dict[str, st
         write_page_checksum=True,
     )
     sha256 = hashlib.sha256(content.getbuffer()).hexdigest()
-    file = f"parts/{split}-{sha256[:16]}.parquet"
+    file = part_file(split, sha256)
     write_whole(folder / file, content.getbuffer())
     return Part(file, split, table.num_rows, sha256, content_hash(table), inputs)
 

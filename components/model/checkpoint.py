@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
-import pydantic
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from components.contract import ModelCard
 from components.errors import ModelError
 from components.files import sha256_of, write_whole
-from components.model.mlp import MLP, ModelConfig
+from components.model.cards import read_card, read_config
+from components.model.mlp import MLP
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,12 @@ def read_checkpoint(checkpoint: Checkpoint) -> tuple[MLP, ModelCard]:
         raise ModelError(f"{checkpoint.path}: missing, or changed since it was written")
     try:
         with safe_open(checkpoint.path, "pt") as file:
-            card = pydantic.TypeAdapter(ModelCard).validate_json(file.metadata()["card"])
+            card = read_card((file.metadata() or {})["card"], f"{checkpoint.path}: card")
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
-        network = MLP(ModelConfig(**card.model))
+        network = MLP(read_config(card, f"{checkpoint.path}: card"))
         network.load_state_dict(weights)
-    except (SafetensorError, pydantic.ValidationError, KeyError, RuntimeError) as error:
-        raise ModelError(f"{checkpoint.path}: {error}") from error
+    except KeyError as error:
+        raise ModelError(f"{checkpoint.path}: its metadata has no {error}") from error
+    except (SafetensorError, RuntimeError) as error:
+        raise ModelError(f"{checkpoint.path}: {str(error).splitlines()[0]}") from error
     return network.eval(), card

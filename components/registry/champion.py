@@ -14,17 +14,17 @@ import logging
 import os
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import pydantic
 from filelock import FileLock
+from pydantic import Field
 
-from components.contract import ModelCard, Verdict
+from components.contract import ModelCard, Positive, Sha256, Share, Time, Verdict
 from components.errors import LiveModelChanged, ModelError, NoLiveModel, PromotionRefused
 from components.files import write_whole
-from components.registry.store import card_sha256, check_stored, copy_stored, home, load_stored
+from components.records import read_file, read_record
+from components.registry.store import EXACT_TAG, card_sha256, check_stored, copy_stored, home, load_stored
 
 if TYPE_CHECKING:
     from components.model.classifier import Classifier
@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT = 60  # seconds to wait for another move
 
+Tag = Annotated[str, Field(pattern=f"^{EXACT_TAG.pattern}$")]
 PointerState = tuple[tuple[int, ...] | None, ...]
 
 
@@ -40,16 +41,16 @@ PointerState = tuple[tuple[int, ...] | None, ...]
 class Move:
     """One change of the live model."""
 
-    number: int  # from 1, without a gap
+    number: Positive  # from 1, without a gap
     action: Literal["promote", "rollback"]
-    tag: str  # live from here on
-    previous: str | None  # live until here
-    card_sha256: str  # of its card, which has that of its weights: a model with another is not the one promoted
+    tag: Tag  # live from here on
+    previous: Tag | None  # live until here
+    card_sha256: Sha256  # of its card, which has that of its weights: a model with another is not the one promoted
     who: str
-    when: str  # ISO 8601, UTC
+    when: Time  # UTC
     why: str
     verdict: str = ""  # of a promotion: "passed", or "forced" and past what
-    accuracy: float | None = None  # on the test split
+    accuracy: Share | None = None  # on the test split
     split_version: str = ""  # of that split
 
 
@@ -61,8 +62,8 @@ def live_move() -> Move:
     """
     path = home() / "live.json"
     try:
-        return _read_move(path.read_bytes(), path.name)
-    except (OSError, ModelError) as error:
+        return read_record(Move, read_file(path, ModelError), path.name, ModelError)
+    except (FileNotFoundError, ModelError) as error:
         moves = _read_history()
         if moves:
             log.warning("%s is missing or damaged; the last move of the history is in force", path.name)
@@ -70,7 +71,7 @@ def live_move() -> Move:
         if isinstance(error, FileNotFoundError):
             raise NoLiveModel("no model is live; 'fashion train' or 'fashion promote TAG' makes one so") from error
         raise NoLiveModel(
-            f"{path.name} cannot be read; 'fashion promote TAG --force --reason ...' writes it anew"
+            f"{path.name} cannot be read ({error}); 'fashion promote TAG --force --reason ...' writes it anew"
         ) from error
 
 
@@ -134,25 +135,14 @@ def history() -> tuple[Move, ...]:
 
 def _read_history() -> tuple[Move, ...]:
     """The moves in the file; a half-written last line is none."""
+    path = home() / "history.jsonl"
     try:
-        lines = (home() / "history.jsonl").read_bytes().splitlines(keepends=True)
+        lines = read_file(path, ModelError).splitlines(keepends=True)
     except FileNotFoundError:
         return ()
     whole = [line for line in lines if line.endswith(b"\n")]
-    return tuple(_read_move(line, f"history.jsonl, line {number}") for number, line in enumerate(whole, 1))
-
-
-def _read_move(content: bytes, where: str) -> Move:
-    try:
-        return _moves().validate_json(content)
-    except pydantic.ValidationError as error:
-        raise ModelError(f"{where}: not a move of the live model: {error.errors()[0]['msg']}") from error
-
-
-@cache
-def _moves() -> pydantic.TypeAdapter[Move]:
-    """Made once: that takes as long as to read a hundred moves."""
-    return pydantic.TypeAdapter(Move)
+    named = ((f"{path.name}, line {number}", line) for number, line in enumerate(whole, 1))
+    return tuple(read_record(Move, line, where, ModelError) for where, line in named)
 
 
 def _stat_of(path: Path) -> tuple[int, ...] | None:

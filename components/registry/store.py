@@ -17,20 +17,19 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import bentoml
 import orjson
-import pydantic
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
 from filelock import FileLock
 
-from components.contract import CLASSES, ModelCard
+from components.contract import ModelCard
 from components.errors import FashionError, ModelError, ModelNotFound
 from components.files import DAY, flush_tree, move_folder, remove_leftovers, temporary_name, write_whole, writer_of
+from components.model.cards import read_card, read_config
 from components.model.config import ModelConfig
 from components.model.readme import write_readme
 from components.model.weights import check_finite, check_fit, decode_weights
@@ -148,12 +147,11 @@ def check_stored(tag: str) -> ModelCard:
 
 def _read_checked(tag: str) -> tuple[ModelCard, ModelConfig, bytes]:
     card = describe_stored(tag)
-    _check_files(tag)
     weights = _read(tag, WEIGHTS)
     found = hashlib.sha256(weights).hexdigest()
     if found != card.weights_sha256:
         raise ModelError(f"{tag}: {WEIGHTS} has the SHA-256 {found[:16]}..., {CARD} says {card.weights_sha256[:16]}...")
-    config = _config_of(tag, card)
+    config = read_config(card, f"{tag}: {CARD}")
     with _naming(f"{tag}: {WEIGHTS}"):
         state = decode_weights(weights)
         check_fit(state, config)
@@ -181,18 +179,13 @@ def describe_stored(tag: str) -> ModelCard:
         ModelNotFound, ModelError: as for `load_stored`.
     """
     _demand_stored(tag)
+    if _folder(tag).is_symlink():
+        raise ModelError(f"{tag}: its folder is a symbolic link, expected the folder itself; copy it into the store")
+    _check_files(tag)
     content = _read(tag, CARD)
     if hashlib.sha256(content).hexdigest() != _recorded_card_hash(tag):
         raise ModelError(f"{tag}: {CARD} changed since it was saved")
-    try:
-        card = _cards().validate_json(content)
-    except pydantic.ValidationError as error:
-        raise ModelError(
-            f"{tag}: {CARD} does not fit: {error.errors()[0]['loc']}: {error.errors()[0]['msg']}"
-        ) from error
-    if card.classes != CLASSES:
-        raise ModelError(f"{tag}: trained for the classes {card.classes}, this code knows {CLASSES}")
-    return card
+    return read_card(content, f"{tag}: {CARD}")
 
 
 def copy_stored(tag: str, other_home: Path) -> None:
@@ -227,12 +220,6 @@ def card_sha256(tag: str) -> str:
         ModelError: the card cannot be read.
     """
     return hashlib.sha256(_read(tag, CARD)).hexdigest()
-
-
-@cache
-def _cards() -> pydantic.TypeAdapter[ModelCard]:
-    """Made once: that takes as long as to read a hundred cards."""
-    return pydantic.TypeAdapter(ModelCard)
 
 
 def store_lock() -> FileLock:
@@ -280,10 +267,10 @@ def _check_files(tag: str) -> None:
     """Nothing that somebody might load as code lies among them, but for a verdict that is being written."""
     unknown: list[str] = []
     with contextlib.suppress(FileNotFoundError):  # the model went meanwhile; whoever reads its files next says so
-        for path in _folder(tag).iterdir():
-            being_written = writer_of(path) is not None and path.name.startswith(f".{VERDICT}.")
-            if not being_written and (path.name not in FILES or path.is_symlink() or path.is_dir()):
-                unknown.append(path.name)
+        for entry in os.scandir(_folder(tag)):
+            being_written = writer_of(Path(entry.name)) is not None and entry.name.startswith(f".{VERDICT}.")
+            if not being_written and (entry.name not in FILES or not entry.is_file(follow_symlinks=False)):
+                unknown.append(entry.name)
     if unknown:
         raise ModelError(f"{tag}: unknown file {min(unknown)!r}; a model has {', '.join(sorted(FILES))}, each a file")
 
@@ -295,13 +282,6 @@ def _recorded_card_hash(tag: str) -> str:
         _demand_stored(tag)
         raise ModelError(f"{tag}: BentoML cannot read its model.yaml: {error}") from error
     return str(metadata.get("card_sha256"))
-
-
-def _config_of(tag: str, card: ModelCard) -> ModelConfig:
-    try:
-        return ModelConfig(**card.model)
-    except (TypeError, FashionError) as error:
-        raise ModelError(f"{tag}: no network can be built from {card.model}: {error}") from error
 
 
 @contextlib.contextmanager

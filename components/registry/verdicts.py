@@ -1,14 +1,13 @@
 """What the gate and the canary said of a model, kept beside its weights."""
 
 from dataclasses import asdict
-from functools import cache
 
 import orjson
-import pydantic
 
 from components.contract import Verdict
 from components.errors import ModelError, ModelNotFound
 from components.files import write_whole
+from components.records import read_file, read_record
 from components.registry.store import VERDICT, store_lock, stored_folder
 
 
@@ -33,16 +32,12 @@ def read_verdict(tag: str) -> Verdict | None:
     Raises:
         ModelError: the file is damaged.
     """
+    where = f"{tag}: {VERDICT}"
     try:
-        content = (stored_folder(tag) / VERDICT).read_bytes()
+        content = read_file(stored_folder(tag) / VERDICT, ModelError)
     except (FileNotFoundError, ModelNotFound):
         return None
-    try:
-        return _verdicts().validate_json(content)
-    except pydantic.ValidationError as error:
-        raise ModelError(f"{tag}: {VERDICT} is no verdict: {error.errors()[0]['msg']}") from error
-
-
-@cache
-def _verdicts() -> pydantic.TypeAdapter[Verdict]:
-    return pydantic.TypeAdapter(Verdict)
+    verdict = read_record(Verdict, content, where, ModelError, extra="ignore")  # "outcome", for people
+    if verdict.challenger != tag:
+        raise ModelError(f"{where}: it is the verdict on {verdict.challenger[:80]!r}")
+    return verdict

@@ -1,15 +1,12 @@
 """Datasets that nothing refers to: no model, no pointer."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from components.files import age_of
-from components.manifest import VERSION_DIGITS, read_manifest, versions_in_use
+from components.manifest import VERSION, read_manifest, versions_in_use
 from components.retention.unneeded import Unneeded
 from components.settings import Settings
-
-VERSION = re.compile(f"[0-9a-f]{{{VERSION_DIGITS}}}")
 
 
 def find_unneeded_datasets(settings: Settings, trained_on: set[str], grace: float) -> list[Unneeded]:

@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-import pydantic
-
 from components.errors import ModelError
 from components.files import write_whole
+from components.records import read_file, read_record
+from components.registry.champion import Tag
 from components.registry.store import home, store_lock, stored_folder
 
 
@@ -49,13 +49,10 @@ def pinned() -> dict[str, str]:
         ModelError: the file is damaged.
     """
     try:
-        content = _path().read_bytes()
+        content = read_file(_path(), ModelError)
     except FileNotFoundError:
         return {}
-    try:
-        return pydantic.TypeAdapter(dict[str, str]).validate_json(content)
-    except pydantic.ValidationError as error:
-        raise ModelError(f"{_path()}: not a list of pinned models: {error.errors()[0]['msg']}; mend it") from error
+    return read_record(dict[Tag, str], content, f"{_path()}: not a list of pinned models", ModelError)
 
 
 def _write(pins: dict[str, str]) -> None:

@@ -1,21 +1,34 @@
 """A finished training in one file, so that it need not be done again: safetensors, with the facts in their metadata."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from components.contract import Epoch
-from components.errors import TrainingError
+from components.contract import Epoch, NonNegative, Positive
+from components.errors import FashionError, TrainingError
 from components.files import write_whole
 from components.model.mlp import MLP, ModelConfig
+from components.records import read_record
 from components.sweeps.candidates import Candidate, Outcome, count_parameters
 from components.training.train import Trained
 
 LOGITS, LABELS, NETWORK = "validation_logits", "validation_labels", "network."
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a training besides its tensors."""
+
+    model: ModelConfig
+    history: tuple[Epoch, ...]
+    best_epoch: Positive
+    seconds: NonNegative
+    hardware: dict[str, Any]
 
 
 def kept_path(folder: Path, candidate: Candidate) -> Path:
@@ -27,14 +40,10 @@ def keep_trained(path: Path, trained: Trained) -> None:
     """Write it down, whole or not at all."""
     tensors = {f"{NETWORK}{name}": weight.contiguous() for name, weight in trained.network.state_dict().items()}
     tensors |= {LOGITS: trained.validation_logits.contiguous(), LABELS: torch.tensor(trained.validation_labels)}
-    facts = {
-        "model": asdict(trained.network.config),
-        "history": [asdict(epoch) for epoch in trained.history],
-        "best_epoch": trained.best_epoch,
-        "seconds": trained.seconds,
-        "hardware": trained.hardware,
-    }
-    write_whole(path, save(tensors, metadata={"facts": orjson.dumps(facts).decode()}))
+    facts = Facts(
+        trained.network.config, trained.history, trained.best_epoch, trained.seconds, hardware=trained.hardware
+    )
+    write_whole(path, save(tensors, metadata={"facts": orjson.dumps(asdict(facts)).decode()}))
 
 
 def read_trained(path: Path, candidate: Candidate) -> Trained:
@@ -45,22 +54,26 @@ def read_trained(path: Path, candidate: Candidate) -> Trained:
     """
     try:
         with safe_open(path, "pt") as file:
-            facts = orjson.loads(file.metadata()["facts"])
+            facts = read_record(Facts, (file.metadata() or {})["facts"], "facts", TrainingError)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
-        network = MLP(ModelConfig(**{**facts["model"], "hidden": tuple(facts["model"]["hidden"])}))
+        network = MLP(facts.model)
         weights = {name.removeprefix(NETWORK): tensor for name, tensor in tensors.items() if name.startswith(NETWORK)}
         network.load_state_dict(weights)
-    except (SafetensorError, OSError, KeyError, TypeError, RuntimeError, ValueError) as error:
-        raise TrainingError(f"{path}: cannot be read: {error}; sweep without --resume") from error
+        logits, labels = tensors[LOGITS], tensors[LABELS].numpy()
+    except (FashionError, SafetensorError, OSError, KeyError, RuntimeError) as error:
+        told = str(error).splitlines()[0]
+        raise TrainingError(f"{path}: cannot be read: {told}; sweep without --resume") from error
+    if facts.best_epoch > len(facts.history):
+        raise TrainingError(f"{path}: best epoch {facts.best_epoch} of {len(facts.history)}; sweep without --resume")
     return Trained(
         network=network.eval(),
         config=candidate.config,
-        history=tuple(Epoch(**epoch) for epoch in facts["history"]),
-        best_epoch=facts["best_epoch"],
-        seconds=facts["seconds"],
-        hardware=facts["hardware"],
-        validation_logits=tensors[LOGITS],
-        validation_labels=tensors[LABELS].numpy(),
+        history=facts.history,
+        best_epoch=facts.best_epoch,
+        seconds=facts.seconds,
+        hardware=facts.hardware,
+        validation_logits=logits,
+        validation_labels=labels,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -17,6 +18,8 @@ from components.errors import TrainingError
 from components.files import write_whole
 from components.recipes.config import TrainConfig
 from components.training.identity import training_code
+
+START_ANEW = "train without --resume, or remove it"
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,9 @@ def read_state(path: Path) -> State:
     """
     recorded, _, content = path.read_bytes().partition(b"\n")
     if hashlib.sha256(content).hexdigest().encode() != recorded:
-        raise TrainingError(f"{path}: changed since it was written; train without --resume, or remove it")
-    tensors = load(content)
-    return State(tensors, orjson.loads(tensors.pop("facts").numpy().tobytes()))
+        raise TrainingError(f"{path}: changed since it was written; {START_ANEW}")
+    try:
+        tensors = load(content)
+        return State(tensors, orjson.loads(tensors.pop("facts").numpy().tobytes()))
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise TrainingError(f"{path}: not the state of a training: {error}; {START_ANEW}") from error

@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel
 
 from components.contract import Epoch, Labels, Validated
-from components.errors import TrainingDiverged
+from components.errors import TrainingDiverged, TrainingError
 from components.manifest import Examples, read_split
 from components.model.mlp import MLP
 from components.recipes.config import TrainConfig
@@ -26,7 +26,7 @@ from components.training.data import TrainingData, divide
 from components.training.gradients import Gradients
 from components.training.hardware import Hardware, pick_device, pick_precision, use_threads
 from components.training.optimizer import FusedAdam, rate_at
-from components.training.resume import State, read_state, state_path, write_state
+from components.training.resume import START_ANEW, State, read_state, state_path, write_state
 from components.training.tied import TiedMLP, to_dense
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def train(
     try:
         run = Run(examples, config)
         if resume and path and path.is_file():
-            run.restore(read_state(path))
+            _restore(run, path)
             log.warning("going on after epoch %d", len(run.history))
         elif resume:
             log.warning("no unfinished training of this recipe on this data; starting anew")
@@ -97,6 +97,15 @@ def train(
     if path:
         path.unlink(missing_ok=True)
     return trained
+
+
+def _restore(run: "Run", path: Path) -> None:
+    state = read_state(path)
+    try:
+        run.restore(state)
+    except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        told = (str(error).splitlines() or [""])[0]
+        raise TrainingError(f"{path}: not the state of this training: {told}; {START_ANEW}") from error
 
 
 class Run:

@@ -1,0 +1,70 @@
+"""A model's card, read from JSON: every field in its bounds, every list as long as there are classes."""
+
+import json
+from collections.abc import Iterator
+
+from components.contract import CLASSES, Metrics, ModelCard
+from components.errors import FashionError, ModelError
+from components.model.config import ModelConfig
+from components.records import read_record
+
+
+def read_card(content: bytes | str, where: str) -> ModelCard:
+    """Read a card.
+
+    Args:
+        content: JSON.
+        where: the file, for the error.
+
+    Raises:
+        ModelError: names the field that does not fit.
+    """
+    card = read_record(ModelCard, content, where, ModelError)
+    if card.classes != CLASSES:
+        raise ModelError(f"{where}: trained for the classes {card.classes}, this code knows {CLASSES}")
+    if problem := next(_find_misfits(card), ""):
+        raise ModelError(f"{where}: {problem}")
+    read_config(card, where)
+    return card
+
+
+def read_config(card: ModelCard, where: str) -> ModelConfig:
+    """The form of a card's network.
+
+    Raises:
+        ModelError: no network has it.
+    """
+    try:
+        return read_record(ModelConfig, json.dumps(card.model), f"{where}: model", ModelError)
+    except ModelError:
+        raise
+    except FashionError as error:
+        raise ModelError(f"{where}: model: {error}") from error
+
+
+def _find_misfits(card: ModelCard) -> Iterator[str]:
+    """What is wrong with the card's lists, in words."""
+    wide = len(card.classes)
+    for name, metrics in (("train", card.train), ("test", card.test)):
+        yield from _find_misfits_of(name, metrics, card.classes)
+    lengths = {"calibration.thresholds": len(card.calibration.thresholds)}
+    lengths |= {f"probes.{probe.id}": len(probe.probabilities) for probe in card.probes}
+    if card.profile:
+        lengths["profile.not_sure"] = len(card.profile.not_sure)
+        lengths |= {f"profile.counts.{measure}": len(found) for measure, found in card.profile.counts.items()}
+        for measure, counts in card.profile.counts.items():
+            bins = len(card.profile.limits.get(measure, ())) + 1
+            if any(len(found) != bins for found in counts):
+                yield f"profile.counts.{measure}: expected {bins} bins for each class"
+    yield from (f"{name}: {found} values, expected {wide}" for name, found in lengths.items() if found != wide)
+    if card.history and not 1 <= card.best_epoch <= len(card.history):
+        yield f"best_epoch: found {card.best_epoch}, expected 1 to {len(card.history)}"
+
+
+def _find_misfits_of(name: str, metrics: Metrics, classes: tuple[str, ...]) -> Iterator[str]:
+    if metrics.split != name:
+        yield f"{name}.split: found {metrics.split!r}"
+    if tuple(one.name for one in metrics.classes) != classes:
+        yield f"{name}.classes: expected one of each class, in the order of the classes"
+    if [len(row) for row in metrics.confusion] != [len(classes)] * len(classes):
+        yield f"{name}.confusion: expected {len(classes)} rows of {len(classes)} counts"
