@@ -1,12 +1,15 @@
 """What a prune removes, and what it never does."""
 
 import dataclasses
+import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import bentoml
@@ -22,6 +25,7 @@ from components.retention.pins import pin, pinned, unpin
 from components.retention.prune import Pruned, prune
 from components.retention.states import list_models
 from components.settings import Settings
+from flows.commands import models as commands
 
 DAY = 86_400
 
@@ -39,6 +43,11 @@ class Shelf:
         version = dataset_version or self.card.dataset_version
         card = dataclasses.replace(self.card, created_at=created, dataset_version=version)
         return store.save_model(self.network, card)
+
+    def save_other(self) -> str:
+        """One with other weights of the same form."""
+        network = MLP(self.network.config)
+        return store.save_model(network, self.card)
 
     def save_and_promote(self) -> str:
         return champion.make_live(self.save(), "a test").tag
@@ -502,6 +511,87 @@ def test_each_model_has_a_state(shelf: Shelf) -> None:
         candidate: ("candidate", "", "a test"),
         damaged: ("damaged", "", None),
     }
+
+
+def flip(path: Path) -> None:
+    """Change one byte of the numbers."""
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 1
+    path.write_bytes(content)
+
+
+def link(path: Path, target: Path) -> None:
+    path.unlink()
+    path.symlink_to(target)
+
+
+HARMS: dict[str, tuple[Callable[[Path, Path], object], str]] = {
+    "a flipped byte": (lambda weights, other: flip(weights), "has the SHA-256"),
+    "no weights": (lambda weights, other: weights.unlink(), r"weights\.safetensors cannot be read: No such file"),
+    "cut off": (lambda weights, other: weights.write_bytes(weights.read_bytes()[:-4]), "has [0-9,]+ bytes, expected"),
+    "the weights of another": (lambda weights, other: weights.write_bytes(other.read_bytes()), "has the SHA-256"),
+    "a link": (link, "unknown file 'weights"),
+    "the files of another": (lambda weights, other: exchange(weights.parent, other.parent), "files were exchanged"),
+}
+
+
+def hash_of(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
+
+
+def exchange(one: Path, other: Path) -> None:
+    for name in ("weights.safetensors", "model.json", "model.yaml"):
+        (one / name).write_bytes((other / name).read_bytes().replace(other.name.encode(), one.name.encode()))
+
+
+@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize("pointed", ["live", "previous"])
+def test_a_damaged_model_that_serves_or_would_is_listed_as_damaged(
+    shelf: Shelf, harm: str, pointed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    act, told = HARMS[harm]
+    tags = {"previous": shelf.save_and_promote(), "live": shelf.save_and_promote()}
+    tag, other = tags[pointed], shelf.save_other()
+    act(shelf.folder(tag) / "weights.safetensors", shelf.folder(other) / "weights.safetensors")
+    (found,) = (one for one in list_models().models if one.tag == tag)
+    assert (found.state, found.pointed) == ("damaged", pointed)
+    assert re.search(told, found.problem)
+    commands.models()
+    line = next(line for line in capsys.readouterr().out.splitlines() if tag in line)
+    assert line.startswith(f"{pointed}, damaged")
+    assert "not judged" not in line
+    commands.models(as_json=True)
+    (row,) = (row for row in json.loads(capsys.readouterr().out) if row["tag"] == tag)
+    assert (row["state"], row[pointed], row["problem"]) == ("damaged", True, found.problem)
+    commands.history()
+    assert ("the live model is damaged" in capsys.readouterr().err) == (pointed == "live")
+
+
+@pytest.mark.parametrize("harm", ["no weights", "cut off", "a link"])
+def test_of_other_models_everything_but_the_weights_content_is_looked_at(shelf: Shelf, harm: str) -> None:
+    act, told = HARMS[harm]
+    tag, other = shelf.save(), shelf.save()
+    act(shelf.folder(tag) / "weights.safetensors", shelf.folder(other) / "weights.safetensors")
+    states = {one.tag: (one.state, one.problem) for one in list_models().models}
+    assert states[other] == ("candidate", "")
+    assert states[tag][0] == "damaged"
+    assert re.search(told, states[tag][1])
+
+
+def test_weights_that_are_no_numbers_are_damage_though_their_hash_fits(shelf: Shelf) -> None:
+    """Whoever writes the hash anew, into the card and into the pointer, is found out by the numbers."""
+    tag = shelf.save_and_promote()
+    folder, live = shelf.folder(tag), shelf.home / "fashion" / "live.json"
+    before = [(folder / name).read_bytes() for name in ("weights.safetensors", "model.json")]
+    weights = before[0][:-4] + b"\x00\x00\xc0\x7f"
+    card = before[1].replace(hash_of(before[0]), hash_of(weights))
+    (folder / "weights.safetensors").write_bytes(weights)
+    (folder / "model.json").write_bytes(card)
+    for path in (folder / "model.yaml", live):
+        path.write_bytes(path.read_bytes().replace(hash_of(before[1]), hash_of(card)))
+    (found,) = list_models().models
+    assert found.state == "damaged"
+    assert "holds values that are not finite" in found.problem
 
 
 def test_what_cannot_be_read_hides_no_model(shelf: Shelf) -> None:

@@ -1,6 +1,9 @@
 """Whether a file holds the weights of a network, asked without torch, which takes two seconds to import."""
 
+import math
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -39,6 +42,23 @@ def forms_of(config: ModelConfig) -> dict[str, Form]:
             forms[f"dense{number}.bias"] = Form((units,))
         width = units
     return forms | {"logits.weight": Form((len(CLASSES), width)), "logits.bias": Form((len(CLASSES),))}
+
+
+def check_size(path: Path, config: ModelConfig) -> None:
+    """Compare a file's size with what the network's weights take; only its first bytes are read.
+
+    A safetensors file is the length of its header in 8 bytes, the header, and the numbers.
+
+    Raises:
+        ModelError: it is shorter or longer.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+        found = os.fstat(file.fileno()).st_size
+    numbers = sum(math.prod(form.shape) * np.dtype(form.dtype).itemsize for form in forms_of(config).values())
+    if found != 8 + header + numbers:
+        raise ModelError(f"{path.name} has {found:,} bytes, expected {8 + header + numbers:,}")
 
 
 def decode_weights(content: bytes) -> State:

@@ -107,14 +107,15 @@ def load_live(move: Move) -> "Classifier":
     return model
 
 
-def check_live(move: Move) -> None:
+def check_live(move: Move) -> ModelCard:
     """Check every byte of the model that a move made live, without loading it.
 
     Raises:
         ModelNotFound, ModelError: as for `load_live`.
     """
-    check_stored(move.tag)
+    card = check_stored(move.tag)
     _check_promoted(move)
+    return card
 
 
 def pointer_state() -> PointerState:
@@ -141,7 +142,9 @@ def _read_history() -> tuple[Move, ...]:
     except FileNotFoundError:
         return ()
     whole = [line for line in lines if line.endswith(b"\n")]
-    named = ((f"{path.name}, line {number}", line) for number, line in enumerate(whole, 1))
+    named = (
+        (f"{path.name}, line {number}: not a move of the live model", line) for number, line in enumerate(whole, 1)
+    )
     return tuple(read_record(Move, line, where, ModelError) for where, line in named)
 
 
@@ -207,9 +210,7 @@ def rollback(tag: str | None = None, why: str = "asked for") -> Move:
         target = next((move for move in reversed(earlier) if tag in (None, move.tag)), None)
         if target is None:
             raise PromotionRefused(f"{tag} was not live before the present model; 'fashion promote {tag}' may do it")
-        card = check_stored(target.tag)
-        _check_promoted(target)
-        return _move("rollback", target.tag, card, why)
+        return _move("rollback", target.tag, check_live(target), why)
 
 
 def earlier_moves() -> list[Move]:

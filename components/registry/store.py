@@ -32,7 +32,7 @@ from components.files import DAY, flush_tree, move_folder, remove_leftovers, tem
 from components.model.cards import read_card, read_config
 from components.model.config import ModelConfig
 from components.model.readme import write_readme
-from components.model.weights import check_finite, check_fit, decode_weights
+from components.model.weights import check_finite, check_fit, check_size, decode_weights
 
 if TYPE_CHECKING:
     from components.model.classifier import Classifier
@@ -60,7 +60,7 @@ class Stored:
 
     tag: str
     card: ModelCard | None
-    problem: str = ""  # why there is no card
+    problem: str = ""  # what is wrong with it, as far as it shows without reading the weights
 
 
 def home() -> Path:
@@ -229,7 +229,10 @@ def store_lock() -> FileLock:
 
 
 def list_stored() -> list[Stored]:
-    """Every model of the store, oldest first; those that cannot be read come last, with the reason."""
+    """Every model of the store, oldest first; those without a card that can be read come last.
+
+    Of the weights only the size is checked: a flagship model has 44 MB of them. `check_stored` reads them.
+    """
     folders = [path for path in store_folder().glob("*") if path.is_dir()]
     described = [(path, _try_to_describe(f"{NAME}:{path.name}")) for path in folders]
     stored = [one for path, one in described if one.card or path.is_dir()]  # not those that went meanwhile
@@ -237,10 +240,22 @@ def list_stored() -> list[Stored]:
 
 
 def _try_to_describe(tag: str) -> Stored:
+    card = None
     try:
-        return Stored(tag, describe_stored(tag))
+        card = describe_stored(tag)
+        _check_size(tag, card)
+        return Stored(tag, card)
     except FashionError as error:
-        return Stored(tag, None, str(error))
+        return Stored(tag, card, str(error))
+
+
+def _check_size(tag: str, card: ModelCard) -> None:
+    try:
+        check_size(_folder(tag) / WEIGHTS, read_config(card, f"{tag}: {CARD}"))
+    except OSError as error:
+        raise _unreadable(tag, WEIGHTS, error) from error
+    except ModelError as error:
+        raise ModelError(f"{tag}: {error}") from error
 
 
 def _demand_stored(tag: str) -> None:
@@ -259,8 +274,12 @@ def _read(tag: str, name: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        _demand_stored(tag)  # it may have gone meanwhile
-        raise ModelError(f"{tag}: {name} cannot be read: {error.strerror}") from error
+        raise _unreadable(tag, name, error) from error
+
+
+def _unreadable(tag: str, name: str, error: OSError) -> ModelError:
+    _demand_stored(tag)  # it may have gone meanwhile
+    return ModelError(f"{tag}: {name} cannot be read: {error.strerror}")
 
 
 def _check_files(tag: str) -> None:

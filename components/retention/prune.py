@@ -107,7 +107,8 @@ def _plan(keep: int, grace: float) -> Plan:
         if why is None:
             plan.doomed[one.tag] = "model" if one.card else "leftover"
         else:
-            plan.kept[one.tag] = why if one.card or one.tag not in reasons else f"{why}; damaged: {one.problem}"
+            damage = f"; damaged: {one.problem}" if one.problem and one.tag in reasons else ""
+            plan.kept[one.tag] = f"{why}{damage}"
     return plan
 
 

@@ -95,6 +95,7 @@ def history(as_json: Json = False) -> None:
     from components.registry.champion import history
 
     moves = history()
+    _warn_of_damage()
     if as_json:
         print(json.dumps([asdict(move) for move in moves]))
         return
@@ -110,6 +111,7 @@ def report(
     from components.evaluation.report import report_path, write_report
     from components.registry.champion import load_model
     from components.registry.verdicts import read_verdict
+    from components.retention.states import find_damage_of
 
     path, verdict = report_path(tag), read_verdict(tag)
     if beside or not _tells_all(path, verdict):
@@ -121,6 +123,8 @@ def report(
             if beside or not path.is_file():
                 raise
             print(f"the page could not be written anew: {error}", file=sys.stderr)
+    elif damage := find_damage_of(tag):
+        print(f"the model is damaged: {damage}; the page shows it as it was before", file=sys.stderr)
     print(path)
     if sys.stdout.isatty() and os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}:
         typer.launch(path.as_uri())
@@ -157,6 +161,14 @@ def impact(
     print(f"\n{found.page}\n{found.table}")
 
 
+def _warn_of_damage() -> None:
+    """Say where the live model could not be loaded again."""
+    from components.retention.states import find_live_damage
+
+    if damage := find_live_damage():
+        print(f"the live model is damaged: {damage}; 'fashion rollback' goes back to the one before", file=sys.stderr)
+
+
 def _tells_all(page: Path, verdict: "Verdict | None") -> bool:
     """Whether a report was written after the verdict and the impact that it tells of."""
     if not page.is_file():
@@ -186,7 +198,8 @@ def _model_row(one: "ModelState") -> dict[str, Any]:
         "preset": card and card.preset,
         "source": card and card.source,
         "dataset_version": card and card.dataset_version,
-        "live": one.state == "live",
+        "live": one.pointed == "live",
+        "previous": one.pointed == "previous",
         "test_accuracy": card and card.test.accuracy,
         "created_at": card and card.created_at,
         "state": one.state,
@@ -197,10 +210,10 @@ def _model_row(one: "ModelState") -> dict[str, Any]:
 
 
 def _model_line(one: "ModelState") -> tuple[str, ...]:
-    state = one.state if one.pinned is None else f"{one.state}, pinned"
-    if one.card is None:
-        return state, one.tag, one.problem
-    card = one.card
+    words = dict.fromkeys((one.pointed, one.state, None if one.pinned is None else "pinned"))
+    state, card = ", ".join(filter(None, words)), one.card
+    if one.problem or card is None:
+        return state, one.tag, one.problem.removeprefix(f"{one.tag}: ")
     age = (datetime.now(UTC) - datetime.fromisoformat(card.created_at)).total_seconds()
     accuracy = f"{card.test.accuracy:.4f}"
     return state, one.tag, accuracy, card.preset, card.source, in_words(age), one.verdict or "not judged"
