@@ -6,12 +6,14 @@ Whatever a decoder raises becomes an `InputError` here: callers need not know wh
 import io
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image
 
-from components.errors import InputError, InputTooLarge
+from components.errors import InputError
+from components.formats.header import CUT_SHORT, Header
+from components.formats.headers import read_header
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
-MOST_PIXELS = 25_000_000  # a large phone photo; decoded and made grey, one this size with transparency takes 400 MB
+LARGEST_EDGE = 2048  # pixels of what is returned; the model sees 28, and a garment is looked for in 160
 
 # Mode of Pillow's -> what is returned, without and with transparency.
 PLAIN_MODES = {
@@ -38,41 +40,40 @@ def decode_picture(content: bytes, field: str, formats: tuple[str, ...], edge: i
         content: a whole PNG, JPEG, WebP, GIF or BMP file; of a GIF's pictures the first is read.
         field: what to call it in an error.
         formats: those of the five that are taken.
-        edge: pixels of both sides that the caller needs; a larger JPEG may be decoded at a lower resolution.
+        edge: pixels of both sides that the caller needs; a larger JPEG may be decoded at a lower resolution. Of any
+            other, an edge of more than 2,048 pixels is reduced by a whole factor.
 
     Returns:
         A picture of mode L, LA, RGB or RGBA, eight bits a channel, its pixels in memory. It has an alpha channel, not
         premultiplied, only if some pixel is not opaque: a transparent colour of a palette counts as one.
 
     Raises:
-        InputError: none of these, damaged, or an animated PNG or WebP.
-        InputTooLarge: more than 25 million pixels.
+        InputError, InputTooLarge: as `read_header`; or the pixels are damaged.
     """
+    header = read_header(content, field, formats)
     try:
-        return _decode(content, field, formats, edge)
-    except InputError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise InputTooLarge(field, f"at most {MOST_PIXELS:,} pixels are read") from error
-    except UnidentifiedImageError as error:
-        raise InputError(field, f"not a {', '.join(formats[:-1])} or {formats[-1]} picture") from error
+        return _decode(header, edge)
     except Exception as error:  # a damaged file makes Pillow raise nearly anything
-        raise InputError(field, f"a damaged picture: {error or type(error).__name__}") from error
+        what = str(error) or type(error).__name__
+        raise InputError(field, CUT_SHORT if "truncated" in what else f"a damaged picture: {what}") from error
 
 
-def _decode(content: bytes, field: str, formats: tuple[str, ...], edge: int) -> Image.Image:
-    picture = Image.open(io.BytesIO(content), formats=formats)
-    if picture.width * picture.height > MOST_PIXELS:
-        size = f"{picture.width} x {picture.height} pixels"
-        raise InputTooLarge(field, f"{size}; at most {MOST_PIXELS:,} pixels are read")
-    if picture.format != "GIF" and getattr(picture, "is_animated", False):
-        raise InputError(field, "an animated picture; expected a single one")
+def _decode(header: Header, edge: int) -> Image.Image:
+    picture = _to_plain_mode(_load(header, edge), header.depth)
+    factor = -(-max(picture.size) // LARGEST_EDGE)
+    if factor > 1:
+        picture = picture.reduce(factor)
+    turn = UPRIGHT.get(header.orientation)
+    return picture if turn is None else picture.transpose(turn)
+
+
+def _load(header: Header, edge: int) -> Image.Image:
+    picture = Image.open(io.BytesIO(header.content), formats=(header.form,))
+    if picture.size != (header.width, header.height):
+        raise ValueError(f"{picture.width} x {picture.height} pixels, its header says {header.width} x {header.height}")
     picture.draft("RGB", (edge, edge))  # JPEG decodes at a lower resolution, many times faster
     picture.load()
-    orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)  # `exif_transpose` fails on other, odd metadata
-    upright = UPRIGHT.get(orientation)
-    plain = _to_plain_mode(picture, content[24] if picture.format == "PNG" else 8)
-    return plain if upright is None else plain.transpose(upright)
+    return picture
 
 
 def _to_plain_mode(picture: Image.Image, depth: int) -> Image.Image:

@@ -1,0 +1,55 @@
+"""How a camera was held, from a picture's metadata.
+
+Not by a general EXIF parser: the entries of a block of 64 KB may refer to hundreds of megabytes.
+"""
+
+import contextlib
+import re
+import struct
+import zlib
+
+TAG = 0x0112  # Exif 2.32, "Orientation": 1 (upright) to 8
+KINDS = {1: "B", 3: "H", 4: "I"}  # EXIF's types of whole numbers -> struct's
+XMP = re.compile(rb"tiff:Orientation(?:=[\"']|>)([1-8])")
+PROFILE = b"Raw profile type exif\0"  # the PNG text in which older versions of ImageMagick keep EXIF, as hexadecimal
+MOST_UNPACKED = 1 << 18  # bytes of such a text; EXIF has at most 64 KB
+
+
+def read_orientation(exif: bytes, xmp: bytes = b"") -> int:
+    """The EXIF orientation.
+
+    Args:
+        exif: a TIFF header and its directories, with or without `Exif\\0\\0` before them.
+        xmp: an XMP packet. It counts where the EXIF block says nothing.
+
+    Returns:
+        1 to 8; 1 where neither has anything that can be read.
+    """
+    found = 0
+    with contextlib.suppress(struct.error, KeyError):
+        found = _from_exif(exif.removeprefix(b"Exif\0\0"))
+    if not found and (match := XMP.search(xmp)):
+        found = int(match[1])
+    return found if 1 <= found <= 8 else 1
+
+
+def unpack_profile(text: bytes) -> bytes:
+    """The EXIF block in a PNG text that begins with `PROFILE`, compressed or not; empty if it is damaged."""
+    text = text.removeprefix(PROFILE)
+    with contextlib.suppress(zlib.error, ValueError):
+        if text.startswith(b"\0"):  # zTXt: the method of compression
+            text = zlib.decompressobj().decompress(text[1:], MOST_UNPACKED)
+        return bytes.fromhex(b"".join(text.split(b"\n")[3:]).decode("ascii"))
+    return b""
+
+
+def _from_exif(block: bytes) -> int:
+    """What the first directory says; 0: nothing."""
+    order = {b"II": "<", b"MM": ">"}[block[:2]]
+    (start,) = struct.unpack_from(f"{order}I", block, 4)
+    (count,) = struct.unpack_from(f"{order}H", block, start)
+    for place in range(start + 2, start + 2 + 12 * count, 12):
+        tag, kind = struct.unpack_from(f"{order}HH", block, place)
+        if tag == TAG:
+            return int(struct.unpack_from(order + KINDS[kind], block, place + 8)[0])
+    return 0
