@@ -21,6 +21,7 @@ from serving.bentoml_patches import patch_bentoml
 from serving.connections import guard_connections
 from serving.door import Door, Endpoint
 from serving.errors import RETRY_AFTER
+from serving.guard import Guard
 from serving.lifetime import end_with_parent
 from serving.metrics import watch
 
@@ -35,6 +36,7 @@ def _open_door(app: ASGIApp) -> Door:
     return Door(app, _endpoints())
 
 
+Guard()  # what cannot be used of its settings ends the supervisor with a message, rather than worker after worker
 patch_bentoml(_endpoints, watch)
 guard_connections()
 

@@ -1,11 +1,13 @@
 """A request's body, within limits of size and time."""
 
+from collections.abc import AsyncIterator
 from typing import IO
 
 import anyio.to_thread
 from starlette.requests import ClientDisconnect, Request
 
 from components.errors import InputError, InputTooLarge
+from serving.codings import Decoder, decoder_of
 from serving.errors import Refusal
 from serving.forms import read_files
 from serving.load import Arrival
@@ -38,6 +40,15 @@ async def read_body(request: Request, limit: int) -> bytes:
         Refusal: there is no room for it.
     """
     _refuse_declared(request, limit)
+    decoder = decoder_of(request.scope["headers"])
+    if decoder:
+        async with Arrival(request.scope, TIMEOUT) as arrival:
+            pieces = []
+            async for piece in _pieces(request, decoder, limit):
+                arrival.keep(len(piece))
+                _refuse_beyond(limit, arrival.size)
+                pieces.append(piece)
+        return b"".join(pieces)
     async with Arrival(request.scope, TIMEOUT) as arrival:
         first, more = await _next_chunk(request)
         arrival.keep(len(first))
@@ -53,13 +64,12 @@ async def read_body(request: Request, limit: int) -> bytes:
 async def spool_body(request: Request, file: IO[bytes]) -> None:
     """Write a table to `file` and go back to its start. Raises as `read_body`."""
     _refuse_declared(request, LARGEST_TABLE)
+    decoder = decoder_of(request.scope["headers"])
     async with Arrival(request.scope, TABLE_TIMEOUT) as arrival:
-        more = True
-        while more:
-            chunk, more = await _next_chunk(request)
-            arrival.size += len(chunk)
+        async for piece in _pieces(request, decoder, LARGEST_TABLE):
+            arrival.size += len(piece)
             _refuse_beyond(LARGEST_TABLE, arrival.size)
-            await anyio.to_thread.run_sync(file.write, chunk)
+            await anyio.to_thread.run_sync(file.write, piece)
     file.seek(0)
 
 
@@ -91,6 +101,23 @@ async def _next_chunk(request: Request) -> tuple[bytes, bool]:
     if message["type"] == "http.disconnect":
         raise ClientDisconnect
     return message.get("body", b""), message.get("more_body", False)
+
+
+async def _pieces(request: Request, decoder: Decoder | None, limit: int) -> AsyncIterator[bytes]:
+    """A body as it comes, unpacked where it is packed; of the packed bytes no more than `limit` are read."""
+    more, packed = True, 0
+    while more:
+        chunk, more = await _next_chunk(request)
+        if decoder is None:
+            yield chunk
+            continue
+        packed += len(chunk)
+        _refuse_beyond(limit, packed)
+        unpacked = decoder.feed(chunk)
+        while piece := await anyio.to_thread.run_sync(next, unpacked, b""):
+            yield piece
+    if decoder:
+        decoder.finish()
 
 
 def _refuse_declared(request: Request, limit: int) -> None:

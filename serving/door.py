@@ -1,9 +1,10 @@
-"""The way in: each request is checked, answered by its endpoint or refused in one shape; BentoML's own paths pass.
+"""The way in: each request is checked, then answered by its endpoint or by BentoML, or refused in one shape.
 
 It is a middleware that stands before BentoML's routing. Behind it, the routing, the contexts and Starlette's wrappers
 around each of them would take longer than the model does.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -14,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.errors import is_foreseen, refuse
 from serving.guard import SECURITY_HEADERS, Guard
-from serving.load import Work
+from serving.load import Work, load
 
 log = logging.getLogger("bentoml.fashion")
 
@@ -26,7 +27,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Door:
-    """An ASGI middleware that answers all but BentoML's own paths."""
+    """An ASGI middleware that checks all requests and answers all but those of BentoML's own paths."""
 
     def __init__(self, app: ASGIApp, endpoints: Mapping[str, tuple[str, Endpoint]]) -> None:
         """`endpoints`: path -> method and endpoint."""
@@ -35,20 +36,31 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it on."""
-        if scope["type"] != "http" or (scope["path"] in BENTOML_PATHS and scope["method"] in READING):
-            return await self.app(scope, receive, send)
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
         try:
-            response = await self._answer(Request(scope, receive))
+            await self._respond(scope, receive, send)
+        except asyncio.CancelledError:
+            if not load.stopping:
+                raise  # else the time of a stop is over, and connections.py has told the client so
+
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            answer = await self._answer(Request(scope, receive))
         except Exception as error:
             if not is_foreseen(error):
                 log.exception("%s %r failed", scope["method"], scope["path"])
-            response = refuse(error)
-        response.raw_headers += RAW_HEADERS
-        return await response(scope, receive, send)
+            answer = refuse(error)
+        if isinstance(answer, Response):
+            answer.raw_headers += RAW_HEADERS
+        await answer(scope, receive, send)
 
-    async def _answer(self, request: Request) -> Response:
+    async def _answer(self, request: Request) -> Response | ASGIApp:
         path, method = request.scope["path"], request.scope["method"]
-        self.guard.check(path, request.headers)
+        self.guard.check(request.scope)
+        if path in BENTOML_PATHS and method in READING:
+            return self.app
         expected, endpoint = self.endpoints.get(path, ("GET" if path in BENTOML_PATHS else "", None))
         if not expected:
             raise HTTPException(404)

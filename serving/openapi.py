@@ -13,11 +13,17 @@ REFUSALS = {
     403: "The Host or Origin is not one that the service is known by, or it takes no corrections.",
     408: "The body did not arrive in time.",
     413: "Too many bytes, images, files or pixels.",
-    415: "A content type that is not read here.",
+    414: "A longer address than is read.",
+    415: "A content type or content coding that is not read here.",
+    417: "An expectation other than 100-continue.",
     429: "Too many requests are being answered; come back.",
-    503: "No model is live; come back.",
+    431: "Larger headers, or more of them, than are read.",
+    501: "A transfer coding other than chunked.",
+    503: "No model is live, or the service stops; come back.",
+    505: "Another version of HTTP.",
     507: "As many corrections wait as are kept.",
 }
+OF_EVERY_REQUEST = (400, 403, 414, 417, 431, 501, 505)  # whatever it asks for
 
 
 def describe_api() -> dict[str, Any]:
@@ -69,8 +75,14 @@ def _json(name: str) -> dict[str, Any]:
 
 
 def _responses(answer: dict[str, Any], *refusals: int) -> dict[str, Any]:
-    refused = {str(status): {"description": REFUSALS[status], "content": _json("Error")} for status in refusals}
-    return {"200": {"description": "The answer.", "content": answer}, **refused}
+    return {"200": {"description": "The answer.", "content": answer}, **_refusals(*refusals)}
+
+
+def _refusals(*statuses: int) -> dict[str, Any]:
+    return {
+        str(status): {"description": REFUSALS[status], "content": _json("Error")}
+        for status in sorted({*OF_EVERY_REQUEST, *statuses})
+    }
 
 
 SHARE = {"type": "number", "minimum": 0, "maximum": 1}
@@ -225,7 +237,7 @@ def _predict() -> dict[str, Any]:
                 "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
             },
         },
-        "responses": _responses(_json("Predictions"), 400, 401, 403, 408, 413, 415, 429, 503),
+        "responses": _responses(_json("Predictions"), 401, 408, 413, 415, 429, 503),
     }
 
 
@@ -247,7 +259,7 @@ def _classify() -> dict[str, Any]:
                 **dict.fromkeys(PICTURES, binary),
             },
         },
-        "responses": _responses(_json("Predictions"), 400, 401, 403, 408, 413, 415, 429, 503),
+        "responses": _responses(_json("Predictions"), 401, 408, 413, 415, 429, 503),
     }
 
 
@@ -267,7 +279,7 @@ def _score() -> dict[str, Any]:
         "parameters": [REJECTS],
         "requestBody": {"required": True, "content": {**table, "application/x-parquet": parquet}},
         "responses": _responses(
-            {**table, "text/csv": {**table["text/csv"], "example": SCORED}}, 400, 401, 403, 408, 413, 415, 429, 503
+            {**table, "text/csv": {**table["text/csv"], "example": SCORED}}, 401, 408, 413, 415, 429, 503
         ),
     }
 
@@ -278,7 +290,7 @@ def _correct() -> dict[str, Any]:
         "summary": "Say which class an image has",
         "description": "Kept for a person to import, where the service takes corrections; nothing is learned at once.",
         "requestBody": {"required": True, "content": _json("Correction")},
-        "responses": _responses(_json("Corrected"), 400, 401, 403, 408, 413, 415, 429, 503, 507),
+        "responses": _responses(_json("Corrected"), 401, 408, 413, 415, 429, 503, 507),
     }
 
 
@@ -286,10 +298,11 @@ def _model() -> dict[str, Any]:
     return {
         "operationId": "model",
         "summary": "Which model answers, and what is known of it",
-        "responses": _responses(_json("Model"), 401, 403, 503),
+        "responses": _responses(_json("Model"), 401, 503),
     }
 
 
 def _health(summary: str, refusals: dict[int, str]) -> dict[str, Any]:
     refused = {str(status): {"description": reason} for status, reason in refusals.items()}
-    return {"get": {"summary": summary, "responses": {"200": {"description": "Yes, or the text."}, **refused}}}
+    responses = {"200": {"description": "Yes, or the text."}, **_refusals(), **refused}
+    return {"get": {"summary": summary, "responses": responses}}

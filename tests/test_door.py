@@ -3,6 +3,8 @@
 import asyncio
 import io
 import logging
+import os
+import re
 from collections.abc import AsyncIterator
 
 import httpx
@@ -10,12 +12,17 @@ import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message
 
+from components.errors import SettingsError
+from components.settings import CHECKOUT
 from serving.bentoml_patches import AT_ONCE, Journal
-from serving.door import Door, Endpoint
+from serving.door import BENTOML_PATHS, Door, Endpoint
+from serving.endpoints import ENDPOINTS as SERVED_PATHS
+from serving.guard import PROBED_PATHS, Guard
 from serving.load import load
 from serving.metrics import Watch
+from serving.openapi import describe_api
 
 
 async def done(request: Request) -> Response:
@@ -41,11 +48,14 @@ ENDPOINTS: dict[str, tuple[str, Endpoint]] = {
 }
 
 
-def ask(door: ASGIApp, method: str, path: str) -> httpx.Response:
+Sent = list[tuple[bytes, bytes]]
+
+
+def ask(door: ASGIApp, method: str, path: str, headers: Sent | None = None) -> httpx.Response:
     async def send() -> httpx.Response:
         transport = httpx.ASGITransport(door)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-            return await client.request(method, path)
+            return await client.request(method, path, headers=headers)
 
     return asyncio.run(send())
 
@@ -88,6 +98,179 @@ def test_a_path_has_its_method(door: Door, method: str, path: str, status: int, 
     answer = ask(door, method, path)
     assert (answer.status_code, answer.headers.get("allow")) == (status, allow)
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+# --- hosts and pages ---
+
+
+def ask_as(door: ASGIApp, path: str, *hosts: bytes, version: str = "1.1") -> int:
+    """The status for a request with these headers Host."""
+    scope: dict[str, object] = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "query_string": b"",
+        "http_version": version,
+    }
+    scope["headers"] = [(b"host", host) for host in hosts]
+    statuses: list[int] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    async def answer() -> None:
+        await door(scope, receive, send)
+
+    asyncio.run(answer())
+    (status,) = statuses
+    return status
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        *[
+            (host, 201)
+            for host in (b"localhost", b"LocalHost:80", b"localhost.", b"localhost.:3000", b"127.0.0.1:3000")
+        ],
+        *[
+            (host, 201)
+            for host in (b"[::1]", b"[0:0::1]:3000", b"localhost:", b"a.example", b"A.EXAMPLE.:443", b"xn--4ca")
+        ],
+        *[
+            (host, 403)
+            for host in (b"evil.example", b"127.0.0.1.evil.example", b"a.example.evil.example", b"2130706433")
+        ],
+        *[(host, 403) for host in (b"127.1", b"10.1.2.3:3000", b"[fd00::3]:3000", b"[::ffff:127.0.0.1]", b"0.0.0.0")],
+        *[(host, 400) for host in (b"", b" ", b":3000", b"[", b"[]", b"[::1", b"[g::1]", b"::1", b"[fe80::1%25eth0]")],
+        *[(host, 400) for host in (b"user@127.0.0.1", b"127.0.0.1/x", b"127.0.0.1#x", b"127.0.0.1?x", b"127.0.0.1\\x")],
+        *[
+            (host, 400)
+            for host in (b"localhost:x", b"localhost:-1", b"localhost:65536", b"localhost:1:2", b"localhost..")
+        ],
+        *[
+            (host, 400)
+            for host in (b"local%68ost", b"localhost,localhost", b"localhost localhost", b"l\xc3\xa0", b"a" * 300)
+        ],
+        *[(host, 400) for host in (b"http://localhost", b"*", b"local\thost", b".localhost")],
+    ],
+)
+def test_a_host_is_a_known_name_by_the_grammar(monkeypatch: pytest.MonkeyPatch, host: bytes, status: int) -> None:
+    """User, path, fragment and query are of an address, not of a host."""
+    monkeypatch.setenv("FASHION_ALLOWED_HOSTS", "a.example, XN--4CA,")
+    door = Door(PlainTextResponse("BentoML's"), ENDPOINTS)
+    assert ask_as(door, "/done", host) == status
+    assert ask_as(door, "/schema.json", host) == (200 if status == 201 else status)
+    is_address = host in {b"10.1.2.3:3000", b"[fd00::3]:3000", b"[::ffff:127.0.0.1]", b"0.0.0.0"}
+    for path in PROBED_PATHS:
+        assert ask_as(door, path, host) == (200 if is_address or status == 201 else status)
+
+
+def test_a_request_names_one_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASHION_ALLOWED_HOSTS", "*")
+    door = Door(PlainTextResponse("BentoML's"), ENDPOINTS)
+    assert ask_as(door, "/done", b"anybody.example") == 201
+    for path in ("/done", "/livez"):
+        assert ask_as(door, path) == ask_as(door, path, b"localhost", b"localhost") == 400
+        assert ask_as(door, path, b"user@localhost") == 400
+    assert (ask_as(door, "/done", version="1.0"), ask_as(door, "/readyz", version="1.0")) == (400, 200)
+
+
+@pytest.mark.parametrize(
+    ("origin", "known"),
+    [
+        *[
+            (origin, True)
+            for origin in (b"http://localhost:5173", b"https://A.example", b"http://[::1]", b"app://localhost")
+        ],
+        *[
+            (origin, False)
+            for origin in (b"null", b"", b"localhost", b"http://evil.example", b"http://10.1.2.3", b"http://")
+        ],
+        *[
+            (origin, False)
+            for origin in (b"http://localhost/x", b"http://localhost@evil.example", b"http://evil@localhost")
+        ],
+        *[
+            (origin, False)
+            for origin in (b"http://localhost http://evil.example", b"http://localhost#", b"http:localhost")
+        ],
+    ],
+)
+def test_a_page_is_of_a_known_name(monkeypatch: pytest.MonkeyPatch, origin: bytes, known: bool) -> None:
+    monkeypatch.setenv("FASHION_ALLOWED_HOSTS", "a.example")
+    door = Door(PlainTextResponse("BentoML's"), ENDPOINTS)
+    for path, status in (("/done", 201), ("/metrics", 200), ("/livez", 200)):
+        assert ask(door, "GET", path, [(b"Origin", origin)]).status_code == (status if known else 403)
+        several = [(b"Origin", b"http://localhost"), (b"Origin", origin)]
+        assert ask(door, "GET", path, several).status_code == (status if known else 403)
+
+
+@pytest.mark.parametrize(
+    "name", ["https://a.example", "a.example:443", "a.example/x", "[::1]:3000", "a b", "*.example"]
+)
+def test_a_name_that_no_request_can_have_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("FASHION_ALLOWED_HOSTS", f"b.example,{name}")
+    with pytest.raises(SettingsError, match=re.escape(f"FASHION_ALLOWED_HOSTS: found {name!r}, expected names")):
+        Guard()
+
+
+# --- the token ---
+
+OPEN = {"/", "/page.css", "/page.js", "/icon.svg", "/livez", "/readyz", "/metrics"}
+
+
+def test_what_wants_the_token_is_what_the_documentation_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASHION_TOKEN", "secret")
+    door = Door(PlainTextResponse("BentoML's"), SERVED_PATHS)
+    paths = {*SERVED_PATHS, *BENTOML_PATHS, *describe_api()["paths"], "/nothing", "/docs.json", "/metrics/", "/LIVEZ"}
+    for path in paths:
+        for method in ("GET", "HEAD", "POST", "OPTIONS", "PUT"):
+            assert (ask(door, method, path).status_code == 401) == (path not in OPEN), path
+    assert "all but the page, `/livez`, `/readyz` and `/metrics`" in (CHECKOUT / "docs" / "security.md").read_text()
+
+
+def token_status(*sent: bytes) -> int:
+    door = Door(PlainTextResponse("BentoML's"), ENDPOINTS)
+    return ask(door, "GET", "/done", [(b"Authorization", value) for value in sent]).status_code
+
+
+@pytest.mark.parametrize("token", ["plain", "two words", "s3cret-voil\u00e0", "\u20ac\u00a0", "\u00a0", "b\tc"])
+def test_a_token_may_have_any_letters(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    """Clients send them in UTF-8 or, where it has them, in Latin-1."""
+    monkeypatch.setenv("FASHION_TOKEN", token)
+    assert token_status(b"Bearer " + token.encode()) == token_status(b"bearer   " + token.encode() + b" ") == 201
+    latin = token.encode("latin-1", "replace")
+    assert token_status(b"Bearer " + latin) == (401 if b"?" in latin else 201)
+    for wrong in (b"", b"Bearer", b"Bearer ", b"Basic " + latin, b"Bearer " + token.encode()[:-1], b"Bearer x" + latin):
+        assert token_status(wrong) == 401
+    assert token_status(b"Bearer x", b"Bearer " + token.encode()) == token_status() == 401
+
+
+def test_a_token_in_the_environment_in_latin_1_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASHION_TOKEN", os.fsdecode("voil\u00e0".encode("latin-1")))
+    assert token_status("Bearer voil\u00e0".encode()) == token_status("Bearer voil\u00e0".encode("latin-1")) == 201
+
+
+def test_spaces_around_a_token_are_no_part_of_it_and_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file that it comes from may end with a line break."""
+    monkeypatch.setenv("FASHION_TOKEN", " secret\r\n")
+    assert token_status(b"Bearer secret") == 201
+    assert "FASHION_TOKEN: the spaces or line breaks around it are not part of the token" in caplog.text
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("token", [" ", "\n", "a\nb", "a\x01"])
+def test_a_token_that_no_request_can_send_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    monkeypatch.setenv("FASHION_TOKEN", token)
+    with pytest.raises(SettingsError, match="FASHION_TOKEN"):
+        Guard()
 
 
 def test_an_access_log_that_cannot_be_written_costs_no_answer(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,8 +116,10 @@ def serve(
     """
     from components.settings import CHECKOUT, load_settings
     from flows.stack.ports import refuse_used_port
+    from serving.guard import Guard
 
     refuse_used_port(host, port, "PORT")
+    Guard()
     if host in LOOPBACK:
         os.environ.setdefault("FASHION_CORRECTIONS_DIR", str(load_settings().labelled_dir))
     program = str(Path(sys.executable).with_name("bentoml"))
