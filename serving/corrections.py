@@ -7,10 +7,11 @@ learned from a correction here.
 
 import base64
 import binascii
+import json
 import logging
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from pathlib import Path
 from typing import Any
 
@@ -77,11 +78,25 @@ def _read(body: bytes) -> Correction:
         raise InputError("body", "expected an object")
     if unknown := [name for name in told if name not in FIELDS]:
         raise InputError(unknown[0][:40], f"an unknown field; expected {', '.join(FIELDS)}")
+    _refuse_repeated(body)
     label, said = (read_class(told.get(name), name) for name in ("label", "said"))
     model = told.get("model")
     if not isinstance(model, str) or not 0 < len(model) <= 100:
         raise InputError("model", "expected the tag that the answer named")
     return Correction(_read_pixels(told), label, said, model)
+
+
+def _refuse_repeated(body: bytes) -> None:
+    """Of several fields of one name the parser takes the last."""
+
+    def check(pairs: list[tuple[str, Any]]) -> None:
+        if repeated := [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]:
+            raise InputError(repeated[0][:40], "found more than once, expected once")
+
+    try:
+        json.loads(body, object_pairs_hook=check)
+    except RecursionError as error:
+        raise InputError("body", "lists in too many lists") from error
 
 
 def _read_pixels(told: dict[str, Any]) -> bytes:

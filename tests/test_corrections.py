@@ -1,6 +1,7 @@
 """What a visitor says against the model: kept where it is wanted, refused where it is not; a person imports it."""
 
 import base64
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,7 @@ from components.model.classifier import Classifier
 from components.registry import champion, store
 from components.settings import Settings
 from components.training.train import Trained, train
+from serving.corrections import _read
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -154,6 +156,21 @@ def test_what_is_no_correction_is_refused_and_leaves_nothing(
     answer = client.post("/corrections", json=told | change)
     assert (answer.status_code, answer.json()["error"]["field"]) == (status, field)
     assert not inbox.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "reason"),
+    [
+        ((b'"label"', b'"label": "Coat", "label"'), "label", "found more than once"),
+        ((b"[0, ", b"[" * 1001 + b"0" + b"]" * 1000 + b","), "body", "lists in too many lists"),
+        ((b"[0, ", b"[" * 2001 + b"0" + b"]" * 2000 + b","), "body", "not JSON"),
+    ],
+)
+def test_a_correction_says_each_thing_once(change: tuple[bytes, bytes], field: str, reason: str) -> None:
+    told = json.dumps({"label": 4, "said": 6, "model": "m:1", "image": [0] * 784}).encode()
+    assert _read(told).label == 4
+    with pytest.raises(InputError, match=f"^{field}: {reason}"):
+        _read(told.replace(*change, 1))
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ from components.formats import photos
 from components.formats.decoding import decode_picture
 from components.formats.idx import encode_idx, read_idx
 from components.formats.photos import read_photo, read_views
-from components.formats.pixel_json import MOST_IMAGES, read_pixel_json
+from components.formats.pixel_json import MOST_IMAGES, _read_fast, read_pixel_json
 from components.tables import pixel_csv
 from components.tables.blocks import Reject
 from components.tables.layout import LONGEST_LINE, PIXEL_COLUMNS
@@ -763,8 +763,9 @@ def test_rows_and_a_flat_list_are_the_same_image() -> None:
         (b'{"images": [[Infinity]]}', "body", "not JSON"),
         (b'{"images": [[-Infinity]]}', "body", "not JSON"),
         (b'{"images": [[1e400]]}', "body", "not JSON"),
-        (b'{"images": ' + b"[" * 100_000, "body", "not JSON"),
-        (b'{"images": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "body", "not JSON"),
+        (b'{"images": ' + b"[" * 30_000, "body", "not JSON"),
+        (b'{"images": ' + b"[" * 30_000 + b"]" * 30_000 + b"}", "body", "not JSON"),
+        (b'{"images": [[1]], "images": [[1]]}', "images[0]", "1 items"),
         (b"[[1, 2]]", "body", r"found a list, expected \{\"images\""),
         (b"null", "body", "found nothing"),
         (b'"images"', "body", "found a text"),
@@ -833,6 +834,45 @@ def test_a_value_that_is_no_pixel_is_named(value: Any, found: str) -> None:
         read_pixel_json(body(flat((70, value))))
     with pytest.raises(InputError, match=reason.format(r"images\[1\]\[2\]\[14\]")):
         read_pixel_json(body(in_rows(), in_rows((70, value), (71, value))))
+
+
+@pytest.mark.parametrize(
+    ("crowd", "sign"),
+    [
+        (b"[],", r"\["),
+        (b"{},", r"\{"),
+        (b'"",', '"'),
+        (b"0,", ","),
+        (b"null,", ","),
+        (b"[" * 400 + b"]" * 400 + b",", r"\["),
+        (b'"key":0,', '"'),
+    ],
+)
+def test_what_would_take_long_to_parse_is_not_parsed(crowd: bytes, sign: str) -> None:
+    """Eight megabytes of it took a second or more, in which no one else was answered."""
+    number = 1_000_000 // len(crowd) if sign != "," else 900_000
+    content = b'{"images":[' + crowd * number + b"0]}"
+    with pytest.raises(InputTooLarge, match=f"^body: more than [0-9,]+ times {sign}; 1,024 images have fewer$"):
+        read_pixel_json(content)
+
+
+@pytest.mark.parametrize("image", [flat(), in_rows()])
+def test_an_image_beside_a_boolean_is_not_looked_at_value_by_value(image: list[Any]) -> None:
+    """A boolean somewhere made all images of a request so: a thousand took half a second."""
+    assert _read_fast(image, only_numbers=False) == bytes([1] * 784)
+    for wrong in (True, 1.0, 256, None):
+        assert _read_fast(flat((5, wrong)), only_numbers=False) is None
+        assert _read_fast(in_rows((5, wrong)), only_numbers=False) is None
+
+
+def test_the_images_are_given_once() -> None:
+    """A parser takes the last of several; another one in front may have read the first."""
+    image = orjson.dumps(flat())
+    for content in (b'{"images":[%b],"images":[%b]}', b'{"images":[%b], "im\\u0061ges" : [%b]}'):
+        with pytest.raises(InputError, match=r"^images: found more than once, expected once$"):
+            read_pixel_json(content % (image, image))
+    for content in (b'{"im\\u0061ges":[%b]}', b'\xef\xbb\xbf{"images":[%b]}', b'\n{ "images"\t:[%b]}\r\n'):
+        assert read_pixel_json(content % image).shape == (1, 28, 28)
 
 
 def test_a_request_has_at_most_1024_images() -> None:

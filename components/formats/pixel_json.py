@@ -2,6 +2,9 @@
 
 NumPy's own conversion takes "1.5", true and NaN for numbers and reshapes what does not fit, so each value's type is
 looked at here. `bytes` refuses what is no whole number from 0 to 255, at C speed, but for booleans.
+
+Parsing JSON holds Python's lock, and a list, an object or a key takes far longer than the two bytes that it is written
+in. So a large body is parsed only if it has no more of them than its images can have.
 """
 
 from itertools import chain
@@ -15,6 +18,16 @@ from components.errors import InputError, InputTooLarge
 
 MOST_IMAGES = 1024  # a request
 ROWS, COLUMNS = IMAGE_SHAPE
+SMALL = 64 << 10  # bytes, which are parsed in some milliseconds whatever they are
+SPARE = 100  # images beyond those allowed whose number is still counted
+MOST_OF = {  # in a larger body; quotes and braces are of one object with one key
+    "[": (MOST_IMAGES + SPARE) * (ROWS + 1),
+    ",": (MOST_IMAGES + SPARE) * PIXELS,
+    "{": 1_000,
+    '"': 1_000,
+}
+KEY = len('"images"')
+BOM = b"\xef\xbb\xbf"  # some tools write it at the start of UTF-8
 
 
 def read_pixel_json(body: bytes) -> Images:
@@ -25,10 +38,12 @@ def read_pixel_json(body: bytes) -> Images:
 
     Raises:
         InputError: with the field, such as `images[3][12]`, and the reason.
-        InputTooLarge: more than 1,024 images.
+        InputTooLarge: more than 1,024 images, or more lists, objects and texts than these have.
     """
+    if len(body) > SMALL:
+        _refuse_crowded(body)
     try:
-        document = orjson.loads(body)
+        document = orjson.loads(body.removeprefix(BOM))
     except orjson.JSONDecodeError as error:
         raise InputError("body", f"not JSON: {error}") from error
     if not isinstance(document, dict):
@@ -42,22 +57,40 @@ def read_pixel_json(body: bytes) -> Images:
         raise InputTooLarge("images", f"{len(images):,} images, at most {MOST_IMAGES:,} a request")
     only_numbers = b"true" not in body and b"false" not in body  # which `bytes` would take for 1 and 0
     pixels = b"".join(
-        (only_numbers and _read_fast(image)) or _read_slowly(image, f"images[{number}]")
+        _read_fast(image, only_numbers) or _read_slowly(image, f"images[{number}]")
         for number, image in enumerate(images)
     )
+    _refuse_repeated(body)
     return np.frombuffer(pixels, np.uint8).reshape(-1, *IMAGE_SHAPE)
 
 
-def _read_fast(image: Any) -> bytes | None:
-    """An image that is as it should be, booleans aside; None: look closer."""
+def _refuse_crowded(body: bytes) -> None:
+    content = np.frombuffer(body, np.uint8)
+    for sign, most in MOST_OF.items():
+        if np.count_nonzero(content == ord(sign)) > most:
+            raise InputTooLarge("body", f"more than {most:,} times {sign}; {MOST_IMAGES:,} images have fewer")
+
+
+def _refuse_repeated(body: bytes) -> None:
+    """The parser takes the last of several keys. Quotes are of keys alone, once all images are of numbers."""
+    if body.rfind(b'"') - body.find(b'"') != KEY - 1 and body.count(b'"') > 2:
+        raise InputError("images", "found more than once, expected once")
+
+
+def _read_fast(image: Any, only_numbers: bool) -> bytes | None:
+    """An image that is as it should be; None: look closer."""
     try:
         if len(image) == PIXELS:
-            return bytes(image)
+            return bytes(image) if only_numbers or _are_numbers(image) else None
         if len(image) == ROWS and set(map(type, image)) == {list} and set(map(len, image)) == {COLUMNS}:
-            return b"".join(map(bytes, image))
+            return b"".join(map(bytes, image)) if only_numbers or all(map(_are_numbers, image)) else None
     except (TypeError, ValueError):
         pass
     return None
+
+
+def _are_numbers(values: Any) -> bool:
+    return set(map(type, values)) == {int}
 
 
 def _read_slowly(image: Any, field: str) -> bytes:
