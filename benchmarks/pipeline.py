@@ -65,7 +65,7 @@ TELL = "\nprint(time.perf_counter() - began)"
 PREPARE = """
 import os
 from pathlib import Path
-from components.tables.layout import PIXEL_COLUMNS
+from components.tables.columns import PIXEL_COLUMNS
 from components.contract import Validated
 from components.dataset.ingest import ingest
 from components.manifest import read_split

@@ -32,7 +32,7 @@ import numpy as np
 from components.contract import Validated
 from components.dataset.ingest import ingest
 from components.evaluation.card import write_card
-from components.tables.layout import PIXEL_COLUMNS
+from components.tables.columns import PIXEL_COLUMNS
 from components.manifest import read_split
 from components.recipes.presets import configure
 from components.registry import champion, store

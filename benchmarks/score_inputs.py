@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from components.contract import PIXELS, Images
 from components.formats.photos import write_png
-from components.tables.layout import PIXEL_COLUMNS
+from components.tables.columns import PIXEL_COLUMNS
 
 ROW_GROUP = 20_000  # rows
 

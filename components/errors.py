@@ -23,10 +23,30 @@ and exits with status 1; the service answers with the status beside it.
 """
 
 from dataclasses import dataclass
+from typing import Self
+
+
+@dataclass(frozen=True)
+class Way:
+    """A parameter that a caller may have, and what it would change: an option, a query parameter, an argument.
+
+    The code that raises an error does not know its caller. Each caller puts into words the ways that it has.
+    """
+
+    parameter: str  # "drop"
+    value: str  # "image"
+    effect: str  # "reads the pixels"; the parameter is its subject
 
 
 class FashionError(Exception):
     """Base of every error raised on purpose."""
+
+    ways: tuple[Way, ...] = ()
+
+    def offering(self, *ways: Way) -> Self:
+        """The same error, with ways out of it."""
+        self.ways = ways
+        return self
 
 
 class SettingsError(FashionError):
@@ -112,9 +132,9 @@ class InputError(FashionError):
         self.field, self.reason = field, reason
         super().__init__(f"{field}: {reason}")
 
-    def __reduce__(self) -> tuple[type["InputError"], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type["InputError"], tuple[str, str], dict[str, object]]:
         """Of its two arguments, so that it comes whole from another process."""
-        return type(self), (self.field, self.reason)
+        return type(self), (self.field, self.reason), {"ways": self.ways}
 
 
 class InputTooLarge(InputError):

@@ -7,6 +7,7 @@ import typer
 
 from components.errors import FashionError
 from flows.commands import audit, inbox, labels, models, monitoring, notify, retention, stack, sweep, training, use
+from flows.commands.advice import advising
 from flows.environment import prepare
 
 app = typer.Typer(
@@ -50,7 +51,7 @@ COMMANDS = (
     stack.down,
 )
 for command in COMMANDS:
-    app.command()(command)
+    app.command()(advising(command))
 app.add_typer(labels.label)
 
 
@@ -62,7 +63,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(STOPPED)
     except (FashionError, OSError) as error:
-        sys.exit(_tell(str(error)))
+        sys.exit(_tell("; ".join(filter(None, [str(error), *getattr(error, "__notes__", [])]))))
     except Exception as error:
         if os.environ.get("FASHION_DEBUG"):
             raise

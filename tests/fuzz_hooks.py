@@ -10,7 +10,7 @@ import schemathesis
 from hypothesis import strategies as st
 from PIL import Image
 
-from components.tables.layout import PIXEL_COLUMNS
+from components.tables.columns import PIXEL_COLUMNS
 
 MODES = {
     "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),

@@ -21,7 +21,7 @@ from components.model.mlp import MLP
 from components.recipes.presets import DEFAULT, PRESETS, configure
 from components.registry import champion, store, verdicts
 from components.settings import CHECKOUT, Settings
-from components.tables.layout import PIXEL_COLUMNS
+from components.tables.columns import PIXEL_COLUMNS
 from flows.__main__ import app, main
 from flows.commands.tables import in_bytes, in_words
 from flows.commands.training import train

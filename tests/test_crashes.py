@@ -19,7 +19,7 @@ from components.model.mlp import MLP
 from components.registry import champion, store
 from components.scoring.job import rejects_path, run_job
 from components.settings import CHECKOUT
-from components.tables.layout import PIXEL_COLUMNS
+from components.tables.columns import PIXEL_COLUMNS
 
 pytestmark = pytest.mark.slow
 KILLS = 4

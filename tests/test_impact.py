@@ -26,7 +26,7 @@ from components.promotion.impact import CHANGED, Impact, write_impact
 from components.promotion.tally import SHOWN, Tally
 from components.settings import Settings
 from components.tables.blocks import Block, Reject
-from components.tables.layout import PIXEL_COLUMNS
+from components.tables.columns import PIXEL_COLUMNS
 from components.training.train import Trained
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from components.model.classifier import Classifier
 from components.model.mlp import MLP
 from components.registry import champion, store
 from components.settings import CHECKOUT
-from components.tables.layout import PIXEL_COLUMNS
+from components.tables.columns import PIXEL_COLUMNS
 
 HEADER = ",".join(["label", *PIXEL_COLUMNS])
 

@@ -18,7 +18,7 @@ from components.manifest import Examples
 from components.model.classifier import Classifier
 from components.model.mlp import MLP
 from components.settings import Settings
-from components.tables.layout import PIXEL_COLUMNS
+from components.tables.columns import PIXEL_COLUMNS
 from components.tables.pixel_csv import read_pixel_csv
 
 HEADER = ",".join(PIXEL_COLUMNS)

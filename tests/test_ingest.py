@@ -25,7 +25,7 @@ from components.files import sha256_of, temporary_name
 from components.formats.idx import encode_idx
 from components.manifest import current_dataset, part_file, read_manifest, read_split, write_manifest
 from components.settings import CHECKOUT, Settings
-from components.tables.layout import PIXEL_COLUMNS
+from components.tables.columns import PIXEL_COLUMNS
 
 KILLS = 4
 

@@ -32,7 +32,7 @@ from components.labels.inbox import empty_inbox
 from components.labels.naming import hash_of
 from components.manifest import current_dataset, read_manifest, read_split
 from components.settings import CHECKOUT, Settings
-from components.tables.layout import PIXEL_COLUMNS
+from components.tables.columns import PIXEL_COLUMNS
 
 New = tuple[Images, Labels]
 
@@ -294,7 +294,7 @@ def test_of_many_rejects_it_says_what_is_wrong_and_not_in_which_column(base: Dat
     images[2, 0, 0], images[3, 0, 5] = 256, 300
     done = import_labels(write_pixels(tmp_path / "new.csv", images[:4], labels))
     assert done.rejected == {
-        "... is not a whole number from 0 to 9": 2,
+        "... is not a whole number from 0 to 9, nor the name of a class": 2,
         "... is not a whole number from 0 to 255": 2,
     }
 

@@ -20,7 +20,7 @@ from components.formats.photos import write_png
 from components.inference.predict import predict
 from components.manifest import Examples
 from components.registry import champion, store
-from components.tables.layout import PIXEL_COLUMNS
+from components.tables.columns import PIXEL_COLUMNS
 from components.training.train import Trained
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from components.errors import InputError, InputTooLarge
 from components.manifest import to_table
 from components.tables import pixel_parquet
 from components.tables.blocks import Block
-from components.tables.layout import PIXEL_COLUMNS
+from components.tables.columns import PIXEL_COLUMNS
 from components.tables.pixel_parquet import LAYOUTS, read_pixel_parquet
 
 IMAGES = np.random.default_rng(5).integers(0, 256, (6, 28, 28), np.uint8)
@@ -153,13 +153,14 @@ def damaged() -> bytes:
         pytest.param(damaged(), "damaged", id="a bit flipped in a page"),
         pytest.param(write(pa.table({"a": [1]})), "missing 784 column(s)", id="other columns"),
         pytest.param(write(narrow(flat(IMAGES), extra=IDS)), "unknown 1 column(s) 'extra'", id="one too many"),
-        pytest.param(write(wide().append_column("pixels", pa.nulls(6))), "unknown 784", id="both layouts"),
+        pytest.param(write(wide().append_column("pixels", pa.nulls(6))), "two readings fit", id="both layouts"),
         pytest.param(write(wide().drop_columns("pixel9")), "missing 1 column(s) 'pixel9'", id="one too few"),
         pytest.param(write(wide().append_column("pixel1", pa.array(LABELS))), "repeated 1 column", id="one twice"),
-        pytest.param(write(wide(pa.float32())), "found float, expected whole numbers", id="fractions"),
-        pytest.param(write(wide(label=pa.array(["1"] * 6))), "column label: found string", id="a label in words"),
+        pytest.param(write(wide(label=pa.array([[1]] * 6))), "column label: found list", id="a list of labels"),
         pytest.param(write(narrow(flat(IMAGES), id=[[1]] * 6)), "column id: found list", id="nested"),
-        pytest.param(write(pa.table({"pixels": [b"1"]})), "found binary, expected fixed_size", id="no fixed size"),
+        pytest.param(write(pa.table({"pixels": ["1"]})), "found string, expected fixed_size", id="pixels as text"),
+        pytest.param(write(pa.table({"pixels": [b"1" * 9000]})), "more than 8,192 bytes", id="pixels of any length"),
+        pytest.param(write(pa.table({"pixels": [["a"]]})), "expected lists of 784 whole numbers", id="lists of text"),
         pytest.param(write(narrow(flat(IMAGES), id=["x" * 2000] * 6)), "an id of more than 1,024", id="a long id"),
         pytest.param(GOOD[:4] + bytes(len(GOOD) - 200) + GOOD[-196:], "", id="zeros"),
     ],

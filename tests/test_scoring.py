@@ -33,7 +33,7 @@ from components.registry import champion, store
 from components.scoring.job import Summary, open_job, rejects_path, run_job
 from components.scoring.summary import Count
 from components.settings import CHECKOUT
-from components.tables.layout import PIXEL_COLUMNS
+from components.tables.columns import PIXEL_COLUMNS
 from components.training.train import Trained
 
 SMALL = 64 << 10  # bytes of a part: some twenty rows of CSV
@@ -180,10 +180,12 @@ def test_one_large_row_group_is_shared_out(
     """As pandas writes it: all rows in one."""
     images = test_split.images[:100]
     made = [image.tobytes() if column == "pixels" else write_png(image) for image in images]
+    rows: list[bytes | None] = made * 90
+    rows[5000] = rows[8999] = None
     labels = np.zeros(9000, np.uint8)
-    labels[[5000, 8999]] = 99
+    labels[[7, 5001]] = 99
     kind = pa.binary(784) if column == "pixels" else pa.binary()
-    whole = pa.table({column: pa.array(made * 90, kind), "label": labels})
+    whole = pa.table({column: pa.array(rows, kind), "label": labels})
     pq.write_table(whole, tmp_path / "in.parquet", use_dictionary=False)
     parts = list(open_input(tmp_path / "in.parquet", Reading()).parts())
     assert [(part.first, part.skip, part.count) for part in parts] == [
@@ -193,6 +195,7 @@ def test_one_large_row_group_is_shared_out(
     ]
     summary = run_job(model, tmp_path / "in.parquet", tmp_path / "out.parquet")
     assert (summary.count.rows, summary.count.scored) == (9000, 8998)
+    assert (summary.count.unlabelled, summary.count.unread) == (2, {"99": 2})
     found = pq.read_table(tmp_path / "out.parquet")
     assert found["id"].to_pylist() == [str(row) for row in range(1, 9001) if row not in (5001, 9000)]
     expected = np.delete(np.tile(predict(model, images).labels, 90), [5000, 8999])
@@ -383,7 +386,7 @@ def test_a_job_of_a_version_that_cut_otherwise_is_not_gone_on_with(
     told = json.loads(note.read_bytes())
     del told["cut"]
     note.write_text(json.dumps(told if cut is None else {**told, "cut": cut}))
-    with pytest.raises(InputError, match=r"its unfinished job .* score it without --resume"):
+    with pytest.raises(InputError, match=r"its unfinished job .* begin it anew"):
         run_job(model, table, tmp_path / "out.csv", reading=Reading(SMALL), resume=True)
 
 

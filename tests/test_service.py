@@ -40,7 +40,7 @@ from components.manifest import Examples
 from components.model.classifier import Classifier
 from components.registry import champion, store
 from components.scoring.job import rejects_path, run_job
-from components.tables.layout import PIXEL_COLUMNS
+from components.tables.columns import PIXEL_COLUMNS
 from components.training.train import Trained
 from serving.bodies import LARGEST_JSON, LARGEST_TABLE, LARGEST_UPLOAD
 from serving.door import Door

@@ -18,7 +18,7 @@ from servers import Server
 
 from components.formats.photos import write_png
 from components.manifest import Examples
-from components.tables.layout import PIXEL_COLUMNS
+from components.tables.columns import PIXEL_COLUMNS
 from serving import connections
 from serving.bodies import LARGEST_UPLOAD
 from serving.load import MOST_ARRIVING, MOST_BYTES, WINDOW

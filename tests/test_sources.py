@@ -31,7 +31,7 @@ from components.dataset.sources import find_source
 from components.errors import SettingsError, SourceError, SourceUnreachable
 from components.formats.idx import encode_idx, read_idx
 from components.settings import Settings
-from components.tables.layout import PIXEL_COLUMNS
+from components.tables.columns import PIXEL_COLUMNS
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = FILES
 

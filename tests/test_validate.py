@@ -17,7 +17,7 @@ from components.errors import BrokenExpectation, DatasetError, FashionError, Val
 from components.formats.idx import encode_idx
 from components.manifest import current_dataset, dataset_lock, read_manifest, write_manifest
 from components.settings import Settings
-from components.tables.layout import PIXEL_COLUMNS
+from components.tables.columns import PIXEL_COLUMNS
 
 Rows = dict[Split, tuple[Images, Labels]]
 BETWEEN = "expect_column_values_to_be_between"

@@ -7,15 +7,16 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import pairwise
 from lzma import LZMAError
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from components.errors import InputError, InputTooLarge
-from components.inputs.csv_lines import named_damage, open_lines
 from components.inputs.parts import Part, Reading, fingerprint
 from components.inputs.pictures import OPENING, cut, no_columns
+from components.inputs.unpacking import named_damage, open_unpacked
 from components.pictures.decoding import LARGEST, Picture, to_blocks
 from components.pictures.names import LeftOut, all_by_class, class_of, is_hidden, is_picture, make_safe
 from components.tables.blocks import Block
@@ -29,6 +30,8 @@ DAMAGE = (zipfile.BadZipFile, zlib.error, LZMAError, EOFError, NotImplementedErr
 
 class ZipInput:
     """Members of a zip, in its order, read side by side."""
+
+    notes: tuple[str, ...] = ()
 
     def __init__(self, path: Path, reading: Reading) -> None:
         self.path, self.reading, self.hash = path, reading, hashlib.sha256()
@@ -105,6 +108,8 @@ class ZipInput:
 class TarInput:
     """Members of a tar, gzip or zstd around it or not: looked through once, then handed on as they are unpacked."""
 
+    notes: tuple[str, ...] = ()
+
     def __init__(self, path: Path, reading: Reading) -> None:
         self.path, self.reading, self.hash = path, reading, hashlib.sha256()
         self.extra = no_columns(reading)
@@ -116,7 +121,7 @@ class TarInput:
 
     def _scan(self, left_out: list[str]) -> Iterator[str]:
         """The ids of all rows; they are counted, and what is no row is noted."""
-        with open_lines(self.path) as stream:
+        with closing(open_unpacked(self.path)) as stream:
             for member, _ in _members(stream, self.path.name):
                 if _is_row(member.name):
                     self.count += 1
@@ -127,7 +132,7 @@ class TarInput:
     def parts(self) -> Iterator[Part]:
         """See `Input`."""
         number, first, size, kept = 0, 1, 0, list[Picture]()
-        with open_lines(self.path) as stream:
+        with closing(open_unpacked(self.path)) as stream:
             hashed = Hashed(stream)
             for member, archive in _members(cast(BinaryIO, hashed), self.path.name):
                 if not _is_row(member.name):

@@ -1,62 +1,59 @@
 """Lines of a CSV file, cut into parts at line ends."""
 
-import contextlib
 import hashlib
 import io
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO, cast
 
-import pyarrow as pa
-
 from components.errors import InputError
 from components.inputs.parts import Part, Reading, fingerprint
+from components.inputs.unpacking import named_damage, open_unpacked, packing_of
 from components.pictures.names import LeftOut
 from components.storage import locate
 from components.tables.blocks import Block
-from components.tables.layout import LONGEST_LINE, Layout, read_header, texts_of
+from components.tables.encodings import as_utf8, ends_with_cr, find_encoding, read_first
+from components.tables.layout import LONGEST_LINE, read_head, texts_of
 from components.tables.pixel_csv import read_pixel_lines
 
 CHUNK = 1 << 20  # bytes that are looked through at a time
-COMPRESSED = {".gz": "gzip", ".tgz": "gzip", ".zst": "zstd"}
 
 
-def open_lines(path: Path) -> BinaryIO:
-    """A file's bytes, unpacked where its suffix says that they are packed."""
-    stream: BinaryIO = pa.input_stream(path.open("rb"), compression=COMPRESSED.get(path.suffix.lower()))
-    return stream
+def is_as_it_stands(path: Path) -> bool:
+    """Whether the lines of a file are its bytes: UTF-8 with line feeds, not packed."""
+    if packing_of(path):
+        return False
+    with path.open("rb") as stream:
+        head = read_first(stream, LONGEST_LINE)
+    return not find_encoding(head) and not ends_with_cr(head)
 
 
-@contextlib.contextmanager
-def named_damage(name: str) -> Iterator[None]:
-    """Arrow's errors about what is packed as ours; those of the disk stay."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        raise InputError(name, f"damaged, or not what its name says: {str(error)[:160]}") from error
+def open_text(path: Path) -> BinaryIO:
+    """The lines of a file, unpacked and as UTF-8 with line feeds."""
+    return as_utf8(open_unpacked(path), path.name)
 
 
 class CsvInput:
-    """Lines of a file of pixels, gzip or zstd around it or not."""
+    """Lines of a file of pixels, packed or not."""
 
     def __init__(self, path: Path, reading: Reading) -> None:
         self.path, self.reading, self.left_out = path, reading, LeftOut()
         self.hash, self.rows = hashlib.sha256(), 0
-        self.compression = COMPRESSED.get(path.suffix.lower())
-        self.part = reading.part if self.compression else reading.part_of(path.stat().st_size)
-        with open_lines(path) as stream, named_damage(self.path.name):
-            head = stream.read(LONGEST_LINE + 1)
-        self.header = head[: head.find(b"\n") + 1] or head
-        self.layout: Layout = read_header(self.header, path.name, reading.delimiter, reading.kept, reading.dropped)
+        self.recoded = not is_as_it_stands(path)
+        self.part = reading.part if self.recoded else reading.part_of(path.stat().st_size)
+        with closing(open_text(path)) as stream, named_damage(path.name):
+            head = read_first(stream, LONGEST_LINE + 1)
+        how = reading.delimiter, reading.kept, reading.dropped
+        self.layout, start = read_head(head, path.name, *how, strict=False)
+        self.header, self.notes = head[:start], self.layout.notes
         self.columns, self.extra = self.layout.columns, texts_of(reading.kept)
 
     def parts(self) -> Iterator[Part]:
-        """See `Input`. The file is read once; what is compressed is handed on as it is unpacked."""
+        """See `Input`. The file is read once; what is recoded is handed on as it is read."""
         number, first, place = 0, 1, len(self.header)
-        with open_lines(self.path) as stream:
-            self.hash = hashlib.sha256(stream.read(len(self.header)))
+        with closing(open_text(self.path)) as stream:
+            self.hash = hashlib.sha256(read_first(stream, len(self.header)))
             for rows, size, lines in self._cut(stream):
                 yield Part(number, str(self.path), first, place, place + size, lines)
                 number, first, place = number + 1, first + rows, place + size
@@ -64,17 +61,18 @@ class CsvInput:
 
     def read(self, part: Part) -> Iterator[Block]:
         """See `Input`."""
+        line = part.first + self.layout.before
         if part.lines is not None:
-            yield from read_pixel_lines(io.BytesIO(part.lines), self.layout, part.first + 1, self.path.name)
+            yield from read_pixel_lines(io.BytesIO(part.lines), self.layout, line, self.path.name)
             return
         with locate(part.file).open("rb") as stream:
             stream.seek(part.start)
             lines = cast(BinaryIO, Slice(stream, part.stop - part.start))
-            yield from read_pixel_lines(lines, self.layout, part.first + 1, self.path.name)
+            yield from read_pixel_lines(lines, self.layout, line, self.path.name)
 
     def share(self, part: Part) -> float | None:
         """See `Input`."""
-        return None if self.compression else part.stop / self.path.stat().st_size
+        return None if self.recoded else part.stop / self.path.stat().st_size
 
     def files(self) -> Iterator[Path]:
         """See `Input`."""
@@ -89,7 +87,7 @@ class CsvInput:
         return self.hash.hexdigest()
 
     def _cut(self, stream: BinaryIO) -> Iterator[tuple[int, int, bytes | None]]:
-        """Rows, bytes and, where it is compressed, lines of one part after the other."""
+        """Rows, bytes and, where it is recoded, lines of one part after the other."""
         kept: list[bytes] = []
         rows = size = rest = 0  # of the part; and of the line that is not at its end yet
         for chunk in self._chunks(stream):
@@ -99,13 +97,13 @@ class CsvInput:
             if rest > LONGEST_LINE:
                 raise InputError(self.path.name, f"a line of more than {LONGEST_LINE:,} bytes; is this a CSV file?")
             if size - rest >= self.part:
-                whole = b"".join(kept) if self.compression else b""
-                yield rows, size - rest, whole[: size - rest] if self.compression else None
+                whole = b"".join(kept) if self.recoded else b""
+                yield rows, size - rest, whole[: size - rest] if self.recoded else None
                 kept, rows, size = [whole[size - rest :]], 0, rest
-            elif not self.compression:
+            elif not self.recoded:
                 kept.clear()
         if size:
-            yield rows + (rest > 0), size, b"".join(kept) if self.compression else None
+            yield rows + (rest > 0), size, b"".join(kept) if self.recoded else None
 
     def _chunks(self, stream: BinaryIO) -> Iterator[bytes]:
         with named_damage(self.path.name):

@@ -2,24 +2,28 @@
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from components.errors import InputError
 from components.inputs.archives import TarInput, ZipInput
-from components.inputs.csv_lines import CsvInput, named_damage, open_lines
+from components.inputs.csv_lines import CsvInput, open_text
 from components.inputs.parts import Input, Part, Reading
-from components.inputs.pictures import PATH_COLUMNS, PathLines, PictureFiles, read_columns
+from components.inputs.pictures import PathLines, PictureFiles
 from components.inputs.row_groups import ParquetInput
+from components.inputs.unpacking import named_damage
 from components.pictures.listing import Listing, is_pattern, match, walk
 from components.pictures.names import LeftOut, is_picture
 from components.tables.blocks import Block
+from components.tables.columns import means_files, read_columns
+from components.tables.encodings import read_first
+from components.tables.layout import LONGEST_LINE, find_header
 
 CSV = (".csv", ".csv.gz", ".csv.zst")
 PARQUET = ".parquet"
 TAR = (".tar", ".tar.gz", ".tgz", ".tar.zst")
 ZIP = ".zip"
-LONGEST_HEADER = 64 << 10  # bytes
 
 
 def open_input(source: Path, reading: Reading) -> Input:
@@ -48,7 +52,7 @@ def open_input(source: Path, reading: Reading) -> Input:
         )
         raise InputError(str(source), told)
     if reading.root and not isinstance(found, PathLines | ManyTables):
-        raise InputError(str(source), f"no CSV of paths, so nothing in it is below {reading.root}; leave out --root")
+        raise InputError(str(source), f"no CSV of paths, so the root {reading.root} has no meaning; leave it out")
     return found
 
 
@@ -67,10 +71,11 @@ def _open_file(path: Path, reading: Reading) -> Input:
 
 
 def _open_table(path: Path, reading: Reading) -> "CsvInput | PathLines":
-    with open_lines(path) as stream, named_damage(path.name):
-        header = stream.read(LONGEST_HEADER).partition(b"\n")[0]
-    columns = read_columns(header, reading.delimiter)
-    return PathLines(path, reading) if set(PATH_COLUMNS).intersection(columns) else CsvInput(path, reading)
+    with closing(open_text(path)) as stream, named_damage(path.name):
+        head = read_first(stream, LONGEST_LINE + 1)
+    cells = find_header(head, path.name, reading.delimiter).cells
+    columns = read_columns(cells, reading.kept, reading.dropped)
+    return (PathLines if means_files(columns, reading.kept, path.name) else CsvInput)(path, reading)
 
 
 def _open_listing(found: Listing, source: Path, reading: Reading) -> Input:
@@ -109,7 +114,7 @@ class ManyTables:
     """CSV files with the same header, one after the other; rows and lines are counted on, as if they were one."""
 
     def __init__(self, tables: list[CsvInput | PathLines], left_out: LeftOut) -> None:
-        self.tables, self.left_out, self.extra = tables, left_out, tables[0].extra
+        self.tables, self.left_out, self.extra, self.notes = tables, left_out, tables[0].extra, tables[0].notes
         first = tables[0]
         for table in tables[1:]:
             if table.columns != first.columns:

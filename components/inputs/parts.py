@@ -14,7 +14,7 @@ from components.pictures.names import LeftOut
 from components.tables.blocks import Block
 
 PART = 32 << 20  # bytes of an input, unpacked: some 14,000 rows of CSV
-CUT = 2  # changes with how inputs are cut: parts of a job that was begun by another version may be other rows
+CUT = 3  # changes with how inputs are cut: parts of a job that was begun by another version may be other rows
 PARTS, SMALLEST = 16, 1 << 20  # that a smaller input is cut into, so that workers end together; bytes of such a part
 
 
@@ -82,6 +82,9 @@ class Input(Protocol):
 
     left_out: LeftOut
     """Files that stand beside those that are read."""
+
+    notes: tuple[str, ...]
+    """What was assumed about how it is read, for a person to know."""
 
     def parts(self) -> Iterator[Part]:
         """All of it, in order; the same parts each time."""

@@ -5,23 +5,25 @@ import hashlib
 import io
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import cast
 
 import pyarrow as pa
 
-from components.contract import CLASSES, label_of
 from components.errors import InputError
-from components.inputs.csv_lines import COMPRESSED, named_damage, open_lines
+from components.inputs.csv_lines import is_as_it_stands, open_text
 from components.inputs.parts import Part, Reading, fingerprint
+from components.inputs.unpacking import named_damage
 from components.pictures.below import Root
 from components.pictures.decoding import Picture, to_blocks
 from components.pictures.names import LeftOut, all_by_class, class_of, to_text
 from components.tables.blocks import Block
-from components.tables.layout import BOM, LONGEST_LINE, leave_out, texts_of
+from components.tables.columns import FILES, read_columns
+from components.tables.encodings import read_first
+from components.tables.layout import LONGEST_LINE, find_header, texts_of
 
 OPENING = 32 << 10  # bytes that a file counts more than it has: a part is never thousands of small ones
-PATH_COLUMNS = ("path", "image")
 
 
 class Digests:
@@ -51,6 +53,8 @@ class Digests:
 
 class PictureFiles:
     """Files below a root; the folder right above each is its label, where all are named after classes."""
+
+    notes: tuple[str, ...] = ()
 
     def __init__(self, root: Path, names: list[str], left_out: LeftOut, reading: Reading) -> None:
         self.names, self.reading, self.left_out = names, reading, left_out
@@ -110,17 +114,19 @@ class PathLines:
         self.extra = texts_of(reading.kept)
         self.root, self.digests = Root(Path(reading.root) if reading.root else path.parent), Digests()
         self.hash, self.rows, self.number_of_parts = hashlib.sha256(), 0, 0
-        with open_lines(path) as stream, named_damage(path.name):
-            self.header = io.BufferedReader(cast(io.RawIOBase, stream)).readline(LONGEST_LINE)
-        self.columns = read_columns(self.header, reading.delimiter)
-        for column in (*PATH_COLUMNS, "id", "label", *reading.kept):
+        self.recoded = not is_as_it_stands(path)
+        with closing(open_text(path)) as stream, named_damage(path.name):
+            header = find_header(head := read_first(stream, LONGEST_LINE + 1), path.name, reading.delimiter)
+        self.header, self.delimiter, self.before = head[: header.size], header.delimiter, header.lines
+        columns = read_columns(header.cells, reading.kept, reading.dropped)
+        self.columns, self.notes = columns.names, columns.notes
+        for column in (*FILES, "id", "label", *reading.kept):
             if self.columns.count(column) > 1 or (column in reading.kept and column not in self.columns):
                 found = "twice" if column in self.columns else "not"
                 raise InputError(path.name, f"header: the column {column!r} stands there {found}")
-        self.columns = leave_out(self.columns, reading.dropped)
         if not Path(self.root.path).is_dir():
             raise InputError(reading.root, "no such folder")
-        self.at = self.columns.index(next(column for column in PATH_COLUMNS if column in self.columns))
+        self.at = self.columns.index(next(column for column in FILES if column in self.columns))
 
     def parts(self) -> Iterator[Part]:
         """See `Input`. Lines are handed on; the pictures are read with the part."""
@@ -144,7 +150,7 @@ class PathLines:
 
     def share(self, part: Part) -> float | None:
         """See `Input`."""
-        return None if self.path.suffix.lower() in COMPRESSED else part.stop / self.path.stat().st_size
+        return None if self.recoded else part.stop / self.path.stat().st_size
 
     def files(self) -> Iterator[Path]:
         """See `Input`: without the pictures, for which no output is ever taken."""
@@ -167,9 +173,9 @@ class PathLines:
 
     def _lines(self) -> Iterator[bytes]:
         self.hash = hashlib.sha256()
-        with open_lines(self.path) as stream, named_damage(self.path.name):
+        with closing(open_text(self.path)) as stream, named_damage(self.path.name):
+            self.hash.update(read_first(stream, len(self.header)))
             lines = io.BufferedReader(cast(io.RawIOBase, stream))
-            self.hash.update(lines.readline(LONGEST_LINE))
             while line := lines.readline(LONGEST_LINE + 1):
                 if len(line) > LONGEST_LINE:
                     raise InputError(self.path.name, f"a line of more than {LONGEST_LINE:,} bytes; is this a CSV file?")
@@ -187,21 +193,21 @@ class PathLines:
         return self.digests.note(part, (self._read(part.first + place, row) for place, row in enumerate(rows)))
 
     def _read(self, number: int, row: bytes) -> Picture:
-        row, row_id, label = row.removesuffix(b"\r"), str(number), None
+        row, row_id, label, line = row.removesuffix(b"\r"), str(number), "", number + self.before
         try:
             cells = self._split(row)
             row_id = cells[self.columns.index("id")] if "id" in self.columns else row_id
             if "label" in self.columns:
-                label = _read_label(cells[self.columns.index("label")])
+                label = cells[self.columns.index("label")]
             extra = tuple(cells[self.columns.index(column)] for column in self.reading.kept)
             content = read_below(self.root, check_path(cells[self.at]))
         except InputError as error:
-            return Picture(number + 1, row_id, row, error)
-        return Picture(number + 1, row_id, row, content, label, extra)
+            return Picture(line, row_id, row, error)
+        return Picture(line, row_id, row, content, label, extra)
 
     def _split(self, line: bytes) -> list[str]:
         try:
-            cells = next(csv.reader([line.decode().rstrip("\r\n")], delimiter=self.reading.delimiter, strict=True), [])
+            cells = next(csv.reader([line.decode().rstrip("\r\n")], delimiter=self.delimiter, strict=True), [])
         except UnicodeDecodeError as error:
             raise InputError("row", "not UTF-8 text") from error
         except csv.Error as error:
@@ -220,15 +226,6 @@ def no_columns(reading: Reading) -> pa.Schema:
     if reading.kept:
         raise InputError(f"column {reading.kept[0]!r}", "picture files have no columns that could be kept")
     return pa.schema([])
-
-
-def read_columns(header: bytes, delimiter: str) -> tuple[str, ...]:
-    """The names in the header of a CSV; () where it has none."""
-    text = header.removeprefix(BOM).decode("utf-8", "replace").rstrip("\r\n")
-    try:
-        return tuple(cell.strip() for cell in next(csv.reader([text], delimiter=delimiter), ()))
-    except csv.Error:
-        return ()
 
 
 def cut(sizes: Sequence[int], reading: Reading) -> Iterator[tuple[int, int]]:
@@ -272,10 +269,3 @@ def _measure(root: Root, name: str) -> tuple[int, int]:
     except InputError:
         return 0, 0
     return size, changed
-
-
-def _read_label(cell: str) -> int:
-    label = label_of(cell.strip())
-    if label is None:
-        raise InputError("label", f"{cell[:20]!r} is no class; expected 0 to 9 or one of {', '.join(CLASSES)}")
-    return label

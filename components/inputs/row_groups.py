@@ -29,10 +29,12 @@ FOOTERS = 16  # that are read at a time: in S3 one takes some 50 ms, nearly all 
 class ParquetInput:
     """Row groups of one file or of all in a folder, of pixels or of pictures."""
 
+    notes: tuple[str, ...] = ()
+
     def __init__(self, paths: list[Path], reading: Reading, left_out: LeftOut = NONE) -> None:
         self.paths, self.reading, self.left_out = paths, reading, left_out
-        self.others = Others(reading.kept, reading.dropped)
-        self.of_pictures = holds_pictures(paths[0])
+        self.others = Others(reading.kept, reading.dropped, strict=False)
+        self.of_pictures = holds_pictures(paths[0], self.others)
         measure = measure_pictures if self.of_pictures else measure_groups
         with ThreadPoolExecutor(FOOTERS) as pool:
             measured = list(pool.map(partial(measure, others=self.others), paths))

@@ -60,9 +60,7 @@ class Known:
             named = one.row_id or self.test_hashes[key]
             raise LookupError(f"in the test split, whose labels no import changes: {named}")
         if one.row_id and one.row_id not in self.train_ids:
-            raise LookupError(
-                f"no such row in the dataset: {one.row_id[:60]}; --images FILE has the pixels of other ids"
-            )
+            raise LookupError(f"no such row in the dataset: {one.row_id[:60]}; other ids need a file of their pixels")
         if one.hash and one.hash not in self.train_hashes:
             raise LookupError(f"no such row in the dataset: hash {one.hash[:60]}")
         return one.row_id or self.train_hashes.get(key, "")

@@ -17,7 +17,7 @@ from components.labels.corrections import read_class
 from components.labels.examples import Candidate, HandedIn, Reject
 from components.labels.pictures import read_picture
 from components.tables.blocks import Block
-from components.tables.layout import PIXEL_COLUMNS
+from components.tables.columns import PIXEL_COLUMNS
 from components.tables.pixel_csv import read_pixel_csv
 from components.tables.pixel_parquet import read_pixel_parquet
 

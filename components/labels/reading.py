@@ -22,7 +22,8 @@ from components.labels.examples import LARGEST_FILE, MOST_ROWS, Candidate, Hande
 from components.labels.naming import read_naming_table
 from components.labels.pictures import read_class_folders
 from components.tables.blocks import Block
-from components.tables.layout import BOM, PIXEL_COLUMNS
+from components.tables.columns import PIXEL_COLUMNS
+from components.tables.layout import BOM
 from components.tables.pixel_csv import read_pixel_csv
 from components.tables.pixel_parquet import read_pixel_parquet
 

@@ -14,6 +14,7 @@ from components.errors import InputError
 from components.formats.photos import is_small, read_views
 from components.tables.blocks import Block, Reject
 from components.tables.layout import texts_of
+from components.tables.numbers import read_labels
 
 LARGEST = 128 << 20  # bytes of one file; 25 million pixels in four colours, not compressed, are 100 MB
 BLOCK = 512  # pictures
@@ -27,7 +28,7 @@ class Picture(NamedTuple):
     id: str
     row: bytes  # what its reject keeps
     content: bytes | InputError  # the file, or why it could not be read
-    label: int | None = None
+    label: int | str | None = None  # a text is read as a cell of a table is
     extra: tuple[str, ...] = ()  # the cells that come along
 
 
@@ -51,7 +52,7 @@ def to_blocks(pictures: Iterable[Picture], labelled: bool, kept: Sequence[str] =
 
 
 def _to_block(pictures: Iterable[Picture], labelled: bool, kept: Sequence[str]) -> Block:
-    lines, ids, labels, rejects = list[int](), list[str](), list[int | None](), list[Reject]()
+    lines, ids, labels, rejects = list[int](), list[str](), list[str](), list[Reject]()
     extras = list[tuple[str, ...]]()
     images = [np.empty((0, *IMAGE_SHAPE), np.uint8)]
     for line, row_id, row, content, label, extra in pictures:
@@ -64,14 +65,16 @@ def _to_block(pictures: Iterable[Picture], labelled: bool, kept: Sequence[str]) 
             continue
         lines.append(line)
         ids.append(row_id)
-        labels.append(label)
+        labels.append("" if label is None else str(label))
         extras.append(extra)
+    numbers, unread = read_labels(pa.array(labels, pa.string())) if labelled else (None, {})
     return Block(
         np.array(lines, np.int64),
         ids,
         np.concatenate(images),
-        np.array(labels, np.uint8) if labelled else None,
+        numbers,
         tuple(rejects),
         pa.table([[cells[place] for cells in extras] for place in range(len(kept))], texts_of(kept)) if kept else None,
         views=np.array([len(views) for views in images[1:]], np.intp),
+        unread=unread,
     )

@@ -11,16 +11,19 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 
-from components.contract import CLASSES
 from components.errors import InputError, InputTooLarge
 from components.pictures.decoding import BLOCK, LARGEST, Picture, to_blocks
 from components.tables.blocks import Block
+from components.tables.columns import means_files, read_columns
+from components.tables.numbers import LONGEST_SHOWN, UNLABELLED
 from components.tables.parquet_columns import (
+    WHOLE,
     Faults,
+    is_label,
     is_text,
     leaves,
+    read_class_labels,
     read_ids,
-    read_numbers,
     read_others,
     value_type,
 )
@@ -30,15 +33,24 @@ from components.tables.pixel_parquet import Others, Rows, check_footer, describe
 EXPECTED = "binary, or struct<bytes: binary, path: string>"
 
 
-def holds_pictures(path: Path) -> bool:
+def holds_pictures(path: Path, others: Others) -> bool:
     """Whether a Parquet file has pictures in it rather than pixels.
 
     Raises:
-        InputError: no Parquet file, or a damaged one.
+        InputError: no Parquet file, a damaged one, or two readings fit.
     """
     with path.open("rb") as stream:
-        names = _open(stream, path.name).schema_arrow.names
-    return "image" in names and "pixels" not in names
+        return means_pictures(_open(stream, path.name).schema_arrow, path.name, others)
+
+
+def means_pictures(schema: pa.Schema, name: str, others: Others) -> bool:
+    """As `holds_pictures`, of a file whose columns are known.
+
+    Raises:
+        InputError: two readings fit.
+    """
+    columns = read_columns(schema.names, others.kept, others.dropped)
+    return means_files(columns, others.kept, name, ("image",))
 
 
 def measure_pictures(path: Path, others: Others) -> tuple[list[tuple[int, int]], pa.Schema, set[str]]:
@@ -50,7 +62,8 @@ def measure_pictures(path: Path, others: Others) -> tuple[list[tuple[int, int]],
     with path.open("rb") as stream:
         file = _open(stream, path.name)
     _check_columns(file.schema_arrow, path.name, others)
-    return describe_groups(file, others)
+    names = [column for column in file.schema_arrow.names if column not in others.dropped]
+    return describe_groups(file, others, names)
 
 
 def read_picture_rows(stream: BinaryIO, rows: Rows, name: str, others: Others) -> Iterator[Block]:
@@ -77,7 +90,7 @@ def read_picture_rows(stream: BinaryIO, rows: Rows, name: str, others: Others) -
     wanted += [column for column in schema.names if column in {"id", "label", *others.kept}.difference(others.dropped)]
     paths = [metadata.schema.column(place).path for place in range(metadata.num_columns)]
     check_pages(stream, metadata, [place for place, path in enumerate(paths) if path in wanted], name, rows.groups)
-    texts = [field.name for field in schema if field.name in {"id", *others.kept} and is_text(field.type)]
+    texts = [field.name for field in schema if field.name in {"id", "label", *others.kept} and is_text(field.type)]
     file = pq.ParquetFile(stream, metadata=metadata, read_dictionary=texts, page_checksum_verification=True)
     for first, batch in read_batches(file, rows, wanted, BLOCK, name):
         yield from _to_blocks(batch, first, name, others)
@@ -105,7 +118,7 @@ def _check_columns(schema: pa.Schema, name: str, others: Others) -> None:
         elif column.name == "id":
             fits, expected = is_text(column.type) or pa.types.is_integer(column.type), "text or whole numbers"
         else:
-            fits, expected = column.name != "label" or pa.types.is_integer(column.type), "whole numbers"
+            fits, expected = column.name != "label" or is_label(column.type), f"{WHOLE} or names of classes"
         if not fits:
             raise InputError(name, f"column {column.name}: found {str(column.type)[:60]}, expected {expected}")
 
@@ -118,7 +131,9 @@ def _holds_files(kind: pa.DataType) -> bool:
 
 def _to_blocks(batch: pa.RecordBatch, first: int, name: str, others: Others) -> Iterator[Block]:
     faults, names = Faults(len(batch)), batch.schema.names
-    labels = read_numbers(batch["label"], "label", len(CLASSES) - 1, faults) if "label" in names else None
+    labels = None
+    if "label" in names:
+        labels, _ = read_class_labels(batch["label"], faults, others.strict, name)
     ids = read_ids(batch["id"], faults, name) if "id" in names else np.arange(first, first + len(batch)).astype(str)
     images = batch["image"]
     if pa.types.is_struct(images.type):
@@ -128,12 +143,17 @@ def _to_blocks(batch: pa.RecordBatch, first: int, name: str, others: Others) -> 
         for place, scalar in enumerate(images):
             content = scalar.as_py()
             fault = _refuse(content, faults.reasons.get(place, ""))
-            label = None if labels is None else int(labels[place])
+            label = None if labels is None else _label_of(batch["label"][place].as_py(), int(labels[place]))
             yield Picture(first + place, str(ids[place]), content or b"", fault or content, label)
 
     extra = read_others(batch, others.kept, name) if others.kept else None
     for block in to_blocks(pictures(), labels is not None):
         yield block if extra is None else replace(block, extra=extra.take(block.lines - first))
+
+
+def _label_of(found: object, label: int) -> int | str:
+    """The class, or what stands there where it is none."""
+    return label if label != UNLABELLED else "" if found is None else str(found)[:LONGEST_SHOWN]
 
 
 def _refuse(content: bytes | None, reason: str) -> InputError | None:

@@ -20,7 +20,7 @@ from components.formats.photos import write_png
 from components.promotion.server import find_processes
 from components.registry.bounds import Bounds
 from components.registry.gate import SAME
-from components.tables.layout import PIXEL_COLUMNS
+from components.tables.columns import PIXEL_COLUMNS
 
 READY = 60  # seconds for the server to come up
 STOP = 20  # seconds for it to go

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from components.contract import CLASSES, Dataset, Labels, Predictions
 from components.errors import InputError
+from components.evaluation.compare import UNKNOWN
 from components.evaluation.pages import render_page
 from components.evaluation.report import report_path
 from components.files import whole_file
@@ -151,7 +152,7 @@ def _changed_rows(flipped: NDArray[np.intp], block: Block, before: Predictions, 
     nothing = [None] * len(flipped)
     return [
         [block.ids[row] for row in flipped],
-        nothing if labels is None else labels.tolist(),
+        nothing if labels is None else [None if label == UNKNOWN else label for label in labels.tolist()],
         nothing if labels is None else _judge(labels, before.labels[flipped], after.labels[flipped]),
         *(column for answers in (before, after) for column in _answer_columns(flipped, answers)),
     ]
@@ -168,9 +169,9 @@ def _answer_columns(flipped: NDArray[np.intp], answers: Predictions) -> Columns:
     ]
 
 
-def _judge(labels: Labels, before: Labels, after: Labels) -> list[str]:
-    kinds: list[str] = np.where(after == labels, "mended", np.where(before == labels, "broken", "moved")).tolist()
-    return kinds
+def _judge(labels: Labels, before: Labels, after: Labels) -> list[str | None]:
+    kinds = np.where(after == labels, "mended", np.where(before == labels, "broken", "moved")).tolist()
+    return [None if label == UNKNOWN else kind for label, kind in zip(labels.tolist(), kinds, strict=True)]
 
 
 def _render(impact: Impact, model: Classifier, beside: Classifier) -> bytes:

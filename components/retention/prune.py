@@ -77,7 +77,7 @@ def prune(keep: int, dry_run: bool = False, settings: Settings | None = None, gr
         NoLiveModel, ModelError: the pointer, its history, the pins or a Bento cannot be read. Nothing was removed.
     """
     if keep < 0:
-        raise SettingsError(f"--keep {keep}: expected 0 or more")
+        raise SettingsError(f"keep: found {keep}, expected 0 or more")
     settings = settings or load_settings()
     plan = _plan(keep, grace)
     withdrawn = _withdraw(plan, grace, dry_run)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from components.errors import InputError
+from components.errors import InputError, Way
 from components.files import remove_leftovers_of, write_whole
 from components.scoring.work import Job
 from components.storage import is_remote, remove_tree, write_new
@@ -62,8 +62,8 @@ def _begin_remote(job: Job, resume: bool) -> Job:
     except FileExistsError:
         if resume:
             return _go_on(job)
-        told = f"a job is writing it, or was stopped; --resume goes on with that, or remove {job.folder}"
-        raise InputError(job.output, told) from None
+        told = f"a job is writing it, or was stopped; remove {job.folder} if none is"
+        raise InputError(job.output, told).offering(Way("resume", "", "continues it")) from None
     return job
 
 
@@ -78,7 +78,7 @@ def _go_on(job: Job) -> Job:
 
 
 def _anew(job: Job) -> str:
-    return f"remove {job.folder}" if is_remote(job.folder) else "score it without --resume"
+    return f"remove {job.folder}" if is_remote(job.folder) else "begin it anew"
 
 
 def _encode(job: Job) -> bytes:

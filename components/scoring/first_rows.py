@@ -20,7 +20,7 @@ from typing import IO, Literal, cast
 import numpy as np
 
 from components.contract import Images
-from components.errors import FashionError, InputError
+from components.errors import FashionError, InputError, Way
 from components.inputs.opening import open_input
 from components.inputs.parts import Reading
 from components.scoring import expectations
@@ -32,7 +32,8 @@ Look = Callable[[bool], tuple[str, ...]]  # the warnings that there are; told to
 LEAST_ROWS, MOST_ROWS = 100, 5000  # that are looked at
 ENOUGH_PICTURES = LEAST_ROWS  # likewise, of picture files: a photo takes as long to read as a thousand rows
 SAMPLE_BYTES = 12 << 20  # of them as CSV
-GO_ON = "--check warn scores it all the same"
+GO_ON = Way("check", "warn", "scores it all the same")
+UNSEEN = Way("check", "off", "scores without it")
 
 
 class Looker:
@@ -68,7 +69,7 @@ class Looker:
         if not (told := answers.readline()):
             self.errors.seek(0)
             said = (self.errors.read().decode("utf-8", "replace").splitlines() or [f"exit status {process.wait()}"])[-1]
-            raise FashionError(f"the look at the first rows failed: {said}; --check off scores without it")
+            raise FashionError(f"the look at the first rows failed: {said}").offering(UNSEEN)
         return tuple(Finding(**finding) for finding in json.loads(told))
 
     def close(self) -> None:
@@ -108,7 +109,7 @@ def checking(source: Path, reading: Reading, mode: Mode, looker: Looker | None =
                 return ()
             found = future.result()
             if mode == "fail" and (wrong := [one.told for one in found if one.is_wrong]):
-                raise InputError(source.name, f"{'; '.join(wrong)}; {GO_ON}")
+                raise InputError(source.name, "; ".join(wrong)).offering(GO_ON)
             return tuple(one.told for one in found)
 
         yield look

@@ -195,7 +195,7 @@ def finish_job(opened: Opened, results: Iterable[Result], max_reject_rate: float
         output_sha256=output_sha256,
         rejects=job.rejects if count.rejected else "",
         left_out=opened.read.left_out,
-        warnings=warnings,
+        warnings=(*opened.read.notes, *warnings),
     )
 
 

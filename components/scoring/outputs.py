@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from components.contract import CLASSES, Predictions
-from components.errors import InputError
+from components.errors import InputError, Way
 from components.inference.tables import inert, to_lines
 from components.tables.blocks import Block
 
@@ -49,9 +49,8 @@ def schema_with(extra: pa.Schema) -> pa.Schema:
         InputError: one of these has the name of one of those.
     """
     if twice := [name for name in extra.names if name in SCORED.names]:
-        raise InputError(
-            f"column {twice[0]!r}", "the output has one of that name, too; rename the input's, or --drop it"
-        )
+        told = "the output has a column of that name; rename the input's"
+        raise InputError(f"column {twice[0]!r}", told).offering(Way("drop", twice[0], "leaves it out"))
     return pa.schema([*SCORED, *extra])
 
 

@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -10,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contract import CLASSES, Labels
-from components.tables.blocks import Reject
+from components.tables.blocks import Block
+from components.tables.numbers import MOST_SHOWN, UNLABELLED
 
 MOST_REASONS = 50  # that are told apart
 OTHER = "other reasons"
@@ -28,6 +28,8 @@ class Count:
     reasons: dict[str, int] = field(default_factory=dict)  # of rejects, without the values in them
     names: dict[str, int] = field(default_factory=dict)  # predicted class -> rows
     confusion: Confusion = ()  # [true][predicted] of the rows that have a label; () where none has
+    unlabelled: int = 0  # rows whose label cannot be read; they are scored all the same
+    unread: dict[str, int] = field(default_factory=dict)  # the most frequent of those labels -> rows
 
     def __add__(self, other: "Count") -> "Count":
         counters = (Counter(self.reasons) + Counter(other.reasons)).most_common()
@@ -42,6 +44,8 @@ class Count:
             reasons,
             dict(Counter(self.names) + Counter(other.names)),
             _add_confusions(self.confusion, other.confusion),
+            self.unlabelled + other.unlabelled,
+            dict((Counter(self.unread) + Counter(other.unread)).most_common(MOST_SHOWN)),
         )
 
     @property
@@ -59,20 +63,21 @@ class Count:
         return cls(**{**known, "confusion": tuple(map(tuple, known["confusion"]))})
 
 
-def count_rows(predicted: Labels, sure: NDArray[np.bool_], labels: Labels | None, rejects: Iterable[Reject]) -> Count:
-    """Count n predictions and what could not be read beside them.
+def count_rows(predicted: Labels, sure: NDArray[np.bool_], block: Block) -> Count:
+    """Count the n rows of a block and its rejects.
 
     Args:
         predicted: uint8 (n,).
         sure: (n,).
-        labels: the true ones, uint8 (n,), or None.
-        rejects: any.
+        block: what was predicted.
     """
+    labels = block.labels
     found = np.bincount(predicted, minlength=len(CLASSES)).tolist()
-    reasons = Counter(generalize(reject.reason) for reject in rejects)
+    reasons = Counter(generalize(reject.reason) for reject in block.rejects)
     confusion = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
     if labels is not None:
-        np.add.at(confusion, (labels, predicted), 1)
+        known = labels != UNLABELLED
+        np.add.at(confusion, (labels[known], predicted[known]), 1)
     return Count(
         rows=len(predicted) + reasons.total(),
         scored=len(predicted),
@@ -80,7 +85,9 @@ def count_rows(predicted: Labels, sure: NDArray[np.bool_], labels: Labels | None
         not_sure=int(len(sure) - sure.sum()),
         reasons=dict(reasons),
         names={name: count for name, count in zip(CLASSES, found, strict=True) if count},
-        confusion=tuple(map(tuple, confusion.tolist())) if labels is not None and len(labels) else (),
+        confusion=tuple(map(tuple, confusion.tolist())) if confusion.any() else (),
+        unlabelled=0 if labels is None else int(np.count_nonzero(~known)),
+        unread=dict(block.unread),
     )
 
 

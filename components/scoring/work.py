@@ -89,7 +89,7 @@ def score_part(job: Job, read: Input, part: Part, model: Classifier) -> Result:
         nonlocal count
         for block in read.read(part):
             predictions = predict_block(model, block)
-            count += count_rows(predictions.labels, predictions.sure, block.labels, block.rejects)
+            count += count_rows(predictions.labels, predictions.sure, block)
             if block.rejects:
                 rejects.append(to_rejects(block))
             yield to_table(block, predictions, job.scored_at)

@@ -1,7 +1,7 @@
 """Rows of a table or pictures of a folder, read: images and rejects."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -27,10 +27,11 @@ class Block:
     lines: NDArray[np.int64]  # (n,) where each image stood
     ids: Sequence[str]  # (n,) the id column, or the row's number counted from 1 where there is none
     images: Images  # uint8 (n, 28, 28); with `views`, as many as these come to
-    labels: NDArray[np.uint8] | None  # (n,) where the file has them
+    labels: NDArray[np.uint8] | None  # (n,) where the file has them; `UNLABELLED` where one cannot be read
     rejects: tuple[Reject, ...]
     extra: pa.Table | None = None  # n rows of the columns that come along; None where none do
     views: NDArray[np.intp] | None = None  # (n,) how many images are each row's, one row after the other; None: one
+    unread: Mapping[str, int] = field(default_factory=dict)  # labels that cannot be read -> how often
 
     @property
     def shown(self) -> Images:

@@ -3,7 +3,7 @@
 A few passes over the bytes, two to three times as fast as Arrow. Whatever is not so plain is left to another parser.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from components.contract import CLASSES, IMAGE_SHAPE, Images
 from components.tables.blocks import Block
 from components.tables.layout import COMMA, Layout
+from components.tables.numbers import read_labels
 
 PIECE = 256 << 10  # bytes that are parsed at a time: of larger ones half as many a second
 ZERO, LINE_END = b"0\n"
@@ -19,9 +20,15 @@ ZERO, LINE_END = b"0\n"
 
 def parse_digits(chunk: bytes, layout: Layout, first_line: int) -> Block | None:
     """Parse numbers of one to three digits with texts before and after, or None where another parser must look."""
-    span = layout.numbers
-    if b'"' in chunk or span is None:
+    if b'"' in chunk or layout.numbers is None:
         return None
+    block = _parse_span(chunk, layout, first_line, layout.numbers)
+    if block is None and layout.pixels_alone not in (None, layout.numbers):
+        return _parse_span(chunk, layout, first_line, layout.pixels_alone)  # the labels may be names
+    return block
+
+
+def _parse_span(chunk: bytes, layout: Layout, first_line: int, span: tuple[int, int]) -> Block | None:
     if b"\r" in chunk:
         if chunk.count(b"\r") != chunk.count(b"\r\n"):
             return None
@@ -75,17 +82,26 @@ def _to_texts(names: Sequence[str], rows: list[list[bytes]]) -> pa.Table | None:
 def assemble(
     layout: Layout, images: Images, texts: pa.Table, labels: NDArray[np.uint8] | None, first_line: int
 ) -> Block | None:
-    """A block of lines that can all be read; None where a label cannot."""
-    if layout.has_labels and labels is None:
-        text = "".join(texts["label"].to_pylist()).encode()
-        labels = np.frombuffer(text, np.uint8) - ZERO
-        if len(labels) != len(images) or "" in texts["label"].to_pylist():
-            return None
+    """A block of lines that can all be read; None where a label cannot, and that is a reject.
+
+    Args:
+        layout: of the lines.
+        images: uint8 (n, 28, 28).
+        texts: the other columns.
+        labels: as numbers, (n,); None: they are among the texts, or there are none.
+        first_line: the number of the first line.
+    """
+    unread: Mapping[str, int] = {}
     if labels is not None and labels.max() >= len(CLASSES):
+        labels, unread = read_labels(pa.array(labels))
+    elif layout.has_labels and labels is None:
+        labels, unread = read_labels(texts["label"].combine_chunks())
+    if unread and layout.strict:
         return None
     lines = np.arange(first_line, first_line + len(images))
-    ids = texts["id"].to_pylist() if layout.has_ids else (lines - 1).astype(str).tolist()
-    return Block(lines, ids, images, labels, (), texts.select(layout.kept) if layout.kept else None)
+    ids = texts["id"].to_pylist() if layout.has_ids else (lines - layout.before).astype(str).tolist()
+    extra = texts.select(layout.kept) if layout.kept else None
+    return Block(lines, ids, images, labels, (), extra, unread=unread)
 
 
 def _split_pieces(chunk: bytes) -> Iterator[bytes]:

@@ -16,20 +16,22 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from components.contract import CLASSES, PIXELS
-from components.errors import InputError, InputTooLarge
+from components.errors import InputError, InputTooLarge, Way
 from components.tables.blocks import Block, Reject
-from components.tables.layout import PIXEL_COLUMNS, advise, find_wrong_columns
+from components.tables.columns import PIXEL_COLUMNS, find_ways, find_wrong_columns, is_left_out, read_columns
 from components.tables.parquet_columns import (
+    WHOLE,
     Faults,
     Texts,
+    describe_misfit,
+    is_label,
+    is_number,
     is_text,
     leaves,
-    read_bytes,
+    read_class_labels,
     read_ids,
-    read_numbers,
     read_others,
-    read_pixel_columns,
+    read_pixels,
     value_type,
 )
 from components.tables.parquet_pages import check_pages
@@ -48,6 +50,7 @@ class Others:
 
     kept: Sequence[str] = ()  # they must be there, and come along
     dropped: Sequence[str] = ()
+    strict: bool = True  # whether a row whose label cannot be read is a reject; else it has no label
 
 
 NONE = Others()
@@ -63,12 +66,13 @@ class Rows:
     count: int | None = None  # None: all that follow
 
 
-def read_pixel_parquet(stream: BinaryIO, name: str = "file") -> Iterator[Block]:
+def read_pixel_parquet(stream: BinaryIO, name: str = "file", others: Others = NONE) -> Iterator[Block]:
     """Parse a Parquet file of pixels in blocks of 4,096 rows, in bounded memory.
 
     Args:
         stream: the file, seekable.
         name: what to call it in an error.
+        others: the columns beside those of pixels.
 
     Yields:
         Blocks in order: every row is in exactly one, as an image or as a reject. Lines are the rows' numbers from 1.
@@ -80,8 +84,8 @@ def read_pixel_parquet(stream: BinaryIO, name: str = "file") -> Iterator[Block]:
     """
     check_footer(stream, name)
     with named_damage(name):
-        file = _open(stream, name, NONE)
-    yield from _read_rows(file, Rows(range(file.metadata.num_row_groups), 1), name, NONE)
+        file = _open(stream, name, others)
+    yield from _read_rows(file, Rows(range(file.metadata.num_row_groups), 1), name, others)
 
 
 def read_pixel_rows(stream: BinaryIO, rows: Rows, name: str, others: Others = NONE) -> Iterator[Block]:
@@ -115,23 +119,26 @@ def measure_groups(path: Path, others: Others = NONE) -> tuple[list[tuple[int, i
         check_footer(stream, path.name)
         with named_damage(path.name):
             file = pq.ParquetFile(stream)
-    _check_columns(file.schema_arrow, path.name, others)
-    return describe_groups(file, others)
+    names = check_columns(file.schema_arrow, path.name, others)
+    return describe_groups(file, others, names)
 
 
-def describe_groups(file: Any, others: Others) -> tuple[list[tuple[int, int]], pa.Schema, set[str]]:
+def describe_groups(
+    file: Any, others: Others, names: Sequence[str]
+) -> tuple[list[tuple[int, int]], pa.Schema, set[str]]:
     """Of a file whose columns were checked, what `measure_groups` returns."""
     groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
     fields = [file.schema_arrow.field(column) for column in others.kept]
     extra = pa.schema([(field.name, value_type(field.type)) for field in fields])
-    own = {"id", "label"}.intersection(file.schema_arrow.names).difference(others.dropped)
+    own = {"id", "label"}.intersection(names)
     return [(group.num_rows, group.total_byte_size) for group in groups], extra, own
 
 
 def _read_rows(file: Any, rows: Rows, name: str, others: Others) -> Iterator[Block]:
-    wanted = [column for column in file.schema_arrow.names if not _is_left_out(column, others)]
-    for first, batch in read_batches(file, rows, wanted, ROWS_AT_ONCE, name):
-        yield _to_block(batch, first, name, others)
+    names = check_columns(file.schema_arrow, name, others)
+    wanted = {found: ours for found, ours in zip(file.schema_arrow.names, names, strict=True) if not is_left_out(ours)}
+    for first, batch in read_batches(file, rows, list(wanted), ROWS_AT_ONCE, name):
+        yield to_block(batch, [wanted[found] for found in batch.schema.names], first, name, others)
 
 
 def read_batches(
@@ -198,35 +205,58 @@ def _open(stream: BinaryIO, name: str, others: Others, groups: range | None = No
     metadata, schema = file.metadata, file.schema_arrow
     if groups is None and metadata.num_rows > MOST_ROWS:
         raise InputTooLarge(name, f"{metadata.num_rows:,} rows, at most {MOST_ROWS:,}")
-    _check_columns(schema, name, others)
-    owners = [field.name for field in schema for _ in range(leaves(field.type))]
-    columns = [place for place, column in enumerate(owners) if not _is_left_out(column, others)]
+    names = check_columns(schema, name, others)
+    owners = [ours for field, ours in zip(schema, names, strict=True) for _ in range(leaves(field.type))]
+    columns = [place for place, ours in enumerate(owners) if not is_left_out(ours)]
     check_pages(stream, metadata, columns, name, range(metadata.num_row_groups) if groups is None else groups)
     # As a dictionary: a long id that stands in many rows takes its room once
-    texts = [field.name for field in schema if field.name in {"id", *others.kept} and is_text(field.type)]
+    wanted = {"id", "label", "pixels", *others.kept}
+    texts = [field.name for field, ours in zip(schema, names, strict=True) if ours in wanted and is_long(field.type)]
     return pq.ParquetFile(stream, metadata=metadata, read_dictionary=texts, page_checksum_verification=True)
 
 
-def _check_columns(schema: pa.Schema, name: str, others: Others) -> None:
-    pixels, split = (("pixels",), ("split",)) if "pixels" in schema.names else (PIXEL_COLUMNS, ())
-    needed, optional = (*pixels, *others.kept), ("id", "label", *split, *others.dropped)
-    if wrong := find_wrong_columns(schema.names, needed, optional):
-        raise InputError(name, f"columns: {wrong}; {advise(schema.names, needed, optional, LAYOUTS)}")
-    for column in schema:
-        if column.name in others.kept:
-            fits, expected = not pa.types.is_nested(value_type(column.type)), "one value a row"
-        elif column.name == "pixels":
-            fits, expected = column.type == pa.binary(PIXELS), f"fixed_size_binary[{PIXELS}]"
-        elif column.name == "id":
-            fits, expected = is_text(column.type) or pa.types.is_integer(column.type), "text or whole numbers"
-        else:
-            fits, expected = pa.types.is_integer(column.type), "whole numbers"
-        if not fits and not _is_left_out(column.name, others):
+def is_long(kind: pa.DataType) -> bool:
+    """Whether a value may be of any length, and Arrow can read the column as a dictionary."""
+    return is_text(kind) or kind in (pa.binary(), pa.large_binary(), pa.binary_view())
+
+
+def check_columns(schema: pa.Schema, name: str, others: Others) -> tuple[str, ...]:
+    """What the columns of a table of pixels stand for, see `read_columns`.
+
+    Raises:
+        InputError: other columns or types, or two readings fit.
+    """
+    try:
+        names = read_columns(schema.names, others.kept, others.dropped).names
+    except InputError as error:
+        raise InputError(name, f"columns: {error.reason}").offering(*error.ways) from error
+    if "pixels" in names and set(PIXEL_COLUMNS) <= set(names):
+        told = "columns: two readings fit: a column 'pixels', and 784 columns of pixels"
+        raise InputError(name, told).offering(Way("drop", "pixels", "reads the 784 columns"))
+    if "pixels" in names and "split" not in others.kept:
+        names = tuple(f"\0{ours}" if ours == "split" else ours for ours in names)
+    pixels = ("pixels",) if "pixels" in names else PIXEL_COLUMNS
+    needed, optional = (*pixels, *others.kept), ("id", "label", *others.dropped)
+    if wrong := find_wrong_columns(names, needed, optional):
+        ways = find_ways(names, needed, optional)
+        raise InputError(name, f"columns: {wrong}; expected {LAYOUTS}").offering(*ways)
+    for column, ours in zip(schema, names, strict=True):
+        if not is_left_out(ours) and (expected := _describe_type(column.type, ours, others)):
             raise InputError(name, f"column {column.name}: found {str(column.type)[:60]}, expected {expected}")
+    return names
 
 
-def _is_left_out(column: str, others: Others) -> bool:
-    return (column == "split" or column in others.dropped) and column not in others.kept
+def _describe_type(kind: pa.DataType, ours: str, others: Others) -> str:
+    """What the type of a column should be, where it is another; empty where it fits."""
+    if ours in others.kept:
+        return "one value a row" if pa.types.is_nested(value_type(kind)) else ""
+    if ours == "pixels":
+        return describe_misfit(kind)
+    if ours == "label":
+        return "" if is_label(kind) else f"{WHOLE} or names of classes"
+    if ours == "id":
+        return "" if is_text(kind) or pa.types.is_integer(value_type(kind)) else f"text or {WHOLE}"
+    return "" if is_number(kind) else WHOLE
 
 
 def _next_batch(batches: Iterator[pa.RecordBatch], name: str) -> pa.RecordBatch | None:
@@ -238,20 +268,32 @@ def _next_batch(batches: Iterator[pa.RecordBatch], name: str) -> pa.RecordBatch 
         return batch
 
 
-def _to_block(batch: pa.RecordBatch, first: int, name: str, others: Others) -> Block:
-    faults = Faults(len(batch))
-    names = batch.schema.names
-    images = read_bytes(batch["pixels"], faults) if "pixels" in names else read_pixel_columns(batch, faults)
-    labels = read_numbers(batch["label"], "label", len(CLASSES) - 1, faults) if "label" in names else None
+def to_block(batch: pa.RecordBatch, names: Sequence[str], first: int, name: str, others: Others) -> Block:
+    """Rows as a block.
+
+    Args:
+        batch: the rows, as the file has them.
+        names: what their columns stand for, see `check_columns`.
+        first: the number of the first row.
+        name: what to call the file in an error.
+        others: the columns beside those of pixels.
+    """
+    faults, found = Faults(len(batch)), batch
+    batch = batch.rename_columns(list(names))
+    images = read_pixels(batch, faults, name)
+    labels, unread = None, dict[str, int]()
+    if "label" in names:
+        labels, told = read_class_labels(batch["label"], faults, others.strict, name)
+        unread.update(told)
     lines = np.arange(first, first + len(batch))
     ids = read_ids(batch["id"], faults, name) if "id" in names else Texts(pa.array(lines).cast(pa.string()))
     extra = read_others(batch, others.kept, name) if others.kept else None
     if not faults.reasons:
-        return Block(lines, ids, images, labels, (), extra)
+        return Block(lines, ids, images, labels, (), extra, unread=unread)
     bad, good = sorted(faults.reasons), np.flatnonzero(~faults.found)
     rejects = [
         Reject(first + place, faults.reasons[place], row, ids[place])
-        for place, row in zip(bad, _as_json(batch, bad), strict=True)
+        for place, row in zip(bad, _as_json(found, bad), strict=True)
     ]
     return Block(
         lines[good],
@@ -260,6 +302,7 @@ def _to_block(batch: pa.RecordBatch, first: int, name: str, others: Others) -> B
         None if labels is None else labels[good],
         tuple(rejects),
         None if extra is None else extra.take(good),
+        unread=unread,
     )
 
 

@@ -104,6 +104,9 @@ def _lines(summary: "Summary", output: Path) -> Iterator[str]:
     yield f"{count.scored:,} scored, {count.not_sure:,} of them not sure -> {output}"
     if summary.left_out.count:
         yield f"{summary.left_out.count:,} other file(s) left out: {summary.left_out}"
+    if count.unlabelled:
+        shown = ", ".join(f"{number:,} {label!r}" for label, number in count.unread.items())
+        yield f"{count.unlabelled:,} have no label that can be read: {shown}"
     if count.rejected:
         yield f"{count.rejected:,} rejected -> {summary.rejects}"
         yield from (f"  {number:,}  {reason}" for reason, number in count.reasons.items())

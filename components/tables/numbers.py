@@ -1,0 +1,67 @@
+"""Cells of text as numbers and labels."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from components.contract import CLASSES, Labels, label_of
+
+UNLABELLED = len(CLASSES)  # stands for a label that cannot be read
+DECIMAL = re.compile(r"[-+]?([0-9]{1,400}[.,]?[0-9]{0,400}|[.,][0-9]{1,400})([eE][-+]?[0-9]{1,3})?")
+LONGEST_SHOWN = 20  # characters of a cell
+MOST_SHOWN = 5  # cells
+
+
+def number(cell: str) -> float | None:
+    """A decimal number: 3, 3.0, 3e0 or 3,0; None where it is none."""
+    text = cell.strip(" \t")
+    return float(text.replace(",", ".")) if DECIMAL.fullmatch(text) else None
+
+
+def whole_number(cell: str, largest: int) -> int | None:
+    """A whole number from 0, however it is written; None where it is none or larger."""
+    text = cell.strip(" \t")
+    if text.isascii() and text.isdigit():
+        value: float | None = int(text) if len(text) < 400 else None
+    else:
+        value = number(text)
+    return int(value) if value is not None and 0 <= value <= largest and value == int(value) else None
+
+
+def is_pixels(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which of some numbers, (n,), are whole and from 0 to 255."""
+    found: NDArray[np.bool_] = (values >= 0) & (values <= 255)
+    return found & (values == np.floor(values)) if values.dtype.kind == "f" else found
+
+
+def read_label(cell: str) -> int:
+    """The class that a cell names, by number or by name; `UNLABELLED` where it names none."""
+    text = cell.strip(" \t")
+    value = whole_number(text, len(CLASSES) - 1)
+    if value is None:
+        value = label_of(text) if not any(map(str.isdigit, text)) else None
+    return UNLABELLED if value is None else value
+
+
+def read_labels(cells: pa.Array) -> tuple[Labels, Mapping[str, int]]:
+    """Cells of text as labels, and how often each that names no class stands there.
+
+    Args:
+        cells: strings or numbers, or a dictionary of either; null as an empty cell.
+
+    Returns:
+        uint8 (n,), `UNLABELLED` where there is none; the first few unread cells, shortened.
+    """
+    coded = cells if pa.types.is_dictionary(cells.type) else cells.dictionary_encode()
+    values = coded.dictionary.cast(pa.string()).to_pylist() if len(coded.dictionary) else []
+    texts = [*("" if value is None else value for value in values), ""]  # the last is what no cell has
+    known = np.array([read_label(text) for text in texts], np.uint8)
+    places = coded.indices.cast(pa.int64()).fill_null(len(values)).to_numpy()
+    labels: Labels = known[places]
+    counts = np.bincount(places[labels == UNLABELLED], minlength=len(known))
+    frequent = np.argsort(-counts, kind="stable")[:MOST_SHOWN].tolist()
+    return labels, {texts[place][:LONGEST_SHOWN]: int(counts[place]) for place in frequent if counts[place]}
