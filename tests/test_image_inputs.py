@@ -405,7 +405,7 @@ def test_options_that_do_not_fit_a_list_are_said(
     source = write_paths(tmp_path / "in.csv", pictures)
     with pytest.raises(InputError, match=told):
         open_input(source, Reading(**reading))  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="the root .* has no meaning; leave it out"):
+    with pytest.raises(InputError, match=r"the root .* has no meaning; leave it out"):
         open_input(tmp_path / "shop", Reading(root=str(tmp_path)))
 
 

@@ -1,0 +1,429 @@
+"""Tables as tools write them: names of columns, numbers, labels, encodings, types; and what fits two readings."""
+
+import ast
+import bz2
+import csv
+import io
+import lzma
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.contract import CLASSES, Images
+from components.errors import InputError, Way
+from components.inputs.opening import open_input
+from components.inputs.parts import Input, Reading
+from components.settings import CHECKOUT
+from components.tables.blocks import Block
+from components.tables.columns import PIXEL_COLUMNS
+from components.tables.numbers import UNLABELLED
+from components.tables.pixel_csv import read_pixel_csv
+from components.tables.pixel_parquet import Others, read_pixel_parquet
+from flows.commands.advice import advising
+
+IMAGES = np.random.default_rng(7).integers(0, 256, (4, 28, 28), np.uint8)
+IMAGES[:, 0, 0] = IMAGES[:, -1, -1] = 0
+ROWS = IMAGES.reshape(4, 784)
+LABELS = [9, 0, 3, 3]
+GRID = [f"{row}x{column}" for row in range(1, 29) for column in range(1, 29)]
+
+
+def lines(names: Sequence[object], rows: Sequence[Sequence[object]], mark: str = ",", end: str = "\n") -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=mark, lineterminator=end).writerows([*([names] if names else []), *rows])
+    return text.getvalue().encode()
+
+
+def read(content: bytes, **options: Any) -> tuple[Images, list[int], tuple[str, ...]]:
+    """The images of a CSV, its labels and the reasons of its rejects."""
+    return gather(read_pixel_csv(io.BytesIO(content), "a.csv", strict=False, **options))
+
+
+def gather(blocks: Any) -> tuple[Images, list[int], tuple[str, ...]]:
+    found: list[Block] = list(blocks)
+    labels = [label for block in found if block.labels is not None for label in block.labels.tolist()]
+    reasons = tuple(reject.reason for block in found for reject in block.rejects)
+    return np.concatenate([np.empty((0, 28, 28), np.uint8), *(block.images for block in found)]), labels, reasons
+
+
+def opened(path: Path, reading: Reading | None = None) -> tuple[Input, list[Block]]:
+    source = open_input(path, reading or Reading())
+    return source, [block for part in source.parts() for block in source.read(part)]
+
+
+# --- names of columns ---
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"pixel{place}" for place in range(784)],
+        [f"Pixel{place}" for place in range(1, 785)],
+        [f"px_{place}" for place in range(784)],
+        [f"p{place:03}" for place in range(784)],
+        [str(place) for place in range(784)],
+        [str(place) for place in range(1, 785)],
+        GRID,
+        [f"r{row}c{column}" for row in range(28) for column in range(28)],
+    ],
+    ids=lambda names: names[0],
+)
+def test_pixels_are_found_by_name_in_any_order(names: list[str]) -> None:
+    order = np.random.default_rng(1).permutation(784)
+    for places in (np.arange(784), order):
+        rows = [[label, *row[places].tolist()] for label, row in zip(LABELS, ROWS, strict=True)]
+        images, labels, reasons = read(lines(["class", *np.array(names)[places]], rows))
+        assert np.array_equal(images, IMAGES)
+        assert (labels, reasons) == (LABELS, ())
+        table = pa.table({name: ROWS[:, place] for name, place in zip(np.array(names)[places], places, strict=True)})
+        assert np.array_equal(gather(read_pixel_parquet(parquet(table)))[0], IMAGES)
+
+
+def parquet(table: pa.Table, **options: Any) -> io.BytesIO:
+    file = io.BytesIO()
+    pq.write_table(table, file, **options)
+    file.seek(0)
+    return file
+
+
+def test_a_reject_names_the_column_as_the_file_does() -> None:
+    row = ROWS[0].tolist()
+    row[4] = 300
+    _, _, reasons = read(lines([f"pixel{place}" for place in range(784)], [row]))
+    assert reasons == ("pixel4: '300' is not a whole number from 0 to 255",)
+
+
+@pytest.mark.parametrize("name", ["label", "class", "category", "target", "y", "Label"])
+def test_a_label_may_be_called_otherwise(name: str) -> None:
+    rows = [[*row, label] for label, row in zip(LABELS, ROWS.tolist(), strict=True)]
+    assert read(lines([*PIXEL_COLUMNS, name], rows))[1] == LABELS
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "__index_level_0__"])
+def test_a_row_index_is_left_out_and_said(tmp_path: Path, name: str) -> None:
+    rows = [[place, *row] for place, row in enumerate(ROWS.tolist())]
+    (tmp_path / "in.csv").write_bytes(lines([name, *PIXEL_COLUMNS], rows))
+    source, (block,) = opened(tmp_path / "in.csv")
+    assert np.array_equal(block.images, IMAGES)
+    assert list(block.ids) == ["1", "2", "3", "4"]
+    assert "is left out: a row index" in source.notes[0]
+
+
+# --- two readings that fit ---
+
+
+@pytest.mark.parametrize("column", ["image", "path"])
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_pixels_and_picture_files_in_one_table_are_an_error_until_one_is_dropped(
+    tmp_path: Path, column: str, form: str
+) -> None:
+    if form == "parquet" and column == "path":
+        return  # in Parquet it is one more column
+    path = tmp_path / f"in.{form}"
+    if form == "csv":
+        path.write_bytes(lines([*PIXEL_COLUMNS, column], [[*row, "shirt.png"] for row in ROWS.tolist()]))
+    else:
+        wide = {name: ROWS[:, place] for place, name in enumerate(PIXEL_COLUMNS)}
+        pq.write_table(pa.table({**wide, column: [b"no picture"] * 4}), path)
+    with pytest.raises(InputError, match=f"two readings fit: columns of pixels .pixel1, ....*{column}") as refused:
+        open_input(path, Reading())
+    assert refused.value.ways == (
+        Way("drop", column, "scores the pixels"),
+        Way("drop", "pixels", "scores the files"),
+    )
+    _, blocks = opened(path, Reading(dropped=(column,)))
+    assert np.array_equal(blocks[0].images, IMAGES)
+    _, blocks = opened(path, Reading(dropped=("pixels",)))
+    assert len(blocks[0].rejects) == 4, "the files, of which there are none"
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["class", "target", *PIXEL_COLUMNS], "'class' and 'target' could both be the label"),
+        ([*PIXEL_COLUMNS, *GRID], None),
+        ([*(f"a{place}" for place in range(784)), *GRID], "784 columns of pixels as 'a0', and as '1x1'"),
+        ([f"{row}x{column}" for column in range(28) for row in range(28)], "after '0x0' comes '1x0', a pixel to the"),
+    ],
+)
+def test_columns_that_could_be_the_same_thing_are_named(names: list[str], told: str | None) -> None:
+    with pytest.raises(InputError, match=told or "unknown 784"):
+        read(lines(names, []))
+
+
+def test_pixels_as_bytes_and_as_columns_are_an_error_until_one_is_dropped() -> None:
+    wide = {name: ROWS[:, place] for place, name in enumerate(PIXEL_COLUMNS)}
+    table = pa.table({**wide, "pixels": pa.array([bytes(784)] * 4, pa.binary(784))})
+    with pytest.raises(InputError, match="two readings fit: a column 'pixels', and 784 columns"):
+        list(read_pixel_parquet(parquet(table)))
+    assert np.array_equal(gather(read_pixel_parquet(parquet(table), others=Others(dropped=("pixels",))))[0], IMAGES)
+
+
+# --- files without a header ---
+
+
+@pytest.mark.parametrize("names", [(), [str(place) for place in range(785)]])
+@pytest.mark.parametrize("first", [True, False])
+def test_785_numbers_without_a_header_are_a_label_and_pixels(tmp_path: Path, names: list[str], first: bool) -> None:
+    images = IMAGES.copy()
+    images[:, -1, -1] = 0
+    rows = [[label, *row] if first else [*row, label] for label, row in zip(LABELS, ROWS.tolist(), strict=True)]
+    (tmp_path / "in.csv").write_bytes(lines(names, rows))
+    source, (block,) = opened(tmp_path / "in.csv")
+    assert np.array_equal(block.images, IMAGES)
+    assert block.labels is not None
+    assert (block.labels.tolist(), list(block.ids)) == (LABELS, ["1", "2", "3", "4"])
+    assert block.lines[0] == (2 if names else 1)
+    assert source.notes == (
+        "no header names the columns: the 785 numbers of a row are taken for the label, which comes "
+        f"{'first' if first else 'last'}, and 784 pixels",
+    )
+
+
+def test_784_numbers_without_a_header_are_pixels() -> None:
+    images, labels, _ = read(lines((), ROWS.tolist(), mark=";"))
+    assert np.array_equal(images, IMAGES)
+    assert labels == []
+
+
+@pytest.mark.parametrize(
+    "edges",
+    [
+        pytest.param([(place, 0) for place in range(4)], id="a row index"),
+        pytest.param([(place + 100, 200) for place in range(4)], id="neither"),
+        pytest.param([(3, 1), (4, 2), (1, 1), (3, 3)], id="both"),
+    ],
+)
+def test_785_numbers_that_do_not_show_the_label_are_refused(edges: list[tuple[int, int]]) -> None:
+    rows = [[first, *row[1:], last] for (first, last), row in zip(edges, [[7] * 784] * 4, strict=True)]
+    with pytest.raises(InputError, match=r"785 numbers a row and no header: .* add a header"):
+        read(lines((), rows))
+
+
+# --- numbers and labels ---
+
+
+@pytest.mark.parametrize("write", [lambda value: f"{value}.0", lambda value: f"{value:e}", lambda value: f" {value}."])
+def test_whole_numbers_may_be_written_as_fractions(write: Callable[[int], str]) -> None:
+    rows = [[f"{label}.0", *map(write, row)] for label, row in zip(LABELS, ROWS.tolist(), strict=True)]
+    images, labels, reasons = read(lines(["label", *PIXEL_COLUMNS], rows))
+    assert np.array_equal(images, IMAGES)
+    assert (labels, reasons) == (LABELS, ())
+
+
+def test_whole_numbers_may_have_a_decimal_comma() -> None:
+    content = lines(PIXEL_COLUMNS, [[f"{value},0" for value in row] for row in ROWS.tolist()], mark=";")
+    assert np.array_equal(read(content)[0], IMAGES)
+
+
+def test_shares_of_1_are_rejected_with_advice() -> None:
+    _, _, reasons = read(lines(PIXEL_COLUMNS, [[round(value / 255, 4) for value in row] for row in ROWS.tolist()]))
+    assert len(reasons) == 4
+    assert reasons[0].endswith("is not a whole number from 0 to 255; it looks like a share of 1: multiply by 255")
+
+
+CELLS = ["9.0", "Bag", "", "-1", "shoe", "t-shirt_top", "10", "3"]
+READ = [9, 8, UNLABELLED, UNLABELLED, UNLABELLED, 0, UNLABELLED, 3]
+
+
+@pytest.mark.parametrize("places", ["before", "after", "quoted"])
+def test_a_label_that_cannot_be_read_costs_no_row_its_score(tmp_path: Path, places: str) -> None:
+    row = ROWS[0].tolist()
+    names = ["label", *PIXEL_COLUMNS] if places != "after" else [*PIXEL_COLUMNS, "label"]
+    rows = [[cell, *row] if places != "after" else [*row, cell] for cell in CELLS]
+    content = lines(names, rows)
+    (tmp_path / "in.csv").write_bytes(content.replace(b"Bag", b'"Bag"') if places == "quoted" else content)
+    _, (block,) = opened(tmp_path / "in.csv")
+    assert block.labels is not None
+    assert (block.labels.tolist(), block.rejects) == (READ, ())
+    assert block.unread == {"": 1, "-1": 1, "shoe": 1, "10": 1}
+    strict = list(read_pixel_csv(io.BytesIO((tmp_path / "in.csv").read_bytes())))
+    assert sum(len(block.rejects) for block in strict) == 4, "where labels are the point"
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        pa.array(CELLS),
+        pa.array(CELLS).dictionary_encode(),
+        pa.array([9.0, 8.0, None, -1.0, 11.5, 0.0, 10.0, 3.0]),
+        pa.array([9, 8, None, -1, 12, 0, 10, 3]),
+        pa.array([9, 8, None, -1, 12, 0, 10, 3], pa.int8()).dictionary_encode(),
+    ],
+)
+def test_labels_of_parquet_may_be_of_any_type(labels: pa.Array) -> None:
+    table = pa.table({"pixels": pa.array([ROWS[0].tobytes()] * 8, pa.binary(784)), "label": labels})
+    found = list(read_pixel_parquet(parquet(table), others=Others(strict=False)))
+    assert [label for block in found if block.labels is not None for label in block.labels.tolist()] == READ
+    assert sum(sum(block.unread.values()) for block in found) == 4
+    assert len(gather(read_pixel_parquet(parquet(table)))[2]) == 4
+
+
+# --- encodings ---
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", [",", "\t"])
+def test_tables_are_read_as_spreadsheets_write_them(tmp_path: Path, encoding: str, end: str, mark: str) -> None:
+    rows = [[f"Größe {place}", *row] for place, row in enumerate(ROWS.tolist())]
+    content = lines(["id", *PIXEL_COLUMNS], rows, mark, end).decode().encode(encoding)
+    (tmp_path / "in.csv").write_bytes(content)
+    _, (block,) = opened(tmp_path / "in.csv")
+    assert np.array_equal(block.images, IMAGES)
+    assert list(block.ids) == [f"Größe {place}" for place in range(4)]
+    assert block.lines.tolist() == [2, 3, 4, 5]
+    assert np.array_equal(read(content)[0], IMAGES)
+
+
+def test_cells_that_a_spreadsheet_left_empty_are_no_pixels() -> None:
+    content = lines([*PIXEL_COLUMNS, "", ""], [[*ROWS[0], "", ""], [""] * 786])
+    images, _, reasons = read(content)
+    assert np.array_equal(images, IMAGES[:1])
+    assert reasons == ("row: no cell has a value",)
+
+
+@pytest.mark.parametrize("pack", [bz2.compress, lzma.compress, lambda content: pa.compress(content, "gzip", True)])
+def test_what_packs_a_table_is_told_by_its_bytes(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    (tmp_path / "in.csv").write_bytes(pack(lines(PIXEL_COLUMNS, ROWS.tolist())))
+    assert np.array_equal(opened(tmp_path / "in.csv")[1][0].images, IMAGES)
+
+
+@pytest.mark.parametrize("pack", [bz2.compress, lzma.compress, lambda content: pa.compress(content, "zstd", True)])
+def test_what_unpacks_to_far_more_is_given_up(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    row = b",".join([b"0"] * 784) + b"\n"
+    (tmp_path / "in.csv").write_bytes(pack(lines(PIXEL_COLUMNS, []) + row * 20_000))
+    with pytest.raises(InputError, match="unpacks to more than 200 times its size"):
+        opened(tmp_path / "in.csv")
+
+
+# --- types of Parquet ---
+
+
+def lists(kind: pa.DataType) -> pa.Array:
+    return pa.array(ROWS.tolist(), kind)
+
+
+TENSORS = pa.FixedShapeTensorArray.from_numpy_ndarray(IMAGES)
+KINDS = {
+    "binary": pa.array([row.tobytes() for row in ROWS], pa.binary()),
+    "large binary": pa.array([row.tobytes() for row in ROWS], pa.large_binary()),
+    "binary view": pa.array([row.tobytes() for row in ROWS], pa.binary_view()),
+    "dictionary of binary": pa.array([row.tobytes() for row in ROWS], pa.binary()).dictionary_encode(),
+    "tensors": TENSORS,
+    "28 x 28": pa.array(IMAGES.tolist(), pa.list_(pa.list_(pa.uint8()))),
+    "28 x 28, fixed": pa.array(IMAGES.tolist(), pa.list_(pa.list_(pa.int64(), 28), 28)),
+    "large 28 x 28": pa.array(IMAGES.tolist(), pa.large_list(pa.large_list(pa.int16()))),
+    **{f"list of {kind}": lists(pa.list_(pa.type_for_alias(kind))) for kind in ("uint8", "int16", "int64", "double")},
+    "large list": lists(pa.large_list(pa.uint8())),
+    "fixed-size list": lists(pa.list_(pa.uint8(), 784)),
+    "list view": lists(pa.list_view(pa.uint8())),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pixels_of_parquet_may_be_of_any_type_that_holds_them(kind: str) -> None:
+    table = pa.table({"pixels": KINDS[kind]})
+    try:
+        written = parquet(table)
+    except pa.ArrowNotImplementedError:
+        pytest.skip("no writer of Parquet writes it")
+    assert np.array_equal(gather(read_pixel_parquet(written))[0], IMAGES)
+    sliced = pa.table({"pixels": KINDS[kind].slice(1, 2)})
+    assert np.array_equal(gather(read_pixel_parquet(parquet(sliced)))[0], IMAGES[1:3])
+
+
+def odd_rows(kind: str) -> list[Any]:
+    row = ROWS[0].tolist()
+    if kind == "bytes":
+        return [bytes(784), None, bytes(783), b""]
+    return [row, None, row[:783], [*row[:5], None, *row[6:]], [*row[:5], 300, *row[6:]], [*row[:5], -1, *row[6:]], []]
+
+
+@pytest.mark.parametrize(
+    ("kind", "bad"),
+    [
+        (
+            pa.binary(),
+            [(2, "pixels: nothing, expected 784 bytes"), (3, "pixels: 783 bytes, expected 784"), (4, "0 bytes")],
+        ),
+        *(
+            (
+                pa.list_(inner),
+                [
+                    (2, "pixels: nothing, expected 784 values"),
+                    (3, "pixels: 783 values, expected 784"),
+                    (4, "pixels[5]: nothing, expected a whole number"),
+                    (5, "300"),
+                    (6, "-1"),
+                    (7, "pixels: 0 values"),
+                ],
+            )
+            for inner in (pa.int16(), pa.float64())
+        ),
+    ],
+)
+def test_rows_of_parquet_that_are_no_images_are_rejects(kind: pa.DataType, bad: list[tuple[int, str]]) -> None:
+    rows = odd_rows("bytes" if kind == pa.binary() else "lists")
+    (block,) = read_pixel_parquet(parquet(pa.table({"pixels": pa.array(rows, kind)})))
+    assert block.lines.tolist() == [1]
+    found = [(reject.line, reject.reason) for reject in block.rejects]
+    assert [line for line, _ in found] == [line for line, _ in bad]
+    assert all(told in reason for (_, reason), (_, told) in zip(found, bad, strict=True)), found
+
+
+def test_fractions_and_negative_numbers_of_columns_are_rejects_and_never_wrap() -> None:
+    wide = {name: pa.array(ROWS[:, place].astype(float)) for place, name in enumerate(PIXEL_COLUMNS)}
+    wide["pixel3"] = pa.array([3.0, 3.5, None, -1.0])
+    images, _, reasons = gather(read_pixel_parquet(parquet(pa.table(wide))))
+    assert len(images) == 1
+    assert reasons == (
+        "pixel3: 3.5 is not a whole number from 0 to 255",
+        "pixel3: nothing, expected a whole number from 0 to 255",
+        "pixel3: -1.0 is not a whole number from 0 to 255",
+    )
+    signed = pa.array([[-1] * 784], pa.list_(pa.int8()))
+    assert "-1 is not" in gather(read_pixel_parquet(parquet(pa.table({"pixels": signed}))))[2][0]
+
+
+# --- what a message may name ---
+
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+ROOMS = ("tables", "inputs", "inference", "scoring", "inbox", "labels", "pictures", "formats")
+READERS = sorted(path for room in ROOMS for path in (CHECKOUT / "components" / room).rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", [*READERS, *sorted((CHECKOUT / "serving").glob("*.py"))], ids=lambda path: path.stem)
+def test_what_does_not_know_its_caller_names_no_option(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    docs = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    texts = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    assert [node.value for node in texts if id(node) not in docs and OPTION.search(str(node.value))] == []
+
+
+def test_a_command_offers_only_the_options_that_it_has() -> None:
+    def score(drop: str = "") -> None:
+        raise InputError("a.csv", "two readings fit").offering(
+            Way("drop", "my image", "scores the pixels"), Way("keep", "x", "keeps it")
+        )
+
+    with pytest.raises(InputError) as refused:
+        advising(score)()
+    assert refused.value.__notes__ == ["--drop 'my image' scores the pixels"]
+
+
+def test_every_class_is_read_by_its_name() -> None:
+    rows = [[name, *ROWS[0].tolist()] for name in CLASSES]
+    assert read(lines(["label", *PIXEL_COLUMNS], rows))[1] == list(range(10))
