@@ -1,6 +1,5 @@
 """The endpoints: a request -> a response."""
 
-import asyncio
 import base64
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,11 @@ from components.inference.predict import predict, predict_photos
 from serving.bodies import LARGE, LARGEST_JSON, expect_type, read_body, read_uploads
 from serving.corrections import correct, corrections_folder
 from serving.door import Endpoint
-from serving.errors import RETRY_AFTER, Refusal, json_response
+from serving.errors import json_response
 from serving.live import LiveModel
-from serving.load import MOST_PICTURES, load
 from serving.metrics import watch
 from serving.openapi import describe_api
+from serving.pictures import read_pictures
 from serving.tables import score_table
 
 IN_LINE = 16_000_000  # weights x images, about a millisecond; more goes to a thread, and others are answered
@@ -33,7 +32,6 @@ PAGE = {"index.html": "text/html", "page.css": "text/css", "page.js": "text/java
 FOLDER = Path(__file__).parent.parent / "ui"
 
 served = LiveModel()
-decoding = asyncio.Semaphore(2)  # requests whose pictures are decoded, up to 400 MB each
 
 
 async def predict_pixels(request: Request) -> Response:
@@ -55,9 +53,9 @@ async def classify(request: Request) -> Response:
     top, wants_seen = _wanted_top(request), _wanted(request, "seen")
     uploads = await read_uploads(request)
     if len(uploads) == 1 and is_small(uploads[0][1]):
-        photos = _read_photos(uploads)
+        photos = [read_views(uploads[0][1], uploads[0][0])]
     else:
-        photos = await _decode(uploads)
+        photos = await read_pictures(uploads)
     seen = await anyio.to_thread.run_sync(_as_pictures, photos) if wants_seen else None
     return _answer(await _predict_photos(photos), top, [name for name, _ in uploads], seen)
 
@@ -120,21 +118,6 @@ async def _predict_photos(photos: list[Images]) -> Predictions:
         predictions = await anyio.to_thread.run_sync(predict_photos, model, photos)
     watch.predicted(predictions, np.concatenate([views[:1] for views in photos]))
     return predictions
-
-
-async def _decode(uploads: list[tuple[str, bytes]]) -> list[Images]:
-    if load.pictures + len(uploads) > MOST_PICTURES:
-        raise Refusal(429, "request", f"{MOST_PICTURES} pictures are being read; come back", RETRY_AFTER)
-    load.pictures += len(uploads)
-    try:
-        async with decoding:
-            return await anyio.to_thread.run_sync(_read_photos, uploads)
-    finally:
-        load.pictures -= len(uploads)
-
-
-def _read_photos(uploads: list[tuple[str, bytes]]) -> list[Images]:
-    return [read_views(content, name) for name, content in uploads]
 
 
 def _wanted_top(request: Request) -> int:

@@ -6,6 +6,8 @@ body is here at once sets no timer.
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from starlette.types import Scope
@@ -14,6 +16,7 @@ from serving.errors import RETRY_AFTER, Refusal
 
 MOST_IN_WORK = 128  # requests whose body is here; the next one is told to come back
 MOST_PICTURES = 1024  # of all requests, that wait to be decoded: half a minute on two cores, if they are photos
+MOST_LARGE = 64  # of these, that take up to a second each; as many as a form may have
 PACE = 16 << 10  # bytes a second that a body must arrive with, in each window
 WINDOW = 5  # seconds
 MOST_ARRIVING = 256  # bodies; for the next one the slowest is given up
@@ -99,7 +102,8 @@ class Load:
     """The requests with a body in this process."""
 
     def __init__(self) -> None:
-        self.requests, self.bytes, self.pictures, self.stopping = 0, 0, 0, False
+        self.requests, self.bytes, self.stopping = 0, 0, False
+        self.pictures, self.large = 0, 0  # that wait to be decoded
         self.arriving: dict[Arrival, None] = {}  # in their order
         self.given_up: set[Arrival] = set()  # whose requests are about to be told so
         self.watched_by: asyncio.AbstractEventLoop | None = None
@@ -108,6 +112,21 @@ class Load:
     def in_work(self) -> int:
         """Requests whose body is here."""
         return self.requests - len(self.arriving) - len(self.given_up)
+
+    @contextmanager
+    def decode(self, pictures: int, large: int) -> Iterator[None]:
+        """Count pictures while they are decoded; raises Refusal where too many wait."""
+        for waiting, more, most in ((self.pictures, pictures, MOST_PICTURES), (self.large, large, MOST_LARGE)):
+            if more and waiting + more > most:
+                kind = "large pictures" if most == MOST_LARGE else "pictures"
+                raise Refusal(429, "request", f"{most} {kind} are being read; come back", RETRY_AFTER)
+        self.pictures += pictures
+        self.large += large
+        try:
+            yield
+        finally:
+            self.pictures -= pictures
+            self.large -= large
 
     def enter(self, arrival: Arrival) -> None:
         """Make room for a body."""

@@ -235,3 +235,8 @@ def _harm_bytes(content: bytearray, rng: random.Random, within: int) -> None:
             )
         case _:
             del content[start:]
+
+
+def palette_picture_without_palette() -> bytes:
+    """28 x 28 pixels; Pillow raises AssertionError when it is asked for its transparency."""
+    return png((28, 28), 8, 3, bytes(29) * 28)

@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 from conftest import QUICK
+from harmed_pictures import palette_picture_without_palette
 from pages import Page
 from servers import Server, serve, using_home
 
@@ -171,6 +172,15 @@ def test_a_correction_says_each_thing_once(change: tuple[bytes, bytes], field: s
     assert _read(told).label == 4
     with pytest.raises(InputError, match=f"^{field}: {reason}"):
         _read(told.replace(*change, 1))
+
+
+@pytest.mark.slow
+def test_a_damaged_picture_is_no_correction(client: httpx.Client, inbox: Path, told: dict[str, Any]) -> None:
+    del told["image"]
+    told["seen"] = f"data:image/png;base64,{base64.b64encode(palette_picture_without_palette()).decode()}"
+    answer = client.post("/corrections", json=told)
+    assert (answer.status_code, answer.json()["error"]["field"]) == (400, "seen")
+    assert not inbox.exists()
 
 
 @pytest.mark.slow

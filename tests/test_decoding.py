@@ -191,7 +191,7 @@ def test_the_bounds_of_a_webp_are_closer() -> None:
     """Its decoder has the picture in memory four times."""
     chunks = [(b"VP8X", b"\0\0\0\0" + (4999).to_bytes(3, "little") * 2), *split_webp(WEBP)]
     with pytest.raises(
-        InputTooLarge, match=r"^a\.png: 5,000 x 5,000 pixels; at most 16,777,216 pixels of a WebP are read"
+        InputTooLarge, match=r"^a\.png: 5000 x 5000 pixels; at most 16,777,216 pixels of a WebP are read"
     ):
         decode(join_webp(chunks))
 
@@ -199,7 +199,7 @@ def test_the_bounds_of_a_webp_are_closer() -> None:
 def test_of_a_gif_the_screen_and_the_picture_count() -> None:
     gif = bytearray(encode(noise("L"), "GIF"))
     gif[6:10] = b"\xff\xff\xff\xff"
-    with pytest.raises(InputTooLarge, match="65,535 x 65,535 pixels"):
+    with pytest.raises(InputTooLarge, match="65535 x 65535 pixels"):
         decode(bytes(gif))
 
 
@@ -208,7 +208,7 @@ def test_a_jpeg_with_a_scan_repeated_thousands_of_times_is_refused() -> None:
     photo = encode(Image.new("RGB", (1000, 1000)), "JPEG", progressive=True)
     *segments, scan = split_jpeg(photo)
     assert same(join_jpeg([*segments, scan, scan]), photo)
-    with pytest.raises(InputTooLarge, match="a JPEG of 1,000 x 1,000 pixels and 1,509 scans"):
+    with pytest.raises(InputTooLarge, match="a JPEG of 1000 x 1000 pixels and 1509 scans"):
         decode(join_jpeg([*segments, *[scan] * 1500]))
 
 

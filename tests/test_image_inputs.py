@@ -33,7 +33,6 @@ from components.model.classifier import Classifier
 from components.model.mlp import MLP, ModelConfig
 from components.pictures import decoding
 from components.scoring.job import Summary, rejects_path, run_job
-from serving.endpoints import _read_photos
 
 GOLDEN = Path(__file__).parent / "golden"
 Rows = list[dict[str, str]]
@@ -135,7 +134,7 @@ def test_each_form_gives_the_answers_of_the_endpoint(
 ) -> None:
     ordered = dict(sorted(pictures.items()))
     summary, rows, _ = score(model, FORMS[form](tmp_path / form, ordered), tmp_path / "out.csv", part=80_000)
-    said = predict_photos(model, _read_photos(list(ordered.items())))
+    said = predict_photos(model, [read_views(content, name) for name, content in ordered.items()])
     assert [row["id"] for row in rows] == list(ordered)
     assert [int(row["label"]) for row in rows] == said.labels.tolist()
     assert [row["sure"] == "yes" for row in rows] == said.sure.tolist()

@@ -35,6 +35,12 @@ class Header:
         """How many there are."""
         return self.width * self.height
 
+    @property
+    def work(self) -> int:
+        """How long decoding takes: about so many times 20 ns."""
+        share = {"JPEG": (1 + self.scans) / 8, "WEBP": 2}.get(self.form, 1)
+        return int(self.pixels * share) + len(self.content) // 4
+
 
 def without(content: bytes, dropped: Ranges) -> bytes:
     """A file without some parts of it; they are in their order, and do not overlap."""

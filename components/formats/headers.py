@@ -53,7 +53,7 @@ def read_header(content: bytes, name: str, formats: tuple[str, ...]) -> Header:
         header = READERS[form](content, name)
     except (struct.error, IndexError, ValueError) as error:
         raise InputError(name, "a damaged picture: it ends within its header") from error
-    size, most = f"{header.width:,} x {header.height:,} pixels", MOST_WEBP_PIXELS if form == "WEBP" else MOST_PIXELS
+    size, most = f"{header.width} x {header.height} pixels", MOST_WEBP_PIXELS if form == "WEBP" else MOST_PIXELS
     if header.pixels > most:
         raise InputTooLarge(name, f"{size}; at most {most:,} pixels{' of a WebP' if form == 'WEBP' else ''} are read")
     if max(header.width, header.height) > LONGEST_SIDE:

@@ -8,10 +8,11 @@ from components.formats.header import MOST_PARTS, MOST_SCANNED, Header, Ranges, 
 from components.formats.orientation import read_orientation
 
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")  # in coded data, where 0 stands for FF and D0 to D7 are restarts
-FILL = re.compile(rb"\xff*")
+FILL = re.compile(rb"\xff{0,65536}")
+WINDOW = 1 << 20  # bytes searched at once: other threads wait meanwhile
 FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 PROGRESSIVE, END, SCAN, EXIF = 0xC2, 0xD9, 0xDA, 0xE1
-BARE = frozenset({0x00, 0x01, *range(0xD0, 0xDA)})  # nothing follows
+BARE = frozenset({0x00, 0x01, 0xFF, *range(0xD0, 0xDA)})  # nothing follows
 METADATA = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})  # but not JFIF's and Adobe's, which say what the colours mean
 RARE = {0xC3: "lossless", **dict.fromkeys((0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF), "arithmetic coding")}
 XMP = b"http://ns.adobe.com/xap/1.0/\0"
@@ -57,7 +58,7 @@ def read_jpeg(content: bytes, name: str) -> Header:
         scans, last = _count_scans(content, end, name)
         dropped.append((last, len(content)))
     if scans * width * height > MOST_SCANNED:
-        what = f"a JPEG of {width:,} x {height:,} pixels and {scans:,} scans"
+        what = f"a JPEG of {width} x {height} pixels and {scans} scans"
         raise InputTooLarge(name, f"{what}. Save it without progressive coding")
     return Header("JPEG", width, height, without(content, dropped), read_orientation(exif, xmp), scans)
 
@@ -66,8 +67,11 @@ def _count_scans(content: bytes, place: int, name: str) -> tuple[int, int]:
     """How many scans there are, and where the picture ends; another one may come after it."""
     scans = 1
     for _ in range(MOST_PARTS):
-        found = MARKER.search(content, place)
-        if not found or found.end() == len(content):
+        found = None
+        while not found and place < len(content):
+            found = MARKER.search(content, place, place + WINDOW + 1)
+            place += WINDOW
+        if not found:
             return scans, len(content)
         marker, place = content[found.end() - 1], found.end()
         if marker == 0xFF:

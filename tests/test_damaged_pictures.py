@@ -1,0 +1,119 @@
+"""One damaged picture is a reject, or a refusal, and the others are read: whatever the way in."""
+
+import threading
+import zipfile
+from pathlib import Path
+
+import pytest
+from harmed_pictures import encode, noise, palette_picture_without_palette, png
+from PIL import Image
+from servers import Server
+
+from components.contract import ModelCard
+from components.dataset.sources import ImageFolder
+from components.errors import SourceError
+from components.formats.photos import write_png
+from components.inbox.claims import find_work, open_inbox
+from components.inbox.delivery import deliver
+from components.labels.pictures import read_class_folders
+from components.manifest import Examples
+from components.model.classifier import Classifier
+from components.model.mlp import MLP
+from components.scoring.job import rejects_path, run_job
+
+DAMAGED = palette_picture_without_palette()
+REASON = "a damaged picture: it has colours by number and no palette"
+PICTURE = {"Content-Type": "image/png"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, test_split: Examples) -> Path:
+    """Twenty good pictures and the damaged one, in folders by class."""
+    for number, label in enumerate(test_split.labels[:20].tolist()):
+        path = tmp_path / "in" / str(label) / f"{number:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(write_png(test_split.images[number]))
+    (path.parent / "damaged.png").write_bytes(DAMAGED)
+    return tmp_path / "in"
+
+
+def test_a_folder_is_scored_without_it(folder: Path, network: MLP, card: ModelCard, tmp_path: Path) -> None:
+    count = run_job(Classifier("fashion-mlp:a", card, network), folder, tmp_path / "out.csv").count
+    assert (count.scored, count.rejected) == (20, 1)
+    (_, reject) = rejects_path(tmp_path / "out.csv").read_text().splitlines()
+    assert REASON in reject
+    assert "damaged.png" in reject
+
+
+def test_labels_are_imported_without_it(folder: Path) -> None:
+    found = read_class_folders(folder)
+    assert len(found.candidates) == 20
+    assert [(reject.file.rpartition("/")[2], reject.reason) for reject in found.rejects] == [("damaged.png", REASON)]
+
+
+def test_an_archive_in_an_inbox_is_scored_without_it(
+    bentoml_home: Path, folder: Path, network: MLP, card: ModelCard, tmp_path: Path
+) -> None:
+    dropped = tmp_path / "inbox"
+    dropped.mkdir()
+    inbox = open_inbox(dropped)
+    with zipfile.ZipFile(dropped / "shop.zip", "w") as archive:
+        for path in folder.rglob("*.png"):
+            archive.write(path, path.name)
+    (item,) = find_work(inbox, 0.0)
+    delivery = deliver(inbox, item, Classifier("fashion-mlp:a", card, network))
+    assert delivery
+    assert (delivery.outcome, delivery.rows, delivery.rejected) == ("done", 21, 1)
+
+
+def test_an_ingest_ends_with_its_name(folder: Path) -> None:
+    with pytest.raises(SourceError, match=rf"damaged\.png: {REASON}$"):
+        ImageFolder.open(folder).read("train")
+
+
+# --- over HTTP ---
+
+
+@pytest.mark.slow
+def test_it_is_the_callers_fault(server: Server) -> None:
+    good = encode(noise("L"), "PNG")
+    with server.client() as client:
+        alone = client.post("/classify", content=DAMAGED, headers=PICTURE)
+        files = [("files", ("good.png", good)), ("files", ("damaged.png", DAMAGED))]
+        among_others = client.post("/classify", files=files)
+    assert alone.json() == {"error": {"status": 400, "field": "body", "reason": REASON}}
+    assert among_others.json() == {"error": {"status": 400, "field": "damaged.png", "reason": REASON}}
+
+
+@pytest.mark.slow
+def test_a_form_of_too_many_pixels_is_refused_before_any_is_decoded(server: Server) -> None:
+    """What is declared is enough: these have no pixels."""
+    empty = png((5000, 5000), 8, 0, b"")
+    with server.client() as client:
+        answer = client.post("/classify", files=[("files", (f"{number}.png", empty)) for number in range(9)])
+    reason = (
+        "the request has more than 200,000,000 pixels with this picture. Send fewer pictures at a time, or smaller ones"
+    )
+    assert answer.json() == {"error": {"status": 413, "field": "8.png", "reason": reason}}
+
+
+@pytest.mark.slow
+def test_a_photo_does_not_wait_for_large_pictures(server: Server) -> None:
+    """Of two pictures that are decoded at once, one at most is large, and others take turns after each."""
+    large = encode(Image.new("RGBA", (4900, 4900), (10, 20, 30, 40)), "PNG")
+    photo = encode(noise("RGB", 600, 400), "JPEG")
+
+    def send() -> None:
+        with server.client() as client:
+            files = [("files", (f"{number}.png", large)) for number in range(8)]
+            assert client.post("/classify", files=files, timeout=120).status_code == 200
+
+    senders = [threading.Thread(target=send) for _ in range(2)]
+    for sender in senders:
+        sender.start()
+    with server.client() as client:
+        for _ in range(5):
+            assert client.post("/classify", content=photo, headers={"Content-Type": "image/jpeg"}).status_code == 200
+    assert all(sender.is_alive() for sender in senders), "the photos were answered first"
+    for sender in senders:
+        sender.join()
