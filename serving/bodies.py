@@ -1,6 +1,6 @@
 """A request's body, within limits of size and time."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import IO
 
 import anyio.to_thread
@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 from components.errors import InputError, InputTooLarge
 from serving.codings import Decoder, decoder_of
 from serving.errors import Refusal
-from serving.forms import read_files
+from serving.forms import OneFile, read_files
 from serving.load import Arrival
 
 LARGEST_JSON = 8 << 20  # bytes: 1,024 images of three digits, a comma and a space a pixel are 4 MB
@@ -21,13 +21,17 @@ TABLE_TIMEOUT = 60  # seconds for a table
 
 FORM = "multipart/form-data"
 PICTURES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp")
+# What else pictures are called; which kind one is, its own bytes say.
+PICTURES_TOO = ("image/jpg", "image/pjpeg", "image/x-png", "image/x-ms-bmp", "image/x-bmp", "application/octet-stream")
+UNNAMED = "application/x-www-form-urlencoded"  # what curl says of --data-binary, whatever it is
 
 
-def expect_type(request: Request, *expected: str) -> str:
-    """The request's content type, one of `expected`; 415 otherwise."""
+def expect_type(request: Request, *expected: str, also: Collection[str] = ()) -> str:
+    """The request's content type, one of `expected` or, though no one is told to send it, of `also`; 415 otherwise."""
     found = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if found not in expected:
-        raise Refusal(415, "content-type", f"found {found[:60] or 'none'}, expected {' or '.join(expected)}")
+    if found not in expected and found not in also:
+        hint = f". Say which, as in curl --header 'content-type: {expected[-1]}'" if found in {"", UNNAMED} else ""
+        raise Refusal(415, "content-type", f"found {found[:60] or 'none'}, expected {' or '.join(expected)}{hint}")
     return found
 
 
@@ -62,14 +66,19 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 
 async def spool_body(request: Request, file: IO[bytes]) -> None:
-    """Write a table to `file` and go back to its start. Raises as `read_body`."""
+    """Write a table, the body or the only file of a form, to `file` and go back to its start. Raises as `read_body`."""
     _refuse_declared(request, LARGEST_TABLE)
     decoder = decoder_of(request.scope["headers"])
+    kind = request.headers.get("content-type", "")
+    form = OneFile(kind, file) if kind.lower().startswith(FORM) else None
+    write = form.write if form else file.write
     async with Arrival(request.scope, TABLE_TIMEOUT) as arrival:
         async for piece in _pieces(request, decoder, LARGEST_TABLE):
             arrival.size += len(piece)
             _refuse_beyond(LARGEST_TABLE, arrival.size)
-            await anyio.to_thread.run_sync(file.write, piece)
+            await anyio.to_thread.run_sync(write, piece)
+    if form:
+        form.finish()
     file.seek(0)
 
 
@@ -80,7 +89,7 @@ async def read_uploads(request: Request) -> list[tuple[str, bytes]]:
         InputError: no file, or a form field that is none.
         InputTooLarge, TimeoutError: as `read_body`.
     """
-    found = expect_type(request, FORM, *PICTURES)
+    found = expect_type(request, FORM, *PICTURES, also=PICTURES_TOO)
     content = await read_body(request, LARGEST_UPLOAD)
     if found != FORM:
         return [("body", content)]

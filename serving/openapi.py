@@ -225,7 +225,7 @@ def _predict() -> dict[str, Any]:
     return {
         "operationId": "predict",
         "summary": "Classify images of 28 x 28 grey pixels",
-        "description": f"Up to {MOST_IMAGES:,} images, {LARGEST_JSON >> 20} MB. As bytes: 784 an image, row by row.",
+        "description": f"Up to {MOST_IMAGES:,} images, {LARGEST_JSON >> 20} MiB. As bytes: 784 an image, row by row.",
         "parameters": [TOP],
         "requestBody": {
             "required": True,
@@ -247,7 +247,7 @@ def _classify() -> dict[str, Any]:
     return {
         "operationId": "classify",
         "summary": "Classify photos",
-        "description": f"Up to {MOST_FILES} files, {LARGEST_UPLOAD >> 20} MB, as a form's files or one as the body.",
+        "description": f"Up to {MOST_FILES} files, {LARGEST_UPLOAD >> 20} MiB, as a form's files or one as the body.",
         "parameters": [TOP, SEEN],
         "requestBody": {
             "required": True,
@@ -266,18 +266,19 @@ def _classify() -> dict[str, Any]:
 def _score() -> dict[str, Any]:
     parquet = {"schema": {"type": "string", "format": "binary"}}
     table = {"text/csv": {"schema": {"type": "string"}}, "application/vnd.apache.parquet": parquet}
+    form = {"multipart/form-data": {"schema": _object({"file": parquet["schema"]})}}
     return {
         "operationId": "score",
         "summary": "Score a table",
         "description": (
-            f"CSV or Parquet, up to {LARGEST_TABLE >> 20} MB, with the columns [id,][label,]pixel1,...,pixel784; "
-            "Parquet also with 784 bytes an image in the column pixels. Answered in kind, a row for each row in its "
-            "order: id, label, name, confidence, sure, model, reason. A row that cannot be read has nothing but its "
-            "id, where that can be, and the reason. The answer comes while later rows are scored; one that is cut off "
-            "is not whole."
+            f"CSV or Parquet, up to {LARGEST_TABLE >> 20} MiB, as the body or as the only file of a form, with the "
+            "columns [id,][label,]pixel1,...,pixel784; Parquet also with 784 bytes an image in the column pixels. "
+            "Answered in kind, a row for each in its order: id, label, name, confidence, sure, model, reason. A row "
+            "that cannot be read has nothing but its id, where that can be, and the reason. It comes while later "
+            "rows are scored; one that is cut off is not whole."
         ),
         "parameters": [REJECTS],
-        "requestBody": {"required": True, "content": {**table, "application/x-parquet": parquet}},
+        "requestBody": {"required": True, "content": {**table, "application/x-parquet": parquet, **form}},
         "responses": _responses(
             {**table, "text/csv": {**table["text/csv"], "example": SCORED}}, 401, 408, 413, 415, 429, 503
         ),

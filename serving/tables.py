@@ -21,7 +21,7 @@ from components.errors import FashionError
 from components.inference.score import Score, score_blocks
 from components.inference.tables import CSV, EVERY_ROW, PARQUET, TableFormat, every_row, rejected_rows
 from components.model.classifier import Classifier
-from serving.bodies import expect_type, spool_body
+from serving.bodies import FORM, expect_type, spool_body
 from serving.errors import RETRY_AFTER, Refusal
 
 log = logging.getLogger("bentoml.fashion")
@@ -30,6 +30,19 @@ MOST_REJECTS = 100_000  # rows of a table
 ANSWER_TIMEOUT = 600  # seconds from the first byte of an answer to the last
 PIECE = 256 << 10  # bytes of an answer sent at a time
 FORMATS = {"text/csv": CSV, "application/vnd.apache.parquet": PARQUET, "application/x-parquet": PARQUET}
+TABLES_TOO = frozenset(  # which of the two it is, its first bytes say
+    {
+        FORM,
+        "application/octet-stream",
+        "application/csv",
+        "application/x-csv",
+        "text/x-csv",
+        "text/comma-separated-values",
+        "text/plain",
+        "application/vnd.ms-excel",  # as Windows calls a .csv
+    }
+)
+PARQUET_START = b"PAR1"
 
 slots = asyncio.Semaphore(4)  # tables that arrive, wait or are scored, each on disk
 one_table = asyncio.Lock()  # scoring one takes a whole core
@@ -40,6 +53,7 @@ class GrowingAnswer:
 
     def __init__(self) -> None:
         self.file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115, `TableResponse` closes it
+        self.form = CSV  # until it is known
         self.size = 0  # bytes that may be sent
         self.whole = False
         self.error: BaseException | None = None  # why it will never be whole
@@ -111,7 +125,7 @@ async def score_table(request: Request, model: Classifier, wants_rejects: bool) 
         Refusal: another content type, or four tables are there already.
         InputError, ClientDisconnect, TimeoutError: before the first rows were scored.
     """
-    form = FORMATS[expect_type(request, *FORMATS)]
+    form = FORMATS.get(expect_type(request, *FORMATS, also=TABLES_TOO))
     if slots.locked():
         raise Refusal(429, "request", "too many tables at the same time; come back", RETRY_AFTER)
     await slots.acquire()
@@ -124,17 +138,18 @@ async def score_table(request: Request, model: Classifier, wants_rejects: bool) 
         await _stop(scoring)
         answer.file.close()
         raise
-    return TableResponse(answer, scoring, model.tag, form.media_type)
+    return TableResponse(answer, scoring, model.tag, answer.form.media_type)
 
 
 async def _fill(
-    answer: GrowingAnswer, request: Request, model: Classifier, form: TableFormat, wants_rejects: bool
+    answer: GrowingAnswer, request: Request, model: Classifier, form: TableFormat | None, wants_rejects: bool
 ) -> None:
     """Take a table in and score it, while its client stays."""
     try:
         with cast(BinaryIO, tempfile.TemporaryFile()) as table:
             await spool_body(request, table)
-            await _while_connected(request, _score(answer, table, model, form, wants_rejects))
+            answer.form = form or _told_by_start(table)
+            await _while_connected(request, _score(answer, table, model, wants_rejects))
         answer.end()
     except BaseException as error:
         answer.end(error)
@@ -142,9 +157,14 @@ async def _fill(
             raise
 
 
-async def _score(
-    answer: GrowingAnswer, table: BinaryIO, model: Classifier, form: TableFormat, wants_rejects: bool
-) -> None:
+def _told_by_start(table: BinaryIO) -> TableFormat:
+    start = table.read(len(PARQUET_START))
+    table.seek(0)
+    return PARQUET if start == PARQUET_START else CSV
+
+
+async def _score(answer: GrowingAnswer, table: BinaryIO, model: Classifier, wants_rejects: bool) -> None:
+    form = answer.form
     rows, schema = (rejected_rows, form.rejected) if wants_rejects else (every_row, EVERY_ROW)
     async with one_table:
         outputs = [(rows, form.writer(answer.file, schema))]

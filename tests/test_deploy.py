@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from components.settings import CHECKOUT
+from serving.bodies import LARGEST_TABLE
 
 FOLDER = CHECKOUT / "deploy" / "kubernetes"
 KUSTOMIZATION = "kustomization.yaml"
@@ -130,3 +131,9 @@ def test_what_a_person_must_set_is_marked_and_told() -> None:
     told = (CHECKOUT / "docs" / "deploy.md").read_text()
     assert {path.name for path in files} == {KUSTOMIZATION, "deployment.yaml", "network.yaml"}
     assert all(f"`{path.name}`" in told for path in files)
+
+
+def test_the_proxy_lets_pass_what_the_service_takes_and_a_little_more_so_that_it_is_the_service_who_refuses() -> None:
+    """Caddy counts MB in thousands, MiB as the service does."""
+    (size,) = re.findall(r"max_size (\d+)MiB", (CHECKOUT / "deploy" / "caddy" / "Caddyfile").read_text())
+    assert LARGEST_TABLE < int(size) << 20 <= LARGEST_TABLE + (1 << 20)

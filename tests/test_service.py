@@ -5,6 +5,7 @@ import base64
 import contextlib
 import csv
 import dataclasses
+import gzip
 import http.client
 import io
 import json
@@ -484,6 +485,50 @@ def test_parquet_is_answered_as_parquet(live: Live, client: httpx.Client, pictur
     rejects = client.post("/score?rejects=true", content=body, headers=headers)
     (reject,) = pq.read_table(io.BytesIO(rejects.content)).to_pylist()
     assert (reject["number"], json.loads(reject["row"])["id"]) == (3, "c")
+
+
+def test_a_table_is_read_whatever_it_is_called(client: httpx.Client, table: bytes, pictures: Images) -> None:
+    """As spreadsheets, browsers and tools name it, packed, or as the file of a form; its first bytes say what it is."""
+    expected = client.post("/score", content=table, headers=CSV)
+    for kind in (
+        "application/vnd.ms-excel",
+        "text/plain; charset=utf-8",
+        "application/csv",
+        "application/octet-stream",
+    ):
+        answer = client.post("/score", content=table, headers={"Content-Type": kind})
+        assert (answer.text, answer.headers["content-type"]) == (expected.text, "text/csv; charset=utf-8")
+    packed = client.post("/score", content=gzip.compress(table), headers={**CSV, "Content-Encoding": "gzip"})
+    assert packed.text == expected.text
+    for name in ("x.csv", "x.parquet", "x"):
+        assert client.post("/score", files={"file": (name, table)}).text == expected.text
+    parquet = as_parquet(pictures[:5])
+    for answer in (
+        client.post("/score", files={"file": ("x.csv", parquet, "text/csv")}),
+        client.post("/score", content=parquet, headers=BYTES),
+    ):
+        assert answer.headers["content-type"] == "application/vnd.apache.parquet"
+        assert pq.read_table(io.BytesIO(answer.content)).num_rows == 5
+    two = {"a": ("a.csv", table), "b": ("b.csv", table)}
+    assert_refused(client.post("/score", files=two), 400, "body", "a second part")
+
+
+@pytest.mark.parametrize(
+    "kind", ["image/jpg", "image/pjpeg", "image/x-png", "application/octet-stream", "IMAGE/PNG; q=1"]
+)
+def test_a_picture_is_read_whatever_it_is_called(client: httpx.Client, pictures: Images, kind: str) -> None:
+    expected = client.post("/classify", content=encode(pictures[0]), headers=PNG).json()
+    assert client.post("/classify", content=encode(pictures[0]), headers={"Content-Type": kind}).json() == expected
+    packed = gzip.compress(encode(pictures[0]))
+    headers = {"Content-Type": kind, "Content-Encoding": "gzip"}
+    assert client.post("/classify", content=packed, headers=headers).json() == expected
+
+
+@pytest.mark.parametrize(("path", "kind"), [("/predict", "application/octet-stream"), ("/classify", "image/bmp")])
+def test_who_sends_a_file_without_saying_what_it_is_learns_how(client: httpx.Client, path: str, kind: str) -> None:
+    """As `curl --data-binary` does."""
+    answer = client.post(path, content=b"x", headers={"Content-Type": "application/x-www-form-urlencoded"})
+    assert_refused(answer, 415, "content-type", f"Say which, as in curl --header 'content-type: {kind}'")
 
 
 def test_no_row_is_an_answer_too(client: httpx.Client, pictures: Images) -> None:
