@@ -19,7 +19,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="FASHION_", frozen=True)
 
-    source: str = "auto"  # auto, sample, download, a folder of archives, a labelled CSV, a folder of images by class
+    source: str = "auto"  # auto, sample, download, or a path; see docs/data.md
     data_dir: Path = CHECKOUT / "data"
     inbox_dir: Path | None = None  # where files to be scored are dropped; none: data_dir/inbox/scoring
     mirrors: tuple[str, ...] = ()  # base URLs of the four archives, as a JSON list; empty: torchvision's

@@ -10,7 +10,7 @@ from PIL import Image
 from servers import Server
 
 from components.contract import ModelCard
-from components.dataset.sources import ImageFolder
+from components.dataset.class_folders import ClassFolders
 from components.errors import SourceError
 from components.formats.photos import write_png
 from components.inbox.claims import find_work, open_inbox
@@ -68,7 +68,7 @@ def test_an_archive_in_an_inbox_is_scored_without_it(
 
 def test_an_ingest_ends_with_its_name(folder: Path) -> None:
     with pytest.raises(SourceError, match=rf"damaged\.png: {REASON}$"):
-        ImageFolder.open(folder).read("train")
+        ClassFolders.open(folder).read("train")
 
 
 # --- over HTTP ---

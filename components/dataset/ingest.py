@@ -44,6 +44,8 @@ class Ingested:
 
     dataset: Dataset
     written: bool  # False: the same input was ingested before, nothing was written
+    added: bool = False  # the source has no test split: its examples are in the training split of the one in use
+    left_out: tuple[str, ...] = ()  # names in the source that are not read
 
 
 def ingest(source: str = "", *, sample_fallback: bool = False, settings: Settings | None = None) -> Ingested:
@@ -71,13 +73,19 @@ def ingest(source: str = "", *, sample_fallback: bool = False, settings: Setting
     with dataset_lock(settings.datasets_dir):
         remove_leftovers(settings.datasets_dir)
         remove_leftovers(settings.datasets_dir / "parts")
-        return _ingest(raw, settings.datasets_dir)
+        done = _ingest(raw, settings.datasets_dir)
+    if raw.left_out:
+        log.info("%s: not read: %s", raw.name, ", ".join(raw.left_out[:10]))
+    return replace(done, added=raw.extends, left_out=raw.left_out)
 
 
 def _ingest(raw: Source, folder: Path) -> Ingested:
     base = current_dataset(folder) if raw.extends else _own_base(raw, folder)
     if raw.extends and base is None:
-        raise DatasetError(f"{raw.name}: nothing to add these examples to; ingest the archives first")
+        raise DatasetError(
+            f"{raw.name}: it has no test split, and there is nothing to add these examples to; ingest the archives "
+            f"first, or put train and test beside each other"
+        )
     if base and _holds(read_manifest(base), raw):
         return _write_damaged_anew(raw, base, folder)
     parts = tuple(_write_part(raw, split, folder) for split in SPLITS if split in raw.digests)

@@ -1,4 +1,4 @@
-"""Gzipped IDX files, the format of the MNIST family.
+"""IDX files, gzipped or not: the format of the MNIST family.
 
 A big-endian header: two zero bytes, 0x08 for unsigned bytes, the number of dimensions, then each dimension as
 uint32; then the bytes. Source: http://yann.lecun.com/exdb/mnist/ , "the IDX file format".
@@ -23,7 +23,7 @@ def read_idx(path: Path, item_shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """Read one archive.
 
     Args:
-        path: a .gz file.
+        path: gzip where its name ends in .gz, else plain IDX.
         item_shape: (28, 28) for images, () for labels.
 
     Returns:
@@ -33,12 +33,12 @@ def read_idx(path: Path, item_shape: tuple[int, ...]) -> NDArray[np.uint8]:
         SourceError: not gzip, truncated, a foreign header, or more or fewer bytes than the header says.
     """
     try:
-        with gzip.open(path) as file:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             content = file.read(LARGEST + 1)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise SourceError(f"{path}: not a whole gzip file ({error}); copy or download it again") from error
     if len(content) > LARGEST:
-        raise SourceError(f"{path}: unpacks to more than {LARGEST:,} bytes")
+        raise SourceError(f"{path}: holds more than {LARGEST:,} bytes")
     dimensions = _read_header(path, content, item_shape)
     body = content[4 + 4 * len(dimensions) :]
     if len(body) != math.prod(dimensions):

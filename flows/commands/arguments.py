@@ -11,7 +11,7 @@ Source = Annotated[
     str,
     typer.Option(
         envvar="FASHION_SOURCE",
-        help="auto, download, sample, a folder of the four IDX archives, a labelled CSV, or images by class.",
+        help="auto, download, sample, or a path: IDX files, labelled CSV or Parquet, or a folder for each class.",
     ),
 ]
 SampleFallback = Annotated[

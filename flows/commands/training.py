@@ -17,13 +17,18 @@ if TYPE_CHECKING:
 def ingest(source: Source = "auto", sample_fallback: SampleFallback = False) -> None:
     """Write raw data as Parquet parts and a manifest. The same input again is a no-op.
 
-    A CSV (label,pixel1,...,pixel784) or a folder of images by class adds training examples to the current dataset.
+    Images without a test split (one table, or one folder for each class) are added to the training split of the current
+    dataset. docs/data.md shows every layout.
     """
     from components.dataset.ingest import ingest
 
     done = ingest(source, sample_fallback=sample_fallback)
     did = "wrote" if done.written else "already ingested, nothing to do:"
     print(f"{did} dataset {done.dataset.version}, {done.dataset.rows:,} rows of {done.dataset.source}")
+    if done.added:
+        print("the source has no test split: its examples are added to the training split of the dataset in use")
+    if done.left_out:
+        print(f"not read: {len(done.left_out)} ({', '.join(done.left_out[:10])})")
     print(done.dataset.path)
 
 
