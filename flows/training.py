@@ -35,6 +35,7 @@ from components.training.identity import is_same_training
 from components.training.train import train
 from flows.artifacts import show_dataset, show_impact, show_metrics, show_result, show_verdict
 from flows.notify.tell import tell_promotion
+from flows.stopping import stop
 
 # The same input is trained on again when somebody asks for it, and what Prefect keeps of a task is never a pickle.
 OPTIONS: dict[str, Any] = {"cache_policy": NO_CACHE, "result_serializer": "json"}
@@ -84,6 +85,7 @@ def train_model(validated: Validated, preset: str, config: TrainConfig, resume: 
     folder = load_settings().checkpoints_dir
     with closing(EpochBar(config.total_epochs, get_run_logger().info)) as bar:
         trained = train(validated, config, bar.update, keep_in=folder, resume=resume)
+    stop.keep("the network is trained, but not saved yet; the same command trains it again")
     card = write_card(preset, validated, trained)
     get_run_logger().info("test accuracy %.4f, train accuracy %.4f", card.test.accuracy, card.train.accuracy)
     return write_checkpoint(folder, trained.network, card)
@@ -94,6 +96,7 @@ def save_to_store(checkpoint: Checkpoint) -> str:
     """Checkpoint -> a model in the BentoML store. Returns its exact tag."""
     tag = save_model(*read_checkpoint(checkpoint))
     checkpoint.path.unlink()
+    stop.keep(f"{tag} is saved; 'fashion models' says whether it is live, 'fashion promote {tag}' asks the gate")
     get_run_logger().info("saved %s", tag)
     return tag
 
@@ -263,7 +266,8 @@ class EpochBar:
         self.epochs, self.log = epochs, log
 
     def update(self, epoch: Epoch) -> None:
-        """Show one more epoch."""
+        """Show one more epoch, which is kept."""
+        stop.keep(f"epoch {epoch.number} of {self.epochs} is kept", can_resume=True)
         told = (
             f"loss {epoch.loss:.4f}, validation {epoch.validation_loss:.4f}, accuracy {epoch.validation_accuracy:.4f}"
         )

@@ -11,11 +11,10 @@ from xdist.scheduler import LoadScopeScheduling
 LANES = (
     ("test_unattended", "test_stack"),  # on one stack, which the last of them takes down
     ("test_fuzz",),
-    # Prefect gives a temporary server one of a thousand ports at random: two at once could come by the same.
-    ("test_readme", "test_flow"),
+    ("test_readme",),
+    ("test_flow", "test_train_command"),
     # On one Prefect server.
     (
-        "test_train_command",
         "test_real_data",
         "test_sweep",
         "test_drift_flow",

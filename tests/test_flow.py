@@ -19,12 +19,14 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A new user's: an empty home, no network, nothing set."""
     home = tmp_path_factory.mktemp("home")
     keep = {name: value for name, value in os.environ.items() if name in {"PATH", "LANG", "PYTHONDONTWRITEBYTECODE"}}
+    (home / "tmp").mkdir()
+    keep["TMPDIR"] = str(home / "tmp")
     return {**keep, "HOME": str(home), "FASHION_DATA_DIR": str(home / "data"), "FASHION_MIRRORS": NOWHERE}
 
 
-def fashion(environment: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
+def fashion(environment: dict[str, str], *arguments: str, cwd: Path = CHECKOUT) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "flows", *arguments]
-    return subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=600)
+    return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=600)
 
 
 def test_with_nothing_to_reach_it_says_so_and_goes_on_with_the_sample(environment: dict[str, str]) -> None:
@@ -44,18 +46,49 @@ def test_with_nothing_to_reach_it_says_so_and_goes_on_with_the_sample(environmen
     assert (model["tag"], model["source"], model["live"]) == (tag, "sample", True)
 
 
-def test_nothing_is_written_outside_the_data_the_store_and_prefect_s_home(environment: dict[str, str]) -> None:
+def test_nothing_is_written_outside_the_data_and_the_store(environment: dict[str, str]) -> None:
     """Runs after the training above, in the same home."""
     home = Path(environment["HOME"])
-    assert {path.name for path in home.iterdir()} == {"data", "bentoml", ".prefect"}
+    assert {path.name for path in home.iterdir()} == {"data", "bentoml", "tmp"}
+    assert not list((home / "tmp").iterdir())
     assert not list((home / "data" / "checkpoints").iterdir()), "the checkpoint is gone once the model is stored"
     assert not list((home / "bentoml" / "fashion" / "staging").iterdir())
 
 
-def test_a_second_training_tells_what_changes_beside_the_first(environment: dict[str, str]) -> None:
+@pytest.fixture
+def elsewhere(environment: dict[str, str], tmp_path: Path) -> tuple[dict[str, str], Path]:
+    """The environment of a person who does much else with Prefect, most of it broken; and a folder of theirs."""
+    home = tmp_path / "prefect"
+    home.mkdir()
+    (home / "profiles.toml").write_text("active = [")
+    (home / "prefect.db").write_bytes(b"no database")
+    (tmp_path / "prefect.toml").write_text("[api")
+    (tmp_path / ".env").write_text(
+        f"PREFECT_API_URL=http://127.0.0.1:9/api\nPREFECT_PROFILES_PATH={home}/profiles.toml\n"
+    )
+    (template,) = (Path(environment["FASHION_DATA_DIR"]) / "cache").glob("prefect-*.db")
+    template.write_bytes(b"no database either")
+    broken = {
+        "PREFECT_HOME": str(home),
+        "PREFECT_PROFILE": "gone",
+        "PREFECT_API_KEY": "another's",
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+        "PREFECT_API_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:////proc/none.db",
+        "PREFECT_RESULTS_DEFAULT_STORAGE_BLOCK": "s3/none",
+        "HTTP_PROXY": "http://127.0.0.1:9",
+    }
+    return {**environment, **broken}, tmp_path
+
+
+def test_a_second_training_tells_what_changes_beside_the_first(
+    environment: dict[str, str], elsewhere: tuple[dict[str, str], Path]
+) -> None:
+    """And what else a person does with Prefect does not matter to it."""
     (first,) = json.loads(fashion(environment, "models", "--json").stdout)
-    done = fashion(environment, "train", "--sample-fallback", "--epochs", "1", "--seed", "1")
+    broken, cwd = elsewhere
+    done = fashion(broken, "train", "--sample-fallback", "--epochs", "1", "--seed", "1", cwd=cwd)
     assert done.returncode == 0, done.stderr
+    assert {path.name for path in (cwd / "prefect").iterdir()} == {"profiles.toml", "prefect.db"}
     report = Path(next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("report")))
     assert "test images change label" in done.stderr
     told = report.read_text()

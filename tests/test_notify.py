@@ -22,7 +22,7 @@ from components.model.mlp import MLP
 from components.promotion.promote import Promotion
 from components.registry import champion, store
 from components.settings import CHECKOUT
-from flows.__main__ import main
+from flows.__main__ import run_command
 from flows.notify.block import FashionNotification
 from flows.notify.message import LONGEST, TEST, Message, of_promotion
 from flows.notify.redact import redact
@@ -113,7 +113,7 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
 def fashion(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
     monkeypatch.setattr(sys, "argv", ["fashion", *arguments])
     with pytest.raises(SystemExit) as ended:
-        main()
+        run_command()
     return ended.value.code
 
 

@@ -37,7 +37,7 @@ from components.tables import csv_cells, csv_digits
 from components.tables.blocks import Block
 from components.tables.columns import PIXEL_COLUMNS
 from components.tables.layout import read_header
-from flows.__main__ import main
+from flows.__main__ import run_command
 from flows.commands.scoring import open_ends
 from flows.commands.use import score
 
@@ -383,7 +383,7 @@ def fashion(
         monkeypatch.setattr(sys, "argv", ["fashion", *map(str, arguments)])
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         with pytest.raises(SystemExit) as ended:
-            main()
+            run_command()
         output = capfdbinary.readouterr()
         return int(ended.value.code or 0), output.out.decode(), output.err.decode()
 
@@ -494,8 +494,10 @@ def test_a_pipe_that_is_named_is_an_error_that_says_how(fashion: Fashion, tmp_pa
 
 def test_a_stop_while_a_pipe_is_read_leaves_nothing(tmp_path: Path) -> None:
     code = (
-        "from pathlib import Path\nfrom flows.commands.scoring import open_ends\n"
-        "with open_ends(Path('-'), Path('out.csv'), None, None, False): pass"
+        "from pathlib import Path\nfrom flows.commands.scoring import open_ends\nfrom flows.stopping import stop\n"
+        "stop.listen()\n"
+        "try:\n  with open_ends(Path('-'), Path('out.csv'), None, None, False): pass\n"
+        "except KeyboardInterrupt: stop.leave()"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, cwd=CHECKOUT, env={"TMPDIR": str(tmp_path)}

@@ -1,15 +1,17 @@
 """`fashion train` stopped with Ctrl-C and gone on with."""
 
 import json
-import signal
+import os
+import re
+import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+import psutil
 import pytest
-from prefects import Shared
 from safetensors.torch import save
+from terminals import Terminal
 
 from components.contract import Dataset, Validated
 from components.manifest import describe, read_manifest
@@ -20,47 +22,45 @@ from components.training.train import train
 LONG = {"epochs": 300, "hidden": [16], "dropout": 0.1}  # some seconds on the small sample
 RECIPE = ("--preset", "dense-128", "--epochs", "300", "--set", "hidden=[16]", "--set", "dropout=0.1")
 COMMAND = ("train", *RECIPE, "--no-promote")
+FASHION = str(Path(sys.executable).with_name("fashion"))
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_a_state_that_resume_takes_to_the_same_weights(
-    archives: Path, tmp_path: Path, prefect_server: Shared
-) -> None:
+def test_ctrl_c_says_how_to_resume_and_that_comes_to_the_same_weights(archives: Path, tmp_path: Path) -> None:
+    """With the temporary Prefect server, in a terminal."""
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("FASHION_", "PREFECT_"))}
     environment = {
-        **prefect_server.environment,
+        **kept,
         "FASHION_DATA_DIR": str(tmp_path / "data"),
         "FASHION_SOURCE": str(archives),
         "BENTOML_HOME": str(tmp_path / "bentoml"),
+        "TMPDIR": str(temporary),
     }
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it, and so do its own
-    log = tmp_path / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "flows", *COMMAND], env=environment, cwd=CHECKOUT, stdout=output, stderr=output
-        )
-    try:
-        wait_for("epoch 20 of 300", log, process)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130
-    finally:
-        process.kill()
-    assert "the same command with --resume goes on from there" in log.read_text()
-    assert "epoch 300" not in log.read_text()
-    again = subprocess.run(
-        [sys.executable, "-m", "flows", *COMMAND, "--resume", "--json"],
-        env=environment,
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    checkpoints = tmp_path / "data" / "checkpoints"
+    terminal = Terminal([FASHION, *COMMAND], environment, CHECKOUT)
+    terminal.wait_until(lambda: bool(re.search(r"\b[2-9]\d/300", terminal.text)))
+    started = psutil.Process(terminal.process.pid).children(recursive=True)
+    terminal.press()
+    status, took = terminal.end()
+    assert (status, took < 5) == (130, True), f"{took} s, where 2 are promised on a machine that is not busy"
+    told = terminal.text.splitlines()[-1]
+    found = re.fullmatch(r"stopped by SIGINT: epoch (\d+) of 300 is kept. To resume: (.*)", told)
+    assert found, terminal.text
+    assert not any(word in terminal.text for word in ("Traceback", "Crash", "ERROR")), terminal.text
+    assert not [one for one in started if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    assert not list(temporary.iterdir())
+    del environment["FASHION_SOURCE"]
+    command = [*shlex.split(found[2]), "--json"]
+    again = subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=600)
     assert again.returncode == 0, again.stderr
-    assert "going on after epoch " in again.stderr
-    assert "epoch 19 of" not in again.stderr, "an epoch is told of before its state is kept, and the next one after"
+    assert f"going on after epoch {found[1]}" in again.stderr
+    assert "epoch 19 of" not in again.stderr
     tag = json.loads(again.stdout)["tag"]
     stored = tmp_path / "bentoml" / "models" / tag.replace(":", "/") / "weights.safetensors"
     assert stored.read_bytes() == weights_of_an_uninterrupted_training(tmp_path / "data" / "datasets")
-    assert not list((tmp_path / "data" / "checkpoints").iterdir())
+    assert not list(checkpoints.iterdir())
 
 
 def weights_of_an_uninterrupted_training(datasets: Path) -> bytes:
@@ -68,11 +68,3 @@ def weights_of_an_uninterrupted_training(datasets: Path) -> bytes:
     dataset: Dataset = describe(manifest, read_manifest(manifest))
     trained = train(Validated(dataset, 0, Path(), ""), configure("dense-128", LONG))
     return save(trained.network.state_dict())
-
-
-def wait_for(told: str, log: Path, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 120
-    while told not in log.read_text():
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, f"{told!r} did not come"
-        time.sleep(0.05)

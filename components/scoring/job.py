@@ -226,19 +226,22 @@ def _run_parts(opened: Opened, model: Classifier, workers: int, progress: Progre
     """Score the parts side by side, few enough at a time to fit into the memory; their results in order."""
     job, read = opened.job, opened.read
     waiting: deque[tuple[Part, Future[Result]]] = deque()
+    pool = ThreadPoolExecutor(workers, "part", initializer=take_one_core)
+    is_stopped = False
     try:
-        with ThreadPoolExecutor(workers, "part", initializer=take_one_core) as pool:
-            for part in itertools.chain(read.parts(), itertools.repeat(None, workers + 1)):
-                if part is not None:
-                    waiting.append((part, pool.submit(score_part, job, read, part, model)))
-                while waiting and (part is None or len(waiting) > workers):
-                    scored, future = waiting.popleft()
-                    result = future.result()
-                    progress(result.count, read.share(scored))
-                    yield result
+        for part in itertools.chain(read.parts(), itertools.repeat(None, workers + 1)):
+            if part is not None:
+                waiting.append((part, pool.submit(score_part, job, read, part, model)))
+            while waiting and (part is None or len(waiting) > workers):
+                scored, future = waiting.popleft()
+                result = future.result()
+                progress(result.count, read.share(scored))
+                yield result
+    except KeyboardInterrupt:
+        is_stopped = True  # and nobody waits for the parts that are being scored
+        raise
     finally:
-        for _, future in waiting:
-            future.cancel()
+        pool.shutdown(wait=not is_stopped, cancel_futures=True)
 
 
 def _check_rejects(job: Job, total: Count, max_reject_rate: float) -> None:

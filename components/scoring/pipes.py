@@ -2,8 +2,6 @@
 
 import contextlib
 import shutil
-import signal
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,22 +9,6 @@ from typing import BinaryIO
 
 KINDS = {b"\x1f\x8b": ".csv.gz", b"\x28\xb5\x2f\xfd": ".csv.zst", b"PAR1": ".parquet"}  # by the first bytes
 CHUNK = 1 << 20
-
-
-@contextlib.contextmanager
-def cleaning_up() -> Iterator[None]:
-    """While what came through a pipe lies in a temporary file, SIGTERM and SIGHUP end the block as an error does."""
-    signals = (signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(one, _leave) for one in signals]
-    try:
-        yield
-    finally:
-        for one, handler in zip(signals, before, strict=True):
-            signal.signal(one, handler)
-
-
-def _leave(number: int, frame: object) -> None:
-    sys.exit(128 + number)  # the exit status that shells have for it
 
 
 @contextlib.contextmanager

@@ -58,7 +58,7 @@ def train(
     Args:
         validated: the receipt of a passed validation.
         config: the recipe.
-        on_epoch: called after each epoch, for a progress bar or a log.
+        on_epoch: called after each epoch, once its state is kept, for a progress bar or a log.
         keep_in: a folder for the state after each epoch, which is removed at the end; None: none is kept.
         resume: go on from the state kept there by the same recipe on the same data, where there is one.
 
@@ -79,9 +79,10 @@ def train(
         elif resume:
             log.warning("no unfinished training of this recipe on this data; starting anew")
         while not run.is_finished:
-            on_epoch(run.advance())
+            epoch = run.advance()
             if path:
                 write_state(path, run.state())
+            on_epoch(epoch)
         trained = run.finish()
     except TrainingDiverged:
         if path:

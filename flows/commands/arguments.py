@@ -1,5 +1,8 @@
 """What several commands take."""
 
+import os
+import shlex
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +22,16 @@ SampleFallback = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value and nothing else on standard output.")]
 Tag = Annotated[str, typer.Argument(help="An exact tag, fashion-mlp:<version>; 'fashion models' lists them.")]
+
+
+def resume_command(source: str = "") -> str:
+    """The command line of this process, to be typed again with --resume; with the source that the environment gave."""
+    program, *arguments = sys.argv
+    if source and os.environ.get("FASHION_SOURCE") and not any(one.startswith("--source") for one in arguments):
+        arguments += ["--source", source]
+    if "--resume" not in arguments:
+        arguments.append("--resume")
+    return shlex.join(["fashion" if program.endswith(".py") else program, *arguments])
 
 
 def dataset_of(card: "ModelCard") -> "Dataset":

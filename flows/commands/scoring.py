@@ -38,7 +38,7 @@ def open_ends(
     """
     from components.errors import SettingsError
     from components.scoring.outputs import format_of
-    from components.scoring.pipes import cleaning_up, poured, spooled
+    from components.scoring.pipes import poured, spooled
 
     if resume and PIPE in (source, output):
         raise SettingsError("--resume: what went through a pipe is gone, so a job with one begins anew; name files")
@@ -50,8 +50,6 @@ def open_ends(
         if path and path != PIPE:
             format_of(path)
     with contextlib.ExitStack() as ends:
-        if PIPE in (source, output):
-            ends.enter_context(cleaning_up())
         written = output
         if output == PIPE:
             written = ends.enter_context(poured(sys.stdout.buffer, f".{file_format or 'csv'}"))

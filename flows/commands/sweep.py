@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.commands.arguments import Json, SampleFallback, Source
+from flows.commands.arguments import Json, SampleFallback, Source, resume_command
 from flows.commands.tables import print_table
 from flows.commands.training import quiet_foreseen_errors, read_fields
 
@@ -54,8 +54,15 @@ def sweep(
 
     for name in names:  # bad settings end here, before a server is started
         configure(name, {**overrides, "seed": numbers[0]})
+    from flows.server import use_server
+    from flows.stopping import stop
+
+    stop.keep("trainings that are done or begun are kept", can_resume=True)
+    stop.command = resume_command(source)
+    server = use_server()
     from flows.sweep import sweep
 
+    server.wait()
     quiet_foreseen_errors()
     found = sweep(names, numbers, overrides, workers, source, sample_fallback, save, resume)
     if output:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from components.errors import FashionError
-from flows.commands.arguments import Json, SampleFallback, Source
+from flows.commands.arguments import Json, SampleFallback, Source, resume_command
 
 if TYPE_CHECKING:
     from flows.training import TrainingResult
@@ -75,8 +75,15 @@ def train(
     given = {"seed": seed, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     overrides = read_fields(fields or []) | {name: value for name, value in given.items() if value is not None}
     configure(preset, overrides)  # bad settings end here, before a server is started
+    from flows.server import use_server
+    from flows.stopping import stop
+
+    stop.keep("nothing is trained yet; the same command starts again")
+    stop.command = resume_command(source)
+    server = use_server()
     from flows.training import training
 
+    server.wait()
     quiet_foreseen_errors()
     result = training(
         preset=preset,

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from flows.commands.arguments import Json, Tag, dataset_of
+from flows.commands.arguments import Json, Tag, dataset_of, resume_command
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -72,8 +72,12 @@ def score(
     from components.registry.champion import load_model
     from components.scoring.first_rows import Looker
     from components.storage import locate
-    from flows.commands.scoring import RowBar, columns_of, open_ends, tell
+    from flows.commands.scoring import PIPE, RowBar, columns_of, open_ends, tell
+    from flows.stopping import stop
 
+    if PIPE not in (locate(source), locate(output)):
+        stop.keep("the parts that are scored are kept", can_resume=True)
+        stop.command = resume_command()
     mark = "\t" if delimiter == "tab" else delimiter
     below = str(Path(root).resolve()) if root else ""
     reading = Reading(part_size << 20, mark, columns_of(keep), columns_of(drop), below)

@@ -1,0 +1,96 @@
+"""Ctrl-C and its kin: one line, the shell's status, and the prompt is back, whatever the command is doing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from terminals import Terminal
+
+from components.settings import CHECKOUT
+
+SOON = 5  # seconds; 2 are promised, on a machine that is not busy
+LINE = "nothing is half-written; the same command starts again."
+MAIN = """import signal, subprocess, sys, time
+from flows.stopping import stop
+try:
+  stop.listen()
+  print('ready', flush=True)
+  {}
+finally:
+  if stop.number: stop.leave()
+"""
+DEAF = "\n  ".join(("try: time.sleep(60)", "except KeyboardInterrupt: time.sleep(60)"))
+
+
+def run(doing: str) -> Terminal:
+    terminal = Terminal([sys.executable, "-c", MAIN.format(doing)], dict(os.environ), CHECKOUT)
+    terminal.wait_until(lambda: "ready" in terminal.text)
+    return terminal
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_one_line_and_its_status(number: signal.Signals) -> None:
+    terminal = run("time.sleep(60)")
+    terminal.process.send_signal(number)
+    assert terminal.end(SOON)[0] == 128 + number
+    assert terminal.text.splitlines()[-1] == f"stopped by {number.name}: {LINE}"
+
+
+def test_a_command_that_does_not_hear_is_left_all_the_same() -> None:
+    terminal = run(DEAF)
+    terminal.press()
+    assert terminal.end(SOON)[0] == 130
+    assert terminal.text.splitlines()[-1] == f"stopped by SIGINT: {LINE}"
+
+
+def test_a_second_one_does_not_wait() -> None:
+    terminal = run(DEAF)
+    terminal.press()
+    time.sleep(0.2)  # or the two are one
+    terminal.press()
+    status, took = terminal.end(SOON)
+    assert status == 130
+    assert took < 1
+
+
+def test_what_it_started_is_ended() -> None:
+    terminal = run("subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True)")
+    process = psutil.Process(terminal.process.pid)
+    terminal.wait_until(lambda: bool(process.children()))
+    (child,) = process.children()
+    terminal.process.terminate()
+    assert terminal.end(SOON)[0] == 143
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+def test_the_end_of_a_forked_child_is_not_its_own() -> None:
+    doing = "import multiprocessing as m; p = m.get_context('fork').Process(target=time.sleep, args=(60,)); p.start()"
+    terminal = run(f"{doing}; p.terminate(); p.join(); time.sleep(2); print('went on', p.exitcode)")
+    assert terminal.end()[0] == 0
+    assert f"went on {-signal.SIGTERM}" in terminal.text
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    command = ["bash", "-c", f"trap '' HUP; exec {sys.executable} -c \"$0\"", MAIN.format("time.sleep(2)")]
+    with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("command", ["train", "score"])
+def test_while_it_still_imports(command: str, tmp_path: Path) -> None:
+    arguments = [command] if command == "train" else [command, "in.csv", "out.csv"]
+    terminal = Terminal([sys.executable, "-m", "flows", *arguments], dict(os.environ), CHECKOUT)
+    pids = Path(f"/proc/{terminal.process.pid}/maps")
+    terminal.wait_until(lambda: "pydantic" in pids.read_text() or "torch" in pids.read_text())
+    terminal.press()
+    assert terminal.end(SOON)[0] == 130
+    assert terminal.text.splitlines()[-1].startswith("stopped by SIGINT: ")
+    assert "Traceback" not in terminal.text
