@@ -10,6 +10,7 @@ import pytest
 
 from flows.environment import DEFAULTS
 
+os.environ["PREFECT_API_URL"] = ""  # or it may be that of a stack that is in use, by `prefect.toml` in the checkout
 os.environ.update({**DEFAULTS, **os.environ})  # before torch is loaded, which reads how its threads shall wait
 
 from bentoml._internal.configuration.containers import BentoMLContainer

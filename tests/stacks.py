@@ -35,6 +35,8 @@ class Stack:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         # A socket's path has at most 107 bytes; a checkout may lie deeper.
         data = folder / ("deep-" * 20) / "data"
+        (folder / "project").mkdir()
+        (folder / "project" / "prefect.yaml").symlink_to(CHECKOUT / "prefect.yaml")
         return cls(
             folder,
             {
@@ -52,6 +54,11 @@ class Stack:
     @property
     def data(self) -> Path:
         return Path(self.environment["FASHION_DATA_DIR"])
+
+    @property
+    def project(self) -> Path:
+        """The folder where its user types `fashion up`; the checkout's may belong to a stack that is in use."""
+        return self.folder / "project"
 
     @cached_property
     def api(self) -> Api:
@@ -72,7 +79,7 @@ class Stack:
             return running_layout()
 
     def fashion(self, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
-        return self._run([sys.executable, "-m", "flows", *arguments], {**self.environment, **more})
+        return self._run([sys.executable, "-m", "flows", *arguments], {**self.environment, **more}, self.project)
 
     @property
     def user(self) -> dict[str, str]:
@@ -83,9 +90,7 @@ class Stack:
     def prefect(self, *arguments: str, cwd: Path = CHECKOUT) -> "subprocess.CompletedProcess[str]":
         return self._run([str(PREFECT), *arguments], self.user, cwd)
 
-    def _run(
-        self, command: list[str], environment: dict[str, str], cwd: Path = CHECKOUT
-    ) -> "subprocess.CompletedProcess[str]":
+    def _run(self, command: list[str], environment: dict[str, str], cwd: Path) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=LONG)
 
     def pieces(self) -> "dict[str, Piece]":

@@ -2,13 +2,15 @@
 
 import json
 import os
+import re
 import signal
 import socket
+import subprocess
 
 import httpx
 import psutil
 import pytest
-from prefects import wait_until
+from prefects import LONG, PREFECT, wait_until
 from stacks import SECRET, Stack
 
 pytestmark = pytest.mark.slow
@@ -27,6 +29,20 @@ def test_every_piece_runs_and_up_again_changes_nothing(stack: Stack) -> None:
     assert {name: piece.pid for name, piece in stack.pieces().items()} == {
         name: piece["pid"] for name, piece in before.items()
     }
+
+
+def test_in_the_project_s_folder_prefect_reaches_the_stack(stack: Stack) -> None:
+    """In a shell that knows nothing of its address, with a profile of its user's own that names another server."""
+    home = stack.folder / "stranger"
+    home.mkdir()
+    (home / "profiles.toml").write_text('active = "own"\n[profiles.own]\nPREFECT_API_URL = "http://127.0.0.1:9/api"\n')
+    shell = {**stack.environment, "PREFECT_HOME": str(home), "PREFECT_API_AUTH_STRING": SECRET}
+    command = [str(PREFECT), "deployment", "run", "training/nightly", "--start-in", "1 day"]
+    done = subprocess.run(command, env=shell, cwd=stack.project, capture_output=True, text=True, timeout=LONG)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (name,) = re.findall(r"Created flow run '([\w-]+)'", done.stdout)
+    (run,) = stack.api.ask("POST", "/flow_runs/filter", {"flow_runs": {"name": {"any_": [name]}}})
+    stack.api.ask("DELETE", f"/flow_runs/{run['id']}")
 
 
 def test_without_the_password_the_server_tells_nothing(stack: Stack) -> None:
@@ -97,6 +113,7 @@ def test_down_leaves_nothing_not_even_a_run(stack: Stack) -> None:
     left = [one for one in running if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
     assert not left, "a zombie is what a container's first process has not looked at yet"
     assert not stack.processes()
+    assert not (stack.project / "prefect.toml").exists()
     for port in ("PORT", "PREFECT_PORT"):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -112,8 +129,11 @@ def test_a_port_in_use_is_one_line_and_starts_nothing(stack: Stack, variable: st
         taken.listen()
         port = taken.getsockname()[1]
         done = stack.fashion("up", **{variable: str(port), "FASHION_DATA_DIR": str(stack.folder / "other")})
-    told = f"error: cannot listen on 127.0.0.1, port {port}: Address already in use; {variable}=... takes another\n"
-    assert (done.returncode, done.stderr) == (1, told)
+    (line,) = done.stderr.splitlines()
+    start = f"error: cannot listen on 127.0.0.1, port {port}: Address already in use by process {os.getpid()} ("
+    assert line.startswith(start)
+    assert line.endswith(f"); {variable}=... takes another")
+    assert done.returncode == 1
 
 
 def test_one_port_for_both_is_one_line_and_starts_nothing(stack: Stack) -> None:

@@ -130,6 +130,25 @@ def test_a_run_whose_machine_died_is_marked_and_the_next_one_works(waiting: Stac
     assert waiting.pieces()["worker"].pid not in (0, worker.pid)
 
 
+def test_a_killed_supervisor_is_told_and_replaced_and_runs_go_on(waiting: Stack, gate: Path) -> None:
+    run = start(waiting, gate)
+    wait_for_start(waiting, gate)
+    with asking(waiting.layout) as supervisor:
+        killed = psutil.Process(supervisor.getPID())
+    killed.kill()
+    killed.wait(LONG)
+    told = waiting.fashion("status").stderr
+    assert told.startswith("error: supervisord does not answer, but "), told
+    assert (
+        told.endswith(f"runs ({waiting.process_of(run).pid}) still run; 'make up' replaces them\n") or "worker" in told
+    )
+    done = waiting.fashion("up")
+    assert done.returncode == 0, done.stderr
+    assert all(piece.is_well for piece in waiting.pieces().values())
+    gate.touch()
+    assert waiting.end_of(run) == "Completed"
+
+
 def heartbeats(stack: Stack, run: str) -> int:
     body = {
         "filter": {

@@ -12,18 +12,9 @@ from pathlib import Path
 import httpx
 import psutil
 
-STOP = 10  # seconds, in which the kernel has ended a process that was killed
+from components import leash
 
-# Becomes the program in its arguments, which on Linux gets SIGTERM when the process that started it ends.
-LAUNCH = """
-import ctypes, os, sys
-libc = ctypes.CDLL(None)
-if hasattr(libc, "prctl"):
-    libc.prctl(1, 15)  # PR_SET_PDEATHSIG, SIGTERM
-if os.getppid() != int(sys.argv[1]):
-    sys.exit(1)
-os.execv(sys.argv[2], sys.argv[2:])
-"""
+STOP = 10  # seconds, in which the kernel has ended a process that was killed
 
 
 @contextlib.contextmanager
@@ -41,7 +32,17 @@ def start_server(source: Path, own: Path, log: Path) -> Iterator[tuple["subproce
     ours = {"BENTOML_HOME": str(own), "BENTOML_DO_NOT_TRACK": "true", "FASHION_PREDICTION_LOG": "off"}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-c", LAUNCH, str(os.getpid()), *serve, "--host", "127.0.0.1", "--port", str(port)],
+            [
+                sys.executable,
+                "-P",
+                leash.__file__,
+                str(os.getpid()),
+                *serve,
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(port),
+            ],
             env=settings | ours,
             cwd=source,
             stdin=subprocess.DEVNULL,

@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.commands.arguments import Json
@@ -18,8 +19,11 @@ def up(as_json: Json = False) -> None:
     from flows.stack import supervisor
     from flows.stack.layout import read_layout, running_layout
     from flows.stack.lock import alone
+    from flows.stack.project import write_project
     from flows.stack.start import bring_up, look
+    from flows.stopping import stop
 
+    stop.keep("what is up stays up; 'fashion up' starts the rest, 'fashion down' ends it")
     layout = read_layout()
     with alone(layout):
         if supervisor.is_up(layout):
@@ -29,12 +33,14 @@ def up(as_json: Json = False) -> None:
             print("it is up already", file=sys.stderr)
         else:
             bring_up(layout, lambda told: print(told, file=sys.stderr, flush=True))
+        write_project(layout, Path.cwd())
     _show(layout, look(layout), as_json)
 
 
 def status(as_json: Json = False) -> None:
     """Say of each piece of the stack whether it runs and answers, and where it is. Status 1 unless all are well."""
     from components.errors import StackError
+    from flows.stack import supervisor
     from flows.stack.layout import running_layout
     from flows.stack.start import look
 
@@ -42,6 +48,9 @@ def status(as_json: Json = False) -> None:
     pieces = look(layout)
     if pieces or as_json:
         _show(layout, pieces, as_json)
+    if not pieces and (left := supervisor.orphans(layout)):
+        found = ", ".join(f"{name} ({', '.join(str(one.pid) for one in left[name])})" for name in sorted(left))
+        raise StackError(f"supervisord does not answer, but {found} still run; 'make up' replaces them")
     if not pieces:
         raise StackError("it is down; 'make up' starts it")
     if bad := [piece.name for piece in pieces if not piece.is_well]:
@@ -53,9 +62,13 @@ def down() -> None:
     from flows.stack import supervisor
     from flows.stack.layout import running_layout
     from flows.stack.lock import alone
+    from flows.stack.project import remove_project
+    from flows.stopping import stop
 
+    stop.keep("part of it may be up; the same command ends the rest")
     layout = running_layout()
     with alone(layout):
+        remove_project(layout)
         if not supervisor.is_up(layout) and not supervisor.marked(layout):
             print("it is down already")
             return
@@ -64,6 +77,7 @@ def down() -> None:
 
 
 def _show(layout: "Layout", pieces: "list[Piece]", as_json: bool) -> None:
+    from flows.stack.project import find_project
     from flows.stack.start import tells_people
 
     if as_json:
@@ -81,7 +95,11 @@ def _show(layout: "Layout", pieces: "list[Piece]", as_json: bool) -> None:
         print(
             "\nnobody is told of failures: set FASHION_NOTIFY_URL, then 'make down' and 'make up' (docs/monitoring.md)"
         )
-    print(f"\nfor 'prefect' and 'fashion train' in this shell:\nexport PREFECT_API_URL={layout.api}")
+    if project := find_project(layout):
+        print(f"\n'prefect' reaches this server in {project.parent}; elsewhere, and for 'fashion train':")
+    else:
+        print("\nfor 'prefect' and 'fashion train' in this shell:")
+    print(f"export PREFECT_API_URL={layout.api}")
 
 
 def _state_of(piece: "Piece") -> str:

@@ -104,8 +104,9 @@ def running_layout() -> Layout:
     """Likewise, with the ports that the stack was started with last, whatever the environment says now."""
     layout = read_layout()
     try:
-        return replace(layout, **json.loads((layout.home / "ports.json").read_bytes()))
-    except FileNotFoundError:
+        ports = json.loads((layout.home / "ports.json").read_bytes())
+        return replace(layout, port=int(ports["port"]), prefect_port=int(ports["prefect_port"]))
+    except (FileNotFoundError, ValueError, TypeError, KeyError):  # none was started, or the file is damaged
         return layout
 
 

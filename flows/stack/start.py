@@ -15,6 +15,7 @@ from flows.stack.ports import refuse_used_port
 START = 300.0  # seconds for a piece to answer; an empty home is migrated first, on a machine that may be busy
 EVERY = 0.5  # seconds between two looks
 ASK = 5.0  # seconds for an answer
+VARIABLES = {"prefect": "PREFECT_PORT", "service": "PORT"}  # that say on which port a piece listens
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,9 @@ def bring_up(layout: Layout, tell: Callable[[str], None]) -> None:
     if not supervisor.is_up(layout):
         if layout.port == layout.prefect_port:
             raise SettingsError(f"PORT and PREFECT_PORT are both {layout.port}; each piece needs a port of its own")
-        refuse_used_port(HOST, layout.prefect_port, "PREFECT_PORT")
-        refuse_used_port(HOST, layout.port, "PORT")
-        supervisor.end(supervisor.marked(layout))  # what a killed supervisor left
+        _end_orphans(layout, tell)
+        for name in VARIABLES:
+            _refuse_used_port(layout, name)
         supervisor.start(layout)
     _start(layout, "prefect", tell)
     _deploy(layout, tell)
@@ -83,8 +84,24 @@ def bring_up(layout: Layout, tell: Callable[[str], None]) -> None:
     _start(layout, "service", tell)
 
 
+def _end_orphans(layout: Layout, tell: Callable[[str], None]) -> None:
+    """End what a killed supervisor left, but for runs: they wait for the server, and may be hours old."""
+    left = supervisor.orphans(layout)
+    left.pop("runs", None)
+    if left:
+        tell(f"ending what a killed supervisord left: {', '.join(sorted(left))}")
+        supervisor.end([process for processes in left.values() for process in processes])
+
+
+def _refuse_used_port(layout: Layout, name: str) -> None:
+    if name in VARIABLES:
+        refuse_used_port(HOST, layout.port if name == "service" else layout.prefect_port, VARIABLES[name])
+
+
 def _start(layout: Layout, name: str, tell: Callable[[str], None]) -> None:
     tell(f"starting {name}")
+    if not _look(layout, name)["pid"]:
+        _refuse_used_port(layout, name)
     supervisor.start_piece(layout, name)
 
     def is_there() -> bool:

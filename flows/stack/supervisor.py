@@ -1,6 +1,7 @@
 """The supervisor of a stack: start it, ask it, and end it with everything that it started."""
 
 import contextlib
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,8 @@ from components.errors import StackError
 from flows.stack.layout import CONFIG, MARK, Layout, keep_ports
 
 STOP = 40.0  # seconds for everything to end before it is killed; the worker's own bound is 30
+ASK = 5.0  # seconds for an answer of a supervisor that is well
+RUN = "PREFECT__FLOW_RUN_ID"  # in the environment of a run, and of what it starts
 EVERY = 0.2  # seconds between two looks
 
 
@@ -41,7 +44,7 @@ def start(layout: Layout) -> None:
 def is_up(layout: Layout) -> bool:
     """Whether a supervisor answers."""
     try:
-        with asking(layout) as supervisor:
+        with asking(layout, ASK) as supervisor:
             return bool(supervisor.getState())
     except Fault:  # it is on its way down
         return True
@@ -50,15 +53,15 @@ def is_up(layout: Layout) -> bool:
 
 
 @contextlib.contextmanager
-def asking(layout: Layout) -> Iterator[Any]:
+def asking(layout: Layout, timeout: float = STOP) -> Iterator[Any]:
     """The supervisor's interface (http://supervisord.org/api.html), while the block lasts.
 
     Raises:
-        OSError: there is none.
+        OSError: there is none, or it does not answer within the timeout, in seconds.
     """
     from supervisor.xmlrpc import SupervisorTransport
 
-    with contextlib.chdir(layout.home):
+    with contextlib.chdir(layout.home), _socket_timeout(timeout):
         transport = SupervisorTransport("", "", f"unix://{layout.socket}")
         try:
             yield ServerProxy("http://127.0.0.1", transport).supervisor
@@ -66,9 +69,20 @@ def asking(layout: Layout) -> Iterator[Any]:
             transport.close()
 
 
+@contextlib.contextmanager
+def _socket_timeout(timeout: float) -> Iterator[None]:
+    """The transport makes its socket itself; a supervisor that hangs takes calls and answers none."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(timeout)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
 def describe(layout: Layout) -> dict[str, dict[str, Any]]:
     """Of each piece, what the supervisor knows: `statename`, `pid`, `exitstatus`, ...; empty where there is none."""
-    with contextlib.suppress(OSError), asking(layout) as supervisor:
+    with contextlib.suppress(OSError), asking(layout, ASK) as supervisor:
         return {info["name"]: info for info in supervisor.getAllProcessInfo()}
     return {}
 
@@ -118,6 +132,17 @@ def marked(layout: Layout) -> list[psutil.Process]:
                 found.append(process)
     own = {psutil.Process().pid, *(parent.pid for parent in psutil.Process().parents())}
     return [process for process in found if process.pid not in own]
+
+
+def orphans(layout: Layout) -> dict[str, list[psutil.Process]]:
+    """The processes of this stack by what they are (a piece, "supervisord" or "runs"); of use where none answers."""
+    found: dict[str, list[psutil.Process]] = {}
+    for process in marked(layout):
+        with contextlib.suppress(psutil.Error):
+            environment = process.environ()
+            name = "runs" if RUN in environment else environment.get("SUPERVISOR_PROCESS_NAME", "supervisord")
+            found.setdefault(name, []).append(process)
+    return found
 
 
 def end(processes: list[psutil.Process]) -> None:
