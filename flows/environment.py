@@ -1,7 +1,9 @@
 """What every process of ours tells the packages before it imports them."""
 
 import os
+from pathlib import Path
 
+CHECKOUT = Path(__file__).resolve().parents[1]  # as in components.settings, which takes too long to import for --help
 DEFAULTS = {
     # No usage data leaves the machine.
     "BENTOML_DO_NOT_TRACK": "true",  # the word: BentoML ignores 1
@@ -27,3 +29,15 @@ def prepare() -> None:
     """Set what is not set yet, for this process and those it starts."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
+    if not _has_home():
+        os.environ["HOME"] = str(Path(os.environ.get("FASHION_DATA_DIR") or CHECKOUT / "data").absolute())
+
+
+def _has_home() -> bool:
+    """A container's user may have neither HOME nor a line in /etc/passwd, and Prefect, BentoML and Great Expectations
+    ask for a home when they are imported."""
+    try:
+        Path.home()
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,52 @@
+"""A user as containers have one: a number that /etc/passwd does not know, and no HOME."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.settings import CHECKOUT
+
+NOBODY = "54321"
+AS_NOBODY = ["unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}"]  # files stay ours
+
+
+def run(folder: Path, archives: Path, *command: str) -> "subprocess.CompletedProcess[str]":
+    """A command as that user, who may write to the data folder only."""
+    environment = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    environment |= {"FASHION_DATA_DIR": str(folder / "data"), "FASHION_SOURCE": str(archives)}
+    return subprocess.run(
+        [*AS_NOBODY, *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
+    )
+
+
+@pytest.fixture(autouse=True)
+def _needs_namespaces(tmp_path: Path) -> None:
+    done = run(tmp_path, tmp_path, "id", "-u")
+    if done.returncode or done.stdout.strip() != NOBODY:
+        pytest.skip("this system gives users no namespaces of their own")
+
+
+def test_the_first_rows_are_checked_without_a_home(tmp_path: Path, archives: Path) -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(CHECKOUT)!r})\n"
+        "from flows.environment import prepare; prepare()\n"
+        "import numpy as np; from components.scoring.first_rows import Looker\n"
+        "print(Looker().look_at(np.zeros((100, 28, 28), np.uint8))[0].kind)"
+    )
+    done = run(tmp_path, archives, sys.executable, "-c", code)
+    assert (done.returncode, done.stdout) == (0, "blank\n"), done.stderr
+
+
+@pytest.mark.slow
+def test_a_model_is_trained_promoted_and_used_without_a_home(tmp_path: Path, archives: Path) -> None:
+    """Everything is in the data folder, and nothing in a folder called ~."""
+    fashion = str(Path(sys.executable).with_name("fashion"))
+    pixels = "\n".join([",".join(f"pixel{number}" for number in range(1, 785)), *[",".join(["0"] * 784)] * 2])
+    (tmp_path / "in.csv").write_text(pixels)
+    for command in (("train", "--preset", "quick", "--epochs", "1"), ("score", "in.csv", "out.csv"), ("bento",)):
+        done = run(tmp_path, archives, fashion, *command)
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    assert {path.name for path in tmp_path.iterdir()} <= {"data", "in.csv", "out.csv"}
