@@ -243,7 +243,7 @@ class Predictions:
     model: str  # exact tag
     labels: Labels  # (n,)
     probabilities: NDArray[np.float32]  # (n, 10), calibrated, each row sums to 1
-    sure: NDArray[np.bool_]  # (n,), whether the probability exceeds the model's threshold for that class
+    sure: NDArray[np.bool_]  # (n,), whether the image shows something and the probability exceeds the class's threshold
 
     @property
     def names(self) -> list[str]:

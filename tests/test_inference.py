@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from blanks import draw_blanks
 
 from components.contract import CLASSES, ModelCard
 from components.errors import InputError
@@ -103,6 +104,17 @@ def test_it_can_be_sure_of_everything_and_of_nothing(
     model: Classifier, test_split: Examples, threshold: float, sure: bool
 ) -> None:
     assert set(predict(with_thresholds(model, [threshold] * 10), test_split.images).sure.tolist()) == {sure}
+
+
+def test_no_model_is_sure_of_a_blank_image(model: Classifier, test_split: Examples) -> None:
+    """Whatever its thresholds: here it would be sure of everything."""
+    model = with_thresholds(model, [0.0] * len(CLASSES))
+    blanks = np.concatenate(list(draw_blanks().values()))
+    assert not predict(model, blanks).sure.any()
+    assert not predict(model, blanks[:1]).sure.any()
+    garment = test_split.images[np.argmax(predict(model, test_split.images).confidences)]
+    photos = [blanks[:1], blanks[:2], np.stack([garment, garment]), np.stack([garment, blanks[0]])]
+    assert predict_photos(model, photos).sure.tolist() == [False, False, True, False]
 
 
 def test_what_is_served_is_divided_by_the_temperature(model: Classifier, test_split: Examples) -> None:

@@ -16,6 +16,7 @@ import pytest
 from components.contract import IMAGE_SHAPE, Images, ModelCard
 from components.dataset.sample import write_sample
 from components.errors import FashionError, InputError
+from components.inference.sanity import Bounds, inspect_images, refuse_wrong
 from components.inputs.parts import Reading
 from components.manifest import Examples
 from components.model.classifier import Classifier
@@ -52,10 +53,10 @@ def test_images_like_those_of_the_dataset_pass(model: Classifier, images: Images
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (lambda images: 255 - images, "100% of the first rows have a bright border; black is background here"),
+        (lambda images: 255 - images, "100% of the first rows have a bright border; black is the background here"),
         (lambda images: images // 255, "no pixel of the first rows is above 1; .* multiply those of 0 to 1 by 255"),
-        (lambda images: images * 0, "100% of the first rows are of one colour"),
-        (lambda images: images * 0 + 255, "100% of the first rows are of one colour"),
+        (lambda images: images * 0, "100% of the first rows show nothing but one colour"),
+        (lambda images: images * 0 + 255, "100% of the first rows show nothing but one colour"),
     ],
     ids=["inverted", "0 to 1", "black", "white"],
 )
@@ -80,7 +81,10 @@ def test_what_cannot_be_right_stops_the_job(model: Classifier, images: Images, t
     [
         (lambda images: (images * 0.6).astype(np.uint8), "the brightest pixel of an image"),
         (lambda images: np.concatenate([255 - images[:20], images[20:]]), "10% of the first rows have a bright border"),
-        (lambda images: np.concatenate([images[:20] * 0, images[20:]]), "10% of the first rows are of one colour"),
+        (
+            lambda images: np.concatenate([images[:20] * 0, images[20:]]),
+            "10% of the first rows show nothing but one colour",
+        ),
         (lambda images: np.concatenate([images[:40], images[:160]]), "repeat an earlier one is 0.2"),
         (lambda images: np.maximum(images, 40), "the share of pixels that are not black is 1"),
         (lambda images: np.pad(images[:, ::3, ::3], ((0, 0), (9, 9), (9, 9))), "the average pixel is"),
@@ -99,12 +103,92 @@ def test_what_is_unusual_is_told_and_scored(model: Classifier, images: Images, t
     assert summary.count.scored == len(images)
 
 
-def test_few_rows_are_not_looked_at(images: Images) -> None:
+def test_few_rows_are_looked_at_without_a_process(images: Images) -> None:
     with closing(Looker()) as looker:
-        assert looker.look_at(images[: LEAST_ROWS - 1] * 0) == ()
+        (finding,) = looker.look_at(images[: LEAST_ROWS - 1] * 0)
+        assert finding.kind == "blank"
         assert looker.process is None
         assert looker.look_at(images[:LEAST_ROWS] * 0)
         assert looker.look_at(images) == ()  # it is asked again
+
+
+@pytest.mark.parametrize("rows", [1, 3, LEAST_ROWS - 1])
+@pytest.mark.parametrize(
+    "spoil", [lambda images: 255 - images, lambda images: images // 255], ids=["inverted", "0 to 1"]
+)
+def test_what_cannot_be_right_stops_a_job_of_any_size(
+    model: Classifier, images: Images, tmp_path: Path, spoil: Spoil, rows: int
+) -> None:
+    with pytest.raises(InputError, match=r"in\.parquet: .* 255.*; --check warn scores it all the same"):
+        score(model, spoil(images[:rows]), tmp_path, "fail")
+    assert not (tmp_path / "out.csv").exists()
+    summary = score(model, spoil(images[:rows]), tmp_path, "warn")
+    assert (len(summary.warnings), summary.count.scored) == (1, rows)
+
+
+def test_a_blank_row_among_few_costs_no_other_its_score(model: Classifier, images: Images, tmp_path: Path) -> None:
+    summary = score(model, np.concatenate([images[:3], images[:1] * 0]), tmp_path, "fail")
+    assert summary.count.scored == 4
+    (warning,) = summary.warnings
+    assert warning.startswith("1 of 4 image(s) show nothing but one colour or noise")
+
+
+# --- single images ---
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kind", "is_wrong"),
+    [
+        (lambda images: 255 - images, "inverted", True),
+        (lambda images: images // 255, "scale", True),
+        (lambda images: (images > 127).astype(np.uint8), "scale", True),
+        (lambda images: images // 16, "dim", False),
+        (lambda images: images * 0, "blank", False),
+        (lambda images: images * 0 + 255, "blank", False),
+    ],
+    ids=["inverted", "0 to 1", "one bit", "0 to 15", "black", "white"],
+)
+@pytest.mark.parametrize("count", [1, 2, 20])
+def test_a_single_image_shows_it(images: Images, spoil: Spoil, kind: str, is_wrong: bool, count: int) -> None:
+    findings = inspect_images(spoil(images[:count]))
+    assert (kind, is_wrong) in {(finding.kind, finding.is_wrong) for finding in findings}
+    assert inspect_images(images[:count]) == ()
+
+
+def test_what_few_of_many_show_is_a_warning_that_names_them(images: Images) -> None:
+    mixed = np.concatenate([images[:5], 255 - images[5:7], images[7:8] * 0, images[8:9] > 127])
+    found = {finding.kind: finding for finding in inspect_images(mixed)}
+    assert {kind: finding.images for kind, finding in found.items()} == {
+        "inverted": (5, 6),
+        "blank": (7,),
+        "scale": (8,),
+    }
+    refuse_wrong(tuple(found.values()), "images")
+    assert found["inverted"].told.startswith("2 of 9 image(s) have a bright border")
+
+
+def test_it_is_the_bounds_that_say_what_is_wrong(images: Images) -> None:
+    assert inspect_images(255 - images, Bounds(edge=256.0)) == ()
+    assert inspect_images(images, Bounds(edge=-1.0))[0].is_wrong
+
+
+def test_nothing_is_said_of_no_images(images: Images) -> None:
+    assert inspect_images(images[:0]) == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 2, 5, 20, 100])
+def test_no_images_of_the_real_data_alarm_in_any_number(count: int) -> None:
+    for split in ("train", "t10k"):
+        path = ARCHIVE.with_name(f"{split}-images-idx3-ubyte.gz")
+        if not path.exists():
+            pytest.skip("no official archives in FASHION_SOURCE")
+        images = read_idx(path, 16).reshape(-1, *IMAGE_SHAPE)
+        said = [inspect_images(images[start : start + count]) for start in range(0, len(images), count)]
+        assert not any(said)
+
+
+# --- the process ---
 
 
 def test_a_looker_that_is_not_asked_ends() -> None:

@@ -14,6 +14,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from blanks import draw_blanks
 from onnx import numpy_helper
 
 from components.contract import CLASSES, Calibration, Dataset, ModelCard, Validated
@@ -94,6 +95,18 @@ def test_the_file_answers_what_predict_answers(
     assert np.array_equal(labels, predictions.labels)
     assert np.array_equal(sure, predictions.sure)
     assert 0.4 < sure.mean() < 0.6
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_file_is_not_sure_of_a_blank_image_either(
+    model: Classifier, dataset: Dataset, test_split: Examples, tmp_path: Path, precision: Precision
+) -> None:
+    card = dataclasses.replace(model.card, calibration=Calibration())  # sure of everything
+    export = export_onnx(dataclasses.replace(model, card=card), dataset, tmp_path / "model.onnx", precision)
+    for blank in draw_blanks().values():
+        assert not ask(export.path, blank)[2].any()
+    for images in (test_split.images, 255 - test_split.images, test_split.images // 2 + 100):
+        assert ask(export.path, images)[2].all()
 
 
 def test_what_is_said_of_the_file_is_so(

@@ -10,6 +10,7 @@ from torch import Tensor
 from components.contract import IMAGE_SHAPE, Images, Predictions
 from components.errors import InputError
 from components.model.classifier import Classifier
+from components.model.content import has_content
 from components.tables.blocks import Block
 
 MOST_AT_ONCE = 1024  # images a forward pass: 3 MB of input, near what a processor's cache holds
@@ -17,7 +18,7 @@ SURE_OF_VIEWS = 0.7  # mean probability; the thresholds hold for pictures like t
 
 
 def predict(model: Classifier, images: Images) -> Predictions:
-    """Classify images.
+    """Classify images. Of an image that shows nothing (see `has_content`) no model is sure.
 
     Args:
         model: what `load_model` returned.
@@ -28,14 +29,15 @@ def predict(model: Classifier, images: Images) -> Predictions:
     """
     probabilities = _probabilities(model, images)
     confidences, labels = (found.numpy() for found in probabilities.max(dim=1))
-    sure = confidences > model.thresholds[labels]
+    sure = (confidences > model.thresholds[labels]) & has_content(images)
     return Predictions(model.tag, labels.astype(np.uint8), probabilities.numpy(), sure)
 
 
 def predict_photos(model: Classifier, photos: Sequence[Images]) -> Predictions:
     """Classify photos, each by the mean of the probabilities of its views.
 
-    Views that disagree make that mean less sure of any class. A photo of one view is classified as by `predict`.
+    Views that disagree make that mean less sure of any class, and the model is sure of a photo only if every view shows
+    something. A photo of one view is classified as by `predict`.
 
     Args:
         model: what `load_model` returned.
@@ -71,11 +73,13 @@ def predict_views(model: Classifier, images: Images, counts: NDArray[np.intp]) -
     """
     if (counts == 1).all():
         return predict(model, images)
-    sums = np.add.reduceat(_probabilities(model, images).numpy(), counts.cumsum() - counts)
+    starts = counts.cumsum() - counts
+    sums = np.add.reduceat(_probabilities(model, images).numpy(), starts)
     probabilities = (sums / counts[:, None]).astype(np.float32)
     labels = probabilities.argmax(axis=1).astype(np.uint8)
     needed = np.where(counts > 1, SURE_OF_VIEWS, model.thresholds[labels])
-    return Predictions(model.tag, labels, probabilities, probabilities.max(axis=1) > needed)
+    sure = (probabilities.max(axis=1) > needed) & np.logical_and.reduceat(has_content(images), starts)
+    return Predictions(model.tag, labels, probabilities, sure)
 
 
 def _probabilities(model: Classifier, images: Images) -> Tensor:

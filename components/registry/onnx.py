@@ -5,7 +5,7 @@
        v
     probabilities   float32 (n, 10), calibrated: what the service answers
     labels          int64 (n,), of the highest probability
-    sure            uint8 (n,), 1 where it exceeds the model's threshold for that class, else 0
+    sure            uint8 (n,), 1 where it exceeds the model's threshold for that class and the image shows something
 
 The graph is written node by node. An MLP has few kinds of them, and the exporters of torch need onnxscript, import the
 compiler, and leave the pixels' preparation and the calibration to others. Nothing in serving imports this module.
@@ -28,6 +28,7 @@ from components.contract import CLASSES, IMAGE_SHAPE, Dataset, Images, ModelCard
 from components.errors import ModelError, SettingsError
 from components.files import write_whole
 from components.manifest import read_split
+from components.model import content
 from components.model.classifier import Classifier
 from components.model.mlp import ACTIVATIONS, MLP
 from components.model.tensors import to_input
@@ -43,6 +44,7 @@ except ModuleNotFoundError as error:
 OPSET = 20  # the first with GELU; onnxruntime 1.17 and later read it
 IR_VERSION = 9  # the first that allows it
 NODES = {"relu": "Relu", "gelu": "Gelu"}  # of each activation
+SLICES = {"first": 0, "second": 1, "last": IMAGE_SHAPE[0] - 1, "end": IMAGE_SHAPE[0]}  # of pixels and their neighbours
 
 CALIBRATION_IMAGES = 2048  # of the training split, from which int8 learns the range of each activation
 AT_ONCE = 1000  # images a comparison step
@@ -151,10 +153,11 @@ class _Graph:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
-    def add(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        """Add a node of one output and return the output's name."""
+    def add(self, kind: str, *inputs: str, output: str = "", unused: int = 0, **attributes: Any) -> str:
+        """Add a node and return the name of its first output; the others, so many, are not used."""
         output = output or f"{kind.lower()}{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
+        others = [f"{output}.{number}" for number in range(unused)]
+        self.nodes.append(helper.make_node(kind, inputs, [output, *others], **attributes))
         return output
 
 
@@ -224,8 +227,43 @@ def _add_outputs(graph: _Graph, logits: str, card: ModelCard) -> None:
     graph.add("Softmax", graph.add("Div", logits, temperature), output="probabilities", axis=1)
     graph.add("ArgMax", "probabilities", output="labels", axis=1, keepdims=0)
     highest = graph.add("ReduceMax", "probabilities", graph.constant("classes", np.array([1])), keepdims=0)
-    sure = graph.add("Greater", highest, graph.add("Gather", thresholds, "labels"))
+    probable = graph.add("Greater", highest, graph.add("Gather", thresholds, "labels"))
+    sure = graph.add("And", probable, _add_content(graph))
     graph.add("Cast", sure, output="sure", to=TensorProto.UINT8)  # onnxruntime's bindings for iOS read no bool
+
+
+def _add_content(graph: _Graph) -> str:
+    """Whether each image shows something, by the rule of `has_content` step by step."""
+    pixels = graph.add("Cast", graph.add("Flatten", "images"), to=TensorProto.FLOAT)
+    each = graph.constant("content.each", np.array([1]))
+
+    def number(name: str, value: float) -> str:
+        return graph.constant(f"content.{name}", np.float32(value))
+
+    def total(values: str) -> str:
+        return graph.add("ReduceSum", values, each, keepdims=0)
+
+    def products(axis: int) -> str:
+        """Each pixel's with its neighbour along an axis, added up."""
+        steps = {name: graph.constant(f"content.{name}{axis}", np.array([value])) for name, value in SLICES.items()}
+        along = graph.constant(f"content.axis{axis}", np.array([axis]))
+        first = graph.add("Slice", square, steps["first"], steps["last"], along)
+        second = graph.add("Slice", square, steps["second"], steps["end"], along)
+        return total(graph.add("Flatten", graph.add("Mul", first, second)))
+
+    black = graph.add("LessOrEqual", pixels, number("black", content.BLACK))
+    count = total(graph.add("Cast", black, to=TensorProto.FLOAT))
+    background = graph.add("Greater", count, number("background", content.BACKGROUND))
+    centred = graph.add("Sub", pixels, graph.add("ReduceMean", pixels, each))
+    square = graph.add("Reshape", centred, graph.constant("content.shape", np.array([-1, *IMAGE_SHAPE])))
+    least = graph.add("Mul", total(graph.add("Mul", centred, centred)), number("related", content.RELATED))
+    related = graph.add("GreaterOrEqual", graph.add("Max", products(1), products(2)), least)
+    stray = graph.constant("content.stray", np.array([content.STRAY + 1]))
+    brightest = graph.add("ReduceMin", graph.add("TopK", pixels, stray, unused=1, largest=1), each, keepdims=0)
+    darkest = graph.add("ReduceMax", graph.add("TopK", pixels, stray, unused=1, largest=0), each, keepdims=0)
+    contrast = graph.add("Sub", brightest, darkest)
+    enough = graph.add("GreaterOrEqual", contrast, number("contrast", content.CONTRAST))
+    return graph.add("And", enough, graph.add("Or", background, related))
 
 
 def _to_model(graph: _Graph, metadata: dict[str, str]) -> ModelProto:

@@ -1,7 +1,7 @@
 """The look at the first rows, beside the scoring: what cannot be right stops the job before anything is written.
 
 Great Expectations looks, in a process of its own: its import takes seconds in which it would hold up every thread of
-this one. Fewer than a hundred rows, which say little of the rest and are scored by then, are not looked at.
+this one. Fewer than a hundred rows are scored by then: `inspect_images` looks at them, in this process.
 """
 
 import contextlib
@@ -21,15 +21,15 @@ import numpy as np
 
 from components.contract import Images
 from components.errors import FashionError, InputError, Way
+from components.inference.sanity import Finding, inspect_images
 from components.inputs.opening import open_input
 from components.inputs.parts import Reading
 from components.scoring import expectations
-from components.scoring.expectations import Finding
 from components.settings import CHECKOUT
 
 Mode = Literal["fail", "warn", "off"]
 Look = Callable[[bool], tuple[str, ...]]  # the warnings that there are; told to, it waits for them
-LEAST_ROWS, MOST_ROWS = 100, 5000  # that are looked at
+LEAST_ROWS, MOST_ROWS = 100, 5000  # that Great Expectations looks at
 ENOUGH_PICTURES = LEAST_ROWS  # likewise, of picture files: a photo takes as long to read as a thousand rows
 SAMPLE_BYTES = 12 << 20  # of them as CSV
 GO_ON = Way("check", "warn", "scores it all the same")
@@ -51,7 +51,7 @@ class Looker:
         return self.process
 
     def look_at(self, images: Images) -> tuple[Finding, ...]:
-        """What `check_images` says of them; nothing where there are fewer than 100.
+        """What `check_images` says of them; of fewer than 100, what `inspect_images` does.
 
         Args:
             images: uint8 (n, 28, 28).
@@ -60,7 +60,7 @@ class Looker:
             FashionError: it says nothing.
         """
         if len(images) < LEAST_ROWS:
-            return ()
+            return inspect_images(images)
         process = self.start()
         asked, answers = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
         with contextlib.suppress(BrokenPipeError):  # no answer comes, then

@@ -1,0 +1,45 @@
+"""Which images show something."""
+
+import gzip
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from blanks import draw_blanks
+
+from components.manifest import Examples
+from components.model.content import has_content
+
+SOURCE = Path(os.environ.get("FASHION_SOURCE", "auto"))
+BLANKS = draw_blanks()
+
+
+@pytest.mark.parametrize("name", BLANKS)
+def test_a_blank_image_shows_nothing(name: str) -> None:
+    assert not has_content(BLANKS[name]).any()
+    assert not has_content(BLANKS[name][:1]).any()
+
+
+def test_a_garment_shows_something_bright_or_dark_or_faint(test_split: Examples) -> None:
+    images = test_split.images
+    assert has_content(images).all()
+    assert has_content(255 - images).all()
+    assert has_content(images // 2 + 100).all()  # on grey
+    assert has_content(images // 3).all()
+
+
+def test_a_single_image_is_judged_as_among_others(test_split: Examples) -> None:
+    images = np.concatenate([*BLANKS.values(), test_split.images])
+    assert has_content(images).tolist() == [bool(has_content(image[None])[0]) for image in images]
+    assert has_content(images[:0]).tolist() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("split", ["train", "t10k"])
+def test_every_image_of_the_real_data_shows_something(split: str) -> None:
+    path = SOURCE / f"{split}-images-idx3-ubyte.gz"
+    if not path.exists():
+        pytest.skip("no official archives in FASHION_SOURCE")
+    images = np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8, offset=16).reshape(-1, 28, 28)
+    assert has_content(images).all()
