@@ -15,6 +15,7 @@ from components.formats.photos import is_small, read_views, write_png
 from components.formats.pixel_bytes import read_pixel_bytes
 from components.formats.pixel_json import read_pixel_json
 from components.inference.predict import predict, predict_photos
+from components.inference.sanity import Finding, inspect_images, refuse_wrong
 from serving.bodies import LARGE, LARGEST_JSON, expect_type, read_body, read_uploads
 from serving.corrections import correct, corrections_folder
 from serving.door import Endpoint
@@ -45,7 +46,11 @@ async def predict_pixels(request: Request) -> Response:
         images = await anyio.to_thread.run_sync(read_pixel_json, body)
     else:
         images = read_pixel_json(body)
-    return _answer(await _predict(images), top)
+    findings = inspect_images(images)
+    if findings:
+        refuse_wrong(findings, "body" if found == "application/octet-stream" else "images")
+        watch.warned(findings)
+    return _answer(await _predict(images), findings, top)
 
 
 async def classify(request: Request) -> Response:
@@ -57,7 +62,11 @@ async def classify(request: Request) -> Response:
     else:
         photos = await read_pictures(uploads)
     seen = await anyio.to_thread.run_sync(_as_pictures, photos) if wants_seen else None
-    return _answer(await _predict_photos(photos), top, [name for name, _ in uploads], seen)
+    shown = np.concatenate([views[:1] for views in photos])
+    if findings := inspect_images(shown):
+        watch.warned(findings)
+    predictions = await _predict_photos(photos, shown)
+    return _answer(predictions, findings, top, [name for name, _ in uploads], seen)
 
 
 async def score(request: Request) -> Response:
@@ -110,13 +119,13 @@ async def _predict(images: Images) -> Predictions:
     return predictions
 
 
-async def _predict_photos(photos: list[Images]) -> Predictions:
+async def _predict_photos(photos: list[Images], shown: Images) -> Predictions:
     model = served.get()
     if sum(map(len, photos)) * model.weights <= IN_LINE:
         predictions = predict_photos(model, photos)
     else:
         predictions = await anyio.to_thread.run_sync(predict_photos, model, photos)
-    watch.predicted(predictions, np.concatenate([views[:1] for views in photos]))
+    watch.predicted(predictions, shown)
     return predictions
 
 
@@ -144,7 +153,11 @@ def _as_pictures(photos: list[Images]) -> list[str]:
 
 
 def _answer(
-    predictions: Predictions, top: int, files: list[str] | None = None, seen: list[str] | None = None
+    predictions: Predictions,
+    findings: tuple[Finding, ...],
+    top: int,
+    files: list[str] | None = None,
+    seen: list[str] | None = None,
 ) -> Response:
     answers: list[dict[str, Any]] = [
         {"label": label, "name": CLASSES[label], "confidence": row[label], "sure": sure, "probabilities": row}
@@ -161,7 +174,8 @@ def _answer(
             answer["seen"] = picture
     if files is not None:
         answers = [{"file": name, **answer} for name, answer in zip(files, answers, strict=True)]
-    return json_response({"model": predictions.model, "predictions": answers})
+    warnings = [finding.to_json() for finding in findings]
+    return json_response({"model": predictions.model, "predictions": answers, "warnings": warnings})
 
 
 # path -> method and endpoint

@@ -4,6 +4,7 @@ The metrics are what a person would alert on, beside the requests, outcomes and 
 
     fashion_images_total{name}          images by the class they were given
     fashion_not_sure_total              of these, those that the model is not sure of
+    fashion_input_warnings_total{kind}  images that an answer warns of; see `sanity.py`
     fashion_model_live{tag}             1 for the model that answers, 0 for one that did before
     fashion_model_changed_seconds       when that last changed, seconds since 1970
     fashion_model_failures_total        models and pointers that could not be loaded, now or at a restart
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from components.contract import CLASSES, IMAGE_SHAPE, Images, Predictions
+from components.inference.sanity import Finding
 from components.monitoring.prediction_log import Answer, PredictionLog
 
 log = logging.getLogger("bentoml.fashion")
@@ -46,6 +48,7 @@ class Watch:
         self._closing = threading.Event()
         self._working = threading.Lock()
         self._jobs: list[Callable[[], None]] = []
+        self._findings: deque[Finding] = deque()
 
     def start(self, log_folder: Path | None) -> None:
         """Make the log, and the metrics, once BentoML has told prometheus_client where to add the workers' numbers up.
@@ -59,6 +62,7 @@ class Watch:
         images = Counter("fashion_images", "Images by the class they were given.", ["name"])
         self.images: list[Any] = [images.labels(name) for name in CLASSES]
         self.not_sure = Counter("fashion_not_sure", "Images that the model is not sure of.")
+        self.warnings = Counter("fashion_input_warnings", "Images that an answer warns of.", ["kind"])
         self.live = Gauge("fashion_model_live", "1: this model answers.", ["tag"], multiprocess_mode="livemax")
         self.changed = Gauge(
             "fashion_model_changed_seconds", "When the model last changed.", multiprocess_mode="livemostrecent"
@@ -94,6 +98,11 @@ class Watch:
             self._waiting += len(images)
             self._queue.append(Answer(time.time(), predictions, images))
 
+    def warned(self, findings: tuple[Finding, ...]) -> None:
+        """Count the images that an answer warns of."""
+        if self.started:
+            self._findings.extend(findings)
+
     def at_each_look(self, job: Callable[[], None]) -> None:
         """Call it twenty times a second, and whenever this catches up."""
         self._jobs.append(job)
@@ -127,6 +136,8 @@ class Watch:
             log.exception("%s failed", job)
 
     def _count(self) -> None:
+        for finding in [self._findings.popleft() for _ in range(len(self._findings))]:
+            self.warnings.labels(finding.kind).inc(len(finding.images))
         answers = [self._queue.popleft() for _ in range(len(self._queue))]
         if answers:
             said = [answer.predictions for answer in answers]

@@ -50,6 +50,7 @@ def describe_api() -> dict[str, Any]:
                 "Error": ERROR,
                 "Prediction": PREDICTION,
                 "Predictions": PREDICTIONS,
+                "Warning": WARNING,
                 "Correction": CORRECTION,
                 "Corrected": CORRECTED,
                 "Model": MODEL,
@@ -124,17 +125,37 @@ PREDICTION = _object(
         "label": LABEL,
         "name": NAME,
         "confidence": {**SHARE, "description": "The probability of this class, calibrated."},
-        "sure": {"type": "boolean", "description": "Whether it is probable enough to act on without a look."},
+        "sure": {
+            "type": "boolean",
+            "description": "Whether the class is probable enough to act on without a look; never of a blank image.",
+        },
         "probabilities": {"type": "array", "items": SHARE, "minItems": len(CLASSES), "maxItems": len(CLASSES)},
         "top": {"type": "array", "items": _object({"label": LABEL, "name": NAME, "probability": SHARE})},
         "seen": {"type": "string", "description": "A PNG as a data URL."},
     },
     optional=("file", "top", "seen"),
 )
+KINDS = {"type": "string", "enum": ["blank", "inverted", "scale", "dim"]}
+WARNING = _object(
+    {
+        "kind": KINDS,
+        "images": {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 0},
+            "description": "Which predictions it is about, by position from 0.",
+        },
+        "reason": {"type": "string", "description": "What was found, and what to do about it."},
+    }
+)
 PREDICTIONS = _object(
     {
         "model": {"type": "string", "description": "The exact tag.", "examples": ["fashion-mlp:ab3xv7a4kcuwmcgh"]},
         "predictions": {"type": "array", "items": _ref("Prediction")},
+        "warnings": {
+            "type": "array",
+            "items": _ref("Warning"),
+            "description": "What is unusual about the images; empty where nothing is.",
+        },
     }
 )
 IMAGE = {
@@ -181,6 +202,13 @@ CORRECTION = _object(
 )
 CORRECTED = _object({"label": LABEL, "name": NAME})
 
+
+def _draw_trousers() -> list[int]:
+    """784 pixels."""
+    top, legs = [0] * 9 + [210] * 10 + [0] * 9, [0] * 9 + [210] * 4 + [0] * 2 + [210] * 4 + [0] * 9
+    return [pixel for row in [top] * 8 + [legs] * 20 for pixel in row]
+
+
 TAG = "fashion-mlp:ab3xv7a4kcuwmcgh"
 BOOT = {
     "label": 9,
@@ -193,8 +221,8 @@ EXAMPLES: dict[str, Any] = {
     "Error": {
         "error": {"status": 400, "field": "images[3][12]", "reason": "found 300, expected a whole number from 0 to 255"}
     },
-    "Predictions": {"model": TAG, "predictions": [BOOT]},
-    "Correction": {"label": "Coat", "said": "Shirt", "model": TAG, "image": [0] * PIXELS},
+    "Predictions": {"model": TAG, "predictions": [BOOT], "warnings": []},
+    "Correction": {"label": "Trouser", "said": "Dress", "model": TAG, "image": _draw_trousers()},
     "Corrected": {"label": 4, "name": "Coat"},
     "Model": {
         "model": TAG,
@@ -213,6 +241,11 @@ EXAMPLES: dict[str, Any] = {
         "classes": list(CLASSES),
     },
 }
+WARNINGS_HEADER = {
+    "type": "string",
+    "contentMediaType": "application/json",
+    "description": 'About the first rows, as [{"kind": ..., "reason": ...}]; absent where nothing is unusual.',
+}
 SCORED = (
     "id,label,name,confidence,sure,model,reason\n"
     f"a1,9,Ankle boot,0.982000,yes,{TAG},\n"
@@ -225,14 +258,17 @@ def _predict() -> dict[str, Any]:
     return {
         "operationId": "predict",
         "summary": "Classify images of 28 x 28 grey pixels",
-        "description": f"Up to {MOST_IMAGES:,} images, {LARGEST_JSON >> 20} MiB. As bytes: 784 an image, row by row.",
+        "description": (
+            f"Up to {MOST_IMAGES:,} images, {LARGEST_JSON >> 20} MiB. As bytes: 784 an image, row by row. Images that "
+            "cannot be right are refused with 400: most are inverted, or have no pixel above 1."
+        ),
         "parameters": [TOP],
         "requestBody": {
             "required": True,
             "content": {
                 "application/json": {
                     "schema": _object({"images": images}),
-                    "examples": {"blank": {"value": {"images": [[0] * PIXELS]}}},
+                    "examples": {"trousers": {"value": {"images": [_draw_trousers()]}}},
                 },
                 "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
             },
@@ -267,6 +303,9 @@ def _score() -> dict[str, Any]:
     parquet = {"schema": {"type": "string", "format": "binary"}}
     table = {"text/csv": {"schema": {"type": "string"}}, "application/vnd.apache.parquet": parquet}
     form = {"multipart/form-data": {"schema": _object({"file": parquet["schema"]})}}
+    scored = {**table, "text/csv": {**table["text/csv"], "example": SCORED}}
+    answers = _responses(scored, 401, 408, 413, 415, 429, 503)
+    answers["200"]["headers"] = {"X-Model": {"schema": {"type": "string"}}, "X-Warnings": {"schema": WARNINGS_HEADER}}
     return {
         "operationId": "score",
         "summary": "Score a table",
@@ -275,13 +314,12 @@ def _score() -> dict[str, Any]:
             "columns [id,][label,]pixel1,...,pixel784; Parquet also with 784 bytes an image in the column pixels. "
             "Answered in kind, a row for each in its order: id, label, name, confidence, sure, model, reason. A row "
             "that cannot be read has nothing but its id, where that can be, and the reason. It comes while later "
-            "rows are scored; one that is cut off is not whole."
+            "rows are scored; one that is cut off is not whole. What is unusual about the first rows is in the header "
+            "X-Warnings; rows that cannot be right (inverted, no pixel above 1) are refused with 400."
         ),
         "parameters": [REJECTS],
         "requestBody": {"required": True, "content": {**table, "application/x-parquet": parquet, **form}},
-        "responses": _responses(
-            {**table, "text/csv": {**table["text/csv"], "example": SCORED}}, 401, 408, 413, 415, 429, 503
-        ),
+        "responses": answers,
     }
 
 

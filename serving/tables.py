@@ -5,6 +5,7 @@ connection is closed before the answer's end: no client takes a part of it for t
 """
 
 import asyncio
+import itertools
 import logging
 import os
 import tempfile
@@ -13,21 +14,27 @@ from contextlib import closing
 from typing import BinaryIO, cast
 
 import anyio.to_thread
+import numpy as np
+import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from components.errors import FashionError
+from components.inference.sanity import Finding, inspect_images, refuse_wrong
 from components.inference.score import Score, score_blocks
 from components.inference.tables import CSV, EVERY_ROW, PARQUET, TableFormat, every_row, rejected_rows
 from components.model.classifier import Classifier
+from components.tables.blocks import Block
 from serving.bodies import FORM, expect_type, spool_body
 from serving.errors import RETRY_AFTER, Refusal
+from serving.metrics import watch
 
 log = logging.getLogger("bentoml.fashion")
 
 MOST_REJECTS = 100_000  # rows of a table
 ANSWER_TIMEOUT = 600  # seconds from the first byte of an answer to the last
+INSPECTED, MOST_BLOCKS = 100, 8  # rows that are looked at before the answer begins, in so many blocks at most
 PIECE = 256 << 10  # bytes of an answer sent at a time
 FORMATS = {"text/csv": CSV, "application/vnd.apache.parquet": PARQUET, "application/x-parquet": PARQUET}
 TABLES_TOO = frozenset(  # which of the two it is, its first bytes say
@@ -57,6 +64,7 @@ class GrowingAnswer:
         self.size = 0  # bytes that may be sent
         self.whole = False
         self.error: BaseException | None = None  # why it will never be whole
+        self.findings: tuple[Finding, ...] = ()  # about the first rows
         self.changed = asyncio.Event()
 
     def grow(self) -> None:
@@ -99,7 +107,11 @@ class TableResponse(StreamingResponse):
     """Sends a growing answer, or what there is of it until something goes wrong."""
 
     def __init__(self, answer: GrowingAnswer, scoring: asyncio.Task[None], model: str, media_type: str) -> None:
-        super().__init__(answer.pieces(), headers={"X-Model": model}, media_type=media_type)
+        headers = {"X-Model": model}
+        if answer.findings:
+            warnings = [{"kind": one.kind, "reason": one.told} for one in answer.findings]
+            headers["X-Warnings"] = orjson.dumps(warnings).decode()
+        super().__init__(answer.pieces(), headers=headers, media_type=media_type)
         self.answer, self.scoring = answer, scoring
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -123,7 +135,7 @@ async def score_table(request: Request, model: Classifier, wants_rejects: bool) 
 
     Raises:
         Refusal: another content type, or four tables are there already.
-        InputError, ClientDisconnect, TimeoutError: before the first rows were scored.
+        InputError, ClientDisconnect, TimeoutError: before the first rows were scored, or these cannot be right.
     """
     form = FORMATS.get(expect_type(request, *FORMATS, also=TABLES_TOO))
     if slots.locked():
@@ -138,6 +150,7 @@ async def score_table(request: Request, model: Classifier, wants_rejects: bool) 
         await _stop(scoring)
         answer.file.close()
         raise
+    watch.warned(answer.findings)
     return TableResponse(answer, scoring, model.tag, answer.form.media_type)
 
 
@@ -168,10 +181,25 @@ async def _score(answer: GrowingAnswer, table: BinaryIO, model: Classifier, want
     rows, schema = (rejected_rows, form.rejected) if wants_rejects else (every_row, EVERY_ROW)
     async with one_table:
         outputs = [(rows, form.writer(answer.file, schema))]
-        blocks = score_blocks(model, form.read(table, "body"), outputs, "body", MOST_REJECTS)
+        blocks = score_blocks(model, _inspected(form.read(table, "body"), answer), outputs, "body", MOST_REJECTS)
         with closing(blocks):
             while await _to_the_end(anyio.to_thread.run_sync(_step, blocks, answer)):
                 answer.grow()
+
+
+def _inspected(blocks: Iterator[Block], answer: GrowingAnswer) -> Iterator[Block]:
+    """The blocks, once the first rows can be right; what is unusual about these is kept for the answer's head."""
+    first, rows = list[Block](), 0
+    for block in itertools.islice(blocks, MOST_BLOCKS):
+        first.append(block)
+        rows += len(block.ids)
+        if rows >= INSPECTED:
+            break
+    if first:
+        answer.findings = inspect_images(np.concatenate([block.shown for block in first]))
+        refuse_wrong(answer.findings, "body")
+    yield from first
+    yield from blocks
 
 
 def _step(blocks: Iterator[Score], answer: GrowingAnswer) -> bool:

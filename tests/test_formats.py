@@ -826,7 +826,8 @@ def test_an_image_of_another_shape_is_named(image: Any, field: str, reason: str)
     ],
 )
 def test_a_value_that_is_no_pixel_is_named(value: Any, found: str) -> None:
-    reason = f"^{{}}: found {re.escape(found)}, expected a whole number from 0 to 255$"
+    advice = "; multiply pixels of 0 to 1 by 255, and round" if isinstance(value, float) else ""
+    reason = f"^{{}}: found {re.escape(found)}, expected a whole number from 0 to 255{advice}$"
     with pytest.raises(InputError, match=reason.format(r"images\[0\]\[70\]")):
         read_pixel_json(body(flat((70, value))))
     with pytest.raises(InputError, match=reason.format(r"images\[1\]\[2\]\[14\]")):

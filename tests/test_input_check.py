@@ -53,10 +53,10 @@ def test_images_like_those_of_the_dataset_pass(model: Classifier, images: Images
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (lambda images: 255 - images, "100% of the first rows have a bright border; black is the background here"),
-        (lambda images: images // 255, "no pixel of the first rows is above 1; .* multiply those of 0 to 1 by 255"),
-        (lambda images: images * 0, "100% of the first rows show nothing but one colour"),
-        (lambda images: images * 0 + 255, "100% of the first rows show nothing but one colour"),
+        (lambda images: 255 - images, "a bright border in 100% of the first rows; black is the background here"),
+        (lambda images: images // 255, "no pixel above 1 in the first rows; .* multiply those of 0 to 1 by 255"),
+        (lambda images: images * 0, "nothing but one colour or noise in 100% of the first rows"),
+        (lambda images: images * 0 + 255, "nothing but one colour or noise in 100% of the first rows"),
     ],
     ids=["inverted", "0 to 1", "black", "white"],
 )
@@ -67,7 +67,9 @@ def test_what_cannot_be_right_is_found(images: Images, spoil: Spoil, told: str) 
 
 
 def test_what_cannot_be_right_stops_the_job(model: Classifier, images: Images, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"in\.parquet: 100% .* bright border.*; --check warn scores it all the same"):
+    with pytest.raises(
+        InputError, match=r"in\.parquet: a bright border in 100% .*; --check warn scores it all the same"
+    ):
         score(model, 255 - images, tmp_path, "fail")
     assert not (tmp_path / "out.csv").exists()
     summary = score(model, 255 - images, tmp_path, "warn")
@@ -80,10 +82,10 @@ def test_what_cannot_be_right_stops_the_job(model: Classifier, images: Images, t
     ("spoil", "told"),
     [
         (lambda images: (images * 0.6).astype(np.uint8), "the brightest pixel of an image"),
-        (lambda images: np.concatenate([255 - images[:20], images[20:]]), "10% of the first rows have a bright border"),
+        (lambda images: np.concatenate([255 - images[:20], images[20:]]), "a bright border in 10% of the first rows"),
         (
             lambda images: np.concatenate([images[:20] * 0, images[20:]]),
-            "10% of the first rows show nothing but one colour",
+            "nothing but one colour or noise in 10% of the first rows",
         ),
         (lambda images: np.concatenate([images[:40], images[:160]]), "repeat an earlier one is 0.2"),
         (lambda images: np.maximum(images, 40), "the share of pixels that are not black is 1"),
@@ -130,7 +132,7 @@ def test_a_blank_row_among_few_costs_no_other_its_score(model: Classifier, image
     summary = score(model, np.concatenate([images[:3], images[:1] * 0]), tmp_path, "fail")
     assert summary.count.scored == 4
     (warning,) = summary.warnings
-    assert warning.startswith("1 of 4 image(s) show nothing but one colour or noise")
+    assert warning.startswith("nothing but one colour or noise in 1 of 4 images")
 
 
 # --- single images ---
@@ -164,7 +166,7 @@ def test_what_few_of_many_show_is_a_warning_that_names_them(images: Images) -> N
         "scale": (8,),
     }
     refuse_wrong(tuple(found.values()), "images")
-    assert found["inverted"].told.startswith("2 of 9 image(s) have a bright border")
+    assert found["inverted"].told.startswith("a bright border in 2 of 9 images")
 
 
 def test_it_is_the_bounds_that_say_what_is_wrong(images: Images) -> None:

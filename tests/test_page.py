@@ -210,6 +210,20 @@ def test_a_parquet_table_is_scored_and_can_be_downloaded(
     assert pq.read_table(download.value.path())["name"].to_pylist() == [expected, None, expected]
 
 
+def test_what_is_unusual_about_a_picture_or_a_table_is_shown(open_page: Callable[..., "Page"], image: Images) -> None:
+    page = open_page()
+    give(page, "drop", write_png(image * 0), "image/png", "blank.png")
+    wait_for_answers(page)
+    assert "Not sure: a person should look." in answer(page)
+    assert "Warning: nothing but one colour or noise in the image; the model is never sure" in answer(page)
+    assert "nothing but one colour or noise" in page.locator("#said").inner_text()
+    rows = [",".join(PIXEL_COLUMNS), *(",".join(map(str, one.ravel())) for one in (image, image * 0)), ""]
+    give(page, "drop", "\n".join(rows).encode(), "text/csv", "catalogue.csv")
+    wait_for_answers(page, 2)
+    assert "2 rows scored, 0 could not be read." in answer(page)
+    assert "Warning: nothing but one colour or noise in 1 of 2 images" in answer(page)
+
+
 def test_an_answer_that_breaks_off_is_said_to(open_page: Callable[..., "Page"]) -> None:
     page = open_page()
     blank = ",".join(["0"] * 784) + "\n"
@@ -281,9 +295,11 @@ def test_nothing_scrolls_sideways_and_text_stands_out(
     page = open_page(width, scheme)
     page.set_input_files("#files", [picture, picture])
     wait_for_answers(page, 2)
+    give(page, "drop", write_png(np.zeros((28, 28), np.uint8)), "image/png", "blank.png")
+    wait_for_answers(page, 3)
     page.get_by_role("button", name="Draw one").click()
     assert page.evaluate("document.documentElement.scrollWidth") == width
-    for chosen in ("body", "header p", ".name", ".share", "button", "footer"):
+    for chosen in ("body", "header p", ".name", ".warning", ".share", "button", "footer"):
         assert contrast(page, chosen) > 4.5, chosen
 
 

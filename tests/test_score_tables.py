@@ -473,7 +473,7 @@ def test_what_is_unusual_about_the_first_rows_is_a_warning(fashion: Fashion, tmp
     black = "\n".join([HEADER, *[BLACK] * 120]) + "\n"
     status, out, err = fashion("score", "-", tmp_path / "black.csv", stdin=black.encode())
     assert (status, out) == (1, "")
-    assert err.endswith("of one colour, black or blank; --check warn scores it all the same\n")
+    assert err.endswith("in 100% of the first rows; --check warn scores it all the same\n")
     assert not (tmp_path / "black.csv").exists()
 
 

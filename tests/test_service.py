@@ -9,6 +9,7 @@ import gzip
 import http.client
 import io
 import json
+import re
 import shutil
 import signal
 import socket
@@ -244,6 +245,77 @@ def test_other_kinds_of_pictures_are_answered(live: Live, client: httpx.Client, 
     assert answer["probabilities"] == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_a_blank_image_is_answered_and_never_sure(client: httpx.Client, pictures: Images, level: int) -> None:
+    images = np.concatenate([pictures[:2], np.full((1, 28, 28), level, np.uint8)])
+    files = [("files", (f"{row}.png", encode(image), "image/png")) for row, image in enumerate(images)]
+    for answer in (
+        client.post("/predict", content=dumps(images.tolist()), headers=JSON),
+        client.post("/predict", content=images.tobytes(), headers=BYTES),
+        client.post("/classify", files=files),
+    ):
+        assert answer.json()["predictions"][2]["sure"] is False
+        (warning,) = answer.json()["warnings"]
+        assert (warning["kind"], warning["images"]) == ("blank", [2])
+        assert "noise in 1 of 3 images" in warning["reason"]
+    alone = client.post("/predict", content=images[2].tobytes(), headers=BYTES).json()
+    assert [row["sure"] for row in alone["predictions"]] == [False]
+    assert client.post("/predict", content=images[:2].tobytes(), headers=BYTES).json()["warnings"] == []
+
+
+@pytest.mark.parametrize("count", [1, 20])
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda images: 255 - images, "; black is the background here: 255 minus pixel turns them"),
+        (lambda images: images // 255, "; pixels are 0 to 255: multiply those of 0 to 1 by 255"),
+    ],
+    ids=["inverted", "0 to 1"],
+)
+def test_images_that_cannot_be_right_are_refused(
+    client: httpx.Client, pictures: Images, spoil: Callable[[Images], Images], reason: str, count: int
+) -> None:
+    images = spoil(pictures[:count])
+    assert_refused(client.post("/predict", content=dumps(images.tolist()), headers=JSON), 400, "images", reason)
+    assert_refused(client.post("/predict", content=images.tobytes(), headers=BYTES), 400, "body", reason)
+    assert_refused(client.post("/score", content=as_csv(images), headers=CSV), 400, "body", reason)
+    assert_refused(client.post("/score", content=as_pixels(images), headers=PARQUET), 400, "body", reason)
+
+
+def test_numbers_sent_as_their_bytes_are_refused(client: httpx.Client, pictures: Images) -> None:
+    body = (pictures / 255).astype(np.float32).tobytes()
+    assert_refused(client.post("/predict", content=body, headers=BYTES), 400, "body", "float32 numbers; send (pixels")
+    fractions = dumps((pictures[:1] / 255).tolist())
+    assert_refused(
+        client.post("/predict", content=fractions, headers=JSON), 400, "images[0][0][0]", "by 255, and round"
+    )
+
+
+def test_a_table_with_a_blank_row_is_scored_and_says_so(client: httpx.Client, pictures: Images) -> None:
+    blank = np.concatenate([pictures[:2], pictures[:1] * 0])
+    for body, headers in ((as_csv(blank), CSV), (as_pixels(blank), PARQUET)):
+        answer = client.post("/score", content=body, headers=headers)
+        (warning,) = json.loads(answer.headers["x-warnings"])
+        assert warning["kind"] == "blank"
+        assert warning["reason"].startswith("nothing but one colour or noise in 1 of 3 images")
+    rows = list(csv.DictReader(client.post("/score", content=as_csv(blank), headers=CSV).text.splitlines()))
+    assert rows[2]["sure"] == "no"
+    assert "x-warnings" not in client.post("/score", content=as_csv(pictures), headers=CSV).headers
+
+
+def test_warnings_are_counted_by_kind(client: httpx.Client, pictures: Images) -> None:
+    images = np.concatenate([pictures[:2], 255 - pictures[:1], pictures[:2] * 0])
+
+    def counts() -> list[float]:
+        told = client.get("/metrics").text
+        found = dict(re.findall(r'^fashion_input_warnings_total\{kind="(\w+)"\} (\S+)$', told, re.MULTILINE))
+        return [float(found.get(kind, 0)) for kind in ("inverted", "blank")]
+
+    before = counts()
+    assert client.post("/predict", content=images.tobytes(), headers=BYTES).is_success
+    assert [after - then for after, then in zip(counts(), before, strict=True)] == [1, 2]
+
+
 def test_what_is_answered_is_what_the_description_says(client: httpx.Client, pictures: Images, table: bytes) -> None:
     document = client.get("/openapi.json").json()
 
@@ -456,6 +528,17 @@ def test_score_answers_a_row_for_each_row(
     rejects = client.post("/score?rejects=true", content=table, headers=CSV)
     assert rejects.content == rejects_path(output).read_bytes()
     assert rejects.content.count(b"\n") == 3
+
+
+def as_csv(images: Images) -> bytes:
+    return "\n".join([",".join(PIXEL_COLUMNS), *(",".join(map(str, image.ravel())) for image in images)]).encode()
+
+
+def as_pixels(images: Images) -> bytes:
+    """A column of 784 bytes."""
+    file = io.BytesIO()
+    pq.write_table(pa.table({"pixels": pa.array([image.tobytes() for image in images], pa.binary(784))}), file)
+    return file.getvalue()
 
 
 def as_parquet(images: Images, **columns: Any) -> bytes:

@@ -94,7 +94,11 @@ function offerCorrection(answer, model, name) {
   return box;
 }
 
-function showAnswer(file, answer, model) {
+function warningLines(warnings) {
+  return warnings.map(({ reason }) => make("p", { className: "warning", textContent: `Warning: ${reason}.` }));
+}
+
+function showAnswer(file, answer, model, warnings) {
   const bars = make("dl");
   for (const { name, probability } of answer.top) {
     const label = `${name}: ${percent(probability)}`;
@@ -117,10 +121,12 @@ function showAnswer(file, answer, model) {
     file.name,
     make("div", { className: "pictures" }, given, picture(answer.seen, "28 by 28 pixels", "what the model saw", "seen")),
     ...verdict,
+    ...warningLines(warnings),
     bars,
     ...(takesCorrections ? [offerCorrection(answer, model, file.name)] : []),
   );
-  say(`${file.name}: ${answer.name}${answer.sure ? "" : ", not sure"}`);
+  const notes = [answer.sure ? "" : ", not sure", ...warnings.map(({ reason }) => `; ${reason}`)];
+  say(`${file.name}: ${answer.name}${notes.join("")}`);
 }
 
 // --- what a person gives ---
@@ -130,7 +136,7 @@ async function classify(file) {
   form.append("files", file, file.name);
   try {
     const answer = await (await ask("classify?top=3&seen=true", form)).json();
-    showAnswer(file, answer.predictions[0], answer.model);
+    showAnswer(file, answer.predictions[0], answer.model, answer.warnings);
   } catch (error) {
     showError(file.name, error);
   }
@@ -141,7 +147,9 @@ async function score(file) {
   const [suffix, type] = isParquet ? [".parquet", "application/vnd.apache.parquet"] : [".csv", "text/csv"];
   say(`Scoring ${file.name}`);
   try {
-    const answer = await whole(await ask("score", file, type));
+    const response = await ask("score", file, type);
+    const warnings = JSON.parse(response.headers.get("X-Warnings") || "[]");
+    const answer = await whole(response);
     const link = make("a", {
       href: URL.createObjectURL(answer),
       download: file.name.replace(/\.(csv|parquet)$/i, "") + "-scored" + suffix,
@@ -151,9 +159,11 @@ async function score(file) {
     place(
       file.name,
       make("p", { textContent: `${scored} ${scored === 1 ? "row" : "rows"} scored, ${rejected} could not be read.` }),
+      ...warningLines(warnings),
       make("p", {}, link),
     );
-    say(`${file.name}: ${scored} rows scored, ${rejected} rejected`);
+    const notes = warnings.map(({ reason }) => `; ${reason}`).join("");
+    say(`${file.name}: ${scored} rows scored, ${rejected} rejected${notes}`);
   } catch (error) {
     showError(file.name, error);
   }

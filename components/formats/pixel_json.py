@@ -112,7 +112,8 @@ def _read_pixels(values: list[Any], field: str, places: list[str]) -> bytes:
     for value, place in zip(values, places, strict=True):
         if type(value) is not int or not 0 <= value <= 255:
             found = repr(value)[:20] if type(value) in (int, float) else _kind(value)
-            raise InputError(field + place, f"found {found}, expected a whole number from 0 to 255")
+            advice = "; multiply pixels of 0 to 1 by 255, and round" if type(value) is float else ""
+            raise InputError(field + place, f"found {found}, expected a whole number from 0 to 255{advice}")
     return bytes(values)
 
 

@@ -21,10 +21,10 @@ WRONG: tuple[Kind, ...] = ("scale", "inverted")  # where more than half of the i
 MULTIPLY = "pixels are 0 to 255: multiply those of 0 to 1 by 255"
 INVERT = "black is the background here: 255 minus pixel turns them"
 TOLD: dict[Kind, str] = {
-    "scale": f"{{found}} have no pixel above 1; {MULTIPLY}",
-    "inverted": f"{{found}} have a bright border; {INVERT}",
-    "blank": "{found} show nothing but one colour or noise; the model is not sure of them",
-    "dim": "{found} have no pixel above {dim:g}; pixels are 0 to 255: is theirs another scale?",
+    "scale": f"no pixel above 1 in {{found}}; {MULTIPLY}",
+    "inverted": f"a bright border in {{found}}; {INVERT}",
+    "blank": "nothing but one colour or noise in {found}; the model is never sure of such an image",
+    "dim": "no pixel above {dim:g} in {found}; pixels are 0 to 255: is this another scale?",
 }
 
 
@@ -129,5 +129,6 @@ def _sum_border_of_one(pixels: bytes) -> int:
 
 
 def _describe(kind: Kind, images: NDArray[np.intp], total: int, bounds: Bounds) -> Finding:
-    told = TOLD[kind].format(found=f"{len(images):,} of {total:,} image(s)", dim=bounds.dim_peak)
+    found = "the image" if total == 1 else f"{len(images):,} of {total:,} images"
+    told = TOLD[kind].format(found=found, dim=bounds.dim_peak)
     return Finding(kind, told, kind in WRONG and len(images) > bounds.wrong * total, tuple(images.tolist()))

@@ -84,9 +84,9 @@ def _expectations(bounds: Bounds) -> "list[Expectation]":
             column=column, min_value=low, max_value=high, severity=warning, meta=meta
         )
 
-    blank = "{found:.0f}% of the first rows show nothing but one colour or noise"
-    bright = f"{{found:.0f}}% of the first rows have a bright border; {INVERT}"
-    dark = {"kind": "scale", "told": f"no pixel of the first rows is above {{found:.0f}}; {MULTIPLY}"}
+    blank = "nothing but one colour or noise in {found:.0f}% of the first rows"
+    bright = f"a bright border in {{found:.0f}}% of the first rows; {INVERT}"
+    dark = {"kind": "scale", "told": f"no pixel above {{found:.0f}} in the first rows; {MULTIPLY}"}
     return [
         each(critical, "blank", "content", 1, 1, blank),
         gxe.ExpectColumnMaxToBeBetween(

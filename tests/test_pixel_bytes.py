@@ -1,0 +1,64 @@
+"""Bytes of pixels, and bytes of something else that has the right length."""
+
+import gzip
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from blanks import draw_blanks
+
+from components.contract import Images
+from components.errors import InputError
+from components.formats.pixel_bytes import read_pixel_bytes
+from components.manifest import Examples
+
+ARCHIVE = Path(os.environ.get("FASHION_SOURCE", "auto"), "train-images-idx3-ubyte.gz")
+
+
+@pytest.fixture
+def images(test_split: Examples) -> Images:
+    return test_split.images
+
+
+@pytest.mark.parametrize("count", [1, 5])
+@pytest.mark.parametrize(
+    ("kind", "scale", "advice"),
+    [
+        ("float32", 255, r"float32 numbers; send \(pixels \* 255\)\.round\(\)\.astype\('uint8'\)"),
+        ("float32", 1, r"float32 numbers; send \(pixels\)\.round\(\)"),
+        ("float64", 255, r"float64 numbers; send \(pixels \* 255\)"),
+        ("int64", 1, r"int64 numbers; send pixels\.astype\('uint8'\)"),
+        ("int32", 1, "int32 numbers"),
+        ("uint16", 1, "int16 numbers"),
+    ],
+)
+def test_numbers_of_several_bytes_are_refused(images: Images, kind: str, scale: int, advice: str, count: int) -> None:
+    """Each is as long as two, four or eight images."""
+    with pytest.raises(InputError, match=rf"body: found {advice}.*, expected one byte a pixel, from 0 to 255"):
+        read_pixel_bytes((images[:count] / scale).astype(kind).tobytes())
+
+
+def test_colours_of_grey_are_refused(images: Images) -> None:
+    opaque = np.full_like(images[0], 255)
+    with pytest.raises(InputError, match="three equal bytes a pixel"):
+        read_pixel_bytes(np.stack([images[0]] * 3, axis=-1).tobytes())
+    with pytest.raises(InputError, match="four bytes a pixel, the last of them opaque"):
+        read_pixel_bytes(np.stack([images[0], images[1], images[2], opaque], axis=-1).tobytes())
+
+
+def test_blank_images_are_taken_in_any_number(images: Images) -> None:
+    for blank in draw_blanks().values():
+        for count in (1, 2, 3, 4, 8, 24):
+            assert len(read_pixel_bytes(blank[:1].tobytes() * count)) == count
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not ARCHIVE.exists(), reason="no official archives in FASHION_SOURCE")
+@pytest.mark.parametrize("count", [2, 3, 4, 8, 24])
+def test_no_images_of_the_real_data_are_taken_for_something_else(count: int) -> None:
+    images = np.frombuffer(gzip.decompress(ARCHIVE.read_bytes()), np.uint8, offset=16).reshape(-1, 784)
+    by_brightness = images[np.argsort(images.mean(axis=1))]
+    for rows in (images, by_brightness):
+        for start in range(0, len(rows), count):
+            read_pixel_bytes(rows[start : start + count].tobytes())
