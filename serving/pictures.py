@@ -1,6 +1,7 @@
 """The pictures of a request, decoded within bounds, and so that a small one does not wait for large ones."""
 
 import asyncio
+import contextlib
 
 import anyio.to_thread
 
@@ -13,11 +14,12 @@ from serving.bodies import LARGE
 from serving.load import load
 
 MOST_PIXELS = 200_000_000  # a request: 8 pictures of the largest size, 16 photos of a phone, 64 of 3 million
+PHOTO = 4 << 20  # bytes of a request; to look at the headers of a larger one may take a tenth of a second
 QUICK = 5_000_000  # of `Header.work`, about 0.1 s: what a phone's photo takes
 
 Uploads = list[tuple[str, bytes]]
 
-weighing = asyncio.Semaphore(1)  # looking at megabytes of headers keeps other threads waiting
+weighing = asyncio.Semaphore(1)  # requests of more than PHOTO bytes whose headers are looked at
 decoding = asyncio.Semaphore(2)  # pictures at once
 large = asyncio.Semaphore(1)  # of which so many may be large: 300 MB and a second
 
@@ -36,11 +38,12 @@ async def read_pictures(uploads: Uploads) -> list[Images]:
         InputTooLarge: one is too large, or all together are.
         Refusal: too many wait to be decoded.
     """
-    if sum(len(content) for _, content in uploads) > LARGE:
-        async with weighing:
-            quick = await anyio.to_thread.run_sync(_are_quick, uploads)
-    else:
+    size = sum(len(content) for _, content in uploads)
+    if size <= LARGE:
         quick = _are_quick(uploads)
+    else:
+        async with weighing if size > PHOTO else contextlib.nullcontext():
+            quick = await anyio.to_thread.run_sync(_are_quick, uploads)
     with load.decode(len(uploads), quick.count(False)):
         return [await _read(*upload, is_quick) for upload, is_quick in zip(uploads, quick, strict=True)]
 
