@@ -1,6 +1,7 @@
 """The gate: each of its checks on both sides of its bound, with what real small models measured."""
 
 import dataclasses
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,12 @@ from conftest import QUICK
 from scipy.stats import norm
 
 from components.contract import CLASSES, SAMPLE, Calibration, Check, ModelCard, Probed, Validated, Verdict
+from components.dataset.archives import ARCHIVES, declare_source
+from components.dataset.ingest import ingest
+from components.dataset.validate import validate
 from components.errors import DatasetError, ModelError, SettingsError
 from components.evaluation.card import write_card
+from components.formats.idx import encode_idx, read_idx
 from components.manifest import read_split, receipt_path
 from components.model.classifier import Classifier
 from components.model.mlp import MLP
@@ -24,7 +29,7 @@ from components.registry.gate import Performance, Trial, bound_difference, judge
 from components.settings import Settings
 from components.training.train import Trained, train
 
-SANDAL, SHIRT = CLASSES.index("Sandal"), CLASSES.index("Shirt")
+SANDAL, SHIRT, TSHIRT = CLASSES.index("Sandal"), CLASSES.index("Shirt"), CLASSES.index("T-shirt/top")
 EASY: dict[str, Any] = {  # what any model meets
     "margin": 1,
     "f1_margin": 1,
@@ -240,6 +245,42 @@ def test_better_overall_but_worse_on_shirts_is_refused_and_says_so(
     verdict = judge(dataclasses.replace(trial, probe_error=0.0), bounded(f1_margin=0.03))
     assert [check.name for check in verdict.checks if not check.passed] == ["F1 of Shirt"]
     assert str(verdict).startswith("F1 of Shirt: ")
+
+
+def test_labels_exchanged_in_the_training_data_pass_validation_and_not_the_gate(archives: Path, tmp_path: Path) -> None:
+    """T-shirts and shirts, in the training split alone: refused beside a good model, and as the first one, too."""
+    settings = Settings(data_dir=tmp_path / "data")
+    good = train_on(declared(archives, tmp_path / "good"), settings)
+    wrong = train_on(declared(archives, tmp_path / "wrong", exchanged=(TSHIRT, SHIRT)), settings)
+    floors = ["least accuracy", "least F1, of "]
+    names = {f"F1 of {CLASSES[TSHIRT]}", f"F1 of {CLASSES[SHIRT]}"}
+    assert all(check_of(judge(hold_trial(good, None, None, settings), Bounds()), name).passed for name in floors)
+    for champion in (None, good):
+        verdict = judge(hold_trial(wrong, champion, None, settings), Bounds())
+        assert verdict.outcome == "refused"
+        failed = {check.name for check in verdict.checks if not check.passed}
+        assert failed & {f"least F1, of {CLASSES[label]}" for label in (TSHIRT, SHIRT)}
+        assert champion is None or names <= failed
+
+
+def declared(archives: Path, folder: Path, exchanged: tuple[int, int] | None = None) -> Path:
+    """A copy of the drawn archives under another name, so that it is held to what is asked of real data."""
+    shutil.copytree(archives, folder)
+    if exchanged:
+        path = folder / ARCHIVES["train"].labels
+        labels = read_idx(path, ()).copy()
+        first, second = labels == exchanged[0], labels == exchanged[1]
+        labels[first], labels[second] = exchanged[1], exchanged[0]
+        path.write_bytes(encode_idx(labels))
+    declare_source(folder, folder.name, "MIT")
+    return folder
+
+
+def train_on(folder: Path, settings: Settings) -> Classifier:
+    validated = validate(ingest(str(folder), settings=settings).dataset, settings=settings)
+    assert validated.expectations == 46
+    trained = train(validated, dataclasses.replace(QUICK, epochs=30))
+    return Classifier(f"fashion-mlp:{folder.name}data", write_card("quick", validated, trained), trained.network)
 
 
 def test_a_disturbance_may_cost_more_where_more_is_left(equal: Trial) -> None:

@@ -175,6 +175,51 @@ def test_a_folder_a_class_and_a_table_of_paths(base: Dataset, new: New, tmp_path
     assert out["row"] == "../paths.csv,1"
 
 
+def test_what_systems_leave_in_folders_is_counted_and_no_reject(base: Dataset, new: New, tmp_path: Path) -> None:
+    images, _ = new
+    litter = [".DS_Store", "Thumbs.db", "coat/desktop.ini", "coat/.ipynb_checkpoints/a.png", "__MACOSX/coat/._a.png"]
+    for name in ("coat/a.png", *litter):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / name).write_bytes(write_png(images[0]))
+    done = import_labels(tmp_path / "photos")
+    assert counted(done) == (1, 0, 0, 0, 0)
+    assert done.left_out == (".DS_Store", "Thumbs.db", "__MACOSX", "coat/.ipynb_checkpoints", "coat/desktop.ini")
+
+
+def test_a_link_to_another_class_folder_is_read(base: Dataset, new: New, tmp_path: Path) -> None:
+    images, _ = new
+    (tmp_path / "photos" / "unsorted").mkdir(parents=True)
+    (tmp_path / "photos" / "unsorted" / "a.png").write_bytes(write_png(images[0]))
+    (tmp_path / "photos" / "coat").symlink_to("unsorted")
+    (tmp_path / "photos" / "bag").symlink_to(".")
+    done = import_labels(tmp_path / "photos")
+    assert done.added == {"Coat": 1}
+    assert {one["position"] for one in rejects_of(done)} == {"bag", "unsorted/a.png"}
+
+
+@pytest.mark.parametrize("names", [CLASSES, sorted(CLASSES, reverse=True)])
+def test_pictures_in_parquet_are_of_the_class_that_their_schema_names(
+    base: Dataset, new: New, tmp_path: Path, names: list[str]
+) -> None:
+    images, labels = new
+    features = {"image": {"_type": "Image"}, "label": {"names": list(names), "_type": "ClassLabel"}}
+    schema = pa.schema(
+        [("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])), ("label", pa.int64())],
+        {"huggingface": json.dumps({"info": {"features": features}})},
+    )
+    rows: list[dict[str, bytes | str | None]] = [{"bytes": write_png(image), "path": None} for image in images]
+    rows += [{"bytes": b"no picture", "path": None}, {"bytes": None, "path": "a.png"}, rows[0]]
+    numbers = [list(names).index(CLASSES[label]) for label in labels]
+    pq.write_table(pa.table([rows, [*numbers, 0, 0, 17]], schema=schema), tmp_path / "new.parquet")
+    done = import_labels(tmp_path / "new.parquet")
+    assert counted(done) == (8, 0, 0, 0, 3)
+    assert done.added == {CLASSES[label]: 1 for label in labels}
+    damaged, missing, strange = rejects_of(done)
+    assert "not a PNG" in damaged["reason"]
+    assert "no picture in the row" in missing["reason"]
+    assert "found '17', expected 0 to 9 or one of" in strange["reason"]
+
+
 def test_a_photo_is_taken_as_the_model_would_see_it(base: Dataset, new: New, tmp_path: Path) -> None:
     large = Image.fromarray(new[0][1]).resize((280, 280), Image.Resampling.NEAREST).convert("RGB")
     (tmp_path / "p" / "trouser").mkdir(parents=True)

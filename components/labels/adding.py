@@ -47,6 +47,7 @@ class Imported:
     unchanged: int  # rows of a table that nobody changed
     rejected: dict[str, int]  # reason -> how many
     rejects: Path | None  # the list of them
+    left_out: tuple[str, ...] = ()  # names of files that systems leave in folders, which are not read
 
     @property
     def changed(self) -> bool:
@@ -96,6 +97,7 @@ def import_labels(
         unchanged=handed_in.unchanged,
         rejected=count_reasons(rejects),
         rejects=keep_rejects(handed_in.name, rejects, settings.labelled_dir / "rejects"),
+        left_out=handed_in.left_out,
     )
 
 

@@ -59,6 +59,7 @@ class HandedIn:
     candidates: list[Candidate]
     rejects: list[Reject]
     unchanged: int = 0  # rows of a table that a person left as it was: what a model said is no label
+    left_out: tuple[str, ...] = ()  # hidden files, and what systems leave in folders: not read
 
 
 def count_reasons(rejects: list[Reject]) -> dict[str, int]:

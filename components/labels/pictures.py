@@ -1,27 +1,36 @@
 """Pictures with a class: a folder a class, or named by a table."""
 
+import os
 from pathlib import Path
 
 from components.contract import CLASSES, label_of
 from components.errors import InputError
 from components.files import sha256_of
+from components.formats.litter import is_litter
 from components.formats.photos import read_photo
 from components.labels.examples import LARGEST_PICTURE, Candidate, HandedIn, Reject
 
 
 def read_class_folders(path: Path) -> HandedIn:
-    """Read `FOLDER/<class>/<picture>`, the class by name or number; whatever else is in it is a reject.
+    """Read `FOLDER/<class>/<picture>`, the class by name or number; whatever else is in it is a reject, but for what
+    systems and tools leave in folders.
 
     Raises:
         InputError: no folder in it is named after a class.
     """
-    shown = [file for file in sorted(path.iterdir()) if not file.name.startswith(".")]
+    left_out = list[str]()
+    shown = [file for file in sorted(path.iterdir()) if not file.name.startswith(".") and not is_litter(file.name)]
+    left_out += [file.name for file in path.iterdir() if file not in shown]
     if not any(file.is_dir() and label_of(file.name) is not None for file in shown):
         raise InputError(str(path), f"no folder named after a class: 0 to 9 or one of {', '.join(CLASSES)}")
     candidates, rejects, inputs = list[Candidate](), list[Reject](), dict[str, str]()
-    for file in (file for top in shown for file in (sorted(top.rglob("*")) if _is_folder(top) else [top])):
+    for file in (file for top in shown for file in (sorted(top.rglob("*")) if _is_entered(top, path) else [top])):
         name = file.relative_to(path).as_posix()
-        if _is_folder(file) or any(part.startswith(".") for part in name.split("/")):
+        ignored = [part.startswith(".") or is_litter(part) for part in name.split("/")]
+        if any(ignored):
+            left_out += [] if any(ignored[:-1]) else [name]
+            continue
+        if _is_folder(file):
             continue
         label = label_of(name.partition("/")[0]) if "/" in name else None
         found = read_picture(path, name, label)
@@ -30,7 +39,13 @@ def read_class_folders(path: Path) -> HandedIn:
             candidates.append(found)
         else:
             rejects.append(found)
-    return HandedIn(path.name, inputs, candidates, rejects)
+    return HandedIn(path.name, inputs, candidates, rejects, left_out=tuple(sorted(left_out)))
+
+
+def _is_entered(top: Path, root: Path) -> bool:
+    """Whether the pictures in a folder of the root are read: a link to another folder in the root is followed."""
+    target, above = Path(os.path.realpath(top)), Path(os.path.realpath(root))
+    return top.is_dir() and target != above and target.is_relative_to(above)
 
 
 def _is_folder(path: Path) -> bool:

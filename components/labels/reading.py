@@ -1,7 +1,7 @@
 """A file or folder with labels -> candidates.
 
 *.csv       pixels with a label a row; or `path,label`; or `id,label` and `hash,label`, which name rows
-*.parquet   pixels with a label a row
+*.parquet   pixels with a label a row, or pictures with one, as Hugging Face writes them
 *.json      one correction, as the web page records it
 a folder    a folder of pictures a class; or one with `labels.csv`; or one of corrections
 """
@@ -14,9 +14,11 @@ from pathlib import Path
 
 import orjson
 
-from components.contract import label_of
+from components.contract import CLASSES, label_of
+from components.dataset.picture_tables import has_pictures, read_picture_table
 from components.errors import InputError
 from components.files import sha256_of
+from components.formats.photos import read_photo
 from components.labels.corrections import LARGEST, read_correction
 from components.labels.examples import LARGEST_FILE, MOST_ROWS, Candidate, HandedIn, Reject, shown
 from components.labels.naming import read_naming_table
@@ -64,11 +66,12 @@ def _read_folder(path: Path, root: Path | None, images: Path | None) -> HandedIn
 def _read_file(path: Path, root: Path | None, images: Path | None) -> HandedIn:
     if path.stat().st_size > LARGEST_FILE:
         raise InputError(path.name, f"more than {LARGEST_FILE >> 20} MiB; cut it into several files")
-    if path.suffix == ".json":
+    suffix = path.suffix.lower()
+    if suffix == ".json":
         return _read_corrections(path.name, [path])
-    if path.suffix == ".parquet":
-        return _read_pixels(path, _read_parquet)
-    if path.suffix != ".csv":
+    if suffix == ".parquet":
+        return _read_pictures(path) if has_pictures(path) else _read_pixels(path, _read_parquet)
+    if suffix != ".csv":
         raise InputError(path.name, "expected .csv, .parquet, .json or a folder")
     with path.open("rb") as file:
         header = file.readline(1 << 16)
@@ -89,6 +92,27 @@ def _read_corrections(name: str, files: list[Path]) -> HandedIn:
             continue
         candidates.append(Candidate(file.name, correction.label, correction.pixels, original=content))
     return HandedIn(name, {file.name: sha256_of(file) for file in files}, candidates, rejects)
+
+
+def _read_pictures(path: Path) -> HandedIn:
+    """Parquet with pictures in it, each as the model would see it."""
+    candidates, rejects = list[Candidate](), list[Reject]()
+    for row in read_picture_table(path):
+        if row.number > MOST_ROWS:
+            raise InputError(path.name, f"more than {MOST_ROWS:,} rows, the most of one import")
+        position, file = f"row {row.number}", f"row-{row.number}"
+        try:
+            if row.label is None:
+                raise InputError("label", f"found {row.told[:40]!r}, expected 0 to 9 or one of {', '.join(CLASSES)}")
+            if not row.content:
+                raise InputError("image", "no picture in the row; a file that it names is not read")
+            pixels = read_photo(row.content, position).tobytes()
+        except InputError as error:
+            kept = (row.content, file) if row.content else (row.told.encode(), "")
+            rejects.append(Reject(position, error.reason, *kept))
+            continue
+        candidates.append(Candidate(position, row.label, pixels, original=row.content, file=file))
+    return HandedIn(path.name, {path.name: sha256_of(path)}, candidates, rejects)
 
 
 Reader = Callable[[bytes, str], Iterator[tuple[Block, Callable[[int], bytes]]]]

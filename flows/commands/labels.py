@@ -24,7 +24,10 @@ label = typer.Typer(
 def import_labels(
     source: Annotated[
         Path,
-        typer.Argument(metavar="FILE_OR_FOLDER", help="CSV, Parquet, a folder of pictures a class, or corrections."),
+        typer.Argument(
+            metavar="FILE_OR_FOLDER",
+            help="CSV, Parquet, a folder for each class, or corrections.",
+        ),
     ],
     root: Annotated[Path | None, typer.Option(help="Where the paths of a CSV begin [its folder].")] = None,
     images: Annotated[
@@ -73,6 +76,7 @@ def _tell(done: "Imported") -> str:
         f"added: {added}",
         *(f"  {count:,}  {reason}" for reason, count in done.rejected.items()),
         *([f"rejects: {done.rejects}"] if done.rejects else []),
+        *([f"not read: {len(done.left_out)} ({', '.join(done.left_out[:10])})"] if done.left_out else []),
         f"dataset {done.dataset.version}, {done.dataset.rows:,} rows"
         + (f"; before: {done.base.version}" if done.changed else ", as before"),
     ]
