@@ -254,14 +254,30 @@ def test_pictures_that_cannot_be_decoded_are_rejects_with_their_paths(
     assert all("picture" in row["reason"] for row in rejects)
 
 
-@pytest.mark.parametrize(("folders", "labelled"), [("Bag Coat", True), ("0 t-shirt_top", True), ("Bag hats", False)])
-def test_folders_label_their_pictures_where_all_are_classes(
-    model: Classifier, pictures: dict[str, bytes], tmp_path: Path, folders: str, labelled: bool
+@pytest.mark.parametrize("form", ["folder", "in.zip", "in.tar"])
+@pytest.mark.parametrize(
+    ("folders", "labelled", "unread"),
+    [
+        ("Bag Coat", 2, {}),
+        ("0 t-shirt_top", 2, {}),
+        ("Bag hats t-shirts", 1, {"hats": 1, "t-shirts": 1}),
+        ("hats t-shirts", 0, {}),
+    ],
+)
+def test_folders_label_their_pictures_and_those_of_no_class_are_named(
+    model: Classifier,
+    pictures: dict[str, bytes],
+    tmp_path: Path,
+    folders: str,
+    labelled: int,
+    unread: dict[str, int],
+    form: str,
 ) -> None:
-    content = pictures["Coat/00.png"]
-    folder = write_folder(tmp_path / "in", {f"night/{name}/a.png": content for name in folders.split()})
-    summary, _, _ = score(model, folder, tmp_path / "out.csv")
-    assert (summary.count.accuracy is not None) == labelled
+    files = {f"night/{name}/a.png": pictures["Coat/00.png"] for name in folders.split()}
+    source = {"folder": write_folder, "in.zip": write_zip, "in.tar": write_tar}[form](tmp_path / form, files)
+    count = score(model, source, tmp_path / "out.csv")[0].count
+    assert np.sum(count.confusion) == labelled
+    assert (count.unread, count.unlabelled) == (unread, len(unread))
 
 
 def test_links_are_followed_inside_a_folder_and_never_out_of_it(

@@ -18,7 +18,7 @@ from components.inputs.parts import Part, Reading, fingerprint
 from components.inputs.pictures import OPENING, cut, no_columns
 from components.inputs.unpacking import named_damage, open_unpacked
 from components.pictures.decoding import LARGEST, Picture, to_blocks
-from components.pictures.names import LeftOut, all_by_class, class_of, is_hidden, is_picture, make_safe
+from components.pictures.names import LeftOut, any_by_class, folder_label, is_hidden, is_picture, make_safe
 from components.tables.blocks import Block
 
 LOCAL_HEADER = 30  # bytes before each member of a zip, and its name
@@ -44,7 +44,7 @@ class ZipInput:
         _refuse_shared_bytes(files, path.name)
         self.members = [member for member in files if _is_row(member.filename)]
         self.left_out = LeftOut.of([member.filename for member in files if not _is_row(member.filename)])
-        self.labelled = all_by_class(make_safe(member.filename) for member in self.members)
+        self.labelled = any_by_class(make_safe(member.filename) for member in self.members)
         if not self.members:
             raise InputError(path.name, "an archive without pictures")
 
@@ -85,7 +85,7 @@ class ZipInput:
     def _read(self, place: int) -> Picture:
         member = self.members[place]
         row_id, content = make_safe(member.filename), self._content(member)
-        label = class_of(row_id) if self.labelled else None
+        label = folder_label(row_id) if self.labelled else None
         return Picture(place + 1, row_id, os.fsencode(member.filename), content, label)
 
     def _content(self, member: zipfile.ZipInfo) -> bytes | InputError:
@@ -114,7 +114,7 @@ class TarInput:
         self.path, self.reading, self.hash = path, reading, hashlib.sha256()
         self.extra = no_columns(reading)
         self.count, left_out = 0, list[str]()
-        self.labelled = all_by_class(self._scan(left_out))
+        self.labelled = any_by_class(self._scan(left_out))
         self.left_out = LeftOut.of(left_out)
         if not self.count:
             raise InputError(path.name, "an archive without pictures")
@@ -139,7 +139,7 @@ class TarInput:
                     continue
                 content = _tar_content(archive, member, self.path.name)
                 row_id = make_safe(member.name)
-                label = class_of(row_id) if self.labelled else None
+                label = folder_label(row_id) if self.labelled else None
                 kept.append(Picture(first + len(kept), row_id, os.fsencode(member.name), content, label))
                 size += OPENING + (0 if isinstance(content, InputError) else len(content))
                 if size >= self.reading.part:

@@ -17,7 +17,7 @@ from components.inputs.parts import Part, Reading, fingerprint
 from components.inputs.unpacking import named_damage
 from components.pictures.below import Root
 from components.pictures.decoding import Picture, to_blocks
-from components.pictures.names import LeftOut, all_by_class, class_of, to_text
+from components.pictures.names import LeftOut, any_by_class, folder_label, to_text
 from components.tables.blocks import Block
 from components.tables.columns import FILES, read_columns
 from components.tables.encodings import read_first
@@ -52,7 +52,7 @@ class Digests:
 
 
 class PictureFiles:
-    """Files below a root; the folder right above each is its label, where all are named after classes."""
+    """Files below a root; the folder right above each is its label, where any is named after a class."""
 
     notes: tuple[str, ...] = ()
 
@@ -60,7 +60,7 @@ class PictureFiles:
         self.names, self.reading, self.left_out = names, reading, left_out
         self.extra = no_columns(reading)
         self.root, self.digests = Root(root), Digests()
-        self.labelled = all_by_class(names)
+        self.labelled = any_by_class(names)
         self.sizes, told = list[int](), hashlib.sha256()
         for name in names:
             size, changed = _measure(self.root, name)
@@ -102,7 +102,7 @@ class PictureFiles:
     def _read(self, place: int) -> Picture:
         name = self.names[place]
         row_id = to_text(name)
-        label = class_of(row_id) if self.labelled else None
+        label = folder_label(row_id) if self.labelled else None
         return Picture(place + 1, row_id, os.fsencode(name), read_below(self.root, name), label)
 
 

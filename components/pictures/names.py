@@ -51,13 +51,14 @@ def make_safe(name: str) -> str:
     return to_text("/".join(part for part in parts if part not in {"", ".", ".."}))
 
 
-def class_of(row_id: str) -> int | None:
-    """The class that the folder right above a picture is named after, as `label_of` reads it; None: after none."""
+def folder_label(row_id: str) -> int | str:
+    """The class that the folder right above a picture is named after, as `label_of` reads it; of no class its name."""
     folder = row_id.rpartition("/")[0].rpartition("/")[2]
-    return label_of(folder) if folder else None
+    label = label_of(folder)
+    return folder if label is None else label
 
 
-def all_by_class(ids: Iterable[str]) -> bool:
-    """Whether each picture is in a folder that is named after a class."""
+def any_by_class(ids: Iterable[str]) -> bool:
+    """Whether pictures are in folders of which one or more are named after classes."""
     folders = {row_id.rpartition("/")[0] for row_id in ids}
-    return bool(folders) and all(class_of(f"{folder}/picture") is not None for folder in folders)
+    return any(isinstance(folder_label(f"{folder}/picture"), int) for folder in folders)
