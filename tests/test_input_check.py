@@ -53,7 +53,7 @@ def test_images_like_those_of_the_dataset_pass(model: Classifier, images: Images
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (lambda images: 255 - images, "a bright border in 100% of the first rows; black is the background here"),
+        (lambda images: 255 - images, "a bright border in 100% of the first rows; the background must be black"),
         (lambda images: images // 255, "no pixel above 1 in the first rows; .* multiply those of 0 to 1 by 255"),
         (lambda images: images * 0, "nothing but one colour or noise in 100% of the first rows"),
         (lambda images: images * 0 + 255, "nothing but one colour or noise in 100% of the first rows"),

@@ -267,7 +267,7 @@ def test_a_blank_image_is_answered_and_never_sure(client: httpx.Client, pictures
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (lambda images: 255 - images, "; black is the background here: 255 minus pixel turns them"),
+        (lambda images: 255 - images, "; the background must be black: send 255 minus each pixel"),
         (lambda images: images // 255, "; pixels are 0 to 255: multiply those of 0 to 1 by 255"),
     ],
     ids=["inverted", "0 to 1"],

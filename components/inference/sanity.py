@@ -19,7 +19,7 @@ Kind = Literal["blank", "inverted", "scale", "dim", "unusual"]  # "unusual": of 
 BORDER = np.flatnonzero(np.pad(np.zeros((26, 26), bool), 1, constant_values=True))  # places of the outermost pixels
 WRONG: tuple[Kind, ...] = ("scale", "inverted")  # where more than half of the images are so; the others are warnings
 MULTIPLY = "pixels are 0 to 255: multiply those of 0 to 1 by 255"
-INVERT = "black is the background here: 255 minus pixel turns them"
+INVERT = "the background must be black: send 255 minus each pixel"
 TOLD: dict[Kind, str] = {
     "scale": f"no pixel above 1 in {{found}}; {MULTIPLY}",
     "inverted": f"a bright border in {{found}}; {INVERT}",
