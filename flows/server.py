@@ -28,12 +28,12 @@ from flows.stopping import stop
 
 START = 120.0  # seconds for a temporary server to answer: it may migrate its database on a machine that is busy
 ASK = 10.0  # seconds for the answer of a server that runs
-END = 1.0  # seconds for a temporary server to remove its folder
 KEPT = ("PREFECT_LOGGING_", *DEFAULTS)  # variables of a user that hold with a temporary server too
 SOURCES = (
     "They are the variables PREFECT_*, profiles.toml in PREFECT_HOME, "
     "and prefect.toml, pyproject.toml and .env in the current folder"
 )
+UVICORN = "Application startup failed"  # its last line, which says nothing
 LOOPBACK = "127.0.0.1"
 
 
@@ -157,20 +157,17 @@ class TemporaryServer:
             raise StackError(f"the temporary Prefect server does not answer within {START:.0f} s")
         if not told.readline():
             said = (self.folder / "server.log").read_text(errors="replace").splitlines()
-            last = next((line.strip() for line in reversed(said) if line.strip()), "nothing")
+            last = next((line.strip() for line in reversed(said) if line.strip() and UVICORN not in line), "nothing")
             raise StackError(f"the temporary Prefect server does not start; it says: {last}")
 
     def close(self) -> None:
-        """End it; it removes its folder."""
-        cast(IO[bytes], self.process.stdin).close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(END)
+        """End it. There is nothing that it would have to finish."""
         self.process.kill()
         self.process.wait()
         self.remove_folder()
 
     def remove_folder(self) -> None:
-        """Remove what it has not removed itself, for instance where it was killed."""
+        """Remove what a server that was killed did not remove."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -18,7 +18,7 @@ from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CHILDREN = 0.5  # seconds after the signal until child processes are killed
-END = 1.2  # seconds after the signal until this process ends, whatever it does
+END = 1.0  # seconds after the signal until this process ends, whatever it does
 
 
 class Stop:

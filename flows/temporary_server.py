@@ -51,12 +51,18 @@ def main(folder: Path, descriptor: int, template: Path) -> None:
 
     server = Server(uvicorn.Config(create_app(ephemeral=True, final=True), log_level="error", lifespan="on"))
     server.database, server.template = database, template
-    server.run(sockets=[socket.socket(fileno=descriptor)])
+    try:
+        server.run(sockets=[socket.socket(fileno=descriptor)])
+    finally:
+        if not server.started:
+            template.unlink(missing_ok=True)  # it may be a database of another kind
+        os._exit(1)  # the thread would hold up an ordinary end
 
 
 def end_with_input(folder: Path) -> NoReturn:
     """Wait for the end of standard input, then end this process, and nothing stays of it."""
-    sys.stdin.buffer.read()
+    while os.read(sys.stdin.fileno(), 1):
+        pass
     end(folder)
 
 
