@@ -28,7 +28,7 @@ MAY_USE = {
     "sweeps": {"model", "recipes", "training"},
     "evaluation": {"model", "training", "monitoring"},
     "registry": {"model"},
-    "inference": {"model", "tables", "formats"},
+    "inference": {"model", "pictures", "tables", "formats"},
     "pictures": {"tables", "formats"},
     "inputs": {"pictures", "tables"},
     "scoring": {"inputs", "pictures", "inference", "model", "tables"},

@@ -3,20 +3,28 @@
 import ast
 import bz2
 import csv
+import gzip
 import io
 import lzma
+import pickle
 import re
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from components.contract import CLASSES, Images
 from components.errors import InputError, Way
+from components.formats.idx import encode_idx
+from components.formats.photos import write_png
+from components.inference.tables import CSV as TEXT
+from components.inference.tables import PARQUET, TableFormat
 from components.inputs.opening import open_input
 from components.inputs.parts import Input, Reading
 from components.settings import CHECKOUT
@@ -427,3 +435,155 @@ def test_a_command_offers_only_the_options_that_it_has() -> None:
 def test_every_class_is_read_by_its_name() -> None:
     rows = [[name, *ROWS[0].tolist()] for name in CLASSES]
     assert read(lines(["label", *PIXEL_COLUMNS], rows))[1] == list(range(10))
+
+
+# --- other kinds of files ---
+
+
+def npz(**arrays: Any) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)
+    return file.getvalue()
+
+
+def npy(array: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def zipped(**files: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name.replace("_", "."), content)
+    return file.getvalue()
+
+
+CSV = lines(PIXEL_COLUMNS, ROWS.tolist())
+ARFF = "\n".join(
+    [
+        "% made",
+        "@RELATION mnist",
+        *(f"@ATTRIBUTE {name} integer" for name in PIXEL_COLUMNS),
+        "@ATTRIBUTE 'class' {0,9,3}",
+        "",
+        "@DATA",
+        *(f"{','.join(map(str, row))},9" for row in ROWS.tolist()),
+        "",
+    ]
+).encode()
+JSON_LINES = b"".join(orjson.dumps({"image": image.tolist(), "label": 9}) + b"\n" for image in IMAGES)
+IDX = gzip.decompress(encode_idx(IMAGES))
+FOREIGN = {
+    "npy": npy(IMAGES),
+    "npy, flat int64": npy(ROWS.astype(np.int64)),
+    "npy, channels last": npy(IMAGES[..., None]),
+    "npy, packed": gzip.compress(npy(IMAGES)),
+    "npz": npz(x=IMAGES, y=np.array(LABELS)),
+    "IDX": IDX,
+    "IDX, packed": encode_idx(IMAGES),
+    "JSON lines": JSON_LINES,
+    "JSON lines, packed": bz2.compress(JSON_LINES),
+    "ARFF": ARFF,
+    "a zip of one CSV": zipped(a_csv=CSV),
+    "CSV, LZ4": pa.compress(CSV, "lz4", True),
+}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FOREIGN if kind != "CSV, LZ4"])
+@pytest.mark.parametrize("name", ["in.csv", "in.dat"])
+def test_what_a_file_is_its_bytes_say(tmp_path: Path, kind: str, name: str) -> None:
+    (tmp_path / name).write_bytes(FOREIGN[kind])
+    source, blocks = opened(tmp_path / name)
+    assert np.array_equal(np.concatenate([block.images for block in blocks]), IMAGES)
+    assert [row_id for block in blocks for row_id in block.ids] == ["1", "2", "3", "4"]
+    labels = [block.labels.tolist() for block in blocks if block.labels is not None]
+    assert labels == {"npz": [LABELS], "ARFF": [[9] * 4]}.get(kind, [[9] * 4] if "JSON" in kind else [])
+    assert source.digest()
+
+
+def test_a_stream_stays_open_for_whoever_opened_it() -> None:
+    stream = io.BytesIO(CSV)
+    list(read_pixel_csv(stream))
+    assert not stream.closed
+
+
+def test_arrays_of_fractions_are_rejects_with_advice(tmp_path: Path) -> None:
+    (tmp_path / "in.npy").write_bytes(npy((IMAGES / 255).astype(np.float32)))
+    _, blocks = opened(tmp_path / "in.npy")
+    assert len(blocks[0].rejects) == 4
+    assert "multiply by 255" in blocks[0].rejects[0].reason
+
+
+def test_training_and_test_images_in_one_npz_are_an_error_until_one_is_dropped(tmp_path: Path) -> None:
+    arrays = {"x_train": IMAGES, "y_train": np.array(LABELS), "x_test": IMAGES[:2], "y_test": np.array(LABELS[:2])}
+    (tmp_path / "mnist.npz").write_bytes(npz(**arrays))
+    with pytest.raises(InputError, match="'x_train' and 'x_test' could both be the images") as refused:
+        open_input(tmp_path / "mnist.npz", Reading())
+    assert Way("drop", "x_train", "takes x_test") in refused.value.ways
+    source, (block,) = opened(tmp_path / "mnist.npz", Reading(dropped=("x_train",)))
+    assert np.array_equal(block.images, IMAGES[:2])
+    assert source.notes == ("'y_test' is taken for the labels of 'x_test'",)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (pickle.dumps({"a": [1]}), "a Python pickle; expected CSV, .*; it runs code when it is loaded"),
+        (npy(np.array([object()], object)), r"an array of Python objects \(a pickle\), which is never read"),
+        (npy(np.zeros((3, 32, 32))), r"an array of float64 \(3, 32, 32\); expected whole numbers \(n, 28, 28\)"),
+        (npy(IMAGES)[:-9], "not all of a file"),
+        (npz(a=np.zeros(3)), "no array of images"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(99), "an HDF5 file"),
+        (b"SQLite format 3\0" + bytes(99), "an SQLite database.*export the table"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "an Excel workbook.*export it as CSV"),
+        (zipped(**{"xl/workbook_xml": b"", "b": b""}), "an Excel workbook"),
+        (zipped(**{"m/data_pkl": b"", "b": b""}), "a PyTorch file"),
+        (zipped(a_csv=CSV, b_csv=CSV), r"an archive without pictures: 2 files \(a.csv, b.csv\); unpack it first"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(99), "a 7-Zip archive"),
+        (b"Rar!\x1a\x07\x01\0" + bytes(99), "a RAR archive"),
+        (b"ARROW1\0\0" + bytes(99), "an Arrow .Feather. file"),
+        (b"<!DOCTYPE html><html>", "an HTML page"),
+        (b"[[0,1],[2]]", "a JSON array.*an object a line"),
+        (b'{"pixels": [1, 2]}\n{"pixels": 3}\n', "JSON lines that cannot be read"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+        (gzip.compress(gzip.compress(CSV)), "a packed file.*unpack it first"),
+        (gzip.compress(parquet(pa.table({"a": [1]})).read()), "this is Parquet.*unpack it first"),
+    ],
+    ids=lambda value: value[:20] if isinstance(value, str) else "",
+)
+def test_a_kind_that_is_not_read_is_named(tmp_path: Path, content: bytes, told: str) -> None:
+    (tmp_path / "in.csv").write_bytes(content)
+    with pytest.raises(InputError, match=told):
+        opened(tmp_path / "in.csv")
+
+
+@pytest.mark.parametrize(
+    ("form", "content", "told"),
+    [
+        (
+            TEXT,
+            parquet(pa.table({"a": [1]})).read(),
+            "this is Parquet; expected text/csv, as its",
+        ),
+        (TEXT, gzip.compress(CSV), "a packed file"),
+        (PARQUET, npy(IMAGES), "a NumPy array; expected application/vnd.apache.parquet"),
+    ],
+)
+def test_a_body_that_is_not_what_its_content_type_says_is_named(form: TableFormat, content: bytes, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        list(form.read(io.BytesIO(content), "body"))
+
+
+def test_pictures_in_parquet_are_read_over_http_too() -> None:
+    pictures = [{"bytes": write_png(image), "path": "a.png"} for image in IMAGES]
+    table = pa.table({"image": pictures, "label": pa.array([9, 0, -1, None])})
+    images, labels, _ = gather(PARQUET.read(parquet(table), "body"))
+    assert np.array_equal(images, IMAGES)
+    assert labels == [9, 0, UNLABELLED, UNLABELLED]
+    wide = {name: ROWS[:, place] for place, name in enumerate(PIXEL_COLUMNS)}
+    both = pa.table({**wide, "image": pictures})
+    with pytest.raises(InputError, match="two readings fit"):
+        list(PARQUET.read(parquet(both), "body"))
+    assert np.array_equal(gather(PARQUET.without(["image"]).read(parquet(both), "body"))[0], IMAGES)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from components.contract import Predictions
 from components.errors import InputError
-from components.inference.predict import predict
+from components.inference.predict import predict_block
 from components.inference.tables import Columns, TableWriter
 from components.model.classifier import Classifier
 from components.tables.blocks import Block
@@ -51,7 +51,7 @@ def score_blocks(
     score = Score(0, 0, 0, 0.0, model.tag)
     try:
         for block in blocks:
-            predictions = predict(model, block.images)
+            predictions = predict_block(model, block)
             for rows, writer in outputs:
                 writer.write(rows(block, predictions))
             scored, rejected = score.scored + len(block.ids), score.rejected + len(block.rejects)

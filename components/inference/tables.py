@@ -3,17 +3,21 @@
 import contextlib
 import csv
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from components.contract import Predictions
+from components.pictures.embedded import read_parquet
+from components.tables import kinds
 from components.tables.blocks import Block
+from components.tables.encodings import read_first
+from components.tables.kinds import HEAD, kind_of, refuse
 from components.tables.pixel_csv import read_pixel_csv
-from components.tables.pixel_parquet import read_pixel_parquet
+from components.tables.pixel_parquet import Others
 
 Columns = list[list[Any]]  # of a schema, in its order, each of n values; None where there is none
 
@@ -136,13 +140,42 @@ class TableFormat:
 
     suffix: str
     media_type: str
-    read: Callable[[BinaryIO, str], Iterator[Block]]
+    reader: Callable[[BinaryIO, str, Sequence[str]], Iterator[Block]]
     writer: Callable[[BinaryIO, pa.Schema], TableWriter]
     rejected: pa.Schema
+    dropped: tuple[str, ...] = ()  # columns that may be there, and are left out
+
+    def without(self, columns: Sequence[str]) -> "TableFormat":
+        """The same, but for these columns, which may be there."""
+        return replace(self, dropped=tuple(columns))
+
+    def read(self, stream: BinaryIO, name: str) -> Iterator[Block]:
+        """The rows of a table. A label that cannot be read costs no row its score.
+
+        Args:
+            stream: the table, seekable.
+            name: what to call it in an error.
+
+        Raises:
+            InputError: it is another kind of file, or see the readers.
+        """
+        kind = kind_of(read_first(stream, HEAD))
+        stream.seek(0)
+        if kind not in (kinds.CSV, kinds.PARQUET) or (kind == kinds.PARQUET and self.suffix != ".parquet"):
+            refuse(kind, name, f"{self.media_type.partition(';')[0]}, as its content type says")
+        yield from self.reader(stream, name, self.dropped)
 
 
-CSV = TableFormat(".csv", "text/csv; charset=utf-8", read_pixel_csv, CsvWriter, REJECTED_LINES)
-PARQUET = TableFormat(".parquet", "application/vnd.apache.parquet", read_pixel_parquet, ParquetWriter, REJECTED_ROWS)
+def _read_csv(stream: BinaryIO, name: str, dropped: Sequence[str]) -> Iterator[Block]:
+    return read_pixel_csv(stream, name, dropped, strict=False)
+
+
+def _read_parquet(stream: BinaryIO, name: str, dropped: Sequence[str]) -> Iterator[Block]:
+    return read_parquet(stream, name, Others(dropped=dropped, strict=False))
+
+
+CSV = TableFormat(".csv", "text/csv; charset=utf-8", _read_csv, CsvWriter, REJECTED_LINES)
+PARQUET = TableFormat(".parquet", "application/vnd.apache.parquet", _read_parquet, ParquetWriter, REJECTED_ROWS)
 
 
 def _as_text(name: str, column: list[Any]) -> list[str]:

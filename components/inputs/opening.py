@@ -1,38 +1,56 @@
 """What a person names -> an input."""
 
 import hashlib
+import zipfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from components.errors import InputError
 from components.inputs.archives import TarInput, ZipInput
+from components.inputs.batches import ARRAY, BatchInput, NpzInput
 from components.inputs.csv_lines import CsvInput, open_text
 from components.inputs.parts import Input, Part, Reading
 from components.inputs.pictures import PathLines, PictureFiles
 from components.inputs.row_groups import ParquetInput
-from components.inputs.unpacking import named_damage
+from components.inputs.unpacking import named_damage, open_unpacked, packing_of
 from components.pictures.listing import Listing, is_pattern, match, walk
 from components.pictures.names import LeftOut, is_picture
 from components.tables.blocks import Block
 from components.tables.columns import means_files, read_columns
 from components.tables.encodings import read_first
+from components.tables.kinds import (
+    CSV,
+    HEAD,
+    IDX,
+    LINES,
+    NPY,
+    PARQUET,
+    PICKLE,
+    PICTURE,
+    TAR,
+    WORKBOOK,
+    ZIP,
+    Kind,
+    kind_of,
+    refuse,
+)
 from components.tables.layout import LONGEST_LINE, find_header
 
-CSV = (".csv", ".csv.gz", ".csv.zst")
-PARQUET = ".parquet"
-TAR = (".tar", ".tar.gz", ".tgz", ".tar.zst")
-ZIP = ".zip"
+CSV_NAMES = (".csv", ".csv.gz", ".csv.zst")
+PARQUET_NAME = ".parquet"
+TAR_NAMES = (".tar", ".tar.gz", ".tgz", ".tar.zst")
+ZIP_NAME = ".zip"
 
 
 def open_input(source: Path, reading: Reading) -> Input:
     """Find out what is to be scored.
 
     Args:
-        source: a table (CSV of pixels or of paths, plain, `.gz` or `.zst`; Parquet of pixels or of pictures), an
-            archive of pictures (`.zip`, `.tar`, `.tar.gz`, `.tgz`, `.tar.zst`), a picture, a folder of pictures or of
-            tables, or a pattern such as `night/*.parquet`.
+        source: a table (CSV of pixels or of paths, packed or not; Parquet of pixels or of pictures; arrays and JSON
+            lines), an archive of pictures (zip, or tar, packed or not), a picture, a folder of pictures or of tables,
+            or a pattern such as `night/*.parquet`. What a file is, its first bytes say.
         reading: how it is read.
 
     Raises:
@@ -57,17 +75,47 @@ def open_input(source: Path, reading: Reading) -> Input:
 
 
 def _open_file(path: Path, reading: Reading) -> Input:
-    name = path.name.lower()
-    if name.endswith(PARQUET):
+    """By what is in it; where that is any text, by its name."""
+    name, kind, packing = path.name.lower(), _kind_of(path), packing_of(path)
+    if packing and kind in (PARQUET, ZIP, PICTURE):
+        refuse(replace(kind, advice="unpack it first"), path.name)
+    if kind == PARQUET or (kind == CSV and name.endswith(PARQUET_NAME)):
         return ParquetInput([path], reading)
-    if name.endswith(ZIP):
-        return ZipInput(path, reading)
-    if name.endswith(TAR):
+    if kind == ZIP:
+        return _open_zip(path, reading)
+    if kind == TAR or (kind == CSV and name.endswith(TAR_NAMES)):
         return TarInput(path, reading)
-    if is_picture(name):
+    if kind == PICTURE or is_picture(name):
         picture = path.resolve()  # who names a link means what it leads to
         return PictureFiles(picture.parent, [picture.name], LeftOut(), reading)
+    if kind in (NPY, IDX, LINES):
+        return BatchInput(path, reading)
+    if kind != CSV:
+        refuse(kind, path.name)
+    if name.endswith(ZIP_NAME):
+        return ZipInput(path, reading)
     return _open_table(path, reading)
+
+
+def _kind_of(path: Path) -> Kind:
+    with closing(open_unpacked(path)) as stream, named_damage(path.name):
+        return kind_of(read_first(stream, HEAD))
+
+
+def _open_zip(path: Path, reading: Reading) -> Input:
+    names = list[str]()
+    with path.open("rb") as file, suppress(zipfile.BadZipFile, ValueError, NotImplementedError):
+        names = [name for name in zipfile.ZipFile(file).namelist() if not name.endswith("/")]
+    if any(name.startswith("xl/") for name in names):
+        refuse(WORKBOOK, path.name)
+    if any(name.endswith("data.pkl") for name in names):
+        refuse(Kind("a PyTorch file", advice=PICKLE), path.name)
+    if names and all(name.endswith(ARRAY) for name in names):
+        return NpzInput(path, reading)
+    if names and not any(map(is_picture, names)):
+        shown = ", ".join(names[:3])
+        raise InputError(path.name, f"an archive without pictures: {len(names)} files ({shown}); unpack it first")
+    return ZipInput(path, reading)
 
 
 def _open_table(path: Path, reading: Reading) -> "CsvInput | PathLines":
@@ -81,11 +129,13 @@ def _open_table(path: Path, reading: Reading) -> "CsvInput | PathLines":
 def _open_listing(found: Listing, source: Path, reading: Reading) -> Input:
     """What the files of a folder or a pattern are: pictures, or tables of one kind."""
     pictures = [name for name in found.names if is_picture(name)]
-    tables = [name for name in found.names if name.lower().endswith(PARQUET) and _is_inside(found.root, name)]
+    tables = [name for name in found.names if name.lower().endswith(PARQUET_NAME) and _is_inside(found.root, name)]
     if pictures and tables:
-        told = f"both Parquet ({tables[0]}) and pictures ({pictures[0]}); score one kind, as '{source}/**/*{PARQUET}'"
+        told = (
+            f"both Parquet ({tables[0]}) and pictures ({pictures[0]}); score one kind, as '{source}/**/*{PARQUET_NAME}'"
+        )
         raise InputError(str(source), told)
-    lines = [name for name in found.names if name.lower().endswith(CSV) and _is_inside(found.root, name)]
+    lines = [name for name in found.names if name.lower().endswith(CSV_NAMES) and _is_inside(found.root, name)]
     if pictures or (found.links and not tables and not lines):
         chosen = sorted([*pictures, *found.links])
         return PictureFiles(found.root, chosen, _rest(found, chosen), reading)

@@ -3,13 +3,16 @@
 import bz2
 import contextlib
 import lzma
-from collections.abc import Iterator
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 
 from components.errors import InputError, InputTooLarge
+from components.pictures.names import is_hidden, is_picture
 from components.tables.encodings import Reader
 
 PACKINGS = {
@@ -19,16 +22,38 @@ PACKINGS = {
     b"\xfd7zXZ\0": "xz",
     b"\x04\x22\x4d\x18": "lz4",
 }
-STANDARD = {"bz2": bz2.BZ2File, "xz": lzma.LZMAFile}  # the others are Arrow's
 FREE = 16 << 20  # bytes that any file may unpack to
 MOST = 200  # beyond that: bytes for each packed one; tables of Fashion-MNIST have 2 to 11, black images 400 and more
 
 
 def packing_of(path: Path) -> str:
-    """How a file is packed; empty where it is not."""
+    """How a file is packed; empty where it is not. A zip of one table is packing, too."""
     with path.open("rb") as stream:
         head = stream.read(6)
-    return next((packing for magic, packing in PACKINGS.items() if head.startswith(magic)), "")
+        packing = next((packing for magic, packing in PACKINGS.items() if head.startswith(magic)), "")
+        return "zip" if not packing and head.startswith(b"PK\3\4") and _member_of(stream) else packing
+
+
+def _member_of(file: BinaryIO) -> zipfile.ZipInfo | None:
+    """The only file in a zip archive, where that is packing."""
+    try:
+        members = [one for one in zipfile.ZipFile(file).infolist() if not one.is_dir() and not _is_litter(one.filename)]
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return None
+    name = members[0].filename if len(members) == 1 else ""
+    return members[0] if name and not is_picture(name) and not name.endswith(".npy") else None
+
+
+def _is_litter(name: str) -> bool:
+    return any(map(is_hidden, name.split("/")))
+
+
+def _open_member(file: BinaryIO) -> BinaryIO:
+    member = _member_of(file)
+    return cast(BinaryIO, zipfile.ZipFile(file).open(member.filename if member else ""))
+
+
+STANDARD: dict[str, Callable[[BinaryIO], Any]] = {"bz2": bz2.BZ2File, "xz": lzma.LZMAFile, "zip": _open_member}
 
 
 def open_unpacked(path: Path) -> BinaryIO:
@@ -40,7 +65,8 @@ def open_unpacked(path: Path) -> BinaryIO:
     packing, file = packing_of(path), path.open("rb")
     if not packing:
         return file
-    opened = STANDARD[packing](file) if packing in STANDARD else pa.input_stream(file, compression=packing)
+    with named_damage(path.name):
+        opened = STANDARD[packing](file) if packing in STANDARD else pa.input_stream(file, compression=packing)
     return cast(BinaryIO, Unpacked(file, cast(BinaryIO, opened), path.name))
 
 
@@ -70,7 +96,7 @@ def named_damage(name: str) -> Iterator[None]:
     """What unpackers say of damage as ours; errors of the disk stay."""
     try:
         yield
-    except (OSError, EOFError, lzma.LZMAError) as error:
+    except (OSError, EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, RuntimeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise InputError(name, f"damaged, or not all of a file: {str(error)[:160]}") from error

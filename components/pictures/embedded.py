@@ -28,8 +28,19 @@ from components.tables.parquet_columns import (
     value_type,
 )
 from components.tables.parquet_pages import check_pages
-from components.tables.pixel_parquet import Others, Rows, check_footer, describe_groups, named_damage, read_batches
+from components.tables.pixel_parquet import (
+    Others,
+    Rows,
+    check_footer,
+    describe_groups,
+    named_damage,
+    names_of,
+    read_batches,
+    read_pixel_parquet,
+    refuse_many_rows,
+)
 
+FEW = 64  # pictures that are decoded at a time where somebody waits
 EXPECTED = "binary, or struct<bytes: binary, path: string>"
 
 
@@ -49,7 +60,7 @@ def means_pictures(schema: pa.Schema, name: str, others: Others) -> bool:
     Raises:
         InputError: two readings fit.
     """
-    columns = read_columns(schema.names, others.kept, others.dropped)
+    columns = read_columns(names_of(schema), others.kept, others.dropped)
     return means_files(columns, others.kept, name, ("image",))
 
 
@@ -66,8 +77,8 @@ def measure_pictures(path: Path, others: Others) -> tuple[list[tuple[int, int]],
     return describe_groups(file, others, names)
 
 
-def read_picture_rows(stream: BinaryIO, rows: Rows, name: str, others: Others) -> Iterator[Block]:
-    """Decode the pictures of some rows, in blocks of 512.
+def read_picture_rows(stream: BinaryIO, rows: Rows, name: str, others: Others, at_once: int = BLOCK) -> Iterator[Block]:
+    """Decode the pictures of some rows, in blocks of 512 or `at_once`.
 
     Args:
         stream: the file, seekable.
@@ -92,8 +103,22 @@ def read_picture_rows(stream: BinaryIO, rows: Rows, name: str, others: Others) -
     check_pages(stream, metadata, [place for place, path in enumerate(paths) if path in wanted], name, rows.groups)
     texts = [field.name for field in schema if field.name in {"id", "label", *others.kept} and is_text(field.type)]
     file = pq.ParquetFile(stream, metadata=metadata, read_dictionary=texts, page_checksum_verification=True)
-    for first, batch in read_batches(file, rows, wanted, BLOCK, name):
+    for first, batch in read_batches(file, rows, wanted, at_once, name):
         yield from _to_blocks(batch, first, name, others)
+
+
+def read_parquet(stream: BinaryIO, name: str, others: Others) -> Iterator[Block]:
+    """A whole Parquet file of pixels, or of pictures, few of which are decoded at a time.
+
+    Raises:
+        InputError, InputTooLarge: as `read_pixel_parquet` and `read_picture_rows`.
+    """
+    file = _open(stream, name)
+    if not means_pictures(file.schema_arrow, name, others):
+        yield from read_pixel_parquet(stream, name, others)
+        return
+    refuse_many_rows(file.metadata, name)
+    yield from read_picture_rows(stream, Rows(range(file.metadata.num_row_groups), 1), name, others, FEW)
 
 
 def _open(stream: BinaryIO, name: str) -> Any:

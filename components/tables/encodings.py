@@ -53,6 +53,9 @@ def read_first(stream: BinaryIO, size: int) -> bytes:
 class Reader(io.RawIOBase):
     """A stream that has `read` alone, for what wants more of it."""
 
+    def __del__(self) -> None:
+        """Unlike its base, it closes nothing when it is no longer used: the stream below may be somebody else's."""
+
     def readable(self) -> bool:
         """Always."""
         return True

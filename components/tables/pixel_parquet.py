@@ -23,6 +23,7 @@ from components.tables.parquet_columns import (
     WHOLE,
     Faults,
     Texts,
+    depth_of,
     describe_misfit,
     is_label,
     is_number,
@@ -203,8 +204,8 @@ def _open(stream: BinaryIO, name: str, others: Others, groups: range | None = No
 
     file = pq.ParquetFile(stream)
     metadata, schema = file.metadata, file.schema_arrow
-    if groups is None and metadata.num_rows > MOST_ROWS:
-        raise InputTooLarge(name, f"{metadata.num_rows:,} rows, at most {MOST_ROWS:,}")
+    if groups is None:
+        refuse_many_rows(metadata, name)
     names = check_columns(schema, name, others)
     owners = [ours for field, ours in zip(schema, names, strict=True) for _ in range(leaves(field.type))]
     columns = [place for place, ours in enumerate(owners) if not is_left_out(ours)]
@@ -220,6 +221,19 @@ def is_long(kind: pa.DataType) -> bool:
     return is_text(kind) or kind in (pa.binary(), pa.large_binary(), pa.binary_view())
 
 
+def refuse_many_rows(metadata: Any, name: str) -> None:
+    """Raises InputTooLarge: more than a million rows."""
+    if metadata.num_rows > MOST_ROWS:
+        raise InputTooLarge(name, f"{metadata.num_rows:,} rows, at most {MOST_ROWS:,}")
+
+
+def names_of(schema: pa.Schema) -> list[str]:
+    """The columns of a table; `image`, where it has lists of numbers and not files, is `pixels`."""
+    if schema.names.count("image") == 1 and "pixels" not in schema.names and depth_of(schema.field("image").type):
+        return ["pixels" if name == "image" else name for name in schema.names]
+    return list(schema.names)
+
+
 def check_columns(schema: pa.Schema, name: str, others: Others) -> tuple[str, ...]:
     """What the columns of a table of pixels stand for, see `read_columns`.
 
@@ -227,7 +241,7 @@ def check_columns(schema: pa.Schema, name: str, others: Others) -> tuple[str, ..
         InputError: other columns or types, or two readings fit.
     """
     try:
-        names = read_columns(schema.names, others.kept, others.dropped).names
+        names = read_columns(names_of(schema), others.kept, others.dropped).names
     except InputError as error:
         raise InputError(name, f"columns: {error.reason}").offering(*error.ways) from error
     if "pixels" in names and set(PIXEL_COLUMNS) <= set(names):
