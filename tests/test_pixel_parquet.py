@@ -159,7 +159,11 @@ def damaged() -> bytes:
         pytest.param(write(wide(label=pa.array([[1]] * 6))), "column label: found list", id="a list of labels"),
         pytest.param(write(narrow(flat(IMAGES), id=[[1]] * 6)), "column id: found list", id="nested"),
         pytest.param(write(pa.table({"pixels": ["1"]})), "found string, expected fixed_size", id="pixels as text"),
-        pytest.param(write(pa.table({"pixels": [b"1" * 9000]})), "more than 8,192 bytes", id="pixels of any length"),
+        pytest.param(
+            write(pa.table({"pixels": [b"1" * 9000]})),
+            "expected 784 bytes, found a cell of more than 2,048",
+            id="pixels of any length",
+        ),
         pytest.param(write(pa.table({"pixels": [["a"]]})), "expected lists of 784 whole numbers", id="lists of text"),
         pytest.param(write(narrow(flat(IMAGES), id=["x" * 2000] * 6)), "an id of more than 1,024", id="a long id"),
         pytest.param(GOOD[:4] + bytes(len(GOOD) - 200) + GOOD[-196:], "", id="zeros"),

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,6 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from components.errors import InputError, InputTooLarge
+from components.formats.decoding import FORMATS
+from components.formats.headers import read_header
+from components.formats.photos import is_small
 from components.pictures.decoding import BLOCK, LARGEST, Picture, to_blocks
 from components.tables.blocks import Block
 from components.tables.columns import means_files, read_columns
@@ -40,6 +44,7 @@ from components.tables.pixel_parquet import (
     refuse_many_rows,
 )
 
+MOST_WORK = 3_000_000_000  # of `Header.work`, about a minute: a thousand photos, or any number of 28 x 28
 FEW = 64  # pictures that are decoded at a time where somebody waits
 EXPECTED = "binary, or struct<bytes: binary, path: string>"
 
@@ -85,6 +90,7 @@ def read_picture_rows(stream: BinaryIO, rows: Rows, name: str, others: Others, a
         rows: which.
         name: what to call the file in an error.
         others: the columns beside `image`, `id` and `label`.
+        work: how much of it there may be; None: any.
 
     Yields:
         Blocks in order: every row is in exactly one. A reject's row is the picture file, byte for byte.
@@ -103,8 +109,23 @@ def read_picture_rows(stream: BinaryIO, rows: Rows, name: str, others: Others, a
     check_pages(stream, metadata, [place for place, path in enumerate(paths) if path in wanted], name, rows.groups)
     texts = [field.name for field in schema if field.name in {"id", "label", *others.kept} and is_text(field.type)]
     file = pq.ParquetFile(stream, metadata=metadata, read_dictionary=texts, page_checksum_verification=True)
-    for first, batch in read_batches(file, rows, wanted, at_once, name):
-        yield from _to_blocks(batch, first, name, others)
+    for first, batch in read_batches(file, rows, wanted, FEW if work else BLOCK, name):
+        yield from _to_blocks(batch, first, name, others, work)
+
+
+class Work:
+    """How much decoding is left, in the units of `Header.work`."""
+
+    def __init__(self, most: int, name: str) -> None:
+        self.left, self.name = most, name
+
+    def take(self, content: bytes) -> None:
+        """Count a picture. Raises InputTooLarge: there was more work than may be."""
+        if not is_small(content):
+            with suppress(InputError):  # a reject, soon
+                self.left -= read_header(content, self.name, FORMATS).work
+            if self.left < 0:
+                raise InputTooLarge(self.name, "pictures that take more than a minute; send fewer of them at a time")
 
 
 def read_parquet(stream: BinaryIO, name: str, others: Others) -> Iterator[Block]:
@@ -118,7 +139,8 @@ def read_parquet(stream: BinaryIO, name: str, others: Others) -> Iterator[Block]
         yield from read_pixel_parquet(stream, name, others)
         return
     refuse_many_rows(file.metadata, name)
-    yield from read_picture_rows(stream, Rows(range(file.metadata.num_row_groups), 1), name, others, FEW)
+    rows = Rows(range(file.metadata.num_row_groups), 1)
+    yield from read_picture_rows(stream, rows, name, others, Work(MOST_WORK, name))
 
 
 def _open(stream: BinaryIO, name: str) -> Any:
@@ -154,7 +176,7 @@ def _holds_files(kind: pa.DataType) -> bool:
     return kind in (pa.binary(), pa.large_binary(), pa.binary_view())
 
 
-def _to_blocks(batch: pa.RecordBatch, first: int, name: str, others: Others) -> Iterator[Block]:
+def _to_blocks(batch: pa.RecordBatch, first: int, name: str, others: Others, work: "Work | None") -> Iterator[Block]:
     faults, names = Faults(len(batch)), batch.schema.names
     labels = None
     if "label" in names:
@@ -168,6 +190,8 @@ def _to_blocks(batch: pa.RecordBatch, first: int, name: str, others: Others) -> 
         for place, scalar in enumerate(images):
             content = scalar.as_py()
             fault = _refuse(content, faults.reasons.get(place, ""))
+            if work and content:
+                work.take(content)
             label = None if labels is None else _label_of(batch["label"][place].as_py(), int(labels[place]))
             yield Picture(first + place, str(ids[place]), content or b"", fault or content, label)
 

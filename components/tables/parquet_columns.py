@@ -14,7 +14,7 @@ from components.tables.numbers import UNLABELLED, is_pixels, read_labels
 
 LONGEST_TEXT = 64 << 10  # bytes of a cell that comes along, as in a line of CSV
 LONGEST_ID = 1024  # bytes; one long id in a dictionary can stand in every row
-LONGEST_PIXELS = 8 << 10  # bytes of a cell of pixels; 784 of eight bytes each are 6,272
+LONGEST_PIXELS = 2 << 10  # bytes of a cell of pixels, where 784 are right: a reject keeps it
 MOST_TEXT = 32 << 20  # bytes of one column in a batch of rows, once each row has its own
 WHOLE = "whole numbers"
 
@@ -126,7 +126,7 @@ def read_pixels(batch: pa.RecordBatch, faults: Faults, name: str) -> Images:
     """A column `pixels`, or 784 columns -> uint8 (n, 28, 28); rows with a fault are any image.
 
     Raises:
-        InputTooLarge: a cell of more than 8,192 bytes.
+        InputTooLarge: a cell of more than 2,048 bytes.
     """
     if "pixels" not in batch.schema.names:
         return _read_pixel_columns(batch, faults)
@@ -176,7 +176,7 @@ def _read_any_bytes(column: pa.Array, faults: Faults, name: str) -> Images:
     import pyarrow.compute as pc
 
     if pa.types.is_dictionary(column.type):
-        _refuse_long(column, "a cell of pixels", LONGEST_PIXELS, name)
+        _refuse_long(column, f"pixels: expected {PIXELS} bytes, found a cell", LONGEST_PIXELS, name)
         column = column.cast(column.type.value_type)
     column = column.cast(pa.large_binary())
     faults.add(_is_null(column), lambda _: f"pixels: nothing, expected {PIXELS} bytes")

@@ -16,6 +16,10 @@ MOST_PAGES = 500_000  # 785 columns of a million rows, with a dictionary and 4,0
 LONGEST_HEADER = 64 << 10  # bytes
 DEEPEST = 8  # structs in structs
 UNPACKED, PACKED = 2, 3  # the fields of a page's header with its sizes
+DATA, VALUES = (5, 8), 1  # the structs of a page of data, of either version; in them, how many values it has
+FREE = 64 << 20  # bytes that any file may decode to
+MOST = 100  # beyond that: bytes for each packed one; Fashion-MNIST has 2 to 20, by type; a run of one value has no end
+WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT96": 12}  # bytes of a value in memory; others: 8
 BOOLEANS, BYTE, I16, I32, I64, DOUBLE, BINARY, STRUCT = (1, 2), 3, 4, 5, 6, 7, 8, 12  # Thrift's kinds of fields
 
 
@@ -30,10 +34,10 @@ def check_pages(stream: BinaryIO, metadata: Any, columns: Sequence[int], name: s
         groups: the numbers of the row groups that will be read.
 
     Raises:
-        InputTooLarge: more than 256 MiB in a row group, 1 GiB in all, or 500,000 pages.
+        InputTooLarge: more than 256 MiB in a row group, 1 GiB in all, 500,000 pages, or 100 times what is packed.
         InputError: a page's header cannot be read, or column chunks share bytes or lie outside the file.
     """
-    unpacked = packed = pages = 0
+    unpacked = packed = pages = decoded = 0
     for number in groups:
         group, group_unpacked = metadata.row_group(number), 0
         for column in columns:
@@ -44,8 +48,10 @@ def check_pages(stream: BinaryIO, metadata: Any, columns: Sequence[int], name: s
             packed += chunk.total_compressed_size
             if start < 0 or chunk.total_compressed_size < 0 or packed > stream.seek(0, 2):
                 raise InputError(name, "damaged: column chunks share bytes or lie outside the file")
-            found, size = _measure(stream, start, start + chunk.total_compressed_size, MOST_PAGES - pages, name)
+            end = start + chunk.total_compressed_size
+            found, size, values = _measure(stream, start, end, MOST_PAGES - pages, name)
             pages, group_unpacked = pages + found, group_unpacked + size
+            decoded += max(size, values * _width(metadata.schema.column(column)))
         unpacked += group_unpacked
         if group_unpacked > LARGEST_GROUP:
             raise InputTooLarge(
@@ -53,11 +59,19 @@ def check_pages(stream: BinaryIO, metadata: Any, columns: Sequence[int], name: s
             )
         if unpacked > LARGEST_FILE:
             raise InputTooLarge(name, f"more than {LARGEST_FILE >> 20:,} MiB, unpacked")
+        if decoded > FREE + MOST * packed:
+            told = f"unpacks to more than {MOST} times its size; write it without so many equal rows"
+            raise InputTooLarge(name, told)
 
 
-def _measure(stream: BinaryIO, start: int, end: int, most: int, name: str) -> tuple[int, int]:
-    """How many pages a column chunk has, and their bytes, unpacked."""
-    pages = unpacked = 0
+def _width(column: Any) -> int:
+    """Bytes of a value in memory."""
+    return int(column.length) if column.physical_type == "FIXED_LEN_BYTE_ARRAY" else WIDTHS.get(column.physical_type, 8)
+
+
+def _measure(stream: BinaryIO, start: int, end: int, most: int, name: str) -> tuple[int, int, int]:
+    """How many pages a column chunk has, their bytes, unpacked, and how many values they decode to."""
+    pages = unpacked = values = 0
     while start < end:
         header = Header(_read(stream, start, end))
         try:
@@ -66,12 +80,13 @@ def _measure(stream: BinaryIO, start: int, end: int, most: int, name: str) -> tu
         except (IndexError, KeyError, ValueError) as error:
             raise InputError(name, "damaged: the header of a page cannot be read") from error
         start += header.place + length
+        values += header.values
         if start > end:
             raise InputError(name, "damaged: a page does not fit into its column chunk")
         pages, unpacked = pages + 1, unpacked + size
         if pages > most:
             raise InputTooLarge(name, f"more than {MOST_PAGES:,} pages")
-    return pages, unpacked
+    return pages, unpacked, values
 
 
 def _read(stream: BinaryIO, start: int, end: int) -> bytes:
@@ -83,7 +98,7 @@ class Header:
     """Bytes that begin with a struct of Thrift's compact protocol; reading goes on from `place`."""
 
     def __init__(self, content: bytes) -> None:
-        self.content, self.place = content, 0
+        self.content, self.place, self.values = content, 0, 0
 
     def read_struct(self, depth: int = 0) -> dict[int, int]:
         """The struct's 32-bit fields, id -> value, at least 0; of a field given twice, the larger one.
@@ -100,7 +115,8 @@ class Header:
             if kind == I32:
                 found[field] = max(self._number(), found.get(field, 0))
             elif kind == STRUCT and depth < DEEPEST:
-                self.read_struct(depth + 1)
+                inner = self.read_struct(depth + 1)
+                self.values += inner.get(VALUES, 0) if depth == 0 and field in DATA else 0
             else:
                 self._skip(kind)
         return found
