@@ -108,6 +108,12 @@ REJECTS = {
     "description": "Answer with the rows that could not be read only: where, why, and as they stood.",
     "schema": {"type": "string", "enum": ["true", "false"], "default": "false"},
 }
+DROP = {
+    "name": "drop",
+    "in": "query",
+    "description": "A column to leave out, whatever is in it; `pixels` stands for all columns of pixels.",
+    "schema": {"type": "array", "items": {"type": "string"}},
+}
 ERROR = _object(
     {
         "error": _object(
@@ -311,13 +317,14 @@ def _score() -> dict[str, Any]:
         "summary": "Score a table",
         "description": (
             f"CSV or Parquet, up to {LARGEST_TABLE >> 20} MiB, as the body or as the only file of a form, with the "
-            "columns [id,][label,]pixel1,...,pixel784; Parquet also with 784 bytes an image in the column pixels. "
+            "columns [id,][label,]pixel1,...,pixel784; Parquet also with 784 bytes or numbers an image in the column "
+            "pixels, or with picture files in the column image. "
             "Answered in kind, a row for each in its order: id, label, name, confidence, sure, model, reason. A row "
             "that cannot be read has nothing but its id, where that can be, and the reason. It comes while later "
             "rows are scored; one that is cut off is not whole. What is unusual about the first rows is in the header "
             "X-Warnings; rows that cannot be right (inverted, no pixel above 1) are refused with 400."
         ),
-        "parameters": [REJECTS],
+        "parameters": [REJECTS, DROP],
         "requestBody": {"required": True, "content": {**table, "application/x-parquet": parquet, **form}},
         "responses": answers,
     }

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import closing
 from typing import BinaryIO, cast
+from urllib.parse import quote
 
 import anyio.to_thread
 import numpy as np
@@ -20,7 +21,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from components.errors import FashionError
+from components.errors import FashionError, InputError
 from components.inference.sanity import Finding, inspect_images, refuse_wrong
 from components.inference.score import Score, score_blocks
 from components.inference.tables import CSV, EVERY_ROW, PARQUET, TableFormat, every_row, rejected_rows
@@ -33,6 +34,7 @@ from serving.metrics import watch
 log = logging.getLogger("bentoml.fashion")
 
 MOST_REJECTS = 100_000  # rows of a table
+DROP = "drop"  # the query parameter that names a column to leave out
 ANSWER_TIMEOUT = 600  # seconds from the first byte of an answer to the last
 INSPECTED, MOST_BLOCKS = 100, 8  # rows that are looked at before the answer begins, in so many blocks at most
 PIECE = 256 << 10  # bytes of an answer sent at a time
@@ -161,13 +163,21 @@ async def _fill(
     try:
         with cast(BinaryIO, tempfile.TemporaryFile()) as table:
             await spool_body(request, table)
-            answer.form = form or _told_by_start(table)
+            answer.form = (form or _told_by_start(table)).without(request.query_params.getlist(DROP))
             await _while_connected(request, _score(answer, table, model, wants_rejects))
         answer.end()
     except BaseException as error:
-        answer.end(error)
+        answer.end(_name_parameters(error))
         if not isinstance(error, Exception):
             raise
+
+
+def _name_parameters(error: BaseException) -> BaseException:
+    """The same error, with the query parameters that help."""
+    ways = [f"?{DROP}={quote(way.value)} {way.effect}" for way in getattr(error, "ways", ()) if way.parameter == DROP]
+    if not ways or not isinstance(error, InputError):
+        return error
+    return type(error)(error.field, "; ".join([error.reason, ", ".join(ways)]))
 
 
 def _told_by_start(table: BinaryIO) -> TableFormat:

@@ -14,14 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from PIL import Image
 
 from components.contract import Images
 from components.errors import InputError, InputTooLarge
 from components.manifest import to_table
+from components.pictures.embedded import Work, read_picture_rows
 from components.tables import pixel_parquet
 from components.tables.blocks import Block
 from components.tables.columns import PIXEL_COLUMNS
-from components.tables.pixel_parquet import LAYOUTS, read_pixel_parquet
+from components.tables.pixel_parquet import LAYOUTS, Others, Rows, read_pixel_parquet
 
 IMAGES = np.random.default_rng(5).integers(0, 256, (6, 28, 28), np.uint8)
 IDS = [f"shoe-{number}" for number in range(6)]
@@ -161,7 +163,7 @@ def damaged() -> bytes:
         pytest.param(write(pa.table({"pixels": ["1"]})), "found string, expected fixed_size", id="pixels as text"),
         pytest.param(
             write(pa.table({"pixels": [b"1" * 9000]})),
-            "expected 784 bytes, found a cell of more than 2,048",
+            "a cell of more than 2,048",
             id="pixels of any length",
         ),
         pytest.param(write(pa.table({"pixels": [["a"]]})), "expected lists of 784 whole numbers", id="lists of text"),
@@ -259,6 +261,45 @@ def test_pages_that_would_take_too_much_are_never_unpacked(
     with pytest.raises(kind, match=reason):
         read(forged)
     assert psutil.Process().memory_info().rss - before < 50e6
+
+
+def equal_rows(count: int, **columns: pa.Array) -> pa.Table:
+    pixels = pa.FixedSizeBinaryArray.from_buffers(pa.binary(784), count, [None, pa.py_buffer(bytes(784 * count))])
+    return pa.table({"pixels": pixels, **columns})
+
+
+def one_value(value: object, count: int) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([value]))
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pytest.param(lambda: equal_rows(200_000, id=one_value("x" * 1024, 200_000)), id="the same id in each row"),
+        pytest.param(
+            lambda: pa.table(
+                {"pixels": pa.ListArray.from_arrays([0, 70_000_000], pa.array(np.zeros(70_000_000, np.uint8)))}
+            ),
+            id="a list of millions",
+        ),
+        pytest.param(lambda: equal_rows(10, label=one_value("x" * (80 << 20), 10)), id="a label of 80 MB"),
+    ],
+)
+def test_a_file_that_decodes_to_far_more_than_it_has_is_refused_unread(table: Callable[[], pa.Table]) -> None:
+    content = write(table(), compression="zstd")
+    assert len(content) < 100_000
+    before = psutil.Process().memory_info().rss
+    with pytest.raises(InputTooLarge, match="more than 100 times its size"):
+        read(content)
+    assert psutil.Process().memory_info().rss - before < 50e6
+
+
+def test_pictures_of_a_request_are_bounded_by_their_work() -> None:
+    large = io.BytesIO()
+    Image.new("L", (4000, 4000)).save(large, "PNG")
+    content = write(pa.table({"image": pa.array([large.getvalue()] * 9, pa.binary())}))
+    with pytest.raises(InputTooLarge, match="pictures that take more than a minute"):
+        list(read_picture_rows(io.BytesIO(content), Rows(range(1), 1), "body", Others(), Work(50_000_000, "body")))
 
 
 SMALL = write(narrow(flat(IMAGES), id=IDS, label=LABELS))

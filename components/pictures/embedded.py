@@ -82,8 +82,10 @@ def measure_pictures(path: Path, others: Others) -> tuple[list[tuple[int, int]],
     return describe_groups(file, others, names)
 
 
-def read_picture_rows(stream: BinaryIO, rows: Rows, name: str, others: Others, at_once: int = BLOCK) -> Iterator[Block]:
-    """Decode the pictures of some rows, in blocks of 512 or `at_once`.
+def read_picture_rows(
+    stream: BinaryIO, rows: Rows, name: str, others: Others, work: "Work | None" = None
+) -> Iterator[Block]:
+    """Decode the pictures of some rows, in blocks of 512, or of 64 where their work is counted.
 
     Args:
         stream: the file, seekable.
