@@ -30,7 +30,8 @@ def expect_type(request: Request, *expected: str, also: Collection[str] = ()) ->
     """The request's content type, one of `expected` or, though no one is told to send it, of `also`; 415 otherwise."""
     found = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if found not in expected and found not in also:
-        hint = f". Say which, as in curl --header 'content-type: {expected[-1]}'" if found in {"", UNNAMED} else ""
+        example = next(kind for kind in expected if kind != FORM)
+        hint = f". Say which, as in curl --header 'content-type: {example}'" if found in {"", UNNAMED} else ""
         raise Refusal(415, "content-type", f"found {found[:60] or 'none'}, expected {' or '.join(expected)}{hint}")
     return found
 

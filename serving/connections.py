@@ -13,6 +13,7 @@ from typing import Any
 
 import httptools
 from uvicorn.protocols.http import auto
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from serving.door import RAW_HEADERS
@@ -28,8 +29,25 @@ DRAIN = 8  # seconds that a stop waits for requests in flight; `docker stop` kil
 MOST_CONNECTIONS = 1000
 
 MOST_PIPELINED = 32  # requests that a client sends before the first is answered
+PART = 32 << 10  # bytes parsed at a time, in which there may be 5,000 chunks of a body: some milliseconds
+PAUSE = 0.02  # seconds between two looks at what a refused client still sends
 LINGER = 1.0  # seconds in which a refused client may read why, before its connection is closed
 LAST_WORD = 0.5  # seconds before the end of a stop at which those in flight are told
+
+
+class _Flow(FlowControl):
+    """uvicorn's flow control, but for a connection of which something was read and waits to be parsed."""
+
+    def __init__(self, transport: asyncio.Transport, connection: "GuardedProtocol") -> None:
+        super().__init__(transport)
+        self.connection = connection
+
+    def resume_reading(self) -> None:
+        """Read on, now or, once that is parsed, by `_go_on`."""
+        if self.connection.rest:
+            self.read_paused = False
+        else:
+            super().resume_reading()
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -45,12 +63,14 @@ class GuardedProtocol(HttpToolsProtocol):
         self.unsent = self.unsent_before = 0
         self.since = self.loop.time()
         self.unread = 0  # bytes since the last head or piece of a body was whole: of a head, or of trailers
-        self.refused = False
+        self.rest = b""  # read, and not yet parsed
+        self.refused = self.is_chunked = False
         self.running: Any = None  # the request that is being answered; `cycle` is the last one of those behind it
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, and let go of another where there are too many."""
         super().connection_made(transport)
+        self.flow = _Flow(transport, self)
         if len(self.connections) > self.most:
             waiting = (one for one in _guarded(self.connections) if one.waits and not one.transport.is_closing())
             min(waiting, key=lambda one: one.since, default=self).transport.close()  # once what it was told is sent
@@ -87,7 +107,28 @@ class GuardedProtocol(HttpToolsProtocol):
         return bool(now - self.since > PATIENCE)
 
     def data_received(self, data: bytes) -> None:
-        """Read on; what cannot be read is refused."""
+        """Read on. Of much that is here at once a part, so that others have their turn before the next."""
+        if len(data) > PART:
+            self.transport.pause_reading()  # until `_go_on`
+            self.loop.call_later(PAUSE if self.refused else 0, self._go_on)
+            if not (self.refused or self._is_in_sized_body()):
+                data, self.rest = data[:PART], data[PART:]
+        self._read(data)
+
+    def _go_on(self) -> None:
+        if self.transport.is_closing():
+            return
+        rest, self.rest = self.rest, b""
+        self.data_received(rest)
+        if not (self.rest or self.flow.read_paused):
+            self.transport.resume_reading()
+
+    def _is_in_sized_body(self) -> bool:
+        """Whether a body with Content-Length is read, which costs no more than its bytes."""
+        return bool(self.cycle and self.cycle.more_body and self.scope is self.cycle.scope and not self.is_chunked)
+
+    def _read(self, data: bytes) -> None:
+        """Have it parsed; what cannot be read is refused."""
         if self.refused:
             return
         self._unset_keepalive_if_required()
@@ -105,7 +146,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse(cause if isinstance(cause, Refusal) else malformed)
 
     def _feed(self, data: bytes) -> None:
-        """Have it parsed.
+        """Give it to the parser.
 
         At a request for another protocol the parser stops, and would leave the request's body unread. Another parser
         then reads the same head again, without that wish, and what follows it.
@@ -140,7 +181,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Start to answer a request, if its head is one that may pass."""
         self.unread = 0
         version = self.parser.get_http_version()
-        check_head(version, self.url, self.headers)
+        self.is_chunked = check_head(version, self.url, self.headers)
         if len(self.pipeline) >= MOST_PIPELINED:
             raise Refusal(429, "request", f"more than {MOST_PIPELINED} requests wait on this connection", RETRY_AFTER)
         if version == "1.0":

@@ -1,5 +1,6 @@
 """The endpoints: a request -> a response."""
 
+import asyncio
 import base64
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ IN_LINE = 16_000_000  # weights x images, about a millisecond; more goes to a th
 PAGE = {"index.html": "text/html", "page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 FOLDER = Path(__file__).parent.parent / "ui"
 
+parsing = asyncio.Semaphore(1)  # large bodies of JSON: each holds Python's lock, several would keep all others waiting
 served = LiveModel()
 
 
@@ -43,7 +45,8 @@ async def predict_pixels(request: Request) -> Response:
     if found == "application/octet-stream":
         images = read_pixel_bytes(body)
     elif len(body) > LARGE:
-        images = await anyio.to_thread.run_sync(read_pixel_json, body)
+        async with parsing:
+            images = await anyio.to_thread.run_sync(read_pixel_json, body)
     else:
         images = read_pixel_json(body)
     findings = inspect_images(images)

@@ -170,10 +170,15 @@ def _take(part: _Part) -> tuple[str, bytes]:
     if b"name" not in options:
         raise InputError("body", 'the Content-Disposition of a part has no "name"')
     name, file = _decode(options[b"name"]), _file_name(disposition, options.get(b"filename"))
-    if file is None:
+    if file is None and _is_text(part):
         raise InputError(name[:40] or "body", "a text field (it has no file name); expected files only")
     content = _decode_content(part, name)
     return ((file or name)[:80] if file or content else ""), content
+
+
+def _is_text(part: _Part) -> bool:
+    """Whether a part without a file name is a text field; .NET names no file unless told to, but the type of bytes."""
+    return part.headers.get(b"content-type", b"text/plain").strip().lower().startswith(b"text/plain")
 
 
 def _file_name(disposition: bytes, plain: bytes | None) -> str | None:

@@ -18,13 +18,16 @@ PER_HEADER = 4  # bytes beside the name and the value: colon, space, line end
 Header = tuple[bytes, bytes]
 
 
-def check_head(version: str, url: bytes, headers: Sequence[Header]) -> None:
+def check_head(version: str, url: bytes, headers: Sequence[Header]) -> bool:
     """Let a head pass.
 
     Args:
         version: of HTTP, such as "1.1".
         url: the request's target as it was sent.
         headers: their names in lower case.
+
+    Returns:
+        Whether the body comes in chunks.
 
     Raises:
         Refusal: 505, 414, 431 for its size; 400, 417 and 501 for what it asks for.
@@ -34,8 +37,10 @@ def check_head(version: str, url: bytes, headers: Sequence[Header]) -> None:
     if len(url) > LONGEST_URL:
         raise Refusal(414, "url", f"{len(url):,} bytes, expected at most {LONGEST_URL:,}")
     check_size(headers, len(url))
+    is_chunked = False
     for name, value in headers:
         if name == b"transfer-encoding":
+            is_chunked = True
             _check_transfer_coding(version, value)
         elif name == b"expect" and value.lower() != b"100-continue":
             raise Refusal(417, "expect", f"found {_quote(value)}, expected 100-continue or none")
@@ -43,6 +48,7 @@ def check_head(version: str, url: bytes, headers: Sequence[Header]) -> None:
         _check_target(url, headers)
     if b"#" in url:
         raise Refusal(400, "url", "found a fragment (#), which is not part of a request")
+    return is_chunked
 
 
 def check_size(headers: Sequence[Header], line: int = 0) -> None:

@@ -202,6 +202,24 @@ def test_heads_without_end_keep_nobody_waiting(small: Server) -> None:
     assert slowest < 1
 
 
+def test_a_body_in_tiny_chunks_is_read_while_others_are_answered(small: Server) -> None:
+    """A chunk a byte is ten times the work of its bytes: six clients send 400,000 each."""
+    flood = READ + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 400_000
+    slowest = 0.0
+    with contextlib.ExitStack() as held, small.client() as client:
+        floods = [held.enter_context(socket.create_connection(("127.0.0.1", small.port), 30)) for _ in range(6)]
+        threads = [threading.Thread(target=one.sendall, args=(flood + b"0\r\n\r\n",)) for one in floods]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            began = time.monotonic()
+            assert client.post("/read", content=BODY).json()["bytes"] == 784
+            slowest = max(slowest, time.monotonic() - began)
+        answers = [one.makefile("rb").read() for one in floods]
+    assert all(b'"bytes":400000' in answer for answer in answers)
+    assert slowest < 1
+
+
 def test_a_request_keeps_its_answer_whatever_comes_behind_it(small: Server) -> None:
     behind = [b"nonsense\r\n\r\n", ALIVE.replace(b"1.1", b"2.0") + b"\r\n", ALIVE + b"X: " + b"a" * 400_000]
     for wrong in behind:
