@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from components.contract import SAMPLE, Dataset, ModelCard, Validated
 from components.dataset.archives import open_archives
 from components.dataset.ingest import ingest
 from components.dataset.sample import write_sample
-from components.errors import DatasetError, FashionError, ModelError
+from components.errors import DatasetError, FashionError, InputError, ModelError
+from components.inputs.parts import Part, Reading
 from components.manifest import (
     accept,
     check_receipt,
@@ -35,6 +36,9 @@ from components.registry.bounds import Bounds
 from components.registry.gate import verdict_of
 from components.registry.verdicts import encode_verdict, read_verdict
 from components.retention.pins import pin, pinned
+from components.scoring.claims import hold
+from components.scoring.summary import Count
+from components.scoring.work import Job, Result, find_done, name_part
 from components.sweeps.candidates import Candidate
 from components.sweeps.kept import keep_trained, read_trained
 from components.training.resume import read_state
@@ -322,6 +326,47 @@ def test_fields_are_all_there_once_and_known(kind: str, harm: str, place: Place)
         content = json.dumps({**document, "unknown": 1})
     with pytest.raises(FashionError, match="unknown: " if "unknown" in harm else name):
         kept.read(content.encode())
+
+
+# --- scoring: a job that was stopped ---
+
+
+def job_in(folder: Path) -> Job:
+    output = folder / "out.csv"
+    rejects = folder / "out.rejects.csv"
+    return Job("in.csv", str(output), str(rejects), "fashion-mlp:abcdefgh", Reading(), "", 1, "2026-11-21T00:00:00Z")
+
+
+def test_a_stopped_job_is_read_as_it_was_written(tmp_path: Path) -> None:
+    job = job_in(tmp_path)
+    with pytest.raises(KeyboardInterrupt), hold(job, resume=False):
+        raise KeyboardInterrupt
+    with hold(job, resume=True) as again:
+        assert again == job
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE)
+def test_a_damaged_job_is_refused_and_a_damaged_part_scored_anew(tmp_path: Path, nonsense: str) -> None:
+    job, part = job_in(tmp_path), Part(0, "in.csv", 1, 0, 1)
+    job.folder.mkdir()
+    (job.folder / "job.json").write_bytes(NONSENSE[nonsense])
+    with pytest.raises(InputError, match=r"its unfinished job cannot be read \(.*job\.json"), hold(job, resume=True):
+        pass
+    name_part(job, part).with_suffix(".json").write_bytes(NONSENSE[nonsense])
+    assert find_done(job, part) is None
+
+
+def test_a_part_s_result_names_no_file_but_its_own(tmp_path: Path) -> None:
+    job, part = job_in(tmp_path), Part(0, "in.csv", 1, 0, 1)
+    job.folder.mkdir()
+    path = name_part(job, part)
+    for place in (path.with_suffix(".part"), path.with_suffix(".rejects"), tmp_path / "outside"):
+        place.write_bytes(b"rows")
+    sha256 = hashlib.sha256(b"rows").hexdigest()
+    own = Result(0, Count(), f"{path.name}.part", f"{path.name}.rejects", (sha256, sha256))
+    for result, found in ((own, own), (replace(own, scored="../outside"), None)):
+        path.with_suffix(".json").write_text(json.dumps(asdict(result)))
+        assert find_done(job, part) == found
 
 
 # --- a dataset stays in its folder ---

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from components.errors import FashionError, InputError, ModelError
+from components.errors import FashionError, InputError
 from components.files import flush_folder, write_whole
 from components.inbox.claims import Inbox, dropped_in, look, take
 from components.model.classifier import Classifier
+from components.records import read_record
 from components.registry.champion import load_model
 from components.scoring.first_rows import Looker, Mode
 from components.scoring.job import Summary, run_job
@@ -113,9 +114,9 @@ def _begin(claim: Path, live: Classifier) -> tuple[Note, Classifier]:
     note = Note(live.tag, datetime.now(UTC).isoformat(timespec="seconds"), 0)
     if path.exists():
         try:
-            note = Note(**json.loads(path.read_bytes()))
+            note = read_record(Note, path.read_bytes(), path, FashionError)
             model = live if note.model == live.tag else load_model(note.model)
-        except (ModelError, ValueError, TypeError) as error:  # it may be damaged, or of another version of this code
+        except FashionError as error:  # it may be damaged, or of another version of this code
             log.warning("%s is scored anew, by %s: %s", claim.name, live.tag, error)
     note = replace(note, model=model.tag, attempts=note.attempts + 1)
     write_whole(path, json.dumps(asdict(note)).encode())

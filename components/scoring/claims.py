@@ -8,8 +8,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from components.errors import InputError, Way
+from components.errors import FashionError, InputError, Way
 from components.files import remove_leftovers_of, write_whole
+from components.records import read_record
 from components.scoring.work import Job
 from components.storage import is_remote, remove_tree, write_new
 
@@ -68,10 +69,11 @@ def _begin_remote(job: Job, resume: bool) -> Job:
 
 
 def _go_on(job: Job) -> Job:
+    path = job.folder / JOB
     try:
-        unfinished = Job.from_json(json.loads((job.folder / JOB).read_bytes()))
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(job.output, f"its unfinished job cannot be read; {_anew(job)}") from error
+        unfinished = read_record(Job, path.read_bytes(), path, FashionError)
+    except (OSError, FashionError) as error:
+        raise InputError(job.output, f"its unfinished job cannot be read ({error}); {_anew(job)}") from error
     if not unfinished.same(job):
         raise InputError(job.output, f"its unfinished job had another input, model, options or version; {_anew(job)}")
     return unfinished

@@ -9,10 +9,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from components.errors import FashionError
 from components.files import sha256_of
 from components.inference.predict import predict_block
 from components.inputs.parts import Input, Part, Reading
 from components.model.classifier import Classifier
+from components.records import read_record
 from components.scoring.outputs import REJECTED, Format, format_of, schema_with, to_rejects, to_table
 from components.scoring.summary import Count, count_rows
 from components.storage import locate, whole
@@ -107,11 +109,13 @@ def score_part(job: Job, read: Input, part: Part, model: Classifier) -> Result:
 
 def find_done(job: Job, part: Part) -> Result | None:
     """The result of a part whose files are whole; None where it must be scored."""
+    path = name_part(job, part)
     try:
-        told = json.loads(name_part(job, part).with_suffix(".json").read_bytes())
-        result = Result.from_json(told)
+        result = read_record(Result, path.with_suffix(".json").read_bytes(), path, FashionError)
+        if (result.scored, result.rejects) != (f"{path.name}.part", f"{path.name}.rejects"):
+            return None
         found = [sha256_of(job.folder / name) for name in (result.scored, result.rejects)]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, FashionError):
         return None
     return result if tuple(found) == result.sha256 else None
 
