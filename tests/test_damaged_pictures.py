@@ -45,6 +45,19 @@ def test_a_folder_is_scored_without_it(folder: Path, network: MLP, card: ModelCa
     assert "damaged.png" in reject
 
 
+def test_a_folder_off_a_phone_is_scored_but_for_what_it_says_how_to_save(
+    network: MLP, card: ModelCard, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(encode(noise("RGB"), "MPO", save_all=True, append_images=[noise("L")]))
+    (folder / "b.MPO").write_bytes((folder / "a.jpg").read_bytes())
+    (folder / "c.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    count = run_job(Classifier("fashion-mlp:a", card, network), folder, tmp_path / "out.csv").count
+    assert (count.scored, count.rejected) == (2, 1)
+    assert "it is HEIC. Save the picture as JPEG or PNG" in rejects_path(tmp_path / "out.csv").read_text()
+
+
 def test_labels_are_imported_without_it(folder: Path) -> None:
     found = read_class_folders(folder)
     assert len(found.candidates) == 20

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from components.contract import label_of
 
-READ = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".webp", ".gif", ".bmp"})
-NOT_READ = frozenset({".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl"})  # pictures too: each is a reject
+READ = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".gif", ".bmp"})
+NOT_READ = frozenset({".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2"})  # pictures too: each is a reject
 PICTURES = READ | NOT_READ
 MOST_NAMED = 10
 
