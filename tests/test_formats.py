@@ -153,10 +153,9 @@ def exif_of(*entries: tuple[int, int, int, bytes]) -> bytes:
     return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + packed + bytes(4)
 
 
-@pytest.mark.parametrize("background", [0, 255])
-def test_a_grey_28_by_28_picture_is_not_touched(background: int) -> None:
+def test_a_grey_28_by_28_picture_on_black_is_not_touched() -> None:
     pixels = noise(28, 28)
-    pixels[[0, -1]] = pixels[:, [0, -1]] = background
+    pixels[[0, -1]] = pixels[:, [0, -1]] = 0
     photo = read_photo(encode(pixels))
     assert photo.dtype == np.uint8
     assert np.array_equal(photo, pixels[None])

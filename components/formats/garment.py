@@ -74,9 +74,19 @@ def draw_garment(photo: Photo, mask: Mask) -> NDArray[np.uint8]:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     grey = photo[box].astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-    inside = grey[mask[box]]
-    negated = MEAN - (grey - inside.mean()) / (inside.std() + 8) * SPREAD
+    negated = even_out(255 - grey, mask[box])
     return np.where(mask[box], negated.clip(10, 255), 0).astype(np.uint8)
+
+
+def even_out(levels: NDArray[np.float32], mask: Mask) -> NDArray[np.float32]:
+    """Brightness and contrast as a garment of the dataset has them, whatever the light was.
+
+    Args:
+        levels: (h, w), 0 to 255.
+        mask: (h, w), where the garment is, true somewhere.
+    """
+    inside = levels[mask]
+    return np.asarray(MEAN + (levels - inside.mean()) / (inside.std() + 8) * SPREAD, np.float32)
 
 
 def _centrality(height: int, width: int) -> NDArray[np.float64]:

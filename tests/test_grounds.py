@@ -1,0 +1,220 @@
+"""A garment on whatever ground becomes bright on black, and nothing visible becomes a black image."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter
+
+from benchmarks.grounds import lay
+from components.formats.photos import read_photo, read_views, write_png
+from components.manifest import Examples
+
+Pixels = NDArray[np.uint8]
+OUTLINE = [(30, 30), (170, 30), (190, 90), (150, 95), (150, 190), (50, 190), (50, 95), (10, 90)]
+SIDE = 200
+
+
+def encode(picture: Image.Image | NDArray[Any], form: str = "PNG", **options: Any) -> bytes:
+    content = io.BytesIO()
+    (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(content, form, **options)
+    return content.getvalue()
+
+
+def shape() -> Pixels:
+    """255 where a shirt is, with soft edges."""
+    picture = Image.new("L", (SIDE, SIDE))
+    ImageDraw.Draw(picture).polygon(OUTLINE, fill=255)
+    return np.asarray(picture.filter(ImageFilter.GaussianBlur(0.7)))
+
+
+def shirt(level: float, detail: float = 0) -> NDArray[np.float64]:
+    """(h, w): a level, and stripes that are brighter by `detail`."""
+    return level + detail * (np.arange(SIDE)[:, None] // 20 % 2) + np.zeros((SIDE, SIDE))
+
+
+def photo(garment: NDArray[np.float64], ground: float | NDArray[np.float64]) -> Pixels:
+    share = shape() / 255
+    return (share * garment + (1 - share) * ground).clip(0, 255).round().astype(np.uint8)
+
+
+def silhouette() -> NDArray[np.bool_]:
+    """What a shirt looks like to the model."""
+    return read_photo(encode(255 - shape()))[0] > 127
+
+
+def overlap(image: Pixels, least: int = 40) -> float:
+    """With a shirt's silhouette: what both have of what either has. Less than `least` is black."""
+    seen = image > least
+    return float((seen & silhouette()).sum() / (seen | silhouette()).sum())
+
+
+@pytest.mark.parametrize("ground", range(0, 256, 51))
+@pytest.mark.parametrize("garment", range(0, 256, 51))
+def test_a_garment_of_one_colour_is_a_silhouette_on_any_ground(ground: int, garment: int) -> None:
+    if ground != garment:
+        (image,) = read_views(encode(photo(shirt(garment), ground)))
+        assert overlap(image) > 0.9
+        assert image[silhouette()].mean() > 100
+
+
+@pytest.mark.parametrize("ground", [(200, 250), (230, 245), (255, 240), (30, 10), (0, 15), (128, 140)])
+def test_a_garment_hardly_apart_from_its_ground_is_visible(ground: tuple[int, int]) -> None:
+    (image,) = read_views(encode(photo(shirt(ground[1]), ground[0])))
+    assert overlap(image) > 0.85
+
+
+def test_a_white_garment_on_light_grey_is_seen_with_its_detail_both_ways() -> None:
+    views = read_views(encode(photo(shirt(232, 18), 200)))
+    assert len(views) == 2, "a photo or a negative, nobody can tell"
+    for view in views:
+        assert overlap(view) > 0.85
+        assert view[10:24, 9:19].std() > 8, "its stripes"
+    assert np.corrcoef(views[0, 10:24, 9:19].ravel(), views[1, 10:24, 9:19].ravel())[0, 1] < -0.9
+
+
+@pytest.mark.parametrize("ground", [200, 128, 60])
+def test_a_garment_with_brighter_and_darker_parts_keeps_both(ground: int) -> None:
+    views = read_views(encode(photo(shirt(ground - 50, 100), ground)))
+    assert all(overlap(view, 3) > 0.9 for view in views)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("garment", [20, 110, 240])
+def test_a_gradient_is_a_ground(form: str, garment: int) -> None:
+    light = 150 + 60 * np.linspace(-1, 1, SIDE)[:, None] - 20 * np.linspace(-1, 1, SIDE)[None] ** 2
+    (image,) = read_views(encode(photo(shirt(garment), light), form))
+    assert image[silhouette()].mean() > 100
+    assert overlap(image) > 0.75, "where the light has the garment's own level, nothing is there to be seen"
+
+
+def test_a_soft_shadow_stays_darker_than_the_garment() -> None:
+    shadow = np.asarray(Image.fromarray(np.roll(shape(), (8, 6), (0, 1))).filter(ImageFilter.GaussianBlur(6)))
+    (image,) = read_views(encode(photo(shirt(40), 230 - shadow * 0.2)))
+    assert image[silhouette()].mean() > 180
+    assert ((image > 100) & silhouette()).sum() / (image > 100).sum() > 0.9
+
+
+def test_a_coloured_garment_is_told_from_a_ground_as_bright() -> None:
+    red, green = np.array([200, 60, 60.0]), np.array([60, 120, 114.0])
+    share = shape()[..., None] / 255
+    (image,) = read_views(encode((share * red + (1 - share) * green).astype(np.uint8)))
+    assert overlap(image) > 0.9
+
+
+# --- which way round ---
+
+
+@pytest.mark.parametrize("ground", [0, 60, 128, 190, 255])
+@pytest.mark.parametrize("light", [False, True], ids=["dark", "light"])
+def test_an_image_of_the_dataset_comes_back_from_any_ground(test_split: Examples, ground: int, light: bool) -> None:
+    """As one of the views; and where there is one alone, it is nearly always this one."""
+    alone = []
+    for image in test_split.images[:30]:
+        views = read_views(encode(lay(image, ground, light)))
+        crop = image[np.ix_((image > 12).any(1), (image > 12).any(0))]
+        seen = [view[np.ix_((view > 12).any(1), (view > 12).any(0))] for view in views]
+        fitted = [np.asarray(Image.fromarray(one).resize(crop.shape[::-1]), float) for one in seen]
+        alike = [np.corrcoef(one.ravel(), crop.ravel())[0, 1] for one in fitted]
+        if len(views) == 1:
+            alone.append(alike[0] > 0.5)
+    assert np.mean(alone) >= 0.8 if len(alone) > 5 else True
+
+
+# --- transparency ---
+
+
+def cut_out(garment: NDArray[np.float64], alpha: Pixels | None = None) -> Image.Image:
+    grey = garment.round().astype(np.uint8)
+    return Image.fromarray(np.dstack([grey, grey, grey, shape() if alpha is None else alpha]))
+
+
+@pytest.mark.parametrize("level", [0, 90, 128, 255])
+@pytest.mark.parametrize(
+    ("form", "mode"), [("PNG", "RGBA"), ("PNG", "LA"), ("PNG", "P"), ("WEBP", "RGBA"), ("GIF", "RGBA")]
+)
+def test_a_garment_cut_out_on_nothing_is_a_silhouette_whatever_its_colour(form: str, mode: str, level: int) -> None:
+    picture = cut_out(shirt(level), (shape() > 127).astype(np.uint8) * 255)
+    if mode == "P":
+        palette = Image.fromarray((shape() > 127).astype(np.uint8)).convert("P")
+        palette.putpalette([255, 255, 255, level, level, level])
+        content = encode(palette, form, transparency=0)
+    else:
+        content = encode(picture.convert(mode), form)
+    (image,) = read_views(content)
+    assert overlap(image) > 0.9
+    assert image[silhouette()].mean() > 100
+
+
+def test_a_white_garment_cut_out_keeps_its_detail() -> None:
+    views = read_views(encode(cut_out(shirt(220, 30))))
+    assert all(overlap(view) > 0.85 and view[10:24, 9:19].std() > 15 for view in views)
+
+
+def test_a_drawing_in_alpha_alone_is_the_image(test_split: Examples) -> None:
+    for noisy in test_split.images[:10]:
+        image = np.where(noisy > 60, noisy, 0)
+        for level in (0, 255):
+            picture = np.dstack([np.full((28, 28, 3), level, np.uint8), image])
+            (seen,) = read_views(encode(picture))
+            assert abs(seen.astype(int) - image).mean() < 6
+
+
+def test_a_translucent_shadow_is_not_part_of_the_garment() -> None:
+    shadow = np.roll(shape(), (12, 9), (0, 1)) * 0.35
+    garment = np.where(shape() > 127, shirt(70, 60), 0)
+    views = read_views(encode(cut_out(garment, np.maximum(shape(), shadow).astype(np.uint8))))
+    assert all(overlap(view) > 0.85 for view in views)
+
+
+@pytest.mark.parametrize("hidden", [0, 4])
+def test_alpha_that_hides_next_to_nothing_is_no_mask(hidden: int) -> None:
+    alpha = np.full((SIDE, SIDE), 255, np.uint8)
+    alpha[:hidden, :hidden] = alpha[-hidden or SIDE :, -hidden or SIDE :] = 0
+    picture = Image.fromarray(np.dstack([photo(shirt(40), 220)] * 3 + [alpha]))
+    assert overlap(read_photo(encode(picture))[0]) > 0.9
+
+
+def test_a_picture_that_is_transparent_everywhere_is_blank() -> None:
+    (image,) = read_views(encode(Image.new("RGBA", (90, 60))))
+    assert np.ptp(image) == 0
+
+
+# --- nothing but ground ---
+
+
+@pytest.mark.parametrize("size", [(28, 28), (90, 120), (300, 40)])
+@pytest.mark.parametrize("level", [0, 70, 128, 200, 255])
+def test_a_blank_picture_has_one_level(size: tuple[int, int], level: int) -> None:
+    assert np.ptp(read_views(encode(np.full(size, level, np.uint8)))) == 0
+
+
+@pytest.mark.parametrize("level", [0, 128, 240])
+@pytest.mark.parametrize("noise", [2, 4])
+def test_noise_on_a_blank_ground_is_not_made_a_garment(level: int, noise: float) -> None:
+    random = np.random.default_rng(0)
+    for form in ("PNG", "JPEG"):
+        pixels = (level + random.normal(0, noise, (240, 200))).clip(0, 255).astype(np.uint8)
+        assert np.ptp(read_views(encode(pixels, form))) == 0
+
+
+# --- 28 x 28 ---
+
+
+def test_images_of_the_dataset_pass_bit_for_bit(test_split: Examples) -> None:
+    for image in test_split.images:
+        assert np.array_equal(read_views(write_png(image)), image[None])
+
+
+def test_a_negative_of_28_by_28_is_negated_back(test_split: Examples) -> None:
+    """Its ground is white: size alone says nothing."""
+    for image in test_split.images[:50]:
+        assert abs(read_photo(write_png(255 - image))[0].astype(int) - image).mean() < 4
+
+
+@pytest.mark.parametrize("side", [28, 29, 56])
+def test_size_does_not_decide_what_a_picture_is(side: int) -> None:
+    small = Image.fromarray(photo(shirt(60, 50), 255)).resize((side, side))
+    assert overlap(read_photo(encode(small))[0]) > (0.7 if side == 28 else 0.85), "28 x 28 is not trimmed"
