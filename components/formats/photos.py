@@ -1,9 +1,11 @@
 """A picture file -> 28 x 28 grey images that the model knows: a bright garment on black.
 
-A 28 x 28 picture passes as it is, but for colour. One with a plain background goes through the steps of the dataset's
-paper (arXiv:1708.07747, section 2): trim, longest edge to 28, sharpen, centre, grey, and negate where the background is
-bright. In any other photo the garment is found first (garment.py), and drawn in several widths, as laid clothes are
-wider than hanging ones, and mirrored: the model's answers to these views are averaged (inference/predict.py).
+Transparency, or a plain or smooth ground, tells what is garment (ground.py). It goes through the steps of the dataset's
+paper (arXiv:1708.07747, section 2): trim, longest edge to 28, sharpen, centre, grey, negate. A picture that may be a
+negative already is drawn both ways (polarity.py). In any other photo the garment is found first (garment.py), and drawn
+in several widths, as laid clothes are wider than hanging ones, and mirrored. The model's answers to the views of one
+picture are averaged (inference/predict.py). A 28 x 28 picture on black passes as it is, but for colour; another is not
+trimmed.
 """
 
 import io
@@ -26,6 +28,7 @@ SMALL_FILE = 4096  # bytes; 28 x 28 pixels in four colours are 3,136
 GREY = struct.pack(">IIBBBBB", SIDE, SIDE, 8, 0, 0, 0, 0)
 PLAIN_START = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4s13sI", 13, b"IHDR", GREY, zlib.crc32(b"IHDR" + GREY))
 PLAIN_END = struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND"))
+CORNERS = (0, SIDE - 1, SIDE * (SIDE - 1), SIDE * SIDE - 1)  # of a 28 x 28 picture, row-major
 WORKING = 160  # pixels of the longest edge, to find a garment in
 SMALLEST_PHOTO = 64  # pixels a side; a smaller picture is no photo
 ENOUGH = (
@@ -49,7 +52,8 @@ def read_views(content: bytes, field: str = "file", formats: tuple[str, ...] = F
         formats: those of the five that are taken.
 
     Returns:
-        uint8 (n, 28, 28): six views of a garment that was found in a photo, one of any other picture.
+        uint8 (n, 28, 28): six views of a garment that was found in a photo; two of one cut from its ground that may
+        be a negative or not; one of any other picture. A picture without a garment is an image of one level.
 
     Raises:
         InputError: none of these, damaged, or an animated PNG or WebP.
@@ -94,7 +98,7 @@ def has_dark_corners(grey: NDArray[np.uint8]) -> bool:
 
     So it is in each of the dataset's 70,000 images, whose garments touch the border and fill some of the corners.
     """
-    return bool((grey[[0, 0, -1, -1], [0, -1, 0, -1]] <= PLAIN).sum() >= 2)
+    return sum(grey.item(corner) <= PLAIN for corner in CORNERS) >= 2
 
 
 def _prepare(picture: Image.Image) -> Images:

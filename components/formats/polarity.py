@@ -14,8 +14,8 @@ from components.formats.ground import FLAT, INK, CutOut, Levels
 # In pixels of the 28 x 28 image, from the outline: the rim, and what is within it; how far around they are compared.
 RIM, WITHIN, AROUND = (0.5, 1.1), (1.4, 2.6), 2.5
 CERTAIN = 20.0  # levels between the rim and what is within: of 280 real garments 99 % have less, of negatives 93 % more
-DOUBTFUL = 5.0  # levels; more than that against what the ground says makes it doubtful
-BLACK = 12  # levels; only a picture made by a computer has such a ground, and only such a one is a negative
+DOUBTFUL = 5.0  # levels; more of it against what the ground says makes that doubtful
+WHITE, BLACK = 200, 12  # levels; a ground in a studio is brighter than the one, a negative's is darker than the other
 DIM = 64.0  # levels; a garment no brighter than that is evened out
 
 
@@ -56,11 +56,11 @@ def _choose(cut: CutOut, level: float) -> tuple[bool, ...]:
     rim, ground = measure_rim(cut), float(np.median(cut.ground))
     if abs(rim) > CERTAIN:
         return (rim < 0,)
-    if ground > 127 and level < ground:
+    if ground >= WHITE and level < ground:
         return (True,) if rim < DOUBTFUL else (True, False)
-    if ground <= 127 and level > ground:
-        return (False,) if rim > -DOUBTFUL and ground <= BLACK else (False, True)
-    return True, False
+    if ground <= BLACK and level > ground:
+        return (False,) if rim > -DOUBTFUL else (False, True)
+    return (True, False) if ground > 127 else (False, True)
 
 
 def _draw(cut: CutOut, negated: bool) -> Levels:
