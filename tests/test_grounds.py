@@ -8,7 +8,6 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from benchmarks.grounds import lay
 from components.formats.photos import read_photo, read_views, write_png
 from components.manifest import Examples
 
@@ -42,7 +41,7 @@ def photo(garment: NDArray[np.float64], ground: float | NDArray[np.float64]) -> 
 
 def silhouette() -> NDArray[np.bool_]:
     """What a shirt looks like to the model."""
-    return read_photo(encode(255 - shape()))[0] > 127
+    return np.asarray(read_photo(encode(255 - shape()))[0] > 127)
 
 
 def overlap(image: Pixels, least: int = 40) -> float:
@@ -105,6 +104,14 @@ def test_a_coloured_garment_is_told_from_a_ground_as_bright() -> None:
 
 
 # --- which way round ---
+
+
+def lay(image: Pixels, ground: int, light: bool) -> Pixels:
+    """An image of the dataset or its negative, five times as large, on a ground; as in `benchmarks.grounds`."""
+    ink = Image.fromarray(((image > 12) * 255).astype(np.uint8)).resize((140, 140), Image.Resampling.BILINEAR)
+    large = Image.fromarray(image if light else 255 - image).resize((140, 140), Image.Resampling.BICUBIC)
+    share = np.pad(np.asarray(ink, np.float64) / 255, 20)
+    return (share * np.pad(np.asarray(large, np.float64), 20) + (1 - share) * ground).round().astype(np.uint8)
 
 
 @pytest.mark.parametrize("ground", [0, 60, 128, 190, 255])
