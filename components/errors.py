@@ -22,6 +22,10 @@ and exits with status 1; the service answers with the status beside it.
         └── InputTooLarge     more than the stated limit                        (413)
 """
 
+import errno
+import os
+import re
+import shutil
 from dataclasses import dataclass
 from typing import Self
 
@@ -139,3 +143,36 @@ class InputError(FashionError):
 
 class InputTooLarge(InputError):
     """A caller sent more than the stated limit."""
+
+
+ELSEWHERE = "or name another place"
+OF_THE_DISK = {
+    errno.ENOSPC: ("the disk is full", f"Free some space, {ELSEWHERE}"),
+    errno.EDQUOT: ("the disk quota is used up", f"Free some space, {ELSEWHERE}"),
+    errno.EFBIG: ("the file would be larger than allowed", f"Raise the limit (ulimit -f), {ELSEWHERE}"),
+    errno.EROFS: ("the file system is read-only", f"Mount it for writing, {ELSEWHERE}"),
+    errno.EACCES: ("permission denied", f"Give user {os.geteuid()} access, {ELSEWHERE}"),
+    errno.EPERM: ("operation not permitted", f"Give user {os.geteuid()} access, {ELSEWHERE}"),
+    errno.EMFILE: ("this process has too many open files", "Raise the limit: ulimit -n"),
+    errno.ENFILE: ("the system has too many open files", "Close other programs, or raise fs.file-max"),
+    errno.ENAMETOOLONG: ("the name is too long", "A name has at most 255 bytes, a path 4,095"),
+    errno.ENOENT: ("no such file or folder", "Check the path"),
+    errno.ENOTDIR: ("a folder in this path is a file", "Check the path"),
+    errno.EISDIR: ("a folder, expected a file", "Check the path"),
+    errno.ELOOP: ("a link that leads to itself", "Check the path"),
+    errno.EIO: ("the disk reports an input/output error", "Check the disk and the system's log"),
+    errno.ESTALE: ("the network file system no longer has it", "Mount it again"),
+}
+
+
+def explain(error: OSError) -> str:
+    """An error of the operating system in one line: the path, what is wrong with it, and what to do."""
+    if isinstance(error, shutil.Error):  # of a folder's copy: (from, to, the text of an error) of each file
+        _, copy, reason = error.args[0][0]
+        number = re.match(r"\[Errno (\d+)\]", reason)
+        return explain(OSError(int(number[1]), "", copy)) if number else f"{copy}: {reason}"
+    if error.errno is None:
+        return " ".join(str(error).split())
+    found, advice = OF_THE_DISK.get(error.errno, (os.strerror(error.errno), ""))
+    where = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    return f"{where or 'the system'}: {found}" + (f". {advice}" if advice else "")

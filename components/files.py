@@ -7,6 +7,7 @@ import re
 import secrets
 import shutil
 import stat
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,15 +23,43 @@ def whole_file(path: Path, flush: bool = True) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(temporary_name(path.name))
     try:
-        yield temporary
-        if flush:
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with naming(path, temporary):
+            yield temporary
+            if flush:
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())
+            os.replace(temporary, path)
         if flush:
             flush_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Name `path` in an error of the disk that names no file, as that of a write does, or one in `temporary`."""
+    try:
+        yield
+    except OSError as error:
+        ours = error.filename is None or (temporary and str(error.filename).startswith(str(temporary)))
+        if error.errno is None or not ours:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+
+
+def demand_writable(*folders: Path) -> None:
+    """Fail before the work where its results could not be written. A folder need not exist yet.
+
+    Raises:
+        OSError: nothing can be made in one of them, and why.
+    """
+    for folder in folders:
+        there = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
+        try:
+            with tempfile.TemporaryFile(dir=there):
+                pass
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(folder)) from error
 
 
 @contextlib.contextmanager
@@ -41,11 +70,12 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(temporary_name(path.name))
-    temporary.mkdir()
     try:
-        yield temporary
-        with contextlib.suppress(FileExistsError):
-            move_folder(temporary, path)
+        with naming(path, temporary):
+            temporary.mkdir()
+            yield temporary
+            with contextlib.suppress(FileExistsError):
+                move_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

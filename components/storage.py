@@ -48,6 +48,17 @@ def is_remote(path: Path) -> bool:
     return "://" in str(path)
 
 
+def state_of(path: Path) -> str:
+    """What differs once a file or an object was written.
+
+    The time of the last change of a file's inode catches a write that left its size and time of modification.
+    """
+    if is_remote(path):
+        return str(_system(path).ukey(cast(Any, path).path))
+    found = path.stat()
+    return f"{found.st_size}\t{found.st_mtime_ns}\t{found.st_ctime_ns}"
+
+
 @contextlib.contextmanager
 def whole(path: Path, flush: bool = True) -> Iterator[Path]:
     """`whole_file` for any `path`: yield a local name; what is written there is at `path` once the block ends well.

@@ -26,13 +26,14 @@ def run_command() -> None:
         SystemExit: always, with the status.
     """
     prepare()
-    from components.errors import FashionError
+    from components.errors import FashionError, explain
     from flows.commands import app
 
     try:
         app.app(prog_name="fashion")
     except (FashionError, OSError) as error:
-        sys.exit(_tell("; ".join(filter(None, [str(error), *getattr(error, "__notes__", [])]))))
+        told = explain(error) if isinstance(error, OSError) else str(error)
+        sys.exit(_tell("; ".join([told, *getattr(error, "__notes__", [])])))
     except Exception as error:
         if os.environ.get("FASHION_DEBUG"):
             raise

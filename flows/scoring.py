@@ -118,7 +118,7 @@ class Batches:
 def run_batches(opened: Opened, runner: TaskRunner[Any], workers: int, batch: int) -> Iterator[Result]:
     """Score the parts in batches, few enough at a time that an input which is unpacked fits; their results in order."""
     batches = Batches(runner, asdict(opened.job))
-    parts = opened.read.parts()
+    parts = opened.parts()
     waiting: deque[tuple[list[dict[str, Any]], PrefectFuture[list[dict[str, Any]]]]] = deque()
     while given := [hand_over(opened, part) for part in islice(parts, batch)]:
         waiting.append((given, batches.submit(given)))

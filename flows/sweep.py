@@ -12,7 +12,8 @@ from pydantic import Field
 from components.contract import Validated
 from components.errors import TrainingError
 from components.evaluation.card import write_card
-from components.registry.store import save_model
+from components.files import demand_writable
+from components.registry.store import home, save_model
 from components.settings import load_settings
 from components.sweeps.candidates import Candidate, Outcome, list_candidates, sort_outcomes, sweeps_folder
 from components.sweeps.kept import kept_path, read_trained
@@ -64,6 +65,7 @@ def sweep(
     Raises:
         TrainingError: not one training gave a network.
     """
+    demand_writable(load_settings().data_dir, home())
     validated = validate_data(ingest_data(source, sample_fallback))
     candidates = list_candidates(presets, seeds, overrides or {}, validated.dataset)
     with make_runner(workers) as runner:

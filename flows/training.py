@@ -21,6 +21,7 @@ from components.dataset.validate import validate
 from components.errors import ModelError, SourceUnreachable
 from components.evaluation.card import write_card
 from components.evaluation.report import report_path, write_report
+from components.files import demand_writable
 from components.model.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from components.model.classifier import Classifier
 from components.promotion.impact import write_impact
@@ -28,7 +29,7 @@ from components.promotion.promote import Promotion, promote
 from components.recipes.config import TrainConfig
 from components.recipes.presets import DEFAULT, configure
 from components.registry.champion import load_model, try_live
-from components.registry.store import check_stored, save_model
+from components.registry.store import check_stored, home, save_model
 from components.registry.verdicts import read_verdict
 from components.settings import load_settings
 from components.training.identity import is_same_training
@@ -189,6 +190,7 @@ def training(
     config = configure(
         preset, {**(overrides or {}), **{name: value for name, value in given.items() if value is not None}}
     )
+    demand_writable(load_settings().data_dir, home())
     dataset = ingest_data(source, sample_fallback)
     validated = validate_data(dataset)
     if skip_if_live and (live := find_same(dataset, config)):

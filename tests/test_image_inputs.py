@@ -9,8 +9,9 @@ import shutil
 import socket
 import stat
 import tarfile
+import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +33,8 @@ from components.manifest import Examples
 from components.model.classifier import Classifier
 from components.model.mlp import MLP, ModelConfig
 from components.pictures import decoding
-from components.scoring.job import Summary, rejects_path, run_job
+from components.scoring.job import Opened, Summary, finish_job, open_job, rejects_path, run_job
+from components.scoring.work import Result, score_part
 
 GOLDEN = Path(__file__).parent / "golden"
 Rows = list[dict[str, str]]
@@ -224,6 +226,54 @@ def test_a_changed_picture_is_another_input(pictures: dict[str, bytes], tmp_path
     else:
         assert before[0] != after[0]
         assert before[1] != after[1]
+
+
+def test_a_picture_that_changes_while_its_folder_is_scored_is_a_reject(
+    model: Classifier, pictures: dict[str, bytes], tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path / "in", pictures)
+    changed, gone, *others = sorted(pictures)
+    read = open_input(folder, Reading())
+    time.sleep(0.02)  # a file system's clock ticks every few milliseconds
+    (folder / changed).write_bytes(pictures[others[0]])
+    (folder / gone).unlink()
+    (block,) = [block for part in read.parts() for block in read.read(part)]
+    reasons = {reject.row.decode(): reject.reason for reject in block.rejects}
+    assert reasons == {changed: "changed while it was scored; score it again", gone: "no such file"}
+    assert block.ids == others
+
+
+@pytest.mark.parametrize("what", ["table", "picture"])
+def test_a_table_of_paths_that_changes_while_it_is_scored_gives_no_output(
+    model: Classifier, pictures: dict[str, bytes], tmp_path: Path, what: str
+) -> None:
+    source = write_paths(tmp_path / "in.csv", pictures)
+    changed = source if what == "table" else tmp_path / "shop" / max(pictures)
+
+    def change(opened: Opened) -> Iterator[Result]:
+        time.sleep(0.02)  # a file system's clock ticks every few milliseconds
+        changed.write_bytes(changed.read_bytes())
+        return (score_part(opened.job, opened.read, part, model) for part in opened.parts())
+
+    with open_job(source, tmp_path / "out.csv", model.tag, reading=Reading(), resume=False, check="off") as opened:
+        results = change(opened)
+        with pytest.raises(InputError, match="changed while it was scored"):
+            finish_job(opened, results, 1.0)
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_pictures_that_come_while_their_folder_is_scored_are_told(
+    model: Classifier, pictures: dict[str, bytes], tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path / "in", pictures)
+
+    def come(count: object, share: object) -> None:
+        (folder / "late.png").write_bytes(next(iter(pictures.values())))
+        (folder / "notes.txt").write_text("")
+
+    summary = run_job(model, folder, folder / "out.csv", progress=come)
+    assert summary.count.scored == len(pictures)
+    assert summary.warnings == ("1 file(s) came while it was scored and are not in the output: late.png",)
 
 
 # --- folders ---

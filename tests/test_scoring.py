@@ -2,13 +2,17 @@
 
 import base64
 import csv
+import dataclasses
 import gzip
 import json
+import os
 import random
 import signal
 import subprocess
 import sys
 import time
+import zipfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -369,10 +373,103 @@ def test_a_job_goes_on_only_with_the_same_input_and_model(
     with pytest.raises(InputError):
         run_job(model, table, output, reading=Reading(SMALL), max_reject_rate=0)
     table.write_text(table.read_text() + to_lines(test_split, 1)[0] + "\n")
-    with pytest.raises(InputError, match="had another input, model, options or version"):
+    with pytest.raises(InputError, match="had another input, or it changed since; score it without --resume"):
         run_job(model, table, output, reading=Reading(SMALL), resume=True)
     fresh = run_job(model, table, output, reading=Reading(SMALL))
     assert (fresh.resumed, fresh.count.rows) == (0, 201)
+
+
+def test_what_keeps_a_job_from_being_resumed_is_named(model: Classifier, table: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.csv"
+    with pytest.raises(InputError, match="cannot be read"):
+        run_job(model, table, output, reading=Reading(SMALL), max_reject_rate=0)
+    newer = dataclasses.replace(model, tag="fashion-mlp:scoring2")
+    told = f"had another model: --model {model.tag} goes on with it; score"
+    with pytest.raises(InputError, match=told):
+        run_job(newer, table, output, reading=Reading(SMALL), resume=True)
+    with pytest.raises(InputError, match="had other options; score"):
+        run_job(model, table, output, reading=Reading(SMALL, dropped=("x",)), resume=True)
+
+
+def test_a_byte_changed_at_the_same_size_and_time_is_another_input(
+    model: Classifier, table: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out.csv"
+    with pytest.raises(InputError, match="cannot be read"):
+        run_job(model, table, output, reading=Reading(SMALL), max_reject_rate=0)
+    change_a_byte(table)
+    with pytest.raises(InputError, match="had another input, or it changed since"):
+        run_job(model, table, output, reading=Reading(SMALL), resume=True)
+
+
+def change_a_byte(path: Path) -> None:
+    """The last but one, a digit of a CSV; size and time of modification stay."""
+    content, before = path.read_bytes(), path.stat()
+    time.sleep(0.02)  # a file system's clock ticks every few milliseconds
+    path.write_bytes(content[:-2] + bytes([content[-2] ^ 1]) + content[-1:])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+
+def grow(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"1,2,3\n")
+
+
+def replace(path: Path) -> None:
+    other = path.with_name("other")
+    other.write_bytes(path.read_bytes())
+    other.rename(path)
+
+
+def make_csv(folder: Path, examples: Examples) -> Path:
+    path = folder / "in.csv"
+    path.write_text("\n".join([HEADER, *to_lines(examples, 60)]) + "\n")
+    return path
+
+
+def make_gzip(folder: Path, examples: Examples) -> Path:
+    path = folder / "in.csv.gz"
+    path.write_bytes(gzip.compress(make_csv(folder, examples).read_bytes()))
+    return path
+
+
+def make_parquet(folder: Path, examples: Examples) -> Path:
+    path = folder / "in.parquet"
+    pq.write_table(to_table(examples.ids, "test", examples.labels, examples.images), path)
+    return path
+
+
+def make_archive(folder: Path, examples: Examples) -> Path:
+    path = folder / "in.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number, image in enumerate(examples.images[:20]):
+            archive.writestr(f"{number:02}.png", write_png(image))
+    return path
+
+
+@pytest.mark.parametrize("change", [grow, replace, change_a_byte])
+@pytest.mark.parametrize("make", [make_csv, make_gzip, make_parquet, make_archive])
+def test_an_input_that_changes_while_it_is_scored_gives_no_output(
+    model: Classifier,
+    test_split: Examples,
+    tmp_path: Path,
+    make: Callable[[Path, Examples], Path],
+    change: Callable[[Path], None],
+) -> None:
+    source, output = make(tmp_path, test_split), tmp_path / "out.csv"
+    changed = list[Path]()
+
+    def change_once(count: Count, share: float | None) -> None:
+        if not changed:
+            time.sleep(0.02)
+            change(source)
+            changed.append(source)
+
+    with pytest.raises(InputError, match="changed while it was scored"):
+        run_job(model, source, output, progress=change_once)
+    assert changed
+    assert not output.exists()
 
 
 @pytest.mark.parametrize("cut", [1, None])

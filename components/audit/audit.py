@@ -15,7 +15,7 @@ from components.audit.labels import Suspect, find_suspects
 from components.contract import CLASSES, SPLITS, Dataset, Split
 from components.dataset.copies import Alike, compare_within, find_copies
 from components.evaluation.pages import render_page, to_uri
-from components.files import write_whole
+from components.files import demand_writable, write_whole
 from components.manifest import Examples, read_split
 from components.recipes.presets import configure
 from components.settings import Settings, load_settings
@@ -63,8 +63,11 @@ def audit(
         DatasetError: it is missing or changed.
         SettingsError: no such preset.
         TrainingError: too few images.
+        OSError: the page cannot be written; found before the work.
     """
     settings, config = settings or load_settings(), configure(preset)
+    folder = settings.audits_dir / dataset.version
+    demand_writable(folder)
     splits = {split: read_split(dataset, split) for split in SPLITS}
     began = time.monotonic()
     pairs, nearest = _find_pairs(splits)
@@ -75,7 +78,6 @@ def audit(
     )
     suspects = {split: find_suspects(splits[split], one) for split, one in zip(SPLITS, found, strict=True)}
     seconds = {"copies": compared - began, "labels": time.monotonic() - compared}
-    folder = settings.audits_dir / dataset.version
     tables = {f"{split}-labels.csv": _tell_suspects(splits[split], suspects[split]) for split in SPLITS}
     for name, content in {**tables, "copies.csv": _tell_pairs(splits, pairs)}.items():
         write_whole(folder / name, content)

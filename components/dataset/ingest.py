@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from components.contract import CLASSES, IMAGE_SHAPE, SAMPLE, SPLITS, Dataset, Split
 from components.dataset.sources import Source, find_source
 from components.errors import DatasetError, SourceError
-from components.files import remove_leftovers, write_whole
+from components.files import demand_writable, remove_leftovers, write_whole
 from components.manifest import (
     Manifest,
     Part,
@@ -69,6 +69,7 @@ def ingest(source: str = "", *, sample_fallback: bool = False, settings: Setting
             for part in read_manifest(current).parts:
                 check_part(settings.datasets_dir, part)
             return Ingested(current, written=False)
+    demand_writable(settings.datasets_dir)
     raw = find_source(name, settings, sample_fallback)
     with dataset_lock(settings.datasets_dir):
         remove_leftovers(settings.datasets_dir)

@@ -4,9 +4,12 @@ They look at a frame of scalars a row (a mean, an edge, a hash), never at 784 co
 seconds to import, so that happens inside `validate`.
 """
 
+import contextlib
 import hashlib
 import itertools
 import json
+import logging
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -175,8 +178,26 @@ def _run(
         context = _open_context(temporary)
         for split, frame in views.items():
             results.append(_checkpoint(context, split, suites[split]).run(batch_parameters={"dataframe": frame}))
-        context.build_data_docs()  # once for both, where an action would build the site after each
+        with _failing_whole():
+            context.build_data_docs()  # once for both, where an action would build the site after each
     return results, docs / "index.html"
+
+
+@contextlib.contextmanager
+def _failing_whole() -> Iterator[None]:
+    """Raise what keeps Great Expectations from writing a page; it would log that, and leave the page out."""
+
+    def fail(record: logging.LogRecord) -> bool:
+        if error := sys.exception():
+            raise error
+        return True
+
+    log = logging.getLogger("great_expectations.render.renderer.site_builder")
+    log.addFilter(fail)
+    try:
+        yield
+    finally:
+        log.removeFilter(fail)
 
 
 def _open_context(docs: Path) -> "EphemeralDataContext":

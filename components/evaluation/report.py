@@ -18,7 +18,7 @@ from components.evaluation.compare import count_changes, find_flips
 from components.evaluation.datasets import DataChange, compare_versions
 from components.evaluation.metrics import measure
 from components.evaluation.pages import render_page, to_uri
-from components.files import write_whole
+from components.files import demand_writable, write_whole
 from components.manifest import Examples, read_manifest, read_split
 from components.model.classifier import Classifier
 from components.settings import Settings, load_settings
@@ -81,6 +81,7 @@ def write_report(
     """
     settings = settings or load_settings()
     path = report_path(model.tag, settings)
+    demand_writable(path.parent)
     test = read_split(dataset, "test")
     this = _judge(model, test, dataset)
     other = _judge(rival, test, dataset) if rival and rival.tag != model.tag else None

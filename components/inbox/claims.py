@@ -19,7 +19,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from components.errors import SettingsError
+from components.errors import SettingsError, explain
 from components.settings import load_settings
 
 SETTLE = 10.0  # seconds without a change after which a file is taken for whole
@@ -73,9 +73,7 @@ def open_inbox(folder: Path | None = None) -> Inbox:
         probe.mkdir()
         probe.rmdir()
     except OSError as error:
-        raise SettingsError(
-            f"inbox {folder}: files cannot be moved in it: {error.strerror}, {error.filename}"
-        ) from error
+        raise SettingsError(f"inbox {folder}: files cannot be moved in it: {explain(error)}") from error
     return inbox
 
 

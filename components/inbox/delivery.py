@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from components.errors import FashionError, InputError
+from components.errors import FashionError, InputError, explain
 from components.files import flush_folder, write_whole
 from components.inbox.claims import Inbox, dropped_in, look, take
 from components.model.classifier import Classifier
@@ -81,8 +81,8 @@ def deliver(
         with take(inbox, item) as claim:
             return None if claim is None else _score(inbox, claim, live, Terms(max_reject_rate, check, looker))
     except OSError as error:  # of the disk, not of the item: the next worker may have more luck
-        log.warning("%s: %s", item, error)
-        return Delivery(item.name, "left", item, error=str(error))
+        log.warning("%s: %s", item, explain(error))
+        return Delivery(item.name, "left", item, error=explain(error))
 
 
 def _score(inbox: Inbox, claim: Path, live: Classifier, terms: Terms) -> Delivery:
@@ -99,7 +99,7 @@ def _score(inbox: Inbox, claim: Path, live: Classifier, terms: Terms) -> Deliver
     except OSError as error:
         if note.attempts < MOST_ATTEMPTS:
             raise
-        return _finish(claim, inbox.failed, Delivery(source.name, "failed", claim, error=str(error)), report)
+        return _finish(claim, inbox.failed, Delivery(source.name, "failed", claim, error=explain(error)), report)
     count = summary.count
     told = "no row could be scored; the rejects say why" if count.rows and not count.scored else ""
     outcome: Outcome = "failed" if told else "done"

@@ -74,6 +74,22 @@ def open_input(source: Path, reading: Reading) -> Input:
     return found
 
 
+def find_new(source: Path, read: Input) -> list[str]:
+    """Files that were put into a folder, or match a pattern, since it was opened, and are not in what was read."""
+    if is_pattern(source):
+        found = match(source)
+    elif source.is_dir():
+        found = walk(source)
+    else:
+        return []
+    if isinstance(read, PictureFiles):
+        pictures = sorted([*filter(is_picture, found.names), *found.links])
+        return [] if pictures == read.names else sorted(set(pictures) - set(read.names))
+    suffixes = PARQUET if isinstance(read, ParquetInput) else CSV
+    known = set(read.files())
+    return [name for name in found.names if name.lower().endswith(suffixes) and found.root / name not in known]
+
+
 def _open_file(path: Path, reading: Reading) -> Input:
     """By what is in it; where that is any text, by its name."""
     name, kind, packing = path.name.lower(), _kind_of(path), packing_of(path)

@@ -11,6 +11,7 @@ import pyarrow as pa
 from components.errors import SettingsError
 from components.pictures.decoding import Picture
 from components.pictures.names import LeftOut
+from components.storage import state_of
 from components.tables.blocks import Block
 
 PART = 32 << 20  # bytes of an input, unpacked: some 14,000 rows of CSV
@@ -102,10 +103,13 @@ class Input(Protocol):
         """What it is read from."""
 
     def fingerprint(self) -> str:
-        """What differs once the input was changed: names, sizes and times of change, as SHA-256."""
+        """What differs once the input was changed, as SHA-256: names, sizes and times of its files as they are now.
+
+        Of the files of a folder as they were when it was opened; one that changed since is a reject.
+        """
 
 
 def fingerprint(files: Iterable[Path]) -> str:
     """See `Input.fingerprint`."""
-    told = [f"{path}\t{path.stat().st_size}\t{path.stat().st_mtime_ns}" for path in files]
+    told = [f"{path}\t{state_of(path)}" for path in files]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()

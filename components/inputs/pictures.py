@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import os
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -61,11 +62,12 @@ class PictureFiles:
         self.extra = no_columns(reading)
         self.root, self.digests = Root(root), Digests()
         self.labelled = any_by_class(names)
-        self.sizes, told = list[int](), hashlib.sha256()
+        self.sizes, self.states, told = list[int](), array("q"), hashlib.sha256()
         for name in names:
-            size, changed = _measure(self.root, name)
+            size, state = _measure(self.root, name)
             self.sizes.append(size)
-            told.update(os.fsencode(f"{name}\t{size}\t{changed}\n"))
+            self.states.append(state)
+            told.update(os.fsencode(f"{name}\t{size}\t{state}\n"))
         self.told = told.hexdigest()
 
     def parts(self) -> Iterator[Part]:
@@ -103,7 +105,8 @@ class PictureFiles:
         name = self.names[place]
         row_id = to_text(name)
         label = folder_label(row_id) if self.labelled else None
-        return Picture(place + 1, row_id, os.fsencode(name), read_below(self.root, name), label)
+        content = read_below(self.root, name, self.states[place] or None)
+        return Picture(place + 1, row_id, os.fsencode(name), content, label)
 
 
 class PathLines:
@@ -113,7 +116,7 @@ class PathLines:
         self.path, self.reading, self.left_out = path, reading, LeftOut()
         self.extra = texts_of(reading.kept)
         self.root, self.digests = Root(Path(reading.root) if reading.root else path.parent), Digests()
-        self.hash, self.rows, self.number_of_parts = hashlib.sha256(), 0, 0
+        self.hash, self.rows, self.number_of_parts, self.seen = hashlib.sha256(), 0, 0, ""
         self.recoded = not is_as_it_stands(path)
         with closing(open_text(path)) as stream, named_damage(path.name):
             header = find_header(head := read_first(stream, LONGEST_LINE + 1), path.name, reading.delimiter)
@@ -131,9 +134,9 @@ class PathLines:
     def parts(self) -> Iterator[Part]:
         """See `Input`. Lines are handed on; the pictures are read with the part."""
         number, first, place, size, kept = 0, 1, len(self.header), 0, list[bytes]()
-        for line in self._lines():
+        for line, measured in self._measured():
             kept.append(line)
-            size += OPENING + self._measure(line)[0]
+            size += OPENING + measured
             if size >= self.reading.part:
                 lines = b"".join(kept)
                 yield Part(number, str(self.path), first, place, place + len(lines), lines)
@@ -157,11 +160,10 @@ class PathLines:
         yield self.path
 
     def fingerprint(self) -> str:
-        """See `Input`: of the pictures too."""
-        told = hashlib.sha256(fingerprint([self.path]).encode())
-        for line in self._lines():
-            told.update(b"\t".join(str(number).encode() for number in self._measure(line)) + b"\n")
-        return told.hexdigest()
+        """See `Input`: of the pictures too, as they were when `parts` came to its end, or now."""
+        if not self.seen:
+            sum(1 for _ in self._measured())
+        return self.seen
 
     def digest(self) -> str:
         """See `Input`: of the unpacked CSV and then its pictures, see `Digests`."""
@@ -181,6 +183,16 @@ class PathLines:
                     raise InputError(self.path.name, f"a line of more than {LONGEST_LINE:,} bytes; is this a CSV file?")
                 self.hash.update(line)
                 yield line
+
+    def _measured(self) -> Iterator[tuple[bytes, int]]:
+        """The lines, and the bytes of the picture that each names; then the fingerprint is known."""
+        told = hashlib.sha256()
+        for line in self._lines():
+            size, state = self._measure(line)
+            told.update(f"{size}\t{state}\n".encode())
+            yield line, size
+        told.update(fingerprint([self.path]).encode())
+        self.seen = told.hexdigest()
 
     def _measure(self, line: bytes) -> tuple[int, int]:
         try:
@@ -239,10 +251,10 @@ def cut(sizes: Sequence[int], reading: Reading) -> Iterator[tuple[int, int]]:
             start, total = place, 0
 
 
-def read_below(root: Root, name: str) -> bytes | InputError:
-    """The content of a file, or why it could not be read."""
+def read_below(root: Root, name: str, expected: int | None = None) -> bytes | InputError:
+    """The content of a file, or why it could not be read; see `Root.read`."""
     try:
-        return root.read(name)
+        return root.read(name, expected)
     except InputError as error:
         return error
 
@@ -263,9 +275,9 @@ def check_path(cell: str) -> str:
 
 
 def _measure(root: Root, name: str) -> tuple[int, int]:
-    """Bytes and time of change of a file; zeros where it cannot be read."""
+    """Bytes and state of a file; zeros where it cannot be read."""
     try:
-        _, size, changed = root.find(name)
+        _, size, state = root.find(name)
     except InputError:
         return 0, 0
-    return size, changed
+    return size, state

@@ -14,7 +14,7 @@ from components.contract import CLASSES, SCHEMA, Dataset
 from components.dataset.ingest import store_part
 from components.dataset.validate import validate
 from components.errors import DatasetError
-from components.files import remove_leftovers
+from components.files import demand_writable, remove_leftovers
 from components.labels.checks import Sorted, sort_candidates
 from components.labels.examples import HandedIn, count_reasons, keep_rejects, shown
 from components.labels.reading import read_handed_in
@@ -78,8 +78,9 @@ def import_labels(
         ValidationError: with it the dataset would break an expectation.
     """
     settings = settings or load_settings()
-    handed_in = read_handed_in(path, root, images)
     folder = settings.datasets_dir
+    demand_writable(folder)
+    handed_in = read_handed_in(path, root, images)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".import.lock", timeout=WAIT):
         base = current_dataset(folder)

@@ -30,7 +30,7 @@ class File(NamedTuple):
 
     path: str  # with every link in it followed
     size: int  # bytes
-    changed: int  # ns
+    state: int  # of 64 bits; differs once it was written, see `components.storage.state_of`
 
 
 class Root:
@@ -70,11 +70,22 @@ class Root:
             raise InputError(name, f"{kind}, expected a picture file")
         if found.st_size > LARGEST:
             raise InputTooLarge(name, f"a file of more than {LARGEST >> 20} MiB")
-        return File(path, found.st_size, found.st_mtime_ns)
+        return File(path, found.st_size, hash((found.st_size, found.st_mtime_ns, found.st_ctime_ns)))
 
-    def read(self, name: str) -> bytes:
-        """The content of a file. Raises as `find`."""
-        path, size, _ = self.find(name)
+    def read(self, name: str, expected: int | None = None) -> bytes:
+        """The content of a file.
+
+        Args:
+            name: a path relative to the root.
+            expected: the state in which it was found before; None: any.
+
+        Raises:
+            InputError: as `find`; or it changed since.
+            InputTooLarge, OSError: as `find`.
+        """
+        path, size, state = self.find(name)
+        if expected not in (None, state):
+            raise InputError(name, "changed while it was scored; score it again")
         try:
             descriptor = os.open(path, FLAGS)
         except OSError as error:

@@ -5,13 +5,14 @@ from pathlib import Path
 
 from components.contract import Check, Verdict
 from components.errors import FashionError, LiveModelChanged, SettingsError
+from components.files import demand_writable
 from components.model.classifier import Classifier
 from components.promotion.canary import try_canary
 from components.promotion.trial import hold_trial
 from components.registry.bounds import Bounds, load_bounds
 from components.registry.champion import Move, current_move, load_live, make_live, try_live
 from components.registry.gate import judge, verdict_of
-from components.registry.store import card_sha256, load_stored
+from components.registry.store import card_sha256, home, load_stored
 from components.registry.verdicts import read_verdict, write_verdict
 from components.settings import CHECKOUT, Settings, load_settings
 
@@ -71,6 +72,7 @@ def promote(
         live = try_live() if force else current_move()
         if live and live.tag == tag:
             return Promotion(tag, True, read_verdict(tag), live.previous, is_news=False)
+        demand_writable(home())
         verdict = replace(_ask(model, live, bounds, settings, force), challenger_sha256=sha256)
         may = force or verdict.passed
         if may:

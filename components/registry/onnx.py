@@ -26,7 +26,7 @@ from torch.nn.utils.fusion import fuse_linear_bn_eval
 
 from components.contract import CLASSES, IMAGE_SHAPE, Dataset, Images, ModelCard
 from components.errors import ModelError, SettingsError
-from components.files import write_whole
+from components.files import demand_writable, write_whole
 from components.manifest import read_split
 from components.model import content
 from components.model.classifier import Classifier
@@ -84,6 +84,7 @@ def export_onnx(model: Classifier, dataset: Dataset, path: Path, precision: Prec
         ModelError: the file would answer differently. Nothing was written.
         DatasetError: the dataset is missing or changed.
     """
+    demand_writable(path.parent)
     test = read_split(dataset, "test")
     expected = _ask_torch(model, test.images)
     if not np.isfinite(expected).all():

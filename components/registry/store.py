@@ -28,7 +28,16 @@ from filelock import FileLock
 
 from components.contract import ModelCard
 from components.errors import FashionError, ModelError, ModelNotFound
-from components.files import DAY, flush_tree, move_folder, remove_leftovers, temporary_name, write_whole, writer_of
+from components.files import (
+    DAY,
+    demand_writable,
+    flush_tree,
+    move_folder,
+    remove_leftovers,
+    temporary_name,
+    write_whole,
+    writer_of,
+)
 from components.model.cards import read_card, read_config
 from components.model.config import ModelConfig
 from components.model.readme import write_readme
@@ -97,6 +106,7 @@ def save_model(network: "MLP", card: ModelCard) -> str:
     described = orjson.dumps(asdict(card), option=orjson.OPT_INDENT_2)
     tag = bentoml.Tag.from_taglike(NAME).make_new_version()
     staging = home() / "staging" / temporary_name("store")
+    demand_writable(home())
     remove_leftovers(staging.parent, older_than=DAY)
     staging.mkdir(parents=True)
     try:

@@ -75,8 +75,20 @@ def _go_on(job: Job) -> Job:
     except (OSError, FashionError) as error:
         raise InputError(job.output, f"its unfinished job cannot be read ({error}); {_anew(job)}") from error
     if not unfinished.same(job):
-        raise InputError(job.output, f"its unfinished job had another input, model, options or version; {_anew(job)}")
+        raise InputError(job.output, f"its unfinished job had {_differences(unfinished, job)}; {_anew(job)}")
     return unfinished
+
+
+def _differences(unfinished: Job, job: Job) -> str:
+    """Why one cannot be gone on with, for a person."""
+    inputs = {(one.source, one.fingerprint) for one in (unfinished, job)}
+    found = {
+        "another input, or it changed since": len(inputs) > 1,
+        f"another model: --model {unfinished.model} goes on with it": unfinished.model != job.model,
+        "other options": (unfinished.reading, unfinished.rejects) != (job.reading, job.rejects),
+        "another version": unfinished.cut != job.cut,
+    }
+    return ", ".join(told for told, differs in found.items() if differs)
 
 
 def _anew(job: Job) -> str:

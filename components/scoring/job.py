@@ -23,8 +23,8 @@ import pyarrow as pa
 import torch
 
 from components.errors import InputError
-from components.files import sha256_of
-from components.inputs.opening import open_input
+from components.files import naming, sha256_of
+from components.inputs.opening import find_new, open_input
 from components.inputs.parts import CUT, Input, Part, Reading
 from components.model.classifier import Classifier
 from components.pictures.names import LeftOut
@@ -116,6 +116,11 @@ class Opened:
     began: float  # on the monotonic clock
     look: Callable[[bool], tuple[str, ...]]  # at the first rows, see `checking`
 
+    def parts(self) -> Iterator[Part]:
+        """All parts of the input, in order."""
+        with naming(Path(self.job.source)):
+            yield from self.read.parts()
+
 
 @contextlib.contextmanager
 def open_job(
@@ -163,7 +168,7 @@ def finish_job(opened: Opened, results: Iterable[Result], max_reject_rate: float
         max_reject_rate: see `run_job`.
 
     Raises:
-        InputError: more than that, or the first rows cannot be right.
+        InputError: more than that, the first rows cannot be right, or the input changed meanwhile.
     """
     job, count, rejected = opened.job, Count(), list[Path]()
 
@@ -177,7 +182,8 @@ def finish_job(opened: Opened, results: Iterable[Result], max_reject_rate: float
 
     with whole(locate(job.output)) as path:
         _join(job.output, scored(), schema_with(opened.read.extra), path)
-        warnings = opened.look(True)
+        _demand_unchanged(opened)
+        warnings = opened.look(True) + _tell_new(opened)
         _check_rejects(job, count, max_reject_rate)
         output_sha256 = sha256_of(path)
         if count.rejected:
@@ -229,7 +235,7 @@ def _run_parts(opened: Opened, model: Classifier, workers: int, progress: Progre
     pool = ThreadPoolExecutor(workers, "part", initializer=take_one_core)
     is_stopped = False
     try:
-        for part in itertools.chain(read.parts(), itertools.repeat(None, workers + 1)):
+        for part in itertools.chain(opened.parts(), itertools.repeat(None, workers + 1)):
             if part is not None:
                 waiting.append((part, pool.submit(score_part, job, read, part, model)))
             while waiting and (part is None or len(waiting) > workers):
@@ -242,6 +248,17 @@ def _run_parts(opened: Opened, model: Classifier, workers: int, progress: Progre
         raise
     finally:
         pool.shutdown(wait=not is_stopped, cancel_futures=True)
+
+
+def _demand_unchanged(opened: Opened) -> None:
+    if opened.read.fingerprint() != opened.job.fingerprint:
+        told = "it changed while it was scored, so the output would mix old and new rows; score a copy of it"
+        raise InputError(opened.job.source, told)
+
+
+def _tell_new(opened: Opened) -> tuple[str, ...]:
+    new = find_new(locate(opened.job.source), opened.read)
+    return (f"{len(new):,} file(s) came while it was scored and are not in the output: {new[0]}",) if new else ()
 
 
 def _check_rejects(job: Job, total: Count, max_reject_rate: float) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from components.errors import FashionError
-from components.files import sha256_of
+from components.files import naming, sha256_of
 from components.inference.predict import predict_block
 from components.inputs.parts import Input, Part, Reading
 from components.model.classifier import Classifier
@@ -18,6 +18,7 @@ from components.records import read_record
 from components.scoring.outputs import REJECTED, Format, format_of, schema_with, to_rejects, to_table
 from components.scoring.summary import Count, count_rows
 from components.storage import locate, whole
+from components.tables.blocks import Block
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Job:
     rejects: str
     model: str  # exact tag
     reading: Reading  # how the input is read
-    fingerprint: str  # of the input's files: names, sizes and times of change
+    fingerprint: str  # of the input's files: names, sizes and times
     cut: int  # see `CUT`
     scored_at: str  # ISO 8601, UTC: when the job began first
 
@@ -89,7 +90,7 @@ def score_part(job: Job, read: Input, part: Part, model: Classifier) -> Result:
 
     def tables() -> Iterator[pa.Table]:
         nonlocal count
-        for block in read.read(part):
+        for block in _read(read, part):
             predictions = predict_block(model, block)
             count += count_rows(predictions.labels, predictions.sure, block)
             if block.rejects:
@@ -105,6 +106,11 @@ def score_part(job: Job, read: Input, part: Part, model: Classifier) -> Result:
     with whole(name.with_suffix(".json"), flush=False) as path:
         path.write_text(json.dumps(asdict(result)))
     return result
+
+
+def _read(read: Input, part: Part) -> Iterator[Block]:
+    with naming(Path(part.file)):
+        yield from read.read(part)
 
 
 def find_done(job: Job, part: Part) -> Result | None:

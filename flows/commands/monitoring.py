@@ -42,9 +42,12 @@ def drift(
     """
     from components.drift.check import check_live
     from components.errors import SettingsError
+    from components.files import demand_writable
 
     if scored and data:
         raise SettingsError("--scored and --data: one of them")
+    if html:
+        demand_writable(html.parent)
     check = _check_scored(scored) if scored else _check_data(data) if data else check_live(hours)
     if html:
         from components.drift.page import write_page

@@ -50,10 +50,14 @@ def sweep(
     except ValueError as error:
         raise SettingsError(f"--seeds {seeds}: expected whole numbers with commas between") from error
     overrides = read_fields(fields or []) | ({} if epochs is None else {"epochs": epochs})
+    from components.files import demand_writable
     from components.recipes.presets import configure
+    from components.registry.store import home
+    from components.settings import load_settings
 
     for name in names:  # bad settings end here, before a server is started
         configure(name, {**overrides, "seed": numbers[0]})
+    demand_writable(load_settings().data_dir, home(), *([output.parent] if output else []))
     from flows.server import use_server
     from flows.stopping import stop
 

@@ -70,11 +70,15 @@ def train(
 
     Without PREFECT_API_URL a temporary Prefect server is started, which takes ten seconds.
     """
+    from components.files import demand_writable
     from components.recipes.presets import configure
+    from components.registry.store import home
+    from components.settings import load_settings
 
     given = {"seed": seed, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     overrides = read_fields(fields or []) | {name: value for name, value in given.items() if value is not None}
     configure(preset, overrides)  # bad settings end here, before a server is started
+    demand_writable(load_settings().data_dir, home())
     from flows.server import use_server
     from flows.stopping import stop
 
@@ -171,6 +175,6 @@ def quiet_foreseen_errors() -> None:
 
 def _without_foreseen_traceback(record: logging.LogRecord) -> bool:
     """A foreseen error says all in its message; Prefect would print a page of its own stack below it."""
-    if record.exc_info and isinstance(record.exc_info[1], FashionError):
+    if record.exc_info and isinstance(record.exc_info[1], FashionError | OSError):
         record.exc_info = None
     return True
