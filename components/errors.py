@@ -157,6 +157,7 @@ OF_THE_DISK = {
     errno.ENFILE: ("the system has too many open files", "Close other programs, or raise fs.file-max"),
     errno.ENAMETOOLONG: ("the name is too long", "A name has at most 255 bytes, a path 4,095"),
     errno.ENOENT: ("no such file or folder", "Check the path"),
+    errno.EEXIST: ("something of that name is there already", f"Move it away, {ELSEWHERE}"),
     errno.ENOTDIR: ("a folder in this path is a file", "Check the path"),
     errno.EISDIR: ("a folder, expected a file", "Check the path"),
     errno.ELOOP: ("a link that leads to itself", "Check the path"),

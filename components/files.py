@@ -168,6 +168,16 @@ def size_of(path: Path) -> int:
     return sum(found.st_size for found in _stats_below(path) if stat.S_ISREG(found.st_mode))
 
 
+def states_below(path: Path) -> list[tuple[int, ...]]:
+    """What differs once a file, or anything in a folder, was written: inodes, sizes and times."""
+    return sorted((one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) for one in _stats_below(path))
+
+
+def shown(name: str) -> str:
+    """A file's name on one line of UTF-8: it may have any bytes, line ends and marks that turn a text round."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in name)
+
+
 def age_of(path: Path) -> float:
     """Seconds since a file, or anything in a folder, was written last; negative where the clock was put back since."""
     return time.time() - max((found.st_mtime for found in _stats_below(path)), default=0.0)

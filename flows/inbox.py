@@ -12,7 +12,7 @@ from prefect.logging import get_run_logger
 from pydantic import Field
 
 from components.errors import InputError
-from components.inbox.claims import SETTLE, Inbox, find_work, open_inbox
+from components.inbox.claims import MOST, SETTLE, Inbox, find_work, open_inbox
 from components.inbox.delivery import Delivery, deliver, tell_failures
 from components.registry.champion import load_model
 from components.scoring.first_rows import Looker, Mode
@@ -39,6 +39,8 @@ def inbox(
 ) -> None:
     """Score each file that was dropped, once, and move it to `done` or `failed`. One that fails stops no other.
 
+    Of more than 1,000 files the first by name are scored; the next run takes the others.
+
     Args:
         folder: where files are dropped; empty: FASHION_INBOX_DIR, or data/inbox/scoring.
         settle: seconds without a change after which a file is taken for whole.
@@ -50,7 +52,7 @@ def inbox(
     """
     opened = open_inbox(Path(folder) if folder else None)
     with closing(Looker()) as looker:
-        work = [score_dropped(opened, item, max_reject_rate, check, looker) for item in find_work(opened, settle)]
+        work = [score_dropped(opened, item, max_reject_rate, check, looker) for item in find_work(opened, settle, MOST)]
     found = [delivery for delivery in work if delivery]
     if found:
         rows = [{name: escape(str(value)) for name, value in asdict(delivery).items()} for delivery in found]

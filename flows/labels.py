@@ -14,12 +14,13 @@ from flows.escaping import escape
 
 MINUTE = 60  # seconds
 SETTLE = 60.0  # seconds
+ENOUGH = 40 * MINUTE  # after which no further import is begun; the next run takes the rest
 
 
 @task(name="import labels", cache_policy=NO_CACHE, persist_result=False)
 def import_waiting(settle: float) -> list[Emptied]:
     """Import what waits in the inbox."""
-    return empty_inbox(settle=settle)
+    return empty_inbox(settle=settle, enough=ENOUGH)
 
 
 @flow(name="labels", timeout_seconds=60 * MINUTE)

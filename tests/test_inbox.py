@@ -1,12 +1,15 @@
 """Files that are dropped into a folder are scored once each, whoever writes them and whatever dies."""
 
+import dataclasses
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.csv
@@ -108,6 +111,44 @@ def test_a_file_that_cannot_be_scored_fails_alone_and_says_why(
     assert tell_failures(list(found.values())).startswith("3 of 4 could not be scored: a.csv: header")
 
 
+def test_what_is_no_file_fails_alone_and_names_may_have_any_bytes(
+    inbox: Inbox, live: Classifier, test_split: Examples
+) -> None:
+    """A name that is not UTF-8 stopped every file after it."""
+    names = [b"bad\xff.csv", b"caf\xc3\xa9.csv", b"cafe\xcc\x81.csv", b"A.csv", b"a.csv", b"-rf.csv", b"two\nlines.csv"]
+    for name in names:
+        (inbox.folder / os.fsdecode(name)).write_text(table_of(test_split, 2))
+    for pipe in ("0.csv", "z.csv"):
+        os.mkfifo(inbox.folder / pipe)
+    (inbox.folder / "loop.csv").symlink_to("loop.csv")
+    found = {delivery.name: delivery for delivery in empty(inbox, live)}
+    done = {name for name, delivery in found.items() if delivery.outcome == "done"}
+    assert done == {"bad\\udcff.csv", "caf\u00e9.csv", "cafe\u0301.csv", "A.csv", "a.csv", "-rf.csv", "two\\nlines.csv"}
+    assert {found[name].error.partition(";")[0] for name in found.keys() - done} == {"not a file", "a link"}
+    for delivery in found.values():
+        assert str(delivery).isprintable()
+        assert report_of(delivery)["name"] == delivery.name
+    assert not list(inbox.working.iterdir())
+
+
+def test_an_error_that_nobody_foresaw_stops_no_other_file(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
+    """It is tried three times, as after a death of its worker."""
+    for name in ("a.csv", "b.csv"):
+        (inbox.folder / name).write_text(table_of(test_split, 2))
+    broken = dataclasses.replace(live, card=dataclasses.replace(live.card, calibration=cast(Any, None)))
+    outcomes = [[delivery.outcome for delivery in empty(inbox, broken)] for _ in range(3)]
+    assert outcomes == [["left", "left"], ["left", "left"], ["failed", "failed"]]
+    (folder, _) = inbox.failed.iterdir()
+    assert "AttributeError" in json.loads((folder / "report.json").read_bytes())["error"]
+
+
+def test_a_scheduled_run_takes_so_many_files_and_the_next_one_the_others(inbox: Inbox) -> None:
+    for name in "abcde":
+        (inbox.folder / f"{name}.csv").write_text("")
+    assert [path.name for path in find_work(inbox, 0, most=2)] == ["a.csv", "b.csv"]
+    assert len(find_work(inbox, 0)) == 5
+
+
 def test_images_the_wrong_way_round_fail_before_anybody_uses_them(
     inbox: Inbox, live: Classifier, test_split: Examples
 ) -> None:
@@ -177,7 +218,9 @@ def test_a_folder_that_cannot_be_used_is_said(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no such folder; make it, or name another in FASHION_INBOX_DIR"):
         open_inbox(tmp_path / "nothing")
     (tmp_path / "working").write_text("")
-    with pytest.raises(SettingsError, match=r"files cannot be moved in it: File exists, .*working"):
+    with pytest.raises(
+        SettingsError, match=r"files cannot be moved in it: .*/working: something of that name is there"
+    ):
         open_inbox(tmp_path)
 
 

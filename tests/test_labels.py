@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from components.labels.adding import Imported, import_labels
 from components.labels.corrections import Correction, write_correction
 from components.labels.inbox import empty_inbox
 from components.labels.naming import hash_of
+from components.labels.reading import read_handed_in
 from components.manifest import current_dataset, read_manifest, read_split
 from components.settings import CHECKOUT, Settings
 from components.tables.columns import PIXEL_COLUMNS
@@ -475,7 +477,7 @@ def test_the_inbox_is_emptied_once(base: Dataset, new: New, settings: Settings) 
     emptied = {one.name.partition("-")[0]: one for one in empty_inbox()}
     assert emptied["notes.txt"].imported is None
     assert emptied["notes.txt"].moved_to.with_name("notes.txt.error.txt").is_file()
-    assert "Is a directory" in emptied["odd"].error
+    assert "nothing could be taken" in emptied["odd"].error
     assert "nothing could be taken" in emptied["hats.csv"].error
     taken = {name: one.imported for name, one in emptied.items() if one.imported}
     assert {name: counted(done) for name, done in taken.items()} == {
@@ -516,6 +518,80 @@ def test_what_a_killed_run_had_begun_is_gone_on_with(base: Dataset, new: New, se
     (one,) = empty_inbox()
     assert one.imported
     assert counted(one.imported)[0] == 8
+
+
+def test_what_is_no_file_of_the_inbox_fails_alone(base: Dataset, new: New, settings: Settings, tmp_path: Path) -> None:
+    """Links are not followed, pipes are not waited for, and names may have any bytes."""
+    folder = settings.labelled_dir
+    (folder / "pictures" / "Bag").mkdir(parents=True)
+    (folder / "notes").mkdir()
+    write_pixels(tmp_path / "outside.csv", *new)
+    (folder / "link.csv").symlink_to(tmp_path / "outside.csv")
+    (folder / "link.json").symlink_to(tmp_path / "outside.csv")
+    for pipe in ("pipe.csv", "pipe.json", "pictures/Bag/pipe.png", "notes/pipe.json"):
+        os.mkfifo(folder / pipe)
+    write_pixels(folder / os.fsdecode(b"bad\xff\n.csv"), *new)
+    long = "n" * 251 + ".txt"
+    (folder / long).write_text("not a table")
+    found = {one.name: one for one in empty_inbox()}
+    assert found.pop("bad\\udcff\\n.csv").imported
+    assert {name: one.error.removeprefix(f"{name}: ").partition(";")[0] for name, one in found.items()} == {
+        "link.csv": "a link",
+        "link.json": "a link",
+        "pipe.csv": "a pipe, a socket or a device",
+        "pipe.json": "a pipe, a socket or a device",
+        "pictures": "nothing could be taken",
+        "notes": "nothing could be taken",
+        long: "expected .csv, .parquet, .json or a folder",
+    }
+    assert not [path.name for path in (folder / "working").iterdir()]
+    assert (folder / "failed" / f"{long[:200]}.error.txt").is_file()
+
+
+def test_a_name_that_is_taken_is_not_overwritten_however_long(base: Dataset, new: New, settings: Settings) -> None:
+    folder = settings.labelled_dir
+    folder.mkdir(parents=True)
+    for rows in (2, 3):
+        write_pixels(folder / ("x" * 251 + ".csv"), new[0][:rows], new[1][:rows])
+        assert len(empty_inbox()) == 1
+    assert len(list((folder / "done").iterdir())) == 2
+
+
+def test_what_ends_every_worker_fails_in_the_end(base: Dataset, new: New, settings: Settings) -> None:
+    working = settings.labelled_dir / "working"
+    working.mkdir(parents=True)
+    for name in ("a.csv", "b.csv"):
+        write_pixels(working / name, *new)
+    (working / ".attempt").write_text(json.dumps({"name": "a.csv", "attempts": 3}))
+    one, other = empty_inbox()
+    assert one.error == "a.csv: its worker died 3 times"
+    assert other.imported
+    assert not list(working.iterdir())
+
+
+def test_what_is_begun_in_one_pass_is_bounded(base: Dataset, new: New, settings: Settings) -> None:
+    settings.labelled_dir.mkdir(parents=True)
+    write_pixels(settings.labelled_dir / "new.csv", *new)
+    assert empty_inbox(enough=0) == []
+    assert [one.name for one in empty_inbox()] == ["new.csv"]
+
+
+def test_a_file_that_grows_while_it_is_read_is_refused(base: Dataset, new: New, tmp_path: Path) -> None:
+    path, read = tmp_path / "growing.csv", threading.Event()
+    write_pixels(path, new[0].repeat(50, 0), new[1].repeat(50))
+
+    def grow() -> None:
+        with path.open("ab") as file:
+            while not read.wait(0.001):
+                file.write(b"9")
+                file.flush()
+
+    writer = threading.Thread(target=grow)
+    writer.start()
+    with pytest.raises(InputError, match="changed while it was read"):
+        read_handed_in(path)
+    read.set()
+    writer.join()
 
 
 # --- at once, and killed ---

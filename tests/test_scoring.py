@@ -373,7 +373,7 @@ def test_a_job_goes_on_only_with_the_same_input_and_model(
     with pytest.raises(InputError):
         run_job(model, table, output, reading=Reading(SMALL), max_reject_rate=0)
     table.write_text(table.read_text() + to_lines(test_split, 1)[0] + "\n")
-    with pytest.raises(InputError, match="had another input, or it changed since; score it without --resume"):
+    with pytest.raises(InputError, match="had another input, or it changed since; begin it anew"):
         run_job(model, table, output, reading=Reading(SMALL), resume=True)
     fresh = run_job(model, table, output, reading=Reading(SMALL))
     assert (fresh.resumed, fresh.count.rows) == (0, 201)
@@ -384,10 +384,9 @@ def test_what_keeps_a_job_from_being_resumed_is_named(model: Classifier, table: 
     with pytest.raises(InputError, match="cannot be read"):
         run_job(model, table, output, reading=Reading(SMALL), max_reject_rate=0)
     newer = dataclasses.replace(model, tag="fashion-mlp:scoring2")
-    told = f"had another model: --model {model.tag} goes on with it; score"
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=f"had another model, {model.tag}; begin it anew"):
         run_job(newer, table, output, reading=Reading(SMALL), resume=True)
-    with pytest.raises(InputError, match="had other options; score"):
+    with pytest.raises(InputError, match="had other options; begin it anew"):
         run_job(model, table, output, reading=Reading(SMALL, dropped=("x",)), resume=True)
 
 

@@ -20,9 +20,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from components.errors import SettingsError, explain
+from components.files import shown
 from components.settings import load_settings
 
 SETTLE = 10.0  # seconds without a change after which a file is taken for whole
+MOST = 1_000  # files that a scheduled run takes: each is a row of its table and a task of its own
 UNFINISHED = (".part", ".tmp")  # the end of a name that its writer will change
 LONGEST_NAME = 150  # bytes of a name that its claim bears: with its lock it must fit into 255
 
@@ -77,7 +79,7 @@ def open_inbox(folder: Path | None = None) -> Inbox:
     return inbox
 
 
-def find_work(inbox: Inbox, settle: float = SETTLE) -> list[Path]:
+def find_work(inbox: Inbox, settle: float = SETTLE, most: int | None = None) -> list[Path]:
     """What is to be scored: claims that may have been left behind, then what was dropped, oldest name first.
 
     A file is looked at twice; one that changed in between is still being written.
@@ -85,13 +87,14 @@ def find_work(inbox: Inbox, settle: float = SETTLE) -> list[Path]:
     Args:
         inbox: what `open_inbox` returned.
         settle: seconds between the two looks.
+        most: of what was dropped; the rest is for the next time. None: all.
     """
     claims = sorted(path for path in inbox.working.iterdir() if path.is_dir() and not path.name.startswith("."))
     before = {path: look(path) for path in _dropped(inbox)}
     if before:
         time.sleep(settle)
     whole = [path for path, seen in before.items() if seen and look(path) == seen]
-    return claims + sorted(whole)
+    return claims + sorted(whole)[:most]
 
 
 @contextlib.contextmanager
@@ -132,8 +135,8 @@ def _dropped(inbox: Inbox) -> list[Path]:
     ]
 
 
-def look(path: Path) -> list[tuple[str, int, int]]:
-    """Names, sizes and times of change of a file, or of all that is in a folder; empty where it is gone."""
+def look(path: Path) -> list[tuple[str, int, int, int]]:
+    """Names, sizes and times of a file, or of all that is in a folder; empty where it is gone."""
     below = [Path(folder, name) for folder, folders, files in os.walk(path) for name in (*folders, *files)]
     try:
         found = [(str(one), one.lstat()) for one in (path, *below)]
@@ -141,12 +144,12 @@ def look(path: Path) -> list[tuple[str, int, int]]:
         return []
     if any(name.endswith(UNFINISHED) for name, _ in found):
         return []
-    return sorted((name, seen.st_size, seen.st_mtime_ns) for name, seen in found)
+    return sorted((name, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns) for name, seen in found)
 
 
 def _name_claim(name: str) -> str:
     """A name that no other claim has, in order of time."""
-    short = os.fsencode(name)[:LONGEST_NAME].decode(errors="ignore")
+    short = shown(name).encode()[:LONGEST_NAME].decode(errors="ignore")
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}-{short}"
 
 

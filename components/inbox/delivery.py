@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from components.errors import FashionError, InputError, explain
-from components.files import flush_folder, write_whole
+from components.files import flush_folder, shown, write_whole
 from components.inbox.claims import Inbox, dropped_in, look, take
 from components.model.classifier import Classifier
 from components.records import read_record
@@ -80,32 +80,38 @@ def deliver(
     try:
         with take(inbox, item) as claim:
             return None if claim is None else _score(inbox, claim, live, Terms(max_reject_rate, check, looker))
-    except OSError as error:  # of the disk, not of the item: the next worker may have more luck
-        log.warning("%s: %s", item, explain(error))
-        return Delivery(item.name, "left", item, error=explain(error))
+    except Exception as error:  # of the disk, or unforeseen: the next worker may have more luck, and the others go on
+        told = _explain(error)
+        log.warning("%s: %s", shown(str(item)), told, exc_info=not isinstance(error, OSError))
+        return Delivery(shown(item.name), "left", item, error=told)
 
 
 def _score(inbox: Inbox, claim: Path, live: Classifier, terms: Terms) -> Delivery:
     source = dropped_in(claim)
+    name = shown(source.name)
     note, model = _begin(claim, live)
-    report: dict[str, Any] = {"name": source.name, **asdict(note)}
+    report: dict[str, Any] = {"name": name, **asdict(note)}
     try:
         if note.attempts > MOST_ATTEMPTS:
-            raise InputError(source.name, f"its worker died {MOST_ATTEMPTS} times")
+            raise InputError(name, f"its worker died {MOST_ATTEMPTS} times")
         summary = _run(source, claim, model, terms, again=note.attempts > 1)
     except FashionError as error:
-        told = str(error).replace(str(source), source.name).removeprefix(f"{source.name}: ")
-        return _finish(claim, inbox.failed, Delivery(source.name, "failed", claim, error=told), report)
-    except OSError as error:
+        told = shown(str(error).replace(str(source), source.name)).removeprefix(f"{name}: ")
+        return _finish(claim, inbox.failed, Delivery(name, "failed", claim, error=told), report)
+    except Exception as error:
         if note.attempts < MOST_ATTEMPTS:
             raise
-        return _finish(claim, inbox.failed, Delivery(source.name, "failed", claim, error=explain(error)), report)
+        return _finish(claim, inbox.failed, Delivery(name, "failed", claim, error=_explain(error)), report)
     count = summary.count
     told = "no row could be scored; the rejects say why" if count.rows and not count.scored else ""
     outcome: Outcome = "failed" if told else "done"
     place = inbox.failed if told else inbox.done
-    delivery = Delivery(source.name, outcome, claim, count.rows, count.rejected, told)
+    delivery = Delivery(name, outcome, claim, count.rows, count.rejected, told)
     return _finish(claim, place, delivery, {**report, **_told(summary)})
+
+
+def _explain(error: Exception) -> str:
+    return explain(error) if isinstance(error, OSError) else shown(f"{type(error).__name__}: {error}")
 
 
 def _begin(claim: Path, live: Classifier) -> tuple[Note, Classifier]:

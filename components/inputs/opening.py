@@ -85,7 +85,7 @@ def find_new(source: Path, read: Input) -> list[str]:
     if isinstance(read, PictureFiles):
         pictures = sorted([*filter(is_picture, found.names), *found.links])
         return [] if pictures == read.names else sorted(set(pictures) - set(read.names))
-    suffixes = PARQUET if isinstance(read, ParquetInput) else CSV
+    suffixes = PARQUET_NAME if isinstance(read, ParquetInput) else CSV_NAMES
     known = set(read.files())
     return [name for name in found.names if name.lower().endswith(suffixes) and found.root / name not in known]
 

@@ -1,6 +1,7 @@
 """An input in parts: each is read, scored and written on its own, by whichever worker, and again after a crash."""
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,4 +113,4 @@ class Input(Protocol):
 def fingerprint(files: Iterable[Path]) -> str:
     """See `Input.fingerprint`."""
     told = [f"{path}\t{state_of(path)}" for path in files]
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+    return hashlib.sha256(os.fsencode("\n".join(told))).hexdigest()  # a name need not be UTF-8

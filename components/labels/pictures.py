@@ -65,6 +65,8 @@ def read_picture(root: Path, name: str, label: int | None) -> Candidate | Reject
     try:
         if not file.resolve().is_relative_to(root.resolve()):
             return Reject(name, "leads out of the folder", b"")
+        if file.exists() and not file.is_file():
+            return Reject(name, "not a file", b"")
         if file.stat().st_size > LARGEST_PICTURE:
             return Reject(name, f"a file of more than {LARGEST_PICTURE >> 20} MiB", b"")
         content = file.read_bytes()

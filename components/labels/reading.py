@@ -17,7 +17,7 @@ import orjson
 from components.contract import CLASSES, label_of
 from components.dataset.picture_tables import has_pictures, read_picture_table
 from components.errors import InputError
-from components.files import sha256_of
+from components.files import sha256_of, states_below
 from components.formats.photos import read_photo
 from components.labels.corrections import LARGEST, read_correction
 from components.labels.examples import LARGEST_FILE, MOST_ROWS, Candidate, HandedIn, Reject, shown
@@ -44,11 +44,14 @@ def read_handed_in(path: Path, root: Path | None = None, images: Path | None = N
         InputError: nothing that can be read here, no label column, or more than 100,000 rows.
     """
     if not path.is_dir() and not path.is_file():
-        raise InputError(str(path), "no such file or folder")
+        raise InputError(str(path), "a pipe, a socket or a device" if path.exists() else "no such file or folder")
+    before = states_below(path)
     try:
         found = (_read_folder if path.is_dir() else _read_file)(path, root, images)
     except OSError as error:
         raise InputError(path.name, f"cannot be read: {error}") from error
+    if states_below(path) != before:
+        raise InputError(path.name, "it changed while it was read; import it again once nothing writes to it")
     if len(found.candidates) > MOST_ROWS:
         raise InputError(path.name, f"{len(found.candidates):,} rows, at most {MOST_ROWS:,} an import")
     return replace(found, name=shown(found.name), inputs={shown(name): sha for name, sha in found.inputs.items()})
@@ -83,6 +86,9 @@ def _read_file(path: Path, root: Path | None, images: Path | None) -> HandedIn:
 def _read_corrections(name: str, files: list[Path]) -> HandedIn:
     candidates, rejects = [], []
     for file in files:
+        if file.is_symlink() or not file.is_file():
+            rejects.append(Reject(file.name, "a link, or no file", b""))
+            continue
         with file.open("rb") as stream:
             content = stream.read(LARGEST + 1)  # a larger one is refused, and of that reject its beginning is kept
         try:
@@ -91,7 +97,9 @@ def _read_corrections(name: str, files: list[Path]) -> HandedIn:
             rejects.append(Reject(file.name, str(error), content))
             continue
         candidates.append(Candidate(file.name, correction.label, correction.pixels, original=content))
-    return HandedIn(name, {file.name: sha256_of(file) for file in files}, candidates, rejects)
+    return HandedIn(
+        name, {one.position: hashlib.sha256(one.original).hexdigest() for one in candidates}, candidates, rejects
+    )
 
 
 def _read_pictures(path: Path) -> HandedIn:

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import platform
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -36,14 +38,25 @@ def hold(job: Job, resume: bool) -> Iterator[Job]:
         remove_tree(job.folder)
         return
     job.folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(job.folder / LOCK)
+    holder = job.folder / LOCK
+    lock = FileLock(holder)
     try:
         with lock.acquire(timeout=0):
+            with contextlib.suppress(OSError):  # of a full disk, which the next write reports
+                holder.write_text(f"process {os.getpid()} on {platform.node()}")
             remove_leftovers_of(Path(job.output))  # as large as it is, where a job was killed near its end
             yield _begin(job, resume)
             remove_tree(job.folder)  # with the lock: who comes now makes a folder of its own
     except Timeout:
-        raise InputError(job.output, "another job is writing it") from None
+        raise InputError(job.output, f"another job is writing it{_read_holder(holder)}") from None
+
+
+def _read_holder(path: Path) -> str:
+    """Who holds the lock, where it says so already."""
+    with contextlib.suppress(OSError):
+        if told := path.read_text(errors="replace"):
+            return f": {told}"
+    return ""
 
 
 def _begin(job: Job, resume: bool) -> Job:
@@ -84,7 +97,7 @@ def _differences(unfinished: Job, job: Job) -> str:
     inputs = {(one.source, one.fingerprint) for one in (unfinished, job)}
     found = {
         "another input, or it changed since": len(inputs) > 1,
-        f"another model: --model {unfinished.model} goes on with it": unfinished.model != job.model,
+        f"another model, {unfinished.model}": unfinished.model != job.model,
         "other options": (unfinished.reading, unfinished.rejects) != (job.reading, job.rejects),
         "another version": unfinished.cut != job.cut,
     }

@@ -52,6 +52,7 @@ def import_labels(
 def inbox(as_json: Json = False) -> None:
     """Import everything in data/inbox/labelled, and move it to done or failed."""
     from components.errors import InputError
+    from components.files import shown
     from components.labels.inbox import empty_inbox
 
     emptied = empty_inbox()
@@ -60,7 +61,7 @@ def inbox(as_json: Json = False) -> None:
     else:
         for one in emptied:
             told = _tell(one.imported) if one.imported else f"failed: {one.error}"
-            print(f"{one.name} -> {one.moved_to}\n  " + told.replace("\n", "\n  "))
+            print(f"{one.name} -> {shown(str(one.moved_to))}\n  " + told.replace("\n", "\n  "))
         if not emptied:
             print("nothing waits")
     failed = [one.name for one in emptied if one.imported is None]
