@@ -125,6 +125,7 @@ def test_models_as_json_is_what_a_program_reads(fashion: Fashion, live: str, car
             "source": "sample",
             "dataset_version": card.dataset_version,
             "live": True,
+            "previous": False,
             "test_accuracy": card.test.accuracy,
             "created_at": card.created_at,
             "state": "live",
@@ -147,7 +148,7 @@ def test_models_as_a_person_reads_them(fashion: Fashion, live: str, network: MLP
         ["live", live, accuracy, "quick", "sample", "not judged"],
     ]
     assert all(re.fullmatch(r"\d+ (s|min)", row[5]) for row in rows[:2])
-    assert rows[2] == ["damaged", damaged, f"{damaged}: model.json cannot be read: No such file or directory"]
+    assert rows[2] == ["damaged", damaged, "model.json cannot be read: No such file or directory"]
 
 
 @pytest.mark.parametrize(

@@ -322,7 +322,7 @@ def test_a_csv_with_a_bad_row_adds_nothing(base: Dataset, csv: Path, folder: Pat
 
 
 def test_an_addition_to_nothing_says_what_to_do_first(csv: Path, folder: Path) -> None:
-    with pytest.raises(DatasetError, match=r"csv:new\.csv: nothing to add these examples to; ingest the archives"):
+    with pytest.raises(DatasetError, match=r"csv:new\.csv: it has no test split, and there is nothing to add"):
         ingest(str(csv))
     assert everything_in(folder) == {}
 

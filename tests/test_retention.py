@@ -242,7 +242,7 @@ def test_a_dry_run_decides_the_same_and_removes_nothing(shelf: Shelf) -> None:
 
 
 def test_a_negative_number_is_refused(shelf: Shelf) -> None:
-    with pytest.raises(SettingsError, match="--keep -1"):
+    with pytest.raises(SettingsError, match="keep: found -1, expected 0 or more"):
         shelf.prune(keep=-1)
 
 

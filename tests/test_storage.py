@@ -113,9 +113,10 @@ def test_a_job_that_was_stopped_in_s3_is_gone_on_with_or_refused(
     output = locate(f"{place}/out.csv")
     with pytest.raises(InputError, match="cannot be read, more than"):
         run_job(model, table, output, reading=READING, max_reject_rate=0)
-    with pytest.raises(InputError, match="is writing it, or was stopped; --resume goes on"):
+    with pytest.raises(InputError, match="is writing it, or was stopped") as refused:
         run_job(model, table, output, reading=READING)
-    with pytest.raises(InputError, match=r"had another input, model, options or version; remove s3://"):
+    assert [way.parameter for way in refused.value.ways] == ["resume"]
+    with pytest.raises(InputError, match=r"had other options; remove s3://"):
         run_job(model, table, output, reading=Reading(part=2 * SMALL), resume=True)
     done = run_job(model, table, output, reading=READING, resume=True)
     assert done.resumed > 1

@@ -21,7 +21,8 @@ def advising(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except FashionError as error:
-            error.add_note(", ".join(_spell(way) for way in error.ways if way.parameter in options))
+            if ways := [_spell(way) for way in error.ways if way.parameter in options]:
+                error.add_note(", ".join(ways))
             raise
 
     return run
