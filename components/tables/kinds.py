@@ -45,10 +45,7 @@ SIGNATURES: tuple[tuple[bytes, Kind], ...] = (  # a regular expression that the 
     (rb"MATLAB 5\.0 MAT-file", Kind("a MATLAB file", advice="save its array with np.save")),
     (rb"%PDF-", Kind("a PDF", advice="its pictures or tables are needed by themselves")),
     (rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|GIF8[79]a|RIFF....WEBP|BM....\x00\x00\x00\x00", PICTURE),
-    (
-        rb"\s*<(!doctype html|html)",
-        Kind("an HTML page", advice="a download gave a page, not the file"),
-    ),
+    (rb"\s*<(!doctype html|html)", Kind("an HTML page", advice="a download gave a page, not the file")),
     (rb"\s*<\?xml", Kind("XML", advice="save it as CSV or Parquet")),
     (rb"\s*\{", LINES),
     (rb"\s*\[\s*[\[{]", Kind("a JSON array", advice="write an object a line (JSON lines)")),
@@ -67,9 +64,7 @@ def kind_of(head: bytes) -> Kind:
     return next((kind for pattern, kind in PATTERNS if pattern.match(head)), CSV)
 
 
-def refuse(
-    kind: Kind, name: str, expected: str = "CSV, Parquet, arrays (.npy, .npz, IDX), JSON lines or pictures"
-) -> None:
+def refuse(kind: Kind, name: str, expected: str = READ) -> None:
     """Refuse a kind that is not read.
 
     Raises:
