@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import json
 import os
 import pickle
 import shutil
@@ -23,7 +24,7 @@ import torch
 from PIL import Image
 from test_garment import encode as encode_photo
 
-from components.contract import Calibration, ModelCard
+from components.contract import CLASSES, Calibration, ModelCard
 from components.errors import InputError
 from components.formats.photos import _prepare, read_views, write_png
 from components.inference.predict import predict_photos
@@ -143,6 +144,36 @@ def test_each_form_gives_the_answers_of_the_endpoint(
     np.testing.assert_allclose([float(row["confidence"]) for row in rows], said.confidences, atol=2e-6)
     assert (summary.count.rows, summary.count.rejected) == (15, 0)
     assert len(read_views(ordered["Dress/a.jpg"])) > 1, "one of them has several views"
+
+
+@pytest.mark.parametrize("names", [list(CLASSES), sorted(CLASSES, reverse=True)])
+@pytest.mark.parametrize("column", ["image", "pixels"])
+def test_labels_are_read_by_the_names_in_a_hugging_face_schema(
+    model: Classifier, test_split: Examples, tmp_path: Path, names: list[str], column: str
+) -> None:
+    """Not by their position in the contract: a number without a name is no label, and costs no row its score."""
+    images, labels = test_split.images[:20], test_split.labels[:20]
+    numbers = [names.index(CLASSES[label]) for label in labels]
+    features = {"label": {"names": names, "_type": "ClassLabel"}}
+    contents = [write_png(image) if column == "image" else image.tobytes() for image in images]
+    rows = [{"bytes": content, "path": None} for content in contents] if column == "image" else contents
+    table = pa.table({column: [*rows, rows[0]], "label": [*numbers, -1]})
+    described = json.dumps({"info": {"features": features}})
+    pq.write_table(table.replace_schema_metadata({"huggingface": described}), tmp_path / "in.parquet")
+    summary, _, _ = score(model, tmp_path / "in.parquet", tmp_path / "out.csv")
+    assert [sum(row) for row in summary.count.confusion] == np.bincount(labels, minlength=10).tolist()
+    assert (summary.count.scored, summary.count.unread) == (21, {"-1": 1})
+
+
+def test_a_number_beyond_the_names_of_a_schema_is_no_class(
+    model: Classifier, test_split: Examples, tmp_path: Path
+) -> None:
+    features = {"class": {"names": list(CLASSES[:5]), "_type": "ClassLabel"}}
+    table = pa.table({"pixels": [image.tobytes() for image in test_split.images[:2]], "class": [7, 1]})
+    described = json.dumps({"info": {"features": features}})
+    pq.write_table(table.replace_schema_metadata({"huggingface": described}), tmp_path / "in.parquet")
+    summary, _, _ = score(model, tmp_path / "in.parquet", tmp_path / "out.csv")
+    assert summary.count.unread == {"7 (no name)": 1}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Parquet files of labelled pictures, as Hugging Face `datasets` writes them.
 
 A column `image` of bytes or of struct<bytes, path>, and a column `label`: whole numbers, or names of classes. The
-schema may say what the numbers mean (`ClassLabel`); a class is its name, so those names decide, and not the number.
+schema may say what the numbers mean (`ClassLabel`), see `name_classes`.
 """
 
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.contract import CLASSES, label_of
 from components.errors import InputError
+from components.tables.class_names import name_classes
 
 BATCH = 512  # rows
 
@@ -51,34 +51,23 @@ def read_picture_table(path: Path) -> Iterator[PictureRow]:
     content = image.field("bytes").type if in_struct else image
     if content not in (pa.binary(), pa.large_binary(), pa.binary_view()):
         raise InputError(path.name, f"column image: found {str(image)[:60]}, expected binary or struct<bytes, path>")
-    names, number = names_of(schema), 0
+    number = 0
     try:
         for batch in file.iter_batches(BATCH, columns=["image.bytes" if in_struct else "image", "label"]):
             images = batch["image"].flatten()[0] if in_struct else batch["image"]
-            for picture, label in zip(images.to_pylist(), batch["label"].to_pylist(), strict=True):
+            labels = name_classes(batch["label"], schema)
+            for picture, label in zip(images.to_pylist(), labels.to_pylist(), strict=True):
                 number += 1
-                told = _name_of(label, names)
+                told = _name_of(label)
                 yield PictureRow(number, picture or b"", None if told is None else label_of(told), str(told or label))
     except (pa.ArrowException, OSError) as error:
         raise InputError(path.name, f"damaged: {str(error).splitlines()[0]}") from error
 
 
-def names_of(schema: pa.Schema) -> tuple[str, ...]:
-    """The names of the classes by number, as Hugging Face writes them into the schema; () where there are none."""
-    try:
-        told = orjson.loads((schema.metadata or {})[b"huggingface"])
-        names = told["info"]["features"]["label"]["names"]
-    except (KeyError, TypeError, ValueError):
-        return ()
-    return tuple(map(str, names)) if isinstance(names, list) else ()
-
-
-def _name_of(label: Any, names: tuple[str, ...]) -> str | None:
-    """The class that a cell names, by name or by its number in `names`."""
+def _name_of(label: Any) -> str | None:
+    """The class that a cell names, by name or by number."""
     if isinstance(label, bool) or not isinstance(label, int):
         return label if isinstance(label, str) else None
-    if names:
-        return names[label] if 0 <= label < len(names) else None
     return CLASSES[label] if 0 <= label < len(CLASSES) else None
 
 

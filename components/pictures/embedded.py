@@ -18,6 +18,7 @@ from components.formats.headers import read_header
 from components.formats.photos import is_small
 from components.pictures.decoding import BLOCK, LARGEST, Picture, to_blocks
 from components.tables.blocks import Block
+from components.tables.class_names import name_classes
 from components.tables.columns import means_files, read_columns
 from components.tables.numbers import LONGEST_SHOWN, UNLABELLED
 from components.tables.parquet_columns import (
@@ -180,9 +181,10 @@ def _holds_files(kind: pa.DataType) -> bool:
 
 def _to_blocks(batch: pa.RecordBatch, first: int, name: str, others: Others, work: "Work | None") -> Iterator[Block]:
     faults, names = Faults(len(batch)), batch.schema.names
-    labels = None
+    labels, told = None, pa.nulls(len(batch))
     if "label" in names:
-        labels, _ = read_class_labels(batch["label"], faults, others.strict, name)
+        told = name_classes(batch["label"], batch.schema)
+        labels, _ = read_class_labels(told, faults, others.strict, name)
     ids = read_ids(batch["id"], faults, name) if "id" in names else np.arange(first, first + len(batch)).astype(str)
     images = batch["image"]
     if pa.types.is_struct(images.type):
@@ -194,7 +196,7 @@ def _to_blocks(batch: pa.RecordBatch, first: int, name: str, others: Others, wor
             fault = _refuse(content, faults.reasons.get(place, ""))
             if work and content:
                 work.take(content)
-            label = None if labels is None else _label_of(batch["label"][place].as_py(), int(labels[place]))
+            label = None if labels is None else _label_of(told[place].as_py(), int(labels[place]))
             yield Picture(first + place, str(ids[place]), content or b"", fault or content, label)
 
     extra = read_others(batch, others.kept, name) if others.kept else None

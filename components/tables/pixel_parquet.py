@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from components.errors import InputError, InputTooLarge, Way
 from components.tables.blocks import Block, Reject
+from components.tables.class_names import name_classes
 from components.tables.columns import PIXEL_COLUMNS, find_ways, find_wrong_columns, is_left_out, read_columns
 from components.tables.parquet_columns import (
     WHOLE,
@@ -297,7 +298,8 @@ def to_block(batch: pa.RecordBatch, names: Sequence[str], first: int, name: str,
     images = read_pixels(batch, faults, name)
     labels, unread = None, dict[str, int]()
     if "label" in names:
-        labels, told = read_class_labels(batch["label"], faults, others.strict, name)
+        column = name_classes(batch["label"], found.schema, found.schema.names[list(names).index("label")])
+        labels, told = read_class_labels(column, faults, others.strict, name)
         unread.update(told)
     lines = np.arange(first, first + len(batch))
     ids = read_ids(batch["id"], faults, name) if "id" in names else Texts(pa.array(lines).cast(pa.string()))

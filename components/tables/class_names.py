@@ -1,0 +1,49 @@
+"""What the numbers of a label column mean where a Parquet file's schema says so, as Hugging Face's `ClassLabel` does.
+
+A class is its name: the names in the schema may be in any order.
+"""
+
+import orjson
+import pyarrow as pa
+
+from components.contract import label_of
+
+
+def name_classes(labels: pa.Array, schema: pa.Schema, column: str = "label") -> pa.Array:
+    """Replace the whole numbers of a label column by the names that the schema has for them.
+
+    Args:
+        labels: (n,), the values of `column`, as a dictionary or not.
+        schema: the file's, with its metadata.
+        column: the column's name in the schema.
+
+    Returns:
+        A dictionary of texts; a number without a name is one that names no class. Without names in the schema, or where
+        the values are no whole numbers: `labels`.
+    """
+    names = class_names_of(schema, column)
+    coded = labels if pa.types.is_dictionary(labels.type) else None
+    kind = coded.type.value_type if coded else labels.type
+    if not names or not pa.types.is_integer(kind):
+        return labels
+    coded = coded or labels.dictionary_encode()
+    texts = [_name(number, names) for number in coded.dictionary.to_pylist()]
+    return pa.DictionaryArray.from_arrays(coded.indices, pa.array(texts, pa.string()))
+
+
+def class_names_of(schema: pa.Schema, column: str = "label") -> tuple[str, ...]:
+    """The names of the classes by number; () where the schema has none."""
+    try:
+        features = orjson.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        names = features[column]["names"]
+    except (KeyError, TypeError, ValueError):
+        return ()
+    return tuple(map(str, names)) if isinstance(names, list) else ()
+
+
+def _name(number: int | None, names: tuple[str, ...]) -> str | None:
+    if number is None:
+        return None
+    if 0 <= number < len(names):
+        return names[number]
+    return str(number) if label_of(str(number)) is None else f"{number} (no name)"
