@@ -78,12 +78,14 @@ def down() -> None:
 
 def _show(layout: "Layout", pieces: "list[Piece]", as_json: bool) -> None:
     from flows.stack.project import find_project
-    from flows.stack.start import tells_people
+    from flows.stack.start import find_model_problem, tells_people
 
+    is_served = any(piece.name == "service" and piece.is_well for piece in pieces)
+    problem = find_model_problem(layout) if is_served else ""
     if as_json:
         rows = {piece.name: {**asdict(piece), "is_well": piece.is_well} for piece in pieces}
         told = {"pieces": rows, "api": layout.api, "logs": str(layout.logs), "tells_people": tells_people(layout)}
-        print(json.dumps(told))
+        print(json.dumps({**told, "model_problem": problem}))
         return
     print_table(
         [
@@ -91,6 +93,8 @@ def _show(layout: "Layout", pieces: "list[Piece]", as_json: bool) -> None:
             for piece in pieces
         ]
     )
+    if problem:
+        print(f"\nmodel: {problem}")
     if tells_people(layout) is False:
         print(
             "\nnobody is told of failures: set FASHION_NOTIFY_URL, then 'make down' and 'make up' (docs/monitoring.md)"

@@ -1,5 +1,6 @@
 """Bring the pieces up one after the other, each once what it needs answers."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -62,6 +63,21 @@ def tells_people(layout: Layout) -> bool | None:
     except httpx.HTTPError:
         return None
     return {200: True, 404: False}.get(status)
+
+
+def find_model_problem(layout: Layout) -> str:
+    """What the service says is wrong with the live model, that none is live included; "" where nothing is."""
+    token = os.environb.get(b"FASHION_TOKEN", b"").strip()
+    headers = {b"Authorization": b"Bearer " + token} if token else {}
+    address = f"{layout.addresses['service'][0]}/model"
+    try:
+        answer = httpx.get(address, headers=headers, timeout=ASK, trust_env=False)
+        if answer.status_code == 401:
+            return f"{address} takes no other token than the service's; set FASHION_TOKEN in this shell"
+        told = answer.json()
+        return str((told["problem"] or "") if answer.is_success else told["error"]["reason"])
+    except (httpx.HTTPError, ValueError, TypeError, KeyError) as error:
+        return f"{address} gives no answer that can be read: {type(error).__name__}"
 
 
 def bring_up(layout: Layout, tell: Callable[[str], None]) -> None:
