@@ -1,18 +1,22 @@
 """Scoring jobs: every row is accounted for, and an interruption changes nothing."""
 
 import base64
+import contextlib
 import csv
 import dataclasses
 import gzip
 import json
 import os
+import platform
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -34,8 +38,10 @@ from components.manifest import Examples, to_table
 from components.model.classifier import Classifier
 from components.model.mlp import MLP
 from components.registry import champion, store
+from components.scoring.claims import hold
 from components.scoring.job import Summary, open_job, rejects_path, run_job
 from components.scoring.summary import Count
+from components.scoring.work import Job
 from components.settings import CHECKOUT
 from components.tables.columns import PIXEL_COLUMNS
 from components.training.train import Trained
@@ -506,6 +512,55 @@ def test_two_jobs_do_not_write_one_output(model: Classifier, table: Path, tmp_pa
     with FileLock(tmp_path / ".out.csv.job" / "lock"), pytest.raises(InputError, match="another job is writing it"):
         run_job(model, table, output)
     assert run_job(model, table, output).count.rows == 200
+
+
+def test_of_many_jobs_for_one_output_one_writes_it_and_the_others_say_who(
+    model: Classifier, table: Path, tmp_path: Path
+) -> None:
+    others = 6
+
+    def attempt(_: int) -> str:
+        try:
+            run_job(model, table, tmp_path / "out.csv")
+        except InputError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(others) as pool:
+        told = list[str]()
+
+        def meanwhile(count: Count, share: float | None) -> None:
+            told.extend(pool.map(attempt, range(others)))
+
+        assert run_job(model, table, tmp_path / "out.csv", progress=meanwhile).count.rows == 200
+    holder = f"another job is writing it: process {os.getpid()} on {platform.node()}"
+    assert told == [f"{tmp_path}/out.csv: {holder}"] * others
+    assert not (tmp_path / ".out.csv.job").exists()
+
+
+def test_a_job_may_begin_while_another_removes_its_folder(model: Classifier, table: Path, tmp_path: Path) -> None:
+    """Each has the output for itself, with the files of its own job, or is refused."""
+    names = str(table), str(tmp_path / "out.csv"), str(tmp_path / "out.rejects.csv")
+    job = Job(*names, model.tag, Reading(), "", 1, "2026-11-29T00:00:00+00:00")
+    alone, wrong = threading.Lock(), list[str]()
+
+    def attempt(number: int) -> None:
+        mine, is_done = dataclasses.replace(job, source=str(number)), False
+        while not is_done:
+            with contextlib.suppress(InputError), hold(mine, resume=False):
+                if not alone.acquire(blocking=False):
+                    wrong.append("two at once")
+                for part in range(5):
+                    (job.folder / f"{part}-{number}.part").touch()
+                if json.loads((job.folder / "job.json").read_bytes())["source"] != str(number):
+                    wrong.append("the job of another")
+                alone.release()
+                is_done = True
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(attempt, range(80)))
+    assert not wrong
+    assert not job.folder.exists()
 
 
 @pytest.mark.parametrize("name", ["in.csv", "sub/../in.csv"])

@@ -8,16 +8,18 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from components.errors import FashionError, InputError, Way
-from components.files import remove_leftovers_of, write_whole
+from components.files import remove, remove_leftovers_of, write_whole
 from components.records import read_record
 from components.scoring.work import Job
 from components.storage import is_remote, remove_tree, write_new
 
 LOCK = "lock"  # in the job's folder, held while it is done
 JOB = "job.json"
+ENDING = 0.5  # seconds to wait for a job that is about to end
+MOST_TRIES = 20  # of one that finds its folder removed by another
 
 
 @contextlib.contextmanager
@@ -37,18 +39,48 @@ def hold(job: Job, resume: bool) -> Iterator[Job]:
         yield _begin_remote(job, resume)
         remove_tree(job.folder)
         return
-    job.folder.mkdir(parents=True, exist_ok=True)
-    holder = job.folder / LOCK
-    lock = FileLock(holder)
+    with _lock(job):
+        with contextlib.suppress(OSError):  # of a full disk, which the next write reports
+            (job.folder / LOCK).write_text(f"process {os.getpid()} on {platform.node()}")
+        remove_leftovers_of(Path(job.output))  # as large as it is, where a job was killed near its end
+        yield _begin(job, resume)
+        _remove(job.folder)
+
+
+def _lock(job: Job) -> contextlib.AbstractContextManager[object]:
+    """Make the folder and lock it, though another job may be removing it just now.
+
+    Raises:
+        InputError: another job holds it.
+        OSError: it cannot be made.
+    """
+    lock = FileLock(job.folder / LOCK, timeout=ENDING)
+    for _ in range(MOST_TRIES):
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
+            job.folder.mkdir(parents=True, exist_ok=True)
+            return _acquire(lock, job)
+    job.folder.mkdir(parents=True, exist_ok=True)  # and if there is something else of that name, this says so
+    return _acquire(lock, job)
+
+
+def _acquire(lock: BaseFileLock, job: Job) -> contextlib.AbstractContextManager[object]:
     try:
-        with lock.acquire(timeout=0):
-            with contextlib.suppress(OSError):  # of a full disk, which the next write reports
-                holder.write_text(f"process {os.getpid()} on {platform.node()}")
-            remove_leftovers_of(Path(job.output))  # as large as it is, where a job was killed near its end
-            yield _begin(job, resume)
-            remove_tree(job.folder)  # with the lock: who comes now makes a folder of its own
+        return lock.acquire()
     except Timeout:
-        raise InputError(job.output, f"another job is writing it{_read_holder(holder)}") from None
+        raise InputError(job.output, f"another job is writing it{_read_holder(job.folder / LOCK)}") from None
+
+
+def _remove(folder: Path) -> None:
+    """Remove the folder of a job that is done, as far as that can be done: once its lock is gone, another may have it.
+
+    The lock goes last, so that job finds the folder empty.
+    """
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if path.name != LOCK:
+                remove(path)
+        (folder / LOCK).unlink()
+        folder.rmdir()
 
 
 def _read_holder(path: Path) -> str:
