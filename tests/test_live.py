@@ -23,6 +23,8 @@ from components.manifest import Examples
 from components.model.classifier import Classifier
 from components.model.mlp import MLP
 from components.registry import champion, store
+from components.retention.prune import prune
+from components.settings import Settings
 from components.training.train import Trained
 from serving.live import LiveModel
 
@@ -213,6 +215,24 @@ def test_another_model_can_be_promoted_while_the_live_one_is_gone(
     assert (tag_of(live), live.problem) == (tags[1], None)
 
 
+def test_what_a_prune_removes_is_served_until_a_newer_model_can_be_loaded(
+    live: LiveModel, tags: tuple[str, str], trained: Trained, card: ModelCard, bentoml_home: Path, settings: Settings
+) -> None:
+    third = save(trained, card, 3.0)
+    for tag in (tags[1], third):
+        champion.make_live(tag, "a test")
+    weights_of(bentoml_home, third).write_bytes(b"")
+    live.refresh()
+    done = prune(keep=0, settings=settings, grace=0)
+    assert [one.name for one in done.removed if one.what == "model"] == [tags[0]]
+    live.refresh()
+    assert tag_of(live) == tags[0], "two moves behind, and gone from the disk"
+    assert third in str(live.problem)
+    champion.rollback()
+    live.refresh()
+    assert (tag_of(live), live.problem) == (tags[1], None)
+
+
 # --- over HTTP ---
 
 MOVES = 100
@@ -301,6 +321,31 @@ def test_under_load_a_hundred_moves_lose_no_request_and_mix_no_answers(
     for tag, told in answers:
         model: Classifier = store.load_stored(tag)
         np.testing.assert_allclose(told, predict(model, image).probabilities[0], rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_prune_after_each_promotion_loses_no_request_and_no_live_model(
+    following: Server, trained: Trained, card: ModelCard, image: Images, settings: Settings
+) -> None:
+    wait_for(following, champion.make_live(save(trained, card, 1.0), "a test").tag)
+    body = json.dumps({"images": image.tolist()}).encode()
+    caller = Caller(following.url, body)
+    caller.start()
+    try:
+        for number in range(10):
+            tag = champion.make_live(save(trained, card, 1.1 + number / 10), "a test").tag
+            done = prune(keep=0, settings=settings, grace=0)
+            assert done.kept[tag] == "live"
+            if number % 3 == 2:  # else the next move and its prune come before the service has followed
+                wait_for(following, tag)
+        wait_for(following, tag)
+    finally:
+        caller.enough.set()
+        caller.join()
+    assert set(caller.statuses) == {200}
+    assert len(store.list_stored()) == 2, "the live one and what a rollback goes back to"
+    with following.client() as client:
+        assert client.get("/model").json()["problem"] is None
 
 
 @pytest.mark.slow

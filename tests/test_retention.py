@@ -16,16 +16,21 @@ import bentoml
 import pytest
 
 from components.contract import SAMPLE, ModelCard, Validated, Verdict
-from components.errors import ModelError, ModelNotFound, SettingsError
-from components.manifest import Manifest, Part, accept, dataset_of, part_file, write_manifest
+from components.errors import InputError, ModelError, ModelNotFound, SettingsError
+from components.inputs.parts import Reading
+from components.manifest import Examples, Manifest, Part, accept, dataset_of, part_file, write_manifest
 from components.model.mlp import MLP
 from components.registry import champion, store, verdicts
 from components.retention import prune as pruning
 from components.retention.pins import pin, pinned, unpin
 from components.retention.prune import Pruned, prune
 from components.retention.states import list_models
+from components.scoring.job import run_job
+from components.scoring.summary import Count
 from components.settings import Settings
+from components.tables.columns import PIXEL_COLUMNS
 from flows.commands import models as commands
+from flows.commands.scoring import load_scorer
 
 DAY = 86_400
 
@@ -94,6 +99,31 @@ def removed(done: Pruned, what: str) -> list[str]:
 
 
 # --- models ---
+
+
+def test_a_job_keeps_its_model_when_that_is_pruned_and_a_resume_says_that_it_is_gone(
+    shelf: Shelf, test_split: Examples, tmp_path: Path
+) -> None:
+    old = shelf.save_and_promote()
+    for _ in range(2):
+        shelf.save_and_promote()
+    table, output = tmp_path / "in.csv", tmp_path / "out.csv"
+    lines = [",".join(map(str, image.ravel().tolist())) for image in test_split.images]
+    table.write_text("\n".join([",".join(PIXEL_COLUMNS), *lines, "bad"]) + "\n")
+    small = Reading(64 << 10)
+    model = champion.load_model(old)
+
+    def pruned_meanwhile(count: Count, share: float | None) -> None:
+        shelf.prune()
+
+    with pytest.raises(InputError, match="cannot be read"):  # ends at its last row, with all parts done
+        run_job(model, table, output, reading=small, progress=pruned_meanwhile, max_reject_rate=0)
+    assert old not in shelf.tags
+    with pytest.raises(InputError, match=f"its unfinished job had another model, {old}"):
+        run_job(champion.load_model(), table, output, reading=small, resume=True)
+    with pytest.raises(ModelNotFound, match=f"{old}: not in the store; .* score without --resume"):
+        load_scorer(old, resume=True)
+    assert run_job(champion.load_model(), table, output, reading=small).count.scored == len(lines)
 
 
 def test_the_newest_stay_and_the_others_are_gone_whole(shelf: Shelf) -> None:

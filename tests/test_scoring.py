@@ -390,10 +390,12 @@ def test_what_keeps_a_job_from_being_resumed_is_named(model: Classifier, table: 
     with pytest.raises(InputError, match="cannot be read"):
         run_job(model, table, output, reading=Reading(SMALL), max_reject_rate=0)
     newer = dataclasses.replace(model, tag="fashion-mlp:scoring2")
-    with pytest.raises(InputError, match=f"had another model, {model.tag}; begin it anew"):
+    with pytest.raises(InputError, match=f"had another model, {model.tag}; begin it anew") as refused:
         run_job(newer, table, output, reading=Reading(SMALL), resume=True)
-    with pytest.raises(InputError, match="had other options; begin it anew"):
+    assert [(way.parameter, way.value) for way in refused.value.ways] == [("model", model.tag)]
+    with pytest.raises(InputError, match="had other options; begin it anew") as refused:
         run_job(model, table, output, reading=Reading(SMALL, dropped=("x",)), resume=True)
+    assert not refused.value.ways, "the other model alone would not do"
 
 
 def test_a_byte_changed_at_the_same_size_and_time_is_another_input(

@@ -5,7 +5,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
@@ -120,7 +120,10 @@ def _go_on(job: Job) -> Job:
     except (OSError, FashionError) as error:
         raise InputError(job.output, f"its unfinished job cannot be read ({error}); {_anew(job)}") from error
     if not unfinished.same(job):
-        raise InputError(job.output, f"its unfinished job had {_differences(unfinished, job)}; {_anew(job)}")
+        refusal = InputError(job.output, f"its unfinished job had {_differences(unfinished, job)}; {_anew(job)}")
+        if unfinished.same(replace(job, model=unfinished.model)):
+            refusal.offering(Way("model", unfinished.model, "resumes it, unless that model was pruned"))
+        raise refusal
     return unfinished
 
 

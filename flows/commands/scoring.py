@@ -14,6 +14,7 @@ from flows.commands.tables import table_lines
 
 if TYPE_CHECKING:
     from components.evaluation.metrics import Measured
+    from components.model.classifier import Classifier
     from components.scoring.job import Summary
     from components.scoring.summary import Count
 
@@ -54,6 +55,23 @@ def open_ends(
         if output == PIPE:
             written = ends.enter_context(poured(sys.stdout.buffer, f".{file_format or 'csv'}"))
         yield ends.enter_context(spooled(sys.stdin.buffer)) if source == PIPE else source, written
+
+
+def load_scorer(model: str | None, resume: bool) -> "Classifier":
+    """The model of a job.
+
+    Raises:
+        FashionError: see `load_model`; of a job to be resumed, also what to do without its model.
+    """
+    from components.errors import ModelNotFound
+    from components.registry.champion import load_model
+
+    try:
+        return load_model(model)
+    except ModelNotFound as error:
+        if resume:
+            raise ModelNotFound(f"{error}. Its unfinished jobs cannot be resumed: score without --resume") from error
+        raise
 
 
 class RowBar:

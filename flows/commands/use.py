@@ -69,10 +69,9 @@ def score(
     """Classify every row of an input of any size. Each row is scored, or rejected with line, reason and content."""
     from components.errors import InputError
     from components.inputs.parts import Reading
-    from components.registry.champion import load_model
     from components.scoring.first_rows import Looker
     from components.storage import locate
-    from flows.commands.scoring import PIPE, RowBar, columns_of, open_ends, tell
+    from flows.commands.scoring import PIPE, RowBar, columns_of, load_scorer, open_ends, tell
     from flows.stopping import stop
 
     if PIPE not in (locate(source), locate(output)):
@@ -89,7 +88,7 @@ def score(
             looker.start()
         from components.scoring.job import run_job  # PyTorch comes with it: the looker imports its own meanwhile
 
-        classifier = load_model(model)  # before a pipe is emptied
+        classifier = load_scorer(model, resume)  # before a pipe is emptied
         read, written = stack.enter_context(ends)
         bar = stack.enter_context(closing(RowBar()))
         summary = run_job(
