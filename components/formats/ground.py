@@ -82,7 +82,7 @@ def cut_from_ground(colours: Colours, ground: Ground) -> CutOut | None:
     pixel = max(side.stop - side.start for side in box) / 28
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * max(1, round(pixel)) + 1,) * 2)
     strongest = cv2.dilate(np.where(mask, difference, 0).astype(np.float32), disk)
-    opacity = np.where(depth > pixel, 1, difference / np.maximum(strongest, 1)) * mask
+    opacity = np.maximum(difference / np.maximum(strongest, 1), depth / pixel).clip(0, 1) * mask
     return CutOut(
         colours @ RED_GREEN_BLUE, ground.colours @ RED_GREEN_BLUE, mask, opacity.astype(np.float32), depth, box
     )
