@@ -308,7 +308,8 @@ def _classify() -> dict[str, Any]:
 def _score() -> dict[str, Any]:
     parquet = {"schema": {"type": "string", "format": "binary"}}
     table = {"text/csv": {"schema": {"type": "string"}}, "application/vnd.apache.parquet": parquet}
-    form = {"multipart/form-data": {"schema": _object({"file": parquet["schema"]})}}
+    kinds = {"file": {"contentType": ", ".join(table)}}
+    form = {"multipart/form-data": {"schema": _object({"file": parquet["schema"]}), "encoding": kinds}}
     scored = {**table, "text/csv": {**table["text/csv"], "example": SCORED}}
     answers = _responses(scored, 401, 408, 413, 415, 429, 503)
     answers["200"]["headers"] = {"X-Model": {"schema": {"type": "string"}}, "X-Warnings": {"schema": WARNINGS_HEADER}}

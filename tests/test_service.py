@@ -1182,7 +1182,10 @@ def tamper(home: Path) -> None:
     ("harm", "reason"),
     [
         (remove, "no model is live; 'fashion train' or 'fashion promote TAG' makes one so"),
-        (corrupt, "live.json cannot be read; 'fashion promote TAG --force"),
+        (
+            corrupt,
+            "line 1 column 2 (char 1)); 'fashion promote TAG --force",
+        ),
         (tamper, "weights.safetensors has the SHA-256"),
     ],
 )
