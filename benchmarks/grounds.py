@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.train import describe_machine
 from components import manifest
 from components.contract import Images, Labels
 from components.formats.ground import PLAIN
@@ -53,8 +52,6 @@ def main() -> None:
     on_white, _ = classify(model, images, labels, 255, light=False)
     lines = [
         "# `python -m benchmarks.grounds`",
-        "",
-        *describe_machine(),
         "",
         f"{packages}. {model.card.preset} is live (test accuracy {model.card.test.accuracy:.4f}).",
         f"{len(images)} images of the {options.split} split, from number {options.first} on; dark on plain white, "
