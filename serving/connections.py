@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from serving.door import RAW_HEADERS
 from serving.errors import RETRY_AFTER, Refusal, refuse
-from serving.heads import LARGEST_HEAD, MOST_HEADERS, ask_no_upgrade, check_head, check_size, head_too_large
+from serving.heads import LARGEST_HEAD, ask_no_upgrade, check_head, check_size, head_too_large
 from serving.lifetime import leave_within
 from serving.load import load
 
@@ -108,11 +108,14 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on. Of much that is here at once a part, so that others have their turn before the next."""
-        if len(data) > PART:
+        if len(data) > PART and not (self.refused or self._is_in_sized_body()):
+            self._read(data[:PART])
+            data = data[PART:]
+            if not (self.refused or self._is_in_sized_body()):
+                self.rest, data = data, b""
+        if self.rest or (self.refused and data):
             self.transport.pause_reading()  # until `_go_on`
             self.loop.call_later(PAUSE if self.refused else 0, self._go_on)
-            if not (self.refused or self._is_in_sized_body()):
-                data, self.rest = data[:PART], data[PART:]
         self._read(data)
 
     def _go_on(self) -> None:
@@ -170,12 +173,6 @@ class GuardedProtocol(HttpToolsProtocol):
     def _should_upgrade(self) -> bool:
         """Have uvicorn start nothing yet at a request for another protocol."""
         return True
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; after the head, a trailer, which no one reads."""
-        if len(self.headers) >= MOST_HEADERS:
-            raise head_too_large()
-        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Start to answer a request, if its head is one that may pass."""

@@ -53,7 +53,7 @@ async def predict_pixels(request: Request) -> Response:
     if findings:
         refuse_wrong(findings, "body" if found == "application/octet-stream" else "images")
         watch.warned(findings)
-    return _answer(await _predict(images), findings, top)
+    return _answer(await _predict(images, all_show=not findings), findings, top)
 
 
 async def classify(request: Request) -> Response:
@@ -112,12 +112,12 @@ async def page(request: Request) -> Response:
     return Response((FOLDER / name).read_bytes(), media_type=PAGE[name])
 
 
-async def _predict(images: Images) -> Predictions:
+async def _predict(images: Images, all_show: bool) -> Predictions:
     model = served.get()
     if len(images) * model.weights <= IN_LINE:
-        predictions = predict(model, images)
+        predictions = predict(model, images, all_show)
     else:
-        predictions = await anyio.to_thread.run_sync(predict, model, images)
+        predictions = await anyio.to_thread.run_sync(predict, model, images, all_show)
     watch.predicted(predictions, images)
     return predictions
 

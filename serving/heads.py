@@ -52,8 +52,11 @@ def check_head(version: str, url: bytes, headers: Sequence[Header]) -> bool:
 
 
 def check_size(headers: Sequence[Header], line: int = 0) -> None:
-    """Raises Refusal: 431, the headers, and a line of so many bytes before them, are too large."""
-    if line + sum([len(name) + len(value) + PER_HEADER for name, value in headers]) > LARGEST_HEAD:
+    """Raises Refusal: 431, the headers are too many or, with a line of so many bytes before them, too large."""
+    if (
+        len(headers) > MOST_HEADERS
+        or line + sum([len(name) + len(value) + PER_HEADER for name, value in headers]) > LARGEST_HEAD
+    ):
         raise head_too_large()
 
 

@@ -17,19 +17,22 @@ MOST_AT_ONCE = 1024  # images a forward pass: 3 MB of input, near what a process
 SURE_OF_VIEWS = 0.7  # mean probability; the thresholds hold for pictures like the dataset's (decision 8)
 
 
-def predict(model: Classifier, images: Images) -> Predictions:
+def predict(model: Classifier, images: Images, all_show: bool = False) -> Predictions:
     """Classify images. Of an image that shows nothing (see `has_content`) no model is sure.
 
     Args:
         model: what `load_model` returned.
         images: uint8 (n, 28, 28), 0 background to 255; n may be 0.
+        all_show: whether each image is known to show something, so that this is not looked at again.
 
     Raises:
         InputError: another dtype or shape.
     """
     probabilities = _probabilities(model, images)
     confidences, labels = (found.numpy() for found in probabilities.max(dim=1))
-    sure = (confidences > model.thresholds[labels]) & has_content(images)
+    sure = confidences > model.thresholds[labels]
+    if not all_show:
+        sure &= has_content(images)
     return Predictions(model.tag, labels.astype(np.uint8), probabilities.numpy(), sure)
 
 

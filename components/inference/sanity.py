@@ -92,6 +92,9 @@ def inspect_images(images: Images, bounds: Bounds = BOUNDS) -> tuple[Finding, ..
     Args:
         images: uint8 (n, 28, 28), n may be 0.
         bounds: what is usual.
+
+    Returns:
+        Nothing if all is well; then every image has content.
     """
     if len(images) == 1 and is_one_clear(pixels := images.tobytes()) and _sum_border_of_one(pixels) <= bounds.border:
         return ()
