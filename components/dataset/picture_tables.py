@@ -26,7 +26,7 @@ class PictureRow:
     number: int  # from 1
     content: bytes  # of a picture file; empty where the row has none
     label: int | None  # None: no class of ours
-    told: str  # what stands there as its label
+    told: str  # its label as the file has it
 
 
 def has_pictures(path: Path) -> bool:

@@ -1,11 +1,11 @@
 """A picture file -> 28 x 28 grey images that the model knows: a bright garment on black.
 
-Transparency, or a plain or smooth ground, tells what is garment (ground.py). It goes through the steps of the dataset's
-paper (arXiv:1708.07747, section 2): trim, longest edge to 28, sharpen, centre, grey, negate. A picture that may be a
-negative already is drawn both ways (polarity.py). In any other photo the garment is found first (garment.py), and drawn
-in several widths, as laid clothes are wider than hanging ones, and mirrored. The model's answers to the views of one
-picture are averaged (inference/predict.py). A 28 x 28 picture on black passes as it is, but for colour; another is not
-trimmed.
+Transparency, or a plain or smooth ground, separates the garment (ground.py). The garment goes through the steps of the
+dataset's paper (arXiv:1708.07747, section 2): trim, longest edge to 28, sharpen, centre, grey, negate. A picture that
+may be a negative already is drawn both ways (polarity.py). In any other photo the garment is found first (garment.py),
+and drawn in several widths, as laid clothes are wider than hanging ones, and mirrored. The model's answers to the views
+of one picture are averaged (inference/predict.py). A 28 x 28 picture on black passes as it is, but for colour; another
+is not trimmed.
 """
 
 import io
@@ -31,9 +31,7 @@ PLAIN_END = struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND"))
 CORNERS = (0, SIDE - 1, SIDE * (SIDE - 1), SIDE * SIDE - 1)  # of a 28 x 28 picture, row-major
 WORKING = 160  # pixels of the longest edge, to find a garment in
 SMALLEST_PHOTO = 64  # pixels a side; a smaller picture is no photo
-ENOUGH = (
-    256  # pixels of the longer edge, to find the ground and cut a garment from it; a picture is up to twice as large
-)
+ENOUGH = 256  # pixels of the longer edge, to find the ground; a picture may have up to twice as many
 SHARPEN = ImageFilter.UnsharpMask(radius=1, percent=50, threshold=0)
 WIDTHS = (1.0, 0.8, 0.6)  # of a garment found in a photo, beside what it is; the first is what a person is shown
 
