@@ -16,8 +16,8 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from components.model.tensors import to_input
-from components.recipes.presets import PRESETS
 from components.training.data import TrainingData, TrainingImages
+from components.training.presets import PRESETS
 from components.training.train import Phase, build
 
 CONFIG = PRESETS["flagship"].config

@@ -25,13 +25,13 @@ from benchmarks.traffic import (
     make_traffic,
 )
 from benchmarks.train import describe_machine
-from components import manifest
 from components.contract import Profile
-from components.drift.bounds import Bounds
-from components.inference.predict import predict
-from components.manifest import read_split
-from components.monitoring.profile import Seen, make_profile, to_seen
+from components.dataset import manifest
+from components.dataset.manifest import read_split
+from components.evaluation.profile import Seen, make_profile, to_seen
+from components.monitoring.drift.bounds import DriftBounds
 from components.registry.champion import load_model
+from components.scoring.predict import predict
 from components.settings import CHECKOUT, load_settings
 
 SHOPS = (
@@ -80,7 +80,9 @@ def _calm_table(profile: Profile, pool: Pool, months: int, seed: int) -> Iterato
     yield "| --- | ---: | ---: | ---: | ---: |"
     for shop in SHOPS:
         random = np.random.default_rng(seed + 1)
-        found = [count_alarms(profile, make_traffic(shop, pool, MONTH, random), MONTH, Bounds()) for _ in range(months)]
+        found = [
+            count_alarms(profile, make_traffic(shop, pool, MONTH, random), MONTH, DriftBounds()) for _ in range(months)
+        ]
         alarms = sum(alarm for alarm, _ in found)
         alone = np.mean([share for _, share in found])
         most = f"{alarms / months:.2f}" if alarms else f"under {3 / months:.3f}"  # the rule of three, 95 %
@@ -96,7 +98,7 @@ def _change_table(profile: Profile, calm: Pool, changed: dict[str, Seen], trials
         cells = []
         for shop in shops:
             random = np.random.default_rng(seed + 2)
-            found = [hours_to_alarm(profile, calm, make_pool(seen), shop, Bounds(), random) for _ in range(trials)]
+            found = [hours_to_alarm(profile, calm, make_pool(seen), shop, DriftBounds(), random) for _ in range(trials)]
             noticed = sorted(hours for hours in found if hours is not None)
             cells.append(_tell_delays(noticed, trials))
         yield f"| {kind} | {' | '.join(cells)} |"

@@ -25,17 +25,17 @@ from numpy.typing import NDArray
 from benchmarks.train import describe_machine
 from components.contract import CLASSES, Dataset
 from components.dataset.ingest import ingest
+from components.dataset.manifest import Examples, read_split
 from components.dataset.validate import validate
 from components.evaluation.card import write_card
-from components.manifest import Examples, read_split
 from components.model.classifier import Classifier
 from components.model.mlp import MLP
+from components.promotion.bounds import GateBounds
+from components.promotion.gate import Performance, Trial, judge
 from components.promotion.robustness import DISTURBANCES
 from components.promotion.trial import perform
-from components.recipes.presets import PRESETS, configure
-from components.registry.bounds import Bounds
-from components.registry.gate import Performance, Trial, judge
 from components.settings import CHECKOUT
+from components.training.presets import PRESETS, configure
 from components.training.train import train
 
 TSHIRT = CLASSES.index("T-shirt/top")
@@ -131,7 +131,7 @@ def _tell(name: str, live: list[Measured], challengers: list[Measured]) -> str:
     pairs = [(challengers[one], live[other]) for one, other in seeds]
     for challenger, champion in pairs:
         ours, theirs = challenger.performance.metrics.accuracy, champion.performance.metrics.accuracy
-        verdict = judge(_trial(challenger, champion), Bounds())
+        verdict = judge(_trial(challenger, champion), GateBounds())
         differences.append(ours - theirs)
         passed += verdict.passed
         not_less += ours >= theirs

@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from components import manifest
+from components.catalogues.preparation.ground import PLAIN
 from components.contract import Images, Labels
-from components.formats.ground import PLAIN
-from components.formats.photos import read_views
-from components.inference.predict import predict_photos
+from components.dataset import manifest
 from components.model.classifier import Classifier
+from components.readers.images.photos import read_views
 from components.registry.champion import load_model
+from components.scoring.predict import predict_photos
 from components.settings import CHECKOUT, load_settings
 
 TIMES = 5  # as large as the image

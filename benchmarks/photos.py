@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contract import CLASSES, Predictions
-from components.formats.photos import read_views
-from components.inference.predict import predict_photos
+from components.readers.images.photos import read_views
 from components.registry.champion import load_model
+from components.scoring.predict import predict_photos
 from components.settings import CHECKOUT
 
 RIGHT = {

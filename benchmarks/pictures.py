@@ -23,11 +23,11 @@ import psutil
 from PIL import Image
 
 from components.contract import IMAGE_SHAPE, Calibration
-from components.formats.idx import read_idx
-from components.formats.photos import write_png
 from components.model.classifier import Classifier
 from components.model.mlp import MLP, ModelConfig
-from components.pictures.names import is_picture
+from components.readers.folders.names import is_picture
+from components.readers.images.idx import read_idx
+from components.readers.images.photos import write_png
 from components.scoring.job import run_job
 
 THREADS = 2

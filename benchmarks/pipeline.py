@@ -29,15 +29,15 @@ began = time.perf_counter()
 assert not ingest().written""",
     "validate 70,000 rows, imports included": f"""{IMPORTS}
 from components.dataset.validate import validate
-from components.manifest import current_dataset
+from components.dataset.manifest import current_dataset
 from components.settings import load_settings
 validate(current_dataset(load_settings().datasets_dir))""",
     "train dense-128, an epoch of 54,000 at batch 32": f"""{IMPORTS}
 from dataclasses import replace
 from components.contract import Validated
-from components.manifest import current_dataset
+from components.dataset.manifest import current_dataset
 from components.settings import load_settings
-from components.recipes.presets import configure
+from components.training.presets import configure
 from components.training.train import train
 receipt = Validated(current_dataset(load_settings().datasets_dir), 0, Path(), "")
 trained = train(receipt, configure("dense-128", {{"epochs": 3}}))
@@ -65,14 +65,14 @@ TELL = "\nprint(time.perf_counter() - began)"
 PREPARE = """
 import os
 from pathlib import Path
-from components.tables.columns import PIXEL_COLUMNS
+from components.readers.tables.columns import PIXEL_COLUMNS
 from components.contract import Validated
 from components.dataset.ingest import ingest
-from components.manifest import read_split
+from components.dataset.manifest import read_split
 from components.registry import champion, store
 from components.evaluation.card import write_card
 from components.evaluation.metrics import evaluate
-from components.recipes.presets import configure
+from components.training.presets import configure
 from components.training.train import train
 dataset = ingest().dataset
 examples = read_split(dataset, "train")

@@ -24,8 +24,8 @@ from benchmarks.train import describe_machine
 from components.contract import ModelCard, Validated
 from components.dataset.ingest import ingest
 from components.evaluation.card import write_card
-from components.recipes.presets import PRESETS, configure
 from components.settings import CHECKOUT
+from components.training.presets import PRESETS, configure
 from components.training.train import train
 
 KERAS = {  # the same recipe in Keras 3, one seed

@@ -32,9 +32,9 @@ import numpy as np
 from components.contract import Validated
 from components.dataset.ingest import ingest
 from components.evaluation.card import write_card
-from components.tables.columns import PIXEL_COLUMNS
-from components.manifest import read_split
-from components.recipes.presets import configure
+from components.readers.tables.columns import PIXEL_COLUMNS
+from components.dataset.manifest import read_split
+from components.training.presets import configure
 from components.registry import champion, store
 from components.training.train import train
 dataset = ingest().dataset

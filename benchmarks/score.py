@@ -33,11 +33,11 @@ from benchmarks.score_runs import BIN, Run, served, watch
 from benchmarks.train import describe_machine
 from components.contract import Validated
 from components.dataset.ingest import ingest
+from components.dataset.manifest import read_split
 from components.evaluation.card import write_card
-from components.manifest import read_split
-from components.recipes.presets import configure
 from components.registry import champion, store
 from components.settings import CHECKOUT
+from components.training.presets import configure
 from components.training.train import train
 
 OURS, UNCHECKED, FLOOR, HTTP, PANDAS, POLARS = (

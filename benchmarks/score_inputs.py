@@ -8,8 +8,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from components.contract import PIXELS, Images
-from components.formats.photos import write_png
-from components.tables.columns import PIXEL_COLUMNS
+from components.readers.images.photos import write_png
+from components.readers.tables.columns import PIXEL_COLUMNS
 
 ROW_GROUP = 20_000  # rows
 

@@ -33,11 +33,11 @@ import psutil
 from benchmarks.train import describe_machine
 from components.contract import Images, Validated
 from components.dataset.ingest import ingest
+from components.dataset.manifest import read_split
 from components.evaluation.card import write_card
-from components.formats.photos import write_png
-from components.manifest import read_split
-from components.recipes.presets import PRESETS, configure
+from components.readers.images.photos import write_png
 from components.settings import CHECKOUT
+from components.training.presets import PRESETS, configure
 from components.training.train import train
 
 BIN = Path(sys.executable).parent

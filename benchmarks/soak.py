@@ -29,11 +29,11 @@ from benchmarks.soak_page import PAGE, Soak, judge, write_page
 from benchmarks.soak_plan import MAINTENANCE, MINUTE, TRAINING, Plan, age, drop
 from benchmarks.soak_samples import Sampler
 from benchmarks.soak_traffic import Client, tally
-from components.manifest import Examples, describe, read_manifest, read_split
-from flows.environment import prepare
-from flows.stack import supervisor
-from flows.stack.layout import HOST, Layout, read_layout
-from flows.stack.start import bring_up
+from components.dataset.manifest import Examples, describe, read_manifest, read_split
+from ops import supervisor
+from ops.environment import prepare
+from ops.layout import HOST, StackLayout, read_layout
+from ops.start import bring_up
 
 EVERY = 5.0  # seconds between two looks at memory and disk
 OLDER = 3.0  # hours by which things are made older before the maintenance
@@ -64,7 +64,7 @@ def main() -> int:
 
 
 @contextlib.contextmanager
-def up(folder: Path) -> Iterator[Layout]:
+def up(folder: Path) -> Iterator[StackLayout]:
     """The stack in a folder, as `make up` starts it, until the block ends."""
     ours = ("PREFECT_", "FASHION_INBOX", "FASHION_PREDICTION", "FASHION_GATE", "FASHION_NOTIFY")
     for name in [name for name in os.environ if name.startswith(ours) and "ANALYTICS" not in name]:
@@ -83,7 +83,7 @@ def up(folder: Path) -> Iterator[Layout]:
         supervisor.stop(layout)
 
 
-def run(layout: Layout, folder: Path, seconds: float, rate: float) -> Soak:
+def run(layout: StackLayout, folder: Path, seconds: float, rate: float) -> Soak:
     """Everything that happens, while all of it runs."""
     plan, service = Plan(layout.api), f"http://{HOST}:{layout.port}"
     plan.pause()
@@ -113,7 +113,7 @@ def run(layout: Layout, folder: Path, seconds: float, rate: float) -> Soak:
     return soak
 
 
-def disturb(soak: Soak, layout: Layout, plan: Plan, folder: Path, examples: Examples, seconds: float) -> None:
+def disturb(soak: Soak, layout: StackLayout, plan: Plan, folder: Path, examples: Examples, seconds: float) -> None:
     """A file each minute until a minute and a half before the end; two kills; time that passes; a maintenance."""
     inbox = folder / "data" / "inbox" / "scoring"
     due = [("worker", 0.5), ("service", 0.6), ("maintenance", 0.8)]
@@ -135,7 +135,7 @@ def disturb(soak: Soak, layout: Layout, plan: Plan, folder: Path, examples: Exam
         time.sleep(0.5)
 
 
-def kill(soak: Soak, layout: Layout, name: str) -> None:
+def kill(soak: Soak, layout: StackLayout, name: str) -> None:
     """SIGKILL to a piece's own process; what it started is left to itself. Returns once another is started."""
     before = supervisor.describe(layout)[name]["pid"]
     soak.killed[name] = time.time()
@@ -160,7 +160,7 @@ def read_test_images(datasets: Path) -> Examples:
 def fashion(command: str) -> list[dict[str, object]]:
     """What a command tells as JSON."""
     done = subprocess.run(
-        [sys.executable, "-m", "flows", command, "--json"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "fashion", command, "--json"], capture_output=True, text=True, check=True
     )
     told: list[dict[str, object]] = json.loads(done.stdout)
     return told

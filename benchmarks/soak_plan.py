@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from components.manifest import Examples
+from components.dataset.manifest import Examples
 
 MINUTE = 60  # seconds
 TRAINING, DRIFT, INBOX, MAINTENANCE = "training/nightly", "monitoring/hourly", "scoring/inbox", "maintenance/weekly"

@@ -13,8 +13,8 @@ import httpx
 import numpy as np
 import psutil
 
-from flows.stack import supervisor
-from flows.stack.layout import PIECES, Layout
+from ops import supervisor
+from ops.layout import PIECES, StackLayout
 
 RUNS = "runs"  # processes of flow runs, of the worker's and those that outlive it
 STATES = ("SCHEDULED", "PENDING", "RUNNING", "COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -33,7 +33,7 @@ class Sample:
 class Sampler(threading.Thread):
     """Looks until it is told to stop."""
 
-    def __init__(self, layout: Layout, homes: dict[str, Path], every: float) -> None:
+    def __init__(self, layout: StackLayout, homes: dict[str, Path], every: float) -> None:
         super().__init__(daemon=True, name="sampler")
         self.layout, self.homes, self.every = layout, homes, every
         self.samples: list[Sample] = []
@@ -70,7 +70,7 @@ def _files_below(home: Path) -> Iterator[tuple[Path, int]]:
                 yield path, path.lstat().st_size
 
 
-def measure_memory(layout: Layout) -> dict[str, int]:
+def measure_memory(layout: StackLayout) -> dict[str, int]:
     """Piece -> bytes of all its processes, now."""
     infos = supervisor.describe(layout)
     trees = {name: supervisor.descendants_of(infos[name]["pid"]) for name in PIECES if infos.get(name, {}).get("pid")}

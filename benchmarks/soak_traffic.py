@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 
 from components.contract import Images
-from components.formats.photos import write_png
+from components.readers.images.photos import write_png
 
 PATIENCE = 30.0  # seconds for an answer
 OUTAGE = 120.0  # seconds after its kill within which the service must be back

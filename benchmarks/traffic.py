@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contract import CLASSES, Images, Profile
-from components.drift.bounds import Bounds
-from components.drift.windows import HOUR, Window, cut_windows, look_at, weigh
-from components.monitoring.profile import Seen
+from components.evaluation.profile import Seen
+from components.monitoring.drift.bounds import DriftBounds
+from components.monitoring.drift.windows import HOUR, Window, cut_windows, look_at, weigh
 
 DAY, MONTH, LOOK_BACK = 24, 30 * 24, 24  # hours
 SHOES = tuple(map(CLASSES.index, ("Sandal", "Sneaker", "Ankle boot")))
@@ -68,7 +68,7 @@ def _make_hour(shop: Shop, pool: Pool, hour: int, random: np.random.Generator) -
 
 
 def follow(
-    profile: Profile, traffic: Seen, hours: int, bounds: Bounds, begin: int = 1
+    profile: Profile, traffic: Seen, hours: int, bounds: DriftBounds, begin: int = 1
 ) -> Iterator[tuple[int, bool, tuple[Window, ...]]]:
     """Look at traffic each hour, as monitoring/hourly does.
 
@@ -92,7 +92,7 @@ def follow(
         yield hour, weigh(tuple(windows), bounds) == "drift", tuple(windows)
 
 
-def count_alarms(profile: Profile, traffic: Seen, hours: int, bounds: Bounds) -> tuple[int, float]:
+def count_alarms(profile: Profile, traffic: Seen, hours: int, bounds: DriftBounds) -> tuple[int, float]:
     """How many alarms begin in this time, and the share of the newest windows that drift."""
     alarms, before, drifting, judged = 0, False, 0, 0
     for _, alarm, windows in follow(profile, traffic, hours, bounds):
@@ -104,7 +104,7 @@ def count_alarms(profile: Profile, traffic: Seen, hours: int, bounds: Bounds) ->
 
 
 def hours_to_alarm(
-    profile: Profile, calm: Pool, changed: Pool, shop: Shop, bounds: Bounds, random: np.random.Generator
+    profile: Profile, calm: Pool, changed: Pool, shop: Shop, bounds: DriftBounds, random: np.random.Generator
 ) -> int | None:
     """Hours from a change of traffic, at any hour of the day, to the alarm; None: not within two days."""
     change = DAY + int(random.integers(DAY))

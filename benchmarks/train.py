@@ -27,9 +27,9 @@ import numpy as np
 from benchmarks.peers.job import Answer, Job
 from benchmarks.pipeline import cpu_name
 from components.dataset.ingest import ingest
-from components.manifest import read_split
-from components.recipes.presets import PRESETS
+from components.dataset.manifest import read_split
 from components.settings import CHECKOUT
+from components.training.presets import PRESETS
 
 OURS, PRODUCTS = "ours", "products alone"
 MODULES = {

@@ -11,8 +11,8 @@ Both names are looked up when first used, so that importing a part of this packa
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from components.inference.predict import predict
     from components.registry.champion import load_model
+    from components.scoring.predict import predict
 
 __all__ = ["load_model", "predict"]
 
@@ -23,7 +23,7 @@ def __getattr__(name: str) -> Any:
 
         return load_model
     if name == "predict":
-        from components.inference.predict import predict
+        from components.scoring.predict import predict
 
         return predict
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -195,7 +195,7 @@ class ModelCard:
 
 
 @dataclass(frozen=True)
-class Check:
+class GateCheck:
     """One question of the gate, with what was measured and what was asked for."""
 
     name: str
@@ -214,7 +214,7 @@ class Verdict:
     when: Time  # UTC
     split_version: str  # of the test images both were measured on; "" where they could not be read
     rows: Natural  # how many these are
-    checks: tuple[Check, ...]
+    checks: tuple[GateCheck, ...]
     bounds: dict[str, Any]  # the gate's settings
     challenger_sha256: NoHash | Sha256 = ""  # of its card, which has that of its weights: what was judged may go live
     champion_sha256: NoHash | Sha256 = ""

@@ -12,9 +12,9 @@ from prefect.logging import get_run_logger
 from pydantic import Field
 
 from components.errors import InputError
-from components.inbox.claims import MOST, SETTLE, Inbox, find_work, open_inbox
-from components.inbox.delivery import Delivery, deliver, tell_failures
+from components.inbox import MOST, SETTLE, Inbox, find_work, open_inbox
 from components.registry.champion import load_model
+from components.scoring.delivery import Delivery, deliver, tell_failures
 from components.scoring.first_rows import Looker, Mode
 from flows.escaping import escape
 

@@ -8,8 +8,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from pydantic import Field
 
+from components.dataset.labels.inbox import Emptied, empty_inbox
 from components.errors import InputError
-from components.labels.inbox import Emptied, empty_inbox
 from flows.escaping import escape
 
 MINUTE = 60  # seconds

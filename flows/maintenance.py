@@ -1,6 +1,6 @@
 """What has to go from time to time, so that a system that nobody watches does not fill its disk.
 
-Prefect's own database is cleaned by its server: `flows/stack/layout.py` has for how long it keeps what. Of what runs
+Prefect's own database is cleaned by its server: `ops/layout.py` has for how long it keeps what. Of what runs
 returned it has files, which nobody else removes.
 """
 
@@ -14,8 +14,8 @@ from prefect.logging import get_run_logger
 from prefect.settings import get_current_settings
 from pydantic import Field
 
-from components.retention.aged import remove_aged
-from components.retention.prune import Removed, prune
+from components.registry.retention.aged import remove_aged
+from components.registry.retention.prune import Removed, prune
 
 OPTIONS: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False, "timeout_seconds": 30 * 60}
 

@@ -8,9 +8,9 @@ from prefect.events import emit_event
 from prefect.logging import get_run_logger
 from pydantic import Field
 
-from components.drift.check import Check, check_live
-from components.drift.episode import News, find_news, read_episode, write_episode
-from components.drift.page import write_page
+from components.monitoring.drift.check import DriftCheck, check_live
+from components.monitoring.drift.episode import News, find_news, read_episode, write_episode
+from components.monitoring.drift.page import write_page
 from components.settings import load_settings
 from flows.escaping import to_paths
 from flows.notify.message import Message
@@ -43,7 +43,7 @@ def monitoring(hours: Annotated[int, Field(ge=1, le=24 * 31)] = 24) -> str:
     return check.verdict
 
 
-def emit(news: News, check: Check) -> None:
+def emit(news: News, check: DriftCheck) -> None:
     """Tell Prefect, whose automations do the rest; an error here ends the run, and the next one tells it."""
     event = DETECTED if news.what == "detected" else ENDED
     episode, windows = news.episode, [window.verdict for window in check.judged]
@@ -64,7 +64,7 @@ def to_message(news: News) -> Message:
     return Message(f"traffic has drifted from what {model} was made for", why, todo)
 
 
-def to_rows(check: Check) -> list[dict[str, Any]]:
+def to_rows(check: DriftCheck) -> list[dict[str, Any]]:
     """The newest window as a table, a row a feature."""
     return [
         {

@@ -20,9 +20,9 @@ from prefect.tasks import Task
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from components.errors import FashionError, SettingsError
-from components.inputs.opening import open_input
-from components.inputs.parts import Input, Part
 from components.model.classifier import Classifier
+from components.readers.folders.opening import open_input
+from components.readers.folders.parts import Input, InputPart
 from components.registry.champion import load_model
 from components.scoring.job import Opened, take_one_core
 from components.scoring.work import Job, Result, find_done, name_part, score_part
@@ -111,13 +111,13 @@ def score_batch(first: int, job: dict[str, Any], parts: list[dict[str, Any]]) ->
     take_one_core()
     known = Job.from_json(job)
     read, model = open_once(known), load_once(known.model)
-    results = [_score(known, read, Part(**part), model) for part in parts]
+    results = [_score(known, read, InputPart(**part), model) for part in parts]
     rows = sum(result.count.rows for result in results)
     get_run_logger().info("%d parts from %d on, %s rows", len(parts), first, f"{rows:,}")
     return [asdict(result) for result in results]
 
 
-def hand_over(opened: Opened, part: Part) -> dict[str, Any]:
+def hand_over(opened: Opened, part: InputPart) -> dict[str, Any]:
     """A part as plain data.
 
     Lines that it holds go into the job's folder, from where any worker takes them. Pictures that it holds (those of a
@@ -155,7 +155,7 @@ def _open(job: Job) -> Input:
     return open_input(locate(job.source), job.reading)
 
 
-def _score(job: Job, read: Input, part: Part, model: Classifier) -> Result:
+def _score(job: Job, read: Input, part: InputPart, model: Classifier) -> Result:
     held = _lines_of(job, part)
     with contextlib.suppress(FileNotFoundError):
         part = replace(part, lines=held.read_bytes())
@@ -165,5 +165,5 @@ def _score(job: Job, read: Input, part: Part, model: Classifier) -> Result:
     return result
 
 
-def _lines_of(job: Job, part: Part) -> Path:
+def _lines_of(job: Job, part: InputPart) -> Path:
     return name_part(job, part).with_suffix(".lines")

@@ -15,7 +15,7 @@ from prefect.task_runners import TaskRunner
 from pydantic import Field
 
 from components.errors import FashionError, InputError
-from components.inputs.parts import Reading
+from components.readers.folders.parts import TableReading
 from components.registry.champion import load_model
 from components.scoring.first_rows import Mode
 from components.scoring.job import Opened, Summary, finish_job, open_job
@@ -72,7 +72,7 @@ def scoring(
     """
     tag = load_model(model).tag  # told now, not by the first worker, where there is none
     below = str(Path(root).absolute()) if root else ""
-    reading = Reading(part=part_size * MIB, delimiter=delimiter, kept=keep, dropped=drop, root=below)
+    reading = TableReading(part=part_size * MIB, delimiter=delimiter, kept=keep, dropped=drop, root=below)
     ends = locate(input), locate(output), tag
     refused = locate(rejects) if rejects else None
     with open_job(*ends, rejects=refused, reading=reading, resume=not fresh, check=check) as opened:

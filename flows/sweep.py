@@ -15,9 +15,9 @@ from components.evaluation.card import write_card
 from components.files import demand_writable
 from components.registry.store import home, save_model
 from components.settings import load_settings
-from components.sweeps.candidates import Candidate, Outcome, list_candidates, sort_outcomes, sweeps_folder
-from components.sweeps.kept import kept_path, read_trained
-from components.sweeps.work import train_candidate
+from components.training.sweeps.candidates import Candidate, Outcome, list_candidates, sort_outcomes, sweeps_folder
+from components.training.sweeps.kept import kept_path, read_trained
+from components.training.sweeps.work import train_candidate
 from flows.parts import make_runner
 from flows.training import ingest_data, validate_data
 

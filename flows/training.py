@@ -26,17 +26,17 @@ from components.model.checkpoint import Checkpoint, read_checkpoint, write_check
 from components.model.classifier import Classifier
 from components.promotion.impact import write_impact
 from components.promotion.promote import Promotion, promote
-from components.recipes.config import TrainConfig
-from components.recipes.presets import DEFAULT, configure
 from components.registry.champion import load_model, try_live
 from components.registry.store import check_stored, home, save_model
 from components.registry.verdicts import read_verdict
 from components.settings import load_settings
+from components.training.config import TrainConfig
 from components.training.identity import is_same_training
+from components.training.presets import DEFAULT, configure
 from components.training.train import train
 from flows.artifacts import show_dataset, show_impact, show_metrics, show_result, show_verdict
 from flows.notify.tell import tell_promotion
-from flows.stopping import stop
+from ops.stopping import stop
 
 # The same input is trained on again when somebody asks for it, and what Prefect keeps of a task is never a pickle.
 OPTIONS: dict[str, Any] = {"cache_policy": NO_CACHE, "result_serializer": "json"}

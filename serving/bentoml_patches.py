@@ -32,7 +32,7 @@ AT_ONCE = 32  # notes: a quarter of a millisecond, in which nobody is answered
 Headers = Sequence[tuple[bytes, bytes]]
 
 
-class Note(NamedTuple):
+class AccessNote(NamedTuple):
     """A request that was answered."""
 
     ended: float  # seconds since 1970
@@ -78,7 +78,7 @@ class Journal(instruments.RunnerTrafficMetricsMiddleware):
         self.counted_paths, self.watch = counted_paths, watch
         watch.at_each_look(self.write)
         self.skipped = frozenset(skip_paths)
-        self.notes: deque[Note] = deque()
+        self.notes: deque[AccessNote] = deque()
         self.running: Counter[str] = Counter()
         self.series = cache(self._series)
         self.writing = threading.Lock()
@@ -101,7 +101,7 @@ class Journal(instruments.RunnerTrafficMetricsMiddleware):
             elif not message.get("more_body", False):
                 seconds, request = time.perf_counter() - began, (scope["scheme"], scope["method"], path)
                 said = answer["status"], answer["headers"]
-                self.notes.append(Note(time.time(), seconds, scope["client"], request, scope["headers"], *said))
+                self.notes.append(AccessNote(time.time(), seconds, scope["client"], request, scope["headers"], *said))
                 if len(self.notes) >= AT_ONCE:
                     self.write()
 
@@ -150,7 +150,7 @@ def _names() -> dict[str, str | None]:
     }
 
 
-def _describe(note: Note) -> str:
+def _describe(note: AccessNote) -> str:
     """A line as BentoML's access log has it; a line break in a path is not one in the log."""
     address = "{}:{}".format(*note.client) if note.client else "_"
     scheme, method, path = note.request

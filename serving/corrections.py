@@ -21,10 +21,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from components.contract import CLASSES
+from components.dataset.labels.corrections import MOST, Correction, InboxFull, read_class, write_correction
 from components.errors import InputError
-from components.formats.photos import is_small, read_photo
-from components.formats.pixel_json import read_pixel_json
-from components.labels.corrections import MOST, Correction, InboxFull, read_class, write_correction
+from components.readers.images.photos import is_small, read_photo
+from components.readers.images.pixel_json import read_pixel_json
 from serving.bodies import expect_type, read_body
 from serving.errors import RETRY_AFTER, Refusal, json_response
 

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.errors import is_foreseen, refuse
 from serving.guard import SECURITY_HEADERS, Guard
-from serving.load import Work, load
+from serving.load import LoadWork, load
 
 log = logging.getLogger("bentoml.fashion")
 
@@ -68,5 +68,5 @@ class Door:
             raise HTTPException(405, headers={"Allow": "GET, HEAD" if expected == "GET" else expected})
         if expected == "GET":
             return await endpoint(request)
-        with Work(request.scope):
+        with LoadWork(request.scope):
             return await endpoint(request)

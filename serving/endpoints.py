@@ -12,11 +12,11 @@ from starlette.responses import Response
 
 from components.contract import CLASSES, Images, Predictions
 from components.errors import InputError
-from components.formats.photos import is_small, read_views, write_png
-from components.formats.pixel_bytes import read_pixel_bytes
-from components.formats.pixel_json import read_pixel_json
-from components.inference.predict import predict, predict_photos
-from components.inference.sanity import Finding, inspect_images, refuse_wrong
+from components.readers.images.photos import is_small, read_views, write_png
+from components.readers.images.pixel_bytes import read_pixel_bytes
+from components.readers.images.pixel_json import read_pixel_json
+from components.scoring.predict import predict, predict_photos
+from components.scoring.sanity import Finding, inspect_images, refuse_wrong
 from serving.bodies import LARGE, LARGEST_JSON, expect_type, read_body, read_uploads
 from serving.corrections import correct, corrections_folder
 from serving.door import Endpoint

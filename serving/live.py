@@ -19,10 +19,10 @@ import numpy as np
 
 from components.contract import IMAGE_SHAPE
 from components.errors import FashionError, ModelError, NoLiveModel
-from components.inference.predict import predict
 from components.model.classifier import Classifier
 from components.registry.champion import PointerState, check_live, live_move, load_live, load_model, pointer_state
 from components.registry.store import FilesState, check_stored, files_state
+from components.scoring.predict import predict
 from serving.metrics import watch
 
 log = logging.getLogger("bentoml.fashion")

@@ -79,7 +79,7 @@ class Arrival:
         return (self.size + PACE) / (now - self.began + 1)
 
 
-class Work:
+class LoadWork:
     """A request with a body, from its head until it is answered: `with Work(scope): ...`."""
 
     def __init__(self, scope: Scope) -> None:

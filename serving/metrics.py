@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 
 from components.contract import CLASSES, IMAGE_SHAPE, Images, Predictions
-from components.inference.sanity import Finding
-from components.monitoring.prediction_log import Answer, PredictionLog
+from components.monitoring.prediction_log import LoggedAnswer, PredictionLog
+from components.scoring.sanity import Finding
 
 log = logging.getLogger("bentoml.fashion")
 
@@ -42,8 +42,8 @@ class Watch:
     def __init__(self) -> None:
         self.started = False
         self.log: PredictionLog | None = None
-        self._queue: deque[Answer] = deque()
-        self._unwritten: list[Answer] = []  # those that were counted
+        self._queue: deque[LoggedAnswer] = deque()
+        self._unwritten: list[LoggedAnswer] = []  # those that were counted
         self._waiting = 0  # images in both
         self._closing = threading.Event()
         self._working = threading.Lock()
@@ -96,7 +96,7 @@ class Watch:
             if self._waiting + len(images) > MOST_WAITING:
                 images = NO_IMAGES
             self._waiting += len(images)
-            self._queue.append(Answer(time.time(), predictions, images))
+            self._queue.append(LoggedAnswer(time.time(), predictions, images))
 
     def warned(self, findings: tuple[Finding, ...]) -> None:
         """Count the images that an answer warns of."""

@@ -7,9 +7,9 @@ import anyio.to_thread
 
 from components.contract import Images
 from components.errors import InputTooLarge
-from components.formats.decoding import FORMATS
-from components.formats.headers import read_header
-from components.formats.photos import is_small, read_views
+from components.readers.images.decoding import FORMATS
+from components.readers.images.headers import read_header
+from components.readers.images.photos import is_small, read_views
 from serving.bodies import LARGE
 from serving.load import load
 

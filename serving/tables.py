@@ -22,11 +22,11 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from components.errors import FashionError, InputError
-from components.inference.sanity import Finding, inspect_images, refuse_wrong
-from components.inference.score import Score, score_blocks
-from components.inference.tables import CSV, EVERY_ROW, PARQUET, TableFormat, every_row, rejected_rows
 from components.model.classifier import Classifier
-from components.tables.blocks import Block
+from components.readers.blocks import Block
+from components.scoring.sanity import Finding, inspect_images, refuse_wrong
+from components.scoring.score import Score, score_blocks
+from components.scoring.tables import CSV, EVERY_ROW, PARQUET, TableFormat, every_row, rejected_rows
 from serving.bodies import FORM, expect_type, spool_body
 from serving.errors import RETRY_AFTER, Refusal
 from serving.metrics import watch

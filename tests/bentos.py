@@ -14,12 +14,12 @@ import yaml
 from bentoml._internal.container import construct_containerfile
 from servers import using_home
 
-from components.contract import Check, ModelCard, Verdict
+from components.contract import GateCheck, ModelCard, Verdict
 from components.model.mlp import MLP
+from components.promotion.bounds import GateBounds
+from components.promotion.gate import verdict_of
 from components.registry import champion, store, verdicts
 from components.registry.bento import build_bento
-from components.registry.bounds import Bounds
-from components.registry.gate import verdict_of
 from components.settings import CHECKOUT
 
 BENTOFILE: dict[str, Any] = yaml.safe_load((CHECKOUT / "bentofile.yaml").read_text())
@@ -70,8 +70,8 @@ def judge(tag: str, *, passed: bool) -> None:
 
 
 def verdict(tag: str, *, passed: bool) -> Verdict:
-    check = Check("accuracy", passed, "0.9", "at least 0.8", "0.9, at least 0.8")
-    return verdict_of(tag, None, [check], Bounds())
+    check = GateCheck("accuracy", passed, "0.9", "at least 0.8", "0.9, at least 0.8")
+    return verdict_of(tag, None, [check], GateBounds())
 
 
 def copy_checkout(folder: Path) -> Path:

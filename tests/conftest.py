@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flows.environment import DEFAULTS
+from ops.environment import DEFAULTS
 
 os.environ["PREFECT_API_URL"] = ""  # or it may be that of a stack that is in use, by `prefect.toml` in the checkout
 os.environ.update({**DEFAULTS, **os.environ})  # before torch is loaded, which reads how its threads shall wait
@@ -21,14 +21,14 @@ from stacks import Stack
 
 from components.contract import Dataset, ModelCard, Validated
 from components.dataset.ingest import ingest
+from components.dataset.manifest import Examples, read_split
 from components.dataset.sample import write_sample
 from components.dataset.validate import validate
 from components.evaluation.card import write_card
-from components.manifest import Examples, read_split
 from components.model.mlp import MLP, ModelConfig
-from components.recipes.config import TrainConfig
 from components.registry import champion, store
 from components.settings import Settings
+from components.training.config import TrainConfig
 from components.training.train import Trained, train
 
 if TYPE_CHECKING:

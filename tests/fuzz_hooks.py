@@ -10,8 +10,8 @@ import schemathesis
 from hypothesis import strategies as st
 from PIL import Image
 
-from components.inference.sanity import INVERT, MULTIPLY
-from components.tables.columns import PIXEL_COLUMNS
+from components.readers.tables.columns import PIXEL_COLUMNS
+from components.scoring.sanity import INVERT, MULTIPLY
 
 MODES = {
     "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),

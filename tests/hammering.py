@@ -15,16 +15,21 @@ import torch
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
 
-from components.contract import Check, Verdict
+from components.contract import GateCheck, Verdict
 from components.errors import ModelNotFound, PromotionRefused
 from components.files import sha256_of
 from components.model.checkpoint import Checkpoint, read_checkpoint
 from components.registry import champion, store, verdicts
-from components.retention.pins import pin, unpin
-from components.retention.prune import prune
+from components.registry.retention.pins import pin, unpin
+from components.registry.retention.prune import prune
 from components.settings import Settings
 
-PRELOADED = ["torch", "components.model.checkpoint", "components.registry.champion", "components.retention.prune"]
+PRELOADED = [
+    "torch",
+    "components.model.checkpoint",
+    "components.registry.champion",
+    "components.registry.retention.prune",
+]
 
 
 @dataclass
@@ -49,7 +54,7 @@ class Worker:
     def judge_and_promote(self) -> None:
         """As a promotion does, but for the trial and the canary: a verdict that another's move may have made void."""
         tag, live = self.save(), champion.try_live()
-        check = Check("a check", True, "", "", "")
+        check = GateCheck("a check", True, "", "", "")
         sha256 = store.card_sha256(tag)
         beside = (live.tag, live.card_sha256) if live else (None, "")
         verdict = Verdict(tag, beside[0], "2026-01-01T00:00:00+00:00", "", 0, (check,), {}, sha256, beside[1])

@@ -90,7 +90,7 @@ class Shared:
 
     def register(self, url: str = "") -> None:
         """The automations, with FASHION_NOTIFY_URL as given."""
-        from flows.stack.automations import register_automations
+        from ops.automations import register_automations
 
         with pytest.MonkeyPatch.context() as patch, self.client() as client:
             patch.setenv("FASHION_NOTIFY_URL", url)

@@ -16,8 +16,8 @@ from servers import free_port
 from components.settings import CHECKOUT
 
 if TYPE_CHECKING:
-    from flows.stack.layout import Layout
-    from flows.stack.start import Piece
+    from ops.layout import StackLayout
+    from ops.start import Piece
 
 SECRET = "somebody:something"
 
@@ -69,9 +69,9 @@ class Stack:
         return f"http://127.0.0.1:{self.environment['PORT']}"
 
     @property
-    def layout(self) -> "Layout":
+    def layout(self) -> "StackLayout":
         """As a command of its user finds it."""
-        from flows.stack.layout import running_layout
+        from ops.layout import running_layout
 
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.environment.items():
@@ -79,7 +79,7 @@ class Stack:
             return running_layout()
 
     def fashion(self, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
-        return self._run([sys.executable, "-m", "flows", *arguments], {**self.environment, **more}, self.project)
+        return self._run([sys.executable, "-m", "fashion", *arguments], {**self.environment, **more}, self.project)
 
     @property
     def user(self) -> dict[str, str]:
@@ -94,7 +94,7 @@ class Stack:
         return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=LONG)
 
     def pieces(self) -> "dict[str, Piece]":
-        from flows.stack.start import look
+        from ops.start import look
 
         return {piece.name: piece for piece in look(self.layout)}
 

@@ -5,10 +5,10 @@ import base64
 import pytest
 from markdown_it import MarkdownIt
 
-from components.contract import Check, ModelCard
+from components.contract import GateCheck, ModelCard
 from components.evaluation.figures import draw_confusion
-from components.registry.bounds import Bounds
-from components.registry.gate import verdict_of
+from components.promotion.bounds import GateBounds
+from components.promotion.gate import verdict_of
 from flows.artifacts import to_check_rows, to_class_rows, to_picture
 from flows.escaping import escape, to_table
 
@@ -45,10 +45,10 @@ def test_lines_and_secrets_do_not_get_through() -> None:
 
 def test_a_verdict_is_a_row_a_check_and_escaped_too() -> None:
     checks = [
-        Check("accuracy", True, "0.9", "at least 0.8", ""),
-        Check("[x](http://y)", False, "<b>", "at least 0.8", ""),
+        GateCheck("accuracy", True, "0.9", "at least 0.8", ""),
+        GateCheck("[x](http://y)", False, "<b>", "at least 0.8", ""),
     ]
-    good, bad = to_check_rows(verdict_of("fashion-mlp:aaaaaaaa", None, checks, Bounds()))
+    good, bad = to_check_rows(verdict_of("fashion-mlp:aaaaaaaa", None, checks, GateBounds()))
     assert good == {"check": "accuracy", "measured": "0.9", "bound": "at least 0.8", "outcome": "passed"}
     assert bad["outcome"] == "FAILED"
     assert bad["check"] == r"\[x\](http://y)"

@@ -14,10 +14,10 @@ from components.contract import CLASSES, Dataset
 from components.dataset.archives import ARCHIVES, declare_source
 from components.dataset.copies import compare_within, find_copies
 from components.dataset.ingest import ingest
+from components.dataset.labels.adding import import_labels
+from components.dataset.manifest import Examples, read_split
 from components.dataset.sample import draw
-from components.formats.idx import encode_idx
-from components.labels.adding import import_labels
-from components.manifest import Examples, read_split
+from components.readers.images.idx import encode_idx
 from components.settings import Settings
 
 WRONG = tuple(range(0, 600, 60))  # training rows whose label was moved by five

@@ -14,9 +14,9 @@ from trainings import one_thread  # noqa: F401, for every test here
 
 from components.contract import Images
 from components.model.tensors import to_input
-from components.recipes.config import TrainConfig
-from components.recipes.presets import PRESETS
+from components.training.config import TrainConfig
 from components.training.data import TrainingData, TrainingImages
+from components.training.presets import PRESETS
 from components.training.train import Phase, build
 
 DRAWS = 6000

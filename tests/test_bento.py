@@ -22,10 +22,10 @@ from servers import free_port, running, serve, using_home
 from test_deploy import CONTAINER, POD
 
 from components.contract import Images, ModelCard
-from components.inference.predict import predict
-from components.manifest import Examples
+from components.dataset.manifest import Examples
 from components.model.mlp import MLP
 from components.registry import champion, store
+from components.scoring.predict import predict
 from components.settings import CHECKOUT, checkout_commit
 from components.training.train import Trained
 

@@ -10,9 +10,9 @@ from conftest import QUICK
 from trainings import one_thread, weights_hash  # noqa: F401, one_thread: for every test here
 
 from components.contract import CLASSES, SAMPLE, ModelCard, Validated
+from components.dataset.manifest import read_manifest
 from components.errors import ModelError
 from components.evaluation.card import write_card
-from components.manifest import read_manifest
 from components.model.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from components.model.mlp import MLP, ModelConfig
 from components.training.train import Trained, train

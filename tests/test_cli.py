@@ -14,18 +14,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.contract import Check, Images, ModelCard, Validated, Verdict
+from components.contract import GateCheck, Images, ModelCard, Validated, Verdict
+from components.dataset.manifest import Examples
 from components.files import size_of
-from components.manifest import Examples
 from components.model.mlp import MLP
-from components.recipes.presets import DEFAULT, PRESETS, configure
+from components.readers.tables.columns import PIXEL_COLUMNS
 from components.registry import champion, store, verdicts
 from components.settings import CHECKOUT, Settings
-from components.tables.columns import PIXEL_COLUMNS
-from flows.__main__ import run_command
-from flows.commands.app import app
-from flows.commands.tables import in_bytes, in_words
-from flows.commands.training import train
+from components.training.presets import DEFAULT, PRESETS, configure
+from fashion.__main__ import run_command
+from fashion.cli.app import app
+from fashion.cli.tables import in_bytes, in_words
+from fashion.cli.training import train
 
 pytestmark = pytest.mark.usefixtures("bentoml_home", "settings")
 Fashion = Callable[..., tuple[int, str, str]]
@@ -222,7 +222,7 @@ def test_a_rollback_takes_less_than_two_seconds(live: str, network: MLP, card: M
     moves = [dataclasses.replace(champion.history()[index % 4], number=index + 1) for index in range(1000)]
     path.write_text("".join(json.dumps(dataclasses.asdict(move)) + "\n" for move in moves))
     (bentoml_home / "fashion" / "live.json").write_text(json.dumps(dataclasses.asdict(moves[-1])))
-    code = "import sys, flows.commands.app as f; f.app(['rollback'], standalone_mode=False); print(*sys.modules)"
+    code = "import sys, fashion.cli.app as f; f.app(['rollback'], standalone_mode=False); print(*sys.modules)"
     used: list[float] = []
     while len(used) < 3 or (min(used) >= 2 and len(used) < 10):
         before = os.times()
@@ -236,7 +236,7 @@ def test_a_rollback_takes_less_than_two_seconds(live: str, network: MLP, card: M
 
 def test_the_history_says_what_a_person_went_past(fashion: Fashion, network: MLP, card: ModelCard) -> None:
     tag = store.save_model(network, card)
-    check = Check("accuracy", False, "0.1", "0.8", "accuracy, least: 0.1, beyond the bound of 0.8")
+    check = GateCheck("accuracy", False, "0.1", "0.8", "accuracy, least: 0.1, beyond the bound of 0.8")
     sha256 = store.card_sha256(tag)
     champion.make_live(tag, "urgent", Verdict(tag, None, "", "", 0, (check,), {}, sha256, forced="urgent"))
     assert fashion("history")[1].endswith("forced   urgent; past: accuracy, least: 0.1, beyond the bound of 0.8\n")
@@ -286,7 +286,7 @@ def test_the_report_is_written_anew_once_the_gate_was_asked(
     tag = store.save_model(network, card)
     path = Path(fashion("report", tag)[1].strip())
     assert "Verdict" not in path.read_text()
-    check = Check("accuracy", True, "0.9", "at least 0.8", "good")
+    check = GateCheck("accuracy", True, "0.9", "at least 0.8", "good")
     verdicts.write_verdict(Verdict(tag, live, datetime.now(UTC).isoformat(), "", 200, (check,), {}))
     fashion("report", tag)
     assert "Verdict" in path.read_text()
@@ -352,7 +352,7 @@ def test_impact_tells_the_counts_and_where_the_rest_is(
 
 def test_a_prefect_server_that_is_not_there_is_named(bentoml_home: Path, settings: Settings, archives: Path) -> None:
     environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api"}
-    command = [sys.executable, "-m", "flows", "train", "--source", str(archives)]
+    command = [sys.executable, "-m", "fashion", "train", "--source", str(archives)]
     done = subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
@@ -365,7 +365,7 @@ def test_an_unforeseen_error_ends_in_one_line(fashion: Fashion, monkeypatch: pyt
     def fail(**_: object) -> None:
         raise LookupError("a fault\nof ours")
 
-    monkeypatch.setattr("flows.commands.app.app", fail)
+    monkeypatch.setattr("fashion.cli.app.app", fail)
     monkeypatch.delenv("FASHION_DEBUG", raising=False)
     assert fashion("train") == (1, "", "error: LookupError: a fault; FASHION_DEBUG=1 shows where\n")
 

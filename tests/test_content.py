@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from blanks import draw_blanks
 
-from components.inference.sanity import inspect_images
-from components.manifest import Examples
+from components.dataset.manifest import Examples
 from components.model.content import has_content
+from components.scoring.sanity import inspect_images
 
 SOURCE = Path(os.environ.get("FASHION_SOURCE", "auto"))
 BLANKS = draw_blanks()

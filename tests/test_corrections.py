@@ -17,20 +17,20 @@ from servers import Server, serve, using_home
 
 from components.contract import CLASSES, ModelCard
 from components.dataset.ingest import ingest
+from components.dataset.labels import corrections
+from components.dataset.labels.corrections import Correction, InboxFull, read_correction, write_correction
+from components.dataset.labels.inbox import empty_inbox
+from components.dataset.labels.reading import read_handed_in
+from components.dataset.manifest import Examples, read_split
 from components.dataset.sample import draw
 from components.dataset.validate import validate
 from components.errors import InputError
 from components.evaluation.card import write_card
 from components.evaluation.report import write_report
-from components.formats.photos import write_png
-from components.inference.predict import predict
-from components.labels import corrections
-from components.labels.corrections import Correction, InboxFull, read_correction, write_correction
-from components.labels.inbox import empty_inbox
-from components.labels.reading import read_handed_in
-from components.manifest import Examples, read_split
 from components.model.classifier import Classifier
+from components.readers.images.photos import write_png
 from components.registry import champion, store
+from components.scoring.predict import predict
 from components.settings import Settings
 from components.training.train import Trained, train
 from serving.corrections import _read

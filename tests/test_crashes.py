@@ -16,10 +16,10 @@ from components.contract import ModelCard
 from components.errors import InputError
 from components.model.checkpoint import write_checkpoint
 from components.model.mlp import MLP
+from components.readers.tables.columns import PIXEL_COLUMNS
 from components.registry import champion, store
 from components.scoring.job import rejects_path, run_job
 from components.settings import CHECKOUT
-from components.tables.columns import PIXEL_COLUMNS
 
 pytestmark = pytest.mark.slow
 KILLS = 4

@@ -11,14 +11,14 @@ from servers import Server
 
 from components.contract import ModelCard
 from components.dataset.class_folders import ClassFolders
+from components.dataset.labels.pictures import read_class_folders
+from components.dataset.manifest import Examples
 from components.errors import SourceError
-from components.formats.photos import write_png
-from components.inbox.claims import find_work, open_inbox
-from components.inbox.delivery import deliver
-from components.labels.pictures import read_class_folders
-from components.manifest import Examples
+from components.inbox import find_work, open_inbox
 from components.model.classifier import Classifier
 from components.model.mlp import MLP
+from components.readers.images.photos import write_png
+from components.scoring.delivery import deliver
 from components.scoring.job import rejects_path, run_job
 
 DAMAGED = palette_picture_without_palette()

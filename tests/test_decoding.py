@@ -25,7 +25,7 @@ from harmed_pictures import (
 from PIL import Image
 
 from components.errors import InputError, InputTooLarge
-from components.formats.decoding import FORMATS, decode_picture
+from components.readers.images.decoding import FORMATS, decode_picture
 from components.settings import CHECKOUT
 
 GREY, COLOUR, PALETTE = 0, 2, 3  # PNG's colour types
@@ -270,7 +270,7 @@ def test_a_run_length_coded_bmp_is_bounded_as_it_is_decoded_in_python() -> None:
 
 PROGRAM = """
 import sys, time
-from components.formats.photos import read_views
+from components.readers.images.photos import read_views
 def kilobytes(of):
     return int(open("/proc/self/status").read().split(of + ":")[1].split()[0])
 content = open(sys.argv[1], "rb").read()

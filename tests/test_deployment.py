@@ -13,7 +13,7 @@ from prefects import LONG, PREFECT, Api, Shared
 from servers import stop
 from test_scoring import HEADER, to_lines
 
-from components.manifest import Examples
+from components.dataset.manifest import Examples
 from components.settings import CHECKOUT
 
 pytestmark = pytest.mark.slow
@@ -33,7 +33,7 @@ class Deployed:
         return self._run([str(PREFECT), *arguments])
 
     def fashion(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        return self._run([sys.executable, "-m", "flows", *arguments])
+        return self._run([sys.executable, "-m", "fashion", *arguments])
 
     def _run(self, command: list[str]) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(command, env=self.environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=LONG)
@@ -52,7 +52,7 @@ class Deployed:
 
 @pytest.fixture(scope="module")
 def deployed(prefect_server: Shared, tmp_path_factory: pytest.TempPathFactory, archives: Path) -> Iterator[Deployed]:
-    from flows.stack.register import make_pool
+    from ops.register import make_pool
 
     folder = tmp_path_factory.mktemp("deployed")
     environment = {

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from components.contract import Dataset, ModelCard
+from components.dataset.manifest import Examples
 from components.errors import explain
 from components.files import demand_writable, write_whole
-from components.manifest import Examples
+from components.readers.tables.columns import PIXEL_COLUMNS
 from components.registry import champion, store
 from components.settings import CHECKOUT
-from components.tables.columns import PIXEL_COLUMNS
 from components.training.train import Trained
 
 FULL = "the disk is full. Free some space, or name another place"
@@ -38,17 +38,17 @@ from components.dataset.ingest import ingest
 from components.dataset.validate import validate
 from components.errors import FashionError, explain
 from components.evaluation.report import write_report
-from components.inbox.claims import open_inbox
-from components.labels.adding import import_labels
-from components.labels.inbox import empty_inbox
-from components.manifest import current_dataset
+from components.inbox import open_inbox
+from components.dataset.labels.adding import import_labels
+from components.dataset.labels.inbox import empty_inbox
+from components.dataset.manifest import current_dataset
 from components.promotion.promote import promote
 from components.registry.bento import build_bento
 from components.registry.champion import load_model, live_move, rollback
-from components.registry.onnx import export_onnx
+from components.export.onnx import export_onnx
 from components.registry.store import save_model
-from components.retention.pins import pin
-from components.retention.prune import prune
+from components.registry.retention.pins import pin
+from components.registry.retention.prune import prune
 from components.scoring.job import run_job
 from components.settings import Settings
 

@@ -21,25 +21,25 @@ from benchmarks.traffic import (
 )
 from components.contract import CLASSES, Images, ModelCard, Predictions, Profile
 from components.dataset.sample import draw
-from components.drift.bounds import Bounds
-from components.drift.check import Check, check_batch, check_live
-from components.drift.compare import Feature, compare
-from components.drift.episode import Episode, find_news, read_episode, write_episode
-from components.drift.page import write_page
-from components.drift.windows import HOUR, Window, judge_windows, weigh
 from components.errors import InputError, ModelError, SettingsError
-from components.inference.predict import predict
+from components.evaluation.profile import Seen, make_profile, to_seen
 from components.model.classifier import Classifier
-from components.monitoring.prediction_log import LINES, Answer, PredictionLog
-from components.monitoring.profile import Seen, make_profile, to_seen
+from components.monitoring.drift.bounds import DriftBounds
+from components.monitoring.drift.check import DriftCheck, check_batch, check_live
+from components.monitoring.drift.compare import Feature, compare
+from components.monitoring.drift.episode import Episode, find_news, read_episode, write_episode
+from components.monitoring.drift.page import write_page
+from components.monitoring.drift.windows import HOUR, Window, judge_windows, weigh
+from components.monitoring.prediction_log import LINES, LoggedAnswer, PredictionLog
 from components.monitoring.reading import read_log
 from components.registry import champion, store
+from components.scoring.predict import predict
 from components.settings import Settings
 from components.training.train import Trained
-from flows.commands import monitoring
+from fashion.cli import monitoring
 
 NOW = 1.7e9
-BOUNDS = Bounds()
+BOUNDS = DriftBounds()
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +173,9 @@ def test_of_windows_that_are_too_few_to_be_drift_it_says_how_many_there_must_be(
     odd = at(calm[:250], NOW - HOUR, NOW)
     odd["mean"] += 60
     windows = judge_windows(profile, odd, NOW, 24, BOUNDS)
-    monitoring._tell(Check("a:1", "log", "now", windows, weigh(windows, BOUNDS), BOUNDS.drifting, BOUNDS.windows), None)
+    monitoring._tell(
+        DriftCheck("a:1", "log", "now", windows, weigh(windows, BOUNDS), BOUNDS.drifting, BOUNDS.windows), None
+    )
     assert capsys.readouterr().out.startswith("calm (1 of 4 windows drifted, 3 must): a:1, log\n")
 
 
@@ -182,7 +184,7 @@ def write_lines(folder: Path, seen: Images, model: Classifier, since: float, unt
     log = PredictionLog(folder)
     said = predict(model, seen)
     answers = [
-        Answer(
+        LoggedAnswer(
             float(when),
             Predictions(model.tag, said.labels[[row]], said.probabilities[[row]], said.sure[[row]]),
             seen[[row]],
@@ -314,12 +316,12 @@ def test_a_batch_speaks_for_itself(live: Classifier, calm: Seen) -> None:
         assert (check.verdict, check.windows[0].lines) == (verdict, len(seen))
 
 
-def made(verdicts: str, model: str = "fashion-mlp:abcdefgh", when: str = "2026-11-21T09:00:00+00:00") -> Check:
+def made(verdicts: str, model: str = "fashion-mlp:abcdefgh", when: str = "2026-11-21T09:00:00+00:00") -> DriftCheck:
     """A check whose windows, newest first, are drifting (d) or calm (c)."""
     odd = Feature("mean", 70, 90, 0.3, 0.1, 0.0, 0.001, 1.0, (1.0,), (1.0,))
     fine = dataclasses.replace(odd, distance=0.01, chance=0.5)
     windows = tuple(Window(0, 1, 300, 300, (odd if one == "d" else fine,)) for one in verdicts)
-    return Check(model, "log", when, windows, weigh(windows, BOUNDS), 3, 4)
+    return DriftCheck(model, "log", when, windows, weigh(windows, BOUNDS), 3, 4)
 
 
 def test_a_drift_is_told_of_once_and_so_is_its_end() -> None:
@@ -419,7 +421,7 @@ def test_changed_traffic_raises_one_soon(
 
 
 def test_what_is_no_output_of_score_is_refused(tmp_path: Path) -> None:
-    from components.drift.scored import model_of
+    from components.monitoring.drift.scored import model_of
 
     for name, content, told in (
         ("a.csv", "label,pixel1\n1,2\n", "not an output of 'fashion score'"),

@@ -22,7 +22,7 @@ from components.model.classifier import Classifier
 from components.registry import champion, store
 from components.settings import CHECKOUT
 from components.training.train import Trained
-from flows.stack.automations import make_automation
+from ops.automations import make_automation
 
 pytestmark = pytest.mark.slow
 HOUR = 3600  # seconds

@@ -25,7 +25,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def fashion(environment: dict[str, str], *arguments: str, cwd: Path = CHECKOUT) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "flows", *arguments]
+    command = [sys.executable, "-m", "fashion", *arguments]
     return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=600)
 
 
@@ -111,7 +111,7 @@ def test_a_broken_expectation_fails_the_run_before_training(environment: dict[st
     from components.dataset.archives import ARCHIVES, declare_source
     from components.dataset.sample import write_sample
     from components.files import write_whole
-    from components.formats.idx import encode_idx, read_idx
+    from components.readers.images.idx import encode_idx, read_idx
 
     folder = write_sample(tmp_path, train_rows=200, test_rows=100)
     images = read_idx(folder / ARCHIVES["train"].images, (28, 28)).copy()

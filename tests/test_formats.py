@@ -20,16 +20,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from components.errors import InputError, InputTooLarge, SourceError
-from components.formats import photos
-from components.formats.decoding import decode_picture
-from components.formats.idx import encode_idx, read_idx
-from components.formats.photos import read_photo, read_views
-from components.formats.pixel_json import MOST_IMAGES, _read_fast, read_pixel_json
-from components.tables import pixel_csv
-from components.tables.blocks import Reject
-from components.tables.columns import PIXEL_COLUMNS
-from components.tables.layout import LONGEST_LINE
-from components.tables.pixel_csv import read_pixel_csv
+from components.readers.blocks import RowReject
+from components.readers.images import photos
+from components.readers.images.decoding import decode_picture
+from components.readers.images.idx import encode_idx, read_idx
+from components.readers.images.photos import read_photo, read_views
+from components.readers.images.pixel_json import MOST_IMAGES, _read_fast, read_pixel_json
+from components.readers.tables import csv as pixel_csv
+from components.readers.tables.columns import PIXEL_COLUMNS
+from components.readers.tables.csv import read_pixel_csv
+from components.readers.tables.layout import LONGEST_LINE
 
 Bytes = NDArray[np.uint8]
 
@@ -411,11 +411,11 @@ HEADER = ",".join(PIXEL_COLUMNS)
 ROW = ",".join(["1"] * 784)
 
 
-def read(content: str | bytes) -> tuple[dict[int, Bytes], list[Reject]]:
+def read(content: str | bytes) -> tuple[dict[int, Bytes], list[RowReject]]:
     """Read a table: line -> image, and the rejects; every line after the header is in one of the two, in order."""
     content = content.encode() if isinstance(content, str) else content
     images: dict[int, Bytes] = {}
-    rejects: list[Reject] = []
+    rejects: list[RowReject] = []
     for block in read_pixel_csv(io.BytesIO(content), "a.csv"):
         images |= dict(zip(block.lines.tolist(), block.images, strict=True))
         rejects += block.rejects
@@ -608,14 +608,14 @@ def test_a_cell_that_is_no_pixel_is_named(cell: str, column: int) -> None:
     images, rejects = read(b"\n".join([HEADER.encode(), ROW.encode(), row, ROW.encode()]))
     assert list(images) == [2, 4]
     reason = f"{PIXEL_COLUMNS[column]}: {cell!r} is not a whole number from 0 to 255"
-    assert rejects == [Reject(3, reason, row, "2")]
+    assert rejects == [RowReject(3, reason, row, "2")]
 
 
 @pytest.mark.parametrize(("row", "cells"), [(ROW[:-2], 783), (ROW + ",1", 785), (ROW + ",", 785), ("1;2", 1)])
 def test_a_row_of_another_length_is_a_reject(row: str, cells: int) -> None:
     images, rejects = read(f"{HEADER}\n{row}\n{ROW}\n")
     assert list(images) == [3]
-    assert rejects == [Reject(2, f"row: {cells} cells, expected 784", row.encode(), "1")]
+    assert rejects == [RowReject(2, f"row: {cells} cells, expected 784", row.encode(), "1")]
 
 
 def test_a_quoted_row_is_read() -> None:
@@ -645,7 +645,7 @@ def test_what_follows_a_lone_carriage_return_is_not_lost(tail: str, inside: str)
 def test_bytes_that_are_not_utf8_are_kept(row: bytes) -> None:
     images, rejects = read(b"\n".join([HEADER.encode(), row, ROW.encode()]))
     assert list(images) == [3]
-    assert rejects == [Reject(2, "row: not UTF-8 text", row, "1")]
+    assert rejects == [RowReject(2, "row: not UTF-8 text", row, "1")]
 
 
 def test_an_id_may_be_any_text() -> None:

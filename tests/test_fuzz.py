@@ -26,7 +26,7 @@ from PIL import Image
 from servers import Server
 
 from components.errors import InputError
-from components.formats.photos import read_photo
+from components.readers.images.photos import read_photo
 from components.settings import CHECKOUT
 
 pytestmark = pytest.mark.slow

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from components.formats.garment import MEAN, draw_garment, find_garment
-from components.formats.photos import WIDTHS, read_photo, read_views
+from components.catalogues.preparation.garment import MEAN, draw_garment, find_garment
+from components.readers.images.photos import WIDTHS, read_photo, read_views
 
 HEIGHT, WIDTH = 160, 120
 OUTLINE = [(30, 30), (90, 30), (105, 70), (88, 75), (88, 135), (32, 135), (32, 75), (15, 70)]

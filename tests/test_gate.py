@@ -12,20 +12,20 @@ import torch
 from conftest import QUICK
 from scipy.stats import norm
 
-from components.contract import CLASSES, SAMPLE, Calibration, Check, ModelCard, Probed, Validated, Verdict
+from components.contract import CLASSES, SAMPLE, Calibration, GateCheck, ModelCard, Probed, Validated, Verdict
 from components.dataset.archives import ARCHIVES, declare_source
 from components.dataset.ingest import ingest
+from components.dataset.manifest import read_split, receipt_path
 from components.dataset.validate import validate
 from components.errors import DatasetError, ModelError, SettingsError
 from components.evaluation.card import write_card
-from components.formats.idx import encode_idx, read_idx
-from components.manifest import read_split, receipt_path
 from components.model.classifier import Classifier
 from components.model.mlp import MLP
+from components.promotion.bounds import GateBounds, load_bounds
+from components.promotion.gate import Performance, Trial, bound_difference, judge, tango_score
 from components.promotion.robustness import DISTURBANCES
 from components.promotion.trial import hold_trial
-from components.registry.bounds import Bounds, load_bounds
-from components.registry.gate import Performance, Trial, bound_difference, judge, tango_score
+from components.readers.images.idx import encode_idx, read_idx
 from components.settings import Settings
 from components.training.train import Trained, train
 
@@ -47,8 +47,8 @@ EASY: dict[str, Any] = {  # what any model meets
 SHOP = "a shop"  # a source that is not the drawn sample
 
 
-def bounded(**changed: Any) -> Bounds:
-    return Bounds(**{**EASY, **changed})
+def bounded(**changed: Any) -> GateBounds:
+    return GateBounds(**{**EASY, **changed})
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +83,7 @@ def equal(live: Classifier, shared_settings: Settings, validated: Validated) -> 
     return hold_trial(dataclasses.replace(live, tag="fashion-mlp:theequal"), live, None, shared_settings)
 
 
-def check_of(verdict: Verdict, name: str) -> Check:
+def check_of(verdict: Verdict, name: str) -> GateCheck:
     (found,) = (check for check in verdict.checks if check.name.startswith(name))
     return found
 
@@ -153,7 +153,7 @@ def test_every_bound_is_in_the_table() -> None:
         "min_gain",
         "f1_margins",
     }
-    assert tested | {"most_request_seconds"} == set(Bounds.model_fields), "the last is the canary's"
+    assert tested | {"most_request_seconds"} == set(GateBounds.model_fields), "the last is the canary's"
 
 
 def test_accuracy_is_judged_by_the_images_that_one_of_the_two_gets_right(worse: Trial) -> None:
@@ -221,7 +221,7 @@ def test_a_gain_is_asked_for_where_the_configuration_says_so(equal: Trial) -> No
 
 def test_equal_models_pass(equal: Trial) -> None:
     floors = {name: EASY[name] for name in ("least_accuracy", "least_f1", "most_loss", "most_calibration_error")}
-    verdict = judge(equal, Bounds(**floors))
+    verdict = judge(equal, GateBounds(**floors))
     assert verdict.passed, str(verdict)
     assert verdict.outcome == "passed"
     assert len([check for check in verdict.checks if check.name.startswith("F1 of")]) == len(CLASSES)
@@ -254,9 +254,9 @@ def test_labels_exchanged_in_the_training_data_pass_validation_and_not_the_gate(
     wrong = train_on(declared(archives, tmp_path / "wrong", exchanged=(TSHIRT, SHIRT)), settings)
     floors = ["least accuracy", "least F1, of "]
     names = {f"F1 of {CLASSES[TSHIRT]}", f"F1 of {CLASSES[SHIRT]}"}
-    assert all(check_of(judge(hold_trial(good, None, None, settings), Bounds()), name).passed for name in floors)
+    assert all(check_of(judge(hold_trial(good, None, None, settings), GateBounds()), name).passed for name in floors)
     for champion in (None, good):
-        verdict = judge(hold_trial(wrong, champion, None, settings), Bounds())
+        verdict = judge(hold_trial(wrong, champion, None, settings), GateBounds())
         assert verdict.outcome == "refused"
         failed = {check.name for check in verdict.checks if not check.passed}
         assert failed & {f"least F1, of {CLASSES[label]}" for label in (TSHIRT, SHIRT)}
@@ -319,8 +319,8 @@ def test_the_sample_never_takes_the_place_of_real_data(equal: Trial) -> None:
     assert "never takes the place of a model from real data" in str(refused)
     assert not refused.passed
     assert judge(with_source(equal, "fashion-mnist", SAMPLE), bounded()).passed
-    assert judge(with_source(equal, SAMPLE, SAMPLE), Bounds()).passed, "and no floors are asked of it"
-    assert judge(dataclasses.replace(with_source(equal, SAMPLE, SAMPLE), champion=None), Bounds()).passed
+    assert judge(with_source(equal, SAMPLE, SAMPLE), GateBounds()).passed, "and no floors are asked of it"
+    assert judge(dataclasses.replace(with_source(equal, SAMPLE, SAMPLE), champion=None), GateBounds()).passed
 
 
 def test_another_test_split_is_refused(equal: Trial) -> None:

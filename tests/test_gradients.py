@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot, relu
 
 from components.model.mlp import MLP, ModelConfig
-from components.recipes.config import TrainConfig
+from components.training.config import TrainConfig
 from components.training.gradients import Gradients, drop
 from components.training.hardware import Hardware
 from components.training.tied import TiedMLP

@@ -8,9 +8,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from components.formats.ground import cut_from_ground, find_ground
-from components.formats.photos import read_photo, read_views, write_png
-from components.manifest import Examples
+from components.catalogues.preparation.ground import cut_from_ground, find_ground
+from components.dataset.manifest import Examples
+from components.readers.images.photos import read_photo, read_views, write_png
 
 Pixels = NDArray[np.uint8]
 OUTLINE = [(30, 30), (170, 30), (190, 90), (150, 95), (150, 190), (50, 190), (50, 95), (10, 90)]

@@ -21,8 +21,8 @@ from components.files import writer_of
 from components.model.checkpoint import write_checkpoint
 from components.model.mlp import MLP
 from components.registry import champion, store
-from components.retention.pins import pinned, unpin
-from components.retention.prune import prune
+from components.registry.retention.pins import pinned, unpin
+from components.registry.retention.prune import prune
 from components.settings import Settings
 
 pytestmark = pytest.mark.slow

@@ -15,8 +15,8 @@ from trainings import one_thread, weights_hash  # noqa: F401, one_thread: for ev
 from components.contract import Validated
 from components.errors import SettingsError
 from components.model.mlp import MLP, ModelConfig
-from components.recipes.config import Precision
 from components.settings import CHECKOUT
+from components.training.config import Precision
 from components.training.hardware import Hardware, pick_device, pick_precision
 from components.training.train import train
 

@@ -32,7 +32,7 @@ def _needs_namespaces(tmp_path: Path) -> None:
 def test_the_first_rows_are_checked_without_a_home(tmp_path: Path, archives: Path) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(CHECKOUT)!r})\n"
-        "from flows.environment import prepare; prepare()\n"
+        "from ops.environment import prepare; prepare()\n"
         "import numpy as np; from components.scoring.first_rows import Looker\n"
         "print(Looker().look_at(np.zeros((100, 28, 28), np.uint8))[0].kind)"
     )

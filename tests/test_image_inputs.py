@@ -25,16 +25,16 @@ from PIL import Image
 from test_garment import encode as encode_photo
 
 from components.contract import CLASSES, Calibration, ModelCard
+from components.dataset.manifest import Examples
 from components.errors import InputError
-from components.formats.photos import _prepare, read_views, write_png
-from components.inference.predict import predict_photos
-from components.inputs.opening import open_input
-from components.inputs.parts import Reading
-from components.manifest import Examples
 from components.model.classifier import Classifier
 from components.model.mlp import MLP, ModelConfig
-from components.pictures import decoding
+from components.readers.folders.opening import open_input
+from components.readers.folders.parts import TableReading
+from components.readers.images import blocks as decoding
+from components.readers.images.photos import _prepare, read_views, write_png
 from components.scoring.job import Opened, Summary, finish_job, open_job, rejects_path, run_job
+from components.scoring.predict import predict_photos
 from components.scoring.work import Result, score_part
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -127,7 +127,7 @@ def read_csv(path: Path) -> Rows:
 
 
 def score(model: Classifier, source: Path, output: Path, **reading: object) -> tuple[Summary, Rows, Rows]:
-    summary = run_job(model, source, output, reading=Reading(**reading))  # type: ignore[arg-type]
+    summary = run_job(model, source, output, reading=TableReading(**reading))  # type: ignore[arg-type]
     return summary, read_csv(output), read_csv(rejects_path(output)) if summary.count.rejected else []
 
 
@@ -220,10 +220,10 @@ def test_parts_workers_and_a_resume_do_not_show(
     model: Classifier, pictures: dict[str, bytes], tmp_path: Path, form: str
 ) -> None:
     source = FORMS[form](tmp_path / form, dict(sorted(pictures.items())) | {"Bag/broken.png": b"x"})
-    whole = run_job(model, source, tmp_path / "whole.csv", reading=Reading(part=1), workers=1)
+    whole = run_job(model, source, tmp_path / "whole.csv", reading=TableReading(part=1), workers=1)
     with pytest.raises(InputError, match="cannot be read"):
-        run_job(model, source, tmp_path / "out.csv", reading=Reading(part=1), workers=3, max_reject_rate=0)
-    resumed = run_job(model, source, tmp_path / "out.csv", reading=Reading(part=1), workers=3, resume=True)
+        run_job(model, source, tmp_path / "out.csv", reading=TableReading(part=1), workers=3, max_reject_rate=0)
+    resumed = run_job(model, source, tmp_path / "out.csv", reading=TableReading(part=1), workers=3, resume=True)
     at = whole.scored_at.encode()
     assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes().replace(
         at, resumed.scored_at.encode()
@@ -243,16 +243,16 @@ def test_the_digest_of_a_folder_is_that_of_its_files(
 @pytest.mark.parametrize("change", ["content", "name", "other root"])
 def test_a_changed_picture_is_another_input(pictures: dict[str, bytes], tmp_path: Path, change: str) -> None:
     source = write_paths(tmp_path / "in.csv", pictures)
-    before = [open_input(one, Reading()).fingerprint() for one in (source, tmp_path / "shop")]
+    before = [open_input(one, TableReading()).fingerprint() for one in (source, tmp_path / "shop")]
     shutil.copytree(tmp_path / "shop", tmp_path / "other" / "shop")
     picture = tmp_path / "shop" / "Coat" / "00.png"
     if change == "content":
         picture.write_bytes(b"x")
     elif change == "name":
         picture.rename(picture.with_name("renamed.png"))
-    after = [open_input(one, Reading()).fingerprint() for one in (source, tmp_path / "shop")]
+    after = [open_input(one, TableReading()).fingerprint() for one in (source, tmp_path / "shop")]
     if change == "other root":
-        assert Reading(root=str(tmp_path / "other")) != Reading()
+        assert TableReading(root=str(tmp_path / "other")) != TableReading()
         assert after == before
     else:
         assert before[0] != after[0]
@@ -264,7 +264,7 @@ def test_a_picture_that_changes_while_its_folder_is_scored_is_a_reject(
 ) -> None:
     folder = write_folder(tmp_path / "in", pictures)
     changed, gone, *others = sorted(pictures)
-    read = open_input(folder, Reading())
+    read = open_input(folder, TableReading())
     time.sleep(0.02)  # a file system's clock ticks every few milliseconds
     (folder / changed).write_bytes(pictures[others[0]])
     (folder / gone).unlink()
@@ -286,7 +286,7 @@ def test_a_table_of_paths_that_changes_while_it_is_scored_gives_no_output(
         changed.write_bytes(changed.read_bytes())
         return (score_part(opened.job, opened.read, part, model) for part in opened.parts())
 
-    with open_job(source, tmp_path / "out.csv", model.tag, reading=Reading(), resume=False, check="off") as opened:
+    with open_job(source, tmp_path / "out.csv", model.tag, reading=TableReading(), resume=False, check="off") as opened:
         results = change(opened)
         with pytest.raises(InputError, match="changed while it was scored"):
             finish_job(opened, results, 1.0)
@@ -396,7 +396,7 @@ def test_parquet_and_pictures_in_one_folder_are_refused(pictures: dict[str, byte
     folder = write_folder(tmp_path / "in", pictures)
     write_parquet(folder / "in.parquet", pictures)
     with pytest.raises(InputError, match=r"both Parquet \(in.parquet\) and pictures \(Bag/large.jpg\)"):
-        open_input(folder, Reading())
+        open_input(folder, TableReading())
 
 
 # --- patterns and folders of tables ---
@@ -407,7 +407,7 @@ def test_a_pattern_is_every_file_that_it_matches(model: Classifier, pictures: di
     _, rows, _ = score(model, tmp_path / "in" / "*" / "[ab].*", tmp_path / "out.csv")
     assert [row["id"] for row in rows] == ["Dress/a.jpg", "Dress/b.png"]
     with pytest.raises(InputError, match="no file matches"):
-        open_input(tmp_path / "in" / "*.webp", Reading())
+        open_input(tmp_path / "in" / "*.webp", TableReading())
     for name in ("b.parquet", "a.parquet"):
         write_parquet(tmp_path / name, {f"{name}{number}": pictures["Coat/00.png"] for number in range(3)})
     _, rows, _ = score(model, tmp_path / "*.parquet", tmp_path / "out.csv")
@@ -428,7 +428,7 @@ def test_several_tables_are_read_as_one(model: Classifier, pictures: dict[str, b
     assert summary.count.rows == 17
     (folder / "3.csv").write_text("path,label\n")
     with pytest.raises(InputError, match=r"another header than 1.csv"):
-        open_input(folder, Reading())
+        open_input(folder, TableReading())
 
 
 # --- lists of paths ---
@@ -500,9 +500,9 @@ def test_options_that_do_not_fit_a_list_are_said(
 ) -> None:
     source = write_paths(tmp_path / "in.csv", pictures)
     with pytest.raises(InputError, match=told):
-        open_input(source, Reading(**reading))  # type: ignore[arg-type]
+        open_input(source, TableReading(**reading))  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"the root .* has no meaning; leave it out"):
-        open_input(tmp_path / "shop", Reading(root=str(tmp_path)))
+        open_input(tmp_path / "shop", TableReading(root=str(tmp_path)))
 
 
 # --- archives ---
@@ -588,7 +588,7 @@ def test_members_of_a_tar_that_are_no_files_are_rejects(
     _, rows, rejects = score(model, path, tmp_path / "out.csv")
     assert names_of(rows) == ["good.png"]
     assert [row["reason"] for row in rejects] == ["a link; it is not followed"] * 2 + ["no file"]
-    (part,) = open_input(path, Reading()).parts()
+    (part,) = open_input(path, TableReading()).parts()
     assert str(pickle.loads(pickle.dumps(part))) == str(part), "it can be handed to another machine"
     assert [str(one.content) for one in pickle.loads(pickle.dumps(part)).pictures[1:]] == [
         str(one.content) for one in part.pictures[1:]
@@ -616,7 +616,7 @@ def test_a_tar_that_is_damaged_in_its_middle_does_not_end_there(
     content[content.index(b"Coat/07.png")] ^= 1
     source.write_bytes(content)
     with pytest.raises(InputError, match="bad checksum"):
-        open_input(source, Reading())
+        open_input(source, TableReading())
 
 
 def test_a_name_without_end_does_not_fill_the_memory(tmp_path: Path) -> None:
@@ -624,7 +624,7 @@ def test_a_name_without_end_does_not_fill_the_memory(tmp_path: Path) -> None:
     header.type, header.size = tarfile.GNUTYPE_LONGNAME, 4 << 30
     (tmp_path / "in.tar").write_bytes(header.tobuf() + bytes(1 << 20))
     with pytest.raises(InputError, match="a name or attributes of more than 1 MiB"):
-        open_input(tmp_path / "in.tar", Reading())
+        open_input(tmp_path / "in.tar", TableReading())
 
 
 def test_a_zip_whose_members_share_bytes_is_refused(pictures: dict[str, bytes], tmp_path: Path) -> None:
@@ -634,18 +634,18 @@ def test_a_zip_whose_members_share_bytes_is_refused(pictures: dict[str, bytes], 
     content[place : place + 4] = bytes(4)
     source.write_bytes(content)
     with pytest.raises(InputError, match="its members share bytes"):
-        open_input(source, Reading())
+        open_input(source, TableReading())
 
 
 @pytest.mark.parametrize("form", ["in.zip", "in.tar", "in.tgz", "in.parquet"])
 def test_what_is_no_archive_or_has_no_pictures_is_said(tmp_path: Path, form: str) -> None:
     (tmp_path / form).write_bytes(b"id,pixel1\n" * 100)
     with pytest.raises(InputError, match=r"not a|damaged"):
-        open_input(tmp_path / form, Reading())
+        open_input(tmp_path / form, TableReading())
     if form != "in.parquet":
         FORMS[form](tmp_path / form, {"notes.txt": b""})
         with pytest.raises(InputError, match="without pictures"):
-            open_input(tmp_path / form, Reading())
+            open_input(tmp_path / form, TableReading())
 
 
 # --- Parquet ---
@@ -675,7 +675,7 @@ def test_rejects_of_parquet_are_the_pictures_byte_for_byte(
 def test_columns_of_other_types_are_said(tmp_path: Path, columns: dict[str, list[object]], told: str) -> None:
     pq.write_table(pa.table(columns), tmp_path / "in.parquet")
     with pytest.raises(InputError, match=told):
-        open_input(tmp_path / "in.parquet", Reading())
+        open_input(tmp_path / "in.parquet", TableReading())
 
 
 def test_a_pattern_does_not_go_round_in_linked_folders(
@@ -694,4 +694,6 @@ def test_a_header_may_begin_with_an_empty_cell(model: Classifier, pictures: dict
     """As pandas writes its index, here with tabs."""
     source = write_folder(tmp_path / "shop", pictures) / "in.csv"
     source.write_text("\tpath\n" + "".join(f"{place}\t{name}\n" for place, name in enumerate(pictures)))
-    assert run_job(model, source, tmp_path / "out.csv", reading=Reading(delimiter="\t")).count.scored == len(pictures)
+    assert run_job(model, source, tmp_path / "out.csv", reading=TableReading(delimiter="\t")).count.scored == len(
+        pictures
+    )

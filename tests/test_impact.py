@@ -15,18 +15,18 @@ from hypothesis import strategies as st
 from pages import Page
 
 from components.contract import CLASSES, Dataset, ModelCard, Predictions
+from components.dataset.manifest import Examples, to_table
 from components.errors import DatasetError, InputError
 from components.evaluation.compare import count_changes, find_flips
-from components.inference.predict import predict
-from components.inference.tables import inert
-from components.manifest import Examples, to_table
 from components.model.classifier import Classifier
 from components.model.mlp import MLP, ModelConfig
 from components.promotion.impact import CHANGED, Impact, write_impact
 from components.promotion.tally import SHOWN, Tally
+from components.readers.blocks import Block, RowReject
+from components.readers.tables.columns import PIXEL_COLUMNS
+from components.scoring.predict import predict
+from components.scoring.tables import inert
 from components.settings import Settings
-from components.tables.blocks import Block, Reject
-from components.tables.columns import PIXEL_COLUMNS
 from components.training.train import Trained
 
 if TYPE_CHECKING:
@@ -328,7 +328,7 @@ def test_what_is_kept_does_not_grow_with_the_images() -> None:
     images = np.zeros((rows, 28, 28), np.uint8)
     for block in range(1000):
         lines = np.arange(rows) + block * rows + 2
-        reject = Reject(int(lines[-1]) + 1, "too short", b"1,2")
+        reject = RowReject(int(lines[-1]) + 1, "too short", b"1,2")
         probabilities = np.zeros((rows, 10), np.float32)
         probabilities[:, 3] = 0.5 + block / 2500
         after = Predictions("fashion-mlp:aaaaaaaa", np.full(rows, 3, np.uint8), probabilities, np.ones(rows, bool))

@@ -17,15 +17,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.contract import ModelCard
+from components.dataset.manifest import Examples, to_table
 from components.errors import SettingsError
-from components.inbox.claims import Inbox, find_work, open_inbox, take
-from components.inbox.delivery import Delivery, deliver, tell_failures
-from components.manifest import Examples, to_table
+from components.inbox import Inbox, find_work, open_inbox, take
 from components.model.classifier import Classifier
 from components.model.mlp import MLP
+from components.readers.tables.columns import PIXEL_COLUMNS
 from components.registry import champion, store
+from components.scoring.delivery import Delivery, deliver, tell_failures
 from components.settings import CHECKOUT
-from components.tables.columns import PIXEL_COLUMNS
 
 HEADER = ",".join(["label", *PIXEL_COLUMNS])
 
@@ -227,8 +227,8 @@ def test_a_folder_that_cannot_be_used_is_said(tmp_path: Path) -> None:
 WORKER = """
 import sys, time
 from pathlib import Path
-from components.inbox.claims import find_work, open_inbox
-from components.inbox.delivery import deliver
+from components.inbox import find_work, open_inbox
+from components.scoring.delivery import deliver
 from components.registry.champion import load_model
 live, inbox = load_model(), open_inbox(Path(sys.argv[1]))
 print("ready", flush=True)
@@ -298,7 +298,7 @@ def test_the_command_empties_an_inbox_once(
     inbox: Inbox, live: Classifier, test_split: Examples, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from components.errors import InputError
-    from flows.commands.inbox import inbox as command
+    from fashion.cli.inbox import inbox as command
 
     command(inbox.folder, settle=0, max_reject_rate=1, as_json=False)
     assert capsys.readouterr().out == f"nothing to score in {inbox.folder}\n"

@@ -11,16 +11,16 @@ import pytest
 from blanks import draw_blanks
 
 from components.contract import CLASSES, ModelCard
+from components.dataset.manifest import Examples
 from components.errors import InputError
-from components.inference.predict import SURE_OF_VIEWS, predict, predict_photos
-from components.inference.score import score_blocks
-from components.inference.tables import inert
-from components.manifest import Examples
 from components.model.classifier import Classifier
 from components.model.mlp import MLP
+from components.readers.tables.columns import PIXEL_COLUMNS
+from components.readers.tables.csv import read_pixel_csv
+from components.scoring.predict import SURE_OF_VIEWS, predict, predict_photos
+from components.scoring.score import score_blocks
+from components.scoring.tables import inert
 from components.settings import Settings
-from components.tables.columns import PIXEL_COLUMNS
-from components.tables.pixel_csv import read_pixel_csv
 
 HEADER = ",".join(PIXEL_COLUMNS)
 ROW = ",".join(["7"] * 784)

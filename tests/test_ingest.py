@@ -19,13 +19,13 @@ from PIL import Image
 from components.contract import CLASSES, SAMPLE, SCHEMA, SPLITS, Dataset
 from components.dataset.archives import ARCHIVES, FILES, declare_source, open_archives
 from components.dataset.ingest import ingest
+from components.dataset.manifest import current_dataset, part_file, read_manifest, read_split, write_manifest
 from components.dataset.sample import draw, write_sample
 from components.errors import DatasetError, SourceError
 from components.files import sha256_of, temporary_name
-from components.formats.idx import encode_idx
-from components.manifest import current_dataset, part_file, read_manifest, read_split, write_manifest
+from components.readers.images.idx import encode_idx
+from components.readers.tables.columns import PIXEL_COLUMNS
 from components.settings import CHECKOUT, Settings
-from components.tables.columns import PIXEL_COLUMNS
 
 KILLS = 4
 

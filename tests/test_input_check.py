@@ -14,15 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.contract import IMAGE_SHAPE, Images, ModelCard
+from components.dataset.manifest import Examples
 from components.dataset.sample import write_sample
 from components.errors import FashionError, InputError
-from components.inference.sanity import Bounds, inspect_images, refuse_wrong
-from components.inputs.parts import Reading
-from components.manifest import Examples
 from components.model.classifier import Classifier
+from components.readers.folders.parts import TableReading
 from components.scoring.expectations import check_images
 from components.scoring.first_rows import GO_ON, LEAST_ROWS, MOST_ROWS, UNSEEN, Looker, Mode, read_first
 from components.scoring.job import Summary, run_job
+from components.scoring.sanity import InputBounds, inspect_images, refuse_wrong
 from components.training.train import Trained
 
 Spoil = Callable[[Images], Images]
@@ -169,8 +169,8 @@ def test_what_few_of_many_show_is_a_warning_that_names_them(images: Images) -> N
 
 
 def test_it_is_the_bounds_that_say_what_is_wrong(images: Images) -> None:
-    assert inspect_images(255 - images, Bounds(edge=256.0)) == ()
-    assert inspect_images(images, Bounds(edge=-1.0))[0].is_wrong
+    assert inspect_images(255 - images, InputBounds(edge=256.0)) == ()
+    assert inspect_images(images, InputBounds(edge=-1.0))[0].is_wrong
 
 
 def test_nothing_is_said_of_no_images(images: Images) -> None:
@@ -212,7 +212,7 @@ def test_a_look_that_fails_is_told(images: Images, monkeypatch: pytest.MonkeyPat
 def test_only_the_first_rows_are_read(tmp_path: Path) -> None:
     pixels = pa.array([bytes(784)] * (MOST_ROWS + 3000), pa.binary(784))
     pq.write_table(pa.table({"pixels": pixels}), tmp_path / "in.parquet", row_group_size=1000)
-    assert read_first(tmp_path / "in.parquet", Reading()).shape == (MOST_ROWS, *IMAGE_SHAPE)
+    assert read_first(tmp_path / "in.parquet", TableReading()).shape == (MOST_ROWS, *IMAGE_SHAPE)
 
 
 def test_the_drawn_sample_passes_too(tmp_path: Path) -> None:

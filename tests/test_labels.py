@@ -23,18 +23,18 @@ from PIL import Image
 from components.contract import CLASSES, Dataset, Images, Labels
 from components.dataset.archives import declare_source
 from components.dataset.ingest import ingest
+from components.dataset.labels.adding import Imported, import_labels
+from components.dataset.labels.corrections import Correction, write_correction
+from components.dataset.labels.inbox import empty_inbox
+from components.dataset.labels.naming import hash_of
+from components.dataset.labels.reading import read_handed_in
+from components.dataset.manifest import current_dataset, read_manifest, read_split
 from components.dataset.sample import draw, write_sample
 from components.dataset.validate import validate
 from components.errors import DatasetError, InputError, ValidationError
-from components.formats.photos import write_png
-from components.labels.adding import Imported, import_labels
-from components.labels.corrections import Correction, write_correction
-from components.labels.inbox import empty_inbox
-from components.labels.naming import hash_of
-from components.labels.reading import read_handed_in
-from components.manifest import current_dataset, read_manifest, read_split
+from components.readers.images.photos import write_png
+from components.readers.tables.columns import PIXEL_COLUMNS
 from components.settings import CHECKOUT, Settings
-from components.tables.columns import PIXEL_COLUMNS
 
 New = tuple[Images, Labels]
 
@@ -599,7 +599,7 @@ def test_a_file_that_grows_while_it_is_read_is_refused(base: Dataset, new: New, 
 IMPORT = """
 import sys
 from pathlib import Path
-from components.labels.adding import import_labels
+from components.dataset.labels.adding import import_labels
 print("ready", flush=True)
 sys.stdin.readline()
 for name in sys.argv[1:]:

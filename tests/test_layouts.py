@@ -25,13 +25,13 @@ from components.dataset.archives import (
     md5_of,
 )
 from components.dataset.ingest import Ingested, ingest
+from components.dataset.manifest import read_split
 from components.dataset.sample import draw
 from components.dataset.sources import Source, find_source
 from components.errors import DatasetError, SourceError
 from components.files import sha256_of
-from components.manifest import read_split
+from components.readers.tables.columns import PIXEL_COLUMNS
 from components.settings import Settings
-from components.tables.columns import PIXEL_COLUMNS
 
 HF_NAMES = [name if name != "T-shirt/top" else "T - shirt / top" for name in CLASSES]
 ROWS = {"train": 200, "test": 120}

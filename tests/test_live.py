@@ -16,14 +16,14 @@ import torch
 from servers import Server, serve, using_home
 
 from components.contract import Calibration, Images, ModelCard
+from components.dataset.manifest import Examples
 from components.errors import ModelError, NoLiveModel
 from components.files import write_whole
-from components.inference.predict import predict
-from components.manifest import Examples
 from components.model.classifier import Classifier
 from components.model.mlp import MLP
 from components.registry import champion, store
-from components.retention.prune import prune
+from components.registry.retention.prune import prune
+from components.scoring.predict import predict
 from components.settings import Settings
 from components.training.train import Trained
 from serving.live import LiveModel

@@ -9,8 +9,8 @@ import psutil
 import pytest
 from servers import Server
 
-from components.formats.photos import write_png
-from components.manifest import Examples
+from components.dataset.manifest import Examples
+from components.readers.images.photos import write_png
 
 pytestmark = pytest.mark.slow
 REQUESTS = 25_000  # twice: the first fill the caches and the allocator's arenas

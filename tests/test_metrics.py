@@ -11,11 +11,11 @@ from torch import Tensor
 from trainings import logits_of, one_thread  # noqa: F401, one_thread: for every test here
 
 from components.contract import CLASSES, Calibration, Dataset, Labels, ModelCard, Predictions, Split
+from components.dataset.manifest import Examples, read_manifest, read_split
 from components.evaluation.metrics import evaluate, expected_calibration_error, measure, measure_probabilities
-from components.inference.predict import predict
-from components.manifest import Examples, read_manifest, read_split
 from components.model.classifier import Classifier
 from components.model.mlp import MLP, ModelConfig
+from components.scoring.predict import predict
 
 UNCALIBRATED = Calibration()
 ROWS = 500

@@ -12,8 +12,8 @@ import yaml
 from markdown_it import MarkdownIt
 
 from components.contract import CLASSES, ModelCard, Validated
+from components.dataset.manifest import Examples, read_manifest
 from components.evaluation.card import write_card
-from components.manifest import Examples, read_manifest
 from components.model.mlp import MLP
 from components.model.readme import as_text, as_yaml, write_readme
 from components.registry import store

@@ -22,14 +22,14 @@ from components.model.mlp import MLP
 from components.promotion.promote import Promotion
 from components.registry import champion, store
 from components.settings import CHECKOUT
-from flows.__main__ import run_command
+from fashion.__main__ import run_command
 from flows.notify.block import FashionNotification
 from flows.notify.message import LONGEST, TEST, Message, of_promotion
 from flows.notify.redact import redact
 from flows.notify.send import send, try_send
-from flows.stack.automations import NOTIFICATIONS
-from flows.stack.layout import Layout
-from flows.stack.start import tells_people
+from ops.automations import NOTIFICATIONS
+from ops.layout import StackLayout
+from ops.start import tells_people
 
 # --- no secrets ---
 
@@ -269,10 +269,10 @@ class Told:
         return str(run["name"])
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> StackLayout:
         nowhere = self.server.log.parent
         port = int(self.server.api.url.split(":")[2].removesuffix("/api"))
-        return Layout(nowhere, nowhere, nowhere, 1, port)
+        return StackLayout(nowhere, nowhere, nowhere, 1, port)
 
     def block(self) -> httpx.Response:
         path = "block_types/slug/fashion-notification/block_documents/name/fashion"

@@ -18,17 +18,17 @@ from blanks import draw_blanks
 from onnx import numpy_helper
 
 from components.contract import CLASSES, Calibration, Dataset, ModelCard, Validated
+from components.dataset.manifest import Examples
 from components.errors import ModelError, SettingsError
+from components.export.onnx import Precision, export_onnx
+from components.export.quantize import TOP, quantize_range, quantize_weights
 from components.files import sha256_of
-from components.inference.predict import predict
-from components.manifest import Examples
 from components.model.classifier import Classifier
 from components.model.mlp import MLP, ModelConfig
 from components.model.tensors import to_input
-from components.recipes.config import TrainConfig
-from components.registry.onnx import Precision, export_onnx
-from components.registry.quantize import TOP, quantize_range, quantize_weights
+from components.scoring.predict import predict
 from components.settings import CHECKOUT
+from components.training.config import TrainConfig
 from components.training.train import train
 
 TAG = "fashion-mlp:abcdefgh"
@@ -232,9 +232,9 @@ def test_what_int8_refuses_float32_may_keep(model: Classifier, dataset: Dataset,
 
 def test_a_missing_package_is_said_with_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    monkeypatch.delitem(sys.modules, "components.registry.onnx")
+    monkeypatch.delitem(sys.modules, "components.export.onnx")
     with pytest.raises(SettingsError, match=r"onnxruntime.*uv pip install --group edge"):
-        importlib.import_module("components.registry.onnx")
+        importlib.import_module("components.export.onnx")
 
 
 # --- whole numbers ---

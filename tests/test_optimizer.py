@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import OneCycleLR
 
-from components.recipes.config import TrainConfig
+from components.training.config import TrainConfig
 from components.training.optimizer import FusedAdam, rate_at
 
 

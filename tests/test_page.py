@@ -16,11 +16,11 @@ from PIL import Image
 from servers import Server, serve, using_home
 
 from components.contract import CLASSES, Images, ModelCard
-from components.formats.photos import write_png
-from components.inference.predict import predict
-from components.manifest import Examples
+from components.dataset.manifest import Examples
+from components.readers.images.photos import write_png
+from components.readers.tables.columns import PIXEL_COLUMNS
 from components.registry import champion, store
-from components.tables.columns import PIXEL_COLUMNS
+from components.scoring.predict import predict
 from components.training.train import Trained
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 from harmed_pictures import harm, whole_pictures
 
 from components.errors import InputError
-from components.formats.photos import read_views
+from components.readers.images.photos import read_views
 
 WHOLE = whole_pictures()
 SECONDS = 1.0  # of the processor

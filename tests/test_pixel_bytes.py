@@ -9,9 +9,9 @@ import pytest
 from blanks import draw_blanks
 
 from components.contract import Images
+from components.dataset.manifest import Examples
 from components.errors import InputError
-from components.formats.pixel_bytes import read_pixel_bytes
-from components.manifest import Examples
+from components.readers.images.pixel_bytes import read_pixel_bytes
 
 ARCHIVE = Path(os.environ.get("FASHION_SOURCE", "auto"), "train-images-idx3-ubyte.gz")
 

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from components.contract import Images
+from components.dataset.manifest import to_table
 from components.errors import InputError, InputTooLarge
-from components.manifest import to_table
-from components.pictures.embedded import Work, read_picture_rows
-from components.tables import pixel_parquet
-from components.tables.blocks import Block
-from components.tables.columns import PIXEL_COLUMNS
-from components.tables.pixel_parquet import LAYOUTS, Others, Rows, read_pixel_parquet
+from components.readers.blocks import Block
+from components.readers.tables import parquet as pixel_parquet
+from components.readers.tables.columns import PIXEL_COLUMNS
+from components.readers.tables.embedded import PictureWork, read_picture_rows
+from components.readers.tables.parquet import LAYOUTS, Others, Rows, read_pixel_parquet
 
 IMAGES = np.random.default_rng(5).integers(0, 256, (6, 28, 28), np.uint8)
 IDS = [f"shoe-{number}" for number in range(6)]
@@ -299,7 +299,9 @@ def test_pictures_of_a_request_are_bounded_by_their_work() -> None:
     Image.new("L", (4000, 4000)).save(large, "PNG")
     content = write(pa.table({"image": pa.array([large.getvalue()] * 9, pa.binary())}))
     with pytest.raises(InputTooLarge, match="pictures that take more than a minute"):
-        list(read_picture_rows(io.BytesIO(content), Rows(range(1), 1), "body", Others(), Work(50_000_000, "body")))
+        list(
+            read_picture_rows(io.BytesIO(content), Rows(range(1), 1), "body", Others(), PictureWork(50_000_000, "body"))
+        )
 
 
 SMALL = write(narrow(flat(IMAGES), id=IDS, label=LABELS))

@@ -11,7 +11,7 @@ import pytest
 
 from components.contract import Predictions
 from components.monitoring import prediction_log
-from components.monitoring.prediction_log import Answer, PredictionLog
+from components.monitoring.prediction_log import LoggedAnswer, PredictionLog
 
 Lines = list[dict[str, object]]
 
@@ -23,13 +23,13 @@ def log(tmp_path: Path) -> Iterator[PredictionLog]:
     log.close()
 
 
-def make(rows: int, seed: int = 0) -> Answer:
+def make(rows: int, seed: int = 0) -> LoggedAnswer:
     random = np.random.default_rng(seed)
     images = random.integers(0, 256, (rows, 28, 28), np.uint8) * random.integers(0, 2, (rows, 28, 28), np.uint8)
     probabilities = random.dirichlet(np.ones(10), rows).astype(np.float32)
     labels = probabilities.argmax(1).astype(np.uint8)
     sure = probabilities.max(1, initial=0) > 0.3
-    return Answer(1.7e9 + rows, Predictions("fashion-mlp:abcdefgh", labels, probabilities, sure), images)
+    return LoggedAnswer(1.7e9 + rows, Predictions("fashion-mlp:abcdefgh", labels, probabilities, sure), images)
 
 
 def read(folder: Path) -> Lines:
@@ -46,7 +46,7 @@ def test_every_image_is_a_line(log: PredictionLog, tmp_path: Path) -> None:
         assert_about(line, answer, row)
 
 
-def assert_about(line: dict[str, object], answer: Answer, row: int) -> None:
+def assert_about(line: dict[str, object], answer: LoggedAnswer, row: int) -> None:
     predictions, image = answer.predictions, answer.images[row]
     assert line.keys() == {"time", "model", "label", "confidence", "sure", "mean", "ink", "edge", "hash"}
     assert datetime.fromisoformat(str(line["time"])).timestamp() == pytest.approx(answer.time, abs=1e-3)

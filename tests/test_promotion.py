@@ -18,11 +18,11 @@ import torch
 from components.contract import ModelCard, Verdict
 from components.errors import DatasetError, ModelError
 from components.model.mlp import MLP
+from components.promotion.bounds import GateBounds
 from components.promotion.canary import try_canary
 from components.promotion.canary_steps import STEPS
 from components.promotion.promote import promote
 from components.registry import champion, store, verdicts
-from components.registry.bounds import Bounds
 from components.settings import CHECKOUT, Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("bentoml_home", "validated")]
@@ -30,9 +30,9 @@ START = 60  # seconds
 
 
 @pytest.fixture
-def bounds() -> Bounds:
+def bounds() -> GateBounds:
     """Hard enough to refuse a broken model, easy enough for one of two epochs."""
-    return Bounds(most_loss=3, most_calibration_error=0.5, least_accuracy=0.1, least_f1=0)
+    return GateBounds(most_loss=3, most_calibration_error=0.5, least_accuracy=0.1, least_f1=0)
 
 
 def change_bias(network: MLP, change: torch.Tensor) -> MLP:
@@ -57,7 +57,7 @@ def nothing_is_left(home: Path) -> None:
 
 
 def test_what_goes_live_was_judged_and_served(
-    network: MLP, card: ModelCard, bentoml_home: Path, bounds: Bounds, shared_settings: Settings
+    network: MLP, card: ModelCard, bentoml_home: Path, bounds: GateBounds, shared_settings: Settings
 ) -> None:
     tag = store.save_model(network, card)
     promotion = promote(tag, "a test", bounds=bounds, settings=shared_settings)
@@ -77,7 +77,7 @@ def test_what_goes_live_was_judged_and_served(
 
 
 def test_what_the_gate_refuses_is_not_served(
-    network: MLP, card: ModelCard, bentoml_home: Path, bounds: Bounds, shared_settings: Settings
+    network: MLP, card: ModelCard, bentoml_home: Path, bounds: GateBounds, shared_settings: Settings
 ) -> None:
     live = store.save_model(network, card)
     champion.make_live(live, "a test")
@@ -93,7 +93,7 @@ def test_what_the_gate_refuses_is_not_served(
 
 
 def test_force_goes_past_the_gate_and_says_past_what(
-    network: MLP, card: ModelCard, bounds: Bounds, shared_settings: Settings
+    network: MLP, card: ModelCard, bounds: GateBounds, shared_settings: Settings
 ) -> None:
     champion.make_live(store.save_model(network, card), "a test")
     other = store.save_model(network, dataclasses.replace(card, expectations=0))
@@ -108,7 +108,7 @@ def test_force_goes_past_the_gate_and_says_past_what(
 
 
 def test_force_does_not_go_past_the_canary(
-    network: MLP, card: ModelCard, bentoml_home: Path, bounds: Bounds, shared_settings: Settings
+    network: MLP, card: ModelCard, bentoml_home: Path, bounds: GateBounds, shared_settings: Settings
 ) -> None:
     """Its probes are those of another network: it was changed after its training."""
     live = store.save_model(network, card)
@@ -124,7 +124,7 @@ def test_force_does_not_go_past_the_canary(
 
 
 def test_without_the_images_nothing_goes_live_unless_forced(
-    network: MLP, card: ModelCard, bounds: Bounds, tmp_path: Path
+    network: MLP, card: ModelCard, bounds: GateBounds, tmp_path: Path
 ) -> None:
     tag = store.save_model(network, card)
     elsewhere = Settings(data_dir=tmp_path / "elsewhere")
@@ -137,7 +137,7 @@ def test_without_the_images_nothing_goes_live_unless_forced(
 
 
 def test_where_the_live_model_cannot_be_read_nothing_goes_live_unless_forced(
-    network: MLP, card: ModelCard, bentoml_home: Path, bounds: Bounds, shared_settings: Settings
+    network: MLP, card: ModelCard, bentoml_home: Path, bounds: GateBounds, shared_settings: Settings
 ) -> None:
     live, other = store.save_model(network, card), store.save_model(network, card)
     champion.make_live(live, "a test")
@@ -149,7 +149,7 @@ def test_where_the_live_model_cannot_be_read_nothing_goes_live_unless_forced(
 
 
 def test_a_challenger_is_judged_again_when_another_goes_live_meanwhile(
-    network: MLP, card: ModelCard, bentoml_home: Path, bounds: Bounds, shared_settings: Settings
+    network: MLP, card: ModelCard, bentoml_home: Path, bounds: GateBounds, shared_settings: Settings
 ) -> None:
     first, second, third = (store.save_model(network, card) for _ in range(3))
     champion.make_live(first, "a test")
@@ -250,7 +250,7 @@ def test_a_canary_catches_each_kind_of_break(
 def test_a_canary_catches_a_slow_answer(
     network: MLP, card: ModelCard, bentoml_home: Path, shared_settings: Settings
 ) -> None:
-    hurried = Bounds(most_request_seconds=1e-6)
+    hurried = GateBounds(most_request_seconds=1e-6)
     check_last(network, card, CHECKOUT, shared_settings, "time", "for a request, at most", hurried)
     nothing_is_left(bentoml_home)
 
@@ -262,10 +262,10 @@ def check_last(
     settings: Settings,
     step: str,
     told: str,
-    bounds: Bounds | None = None,
+    bounds: GateBounds | None = None,
 ) -> None:
     model = store.load_stored(store.save_model(network, card))
-    *before, last = try_canary(model, bounds or Bounds(), settings, checkout)
+    *before, last = try_canary(model, bounds or GateBounds(), settings, checkout)
     assert all(check.passed for check in before)
     assert (last.name, last.passed) == (f"canary: {step}", False), last.told
     assert told in last.told

@@ -13,7 +13,7 @@ import pytest
 from servers import free_port
 
 from components.settings import CHECKOUT
-from flows.commands.app import app
+from fashion.cli.app import app
 
 README = (CHECKOUT / "README.md").read_text()
 COMMANDS = [

@@ -36,7 +36,7 @@ def test_the_whole_flow(source: Path, tmp_path: Path, prefect_server: Shared) ->
         "FASHION_DATA_DIR": str(tmp_path / "data"),
         "FASHION_SOURCE": str(source),
     }
-    command = [sys.executable, "-m", "flows", "train", "--json"]
+    command = [sys.executable, "-m", "fashion", "train", "--json"]
     done = subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)

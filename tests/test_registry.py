@@ -13,9 +13,9 @@ import pytest
 import torch
 from safetensors.torch import save as encode_weights
 
-from components.contract import SAMPLE, Check, ModelCard, Verdict
+from components.contract import SAMPLE, GateCheck, ModelCard, Verdict
+from components.dataset.manifest import Examples
 from components.errors import LiveModelChanged, ModelError, ModelNotFound, NoLiveModel, PromotionRefused
-from components.manifest import Examples
 from components.model.mlp import MLP, ModelConfig
 from components.model.weights import check_fit, decode_weights, forms_of
 from components.promotion.promote import promote
@@ -225,7 +225,7 @@ def test_a_verdict_of_another_comparison_moves_nothing(network: MLP, card: Model
     first, second = save_and_promote(network, card), save_and_promote(network, card)
     third = store.save_model(network, card)
     live = champion.live_move()
-    check = Check("a check", True, "", "", "")
+    check = GateCheck("a check", True, "", "", "")
     fitting = Verdict(third, second, "2026-01-01T00:00:00+00:00", "", 0, (check,), {})
     fitting = dataclasses.replace(fitting, challenger_sha256=store.card_sha256(third), champion_sha256=live.card_sha256)
     with pytest.raises(LiveModelChanged, match="not live any more"):

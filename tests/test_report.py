@@ -9,11 +9,11 @@ import pytest
 import torch
 from pages import Page
 
-from components.contract import CLASSES, Check, Dataset, ModelCard, Verdict
+from components.contract import CLASSES, Dataset, GateCheck, ModelCard, Verdict
+from components.dataset.manifest import Examples, read_split
 from components.evaluation import figures
 from components.evaluation.compare import find_flips
 from components.evaluation.report import EXAMPLES, FLIPS, MISTAKES, find_mistakes, report_path, write_report
-from components.manifest import Examples, read_split
 from components.model.classifier import Classifier
 from components.model.mlp import MLP, ModelConfig
 from components.settings import Settings
@@ -292,8 +292,8 @@ def test_beside_a_rival_the_labels_that_change_are_counted(
 
 
 def verdict_of(model: Classifier, *failed: str, forced: str = "") -> Verdict:
-    checks = [Check(name, True, "0.9", "at least 0.8", f"{name}: all is well") for name in ("one", "two")]
-    checks += [Check(name, False, "0.1", "at least 0.8", f"{name}: too little") for name in failed]
+    checks = [GateCheck(name, True, "0.9", "at least 0.8", f"{name}: all is well") for name in ("one", "two")]
+    checks += [GateCheck(name, False, "0.1", "at least 0.8", f"{name}: too little") for name in failed]
     when = "2026-01-02T03:04:05.678+00:00"
     return Verdict(model.tag, "fashion-mlp:bbbbbbbb", when, "0123456789abcdef", 200, tuple(checks), {}, forced=forced)
 

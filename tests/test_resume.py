@@ -15,7 +15,7 @@ from trainings import one_thread, weights_hash  # noqa: F401, one_thread: for ev
 from components.contract import Epoch, Validated
 from components.errors import TrainingError
 from components.model.mlp import ModelConfig
-from components.recipes.config import TrainConfig
+from components.training.config import TrainConfig
 from components.training.resume import State, read_state, state_path, write_state
 from components.training.train import Trained, train
 

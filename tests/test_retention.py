@@ -16,21 +16,21 @@ import bentoml
 import pytest
 
 from components.contract import SAMPLE, ModelCard, Validated, Verdict
+from components.dataset.manifest import DatasetPart, Examples, Manifest, accept, dataset_of, part_file, write_manifest
 from components.errors import InputError, ModelError, ModelNotFound, SettingsError
-from components.inputs.parts import Reading
-from components.manifest import Examples, Manifest, Part, accept, dataset_of, part_file, write_manifest
 from components.model.mlp import MLP
+from components.readers.folders.parts import TableReading
+from components.readers.tables.columns import PIXEL_COLUMNS
 from components.registry import champion, store, verdicts
-from components.retention import prune as pruning
-from components.retention.pins import pin, pinned, unpin
-from components.retention.prune import Pruned, prune
-from components.retention.states import list_models
+from components.registry.retention import prune as pruning
+from components.registry.retention.pins import pin, pinned, unpin
+from components.registry.retention.prune import Pruned, prune
+from components.registry.retention.states import list_models
 from components.scoring.job import run_job
 from components.scoring.summary import Count
 from components.settings import Settings
-from components.tables.columns import PIXEL_COLUMNS
-from flows.commands import models as commands
-from flows.commands.scoring import load_scorer
+from fashion.cli import models as commands
+from fashion.cli.scoring import load_scorer
 
 DAY = 86_400
 
@@ -110,7 +110,7 @@ def test_a_job_keeps_its_model_when_that_is_pruned_and_a_resume_says_that_it_is_
     table, output = tmp_path / "in.csv", tmp_path / "out.csv"
     lines = [",".join(map(str, image.ravel().tolist())) for image in test_split.images]
     table.write_text("\n".join([",".join(PIXEL_COLUMNS), *lines, "bad"]) + "\n")
-    small = Reading(64 << 10)
+    small = TableReading(64 << 10)
     model = champion.load_model(old)
 
     def pruned_meanwhile(count: Count, share: float | None) -> None:
@@ -433,7 +433,7 @@ def put_dataset(settings: Settings, *parts: str, source: str = "fashion-mnist") 
     folder = settings.datasets_dir
     (folder / "parts").mkdir(parents=True, exist_ok=True)
     hashes = [name * 64 for name in parts]  # each a hex digit
-    listed = tuple(Part(part_file("train", sha256), "train", 1, sha256, sha256, {}) for sha256 in hashes)
+    listed = tuple(DatasetPart(part_file("train", sha256), "train", 1, sha256, sha256, {}) for sha256 in hashes)
     for part in listed:
         (folder / part.file).write_bytes(b"rows")
     version = write_manifest(folder, Manifest(source, "MIT", listed)).version

@@ -16,8 +16,8 @@ from servers import free_port, using_home
 from test_scoring import HEADER, to_lines
 
 from components.contract import ModelCard
-from components.inputs.parts import Reading
-from components.manifest import Examples
+from components.dataset.manifest import Examples
+from components.readers.folders.parts import TableReading
 from components.registry import champion, store
 from components.scoring.job import run_job
 from components.settings import CHECKOUT
@@ -76,7 +76,7 @@ def place(
     table.write_text("\n".join([HEADER, *lines]) + "\n")
     with using_home(folder / "bentoml") as home:
         champion.make_live(store.save_model(trained.network, card), "a test")
-        run_job(champion.load_model(), table, whole, reading=Reading(part=MIB))
+        run_job(champion.load_model(), table, whole, reading=TableReading(part=MIB))
         environment = {**prefect_server.environment, "PYTHONPATH": str(CHECKOUT), "BENTOML_HOME": str(home)}
         rejects = (folder / "whole.rejects.csv").read_bytes()
         yield Place(prefect_server.api, environment, folder, table, without_time(whole), rejects)

@@ -14,8 +14,8 @@ from prefect.client.schemas.objects import ConcurrencyLimitStrategy
 from prefect.server.schemas.schedules import CronSchedule
 
 from components.settings import CHECKOUT
-from flows.stack.automations import AUTOMATIONS
-from flows.stack.layout import POOL
+from ops.automations import AUTOMATIONS
+from ops.layout import POOL
 
 DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"]
 SCHEDULES = [
@@ -111,7 +111,7 @@ def test_half_past_two_is_a_time_that_the_test_above_would_refuse() -> None:
 
 
 def test_the_automation_waits_for_three_heartbeats() -> None:
-    from flows.environment import DEFAULTS
+    from ops.environment import DEFAULTS
 
     (dead,) = [one for one in yaml.safe_load(AUTOMATIONS.read_text()) if one["name"] == "dead-runs"]
     environments = [DEFAULTS, *(one["work_pool"]["job_variables"]["env"] for one in DEPLOYMENTS)]

@@ -26,20 +26,20 @@ from hypothesis import strategies as st
 
 from components.contract import Calibration, ModelCard
 from components.errors import InputError, SettingsError
-from components.inference.tables import inert
-from components.inputs.parts import Reading
 from components.model.classifier import Classifier
 from components.model.mlp import MLP, ModelConfig
+from components.readers.blocks import Block
+from components.readers.folders.parts import TableReading
+from components.readers.tables import csv_cells, csv_digits
+from components.readers.tables.columns import PIXEL_COLUMNS
+from components.readers.tables.layout import read_header
 from components.registry import champion, store
 from components.scoring.job import rejects_path, run_job
+from components.scoring.tables import inert
 from components.settings import CHECKOUT
-from components.tables import csv_cells, csv_digits
-from components.tables.blocks import Block
-from components.tables.columns import PIXEL_COLUMNS
-from components.tables.layout import read_header
-from flows.__main__ import run_command
-from flows.commands.scoring import open_ends
-from flows.commands.use import score
+from fashion.__main__ import run_command
+from fashion.cli.scoring import open_ends
+from fashion.cli.use import score
 
 GOLDEN = Path(__file__).parent / "golden"
 HEADER = ",".join(PIXEL_COLUMNS)
@@ -69,16 +69,16 @@ def rows_without_times(path: Path) -> list[dict[str, str]]:
 # --- golden files ---
 
 FORMS = {
-    "plain.in.csv": Reading(),
-    "named.in.csv": Reading(),
-    "backwards.in.csv": Reading(),
-    "windows.in.csv": Reading(),
-    "quoted.in.csv": Reading(),
-    "semicolon.in.csv": Reading(delimiter=";", kept=("sku",)),
-    "gzip.in.csv.gz": Reading(),
-    "zstd.in.csv.zst": Reading(),
-    "bytes.in.parquet": Reading(kept=("price",)),
-    "columns.in.parquet": Reading(),
+    "plain.in.csv": TableReading(),
+    "named.in.csv": TableReading(),
+    "backwards.in.csv": TableReading(),
+    "windows.in.csv": TableReading(),
+    "quoted.in.csv": TableReading(),
+    "semicolon.in.csv": TableReading(delimiter=";", kept=("sku",)),
+    "gzip.in.csv.gz": TableReading(),
+    "zstd.in.csv.zst": TableReading(),
+    "bytes.in.parquet": TableReading(kept=("price",)),
+    "columns.in.parquet": TableReading(),
 }
 
 
@@ -104,7 +104,7 @@ def test_each_form_gives_the_rows_it_gave_before(fixed: Classifier, tmp_path: Pa
 def test_a_declared_delimiter_gives_the_same_rows(fixed: Classifier, tmp_path: Path, mark: str) -> None:
     content = (GOLDEN / "named.in.csv").read_text()
     (tmp_path / "in.csv").write_text(content.replace(",", mark))
-    run_job(fixed, tmp_path / "in.csv", tmp_path / "out.csv", reading=Reading(delimiter=mark))
+    run_job(fixed, tmp_path / "in.csv", tmp_path / "out.csv", reading=TableReading(delimiter=mark))
     run_job(fixed, GOLDEN / "named.in.csv", tmp_path / "plain.csv")
     assert rows_without_times(tmp_path / "out.csv") == rows_without_times(tmp_path / "plain.csv")
 
@@ -123,7 +123,7 @@ def test_a_delimiter_that_was_not_declared_is_found(fixed: Classifier, tmp_path:
 @pytest.mark.parametrize("mark", ["", "5", '"', "\n", ";;", "é", "\x00"])
 def test_what_could_be_part_of_a_cell_is_no_delimiter(mark: str) -> None:
     with pytest.raises(SettingsError, match="expected one ASCII character"):
-        Reading(delimiter=mark)
+        TableReading(delimiter=mark)
 
 
 # --- every row counts, whatever the form ---
@@ -177,7 +177,7 @@ def test_rows_are_scored_or_rejected_in_order_with_their_columns(
             file.write(content)
     else:
         source.write_bytes(gzip.compress(content) if packing else content)
-    reading = Reading(part, mark, kept=("note", "sku"))
+    reading = TableReading(part, mark, kept=("note", "sku"))
     count = run_job(fixed, source, folder / "out.csv", reading=reading).count
     good = [place for place, (_, _, kind) in enumerate(rows, 1) if kind == "good"]
     assert (count.rows, count.scored, count.rejected) == (len(rows), len(good), len(rows) - len(good))
@@ -246,7 +246,7 @@ def test_columns_of_parquet_keep_their_types(fixed: Classifier, tmp_path: Path, 
         "tags": pa.array([["a"], []]),
     }
     pq.write_table(pa.table(columns), tmp_path / "in.parquet")
-    reading = Reading(kept=("text", "day", "price"), dropped=("tags", "not there"))
+    reading = TableReading(kept=("text", "day", "price"), dropped=("tags", "not there"))
     output = tmp_path / f"out{suffix}"
     run_job(fixed, tmp_path / "in.parquet", output, reading=reading)
     if suffix == ".parquet":
@@ -270,23 +270,23 @@ def test_a_folder_whose_files_differ_in_a_kept_column_is_refused(fixed: Classifi
         (tmp_path / "in").mkdir(exist_ok=True)
         pq.write_table(pa.table({"pixels": pixels, "price": [price]}), tmp_path / "in" / f"{name}.parquet")
     with pytest.raises(InputError, match=r"b\.parquet: columns 'price: string', but a\.parquet has 'price: int64'"):
-        run_job(fixed, tmp_path / "in", tmp_path / "out.csv", reading=Reading(kept=("price",)))
+        run_job(fixed, tmp_path / "in", tmp_path / "out.csv", reading=TableReading(kept=("price",)))
 
 
 @pytest.mark.parametrize(
     ("reading", "told"),
     [
         (
-            Reading(),
+            TableReading(),
             "unknown 2 column.s. 'sku', 'name'; expected",
         ),
-        (Reading(kept=("sku", "prise"), dropped=("name",)), "missing 1 column.s. 'prise'"),
-        (Reading(kept=("sku", "name")), "column 'name': the output has a column of that name; rename the input's"),
+        (TableReading(kept=("sku", "prise"), dropped=("name",)), "missing 1 column.s. 'prise'"),
+        (TableReading(kept=("sku", "name")), "column 'name': the output has a column of that name; rename the input's"),
     ],
 )
 @pytest.mark.parametrize("form", ["in.csv", "in.parquet"])
 def test_columns_that_do_not_fit_are_said_at_once(
-    fixed: Classifier, tmp_path: Path, form: str, reading: Reading, told: str
+    fixed: Classifier, tmp_path: Path, form: str, reading: TableReading, told: str
 ) -> None:
     if form == "in.csv":
         (tmp_path / form).write_text(f"sku,name,{HEADER}\na,b,{BLACK}\n")
@@ -304,7 +304,7 @@ def test_ids_and_labels_that_are_dropped_are_not_looked_at(fixed: Classifier, tm
     (tmp_path / "in.csv").write_text(f"id,label,{HEADER}\na,shoes,{pixels}\nb,boots,{BLACK}\n")
     values = pa.array([bytes(784)], pa.binary(784))
     pq.write_table(pa.table({"id": [1.5], "label": ["shoes"], "pixels": values}), tmp_path / "in.parquet")
-    dropping = Reading(dropped=("id", "label"))
+    dropping = TableReading(dropped=("id", "label"))
     scored = run_job(fixed, tmp_path / "in.csv", tmp_path / "out.csv", reading=dropping)
     assert (scored.count.rows, scored.count.rejected, scored.count.confusion) == (2, int(pixels == "0x"), ())
     assert read_csv(tmp_path / "out.csv")[-1]["id"] == "2"
@@ -315,17 +315,17 @@ def test_ids_and_labels_that_are_dropped_are_not_looked_at(fixed: Classifier, tm
 
 def test_a_column_is_named_once() -> None:
     with pytest.raises(SettingsError, match="'sku' is named more than once"):
-        Reading(kept=("sku",), dropped=("sku",))
+        TableReading(kept=("sku",), dropped=("sku",))
 
 
 def test_a_resume_with_other_columns_is_refused(fixed: Classifier, tmp_path: Path) -> None:
     source = tmp_path / "in.csv"
     source.write_text(f"sku,{HEADER}\na,{BLACK}\nb,x\n")
     with pytest.raises(InputError, match="cannot be read"):
-        run_job(fixed, source, tmp_path / "out.csv", reading=Reading(kept=("sku",)), max_reject_rate=0)
+        run_job(fixed, source, tmp_path / "out.csv", reading=TableReading(kept=("sku",)), max_reject_rate=0)
     with pytest.raises(InputError, match="its unfinished job had other options"):
-        run_job(fixed, source, tmp_path / "out.csv", reading=Reading(dropped=("sku",)), resume=True)
-    assert run_job(fixed, source, tmp_path / "out.csv", reading=Reading(kept=("sku",)), resume=True).resumed == 1
+        run_job(fixed, source, tmp_path / "out.csv", reading=TableReading(dropped=("sku",)), resume=True)
+    assert run_job(fixed, source, tmp_path / "out.csv", reading=TableReading(kept=("sku",)), resume=True).resumed == 1
 
 
 # --- faults ---
@@ -494,7 +494,7 @@ def test_a_pipe_that_is_named_is_an_error_that_says_how(fashion: Fashion, tmp_pa
 
 def test_a_stop_while_a_pipe_is_read_leaves_nothing(tmp_path: Path) -> None:
     code = (
-        "from pathlib import Path\nfrom flows.commands.scoring import open_ends\nfrom flows.stopping import stop\n"
+        "from pathlib import Path\nfrom fashion.cli.scoring import open_ends\nfrom ops.stopping import stop\n"
         "stop.listen()\n"
         "try:\n  with open_ends(Path('-'), Path('out.csv'), None, None, False): pass\n"
         "except KeyboardInterrupt: stop.leave()"

@@ -29,21 +29,21 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from components.contract import CLASSES, ModelCard
+from components.dataset.manifest import Examples, to_table
 from components.errors import InputError
-from components.formats.photos import write_png
-from components.inference.predict import predict
-from components.inputs.opening import open_input
-from components.inputs.parts import Reading
-from components.manifest import Examples, to_table
 from components.model.classifier import Classifier
 from components.model.mlp import MLP
+from components.readers.folders.opening import open_input
+from components.readers.folders.parts import TableReading
+from components.readers.images.photos import write_png
+from components.readers.tables.columns import PIXEL_COLUMNS
 from components.registry import champion, store
 from components.scoring.claims import hold
 from components.scoring.job import Summary, open_job, rejects_path, run_job
+from components.scoring.predict import predict
 from components.scoring.summary import Count
 from components.scoring.work import Job
 from components.settings import CHECKOUT
-from components.tables.columns import PIXEL_COLUMNS
 from components.training.train import Trained
 
 SMALL = 64 << 10  # bytes of a part: some twenty rows of CSV
@@ -83,7 +83,7 @@ def without_times(summary: Summary) -> tuple[object, ...]:
 
 def test_every_row_is_scored_or_rejected(model: Classifier, table: Path, test_split: Examples, tmp_path: Path) -> None:
     output = tmp_path / "out.csv"
-    summary = run_job(model, table, output, reading=Reading(SMALL))
+    summary = run_job(model, table, output, reading=TableReading(SMALL))
     count = summary.count
     assert (count.rows, count.scored, count.rejected) == (200, 197, 3)
     assert sum(count.reasons.values()) == 3
@@ -120,7 +120,7 @@ def test_parts_and_workers_do_not_show_in_the_output(
     outputs = []
     for number, (part, workers) in enumerate([(SMALL, 1), (SMALL, 3), (32 << 20, 2)]):
         output = tmp_path / f"out{number}{suffix}"
-        run_job(model, table, output, reading=Reading(part), workers=workers)
+        run_job(model, table, output, reading=TableReading(part), workers=workers)
         outputs.append(rows_of(output))
     assert outputs[0] == outputs[1]
     for one, other in zip(outputs[0], outputs[2], strict=True):
@@ -143,7 +143,7 @@ def rows_of(path: Path) -> list[dict[str, object]]:
 
 def test_the_formats_say_the_same(model: Classifier, table: Path, tmp_path: Path) -> None:
     for suffix in (".csv", ".parquet", ".jsonl"):
-        run_job(model, table, tmp_path / f"out{suffix}", reading=Reading(SMALL))
+        run_job(model, table, tmp_path / f"out{suffix}", reading=TableReading(SMALL))
     csv_rows, parquet, lines = (rows_of(tmp_path / f"out{suffix}") for suffix in (".csv", ".parquet", ".jsonl"))
     assert parquet == lines
     for one, other in zip(csv_rows, parquet, strict=True):
@@ -152,17 +152,17 @@ def test_the_formats_say_the_same(model: Classifier, table: Path, tmp_path: Path
 
 
 def test_compressed_tables_are_read_alike(model: Classifier, table: Path, tmp_path: Path) -> None:
-    plain = run_job(model, table, tmp_path / "plain.csv", reading=Reading(SMALL))
+    plain = run_job(model, table, tmp_path / "plain.csv", reading=TableReading(SMALL))
     (tmp_path / "in.csv.gz").write_bytes(gzip.compress(table.read_bytes()))
     with pa.output_stream(str(tmp_path / "in.csv.zst"), compression="zstd") as file:
         file.write(table.read_bytes())
     for name in ("in.csv.gz", "in.csv.zst"):
-        found = run_job(model, tmp_path / name, tmp_path / f"{name}.out.csv", reading=Reading(SMALL))
+        found = run_job(model, tmp_path / name, tmp_path / f"{name}.out.csv", reading=TableReading(SMALL))
         assert (found.count, found.input_sha256) == (plain.count, plain.input_sha256)
         assert rows_of(tmp_path / f"{name}.out.csv") == rows_of(tmp_path / "plain.csv")
     (tmp_path / "torn.csv.gz").write_bytes(gzip.compress(table.read_bytes())[:-2000])
     with pytest.raises(InputError, match="damaged"):
-        run_job(model, tmp_path / "torn.csv.gz", tmp_path / "torn.csv", reading=Reading(SMALL))
+        run_job(model, tmp_path / "torn.csv.gz", tmp_path / "torn.csv", reading=TableReading(SMALL))
     assert not (tmp_path / "torn.csv").exists()
 
 
@@ -176,7 +176,7 @@ def test_a_folder_of_parquet_files_is_one_input(model: Classifier, test_split: E
             "pixels": pa.array([pixels[row] for row in rows], pa.binary(784)),
         }
         pq.write_table(pa.table(columns), folder / name, row_group_size=30)
-    summary = run_job(model, folder, tmp_path / "out.parquet", reading=Reading(1))
+    summary = run_job(model, folder, tmp_path / "out.parquet", reading=TableReading(1))
     assert summary.count.scored == 200
     found = pq.read_table(tmp_path / "out.parquet")
     assert found["id"].to_pylist() == list(test_split.ids)
@@ -197,7 +197,7 @@ def test_one_large_row_group_is_shared_out(
     kind = pa.binary(784) if column == "pixels" else pa.binary()
     whole = pa.table({column: pa.array(rows, kind), "label": labels})
     pq.write_table(whole, tmp_path / "in.parquet", use_dictionary=False)
-    parts = list(open_input(tmp_path / "in.parquet", Reading()).parts())
+    parts = list(open_input(tmp_path / "in.parquet", TableReading()).parts())
     assert [(part.first, part.skip, part.count) for part in parts] == [
         (1, 0, 4096),
         (4097, 4096, 4096),
@@ -214,10 +214,10 @@ def test_one_large_row_group_is_shared_out(
 
 
 def test_small_inputs_are_cut_into_smaller_parts() -> None:
-    assert Reading().part_of(8 << 20) == 1 << 20
-    assert Reading().part_of(160 << 20) == 10 << 20
-    assert Reading().part_of(1 << 40) == 32 << 20
-    assert Reading(5 << 20).part_of(160 << 20) == 5 << 20
+    assert TableReading().part_of(8 << 20) == 1 << 20
+    assert TableReading().part_of(160 << 20) == 10 << 20
+    assert TableReading().part_of(1 << 40) == 32 << 20
+    assert TableReading(5 << 20).part_of(160 << 20) == 5 << 20
 
 
 @examples(max_examples=25, deadline=None, derandomize=True, database=None)
@@ -240,7 +240,7 @@ def test_rows_in_are_rows_scored_and_rejected_in_order(
     lines = [",".join(PIXEL_COLUMNS), *(good if row == "good" else row for row in rows)]
     (folder / "in.csv").write_bytes((end.join(lines) + (end if last else "")).encode())
     present = rows if last or not rows or rows[-1] else rows[:-1]  # an empty last line without its end is none
-    summary = run_job(model, folder / "in.csv", folder / "out.csv", reading=Reading(part))
+    summary = run_job(model, folder / "in.csv", folder / "out.csv", reading=TableReading(part))
     count = summary.count
     assert (count.rows, count.scored) == (len(present), present.count("good"))
     scored = [int(row["id"]) for row in read_csv(folder / "out.csv")]
@@ -286,7 +286,7 @@ def test_a_worker_elsewhere_reads_the_same_parts(
     (tmp_path / "blob").write_bytes(gzip.compress(table.read_bytes()))
     (tmp_path / "link.csv.gz").symlink_to("blob")
     monkeypatch.chdir(tmp_path)
-    reading = Reading(SMALL)
+    reading = TableReading(SMALL)
     with open_job(Path(name), Path("out.csv"), "a:1", reading=reading, resume=False, check="off") as opened:
         parts = list(opened.read.parts())
         (tmp_path / "elsewhere").mkdir()
@@ -332,7 +332,7 @@ def test_progress_ends_where_everything_is_done(model: Classifier, table: Path, 
     pq.write_table(pa.table({"pixels": pixels}), tmp_path / "in.parquet", row_group_size=30)
     for source in (table, tmp_path / "in.parquet"):
         shares: list[float | None] = []
-        run_job(model, source, tmp_path / "out.csv", reading=Reading(1), progress=partial(note_share, shares))
+        run_job(model, source, tmp_path / "out.csv", reading=TableReading(1), progress=partial(note_share, shares))
         assert len(shares) > 1
         assert shares == sorted(share or 0 for share in shares)
         assert shares[-1] == 1
@@ -373,28 +373,28 @@ def test_a_job_goes_on_only_with_the_same_input_and_model(
 ) -> None:
     output = tmp_path / "out.csv"
     with pytest.raises(InputError, match="cannot be read"):
-        run_job(model, table, output, reading=Reading(SMALL), max_reject_rate=0)
-    again = run_job(model, table, output, reading=Reading(SMALL), resume=True)
+        run_job(model, table, output, reading=TableReading(SMALL), max_reject_rate=0)
+    again = run_job(model, table, output, reading=TableReading(SMALL), resume=True)
     assert again.resumed > 1
     with pytest.raises(InputError):
-        run_job(model, table, output, reading=Reading(SMALL), max_reject_rate=0)
+        run_job(model, table, output, reading=TableReading(SMALL), max_reject_rate=0)
     table.write_text(table.read_text() + to_lines(test_split, 1)[0] + "\n")
     with pytest.raises(InputError, match="had another input, or it changed since; begin it anew"):
-        run_job(model, table, output, reading=Reading(SMALL), resume=True)
-    fresh = run_job(model, table, output, reading=Reading(SMALL))
+        run_job(model, table, output, reading=TableReading(SMALL), resume=True)
+    fresh = run_job(model, table, output, reading=TableReading(SMALL))
     assert (fresh.resumed, fresh.count.rows) == (0, 201)
 
 
 def test_what_keeps_a_job_from_being_resumed_is_named(model: Classifier, table: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.csv"
     with pytest.raises(InputError, match="cannot be read"):
-        run_job(model, table, output, reading=Reading(SMALL), max_reject_rate=0)
+        run_job(model, table, output, reading=TableReading(SMALL), max_reject_rate=0)
     newer = dataclasses.replace(model, tag="fashion-mlp:scoring2")
     with pytest.raises(InputError, match=f"had another model, {model.tag}; begin it anew") as refused:
-        run_job(newer, table, output, reading=Reading(SMALL), resume=True)
+        run_job(newer, table, output, reading=TableReading(SMALL), resume=True)
     assert [(way.parameter, way.value) for way in refused.value.ways] == [("model", model.tag)]
     with pytest.raises(InputError, match="had other options; begin it anew") as refused:
-        run_job(model, table, output, reading=Reading(SMALL, dropped=("x",)), resume=True)
+        run_job(model, table, output, reading=TableReading(SMALL, dropped=("x",)), resume=True)
     assert not refused.value.ways, "the other model alone would not do"
 
 
@@ -403,10 +403,10 @@ def test_a_byte_changed_at_the_same_size_and_time_is_another_input(
 ) -> None:
     output = tmp_path / "out.csv"
     with pytest.raises(InputError, match="cannot be read"):
-        run_job(model, table, output, reading=Reading(SMALL), max_reject_rate=0)
+        run_job(model, table, output, reading=TableReading(SMALL), max_reject_rate=0)
     change_a_byte(table)
     with pytest.raises(InputError, match="had another input, or it changed since"):
-        run_job(model, table, output, reading=Reading(SMALL), resume=True)
+        run_job(model, table, output, reading=TableReading(SMALL), resume=True)
 
 
 def change_a_byte(path: Path) -> None:
@@ -485,23 +485,23 @@ def test_a_job_of_a_version_that_cut_otherwise_is_not_gone_on_with(
 ) -> None:
     """Its parts are other rows."""
     with pytest.raises(InputError, match="cannot be read"):
-        run_job(model, table, tmp_path / "out.csv", reading=Reading(SMALL), max_reject_rate=0)
+        run_job(model, table, tmp_path / "out.csv", reading=TableReading(SMALL), max_reject_rate=0)
     note = tmp_path / ".out.csv.job" / "job.json"
     told = json.loads(note.read_bytes())
     del told["cut"]
     note.write_text(json.dumps(told if cut is None else {**told, "cut": cut}))
     with pytest.raises(InputError, match=r"its unfinished job .* begin it anew"):
-        run_job(model, table, tmp_path / "out.csv", reading=Reading(SMALL), resume=True)
+        run_job(model, table, tmp_path / "out.csv", reading=TableReading(SMALL), resume=True)
 
 
 def test_a_part_that_was_damaged_meanwhile_is_scored_again(model: Classifier, table: Path, tmp_path: Path) -> None:
-    whole = run_job(model, table, tmp_path / "whole.csv", reading=Reading(SMALL))
+    whole = run_job(model, table, tmp_path / "whole.csv", reading=TableReading(SMALL))
     output = tmp_path / "out.csv"
     with pytest.raises(InputError):
-        run_job(model, table, output, reading=Reading(SMALL), max_reject_rate=0)
+        run_job(model, table, output, reading=TableReading(SMALL), max_reject_rate=0)
     (part,) = (tmp_path / ".out.csv.job").glob("00001-*.part")
     part.write_bytes(part.read_bytes()[:-7])
-    summary = run_job(model, table, output, reading=Reading(SMALL), resume=True)
+    summary = run_job(model, table, output, reading=TableReading(SMALL), resume=True)
     assert summary.count == whole.count
     assert rows_of(output) == rows_of(tmp_path / "whole.csv")
 
@@ -543,7 +543,7 @@ def test_of_many_jobs_for_one_output_one_writes_it_and_the_others_say_who(
 def test_a_job_may_begin_while_another_removes_its_folder(model: Classifier, table: Path, tmp_path: Path) -> None:
     """Each has the output for itself, with the files of its own job, or is refused."""
     names = str(table), str(tmp_path / "out.csv"), str(tmp_path / "out.rejects.csv")
-    job = Job(*names, model.tag, Reading(), "", 1, "2026-11-29T00:00:00+00:00")
+    job = Job(*names, model.tag, TableReading(), "", 1, "2026-11-29T00:00:00+00:00")
     alone, wrong = threading.Lock(), list[str]()
 
     def attempt(number: int) -> None:
@@ -605,7 +605,7 @@ SCORE = """
 import sys, time
 from pathlib import Path
 from components.registry.champion import load_model
-from components.inputs.parts import Reading
+from components.readers.folders.parts import Reading
 from components.scoring.job import run_job
 model = load_model()
 print("ready", flush=True)
@@ -635,10 +635,10 @@ def test_ten_kills_and_a_resume_give_the_same_bytes(
         process.communicate()
         assert not output.exists()
     model = champion.load_model(tag)
-    resumed = run_job(model, source, output, reading=Reading(SMALL), resume=True)
+    resumed = run_job(model, source, output, reading=TableReading(SMALL), resume=True)
     assert resumed.resumed > 0
     at = resumed.scored_at.encode()
-    whole = run_job(model, source, tmp_path / "whole.csv", reading=Reading(SMALL))
+    whole = run_job(model, source, tmp_path / "whole.csv", reading=TableReading(SMALL))
     expected = (tmp_path / "whole.csv").read_bytes().replace(whole.scored_at.encode(), at)
     assert output.read_bytes() == expected
     assert resumed.count == whole.count
@@ -659,5 +659,5 @@ def test_ids_of_one_parquet_file_and_row_numbers_of_another_are_not_mixed(
 def test_a_time_before_another_is_no_formula(model: Classifier, tmp_path: Path) -> None:
     late = pa.array([-1], pa.duration("s"))
     pq.write_table(pa.table({"pixels": pa.array([bytes(784)], pa.binary(784)), "late": late}), tmp_path / "in.parquet")
-    run_job(model, tmp_path / "in.parquet", tmp_path / "out.csv", reading=Reading(kept=("late",)))
+    run_job(model, tmp_path / "in.parquet", tmp_path / "out.csv", reading=TableReading(kept=("late",)))
     assert [row["late"] for row in read_csv(tmp_path / "out.csv")] == ["'-1 day, 23:59:59"]

@@ -15,7 +15,7 @@ from prefects import wait_until
 from components.settings import CHECKOUT
 
 pytestmark = pytest.mark.slow
-START = "from flows.server import use_server as use\nuse().wait()\nprint('it answers', flush=True)\ninput()"
+START = "from ops.server import use_server as use\nuse().wait()\nprint('it answers', flush=True)\ninput()"
 
 
 @pytest.fixture

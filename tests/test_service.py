@@ -36,13 +36,13 @@ from servers import STOP, Server, serve, using_home
 from starlette.applications import Starlette
 
 from components.contract import CLASSES, Calibration, Images, ModelCard
-from components.formats.photos import read_photo, read_views
-from components.inference.predict import predict, predict_photos
-from components.manifest import Examples
+from components.dataset.manifest import Examples
 from components.model.classifier import Classifier
+from components.readers.images.photos import read_photo, read_views
+from components.readers.tables.columns import PIXEL_COLUMNS
 from components.registry import champion, store
 from components.scoring.job import rejects_path, run_job
-from components.tables.columns import PIXEL_COLUMNS
+from components.scoring.predict import predict, predict_photos
 from components.training.train import Trained
 from serving.bodies import LARGEST_JSON, LARGEST_TABLE, LARGEST_UPLOAD
 from serving.door import Door

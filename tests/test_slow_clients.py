@@ -16,9 +16,9 @@ import psutil
 import pytest
 from servers import Server
 
-from components.formats.photos import write_png
-from components.manifest import Examples
-from components.tables.columns import PIXEL_COLUMNS
+from components.dataset.manifest import Examples
+from components.readers.images.photos import write_png
+from components.readers.tables.columns import PIXEL_COLUMNS
 from serving import connections
 from serving.bodies import LARGEST_UPLOAD
 from serving.load import MOST_ARRIVING, MOST_BYTES, WINDOW

@@ -29,9 +29,9 @@ from components.dataset.download import download_archives
 from components.dataset.sample import draw, write_sample
 from components.dataset.sources import find_source
 from components.errors import SettingsError, SourceError, SourceUnreachable
-from components.formats.idx import encode_idx, read_idx
+from components.readers.images.idx import encode_idx, read_idx
+from components.readers.tables.columns import PIXEL_COLUMNS
 from components.settings import Settings
-from components.tables.columns import PIXEL_COLUMNS
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = FILES
 

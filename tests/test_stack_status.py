@@ -15,9 +15,9 @@ from components.contract import ModelCard
 from components.registry import champion, store
 from components.settings import Settings
 from components.training.train import Trained
-from flows.commands import stack
-from flows.stack.layout import Layout, read_layout
-from flows.stack.start import Piece, find_model_problem
+from fashion.cli import stack
+from ops.layout import StackLayout, read_layout
+from ops.start import Piece, find_model_problem
 from serving import endpoints
 from serving.door import Door
 from serving.live import LiveModel
@@ -32,7 +32,7 @@ def live(bentoml_home: Path, monkeypatch: pytest.MonkeyPatch) -> LiveModel:
 
 
 @pytest.fixture
-def layout(live: LiveModel, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Layout]:
+def layout(live: LiveModel, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[StackLayout]:
     """Of a stack whose service answers /model, and asks for a token."""
     monkeypatch.setenv("FASHION_TOKEN", "s3cret")
     layout = replace(read_layout(), port=free_port(), prefect_port=9)
@@ -48,7 +48,7 @@ def layout(live: LiveModel, settings: Settings, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_model_that_is_damaged_while_it_serves_is_one_line_of_the_status(
-    layout: Layout, live: LiveModel, trained: Trained, card: ModelCard, capsys: pytest.CaptureFixture[str]
+    layout: StackLayout, live: LiveModel, trained: Trained, card: ModelCard, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert find_model_problem(layout).startswith("no model is live; ")
     tag = store.save_model(trained.network, card)
@@ -64,7 +64,7 @@ def test_a_model_that_is_damaged_while_it_serves_is_one_line_of_the_status(
 
 
 def test_a_service_that_does_not_say_is_no_service_without_a_problem(
-    layout: Layout, monkeypatch: pytest.MonkeyPatch
+    layout: StackLayout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("FASHION_TOKEN")
     assert "set FASHION_TOKEN in this shell" in find_model_problem(layout)

@@ -16,10 +16,7 @@ from safetensors.torch import load, save
 from components.contract import SAMPLE, Dataset, ModelCard, Validated
 from components.dataset.archives import open_archives
 from components.dataset.ingest import ingest
-from components.dataset.sample import write_sample
-from components.errors import DatasetError, FashionError, InputError, ModelError
-from components.inputs.parts import Part, Reading
-from components.manifest import (
+from components.dataset.manifest import (
     accept,
     check_receipt,
     current_dataset,
@@ -29,19 +26,22 @@ from components.manifest import (
     read_split,
     receipt_path,
 )
+from components.dataset.sample import write_sample
+from components.errors import DatasetError, FashionError, InputError, ModelError
 from components.model.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from components.model.mlp import MLP
+from components.promotion.bounds import GateBounds
+from components.promotion.gate import verdict_of
+from components.readers.folders.parts import InputPart, TableReading
 from components.registry import champion, store
-from components.registry.bounds import Bounds
-from components.registry.gate import verdict_of
+from components.registry.retention.pins import pin, pinned
 from components.registry.verdicts import encode_verdict, read_verdict
-from components.retention.pins import pin, pinned
 from components.scoring.claims import hold
 from components.scoring.summary import Count
 from components.scoring.work import Job, Result, find_done, name_part
-from components.sweeps.candidates import Candidate
-from components.sweeps.kept import keep_trained, read_trained
 from components.training.resume import read_state
+from components.training.sweeps.candidates import Candidate
+from components.training.sweeps.kept import keep_trained, read_trained
 from components.training.train import Trained
 
 
@@ -142,7 +142,7 @@ def pins(place: Place) -> Kept:
 def verdict(place: Place) -> Kept:
     tag = place.tag
     path = place.model_folder(tag) / "verdict.json"
-    content = encode_verdict(verdict_of(tag, None, [], Bounds()))
+    content = encode_verdict(verdict_of(tag, None, [], GateBounds()))
     return Kept(path.name, content, lambda content: put(path, content, read_verdict, tag))
 
 
@@ -334,7 +334,9 @@ def test_fields_are_all_there_once_and_known(kind: str, harm: str, place: Place)
 def job_in(folder: Path) -> Job:
     output = folder / "out.csv"
     rejects = folder / "out.rejects.csv"
-    return Job("in.csv", str(output), str(rejects), "fashion-mlp:abcdefgh", Reading(), "", 1, "2026-11-21T00:00:00Z")
+    return Job(
+        "in.csv", str(output), str(rejects), "fashion-mlp:abcdefgh", TableReading(), "", 1, "2026-11-21T00:00:00Z"
+    )
 
 
 def test_a_stopped_job_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -347,7 +349,7 @@ def test_a_stopped_job_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("nonsense", NONSENSE)
 def test_a_damaged_job_is_refused_and_a_damaged_part_scored_anew(tmp_path: Path, nonsense: str) -> None:
-    job, part = job_in(tmp_path), Part(0, "in.csv", 1, 0, 1)
+    job, part = job_in(tmp_path), InputPart(0, "in.csv", 1, 0, 1)
     job.folder.mkdir()
     (job.folder / "job.json").write_bytes(NONSENSE[nonsense])
     with pytest.raises(InputError, match=r"its unfinished job cannot be read \(.*job\.json"), hold(job, resume=True):
@@ -357,7 +359,7 @@ def test_a_damaged_job_is_refused_and_a_damaged_part_scored_anew(tmp_path: Path,
 
 
 def test_a_part_s_result_names_no_file_but_its_own(tmp_path: Path) -> None:
-    job, part = job_in(tmp_path), Part(0, "in.csv", 1, 0, 1)
+    job, part = job_in(tmp_path), InputPart(0, "in.csv", 1, 0, 1)
     job.folder.mkdir()
     path = name_part(job, part)
     for place in (path.with_suffix(".part"), path.with_suffix(".rejects"), tmp_path / "outside"):
@@ -464,6 +466,6 @@ def test_a_model_is_a_folder_of_files_and_not_of_links(place: Place, name: str) 
 
 def test_the_verdict_on_another_model_is_none(place: Place) -> None:
     one, other = place.tag, place.tag
-    (place.model_folder(one) / "verdict.json").write_bytes(encode_verdict(verdict_of(other, None, [], Bounds())))
+    (place.model_folder(one) / "verdict.json").write_bytes(encode_verdict(verdict_of(other, None, [], GateBounds())))
     with pytest.raises(ModelError, match=rf"{one}: verdict\.json: it is the verdict on '{other}'"):
         read_verdict(one)

@@ -19,7 +19,7 @@ from servers import START, Server, free_port, serve, stop, using_home
 from test_slow_clients import BYTES, HEAD, connect, status_of, take
 
 from components.contract import ModelCard
-from components.manifest import Examples
+from components.dataset.manifest import Examples
 from components.registry import champion, store
 from components.settings import CHECKOUT
 from components.training.train import Trained
@@ -93,7 +93,7 @@ def test_work_that_cannot_be_stopped_does_not_hold_it_up(home: Path) -> None:
         assert_gone(server.port, worker)
 
 
-@pytest.mark.parametrize("command", [["-m", "flows", "serve"], ["-m", "bentoml", "serve", str(CHECKOUT)]])
+@pytest.mark.parametrize("command", [["-m", "fashion", "serve"], ["-m", "bentoml", "serve", str(CHECKOUT)]])
 def test_it_listens_on_the_loopback_address_unless_asked_and_stops_while_it_starts(
     home: Path, tmp_path: Path, command: list[str]
 ) -> None:
@@ -140,7 +140,7 @@ def test_a_port_in_use_is_told_with_a_status(home: Path) -> None:
     """By BentoML's own command too, though in more than a line."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        ours = [sys.executable, "-m", "flows", "serve", "--port", port]
+        ours = [sys.executable, "-m", "fashion", "serve", "--port", port]
         done = subprocess.run(ours, cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
         (line,) = done.stderr.splitlines()
         assert line.startswith(f"error: cannot listen on 127.0.0.1, port {port}: ")

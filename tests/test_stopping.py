@@ -16,7 +16,7 @@ from components.settings import CHECKOUT
 SOON = 5  # seconds; 2 are promised, on a machine that is not busy
 LINE = "nothing is half-written; the same command starts again."
 MAIN = """import signal, subprocess, sys, time
-from flows.stopping import stop
+from ops.stopping import stop
 try:
   stop.listen()
   print('ready', flush=True)
@@ -87,7 +87,7 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
 @pytest.mark.parametrize("command", ["train", "score"])
 def test_while_it_still_imports(command: str, tmp_path: Path) -> None:
     arguments = [command] if command == "train" else [command, "in.csv", "out.csv"]
-    terminal = Terminal([sys.executable, "-m", "flows", *arguments], dict(os.environ), CHECKOUT)
+    terminal = Terminal([sys.executable, "-m", "fashion", *arguments], dict(os.environ), CHECKOUT)
     pids = Path(f"/proc/{terminal.process.pid}/maps")
     terminal.wait_until(lambda: "pydantic" in pids.read_text() or "torch" in pids.read_text())
     terminal.press()

@@ -13,15 +13,15 @@ import pytest
 from moto.server import ThreadedMotoServer
 from test_scoring import SMALL, model, rows_of, table  # noqa: F401, fixtures
 
+from components.dataset.manifest import Examples
 from components.errors import InputError, SettingsError
-from components.inputs.parts import Reading
-from components.manifest import Examples
 from components.model.classifier import Classifier
+from components.readers.folders.parts import TableReading
 from components.scoring.job import open_job, run_job
 from components.scoring.work import find_done, score_part
 from components.storage import locate, whole, write_new
 
-READING = Reading(part=SMALL)
+READING = TableReading(part=SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_a_folder_of_parquet_files_in_s3_is_one_input(
         columns = pa.table({"id": list(test_split.ids[rows]), "pixels": pa.array(pixels[rows], pa.binary(784))})
         with locate(f"{place}/night/{name}").open("wb") as file:
             pq.write_table(columns, file, row_group_size=30)
-    summary = run_job(model, locate(f"{place}/night"), locate(f"{place}/out.parquet"), reading=Reading(part=1))
+    summary = run_job(model, locate(f"{place}/night"), locate(f"{place}/out.parquet"), reading=TableReading(part=1))
     assert summary.count.scored == 200
     with locate(f"{place}/out.parquet").open("rb") as file:
         assert pq.read_table(file)["id"].to_pylist() == list(test_split.ids)
@@ -117,7 +117,7 @@ def test_a_job_that_was_stopped_in_s3_is_gone_on_with_or_refused(
         run_job(model, table, output, reading=READING)
     assert [way.parameter for way in refused.value.ways] == ["resume"]
     with pytest.raises(InputError, match=r"had other options; remove s3://"):
-        run_job(model, table, output, reading=Reading(part=2 * SMALL), resume=True)
+        run_job(model, table, output, reading=TableReading(part=2 * SMALL), resume=True)
     done = run_job(model, table, output, reading=READING, resume=True)
     assert done.resumed > 1
     assert names_in(place) == {"out.csv", "out.rejects.csv"}

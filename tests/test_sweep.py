@@ -14,12 +14,12 @@ from trainings import one_thread, weights_hash
 
 from components.contract import Dataset, Validated
 from components.dataset.ingest import ingest
+from components.dataset.manifest import read_manifest
 from components.errors import SettingsError, TrainingError
-from components.manifest import read_manifest
 from components.settings import CHECKOUT, Settings
-from components.sweeps.candidates import Candidate, Outcome, list_candidates, sort_outcomes, tell_failure
-from components.sweeps.kept import keep_trained, kept_path, read_trained, tell_trained
-from components.sweeps.work import train_candidate
+from components.training.sweeps.candidates import Candidate, Outcome, list_candidates, sort_outcomes, tell_failure
+from components.training.sweeps.kept import keep_trained, kept_path, read_trained, tell_trained
+from components.training.sweeps.work import train_candidate
 from components.training.train import Trained, train
 
 __all__ = ["one_thread"]
@@ -126,7 +126,7 @@ def test_a_sweep_from_the_command_line(archives: Path, tmp_path: Path, prefect_s
         "BENTOML_HOME": str(tmp_path / "bentoml"),
     }
     table = tmp_path / "table.csv"
-    command = [sys.executable, "-m", "flows", "sweep", "--presets", "dense-128", "--seeds", "0,1", "--epochs", "1"]
+    command = [sys.executable, "-m", "fashion", "sweep", "--presets", "dense-128", "--seeds", "0,1", "--epochs", "1"]
     command += ["--set", "hidden=[16]", "--save", "--json", "--output", str(table)]
     done = subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
@@ -143,6 +143,6 @@ def test_a_sweep_from_the_command_line(archives: Path, tmp_path: Path, prefect_s
 
 def test_seeds_that_are_no_numbers_are_refused_before_anything_starts() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "flows", "sweep", "--seeds", "0,one"], cwd=CHECKOUT, capture_output=True, text=True
+        [sys.executable, "-m", "fashion", "sweep", "--seeds", "0,one"], cwd=CHECKOUT, capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (1, "error: --seeds 0,one: expected whole numbers with commas between\n")

@@ -21,19 +21,19 @@ import pytest
 
 from components.contract import CLASSES, Images
 from components.errors import InputError, Way
-from components.formats.idx import encode_idx
-from components.formats.photos import write_png
-from components.inference.tables import CSV as TEXT
-from components.inference.tables import PARQUET, TableFormat
-from components.inputs.opening import open_input
-from components.inputs.parts import Input, Reading
+from components.readers.blocks import Block
+from components.readers.folders.opening import open_input
+from components.readers.folders.parts import Input, TableReading
+from components.readers.images.idx import encode_idx
+from components.readers.images.photos import write_png
+from components.readers.tables.columns import PIXEL_COLUMNS
+from components.readers.tables.csv import read_pixel_csv
+from components.readers.tables.numbers import UNLABELLED
+from components.readers.tables.parquet import Others, read_pixel_parquet
+from components.scoring.tables import CSV as TEXT
+from components.scoring.tables import PARQUET, TableFormat
 from components.settings import CHECKOUT
-from components.tables.blocks import Block
-from components.tables.columns import PIXEL_COLUMNS
-from components.tables.numbers import UNLABELLED
-from components.tables.pixel_csv import read_pixel_csv
-from components.tables.pixel_parquet import Others, read_pixel_parquet
-from flows.commands.advice import advising
+from fashion.cli.advice import advising
 
 IMAGES = np.random.default_rng(7).integers(0, 256, (4, 28, 28), np.uint8)
 IMAGES[:, 0, 0] = IMAGES[:, -1, -1] = 0
@@ -60,8 +60,8 @@ def gather(blocks: Any) -> tuple[Images, list[int], tuple[str, ...]]:
     return np.concatenate([np.empty((0, 28, 28), np.uint8), *(block.images for block in found)]), labels, reasons
 
 
-def opened(path: Path, reading: Reading | None = None) -> tuple[Input, list[Block]]:
-    source = open_input(path, reading or Reading())
+def opened(path: Path, reading: TableReading | None = None) -> tuple[Input, list[Block]]:
+    source = open_input(path, reading or TableReading())
     return source, [block for part in source.parts() for block in source.read(part)]
 
 
@@ -140,14 +140,14 @@ def test_pixels_and_picture_files_in_one_table_are_an_error_until_one_is_dropped
         wide = {name: ROWS[:, place] for place, name in enumerate(PIXEL_COLUMNS)}
         pq.write_table(pa.table({**wide, column: [b"no picture"] * 4}), path)
     with pytest.raises(InputError, match=f"two readings fit: columns of pixels .pixel1, ....*{column}") as refused:
-        open_input(path, Reading())
+        open_input(path, TableReading())
     assert refused.value.ways == (
         Way("drop", column, "scores the pixels"),
         Way("drop", "pixels", "scores the files"),
     )
-    _, blocks = opened(path, Reading(dropped=(column,)))
+    _, blocks = opened(path, TableReading(dropped=(column,)))
     assert np.array_equal(blocks[0].images, IMAGES)
-    _, blocks = opened(path, Reading(dropped=("pixels",)))
+    _, blocks = opened(path, TableReading(dropped=("pixels",)))
     assert len(blocks[0].rejects) == 4, "the files, of which there are none"
 
 
@@ -520,9 +520,9 @@ def test_training_and_test_images_in_one_npz_are_an_error_until_one_is_dropped(t
     arrays = {"x_train": IMAGES, "y_train": np.array(LABELS), "x_test": IMAGES[:2], "y_test": np.array(LABELS[:2])}
     (tmp_path / "mnist.npz").write_bytes(npz(**arrays))
     with pytest.raises(InputError, match="'x_train' and 'x_test' could both be the images") as refused:
-        open_input(tmp_path / "mnist.npz", Reading())
+        open_input(tmp_path / "mnist.npz", TableReading())
     assert Way("drop", "x_train", "takes x_test") in refused.value.ways
-    source, (block,) = opened(tmp_path / "mnist.npz", Reading(dropped=("x_train",)))
+    source, (block,) = opened(tmp_path / "mnist.npz", TableReading(dropped=("x_train",)))
     assert np.array_equal(block.images, IMAGES[:2])
     assert source.notes == ("'y_test' is taken for the labels of 'x_test'",)
 

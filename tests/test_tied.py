@@ -13,9 +13,9 @@ from torch.nn.functional import conv2d, cross_entropy
 from trainings import logits_of, one_thread, train_split, validation_loss, weights_hash  # noqa: F401, one_thread: here
 
 from components.contract import Validated
-from components.manifest import Examples
+from components.dataset.manifest import Examples
 from components.model.mlp import MLP, ModelConfig
-from components.recipes.config import TrainConfig
+from components.training.config import TrainConfig
 from components.training.optimizer import FusedAdam
 from components.training.tied import TiedMLP, to_dense
 from components.training.train import train

@@ -14,9 +14,9 @@ from safetensors.torch import save
 from terminals import Terminal
 
 from components.contract import Dataset, Validated
-from components.manifest import describe, read_manifest
-from components.recipes.presets import configure
+from components.dataset.manifest import describe, read_manifest
 from components.settings import CHECKOUT
+from components.training.presets import configure
 from components.training.train import train
 
 LONG = {"epochs": 300, "hidden": [16], "dropout": 0.1}  # some seconds on the small sample

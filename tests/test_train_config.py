@@ -10,8 +10,8 @@ from trainings import one_thread  # noqa: F401, for every test here
 from components.contract import Validated
 from components.errors import SettingsError
 from components.model.mlp import MLP, ModelConfig
-from components.recipes.config import TrainConfig
-from components.recipes.presets import PRESETS, configure
+from components.training.config import TrainConfig
+from components.training.presets import PRESETS, configure
 from components.training.train import train
 
 NAN, INFINITE = float("nan"), float("inf")

@@ -26,11 +26,11 @@ from trainings import (  # one_thread: for every test here
 
 from components.contract import Epoch, Validated
 from components.dataset.ingest import ingest
+from components.dataset.manifest import Examples, read_manifest
 from components.errors import DatasetError, TrainingError
-from components.manifest import Examples, read_manifest
 from components.model.mlp import MLP, ModelConfig
-from components.recipes.config import TrainConfig
 from components.settings import Settings
+from components.training.config import TrainConfig
 from components.training.data import divide
 from components.training.train import Run, Trained, build, train
 

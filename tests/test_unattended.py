@@ -15,8 +15,8 @@ from prefects import LONG, PREFECT, wait_until
 from stacks import Stack
 
 from components.settings import CHECKOUT
-from flows.stack.automations import AUTOMATIONS
-from flows.stack.supervisor import asking, start_piece
+from ops.automations import AUTOMATIONS
+from ops.supervisor import asking, start_piece
 
 pytestmark = pytest.mark.slow
 FLOW = """

@@ -11,13 +11,13 @@ import pytest
 from components.contract import SAMPLE, SPLITS, Dataset, Images, Labels, Split, Validated
 from components.dataset.archives import ARCHIVES, OFFICIAL_NAME, declare_source
 from components.dataset.ingest import ingest
+from components.dataset.manifest import current_dataset, dataset_lock, read_manifest, write_manifest
 from components.dataset.sample import draw
 from components.dataset.validate import ROWS_SHOWN, validate
 from components.errors import BrokenExpectation, DatasetError, FashionError, ValidationError
-from components.formats.idx import encode_idx
-from components.manifest import current_dataset, dataset_lock, read_manifest, write_manifest
+from components.readers.images.idx import encode_idx
+from components.readers.tables.columns import PIXEL_COLUMNS
 from components.settings import Settings
-from components.tables.columns import PIXEL_COLUMNS
 
 Rows = dict[Split, tuple[Images, Labels]]
 BETWEEN = "expect_column_values_to_be_between"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from components.contract import Validated
-from components.manifest import Examples, read_split
+from components.dataset.manifest import Examples, read_split
 from components.training.train import Trained
 
 TRAIN_ROWS, HELD_OUT = 600, 60  # of the drawn sample, with the default validation_share

@@ -8,7 +8,7 @@ from benchmarks.peers.job import Answer, Job, give, read_job
 from components.contract import Validated
 from components.dataset.ingest import ingest
 from components.model.tensors import to_input
-from components.recipes.presets import configure
+from components.training.presets import configure
 from components.training.train import train
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 
 import components
-from components.inference.predict import predict
-from components.inputs.opening import open_input
-from components.inputs.parts import Reading
+from components.readers.folders.opening import open_input
+from components.readers.folders.parts import TableReading
 from components.scoring.job import run_job
+from components.scoring.predict import predict
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     tag, source, output = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     torch.set_num_threads(1)
     model = components.load_model(tag)
-    read = open_input(source, Reading())
+    read = open_input(source, TableReading())
     taken = {"read": 0.0, "model": 0.0}
     for part in read.parts():
         blocks = iter(read.read(part))

@@ -14,11 +14,11 @@ from components.audit.folds import FOLDS, predict_unseen
 from components.audit.labels import Suspect, find_suspects
 from components.contract import CLASSES, SPLITS, Dataset, Split
 from components.dataset.copies import Alike, compare_within, find_copies
+from components.dataset.manifest import Examples, read_split
 from components.evaluation.pages import render_page, to_uri
 from components.files import demand_writable, write_whole
-from components.manifest import Examples, read_split
-from components.recipes.presets import configure
 from components.settings import Settings, load_settings
+from components.training.presets import configure
 
 SHOWN = 60  # pictures of each kind
 OUTLIERS = 60
@@ -38,7 +38,7 @@ class Audit:
 
 
 @dataclass(frozen=True)
-class Pair:
+class ImagePair:
     """Two images that are copies of each other, by split and row."""
 
     splits: tuple[Split, Split]
@@ -101,22 +101,22 @@ def audit(
     return Audit(dataset.version, folder / "index.html", folder / "train-labels.csv", told, counts, seconds)
 
 
-def _find_pairs(splits: dict[Split, Examples]) -> tuple[list[Pair], dict[Split, Any]]:
+def _find_pairs(splits: dict[Split, Examples]) -> tuple[list[ImagePair], dict[Split, Any]]:
     """Copies across the splits, shifted or not; within each; and each image's likeness to the most alike other."""
     across = find_copies(splits["train"].images, splits["test"].images)
-    pairs, nearest = [Pair(("train", "test"), one) for one in across], {}
+    pairs, nearest = [ImagePair(("train", "test"), one) for one in across], {}
     for split in SPLITS:
         within, nearest[split] = compare_within(splits[split].images)
-        pairs += [Pair((split, split), one) for one in within]
+        pairs += [ImagePair((split, split), one) for one in within]
     return pairs, nearest
 
 
-def _by_weight(pair: Pair) -> tuple[bool, float]:
+def _by_weight(pair: ImagePair) -> tuple[bool, float]:
     """Across the splits first, then the most alike."""
     return pair.splits[0] == pair.splits[1], -pair.alike.likeness
 
 
-def _count_pairs(pairs: list[Pair]) -> dict[str, int]:
+def _count_pairs(pairs: list[ImagePair]) -> dict[str, int]:
     return {
         "train and test": sum(pair.splits[0] != pair.splits[1] for pair in pairs),
         **{split: sum(pair.splits == (split, split) for pair in pairs) for split in SPLITS},
@@ -139,7 +139,7 @@ def _tell_suspects(examples: Examples, suspects: list[Suspect]) -> bytes:
     return _to_csv([COLUMNS, *rows])
 
 
-def _tell_pairs(splits: dict[Split, Examples], pairs: list[Pair]) -> bytes:
+def _tell_pairs(splits: dict[Split, Examples], pairs: list[ImagePair]) -> bytes:
     rows = [tuple(_show_pair(splits, pair)[name] for name in ("ids", "labels", "likeness")) for pair in pairs]
     return _to_csv(
         [("id", "other", "label", "other_label", "likeness"), *((*i, *names, like) for i, names, like in rows)]
@@ -162,7 +162,7 @@ def _show(examples: Examples, one: Suspect) -> dict[str, Any]:
     }
 
 
-def _show_pair(splits: dict[Split, Examples], pair: Pair) -> dict[str, Any]:
+def _show_pair(splits: dict[Split, Examples], pair: ImagePair) -> dict[str, Any]:
     both = [(splits[pair.splits[0]], pair.alike.row), (splits[pair.splits[1]], pair.alike.other)]
     return {
         "ids": [examples.ids[row] for examples, row in both],

@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 
 from components.contract import CLASSES, Images
-from components.manifest import Examples
+from components.dataset.manifest import Examples
 from components.model.mlp import MLP
 from components.model.tensors import to_input
-from components.recipes.config import TrainConfig
+from components.training.config import TrainConfig
 from components.training.hardware import use_threads
 from components.training.train import Run
 

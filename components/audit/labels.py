@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from components.audit.folds import Probabilities
-from components.manifest import Examples
+from components.dataset.manifest import Examples
 
 
 @dataclass(frozen=True)

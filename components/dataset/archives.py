@@ -16,7 +16,7 @@ from pydantic import Field
 from components.contract import CLASSES, IMAGE_SHAPE, Images, Labels, Sha256, Split
 from components.errors import SourceError
 from components.files import sha256_of, write_whole
-from components.formats.idx import read_idx
+from components.readers.images.idx import read_idx
 from components.records import read_file, read_record
 
 OFFICIAL_NAME = "fashion-mnist"
@@ -24,16 +24,16 @@ OFFICIAL_LICENCE = "MIT, Copyright (c) 2017 Zalando SE, https://tech.zalando.com
 
 
 @dataclass(frozen=True)
-class Pair:
+class ArchivePair:
     """The two archives of one split."""
 
     images: str
     labels: str
 
 
-ARCHIVES: dict[Split, Pair] = {
-    "train": Pair("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
-    "test": Pair("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
+ARCHIVES: dict[Split, ArchivePair] = {
+    "train": ArchivePair("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
+    "test": ArchivePair("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
 }
 SOURCE = "source.json"
 FILES = tuple(file for pair in ARCHIVES.values() for file in (pair.images, pair.labels))

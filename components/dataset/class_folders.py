@@ -11,7 +11,7 @@ from components.contract import CLASSES, Images, Labels, Split, label_of
 from components.dataset.pictures import read_pictures
 from components.errors import SourceError
 from components.files import sha256_of
-from components.formats.litter import is_litter
+from components.readers.folders.litter import is_litter
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
 SPLIT_NAMES: dict[str, Split] = {"train": "train", "training": "train", "test": "test", "testing": "test"}

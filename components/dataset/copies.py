@@ -34,14 +34,14 @@ def _edges(images: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 @dataclass(frozen=True)
-class Way:
+class CopyKind:
     """One way to compare, and the correlation from which on two images are copies."""
 
     prepare: Callable[[NDArray[np.float32]], NDArray[np.float32]]
     threshold: float
 
 
-WAYS = (Way(_plain, 0.990), Way(_edges, 0.943))
+WAYS = (CopyKind(_plain, 0.990), CopyKind(_edges, 0.943))
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def compare_within(images: Images) -> tuple[list[Alike], NDArray[np.float32]]:
     return [found[pair] for pair in sorted(found)], nearest
 
 
-def describe(images: Images, way: Way, shift: tuple[int, int]) -> Features:
+def describe(images: Images, way: CopyKind, shift: tuple[int, int]) -> Features:
     """A window of each image, uint8 (n, 28, 28), so that the product of two of these is their correlation."""
     down, right = shift
     windows = way.prepare(images.astype(np.float32))[:, down : down + SIDE, right : right + SIDE]
@@ -108,7 +108,7 @@ def describe(images: Images, way: Way, shift: tuple[int, int]) -> Features:
 
 
 def _most_alike(
-    images: Images, held: Features, way: Way, shifts: tuple[tuple[int, int], ...]
+    images: Images, held: Features, way: CopyKind, shifts: tuple[tuple[int, int], ...]
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
     """The highest correlation of each image with any other, and with which one: (n,) each."""
     best = np.full(len(images), -1, np.float32)

@@ -12,12 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.contract import CLASSES, IMAGE_SHAPE, SAMPLE, SPLITS, Dataset, Split
-from components.dataset.sources import Source, find_source
-from components.errors import DatasetError, SourceError
-from components.files import demand_writable, remove_leftovers, write_whole
-from components.manifest import (
+from components.dataset.manifest import (
+    DatasetPart,
     Manifest,
-    Part,
     check_part,
     check_receipt,
     content_hash,
@@ -31,6 +28,9 @@ from components.manifest import (
     to_table,
     write_manifest,
 )
+from components.dataset.sources import Source, find_source
+from components.errors import DatasetError, SourceError
+from components.files import demand_writable, remove_leftovers, write_whole
 from components.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
@@ -158,7 +158,7 @@ def _write_damaged_anew(raw: Source, base: Dataset, folder: Path) -> Ingested:
     return Ingested(write_manifest(folder, replace(manifest, parts=parts)), written=True)
 
 
-def _is_damaged(part: Part, folder: Path) -> bool:
+def _is_damaged(part: DatasetPart, folder: Path) -> bool:
     try:
         check_part(folder, part)
     except DatasetError:
@@ -166,7 +166,7 @@ def _is_damaged(part: Part, folder: Path) -> bool:
     return False
 
 
-def _write_part(raw: Source, split: Split, folder: Path) -> Part:
+def _write_part(raw: Source, split: Split, folder: Path) -> DatasetPart:
     images, labels = raw.read(split)
     if not len(images):
         raise SourceError(f"{raw.name}: the {split} split is empty")
@@ -177,7 +177,7 @@ def _write_part(raw: Source, split: Split, folder: Path) -> Part:
     return store_part(table, split, folder, inputs)
 
 
-def store_part(table: pa.Table, split: Split, folder: Path, inputs: dict[str, str]) -> Part:
+def store_part(table: pa.Table, split: Split, folder: Path, inputs: dict[str, str]) -> DatasetPart:
     """Write a table of `SCHEMA` as a part named by the SHA-256 of its content, known only once it is written."""
     content = io.BytesIO()
     pq.write_table(
@@ -191,7 +191,7 @@ def store_part(table: pa.Table, split: Split, folder: Path, inputs: dict[str, st
     sha256 = hashlib.sha256(content.getbuffer()).hexdigest()
     file = part_file(split, sha256)
     write_whole(folder / file, content.getbuffer())
-    return Part(file, split, table.num_rows, sha256, content_hash(table), inputs)
+    return DatasetPart(file, split, table.num_rows, sha256, content_hash(table), inputs)
 
 
 def _metadata(raw: Source) -> dict[str, str]:

@@ -11,9 +11,9 @@ from components.dataset.picture_tables import PictureRow, has_pictures, read_pic
 from components.dataset.pictures import read_pictures
 from components.errors import InputError, SourceError
 from components.files import sha256_of
-from components.tables.blocks import Block
-from components.tables.pixel_csv import read_pixel_csv
-from components.tables.pixel_parquet import read_pixel_parquet
+from components.readers.blocks import Block
+from components.readers.tables.csv import read_pixel_csv
+from components.readers.tables.parquet import read_pixel_parquet
 
 SHOWN = 3  # bad rows in a message
 

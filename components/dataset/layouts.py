@@ -14,7 +14,7 @@ from components.dataset.archives import SOURCE, Archives, find_archives, open_ar
 from components.dataset.class_folders import SPLIT_NAMES, ClassFolders
 from components.dataset.labelled_tables import LabelledTables
 from components.errors import SourceError
-from components.formats.litter import is_litter
+from components.readers.folders.litter import is_litter
 
 # Where tools put the files below the folder that a person names.
 PLACES = (

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from components.contract import CLASSES, label_of
 from components.errors import InputError
-from components.tables.class_names import name_classes
+from components.readers.tables.class_names import name_classes
 
 BATCH = 512  # rows
 

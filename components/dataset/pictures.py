@@ -6,8 +6,8 @@ import numpy as np
 
 from components.contract import IMAGE_SHAPE, Images
 from components.errors import InputError, SourceError
-from components.formats.decoding import decode_picture
-from components.formats.photos import read_photo
+from components.readers.images.decoding import decode_picture
+from components.readers.images.photos import read_photo
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 BRIGHT = 127.5  # mean of the outermost pixels; the official images have 0 to 104, their negatives 150 to 255

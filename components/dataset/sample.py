@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from components.contract import CLASSES, IMAGE_SHAPE, SAMPLE, Images, Labels, Split
 from components.dataset.archives import ARCHIVES, declare_source
 from components.files import write_whole
-from components.formats.idx import encode_idx
+from components.readers.images.idx import encode_idx
 
 TRAIN_ROWS = 4_000
 TEST_ROWS = 1_000

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from components.contract import CLASSES, PIXELS, SPLITS, Dataset, Images, Split, Validated
 from components.dataset.archives import OFFICIAL_NAME
+from components.dataset.manifest import accept, digest, read_split, refuse
 from components.errors import BrokenExpectation, ValidationError
 from components.files import DAY, remove_leftovers, whole_folder
-from components.manifest import accept, digest, read_split, refuse
 from components.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ ROWS_SHOWN = 10
 
 
 @dataclass(frozen=True)
-class Bounds:
+class ValidationBounds:
     """What an acceptable dataset looks like. The official data's own extremes are beside each bound."""
 
     least_rows: int = 100  # a split
@@ -52,7 +52,7 @@ class Bounds:
     peak: tuple[float, float] = (64.0, 255.0)  # brightest pixel; official 254 to 255; pixels scaled to 0 to 1 have 1
 
 
-BOUNDS = Bounds()
+BOUNDS = ValidationBounds()
 
 
 def validate(dataset: Dataset, *, settings: Settings | None = None) -> Validated:
@@ -113,7 +113,7 @@ def _split_frame(dataset: Dataset, split: Split) -> pd.DataFrame:
 
 
 def measure_pixels(images: Images) -> dict[str, NDArray[Any]]:
-    """What is asked of each image, uint8 (n, 28, 28): the fields of `Bounds` from mean to peak, (n,) each."""
+    """What is asked of each image, uint8 (n, 28, 28): the fields of `ValidationBounds` from mean to peak, (n,) each."""
     flat = images.reshape(-1, PIXELS)
     border = np.concatenate([images[:, 0], images[:, -1], images[:, 1:-1, 0], images[:, 1:-1, -1]], axis=1)
     mean = flat.sum(axis=1, dtype=np.uint32) / PIXELS
@@ -127,7 +127,7 @@ def measure_pixels(images: Images) -> dict[str, NDArray[Any]]:
     }
 
 
-def _expect_of_split(split: Split, source: str, bounds: Bounds = BOUNDS) -> "list[Expectation]":
+def _expect_of_split(split: Split, source: str, bounds: ValidationBounds = BOUNDS) -> "list[Expectation]":
     """The suite of one split. Every bound has two ends: infinity passes a lone minimum, an empty frame passes most."""
     from great_expectations import expectations as gxe
 
@@ -158,7 +158,7 @@ def _expect_of_split(split: Split, source: str, bounds: Bounds = BOUNDS) -> "lis
     ]
 
 
-def _row_bounds(split: Split, source: str, bounds: Bounds) -> tuple[int, int | None]:
+def _row_bounds(split: Split, source: str, bounds: ValidationBounds) -> tuple[int, int | None]:
     if source != OFFICIAL_NAME:
         return bounds.least_rows, None
     if split == "test":

@@ -18,12 +18,12 @@ from components.contract import (
     Profile,
     Validated,
 )
+from components.dataset.manifest import read_manifest, read_split
 from components.evaluation.calibrate import calibrate
 from components.evaluation.metrics import AT_ONCE, evaluate
-from components.manifest import read_manifest, read_split
+from components.evaluation.profile import make_profile, to_seen
 from components.model.mlp import MLP
 from components.model.tensors import to_input
-from components.monitoring.profile import make_profile, to_seen
 from components.settings import checkout_commit
 from components.training.identity import training_code
 from components.training.train import Trained

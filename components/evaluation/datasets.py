@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pyarrow.parquet as pq
 
 from components.contract import CLASSES, Dataset
-from components.manifest import dataset_of, read_manifest, read_split
+from components.dataset.manifest import dataset_of, read_manifest, read_split
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from components.contract import (
     ProbabilityMetrics,
     Split,
 )
-from components.manifest import read_manifest, read_split
+from components.dataset.manifest import read_manifest, read_split
 from components.model.mlp import MLP
 from components.model.tensors import to_input
 

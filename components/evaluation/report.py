@@ -12,6 +12,7 @@ import torchinfo
 from numpy.typing import NDArray
 
 from components.contract import CLASSES, PIXELS, SPLITS, Dataset, Images, Labels, Metrics, Verdict
+from components.dataset.manifest import Examples, read_manifest, read_split
 from components.errors import DatasetError
 from components.evaluation import figures
 from components.evaluation.compare import count_changes, find_flips
@@ -19,7 +20,6 @@ from components.evaluation.datasets import DataChange, compare_versions
 from components.evaluation.metrics import measure
 from components.evaluation.pages import render_page, to_uri
 from components.files import demand_writable, write_whole
-from components.manifest import Examples, read_manifest, read_split
 from components.model.classifier import Classifier
 from components.settings import Settings, load_settings
 
@@ -29,7 +29,7 @@ EXAMPLES = 8  # pictures of each class
 
 
 @dataclass(frozen=True)
-class Picture:
+class ReportPicture:
     """A test image and what a model says of it."""
 
     true: str
@@ -104,7 +104,7 @@ def write_report(
     return path
 
 
-def find_mistakes(model: Classifier, examples: Examples, most: int = MISTAKES) -> list[Picture]:
+def find_mistakes(model: Classifier, examples: Examples, most: int = MISTAKES) -> list[ReportPicture]:
     """The mistakes that the model is most confident of, the worst first."""
     probabilities = model.probabilities(examples.images).numpy()
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != examples.labels)
@@ -224,10 +224,10 @@ def _find_docs(version: str, folder: Path, settings: Settings) -> str:
 
 def _to_pictures(
     rows: Iterable[int], examples: Examples, probabilities: NDArray[np.float32], others: Labels | None = None
-) -> Iterable[Picture]:
+) -> Iterable[ReportPicture]:
     for row in rows:
         predicted = probabilities[row].argmax()
-        yield Picture(
+        yield ReportPicture(
             true=CLASSES[examples.labels[row]],
             predicted=CLASSES[predicted],
             confidence=float(probabilities[row, predicted]),

@@ -22,7 +22,7 @@ import numpy as np
 import orjson
 
 from components.contract import Images, Predictions
-from components.monitoring.measures import hash_images, measure_images
+from components.readers.images.statistics import hash_images, measure_images
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def log_folder(home: Path) -> Path | None:
     return None if chosen == "off" else Path(chosen)
 
 
-class Answer(NamedTuple):
+class LoggedAnswer(NamedTuple):
     """One answer: n images and what was said of them."""
 
     time: float  # seconds since 1970
@@ -65,7 +65,7 @@ class PredictionLog:
         self._file = _File(path, maxBytes=FILE_BYTES, backupCount=FILES - 1, encoding="utf-8")
         self._file.setFormatter(logging.Formatter("%(message)s"))
 
-    def write(self, answers: Sequence[Answer]) -> int:
+    def write(self, answers: Sequence[LoggedAnswer]) -> int:
         """Write a line for each image, or for 200 of them at even distances. A disk that is full loses lines.
 
         Returns:
@@ -103,7 +103,7 @@ def _changed_at(path: Path) -> float:
         return 0
 
 
-def describe(rows: Sequence[tuple[Answer, int]]) -> list[str]:
+def describe(rows: Sequence[tuple[LoggedAnswer, int]]) -> list[str]:
     """A line of JSON for each image: one of an answer's, by its place from the end."""
     images = np.stack([answer.images[place] for answer, place in rows])
     labels = [int(answer.predictions.labels[place]) for answer, place in rows]

@@ -12,8 +12,8 @@ import numpy as np
 import orjson
 
 from components.contract import CLASSES
-from components.monitoring.measures import MEASURES
-from components.monitoring.profile import SEEN, Seen
+from components.evaluation.profile import SEEN, Seen
+from components.readers.images.statistics import MEASURES
 
 AT_ONCE = 20_000  # lines held as Python's objects
 LONGEST_LINE = 4096  # bytes; what is longer is none of ours
@@ -21,7 +21,7 @@ MOST = 2_000_000  # images, 100 MB: more than the bounds of the log let it hold
 
 
 @dataclass
-class Reading:
+class LogReading:
     """What the log has of a model in a time."""
 
     seen: Seen  # in the order of time
@@ -45,7 +45,7 @@ class _Rows:
         return self.seen
 
 
-def read_log(folder: Path, model: str, since: float, until: float) -> Reading:
+def read_log(folder: Path, model: str, since: float, until: float) -> LogReading:
     """Read the lines of all processes, rotated files too.
 
     Args:
@@ -61,7 +61,7 @@ def read_log(folder: Path, model: str, since: float, until: float) -> Reading:
                 _keep(rows, lines, model, since, until)
                 if sum(map(len, rows.new)) > MOST // 2:
                     rows.settle()
-    return Reading(rows.settle(), rows.others, rows.unreadable)
+    return LogReading(rows.settle(), rows.others, rows.unreadable)
 
 
 def _open_all(folder: Path, since: float, stack: contextlib.ExitStack) -> list[BinaryIO]:

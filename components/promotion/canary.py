@@ -16,23 +16,25 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from components.contract import IMAGE_SHAPE, Check, Images
+from components.contract import IMAGE_SHAPE, GateCheck, Images
+from components.dataset.manifest import dataset_of, read_split
 from components.errors import DatasetError, PromotionRefused
 from components.files import DAY, remove_leftovers, temporary_name
-from components.inference.predict import predict
-from components.manifest import dataset_of, read_split
 from components.model.classifier import Classifier
+from components.promotion.bounds import GateBounds
 from components.promotion.canary_steps import STEPS, Canary, CanaryFailed
 from components.promotion.server import client_of, start_server
-from components.registry.bounds import Bounds
 from components.registry.champion import make_home
 from components.registry.store import home
+from components.scoring.predict import predict
 from components.settings import CHECKOUT, Settings
 
 WAIT_FOR_OTHERS = 600  # seconds: one canary at a time, each with the memory it needs
 
 
-def try_canary(model: Classifier, bounds: Bounds, settings: Settings, source: Path = CHECKOUT) -> tuple[Check, ...]:
+def try_canary(
+    model: Classifier, bounds: GateBounds, settings: Settings, source: Path = CHECKOUT
+) -> tuple[GateCheck, ...]:
     """Serve a model and ask the server for all that the service promises.
 
     Args:
@@ -63,8 +65,8 @@ def try_canary(model: Classifier, bounds: Bounds, settings: Settings, source: Pa
 
 
 def _take_steps(
-    model: Classifier, bounds: Bounds, settings: Settings, source: Path, own: Path, log: Path
-) -> Iterator[Check]:
+    model: Classifier, bounds: GateBounds, settings: Settings, source: Path, own: Path, log: Path
+) -> Iterator[GateCheck]:
     expected = _find_expected(model, settings)
     with start_server(source, own, log) as (process, port), client_of(port) as client:
         canary = Canary(process, client, model.tag, own, *expected)
@@ -73,9 +75,9 @@ def _take_steps(
                 measured, bound = step(canary, bounds)
             except (CanaryFailed, httpx.HTTPError, LookupError, TypeError, ValueError) as error:
                 told = f"canary, {name}: {error or type(error).__name__}"
-                yield Check(f"canary: {name}", False, "failed", "", told)
+                yield GateCheck(f"canary: {name}", False, "failed", "", told)
                 return
-            yield Check(f"canary: {name}", True, measured, bound, f"canary, {name}: {measured}, asked for: {bound}")
+            yield GateCheck(f"canary: {name}", True, measured, bound, f"canary, {name}: {measured}, asked for: {bound}")
 
 
 @contextlib.contextmanager

@@ -16,11 +16,11 @@ import psutil
 from numpy.typing import NDArray
 
 from components.contract import Images
-from components.formats.photos import write_png
+from components.promotion.bounds import GateBounds
+from components.promotion.gate import SAME
 from components.promotion.server import find_processes
-from components.registry.bounds import Bounds
-from components.registry.gate import SAME
-from components.tables.columns import PIXEL_COLUMNS
+from components.readers.images.photos import write_png
+from components.readers.tables.columns import PIXEL_COLUMNS
 
 READY = 60  # seconds for the server to come up
 STOP = 20  # seconds for it to go
@@ -55,7 +55,7 @@ class Canary:
     recorded: bool  # whether these are what the network said after its training; else, what the loaded model says here
 
 
-def _become_ready(canary: Canary, bounds: Bounds) -> tuple[str, str]:
+def _become_ready(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
     began = time.monotonic()
     told = "no answer"
     while time.monotonic() < began + READY:
@@ -71,16 +71,16 @@ def _become_ready(canary: Canary, bounds: Bounds) -> tuple[str, str]:
     raise CanaryFailed(f"not ready within {READY} s: {told}")
 
 
-def _predict_json(canary: Canary, bounds: Bounds) -> tuple[str, str]:
+def _predict_json(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
     return _compare(canary, canary.client.post("/predict", json={"images": canary.images.tolist()}))
 
 
-def _predict_bytes(canary: Canary, bounds: Bounds) -> tuple[str, str]:
+def _predict_bytes(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
     headers = {"Content-Type": "application/octet-stream"}
     return _compare(canary, canary.client.post("/predict", content=canary.images.tobytes(), headers=headers))
 
 
-def _classify_png(canary: Canary, bounds: Bounds) -> tuple[str, str]:
+def _classify_png(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
     parts = list(map(slice, range(0, len(canary.images), FILES), range(FILES, len(canary.images) + FILES, FILES)))
     answers = [
         canary.client.post("/classify", files=[("file", ("a.png", write_png(image))) for image in canary.images[part]])
@@ -90,7 +90,7 @@ def _classify_png(canary: Canary, bounds: Bounds) -> tuple[str, str]:
     return _compare_rows(canary, rows)
 
 
-def _score_csv(canary: Canary, bounds: Bounds) -> tuple[str, str]:
+def _score_csv(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
     lines = [",".join(PIXEL_COLUMNS), *(",".join(map(str, image.ravel().tolist())) for image in canary.images)]
     answer = canary.client.post("/score", content="\n".join(lines), headers={"Content-Type": "text/csv"})
     answer.raise_for_status()
@@ -105,7 +105,7 @@ def _score_csv(canary: Canary, bounds: Bounds) -> tuple[str, str]:
     return _demand_same(canary, int(wrong.sum()), error)
 
 
-def _refuse_bad_input(canary: Canary, bounds: Bounds) -> tuple[str, str]:
+def _refuse_bad_input(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
     for path, content, kind in BAD:
         answer = canary.client.post(path, content=content, headers={"Content-Type": kind})
         if not 400 <= answer.status_code < 500 or "reason" not in answer.text:
@@ -115,7 +115,7 @@ def _refuse_bad_input(canary: Canary, bounds: Bounds) -> tuple[str, str]:
     return f"{len(BAD)} of {len(BAD)} with 4xx and the reason", "all"
 
 
-def _answer_in_time(canary: Canary, bounds: Bounds) -> tuple[str, str]:
+def _answer_in_time(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
     body = {"images": canary.images[:1].tolist()}
     times = [time.perf_counter()]
     for _ in range(REQUESTS):
@@ -129,7 +129,7 @@ def _answer_in_time(canary: Canary, bounds: Bounds) -> tuple[str, str]:
     return f"{found:.4f} s for a request, median", f"at most {bounds.most_request_seconds:.4f} s"
 
 
-def _stop(canary: Canary, bounds: Bounds) -> tuple[str, str]:
+def _stop(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
     began = time.monotonic()
     canary.process.terminate()
     try:
@@ -142,7 +142,7 @@ def _stop(canary: Canary, bounds: Bounds) -> tuple[str, str]:
     return f"after {time.monotonic() - began:.1f} s, status 0", f"within {STOP} s, status 0"
 
 
-STEPS: dict[str, Callable[[Canary, Bounds], tuple[str, str]]] = {
+STEPS: dict[str, Callable[[Canary, GateBounds], tuple[str, str]]] = {
     "ready": _become_ready,
     "/predict, JSON": _predict_json,
     "/predict, bytes": _predict_bytes,

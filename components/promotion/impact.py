@@ -13,20 +13,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from components.contract import CLASSES, Dataset, Labels, Predictions
+from components.dataset.manifest import read_split
 from components.errors import InputError
 from components.evaluation.compare import UNKNOWN
 from components.evaluation.pages import render_page
 from components.evaluation.report import report_path
 from components.files import whole_file
-from components.inference.predict import predict_block
-from components.inference.tables import Columns, CsvWriter
-from components.inputs.opening import open_input
-from components.inputs.parts import Reading
-from components.manifest import read_split
 from components.model.classifier import Classifier
 from components.promotion.tally import SHOWN, Tally
+from components.readers.blocks import Block
+from components.readers.folders.opening import open_input
+from components.readers.folders.parts import TableReading
+from components.scoring.predict import predict_block
+from components.scoring.tables import Columns, CsvWriter
 from components.settings import Settings
-from components.tables.blocks import Block
 
 JUDGED = ("mended", "broken", "moved")  # what can be told of a flip where the true label is known
 ANSWER = (("label", pa.uint8()), ("name", pa.string()), ("confidence", pa.float32()), ("sure", pa.bool_()))
@@ -133,7 +133,7 @@ def _open(data: Dataset | Path) -> tuple[str, Iterator[Block]]:
         test = read_split(data, "test")
         block = Block(np.arange(1, len(test.ids) + 1), test.ids, test.images, test.labels, ())
         return f"the test split of dataset {data.version} ({data.source})", iter([block])
-    table = open_input(data, Reading())
+    table = open_input(data, TableReading())
     return data.name, (block for part in table.parts() for block in table.read(part))
 
 

@@ -3,15 +3,15 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from components.contract import Check, Verdict
+from components.contract import GateCheck, Verdict
 from components.errors import FashionError, LiveModelChanged, SettingsError
 from components.files import demand_writable
 from components.model.classifier import Classifier
+from components.promotion.bounds import GateBounds, load_bounds
 from components.promotion.canary import try_canary
+from components.promotion.gate import judge, verdict_of
 from components.promotion.trial import hold_trial
-from components.registry.bounds import Bounds, load_bounds
 from components.registry.champion import Move, current_move, load_live, make_live, try_live
-from components.registry.gate import judge, verdict_of
 from components.registry.store import card_sha256, home, load_stored
 from components.registry.verdicts import read_verdict, write_verdict
 from components.settings import CHECKOUT, Settings, load_settings
@@ -38,7 +38,7 @@ def promote(
     why: str,
     *,
     force: bool = False,
-    bounds: Bounds | None = None,
+    bounds: GateBounds | None = None,
     settings: Settings | None = None,
     source: Path = CHECKOUT,
 ) -> Promotion:
@@ -67,7 +67,7 @@ def promote(
     bounds, settings = bounds or load_bounds(), settings or load_settings()
     sha256 = card_sha256(tag)
     model = load_stored(tag)
-    canary: tuple[Check, ...] = ()
+    canary: tuple[GateCheck, ...] = ()
     for _ in range(ATTEMPTS):
         live = try_live() if force else current_move()
         if live and live.tag == tag:
@@ -92,7 +92,7 @@ def promote(
     raise LiveModelChanged(f"{tag}: the live model changed {ATTEMPTS} times while it was judged; try again")
 
 
-def _ask(model: Classifier, live: Move | None, bounds: Bounds, settings: Settings, force: bool) -> Verdict:
+def _ask(model: Classifier, live: Move | None, bounds: GateBounds, settings: Settings, force: bool) -> Verdict:
     """The gate's verdict; where a person goes past it anyway, what cannot be measured is one more failed check."""
     try:
         champion = load_live(live) if live else None
@@ -100,6 +100,6 @@ def _ask(model: Classifier, live: Move | None, bounds: Bounds, settings: Setting
     except FashionError as error:
         if not force:
             raise
-        check = Check("measurement", False, "failed", "done", str(error))
+        check = GateCheck("measurement", False, "failed", "done", str(error))
         verdict = verdict_of(model.tag, live.tag if live else None, [check], bounds)
     return replace(verdict, champion_sha256=live.card_sha256 if live else "")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from components.contract import Images
-from components.manifest import Examples
+from components.dataset.manifest import Examples
 from components.model.classifier import Classifier
 
 MOST_IMAGES = 2_500  # at even distances: a tenth of a per cent of them is two images, and both models see the same

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from components.contract import CLASSES, Images, Predictions
 from components.evaluation.compare import UNKNOWN, Changes, count_changes
 from components.evaluation.pages import to_uri
-from components.tables.blocks import Block
+from components.readers.blocks import Block
 
 SHOWN = 16  # pictures of each new label
 
 
 @dataclass(frozen=True)
-class Answer:
+class ModelAnswer:
     """What a model says of one image."""
 
     name: str
@@ -29,8 +29,8 @@ class Flip:
 
     id: str
     true: str  # the name of its class, "" where nobody knows
-    before: Answer
-    after: Answer
+    before: ModelAnswer
+    after: ModelAnswer
     image: Images  # uint8 (28, 28)
 
     @property
@@ -88,5 +88,5 @@ def _to_flip(row: int, block: Block, before: Predictions, after: Predictions) ->
     )
 
 
-def _to_answer(row: int, answers: Predictions) -> Answer:
-    return Answer(CLASSES[answers.labels[row]], float(answers.confidences[row]), bool(answers.sure[row]))
+def _to_answer(row: int, answers: Predictions) -> ModelAnswer:
+    return ModelAnswer(CLASSES[answers.labels[row]], float(answers.confidences[row]), bool(answers.sure[row]))

@@ -8,15 +8,15 @@ import numpy as np
 import torch
 
 from components.contract import Dataset, Labels, ModelCard
+from components.dataset.manifest import Examples, check_receipt, dataset_of, read_manifest, read_split
 from components.errors import DatasetError, ModelError
 from components.evaluation.compare import find_chance
 from components.evaluation.metrics import measure
-from components.inference.predict import predict
-from components.manifest import Examples, check_receipt, dataset_of, read_manifest, read_split
 from components.model.classifier import Classifier
+from components.promotion.gate import Performance, Trial
 from components.promotion.robustness import measure_robustness
 from components.registry.champion import Move, earlier_moves
-from components.registry.gate import Performance, Trial
+from components.scoring.predict import predict
 from components.settings import Settings
 
 BATCH = 1024  # images, the most that a request may hold

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from components.contract import IMAGE_SHAPE, Images
-from components.inference.sanity import BOUNDS, INVERT, MULTIPLY, Bounds, Finding, Kind, measure
+from components.scoring.sanity import BOUNDS, INVERT, MULTIPLY, Finding, InputBounds, Kind, measure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
 
 
-def check_images(images: Images, bounds: Bounds = BOUNDS) -> tuple[Finding, ...]:
+def check_images(images: Images, bounds: InputBounds = BOUNDS) -> tuple[Finding, ...]:
     """What is wrong with images, or unusual.
 
     Args:
@@ -65,7 +65,7 @@ def to_frame(images: Images) -> "pd.DataFrame":
     return pd.DataFrame({**measure(images), "copy": copies}).astype(float)
 
 
-def _expectations(bounds: Bounds) -> "list[Expectation]":
+def _expectations(bounds: InputBounds) -> "list[Expectation]":
     """Every bound has two ends: infinity passes a lone minimum."""
     from great_expectations import expectations as gxe
     from great_expectations.expectations.metadata_types import FailureSeverity

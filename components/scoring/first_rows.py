@@ -21,10 +21,10 @@ import numpy as np
 
 from components.contract import Images
 from components.errors import FashionError, InputError, Way
-from components.inference.sanity import Finding, inspect_images
-from components.inputs.opening import open_input
-from components.inputs.parts import Reading
+from components.readers.folders.opening import open_input
+from components.readers.folders.parts import TableReading
 from components.scoring import expectations
+from components.scoring.sanity import Finding, inspect_images
 from components.settings import CHECKOUT
 
 Mode = Literal["fail", "warn", "off"]
@@ -81,7 +81,7 @@ class Looker:
 
 
 @contextlib.contextmanager
-def checking(source: Path, reading: Reading, mode: Mode, looker: Looker | None = None) -> Iterator[Look]:
+def checking(source: Path, reading: TableReading, mode: Mode, looker: Looker | None = None) -> Iterator[Look]:
     """Look at the first rows of an input meanwhile.
 
     Args:
@@ -120,7 +120,7 @@ def unchecked(wait: bool) -> tuple[str, ...]:
     return ()
 
 
-def read_first(source: Path, reading: Reading) -> Images:
+def read_first(source: Path, reading: TableReading) -> Images:
     """The images of the first rows that can be read, uint8 (n, 28, 28), n at most 5,000.
 
     Raises:

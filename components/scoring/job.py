@@ -24,10 +24,10 @@ import torch
 
 from components.errors import InputError
 from components.files import naming, sha256_of
-from components.inputs.opening import find_new, open_input
-from components.inputs.parts import CUT, Input, Part, Reading
 from components.model.classifier import Classifier
-from components.pictures.names import LeftOut
+from components.readers.folders.names import LeftOut
+from components.readers.folders.opening import find_new, open_input
+from components.readers.folders.parts import CUT, Input, InputPart, TableReading
 from components.scoring.claims import hold
 from components.scoring.first_rows import Looker, Mode, checking
 from components.scoring.outputs import REJECTED, format_of, schema_with
@@ -35,7 +35,7 @@ from components.scoring.summary import Count
 from components.scoring.work import Job, Result, score_part
 from components.storage import locate, whole
 
-AS_IT_IS = Reading()
+AS_IT_IS = TableReading()
 WORKERS = 2  # parts at a time, where nothing else is said: reading and model take turns on a core
 
 
@@ -76,7 +76,7 @@ def run_job(
     rejects: Path | None = None,
     resume: bool = False,
     workers: int = WORKERS,
-    reading: Reading = AS_IT_IS,
+    reading: TableReading = AS_IT_IS,
     max_reject_rate: float = 1.0,
     check: Mode = "off",
     looker: Looker | None = None,
@@ -116,7 +116,7 @@ class Opened:
     began: float  # on the monotonic clock
     look: Callable[[bool], tuple[str, ...]]  # at the first rows, see `checking`
 
-    def parts(self) -> Iterator[Part]:
+    def parts(self) -> Iterator[InputPart]:
         """All parts of the input, in order."""
         with naming(Path(self.job.source)):
             yield from self.read.parts()
@@ -129,7 +129,7 @@ def open_job(
     model: str,
     *,
     rejects: Path | None = None,
-    reading: Reading,
+    reading: TableReading,
     resume: bool,
     check: Mode = "fail",
     looker: Looker | None = None,
@@ -231,7 +231,7 @@ def _is_same(path: Path, one: Path) -> bool:
 def _run_parts(opened: Opened, model: Classifier, workers: int, progress: Progress) -> Iterator[Result]:
     """Score the parts side by side, few enough at a time to fit into the memory; their results in order."""
     job, read = opened.job, opened.read
-    waiting: deque[tuple[Part, Future[Result]]] = deque()
+    waiting: deque[tuple[InputPart, Future[Result]]] = deque()
     pool = ThreadPoolExecutor(workers, "part", initializer=take_one_core)
     is_stopped = False
     try:

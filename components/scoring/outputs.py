@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from components.contract import CLASSES, Predictions
 from components.errors import InputError, Way
-from components.inference.tables import inert, to_lines
-from components.tables.blocks import Block
+from components.readers.blocks import Block
+from components.scoring.tables import inert, to_lines
 
 NAMES = pa.dictionary(pa.int8(), pa.string())
 SCORED = pa.schema(

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contract import CLASSES, Labels
-from components.tables.blocks import Block
-from components.tables.numbers import MOST_SHOWN, UNLABELLED
+from components.readers.blocks import Block
+from components.readers.tables.numbers import MOST_SHOWN, UNLABELLED
 
 MOST_REASONS = 50  # that are told apart
 OTHER = "other reasons"

@@ -11,14 +11,14 @@ import pyarrow as pa
 
 from components.errors import FashionError
 from components.files import naming, sha256_of
-from components.inference.predict import predict_block
-from components.inputs.parts import Input, Part, Reading
 from components.model.classifier import Classifier
+from components.readers.blocks import Block
+from components.readers.folders.parts import Input, InputPart, TableReading
 from components.records import read_record
 from components.scoring.outputs import REJECTED, Format, format_of, schema_with, to_rejects, to_table
+from components.scoring.predict import predict_block
 from components.scoring.summary import Count, count_rows
 from components.storage import locate, whole
-from components.tables.blocks import Block
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Job:
     output: str
     rejects: str
     model: str  # exact tag
-    reading: Reading  # how the input is read
+    reading: TableReading  # how the input is read
     fingerprint: str  # of the input's files: names, sizes and times
     cut: int  # see `CUT`
     scored_at: str  # ISO 8601, UTC: when the job began first
@@ -37,7 +37,7 @@ class Job:
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> "Job":
         """What `dataclasses.asdict` and JSON made of one."""
-        return cls(**{**told, "reading": Reading.from_json(told["reading"])})
+        return cls(**{**told, "reading": TableReading.from_json(told["reading"])})
 
     @property
     def folder(self) -> Path:
@@ -71,7 +71,7 @@ class Result:
         return cls(**{**told, "count": Count.from_json(told["count"]), "sha256": tuple(told["sha256"])})
 
 
-def score_part(job: Job, read: Input, part: Part, model: Classifier) -> Result:
+def score_part(job: Job, read: Input, part: InputPart, model: Classifier) -> Result:
     """Score a part, unless it is done.
 
     Args:
@@ -108,12 +108,12 @@ def score_part(job: Job, read: Input, part: Part, model: Classifier) -> Result:
     return result
 
 
-def _read(read: Input, part: Part) -> Iterator[Block]:
+def _read(read: Input, part: InputPart) -> Iterator[Block]:
     with naming(Path(part.file)):
         yield from read.read(part)
 
 
-def find_done(job: Job, part: Part) -> Result | None:
+def find_done(job: Job, part: InputPart) -> Result | None:
     """The result of a part whose files are whole; None where it must be scored."""
     path = name_part(job, part)
     try:
@@ -126,7 +126,7 @@ def find_done(job: Job, part: Part) -> Result | None:
     return result if tuple(found) == result.sha256 else None
 
 
-def name_part(job: Job, part: Part) -> Path:
+def name_part(job: Job, part: InputPart) -> Path:
     """What its files are called, without their suffixes."""
     return job.folder / f"{part.number:05}-{job.key}"
 

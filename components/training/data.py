@@ -7,10 +7,10 @@ from torch import Tensor
 from torch.nn.functional import one_hot, pad
 
 from components.contract import CLASSES, IMAGE_SHAPE
+from components.dataset.manifest import Examples
 from components.errors import TrainingError
-from components.manifest import Examples
 from components.model.tensors import to_input
-from components.recipes.config import TrainConfig
+from components.training.config import TrainConfig
 
 SMALLEST, LARGEST = 4, 14  # pixels, of an erased rectangle's sides
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from components.contract import CLASSES
 from components.model.mlp import MLP
-from components.recipes.config import TrainConfig
+from components.training.config import TrainConfig
 from components.training.hardware import Hardware
 from components.training.tied import TiedMLP
 

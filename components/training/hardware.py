@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from components.errors import SettingsError
-from components.recipes.config import Device, Precision
+from components.training.config import Device, Precision
 
 TRIALS = 8  # steps in each precision
 GAIN = 1.1  # how many times as fast bfloat16 must be

@@ -9,11 +9,11 @@ from typing import Any
 import orjson
 
 from components.contract import Dataset, ModelCard
-from components.recipes.config import TrainConfig
 from components.settings import CHECKOUT
+from components.training.config import TrainConfig
 
 # What the weights and the calibration of a model depend on.
-SOURCES = ("contract.py", "manifest.py", "model/*.py", "recipes/*.py", "training/*.py", "evaluation/c*.py")
+SOURCES = ("contract.py", "dataset/manifest.py", "model/*.py", "training/*.py", "evaluation/c*.py")
 
 
 @cache  # it is the code of this process, whatever becomes of the files

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from components.recipes.config import TrainConfig
+from components.training.config import TrainConfig
 
 WARM_UP = 0.3  # share of a one-cycle training in which the rate rises
 EPSILON = 1e-7  # added to the root of the squares; Keras' default, where PyTorch has 1e-8

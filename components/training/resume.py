@@ -16,7 +16,7 @@ from torch import Tensor
 
 from components.errors import TrainingError
 from components.files import write_whole
-from components.recipes.config import TrainConfig
+from components.training.config import TrainConfig
 from components.training.identity import training_code
 
 START_ANEW = "train without --resume, or remove it"

@@ -18,10 +18,10 @@ from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel
 
 from components.contract import Epoch, Labels, Validated
+from components.dataset.manifest import Examples, read_split
 from components.errors import TrainingDiverged, TrainingError
-from components.manifest import Examples, read_split
 from components.model.mlp import MLP
-from components.recipes.config import TrainConfig
+from components.training.config import TrainConfig
 from components.training.data import TrainingData, divide
 from components.training.gradients import Gradients
 from components.training.hardware import Hardware, pick_device, pick_precision, use_threads

@@ -1,0 +1,154 @@
+"""Labelled images -> a new dataset version: the newest one, with new training examples and corrected labels."""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock
+
+from components.contract import CLASSES, SCHEMA, Dataset
+from components.dataset.ingest import store_part
+from components.dataset.labels.checks import Sorted, sort_candidates
+from components.dataset.labels.examples import HandedIn, count_reasons, keep_rejects, shown
+from components.dataset.labels.reading import read_handed_in
+from components.dataset.manifest import (
+    DatasetPart,
+    Manifest,
+    current_dataset,
+    dataset_lock,
+    digest,
+    make_current,
+    read_manifest,
+    read_split,
+    to_table,
+    write_manifest,
+)
+from components.dataset.validate import validate
+from components.errors import DatasetError
+from components.files import demand_writable, remove_leftovers
+from components.settings import Settings, load_settings
+
+WAIT = 600  # seconds for another import to end
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import came to; read = added + relabelled + known + unchanged + rejected."""
+
+    dataset: Dataset  # in use now
+    base: Dataset  # in use before
+    added: dict[str, int]  # class -> new training examples
+    relabelled: dict[str, str]  # id of a training row -> its class now
+    known: int  # there before with the same label, or named twice
+    unchanged: int  # rows of a table that nobody changed
+    rejected: dict[str, int]  # reason -> how many
+    rejects: Path | None  # the list of them
+    left_out: tuple[str, ...] = ()  # names of files that systems leave in folders, which are not read
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is a new version."""
+        return self.dataset.version != self.base.version
+
+    @property
+    def read(self) -> int:
+        """How many rows or pictures there were."""
+        taken = sum(self.added.values()) + len(self.relabelled)
+        return taken + self.known + self.unchanged + sum(self.rejected.values())
+
+
+def import_labels(
+    path: Path, *, root: Path | None = None, images: Path | None = None, settings: Settings | None = None
+) -> Imported:
+    """Take what is new in a file or folder into a new dataset version, and put that in use once it passed validation.
+
+    Args:
+        path: what a person hands in; see `reading`.
+        root: where the paths of a CSV begin; None: at its own folder.
+        images: a CSV or Parquet file of pixels that the ids or hashes of a CSV are of; None: rows of the dataset.
+        settings: where data lives; None: from the environment.
+
+    Raises:
+        InputError: it cannot be read at all. Nothing changes, as with every error.
+        DatasetError: there is nothing to add it to, or another ingest took another dataset into use meanwhile.
+        ValidationError: with it the dataset would break an expectation.
+    """
+    settings = settings or load_settings()
+    folder = settings.datasets_dir
+    demand_writable(folder)
+    handed_in = read_handed_in(path, root, images)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".import.lock", timeout=WAIT):
+        base = current_dataset(folder)
+        if base is None:
+            raise DatasetError(f"{handed_in.name}: nothing to add these examples to; ingest the archives first")
+        found = sort_candidates(handed_in.candidates, read_split(base, "train"), read_split(base, "test"))
+        dataset = _take(found, handed_in, base, settings) if found.added or found.relabelled else base
+    rejects = [*handed_in.rejects, *found.rejects]
+    return Imported(
+        dataset=dataset,
+        base=base,
+        added=dict(Counter(CLASSES[one.label] for one in found.added)),
+        relabelled={row_id: CLASSES[label] for row_id, label in found.relabelled.items()},
+        known=found.known,
+        unchanged=handed_in.unchanged,
+        rejected=count_reasons(rejects),
+        rejects=keep_rejects(handed_in.name, rejects, settings.labelled_dir / "rejects"),
+        left_out=handed_in.left_out,
+    )
+
+
+def _take(found: Sorted, handed_in: HandedIn, base: Dataset, settings: Settings) -> Dataset:
+    """Write, validate, and only then take into use."""
+    folder = settings.datasets_dir
+    with dataset_lock(folder):
+        remove_leftovers(folder / "parts")
+        manifest = read_manifest(base)
+        parts = [_relabel(part, found.relabelled, handed_in, folder) for part in manifest.parts]
+        if found.added:
+            parts.append(_write_added(found, handed_in, manifest, folder))
+        dataset = write_manifest(folder, replace(manifest, parts=tuple(parts)), use=False)
+    validate(dataset, settings=settings)
+    with dataset_lock(folder):
+        if current_dataset(folder) != base:
+            raise DatasetError(f"{handed_in.name}: another dataset was taken into use meanwhile; import it again")
+        make_current(dataset)
+    return dataset
+
+
+def _write_added(found: Sorted, handed_in: HandedIn, manifest: Manifest, folder: Path) -> DatasetPart:
+    """A part of its own; its ids carry a hash of what is in it, so that they meet no others."""
+    images, labels = found.images, found.labels
+    infix = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()[:8]
+    ids = [f"train-{infix}-{number:05d}" for number in range(len(images))]
+    parts = manifest.of("train")
+    metadata = pq.read_schema(folder / parts[0].file).metadata | {
+        b"source": f"labels:{handed_in.name}".encode(),
+        b"licence": b"as its owner says",
+    }
+    table = to_table(ids, "train", labels, images).replace_schema_metadata(metadata)
+    left_out = {shown(one.position) for one in handed_in.candidates} - {shown(one.position) for one in found.added}
+    inputs = {f"labels/{name}": sha256 for name, sha256 in handed_in.inputs.items() if name not in left_out}
+    return store_part(table, "train", folder, inputs)
+
+
+def _relabel(part: DatasetPart, changes: dict[str, int], handed_in: HandedIn, folder: Path) -> DatasetPart:
+    """The part with other labels, or itself where none of its rows changes; the test split never does."""
+    if part.split == "test" or not changes:
+        return part
+    table = pq.read_table(folder / part.file, page_checksum_verification=True)
+    ids = table["id"].to_pylist()
+    rows = [row for row, row_id in enumerate(ids) if row_id in changes]
+    if not rows:
+        return part
+    labels = table["label"].to_numpy().copy()
+    labels[rows] = np.array([changes[ids[row]] for row in rows], np.uint8)
+    place = SCHEMA.get_field_index("label")
+    changed = table.set_column(place, SCHEMA.field("label"), pa.array(labels, pa.uint8()))
+    told = digest(repr(sorted(changes.items())).encode())
+    inputs = part.inputs | {f"relabelled/{handed_in.name}": told}
+    return store_part(changed.replace_schema_metadata(table.schema.metadata), part.split, folder, inputs)

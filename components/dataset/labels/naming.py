@@ -1,0 +1,145 @@
+"""Tables whose rows name an image: `path,label`, `id,label` or `hash,label`.
+
+A table that a model or an audit wrote has what was said beside the label: a column `given`, or `name` in scored
+output. There the person changes `label` and leaves the other; rows where the two agree are unchanged, and no label.
+"""
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from components.dataset.labels.corrections import read_class
+from components.dataset.labels.examples import HandedIn, LabelCandidate, LabelReject
+from components.dataset.labels.pictures import read_picture
+from components.errors import InputError
+from components.files import sha256_of
+from components.readers.blocks import Block
+from components.readers.tables.columns import PIXEL_COLUMNS
+from components.readers.tables.csv import read_pixel_csv
+from components.readers.tables.parquet import read_pixel_parquet
+
+NAMING = ("path", "id", "hash")  # the first of these that is there
+SAID = ("given", "name")
+HASH_BYTES = 8
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table."""
+
+    line: int  # its last one
+    cells: dict[str, str]  # none where there are not as many as columns
+    content: bytes  # as it stood
+
+
+def read_naming_table(path: Path, root: Path, images: Path | None) -> HandedIn:
+    """Read a CSV with `label` and one of `path`, `id` and `hash`; other columns may be there.
+
+    Args:
+        path: the table.
+        root: where its paths begin.
+        images: a CSV or Parquet file of pixels that its ids or hashes are of; None: rows of the dataset.
+
+    Raises:
+        InputError: these columns are not there, or the table is no CSV.
+    """
+    columns, rows = _read_rows(path)
+    by = next((name for name in NAMING if name in columns), None)
+    if by is None or "label" not in columns:
+        found = ", ".join(columns)[:200] or "none"
+        raise InputError(path.name, f"columns {found}; expected label and one of {', '.join(NAMING)}")
+    if len(set(columns)) < len(columns):
+        raise InputError(path.name, f"columns {', '.join(columns)[:200]}; expected each once")
+    said = next((name for name in SAID if name in columns and (name == "given" or "confidence" in columns)), None)
+    candidates, rejects, unchanged = list[LabelCandidate](), list[LabelReject](), 0
+    for row in rows:
+        read = _read_row(row, by, said, root)
+        if isinstance(read, LabelCandidate):
+            candidates.append(read)
+        elif read:
+            rejects.append(read)
+        else:
+            unchanged += 1
+    inputs = {path.name: sha256_of(path)}
+    if images and by != "path":
+        inputs[images.name] = sha256_of(images)
+        candidates, missing = _look_up(candidates, images)
+        rejects += missing
+    return HandedIn(path.name, inputs, candidates, rejects, unchanged)
+
+
+def hash_of(pixels: bytes) -> str:
+    """What the prediction log calls an image."""
+    return hashlib.blake2b(pixels, digest_size=HASH_BYTES).hexdigest()
+
+
+def _read_rows(path: Path) -> tuple[list[str], list[Row]]:
+    text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
+    lines = list(io.StringIO(text, newline=""))  # str.splitlines knows more ends of a line than a CSV has
+    reader, rows = csv.reader(lines, strict=True), list[Row]()
+    try:
+        columns = [name.strip() for name in next(reader, [])]
+        before = reader.line_num
+        for cells in reader:
+            content = "".join(lines[before : reader.line_num]).rstrip("\r\n").encode("utf-8", "surrogateescape")
+            before = reader.line_num
+            if cells:
+                named = dict(zip(columns, cells, strict=True)) if len(cells) == len(columns) else {}
+                rows.append(Row(before, named, content))
+    except csv.Error as error:
+        raise InputError(path.name, f"line {reader.line_num}: {error}") from error
+    return columns, rows
+
+
+def _read_row(row: Row, by: str, said: str | None, root: Path) -> LabelCandidate | LabelReject | None:
+    """A candidate, a reject, or None where nobody changed the label."""
+    position = f"line {row.line}"
+    if not row.cells:
+        return LabelReject(position, "not as many cells as columns", row.content)
+    try:
+        named, label = row.cells[by].strip(), read_class(row.cells["label"], "label")
+        if said and label == read_class(row.cells[said], said):
+            return None
+    except InputError as error:
+        return LabelReject(position, error.reason, row.content)
+    if by == "path":
+        found = read_picture(root, named, label)
+        return replace(found, position=f"{position}, {named}", original=found.original or row.content)
+    if by == "id":
+        return LabelCandidate(position, label, row_id=named, original=row.content)
+    return LabelCandidate(position, label, hash=named.lower(), original=row.content)
+
+
+def _look_up(candidates: list[LabelCandidate], images: Path) -> tuple[list[LabelCandidate], list[LabelReject]]:
+    """Give each its pixels."""
+    wanted = {one.row_id or one.hash for one in candidates}
+    pixels = dict[str, bytes]()
+    for block in _read_blocks(images):
+        for row_id, image in zip(block.ids, block.images, strict=True):
+            for key in (row_id, hash_of(image.tobytes())):
+                if key in wanted:
+                    pixels[key] = image.tobytes()
+    found = [
+        replace(one, pixels=pixels[key], row_id="", hash="")
+        for one in candidates
+        if (key := one.row_id or one.hash) in pixels
+    ]
+    missing = [
+        LabelReject.of(one, f"not in {images.name}: {one.row_id or one.hash}")
+        for one in candidates
+        if (one.row_id or one.hash) not in pixels
+    ]
+    return found, missing
+
+
+def _read_blocks(images: Path) -> Iterator[Block]:
+    with images.open("rb") as stream:
+        if images.suffix == ".parquet":
+            yield from read_pixel_parquet(stream, images.name)
+        elif images.suffix == ".csv":
+            yield from read_pixel_csv(stream, images.name)
+        else:
+            raise InputError(images.name, f"expected a .csv or .parquet file with {PIXEL_COLUMNS[0]}, ... or pixels")

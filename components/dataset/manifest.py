@@ -1,0 +1,343 @@
+"""A dataset on disk: immutable Parquet parts and the manifest that lists them.
+
+    data/datasets/parts/train-1f0c....parquet   named by the SHA-256 of its content, shared between versions
+    data/datasets/0a1b2c3d4e5f6071.json         a manifest, named by the SHA-256 of its content: the version
+    data/datasets/current                       the version in use: what was ingested last and not refused
+    data/datasets/accepted                      the version that passed validation last
+    data/datasets/receipts/0a1b2c3d4e5f6071.json  of a version that passed: what it met, and when
+
+The drawn sample has pointers of its own (current-sample, accepted-sample), so that it never takes the place of real
+data. A version that fails validation stays on disk, but `current` goes back to the accepted one. A manifest
+holds nothing that differs between two ingests of the same input, so the same input is the same version.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock
+from pydantic import Field
+
+from components.contract import (
+    IMAGE_SHAPE,
+    PIXELS,
+    SAMPLE,
+    SCHEMA,
+    Dataset,
+    Images,
+    Labels,
+    Positive,
+    Sha256,
+    Split,
+    Time,
+    Validated,
+)
+from components.errors import DatasetError
+from components.files import sha256_of, write_whole
+from components.records import read_file, read_record
+
+VERSION_DIGITS = 16
+VERSION = re.compile(f"[0-9a-f]{{{VERSION_DIGITS}}}")
+LOCK_TIMEOUT = 120  # seconds to wait for another writer
+
+
+@dataclass(frozen=True)
+class DatasetPart:
+    """One Parquet file: rows of one split from one source."""
+
+    file: str  # relative to the datasets folder, see `part_file`
+    split: Split
+    rows: Positive
+    sha256: Sha256  # of the Parquet file
+    content: Sha256  # of its rows, whatever version of Parquet's writer wrote them
+    inputs: dict[str, str]  # raw file name -> its SHA-256
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a dataset version is made of."""
+
+    source: Annotated[str, Field(min_length=1)]
+    licence: str
+    parts: Annotated[tuple[DatasetPart, ...], Field(min_length=1)]
+
+    def of(self, split: Split) -> tuple[DatasetPart, ...]:
+        """The parts of one split, oldest first."""
+        return tuple(part for part in self.parts if part.split == split)
+
+    def rows(self, split: Split) -> int:
+        """How many images a split has."""
+        return sum(part.rows for part in self.of(split))
+
+    def split_version(self, split: Split) -> str:
+        """Equal for two datasets exactly when this split holds the same rows in the same order: 16 hex digits."""
+        return digest("\n".join(part.content for part in self.of(split)).encode())
+
+    def encode(self) -> bytes:
+        """The bytes that are written, and that the version is the hash of."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True).encode() + b"\n"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What is kept of a passed validation."""
+
+    expectations: Positive  # how many were met
+    docs: Annotated[str, Field(min_length=1)]  # the Data Docs page
+    checked_at: Time  # UTC
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The rows of a split, in memory."""
+
+    ids: list[str]  # (n,)
+    images: Images  # uint8 (n, 28, 28), read-only
+    labels: Labels  # uint8 (n,), read-only
+
+
+def digest(content: bytes) -> str:
+    """The first 16 hex digits of SHA-256."""
+    return hashlib.sha256(content).hexdigest()[:VERSION_DIGITS]
+
+
+def part_file(split: Split, sha256: str) -> str:
+    """Where a part is, relative to the datasets folder."""
+    return f"parts/{split}-{sha256[:VERSION_DIGITS]}.parquet"
+
+
+def dataset_lock(folder: Path) -> FileLock:
+    """Held while parts, manifests or pointers are written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / ".lock", timeout=LOCK_TIMEOUT)
+
+
+def content_hash(table: pa.Table) -> str:
+    """SHA-256 of the ids, labels and pixels of a table of `SCHEMA`, hex."""
+    found = hashlib.sha256("\n".join(table["id"].to_pylist()).encode())
+    found.update(table["label"].to_numpy().tobytes())
+    found.update(to_images(table["pixels"]).tobytes())
+    return found.hexdigest()
+
+
+def write_manifest(folder: Path, manifest: Manifest, use: bool = True) -> Dataset:
+    """Write a manifest and, with `use`, make it the current one. Its parts must be in place."""
+    content = manifest.encode()
+    path = folder / f"{digest(content)}.json"
+    write_whole(path, content)
+    dataset = describe(path, manifest)
+    if use:
+        make_current(dataset)
+    return dataset
+
+
+def make_current(dataset: Dataset) -> None:
+    """Take a dataset into use. The caller holds `dataset_lock`."""
+    _point("current", dataset)
+
+
+def accept(validated: Validated) -> None:
+    """Remember that a dataset passed validation, and keep its receipt."""
+    dataset = validated.dataset
+    receipt = Receipt(validated.expectations, str(validated.docs), validated.checked_at)
+    with dataset_lock(dataset.path.parent):
+        write_whole(receipt_path(dataset), json.dumps(asdict(receipt), indent=2).encode() + b"\n")
+        _point("accepted", dataset)
+
+
+def receipt_path(dataset: Dataset) -> Path:
+    """Where the receipt of a dataset is, if it ever passed validation."""
+    return dataset.path.parent / "receipts" / dataset.path.name
+
+
+def check_receipt(dataset: Dataset) -> Validated:
+    """The receipt of a dataset that passed validation and is unchanged since, every byte of it.
+
+    Raises:
+        DatasetError: it never passed, or changed.
+    """
+    path = receipt_path(dataset)
+    try:
+        receipt = read_record(Receipt, read_file(path, DatasetError), path, DatasetError)
+    except (FileNotFoundError, DatasetError) as error:
+        damage = f" ({error})" if isinstance(error, DatasetError) else ""
+        raise DatasetError(
+            f"{dataset.version}: no receipt of a passed validation{damage}; 'fashion validate'"
+        ) from error
+    for part in read_manifest(dataset).parts:
+        check_part(dataset.path.parent, part)
+    return Validated(dataset, receipt.expectations, Path(receipt.docs), receipt.checked_at)
+
+
+def dataset_of(folder: Path, version: str) -> Dataset:
+    """The dataset with this version.
+
+    Raises:
+        DatasetError: it is not in the folder, or changed since it was written.
+    """
+    if not VERSION.fullmatch(version):
+        raise DatasetError(f"{version!r} is not the version of a dataset; expected {VERSION_DIGITS} hex digits")
+    path = folder / f"{version}.json"
+    return describe(path, read_manifest(path))
+
+
+def refuse(dataset: Dataset) -> None:
+    """Put the last accepted dataset back in use where `dataset` is the current one."""
+    folder, sample = dataset.path.parent, dataset.source == SAMPLE
+    with dataset_lock(folder):
+        if _read_pointer(folder, "current", sample) != dataset.version:
+            return
+        accepted = _read_pointer(folder, "accepted", sample)
+        pointer = folder / _pointer("current", sample)
+        if accepted and accepted != dataset.version:
+            write_whole(pointer, accepted.encode() + b"\n")
+        else:
+            pointer.unlink(missing_ok=True)
+
+
+def versions_in_use(folder: Path) -> set[str]:
+    """The versions that a pointer names: ingested or accepted last, of real data and of the sample.
+
+    Raises:
+        DatasetError: a pointer that cannot be read.
+    """
+    pointers = itertools.product(("current", "accepted"), (False, True))
+    return {version for name, sample in pointers if (version := _read_pointer(folder, name, sample))}
+
+
+def _point(name: str, dataset: Dataset) -> None:
+    path = dataset.path.parent / _pointer(name, dataset.source == SAMPLE)
+    write_whole(path, dataset.version.encode() + b"\n")
+
+
+def _pointer(name: str, sample: bool) -> str:
+    return f"{name}-{SAMPLE}" if sample else name
+
+
+def _read_pointer(folder: Path, name: str, sample: bool) -> str | None:
+    path = folder / _pointer(name, sample)
+    try:
+        version = read_file(path, DatasetError).decode("ascii", "replace").strip()
+    except FileNotFoundError:
+        return None
+    if not VERSION.fullmatch(version):
+        raise DatasetError(f"{path}: not a dataset's version; 'fashion ingest --source ...' with the archives mends it")
+    return version
+
+
+def describe(path: Path, manifest: Manifest) -> Dataset:
+    """A manifest's short form."""
+    rows = sum(part.rows for part in manifest.parts)
+    return Dataset(path=path, version=path.stem, rows=rows, source=manifest.source)
+
+
+def read_manifest(dataset: Dataset | Path) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        DatasetError: it is missing, its content does not fit its name, or a field is none of a manifest's.
+    """
+    path = dataset if isinstance(dataset, Path) else dataset.path
+    try:
+        content = read_file(path, DatasetError)
+    except FileNotFoundError as error:
+        raise DatasetError(
+            f"{path}: no such dataset; 'fashion ingest --source ...' with the archives makes it anew"
+        ) from error
+    if digest(content) != path.stem:
+        raise DatasetError(
+            f"{path}: changed since it was written; 'fashion ingest --source ...' with the archives makes it anew"
+        )
+    manifest = read_record(Manifest, content, path, DatasetError)
+    for number, part in enumerate(manifest.parts):
+        if part.file != (expected := part_file(part.split, part.sha256)):
+            raise DatasetError(f"{path}: parts.{number}.file: found {part.file[:100]!r}, expected {expected!r}")
+    return manifest
+
+
+def current_dataset(folder: Path, sample: bool | None = None) -> Dataset | None:
+    """The dataset in use, or None where nothing was ingested.
+
+    Args:
+        folder: the datasets folder.
+        sample: True for the drawn sample, False for real data, None for real data or else the sample.
+
+    Raises:
+        DatasetError: the pointer names a dataset that is missing or changed.
+    """
+    if sample is None:
+        return current_dataset(folder, sample=False) or current_dataset(folder, sample=True)
+    version = _read_pointer(folder, "current", sample)
+    if version is None:
+        return None
+    return dataset_of(folder, version)
+
+
+def read_split(dataset: Dataset, split: Split) -> Examples:
+    """Read one split, every byte checked against the manifest.
+
+    Raises:
+        DatasetError: a part is missing or changed since it was written.
+    """
+    parts = read_manifest(dataset).of(split)
+    tables = [_read_part(dataset.path.parent, part) for part in parts]
+    return _to_examples(pa.concat_tables(tables) if tables else SCHEMA.empty_table())
+
+
+def check_part(folder: Path, part: DatasetPart) -> None:
+    """Compare a part with its manifest, every byte.
+
+    Raises:
+        DatasetError: it is missing, changed since it was written, or a link.
+    """
+    path = folder / part.file
+    if os.path.realpath(path) != f"{os.path.realpath(folder)}/{part.file}":
+        raise DatasetError(f"{path}: a symbolic link, expected the file itself; copy it here")
+    if not path.is_file():
+        raise DatasetError(f"{path}: missing; 'fashion ingest --source ...' with its source writes it anew")
+    found = sha256_of(path)
+    if found != part.sha256:
+        raise DatasetError(
+            f"{path}: changed since it was written (SHA-256 {found[:16]}..., the manifest says "
+            f"{part.sha256[:16]}...); 'fashion ingest --source ...' with its source writes it anew"
+        )
+
+
+def _read_part(folder: Path, part: DatasetPart) -> pa.Table:
+    check_part(folder, part)
+    path = folder / part.file
+    table = pq.read_table(path, page_checksum_verification=True)
+    if not table.schema.equals(SCHEMA, check_metadata=False) or table.num_rows != part.rows:
+        raise DatasetError(f"{path}: found {table.num_rows} rows of {table.schema.names}, expected {part.rows} rows")
+    return table
+
+
+def _to_examples(table: pa.Table) -> Examples:
+    examples = Examples(table["id"].to_pylist(), to_images(table["pixels"]), table["label"].to_numpy())
+    examples.images.flags.writeable = examples.labels.flags.writeable = False
+    return examples
+
+
+def to_images(pixels: pa.ChunkedArray) -> Images:
+    """fixed_size_binary(784) -> uint8 (n, 28, 28), without a copy where the column is one chunk."""
+    column = pixels.combine_chunks() if pixels.num_chunks != 1 else pixels.chunk(0)
+    flat = np.frombuffer(column.buffers()[1] or b"", np.uint8)
+    start = column.offset * PIXELS
+    return flat[start : start + len(column) * PIXELS].reshape(-1, *IMAGE_SHAPE)
+
+
+def to_table(ids: Iterable[str], split: Split, labels: Labels, images: Images) -> pa.Table:
+    """The reverse of reading: the rows of one split as an Arrow table of `SCHEMA`."""
+    flat = np.ascontiguousarray(images).reshape(len(images), PIXELS)
+    pixels = pa.FixedSizeBinaryArray.from_buffers(pa.binary(PIXELS), len(images), [None, pa.py_buffer(flat)])
+    columns = [pa.array(ids, pa.string()), pa.repeat(split, len(images)), pa.array(labels, pa.uint8()), pixels]
+    return pa.table(columns, schema=SCHEMA)

@@ -1,1 +1,0 @@
-"""Labelled images and corrections from people -> a new dataset version. Nothing is trained on unchecked."""

@@ -1,0 +1,78 @@
+"""An output of `fashion score` -> what is known of its rows: class, confidence, and whether the model was sure."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from components.contract import CLASSES
+from components.errors import InputError
+from components.evaluation.profile import SEEN, Seen
+
+COLUMNS = ("label", "confidence", "sure", "model")
+
+
+def model_of(path: Path) -> str:
+    """The exact tag of the model that scored a file.
+
+    Raises:
+        InputError: no such file, not an output of `fashion score`, or without a row.
+    """
+    for batch in _read(path):
+        if batch.num_rows:
+            return str(batch["model"][0].as_py())
+    raise InputError(str(path), "no row was scored")
+
+
+def read_scored(path: Path) -> Iterator[Seen]:
+    """The rows of a file in parts. They have no hash: each counts.
+
+    Raises:
+        InputError: no such file, or not an output of `fashion score`.
+    """
+    number = 0
+    for batch in _read(path):
+        seen = np.zeros(batch.num_rows, SEEN)
+        try:
+            seen["label"] = batch["label"].cast(pa.uint8()).to_numpy()
+            seen["confidence"] = batch["confidence"].cast(pa.float64()).to_numpy().round(6)
+            seen["sure"] = batch["sure"].cast(pa.bool_()).to_numpy(zero_copy_only=False)
+        except (pa.ArrowInvalid, ValueError) as error:
+            raise InputError(str(path), f"not an output of 'fashion score': {error}") from error
+        if seen["label"].max(initial=0) >= len(CLASSES):
+            raise InputError(str(path), f"label {seen['label'].max()}; expected 0 to {len(CLASSES) - 1}")
+        seen["hash"] = np.arange(number, number + len(seen), dtype=np.uint64)
+        number += len(seen)
+        yield seen
+
+
+def _read(path: Path) -> Iterator[pa.RecordBatch]:
+    """Batches of `COLUMNS`, by the suffix of the name."""
+    import pyarrow.csv
+    import pyarrow.json
+    import pyarrow.parquet as pq
+
+    if not path.is_file():
+        raise InputError(str(path), "no such file")
+    try:
+        if path.suffix == ".parquet":
+            batches = pq.ParquetFile(path, page_checksum_verification=True).iter_batches(columns=list(COLUMNS))
+        elif path.suffix == ".csv":
+            options = pyarrow.csv.ConvertOptions(
+                include_columns=list(COLUMNS),
+                true_values=["yes"],
+                false_values=["no"],
+                column_types={"sure": pa.bool_()},
+            )
+            batches = iter(pyarrow.csv.open_csv(path, convert_options=options))
+        elif path.suffix == ".jsonl":
+            batches = iter(pyarrow.json.read_json(path).select(list(COLUMNS)).to_batches())
+        else:
+            raise InputError(str(path), "expected a name that ends in .csv, .parquet, .jsonl")
+        for batch in batches:
+            if missing := set(COLUMNS) - set(batch.schema.names):
+                raise InputError(str(path), f"no column {min(missing)}; expected an output of 'fashion score'")
+            yield batch
+    except (pa.ArrowException, KeyError, OSError) as error:
+        raise InputError(str(path), f"not an output of 'fashion score': {error}") from error

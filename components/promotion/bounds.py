@@ -1,0 +1,78 @@
+"""The gate's bounds, each with its reason."""
+
+from typing import Annotated
+
+import pydantic
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from components.contract import CLASSES
+from components.settings import read_settings
+
+Share = Annotated[float, pydantic.Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class GateBounds(BaseSettings):
+    """How much worse a challenger may be, and what any model must reach.
+
+    Each field is an environment variable with the prefix FASHION_GATE_. "Between seeds" is the standard deviation of
+    `dense-128` over eight trainings that differ in their seed alone (`python -m benchmarks.gate`).
+    """
+
+    model_config = SettingsConfigDict(env_prefix="FASHION_GATE_", frozen=True, allow_inf_nan=False)
+
+    margin: float = pydantic.Field(default=0.005, ge=0, le=1)
+    """Of accuracy. Between seeds: 0.004; and 10,000 images tell a difference to 0.003 to 0.005, so that a smaller
+    margin would refuse equals."""
+    confidence: float = pydantic.Field(default=0.95, gt=0.5, lt=1)
+    """Of the interval of that difference, two-sided: about one challenger in forty that is worse by the margin passes
+    this check."""
+    min_gain: float = pydantic.Field(default=0.0, ge=0, le=1)
+    """Of accuracy. 0: as good is good enough, because newer data is worth having."""
+    f1_margin: float = pydantic.Field(default=0.02, ge=0, le=1)
+    """Of a class. Between seeds a class's F1 has a standard deviation of 0.002 to 0.012."""
+    f1_margins: dict[str, Share] = {
+        "T-shirt/top": 0.03,
+        "Pullover": 0.03,
+        "Coat": 0.03,
+        "Shirt": 0.03,
+    }
+    """Class -> its own margin. These four are taken for each other; between seeds they have up to 0.024."""
+    loss_margin: float = pydantic.Field(default=0.02, ge=0)
+    """Of the served probabilities' cross-entropy, nats. Between seeds: 0.006."""
+    calibration_margin: float = pydantic.Field(default=0.01, ge=0)
+    """Of the expected calibration error. Between seeds: 0.002."""
+    robustness_margin: float = pydantic.Field(default=0.03, ge=0, le=1)
+    """Of the accuracy that a disturbance costs. Between seeds: 0.012 for a move by two pixels, 0.003 for the others."""
+    least_accuracy: float = pydantic.Field(default=0.8, ge=0, le=1)
+    """The simplest published recipe reaches 0.87, logistic regression 0.84."""
+    least_f1: float = pydantic.Field(default=0.5, ge=0, le=1)
+    """Of every class. Shirt, the hardest, has 0.65 to 0.79 in our recipes; guessing has 0.1."""
+    most_loss: float = pydantic.Field(default=0.6, ge=0)
+    """Nats. Guessing has 2.3; our recipes 0.21 to 0.36."""
+    most_calibration_error: float = pydantic.Field(default=0.05, ge=0, le=1)
+    """Our recipes have 0.004 to 0.012."""
+    most_bytes: int = pydantic.Field(default=100_000_000, ge=1)
+    """Of weights. The flagship has 44 million; four workers must fit into 2 GB with Python and torch."""
+    most_seconds: float = pydantic.Field(default=0.05, gt=0)
+    """For one image, median: a page waits a tenth of a second without looking slow."""
+    most_batch_seconds: float = pydantic.Field(default=2.0, gt=0)
+    """For 1,024 images, the most that a request may hold."""
+
+    most_request_seconds: float = pydantic.Field(default=0.1, gt=0)
+    """For one image as JSON through the canary's server, median."""
+
+    @pydantic.field_validator("f1_margins")
+    @classmethod
+    def _know_classes(cls, margins: dict[str, float]) -> dict[str, float]:
+        if unknown := margins.keys() - set(CLASSES):
+            raise ValueError(f"no class {', '.join(sorted(unknown))}; there are {', '.join(CLASSES)}")
+        return margins
+
+
+def load_bounds() -> GateBounds:
+    """Read the bounds from the environment now.
+
+    Raises:
+        SettingsError: a variable whose value cannot be used, by name.
+    """
+    return read_settings(GateBounds)

@@ -1,0 +1,198 @@
+"""What was measured of a challenger and of the live model -> verdict. It fails closed: what was not measured fails.
+
+Nothing is measured here; `components.promotion.trial` does that, on the same untouched images for both.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import norm
+
+from components.contract import GateCheck, Metrics, ModelCard, Verdict
+from components.promotion.bounds import GateBounds
+
+SAME = 1e-5  # probabilities that differ by less are the same: batches of other sizes are added up in other orders
+
+
+@dataclass(frozen=True)
+class Performance:
+    """What a model does on the images that it is judged on."""
+
+    tag: str
+    card: ModelCard
+    metrics: Metrics
+    robustness: dict[str, tuple[float, float]]  # disturbance -> accuracy under it, and without it
+    bytes: int  # of weights
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Challenger and live model, measured side by side."""
+
+    challenger: Performance
+    champion: Performance | None
+    seconds: float  # of the challenger for one image, median
+    batch_seconds: float  # for 1,024 images
+    mended: int  # images that only the challenger gets right
+    broken: int  # images that only the champion gets right
+    chance: float  # that they part so unevenly although both are equally good: McNemar's exact test
+    leaked: int  # test images among those that the challenger was trained on
+    receipt: str  # what is wrong with the validation of its dataset; "" nothing
+    probe_error: float  # the largest difference between a probability now and right after the training
+    best: float  # the highest accuracy of any model that was live before, on the same split; 0 where there was none
+
+
+def judge(trial: Trial, bounds: GateBounds) -> Verdict:
+    """Whether the challenger may go live in the champion's place."""
+    challenger, champion = trial.challenger, trial.champion
+    checks = [*_check_soundness(trial), *_check_floors(trial, bounds)]
+    if trial.best:
+        least = trial.best - bounds.margin
+        checks.append(_at_least("accuracy beside the best that was live", challenger.metrics.accuracy, least))
+    if champion:
+        checks.append(_check_source(challenger.card, champion.card))
+        if challenger.card.is_sample == champion.card.is_sample:
+            checks += _compare(trial, champion, bounds)
+    metrics = challenger.metrics
+    return verdict_of(
+        challenger.tag, champion.tag if champion else None, checks, bounds, metrics.split_version, metrics.rows
+    )
+
+
+def verdict_of(
+    challenger: str,
+    champion: str | None,
+    checks: list[GateCheck],
+    bounds: GateBounds,
+    split_version: str = "",
+    rows: int = 0,
+) -> Verdict:
+    """Put checks together."""
+    when = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return Verdict(challenger, champion, when, split_version, rows, tuple(checks), bounds.model_dump())
+
+
+def _check_soundness(trial: Trial) -> Iterator[GateCheck]:
+    """Whether what is known of the challenger can be believed."""
+    passed = not trial.receipt
+    told = trial.receipt or "its dataset passed validation and is unchanged since"
+    yield GateCheck("dataset receipt", passed, "valid" if passed else "not valid", "valid", told)
+    yield _at_most("test images in the training data", trial.leaked, 0, ",")
+    yield _at_most("change of its answers since its training", trial.probe_error, SAME, ".1e")
+
+
+def _check_floors(trial: Trial, bounds: GateBounds) -> Iterator[GateCheck]:
+    """What any model must reach, whatever is live; figures on the drawn sample say too little to be asked for."""
+    model, metrics = trial.challenger, trial.challenger.metrics
+    if not model.card.is_sample:
+        worst = min(metrics.classes, key=lambda one: one.f1)
+        yield _at_least("least accuracy", metrics.accuracy, bounds.least_accuracy)
+        yield _at_least(f"least F1, of {worst.name}", worst.f1, bounds.least_f1)
+        yield _at_most("most log loss", metrics.calibrated.loss, bounds.most_loss)
+        yield _at_most("most calibration error", metrics.calibrated.calibration_error, bounds.most_calibration_error)
+    yield _at_most("bytes of weights", model.bytes, bounds.most_bytes, ",")
+    yield _at_most("milliseconds for an image", 1000 * trial.seconds, 1000 * bounds.most_seconds, ".3f")
+    yield _at_most("milliseconds for 1,024 images", 1000 * trial.batch_seconds, 1000 * bounds.most_batch_seconds, ".1f")
+
+
+def _check_source(challenger: ModelCard, champion: ModelCard) -> GateCheck:
+    passed = not challenger.is_sample or champion.is_sample
+    told = f"trained on {challenger.source}, the live model on {champion.source}"
+    if not passed:
+        told = "trained on the drawn sample, which never takes the place of a model from real data"
+    return GateCheck("source", passed, challenger.source, "not the sample" if not champion.is_sample else "any", told)
+
+
+def _compare(trial: Trial, champion: Performance, bounds: GateBounds) -> Iterator[GateCheck]:
+    """What the live model does, and how much less the challenger may."""
+    ours, theirs = trial.challenger.metrics, champion.metrics
+    split, live_split = trial.challenger.card.test.split_version, champion.card.test.split_version
+    told = f"the challenger's is {split}, the live model's {live_split}"
+    yield GateCheck("same test split", split == live_split, split, live_split, told)
+    yield _check_accuracy(trial, bounds)
+    if bounds.min_gain:
+        yield _at_least("gain of accuracy", ours.accuracy - theirs.accuracy, bounds.min_gain)
+    for one, other in zip(ours.classes, theirs.classes, strict=True):
+        margin = bounds.f1_margins.get(one.name, bounds.f1_margin)
+        yield _at_least(f"F1 of {one.name}", one.f1, max(0.0, other.f1 - margin))
+    yield _at_most("log loss", ours.calibrated.loss, theirs.calibrated.loss + bounds.loss_margin)
+    most = theirs.calibrated.calibration_error + bounds.calibration_margin
+    yield _at_most("calibration error", ours.calibrated.calibration_error, most)
+    for disturbance in trial.challenger.robustness:
+        yield _check_robustness(disturbance, trial.challenger, champion, bounds)
+
+
+def _check_accuracy(trial: Trial, bounds: GateBounds) -> GateCheck:
+    """The difference, from the images that only one of the two gets right, must surely be above the margin.
+
+    Where no image tells the two apart there is nothing to be unsure of.
+    """
+    rows, uneven = trial.challenger.metrics.rows, trial.mended + trial.broken
+    gain = (trial.mended - trial.broken) / rows
+    low, high = bound_difference(trial.mended, trial.broken, rows, bounds.confidence) if uneven else (0.0, 0.0)
+    measured = f"{gain:+.4f} ({low:+.4f} to {high:+.4f})"
+    bound = f"surely above {-bounds.margin:+.4f}"
+    told = f"change of accuracy: {measured}, {trial.mended:,} mended, {trial.broken:,} broken, "
+    told += f"McNemar p {trial.chance:.2g}"
+    if low < -bounds.margin:
+        told += f"; it may be worse by more than {bounds.margin:.4f}"
+    return GateCheck("change of accuracy", low >= -bounds.margin, measured, bound, told)
+
+
+def bound_difference(mended: int, broken: int, rows: int, confidence: float) -> tuple[float, float]:
+    """Tango's score interval of a paired difference of proportions (Statistics in Medicine 17, 1998, 891-908).
+
+    At a difference of 0 its score is McNemar's; it holds its confidence for few uneven images as for many.
+
+    Args:
+        mended: images that only the first is right on.
+        broken: images that only the second is right on.
+        rows: images in all.
+        confidence: two-sided.
+    """
+    limit = float(norm.ppf((1 + confidence) / 2))
+
+    def excess(difference: float, sign: int) -> float:
+        return tango_score(mended, broken, rows, difference) - sign * limit
+
+    end, seen = 1 - 1e-9, (mended - broken) / rows
+    low = brentq(excess, -end, seen, args=(1,)) if seen > -end else -1.0
+    high = brentq(excess, seen, end, args=(-1,)) if seen < end else 1.0
+    return float(low), float(high)
+
+
+def tango_score(mended: int, broken: int, rows: int, difference: float) -> float:
+    """How many standard deviations the counts are above what a true difference would give."""
+    b = -mended - broken + (2 * rows - mended + broken) * difference
+    c = -broken * difference * (1 - difference)
+    share = (np.sqrt(b * b - 8 * rows * c) - b) / (4 * rows)  # of broken ones, the likeliest under that difference
+    variance = rows * (2 * share + difference * (1 - difference))
+    return float((mended - broken - rows * difference) / np.sqrt(variance)) if variance > 0 else 0.0
+
+
+def _check_robustness(
+    disturbance: str, challenger: Performance, champion: Performance, bounds: GateBounds
+) -> GateCheck:
+    """It may cost no more than it costs the live model, unless the challenger is better under it all the same."""
+    under, clean = challenger.robustness[disturbance]
+    live_under, live_clean = champion.robustness[disturbance]
+    cost, most = clean - under, live_clean - live_under + bounds.robustness_margin
+    passed = cost <= most or under >= live_under
+    told = f"{disturbance}: {cost:.4f} of accuracy lost, {under:.4f} left; the live model has {live_under:.4f} left"
+    bound = f"at most {most:.4f}, or {live_under:.4f} left"
+    return GateCheck(f"accuracy lost, {disturbance}", passed, f"{cost:.4f}, {under:.4f} left", bound, told)
+
+
+def _at_least(name: str, value: float, bound: float, form: str = ".4f") -> GateCheck:
+    return _make_check(name, value >= bound, f"{value:{form}}", f"at least {bound:{form}}")
+
+
+def _at_most(name: str, value: float, bound: float, form: str = ".4f") -> GateCheck:
+    return _make_check(name, value <= bound, f"{value:{form}}", f"at most {bound:{form}}")
+
+
+def _make_check(name: str, passed: bool, measured: str, bound: str) -> GateCheck:
+    return GateCheck(name, passed, measured, bound, f"{name}: {measured}, {'' if passed else 'not '}{bound}")

@@ -1,0 +1,252 @@
+"""Pictures in zip and tar archives; nothing of them is ever written to a disk, and a member's name is only a name."""
+
+import hashlib
+import os
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import pairwise
+from lzma import LZMAError
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from components.errors import InputError, InputTooLarge
+from components.readers.blocks import Block
+from components.readers.folders.names import LeftOut, any_by_class, folder_label, is_hidden, is_picture, make_safe
+from components.readers.folders.parts import InputPart, TableReading, fingerprint
+from components.readers.folders.pictures import OPENING, cut, no_columns
+from components.readers.folders.unpacking import named_damage, open_unpacked
+from components.readers.images.blocks import LARGEST, Picture, to_blocks
+
+LOCAL_HEADER = 30  # bytes before each member of a zip, and its name
+EXTENSIONS = {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, b"X"}
+LONGEST_EXTENSION = 1 << 20  # bytes of a tar header of any length, which Python reads into the memory
+CHUNK = 1 << 20  # bytes read at a time
+DAMAGE = (zipfile.BadZipFile, zlib.error, LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError)
+
+
+class ZipInput:
+    """Members of a zip, in its order, read side by side."""
+
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, path: Path, reading: TableReading) -> None:
+        self.path, self.reading, self.hash = path, reading, hashlib.sha256()
+        self.extra = no_columns(reading)
+        try:
+            self.archive = zipfile.ZipFile(path.open("rb"))
+        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+            raise InputError(path.name, f"not a zip archive, or not all of one: {error}") from error
+        files = [member for member in self.archive.infolist() if not member.is_dir()]
+        _refuse_shared_bytes(files, path.name)
+        self.members = [member for member in files if _is_row(member.filename)]
+        self.left_out = LeftOut.of([member.filename for member in files if not _is_row(member.filename)])
+        self.labelled = any_by_class(make_safe(member.filename) for member in self.members)
+        if not self.members:
+            raise InputError(path.name, "an archive without pictures")
+
+    def parts(self) -> Iterator[InputPart]:
+        """See `Input`. What is handed out is hashed before, which warms the disk's cache for it."""
+        self.hash, sizes = hashlib.sha256(), [min(member.file_size, LARGEST) for member in self.members]
+        with self.path.open("rb") as stream:
+            for number, (start, stop) in enumerate(cut(sizes, self.reading)):
+                last = self.members[stop - 1]
+                self._hash(stream, last.header_offset + last.compress_size)
+                yield InputPart(number, str(self.path), start + 1, start, stop)
+            self._hash(stream, self.path.stat().st_size)
+
+    def read(self, part: InputPart) -> Iterator[Block]:
+        """See `Input`."""
+        return to_blocks(map(self._read, range(part.start, part.stop)), self.labelled)
+
+    def share(self, part: InputPart) -> float | None:
+        """See `Input`."""
+        return part.stop / len(self.members)
+
+    def files(self) -> Iterator[Path]:
+        """See `Input`."""
+        yield self.path
+
+    def fingerprint(self) -> str:
+        """See `Input`."""
+        return fingerprint([self.path])
+
+    def digest(self) -> str:
+        """See `Input`: of the archive."""
+        return self.hash.hexdigest()
+
+    def _hash(self, stream: BinaryIO, end: int) -> None:
+        while (left := end - stream.tell()) > 0 and (chunk := stream.read(min(CHUNK, left))):
+            self.hash.update(chunk)
+
+    def _read(self, place: int) -> Picture:
+        member = self.members[place]
+        row_id, content = make_safe(member.filename), self._content(member)
+        label = folder_label(row_id) if self.labelled else None
+        return Picture(place + 1, row_id, os.fsencode(member.filename), content, label)
+
+    def _content(self, member: zipfile.ZipInfo) -> bytes | InputError:
+        if member.flag_bits & 1:
+            return InputError(member.filename, "encrypted")
+        if stat.S_ISLNK(member.external_attr >> 16):
+            return InputError(member.filename, "a link; it is not followed")
+        if member.file_size > LARGEST:
+            return _too_large(member.filename)
+        try:
+            return self.archive.read(member)  # at most what its header says, with its checksum
+        except DAMAGE as error:
+            return InputError(member.filename, f"damaged in the archive: {error}")
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            return InputError(member.filename, f"damaged in the archive: {error}")
+
+
+class TarInput:
+    """Members of a tar, gzip or zstd around it or not: looked through once, then handed on as they are unpacked."""
+
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, path: Path, reading: TableReading) -> None:
+        self.path, self.reading, self.hash = path, reading, hashlib.sha256()
+        self.extra = no_columns(reading)
+        self.count, left_out = 0, list[str]()
+        self.labelled = any_by_class(self._scan(left_out))
+        self.left_out = LeftOut.of(left_out)
+        if not self.count:
+            raise InputError(path.name, "an archive without pictures")
+
+    def _scan(self, left_out: list[str]) -> Iterator[str]:
+        """The ids of all rows; they are counted, and what is no row is noted."""
+        with closing(open_unpacked(self.path)) as stream:
+            for member, _ in _members(stream, self.path.name):
+                if _is_row(member.name):
+                    self.count += 1
+                    yield make_safe(member.name)
+                elif not member.isdir():
+                    left_out.append(member.name)
+
+    def parts(self) -> Iterator[InputPart]:
+        """See `Input`."""
+        number, first, size, kept = 0, 1, 0, list[Picture]()
+        with closing(open_unpacked(self.path)) as stream:
+            hashed = Hashed(stream)
+            for member, archive in _members(cast(BinaryIO, hashed), self.path.name):
+                if not _is_row(member.name):
+                    continue
+                content = _tar_content(archive, member, self.path.name)
+                row_id = make_safe(member.name)
+                label = folder_label(row_id) if self.labelled else None
+                kept.append(Picture(first + len(kept), row_id, os.fsencode(member.name), content, label))
+                size += OPENING + (0 if isinstance(content, InputError) else len(content))
+                if size >= self.reading.part:
+                    yield InputPart(
+                        number, str(self.path), first, first - 1, first - 1 + len(kept), pictures=tuple(kept)
+                    )
+                    number, first, size = number + 1, first + len(kept), 0
+                    kept.clear()
+            if kept:
+                yield InputPart(number, str(self.path), first, first - 1, first - 1 + len(kept), pictures=tuple(kept))
+            while hashed.read(CHUNK):
+                pass
+        self.hash = hashed.hash
+
+    def read(self, part: InputPart) -> Iterator[Block]:
+        """See `Input`."""
+        return to_blocks(part.pictures, self.labelled)
+
+    def share(self, part: InputPart) -> float | None:
+        """See `Input`."""
+        return part.stop / self.count
+
+    def files(self) -> Iterator[Path]:
+        """See `Input`."""
+        yield self.path
+
+    def fingerprint(self) -> str:
+        """See `Input`."""
+        return fingerprint([self.path])
+
+    def digest(self) -> str:
+        """See `Input`: of the unpacked archive."""
+        return self.hash.hexdigest()
+
+
+class Hashed:
+    """A stream whose bytes are hashed as they are read."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream, self.hash = stream, hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        """At most so many; nothing at the end."""
+        content = self.stream.read(size)
+        self.hash.update(content)
+        return content
+
+
+class TarHeader(tarfile.TarInfo):
+    """A header of a tar. Python ends an archive at one that is damaged, as if it were whole; here that is an error."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "TarHeader":
+        """See `tarfile.TarInfo`; names and attributes without end are refused before they are read."""
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in EXTENSIONS and header.size > LONGEST_EXTENSION:
+            raise tarfile.ReadError(f"a name or attributes of more than {LONGEST_EXTENSION >> 20} MiB")
+        return header
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> "TarHeader":
+        """See `tarfile.TarInfo`."""
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # the end mark
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(str(error)) from error
+
+
+def _members(stream: BinaryIO, name: str) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
+    """The members of a tar that is read from its start to its end, none of them kept."""
+    try:
+        with named_damage(name), tarfile.open(fileobj=stream, mode="r|", tarinfo=TarHeader, bufsize=CHUNK) as archive:
+            while (member := archive.next()) is not None:
+                yield member, archive
+                archive.members.clear()  # type: ignore[attr-defined]
+    except (tarfile.TarError, EOFError, ValueError) as error:
+        raise InputError(name, f"not a tar archive, damaged, or not all of one: {error}") from error
+
+
+def _tar_content(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> bytes | InputError:
+    if member.issym() or member.islnk():
+        return InputError(member.name, "a link; it is not followed")
+    if member.size > LARGEST:
+        return _too_large(member.name)
+    file = archive.extractfile(member) if member.isfile() else None
+    if file is None:
+        return InputError(member.name, "no file")
+    content = file.read()
+    if len(content) != member.size:
+        raise InputError(name, "damaged, or not all of an archive")
+    return content
+
+
+def _too_large(name: str) -> InputTooLarge:
+    return InputTooLarge(name, f"a file of more than {LARGEST >> 20} MiB")
+
+
+def _is_row(name: str) -> bool:
+    parts = name.replace("\\", "/").split("/")
+    return is_picture(parts[-1]) and not any(is_hidden(part) for part in parts if part not in {".", ".."})
+
+
+def _refuse_shared_bytes(files: list[zipfile.ZipInfo], name: str) -> None:
+    """Members that share bytes are how a small archive unpacks to more than any disk holds."""
+    placed = sorted((file.header_offset, file.compress_size) for file in files)
+    for (start, size), (following, _) in pairwise(placed):
+        if start + LOCAL_HEADER + size > following:
+            raise InputError(name, "damaged: its members share bytes")

@@ -1,0 +1,140 @@
+"""Arrays (`.npy`, `.npz`, IDX) and JSON lines: read from start to end, handed on batch by batch."""
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+import pyarrow as pa
+
+from components.contract import PIXELS
+from components.errors import InputError, Way
+from components.files import sha256_of
+from components.readers.blocks import Block
+from components.readers.folders.names import LeftOut
+from components.readers.folders.parts import InputPart, TableReading, fingerprint
+from components.readers.folders.unpacking import Unpacked, named_damage, open_unpacked
+from components.readers.tables.arrays import (
+    holds_images,
+    read_arrays,
+    read_npy,
+    read_npy_header,
+    read_npy_rows,
+    to_batch,
+)
+from components.readers.tables.parquet import Others, check_columns, to_block
+from components.readers.tables.parquet_columns import value_type
+
+ARRAY = ".npy"  # what the members of an .npz are called
+
+
+class BatchInput:
+    """A file of which each batch of rows is a part."""
+
+    def __init__(self, path: Path, reading: TableReading) -> None:
+        self.path, self.left_out, self.rows = path, LeftOut(), 0
+        self.others = Others(reading.kept, reading.dropped, strict=False)
+        self.notes = tuple(self._find_notes())
+        schema = next(iter(self._batches()), pa.record_batch({"pixels": pa.array([], pa.binary(PIXELS))})).schema
+        self.names = check_columns(schema, path.name, self.others)
+        self.extra = pa.schema([(name, value_type(schema.field(name).type)) for name in reading.kept])
+
+    def parts(self) -> Iterator[InputPart]:
+        """See `Input`."""
+        first = 1
+        for number, batch in enumerate(self._batches()):
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, batch.schema) as writer:
+                writer.write_batch(batch)
+            stop = first + len(batch)
+            yield InputPart(number, str(self.path), first, first, stop, lines=sink.getvalue().to_pybytes())
+            first = stop
+
+    def read(self, part: InputPart) -> Iterator[Block]:
+        """See `Input`."""
+        with pa.ipc.open_stream(part.lines) as reader:
+            for batch in reader:
+                yield to_block(batch, self.names, part.first, self.path.name, self.others)
+
+    def share(self, part: InputPart) -> float | None:
+        """See `Input`."""
+        return None
+
+    def files(self) -> Iterator[Path]:
+        """See `Input`."""
+        yield self.path
+
+    def fingerprint(self) -> str:
+        """See `Input`."""
+        return fingerprint([self.path])
+
+    def digest(self) -> str:
+        """See `Input`: of the file."""
+        return sha256_of(self.path)
+
+    def _find_notes(self) -> Iterator[str]:
+        yield from ()
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        with closing(open_unpacked(self.path)) as stream, named_damage(self.path.name):
+            yield from read_arrays(stream, self.path.name)
+
+
+class NpzInput(BatchInput):
+    """The array of images in an `.npz`, and the one of labels that is as long, where there is one."""
+
+    def _find_notes(self) -> Iterator[str]:
+        self.images, self.labels = self._choose()
+        if self.labels:
+            yield f"{self.labels!r} is taken for the labels of {self.images!r}"
+
+    def _choose(self) -> tuple[str, str]:
+        """The names of the two.
+
+        Raises:
+            InputError: two readings fit, or none.
+        """
+        with self.path.open("rb") as file, self._archive(file) as archive:
+            names = [name for name in archive.namelist() if name.removesuffix(ARRAY) not in self.others.dropped]
+            shapes = {name.removesuffix(ARRAY): self._shape_of(file, archive, name) for name in names}
+        images = [name for name, shape in shapes.items() if holds_images(shape)]
+        if not images:
+            raise InputError(self.path.name, f"no array of images; found {shapes}, expected (n, 28, 28)"[:300])
+        self._refuse_two(images, "the images")
+        rows = int(np.prod(shapes[images[0]])) // PIXELS
+        labels = [name for name, shape in shapes.items() if shape == (rows,) and name != images[0]]
+        self._refuse_two(labels, "the labels")
+        return images[0], labels[0] if labels else ""
+
+    def _refuse_two(self, names: list[str], what: str) -> None:
+        if len(names) > 1:
+            one, other = names[:2]
+            ways = Way("drop", other, f"takes {one}"), Way("drop", one, f"takes {other}")
+            told = f"two readings fit: {one!r} and {other!r} could both be {what}"
+            raise InputError(self.path.name, told).offering(*ways)
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        with self.path.open("rb") as file, self._archive(file) as archive, named_damage(self.path.name):
+            labels = None
+            if self.labels:
+                labels = read_npy(self._member(file, archive, self.labels + ARRAY), self.path.name)[1]
+            start = 0
+            for values in read_npy_rows(self._member(file, archive, self.images + ARRAY), self.path.name):
+                stop = start + len(values)
+                yield to_batch(values) if labels is None else to_batch(values, label=labels[start:stop])
+                start = stop
+
+    def _archive(self, file: BinaryIO) -> zipfile.ZipFile:
+        try:
+            return zipfile.ZipFile(file)
+        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+            raise InputError(self.path.name, f"not a zip archive, or not all of one: {error}") from error
+
+    def _shape_of(self, file: BinaryIO, archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
+        with named_damage(self.path.name):
+            return read_npy_header(self._member(file, archive, name), self.path.name)[0]
+
+    def _member(self, file: BinaryIO, archive: zipfile.ZipFile, name: str) -> BinaryIO:
+        return cast(BinaryIO, Unpacked(file, cast(BinaryIO, archive.open(name)), self.path.name))

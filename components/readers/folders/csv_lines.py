@@ -1,0 +1,125 @@
+"""Lines of a CSV file, cut into parts at line ends."""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from components.errors import InputError
+from components.readers.blocks import Block
+from components.readers.folders.names import LeftOut
+from components.readers.folders.parts import InputPart, TableReading, fingerprint
+from components.readers.folders.unpacking import named_damage, open_unpacked, packing_of
+from components.readers.tables.csv import read_pixel_lines
+from components.readers.tables.encodings import as_utf8, ends_with_cr, find_encoding, read_first
+from components.readers.tables.layout import LONGEST_LINE, read_head, texts_of
+from components.storage import locate
+
+CHUNK = 1 << 20  # bytes that are looked through at a time
+
+
+def is_as_it_stands(path: Path) -> bool:
+    """Whether the lines of a file are its bytes: UTF-8 with line feeds, not packed."""
+    if packing_of(path):
+        return False
+    with path.open("rb") as stream:
+        head = read_first(stream, LONGEST_LINE)
+    return not find_encoding(head) and not ends_with_cr(head)
+
+
+def open_text(path: Path) -> BinaryIO:
+    """The lines of a file, unpacked and as UTF-8 with line feeds."""
+    return as_utf8(open_unpacked(path), path.name)
+
+
+class CsvInput:
+    """Lines of a file of pixels, packed or not."""
+
+    def __init__(self, path: Path, reading: TableReading) -> None:
+        self.path, self.reading, self.left_out = path, reading, LeftOut()
+        self.hash, self.rows = hashlib.sha256(), 0
+        self.recoded = not is_as_it_stands(path)
+        self.part = reading.part if self.recoded else reading.part_of(path.stat().st_size)
+        with closing(open_text(path)) as stream, named_damage(path.name):
+            head = read_first(stream, LONGEST_LINE + 1)
+        how = reading.delimiter, reading.kept, reading.dropped
+        self.layout, start = read_head(head, path.name, *how, strict=False)
+        self.header, self.notes = head[:start], self.layout.notes
+        self.columns, self.extra = self.layout.columns, texts_of(reading.kept)
+
+    def parts(self) -> Iterator[InputPart]:
+        """See `Input`. The file is read once; what is recoded is handed on as it is read."""
+        number, first, place = 0, 1, len(self.header)
+        with closing(open_text(self.path)) as stream:
+            self.hash = hashlib.sha256(read_first(stream, len(self.header)))
+            for rows, size, lines in self._cut(stream):
+                yield InputPart(number, str(self.path), first, place, place + size, lines)
+                number, first, place = number + 1, first + rows, place + size
+        self.rows = first - 1
+
+    def read(self, part: InputPart) -> Iterator[Block]:
+        """See `Input`."""
+        line = part.first + self.layout.before
+        if part.lines is not None:
+            yield from read_pixel_lines(io.BytesIO(part.lines), self.layout, line, self.path.name)
+            return
+        with locate(part.file).open("rb") as stream:
+            stream.seek(part.start)
+            lines = cast(BinaryIO, Slice(stream, part.stop - part.start))
+            yield from read_pixel_lines(lines, self.layout, line, self.path.name)
+
+    def share(self, part: InputPart) -> float | None:
+        """See `Input`."""
+        return None if self.recoded else part.stop / self.path.stat().st_size
+
+    def files(self) -> Iterator[Path]:
+        """See `Input`."""
+        yield self.path
+
+    def fingerprint(self) -> str:
+        """See `Input`."""
+        return fingerprint([self.path])
+
+    def digest(self) -> str:
+        """See `Input`: of the unpacked file."""
+        return self.hash.hexdigest()
+
+    def _cut(self, stream: BinaryIO) -> Iterator[tuple[int, int, bytes | None]]:
+        """Rows, bytes and, where it is recoded, lines of one part after the other."""
+        kept: list[bytes] = []
+        rows = size = rest = 0  # of the part; and of the line that is not at its end yet
+        for chunk in self._chunks(stream):
+            end = chunk.rfind(b"\n") + 1
+            kept.append(chunk)
+            rows, size, rest = rows + chunk.count(b"\n"), size + len(chunk), len(chunk) - end + (0 if end else rest)
+            if rest > LONGEST_LINE:
+                raise InputError(self.path.name, f"a line of more than {LONGEST_LINE:,} bytes; is this a CSV file?")
+            if size - rest >= self.part:
+                whole = b"".join(kept) if self.recoded else b""
+                yield rows, size - rest, whole[: size - rest] if self.recoded else None
+                kept, rows, size = [whole[size - rest :]], 0, rest
+            elif not self.recoded:
+                kept.clear()
+        if size:
+            yield rows + (rest > 0), size, b"".join(kept) if self.recoded else None
+
+    def _chunks(self, stream: BinaryIO) -> Iterator[bytes]:
+        with named_damage(self.path.name):
+            while chunk := stream.read(min(CHUNK, self.part)):
+                self.hash.update(chunk)
+                yield chunk
+
+
+class Slice:
+    """The next bytes of a file, and no more."""
+
+    def __init__(self, stream: BinaryIO, size: int) -> None:
+        self.stream, self.left = stream, size
+
+    def read(self, size: int) -> bytes:
+        """At most so many; nothing at the end."""
+        content = self.stream.read(min(size, self.left))
+        self.left -= len(content)
+        return content

@@ -1,0 +1,223 @@
+"""What a person names -> an input."""
+
+import hashlib
+import zipfile
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from components.errors import InputError
+from components.readers.blocks import Block
+from components.readers.folders.archives import TarInput, ZipInput
+from components.readers.folders.batches import ARRAY, BatchInput, NpzInput
+from components.readers.folders.csv_lines import CsvInput, open_text
+from components.readers.folders.listing import FileListing, is_pattern, match, walk
+from components.readers.folders.names import LeftOut, is_picture
+from components.readers.folders.parts import Input, InputPart, TableReading
+from components.readers.folders.pictures import PathLines, PictureFiles
+from components.readers.folders.row_groups import ParquetInput
+from components.readers.folders.unpacking import named_damage, open_unpacked, packing_of
+from components.readers.tables.columns import means_files, read_columns
+from components.readers.tables.encodings import read_first
+from components.readers.tables.kinds import (
+    CSV,
+    HEAD,
+    IDX,
+    LINES,
+    NPY,
+    PARQUET,
+    PICKLE,
+    PICTURE,
+    TAR,
+    WORKBOOK,
+    ZIP,
+    Kind,
+    kind_of,
+    refuse,
+)
+from components.readers.tables.layout import LONGEST_LINE, find_header
+
+CSV_NAMES = (".csv", ".csv.gz", ".csv.zst")
+PARQUET_NAME = ".parquet"
+TAR_NAMES = (".tar", ".tar.gz", ".tgz", ".tar.zst")
+ZIP_NAME = ".zip"
+
+
+def open_input(source: Path, reading: TableReading) -> Input:
+    """Find out what is to be scored.
+
+    Args:
+        source: a table (CSV of pixels or of paths, packed or not; Parquet of pixels or of pictures; arrays and JSON
+            lines), an archive of pictures (zip, or tar, packed or not), a picture, a folder of pictures or of tables,
+            or a pattern such as `night/*.parquet`. What a file is, its first bytes say.
+        reading: how it is read.
+
+    Raises:
+        InputError: nothing there, or nothing that is read.
+    """
+    if is_pattern(source):
+        found = _open_listing(match(source), source, reading)
+    elif source.is_dir():
+        found = _open_listing(walk(source), source, reading)
+    elif source.is_file():
+        found = _open_file(source, reading)
+    else:
+        told = (
+            "not a file; what comes through a pipe is read from standard input: -"
+            if source.exists()
+            else "no such file"
+        )
+        raise InputError(str(source), told)
+    if reading.root and not isinstance(found, PathLines | ManyTables):
+        raise InputError(str(source), f"no CSV of paths, so the root {reading.root} has no meaning; leave it out")
+    return found
+
+
+def find_new(source: Path, read: Input) -> list[str]:
+    """Files that were put into a folder, or match a pattern, since it was opened, and are not in what was read."""
+    if is_pattern(source):
+        found = match(source)
+    elif source.is_dir():
+        found = walk(source)
+    else:
+        return []
+    if isinstance(read, PictureFiles):
+        pictures = sorted([*filter(is_picture, found.names), *found.links])
+        return [] if pictures == read.names else sorted(set(pictures) - set(read.names))
+    suffixes = PARQUET_NAME if isinstance(read, ParquetInput) else CSV_NAMES
+    known = set(read.files())
+    return [name for name in found.names if name.lower().endswith(suffixes) and found.root / name not in known]
+
+
+def _open_file(path: Path, reading: TableReading) -> Input:
+    """By what is in it; where that is any text, by its name."""
+    name, kind, packing = path.name.lower(), _kind_of(path), packing_of(path)
+    if packing and kind in (PARQUET, ZIP, PICTURE):
+        refuse(replace(kind, advice="unpack it first"), path.name)
+    if kind == PARQUET or (kind == CSV and name.endswith(PARQUET_NAME)):
+        return ParquetInput([path], reading)
+    if kind == ZIP:
+        return _open_zip(path, reading)
+    if kind == TAR or (kind == CSV and name.endswith(TAR_NAMES)):
+        return TarInput(path, reading)
+    if kind == PICTURE or is_picture(name):
+        picture = path.resolve()  # who names a link means what it leads to
+        return PictureFiles(picture.parent, [picture.name], LeftOut(), reading)
+    if kind in (NPY, IDX, LINES):
+        return BatchInput(path, reading)
+    if kind != CSV:
+        refuse(kind, path.name)
+    if name.endswith(ZIP_NAME):
+        return ZipInput(path, reading)
+    return _open_table(path, reading)
+
+
+def _kind_of(path: Path) -> Kind:
+    with closing(open_unpacked(path)) as stream, named_damage(path.name):
+        return kind_of(read_first(stream, HEAD))
+
+
+def _open_zip(path: Path, reading: TableReading) -> Input:
+    names = list[str]()
+    with path.open("rb") as file, suppress(zipfile.BadZipFile, ValueError, NotImplementedError):
+        names = [name for name in zipfile.ZipFile(file).namelist() if not name.endswith("/")]
+    if any(name.startswith("xl/") for name in names):
+        refuse(WORKBOOK, path.name)
+    if any(name.endswith("data.pkl") for name in names):
+        refuse(Kind("a PyTorch file", advice=PICKLE), path.name)
+    if names and all(name.endswith(ARRAY) for name in names):
+        return NpzInput(path, reading)
+    if names and not any(map(is_picture, names)):
+        shown = ", ".join(names[:3])
+        raise InputError(path.name, f"an archive without pictures: {len(names)} files ({shown}); unpack it first")
+    return ZipInput(path, reading)
+
+
+def _open_table(path: Path, reading: TableReading) -> "CsvInput | PathLines":
+    with closing(open_text(path)) as stream, named_damage(path.name):
+        head = read_first(stream, LONGEST_LINE + 1)
+    cells = find_header(head, path.name, reading.delimiter).cells
+    columns = read_columns(cells, reading.kept, reading.dropped)
+    return (PathLines if means_files(columns, reading.kept, path.name) else CsvInput)(path, reading)
+
+
+def _open_listing(found: FileListing, source: Path, reading: TableReading) -> Input:
+    """What the files of a folder or a pattern are: pictures, or tables of one kind."""
+    pictures = [name for name in found.names if is_picture(name)]
+    tables = [name for name in found.names if name.lower().endswith(PARQUET_NAME) and _is_inside(found.root, name)]
+    if pictures and tables:
+        told = (
+            f"both Parquet ({tables[0]}) and pictures ({pictures[0]}); score one kind, as '{source}/**/*{PARQUET_NAME}'"
+        )
+        raise InputError(str(source), told)
+    lines = [name for name in found.names if name.lower().endswith(CSV_NAMES) and _is_inside(found.root, name)]
+    if pictures or (found.links and not tables and not lines):
+        chosen = sorted([*pictures, *found.links])
+        return PictureFiles(found.root, chosen, _rest(found, chosen), reading)
+    if tables:
+        return ParquetInput([found.root / name for name in tables], reading, _rest(found, tables))
+    if not lines:
+        nothing = (
+            "no file matches" if is_pattern(source) and not found.names else "no pictures, CSV or Parquet files there"
+        )
+        raise InputError(str(source), nothing)
+    opened = [_open_table(found.root / name, reading) for name in lines]
+    return ManyTables(opened, _rest(found, lines))
+
+
+def _rest(found: FileListing, chosen: list[str]) -> LeftOut:
+    known = set(chosen)
+    return LeftOut.of(sorted(name for name in (*found.names, *found.links, *found.hidden) if name not in known))
+
+
+def _is_inside(root: Path, name: str) -> bool:
+    path = root / name
+    return path.is_file() and path.resolve().is_relative_to(root.resolve())
+
+
+class ManyTables:
+    """CSV files with the same header, one after the other; rows and lines are counted on, as if they were one."""
+
+    def __init__(self, tables: list[CsvInput | PathLines], left_out: LeftOut) -> None:
+        self.tables, self.left_out, self.extra, self.notes = tables, left_out, tables[0].extra, tables[0].notes
+        first = tables[0]
+        for table in tables[1:]:
+            if table.columns != first.columns:
+                raise InputError(str(table.path), f"another header than {first.path.name}; score them one by one")
+        self.by_path = {str(table.path): table for table in tables}
+        self.sizes = [table.path.stat().st_size for table in tables]
+
+    def parts(self) -> Iterator[InputPart]:
+        """See `Input`."""
+        number = rows = 0
+        for table in self.tables:
+            for part in table.parts():
+                yield replace(part, number=number, first=rows + part.first)
+                number += 1
+            rows += table.rows
+
+    def read(self, part: InputPart) -> Iterator[Block]:
+        """See `Input`."""
+        return self.by_path[part.file].read(part)
+
+    def share(self, part: InputPart) -> float | None:
+        """See `Input`."""
+        table = self.by_path[part.file]
+        own, place = table.share(part), self.tables.index(table)
+        before = sum(self.sizes[:place])
+        return None if own is None else (before + own * self.sizes[place]) / max(sum(self.sizes), 1)
+
+    def files(self) -> Iterator[Path]:
+        """See `Input`."""
+        for table in self.tables:
+            yield from table.files()
+
+    def fingerprint(self) -> str:
+        """See `Input`."""
+        return hashlib.sha256("\n".join(table.fingerprint() for table in self.tables).encode()).hexdigest()
+
+    def digest(self) -> str:
+        """See `Input`: of one file; of several, of their digests."""
+        digests = [table.digest() for table in self.tables]
+        return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()

@@ -1,0 +1,283 @@
+"""Picture files: those of a folder, and those that a CSV names; cut into parts by their bytes."""
+
+import csv
+import hashlib
+import io
+import os
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import cast
+
+import pyarrow as pa
+
+from components.errors import InputError
+from components.readers.blocks import Block
+from components.readers.folders.below import Root
+from components.readers.folders.csv_lines import is_as_it_stands, open_text
+from components.readers.folders.names import LeftOut, any_by_class, folder_label, to_text
+from components.readers.folders.parts import InputPart, TableReading, fingerprint
+from components.readers.folders.unpacking import named_damage
+from components.readers.images.blocks import Picture, to_blocks
+from components.readers.tables.columns import FILES, read_columns
+from components.readers.tables.encodings import read_first
+from components.readers.tables.layout import LONGEST_LINE, find_header, texts_of
+
+OPENING = 32 << 10  # bytes that a file counts more than it has: a part is never thousands of small ones
+
+
+class Digests:
+    """SHA-256 of files that are read part by part, in any order: that of theirs, a line each, in the input's order."""
+
+    def __init__(self) -> None:
+        self.found: dict[int, bytes] = {}  # where a part starts -> 32 bytes a file
+
+    def note(self, part: InputPart, pictures: Iterator[Picture]) -> Iterator[Picture]:
+        """Hand on the pictures of a part and keep the hashes of what was read."""
+        hashes = []
+        for picture in pictures:
+            hashes.append(hashlib.sha256(b"" if isinstance(picture.content, InputError) else picture.content).digest())
+            yield picture
+        self.found[part.start] = b"".join(hashes)
+
+    def join(self, first: Sequence[str] = ()) -> str:
+        """Of all parts, once each was read; after the hashes `first`."""
+        told = hashlib.sha256("\n".join(first).encode())
+        mark = b"\n" if first else b""
+        for _, hashes in sorted(self.found.items()):
+            for start in range(0, len(hashes), 32):
+                told.update(mark + hashes[start : start + 32].hex().encode())
+                mark = b"\n"
+        return told.hexdigest()
+
+
+class PictureFiles:
+    """Files below a root; the folder right above each is its label, where any is named after a class."""
+
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, root: Path, names: list[str], left_out: LeftOut, reading: TableReading) -> None:
+        self.names, self.reading, self.left_out = names, reading, left_out
+        self.extra = no_columns(reading)
+        self.root, self.digests = Root(root), Digests()
+        self.labelled = any_by_class(names)
+        self.sizes, self.states, told = list[int](), array("q"), hashlib.sha256()
+        for name in names:
+            size, state = _measure(self.root, name)
+            self.sizes.append(size)
+            self.states.append(state)
+            told.update(os.fsencode(f"{name}\t{size}\t{state}\n"))
+        self.told = told.hexdigest()
+
+    def parts(self) -> Iterator[InputPart]:
+        """See `Input`."""
+        for number, (start, stop) in enumerate(cut(self.sizes, self.reading)):
+            yield InputPart(number, self.root.path, start + 1, start, stop)
+
+    def read(self, part: InputPart) -> Iterator[Block]:
+        """See `Input`."""
+        return to_blocks(self._pictures(part), self.labelled)
+
+    def share(self, part: InputPart) -> float | None:
+        """See `Input`."""
+        return part.stop / len(self.names)
+
+    def files(self) -> Iterator[Path]:
+        """See `Input`."""
+        return (Path(self.root.path, name) for name in self.names)
+
+    def fingerprint(self) -> str:
+        """See `Input`."""
+        return self.told
+
+    def digest(self) -> str:
+        """See `Input`: see `Digests`. Parts that an earlier run scored are read for it."""
+        for part in self.parts():
+            if part.start not in self.digests.found:
+                sum(1 for _ in self._pictures(part))
+        return self.digests.join()
+
+    def _pictures(self, part: InputPart) -> Iterator[Picture]:
+        return self.digests.note(part, map(self._read, range(part.start, part.stop)))
+
+    def _read(self, place: int) -> Picture:
+        name = self.names[place]
+        row_id = to_text(name)
+        label = folder_label(row_id) if self.labelled else None
+        content = read_below(self.root, name, self.states[place] or None)
+        return Picture(place + 1, row_id, os.fsencode(name), content, label)
+
+
+class PathLines:
+    """A CSV whose rows name picture files below a root."""
+
+    def __init__(self, path: Path, reading: TableReading) -> None:
+        self.path, self.reading, self.left_out = path, reading, LeftOut()
+        self.extra = texts_of(reading.kept)
+        self.root, self.digests = Root(Path(reading.root) if reading.root else path.parent), Digests()
+        self.hash, self.rows, self.number_of_parts, self.seen = hashlib.sha256(), 0, 0, ""
+        self.recoded = not is_as_it_stands(path)
+        with closing(open_text(path)) as stream, named_damage(path.name):
+            header = find_header(head := read_first(stream, LONGEST_LINE + 1), path.name, reading.delimiter)
+        self.header, self.delimiter, self.before = head[: header.size], header.delimiter, header.lines
+        columns = read_columns(header.cells, reading.kept, reading.dropped)
+        self.columns, self.notes = columns.names, columns.notes
+        for column in (*FILES, "id", "label", *reading.kept):
+            if self.columns.count(column) > 1 or (column in reading.kept and column not in self.columns):
+                found = "twice" if column in self.columns else "not"
+                raise InputError(path.name, f"header: the column {column!r} stands there {found}")
+        if not Path(self.root.path).is_dir():
+            raise InputError(reading.root, "no such folder")
+        self.at = self.columns.index(next(column for column in FILES if column in self.columns))
+
+    def parts(self) -> Iterator[InputPart]:
+        """See `Input`. Lines are handed on; the pictures are read with the part."""
+        number, first, place, size, kept = 0, 1, len(self.header), 0, list[bytes]()
+        for line, measured in self._measured():
+            kept.append(line)
+            size += OPENING + measured
+            if size >= self.reading.part:
+                lines = b"".join(kept)
+                yield InputPart(number, str(self.path), first, place, place + len(lines), lines)
+                number, first, place, size = number + 1, first + len(kept), place + len(lines), 0
+                kept.clear()
+        if kept:
+            lines = b"".join(kept)
+            yield InputPart(number, str(self.path), first, place, place + len(lines), lines)
+        self.rows, self.number_of_parts = first - 1 + len(kept), number + bool(kept)
+
+    def read(self, part: InputPart) -> Iterator[Block]:
+        """See `Input`."""
+        return to_blocks(self._pictures(part), "label" in self.columns, self.reading.kept)
+
+    def share(self, part: InputPart) -> float | None:
+        """See `Input`."""
+        return None if self.recoded else part.stop / self.path.stat().st_size
+
+    def files(self) -> Iterator[Path]:
+        """See `Input`: without the pictures, for which no output is ever taken."""
+        yield self.path
+
+    def fingerprint(self) -> str:
+        """See `Input`: of the pictures too, as they were when `parts` came to its end, or now."""
+        if not self.seen:
+            sum(1 for _ in self._measured())
+        return self.seen
+
+    def digest(self) -> str:
+        """See `Input`: of the unpacked CSV and then its pictures, see `Digests`."""
+        if len(self.digests.found) < self.number_of_parts:
+            for part in self.parts():
+                if part.start not in self.digests.found:
+                    sum(1 for _ in self._pictures(part))
+        return self.digests.join([self.hash.hexdigest()])
+
+    def _lines(self) -> Iterator[bytes]:
+        self.hash = hashlib.sha256()
+        with closing(open_text(self.path)) as stream, named_damage(self.path.name):
+            self.hash.update(read_first(stream, len(self.header)))
+            lines = io.BufferedReader(cast(io.RawIOBase, stream))
+            while line := lines.readline(LONGEST_LINE + 1):
+                if len(line) > LONGEST_LINE:
+                    raise InputError(self.path.name, f"a line of more than {LONGEST_LINE:,} bytes; is this a CSV file?")
+                self.hash.update(line)
+                yield line
+
+    def _measured(self) -> Iterator[tuple[bytes, int]]:
+        """The lines, and the bytes of the picture that each names; then the fingerprint is known."""
+        told = hashlib.sha256()
+        for line in self._lines():
+            size, state = self._measure(line)
+            told.update(f"{size}\t{state}\n".encode())
+            yield line, size
+        told.update(fingerprint([self.path]).encode())
+        self.seen = told.hexdigest()
+
+    def _measure(self, line: bytes) -> tuple[int, int]:
+        try:
+            return _measure(self.root, check_path(self._split(line)[self.at]))
+        except InputError:
+            return 0, 0
+
+    def _pictures(self, part: InputPart) -> Iterator[Picture]:
+        rows = (part.lines or b"").removesuffix(b"\n").split(b"\n")
+        return self.digests.note(part, (self._read(part.first + place, row) for place, row in enumerate(rows)))
+
+    def _read(self, number: int, row: bytes) -> Picture:
+        row, row_id, label, line = row.removesuffix(b"\r"), str(number), "", number + self.before
+        try:
+            cells = self._split(row)
+            row_id = cells[self.columns.index("id")] if "id" in self.columns else row_id
+            if "label" in self.columns:
+                label = cells[self.columns.index("label")]
+            extra = tuple(cells[self.columns.index(column)] for column in self.reading.kept)
+            content = read_below(self.root, check_path(cells[self.at]))
+        except InputError as error:
+            return Picture(line, row_id, row, error)
+        return Picture(line, row_id, row, content, label, extra)
+
+    def _split(self, line: bytes) -> list[str]:
+        try:
+            cells = next(csv.reader([line.decode().rstrip("\r\n")], delimiter=self.delimiter, strict=True), [])
+        except UnicodeDecodeError as error:
+            raise InputError("row", "not UTF-8 text") from error
+        except csv.Error as error:
+            raise InputError("row", f"not a CSV row on one line: {error}") from error
+        if len(cells) != len(self.columns):
+            raise InputError("row", f"{len(cells)} cells, expected {len(self.columns)}" if cells else "an empty line")
+        return cells
+
+
+def no_columns(reading: TableReading) -> pa.Schema:
+    """The columns that come along from pictures that stand in no table.
+
+    Raises:
+        InputError: some are wanted.
+    """
+    if reading.kept:
+        raise InputError(f"column {reading.kept[0]!r}", "picture files have no columns that could be kept")
+    return pa.schema([])
+
+
+def cut(sizes: Sequence[int], reading: TableReading) -> Iterator[tuple[int, int]]:
+    """The first file of each part, and the one after its last; `sizes` in bytes."""
+    start = total = 0
+    part = reading.part_of(sum(sizes) + OPENING * len(sizes))
+    for place, size in enumerate(sizes, 1):
+        total += OPENING + size
+        if total >= part or place == len(sizes):
+            yield start, place
+            start, total = place, 0
+
+
+def read_below(root: Root, name: str, expected: int | None = None) -> bytes | InputError:
+    """The content of a file, or why it could not be read; see `Root.read`."""
+    try:
+        return root.read(name, expected)
+    except InputError as error:
+        return error
+
+
+def check_path(cell: str) -> str:
+    """A path that a row names.
+
+    Raises:
+        InputError: it is empty, an address, absolute, or leads out of the root.
+    """
+    if "://" in cell:
+        raise InputError("path", "an address; nothing is fetched, expected the path of a file")
+    if not cell or "\0" in cell:
+        raise InputError("path", "no path")
+    if cell.startswith("/") or ".." in cell.split("/"):
+        raise InputError("path", "leads out of the root; expected a path relative to it, without ..")
+    return cell
+
+
+def _measure(root: Root, name: str) -> tuple[int, int]:
+    """Bytes and state of a file; zeros where it cannot be read."""
+    try:
+        _, size, state = root.find(name)
+    except InputError:
+        return 0, 0
+    return size, state

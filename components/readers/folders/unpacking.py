@@ -1,0 +1,102 @@
+"""Packed files: by their first bytes, never by their names, and not to more than they may unpack to."""
+
+import bz2
+import contextlib
+import lzma
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import pyarrow as pa
+
+from components.errors import InputError, InputTooLarge
+from components.readers.folders.names import is_hidden, is_picture
+from components.readers.tables.encodings import Reader
+
+PACKINGS = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh": "bz2",
+    b"\xfd7zXZ\0": "xz",
+    b"\x04\x22\x4d\x18": "lz4",
+}
+FREE = 16 << 20  # bytes that any file may unpack to
+MOST = 200  # beyond that: bytes for each packed one; tables of Fashion-MNIST have 2 to 11, black images 400 and more
+
+
+def packing_of(path: Path) -> str:
+    """How a file is packed; empty where it is not. A zip of one table is packing, too."""
+    with path.open("rb") as stream:
+        head = stream.read(6)
+        packing = next((packing for magic, packing in PACKINGS.items() if head.startswith(magic)), "")
+        return "zip" if not packing and head.startswith(b"PK\3\4") and _member_of(stream) else packing
+
+
+def _member_of(file: BinaryIO) -> zipfile.ZipInfo | None:
+    """The only file in a zip archive, where that is packing."""
+    try:
+        members = [one for one in zipfile.ZipFile(file).infolist() if not one.is_dir() and not _is_litter(one.filename)]
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return None
+    name = members[0].filename if len(members) == 1 else ""
+    return members[0] if name and not is_picture(name) and not name.endswith(".npy") else None
+
+
+def _is_litter(name: str) -> bool:
+    return any(map(is_hidden, name.split("/")))
+
+
+def _open_member(file: BinaryIO) -> BinaryIO:
+    member = _member_of(file)
+    return cast(BinaryIO, zipfile.ZipFile(file).open(member.filename if member else ""))
+
+
+STANDARD: dict[str, Callable[[BinaryIO], Any]] = {"bz2": bz2.BZ2File, "xz": lzma.LZMAFile, "zip": _open_member}
+
+
+def open_unpacked(path: Path) -> BinaryIO:
+    """A file's bytes, unpacked where they are packed.
+
+    Raises:
+        InputTooLarge: from its `read`, bytes that unpack to 200 times as many, and to more than 16 MiB.
+    """
+    packing, file = packing_of(path), path.open("rb")
+    if not packing:
+        return file
+    with named_damage(path.name):
+        opened = STANDARD[packing](file) if packing in STANDARD else pa.input_stream(file, compression=packing)
+    return cast(BinaryIO, Unpacked(file, cast(BinaryIO, opened), path.name))
+
+
+class Unpacked(Reader):
+    """The bytes of a packed file, so long as they are in proportion to it."""
+
+    def __init__(self, file: BinaryIO, unpacked: BinaryIO, name: str) -> None:
+        self.file, self.unpacked, self.name, self.size = file, unpacked, name, 0
+
+    def read(self, size: int = -1) -> bytes:
+        """At most so many; nothing at the end."""
+        content = self.unpacked.read(size)
+        self.size += len(content)
+        if self.size > FREE + MOST * self.file.tell():
+            raise InputTooLarge(self.name, f"unpacks to more than {MOST} times its size; unpack it first")
+        return content
+
+    def close(self) -> None:
+        """Close the file."""
+        self.unpacked.close()
+        self.file.close()
+        super().close()
+
+
+@contextlib.contextmanager
+def named_damage(name: str) -> Iterator[None]:
+    """What unpackers say of damage as ours; errors of the disk stay."""
+    try:
+        yield
+    except (OSError, EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise InputError(name, f"damaged, or not all of a file: {str(error)[:160]}") from error

@@ -1,0 +1,80 @@
+"""Picture files -> blocks, by the function that the endpoint reads them with."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from itertools import chain, islice
+from threading import Lock
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from components.contract import IMAGE_SHAPE
+from components.errors import InputError
+from components.readers.blocks import Block, RowReject
+from components.readers.images.photos import is_small, read_views
+from components.readers.tables.layout import texts_of
+from components.readers.tables.numbers import read_labels
+
+LARGEST = 128 << 20  # bytes of one file; 25 million pixels in four colours, not compressed, are 100 MB
+BLOCK = 512  # pictures
+TURN = Lock()  # small ones are read twice as fast by one thread as by two, which would wait for each other at each file
+
+
+class Picture(NamedTuple):
+    """A row before it is decoded; of hundreds of thousands, hence no dataclass, which takes three times as long."""
+
+    line: int  # where it stands in the input
+    id: str
+    row: bytes  # what its reject keeps
+    content: bytes | InputError  # the file, or why it could not be read
+    label: int | str | None = None  # a text is read as a cell of a table is
+    extra: tuple[str, ...] = ()  # the cells that come along
+
+
+def to_blocks(pictures: Iterable[Picture], labelled: bool, kept: Sequence[str] = ()) -> Iterator[Block]:
+    """Decode pictures, some hundreds at a time.
+
+    Args:
+        pictures: any number, lazily read.
+        labelled: whether each has a label.
+        kept: the columns of `Picture.extra`.
+
+    Yields:
+        Blocks in order: every picture is in exactly one, as a row or as a reject.
+    """
+    waiting = iter(pictures)
+    for first in waiting:
+        small = not isinstance(first.content, InputError) and is_small(first.content)
+        with TURN if small else nullcontext():
+            block = _to_block(chain([first], islice(waiting, BLOCK - 1)), labelled, kept)
+        yield block
+
+
+def _to_block(pictures: Iterable[Picture], labelled: bool, kept: Sequence[str]) -> Block:
+    lines, ids, labels, rejects = list[int](), list[str](), list[str](), list[RowReject]()
+    extras = list[tuple[str, ...]]()
+    images = [np.empty((0, *IMAGE_SHAPE), np.uint8)]
+    for line, row_id, row, content, label, extra in pictures:
+        try:
+            if isinstance(content, InputError):
+                raise content
+            images.append(read_views(content))
+        except InputError as error:
+            rejects.append(RowReject(line, error.reason, row, row_id))
+            continue
+        lines.append(line)
+        ids.append(row_id)
+        labels.append("" if label is None else str(label))
+        extras.append(extra)
+    numbers, unread = read_labels(pa.array(labels, pa.string())) if labelled else (None, {})
+    return Block(
+        np.array(lines, np.int64),
+        ids,
+        np.concatenate(images),
+        numbers,
+        tuple(rejects),
+        pa.table([[cells[place] for cells in extras] for place in range(len(kept))], texts_of(kept)) if kept else None,
+        views=np.array([len(views) for views in images[1:]], np.intp),
+        unread=unread,
+    )

@@ -1,0 +1,74 @@
+"""Raw bytes of pixels: 784 an image, row-major, one image after the other."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.contract import IMAGE_SHAPE, PIXELS, Images
+from components.errors import InputError, InputTooLarge
+from components.readers.images.pixel_json import MOST_IMAGES
+
+FLOATS: dict[np.dtype[Any], bytes] = {  # each with what the last byte of a pixel may be
+    np.dtype("<f4"): bytes([0, *range(0x37, 0x44)]),
+    np.dtype("<f8"): bytes([0, 0x3E, 0x3F, 0x40]),
+}
+WHOLE: tuple[np.dtype[Any], ...] = (np.dtype("<i8"), np.dtype("<i4"), np.dtype("<i2"))
+LEAST = 2.0**-17  # a float pixel is 0 or more than this, and at most 255
+FEW = 16 / PIXELS  # share of numbers that are not 0; so few may be anything
+
+
+def read_pixel_bytes(body: bytes) -> Images:
+    """Take a request's images as they are.
+
+    Returns:
+        uint8 (n, 28, 28), n from 1 to 1,024, over the body's own memory.
+
+    Raises:
+        InputError: no image, or a part of one; or numbers of several bytes, or colours, in place of bytes.
+        InputTooLarge: more than 1,024 images.
+    """
+    if not body or len(body) % PIXELS:
+        raise InputError("body", f"{len(body):,} bytes, expected {PIXELS} for each of at least one image")
+    if found := _find_other_kind(body):
+        raise InputError("body", f"found {found}, expected one byte a pixel, from 0 to 255")
+    if len(body) > MOST_IMAGES * PIXELS:
+        raise InputTooLarge("body", f"{len(body) // PIXELS:,} images, at most {MOST_IMAGES:,} a request")
+    return np.frombuffer(body, np.uint8).reshape(-1, *IMAGE_SHAPE)
+
+
+def _find_other_kind(body: bytes) -> str:
+    """What the bytes are if they are no pixels of a byte each: several bytes a pixel also make whole "images".
+
+    Each kind is looked for in the first 784 bytes, and only where these fit in all. No images of Fashion-MNIST do.
+    """
+    images, start = len(body) // PIXELS, body[:PIXELS]
+    for kind, last in FLOATS.items():
+        if images % kind.itemsize == 0 and not start[kind.itemsize - 1 :: kind.itemsize].translate(None, last):
+            numbers = np.frombuffer(body, kind)
+            if _are_pixels(numbers, LEAST):
+                scale = " * 255" if numbers.max() <= 1 else ""
+                return f"{kind.name} numbers; send (pixels{scale}).round().astype('uint8').tobytes()"
+    if images % 2 == 0 and not any(start[1::2]):
+        for kind in WHOLE:
+            if images % kind.itemsize == 0 and _are_pixels(np.frombuffer(body, kind), 1):
+                return f"{kind.name} numbers; send pixels.astype('uint8').tobytes()"
+    if images % 4 == 0 and start[3::4].count(255) == len(start) // 4 and _are_opaque(body):
+        return "four bytes a pixel, the last of them opaque; convert the picture to grey, or send the file to /classify"
+    if images % 3 == 0 and start[:783:3] == start[1:783:3] == start[2::3] and _are_grey(body):
+        return "three equal bytes a pixel; send one channel of the picture, or the file to /classify"
+    return ""
+
+
+def _are_pixels(numbers: NDArray[Any], least: float) -> bool:
+    """Whether all are 0, or from `least` to 255, and more than a few are not 0."""
+    within = (numbers == 0) | ((numbers >= least) & (numbers <= 255))
+    return bool(within.all()) and int(np.count_nonzero(numbers)) > FEW * len(numbers)
+
+
+def _are_opaque(body: bytes) -> bool:
+    return body[3::4].count(255) == len(body) // 4 and len(set(body)) > 1
+
+
+def _are_grey(body: bytes) -> bool:
+    return body[::3] == body[1::3] == body[2::3] and len(set(body)) > 1

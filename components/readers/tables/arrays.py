@@ -1,0 +1,137 @@
+"""Arrays and JSON lines as batches of Arrow, as a Parquet file would have them.
+
+Nothing is unpickled, and no more than a batch is in memory.
+"""
+
+import io
+import math
+import struct
+from collections.abc import Iterator
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from components.contract import IMAGE_SHAPE, PIXELS
+from components.errors import InputError
+from components.readers.tables.encodings import Joined, Reader, read_first
+from components.readers.tables.kinds import HEAD, IDX, LINES, NPY, kind_of
+
+ROWS = 4096  # of a batch
+BLOCK = 4 << 20  # bytes of JSON lines that are read at a time
+TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}  # of IDX
+SHAPES = "(n, 28, 28) or (n, 784)"
+
+
+def is_array(head: bytes) -> bool:
+    """Whether `read_arrays` takes a file that begins so."""
+    return kind_of(head) in (NPY, IDX, LINES)
+
+
+def read_arrays(stream: BinaryIO, name: str) -> Iterator[pa.RecordBatch]:
+    """The rows of a NumPy array, an IDX file or JSON lines, some thousand at a time.
+
+    Raises:
+        InputError: another shape or type, or damage.
+    """
+    head = read_first(stream, HEAD)
+    stream, kind = cast(BinaryIO, Joined(head, stream)), kind_of(head)
+    if kind == LINES:
+        yield from _read_json(stream, name)
+        return
+    shape, dtype = (_read_npy_header if kind == NPY else _read_idx_header)(stream, name)
+    for values in _read_rows(stream, shape, dtype, name):
+        yield to_batch(values)
+
+
+def to_batch(values: NDArray[Any], **columns: NDArray[Any]) -> pa.RecordBatch:
+    """Images of any number type, (n, 784), and other columns."""
+    if values.dtype == np.uint8:
+        flat = pa.py_buffer(np.ascontiguousarray(values))
+        pixels = pa.FixedSizeBinaryArray.from_buffers(pa.binary(PIXELS), len(values), [None, flat])
+    else:
+        pixels = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), PIXELS)
+    return pa.record_batch([pixels, *map(pa.array, columns.values())], ["pixels", *columns])
+
+
+def read_npy(stream: BinaryIO, name: str) -> tuple[tuple[int, ...], NDArray[Any]]:
+    """A small array as a whole, such as one of labels: its shape and its numbers."""
+    shape, dtype = _read_npy_header(stream, name)
+    return shape, np.frombuffer(read_first(stream, math.prod(shape) * dtype.itemsize), dtype)
+
+
+def read_npy_rows(stream: BinaryIO, name: str) -> Iterator[NDArray[Any]]:
+    """The images of an array, (n, 784), some thousand at a time. Raises as `read_arrays`."""
+    shape, dtype = _read_npy_header(stream, name)
+    yield from _read_rows(stream, shape, dtype, name)
+
+
+def holds_images(shape: tuple[int, ...]) -> bool:
+    """Whether an array of that shape has an image a row, or is one."""
+    plain = tuple(size for size in shape if size != 1)
+    return (plain[-2:] == IMAGE_SHAPE and len(plain) <= 3) or (plain[-1:] == (PIXELS,) and len(plain) <= 2)
+
+
+def read_npy_header(stream: BinaryIO, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of an array. Raises as `read_arrays`."""
+    return _read_npy_header(stream, name)
+
+
+def _read_npy_header(stream: BinaryIO, name: str) -> tuple[tuple[int, ...], "np.dtype[Any]"]:
+    whole = cast(BinaryIO, Exactly(stream))
+    try:
+        version = np.lib.format.read_magic(whole)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, by_columns, dtype = read(whole)
+    except (ValueError, EOFError) as error:
+        raise InputError(name, f"a NumPy array whose header cannot be read: {str(error)[:100]}") from error
+    if dtype.hasobject:
+        raise InputError(name, "an array of Python objects (a pickle), which is never read; save it as numbers")
+    if by_columns and len(shape) > 1:
+        raise InputError(name, "an array in Fortran order; save np.ascontiguousarray of it")
+    return shape, dtype
+
+
+def _read_idx_header(stream: BinaryIO, name: str) -> tuple[tuple[int, ...], "np.dtype[Any]"]:
+    kind, dimensions = read_first(stream, 4)[2:]
+    return struct.unpack(f">{dimensions}I", read_first(stream, 4 * dimensions)), np.dtype(TYPES[kind])
+
+
+def _read_rows(stream: BinaryIO, shape: tuple[int, ...], dtype: "np.dtype[Any]", name: str) -> Iterator[NDArray[Any]]:
+    if not holds_images(shape) or dtype.kind not in "uif":
+        raise InputError(name, f"an array of {dtype.name} {shape}; expected whole numbers {SHAPES}")
+    left, size = math.prod(shape), PIXELS * dtype.itemsize
+    while left:
+        content = read_first(stream, min(ROWS * size, left * dtype.itemsize))
+        if not content or len(content) % size:
+            raise InputError(name, f"damaged, or not all of a file: an array {shape} that ends early")
+        values = np.frombuffer(content, dtype).reshape(-1, PIXELS)
+        left -= values.size
+        yield values.astype(dtype.newbyteorder("="), copy=False)
+    if stream.read(1):
+        raise InputError(name, f"damaged: more bytes than an array {shape} has")
+
+
+def _read_json(stream: BinaryIO, name: str) -> Iterator[pa.RecordBatch]:
+    import pyarrow.json as pj
+
+    try:
+        reader = pj.open_json(io.BufferedReader(cast(io.RawIOBase, stream)), pj.ReadOptions(False, BLOCK))
+        yield from reader
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        told = str(error).partition("\n")[0][:160]
+        raise InputError(
+            name, f"JSON lines that cannot be read; expected an object a line, all alike: {told}"
+        ) from error
+
+
+class Exactly(Reader):
+    """A stream that hands out as many bytes as asked for, as NumPy expects."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream = stream
+
+    def read(self, size: int = -1) -> bytes:
+        """So many bytes; fewer at the end."""
+        return read_first(self.stream, size)

@@ -1,0 +1,98 @@
+"""CSV with a column a pixel: `label,pixel1,...,pixel784`, the layout that Fashion-MNIST is shared in.
+
+`id` and `label` are optional, columns come in any order and under the names that tools give them (see `columns`), and
+others only where they were named: kept ones come along as text, dropped ones do not. A row is a line. A block of lines
+is parsed by the first of three parsers that can.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import BinaryIO
+
+import numpy as np
+
+from components.readers.blocks import Block
+from components.readers.tables.csv_cells import parse_slowly, parse_with_arrow
+from components.readers.tables.csv_digits import parse_digits
+from components.readers.tables.encodings import as_utf8, read_first
+from components.readers.tables.layout import LONGEST_LINE, TableLayout, read_head, refuse_long_lines
+
+BLOCK = 4 << 20  # bytes read at a time: about 2,000 rows
+MOST_LINES = 8192  # a block: short lines, all of them rejects, must not fill the memory
+
+
+def read_pixel_csv(
+    stream: BinaryIO, name: str = "file", dropped: Sequence[str] = (), strict: bool = True
+) -> Iterator[Block]:
+    """Parse a CSV of pixels in blocks, in bounded memory.
+
+    Args:
+        stream: the file's bytes, uncompressed.
+        name: what to call it in an error.
+        dropped: columns that may be there, and are left out.
+        strict: whether a row whose label cannot be read is a reject; else it is a row without a label.
+
+    Yields:
+        Blocks in order: every line after the header is in exactly one, as an image or as a reject.
+
+    Raises:
+        InputError: no header, a missing, unknown or repeated column, or a line longer than 64 KiB.
+    """
+    lines = as_utf8(stream, name)
+    head = read_first(lines, LONGEST_LINE + 1)
+    layout, start = read_head(head, name, dropped=dropped, strict=strict)
+    yield from read_pixel_lines(lines, layout, layout.before + 1, name, head[start:])
+
+
+def read_pixel_lines(
+    stream: BinaryIO, layout: TableLayout, line: int, name: str, before: bytes = b""
+) -> Iterator[Block]:
+    """Parse lines that follow a header somewhere.
+
+    Args:
+        stream: whole lines to its end.
+        layout: what the header declared.
+        line: the number of the first of them, the first of the file being 1.
+        name: what to call the file in an error.
+        before: the first bytes of them, where they were read already.
+
+    Raises:
+        InputError: a line longer than 64 KiB.
+    """
+    for chunk in _whole_lines(stream, name, before):
+        for block in _parse(chunk, layout, line):
+            line += len(block.lines) + len(block.rejects)
+            yield block
+
+
+def _parse(chunk: bytes, layout: TableLayout, line: int) -> Iterator[Block]:
+    """Parse whole lines, each block of them by the first of the parsers that can."""
+    if block := parse_digits(chunk, layout, line):
+        yield block
+        return
+    for lines in _split_lines(chunk):
+        block = parse_with_arrow(lines, layout, line) or parse_slowly(lines, layout, line)
+        line += len(block.lines) + len(block.rejects)
+        yield block
+
+
+def _whole_lines(stream: BinaryIO, name: str, rest: bytes) -> Iterator[bytes]:
+    """Chunks of whole lines; the last may lack its line end."""
+    while chunk := stream.read(BLOCK):
+        rest += chunk
+        refuse_long_lines(rest, name)
+        end = rest.rfind(b"\n") + 1
+        if end:
+            yield rest[:end]
+        rest = rest[end:]
+    if rest:
+        yield rest
+
+
+def _split_lines(chunk: bytes) -> Iterator[bytes]:
+    """Pieces of at most `MOST_LINES` whole lines."""
+    ends = np.flatnonzero(np.frombuffer(chunk, np.uint8) == ord("\n"))[MOST_LINES - 1 :: MOST_LINES] + 1
+    edges = [0, *ends.tolist(), len(chunk)]
+    for start, end in pairwise(edges):
+        if start < end:
+            yield chunk[start:end]

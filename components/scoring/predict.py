@@ -1,0 +1,94 @@
+"""A loaded model + images -> Predictions."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from components.contract import IMAGE_SHAPE, Images, Predictions
+from components.errors import InputError
+from components.model.classifier import Classifier
+from components.model.content import has_content
+from components.readers.blocks import Block
+
+MOST_AT_ONCE = 1024  # images a forward pass: 3 MB of input, near what a processor's cache holds
+SURE_OF_VIEWS = 0.7  # mean probability; the thresholds hold for pictures like the dataset's (decision 8)
+
+
+def predict(model: Classifier, images: Images, all_show: bool = False) -> Predictions:
+    """Classify images. Of an image that shows nothing (see `has_content`) no model is sure.
+
+    Args:
+        model: what `load_model` returned.
+        images: uint8 (n, 28, 28), 0 background to 255; n may be 0.
+        all_show: whether each image is known to show something, so that this is not looked at again.
+
+    Raises:
+        InputError: another dtype or shape.
+    """
+    probabilities = _probabilities(model, images)
+    confidences, labels = (found.numpy() for found in probabilities.max(dim=1))
+    sure = confidences > model.thresholds[labels]
+    if not all_show:
+        sure &= has_content(images)
+    return Predictions(model.tag, labels.astype(np.uint8), probabilities.numpy(), sure)
+
+
+def predict_photos(model: Classifier, photos: Sequence[Images]) -> Predictions:
+    """Classify photos, each by the mean of the probabilities of its views.
+
+    Views that disagree make that mean less sure of any class, and the model is sure of a photo only if every view shows
+    something. A photo of one view is classified as by `predict`.
+
+    Args:
+        model: what `load_model` returned.
+        photos: n of what `read_views` returned; n at least 1.
+
+    Raises:
+        InputError: another dtype or shape.
+    """
+    return predict_views(model, np.concatenate(photos), np.array([len(views) for views in photos]))
+
+
+def predict_block(model: Classifier, block: Block) -> Predictions:
+    """Classify the rows of a block, those of several views as by `predict_photos`.
+
+    Raises:
+        InputError: another dtype or shape.
+    """
+    if block.views is None:
+        return predict(model, block.images)
+    return predict_views(model, block.images, block.views)
+
+
+def predict_views(model: Classifier, images: Images, counts: NDArray[np.intp]) -> Predictions:
+    """Classify n photos whose views follow each other.
+
+    Args:
+        model: what `load_model` returned.
+        images: uint8, all views of the first photo, then of the second, and so on.
+        counts: (n,) how many views each has, at least 1; n may be 0.
+
+    Raises:
+        InputError: another dtype or shape.
+    """
+    if (counts == 1).all():
+        return predict(model, images)
+    starts = counts.cumsum() - counts
+    sums = np.add.reduceat(_probabilities(model, images).numpy(), starts)
+    probabilities = (sums / counts[:, None]).astype(np.float32)
+    labels = probabilities.argmax(axis=1).astype(np.uint8)
+    needed = np.where(counts > 1, SURE_OF_VIEWS, model.thresholds[labels])
+    sure = (probabilities.max(axis=1) > needed) & np.logical_and.reduceat(has_content(images), starts)
+    return Predictions(model.tag, labels, probabilities, sure)
+
+
+def _probabilities(model: Classifier, images: Images) -> Tensor:
+    """float32 (n, 10)."""
+    if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != IMAGE_SHAPE:
+        raise InputError("images", f"found {images.dtype} {images.shape}, expected uint8 (n, 28, 28), 0 to 255")
+    starts = range(0, max(len(images), 1), MOST_AT_ONCE)
+    chunks = [model.probabilities(images[start : start + MOST_AT_ONCE]) for start in starts]
+    return chunks[0] if len(chunks) == 1 else torch.cat(chunks)

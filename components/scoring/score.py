@@ -1,0 +1,68 @@
+"""A table of pixels -> tables of predictions, block by block: memory does not grow with it."""
+
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
+
+from components.contract import Predictions
+from components.errors import InputError
+from components.model.classifier import Classifier
+from components.readers.blocks import Block
+from components.scoring.predict import predict_block
+from components.scoring.tables import Columns, TableWriter
+
+Output = tuple[Callable[[Block, Predictions], Columns], TableWriter]  # which rows, and where they go
+
+
+@dataclass(frozen=True)
+class Score:
+    """The count of one scoring: rows = scored + rejected."""
+
+    rows: int
+    scored: int
+    rejected: int
+    seconds: float
+    model: str
+
+
+def score_blocks(
+    model: Classifier,
+    blocks: Iterable[Block],
+    outputs: Sequence[Output],
+    name: str = "file",
+    most_rejects: int | None = None,
+) -> Generator[Score]:
+    """Score a table block by block.
+
+    Args:
+        model: what `load_model` returned.
+        blocks: what `read_pixel_csv` or `read_pixel_parquet` yields.
+        outputs: what is written for each block, and in the end closed.
+        name: what to call the table in an error.
+        most_rejects: with more of them, it is given up.
+
+    Yields:
+        The count so far, once a block is written; in the end the whole count, once the outputs are closed.
+
+    Raises:
+        InputError: as `blocks`, or more than `most_rejects` rows cannot be read.
+    """
+    began = time.perf_counter()
+    score = Score(0, 0, 0, 0.0, model.tag)
+    try:
+        for block in blocks:
+            predictions = predict_block(model, block)
+            for rows, writer in outputs:
+                writer.write(rows(block, predictions))
+            scored, rejected = score.scored + len(block.ids), score.rejected + len(block.rejects)
+            score = Score(scored + rejected, scored, rejected, time.perf_counter() - began, model.tag)
+            if most_rejects is not None and rejected > most_rejects:
+                raise InputError(name, f"more than {most_rejects:,} rows cannot be read; is this such a table?")
+            yield score
+        counts = {"rows": score.rows, "scored": score.scored, "rejected": score.rejected, "model": score.model}
+        for _, writer in outputs:
+            writer.close(counts)
+    finally:
+        for _, writer in outputs:
+            writer.discard()
+    yield score

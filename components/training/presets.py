@@ -1,0 +1,132 @@
+"""The named recipes."""
+
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from components.contract import CLASSES, PIXELS
+from components.errors import SettingsError
+from components.model.mlp import ModelConfig
+from components.training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A recipe and where it comes from."""
+
+    name: str
+    origin: str
+    config: TrainConfig
+
+    @property
+    def layers(self) -> str:
+        """Widths from input to output and the activation, "784-128-10 relu"."""
+        model = self.config.model
+        return f"{'-'.join(map(str, (PIXELS, *model.hidden, len(CLASSES))))} {model.activation}"
+
+    @property
+    def parameters(self) -> int:
+        """Weights and biases of the network that is stored."""
+        widths = (PIXELS, *self.config.model.hidden, len(CLASSES))
+        return sum(before * after + after for before, after in pairwise(widths))
+
+    def fields(self) -> dict[str, Any]:
+        """What can be overridden -> its value here."""
+        config = asdict(self.config)
+        return {**config.pop("model"), **config}
+
+
+# Small layers train on one thread: a second gains a third on an idle machine, but on a busy one, where the two wait for
+# each other by spinning, an epoch takes thirty times as long. Nor do their weights depend on how many cores there are.
+DENSE_128 = TrainConfig(model=ModelConfig(hidden=(128,)), epochs=10, batch_size=32, threads=1)
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            "ann-128x2",
+            "'Neural_Network_Image_Recognition'",
+            TrainConfig(
+                model=ModelConfig(hidden=(128, 128)),
+                epochs=10,
+                batch_size=128,
+                schedule="inverse-time",
+                decay=1e-3,
+                labels="one-hot",
+                threads=1,
+            ),
+        ),
+        Preset("dense-128", "'Fashion MNIST Classification using Dense Neural Network'", DENSE_128),
+        Preset(
+            "dense-dropout",
+            "'Fashion MNIST Deep Learning Classifier'",
+            TrainConfig(
+                model=ModelConfig(hidden=(1024, 512), dropout=0.1),
+                epochs=100,
+                batch_size=512,
+                learning_rate=2e-3,
+                schedule="one-cycle",
+                weight_decay=0.05,
+                average=0.999,
+                shift=1,
+                flip=True,
+                precision="auto",
+            ),
+        ),
+        Preset(
+            "mlp-512x256",
+            "'Neural Network Image Classification'",
+            TrainConfig(
+                model=ModelConfig(hidden=(512, 256)), epochs=15, batch_size=64, labels="one-hot", validation_share=0.2
+            ),
+        ),
+        Preset("dense-128-logits", "'Fashion-MNIST Neural Classification'", replace(DENSE_128, epochs=20)),
+        Preset(
+            "quick",
+            "this project's: above 0.88 in seconds",
+            TrainConfig(
+                model=ModelConfig(hidden=(256,)),
+                epochs=6,
+                batch_size=128,
+                learning_rate=3e-3,
+                schedule="one-cycle",
+                threads=1,
+            ),
+        ),
+        Preset(
+            "flagship",
+            "this project's: its first two layers train as convolutions, then dense (docs/training.md)",
+            TrainConfig(
+                model=ModelConfig(hidden=(3136, 2352, 512), activation="gelu", batch_norm=True, dropout=0.2),
+                epochs=40,
+                batch_size=512,
+                learning_rate=3e-3,
+                schedule="one-cycle",
+                weight_decay=0.05,
+                average=0.998,
+                label_smoothing=0.05,
+                shift=1,
+                flip=True,
+                tied=(5, 3),
+                untied_epochs=8,
+                untied_learning_rate=2e-4,
+                precision="auto",
+            ),
+        ),
+    )
+}
+DEFAULT = "dense-128"
+
+
+def configure(preset: str, overrides: dict[str, Any] | None = None) -> TrainConfig:
+    """A preset's configuration with some fields replaced.
+
+    Args:
+        preset: its name.
+        overrides: field of TrainConfig or ModelConfig -> value.
+
+    Raises:
+        SettingsError: no such preset or field, or a value that cannot be used.
+    """
+    if preset not in PRESETS:
+        raise SettingsError(f"preset: no {preset!r}; there are {', '.join(PRESETS)}")
+    return PRESETS[preset].config.with_overrides(overrides or {})

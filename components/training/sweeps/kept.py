@@ -1,0 +1,92 @@
+"""A finished training in one file, so that it need not be done again: safetensors, with the facts in their metadata."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from components.contract import Epoch, NonNegative, Positive
+from components.errors import FashionError, TrainingError
+from components.files import write_whole
+from components.model.mlp import MLP, ModelConfig
+from components.records import read_record
+from components.training.sweeps.candidates import Candidate, Outcome, count_parameters
+from components.training.train import Trained
+
+LOGITS, LABELS, NETWORK = "validation_logits", "validation_labels", "network."
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a training besides its tensors."""
+
+    model: ModelConfig
+    history: tuple[Epoch, ...]
+    best_epoch: Positive
+    seconds: NonNegative
+    hardware: dict[str, Any]
+
+
+def kept_path(folder: Path, candidate: Candidate) -> Path:
+    """Where a finished training is."""
+    return folder / f"{candidate.key}.safetensors"
+
+
+def keep_trained(path: Path, trained: Trained) -> None:
+    """Write it down, whole or not at all."""
+    tensors = {f"{NETWORK}{name}": weight.contiguous() for name, weight in trained.network.state_dict().items()}
+    tensors |= {LOGITS: trained.validation_logits.contiguous(), LABELS: torch.tensor(trained.validation_labels)}
+    facts = Facts(
+        trained.network.config, trained.history, trained.best_epoch, trained.seconds, hardware=trained.hardware
+    )
+    write_whole(path, save(tensors, metadata={"facts": orjson.dumps(asdict(facts)).decode()}))
+
+
+def read_trained(path: Path, candidate: Candidate) -> Trained:
+    """What `keep_trained` wrote.
+
+    Raises:
+        TrainingError: it is missing or damaged.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            facts = read_record(Facts, (file.metadata() or {})["facts"], "facts", TrainingError)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
+        network = MLP(facts.model)
+        weights = {name.removeprefix(NETWORK): tensor for name, tensor in tensors.items() if name.startswith(NETWORK)}
+        network.load_state_dict(weights)
+        logits, labels = tensors[LOGITS], tensors[LABELS].numpy()
+    except (FashionError, SafetensorError, OSError, KeyError, RuntimeError) as error:
+        told = str(error).splitlines()[0]
+        raise TrainingError(f"{path}: cannot be read: {told}; sweep without --resume") from error
+    if facts.best_epoch > len(facts.history):
+        raise TrainingError(f"{path}: best epoch {facts.best_epoch} of {len(facts.history)}; sweep without --resume")
+    return Trained(
+        network=network.eval(),
+        config=candidate.config,
+        history=facts.history,
+        best_epoch=facts.best_epoch,
+        seconds=facts.seconds,
+        hardware=facts.hardware,
+        validation_logits=logits,
+        validation_labels=labels,
+    )
+
+
+def tell_trained(candidate: Candidate, trained: Trained) -> Outcome:
+    """Its row of the table."""
+    chosen = trained.history[trained.best_epoch - 1]
+    return Outcome(
+        preset=candidate.preset,
+        seed=candidate.config.seed,
+        validation_accuracy=chosen.validation_accuracy,
+        validation_loss=chosen.validation_loss,
+        epochs=len(trained.history),
+        seconds=trained.seconds,
+        parameters=count_parameters(candidate),
+        key=candidate.key,
+    )

@@ -1,0 +1,48 @@
+"""Scoring what was dropped into a folder, once, by hand; `flows/inbox.py` does it on a schedule."""
+
+import json
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from fashion.cli.arguments import Json
+
+
+def inbox(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Where files are dropped [FASHION_INBOX_DIR, or data/inbox/scoring].")
+    ] = None,
+    settle: Annotated[
+        float, typer.Option(min=0, help="Seconds without a change after which a file is taken for whole.")
+    ] = 10.0,
+    max_reject_rate: Annotated[
+        float, typer.Option(min=0, max=1, help="With a larger share of rejects a file fails.")
+    ] = 1.0,
+    check: Annotated[
+        Literal["fail", "warn", "off"], typer.Option(help="What becomes of a file whose first rows cannot be right.")
+    ] = "fail",
+    as_json: Json = False,
+) -> None:
+    """Score each file that was dropped into a folder, and move it to done/ or failed/ with what came of it."""
+    from components.errors import InputError
+    from components.inbox import find_work, open_inbox
+    from components.registry.champion import load_model
+    from components.scoring.delivery import deliver, tell_failures
+    from components.scoring.first_rows import Looker
+
+    opened, model, found = open_inbox(folder), load_model(), []
+    with closing(Looker()) as looker:
+        for item in find_work(opened, settle):
+            if delivery := deliver(opened, item, model, max_reject_rate, check, looker):
+                found.append(delivery)
+                if not as_json:
+                    print(delivery)
+    if as_json:
+        print(json.dumps([asdict(delivery) for delivery in found], default=str))
+    elif not found:
+        print(f"nothing to score in {opened.folder}")
+    if told := tell_failures(found):
+        raise InputError("inbox", told)

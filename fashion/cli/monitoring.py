@@ -1,0 +1,123 @@
+"""Whether what comes in is still what the live model was made for."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fashion.cli.arguments import Json
+from fashion.cli.tables import print_table
+
+if TYPE_CHECKING:
+    from components.evaluation.profile import Seen
+    from components.monitoring.drift.check import DriftCheck
+    from components.monitoring.drift.compare import Feature
+    from components.monitoring.drift.windows import Window
+
+DRIFT = 3  # the exit status; 1 is an error, 2 a wrong option
+COLUMNS = ("FEATURE", "REFERENCE", "NOW", "DISTANCE", "BOUND", "CHANCE", "VERDICT")
+TO_DO = """what to do
+  look at what comes in now: was a camera, a supplier, or the code that prepares pictures changed?
+  if the pictures are as they should be, the model is out of date: label some of them and train
+  docs/drift.md says what each feature means"""
+
+
+def drift(
+    hours: Annotated[int, typer.Option(min=1, max=24 * 31, help="How far back to look.")] = 24,
+    scored: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Instead: an output of 'fashion score'; its pixels are unknown.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Instead: a table as 'fashion score' takes it.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with pictures, too.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Hold what the live model answered lately against its test images.
+
+    The exit status is 3 where it has drifted, 0 where it has not or too few images came in to tell.
+    """
+    from components.errors import SettingsError
+    from components.files import demand_writable
+    from components.monitoring.drift.check import check_live
+
+    if scored and data:
+        raise SettingsError("--scored and --data: one of them")
+    if html:
+        demand_writable(html.parent)
+    check = _check_scored(scored) if scored else _check_data(data) if data else check_live(hours)
+    if html:
+        from components.monitoring.drift.page import write_page
+
+        write_page(check, html)
+    if as_json:
+        print(json.dumps(check.to_json()))
+    else:
+        _tell(check, html)
+    if check.verdict == "drift":
+        sys.exit(DRIFT)
+
+
+def _check_scored(path: Path) -> "DriftCheck":
+    from components.monitoring.drift.check import check_batch
+    from components.monitoring.drift.scored import model_of, read_scored
+
+    return check_batch(model_of(path), path, read_scored(path), ("confidence",))
+
+
+def _check_data(path: Path) -> "DriftCheck":
+    from components.evaluation.profile import to_seen
+    from components.monitoring.drift.check import check_batch
+    from components.readers.folders.opening import open_input
+    from components.readers.folders.parts import TableReading
+    from components.registry.champion import load_model
+    from components.scoring.predict import predict_block
+
+    model, table = load_model(), open_input(path, TableReading())
+
+    def parts() -> "Iterator[Seen]":
+        for part in table.parts():
+            for block in table.read(part):
+                firsts = slice(None) if block.views is None else block.views.cumsum() - block.views  # as the log has it
+                yield to_seen(predict_block(model, block), block.images[firsts])
+
+    return check_batch(model.tag, path, parts())
+
+
+def _tell(check: "DriftCheck", page: Path | None) -> None:
+    drifted = sum(bool(window.drifted) for window in check.judged)
+    not_yet = f" ({drifted} of {check.of} windows drifted, {check.needed} must)" if 0 < drifted < check.needed else ""
+    print(f"{check.verdict}{not_yet}: {check.model}, {check.source}")
+    newest = check.judged[0] if check.judged else None
+    if newest:
+        print_table([COLUMNS, *map(_line, newest.features)])
+    else:
+        images = sum(window.images for window in check.windows)
+        print(f"{images:,} different images are too few; docs/drift.md says how many are needed")
+    if check.of > 1 and check.windows:
+        print(f"\nwindows, newest first; drift is where {check.needed} of the newest {check.of} have drifted")
+        print_table(list(map(_window_line, check.windows)))
+    told = [f"{check.repeats:.1%} of the images are repeats, which count once"]
+    told += [f"{check.others:,} images were answered by another model"] if check.others else []
+    told += [f"{check.unreadable:,} lines cannot be read"] if check.unreadable else []
+    print("", *told, *([str(page)] if page else []), sep="\n")
+    if check.verdict == "drift":
+        print(f"\n{TO_DO}")
+
+
+def _line(feature: "Feature") -> tuple[str, ...]:
+    shares = feature.name in ("not sure", "classes")
+    told = [f"{value:.1%}" if shares else f"{value:.4g}" for value in (feature.reference, feature.now)]
+    name = f"{feature.name} ({feature.most_moved})" if feature.most_moved else feature.name
+    verdict = "DRIFT" if feature.drifted else "ok" if feature.distance <= feature.bound else "may be chance"
+    return name, *told, f"{feature.distance:.1%}", f"{feature.bound:.0%}", f"{feature.chance:.2g}", verdict
+
+
+def _window_line(window: "Window") -> tuple[str, ...]:
+    from datetime import UTC, datetime
+
+    since, until = (f"{datetime.fromtimestamp(end, UTC):%Y-%m-%d %H:%M}" for end in (window.since, window.until))
+    return since, f"to {until} UTC", f"{window.images:,} images", window.verdict, ", ".join(window.drifted)

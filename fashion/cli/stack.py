@@ -1,0 +1,114 @@
+"""The whole system on this machine: up, status, down."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fashion.cli.arguments import Json
+from fashion.cli.tables import print_table
+
+if TYPE_CHECKING:
+    from ops.layout import StackLayout
+    from ops.start import Piece
+
+
+def up(as_json: Json = False) -> None:
+    """Start the Prefect server, the deployments, a worker and the service, and keep them running."""
+    from ops import supervisor
+    from ops.layout import read_layout, running_layout
+    from ops.lock import alone
+    from ops.project import write_project
+    from ops.start import bring_up, look
+    from ops.stopping import stop
+
+    stop.keep("what is up stays up; 'fashion up' starts the rest, 'fashion down' ends it")
+    layout = read_layout()
+    with alone(layout):
+        if supervisor.is_up(layout):
+            layout = running_layout()
+        was_up = [piece.is_well for piece in look(layout)]
+        if was_up and all(was_up):
+            print("it is up already", file=sys.stderr)
+        else:
+            bring_up(layout, lambda told: print(told, file=sys.stderr, flush=True))
+        write_project(layout, Path.cwd())
+    _show(layout, look(layout), as_json)
+
+
+def status(as_json: Json = False) -> None:
+    """Say of each piece of the stack whether it runs and answers, and where it is. Status 1 unless all are well."""
+    from components.errors import StackError
+    from ops import supervisor
+    from ops.layout import running_layout
+    from ops.start import look
+
+    layout = running_layout()
+    pieces = look(layout)
+    if pieces or as_json:
+        _show(layout, pieces, as_json)
+    if not pieces and (left := supervisor.orphans(layout)):
+        found = ", ".join(f"{name} ({', '.join(str(one.pid) for one in left[name])})" for name in sorted(left))
+        raise StackError(f"supervisord does not answer, but {found} still run; 'make up' replaces them")
+    if not pieces:
+        raise StackError("it is down; 'make up' starts it")
+    if bad := [piece.name for piece in pieces if not piece.is_well]:
+        raise StackError(f"not well: {', '.join(bad)}; the log in {layout.logs} says why")
+
+
+def down() -> None:
+    """Stop everything that 'fashion up' started, runs included."""
+    from ops import supervisor
+    from ops.layout import running_layout
+    from ops.lock import alone
+    from ops.project import remove_project
+    from ops.stopping import stop
+
+    stop.keep("part of it may be up; the same command ends the rest")
+    layout = running_layout()
+    with alone(layout):
+        remove_project(layout)
+        if not supervisor.is_up(layout) and not supervisor.marked(layout):
+            print("it is down already")
+            return
+        runs = supervisor.stop(layout)
+    print(f"it is down{f'; {runs} processes of runs were ended' if runs else ''}")
+
+
+def _show(layout: "StackLayout", pieces: "list[Piece]", as_json: bool) -> None:
+    from ops.project import find_project
+    from ops.start import find_model_problem, tells_people
+
+    is_served = any(piece.name == "service" and piece.is_well for piece in pieces)
+    problem = find_model_problem(layout) if is_served else ""
+    if as_json:
+        rows = {piece.name: {**asdict(piece), "is_well": piece.is_well} for piece in pieces}
+        told = {"pieces": rows, "api": layout.api, "logs": str(layout.logs), "tells_people": tells_people(layout)}
+        print(json.dumps({**told, "model_problem": problem}))
+        return
+    print_table(
+        [
+            (piece.name, _state_of(piece), layout.addresses.get(piece.name, ("",))[0], _log_of(layout, piece))
+            for piece in pieces
+        ]
+    )
+    if problem:
+        print(f"\nmodel: {problem}")
+    if tells_people(layout) is False:
+        print(
+            "\nnobody is told of failures: set FASHION_NOTIFY_URL, then 'make down' and 'make up' (docs/monitoring.md)"
+        )
+    if project := find_project(layout):
+        print(f"\n'prefect' reaches this server in {project.parent}; elsewhere, and for 'fashion train':")
+    else:
+        print("\nfor 'prefect' and 'fashion train' in this shell:")
+    print(f"export PREFECT_API_URL={layout.api}")
+
+
+def _state_of(piece: "Piece") -> str:
+    return "does not answer" if piece.state == "RUNNING" and not piece.answers else piece.state.lower()
+
+
+def _log_of(layout: "StackLayout", piece: "Piece") -> str:
+    return str(layout.logs / f"{piece.name}.log")
