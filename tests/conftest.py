@@ -18,6 +18,7 @@ from bentoml._internal.models import ModelStore
 from prefects import Shared, sharing
 from servers import Server, serve, using_home
 from stacks import Stack
+from trainings import QUICK
 
 from components.contract import Dataset, ModelCard, Validated
 from components.dataset.ingest import ingest
@@ -25,17 +26,13 @@ from components.dataset.manifest import Examples, read_split
 from components.dataset.sample import write_sample
 from components.dataset.validate import validate
 from components.evaluation.card import write_card
-from components.model.mlp import MLP, ModelConfig
+from components.model.mlp import MLP
 from components.registry import champion, store
 from components.settings import Settings
-from components.training.config import TrainConfig
 from components.training.train import Trained, train
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
-
-
-QUICK = TrainConfig(model=ModelConfig(hidden=(16,)), epochs=2, batch_size=32)
 
 
 @pytest.fixture(scope="session")

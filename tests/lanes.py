@@ -3,28 +3,32 @@
 The files of a lane are one worker's work, in their order; every other file is a lane of its own.
 """
 
-from pathlib import PurePath
-
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 LANES = (
-    ("test_unattended", "test_stack"),  # on one stack, which the last of them takes down
-    ("test_fuzz",),
-    ("test_readme",),
-    ("test_flow", "test_train_command"),
+    ("stress/test_unattended", "journeys/test_stack"),  # on one stack, which the last of them takes down
+    ("stress/test_fuzz",),
+    ("journeys/test_readme",),
+    ("journeys/test_flow", "journeys/test_train_command"),
     # On one Prefect server.
     (
-        "test_real_data",
-        "test_sweep",
-        "test_drift_flow",
-        "test_notify",
-        "test_deployment",
-        "test_scale",
+        "journeys/test_real_data",
+        "unit/training/test_sweeps",
+        "journeys/test_drift_flow",
+        "unit/flows/test_notify",
+        "journeys/test_deployment",
+        "stress/test_scale",
     ),
     # What they measure (seconds, memory) they measure beside other work, but not beside each other, and not beside the
     # twenty processes of the last of them.
-    ("test_slow_clients", "test_stop", "test_live", "test_memory", "test_hammer"),
+    (
+        "stress/test_slow_clients",
+        "stress/test_stop",
+        "unit/serving/test_live",
+        "stress/test_memory",
+        "stress/test_hammer",
+    ),
 )
 ORDER = [name for lane in LANES for name in lane]
 
@@ -33,8 +37,7 @@ class ByLane(LoadScopeScheduling):  # type: ignore[misc]  # it ships no types
     """xdist's `--dist loadscope`, with lanes for its scopes."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        name = PurePath(file).stem
+        name = name_of(nodeid)
         return next((lane[0] for lane in LANES if name in lane), name)
 
 
@@ -50,4 +53,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     places = {name: place for place, name in enumerate(ORDER)}
-    items.sort(key=lambda item: (places.get(item.path.stem, len(ORDER)), item.path not in slow))
+    items.sort(key=lambda item: (places.get(name_of(item.nodeid), len(ORDER)), item.path not in slow))
+
+
+def name_of(nodeid: str) -> str:
+    return nodeid.partition("::")[0].removeprefix("tests/").removesuffix(".py")

@@ -1,0 +1,294 @@
+"""The built Bento: what is in it, and that it serves its own model from anywhere."""
+
+import ast
+import importlib.metadata
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import torch
+from bentos import BENTOFILE, Built, built_in, fill_image
+from manifests import CONTAINER, POD
+from servers import free_port, running, serve, using_home
+
+from components.contract import Images, ModelCard
+from components.dataset.manifest import Examples
+from components.model.mlp import MLP
+from components.registry import champion, store
+from components.scoring.predict import predict
+from components.settings import CHECKOUT, checkout_commit
+from components.training.train import Trained
+
+pytestmark = pytest.mark.slow
+FROM_BENTOML = {
+    "bentoml",
+    "starlette",
+    "anyio",
+    "prometheus_client",
+    "uvicorn",
+}  # distributions that a Bento has without asking
+NOT_IMPORTED_BY_US = {"httptools", "uvloop"}  # uvicorn takes them where they are
+LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")  # what Kubernetes takes as one
+NEVER_SERVING = ("great_expectations", "prefect", "matplotlib", "torchvision", "pandas", "sklearn")
+
+
+@pytest.fixture(scope="module")
+def built(trained: Trained, card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
+    with built_in(tmp_path_factory.mktemp("bento"), trained.network, card) as bento:
+        yield bento
+
+
+@pytest.fixture(scope="module")
+def without_checkout(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment without the editable install, which would lend a Bento the files that it lacks."""
+    folder = tmp_path_factory.mktemp("site")
+    keep = '[finder for finder in sys.meta_path if "__editable__" not in getattr(finder, "__module__", "")]'
+    (folder / "sitecustomize.py").write_text(f"import sys\n\nsys.meta_path[:] = {keep}\n")
+    return {"PYTHONPATH": str(folder)}
+
+
+def listed(requirements: list[str]) -> dict[str, str]:
+    """Distribution -> specifier."""
+    split = (re.fullmatch(r"([A-Za-z0-9_.-]+)(.*)", requirement) for requirement in requirements)
+    return {found[1].lower(): found[2] for found in split if found}
+
+
+def imported(path: Path) -> set[str]:
+    """The top-level names that a file imports, anywhere in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+    return {name.partition(".")[0] for name in names}
+
+
+def answered(built: Built, folder: Path, environment: dict[str, str], images: Images) -> dict[str, Any]:
+    """What the Bento says of images, served by its tag from an empty folder."""
+    body = json.dumps({"images": images.tolist()})
+    folder.mkdir()
+    with serve(built.home, built.tag, folder, environment) as server, server.client() as client:
+        answer = client.post("/predict", content=body, headers={"Content-Type": "application/json"})
+        assert client.get("/readyz").status_code == 200
+    assert list(folder.iterdir()) == []
+    told: dict[str, Any] = answer.raise_for_status().json()
+    return told
+
+
+# --- what is in it ---
+
+
+def test_it_carries_exactly_the_files_that_are_allowed(built: Built) -> None:
+    patterns = [pattern.removeprefix("/") for pattern in BENTOFILE["include"]]
+    allowed = {path.relative_to(CHECKOUT) for pattern in patterns for path in CHECKOUT.glob(pattern)}
+    assert set(built.sources) == allowed | {Path("bentofile.yaml"), Path("verdict.json")}
+    assert {path.parts[0] for path in allowed} == {"service.py", "serving", "components", "ui"}
+    packages = {path.parts[1] for path in allowed if path.parts[0] == "components" and len(path.parts) == 3}
+    assert packages == {"formats", "inference", "labels", "model", "monitoring", "pictures", "registry", "tables"}
+    assert {path.suffix for path in allowed if path.parts[0] != "ui"} == {".py"}
+
+
+def test_it_names_exactly_the_live_model(built: Built) -> None:
+    models = built.described["models"]
+    assert [(model["tag"], model["alias"]) for model in models] == [(built.model, store.BUNDLED)]
+
+
+def test_its_labels_say_where_it_comes_from(built: Built, card: ModelCard) -> None:
+    labels = built.described["labels"]
+    assert labels == {
+        "project": "fashion",
+        "model": built.model.replace(":", "-"),
+        "source": "sample",
+        "preset": "quick",
+        "dataset": card.dataset_version,
+        "verdict": "passed",
+        "commit": checkout_commit(built.home.with_name("checkout")),
+        "content": built.tag.removeprefix("fashion:"),
+    }
+    assert [value for value in labels.values() if not LABEL.fullmatch(value)] == []
+
+
+def test_the_verdict_travels_with_it(built: Built) -> None:
+    told = json.loads((built.folder / "src" / "verdict.json").read_text())
+    assert (told["challenger"], told["outcome"]) == (built.model, "passed")
+
+
+def test_its_packages_are_bounded_as_the_projects_are() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    ours, theirs = listed(BENTOFILE["python"]["packages"]), listed(project["dependencies"])
+    assert ours == {name: theirs.get(name) for name in ours}
+
+
+def test_its_packages_have_the_versions_that_were_tested(built: Built) -> None:
+    pinned = (built.folder / "env" / "python" / "requirements.txt").read_text().splitlines()
+    locked = {
+        line.replace(" ;", ";").replace("'", '"') for line in (CHECKOUT / "requirements.lock").read_text().splitlines()
+    }
+    assert set(pinned) <= locked
+    assert {re.split("[=;]", line)[0] for line in pinned} == {*listed(BENTOFILE["python"]["packages"]), "bentoml"}
+
+
+def test_its_packages_are_those_that_its_files_import(built: Built) -> None:
+    first_party = {path.parts[0].removesuffix(".py") for path in built.sources}
+    files = (built.folder / "src").rglob("*.py")
+    names = set().union(*(imported(file) for file in files))
+    distributions = importlib.metadata.packages_distributions()
+    needed = {distributions[name][0].lower() for name in names - first_party - sys.stdlib_module_names}
+    packages = listed(BENTOFILE["python"]["packages"]).keys()
+    assert needed - packages <= FROM_BENTOML
+    assert packages - needed <= NOT_IMPORTED_BY_US
+
+
+# --- where it runs ---
+
+IMPORT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import service
+print("torch" in sys.modules)
+import serving.endpoints  # as a worker does
+ours = [m for n, m in sys.modules.items() if n.partition(".")[0] in ("service", "serving", "components", "flows")]
+print(sorted({name.partition(".")[0] for name in sys.modules}))
+print(sorted(module.__file__ for module in ours))
+"""
+
+
+def test_importing_it_loads_little_and_makes_nothing(
+    built: Built, without_checkout: dict[str, str], tmp_path: Path
+) -> None:
+    home, elsewhere, source = tmp_path / "home", tmp_path / "elsewhere", built.folder / "src"
+    for folder in (home, elsewhere):
+        folder.mkdir()
+    own = {"HOME": str(home), "BENTOML_HOME": str(home / "bentoml"), "TMPDIR": str(elsewhere)}
+    before = built.sources
+    done = subprocess.run(
+        [sys.executable, "-P", "-B", "-c", IMPORT, str(source)],
+        cwd=elsewhere,
+        env={**os.environ, **without_checkout, **own},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    supervised, loaded, files = (ast.literal_eval(line) for line in done.stdout.splitlines())
+    assert not supervised, "the supervisor of the workers waits for no PyTorch and keeps none"
+    assert [name for name in NEVER_SERVING if name in loaded] == []
+    assert files
+    assert [file for file in files if not Path(file).is_relative_to(source)] == []
+    assert set(tmp_path.rglob("*")) == {home, elsewhere}
+    assert built.sources == before
+
+
+def test_it_answers_from_anywhere_and_keeps_its_model(
+    built: Built,
+    without_checkout: dict[str, str],
+    network: MLP,
+    card: ModelCard,
+    test_split: Examples,
+    tmp_path: Path,
+) -> None:
+    """Served, and served again after another model went live beside it."""
+    images = test_split.images[:5]
+    expected = predict(store.load_stored(built.model), images).probabilities
+    first = answered(built, tmp_path / "first", without_checkout, images)
+    network.state_dict()["logits.bias"].add_(torch.arange(10))
+    newer = store.save_model(network, card)
+    champion.make_live(newer, "newer")
+    assert champion.load_model().tag == newer
+    second = answered(built, tmp_path / "second", without_checkout, images)
+    for answer in (first, second):
+        assert answer["model"] == built.model
+        rows = [row["probabilities"] for row in answer["predictions"]]
+        np.testing.assert_allclose(rows, expected, rtol=0, atol=1e-6)
+
+
+# --- in a container ---
+
+
+@pytest.fixture(scope="module")
+def image(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What an image would be filled with."""
+    return fill_image(built.tag, tmp_path_factory.mktemp("image") / "bento")
+
+
+def test_an_image_carries_the_model_whole_and_fits_the_manifest(built: Built, image: Path) -> None:
+    stored = built.home / "models" / built.model.replace(":", "/")
+    inside = image / "models" / built.model.replace(":", "/")
+    assert {path.name: path.read_bytes() for path in inside.iterdir() if path.name != "model.yaml"} == {
+        path.name: path.read_bytes() for path in stored.iterdir() if path.name != "model.yaml"
+    }
+    assert (inside / "verdict.json").is_file()
+    recipe = (image / "env" / "docker" / "Dockerfile").read_text()
+    user = POD["securityContext"]["runAsUser"]
+    for line in (
+        f"ARG BENTO_USER_UID={user}",
+        "USER bentoml",
+        "ARG BENTO_PATH=/home/bentoml/bento",
+        "FROM python:3.11-",
+    ):
+        assert re.search(f"^{line}", recipe, re.MULTILINE), line
+    assert "ARG UV_TORCH_BACKEND=cpu\n" in recipe.partition("uv --directory")[0]
+
+
+def test_it_runs_as_the_manifest_says(built: Built, image: Path, tmp_path: Path) -> None:
+    """As that user, in a read-only file system, with those folders to write in; and it stops when told to."""
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
+        pytest.skip("needs to mount, as root on Linux may")
+    user = POD["securityContext"]["runAsUser"]
+    subprocess.run(["chown", "-R", f"{user}:{user}", str(image)], check=True)  # COPY --chown, in the Dockerfile
+    port, variables = free_port(), {"FASHION_TOKEN": "secret", "BENTO_PATH": "/home/bentoml/bento"}
+    variables |= {one["name"]: one["value"] for one in CONTAINER["env"] if "value" in one}
+    variables |= {"PATH": f"{sys.prefix}/bin:/usr/bin:/bin", "BENTOML_CONTAINERIZED": "true"}
+    given = [{"0.0.0.0": "127.0.0.1", "3000": str(port)}.get(argument, argument) for argument in CONTAINER["args"]]
+    script = str(CHECKOUT / "tests" / "support" / "container.sh")
+    box = ["unshare", "--mount", "--propagation", "private", "bash", script]
+    command = [*box, str(tmp_path), str(image), str(user), *(f"{name}={value}" for name, value in variables.items())]
+    writable = " ".join(mount["mountPath"] for mount in CONTAINER["volumeMounts"])
+    own = {"PATH": os.environ["PATH"], "WRITABLE": writable, "PYTHONS": f"{sys.prefix} {sys.base_prefix}"}
+    entry = "/home/bentoml/bento/env/docker/entrypoint.sh"
+    log = tmp_path.with_name("container.log")
+    with running([*command, "bash", entry, *given], port, own, tmp_path, log) as server, server.client() as client:
+        wait_until_ready(client)
+        process = Path("/proc", str(server.process.pid))
+        status = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines())
+        assert set(status["Uid"].split()) == {str(user)}
+        assert (status["NoNewPrivs"], int(status["CapBnd"], 16)) == ("1", 0)
+        assert re.search(r"^\S+ / tmpfs ro,", (process / "mounts").read_text(), re.MULTILINE)
+        assert client.post("/predict", json={"images": [[0] * 784]}).status_code == 401
+        client.headers["Authorization"] = "Bearer secret"
+        assert client.post("/predict", json={"images": [[0] * 784]}).json()["model"] == built.model
+        assert "fashion_images_total{" in client.get("/metrics").text
+        server.process.terminate()
+        assert server.process.wait(15) == 0
+    assert "Traceback" not in log.read_text()
+    assert "no prediction log" not in log.read_text()
+
+
+def test_its_image_can_follow_the_models_of_a_shared_home(
+    image: Path, network: MLP, card: ModelCard, tmp_path: Path
+) -> None:
+    """Whose live model is not the one inside, and where BentoML would look for models in the image alone."""
+    with using_home(tmp_path / "bentoml") as home:
+        tag = store.save_model(network, card)
+        champion.make_live(tag, "newer")
+        with serve(home, str(image), tmp_path, {"FASHION_FOLLOW": "true"}) as server, server.client() as client:
+            wait_until_ready(client)
+            assert client.get("/model").json()["model"] == tag
+
+
+def wait_until_ready(client: httpx.Client) -> None:
+    deadline = time.monotonic() + 60
+    while client.get("/readyz").status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

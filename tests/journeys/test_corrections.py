@@ -1,0 +1,280 @@
+"""What a visitor says against the model: kept where it is wanted, refused where it is not; a person imports it."""
+
+import base64
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import numpy as np
+import pytest
+from harmed_pictures import palette_picture_without_palette
+from pages import Page
+from servers import Server, serve, using_home
+from trainings import QUICK
+
+from components.contract import CLASSES, ModelCard
+from components.dataset.ingest import ingest
+from components.dataset.labels import corrections
+from components.dataset.labels.corrections import Correction, InboxFull, read_correction, write_correction
+from components.dataset.labels.inbox import empty_inbox
+from components.dataset.labels.reading import read_handed_in
+from components.dataset.manifest import Examples, read_split
+from components.dataset.sample import draw
+from components.dataset.validate import validate
+from components.errors import InputError
+from components.evaluation.card import write_card
+from components.evaluation.report import write_report
+from components.model.classifier import Classifier
+from components.readers.images.photos import write_png
+from components.registry import champion, store
+from components.scoring.predict import predict
+from components.settings import Settings
+from components.training.train import Trained, train
+from serving.corrections import _read
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+TAG = "fashion-mlp:abc"
+TOKEN = "a long secret"
+
+
+# --- the file ---
+
+
+def test_a_correction_is_read_back_as_it_was_kept(test_split: Examples, tmp_path: Path) -> None:
+    kept = Correction(test_split.images[0].tobytes(), 4, 6, TAG)
+    write_correction(tmp_path / "inbox", kept)
+    (path,) = (tmp_path / "inbox").iterdir()
+    assert read_correction(path.read_bytes()) == kept
+
+
+def test_a_later_correction_of_an_image_takes_the_place_of_the_first(test_split: Examples, tmp_path: Path) -> None:
+    for label in (4, 2):
+        write_correction(tmp_path, Correction(test_split.images[0].tobytes(), label, 6, TAG))
+    (one,) = read_handed_in(tmp_path).candidates
+    assert one.label == 2
+
+
+def test_beyond_a_number_none_is_kept(test_split: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corrections, "MOST", 2)
+    for image in test_split.images[:2]:
+        write_correction(tmp_path, Correction(image.tobytes(), 4, 6, TAG))
+    with pytest.raises(InboxFull):
+        write_correction(tmp_path, Correction(test_split.images[2].tobytes(), 4, 6, TAG))
+    write_correction(tmp_path, Correction(test_split.images[0].tobytes(), 5, 6, TAG))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"{", "not JSON"),
+        (b"[]", "expected an object"),
+        (b'{"said": 1}', "label: found 'None'"),
+        (b'{"said": 1, "label": true}', "label: found 'True'"),
+        (b'{"said": 1, "label": "Hat"}', "label: found 'Hat'"),
+        (b'{"said": 1, "label": 2, "pixels": "AAAA"}', "pixels: 3 bytes, expected 784"),
+        (b'{"said": 1, "label": 2, "pixels": "?"}', "pixels: not base64"),
+        (b" " * 5000, "more than 4,096 bytes"),
+    ],
+)
+def test_a_file_that_is_no_correction_says_why(content: bytes, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        read_correction(content)
+
+
+# --- the endpoint ---
+
+
+@pytest.fixture(scope="module")
+def home(trained: Trained, card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with using_home(tmp_path_factory.mktemp("corrected") / "bentoml") as home:
+        champion.make_live(store.save_model(trained.network, card), "a test")
+        yield home
+
+
+@pytest.fixture(scope="module")
+def inbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data") / "inbox" / "labelled"
+
+
+@pytest.fixture(scope="module")
+def server(home: Path, inbox: Path) -> Iterator[Server]:
+    environment = {"FASHION_CORRECTIONS_DIR": str(inbox), "FASHION_TOKEN": TOKEN}
+    with serve(home, environment=environment) as server:
+        yield server
+    assert "Traceback" not in server.log.read_text()
+
+
+@pytest.fixture
+def client(server: Server, inbox: Path) -> Iterator[httpx.Client]:
+    shutil.rmtree(inbox, ignore_errors=True)
+    with server.client() as client:
+        client.headers["Authorization"] = f"Bearer {TOKEN}"
+        yield client
+
+
+@pytest.fixture
+def told(test_split: Examples) -> dict[str, Any]:
+    return {"label": "Coat", "said": 6, "model": TAG, "image": test_split.images[0].tolist()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["image", "seen"])
+def test_a_correction_waits_in_the_inbox(
+    client: httpx.Client, inbox: Path, told: dict[str, Any], test_split: Examples, form: str
+) -> None:
+    if form == "seen":
+        del told["image"]
+        told["seen"] = f"data:image/png;base64,{base64.b64encode(write_png(test_split.images[0])).decode()}"
+    answer = client.post("/corrections", json=told)
+    assert (answer.status_code, answer.json()) == (200, {"label": 4, "name": "Coat"})
+    (one,) = read_handed_in(inbox).candidates
+    assert (one.label, one.pixels) == (4, test_split.images[0].tobytes())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "status", "field"),
+    [
+        ({"label": "Hat"}, 400, "label"),
+        ({"label": 10}, 400, "label"),
+        ({"said": None}, 400, "said"),
+        ({"model": ""}, 400, "model"),
+        ({"image": [0] * 783}, 400, "images[0]"),
+        ({"seen": "data:image/png;base64,AAAA"}, 400, "seen"),
+        ({"path": "/etc/passwd"}, 400, "path"),
+        ({"model": "x" * 20_000}, 413, "body"),
+    ],
+)
+def test_what_is_no_correction_is_refused_and_leaves_nothing(
+    client: httpx.Client, inbox: Path, told: dict[str, Any], change: dict[str, Any], status: int, field: str
+) -> None:
+    answer = client.post("/corrections", json=told | change)
+    assert (answer.status_code, answer.json()["error"]["field"]) == (status, field)
+    assert not inbox.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "reason"),
+    [
+        ((b'"label"', b'"label": "Coat", "label"'), "label", "found more than once"),
+        ((b"[0, ", b"[" * 1001 + b"0" + b"]" * 1000 + b","), "body", "lists in too many lists"),
+        ((b"[0, ", b"[" * 2001 + b"0" + b"]" * 2000 + b","), "body", "not JSON"),
+    ],
+)
+def test_a_correction_says_each_thing_once(change: tuple[bytes, bytes], field: str, reason: str) -> None:
+    told = json.dumps({"label": 4, "said": 6, "model": "m:1", "image": [0] * 784}).encode()
+    assert _read(told).label == 4
+    with pytest.raises(InputError, match=f"^{field}: {reason}"):
+        _read(told.replace(*change, 1))
+
+
+@pytest.mark.slow
+def test_a_damaged_picture_is_no_correction(client: httpx.Client, inbox: Path, told: dict[str, Any]) -> None:
+    del told["image"]
+    told["seen"] = f"data:image/png;base64,{base64.b64encode(palette_picture_without_palette()).decode()}"
+    answer = client.post("/corrections", json=told)
+    assert (answer.status_code, answer.json()["error"]["field"]) == (400, "seen")
+    assert not inbox.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Authorization": "Bearer wrong"}, 401),
+        ({"Origin": "https://elsewhere.example"}, 403),
+        ({"Content-Type": "text/plain"}, 415),  # which a stranger's page could send without asking first
+    ],
+)
+def test_strangers_correct_nothing(
+    client: httpx.Client, inbox: Path, told: dict[str, Any], headers: dict[str, str], status: int
+) -> None:
+    assert client.post("/corrections", json=told, headers=headers).status_code == status
+    assert not inbox.exists()
+
+
+@pytest.mark.slow
+def test_the_page_offers_it_and_sends_it(
+    browser: "Browser", server: Server, client: httpx.Client, inbox: Path, test_split: Examples
+) -> None:
+    page = browser.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.goto(server.url)
+    page.get_by_text("This service asks for a token?").click()
+    page.get_by_label("Token").fill(TOKEN)
+    page.get_by_label("Token").press("Enter")
+    page.locator("#model", has_text="fashion-mlp:").wait_for()
+    picture = {"name": "a.png", "mimeType": "image/png", "buffer": write_png(test_split.images[1])}
+    page.set_input_files("#files", picture)  # type: ignore[arg-type]
+    page.get_by_text("Wrong?").click()
+    assert page.get_by_label("It is").locator("option").all_inner_texts() == list(CLASSES)
+    named = page.locator(".answer .name").inner_text()
+    assert page.get_by_label("It is").input_value() != named
+    page.get_by_label("It is").select_option("Bag")
+    page.get_by_role("button", name="Send").click()
+    page.get_by_text("Thank you.").wait_for()
+    (one,) = read_handed_in(inbox).candidates
+    assert (one.label, one.pixels) == (CLASSES.index("Bag"), test_split.images[1].tobytes())
+    assert [text for text in said if "Failed to load resource" not in text] == []
+    page.close()
+
+
+@pytest.mark.slow
+def test_more_than_sixty_a_minute_are_refused(client: httpx.Client, inbox: Path, told: dict[str, Any]) -> None:
+    """The last of this server's tests: the minute is not over for those that would follow."""
+    statuses = []
+    for number in range(65):
+        told["image"] = np.full((28, 28), number).tolist()
+        statuses.append(client.post("/corrections", json=told).status_code)
+    assert set(statuses) == {200, 429}
+    assert len(list(inbox.iterdir())) == statuses.count(200)
+
+
+@pytest.mark.slow
+def test_without_the_setting_none_are_taken(home: Path, told: dict[str, Any], tmp_path: Path) -> None:
+    shutil.copytree(home, tmp_path / "bentoml")
+    with serve(tmp_path / "bentoml") as server, server.client() as client:
+        answer = client.post("/corrections", json=told)
+        assert (answer.status_code, answer.json()["error"]["field"]) == (403, "service")
+        assert client.get("/model").json()["takes_corrections"] is False
+
+
+# --- all the way round ---
+
+
+@pytest.mark.slow
+def test_a_correction_comes_to_be_in_the_data_of_the_next_live_model(
+    archives: Path, bentoml_home: Path, settings: Settings
+) -> None:
+    """Wrong answer, correction, import, and a training with the archives as its source, as a schedule has it."""
+    first = train_and_make_live(archives)
+    image = draw(200, np.random.default_rng(88))[0][3]
+    answer = predict(first, image[None])
+    right = (int(answer.labels[0]) + 1) % 10
+    write_correction(settings.labelled_dir, Correction(image.tobytes(), right, int(answer.labels[0]), answer.model))
+    (emptied,) = empty_inbox()
+    assert emptied.imported
+    assert emptied.imported.added == {CLASSES[right]: 1}
+    second = train_and_make_live(archives)
+    assert second.card.dataset_version == emptied.imported.dataset.version != first.card.dataset_version
+    train_split = read_split(emptied.imported.dataset, "train")
+    assert np.array_equal(train_split.images[-1], image)
+    assert train_split.labels[-1] == right
+    told = Page(write_report(second, emptied.imported.dataset, first)).text
+    assert f"Dataset {second.card.dataset_version} in the place of {first.card.dataset_version}" in told
+    assert "1 training images are new, 0 are gone, 0 have another label" in told
+    assert "The test images are the same, with the same labels" in told
+
+
+def train_and_make_live(archives: Path) -> Classifier:
+    validated = validate(ingest(str(archives)).dataset)
+    trained = train(validated, QUICK)
+    champion.make_live(store.save_model(trained.network, write_card("quick", validated, trained)), "a test")
+    return champion.load_model()

@@ -1,0 +1,212 @@
+"""Clients that send or read slowly, or not at all, take no place from those who do not."""
+
+import contextlib
+import http.client
+import json
+import re
+import select
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import psutil
+import pytest
+from servers import Server
+from sockets import BYTES, HEAD, connect, status_of, take
+
+from components.dataset.manifest import Examples
+from components.readers.images.photos import write_png
+from components.readers.tables.columns import PIXEL_COLUMNS
+from serving import connections
+from serving.bodies import LARGEST_UPLOAD
+from serving.load import MOST_ARRIVING, MOST_BYTES, WINDOW
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass
+class Honest(threading.Thread):
+    """A client that asks again and again, in pieces, and keeps what it was told and how long it took at most."""
+
+    server: Server
+    enough: threading.Event = field(default_factory=threading.Event)
+    statuses: Counter[int] = field(default_factory=Counter)
+    longest: float = 0
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def run(self) -> None:
+        while not self.enough.is_set():
+            began = time.monotonic()
+            client = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=30)
+            with contextlib.closing(client):
+                client.request("POST", "/predict", iter([bytes(784)] * 3), {"Content-Type": BYTES}, encode_chunked=True)
+                self.statuses[client.getresponse().status] += 1
+            self.longest = max(self.longest, time.monotonic() - began)
+
+
+@contextlib.contextmanager
+def honest(server: Server, number: int = 4) -> Iterator[list[Honest]]:
+    """So many of them for as long as the block takes; each was answered, and with 200."""
+    clients = [Honest(server) for _ in range(number)]
+    for client in clients:
+        client.start()
+    try:
+        yield clients
+    finally:
+        for client in clients:
+            client.enough.set()
+        for client in clients:
+            client.join()
+    assert {status for client in clients for status in client.statuses} == {200}
+    assert max(client.longest for client in clients) < 5
+
+
+def trickle(held: list[socket.socket], seconds: float, drop: bytes) -> dict[socket.socket, bytes]:
+    """A byte or so at a time on each, until it is answered or cut: what it was answered."""
+    answers: dict[socket.socket, bytes] = {}
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and len(answers) < len(held):
+        waiting = [one for one in held if one not in answers]
+        for one in select.select(waiting, [], [], 0)[0]:
+            answers[one] = b""
+            with contextlib.suppress(ConnectionError):  # head and body may come one after the other
+                while not answers[one].endswith(b"}}") and (piece := one.recv(4000)):
+                    answers[one] += piece
+        for one in waiting:
+            with contextlib.suppress(OSError):
+                one.send(drop)
+        time.sleep(0.2)
+    return answers
+
+
+@pytest.mark.parametrize("number", [200, MOST_ARRIVING + 100])
+def test_bodies_that_trickle_in_are_given_up_while_others_are_answered(server: Server, number: int) -> None:
+    """Beyond the number that may arrive, the slowest goes before its window is over."""
+    with honest(server), contextlib.ExitStack() as held:
+        slow = [held.enter_context(connect(server)) for _ in range(number)]
+        for place, one in enumerate(slow):
+            path, kind = [(b"/predict", b"application/octet-stream"), (b"/classify", b"image/png")][place % 2]
+            one.sendall(HEAD % (path, kind, 1 << 20))
+        answers = trickle(slow, WINDOW + 5, b"x")
+    assert len(answers) == number
+    assert {status_of(answer) for answer in answers.values()} == {408}
+    assert all(b"did not arrive in time" in answer for answer in answers.values())
+
+
+def test_a_body_at_a_fair_pace_may_take_longer_than_a_window(server: Server, test_split: Examples) -> None:
+    """Forty kilobytes a second, for two windows."""
+    body = test_split.images[:1].tobytes() * 512
+    with connect(server) as client:
+        client.sendall(HEAD % (b"/predict", BYTES.encode(), len(body)))
+        for start in range(0, len(body), 8 << 10):
+            client.sendall(body[start : start + (8 << 10)])
+            time.sleep(0.2)
+        assert status_of(client.recv(100)) == 200
+
+
+def test_bodies_have_a_bound_in_memory_together(server: Server) -> None:
+    """Each is within its own."""
+    size = LARGEST_UPLOAD - 1
+    with contextlib.ExitStack() as held:
+        large = [held.enter_context(connect(server)) for _ in range(MOST_BYTES // size + 2)]
+        for one in large:
+            with contextlib.suppress(ConnectionError):
+                one.sendall(HEAD % (b"/classify", b"image/png", size) + bytes(size - 1))
+        refused = [take(one, b"}}") for one in select.select(large, [], [], WINDOW)[0]]
+    assert 0 < len(refused) < len(large)
+    assert {status_of(answer) for answer in refused} == {429}
+    assert all(b"bytes are in memory; come back" in answer for answer in refused)
+
+
+def test_connections_without_a_request_are_cut_while_others_are_answered(server: Server) -> None:
+    """500 that say nothing, or a head that never ends, or go on after their answer."""
+    ends_badly = HEAD % (b"/nothing", b"text/plain", 1 << 20)
+    began = time.monotonic()
+    with honest(server), contextlib.ExitStack() as held:
+        silent = [held.enter_context(connect(server)) for _ in range(300)]
+        endless = [held.enter_context(connect(server)) for _ in range(100)]
+        answered = [held.enter_context(connect(server)) for _ in range(100)]
+        for one in endless:
+            one.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: ")
+        for one in answered:
+            one.sendall(ends_badly)
+            assert status_of(take(one, b"}}")) == 404
+        ends = trickle([*endless, *answered], connections.PATIENCE + 10, b"x")
+        assert len(ends) == len(endless) + len(answered)
+        assert set(ends.values()) == {b""}
+        assert all(one.recv(1) == b"" for one in silent)
+    assert time.monotonic() - began < connections.PATIENCE + 10
+
+
+def test_beyond_a_number_of_connections_those_that_wait_longest_are_cut(server: Server) -> None:
+    (worker,) = psutil.Process(server.process.pid).children(recursive=True)
+    with honest(server), contextlib.ExitStack() as held:
+        first = [held.enter_context(connect(server)) for _ in range(100)]
+        time.sleep(1)
+        for _ in range(connections.MOST_CONNECTIONS + 100):
+            held.enter_context(connect(server))
+        deadline = time.monotonic() + 5
+        while len(select.select(first, [], [], 0)[0]) < len(first):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert len(worker.net_connections()) <= connections.MOST_CONNECTIONS + 1
+
+
+def test_a_client_that_does_not_take_its_answer_is_cut_and_one_that_takes_its_time_is_not(
+    server: Server, test_split: Examples
+) -> None:
+    """Eight megabytes of answer, more than the kernel keeps for a client."""
+    row = ",".join(map(str, test_split.images[0].ravel()))
+    lines = [f"{number:0900},{row}" for number in range(8_000)]
+    table = "\n".join([",".join(("id", *PIXEL_COLUMNS)), *lines, ""]).encode()
+    with honest(server), connect(server, 64 << 10) as fair, connect(server, 64 << 10) as lazy:
+        for one in (lazy, fair):
+            one.sendall(HEAD % (b"/score", b"text/csv", len(table)) + table)
+        began, content = time.monotonic(), b""
+        while not content.endswith(b"0\r\n\r\n"):
+            piece = fair.recv(64 << 10)
+            assert piece, f"cut after {time.monotonic() - began:.0f} s and {len(content):,} bytes"
+            content += piece
+            time.sleep(0.1)
+        assert content.count(b"\n") > 8_000
+        assert time.monotonic() - began > connections.PATIENCE + connections.LOOK
+        time.sleep(max(0, began + 2 * connections.PATIENCE - time.monotonic()))
+        left = b""
+        with contextlib.suppress(ConnectionError):
+            left = take(lazy, b"0\r\n\r\n")
+        assert len(left) < len(content)
+
+
+def test_beyond_the_cap_callers_are_told_to_come_back(server: Server, test_split: Examples) -> None:
+    """Each sends 64 pictures, which take a while; those of 16 may wait at the same time."""
+    answers: list[tuple[int, str | None, bytes]] = []
+    picture = write_png(test_split.images[0].repeat(4, axis=0).repeat(4, axis=1))  # 28 x 28 is read at once
+    part = b'--cut\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n' + picture + b"\r\n"
+    body = part * 64 + b"--cut--\r\n"
+
+    def ask() -> None:
+        client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        with contextlib.closing(client):
+            client.request("POST", "/classify", body, {"Content-Type": "multipart/form-data; boundary=cut"})
+            answer = client.getresponse()
+            answers.append((answer.status, answer.headers["Retry-After"], answer.read()))
+
+    threads = [threading.Thread(target=ask) for _ in range(200)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    statuses = Counter(status for status, _, _ in answers)
+    assert statuses.keys() == {200, 429}
+    assert statuses[200] >= 16
+    refused = [json.loads(content)["error"]["reason"] for status, _, content in answers if status == 429]
+    assert all(re.match(r"\d+ (requests|pictures) are being \w+; come back", reason) for reason in refused)
+    assert {after for status, after, _ in answers if status == 429} == {"1"}

@@ -1,0 +1,80 @@
+"""The service's connections and its door in front of endpoints that need no model: it is up in a second.
+
+python tests/support/small_service.py PORT SECONDS, of which a stop may take so many.
+"""
+
+import asyncio
+import contextlib
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+
+import anyio.to_thread
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from serving.bodies import LARGEST_JSON, read_body, spool_body
+from serving.connections import GuardedProtocol
+from serving.door import Door, Endpoint
+from serving.errors import json_response
+
+LONG = 60  # seconds
+
+
+async def read(request: Request) -> Response:
+    """Of a body: how many bytes it has; of a request: its headers."""
+    body = await read_body(request, LARGEST_JSON)
+    return json_response({"bytes": len(body), "headers": [name.decode() for name, _ in request.scope["headers"]]})
+
+
+async def spool(request: Request) -> Response:
+    with tempfile.TemporaryFile() as file:
+        await spool_body(request, file)
+        return json_response({"bytes": len(file.read())})
+
+
+async def wait(request: Request) -> Response:
+    await read_body(request, LARGEST_JSON)
+    await asyncio.sleep(LONG)
+    raise AssertionError
+
+
+async def work(request: Request) -> Response:
+    """What no cancellation stops."""
+    await read_body(request, LARGEST_JSON)
+    await anyio.to_thread.run_sync(time.sleep, LONG)
+    raise AssertionError
+
+
+async def begin(request: Request) -> Response:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"half"
+        await asyncio.sleep(LONG)
+
+    return StreamingResponse(pieces())
+
+
+ENDPOINTS: dict[str, tuple[str, Endpoint]] = {
+    f"/{endpoint.__name__}": ("POST", endpoint) for endpoint in (read, spool, wait, work, begin)
+}
+
+
+def alive(request: Request) -> Response:
+    return PlainTextResponse("alive")
+
+
+@contextlib.asynccontextmanager
+async def live(app: Starlette) -> AsyncIterator[None]:
+    """As BentoML's application, it takes a moment to close, in which what was cancelled ends."""
+    yield
+    await asyncio.sleep(0.3)
+
+
+if __name__ == "__main__":
+    port, grace = map(int, sys.argv[1:])
+    door = Door(Starlette(routes=[Route("/livez", alive)], lifespan=live), ENDPOINTS)
+    uvicorn.run(door, port=port, http=GuardedProtocol, timeout_graceful_shutdown=grace)

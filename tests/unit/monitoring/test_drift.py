@@ -1,0 +1,419 @@
+"""Traffic beside the test images: what is drift, what is not, and what is too little to tell."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from logged import write_lines
+
+from benchmarks.traffic import (
+    DAY,
+    SHOES,
+    Pool,
+    Shop,
+    change_images,
+    count_alarms,
+    hours_to_alarm,
+    make_pool,
+    make_traffic,
+)
+from components.contract import CLASSES, Images, ModelCard, Profile
+from components.dataset.sample import draw
+from components.errors import InputError, ModelError, SettingsError
+from components.evaluation.profile import Seen, make_profile, to_seen
+from components.model.classifier import Classifier
+from components.monitoring.drift.bounds import DriftBounds
+from components.monitoring.drift.check import DriftCheck, check_batch, check_live
+from components.monitoring.drift.compare import Feature, compare
+from components.monitoring.drift.episode import Episode, find_news, read_episode, write_episode
+from components.monitoring.drift.page import write_page
+from components.monitoring.drift.windows import HOUR, Window, judge_windows, weigh
+from components.monitoring.reading import read_log
+from components.registry import champion, store
+from components.scoring.predict import predict
+from components.settings import Settings
+from components.training.train import Trained
+from fashion.cli import monitoring
+
+NOW = 1.7e9
+BOUNDS = DriftBounds()
+
+
+@pytest.fixture(scope="module")
+def model(trained: Trained, card: ModelCard) -> Classifier:
+    return Classifier("fashion-mlp:abcdefgh", card, trained.network)
+
+
+@pytest.fixture(scope="module")
+def images() -> Images:
+    return draw(1200, np.random.default_rng(7))[0]
+
+
+@pytest.fixture(scope="module")
+def profile(model: Classifier, images: Images) -> Profile:
+    return make_profile(to_seen(predict(model, images[:600]), images[:600]))
+
+
+@pytest.fixture(scope="module")
+def calm(model: Classifier, images: Images) -> Seen:
+    return to_seen(predict(model, images[600:]), images[600:])
+
+
+def drifted(profile: Profile, seen: Seen) -> set[str]:
+    return {feature.name for feature in compare(profile, seen, BOUNDS) if feature.drifted}
+
+
+def at(seen: Seen, since: float, until: float) -> Seen:
+    """The same, spread over a time."""
+    moved = seen.copy()
+    moved["time"] = np.linspace(since, until, len(seen) + 1)[1:]
+    return moved
+
+
+def test_images_of_the_same_kind_have_not_drifted(profile: Profile, calm: Seen) -> None:
+    assert drifted(profile, calm) == set()
+
+
+@pytest.mark.parametrize("kind", ["brightness -20 %", "blurred, sigma 1 pixel", "moved down by 2 pixels", "inverted"])
+def test_changed_pictures_have(profile: Profile, model: Classifier, images: Images, kind: str) -> None:
+    changed = change_images(images[600:])[kind]
+    assert drifted(profile, to_seen(predict(model, changed), changed)) - {"classes"}
+
+
+def test_other_classes_are_a_drift_of_the_mix_and_of_nothing_else(profile: Profile, calm: Seen) -> None:
+    some = calm[np.isin(calm["label"], [CLASSES.index("Bag"), CLASSES.index("Sandal")])]
+    found = {feature.name: feature for feature in compare(profile, some, BOUNDS)}
+    assert [name for name, feature in found.items() if feature.drifted] == ["classes"]
+    assert found["classes"].distance == pytest.approx(0.8, abs=0.05)
+
+
+def test_more_shoes_at_night_are_none(profile: Profile, calm: Seen) -> None:
+    shoes = np.isin(calm["label"], SHOES)
+    night = np.concatenate([calm[shoes], calm[~shoes][: np.count_nonzero(shoes) * 2 // 3]])  # 60 % and not 30
+    assert drifted(profile, night) == set()
+
+
+def test_a_difference_that_chance_can_make_is_none(profile: Profile, calm: Seen) -> None:
+    """Of 40 images some feature is often further away than its bound."""
+    random = np.random.default_rng(0)
+    windows = [compare(profile, random.choice(calm, 40, replace=False), BOUNDS) for _ in range(40)]
+    assert sum(feature.distance > feature.bound for window in windows for feature in window) > 20
+    assert sum(feature.drifted for window in windows for feature in window) <= 1
+
+
+def test_a_difference_that_matters_to_nobody_is_none_however_many_images_show_it(profile: Profile, calm: Seen) -> None:
+    many = np.tile(calm, 200)
+    many["mean"] *= 1.02
+    brightness = next(feature for feature in compare(profile, many, BOUNDS) if feature.name == "mean")
+    assert brightness.distance <= brightness.bound
+    assert not brightness.drifted
+
+
+def test_images_that_come_together_tell_less(profile: Profile, calm: Seen) -> None:
+    ordered = np.sort(calm, order=["label", "mean"])
+    random = np.random.default_rng(0)
+    uploads = np.concatenate([ordered[first : first + 20] for first in random.integers(0, len(ordered) - 20, 20)])
+    one_by_one = random.permutation(uploads)
+    together, alone = (compare(profile, seen, BOUNDS)[0] for seen in (uploads, one_by_one))
+    assert together.distance == pytest.approx(alone.distance)
+    assert together.clumps > 3 * alone.clumps
+    assert together.chance > alone.chance
+
+
+def test_a_class_that_the_profile_has_no_image_of_is_held_against_all(calm: Seen) -> None:
+    bags = calm["label"] == CLASSES.index("Bag")
+    found = compare(make_profile(calm[~bags]), calm[bags], BOUNDS)
+    assert all(np.isfinite([feature.distance, feature.chance]).all() for feature in found)
+    assert next(feature for feature in found if feature.name == "classes").drifted
+
+
+def test_one_image_again_and_again_counts_once(profile: Profile, calm: Seen) -> None:
+    """A health check each second beside traffic, or alone."""
+    check = np.repeat(calm[:1], 3600)
+    both = at(np.concatenate([check[:1800], calm[:400], check[1800:]]), NOW - HOUR, NOW)
+    (window,) = judge_windows(profile, both, NOW, 24, BOUNDS)
+    assert (window.lines, window.images, window.verdict) == (4000, 400, "calm")
+    (window,) = judge_windows(profile, at(check, NOW - HOUR, NOW), NOW, 24, BOUNDS)
+    assert (window.lines, window.images, window.verdict) == (3600, 1, "too few")
+
+
+def test_a_window_is_as_many_hours_as_it_needs(profile: Profile, calm: Seen) -> None:
+    traffic = [at(calm[:50], NOW - 10 * HOUR, NOW - 9 * HOUR), at(calm[:240], NOW - 5 * HOUR, NOW - HOUR)]
+    busy = at(calm[300:550], NOW - HOUR, NOW)
+    windows = judge_windows(profile, np.concatenate([*traffic, busy]), NOW, 24, BOUNDS)
+    hours = [((NOW - window.until) / HOUR, (NOW - window.since) / HOUR) for window in windows]
+    assert hours == [(0, 1), (1, 5), (5, 24)]
+    assert [window.verdict for window in windows] == ["calm", "calm", "too few"]
+    assert [window.images for window in windows] == [250, 240, 50]
+
+
+def test_drift_is_where_enough_of_the_newest_windows_have(profile: Profile, calm: Seen) -> None:
+    odd = calm.copy()
+    odd["mean"] += 60
+
+    def look(*hours: Seen) -> str:
+        """Newest first."""
+        parts = [at(hour[:250], NOW - HOUR * (back + 1), NOW - HOUR * back) for back, hour in enumerate(hours)]
+        return weigh(judge_windows(profile, np.concatenate(parts[::-1]), NOW, 24, BOUNDS), BOUNDS)
+
+    assert look(odd, odd, calm, calm) == "calm"
+    assert look(odd, calm, odd, odd) == "drift"
+    assert look(odd, odd, odd) == "drift"
+    assert look(odd, odd) == "calm"
+    assert look(calm, calm, odd, odd, odd) == "calm"
+    assert look(odd[:10]) == "too few"
+
+
+def test_of_windows_that_are_too_few_to_be_drift_it_says_how_many_there_must_be(
+    profile: Profile, calm: Seen, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = at(calm[:250], NOW - HOUR, NOW)
+    odd["mean"] += 60
+    windows = judge_windows(profile, odd, NOW, 24, BOUNDS)
+    monitoring._tell(
+        DriftCheck("a:1", "log", "now", windows, weigh(windows, BOUNDS), BOUNDS.drifting, BOUNDS.windows), None
+    )
+    assert capsys.readouterr().out.startswith("calm (1 of 4 windows drifted, 3 must): a:1, log\n")
+
+
+def test_the_log_is_read_as_it_was_written(tmp_path: Path, model: Classifier, images: Images, calm: Seen) -> None:
+    write_lines(tmp_path, images[600:640], model, NOW - 60, NOW)
+    found = read_log(tmp_path, model.tag, NOW - HOUR, NOW)
+    expected = at(calm[:40], NOW - 60, NOW)
+    assert (found.others, found.unreadable) == (0, 0)
+    np.testing.assert_allclose(found.seen["time"], expected["time"], atol=2e-3)
+    np.testing.assert_allclose(found.seen["confidence"], expected["confidence"], atol=1e-5)  # sums in another order
+    for name in ("label", "sure", "hash", "mean", "ink", "edge"):
+        assert (found.seen[name] == expected[name]).all(), name
+
+
+LINE = {
+    "time": "2023-11-14T22:13:19.000+00:00",
+    "model": "fashion-mlp:abcdefgh",
+    "label": 3,
+    "confidence": 0.5,
+    "sure": True,
+    "mean": 1.0,
+    "ink": 0.5,
+    "edge": 2,
+    "hash": "5f0c1d2e3a4b5c6d",
+}
+
+
+def test_of_a_damaged_log_what_is_whole_is_read(tmp_path: Path) -> None:
+    good = json.dumps(LINE)
+    wrong = [
+        {**LINE, "label": 10},
+        {**LINE, "sure": 1},
+        {**LINE, "mean": "1"},
+        {**LINE, "time": 5},
+        {**LINE, "hash": "x"},
+    ]
+    without = [{name: LINE[name] for name in LINE if name != left} for left in LINE]
+    bad = ["not json", "[]", "x" * 100_000, *map(json.dumps, [*wrong, *without])]
+    (tmp_path / "1.jsonl").write_text("\n".join([good, *bad, good]) + "\n" + good[:50])  # the last is being written
+    (tmp_path / "2.jsonl.1").write_text(good + "\n")
+    (tmp_path / "other.txt").write_text(good + "\n")
+    found = read_log(tmp_path, "fashion-mlp:abcdefgh", NOW - HOUR, NOW)
+    assert (len(found.seen), found.unreadable) == (3, len(bad))
+
+
+def test_of_a_log_only_the_time_and_the_model_that_are_asked_for_are_read(tmp_path: Path) -> None:
+    other = {**LINE, "model": "fashion-mlp:bbbbbbbb"}
+    late = {**LINE, "time": "2023-11-14T22:13:21.000+00:00"}
+    (tmp_path / "1.jsonl").write_text("".join(json.dumps(line) + "\n" for line in (LINE, other, late)))
+    found = read_log(tmp_path, "fashion-mlp:abcdefgh", NOW - HOUR, NOW)
+    assert (len(found.seen), found.others) == (1, 1)
+    assert len(read_log(tmp_path / "nowhere", "fashion-mlp:abcdefgh", NOW - HOUR, NOW).seen) == 0
+
+
+def test_a_file_that_is_renamed_while_it_is_read_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the log does when a file is full: between the two looks at the folder."""
+    (tmp_path / "1.jsonl").write_text(json.dumps(LINE) + "\n")
+    globbed = Path.glob
+
+    def rotate_then_glob(folder: Path, pattern: str) -> Iterator[Path]:
+        found = list(globbed(folder, pattern))
+        if len(found) == 1:
+            found[0].rename(tmp_path / "1.jsonl.1")
+            (tmp_path / "1.jsonl").write_text(json.dumps(LINE) + "\n")
+        return iter(found)
+
+    monkeypatch.setattr(Path, "glob", rotate_then_glob)
+    assert len(read_log(tmp_path, "fashion-mlp:abcdefgh", NOW - HOUR, NOW).seen) == 2
+
+
+@pytest.fixture
+def live(bentoml_home: Path, trained: Trained, card: ModelCard, settings: Settings) -> Classifier:
+    tag = store.save_model(trained.network, card)
+    champion.make_live(tag, "a test")
+    return champion.load_model()
+
+
+def test_the_live_model_s_traffic_is_held_against_its_test_images(live: Classifier, images: Images) -> None:
+    folder = store.home() / "predictions"
+    write_lines(folder, images[600:900], live, NOW - HOUR, NOW)
+    check = check_live(until=NOW)
+    assert (check.model, check.verdict, check.source) == (live.tag, "calm", str(folder))
+    assert [window.images for window in check.windows] == [300]
+    assert json.loads(json.dumps(check.to_json()))["windows"][0]["verdict"] == "calm"
+    write_lines(folder, 255 - images[:900], live, NOW, NOW + 3 * HOUR)
+    check = check_live(until=NOW + 3 * HOUR)
+    assert (check.verdict, len(check.judged)) == ("drift", 4)
+    assert "mean" in check.drifted
+
+
+def test_where_nothing_came_in_nobody_can_tell(live: Classifier) -> None:
+    check = check_live()
+    assert (check.verdict, check.windows, check.repeats) == ("too few", (), 0.0)
+
+
+def test_a_model_of_before_there_were_profiles_says_what_to_do(
+    bentoml_home: Path, trained: Trained, card: ModelCard, settings: Settings
+) -> None:
+    champion.make_live(store.save_model(trained.network, dataclasses.replace(card, profile=None)), "a test")
+    with pytest.raises(ModelError, match="has no profile: it was stored by an earlier version; 'fashion train'"):
+        check_live()
+
+
+def test_without_a_log_there_is_nothing_to_look_at(live: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASHION_PREDICTION_LOG", "off")
+    with pytest.raises(SettingsError, match="no prediction log is kept"):
+        check_live()
+
+
+def test_the_card_has_the_profile_of_the_test_images(card: ModelCard) -> None:
+    assert card.profile is not None
+    assert [sum(map(sum, counts)) for counts in card.profile.counts.values()] == [200] * 4
+    assert sum(card.profile.not_sure) == 200 - round(200 * card.test.coverage)
+
+
+def test_a_batch_speaks_for_itself(live: Classifier, calm: Seen) -> None:
+    odd = calm.copy()
+    odd["confidence"] = 0.3
+    for seen, verdict in ((calm, "calm"), (odd, "drift"), (calm[:20], "too few")):
+        check = check_batch(live.tag, Path("batch.csv"), [seen[:300], seen[300:]], ("confidence",))
+        assert (check.verdict, check.windows[0].lines) == (verdict, len(seen))
+
+
+def made(verdicts: str, model: str = "fashion-mlp:abcdefgh", when: str = "2026-11-21T09:00:00+00:00") -> DriftCheck:
+    """A check whose windows, newest first, are drifting (d) or calm (c)."""
+    odd = Feature("mean", 70, 90, 0.3, 0.1, 0.0, 0.001, 1.0, (1.0,), (1.0,))
+    fine = dataclasses.replace(odd, distance=0.01, chance=0.5)
+    windows = tuple(Window(0, 1, 300, 300, (odd if one == "d" else fine,)) for one in verdicts)
+    return DriftCheck(model, "log", when, windows, weigh(windows, BOUNDS), 3, 4)
+
+
+def test_a_drift_is_told_of_once_and_so_is_its_end() -> None:
+    told, episode = [], None
+    for verdicts in (
+        "cccc",
+        "dccc",
+        "ddcc",
+        "dddc",
+        "dddd",
+        "cddd",
+        "ccdd",
+        "dccd",
+        "dddc",
+        "cddd",
+        "",
+        "ccdd",
+        "cccc",
+        "cccc",
+    ):
+        news, episode = find_news(episode, made(verdicts))
+        told.append([one.what for one in news])
+    assert told == [[], [], [], ["detected"], [], [], [], [], [], [], [], [], ["ended"], []]
+    assert episode is None
+
+
+def test_with_another_model_the_drift_of_the_one_before_is_over() -> None:
+    _, episode = find_news(None, made("dddd"))
+    news, after = find_news(episode, made("", "fashion-mlp:bbbbbbbb"))
+    assert [(one.what, one.episode.model) for one in news] == [("ended", "fashion-mlp:abcdefgh")]
+    assert after is None
+    news, after = find_news(episode, made("dddd", "fashion-mlp:bbbbbbbb"))
+    assert [one.what for one in news] == ["ended", "detected"]
+    assert after is not None
+    assert after.model == "fashion-mlp:bbbbbbbb"
+
+
+def test_an_episode_is_kept_between_checks(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "drift.json"
+    assert read_episode(path) is None
+    episode = Episode("fashion-mlp:abcdefgh", "2026-11-21T09:00:00+00:00", ("mean", "ink"))
+    for kept in (episode, None):
+        write_episode(path, kept)
+        assert read_episode(path) == kept
+    path.write_text("{")
+    assert read_episode(path) is None
+
+
+def test_the_page_shows_what_was_expected_and_what_was_found(tmp_path: Path, live: Classifier, calm: Seen) -> None:
+    odd = calm.copy()
+    odd["mean"] += 60
+    page = tmp_path / "drift.html"
+    write_page(check_batch(live.tag, Path("<b>.csv"), [odd]), page)
+    told = page.read_text()
+    assert told.count("<svg") == 6
+    for part in ("Traffic has drifted", "What to do", "&lt;b&gt;.csv", live.tag, "Content-Security-Policy"):
+        assert part in told
+    assert "<b>.csv" not in told
+    write_page(check_live(), page)
+    assert "Too few images to tell" in page.read_text()
+
+
+def test_bounds_that_cannot_be_met_are_refused(monkeypatch: pytest.MonkeyPatch, live: Classifier) -> None:
+    monkeypatch.setenv("FASHION_DRIFT_DRIFTING", "5")
+    with pytest.raises(SettingsError, match="drifting 5 of 4 windows cannot be"):
+        check_live()
+
+
+MEDIUM, SMALL = Shop("medium", 400), Shop("small", 60)
+MIXED = Shop("more shoes at night, uploads, a health check", 400, together=5, night=0.4, health=60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("shop", "seed"), [(MEDIUM, 0), (MEDIUM, 1), (MEDIUM, 2), (SMALL, 3), (MIXED, 4)])
+def test_thirty_calm_days_raise_no_alarm(profile: Profile, calm: Seen, shop: Shop, seed: int) -> None:
+    traffic = make_traffic(shop, make_pool(calm), 30 * DAY, np.random.default_rng(seed))
+    assert count_alarms(profile, traffic, 30 * DAY, BOUNDS)[0] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kind", ["brightness +20 %", "brightness -20 %", "blurred, sigma 1 pixel", "inverted", "bags and sandals only"]
+)
+def test_changed_traffic_raises_one_soon(
+    profile: Profile, model: Classifier, images: Images, calm: Seen, kind: str
+) -> None:
+    """Within three windows, of an hour each where so much comes in; chance may take one more."""
+    if kind == "bags and sandals only":
+        changed = calm[np.isin(calm["label"], [CLASSES.index("Bag"), CLASSES.index("Sandal")])]
+    else:
+        pictures = change_images(images[600:])[kind]
+        changed = to_seen(predict(model, pictures), pictures)
+    random = np.random.default_rng(0)
+    pools: tuple[Pool, Pool] = (make_pool(calm), make_pool(changed))
+    delays = [hours_to_alarm(profile, *pools, Shop("large", 1500), BOUNDS, random) for _ in range(2)]
+    assert all(delay is not None and delay <= 4 for delay in delays), delays
+
+
+def test_what_is_no_output_of_score_is_refused(tmp_path: Path) -> None:
+    from components.monitoring.drift.scored import model_of
+
+    for name, content, told in (
+        ("a.csv", "label,pixel1\n1,2\n", "not an output of 'fashion score'"),
+        ("a.parquet", "nonsense", "not an output of 'fashion score'"),
+        ("a.txt", "", "expected a name that ends in"),
+        ("b.csv", "label,confidence,sure,model\n", "no row was scored"),
+    ):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(InputError, match=told):
+            model_of(tmp_path / name)
+    with pytest.raises(InputError, match="no such file"):
+        model_of(tmp_path / "nowhere.csv")

@@ -1,0 +1,450 @@
+"""The gate: each of its checks on both sides of its bound, with what real small models measured."""
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import norm
+from trainings import QUICK
+
+from components.contract import CLASSES, SAMPLE, Calibration, GateCheck, ModelCard, Probed, Validated, Verdict
+from components.dataset.archives import ARCHIVES, declare_source
+from components.dataset.ingest import ingest
+from components.dataset.manifest import read_split, receipt_path
+from components.dataset.validate import validate
+from components.errors import DatasetError, ModelError, SettingsError
+from components.evaluation.card import write_card
+from components.model.classifier import Classifier
+from components.model.mlp import MLP
+from components.promotion.bounds import GateBounds, load_bounds
+from components.promotion.gate import Performance, Trial, bound_difference, judge, tango_score
+from components.promotion.robustness import DISTURBANCES
+from components.promotion.trial import hold_trial
+from components.readers.images.idx import encode_idx, read_idx
+from components.settings import Settings
+from components.training.train import Trained, train
+
+SANDAL, SHIRT, TSHIRT = CLASSES.index("Sandal"), CLASSES.index("Shirt"), CLASSES.index("T-shirt/top")
+EASY: dict[str, Any] = {  # what any model meets
+    "margin": 1,
+    "f1_margin": 1,
+    "f1_margins": {},
+    "loss_margin": 99,
+    "calibration_margin": 1,
+    "robustness_margin": 1,
+    "least_accuracy": 0,
+    "least_f1": 0,
+    "most_loss": 99,
+    "most_calibration_error": 1,
+    "most_seconds": 9,
+    "most_batch_seconds": 99,
+}
+SHOP = "a shop"  # a source that is not the drawn sample
+
+
+def bounded(**changed: Any) -> GateBounds:
+    return GateBounds(**{**EASY, **changed})
+
+
+@pytest.fixture(scope="session")
+def live(trained: Trained, card: ModelCard) -> Classifier:
+    return Classifier("fashion-mlp:livelive", dataclasses.replace(card, source=SHOP), trained.network)
+
+
+def changed(model: Classifier, change: Callable[[dict[str, torch.Tensor]], object]) -> Classifier:
+    """A challenger: the model with other weights."""
+    network = MLP(model.network.config)
+    state = {name: weight.clone() for name, weight in model.network.state_dict().items()}
+    change(state)
+    network.load_state_dict(state)
+    return Classifier("fashion-mlp:challenge", model.card, network.eval())
+
+
+def shake(state: dict[str, torch.Tensor]) -> None:
+    generator = torch.Generator().manual_seed(1)
+    for weight in state.values():
+        weight.add_(torch.randn(weight.shape, generator=generator) * weight.std() * 0.8)
+
+
+@pytest.fixture(scope="session")
+def worse(live: Classifier, shared_settings: Settings, validated: Validated) -> Trial:
+    """A challenger that is worse in every respect, and a past in which a better one was live."""
+    trial = hold_trial(changed(live, shake), live, None, shared_settings)
+    return dataclasses.replace(trial, best=0.9, probe_error=0.0)
+
+
+@pytest.fixture(scope="session")
+def equal(live: Classifier, shared_settings: Settings, validated: Validated) -> Trial:
+    return hold_trial(dataclasses.replace(live, tag="fashion-mlp:theequal"), live, None, shared_settings)
+
+
+def check_of(verdict: Verdict, name: str) -> GateCheck:
+    (found,) = (check for check in verdict.checks if check.name.startswith(name))
+    return found
+
+
+def champion_of(trial: Trial) -> Performance:
+    assert trial.champion
+    return trial.champion
+
+
+def lost_f1(trial: Trial) -> float:
+    ours, theirs = trial.challenger.metrics.classes[SANDAL], champion_of(trial).metrics.classes[SANDAL]
+    return theirs.f1 - ours.f1
+
+
+def extra_cost(trial: Trial) -> float:
+    costs = [one.robustness["with noise"] for one in (trial.challenger, champion_of(trial))]
+    (under, clean), (live_under, live_clean) = costs
+    return (clean - under) - (live_clean - live_under)
+
+
+def added(trial: Trial, figure: str) -> float:
+    ours, theirs = (getattr(one.metrics.calibrated, figure) for one in (trial.challenger, champion_of(trial)))
+    return float(ours - theirs)
+
+
+# check -> the bound it has, the value that the trial measured, and whether the bound is the least or the most
+BOUNDS: dict[str, tuple[str, Callable[[Trial], float], int]] = {
+    "least accuracy": ("least_accuracy", lambda trial: trial.challenger.metrics.accuracy, -1),
+    "least F1": ("least_f1", lambda trial: min(one.f1 for one in trial.challenger.metrics.classes), -1),
+    "most log loss": ("most_loss", lambda trial: trial.challenger.metrics.calibrated.loss, 1),
+    "most calibration error": (
+        "most_calibration_error",
+        lambda trial: trial.challenger.metrics.calibrated.calibration_error,
+        1,
+    ),
+    "bytes of weights": ("most_bytes", lambda trial: trial.challenger.bytes, 1),
+    "milliseconds for an image": ("most_seconds", lambda trial: trial.seconds, 1),
+    "milliseconds for 1,024": ("most_batch_seconds", lambda trial: trial.batch_seconds, 1),
+    "accuracy beside the best": ("margin", lambda trial: trial.best - trial.challenger.metrics.accuracy, 1),
+    "F1 of Sandal": ("f1_margin", lost_f1, 1),
+    "log loss": ("loss_margin", lambda trial: added(trial, "loss"), 1),
+    "calibration error": ("calibration_margin", lambda trial: added(trial, "calibration_error"), 1),
+    "accuracy lost, with noise": ("robustness_margin", extra_cost, 1),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_each_check_has_two_sides(worse: Trial, name: str) -> None:
+    field, read, sign = BOUNDS[name]
+    if name == "least F1":  # of the worst class, which is 0 in so bad a model
+        classes = tuple(dataclasses.replace(one, f1=one.f1 + 0.1) for one in worse.challenger.metrics.classes)
+        metrics = dataclasses.replace(worse.challenger.metrics, classes=classes)
+        worse = dataclasses.replace(worse, challenger=dataclasses.replace(worse.challenger, metrics=metrics))
+    met = read(worse)
+    assert met > 0, "else the bound would be that of another check"
+    step = 1 if field == "most_bytes" else 1e-9
+    inside = judge(worse, bounded(**{field: met + sign * step}))
+    outside = judge(worse, bounded(**{field: met - sign * step}))
+    assert check_of(inside, name).passed
+    assert not check_of(outside, name).passed
+    assert check_of(outside, name).told in str(outside)
+
+
+def test_every_bound_is_in_the_table() -> None:
+    tested = {field for field, _, _ in BOUNDS.values()} | {
+        "confidence",
+        "min_gain",
+        "f1_margins",
+    }
+    assert tested | {"most_request_seconds"} == set(GateBounds.model_fields), "the last is the canary's"
+
+
+def test_accuracy_is_judged_by_the_images_that_one_of_the_two_gets_right(worse: Trial) -> None:
+    worse = dataclasses.replace(worse, best=0.0)
+    low, _ = bound_difference(worse.mended, worse.broken, worse.challenger.metrics.rows, 0.95)
+    assert check_of(judge(worse, bounded(margin=-low + 1e-9)), "change of accuracy").passed
+    refused = check_of(judge(worse, bounded(margin=-low - 1e-9)), "change of accuracy")
+    assert not refused.passed
+    assert f"{worse.mended} mended, {worse.broken} broken, McNemar p" in refused.told
+
+
+@pytest.mark.parametrize("share", [0.006, 0.01, 0.03, 0.1])
+def test_a_challenger_that_is_worse_by_the_margin_passes_once_in_forty(share: float) -> None:
+    """Whatever share of the images tells the two apart: 4,000 draws, each of 10,000 images."""
+    lost, limit = 0.005, norm.ppf(0.975)
+    draws = np.random.default_rng(0).multinomial(10_000, [(share - lost) / 2, (share + lost) / 2, 1 - share], 4_000)
+    passed = [tango_score(mended, broken, 10_000, -lost) >= limit for mended, broken, _ in draws]
+    assert 0.015 < np.mean(passed) < 0.035
+
+
+@pytest.mark.parametrize(("mended", "broken", "rows"), [(10, 25, 500), (3, 0, 40), (0, 7, 100), (60, 60, 10_000)])
+def test_the_interval_ends_where_the_score_is_as_improbable_as_asked(mended: int, broken: int, rows: int) -> None:
+    low, high = bound_difference(mended, broken, rows, 0.95)
+    assert low < (mended - broken) / rows < high
+    assert tango_score(mended, broken, rows, low) == pytest.approx(norm.ppf(0.975), abs=1e-6)
+    assert tango_score(mended, broken, rows, high) == pytest.approx(-norm.ppf(0.975), abs=1e-6)
+    uneven = mended + broken
+    mcnemar = (mended - broken) / uneven**0.5  # the root of the test's statistic
+    assert tango_score(mended, broken, rows, 0.0) == pytest.approx(mcnemar)
+
+
+@pytest.mark.parametrize(
+    ("mended", "broken", "passes"),
+    [
+        (0, 0, True),  # the same answers
+        (300, 300, True),  # equally good, 600 apart
+        (280, 300, False),  # 20 fewer: it could be 67 fewer
+        (400, 330, True),
+        (0, 30, True),  # 30 worse of 10,000: 43 at most
+        (0, 49, False),  # 49 worse: it may be 65
+    ],
+)
+def test_a_difference_counts_for_what_it_can_be(equal: Trial, mended: int, broken: int, passes: bool) -> None:
+    metrics = dataclasses.replace(equal.challenger.metrics, rows=10_000)
+    challenger = dataclasses.replace(equal.challenger, metrics=metrics)
+    trial = dataclasses.replace(equal, challenger=challenger, mended=mended, broken=broken)
+    assert check_of(judge(trial, bounded(margin=0.005)), "change of accuracy").passed is passes
+
+
+def test_less_confidence_lets_more_through(equal: Trial) -> None:
+    metrics = dataclasses.replace(equal.challenger.metrics, rows=10_000)
+    challenger = dataclasses.replace(equal.challenger, metrics=metrics)
+    trial = dataclasses.replace(equal, challenger=challenger, mended=280, broken=300)
+    for confidence, passes in ((0.6, True), (0.95, False)):
+        assert judge(trial, bounded(margin=0.005, confidence=confidence)).passed is passes
+
+
+def test_a_gain_is_asked_for_where_the_configuration_says_so(equal: Trial) -> None:
+    assert not check_of(judge(equal, bounded(min_gain=1e-9)), "gain of accuracy").passed
+    assert "gain of accuracy" not in {check.name for check in judge(equal, bounded()).checks}
+    better = dataclasses.replace(equal.challenger.metrics, accuracy=equal.challenger.metrics.accuracy + 0.1)
+    gained = dataclasses.replace(equal, challenger=dataclasses.replace(equal.challenger, metrics=better))
+    assert check_of(judge(gained, bounded(min_gain=0.0999)), "gain of accuracy").passed
+
+
+def test_equal_models_pass(equal: Trial) -> None:
+    floors = {name: EASY[name] for name in ("least_accuracy", "least_f1", "most_loss", "most_calibration_error")}
+    verdict = judge(equal, GateBounds(**floors))
+    assert verdict.passed, str(verdict)
+    assert verdict.outcome == "passed"
+    assert len([check for check in verdict.checks if check.name.startswith("F1 of")]) == len(CLASSES)
+    assert sum(check.name.startswith("accuracy lost") for check in verdict.checks) == len(DISTURBANCES)
+
+
+def test_better_overall_but_worse_on_shirts_is_refused_and_says_so(
+    shared_settings: Settings, validated: Validated
+) -> None:
+    """Two trainings, one three times as long as the other, which then calls hardly anything a shirt."""
+    short, long = (train(validated, dataclasses.replace(QUICK, epochs=epochs)) for epochs in (10, 30))
+    champion, better = (
+        Classifier(tag, write_card("quick", validated, trained), trained.network)
+        for tag, trained in (("fashion-mlp:livelive", short), ("fashion-mlp:thebetter", long))
+    )
+    shy = changed(better, lambda state: state["logits.bias"][SHIRT].sub_(6))
+    trial = hold_trial(shy, champion, None, shared_settings)
+    ours, theirs = trial.challenger.metrics, champion_of(trial).metrics
+    assert ours.accuracy > theirs.accuracy
+    assert ours.classes[SHIRT].f1 < theirs.classes[SHIRT].f1 - 0.03
+    verdict = judge(dataclasses.replace(trial, probe_error=0.0), bounded(f1_margin=0.03))
+    assert [check.name for check in verdict.checks if not check.passed] == ["F1 of Shirt"]
+    assert str(verdict).startswith("F1 of Shirt: ")
+
+
+def test_labels_exchanged_in_the_training_data_pass_validation_and_not_the_gate(archives: Path, tmp_path: Path) -> None:
+    """T-shirts and shirts, in the training split alone: refused beside a good model, and as the first one, too."""
+    settings = Settings(data_dir=tmp_path / "data")
+    good = train_on(declared(archives, tmp_path / "good"), settings)
+    wrong = train_on(declared(archives, tmp_path / "wrong", exchanged=(TSHIRT, SHIRT)), settings)
+    floors = ["least accuracy", "least F1, of "]
+    names = {f"F1 of {CLASSES[TSHIRT]}", f"F1 of {CLASSES[SHIRT]}"}
+    assert all(check_of(judge(hold_trial(good, None, None, settings), GateBounds()), name).passed for name in floors)
+    for champion in (None, good):
+        verdict = judge(hold_trial(wrong, champion, None, settings), GateBounds())
+        assert verdict.outcome == "refused"
+        failed = {check.name for check in verdict.checks if not check.passed}
+        assert failed & {f"least F1, of {CLASSES[label]}" for label in (TSHIRT, SHIRT)}
+        assert champion is None or names <= failed
+
+
+def declared(archives: Path, folder: Path, exchanged: tuple[int, int] | None = None) -> Path:
+    """A copy of the drawn archives under another name, so that it is held to what is asked of real data."""
+    shutil.copytree(archives, folder)
+    if exchanged:
+        path = folder / ARCHIVES["train"].labels
+        labels = read_idx(path, ()).copy()
+        first, second = labels == exchanged[0], labels == exchanged[1]
+        labels[first], labels[second] = exchanged[1], exchanged[0]
+        path.write_bytes(encode_idx(labels))
+    declare_source(folder, folder.name, "MIT")
+    return folder
+
+
+def train_on(folder: Path, settings: Settings) -> Classifier:
+    validated = validate(ingest(str(folder), settings=settings).dataset, settings=settings)
+    assert validated.expectations == 46
+    trained = train(validated, dataclasses.replace(QUICK, epochs=30))
+    return Classifier(f"fashion-mlp:{folder.name}data", write_card("quick", validated, trained), trained.network)
+
+
+def test_a_disturbance_may_cost_more_where_more_is_left(equal: Trial) -> None:
+    costs = dict.fromkeys(DISTURBANCES, (0.85, 0.95))
+    live_costs = dict.fromkeys(DISTURBANCES, (0.8, 0.81))
+    challenger = dataclasses.replace(equal.challenger, robustness=costs)
+    trial = dataclasses.replace(equal, challenger=challenger, champion=dataclasses.replace(
+        champion_of(equal), robustness=live_costs))  # fmt: skip
+    assert judge(trial, bounded(robustness_margin=0.03)).passed
+
+
+def test_no_checks_are_no_pass() -> None:
+    assert not Verdict("fashion-mlp:nochecks", None, "", "", 0, (), {}).passed
+
+
+def test_a_past_with_a_better_model_counts_whatever_is_live(equal: Trial) -> None:
+    """A sample that a person forced live does not make everything better than what was."""
+    trial = dataclasses.replace(with_source(equal, SHOP, SAMPLE), best=0.99)
+    verdict = judge(trial, bounded(margin=0.005))
+    assert [check.name for check in verdict.checks if not check.passed] == ["accuracy beside the best that was live"]
+
+
+# --- what it can be believed by ---
+
+
+def with_source(trial: Trial, challenger: str, champion: str) -> Trial:
+    ours, theirs = (
+        dataclasses.replace(one, card=dataclasses.replace(one.card, source=source))
+        for one, source in ((trial.challenger, challenger), (champion_of(trial), champion))
+    )
+    return dataclasses.replace(trial, challenger=ours, champion=theirs)
+
+
+def test_the_sample_never_takes_the_place_of_real_data(equal: Trial) -> None:
+    refused = judge(with_source(equal, SAMPLE, "fashion-mnist"), bounded())
+    assert "never takes the place of a model from real data" in str(refused)
+    assert not refused.passed
+    assert judge(with_source(equal, "fashion-mnist", SAMPLE), bounded()).passed
+    assert judge(with_source(equal, SAMPLE, SAMPLE), GateBounds()).passed, "and no floors are asked of it"
+    assert judge(dataclasses.replace(with_source(equal, SAMPLE, SAMPLE), champion=None), GateBounds()).passed
+
+
+def test_another_test_split_is_refused(equal: Trial) -> None:
+    champion = champion_of(equal)
+    other = dataclasses.replace(champion.card, test=dataclasses.replace(champion.card.test, split_version="0" * 16))
+    verdict = judge(dataclasses.replace(equal, champion=dataclasses.replace(champion, card=other)), bounded())
+    assert [check.name for check in verdict.checks if not check.passed] == ["same test split"]
+
+
+def test_test_images_in_the_training_data_are_refused(equal: Trial) -> None:
+    verdict = judge(dataclasses.replace(equal, leaked=1), bounded())
+    assert str(verdict) == "test images in the training data: 1, not at most 0"
+
+
+@pytest.mark.parametrize("error", [2e-5, float("inf"), float("nan")])
+def test_a_model_that_no_longer_says_what_it_said_is_refused(equal: Trial, error: float) -> None:
+    assert "since its training" in str(judge(dataclasses.replace(equal, probe_error=error), bounded()))
+
+
+def test_what_the_network_said_after_its_training_is_compared(
+    live: Classifier, shared_settings: Settings, validated: Validated
+) -> None:
+    assert hold_trial(live, None, None, shared_settings).probe_error < 1e-6
+    permuted = changed(live, lambda state: state.update({"logits.bias": state["logits.bias"].flip(0)}))
+    assert hold_trial(permuted, None, None, shared_settings).probe_error > 0.01
+    for probes in ((), (Probed("test-99999", (0.1,) * 10), *live.card.probes)):
+        card = dataclasses.replace(live.card, probes=probes)
+        found = hold_trial(dataclasses.replace(live, card=card), None, None, shared_settings).probe_error
+        assert found == float("inf")
+
+
+def test_a_dataset_without_a_receipt_is_refused(
+    live: Classifier, shared_settings: Settings, validated: Validated
+) -> None:
+    path = receipt_path(validated.dataset)
+    kept = path.read_bytes()
+    try:
+        for content in (b"", b"{}", None):
+            path.unlink()
+            if content is not None:
+                path.write_bytes(content)
+            verdict = judge(hold_trial(live, None, None, shared_settings), bounded())
+            assert "no receipt of a passed validation" in str(verdict)
+            path.touch()
+    finally:
+        path.write_bytes(kept)
+    assert judge(hold_trial(live, None, None, shared_settings), bounded()).passed
+
+
+def test_a_model_whose_data_met_fewer_expectations_is_refused(
+    live: Classifier, shared_settings: Settings, validated: Validated
+) -> None:
+    for claimed in (0, validated.expectations + 1):
+        card = dataclasses.replace(live.card, expectations=claimed)
+        verdict = judge(hold_trial(dataclasses.replace(live, card=card), None, None, shared_settings), bounded())
+        assert "expectations" in str(verdict)
+
+
+def test_missing_images_are_an_error_and_not_a_pass(live: Classifier, tmp_path: Path, validated: Validated) -> None:
+    with pytest.raises(DatasetError, match="no such dataset"):
+        hold_trial(live, None, None, Settings(data_dir=tmp_path))
+
+
+def test_logits_that_are_not_finite_are_an_error_and_not_a_pass(
+    live: Classifier, shared_settings: Settings, validated: Validated
+) -> None:
+    wild = changed(live, lambda state: [weight.fill_(3e38) for weight in state.values()])
+    with pytest.raises(ModelError, match="not finite"):
+        hold_trial(wild, live, None, shared_settings)
+
+
+def test_what_is_measured_is_what_the_service_would_say(
+    live: Classifier, shared_settings: Settings, validated: Validated
+) -> None:
+    """Twice too sure of itself: the weights are the same, the served probabilities are not."""
+    calibration = Calibration(live.card.calibration.temperature / 4, live.card.calibration.thresholds)
+    bold = dataclasses.replace(live, tag="fashion-mlp:boldbold", card=dataclasses.replace(
+        live.card, calibration=calibration))  # fmt: skip
+    trial = hold_trial(bold, live, None, shared_settings)
+    assert (trial.mended, trial.broken) == (0, 0)
+    failed = {check.name for check in judge(trial, bounded(loss_margin=0.02)).checks if not check.passed}
+    assert "log loss" in failed
+
+
+# --- the settings ---
+
+
+def test_bounds_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASHION_GATE_MARGIN", "0.02")
+    monkeypatch.setenv("FASHION_GATE_F1_MARGINS", '{"Bag": 0.5}')
+    assert (load_bounds().margin, load_bounds().f1_margins) == (0.02, {"Bag": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MARGIN", "-1"),
+        ("MARGIN", "much"),
+        ("MARGIN", "nan"),
+        ("LOSS_MARGIN", "inf"),
+        ("F1_MARGINS", '{"Hat": 1}'),
+        ("F1_MARGINS", '{"Shirt": NaN}'),
+        ("F1_MARGINS", '{"Shirt": 7}'),
+        ("F1_MARGINS", "{"),
+    ],
+)
+def test_a_bad_bound_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"FASHION_GATE_{name}", value)
+    with pytest.raises(SettingsError, match=name.lower() if value == "{" else name):
+        load_bounds()
+
+
+def test_disturbances_change_little_and_always_the_same(validated: Validated) -> None:
+    images = read_split(validated.dataset, "test").images[:8]
+    before = images.copy()
+    for name, disturb in DISTURBANCES.items():
+        disturbed = disturb(images)
+        assert disturbed.dtype == np.uint8, name
+        assert disturbed.shape == images.shape
+        assert np.array_equal(disturbed, disturb(images))
+        assert (disturbed != images).any()
+        assert np.abs(disturbed.mean() - images.mean()) < 0.35 * images.mean()
+    assert np.array_equal(images, before)
+    moved = DISTURBANCES["moved by 2 pixels"](images)
+    for row, (up, right) in enumerate([(2, 0), (0, 2), (-2, 0), (0, -2)]):
+        rolled = np.roll(images[row], (-up, right), (0, 1))
+        assert np.array_equal(moved[row][2:-2, 2:-2], rolled[2:-2, 2:-2])
