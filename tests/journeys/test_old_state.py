@@ -7,6 +7,7 @@ import csv
 import hashlib
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from components.contract import Dataset, GateCheck, Images, Validated
 from components.dataset.archives import declare_source
 from components.dataset.ingest import ingest
 from components.dataset.labels.adding import import_labels
+from components.dataset.labels.inbox import empty_inbox
 from components.dataset.manifest import check_receipt, current_dataset, dataset_of, read_manifest, read_split
 from components.dataset.sample import draw, write_sample
 from components.dataset.validate import validate
@@ -28,7 +30,8 @@ from components.export.onnx import export_onnx
 from components.files import sha256_of
 from components.model.checkpoint import Checkpoint, read_checkpoint
 from components.monitoring.drift.bounds import DriftBounds
-from components.monitoring.drift.check import check_live
+from components.monitoring.drift.check import check_batch, check_live
+from components.monitoring.drift.scored import model_of, read_scored
 from components.promotion.bounds import GateBounds
 from components.promotion.promote import promote
 from components.readers.folders.parts import TableReading
@@ -182,8 +185,16 @@ def test_a_catalogue_is_scored(dataset: Dataset, tmp_path: Path) -> None:
     source = write_csv(tmp_path / "catalogue.csv", test.images, [NAMES[label] for label in test.labels])
     summary = run_job(model, source, tmp_path / "scored.csv", check="fail")
     assert (summary.count.scored, summary.count.accuracy) == (100, model.card.test.accuracy)
-    rows = list(csv.DictReader((tmp_path / "scored.csv").open()))
-    assert [row["name"] for row in rows] == components.predict(model, test.images).names
+    told, before = read_rows(tmp_path / "scored.csv"), read_rows(KEPT / "scored" / "whole.csv")
+    assert told[0].keys() == before[0].keys()
+    for column in ("id", "label", "name", "second", "third", "sure", "model"):
+        assert [row[column] for row in told] == [row[column] for row in before]
+
+
+def test_what_was_scored_before_is_held_against_the_model_s_profile(bentoml_home: Path) -> None:
+    output = KEPT / "scored" / "whole.csv"
+    check = check_batch(model_of(output), output, read_scored(output), ("confidence",), DriftBounds(least_images=30))
+    assert (check.model, check.verdict) == (NEWER, "calm")
 
 
 @pytest.mark.usefixtures("bentoml_home")
@@ -195,10 +206,15 @@ def test_a_scoring_job_that_was_stopped_goes_on(dataset: Dataset, tmp_path: Path
     place_job(source, tmp_path / "scored.csv")
     resumed = run_job(model, source, tmp_path / "scored.csv", reading=reading, resume=True)
     assert (resumed.resumed, resumed.count.scored) == (2, 100)
-    once = run_job(model, source, tmp_path / "once.csv", reading=reading)
-    assert (resumed.count.names, resumed.count.not_sure) == (once.count.names, once.count.not_sure)
-    told, expected = (list(csv.DictReader((tmp_path / name).open())) for name in ("scored.csv", "once.csv"))
+    run_job(model, source, tmp_path / "once.csv", reading=reading)
+    told, expected = read_rows(tmp_path / "scored.csv"), read_rows(tmp_path / "once.csv")
     assert [{**row, "scored_at": ""} for row in told] == [{**row, "scored_at": ""} for row in expected]
+    assert resumed.count.names == dict(Counter(row["name"] for row in expected))
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
 
 
 def place_job(source: Path, output: Path) -> None:
@@ -254,6 +270,16 @@ def test_labels_are_added_to_it_and_the_model_of_both_goes_live(settings: Settin
     tag = store.save_model(trained.network, write_card("dense-128", validated, trained))
     champion.make_live(tag, "more labels")
     assert components.load_model().card.test.split_version == store.describe_stored(OLDER).test.split_version
+
+
+def test_the_inbox_of_labels_is_emptied(settings: Settings) -> None:
+    """A correction that waits, and a file whose worker was killed."""
+    emptied = {one.name.partition("-")[0]: one for one in empty_inbox(settings)}
+    assert {name: one.error for name, one in emptied.items()} == {"claimed.csv": "", "corrections": ""}
+    assert [sum(one.imported.added.values()) for one in emptied.values() if one.imported] == [1, 1]
+    dataset = current_dataset(settings.datasets_dir)
+    assert dataset
+    np.testing.assert_array_equal(read_split(dataset, "train").labels[-2:], draw(2, np.random.default_rng(2))[1][::-1])
 
 
 def test_a_training_begins_with_it(dataset: Dataset) -> None:

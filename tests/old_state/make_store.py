@@ -32,6 +32,7 @@ from components.evaluation.card import write_card
 from components.inference.predict import predict
 from components.inputs.parts import Reading
 from components.labels.adding import import_labels
+from components.labels.corrections import Correction, write_correction
 from components.manifest import read_split
 from components.model.checkpoint import write_checkpoint
 from components.monitoring.prediction_log import Answer, PredictionLog
@@ -108,7 +109,13 @@ def make():
     (written,) = (store.home() / "predictions").glob("*.jsonl")
     written.rename(written.with_name("4242.jsonl"))
 
+    images, labels = draw(2, np.random.default_rng(2))
+    said = predict(model, images)
+    write_correction(settings.labelled_dir, Correction(images[0].tobytes(), int(labels[0]), int(said.labels[0]), newer))
+    write_csv(settings.labelled_dir / "working" / "claimed.csv", images[1:], labels[1:])  # its worker was killed
+
     catalogue = write_csv(ROOT / "scored" / "catalogue.csv", test.images)
+    run_job(model, catalogue, ROOT / "scored" / "whole.csv")
     try:
         run_job(model, catalogue, ROOT / "scored" / "scored.csv", workers=1, reading=READING, progress=stop)
     except Stop:
@@ -119,7 +126,7 @@ def keep():
     """Copy what is kept, without locks and pages, and with no word of where it was made."""
     for name in ("data", "bentoml", "scored"):
         shutil.rmtree(HERE / name, ignore_errors=True)
-        left_out = shutil.ignore_patterns("*lock", "staging", "canary", "validation", "inbox", "bentos", "tmp")
+        left_out = shutil.ignore_patterns("*lock", "staging", "canary", "validation", "rejects", "bentos", "tmp")
         shutil.copytree(ROOT / name, HERE / name, ignore=left_out)
     for path in (path for path in HERE.rglob("*") if path.is_file() and path.suffix != ".py"):
         content = path.read_bytes()
