@@ -5,7 +5,8 @@ PORT ?= 3000
 PREFECT_PORT ?= 4200
 PRESET ?= dense-128
 BIN := .venv/bin
-PYTEST := $(BIN)/python -m pytest -p tests.lanes
+# Most tests wait now and then, so that one worker more than cores gains; WORKERS=0 runs one test after the other.
+PYTEST := $(BIN)/python -m pytest --dist loadgroup --no-loadscopereorder --numprocesses $(or $(WORKERS),3)
 
 # The first of these that has all four archives: data/raw, or a folder shared beside the checkout.
 ARCHIVES := train-images-idx3 train-labels-idx1 t10k-images-idx3 t10k-labels-idx1
@@ -21,7 +22,7 @@ export ORT_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
 
-.PHONY: help setup run up status down test check lint serve bento bench lock clean
+.PHONY: help setup run up status down test stress check lint serve bento bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -48,12 +49,14 @@ status: .venv/ready ## say how the system is, and where
 down: .venv/ready ## stop the whole system
 	@PORT=$(PORT) PREFECT_PORT=$(PREFECT_PORT) $(BIN)/fashion down
 
-# Of all tests many wait, so that one worker more than cores gains; WORKERS=0 runs one test after the other.
-test: .venv/ready ## run all tests
-	$(PYTEST) --numprocesses $(or $(WORKERS),3)
+test: .venv/ready ## run the unit tests and the journeys: minutes
+	$(PYTEST) tests/unit tests/journeys
+
+stress: .venv/ready ## run the long tests: fuzzing, kills, load, faults
+	$(PYTEST) tests/stress
 
 check: lint ## lint, types, and the fast tests
-	$(PYTEST) --numprocesses $(or $(WORKERS),2) -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: .venv/ready ## ruff and mypy
 	$(BIN)/ruff check .

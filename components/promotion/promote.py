@@ -1,7 +1,7 @@
 """A stored model -> live, or refused: the gate, then the canary, then the pointer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from components.contract import GateCheck, Verdict
 from components.errors import FashionError, LiveModelChanged, SettingsError
@@ -14,7 +14,7 @@ from components.promotion.trial import hold_trial
 from components.registry.champion import Move, current_move, load_live, make_live, try_live
 from components.registry.store import card_sha256, home, load_stored
 from components.registry.verdicts import read_verdict, write_verdict
-from components.settings import CHECKOUT, Settings, load_settings
+from components.settings import Settings, load_settings
 
 ATTEMPTS = 10  # how often the live model may change while a challenger is judged
 
@@ -40,7 +40,7 @@ def promote(
     force: bool = False,
     bounds: GateBounds | None = None,
     settings: Settings | None = None,
-    source: Path = CHECKOUT,
+    canary: Callable[[Classifier, GateBounds, Settings], tuple[GateCheck, ...]] = try_canary,
 ) -> Promotion:
     """Put a model live if the gate and the canary let it; what they measured is kept beside its weights.
 
@@ -53,7 +53,7 @@ def promote(
         force: past the gate, though not past the canary.
         bounds: the gate's; None: from the environment.
         settings: where datasets are; None: from the environment.
-        source: what the canary serves with the model.
+        canary: serves the model for trial; returns its checks, of which the last failed or none did.
 
     Raises:
         ModelNotFound, ModelError: it does not load, or the live model it must be compared with does not.
@@ -67,7 +67,7 @@ def promote(
     bounds, settings = bounds or load_bounds(), settings or load_settings()
     sha256 = card_sha256(tag)
     model = load_stored(tag)
-    canary: tuple[GateCheck, ...] = ()
+    served: tuple[GateCheck, ...] = ()
     for _ in range(ATTEMPTS):
         live = try_live() if force else current_move()
         if live and live.tag == tag:
@@ -76,9 +76,9 @@ def promote(
         verdict = replace(_ask(model, live, bounds, settings, force), challenger_sha256=sha256)
         may = force or verdict.passed
         if may:
-            canary = canary or try_canary(model, bounds, settings, source)
-            may = all(check.passed for check in canary)
-        verdict = replace(verdict, checks=verdict.checks + canary, forced=why if force and may else "")
+            served = served or canary(model, bounds, settings)
+            may = all(check.passed for check in served)
+        verdict = replace(verdict, checks=verdict.checks + served, forced=why if force and may else "")
         if (now := try_live()) and now.tag == tag:
             continue  # somebody else made it live meanwhile, under a verdict that stands
         write_verdict(verdict)

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from promotions import SERVED
 from servers import serve
 
 import components
-from components.contract import Dataset, GateCheck, Images, Validated
+from components.contract import Dataset, Images, Validated
 from components.dataset.archives import declare_source
 from components.dataset.ingest import ingest
 from components.dataset.labels.adding import import_labels
@@ -112,10 +113,9 @@ def test_what_is_known_of_the_models_is_read() -> None:
 
 
 @pytest.mark.usefixtures("bentoml_home")
-def test_the_older_model_is_promoted_again_and_taken_back(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("components.promotion.promote.try_canary", lambda *_: (GateCheck("canary", True, "", "", ""),))
+def test_the_older_model_is_promoted_again_and_taken_back(settings: Settings) -> None:
     bounds = GateBounds(f1_margin=0.1, f1_margins={}, loss_margin=0.5, most_calibration_error=0.2)
-    promotion = promote(OLDER, "it was better", bounds=bounds, settings=settings)
+    promotion = promote(OLDER, "it was better", bounds=bounds, settings=settings, canary=lambda *_: (SERVED,))
     assert promotion.promoted, str(promotion)
     assert champion.live_move().tag == OLDER
     champion.rollback()

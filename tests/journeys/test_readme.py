@@ -38,7 +38,7 @@ def test_every_command_of_fashion_is_documented() -> None:
 
 def test_every_target_of_the_makefile_is_listed_by_plain_make() -> None:
     listed = subprocess.run(["make"], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
-    for target in ("help", "run", "test", "check", "serve", "bento", "clean"):
+    for target in ("help", "run", "test", "stress", "check", "serve", "bento", "clean"):
         assert re.search(rf"^{target}\s+\w", listed, re.MULTILINE), target
 
 

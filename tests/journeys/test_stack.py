@@ -13,7 +13,7 @@ import pytest
 from prefects import LONG, PREFECT, wait_until
 from stacks import SECRET, Stack
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stack")]
 QUICK = {"preset": "quick", "overrides": {"hidden": [16]}, "epochs": 1}
 
 

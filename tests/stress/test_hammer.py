@@ -25,7 +25,7 @@ from components.registry.retention.pins import pinned, unpin
 from components.registry.retention.prune import prune
 from components.settings import Settings
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("measured")]
 
 PROCESSES = 20
 SECONDS = 60

@@ -12,7 +12,7 @@ from servers import Server
 from components.dataset.manifest import Examples
 from components.readers.images.photos import write_png
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("measured")]
 REQUESTS = 25_000  # twice: the first fill the caches and the allocator's arenas
 CONNECTIONS = 4
 ALLOWED = 8 << 20  # bytes; a leak of a kilobyte a request would be 25 MB

@@ -24,7 +24,7 @@ from serving import connections
 from serving.bodies import LARGEST_UPLOAD
 from serving.load import MOST_ARRIVING, MOST_BYTES, WINDOW
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("measured")]
 
 
 @dataclass

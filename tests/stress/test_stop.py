@@ -25,7 +25,7 @@ from components.settings import CHECKOUT
 from components.training.train import Trained
 from serving.connections import DRAIN
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("measured")]
 BOUND = DRAIN + 5  # seconds for both processes to be gone
 
 

@@ -18,7 +18,7 @@ from components.settings import CHECKOUT
 from ops.automations import AUTOMATIONS
 from ops.supervisor import asking, start_piece
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stack")]
 FLOW = """
 import time
 from pathlib import Path

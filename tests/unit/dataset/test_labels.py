@@ -5,12 +5,7 @@ import csv
 import io
 import json
 import os
-import shutil
-import signal
-import subprocess
-import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +13,10 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from handed_in import New, base, counted, new, ready, write_pixels  # noqa: F401, fixtures
 from PIL import Image
 
-from components.contract import CLASSES, Dataset, Images, Labels
+from components.contract import CLASSES, Dataset, Images
 from components.dataset.archives import declare_source
 from components.dataset.ingest import ingest
 from components.dataset.labels.adding import Imported, import_labels
@@ -30,47 +26,10 @@ from components.dataset.labels.naming import hash_of
 from components.dataset.labels.reading import read_handed_in
 from components.dataset.manifest import current_dataset, read_manifest, read_split
 from components.dataset.sample import draw, write_sample
-from components.dataset.validate import validate
 from components.errors import DatasetError, InputError, ValidationError
 from components.readers.images.photos import write_png
 from components.readers.tables.columns import PIXEL_COLUMNS
-from components.settings import CHECKOUT, Settings
-
-New = tuple[Images, Labels]
-
-
-@pytest.fixture(scope="module")
-def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with a small validated dataset that says it is real, and the archives that it came from."""
-    folder = tmp_path_factory.mktemp("ready")
-    write_sample(folder / "acme", train_rows=600, test_rows=200, seed=1)
-    declare_source(folder / "acme", "acme", "CC-BY-4.0")
-    settings = Settings(data_dir=folder / "data")
-    validate(ingest(str(folder / "acme"), settings=settings).dataset, settings=settings)
-    return folder
-
-
-@pytest.fixture
-def base(ready: Path, settings: Settings) -> Dataset:
-    """The same in the test's own data folder."""
-    shutil.copytree(ready / "data", settings.data_dir)
-    current = current_dataset(settings.datasets_dir)
-    assert current
-    return current
-
-
-@pytest.fixture
-def new() -> New:
-    """Eight images that are in no dataset, one each of eight classes."""
-    images, labels = draw(200, np.random.default_rng(77))
-    rows = [int(np.flatnonzero(labels == label)[0]) for label in range(8)]
-    return images[rows].copy(), labels[rows].copy()
-
-
-def write_pixels(path: Path, images: Images, labels: object, extra: str = "") -> Path:
-    rows = [",".join(map(str, (label, *image.ravel()))) for image, label in zip(images, labels, strict=True)]  # type: ignore[call-overload]
-    path.write_text("\n".join([",".join(("label", *PIXEL_COLUMNS)), *rows]) + "\n" + extra)
-    return path
+from components.settings import Settings
 
 
 def write_table(path: Path, *rows: tuple[object, ...]) -> Path:
@@ -82,14 +41,6 @@ def write_table(path: Path, *rows: tuple[object, ...]) -> Path:
 def rejects_of(done: Imported) -> list[dict[str, str]]:
     assert done.rejects
     return [json.loads(line) for line in done.rejects.read_text().splitlines()]
-
-
-def counted(done: Imported) -> tuple[int, int, int, int, int]:
-    """Added, relabelled, known, unchanged, rejected."""
-    rejected = sum(done.rejected.values())
-    found = sum(done.added.values()), len(done.relabelled), done.known, done.unchanged, rejected
-    assert done.read == sum(found)
-    return found
 
 
 def everything_in(folder: Path) -> dict[str, bytes]:
@@ -595,58 +546,3 @@ def test_a_file_that_grows_while_it_is_read_is_refused(base: Dataset, new: New, 
 
 
 # --- at once, and killed ---
-
-IMPORT = """
-import sys
-from pathlib import Path
-from components.dataset.labels.adding import import_labels
-print("ready", flush=True)
-sys.stdin.readline()
-for name in sys.argv[1:]:
-    import_labels(Path(name))
-"""
-
-
-def start(*files: Path) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", IMPORT, *map(str, files)]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=CHECKOUT, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
-
-
-def go(process: "subprocess.Popen[str]") -> None:
-    assert process.stdout
-    assert process.stdin
-    assert process.stdout.readline() == "ready\n"
-    process.stdin.write("\n")
-    process.stdin.flush()
-
-
-@pytest.mark.slow
-def test_imports_at_once_are_both_kept(base: Dataset, new: New, tmp_path: Path, settings: Settings) -> None:
-    images, labels = new
-    files = [write_pixels(tmp_path / f"{place}.csv", images[place::2], labels[place::2]) for place in range(2)]
-    processes = [start(file) for file in files]
-    for process in processes:
-        go(process)
-    for process in processes:
-        _, error = process.communicate(timeout=120)
-        assert process.returncode == 0, error
-    current = current_dataset(settings.datasets_dir)
-    assert current
-    assert current.rows == base.rows + 8
-
-
-@pytest.mark.slow
-def test_a_killed_import_leaves_the_old_dataset_and_can_be_done_again(
-    base: Dataset, new: New, tmp_path: Path, settings: Settings
-) -> None:
-    file = write_pixels(tmp_path / "new.csv", *new)
-    process = start(file)
-    go(process)
-    deadline = time.monotonic() + 60
-    while len(list(settings.datasets_dir.glob("*.json"))) == 1 and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert current_dataset(settings.datasets_dir) == base
-    assert counted(import_labels(file))[0] == 8

@@ -1,6 +1,5 @@
 """Which images show something."""
 
-import gzip
 import os
 from pathlib import Path
 
@@ -34,16 +33,6 @@ def test_a_single_image_is_judged_as_among_others(test_split: Examples) -> None:
     images = np.concatenate([*BLANKS.values(), test_split.images])
     assert has_content(images).tolist() == [bool(has_content(image[None])[0]) for image in images]
     assert has_content(images[:0]).tolist() == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("split", ["train", "t10k"])
-def test_every_image_of_the_real_data_shows_something(split: str) -> None:
-    path = SOURCE / f"{split}-images-idx3-ubyte.gz"
-    if not path.exists():
-        pytest.skip("no official archives in FASHION_SOURCE")
-    images = np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8, offset=16).reshape(-1, 28, 28)
-    assert has_content(images).all()
 
 
 def test_where_the_check_finds_nothing_every_image_shows_something(test_split: Examples) -> None:

@@ -3,11 +3,7 @@
 import dataclasses
 import json
 import os
-import signal
-import subprocess
-import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,48 +11,13 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from deliveries import HEADER, empty, inbox, live, report_of, table_of  # noqa: F401, fixtures
 
-from components.contract import ModelCard
 from components.dataset.manifest import Examples, to_table
 from components.errors import SettingsError
 from components.inbox import Inbox, find_work, open_inbox, take
 from components.model.classifier import Classifier
-from components.model.mlp import MLP
-from components.readers.tables.columns import PIXEL_COLUMNS
-from components.registry import champion, store
-from components.scoring.delivery import Delivery, deliver, tell_failures
-from components.settings import CHECKOUT
-
-HEADER = ",".join(["label", *PIXEL_COLUMNS])
-
-
-@pytest.fixture
-def live(bentoml_home: Path, network: MLP, card: ModelCard) -> Classifier:
-    champion.make_live(store.save_model(network, card), "a test")
-    return champion.load_model()
-
-
-@pytest.fixture
-def inbox(tmp_path: Path) -> Inbox:
-    folder = tmp_path / "inbox"
-    folder.mkdir()
-    return open_inbox(folder)
-
-
-def table_of(examples: Examples, rows: int) -> str:
-    pairs = zip(examples.labels[:rows].tolist(), examples.images[:rows], strict=True)
-    lines = [f"{label},{','.join(map(str, image.ravel().tolist()))}" for label, image in pairs]
-    return "\n".join([HEADER, *lines]) + "\n"
-
-
-def empty(inbox: Inbox, live: Classifier, settle: float = 0.0) -> list[Delivery]:
-    deliveries = [deliver(inbox, item, live) for item in find_work(inbox, settle)]
-    return [delivery for delivery in deliveries if delivery]
-
-
-def report_of(delivery: Delivery) -> dict[str, object]:
-    told: dict[str, object] = json.loads((delivery.folder / "report.json").read_bytes())
-    return told
+from components.scoring.delivery import deliver, tell_failures
 
 
 def test_what_was_dropped_is_scored_and_moved_with_all_that_came_of_it(
@@ -222,76 +183,6 @@ def test_a_folder_that_cannot_be_used_is_said(tmp_path: Path) -> None:
         SettingsError, match=r"files cannot be moved in it: .*/working: something of that name is there"
     ):
         open_inbox(tmp_path)
-
-
-WORKER = """
-import sys, time
-from pathlib import Path
-from components.inbox import find_work, open_inbox
-from components.scoring.delivery import deliver
-from components.registry.champion import load_model
-live, inbox = load_model(), open_inbox(Path(sys.argv[1]))
-print("ready", flush=True)
-sys.stdin.readline()
-for item in find_work(inbox, 0.1):
-    if done := deliver(inbox, item, live):
-        print(done.name, done.outcome, flush=True)
-"""
-
-
-def start_worker(inbox: Inbox) -> "subprocess.Popen[str]":
-    """A process that waits for a line, then empties the inbox."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", WORKER, str(inbox.folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=CHECKOUT,
-    )
-    assert process.stdout
-    assert process.stdout.readline() == "ready\n"
-    return process
-
-
-def let_go(process: "subprocess.Popen[str]") -> None:
-    assert process.stdin
-    process.stdin.write("\n")
-    process.stdin.flush()
-
-
-@pytest.mark.slow
-def test_two_workers_share_an_inbox(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
-    names = [f"{number:02}.csv" for number in range(20)]
-    for name in names:
-        (inbox.folder / name).write_text(table_of(test_split, 10))
-    workers = [start_worker(inbox) for _ in range(2)]
-    for process in workers:
-        let_go(process)
-    said = [word for process in workers for word in process.communicate()[0].split()]
-    assert sorted(said[::2]) == names, "each by one of them"
-    assert set(said[1::2]) == {"done"}
-    assert len(list(inbox.done.iterdir())) == len(names)
-    assert not list(inbox.working.iterdir())
-
-
-@pytest.mark.slow
-def test_what_a_killed_worker_began_is_gone_on_with(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
-    header, _, lines = table_of(test_split, 200).partition("\n")
-    (inbox.folder / "big.csv").write_text(f"{header}\n{lines * 200}")
-    process = start_worker(inbox)
-    let_go(process)
-    deadline = time.monotonic() + 60
-    while not list(inbox.working.glob("*/.scored.csv.job/00000*.json")):
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    (delivery,) = empty(inbox, live)
-    assert (delivery.name, delivery.outcome, delivery.rows) == ("big.csv", "done", 40_000)
-    report = report_of(delivery)
-    assert report["attempts"] == 2
-    assert int(str(report["resumed"])) >= 1
-    assert not list(inbox.working.iterdir())
 
 
 def test_the_command_empties_an_inbox_once(

@@ -1,6 +1,5 @@
 """The look at the first rows: what it stops, what it tells, and what it lets pass."""
 
-import gzip
 import os
 import re
 import signal
@@ -19,6 +18,7 @@ from components.dataset.sample import write_sample
 from components.errors import FashionError, InputError
 from components.model.classifier import Classifier
 from components.readers.folders.parts import TableReading
+from components.readers.images.idx import read_idx
 from components.scoring.expectations import check_images
 from components.scoring.first_rows import GO_ON, LEAST_ROWS, MOST_ROWS, UNSEEN, Looker, Mode, read_first
 from components.scoring.job import Summary, run_job
@@ -177,18 +177,6 @@ def test_nothing_is_said_of_no_images(images: Images) -> None:
     assert inspect_images(images[:0]) == ()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("count", [1, 2, 5, 20, 100])
-def test_no_images_of_the_real_data_alarm_in_any_number(count: int) -> None:
-    for split in ("train", "t10k"):
-        path = ARCHIVE.with_name(f"{split}-images-idx3-ubyte.gz")
-        if not path.exists():
-            pytest.skip("no official archives in FASHION_SOURCE")
-        images = read_idx(path, 16).reshape(-1, *IMAGE_SHAPE)
-        said = [inspect_images(images[start : start + count]) for start in range(0, len(images), count)]
-        assert not any(said)
-
-
 # --- the process ---
 
 
@@ -217,20 +205,4 @@ def test_only_the_first_rows_are_read(tmp_path: Path) -> None:
 
 def test_the_drawn_sample_passes_too(tmp_path: Path) -> None:
     folder = write_sample(tmp_path, train_rows=600, test_rows=100)
-    assert check_images(read_idx(folder / "train-images-idx3-ubyte.gz", 16).reshape(-1, *IMAGE_SHAPE)) == ()
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not ARCHIVE.exists(), reason="no official archives in FASHION_SOURCE")
-def test_no_class_of_the_real_data_alarms_though_it_comes_alone() -> None:
-    images = read_idx(ARCHIVE, 16).reshape(-1, *IMAGE_SHAPE)
-    labels = read_idx(ARCHIVE.with_name("t10k-labels-idx1-ubyte.gz"), 8)
-    for one in range(10):
-        assert check_images(images[labels == one]) == ()
-        assert check_images(images[labels == one][:LEAST_ROWS]) == ()
-    for start in range(0, 10_000, 1000):
-        assert check_images(images[start : start + 1000]) == ()
-
-
-def read_idx(path: Path, header: int) -> Images:
-    return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8, offset=header)
+    assert check_images(read_idx(folder / "train-images-idx3-ubyte.gz", IMAGE_SHAPE)) == ()

@@ -7,10 +7,6 @@ import gzip
 import json
 import os
 import platform
-import random
-import signal
-import subprocess
-import sys
 import threading
 import time
 import zipfile
@@ -28,22 +24,19 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from scored import HEADER, SMALL, model, read_csv, rows_of, table, to_lines  # noqa: F401, fixtures
 
-from components.contract import CLASSES, ModelCard
+from components.contract import CLASSES
 from components.dataset.manifest import Examples, to_table
 from components.errors import InputError
 from components.model.classifier import Classifier
-from components.model.mlp import MLP
 from components.readers.folders.opening import open_input
 from components.readers.folders.parts import TableReading
 from components.readers.images.photos import write_png
 from components.readers.tables.columns import PIXEL_COLUMNS
-from components.registry import champion, store
 from components.scoring.claims import hold
 from components.scoring.job import Summary, open_job, rejects_path, run_job
 from components.scoring.predict import predict
 from components.scoring.summary import Count
 from components.scoring.work import Job
-from components.settings import CHECKOUT
 
 
 def without_times(summary: Summary) -> tuple[object, ...]:
@@ -557,49 +550,6 @@ def test_ids_that_a_spreadsheet_would_run_are_inert(model: Classifier, tmp_path:
     )
     run_job(model, tmp_path / "in.csv", tmp_path / "out.csv")
     assert [row["id"] for row in read_csv(tmp_path / "out.csv")] == ["'=1+1", "'@x", "''quoted", "-5", "plain"]
-
-
-SCORE = """
-import sys, time
-from pathlib import Path
-from components.registry.champion import load_model
-from components.readers.folders.parts import TableReading
-from components.scoring.job import run_job
-model = load_model()
-print("ready", flush=True)
-run_job(model, Path(sys.argv[1]), Path(sys.argv[2]), reading=TableReading(int(sys.argv[3])), resume=True,
-        progress=lambda count, share: time.sleep(0.02))
-"""
-
-
-@pytest.mark.slow
-def test_ten_kills_and_a_resume_give_the_same_bytes(
-    bentoml_home: Path, network: MLP, card: ModelCard, test_split: Examples, tmp_path: Path
-) -> None:
-    tag = store.save_model(network, card)
-    champion.make_live(tag, "a test")
-    lines = to_lines(test_split, 200) * 40
-    lines[::97] = ["bad"] * len(lines[::97])
-    source, output = tmp_path / "in.csv", tmp_path / "out.csv"
-    source.write_text("\n".join([HEADER, *lines]) + "\n")
-    moments = random.Random(0)
-    for _ in range(10):
-        arguments = [sys.executable, "-c", SCORE, str(source), str(output), str(SMALL)]
-        process = subprocess.Popen(arguments, cwd=CHECKOUT, stdout=subprocess.PIPE)
-        assert process.stdout
-        assert process.stdout.readline() == b"ready\n"
-        time.sleep(moments.uniform(0.05, 0.6))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert not output.exists()
-    model = champion.load_model(tag)
-    resumed = run_job(model, source, output, reading=TableReading(SMALL), resume=True)
-    assert resumed.resumed > 0
-    at = resumed.scored_at.encode()
-    whole = run_job(model, source, tmp_path / "whole.csv", reading=TableReading(SMALL))
-    expected = (tmp_path / "whole.csv").read_bytes().replace(whole.scored_at.encode(), at)
-    assert output.read_bytes() == expected
-    assert resumed.count == whole.count
 
 
 @pytest.mark.parametrize("column", ["id", "label"])

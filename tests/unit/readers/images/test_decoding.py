@@ -1,10 +1,7 @@
 """A picture file of any kind: one of four modes, or an error that says what is wrong."""
 
 import struct
-import subprocess
-import sys
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,7 +23,6 @@ from PIL import Image
 
 from components.errors import InputError, InputTooLarge
 from components.readers.images.decoding import FORMATS, decode_picture
-from components.settings import CHECKOUT
 
 GREY, COLOUR, PALETTE = 0, 2, 3  # PNG's colour types
 
@@ -266,48 +262,6 @@ def test_a_run_length_coded_bmp_is_bounded_as_it_is_decoded_in_python() -> None:
     for content in (bmp(1, b"\0\0", size=(2001, 2000)), bmp(2, b"\1\1" * 600_000, bits=4)):
         with pytest.raises(InputTooLarge, match="a run-length coded BMP of more than 1 MiB or 4,000,000 pixels"):
             decode(content)
-
-
-PROGRAM = """
-import sys, time
-from components.readers.images.photos import read_views
-def kilobytes(of):
-    return int(open("/proc/self/status").read().split(of + ":")[1].split()[0])
-content = open(sys.argv[1], "rb").read()
-before, began = kilobytes("VmRSS"), time.process_time()
-read_views(content)
-print(kilobytes("VmHWM") - before, time.process_time() - began)
-"""
-
-
-def largest() -> dict[str, bytes]:
-    """Those of each format that take the most."""
-    half, flat = Image.new("RGBA", (4096, 4096), (10, 20, 30, 40)), Image.new("RGB", (5000, 5000))
-    scans = split_jpeg(encode(flat, "JPEG", progressive=True))
-    rows = (b"\4" + bytes(20_000)) * 5000  # Paeth's filter
-    return {
-        "PNG, RGBA": png((5000, 5000), 8, 6, rows),
-        "PNG, thin": encode(Image.new("RGBA", (32_768, 762), (10, 20, 30, 40)), "PNG"),
-        "PNG, 16 bits": png((5000, 5000), 16, GREY, b"\0" * 50_005_000, (b"tRNS", b"\0\0")),
-        "PNG, a palette": png((5000, 5000), 8, PALETTE, bytes(25_005_000), (b"PLTE", bytes(6)), (b"tRNS", b"\0\x80")),
-        "JPEG": join_jpeg([*scans, *scans[-1:] * 9]),
-        "WebP": encode(half, "WEBP", method=0, quality=50),
-        "WebP, lossless": encode(half, "WEBP", method=0, lossless=True),
-        "GIF": encode(flat.convert("P"), "GIF"),
-        "BMP": encode(flat, "BMP"),
-    }
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="reads how much memory was in use at most from /proc")
-def test_the_largest_pictures_take_300_mb_and_about_a_second(tmp_path: Path) -> None:
-    for name, content in largest().items():
-        file = tmp_path / "picture"
-        file.write_bytes(content)
-        done = subprocess.run([sys.executable, "-c", PROGRAM, str(file)], cwd=CHECKOUT, capture_output=True, check=True)
-        kilobytes, seconds = map(float, done.stdout.split())
-        assert kilobytes < 300_000, name
-        assert seconds < 2, name
 
 
 # --- refusals ---

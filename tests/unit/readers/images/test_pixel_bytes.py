@@ -1,6 +1,5 @@
 """Bytes of pixels, and bytes of something else that has the right length."""
 
-import gzip
 import os
 from pathlib import Path
 
@@ -51,14 +50,3 @@ def test_blank_images_are_taken_in_any_number(images: Images) -> None:
     for blank in draw_blanks().values():
         for count in (1, 2, 3, 4, 8, 24):
             assert len(read_pixel_bytes(blank[:1].tobytes() * count)) == count
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not ARCHIVE.exists(), reason="no official archives in FASHION_SOURCE")
-@pytest.mark.parametrize("count", [2, 3, 4, 8, 24])
-def test_no_images_of_the_real_data_are_taken_for_something_else(count: int) -> None:
-    images = np.frombuffer(gzip.decompress(ARCHIVE.read_bytes()), np.uint8, offset=16).reshape(-1, 784)
-    by_brightness = images[np.argsort(images.mean(axis=1))]
-    for rows in (images, by_brightness):
-        for start in range(0, len(rows), count):
-            read_pixel_bytes(rows[start : start + count].tobytes())

@@ -1,0 +1,60 @@
+"""The largest pictures that are read, in memory and in time."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from harmed_pictures import (
+    encode,
+    join_jpeg,
+    png,
+    split_jpeg,
+)
+from PIL import Image
+
+from components.settings import CHECKOUT
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("measured")]
+GREY, PALETTE = 0, 3  # of PNG's colour types
+
+
+PROGRAM = """
+import sys, time
+from components.readers.images.photos import read_views
+def kilobytes(of):
+    return int(open("/proc/self/status").read().split(of + ":")[1].split()[0])
+content = open(sys.argv[1], "rb").read()
+before, began = kilobytes("VmRSS"), time.process_time()
+read_views(content)
+print(kilobytes("VmHWM") - before, time.process_time() - began)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads how much memory was in use at most from /proc")
+def test_the_largest_pictures_take_300_mb_and_about_a_second(tmp_path: Path) -> None:
+    for name, content in largest().items():
+        file = tmp_path / "picture"
+        file.write_bytes(content)
+        done = subprocess.run([sys.executable, "-c", PROGRAM, str(file)], cwd=CHECKOUT, capture_output=True, check=True)
+        kilobytes, seconds = map(float, done.stdout.split())
+        assert kilobytes < 300_000, name
+        assert seconds < 2, name
+
+
+def largest() -> dict[str, bytes]:
+    """Those of each format that take the most."""
+    half, flat = Image.new("RGBA", (4096, 4096), (10, 20, 30, 40)), Image.new("RGB", (5000, 5000))
+    scans = split_jpeg(encode(flat, "JPEG", progressive=True))
+    rows = (b"\4" + bytes(20_000)) * 5000  # Paeth's filter
+    return {
+        "PNG, RGBA": png((5000, 5000), 8, 6, rows),
+        "PNG, thin": encode(Image.new("RGBA", (32_768, 762), (10, 20, 30, 40)), "PNG"),
+        "PNG, 16 bits": png((5000, 5000), 16, GREY, b"\0" * 50_005_000, (b"tRNS", b"\0\0")),
+        "PNG, a palette": png((5000, 5000), 8, PALETTE, bytes(25_005_000), (b"PLTE", bytes(6)), (b"tRNS", b"\0\x80")),
+        "JPEG": join_jpeg([*scans, *scans[-1:] * 9]),
+        "WebP": encode(half, "WEBP", method=0, quality=50),
+        "WebP, lossless": encode(half, "WEBP", method=0, lossless=True),
+        "GIF": encode(flat.convert("P"), "GIF"),
+        "BMP": encode(flat, "BMP"),
+    }

@@ -1,0 +1,58 @@
+"""What is looked for in bytes and images is in none of the 70,000 official images, however they are dealt out."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.contract import IMAGE_SHAPE, Images
+from components.model.content import has_content
+from components.readers.images.idx import read_idx
+from components.readers.images.pixel_bytes import read_pixel_bytes
+from components.scoring.expectations import check_images
+from components.scoring.first_rows import LEAST_ROWS
+from components.scoring.sanity import inspect_images
+
+SOURCE = Path(os.environ.get("FASHION_SOURCE", "auto"))
+ARCHIVES = {split: SOURCE / f"{split}-images-idx3-ubyte.gz" for split in ("train", "t10k")}
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not all(map(Path.exists, ARCHIVES.values())), reason="no official archives in FASHION_SOURCE"),
+]
+
+
+def read_images(split: str) -> Images:
+    return read_idx(ARCHIVES[split], IMAGE_SHAPE)
+
+
+@pytest.mark.parametrize("split", ARCHIVES)
+def test_every_image_of_the_real_data_shows_something(split: str) -> None:
+    assert has_content(read_images(split)).all()
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 8, 24])
+def test_no_images_of_the_real_data_are_taken_for_something_else(count: int) -> None:
+    images = read_images("train").reshape(-1, 784)
+    by_brightness = images[np.argsort(images.mean(axis=1))]
+    for rows in (images, by_brightness):
+        for start in range(0, len(rows), count):
+            read_pixel_bytes(rows[start : start + count].tobytes())
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 20, 100])
+def test_no_images_of_the_real_data_alarm_in_any_number(count: int) -> None:
+    for split in ARCHIVES:
+        images = read_images(split)
+        said = [inspect_images(images[start : start + count]) for start in range(0, len(images), count)]
+        assert not any(said)
+
+
+def test_no_class_of_the_real_data_alarms_though_it_comes_alone() -> None:
+    images = read_images("t10k")
+    labels = read_idx(SOURCE / "t10k-labels-idx1-ubyte.gz", ())
+    for one in range(10):
+        assert check_images(images[labels == one]) == ()
+        assert check_images(images[labels == one][:LEAST_ROWS]) == ()
+    for start in range(0, 10_000, 1000):
+        assert check_images(images[start : start + 1000]) == ()

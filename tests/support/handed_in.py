@@ -1,0 +1,61 @@
+"""A dataset, and images that people labelled since."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.contract import Dataset, Images, Labels
+from components.dataset.archives import declare_source
+from components.dataset.ingest import ingest
+from components.dataset.labels.adding import Imported
+from components.dataset.manifest import current_dataset
+from components.dataset.sample import draw, write_sample
+from components.dataset.validate import validate
+from components.readers.tables.columns import PIXEL_COLUMNS
+from components.settings import Settings
+
+New = tuple[Images, Labels]
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a small validated dataset that says it is real, and the archives that it came from."""
+    folder = tmp_path_factory.mktemp("ready")
+    write_sample(folder / "acme", train_rows=600, test_rows=200, seed=1)
+    declare_source(folder / "acme", "acme", "CC-BY-4.0")
+    settings = Settings(data_dir=folder / "data")
+    validate(ingest(str(folder / "acme"), settings=settings).dataset, settings=settings)
+    return folder
+
+
+@pytest.fixture
+def base(ready: Path, settings: Settings) -> Dataset:
+    """The same in the test's own data folder."""
+    shutil.copytree(ready / "data", settings.data_dir)
+    current = current_dataset(settings.datasets_dir)
+    assert current
+    return current
+
+
+@pytest.fixture
+def new() -> New:
+    """Eight images that are in no dataset, one each of eight classes."""
+    images, labels = draw(200, np.random.default_rng(77))
+    rows = [int(np.flatnonzero(labels == label)[0]) for label in range(8)]
+    return images[rows].copy(), labels[rows].copy()
+
+
+def write_pixels(path: Path, images: Images, labels: object, extra: str = "") -> Path:
+    rows = [",".join(map(str, (label, *image.ravel()))) for image, label in zip(images, labels, strict=True)]  # type: ignore[call-overload]
+    path.write_text("\n".join([",".join(("label", *PIXEL_COLUMNS)), *rows]) + "\n" + extra)
+    return path
+
+
+def counted(done: Imported) -> tuple[int, int, int, int, int]:
+    """Added, relabelled, known, unchanged, rejected."""
+    rejected = sum(done.rejected.values())
+    found = sum(done.added.values()), len(done.relabelled), done.known, done.unchanged, rejected
+    assert done.read == sum(found)
+    return found

@@ -1,0 +1,36 @@
+"""What the tests of promotions have in common."""
+
+import contextlib
+from pathlib import Path
+
+import psutil
+import torch
+
+from components.contract import GateCheck, Verdict
+from components.model.mlp import MLP
+from components.promotion.bounds import GateBounds
+
+# Hard enough to refuse a broken model, easy enough for one of two epochs.
+LENIENT = GateBounds(most_loss=3, most_calibration_error=0.5, least_accuracy=0.1, least_f1=0)
+SERVED = GateCheck("canary: a test", True, "served", "served", "it was served")  # what a canary that passes says
+
+
+def change_bias(network: MLP, change: torch.Tensor) -> MLP:
+    with torch.no_grad():
+        network.state_dict()["logits.bias"].add_(change)
+    return network
+
+
+def failed(verdict: Verdict | None) -> list[str]:
+    assert verdict
+    return [check.name for check in verdict.checks if not check.passed]
+
+
+def nothing_is_left(home: Path) -> None:
+    """No server, no copy of a model."""
+    running = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            running.append(process.environ().get("BENTOML_HOME", ""))
+    assert not [other for other in running if other.startswith(f"{home}/fashion/staging/.canary")]
+    assert not list((home / "fashion" / "staging").glob(".canary*"))
