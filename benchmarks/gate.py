@@ -23,7 +23,8 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.train import describe_machine
-from components.contract import CLASSES, Dataset
+from components.catalogues.fashion_mnist import CLASSES, CONTRACT
+from components.contract import Dataset
 from components.dataset.ingest import ingest
 from components.dataset.manifest import Examples, read_split
 from components.dataset.validate import validate
@@ -95,7 +96,7 @@ def _measure(model: Classifier, test: Examples, dataset: Dataset) -> Measured:
 
 
 def _changed(model: Classifier, change: Callable[[dict[str, torch.Tensor]], object]) -> Classifier:
-    network = MLP(model.network.config)
+    network = MLP(model.network.config, CONTRACT)
     state = {name: weight.clone() for name, weight in model.network.state_dict().items()}
     change(state)
     network.load_state_dict(state)

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contract import CLASSES, Predictions
+from components.catalogues.fashion_mnist import CLASSES
+from components.contract import Predictions
 from components.readers.images.photos import read_views
 from components.registry.champion import load_model
 from components.scoring.predict import predict_photos

@@ -22,7 +22,8 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from components.contract import IMAGE_SHAPE, Calibration
+from components.catalogues.fashion_mnist import CONTRACT, IMAGE_SHAPE
+from components.contract import Calibration
 from components.model.classifier import Classifier
 from components.model.mlp import MLP, ModelConfig
 from components.readers.folders.names import is_picture
@@ -40,7 +41,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args()
     card = cast(Any, SimpleNamespace(calibration=Calibration()))
-    model = Classifier("fashion-mlp:benchmark", card, MLP(ModelConfig(hidden=(128,))).eval())
+    model = Classifier("fashion-mlp:benchmark", card, MLP(ModelConfig(hidden=(128,)), CONTRACT).eval())
     with tempfile.TemporaryDirectory() as made:
         folder = arguments.folder or write_pictures(Path(made) / "pictures")
         files = sorted(str(path) for path in folder.rglob("*") if is_picture(path.name))

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from components.contract import PIXELS, Images
+from components.catalogues.fashion_mnist import PIXELS
+from components.contract import Images
 from components.readers.images.photos import write_png
 from components.readers.tables.columns import PIXEL_COLUMNS
 

@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contract import CLASSES, Images, Profile
+from components.catalogues.fashion_mnist import CLASSES
+from components.contract import Images, Profile
 from components.evaluation.profile import Seen
 from components.monitoring.drift.bounds import DriftBounds
 from components.monitoring.drift.windows import HOUR, Window, cut_windows, look_at, weigh

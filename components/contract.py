@@ -1,11 +1,15 @@
-"""What every room agrees on: the ten classes, the image, the columns, and the values that pass between rooms.
+"""What every room agrees on: what a model is about, and the values that pass between rooms.
 
 Standard library, numpy, pyarrow and pydantic's annotations only, so that anything may import it. The bounds in the
 annotations are checked where a value is read from disk, by `components.records`, and not where one is made.
 """
 
-from dataclasses import dataclass
+import hashlib
+import json
+import unicodedata
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,27 +18,124 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
-CLASSES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
-LETTERS = tuple("".join(filter(str.isalpha, name.lower())) for name in CLASSES)
-IMAGE_SHAPE = (28, 28)  # rows, columns; 0 is background (black), 255 the brightest cloth
-PIXELS = 784
-
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
 
-Images = NDArray[np.uint8]  # (n, 28, 28)
-Labels = NDArray[np.uint8]  # (n,), 0 to 9
+Images = NDArray[np.uint8]  # (n, height, width) where they are grey, (n, height, width, 3) where they are RGB
+Labels = NDArray[np.unsignedinteger[Any]]  # (n,), positions in the contract's classes; uint16 where we make them
+
+MOST_CLASSES = 1_000
+SMALLEST_SIDE, LARGEST_SIDE = 8, 128  # pixels
+
+
+def fold_name(name: str) -> str:
+    """A class name as names are compared: NFKC, case folded, white space collapsed. Nothing else makes names equal."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    return " ".join(folded.split())
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """What every image of a catalogue is: its size and its channels.
+
+    Raises:
+        ValueError: a side outside 8 to 128, or channels other than 1 (grey) and 3 (red, green, blue).
+    """
+
+    height: int  # rows
+    width: int  # columns
+    channels: Literal[1, 3] = 1
+
+    def __post_init__(self) -> None:
+        for side in (self.height, self.width):
+            if not SMALLEST_SIDE <= side <= LARGEST_SIDE:
+                raise ValueError(f"an image of {self}; expected sides of {SMALLEST_SIDE} to {LARGEST_SIDE} pixels")
+        if self.channels not in (1, 3):
+            raise ValueError(f"an image of {self.channels} channels; expected 1 (grey) or 3 (red, green, blue)")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(height, width) of grey images, (height, width, 3) of RGB."""
+        return (self.height, self.width) if self.channels == 1 else (self.height, self.width, self.channels)
+
+    @property
+    def size(self) -> int:
+        """How many numbers an image is, row by row, the channels of a pixel beside each other."""
+        return self.height * self.width * self.channels
+
+    def __str__(self) -> str:
+        return f"{self.height} x {self.width} x {self.channels}"
+
+
+@dataclass(frozen=True)
+class DataContract:
+    """What a catalogue and every model of it are about. The position of a class is its label; its name is what it is.
+
+    Raises:
+        ValueError: fewer than 2 or more than 1,000 classes, names that are empty or equal, or an alias of no class.
+    """
+
+    name: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,39}$")]  # the catalogue's
+    classes: tuple[str, ...]
+    image: ImageSpec
+    preparation: str  # the name of the function that makes an image of a photo: `components.catalogues.preparation`
+    # What else people call a class -> its name. It helps to read labels and changes nothing that was learned from them.
+    aliases: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        if not 2 <= len(self.classes) <= MOST_CLASSES:
+            raise ValueError(f"{len(self.classes)} classes; expected 2 to {MOST_CLASSES:,}")
+        if len(self._labels) < len(self.classes):
+            folded = [fold_name(name) for name in self.classes]
+            twice = next(name for name, one in zip(self.classes, folded, strict=True) if folded.count(one) > 1)
+            raise ValueError(f"two classes are called {twice!r}; names differ by more than case and white space")
+        if "" in self._labels:
+            raise ValueError("a class without a name")
+        if strange := [alias for alias, name in self.aliases if fold_name(name) not in self._labels]:
+            raise ValueError(f"{strange[0]!r} stands for no class")
+
+    @cached_property
+    def _labels(self) -> dict[str, int]:
+        return {fold_name(name): label for label, name in enumerate(self.classes)}
+
+    @cached_property
+    def _known(self) -> dict[str, int]:
+        """Every name and alias -> its label; a name goes before an alias."""
+        return {fold_name(alias): self._labels[fold_name(name)] for alias, name in self.aliases} | self._labels
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of what it says, hex: equal where two contracts are, whatever their aliases."""
+        said = {key: value for key, value in asdict(self).items() if key != "aliases"}
+        return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    @cached_property
+    def are_numbers(self) -> bool:
+        """Whether a class is called by a number, so that a number in a column of labels is a name, no position."""
+        return any(name.isdecimal() for name in self._labels)
+
+    def label_of(self, name: str) -> int | None:
+        """The class that a folder or a cell names, by its name or an alias; None where it names none."""
+        return self._known.get(fold_name(name))
+
+    def label_of_number(self, number: int) -> int | None:
+        """The class that a number in a column of labels means: its position, or its name where names are numbers."""
+        if self.are_numbers:
+            return self._labels.get(str(number))
+        return number if 0 <= number < len(self.classes) else None
+
+    def difference(self, other: "DataContract") -> str:
+        """The first thing in which another contract differs, in words; "" where the two are equal."""
+        for what in ("name", "image", "preparation"):
+            mine, found = getattr(self, what), getattr(other, what)
+            if mine != found:
+                return f"{what}: found {str(found)!r}, expected {str(mine)!r}"
+        for label, (mine, found) in enumerate(zip(self.classes, other.classes, strict=False)):
+            if mine != found:
+                return f"class {label}: found {found!r}, expected {mine!r}"
+        if len(self.classes) != len(other.classes):
+            return f"found {len(other.classes)} classes, expected {len(self.classes)}"
+        return ""
 
 
 def _check_time(text: str) -> str:
@@ -53,14 +154,17 @@ NoHash = Literal[""]
 
 SAMPLE = "sample"  # the source name of everything made from the drawn stand-in
 
-SCHEMA = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),  # "train-00042"
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("label", pa.uint8(), nullable=False),
-        pa.field("pixels", pa.binary(PIXELS), nullable=False),  # row-major 28 x 28
-    ]
-)
+
+def schema_of(image: ImageSpec) -> pa.Schema:
+    """The columns of a dataset's Parquet parts."""
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),  # "train-00042"
+            pa.field("split", pa.string(), nullable=False),
+            pa.field("label", pa.uint16(), nullable=False),
+            pa.field("pixels", pa.binary(image.size), nullable=False),  # row by row
+        ]
+    )
 
 
 @dataclass(frozen=True)
@@ -71,6 +175,7 @@ class Dataset:
     version: str  # SHA-256 of the manifest, 16 hex digits
     rows: int
     source: str  # "fashion-mnist", "sample", or the name a folder gives itself
+    contract: DataContract
 
 
 @dataclass(frozen=True)
@@ -126,7 +231,7 @@ class Calibration:
     """What turns logits into served probabilities, and when the model is sure; fitted on the validation rows."""
 
     temperature: Annotated[float, Field(gt=0)] = 1.0  # the logits are divided by it before the softmax
-    thresholds: tuple[Share, ...] = (0.0,) * len(CLASSES)  # sure of class c: its probability exceeds thresholds[c]
+    thresholds: tuple[Share, ...] = ()  # sure of class c: its probability exceeds thresholds[c]; (): of all
     target: Share = 0.97  # the accuracy aimed at where the model is sure, in each class
     rows: Natural = 0  # validation images it was fitted on
 
@@ -157,7 +262,7 @@ class Probed:
     """What a network said of one test image right after its training: any later code must say the same."""
 
     id: str
-    probabilities: tuple[Share, ...]  # calibrated, (10,)
+    probabilities: tuple[Share, ...]  # calibrated, (classes,)
 
 
 @dataclass(frozen=True)
@@ -165,6 +270,7 @@ class ModelCard:
     """What is known of a stored model: kept as `model.json` beside its weights."""
 
     preset: str
+    contract: DataContract
     model: dict[str, Any]  # ModelConfig, as JSON
     training: dict[str, Any]  # TrainConfig, as JSON, with the seed
     hardware: dict[str, Any]  # what trained it: device, precision, threads
@@ -182,11 +288,20 @@ class ModelCard:
     packages: dict[str, str]  # name -> version
     weights_sha256: NoHash | Sha256 = ""  # filled in when the model is stored
     probes: tuple[Probed, ...] = ()  # ten test images of each class, as far as there are
-    classes: tuple[str, ...] = CLASSES
-    input: str = "uint8 (n, 28, 28), 0 background to 255, divided by 255"
     licence: str = ""  # the dataset's, as its source says; "" in cards of before it was kept
     profile: Profile | None = None  # what drift is measured against; None in cards of before it was kept
     code: str = ""  # of the sources that trained it: `training.identity`; "" in cards of before it was kept
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, by label."""
+        return self.contract.classes
+
+    @property
+    def input(self) -> str:
+        """What its network was given, in words."""
+        shape = ", ".join(map(str, self.contract.image.shape))
+        return f"uint8 (n, {shape}), 0 to 255, divided by 255"
 
     @property
     def is_sample(self) -> bool:
@@ -241,24 +356,17 @@ class Predictions:
     """What a model says of n images."""
 
     model: str  # exact tag
+    classes: tuple[str, ...]  # the names of the classes that the model knows, by label
     labels: Labels  # (n,)
-    probabilities: NDArray[np.float32]  # (n, 10), calibrated, each row sums to 1
+    probabilities: NDArray[np.float32]  # (n, classes), calibrated, each row sums to 1
     sure: NDArray[np.bool_]  # (n,), whether the image shows something and the probability exceeds the class's threshold
 
     @property
     def names(self) -> list[str]:
         """The predicted classes' names, (n,)."""
-        return [CLASSES[label] for label in self.labels]
+        return [self.classes[label] for label in self.labels]
 
     @property
     def confidences(self) -> NDArray[np.float32]:
         """The probability of the predicted class, float32 (n,)."""
         return self.probabilities[np.arange(len(self.labels)), self.labels]
-
-
-def label_of(name: str) -> int | None:
-    """The class that a folder or a cell names: by number, or with anything but letters left out ("t-shirt_top")."""
-    if name in map(str, range(len(CLASSES))):
-        return int(name)
-    letters = "".join(filter(str.isalpha, name.lower()))
-    return LETTERS.index(letters) if letters in LETTERS else None

@@ -20,7 +20,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from components.contract import CLASSES
+from components.catalogues.fashion_mnist import CLASSES
 from components.dataset.labels.corrections import MOST, Correction, InboxFull, read_class, write_correction
 from components.errors import InputError
 from components.readers.images.photos import is_small, read_photo

@@ -10,7 +10,8 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
-from components.contract import CLASSES, Images, Predictions
+from components.catalogues.fashion_mnist import CLASSES
+from components.contract import Images, Predictions
 from components.errors import InputError
 from components.readers.images.photos import is_small, read_views, write_png
 from components.readers.images.pixel_bytes import read_pixel_bytes

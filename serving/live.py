@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from components.contract import IMAGE_SHAPE
+from components.catalogues.fashion_mnist import IMAGE_SHAPE
 from components.errors import FashionError, ModelError, NoLiveModel
 from components.model.classifier import Classifier
 from components.registry.champion import PointerState, check_live, live_move, load_live, load_model, pointer_state

@@ -24,7 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from components.contract import CLASSES, IMAGE_SHAPE, Images, Predictions
+from components.catalogues.fashion_mnist import CLASSES, IMAGE_SHAPE
+from components.contract import Images, Predictions
 from components.monitoring.prediction_log import LoggedAnswer, PredictionLog
 from components.scoring.sanity import Finding
 

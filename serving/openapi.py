@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from components.contract import CLASSES, PIXELS
+from components.catalogues.fashion_mnist import CLASSES, PIXELS
 from components.readers.images.pixel_json import MOST_IMAGES
 from serving.bodies import LARGEST_JSON, LARGEST_TABLE, LARGEST_UPLOAD, PICTURES
 from serving.forms import MOST_FILES

@@ -20,6 +20,7 @@ from servers import Server, serve, using_home
 from stacks import Stack
 from trainings import QUICK
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.contract import Dataset, ModelCard, Validated
 from components.dataset.ingest import ingest
 from components.dataset.manifest import Examples, read_split
@@ -96,7 +97,7 @@ def card(trained: Trained, validated: Validated) -> ModelCard:
 @pytest.fixture
 def network(trained: Trained) -> MLP:
     """A trained network that the test may change."""
-    copy = MLP(trained.network.config)
+    copy = MLP(trained.network.config, CONTRACT)
     copy.load_state_dict(trained.network.state_dict())
     return copy.eval()
 

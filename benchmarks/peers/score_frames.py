@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from benchmarks.peers.score_job import ScoreAnswer, ScoreJob, give, read_job
-from components.contract import CLASSES
+from components.catalogues.fashion_mnist import CLASSES
 
 BATCH = 8192
 PIXELS = [f"pixel{number}" for number in range(1, 785)]

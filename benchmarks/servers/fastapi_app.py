@@ -8,7 +8,7 @@ from fastapi import FastAPI, HTTPException, Request, UploadFile
 from PIL import Image
 from pydantic import BaseModel
 
-from components.contract import CLASSES
+from components.catalogues.fashion_mnist import CLASSES
 from components.registry.champion import load_model
 
 torch.set_num_threads(1)

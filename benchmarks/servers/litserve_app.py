@@ -15,7 +15,7 @@ import torch
 from fastapi import Request
 from PIL import Image
 
-from components.contract import CLASSES
+from components.catalogues.fashion_mnist import CLASSES
 from components.registry.champion import load_model
 from components.settings import CHECKOUT
 

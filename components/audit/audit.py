@@ -12,7 +12,8 @@ import numpy as np
 
 from components.audit.folds import FOLDS, predict_unseen
 from components.audit.labels import Suspect, find_suspects
-from components.contract import CLASSES, SPLITS, Dataset, Split
+from components.catalogues.fashion_mnist import CLASSES
+from components.contract import SPLITS, Dataset, Split
 from components.dataset.copies import Alike, compare_within, find_copies
 from components.dataset.manifest import Examples, read_split
 from components.evaluation.pages import render_page, to_uri

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from components.contract import CLASSES, Images
+from components.catalogues.fashion_mnist import CLASSES
+from components.contract import Images
 from components.dataset.manifest import Examples
 from components.model.mlp import MLP
 from components.model.tensors import to_input
@@ -63,7 +64,9 @@ def _train(examples: Examples, config: TrainConfig) -> MLP:
 
 
 def _rows(examples: Examples, rows: NDArray[np.intp]) -> Examples:
-    return Examples([examples.ids[row] for row in rows], examples.images[rows], examples.labels[rows])
+    return Examples(
+        [examples.ids[row] for row in rows], examples.images[rows], examples.labels[rows], examples.contract
+    )
 
 
 def _predict(network: MLP, images: Images) -> Probabilities:

@@ -13,7 +13,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from components.contract import CLASSES, IMAGE_SHAPE, Images, Labels, Sha256, Split
+from components.catalogues.fashion_mnist import CLASSES, CONTRACT, IMAGE_SHAPE
+from components.contract import DataContract, Images, Labels, Sha256, Split
 from components.errors import SourceError
 from components.files import sha256_of, write_whole
 from components.readers.images.idx import read_idx
@@ -93,6 +94,7 @@ class Archives:
     licence: str
     digests: dict[Split, dict[str, str]]  # per split: file name -> SHA-256
     files: dict[str, Path]  # name of the published file -> the one that is read
+    contract: DataContract = CONTRACT
     left_out: tuple[str, ...] = ()  # names of other files in the folder
     extends = False  # a dataset of its own
 
@@ -153,7 +155,7 @@ def open_archives(folder: Path) -> Archives:
         found = {file: _check_official(file, path) for file, path in files.items()}
         names = {file: file for file in files}
     digests = {split: {names[f]: found[f] for f in (pair.images, pair.labels)} for split, pair in ARCHIVES.items()}
-    return Archives(folder, name, licence, digests, files, left_out)
+    return Archives(folder, name, licence, digests, files, left_out=left_out)
 
 
 def _check_official(file: str, path: Path) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from components.contract import CLASSES, Images, Labels, Split, label_of
+from components.catalogues.fashion_mnist import CLASSES, CONTRACT, label_of
+from components.contract import DataContract, Images, Labels, Split
 from components.dataset.pictures import read_pictures
 from components.errors import SourceError
 from components.files import sha256_of
@@ -26,6 +27,7 @@ class ClassFolders:
     name: str
     licence: str
     digests: dict[Split, dict[str, str]]  # "<class folder>/<file>" -> SHA-256
+    contract: DataContract = CONTRACT
     left_out: tuple[str, ...] = ()
 
     @classmethod
@@ -50,7 +52,7 @@ class ClassFolders:
             split: {f"{file.parent.name}/{file.name}": sha256_of(file) for file in _pictures(root, path, left_out)}
             for split, root in roots.items()
         }
-        return cls(roots, f"images:{path.name}", "as its owner says", digests, tuple(sorted(left_out)))
+        return cls(roots, f"images:{path.name}", "as its owner says", digests, left_out=tuple(sorted(left_out)))
 
     @property
     def extends(self) -> bool:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contract import IMAGE_SHAPE, Images
+from components.catalogues.fashion_mnist import IMAGE_SHAPE
+from components.contract import Images
 
 Features = NDArray[np.float32]  # (n, 676), each row of mean 0 and length 1
 ROWS = 512  # compared at a time with all others: 20 MB for 10,000

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.contract import CLASSES, IMAGE_SHAPE, SAMPLE, SPLITS, Dataset, Split
+from components.contract import SAMPLE, SPLITS, DataContract, Dataset, Split
 from components.dataset.manifest import (
     DatasetPart,
     Manifest,
@@ -89,12 +89,13 @@ def _ingest(raw: Source, folder: Path) -> Ingested:
         )
     if base and _holds(read_manifest(base), raw):
         return _write_damaged_anew(raw, base, folder)
-    parts = tuple(_write_part(raw, split, folder) for split in SPLITS if split in raw.digests)
+    contract = read_manifest(base).contract if raw.extends and base else raw.contract
+    parts = tuple(_write_part(raw, split, folder, contract) for split in SPLITS if split in raw.digests)
     if raw.extends and base:
         manifest = read_manifest(base)
         manifest = replace(manifest, parts=(*manifest.parts, *parts))
     else:
-        manifest = Manifest(raw.name, raw.licence, parts)
+        manifest = Manifest(raw.name, raw.licence, parts, contract)
     return Ingested(write_manifest(folder, manifest), written=True)
 
 
@@ -145,7 +146,7 @@ def _write_damaged_anew(raw: Source, base: Dataset, folder: Path) -> Ingested:
     """Every example is held already; write those parts again that this source gave and that are missing or changed."""
     manifest = read_manifest(base)
     anew = {
-        part.file: _write_part(raw, part.split, folder)
+        part.file: _write_part(raw, part.split, folder, manifest.contract)
         for part in manifest.parts
         if _inputs_of({part.split: part.inputs}) <= _inputs_of(raw.digests) and _is_damaged(part, folder)
     }
@@ -166,19 +167,21 @@ def _is_damaged(part: DatasetPart, folder: Path) -> bool:
     return False
 
 
-def _write_part(raw: Source, split: Split, folder: Path) -> DatasetPart:
+def _write_part(raw: Source, split: Split, folder: Path, contract: DataContract) -> DatasetPart:
     images, labels = raw.read(split)
     if not len(images):
         raise SourceError(f"{raw.name}: the {split} split is empty")
     inputs = raw.digests[split]
     infix = f"-{digest(json.dumps(inputs, sort_keys=True).encode())[:8]}" if raw.extends else ""
     ids = [f"{split}{infix}-{number:05d}" for number in range(len(images))]
-    table = to_table(ids, split, labels, images).replace_schema_metadata(_metadata(raw))
-    return store_part(table, split, folder, inputs)
+    table = to_table(ids, split, labels, images, contract, raw.name, raw.licence)
+    return store_part(table, split, folder, inputs, contract)
 
 
-def store_part(table: pa.Table, split: Split, folder: Path, inputs: dict[str, str]) -> DatasetPart:
-    """Write a table of `SCHEMA` as a part named by the SHA-256 of its content, known only once it is written."""
+def store_part(
+    table: pa.Table, split: Split, folder: Path, inputs: dict[str, str], contract: DataContract
+) -> DatasetPart:
+    """Write a table of `to_table` as a part named by the SHA-256 of its content, known only once it is written."""
     content = io.BytesIO()
     pq.write_table(
         table,
@@ -191,13 +194,4 @@ def store_part(table: pa.Table, split: Split, folder: Path, inputs: dict[str, st
     sha256 = hashlib.sha256(content.getbuffer()).hexdigest()
     file = part_file(split, sha256)
     write_whole(folder / file, content.getbuffer())
-    return DatasetPart(file, split, table.num_rows, sha256, content_hash(table), inputs)
-
-
-def _metadata(raw: Source) -> dict[str, str]:
-    return {
-        "classes": json.dumps(CLASSES),
-        "image_shape": json.dumps(IMAGE_SHAPE),
-        "source": raw.name,
-        "licence": raw.licence,
-    }
+    return DatasetPart(file, split, table.num_rows, sha256, content_hash(table, contract), inputs)

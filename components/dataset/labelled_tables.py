@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from components.contract import CLASSES, PIXELS, Images, Labels, Split
+from components.catalogues.fashion_mnist import CLASSES, CONTRACT, PIXELS
+from components.contract import DataContract, Images, Labels, Split
 from components.dataset.picture_tables import PictureRow, has_pictures, read_picture_table
 from components.dataset.pictures import read_pictures
 from components.errors import InputError, SourceError
@@ -26,6 +27,7 @@ class LabelledTables:
     name: str
     licence: str
     digests: dict[Split, dict[str, str]]
+    contract: DataContract = CONTRACT
     left_out: tuple[str, ...] = ()
 
     @classmethod
@@ -38,7 +40,7 @@ class LabelledTables:
         }
         first = files["train"][0]
         kind = first.suffix.lower().removeprefix(".")
-        return cls(files, f"{kind}:{name or first.name}", "as its owner says", digests, left_out)
+        return cls(files, f"{kind}:{name or first.name}", "as its owner says", digests, left_out=left_out)
 
     @property
     def extends(self) -> bool:

@@ -9,7 +9,8 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from components.contract import Split, label_of
+from components.catalogues.fashion_mnist import label_of
+from components.contract import Split
 from components.dataset.archives import SOURCE, Archives, find_archives, open_archives
 from components.dataset.class_folders import SPLIT_NAMES, ClassFolders
 from components.dataset.labelled_tables import LabelledTables

@@ -27,19 +27,20 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 from pydantic import Field
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.contract import (
-    IMAGE_SHAPE,
-    PIXELS,
     SAMPLE,
-    SCHEMA,
+    DataContract,
     Dataset,
     Images,
+    ImageSpec,
     Labels,
     Positive,
     Sha256,
     Split,
     Time,
     Validated,
+    schema_of,
 )
 from components.errors import DatasetError
 from components.files import sha256_of, write_whole
@@ -47,6 +48,8 @@ from components.records import read_file, read_record
 
 VERSION_DIGITS = 16
 VERSION = re.compile(f"[0-9a-f]{{{VERSION_DIGITS}}}")
+METADATA = b"contract"  # of a part: the contract that its labels were written with, as JSON
+UNKNOWN = np.iinfo(np.uint16).max  # stands for a class that the contract has not
 LOCK_TIMEOUT = 120  # seconds to wait for another writer
 
 
@@ -69,6 +72,7 @@ class Manifest:
     source: Annotated[str, Field(min_length=1)]
     licence: str
     parts: Annotated[tuple[DatasetPart, ...], Field(min_length=1)]
+    contract: DataContract = CONTRACT  # a manifest of before there were contracts is of Fashion-MNIST
 
     def of(self, split: Split) -> tuple[DatasetPart, ...]:
         """The parts of one split, oldest first."""
@@ -101,8 +105,9 @@ class Examples:
     """The rows of a split, in memory."""
 
     ids: list[str]  # (n,)
-    images: Images  # uint8 (n, 28, 28), read-only
-    labels: Labels  # uint8 (n,), read-only
+    images: Images  # uint8 (n, height, width[, 3]), read-only
+    labels: Labels  # uint16 (n,), read-only
+    contract: DataContract  # what these are by
 
 
 def digest(content: bytes) -> str:
@@ -121,11 +126,11 @@ def dataset_lock(folder: Path) -> FileLock:
     return FileLock(folder / ".lock", timeout=LOCK_TIMEOUT)
 
 
-def content_hash(table: pa.Table) -> str:
-    """SHA-256 of the ids, labels and pixels of a table of `SCHEMA`, hex."""
+def content_hash(table: pa.Table, contract: DataContract) -> str:
+    """SHA-256 of the ids, labels and pixels of a part's table, hex; a label is a byte where 256 classes are enough."""
     found = hashlib.sha256("\n".join(table["id"].to_pylist()).encode())
-    found.update(table["label"].to_numpy().tobytes())
-    found.update(to_images(table["pixels"]).tobytes())
+    found.update(table["label"].to_numpy().astype("u1" if len(contract.classes) <= 256 else "<u2").tobytes())
+    found.update(to_images(table["pixels"], contract.image).tobytes())
     return found.hexdigest()
 
 
@@ -237,7 +242,7 @@ def _read_pointer(folder: Path, name: str, sample: bool) -> str | None:
 def describe(path: Path, manifest: Manifest) -> Dataset:
     """A manifest's short form."""
     rows = sum(part.rows for part in manifest.parts)
-    return Dataset(path=path, version=path.stem, rows=rows, source=manifest.source)
+    return Dataset(path=path, version=path.stem, rows=rows, source=manifest.source, contract=manifest.contract)
 
 
 def read_manifest(dataset: Dataset | Path) -> Manifest:
@@ -288,9 +293,14 @@ def read_split(dataset: Dataset, split: Split) -> Examples:
     Raises:
         DatasetError: a part is missing or changed since it was written.
     """
-    parts = read_manifest(dataset).of(split)
-    tables = [_read_part(dataset.path.parent, part) for part in parts]
-    return _to_examples(pa.concat_tables(tables) if tables else SCHEMA.empty_table())
+    manifest = read_manifest(dataset)
+    schema = schema_of(manifest.contract.image)
+    tables = [read_part(dataset.path.parent, part, manifest.contract) for part in manifest.of(split)]
+    table = pa.concat_tables(tables) if tables else schema.empty_table()
+    images = to_images(table["pixels"], manifest.contract.image)
+    examples = Examples(table["id"].to_pylist(), images, table["label"].to_numpy(), manifest.contract)
+    examples.images.flags.writeable = examples.labels.flags.writeable = False
+    return examples
 
 
 def check_part(folder: Path, part: DatasetPart) -> None:
@@ -312,32 +322,83 @@ def check_part(folder: Path, part: DatasetPart) -> None:
         )
 
 
-def _read_part(folder: Path, part: DatasetPart) -> pa.Table:
+def read_part(folder: Path, part: DatasetPart, contract: DataContract) -> pa.Table:
+    """One part, every byte checked, its labels those of the contract; the metadata are the part's own but for them.
+
+    Raises:
+        DatasetError: it is missing, changed since it was written, or has images or classes that the contract has not.
+    """
     check_part(folder, part)
     path = folder / part.file
     table = pq.read_table(path, page_checksum_verification=True)
-    if not table.schema.equals(SCHEMA, check_metadata=False) or table.num_rows != part.rows:
+    schema = schema_of(contract.image)
+    if table.schema.names != schema.names or table.num_rows != part.rows:
         raise DatasetError(f"{path}: found {table.num_rows} rows of {table.schema.names}, expected {part.rows} rows")
-    return table
+    labels = _map_labels(table, contract, path)
+    table = table.set_column(table.schema.get_field_index("label"), "label", labels)
+    try:
+        said = {**(table.schema.metadata or {}), METADATA: encode_contract(contract)}
+        return table.cast(schema.with_metadata(said))
+    except (pa.ArrowException, ValueError) as error:
+        raise DatasetError(f"{path}: {str(error).splitlines()[0]}") from error
 
 
-def _to_examples(table: pa.Table) -> Examples:
-    examples = Examples(table["id"].to_pylist(), to_images(table["pixels"]), table["label"].to_numpy())
-    examples.images.flags.writeable = examples.labels.flags.writeable = False
-    return examples
+def _map_labels(table: pa.Table, contract: DataContract, path: Path) -> pa.Array:
+    """The labels of a part, whose metadata say what they were written with, as labels of the contract: by name."""
+    labels = table["label"].to_numpy()
+    written = written_with(table.schema, path)
+    if written and written.image != contract.image:
+        raise DatasetError(f"{path}: images of {written.image}, expected {contract.image}")
+    names = written.classes if written else contract.classes
+    places = np.array([UNKNOWN if (label := contract.label_of(name)) is None else label for name in names], np.uint16)
+    if len(labels) and labels.max() >= len(names):
+        raise DatasetError(f"{path}: label {labels.max()}, but it names {len(names)} classes")
+    mapped = places[labels]
+    if (mapped == UNKNOWN).any():
+        missing = names[labels[mapped == UNKNOWN][0]]
+        raise DatasetError(f"{path}: examples of the class {missing!r}, which is none of {contract.name}")
+    return pa.array(mapped)
 
 
-def to_images(pixels: pa.ChunkedArray) -> Images:
-    """fixed_size_binary(784) -> uint8 (n, 28, 28), without a copy where the column is one chunk."""
+def encode_contract(contract: DataContract) -> bytes:
+    """As a part's metadata have it."""
+    return json.dumps(asdict(contract), sort_keys=True).encode()
+
+
+def written_with(schema: pa.Schema, path: Path) -> DataContract | None:
+    """The contract in a part's metadata; None in one of before there were contracts, which is of Fashion-MNIST.
+
+    Raises:
+        DatasetError: it cannot be read.
+    """
+    said = (schema.metadata or {}).get(METADATA)
+    return None if said is None else read_record(DataContract, said, f"{path}: contract", DatasetError)
+
+
+def to_images(pixels: pa.ChunkedArray, image: ImageSpec) -> Images:
+    """fixed_size_binary -> uint8 (n, height, width[, 3]), without a copy where the column is one chunk."""
     column = pixels.combine_chunks() if pixels.num_chunks != 1 else pixels.chunk(0)
     flat = np.frombuffer(column.buffers()[1] or b"", np.uint8)
-    start = column.offset * PIXELS
-    return flat[start : start + len(column) * PIXELS].reshape(-1, *IMAGE_SHAPE)
+    start = column.offset * image.size
+    return flat[start : start + len(column) * image.size].reshape(-1, *image.shape)
 
 
-def to_table(ids: Iterable[str], split: Split, labels: Labels, images: Images) -> pa.Table:
-    """The reverse of reading: the rows of one split as an Arrow table of `SCHEMA`."""
-    flat = np.ascontiguousarray(images).reshape(len(images), PIXELS)
-    pixels = pa.FixedSizeBinaryArray.from_buffers(pa.binary(PIXELS), len(images), [None, pa.py_buffer(flat)])
-    columns = [pa.array(ids, pa.string()), pa.repeat(split, len(images)), pa.array(labels, pa.uint8()), pixels]
-    return pa.table(columns, schema=SCHEMA)
+def to_table(
+    ids: Iterable[str],
+    split: Split,
+    labels: Labels,
+    images: Images,
+    contract: DataContract,
+    source: str = "",
+    licence: str = "",
+) -> pa.Table:
+    """The reverse of reading: the rows of one split as the Arrow table of a part.
+
+    Its metadata say what the labels mean, where the rows are from and under which licence.
+    """
+    size = contract.image.size
+    flat = np.ascontiguousarray(images).reshape(len(images), size)
+    pixels = pa.FixedSizeBinaryArray.from_buffers(pa.binary(size), len(images), [None, pa.py_buffer(flat)])
+    columns = [pa.array(ids, pa.string()), pa.repeat(split, len(images)), pa.array(labels, pa.uint16()), pixels]
+    metadata = {METADATA: encode_contract(contract), b"source": source, b"licence": licence}
+    return pa.table(columns, schema=schema_of(contract.image).with_metadata(metadata))

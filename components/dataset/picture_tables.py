@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.contract import CLASSES, label_of
+from components.catalogues.fashion_mnist import CLASSES, label_of
 from components.errors import InputError
 from components.readers.tables.class_names import name_classes
 

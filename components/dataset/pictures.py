@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from components.contract import IMAGE_SHAPE, Images
+from components.catalogues.fashion_mnist import IMAGE_SHAPE
+from components.contract import Images
 from components.errors import InputError, SourceError
 from components.readers.images.decoding import decode_picture
 from components.readers.images.photos import read_photo

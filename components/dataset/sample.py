@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from components.contract import CLASSES, IMAGE_SHAPE, SAMPLE, Images, Labels, Split
+from components.catalogues.fashion_mnist import CLASSES, IMAGE_SHAPE
+from components.contract import SAMPLE, Images, Labels, Split
 from components.dataset.archives import ARCHIVES, declare_source
 from components.files import write_whole
 from components.readers.images.idx import encode_idx

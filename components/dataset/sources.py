@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Protocol
 
-from components.contract import Images, Labels, Split
+from components.contract import DataContract, Images, Labels, Split
 from components.dataset.archives import has_archives, open_archives
 from components.dataset.download import download_archives
 from components.dataset.labelled_tables import LabelledTables
@@ -33,6 +33,10 @@ class Source(Protocol):
     @property
     def licence(self) -> str:
         """Under which the examples may be used."""
+
+    @property
+    def contract(self) -> DataContract:
+        """What its images and labels are by, where it begins a dataset of its own."""
 
     @property
     def extends(self) -> bool:

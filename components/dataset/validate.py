@@ -20,7 +20,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from components.contract import CLASSES, PIXELS, SPLITS, Dataset, Images, Split, Validated
+from components.catalogues.fashion_mnist import CLASSES, PIXELS
+from components.contract import SPLITS, Dataset, Images, Split, Validated
 from components.dataset.archives import OFFICIAL_NAME
 from components.dataset.manifest import accept, digest, read_split, refuse
 from components.errors import BrokenExpectation, ValidationError

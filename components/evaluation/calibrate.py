@@ -7,7 +7,8 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from components.contract import CLASSES, Calibration, Labels
+from components.catalogues.fashion_mnist import CLASSES
+from components.contract import Calibration, Labels
 
 TARGET = 0.97  # accuracy where the model is sure
 TINY = 1e-9  # 1 - 0.9 is a little less than a tenth

@@ -7,17 +7,8 @@ from importlib.metadata import version
 import numpy as np
 import torch
 
-from components.contract import (
-    CLASSES,
-    SPLITS,
-    Calibration,
-    Dataset,
-    ModelCard,
-    Predictions,
-    Probed,
-    Profile,
-    Validated,
-)
+from components.catalogues.fashion_mnist import CLASSES
+from components.contract import SPLITS, Calibration, Dataset, ModelCard, Predictions, Probed, Profile, Validated
 from components.dataset.manifest import read_manifest, read_split
 from components.evaluation.calibrate import calibrate
 from components.evaluation.metrics import AT_ONCE, evaluate
@@ -46,6 +37,7 @@ def write_card(preset: str, validated: Validated, trained: Trained) -> ModelCard
     calibration = calibrate(trained.validation_logits, trained.validation_labels)
     return ModelCard(
         preset=preset,
+        contract=validated.dataset.contract,
         model=asdict(trained.network.config),
         training=asdict(trained.config),
         hardware=trained.hardware,
@@ -94,7 +86,11 @@ def profile(network: MLP, dataset: Dataset, calibration: Calibration) -> Profile
     probabilities = torch.softmax(logits / calibration.temperature, dim=1)
     confidences, labels = (found.numpy() for found in probabilities.max(dim=1))
     sure = confidences > np.array(calibration.thresholds, np.float32)[labels]
-    return make_profile(to_seen(Predictions("", labels.astype(np.uint8), probabilities.numpy(), sure), images))
+    return make_profile(
+        to_seen(
+            Predictions("", network.contract.classes, labels.astype(np.uint16), probabilities.numpy(), sure), images
+        )
+    )
 
 
 def _licence_of(dataset: Dataset) -> str:

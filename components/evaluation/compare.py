@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from components.contract import CLASSES, Labels
+from components.catalogues.fashion_mnist import CLASSES
+from components.contract import Labels
 
 Rows = tuple[int, ...]  # of the images, this model's most confident first
 UNKNOWN = len(CLASSES)  # stands for a class that nobody knows

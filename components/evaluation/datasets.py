@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import pyarrow.parquet as pq
 
-from components.contract import CLASSES, Dataset
+from components.catalogues.fashion_mnist import CLASSES
+from components.contract import Dataset
 from components.dataset.manifest import dataset_of, read_manifest, read_split
 
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contract import CLASSES, PIXELS, Epoch, Metrics
+from components.catalogues.fashion_mnist import CLASSES, PIXELS
+from components.contract import Epoch, Metrics
 from components.evaluation.metrics import BINS, bin_of, expected_calibration_error
 from components.model.mlp import ModelConfig
 from components.settings import load_settings

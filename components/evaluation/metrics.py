@@ -10,16 +10,8 @@ from scipy.stats import binomtest
 from sklearn.metrics import brier_score_loss, confusion_matrix, precision_recall_fscore_support
 from torch import Tensor
 
-from components.contract import (
-    CLASSES,
-    Calibration,
-    ClassMetrics,
-    Dataset,
-    Labels,
-    Metrics,
-    ProbabilityMetrics,
-    Split,
-)
+from components.catalogues.fashion_mnist import CLASSES
+from components.contract import Calibration, ClassMetrics, Dataset, Labels, Metrics, ProbabilityMetrics, Split
 from components.dataset.manifest import read_manifest, read_split
 from components.model.mlp import MLP
 from components.model.tensors import to_input

@@ -5,7 +5,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contract import CLASSES, Images, Predictions, Profile
+from components.catalogues.fashion_mnist import CLASSES
+from components.contract import Images, Predictions, Profile
 from components.readers.images.statistics import MEASURES, hash_images, measure_images
 
 BINS = 20  # of about as many reference images each

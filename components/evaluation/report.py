@@ -11,7 +11,8 @@ import torch
 import torchinfo
 from numpy.typing import NDArray
 
-from components.contract import CLASSES, PIXELS, SPLITS, Dataset, Images, Labels, Metrics, Verdict
+from components.catalogues.fashion_mnist import CLASSES, PIXELS
+from components.contract import SPLITS, Dataset, Images, Labels, Metrics, Verdict
 from components.dataset.manifest import Examples, read_manifest, read_split
 from components.errors import DatasetError
 from components.evaluation import figures

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
-from components.contract import CLASSES, IMAGE_SHAPE, Dataset, Images, ModelCard
+from components.catalogues.fashion_mnist import CLASSES, IMAGE_SHAPE
+from components.contract import Dataset, Images, ModelCard
 from components.dataset.manifest import read_split
 from components.errors import ModelError, SettingsError
 from components.export.quantize import quantize_range, quantize_weights

@@ -1,9 +1,12 @@
 """A model's card, read from JSON: every field in its bounds, every list as long as there are classes."""
 
+import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 
-from components.contract import CLASSES, Metrics, ModelCard
+from components.catalogues.fashion_mnist import CONTRACT
+from components.contract import Metrics, ModelCard
 from components.errors import FashionError, ModelError
 from components.model.config import ModelConfig
 from components.records import read_record
@@ -19,13 +22,22 @@ def read_card(content: bytes | str, where: str) -> ModelCard:
     Raises:
         ModelError: names the field that does not fit.
     """
-    card = read_record(ModelCard, content, where, ModelError)
-    if card.classes != CLASSES:
-        raise ModelError(f"{where}: trained for the classes {card.classes}, this code knows {CLASSES}")
+    card = read_record(ModelCard, _with_contract(content), where, ModelError)
     if problem := next(_find_misfits(card), ""):
         raise ModelError(f"{where}: {problem}")
     read_config(card, where)
     return card
+
+
+def _with_contract(content: bytes | str) -> bytes | str:
+    """A card of before there were contracts: it is of Fashion-MNIST, and says so by the names of its classes."""
+    with contextlib.suppress(ValueError, RecursionError):  # which `read_record` puts into words
+        card = json.loads(content)
+        if isinstance(card, dict) and "contract" not in card and card.get("classes") == list(CONTRACT.classes):
+            del card["classes"]
+            card.pop("input", None)
+            return json.dumps({**card, "contract": asdict(CONTRACT)})
+    return content
 
 
 def read_config(card: ModelCard, where: str) -> ModelConfig:
@@ -47,7 +59,7 @@ def _find_misfits(card: ModelCard) -> Iterator[str]:
     wide = len(card.classes)
     for name, metrics in (("train", card.train), ("test", card.test)):
         yield from _find_misfits_of(name, metrics, card.classes)
-    lengths = {"calibration.thresholds": len(card.calibration.thresholds)}
+    lengths = {"calibration.thresholds": len(card.calibration.thresholds or card.classes)}
     lengths |= {f"probes.{probe.id}": len(probe.probabilities) for probe in card.probes}
     if card.profile:
         lengths["profile.not_sure"] = len(card.profile.not_sure)

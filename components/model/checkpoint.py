@@ -45,7 +45,7 @@ def read_checkpoint(checkpoint: Checkpoint) -> tuple[MLP, ModelCard]:
         with safe_open(checkpoint.path, "pt") as file:
             card = read_card((file.metadata() or {})["card"], f"{checkpoint.path}: card")
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
-        network = MLP(read_config(card, f"{checkpoint.path}: card"))
+        network = MLP(read_config(card, f"{checkpoint.path}: card"), card.contract)
         network.load_state_dict(weights)
     except KeyError as error:
         raise ModelError(f"{checkpoint.path}: its metadata has no {error}") from error

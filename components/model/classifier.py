@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from components.contract import Images, ModelCard
+from components.contract import DataContract, Images, ModelCard
 from components.model.mlp import MLP
 from components.model.tensors import to_input
 
@@ -26,12 +26,17 @@ class Classifier:
     def __post_init__(self) -> None:
         self.network.requires_grad_(False)  # nothing is recorded for a training, without a context at each call
 
+    @property
+    def contract(self) -> DataContract:
+        """What it was trained on, and so what it takes and says."""
+        return self.card.contract
+
     def logits(self, images: Images) -> Tensor:
-        """uint8 (n, 28, 28) -> float32 (n, 10), before calibration."""
+        """uint8 (n, height, width[, 3]) -> float32 (n, classes), before calibration."""
         return self._forward(to_input(images))
 
     def probabilities(self, images: Images) -> Tensor:
-        """uint8 (n, 28, 28) -> float32 (n, 10), calibrated, each row sums to 1."""
+        """uint8 (n, height, width[, 3]) -> float32 (n, classes), calibrated, each row sums to 1."""
         return torch.softmax(self._forward(to_input(images)).div_(self.card.calibration.temperature), dim=1)
 
     def _forward(self, x: Tensor) -> Tensor:
@@ -54,5 +59,6 @@ class Classifier:
 
     @cached_property
     def thresholds(self) -> NDArray[np.float32]:
-        """float32 (10,): the model is sure of a class whose probability exceeds its own."""
-        return np.array(self.card.calibration.thresholds, np.float32)
+        """float32 (classes,): the model is sure of a class whose probability exceeds its own."""
+        thresholds = self.card.calibration.thresholds or (0.0,) * len(self.contract.classes)
+        return np.array(thresholds, np.float32)

@@ -7,7 +7,8 @@ A model must name a class for every image, and it is often most confident where 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contract import PIXELS, Images
+from components.catalogues.fashion_mnist import PIXELS
+from components.contract import Images
 
 STRAY = 16  # pixels at either end of the brightness that do not count: dust, a few damaged bytes
 CONTRAST = 12  # levels between what is left, 5 % of all; Fashion-MNIST's least is 33, that of 341 phone photos 75

@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from components.contract import CLASSES, PIXELS
+from components.contract import DataContract
 from components.model.config import ModelConfig
 
 __all__ = ["ACTIVATIONS", "MLP", "ModelConfig"]
@@ -13,11 +13,11 @@ ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 
 
 class MLP(nn.Sequential):
-    """float32 (n, 784) -> logits float32 (n, 10)."""
+    """float32 (n, numbers of an image) -> logits float32 (n, classes)."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, contract: DataContract) -> None:
         layers: OrderedDict[str, nn.Module] = OrderedDict()
-        width = PIXELS
+        width = contract.image.size
         for number, units in enumerate(config.hidden, 1):
             layers[f"dense{number}"] = nn.Linear(width, units, bias=not config.batch_norm)
             if config.batch_norm:
@@ -26,6 +26,6 @@ class MLP(nn.Sequential):
             if config.dropout:
                 layers[f"dropout{number}"] = nn.Dropout(config.dropout)
             width = units
-        layers["logits"] = nn.Linear(width, len(CLASSES))
+        layers["logits"] = nn.Linear(width, len(contract.classes))
         super().__init__(layers)
-        self.config = config
+        self.config, self.contract = config, contract

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 
-from components.contract import PIXELS, Metrics, ModelCard
+from components.contract import Metrics, ModelCard
 from components.model.readme_page import FRONT_MATTER, PAGE
 
 WORST = 3  # classes
@@ -90,7 +90,7 @@ def _front_matter(tag: str, card: ModelCard) -> str:
 
 
 def _details_of(card: ModelCard) -> list[tuple[str, str]]:
-    widths = (PIXELS, *card.model.get("hidden", ()), len(card.classes))
+    widths = (card.contract.image.size, *card.model.get("hidden", ()), len(card.classes))
     layers = f"{len(widths) - 1} dense layers, {'-'.join(map(str, widths))}, {card.model.get('activation', 'relu')}"
     temperature = f"the logits are divided by {card.calibration.temperature:.4f}"
     return [

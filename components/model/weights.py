@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from components.contract import CLASSES, PIXELS
+from components.contract import DataContract
 from components.errors import ModelError
 from components.model.config import ModelConfig
 
@@ -28,10 +28,10 @@ class Form:
         return f"{np.dtype(self.dtype)} {self.shape}"
 
 
-def forms_of(config: ModelConfig) -> dict[str, Form]:
+def forms_of(config: ModelConfig, contract: DataContract) -> dict[str, Form]:
     """What the state of such a network holds; a test compares it with that of a real one."""
     forms: dict[str, Form] = {}
-    width = PIXELS
+    width = contract.image.size
     for number, units in enumerate(config.hidden, 1):
         forms[f"dense{number}.weight"] = Form((units, width))
         if config.batch_norm:
@@ -41,10 +41,11 @@ def forms_of(config: ModelConfig) -> dict[str, Form]:
         else:
             forms[f"dense{number}.bias"] = Form((units,))
         width = units
-    return forms | {"logits.weight": Form((len(CLASSES), width)), "logits.bias": Form((len(CLASSES),))}
+    classes = len(contract.classes)
+    return forms | {"logits.weight": Form((classes, width)), "logits.bias": Form((classes,))}
 
 
-def check_size(path: Path, config: ModelConfig) -> None:
+def check_size(path: Path, config: ModelConfig, contract: DataContract) -> None:
     """Compare a file's size with what the network's weights take; only its first bytes are read.
 
     A safetensors file is the length of its header in 8 bytes, the header, and the numbers.
@@ -56,7 +57,7 @@ def check_size(path: Path, config: ModelConfig) -> None:
     with path.open("rb") as file:
         header = int.from_bytes(file.read(8), "little")
         found = os.fstat(file.fileno()).st_size
-    numbers = sum(math.prod(form.shape) * np.dtype(form.dtype).itemsize for form in forms_of(config).values())
+    numbers = sum(math.prod(form.shape) * np.dtype(form.dtype).itemsize for form in forms_of(config, contract).values())
     if found != 8 + header + numbers:
         raise ModelError(f"{path.name} has {found:,} bytes, expected {8 + header + numbers:,}")
 
@@ -76,13 +77,13 @@ def decode_weights(content: bytes) -> State:
     return state
 
 
-def check_fit(state: State, config: ModelConfig) -> None:
+def check_fit(state: State, config: ModelConfig, contract: DataContract) -> None:
     """Compare every array with what the network has.
 
     Raises:
         ModelError: names the first that is missing, unknown or of another form.
     """
-    forms = forms_of(config)
+    forms = forms_of(config, contract)
     for name, expected in forms.items():
         found = state.get(name)
         if found is None:

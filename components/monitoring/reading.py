@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 import orjson
 
-from components.contract import CLASSES
+from components.catalogues.fashion_mnist import CLASSES
 from components.evaluation.profile import SEEN, Seen
 from components.readers.images.statistics import MEASURES
 

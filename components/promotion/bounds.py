@@ -5,7 +5,7 @@ from typing import Annotated
 import pydantic
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from components.contract import CLASSES
+from components.catalogues.fashion_mnist import CLASSES
 from components.settings import read_settings
 
 Share = Annotated[float, pydantic.Field(ge=0, le=1, allow_inf_nan=False)]

@@ -16,7 +16,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from components.contract import IMAGE_SHAPE, GateCheck, Images
+from components.catalogues.fashion_mnist import IMAGE_SHAPE
+from components.contract import GateCheck, Images
 from components.dataset.manifest import dataset_of, read_split
 from components.errors import DatasetError, PromotionRefused
 from components.files import DAY, remove_leftovers, temporary_name

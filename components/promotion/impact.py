@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.contract import CLASSES, Dataset, Labels, Predictions
+from components.catalogues.fashion_mnist import CLASSES
+from components.contract import Dataset, Labels, Predictions
 from components.dataset.manifest import read_split
 from components.errors import InputError
 from components.evaluation.compare import UNKNOWN

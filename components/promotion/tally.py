@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contract import CLASSES, Images, Predictions
+from components.catalogues.fashion_mnist import CLASSES
+from components.contract import Images, Predictions
 from components.evaluation.compare import UNKNOWN, Changes, count_changes
 from components.evaluation.pages import to_uri
 from components.readers.blocks import Block

@@ -141,7 +141,7 @@ def load_stored(tag: str) -> "Classifier":
     from components.model.mlp import MLP
 
     card, config, weights = _read_checked(tag)
-    network = MLP(config)
+    network = MLP(config, card.contract)
     network.load_state_dict(load(weights))
     return Classifier(tag, card, network.eval())
 
@@ -164,7 +164,7 @@ def _read_checked(tag: str) -> tuple[ModelCard, ModelConfig, bytes]:
     config = read_config(card, f"{tag}: {CARD}")
     with _naming(f"{tag}: {WEIGHTS}"):
         state = decode_weights(weights)
-        check_fit(state, config)
+        check_fit(state, config, card.contract)
         check_finite(state)
     return card, config, weights
 
@@ -261,7 +261,7 @@ def _try_to_describe(tag: str) -> Stored:
 
 def _check_size(tag: str, card: ModelCard) -> None:
     try:
-        check_size(_folder(tag) / WEIGHTS, read_config(card, f"{tag}: {CARD}"))
+        check_size(_folder(tag) / WEIGHTS, read_config(card, f"{tag}: {CARD}"), card.contract)
     except OSError as error:
         raise _unreadable(tag, WEIGHTS, error) from error
     except ModelError as error:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from components.contract import IMAGE_SHAPE, Images
+from components.catalogues.fashion_mnist import IMAGE_SHAPE
+from components.contract import Images
 from components.scoring.sanity import BOUNDS, INVERT, MULTIPLY, Finding, InputBounds, Kind, measure
 
 if TYPE_CHECKING:

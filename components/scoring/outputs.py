@@ -12,7 +12,8 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.contract import CLASSES, Predictions
+from components.catalogues.fashion_mnist import CLASSES
+from components.contract import Predictions
 from components.errors import InputError, Way
 from components.readers.blocks import Block
 from components.scoring.tables import inert, to_lines

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from components.contract import IMAGE_SHAPE, Images, Predictions
+from components.contract import Images, Predictions
 from components.errors import InputError
 from components.model.classifier import Classifier
 from components.model.content import has_content
@@ -22,7 +22,7 @@ def predict(model: Classifier, images: Images, all_show: bool = False) -> Predic
 
     Args:
         model: what `load_model` returned.
-        images: uint8 (n, 28, 28), 0 background to 255; n may be 0.
+        images: uint8 (n, height, width[, 3]) as the model's contract has them; n may be 0.
         all_show: whether each image is known to show something, so that this is not looked at again.
 
     Raises:
@@ -33,7 +33,7 @@ def predict(model: Classifier, images: Images, all_show: bool = False) -> Predic
     sure = confidences > model.thresholds[labels]
     if not all_show:
         sure &= has_content(images)
-    return Predictions(model.tag, labels.astype(np.uint8), probabilities.numpy(), sure)
+    return Predictions(model.tag, model.contract.classes, labels.astype(np.uint16), probabilities.numpy(), sure)
 
 
 def predict_photos(model: Classifier, photos: Sequence[Images]) -> Predictions:
@@ -79,16 +79,18 @@ def predict_views(model: Classifier, images: Images, counts: NDArray[np.intp]) -
     starts = counts.cumsum() - counts
     sums = np.add.reduceat(_probabilities(model, images).numpy(), starts)
     probabilities = (sums / counts[:, None]).astype(np.float32)
-    labels = probabilities.argmax(axis=1).astype(np.uint8)
+    labels = probabilities.argmax(axis=1).astype(np.uint16)
     needed = np.where(counts > 1, SURE_OF_VIEWS, model.thresholds[labels])
     sure = (probabilities.max(axis=1) > needed) & np.logical_and.reduceat(has_content(images), starts)
-    return Predictions(model.tag, labels, probabilities, sure)
+    return Predictions(model.tag, model.contract.classes, labels, probabilities, sure)
 
 
 def _probabilities(model: Classifier, images: Images) -> Tensor:
-    """float32 (n, 10)."""
-    if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != IMAGE_SHAPE:
-        raise InputError("images", f"found {images.dtype} {images.shape}, expected uint8 (n, 28, 28), 0 to 255")
+    """float32 (n, classes)."""
+    shape = model.contract.image.shape
+    if images.dtype != np.uint8 or images.shape[1:] != shape or not images.ndim:
+        expected = f"uint8 (n, {', '.join(map(str, shape))}), 0 to 255"
+        raise InputError("images", f"found {images.dtype} {images.shape}, expected {expected}")
     starts = range(0, max(len(images), 1), MOST_AT_ONCE)
     chunks = [model.probabilities(images[start : start + MOST_AT_ONCE]) for start in starts]
     return chunks[0] if len(chunks) == 1 else torch.cat(chunks)

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contract import PIXELS, Images
+from components.catalogues.fashion_mnist import PIXELS
+from components.contract import Images
 from components.errors import InputError
 from components.model.content import STRAY, has_content, is_clear, is_one_clear
 

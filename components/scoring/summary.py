@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contract import CLASSES, Labels
+from components.catalogues.fashion_mnist import CLASSES
+from components.contract import Labels
 from components.readers.blocks import Block
 from components.readers.tables.numbers import MOST_SHOWN, UNLABELLED
 

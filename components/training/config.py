@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args, get_type_hints
 
 import pydantic
 
-from components.contract import IMAGE_SHAPE
+from components.catalogues.fashion_mnist import IMAGE_SHAPE
 from components.errors import SettingsError
 from components.model.mlp import ModelConfig
 

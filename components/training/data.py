@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot, pad
 
-from components.contract import CLASSES, IMAGE_SHAPE
+from components.catalogues.fashion_mnist import CLASSES, IMAGE_SHAPE
 from components.dataset.manifest import Examples
 from components.errors import TrainingError
 from components.model.tensors import to_input

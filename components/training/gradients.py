@@ -6,7 +6,7 @@ They are those of autograd, which a test holds them to, without what autograd sp
 import torch
 from torch import Tensor, nn
 
-from components.contract import CLASSES
+from components.catalogues.fashion_mnist import CLASSES
 from components.model.mlp import MLP
 from components.training.config import TrainConfig
 from components.training.hardware import Hardware

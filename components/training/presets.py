@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from components.contract import CLASSES, PIXELS
+from components.catalogues.fashion_mnist import CLASSES, PIXELS
 from components.errors import SettingsError
 from components.model.mlp import ModelConfig
 from components.training.config import TrainConfig

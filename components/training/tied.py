@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from components.contract import CLASSES, IMAGE_SHAPE
+from components.catalogues.fashion_mnist import IMAGE_SHAPE
+from components.contract import DataContract
 from components.model.mlp import ACTIVATIONS, MLP, ModelConfig
 
 STRIDE = 2
@@ -27,7 +28,7 @@ class TiedMLP(nn.Sequential):
     last kernel are dense. Batch norm before each activation; dropout after the dense ones only.
     """
 
-    def __init__(self, config: ModelConfig, kernels: tuple[int, ...]) -> None:
+    def __init__(self, config: ModelConfig, kernels: tuple[int, ...], contract: DataContract) -> None:
         layers: OrderedDict[str, nn.Module] = OrderedDict(image=nn.Unflatten(1, (1, *IMAGE_SHAPE)))
         channels, side = 1, IMAGE_SHAPE[0]
         for number, (kernel, units) in enumerate(zip(kernels, config.hidden, strict=False), 1):
@@ -45,10 +46,10 @@ class TiedMLP(nn.Sequential):
             layers[f"{config.activation}{number}"] = ACTIVATIONS[config.activation]()
             layers[f"dropout{number}"] = nn.Dropout(config.dropout)
             width = units
-        layers["logits"] = nn.Linear(width, len(CLASSES))
+        layers["logits"] = nn.Linear(width, len(contract.classes))
         super().__init__(layers)
         self.to(memory_format=torch.channels_last)
-        self.config = config
+        self.config, self.contract = config, contract
 
 
 class ToUnits(nn.Module):
@@ -73,8 +74,8 @@ def to_dense(network: MLP | TiedMLP) -> MLP:
         return network
     network.eval()
     modules = dict(network.named_children())
-    plain = MLP(replace(network.config, batch_norm=False))
-    shape = (1, *IMAGE_SHAPE)
+    plain = MLP(replace(network.config, batch_norm=False), network.contract)
+    shape = (1, network.contract.image.height, network.contract.image.width)
     for number in range(1, len(network.config.hidden) + 1):
         layer, norm = modules[f"dense{number}"], cast(_BatchNorm, modules[f"norm{number}"])
         if isinstance(layer, nn.Conv2d):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel
 
-from components.contract import Epoch, Labels, Validated
+from components.contract import DataContract, Epoch, Labels, Validated
 from components.dataset.manifest import Examples, read_split
 from components.errors import TrainingDiverged, TrainingError
 from components.model.mlp import MLP
@@ -114,12 +114,12 @@ class Run:
 
     def __init__(self, examples: Examples, config: TrainConfig) -> None:
         torch.manual_seed(config.seed)
-        self.config, self.phases = config, config.phases()
+        self.config, self.phases, self.contract = config, config.phases(), examples.contract
         self.device = pick_device(config.device)
         self.data = divide(examples, config, self.device)
         self.history: list[Epoch] = []
         self.number = 0  # of the phase
-        self.phase = Phase(build(config), self.phases[0], self.data)
+        self.phase = Phase(build(config, self.contract), self.phases[0], self.data)
 
     @property
     def is_finished(self) -> bool:
@@ -148,7 +148,7 @@ class Run:
             seconds=sum(epoch.seconds for epoch in self.history),
             hardware=self.phase.hardware.describe(),
             validation_logits=logits,
-            validation_labels=self.data.validation_labels.to("cpu", torch.uint8).numpy(),
+            validation_labels=self.data.validation_labels.to("cpu", torch.uint16).numpy(),
         )
 
     def state(self) -> State:
@@ -164,7 +164,7 @@ class Run:
         self.number = state.facts["phase"]
         self.history = [Epoch(**epoch) for epoch in state.facts["history"]]
         config = self.phases[self.number]
-        self.phase = Phase(build(config), config, self.data, bfloat16=state.facts["bfloat16"])
+        self.phase = Phase(build(config, self.contract), config, self.data, bfloat16=state.facts["bfloat16"])
         self.phase.restore(state)
         torch.set_rng_state(state.tensors["rng"])
         if self.device.type == "cuda":
@@ -303,15 +303,15 @@ def count_batches(images: int, config: TrainConfig) -> int:
     return images // config.batch_size + (left_over > (1 if config.model.batch_norm else 0))
 
 
-def build(config: TrainConfig) -> MLP | TiedMLP:
+def build(config: TrainConfig, contract: DataContract) -> MLP | TiedMLP:
     """The network that a training starts with.
 
     Dense layers start as in Keras, which the published recipes were written for: weights by Glorot and Bengio (2010),
     biases 0. PyTorch's own first weights are less than half as large.
     """
     if config.tied:
-        return TiedMLP(config.model, config.tied)
-    network = MLP(config.model)
+        return TiedMLP(config.model, config.tied, contract)
+    network = MLP(config.model, contract)
     for layer in network:
         if isinstance(layer, nn.Linear):
             nn.init.xavier_uniform_(layer.weight)

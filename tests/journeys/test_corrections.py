@@ -15,7 +15,8 @@ from pages import Page
 from servers import Server, serve, using_home
 from trainings import QUICK
 
-from components.contract import CLASSES, ModelCard
+from components.catalogues.fashion_mnist import CLASSES
+from components.contract import ModelCard
 from components.dataset.ingest import ingest
 from components.dataset.labels import corrections
 from components.dataset.labels.corrections import Correction, InboxFull, read_correction, write_correction

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 from servers import Server, serve, using_home
 
-from components.contract import CLASSES, Images, ModelCard
+from components.catalogues.fashion_mnist import CLASSES
+from components.contract import Images, ModelCard
 from components.dataset.manifest import Examples
 from components.readers.images.photos import write_png
 from components.readers.tables.columns import PIXEL_COLUMNS

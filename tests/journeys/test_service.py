@@ -35,7 +35,8 @@ from PIL import Image
 from servers import STOP, Server, serve, using_home
 from starlette.applications import Starlette
 
-from components.contract import CLASSES, Calibration, Images, ModelCard
+from components.catalogues.fashion_mnist import CLASSES
+from components.contract import Calibration, Images, ModelCard
 from components.dataset.manifest import Examples
 from components.model.classifier import Classifier
 from components.readers.images.photos import read_photo, read_views

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.contract import IMAGE_SHAPE, Images
+from components.catalogues.fashion_mnist import IMAGE_SHAPE
+from components.contract import Images
 from components.model.content import has_content
 from components.readers.images.idx import read_idx
 from components.readers.images.pixel_bytes import read_pixel_bytes

@@ -17,7 +17,7 @@ def write_lines(folder: Path, seen: Images, model: Classifier, since: float, unt
     answers = [
         LoggedAnswer(
             float(when),
-            Predictions(model.tag, said.labels[[row]], said.probabilities[[row]], said.sure[[row]]),
+            Predictions(model.tag, said.classes, said.labels[[row]], said.probabilities[[row]], said.sure[[row]]),
             seen[[row]],
         )
         for row, when in enumerate(np.linspace(since, until, len(seen) + 1)[1:])

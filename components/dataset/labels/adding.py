@@ -5,12 +5,11 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from filelock import FileLock
 
-from components.contract import CLASSES, SCHEMA, Dataset
+from components.catalogues.fashion_mnist import CLASSES
+from components.contract import DataContract, Dataset
 from components.dataset.ingest import store_part
 from components.dataset.labels.checks import Sorted, sort_candidates
 from components.dataset.labels.examples import HandedIn, count_reasons, keep_rejects, shown
@@ -23,6 +22,7 @@ from components.dataset.manifest import (
     digest,
     make_current,
     read_manifest,
+    read_part,
     read_split,
     to_table,
     write_manifest,
@@ -108,7 +108,7 @@ def _take(found: Sorted, handed_in: HandedIn, base: Dataset, settings: Settings)
     with dataset_lock(folder):
         remove_leftovers(folder / "parts")
         manifest = read_manifest(base)
-        parts = [_relabel(part, found.relabelled, handed_in, folder) for part in manifest.parts]
+        parts = [_relabel(part, found.relabelled, handed_in, folder, manifest.contract) for part in manifest.parts]
         if found.added:
             parts.append(_write_added(found, handed_in, manifest, folder))
         dataset = write_manifest(folder, replace(manifest, parts=tuple(parts)), use=False)
@@ -125,30 +125,29 @@ def _write_added(found: Sorted, handed_in: HandedIn, manifest: Manifest, folder:
     images, labels = found.images, found.labels
     infix = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()[:8]
     ids = [f"train-{infix}-{number:05d}" for number in range(len(images))]
-    parts = manifest.of("train")
-    metadata = pq.read_schema(folder / parts[0].file).metadata | {
-        b"source": f"labels:{handed_in.name}".encode(),
-        b"licence": b"as its owner says",
-    }
-    table = to_table(ids, "train", labels, images).replace_schema_metadata(metadata)
+    table = to_table(
+        ids, "train", labels, images, manifest.contract, f"labels:{handed_in.name}", licence="as its owner says"
+    )
     left_out = {shown(one.position) for one in handed_in.candidates} - {shown(one.position) for one in found.added}
     inputs = {f"labels/{name}": sha256 for name, sha256 in handed_in.inputs.items() if name not in left_out}
-    return store_part(table, "train", folder, inputs)
+    return store_part(table, "train", folder, inputs, manifest.contract)
 
 
-def _relabel(part: DatasetPart, changes: dict[str, int], handed_in: HandedIn, folder: Path) -> DatasetPart:
+def _relabel(
+    part: DatasetPart, changes: dict[str, int], handed_in: HandedIn, folder: Path, contract: DataContract
+) -> DatasetPart:
     """The part with other labels, or itself where none of its rows changes; the test split never does."""
     if part.split == "test" or not changes:
         return part
-    table = pq.read_table(folder / part.file, page_checksum_verification=True)
+    table = read_part(folder, part, contract)
     ids = table["id"].to_pylist()
     rows = [row for row, row_id in enumerate(ids) if row_id in changes]
     if not rows:
         return part
     labels = table["label"].to_numpy().copy()
-    labels[rows] = np.array([changes[ids[row]] for row in rows], np.uint8)
-    place = SCHEMA.get_field_index("label")
-    changed = table.set_column(place, SCHEMA.field("label"), pa.array(labels, pa.uint8()))
+    labels[rows] = [changes[ids[row]] for row in rows]
+    place = table.schema.get_field_index("label")
+    changed = table.set_column(place, table.schema.field("label"), pa.array(labels))
     told = digest(repr(sorted(changes.items())).encode())
     inputs = part.inputs | {f"relabelled/{handed_in.name}": told}
-    return store_part(changed.replace_schema_metadata(table.schema.metadata), part.split, folder, inputs)
+    return store_part(changed, part.split, folder, inputs, contract)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.contract import CLASSES, IMAGE_SHAPE, Images, Labels
+from components.catalogues.fashion_mnist import CLASSES, IMAGE_SHAPE
+from components.contract import Images, Labels
 from components.dataset.copies import find_copies
 from components.dataset.labels.examples import LabelCandidate, LabelReject
 from components.dataset.labels.naming import hash_of

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import orjson
 
-from components.contract import CLASSES, PIXELS, label_of
+from components.catalogues.fashion_mnist import CLASSES, PIXELS, label_of
 from components.errors import InputError
 from components.files import write_whole
 

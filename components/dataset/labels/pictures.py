@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from components.contract import CLASSES, label_of
+from components.catalogues.fashion_mnist import CLASSES, label_of
 from components.dataset.labels.examples import LARGEST_PICTURE, HandedIn, LabelCandidate, LabelReject
 from components.errors import InputError
 from components.files import sha256_of

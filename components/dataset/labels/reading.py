@@ -14,7 +14,7 @@ from pathlib import Path
 
 import orjson
 
-from components.contract import CLASSES, label_of
+from components.catalogues.fashion_mnist import CLASSES, label_of
 from components.dataset.labels.corrections import LARGEST, read_correction
 from components.dataset.labels.examples import LARGEST_FILE, MOST_ROWS, HandedIn, LabelCandidate, LabelReject, shown
 from components.dataset.labels.naming import read_naming_table

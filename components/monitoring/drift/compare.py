@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc, kolmogorov
 
-from components.contract import CLASSES, Profile
+from components.catalogues.fashion_mnist import CLASSES
+from components.contract import Profile
 from components.evaluation.profile import Seen, count_bins
 from components.monitoring.drift.bounds import DriftBounds
 from components.readers.images.statistics import MEASURES

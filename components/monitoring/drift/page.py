@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from components.contract import CLASSES
+from components.catalogues.fashion_mnist import CLASSES
 from components.evaluation.figures import draw_shares
 from components.evaluation.pages import render_page
 from components.files import write_whole

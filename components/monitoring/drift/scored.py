@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from components.contract import CLASSES
+from components.catalogues.fashion_mnist import CLASSES
 from components.errors import InputError
 from components.evaluation.profile import SEEN, Seen
 

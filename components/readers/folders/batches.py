@@ -9,7 +9,7 @@ from typing import BinaryIO, cast
 import numpy as np
 import pyarrow as pa
 
-from components.contract import PIXELS
+from components.catalogues.fashion_mnist import PIXELS
 from components.errors import InputError, Way
 from components.files import sha256_of
 from components.readers.blocks import Block

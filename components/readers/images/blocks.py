@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from components.contract import IMAGE_SHAPE
+from components.catalogues.fashion_mnist import IMAGE_SHAPE
 from components.errors import InputError
 from components.readers.blocks import Block, RowReject
 from components.readers.images.photos import is_small, read_views

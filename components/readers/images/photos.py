@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from components.catalogues.fashion_mnist import IMAGE_SHAPE
 from components.catalogues.preparation.garment import draw_garment, find_garment
 from components.catalogues.preparation.ground import PLAIN, RED_GREEN_BLUE, cut_by_alpha, cut_from_ground, find_ground
 from components.catalogues.preparation.polarity import draw_both_ways
-from components.contract import IMAGE_SHAPE, Images
+from components.contract import Images
 from components.readers.images.decoding import FORMATS, decode_picture
 
 SIDE = IMAGE_SHAPE[0]

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contract import IMAGE_SHAPE, PIXELS, Images
+from components.catalogues.fashion_mnist import IMAGE_SHAPE, PIXELS
+from components.contract import Images
 from components.errors import InputError, InputTooLarge
 from components.readers.images.pixel_json import MOST_IMAGES
 

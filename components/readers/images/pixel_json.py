@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import orjson
 
-from components.contract import IMAGE_SHAPE, PIXELS, Images
+from components.catalogues.fashion_mnist import IMAGE_SHAPE, PIXELS
+from components.contract import Images
 from components.errors import InputError, InputTooLarge
 
 MOST_IMAGES = 1024  # a request

@@ -11,7 +11,8 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contract import IMAGE_SHAPE, PIXELS, Images
+from components.catalogues.fashion_mnist import IMAGE_SHAPE, PIXELS
+from components.contract import Images
 
 OF_IMAGES = ("mean", "ink", "edge")
 MEASURES = (*OF_IMAGES, "confidence")

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.contract import IMAGE_SHAPE, PIXELS
+from components.catalogues.fashion_mnist import IMAGE_SHAPE, PIXELS
 from components.errors import InputError
 from components.readers.tables.encodings import Joined, Reader, read_first
 from components.readers.tables.kinds import HEAD, IDX, LINES, NPY, kind_of

@@ -6,7 +6,7 @@ A class is its name: the names in the schema may be in any order.
 import orjson
 import pyarrow as pa
 
-from components.contract import label_of
+from components.catalogues.fashion_mnist import label_of
 
 
 def name_classes(labels: pa.Array, schema: pa.Schema, column: str = "label") -> pa.Array:

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from components.contract import IMAGE_SHAPE, PIXELS
+from components.catalogues.fashion_mnist import IMAGE_SHAPE, PIXELS
 from components.errors import InputError, Way
 
 PIXEL_COLUMNS = tuple(f"pixel{number}" for number in range(1, PIXELS + 1))

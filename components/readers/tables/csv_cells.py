@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from components.contract import IMAGE_SHAPE, PIXELS
+from components.catalogues.fashion_mnist import IMAGE_SHAPE, PIXELS
 from components.errors import InputError
 from components.readers.blocks import Block, RowReject
 from components.readers.tables.columns import EVERY_PIXEL

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.contract import CLASSES, IMAGE_SHAPE, Images
+from components.catalogues.fashion_mnist import CLASSES, IMAGE_SHAPE
+from components.contract import Images
 from components.readers.blocks import Block
 from components.readers.tables.layout import COMMA, TableLayout
 from components.readers.tables.numbers import read_labels

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.contract import CLASSES, PIXELS
+from components.catalogues.fashion_mnist import CLASSES, PIXELS
 from components.errors import InputError
 from components.readers.tables.columns import (
     EVERY_PIXEL,

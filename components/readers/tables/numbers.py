@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.contract import CLASSES, Labels, label_of
+from components.catalogues.fashion_mnist import CLASSES, label_of
+from components.contract import Labels
 
 UNLABELLED = len(CLASSES)  # stands for a label that cannot be read
 DECIMAL = re.compile(r"[-+]?([0-9]{1,400}[.,]?[0-9]{0,400}|[.,][0-9]{1,400})([eE][-+]?[0-9]{1,3})?")

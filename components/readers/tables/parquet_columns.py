@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.contract import CLASSES, IMAGE_SHAPE, PIXELS, Images, Labels
+from components.catalogues.fashion_mnist import CLASSES, IMAGE_SHAPE, PIXELS
+from components.contract import Images, Labels
 from components.errors import InputTooLarge
 from components.readers.tables.columns import PIXEL_COLUMNS
 from components.readers.tables.numbers import UNLABELLED, is_pixels, read_labels

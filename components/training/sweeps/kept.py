@@ -56,7 +56,7 @@ def read_trained(path: Path, candidate: Candidate) -> Trained:
         with safe_open(path, "pt") as file:
             facts = read_record(Facts, (file.metadata() or {})["facts"], "facts", TrainingError)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
-        network = MLP(facts.model)
+        network = MLP(facts.model, candidate.dataset.contract)
         weights = {name.removeprefix(NETWORK): tensor for name, tensor in tensors.items() if name.startswith(NETWORK)}
         network.load_state_dict(weights)
         logits, labels = tensors[LOGITS], tensors[LABELS].numpy()

@@ -13,7 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from components.contract import Dataset, Validated
+from pydantic import TypeAdapter
+
+from components.contract import Validated
 from components.errors import FashionError
 from components.settings import CHECKOUT
 from components.training.presets import configure
@@ -52,10 +54,8 @@ def train_candidate(candidate: Candidate, validated: Validated, folder: Path, re
 def main() -> None:
     """Do what came on standard input."""
     job = json.load(sys.stdin)
-    told = job["validated"]
-    dataset = Dataset(**{**told["dataset"], "path": Path(told["dataset"]["path"])})
-    validated = Validated(**{**told, "dataset": dataset, "docs": Path(told["docs"])})
-    candidate = Candidate(job["preset"], configure(job["preset"], job["fields"]), dataset)
+    validated = TypeAdapter(Validated).validate_python(job["validated"])
+    candidate = Candidate(job["preset"], configure(job["preset"], job["fields"]), validated.dataset)
     folder = Path(job["folder"])
     try:
         trained = train(validated, candidate.config, keep_in=folder, resume=job["resume"])

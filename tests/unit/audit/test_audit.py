@@ -10,7 +10,8 @@ from pages import Page
 
 from components.audit.audit import Audit, audit
 from components.audit.labels import find_suspects
-from components.contract import CLASSES, Dataset
+from components.catalogues.fashion_mnist import CLASSES, CONTRACT
+from components.contract import Dataset
 from components.dataset.archives import ARCHIVES, declare_source
 from components.dataset.copies import compare_within, find_copies
 from components.dataset.ingest import ingest
@@ -118,7 +119,7 @@ def test_a_split_that_agrees_with_its_networks_has_no_suspects() -> None:
     images = np.zeros((200, 28, 28), np.uint8)
     probabilities = np.full((200, 10), 0.01, np.float32)
     probabilities[np.arange(200), labels] = 0.91
-    assert find_suspects(Examples([str(row) for row in range(200)], images, labels), probabilities) == []
+    assert find_suspects(Examples([str(row) for row in range(200)], images, labels, CONTRACT), probabilities) == []
 
 
 def test_copies_of_blank_and_of_no_images_are_none() -> None:

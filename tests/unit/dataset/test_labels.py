@@ -16,7 +16,8 @@ import pytest
 from handed_in import New, base, counted, new, ready, write_pixels  # noqa: F401, fixtures
 from PIL import Image
 
-from components.contract import CLASSES, Dataset, Images
+from components.catalogues.fashion_mnist import CLASSES
+from components.contract import Dataset, Images
 from components.dataset.archives import declare_source
 from components.dataset.ingest import ingest
 from components.dataset.labels.adding import Imported, import_labels

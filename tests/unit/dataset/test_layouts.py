@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from components.contract import CLASSES, Images, Labels
+from components.catalogues.fashion_mnist import CLASSES
+from components.contract import Images, Labels
 from components.dataset.archives import (
     FILES,
     OFFICIAL_MD5,

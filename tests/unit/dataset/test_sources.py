@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.contract import CLASSES, SAMPLE, Images, Labels
+from components.catalogues.fashion_mnist import CLASSES
+from components.contract import SAMPLE, Images, Labels
 from components.dataset import download
 from components.dataset.archives import (
     FILES,

@@ -8,7 +8,8 @@ import pytest
 import torch
 from trainings import QUICK, one_thread, weights_hash  # noqa: F401, one_thread: for every test here
 
-from components.contract import CLASSES, SAMPLE, ModelCard, Validated
+from components.catalogues.fashion_mnist import CLASSES, CONTRACT
+from components.contract import SAMPLE, ModelCard, Validated
 from components.dataset.manifest import read_manifest
 from components.errors import ModelError
 from components.evaluation.card import write_card
@@ -45,7 +46,7 @@ def test_the_card_of_a_training_that_stopped_early_names_the_epoch_that_it_kept(
     card = write_card("dense-128", validated, trained)
     assert card.best_epoch == trained.best_epoch == len(card.history) - 2
     assert (card.model["batch_norm"], card.training["model"]["batch_norm"]) == (False, True)
-    MLP(ModelConfig(**card.model)).load_state_dict(trained.network.state_dict())
+    MLP(ModelConfig(**card.model), CONTRACT).load_state_dict(trained.network.state_dict())
 
 
 def test_a_checkpoint_gives_back_what_was_written(tmp_path: Path, network: MLP, card: ModelCard) -> None:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from trainings import logits_of, one_thread  # noqa: F401, one_thread: for every test here
 
-from components.contract import CLASSES, Calibration, Dataset, Labels, ModelCard, Predictions, Split
+from components.catalogues.fashion_mnist import CLASSES, CONTRACT
+from components.contract import Calibration, Dataset, Labels, ModelCard, Predictions, Split
 from components.dataset.manifest import Examples, read_manifest, read_split
 from components.evaluation.metrics import evaluate, expected_calibration_error, measure, measure_probabilities
 from components.model.classifier import Classifier
@@ -175,7 +176,7 @@ def test_always_and_never_sure(logits: Tensor, labels: Labels, threshold: float,
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_a_split_is_measured_whole_and_in_evaluation_mode(dataset: Dataset, split: Split) -> None:
     torch.manual_seed(0)
-    network = MLP(ModelConfig(hidden=(32,), dropout=0.5))
+    network = MLP(ModelConfig(hidden=(32,), dropout=0.5), CONTRACT)
     examples = read_split(dataset, split)
     version = read_manifest(dataset).split_version(split)
     expected = measure(logits_of(network, examples.images), examples.labels, split, version, UNCALIBRATED)

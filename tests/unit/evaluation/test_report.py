@@ -9,7 +9,8 @@ import pytest
 import torch
 from pages import Page
 
-from components.contract import CLASSES, Dataset, GateCheck, ModelCard, Verdict
+from components.catalogues.fashion_mnist import CLASSES, CONTRACT
+from components.contract import Dataset, GateCheck, ModelCard, Verdict
 from components.dataset.manifest import Examples, read_split
 from components.evaluation import figures
 from components.evaluation.compare import find_flips
@@ -35,7 +36,7 @@ def model(trained: Trained, card: ModelCard) -> Classifier:
 def rival(card: ModelCard) -> Classifier:
     """A network that was never trained."""
     torch.manual_seed(5)
-    return Classifier("fashion-mlp:bbbbbbbb", card, MLP(ModelConfig(hidden=(8,))).eval())
+    return Classifier("fashion-mlp:bbbbbbbb", card, MLP(ModelConfig(hidden=(8,)), CONTRACT).eval())
 
 
 @pytest.fixture(scope="module")

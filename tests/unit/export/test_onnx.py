@@ -17,7 +17,8 @@ import torch
 from blanks import draw_blanks
 from onnx import numpy_helper
 
-from components.contract import CLASSES, Calibration, Dataset, ModelCard, Validated
+from components.catalogues.fashion_mnist import CLASSES, CONTRACT
+from components.contract import Calibration, Dataset, ModelCard, Validated
 from components.dataset.manifest import Examples
 from components.errors import ModelError, SettingsError
 from components.export.onnx import Precision, export_onnx
@@ -54,7 +55,7 @@ def model(learned: MLP, card: ModelCard) -> Classifier:
 def made_of(config: ModelConfig, model: Classifier, images: np.ndarray) -> Classifier:
     """A network of random weights that has seen images, so that its batch norm is not the identity."""
     torch.manual_seed(0)
-    network = MLP(config)
+    network = MLP(config, CONTRACT)
     for layer in network:
         if isinstance(layer, torch.nn.BatchNorm1d):
             torch.nn.init.uniform_(layer.weight, 0.5, 2)

@@ -11,7 +11,8 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
-from components.contract import CLASSES, ModelCard, Validated
+from components.catalogues.fashion_mnist import CLASSES
+from components.contract import ModelCard, Validated
 from components.dataset.manifest import Examples, read_manifest
 from components.evaluation.card import write_card
 from components.model.mlp import MLP
@@ -184,7 +185,7 @@ def test_what_comes_from_outside_is_only_text(card: ModelCard, text: str) -> Non
 
 def with_text(card: ModelCard, text: str) -> ModelCard:
     card = dataclasses.replace(card, preset=text, source=text, git_commit=text, licence=text, packages={text: text})
-    return dataclasses.replace(card, training={text: text}, hardware={text: text}, dataset_version=text, input=text)
+    return dataclasses.replace(card, training={text: text}, hardware={text: text}, dataset_version=text)
 
 
 def test_its_python_runs(network: MLP, card: ModelCard, test_split: Examples, bentoml_home: Path) -> None:

@@ -20,7 +20,8 @@ from benchmarks.traffic import (
     make_pool,
     make_traffic,
 )
-from components.contract import CLASSES, Images, ModelCard, Profile
+from components.catalogues.fashion_mnist import CLASSES
+from components.contract import Images, ModelCard, Profile
 from components.dataset.sample import draw
 from components.errors import InputError, ModelError, SettingsError
 from components.evaluation.profile import Seen, make_profile, to_seen

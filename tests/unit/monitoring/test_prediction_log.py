@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.contract import Predictions
 from components.monitoring import prediction_log
 from components.monitoring.prediction_log import LoggedAnswer, PredictionLog
@@ -29,7 +30,9 @@ def make(rows: int, seed: int = 0) -> LoggedAnswer:
     probabilities = random.dirichlet(np.ones(10), rows).astype(np.float32)
     labels = probabilities.argmax(1).astype(np.uint8)
     sure = probabilities.max(1, initial=0) > 0.3
-    return LoggedAnswer(1.7e9 + rows, Predictions("fashion-mlp:abcdefgh", labels, probabilities, sure), images)
+    return LoggedAnswer(
+        1.7e9 + rows, Predictions("fashion-mlp:abcdefgh", CONTRACT.classes, labels, probabilities, sure), images
+    )
 
 
 def read(folder: Path) -> Lines:

@@ -12,7 +12,8 @@ import torch
 from scipy.stats import norm
 from trainings import QUICK
 
-from components.contract import CLASSES, SAMPLE, Calibration, GateCheck, ModelCard, Probed, Validated, Verdict
+from components.catalogues.fashion_mnist import CLASSES, CONTRACT
+from components.contract import SAMPLE, Calibration, GateCheck, ModelCard, Probed, Validated, Verdict
 from components.dataset.archives import ARCHIVES, declare_source
 from components.dataset.ingest import ingest
 from components.dataset.manifest import read_split, receipt_path
@@ -58,7 +59,7 @@ def live(trained: Trained, card: ModelCard) -> Classifier:
 
 def changed(model: Classifier, change: Callable[[dict[str, torch.Tensor]], object]) -> Classifier:
     """A challenger: the model with other weights."""
-    network = MLP(model.network.config)
+    network = MLP(model.network.config, CONTRACT)
     state = {name: weight.clone() for name, weight in model.network.state_dict().items()}
     change(state)
     network.load_state_dict(state)

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pages import Page
 
-from components.contract import CLASSES, Dataset, ModelCard, Predictions
+from components.catalogues.fashion_mnist import CLASSES, CONTRACT
+from components.contract import Dataset, ModelCard, Predictions
 from components.dataset.manifest import Examples, to_table
 from components.errors import DatasetError, InputError
 from components.evaluation.compare import count_changes, find_flips
@@ -46,7 +47,7 @@ def live(card: ModelCard) -> Classifier:
     torch.manual_seed(5)
     calibration = dataclasses.replace(card.calibration, thresholds=(0.0, 1.0) * 5)
     unlike = dataclasses.replace(card, calibration=calibration)
-    return Classifier("fashion-mlp:bbbbbbbb", unlike, MLP(ModelConfig(hidden=(8,))).eval())
+    return Classifier("fashion-mlp:bbbbbbbb", unlike, MLP(ModelConfig(hidden=(8,)), CONTRACT).eval())
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +196,7 @@ def test_a_table_says_what_the_split_says(
     import pyarrow.parquet as pq
 
     parquet = tmp_path / "in.parquet"
-    pq.write_table(to_table(test_split.ids, "test", test_split.labels, test_split.images), parquet)
+    pq.write_table(to_table(test_split.ids, "test", test_split.labels, test_split.images, CONTRACT), parquet)
     for source in (parquet, write_csv(tmp_path / "in.csv", test_split)):
         found = write_impact(model, live, source, tmp_path / "out")
         assert rows_of(found) == rows_of(impact)
@@ -331,7 +332,9 @@ def test_what_is_kept_does_not_grow_with_the_images() -> None:
         reject = RowReject(int(lines[-1]) + 1, "too short", b"1,2")
         probabilities = np.zeros((rows, 10), np.float32)
         probabilities[:, 3] = 0.5 + block / 2500
-        after = Predictions("fashion-mlp:aaaaaaaa", np.full(rows, 3, np.uint8), probabilities, np.ones(rows, bool))
+        after = Predictions(
+            "fashion-mlp:aaaaaaaa", CONTRACT.classes, np.full(rows, 3, np.uint8), probabilities, np.ones(rows, bool)
+        )
         before = dataclasses.replace(after, labels=np.zeros(rows, np.uint8))
         parsed = Block(lines, lines.astype(str).tolist(), images, None, (reject,))
         assert len(tally.add(parsed, before, after)) == rows

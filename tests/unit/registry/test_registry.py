@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save as encode_weights
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.contract import SAMPLE, GateCheck, ModelCard, Verdict
 from components.dataset.manifest import Examples
 from components.errors import LiveModelChanged, ModelError, ModelNotFound, NoLiveModel, PromotionRefused
@@ -108,16 +109,17 @@ def test_weights_that_do_not_fit_are_named(network: MLP, card: ModelCard) -> Non
     ids=str,
 )
 def test_what_is_expected_of_a_file_is_what_the_network_has(config: ModelConfig) -> None:
-    state = MLP(config).state_dict()
+    state = MLP(config, CONTRACT).state_dict()
     assert {name: (tuple(weight.shape), weight.numpy().dtype) for name, weight in state.items()} == {
-        name: (form.shape, form.dtype) for name, form in forms_of(config).items()
+        name: (form.shape, form.dtype) for name, form in forms_of(config, CONTRACT).items()
     }
-    check_fit(decode_weights(encode_weights(state)), config)
+    check_fit(decode_weights(encode_weights(state)), config, CONTRACT)
 
 
 def test_other_classes_are_refused(network: MLP, card: ModelCard) -> None:
-    tag = store.save_model(network, dataclasses.replace(card, classes=tuple(reversed(card.classes))))
-    with pytest.raises(ModelError, match="trained for the classes"):
+    other = dataclasses.replace(CONTRACT, classes=tuple(reversed(CONTRACT.classes)))
+    tag = store.save_model(network, dataclasses.replace(card, contract=other))
+    with pytest.raises(ModelError, match=r"train\.classes: expected one of each class, in the order"):
         store.load_stored(tag)
 
 
@@ -282,7 +284,7 @@ def test_rollback_to_other_files_than_those_that_were_live_is_refused(
 ) -> None:
     """A stranger exchanged the earlier model, hashes and all; what is loadable was still never live."""
     first, second = save_and_promote(network, card), save_and_promote(network, card)
-    forge(bentoml_home, first, encode_weights(MLP(network.config).state_dict()))
+    forge(bentoml_home, first, encode_weights(MLP(network.config, CONTRACT).state_dict()))
     store.load_stored(first)
     with pytest.raises(ModelError, match="files were exchanged"):
         champion.rollback()

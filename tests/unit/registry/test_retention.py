@@ -15,6 +15,7 @@ from pathlib import Path
 import bentoml
 import pytest
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.contract import SAMPLE, ModelCard, Validated, Verdict
 from components.dataset.manifest import DatasetPart, Examples, Manifest, accept, dataset_of, part_file, write_manifest
 from components.errors import InputError, ModelError, ModelNotFound, SettingsError
@@ -51,7 +52,7 @@ class Shelf:
 
     def save_other(self) -> str:
         """One with other weights of the same form."""
-        network = MLP(self.network.config)
+        network = MLP(self.network.config, CONTRACT)
         return store.save_model(network, self.card)
 
     def save_and_promote(self) -> str:

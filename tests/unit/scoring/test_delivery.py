@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from deliveries import HEADER, empty, inbox, live, report_of, table_of  # noqa: F401, fixtures
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.dataset.manifest import Examples, to_table
 from components.errors import SettingsError
 from components.inbox import Inbox, find_work, open_inbox, take
@@ -25,7 +26,7 @@ def test_what_was_dropped_is_scored_and_moved_with_all_that_came_of_it(
 ) -> None:
     (inbox.folder / "orders.csv").write_text(table_of(test_split, 20) + "bad\n")
     (inbox.folder / "folder").mkdir()
-    rows = to_table(test_split.ids, "test", test_split.labels, test_split.images)
+    rows = to_table(test_split.ids, "test", test_split.labels, test_split.images, CONTRACT)
     pq.write_table(rows, inbox.folder / "folder" / "part.parquet")
     folder, orders = empty(inbox, live)
     assert (orders.name, orders.outcome, orders.rows, orders.rejected) == ("orders.csv", "done", 21, 1)
@@ -113,7 +114,7 @@ def test_a_scheduled_run_takes_so_many_files_and_the_next_one_the_others(inbox: 
 def test_images_the_wrong_way_round_fail_before_anybody_uses_them(
     inbox: Inbox, live: Classifier, test_split: Examples
 ) -> None:
-    rows = to_table(test_split.ids, "test", test_split.labels, 255 - test_split.images)
+    rows = to_table(test_split.ids, "test", test_split.labels, 255 - test_split.images, CONTRACT)
     pq.write_table(rows, inbox.folder / "inverted.parquet")
     (failed,) = empty(inbox, live)
     assert failed.outcome == "failed"

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.contract import IMAGE_SHAPE, Images, ModelCard
+from components.catalogues.fashion_mnist import IMAGE_SHAPE
+from components.contract import Images, ModelCard
 from components.dataset.manifest import Examples
 from components.dataset.sample import write_sample
 from components.errors import FashionError, InputError

@@ -24,7 +24,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from scored import HEADER, SMALL, model, read_csv, rows_of, table, to_lines  # noqa: F401, fixtures
 
-from components.contract import CLASSES
+from components.catalogues.fashion_mnist import CLASSES, CONTRACT
 from components.dataset.manifest import Examples, to_table
 from components.errors import InputError
 from components.model.classifier import Classifier
@@ -250,7 +250,7 @@ def test_a_worker_elsewhere_reads_the_same_parts(
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 def test_damaged_parquet_leaves_no_output(model: Classifier, test_split: Examples, tmp_path: Path) -> None:
     """Damage in the last row group: by then, much is written."""
-    table = to_table(test_split.ids, "test", test_split.labels, test_split.images)
+    table = to_table(test_split.ids, "test", test_split.labels, test_split.images, CONTRACT)
     source = tmp_path / "in.parquet"
     pq.write_table(table, source, row_group_size=50, compression="none", use_dictionary=False, write_page_checksum=True)
     content = bytearray(source.read_bytes())
@@ -394,7 +394,7 @@ def make_gzip(folder: Path, examples: Examples) -> Path:
 
 def make_parquet(folder: Path, examples: Examples) -> Path:
     path = folder / "in.parquet"
-    pq.write_table(to_table(examples.ids, "test", examples.labels, examples.images), path)
+    pq.write_table(to_table(examples.ids, "test", examples.labels, examples.images, CONTRACT), path)
     return path
 
 
@@ -556,7 +556,7 @@ def test_ids_that_a_spreadsheet_would_run_are_inert(model: Classifier, tmp_path:
 def test_ids_of_one_parquet_file_and_row_numbers_of_another_are_not_mixed(
     model: Classifier, test_split: Examples, tmp_path: Path, column: str
 ) -> None:
-    rows = to_table(test_split.ids, "test", test_split.labels, test_split.images)
+    rows = to_table(test_split.ids, "test", test_split.labels, test_split.images, CONTRACT)
     (tmp_path / "in").mkdir()
     pq.write_table(rows, tmp_path / "in" / "1.parquet")
     pq.write_table(rows.drop_columns(column), tmp_path / "in" / "2.parquet")

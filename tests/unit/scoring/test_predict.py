@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from blanks import draw_blanks
 
-from components.contract import CLASSES, ModelCard
+from components.catalogues.fashion_mnist import CLASSES
+from components.contract import ModelCard
 from components.dataset.manifest import Examples
 from components.errors import InputError
 from components.model.classifier import Classifier

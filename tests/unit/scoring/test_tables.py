@@ -24,6 +24,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.contract import Calibration, ModelCard
 from components.errors import InputError, SettingsError
 from components.model.classifier import Classifier
@@ -50,7 +51,7 @@ LITTLE = examples(max_examples=25, deadline=None, derandomize=True, database=Non
 @pytest.fixture(scope="session")
 def fixed(card: ModelCard) -> Classifier:
     """A network whose weights are the same everywhere: no training, no machine has a part in them."""
-    network, numbers = MLP(ModelConfig(hidden=(8,))), np.random.RandomState(0)
+    network, numbers = MLP(ModelConfig(hidden=(8,)), CONTRACT), np.random.RandomState(0)
     with torch.no_grad():
         for weights in network.parameters():
             weights.copy_(torch.from_numpy(numbers.standard_normal(weights.shape).astype(np.float32) / 4))

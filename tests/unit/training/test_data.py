@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from trainings import one_thread  # noqa: F401, for every test here
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.contract import Images
 from components.model.tensors import to_input
 from components.training.config import TrainConfig
@@ -127,7 +128,7 @@ def test_augmentation_costs_less_than_the_step_that_it_feeds() -> None:
     config = PRESETS["flagship"].config.phases()[0]
     images, labels = torch.randint(256, (54_000, 28, 28), dtype=torch.uint8), torch.randint(10, (54_000,))
     data = TrainingData(TrainingImages(images, config), labels, labels, to_input(images[:1000]), labels[:1000])
-    training = Phase(build(config), config, data)
+    training = Phase(build(config, CONTRACT), config, data)
     training.network.train()
     augmenting, stepping = [], []
     for rows in torch.randperm(54_000).split(config.batch_size)[:7]:

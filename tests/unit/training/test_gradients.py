@@ -6,6 +6,7 @@ import trainings
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot, relu
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.model.mlp import MLP, ModelConfig
 from components.training.config import TrainConfig
 from components.training.gradients import Gradients, drop
@@ -28,7 +29,7 @@ def gradients_of(network: MLP) -> list[Tensor]:
 @pytest.mark.parametrize("hidden", [(), (7,), (9, 5), (6, 8, 4)])
 @pytest.mark.parametrize("rows", [False, True], ids=["integers", "one-hot"])
 def test_they_are_autograd_s(hidden: tuple[int, ...], rows: bool) -> None:
-    network = MLP(ModelConfig(hidden=hidden))
+    network = MLP(ModelConfig(hidden=hidden), CONTRACT)
     x, labels = batch()
     expected_logits = network(x)
     cross_entropy(expected_logits, labels).backward()
@@ -40,7 +41,7 @@ def test_they_are_autograd_s(hidden: tuple[int, ...], rows: bool) -> None:
 
 
 def test_with_dropout_they_are_autograd_s_under_the_same_mask() -> None:
-    network = MLP(ModelConfig(hidden=(40, 30), dropout=0.25))
+    network = MLP(ModelConfig(hidden=(40, 30), dropout=0.25), CONTRACT)
     x, labels = batch()
     torch.manual_seed(3)
     masks = [drop(torch.ones(12, 40), 0.25), drop(torch.ones(12, 30), 0.25)]
@@ -76,10 +77,10 @@ def test_what_they_do_not_know_is_left_to_autograd(
     model: dict[str, object], training: dict[str, float], bfloat16: bool
 ) -> None:
     config = TrainConfig(model=ModelConfig(**model), **training)  # type: ignore[arg-type]
-    assert not Gradients.fit(MLP(config.model), config, Hardware(torch.device("cpu"), bfloat16))
-    assert Gradients.fit(MLP(ModelConfig()), TrainConfig(), CPU)
+    assert not Gradients.fit(MLP(config.model, CONTRACT), config, Hardware(torch.device("cpu"), bfloat16))
+    assert Gradients.fit(MLP(ModelConfig(), CONTRACT), TrainConfig(), CPU)
 
 
 def test_convolutions_are_left_to_autograd() -> None:
     config = ModelConfig(hidden=(196,), batch_norm=True)
-    assert not Gradients.fit(TiedMLP(config, (3,)), TrainConfig(), CPU)
+    assert not Gradients.fit(TiedMLP(config, (3,), CONTRACT), TrainConfig(), CPU)

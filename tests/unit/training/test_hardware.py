@@ -11,6 +11,7 @@ import pytest
 import torch
 from trainings import QUICK, one_thread, weights_hash  # noqa: F401, one_thread: for every test here
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.contract import Validated
 from components.errors import SettingsError
 from components.model.mlp import MLP, ModelConfig
@@ -32,7 +33,7 @@ import torch
 from components.model.mlp import MLP, ModelConfig
 from components.training.hardware import pick_precision
 torch.set_num_threads(1)
-print(pick_precision("auto", MLP({WIDE}), torch.rand(128, 784)))
+print(pick_precision("auto", MLP({WIDE}, CONTRACT), torch.rand(128, 784)))
 """
     environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=CHECKOUT, capture_output=True, text=True)
@@ -42,7 +43,7 @@ print(pick_precision("auto", MLP({WIDE}), torch.rand(128, 784)))
 @pytest.mark.skipif(not has_bfloat16_tiles, reason="needs a processor that multiplies tiles of bfloat16")
 def test_a_processor_made_for_bfloat16_uses_it() -> None:
     """At least once in three measurements: others may be using the processor too."""
-    assert any(pick_precision("auto", MLP(WIDE), torch.rand(512, 784)) for _ in range(3))
+    assert any(pick_precision("auto", MLP(WIDE, CONTRACT), torch.rand(512, 784)) for _ in range(3))
 
 
 @pytest.mark.parametrize(("wanted", "used"), [("float32", False), ("bfloat16", True)])
@@ -52,7 +53,7 @@ def test_a_precision_that_was_asked_for_is_used_unmeasured(wanted: Precision, us
 
 def test_measuring_changes_neither_the_network_nor_the_random_numbers() -> None:
     torch.manual_seed(0)
-    network = MLP(dataclasses.replace(WIDE, batch_norm=True))
+    network = MLP(dataclasses.replace(WIDE, batch_norm=True), CONTRACT)
     before, random = weights_hash(network), torch.get_rng_state()
     pick_precision("auto", network, torch.rand(32, 784, generator=torch.Generator()))
     assert weights_hash(network) == before

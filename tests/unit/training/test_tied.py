@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, cross_entropy
 from trainings import QUICK, logits_of, one_thread, train_split, validation_loss, weights_hash  # noqa: F401
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.contract import Validated
 from components.dataset.manifest import Examples
 from components.model.mlp import MLP, ModelConfig
@@ -50,7 +51,7 @@ EVERYTHING = {"shift": 1, "flip": True, "erase": 0.5, "dropout": 0.2, "label_smo
 def tied_network(hidden: tuple[int, ...], kernels: tuple[int, ...], images: Tensor, steps: int = 4) -> TiedMLP:
     """After a few steps, so that no statistic and no weight is what it was at first."""
     torch.manual_seed(0)
-    network = TiedMLP(ModelConfig(hidden=hidden, activation="gelu", batch_norm=True, dropout=0.1), kernels)
+    network = TiedMLP(ModelConfig(hidden=hidden, activation="gelu", batch_norm=True, dropout=0.1), kernels, CONTRACT)
     optimizer = FusedAdam(network.parameters())
     for _ in range(steps):
         optimizer.zero_grad()
@@ -107,7 +108,7 @@ def test_a_tied_network_is_a_row_of_convolutions(
 def test_an_untied_layer_is_zero_outside_its_kernels_and_shares_their_weights(kernel: int) -> None:
     """A unit sees the pixels around twice its row and column, through the kernel that all of its channel share."""
     torch.manual_seed(0)
-    network = TiedMLP(ModelConfig(hidden=(3 * 196, 2 * 49), batch_norm=True), (kernel, kernel))
+    network = TiedMLP(ModelConfig(hidden=(3 * 196, 2 * 49), batch_norm=True), (kernel, kernel), CONTRACT)
     dense = to_dense(network)
     scale = 1 / np.sqrt(1 + 1e-5)  # of a batch norm that has seen nothing
     for number, (channels, side, before) in enumerate([(3, 14, 1), (2, 7, 3)], 1):
@@ -125,7 +126,7 @@ def test_an_untied_layer_is_zero_outside_its_kernels_and_shares_their_weights(ke
 @pytest.mark.parametrize("hidden", [(24,), (32, 16, 8)])
 def test_batch_norm_is_folded_into_the_layers_before_it(hidden: tuple[int, ...], test_split: Examples) -> None:
     torch.manual_seed(0)
-    network = MLP(ModelConfig(hidden=hidden, batch_norm=True, dropout=0.3))
+    network = MLP(ModelConfig(hidden=hidden, batch_norm=True, dropout=0.3), CONTRACT)
     network.train()
     for _ in range(5):
         network(torch.rand(50, 784) * 3)

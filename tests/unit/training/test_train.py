@@ -24,6 +24,7 @@ from trainings import (
     weights_hash,
 )
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.contract import Epoch, Validated
 from components.dataset.ingest import ingest
 from components.dataset.manifest import Examples, read_manifest
@@ -217,7 +218,7 @@ def test_integer_and_one_hot_labels_give_the_same_loss_and_gradients(validated: 
 
 def test_dropout_drops_at_its_rate_scales_the_rest_and_is_off_in_evaluation() -> None:
     torch.manual_seed(0)
-    network = MLP(ModelConfig(hidden=(5000,), dropout=0.3))
+    network = MLP(ModelConfig(hidden=(5000,), dropout=0.3), CONTRACT)
     dense, relu, dropout, logits = network
     x = torch.rand(1, 784)
     before = relu(dense(x))
@@ -231,7 +232,7 @@ def test_dropout_drops_at_its_rate_scales_the_rest_and_is_off_in_evaluation() ->
 
 
 def test_dropout_and_depth_come_from_the_configuration() -> None:
-    network = MLP(ModelConfig(hidden=(32, 16), dropout=0.25))
+    network = MLP(ModelConfig(hidden=(32, 16), dropout=0.25), CONTRACT)
     kinds = [type(layer) for layer in network]
     assert kinds == [nn.Linear, nn.ReLU, nn.Dropout, nn.Linear, nn.ReLU, nn.Dropout, nn.Linear]
     assert [layer.p for layer in network if isinstance(layer, nn.Dropout)] == [0.25, 0.25]
@@ -308,7 +309,7 @@ def test_the_validation_rows_are_as_many_as_said_and_no_others_are_lost(share: f
     labels = (numbers % 10).astype(np.uint8)
     torch.manual_seed(0)
     config = TrainConfig(validation_share=share)
-    data = divide(Examples([str(number) for number in numbers], images, labels), config, CPU)
+    data = divide(Examples([str(number) for number in numbers], images, labels, CONTRACT), config, CPU)
     x = data.images(torch.arange(len(data.labels)))
     trained_on, held_out = (
         (part[:, 0] * 255 + part[:, 1] * 255 * 256).round().int() for part in (x, data.validation_x)
@@ -326,7 +327,7 @@ def test_the_weights_do_not_depend_on_the_validation_images(validated: Validated
     held_out = torch.randperm(TRAIN_ROWS)[:HELD_OUT].numpy()
     images, labels = examples.images.copy(), examples.labels.copy()
     images[held_out], labels[held_out] = 255 - images[held_out], (labels[held_out] + 1) % 10
-    runs = [Run(examples, QUICK), Run(Examples(examples.ids, images, labels), QUICK)]
+    runs = [Run(examples, QUICK), Run(Examples(examples.ids, images, labels, CONTRACT), QUICK)]
     histories = []
     for run in runs:
         torch.manual_seed(1)  # the order of the images
@@ -413,7 +414,7 @@ def test_data_that_changed_after_its_validation_is_not_trained_on(archives: Path
 def test_dense_layers_start_as_in_keras() -> None:
     """glorot_uniform: evenly spread up to sqrt(6 / (inputs + outputs)) each way; biases 0."""
     torch.manual_seed(0)
-    network = build(TrainConfig(model=ModelConfig(hidden=(300, 200))))
+    network = build(TrainConfig(model=ModelConfig(hidden=(300, 200))), CONTRACT)
     for layer in (layer for layer in network if isinstance(layer, nn.Linear)):
         limit = math.sqrt(6 / (layer.in_features + layer.out_features))
         quarters = torch.histc(layer.weight, bins=4, min=-limit, max=limit) / layer.weight.numel()

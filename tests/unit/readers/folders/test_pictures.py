@@ -24,7 +24,8 @@ import torch
 from garments import encode as encode_photo
 from PIL import Image
 
-from components.contract import CLASSES, Calibration, ModelCard
+from components.catalogues.fashion_mnist import CLASSES, CONTRACT
+from components.contract import Calibration, ModelCard
 from components.dataset.manifest import Examples
 from components.errors import InputError
 from components.model.classifier import Classifier
@@ -45,7 +46,7 @@ Rows = list[dict[str, str]]
 @pytest.fixture(scope="session")
 def model(card: ModelCard) -> Classifier:
     """A fixed one, whatever the training gave: its weights are a formula."""
-    network = MLP(ModelConfig(hidden=())).eval()
+    network = MLP(ModelConfig(hidden=()), CONTRACT).eval()
     place = torch.arange(7840, dtype=torch.float64)
     weights = (torch.sin(place * 12.9898) / 2).float().reshape(10, 784)
     network.load_state_dict(

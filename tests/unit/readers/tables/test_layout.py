@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.contract import CLASSES, Images
+from components.catalogues.fashion_mnist import CLASSES
+from components.contract import Images
 from components.errors import InputError, Way
 from components.readers.blocks import Block
 from components.readers.folders.opening import open_input

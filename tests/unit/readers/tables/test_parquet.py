@@ -16,6 +16,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from PIL import Image
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.contract import Images
 from components.dataset.manifest import to_table
 from components.errors import InputError, InputTooLarge
@@ -59,7 +60,7 @@ def flat(images: Images) -> list[bytes]:
 
 
 def test_our_own_dataset_is_read() -> None:
-    (block,) = read(write(to_table(IDS, "train", LABELS, IMAGES)))
+    (block,) = read(write(to_table(IDS, "train", LABELS, IMAGES, CONTRACT)))
     assert np.array_equal(block.images, IMAGES)
     assert block.images.dtype == np.uint8
     assert list(block.ids) == IDS
@@ -134,7 +135,7 @@ def test_a_row_without_pixels_or_id_is_rejected() -> None:
 
 # --- files that are refused ---
 
-GOOD = write(to_table(IDS, "train", LABELS, IMAGES), compression="none")
+GOOD = write(to_table(IDS, "train", LABELS, IMAGES, CONTRACT), compression="none")
 
 
 def damaged() -> bytes:

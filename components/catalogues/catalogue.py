@@ -1,0 +1,54 @@
+"""What a catalogue may say of itself beyond its contract: bounds of its data, margins of its gate, words about it.
+
+Whoever says nothing gets bounds that only a broken batch is outside of.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from components.contract import DataContract, Split
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class ValidationBounds:
+    """What an acceptable dataset looks like: of single images where not said otherwise, pixels from 0 to 255."""
+
+    least_rows: int = 100  # a split
+    rows: Mapping[Split, tuple[int, int | None]] = field(default_factory=dict)  # of the official files, by split
+    class_share: Range = (0.0, 1.0)  # of a split
+    mean: Range = (0.0, 255.0)
+    split_mean: Range = (0.0, 255.0)  # over a split
+    deviation: Range = (0.0, 127.5)
+    ink: Range = (0.0, 1.0)  # share of numbers that are not 0
+    edge: Range = (0.0, 255.0)  # mean of the outermost pixels
+    peak: Range = (2.0, 255.0)  # the brightest number; of pixels scaled to 0 to 1 it is 1
+
+
+@dataclass(frozen=True)
+class InputBounds:
+    """What images that are to be classified look like."""
+
+    edge: float = 255.0  # mean of the outermost pixels; above it the image is taken for inverted
+    peak: float = 2.0  # the brightest number; below it pixels are taken for shares of 1
+    dim_peak: float = 16.0  # likewise; below it the image is taken for another scale
+    wrong: float = 0.5  # share of the rows that must be within the bounds
+    unusual: float = 0.98  # likewise, and fewer are a warning
+    copies: float = 0.05  # share of rows that an earlier row is like, number by number
+    mean_peak: Range = (0.0, 255.0)  # of many rows: the mean of their brightest numbers
+    mean_mean: Range = (0.0, 255.0)
+    mean_ink: Range = (0.0, 1.0)
+    mean_deviation: Range = (0.0, 127.5)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """A contract, and what is known of the data that it is about."""
+
+    contract: DataContract
+    validation: ValidationBounds = ValidationBounds()
+    inputs: InputBounds = InputBounds()
+    f1_margins: Mapping[str, float] = field(default_factory=dict)  # class -> what its F1 may lose at a promotion
+    subject: str = "photo"  # what an image shows, in a sentence: "garment"
+    hub_name: str = ""  # the dataset's name on Hugging Face
