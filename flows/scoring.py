@@ -70,17 +70,19 @@ def scoring(
         check: what to do where the first rows cannot be right: fail, warn or off.
         fresh: throw away what an unfinished run left, instead of going on with it.
     """
-    tag = load_model(model).tag  # told now, not by the first worker, where there is none
+    scorer = load_model(model)  # told now, not by the first worker, where there is none
     below = str(Path(root).absolute()) if root else ""
     reading = TableReading(part=part_size * MIB, delimiter=delimiter, kept=keep, dropped=drop, root=below)
-    ends = locate(input), locate(output), tag
+    ends = locate(input), locate(output), scorer
     refused = locate(rejects) if rejects else None
     with open_job(*ends, rejects=refused, reading=reading, resume=not fresh, check=check) as opened:
-        get_run_logger().info("%s by %s; %d parts are done", input, tag, opened.resumed)
+        get_run_logger().info("%s by %s; %d parts are done", input, scorer.tag, opened.resumed)
         with make_runner(workers) as runner:
             results = run_batches(opened, runner, workers, batch)
             summary = finish_job(opened, results, max_reject_rate)
-    create_markdown_artifact(to_markdown(summary, input, output), key="scoring", description=f"{output} by {tag}")
+    create_markdown_artifact(
+        to_markdown(summary, input, output), key="scoring", description=f"{output} by {scorer.tag}"
+    )
     if summary.count.rows and not summary.count.scored:
         raise InputError(input, f"no row could be scored; {summary.rejects} says why")
     return summary

@@ -10,12 +10,14 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
+from components.catalogues import catalogue_of
 from components.catalogues.fashion_mnist import CLASSES
 from components.contract import Images, Predictions
 from components.errors import InputError
 from components.readers.images.photos import is_small, read_views, write_png
 from components.readers.images.pixel_bytes import read_pixel_bytes
 from components.readers.images.pixel_json import read_pixel_json
+from components.scoring.answers import to_answers
 from components.scoring.predict import predict, predict_photos
 from components.scoring.sanity import Finding, inspect_images, refuse_wrong
 from serving.bodies import LARGE, LARGEST_JSON, expect_type, read_body, read_uploads
@@ -50,7 +52,7 @@ async def predict_pixels(request: Request) -> Response:
             images = await anyio.to_thread.run_sync(read_pixel_json, body)
     else:
         images = read_pixel_json(body)
-    findings = inspect_images(images)
+    findings = inspect_images(images, catalogue_of(served.get().contract).inputs)
     if findings:
         refuse_wrong(findings, "body" if found == "application/octet-stream" else "images")
         watch.warned(findings)
@@ -67,7 +69,7 @@ async def classify(request: Request) -> Response:
         photos = await read_pictures(uploads)
     seen = await anyio.to_thread.run_sync(_as_pictures, photos) if wants_seen else None
     shown = np.concatenate([views[:1] for views in photos])
-    if findings := inspect_images(shown):
+    if findings := inspect_images(shown, catalogue_of(served.get().contract).inputs):
         watch.warned(findings)
     predictions = await _predict_photos(photos, shown)
     return _answer(predictions, findings, top, [name for name, _ in uploads], seen)
@@ -163,16 +165,7 @@ def _answer(
     files: list[str] | None = None,
     seen: list[str] | None = None,
 ) -> Response:
-    answers: list[dict[str, Any]] = [
-        {"label": label, "name": CLASSES[label], "confidence": row[label], "sure": sure, "probabilities": row}
-        for label, row, sure in zip(
-            predictions.labels.tolist(), predictions.probabilities, predictions.sure.tolist(), strict=True
-        )
-    ]
-    if top:
-        for answer, row in zip(answers, predictions.probabilities, strict=True):
-            likeliest = np.argsort(-row, kind="stable")[:top].tolist()
-            answer["top"] = [{"label": label, "name": CLASSES[label], "probability": row[label]} for label in likeliest]
+    answers: list[Any] = list(to_answers(predictions, top))
     if seen is not None:
         for answer, picture in zip(answers, seen, strict=True):
             answer["seen"] = picture

@@ -21,12 +21,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from components.catalogues import catalogue_of
+from components.contract import DataContract
 from components.errors import FashionError, InputError
 from components.model.classifier import Classifier
 from components.readers.blocks import Block
 from components.scoring.sanity import Finding, inspect_images, refuse_wrong
 from components.scoring.score import Score, score_blocks
-from components.scoring.tables import CSV, EVERY_ROW, PARQUET, TableFormat, every_row, rejected_rows
+from components.scoring.tables import CSV, PARQUET, TableFormat, every_row, rejected_rows, table_schema
 from serving.bodies import FORM, expect_type, spool_body
 from serving.errors import RETRY_AFTER, Refusal
 from serving.metrics import watch
@@ -188,16 +190,18 @@ def _told_by_start(table: BinaryIO) -> TableFormat:
 
 async def _score(answer: GrowingAnswer, table: BinaryIO, model: Classifier, wants_rejects: bool) -> None:
     form = answer.form
-    rows, schema = (rejected_rows, form.rejected) if wants_rejects else (every_row, EVERY_ROW)
+    contract = model.contract
+    rows, schema = (rejected_rows, form.rejected) if wants_rejects else (every_row, table_schema(contract.classes))
     async with one_table:
         outputs = [(rows, form.writer(answer.file, schema))]
-        blocks = score_blocks(model, _inspected(form.read(table, "body"), answer), outputs, "body", MOST_REJECTS)
+        read = _inspected(form.read(table, "body"), answer, contract)
+        blocks = score_blocks(model, read, outputs, "body", MOST_REJECTS)
         with closing(blocks):
             while await _to_the_end(anyio.to_thread.run_sync(_step, blocks, answer)):
                 answer.grow()
 
 
-def _inspected(blocks: Iterator[Block], answer: GrowingAnswer) -> Iterator[Block]:
+def _inspected(blocks: Iterator[Block], answer: GrowingAnswer, contract: DataContract) -> Iterator[Block]:
     """The blocks, once the first rows can be right; what is unusual about these is kept for the answer's head."""
     first, rows = list[Block](), 0
     for block in itertools.islice(blocks, MOST_BLOCKS):
@@ -206,7 +210,8 @@ def _inspected(blocks: Iterator[Block], answer: GrowingAnswer) -> Iterator[Block
         if rows >= INSPECTED:
             break
     if first:
-        answer.findings = inspect_images(np.concatenate([block.shown for block in first]))
+        shown = np.concatenate([block.shown for block in first])
+        answer.findings = inspect_images(shown, catalogue_of(contract).inputs)
         refuse_wrong(answer.findings, "body")
     yield from first
     yield from blocks

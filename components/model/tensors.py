@@ -1,5 +1,7 @@
 """The only way from pixels to a model's input, in training and in serving."""
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,4 +16,5 @@ def to_input(images: Images | Tensor) -> Tensor:
     """
     if isinstance(images, Tensor):
         return images.flatten(1).to(torch.float32).div_(255)
-    return torch.from_numpy(np.divide(images.reshape(len(images), -1), 255, dtype=np.float32))
+    flat = images.reshape(len(images), math.prod(images.shape[1:]))  # n may be 0
+    return torch.from_numpy(np.divide(flat, 255, dtype=np.float32))

@@ -25,8 +25,9 @@ from components.promotion.tally import SHOWN, Tally
 from components.readers.blocks import Block
 from components.readers.folders.opening import open_input
 from components.readers.folders.parts import TableReading
+from components.scoring.answers import Columns
 from components.scoring.predict import predict_block
-from components.scoring.tables import Columns, CsvWriter
+from components.scoring.tables import CsvWriter
 from components.settings import Settings
 
 JUDGED = ("mended", "broken", "moved")  # what can be told of a flip where the true label is known

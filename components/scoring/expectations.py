@@ -1,20 +1,22 @@
-"""Do images look like pictures of garments? Great Expectations looks, at a frame of scalars an image.
+"""Do images look like their catalogue's? Great Expectations looks, at a frame of scalars an image.
 
 What cannot be right is told apart from what is only unusual.
 
-    python -m components.scoring.expectations    looks at what it is sent: 8 bytes of a size, then pixels, 784 an image
+    python -m components.scoring.expectations    looks at what it is sent: a line of JSON with the shape of the images
+                                                 and their bounds, then as many bytes
 """
 
 import json
+import math
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from components.catalogues.fashion_mnist import IMAGE_SHAPE
+from components.catalogues.catalogue import InputBounds
 from components.contract import Images
-from components.scoring.sanity import BOUNDS, INVERT, MULTIPLY, Finding, InputBounds, Kind, measure
+from components.scoring.sanity import INVERT, MULTIPLY, Finding, Kind, measure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,11 +24,11 @@ if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
 
 
-def check_images(images: Images, bounds: InputBounds = BOUNDS) -> tuple[Finding, ...]:
+def check_images(images: Images, bounds: InputBounds) -> tuple[Finding, ...]:
     """What is wrong with images, or unusual.
 
     Args:
-        images: uint8 (n, 28, 28), n at least 1.
+        images: uint8 (n, height, width[, 3]), n at least 1.
         bounds: what is usual.
     """
     import great_expectations as gx
@@ -110,15 +112,22 @@ def _describe(result: Any) -> Finding:
     return Finding(config.meta["kind"], config.meta["told"].format(found=value), config.severity == "critical")
 
 
+def ask(images: Images, bounds: InputBounds) -> bytes:
+    """What `main` is sent, to look at images."""
+    head = {"shape": images.shape, "bounds": asdict(bounds)}
+    return json.dumps(head).encode() + b"\n" + images.tobytes()
+
+
 def main() -> None:
     """Look at whatever images come on standard input, until its end."""
     import great_expectations  # noqa: F401, before anything is there to look at
 
     asked, answers, sys.stdout = sys.stdin.buffer, sys.stdout, sys.stderr
-    while size := int.from_bytes(asked.read(8), "little"):
-        pixels = np.frombuffer(asked.read(size), np.uint8)
-        found = [asdict(finding) for finding in check_images(pixels.reshape(-1, *IMAGE_SHAPE))]
-        print(json.dumps(found), file=answers, flush=True)
+    while line := asked.readline():
+        head = json.loads(line)
+        pixels = np.frombuffer(asked.read(math.prod(head["shape"])), np.uint8)
+        findings = check_images(pixels.reshape(head["shape"]), InputBounds(**head["bounds"]))
+        print(json.dumps([asdict(finding) for finding in findings]), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,9 @@ from typing import IO, Literal, cast
 
 import numpy as np
 
-from components.contract import Images
+from components.catalogues import catalogue_of
+from components.catalogues.catalogue import InputBounds
+from components.contract import DataContract, Images
 from components.errors import FashionError, InputError, Way
 from components.readers.folders.opening import open_input
 from components.readers.folders.parts import TableReading
@@ -50,21 +52,22 @@ class Looker:
             self.process = subprocess.Popen(command, cwd=CHECKOUT, stdin=PIPE, stdout=PIPE, stderr=self.errors)
         return self.process
 
-    def look_at(self, images: Images) -> tuple[Finding, ...]:
+    def look_at(self, images: Images, bounds: InputBounds) -> tuple[Finding, ...]:
         """What `check_images` says of them; of fewer than 100, what `inspect_images` does.
 
         Args:
-            images: uint8 (n, 28, 28).
+            images: uint8 (n, height, width[, 3]).
+            bounds: what is usual.
 
         Raises:
             FashionError: it says nothing.
         """
         if len(images) < LEAST_ROWS:
-            return inspect_images(images)
+            return inspect_images(images, bounds)
         process = self.start()
         asked, answers = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
         with contextlib.suppress(BrokenPipeError):  # no answer comes, then
-            asked.write(images.nbytes.to_bytes(8, "little") + images.tobytes())
+            asked.write(expectations.ask(images, bounds))
             asked.flush()
         if not (told := answers.readline()):
             self.errors.seek(0)
@@ -81,12 +84,15 @@ class Looker:
 
 
 @contextlib.contextmanager
-def checking(source: Path, reading: TableReading, mode: Mode, looker: Looker | None = None) -> Iterator[Look]:
+def checking(
+    source: Path, reading: TableReading, mode: Mode, contract: DataContract, looker: Looker | None = None
+) -> Iterator[Look]:
     """Look at the first rows of an input meanwhile.
 
     Args:
         source, reading: the input.
         mode: "fail": stop where the rows cannot be right; "warn": only tell it; "off": do not look.
+        contract: what the input is about.
         looker: who looks; it stays the caller's. None: one that ends with the block.
 
     Yields:
@@ -102,7 +108,7 @@ def checking(source: Path, reading: TableReading, mode: Mode, looker: Looker | N
     with contextlib.ExitStack() as stack:
         own = looker or stack.enter_context(contextlib.closing(Looker()))
         pool = stack.enter_context(ThreadPoolExecutor(1, "check"))
-        future = pool.submit(lambda: own.look_at(read_first(source, reading)))
+        future = pool.submit(lambda: own.look_at(read_first(source, reading, contract), catalogue_of(contract).inputs))
 
         def look(wait: bool) -> tuple[str, ...]:
             if not (wait or future.done()):
@@ -120,8 +126,8 @@ def unchecked(wait: bool) -> tuple[str, ...]:
     return ()
 
 
-def read_first(source: Path, reading: TableReading) -> Images:
-    """The images of the first rows that can be read, uint8 (n, 28, 28), n at most 5,000.
+def read_first(source: Path, reading: TableReading, contract: DataContract) -> Images:
+    """The images of the first rows that can be read, uint8 (n, height, width[, 3]), n at most 5,000.
 
     Raises:
         InputError: the input cannot be read.
@@ -133,4 +139,4 @@ def read_first(source: Path, reading: TableReading) -> Images:
         rows += len(found[-1])
         if rows >= (MOST_ROWS if block.views is None else ENOUGH_PICTURES):
             break
-    return np.concatenate(found)[:MOST_ROWS] if found else np.empty((0, 28, 28), np.uint8)
+    return np.concatenate(found)[:MOST_ROWS] if found else np.empty((0, *contract.image.shape), np.uint8)

@@ -101,7 +101,7 @@ def run_job(
         InputError: the input cannot be read, or too much of it, or is not checked well; another job holds this output.
     """
     with open_job(
-        source, output, model.tag, rejects=rejects, reading=reading, resume=resume, check=check, looker=looker
+        source, output, model, rejects=rejects, reading=reading, resume=resume, check=check, looker=looker
     ) as opened:
         return finish_job(opened, _run_parts(opened, model, workers, progress), max_reject_rate)
 
@@ -112,6 +112,7 @@ class Opened:
 
     job: Job
     read: Input
+    schema: pa.Schema  # of the output
     resumed: int  # parts that are done already
     began: float  # on the monotonic clock
     look: Callable[[bool], tuple[str, ...]]  # at the first rows, see `checking`
@@ -126,7 +127,7 @@ class Opened:
 def open_job(
     source: Path,
     output: Path,
-    model: str,
+    model: Classifier,
     *,
     rejects: Path | None = None,
     reading: TableReading,
@@ -137,8 +138,7 @@ def open_job(
     """Hold a job until the block ends.
 
     Args:
-        source, output, rejects, reading, resume, check, looker: see `run_job`.
-        model: exact tag.
+        source, output, model, rejects, reading, resume, check, looker: see `run_job`.
 
     Raises:
         InputError: as for `run_job`.
@@ -149,12 +149,12 @@ def open_job(
     rejects = (rejects or rejects_path(output)).resolve()
     read = open_input(source, reading)
     _check_outputs(read, output, rejects)
-    schema_with(read.extra)
+    schema = schema_with(read.extra, model.contract.classes)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     where = str(source), str(output), str(rejects)
-    wanted = Job(*where, model, reading, read.fingerprint(), CUT, now)
-    with hold(wanted, resume) as job, checking(source, reading, check, looker) as look:
-        yield Opened(job, read, sum(1 for _ in job.folder.glob(f"*-{job.key}.json")), began, look)
+    wanted = Job(*where, model.tag, reading, read.fingerprint(), CUT, now)
+    with hold(wanted, resume) as job, checking(source, reading, check, model.contract, looker) as look:
+        yield Opened(job, read, schema, sum(1 for _ in job.folder.glob(f"*-{job.key}.json")), began, look)
 
 
 def finish_job(opened: Opened, results: Iterable[Result], max_reject_rate: float) -> Summary:
@@ -181,7 +181,7 @@ def finish_job(opened: Opened, results: Iterable[Result], max_reject_rate: float
             yield job.folder / result.scored
 
     with whole(locate(job.output)) as path:
-        _join(job.output, scored(), schema_with(opened.read.extra), path)
+        _join(job.output, scored(), opened.schema, path)
         _demand_unchanged(opened)
         warnings = opened.look(True) + _tell_new(opened)
         _check_rejects(job, count, max_reject_rate)

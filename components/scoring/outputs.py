@@ -12,67 +12,73 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.catalogues.fashion_mnist import CLASSES
 from components.contract import Predictions
 from components.errors import InputError, Way
 from components.readers.blocks import Block
+from components.scoring.answers import answer_schema
 from components.scoring.tables import inert, to_lines
 
-NAMES = pa.dictionary(pa.int8(), pa.string())
-SCORED = pa.schema(
-    [
-        ("id", pa.string()),  # the id column, or the row's number from 1
-        ("label", pa.uint8()),
-        ("name", NAMES),
-        ("confidence", pa.float32()),
-        ("second", NAMES),
-        ("second_confidence", pa.float32()),
-        ("third", NAMES),
-        ("third_confidence", pa.float32()),
-        ("sure", pa.bool_()),
-        ("model", NAMES),
-        ("scored_at", NAMES),  # when the job began, ISO 8601
-    ]
-)
 REJECTED = pa.schema(
     [("line", pa.int64()), ("reason", pa.string()), ("row", pa.binary())]
 )  # of Parquet: the row's number
-CLASS_NAMES = pa.array(CLASSES, pa.string())
-TOP = 3
+LAST = "scored_at"  # of our columns; those of the input that come along follow
+RUNNERS_UP = ("second", "third")  # as far as there are classes
 THREE_DIGITS = np.frombuffer(b"".join(b"%03d" % number for number in range(1000)), np.uint8).reshape(-1, 3)
 GROUP = 1 << 18  # rows that a row group of the output has at least, but for the last
 
 
-def schema_with(extra: pa.Schema) -> pa.Schema:
-    """What is written of a row that was read: `SCORED`, and the columns of the input that come along.
+def scored_schema(classes: Sequence[str]) -> pa.Schema:
+    """What is written of a row that was read, by a model of these classes. Texts that repeat are in dictionaries."""
+    named = pa.dictionary(pa.int8() if len(classes) <= 128 else pa.int16(), pa.string())
+    *answer, sure, model = answer_schema(classes, named)
+    return pa.schema(
+        [
+            pa.field("id", pa.string()),  # the id column, or the row's number from 1
+            *answer,
+            *(
+                pa.field(name, kind)
+                for rank in RUNNERS_UP[: len(classes) - 1]
+                for name, kind in ((rank, named), (f"{rank}_confidence", pa.float32()))
+            ),
+            sure,
+            model,
+            pa.field(LAST, named),  # when the job began, ISO 8601
+        ]
+    )
+
+
+def schema_with(extra: pa.Schema, classes: Sequence[str]) -> pa.Schema:
+    """`scored_schema`, and the columns of the input that come along.
 
     Raises:
         InputError: one of these has the name of one of those.
     """
-    if twice := [name for name in extra.names if name in SCORED.names]:
+    own = scored_schema(classes)
+    if twice := [name for name in extra.names if name in own.names]:
         told = "the output has a column of that name; rename the input's"
         raise InputError(f"column {twice[0]!r}", told).offering(Way("drop", twice[0], "leaves it out"))
-    return pa.schema([*SCORED, *extra])
+    return pa.schema([*own, *extra])
 
 
 def to_table(block: Block, predictions: Predictions, scored_at: str) -> pa.Table:
     """The rows that were read, see `schema_with`."""
-    rows = len(block.ids)
-    likeliest = np.argsort(-predictions.probabilities, axis=1, kind="stable")[:, :TOP].astype(np.int8)
+    schema = scored_schema(predictions.classes)
+    index, names = schema.field("name").type.index_type.to_pandas_dtype(), pa.array(predictions.classes, pa.string())
+    likeliest = np.argsort(-predictions.probabilities, axis=1, kind="stable")[:, : 1 + len(RUNNERS_UP)].astype(index)
     chances = np.take_along_axis(predictions.probabilities, likeliest, axis=1)
-    named = [pa.DictionaryArray.from_arrays(np.ascontiguousarray(column), CLASS_NAMES) for column in likeliest.T]
+    named = [pa.DictionaryArray.from_arrays(np.ascontiguousarray(column), names) for column in likeliest.T]
     confidences = [pa.array(np.ascontiguousarray(column)) for column in chances.T]
-    always = pa.array(np.zeros(rows, np.int8))
+    always = pa.array(np.zeros(len(block.ids), index))
     own = pa.table(
         [
             pa.array(block.ids, pa.string()),
-            pa.array(predictions.labels),
+            pa.array(predictions.labels, schema.field("label").type),
             *(column for pair in zip(named, confidences, strict=True) for column in pair),
             pa.array(predictions.sure),
             pa.DictionaryArray.from_arrays(always, pa.array([predictions.model])),
             pa.DictionaryArray.from_arrays(always, pa.array([scored_at])),
         ],
-        schema=SCORED,
+        schema=schema,
     )
     if block.extra is not None:
         for name, column in zip(block.extra.column_names, block.extra.columns, strict=True):
@@ -107,8 +113,9 @@ class CsvFormat:
 
     def write(self, tables: Iterable[pa.Table], schema: pa.Schema, file: BinaryIO) -> None:
         """See `Format`."""
+        ours = schema.names.index(LAST) + 1 if LAST in schema.names else len(schema)
         for table in tables:
-            own, extra = table.columns[: len(SCORED)], table.columns[len(SCORED) :]
+            own, extra = table.columns[:ours], table.columns[ours:]
             columns = [_as_text(column.combine_chunks()) for column in own]
             columns += [_as_cells(column.combine_chunks()) for column in extra]
             if any(pa.types.is_binary(column.type) for column in columns):
@@ -254,6 +261,8 @@ def _as_text(column: pa.Array) -> pa.Array:
     """What stands in the cells of a column; nothing in them is a formula to a spreadsheet."""
     import pyarrow.compute as pc
 
+    if pa.types.is_dictionary(column.type):
+        return pa.DictionaryArray.from_arrays(column.indices, _as_text(column.dictionary))
     if pa.types.is_floating(column.type):
         return _with_six_digits(column.to_numpy())
     if pa.types.is_boolean(column.type):

@@ -5,19 +5,20 @@ rows of a file Great Expectations judges the same measures within the same bound
 PyTorch nor pandas is imported here.
 """
 
+import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.catalogues.fashion_mnist import PIXELS
+from components.catalogues.catalogue import InputBounds
 from components.contract import Images
 from components.errors import InputError
 from components.model.content import STRAY, has_content, is_clear, is_one_clear
 
 Kind = Literal["blank", "inverted", "scale", "dim", "unusual"]  # "unusual": of many rows only, see `expectations`
-BORDER = np.flatnonzero(np.pad(np.zeros((26, 26), bool), 1, constant_values=True))  # places of the outermost pixels
 WRONG: tuple[Kind, ...] = ("scale", "inverted")  # where more than half of the images are so; the others are warnings
 MULTIPLY = "pixels are 0 to 255: multiply those of 0 to 1 by 255"
 INVERT = "the background must be black: send 255 minus each pixel"
@@ -27,30 +28,6 @@ TOLD: dict[Kind, str] = {
     "blank": "nothing but one colour or noise in {found}; the model is never sure of such an image",
     "dim": "no pixel above {dim:g} in {found}; pixels are 0 to 255: is this another scale?",
 }
-
-
-@dataclass(frozen=True)
-class InputBounds:
-    """What images are like. After each bound: Fashion-MNIST's own extremes, of single images or of 100 of one class."""
-
-    edge: float = 140.0  # mean of the outermost pixels; 0 to 107.5, inverted 147.5 to 255
-    peak: float = 2.0  # the brightest pixel; 254 to 255, of pixels scaled to 0 to 1 1
-    dim_peak: float = 64.0  # likewise; views of phone photos 105 to 255
-    wrong: float = 0.5  # share of the rows that must be within the bounds
-    unusual: float = 0.98  # likewise, and fewer are a warning
-    copies: float = 0.05  # share of rows that an earlier row is like, pixel by pixel; 0
-    mean_peak: tuple[float, float] = (160.0, 255.0)  # 254.8 to 255; of phone photos 189
-    mean_mean: tuple[float, float] = (25.0, 115.0)  # 30.0 to 107.3
-    mean_ink: tuple[float, float] = (0.22, 0.74)  # share of pixels that are not black; 0.28 to 0.67
-    mean_deviation: tuple[float, float] = (50.0, 105.0)  # 58.8 to 96.3
-
-    @property
-    def border(self) -> float:
-        """`edge`, as the sum of the outermost pixels."""
-        return self.edge * len(BORDER)
-
-
-BOUNDS = InputBounds()
 
 
 @dataclass(frozen=True)
@@ -68,38 +45,40 @@ class Finding:
 
 
 def measure(images: Images) -> dict[str, NDArray[Any]]:
-    """What the bounds are about: uint8 (n, 28, 28) -> (n,) each of mean, deviation, ink, edge, peak, content.
+    """What the bounds are about: uint8 (n, height, width[, 3]) -> (n,) each of the names below.
 
     `content` is whether an image shows something, be it in pixels of 0 to 1.
     """
-    flat = images.reshape(-1, PIXELS)
+    flat = images.reshape(len(images), math.prod(images.shape[1:]))
     ink, peak = np.count_nonzero(flat, axis=1), flat.max(axis=1, initial=0)
     return {
         "mean": flat.mean(axis=1),
         "deviation": flat.std(axis=1, dtype=np.float32),
-        "ink": ink / PIXELS,
-        "edge": _sum_border(images) / len(BORDER),
+        "ink": ink / flat.shape[1],
+        "edge": _sum_border(images) / len(_border_of(images.shape[1:])),
         "peak": peak,
         "content": has_content(images) | ((peak == 1) & (ink > STRAY)),
     }
 
 
-def inspect_images(images: Images, bounds: InputBounds = BOUNDS) -> tuple[Finding, ...]:
+def inspect_images(images: Images, bounds: InputBounds) -> tuple[Finding, ...]:
     """What is wrong with images or unusual, as far as each shows it by itself.
 
-    Wrong is what is so of more than half of the images and is never so of Fashion-MNIST's: background brighter than
-    cloth, pixels of 0 to 1. Images that show nothing are never wrong, only not worth an answer.
+    Wrong is what is so of more than half of the images and is never so of the catalogue's: an edge brighter than its
+    bound, pixels of 0 to 1. Images that show nothing are never wrong, only not worth an answer.
 
     Args:
-        images: uint8 (n, 28, 28), n may be 0.
+        images: uint8 (n, height, width[, 3]), n may be 0.
         bounds: what is usual.
 
     Returns:
         Nothing if all is well; then every image has content.
     """
-    if len(images) == 1 and is_one_clear(pixels := images.tobytes()) and _sum_border_of_one(pixels) <= bounds.border:
+    shape = images.shape[1:]
+    most = bounds.edge * len(_border_of(shape))
+    if len(images) == 1 and is_one_clear(pixels := images.tobytes()) and _sum_border_of_one(pixels, shape) <= most:
         return ()
-    doubtful = np.flatnonzero(~is_clear(images) | (_sum_border(images) > bounds.border))
+    doubtful = np.flatnonzero(~is_clear(images) | (_sum_border(images) > most))
     if not len(doubtful):
         return ()
     found = measure(images[doubtful])
@@ -121,15 +100,29 @@ def refuse_wrong(findings: tuple[Finding, ...], field: str) -> None:
         raise InputError(field, "; ".join(wrong))
 
 
+@cache
+def _border_of(shape: tuple[int, ...]) -> NDArray[np.intp]:
+    """The places of the outermost pixels' numbers in an image of that shape, row by row."""
+    mask = np.ones(shape, bool)
+    mask[1:-1, 1:-1] = False
+    return np.flatnonzero(mask)
+
+
 def _sum_border(images: Images) -> NDArray[np.uint32]:
     """Of the outermost pixels, uint32 (n,)."""
-    sums: NDArray[np.uint32] = np.einsum("ij->i", images.reshape(-1, PIXELS)[:, BORDER], dtype=np.uint32)
+    flat = images.reshape(len(images), math.prod(images.shape[1:]))
+    sums: NDArray[np.uint32] = np.einsum("ij->i", flat[:, _border_of(images.shape[1:])], dtype=np.uint32)
     return sums
 
 
-def _sum_border_of_one(pixels: bytes) -> int:
-    """The same of 784 bytes, without NumPy."""
-    return sum(pixels[:28]) + sum(pixels[-28:]) + sum(pixels[28:-28:28]) + sum(pixels[55:-28:28])
+def _sum_border_of_one(pixels: bytes, shape: tuple[int, ...]) -> int:
+    """The same of one image's bytes, without NumPy."""
+    row = len(pixels) // shape[0]
+    deep = row // shape[1]
+    total = sum(pixels[:row]) + sum(pixels[-row:])
+    for left in range(row, row + deep):
+        total += sum(pixels[left:-row:row]) + sum(pixels[left + row - deep : -row : row])
+    return total
 
 
 def _describe(kind: Kind, images: NDArray[np.intp], total: int, bounds: InputBounds) -> Finding:

@@ -8,8 +8,9 @@ from components.contract import Predictions
 from components.errors import InputError
 from components.model.classifier import Classifier
 from components.readers.blocks import Block
+from components.scoring.answers import Columns
 from components.scoring.predict import predict_block
-from components.scoring.tables import Columns, TableWriter
+from components.scoring.tables import TableWriter
 
 Output = tuple[Callable[[Block, Predictions], Columns], TableWriter]  # which rows, and where they go
 

@@ -6,10 +6,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from components.catalogues.fashion_mnist import CLASSES
-from components.contract import Labels
+from components.contract import Predictions
 from components.readers.blocks import Block
 from components.readers.tables.numbers import MOST_SHOWN, UNLABELLED
 
@@ -64,18 +62,12 @@ class Count:
         return cls(**{**known, "confusion": tuple(map(tuple, known["confusion"]))})
 
 
-def count_rows(predicted: Labels, sure: NDArray[np.bool_], block: Block) -> Count:
-    """Count the n rows of a block and its rejects.
-
-    Args:
-        predicted: uint8 (n,).
-        sure: (n,).
-        block: what was predicted.
-    """
-    labels = block.labels
-    found = np.bincount(predicted, minlength=len(CLASSES)).tolist()
+def count_rows(predictions: Predictions, block: Block) -> Count:
+    """Count the n rows of a block, by what was predicted of them, and its rejects."""
+    labels, predicted, classes = block.labels, predictions.labels, predictions.classes
+    found = np.bincount(predicted, minlength=len(classes)).tolist()
     reasons = Counter(generalize(reject.reason) for reject in block.rejects)
-    confusion = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
+    confusion = np.zeros((len(classes), len(classes)), np.int64)
     if labels is not None:
         known = labels != UNLABELLED
         np.add.at(confusion, (labels[known], predicted[known]), 1)
@@ -83,9 +75,9 @@ def count_rows(predicted: Labels, sure: NDArray[np.bool_], block: Block) -> Coun
         rows=len(predicted) + reasons.total(),
         scored=len(predicted),
         rejected=reasons.total(),
-        not_sure=int(len(sure) - sure.sum()),
+        not_sure=int(np.count_nonzero(~predictions.sure)),
         reasons=dict(reasons),
-        names={name: count for name, count in zip(CLASSES, found, strict=True) if count},
+        names={name: count for name, count in zip(classes, found, strict=True) if count},
         confusion=tuple(map(tuple, confusion.tolist())) if confusion.any() else (),
         unlabelled=0 if labels is None else int(np.count_nonzero(~known)),
         unread=dict(block.unread),

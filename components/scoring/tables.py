@@ -18,20 +18,8 @@ from components.readers.tables.embedded import read_parquet
 from components.readers.tables.encodings import read_first
 from components.readers.tables.kinds import HEAD, kind_of, refuse
 from components.readers.tables.parquet import Others
+from components.scoring.answers import Columns, answer_schema, to_columns
 
-Columns = list[list[Any]]  # of a schema, in its order, each of n values; None where there is none
-
-SCORED = pa.schema(
-    [
-        ("id", pa.string()),  # the id column, or the row's number from 1
-        ("label", pa.uint8()),
-        ("name", pa.string()),
-        ("confidence", pa.float32()),
-        ("sure", pa.bool_()),
-        ("model", pa.string()),
-    ]
-)
-EVERY_ROW = SCORED.append(pa.field("reason", pa.string()))  # why a row has nothing but its id
 REJECTED_LINES = pa.schema([("line", pa.uint32()), ("reason", pa.string()), ("row", pa.string())])
 REJECTED_ROWS = pa.schema([("number", pa.uint32()), ("reason", pa.string()), ("row", pa.string())])
 
@@ -39,16 +27,10 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a cell tha
 NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")  # but a number is only a number
 
 
-def scored_rows(block: Block, predictions: Predictions) -> Columns:
-    """The rows that were read, as `SCORED`."""
-    return [
-        list(block.ids),
-        predictions.labels.tolist(),
-        predictions.names,
-        predictions.confidences.tolist(),
-        predictions.sure.tolist(),
-        [predictions.model] * len(block.ids),
-    ]
+def table_schema(classes: Sequence[str]) -> pa.Schema:
+    """The columns of a scored table: the id column or the row's number from 1, the answer, why there is none."""
+    text = pa.string()
+    return pa.schema([pa.field("id", text), *answer_schema(classes), pa.field("reason", text)])
 
 
 def rejected_rows(block: Block, predictions: Predictions) -> Columns:
@@ -61,12 +43,12 @@ def rejected_rows(block: Block, predictions: Predictions) -> Columns:
 
 
 def every_row(block: Block, predictions: Predictions) -> Columns:
-    """All rows in the order of the table, as `EVERY_ROW`."""
-    scored: Columns = [*scored_rows(block, predictions), [None] * len(block.ids)]
+    """All rows in the order of the table, as `table_schema`; one that could not be read has its id and the reason."""
+    scored: Columns = [list(block.ids), *to_columns(predictions), [None] * len(block.ids)]
     if not block.rejects:
         return scored
     nothing = [None] * len(block.rejects)
-    rejected: Columns = [[reject.id for reject in block.rejects], *[nothing] * (len(SCORED) - 1)]
+    rejected: Columns = [[reject.id for reject in block.rejects], *[nothing] * (len(scored) - 2)]
     rejected.append([reject.reason for reject in block.rejects])
     order = np.argsort([*block.lines.tolist(), *(reject.line for reject in block.rejects)]).tolist()
     both = [[*first, *second] for first, second in zip(scored, rejected, strict=True)]
@@ -181,14 +163,14 @@ PARQUET = TableFormat(".parquet", "application/vnd.apache.parquet", _read_parque
 def _as_text(name: str, column: list[Any]) -> list[str]:
     """A column as cells, by what it is: the last word of its name."""
     match name.rpartition("_")[2]:
-        case "id" | "reason" | "row":
+        case "id" | "name" | "reason" | "row":
             return ["" if cell is None else inert(cell) for cell in column]
         case "confidence":
             return ["" if cell is None else f"{cell:.6f}" for cell in column]
         case "sure":
             return ["" if cell is None else "yes" if cell else "no" for cell in column]
         case _:
-            return column  # csv writes numbers and names, and nothing for None
+            return column  # csv writes numbers and tags, and nothing for None
 
 
 def to_lines(rows: Iterable[Iterable[Any]]) -> bytes:

@@ -92,14 +92,14 @@ def score_part(job: Job, read: Input, part: InputPart, model: Classifier) -> Res
         nonlocal count
         for block in _read(read, part):
             predictions = predict_block(model, block)
-            count += count_rows(predictions.labels, predictions.sure, block)
+            count += count_rows(predictions, block)
             if block.rejects:
                 rejects.append(to_rejects(block))
             yield to_table(block, predictions, job.scored_at)
 
-    name = name_part(job, part)
+    name, schema = name_part(job, part), schema_with(read.extra, model.contract.classes)
     hashes = (
-        _write(format_of(Path(job.output)), tables(), schema_with(read.extra), name.with_suffix(".part")),
+        _write(format_of(Path(job.output)), tables(), schema, name.with_suffix(".part")),
         _write(format_of(Path(job.rejects)), rejects, REJECTED, name.with_suffix(".rejects")),
     )
     result = Result(part.number, count, f"{name.name}.part", f"{name.name}.rejects", hashes)

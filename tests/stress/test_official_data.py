@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.catalogues.fashion_mnist import IMAGE_SHAPE
+from components.catalogues.fashion_mnist import IMAGE_SHAPE, INPUTS
 from components.contract import Images
 from components.model.content import has_content
 from components.readers.images.idx import read_idx
@@ -45,7 +45,7 @@ def test_no_images_of_the_real_data_are_taken_for_something_else(count: int) -> 
 def test_no_images_of_the_real_data_alarm_in_any_number(count: int) -> None:
     for split in ARCHIVES:
         images = read_images(split)
-        said = [inspect_images(images[start : start + count]) for start in range(0, len(images), count)]
+        said = [inspect_images(images[start : start + count], INPUTS) for start in range(0, len(images), count)]
         assert not any(said)
 
 
@@ -53,7 +53,7 @@ def test_no_class_of_the_real_data_alarms_though_it_comes_alone() -> None:
     images = read_images("t10k")
     labels = read_idx(SOURCE / "t10k-labels-idx1-ubyte.gz", ())
     for one in range(10):
-        assert check_images(images[labels == one]) == ()
-        assert check_images(images[labels == one][:LEAST_ROWS]) == ()
+        assert check_images(images[labels == one], INPUTS) == ()
+        assert check_images(images[labels == one][:LEAST_ROWS], INPUTS) == ()
     for start in range(0, 10_000, 1000):
-        assert check_images(images[start : start + 1000]) == ()
+        assert check_images(images[start : start + 1000], INPUTS) == ()

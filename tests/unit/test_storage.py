@@ -131,7 +131,7 @@ def test_a_worker_left_over_from_another_job_does_not_write_into_this_one(
 ) -> None:
     """Its driver was killed; the job was begun again with another input while it was still at its part."""
     output = tmp_path / "out.csv"
-    anew = partial(open_job, table, output, model.tag, reading=READING, resume=False, check="off")
+    anew = partial(open_job, table, output, model, reading=READING, resume=False, check="off")
     with pytest.raises(KeyboardInterrupt), anew() as old:
         raise KeyboardInterrupt
     lines = table.read_text().splitlines()

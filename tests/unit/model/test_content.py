@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from blanks import draw_blanks
 
+from components.catalogues.fashion_mnist import INPUTS
 from components.dataset.manifest import Examples
 from components.model.content import has_content
 from components.scoring.sanity import inspect_images
@@ -40,6 +41,6 @@ def test_where_the_check_finds_nothing_every_image_shows_something(test_split: E
     noise = np.random.default_rng(0).integers(0, 256, (50, 28, 28), np.uint8)
     images = np.concatenate([test_split.images[:100], test_split.images[:100] // 6, noise, *draw_blanks().values()])
     for image in images:
-        if not inspect_images(image[None]):
+        if not inspect_images(image[None], INPUTS):
             assert has_content(image[None]).all()
-    assert any(inspect_images(image[None]) for image in images)
+    assert any(inspect_images(image[None], INPUTS) for image in images)

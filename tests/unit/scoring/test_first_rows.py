@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.catalogues.fashion_mnist import IMAGE_SHAPE
+from components.catalogues.catalogue import InputBounds
+from components.catalogues.fashion_mnist import CONTRACT, IMAGE_SHAPE, INPUTS
 from components.contract import Images, ModelCard
 from components.dataset.manifest import Examples
 from components.dataset.sample import write_sample
@@ -23,7 +24,7 @@ from components.readers.images.idx import read_idx
 from components.scoring.expectations import check_images
 from components.scoring.first_rows import GO_ON, LEAST_ROWS, MOST_ROWS, UNSEEN, Looker, Mode, read_first
 from components.scoring.job import Summary, run_job
-from components.scoring.sanity import InputBounds, inspect_images, refuse_wrong
+from components.scoring.sanity import inspect_images, refuse_wrong
 from components.training.train import Trained
 
 Spoil = Callable[[Images], Images]
@@ -62,7 +63,7 @@ def test_images_like_those_of_the_dataset_pass(model: Classifier, images: Images
     ids=["inverted", "0 to 1", "black", "white"],
 )
 def test_what_cannot_be_right_is_found(images: Images, spoil: Spoil, told: str) -> None:
-    (finding,) = check_images(spoil(images))
+    (finding,) = check_images(spoil(images), INPUTS)
     assert finding.is_wrong
     assert re.match(told, finding.told)
 
@@ -94,7 +95,7 @@ def test_what_cannot_be_right_stops_the_job(model: Classifier, images: Images, t
     ids=["dim", "some inverted", "some black", "copies", "grey background", "small"],
 )
 def test_what_is_unusual_is_found(images: Images, spoil: Spoil, told: str) -> None:
-    findings = check_images(spoil(images))
+    findings = check_images(spoil(images), INPUTS)
     assert not any(finding.is_wrong for finding in findings)
     assert any(told in finding.told for finding in findings), findings
 
@@ -107,11 +108,11 @@ def test_what_is_unusual_is_told_and_scored(model: Classifier, images: Images, t
 
 def test_few_rows_are_looked_at_without_a_process(images: Images) -> None:
     with closing(Looker()) as looker:
-        (finding,) = looker.look_at(images[: LEAST_ROWS - 1] * 0)
+        (finding,) = looker.look_at(images[: LEAST_ROWS - 1] * 0, INPUTS)
         assert finding.kind == "blank"
         assert looker.process is None
-        assert looker.look_at(images[:LEAST_ROWS] * 0)
-        assert looker.look_at(images) == ()  # it is asked again
+        assert looker.look_at(images[:LEAST_ROWS] * 0, INPUTS)
+        assert looker.look_at(images, INPUTS) == ()  # it is asked again
 
 
 @pytest.mark.parametrize("rows", [1, 3, LEAST_ROWS - 1])
@@ -152,14 +153,14 @@ def test_a_blank_row_among_few_costs_no_other_its_score(model: Classifier, image
 )
 @pytest.mark.parametrize("count", [1, 2, 20])
 def test_a_single_image_shows_it(images: Images, spoil: Spoil, kind: str, is_wrong: bool, count: int) -> None:
-    findings = inspect_images(spoil(images[:count]))
+    findings = inspect_images(spoil(images[:count]), INPUTS)
     assert (kind, is_wrong) in {(finding.kind, finding.is_wrong) for finding in findings}
-    assert inspect_images(images[:count]) == ()
+    assert inspect_images(images[:count], INPUTS) == ()
 
 
 def test_what_few_of_many_show_is_a_warning_that_names_them(images: Images) -> None:
     mixed = np.concatenate([images[:5], 255 - images[5:7], images[7:8] * 0, images[8:9] > 127])
-    found = {finding.kind: finding for finding in inspect_images(mixed)}
+    found = {finding.kind: finding for finding in inspect_images(mixed, INPUTS)}
     assert {kind: finding.images for kind, finding in found.items()} == {
         "inverted": (5, 6),
         "blank": (7,),
@@ -175,7 +176,7 @@ def test_it_is_the_bounds_that_say_what_is_wrong(images: Images) -> None:
 
 
 def test_nothing_is_said_of_no_images(images: Images) -> None:
-    assert inspect_images(images[:0]) == ()
+    assert inspect_images(images[:0], INPUTS) == ()
 
 
 # --- the process ---
@@ -194,16 +195,16 @@ def test_a_look_that_fails_is_told(images: Images, monkeypatch: pytest.MonkeyPat
         closing(Looker()) as looker,
         pytest.raises(FashionError, match=r"the look at the first rows failed: .+") as raised,
     ):
-        looker.look_at(images)
+        looker.look_at(images, INPUTS)
     assert raised.value.ways == (UNSEEN,)  # --check off
 
 
 def test_only_the_first_rows_are_read(tmp_path: Path) -> None:
     pixels = pa.array([bytes(784)] * (MOST_ROWS + 3000), pa.binary(784))
     pq.write_table(pa.table({"pixels": pixels}), tmp_path / "in.parquet", row_group_size=1000)
-    assert read_first(tmp_path / "in.parquet", TableReading()).shape == (MOST_ROWS, *IMAGE_SHAPE)
+    assert read_first(tmp_path / "in.parquet", TableReading(), CONTRACT).shape == (MOST_ROWS, *IMAGE_SHAPE)
 
 
 def test_the_drawn_sample_passes_too(tmp_path: Path) -> None:
     folder = write_sample(tmp_path, train_rows=600, test_rows=100)
-    assert check_images(read_idx(folder / "train-images-idx3-ubyte.gz", IMAGE_SHAPE)) == ()
+    assert check_images(read_idx(folder / "train-images-idx3-ubyte.gz", IMAGE_SHAPE), INPUTS) == ()

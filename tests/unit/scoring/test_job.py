@@ -229,7 +229,7 @@ def test_a_suffix_may_be_in_capitals(model: Classifier, table: Path, tmp_path: P
 
 @pytest.mark.parametrize("name", ["link.csv.gz", "folder"])
 def test_a_worker_elsewhere_reads_the_same_parts(
-    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    model: Classifier, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """However the input was named: relative to a folder that is not the worker's, or by a link that has the suffix."""
     (tmp_path / "folder").mkdir()
@@ -238,7 +238,7 @@ def test_a_worker_elsewhere_reads_the_same_parts(
     (tmp_path / "link.csv.gz").symlink_to("blob")
     monkeypatch.chdir(tmp_path)
     reading = TableReading(SMALL)
-    with open_job(Path(name), Path("out.csv"), "a:1", reading=reading, resume=False, check="off") as opened:
+    with open_job(Path(name), Path("out.csv"), model, reading=reading, resume=False, check="off") as opened:
         parts = list(opened.read.parts())
         (tmp_path / "elsewhere").mkdir()
         monkeypatch.chdir("elsewhere")

@@ -288,7 +288,7 @@ def test_a_table_of_paths_that_changes_while_it_is_scored_gives_no_output(
         changed.write_bytes(changed.read_bytes())
         return (score_part(opened.job, opened.read, part, model) for part in opened.parts())
 
-    with open_job(source, tmp_path / "out.csv", model.tag, reading=TableReading(), resume=False, check="off") as opened:
+    with open_job(source, tmp_path / "out.csv", model, reading=TableReading(), resume=False, check="off") as opened:
         results = change(opened)
         with pytest.raises(InputError, match="changed while it was scored"):
             finish_job(opened, results, 1.0)
