@@ -95,7 +95,7 @@ def test_it_carries_exactly_the_files_that_are_allowed(built: Built) -> None:
     assert set(built.sources) == allowed | {Path("bentofile.yaml"), Path("verdict.json")}
     assert {path.parts[0] for path in allowed} == {"service.py", "serving", "components", "ui"}
     packages = {path.parts[1] for path in allowed if path.parts[0] == "components" and len(path.parts) == 3}
-    assert packages == {"formats", "inference", "labels", "model", "monitoring", "pictures", "registry", "tables"}
+    assert packages == {"catalogues", "dataset", "model", "monitoring", "readers", "registry", "scoring"}
     assert {path.suffix for path in allowed if path.parts[0] != "ui"} == {".py"}
 
 
