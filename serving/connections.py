@@ -19,7 +19,6 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from serving.door import RAW_HEADERS
 from serving.errors import RETRY_AFTER, Refusal, refuse
 from serving.heads import LARGEST_HEAD, ask_no_upgrade, check_head, check_size, head_too_large
-from serving.lifetime import leave_within
 from serving.load import load
 
 PATIENCE = 10  # seconds for the head of a request, and for each window of an answer
@@ -203,7 +202,6 @@ class GuardedProtocol(HttpToolsProtocol):
         """Begin to stop; uvicorn calls it for each connection."""
         if not load.stopping:
             load.stop()
-            leave_within(self.grace + 1.5)
         self.loop.call_later(self.grace - LAST_WORD, self._cut_off)
         super().shutdown()
 

@@ -1,4 +1,4 @@
-"""When this process ends: not after the one that started it, and not without a bound."""
+"""When this process ends: not after the one that started it."""
 
 import os
 import signal
@@ -18,10 +18,3 @@ def _watch_parent() -> None:
     while os.getppid() == PARENT:
         time.sleep(EVERY)
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def leave_within(seconds: float) -> None:
-    """End this process at the latest then: a thread that decodes pictures cannot be stopped."""
-    last = threading.Timer(seconds, os._exit, [0])
-    last.daemon = True
-    last.start()

@@ -1,6 +1,7 @@
 """The service's connections and its door in front of endpoints that need no model: it is up in a second.
 
-python tests/support/small_service.py PORT SECONDS, of which a stop may take so many.
+python tests/support/small_service.py PORT SECONDS [own]: a stop may take so many; "own" has uvicorn's own connections,
+which it closes a second after an answer.
 """
 
 import asyncio
@@ -75,6 +76,7 @@ async def live(app: Starlette) -> AsyncIterator[None]:
 
 
 if __name__ == "__main__":
-    port, grace = map(int, sys.argv[1:])
+    port, grace = map(int, sys.argv[1:3])
+    connections = "httptools" if "own" in sys.argv else GuardedProtocol
     door = Door(Starlette(routes=[Route("/livez", alive)], lifespan=live), ENDPOINTS)
-    uvicorn.run(door, port=port, http=GuardedProtocol, timeout_graceful_shutdown=grace)
+    uvicorn.run(door, port=port, http=connections, timeout_graceful_shutdown=grace, timeout_keep_alive=1)

@@ -1,0 +1,182 @@
+"""What BentoML, uvicorn and Starlette do of their own, for which parts of ours stand in.
+
+Each test serves with the library's own part. The day one fails, the part of ours that it names can go.
+"""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from bentoml._internal.log import configure_server_logging
+from bentoml._internal.server.http.access import AccessLogMiddleware
+from bentoml._internal.server.http.instruments import RunnerTrafficMetricsMiddleware
+from bentoml._internal.server.http.traffic import TimeoutMiddleware
+from servers import Server, free_port, running, serve, using_home
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from components.settings import CHECKOUT
+from serving.bentoml_patches import Journal
+from serving.metrics import Watch
+
+pytestmark = pytest.mark.slow
+IDLE = 1  # seconds after an answer until uvicorn closes a connection: the one bound of time that it has
+GRACE = 1  # seconds that a stop may take
+HOST = b"Host: localhost\r\n"
+READ = b"POST /read HTTP/1.1\r\n" + HOST
+LAST = b"GET /livez HTTP/1.1\r\nConnection: close\r\n" + HOST + b"\r\n"
+BODY = bytes(784)
+SIZED = b"Content-Length: 784\r\n\r\n" + BODY
+PLAIN = """
+import bentoml
+
+@bentoml.service(http={"host": "127.0.0.1"})
+class Plain:
+    @bentoml.api
+    def echo(self, text: str) -> str:
+        return text
+"""
+
+
+@pytest.fixture(scope="module")
+def uvicorn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The small service on uvicorn's own protocol."""
+    port = free_port()
+    command = [sys.executable, str(CHECKOUT / "tests" / "support" / "small_service.py"), str(port), str(GRACE), "own"]
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    with running(command, port, environment, CHECKOUT, tmp_path_factory.mktemp("own") / "log") as server:
+        yield server
+
+
+def statuses(answer: bytes) -> list[int]:
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answer)]
+
+
+def exchange(server: Server, *pieces: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        for piece in pieces:
+            connection.sendall(piece)
+            time.sleep(0.2 if len(pieces) > 1 else 0)
+        return connection.makefile("rb").read()
+
+
+# --- serving/connections.py and heads.py ---
+
+
+def test_uvicorn_takes_the_body_of_a_request_that_asks_for_another_protocol_for_the_next_one(uvicorn: Server) -> None:
+    """`GuardedProtocol._feed`, `ask_no_upgrade`."""
+    hidden = b"GET /livez HTTP/1.1\r\n" + HOST + b"\r\n"
+    wish = b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: %d\r\n\r\n" % len(hidden)
+    assert b'"bytes":0' in exchange(uvicorn, READ + wish + hidden)
+    assert statuses(exchange(uvicorn, READ + wish, hidden + LAST)) == [200] * 3
+
+
+def test_uvicorn_bounds_neither_a_head_nor_what_waits_behind_it(uvicorn: Server) -> None:
+    """`check_head`, `MOST_PIPELINED`."""
+    lines = b"".join(b"x%d: y\r\n" % number for number in range(10_000))
+    assert statuses(exchange(uvicorn, LAST[:-2] + lines + b"X: " + b"a" * 1_000_000 + b"\r\n\r\n")) == [200]
+    assert statuses(exchange(uvicorn, (READ + SIZED) * 200 + LAST)) == [200] * 201
+
+
+def test_uvicorn_takes_trailers_for_headers(uvicorn: Server) -> None:
+    """`GuardedProtocol.on_headers_complete`."""
+    body = b"Transfer-Encoding: chunked\r\n\r\n310\r\n" + BODY + b"\r\n0\r\nAuthorization: x\r\n\r\n"
+    assert b'"headers":["host","transfer-encoding","authorization"]' in exchange(uvicorn, READ + body + LAST)
+
+
+def test_uvicorn_waits_for_half_a_head_and_for_a_client_that_reads_nothing(uvicorn: Server) -> None:
+    """`GuardedProtocol.is_stuck`."""
+    with socket.create_connection(("127.0.0.1", uvicorn.port), timeout=10) as connection:
+        connection.sendall(READ)
+        time.sleep(3 * IDLE)
+        connection.sendall(b"Connection: close\r\n" + SIZED)
+        assert statuses(connection.makefile("rb").read()) == [200]
+
+
+def test_uvicorn_reads_a_body_in_tiny_chunks_while_others_wait(uvicorn: Server) -> None:
+    """`GuardedProtocol.data_received`."""
+    flood = READ + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 800_000 + b"0\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", uvicorn.port), timeout=60) as connection:
+        connection.sendall(flood)  # of which the last bytes are in the system's buffers
+        began = time.monotonic()
+        assert statuses(exchange(uvicorn, LAST)) == [200]
+        waited = time.monotonic() - began
+        assert b'"bytes":800000' in connection.makefile("rb").read()
+    assert waited > 0.1
+
+
+def test_uvicorn_says_internal_error_to_those_whom_a_stop_cuts_off(uvicorn: Server) -> None:
+    """`GuardedProtocol.shutdown`. The last test of this server."""
+    with socket.create_connection(("127.0.0.1", uvicorn.port), timeout=20) as connection:
+        connection.sendall(b"POST /wait HTTP/1.1\r\n" + HOST + SIZED)
+        time.sleep(0.5)
+        uvicorn.process.send_signal(signal.SIGTERM)
+        assert connection.makefile("rb").read().endswith(b"Internal Server Error")
+
+
+# --- serving/bentoml_patches.py and lifetime.py ---
+
+
+def test_bentoml_counts_every_made_up_path_and_leaves_a_worker_behind(tmp_path: Path) -> None:
+    """`Journal.counted_paths`, `end_with_parent`."""
+    (tmp_path / "service.py").write_text(PLAIN)
+    with using_home(tmp_path / "bentoml") as home, serve(home, str(tmp_path), tmp_path) as server:
+        (worker,) = psutil.Process(server.process.pid).children(recursive=True)
+        with server.client() as client:
+            for number in range(20):
+                assert client.get(f"/made-up-{number}").status_code == 404
+            told = client.get("/metrics").text
+            assert all(f'endpoint="/made-up-{number}"' in told for number in range(20))
+            server.process.kill()
+            server.process.wait()
+            time.sleep(2)
+            assert client.get("/livez").is_success
+        worker.kill()
+
+
+async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"{}"})
+
+
+async def ask(app: ASGIApp, number: int) -> float:
+    """Ask so often, and say how much processor time it takes, in seconds."""
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        pass
+
+    began = time.process_time()
+    for _ in range(number):
+        scope = {"type": "http", "method": "POST", "path": "/a", "scheme": "http", "client": ("::1", 1), "headers": []}
+        await app(scope, receive, send)
+    return time.process_time() - began
+
+
+def test_bentoml_sets_a_timer_for_each_request_and_never_cancels_it() -> None:
+    """`patch_bentoml`: `TimeoutMiddleware`."""
+
+    async def count() -> int:
+        await ask(TimeoutMiddleware(answer, 60), 10)
+        return len(asyncio.get_running_loop()._scheduled)  # type: ignore[attr-defined]
+
+    assert asyncio.run(count()) == 10
+
+
+def test_bentoml_s_metrics_and_access_log_take_longer_than_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    """`Journal`: 14 microseconds a request instead of 60, where parsing and predicting an image take 80."""
+    configure_server_logging()  # type: ignore[no-untyped-call]
+    theirs = RunnerTrafficMetricsMiddleware(AccessLogMiddleware(answer, True, True, True, True), "theirs")
+    ours = Journal(answer, "ours", (), frozenset({"/a"}), Watch())
+    took = [[asyncio.run(ask(app, 300)) for app in (theirs, ours)] for _ in range(7)]
+    assert min(pair[0] for pair in took) > 1.5 * min(pair[1] for pair in took)
+    assert "(scheme=http,method=POST,path=/a" in capsys.readouterr().out
