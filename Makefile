@@ -14,12 +14,7 @@ if-whole = $(if $(filter 4,$(words $(wildcard $(ARCHIVES:%=$(1)/%-ubyte.gz)))),$
 FASHION_SOURCE ?= $(or $(call if-whole,data/raw),$(call if-whole,../shared/fashion-mnist),auto)
 export FASHION_SOURCE
 
-# No usage data leaves the machine, and the installers keep their caches inside the project.
-export BENTOML_DO_NOT_TRACK := true
-export PREFECT_SERVER_ANALYTICS_ENABLED := false
-export GX_ANALYTICS_ENABLED := false
-export ORT_DISABLE_TELEMETRY := 1
-export DO_NOT_TRACK := 1
+# The installers keep their caches inside the project.
 export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
 
 .PHONY: help setup run up status down test stress check lint serve bento bench lock clean

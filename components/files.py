@@ -173,6 +173,15 @@ def states_below(path: Path) -> list[tuple[int, ...]]:
     return sorted((one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) for one in _stats_below(path))
 
 
+def is_inside(path: Path | str, folder: Path | str) -> bool:
+    """Whether a path leads to a folder or to something in it, with every link in both followed; it need not exist."""
+    try:
+        found, above = os.path.realpath(path), os.path.realpath(folder)
+    except ValueError:  # it has a NUL, as no file's name does
+        return False
+    return found == above or found.startswith(f"{above.rstrip('/')}/")
+
+
 def shown(name: str) -> str:
     """A file's name on one line of UTF-8: it may have any bytes, line ends and marks that turn a text round."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in name)

@@ -3,14 +3,11 @@
 import os
 from pathlib import Path
 
+from components import telemetry
+
 CHECKOUT = Path(__file__).resolve().parents[1]  # as in components.settings, which takes too long to import for --help
 DEFAULTS = {
-    # No usage data leaves the machine.
-    "BENTOML_DO_NOT_TRACK": "true",  # the word: BentoML ignores 1
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "GX_ANALYTICS_ENABLED": "false",
-    "ORT_DISABLE_TELEMETRY": "1",
-    "DO_NOT_TRACK": "1",
+    **telemetry.OFF,
     # OpenMP's threads wait for each other by spinning. Where another process wants the core, that makes an epoch of
     # small layers thirty times as long.
     "GOMP_SPINCOUNT": "100",

@@ -13,7 +13,6 @@ compiler, and leave the pixels' preparation and the calibration to others. Nothi
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -34,8 +33,9 @@ from components.model import content
 from components.model.classifier import Classifier
 from components.model.mlp import ACTIVATIONS, MLP
 from components.model.tensors import to_input
+from components.telemetry import disable_telemetry
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else importing it leaves an identifier at home and reports usage
+disable_telemetry()
 try:
     import onnxruntime
     from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper

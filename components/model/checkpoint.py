@@ -4,15 +4,12 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-
 from components.contract import ModelCard
 from components.errors import ModelError
 from components.files import sha256_of, write_whole
 from components.model.cards import read_card, read_config
 from components.model.mlp import MLP
+from components.model.packing import pack, unpack
 
 
 @dataclass(frozen=True)
@@ -25,8 +22,7 @@ class Checkpoint:
 
 def write_checkpoint(folder: Path, network: MLP, card: ModelCard) -> Checkpoint:
     """Write a network under a name made of its content."""
-    weights = {name: weight.contiguous() for name, weight in network.state_dict().items()}
-    content = save(weights, metadata={"card": orjson.dumps(card).decode()})
+    content = pack(network.state_dict(), "card", card)
     sha256 = hashlib.sha256(content).hexdigest()
     path = folder / f"{card.preset}-{sha256[:16]}.safetensors"
     write_whole(path, content)
@@ -42,13 +38,10 @@ def read_checkpoint(checkpoint: Checkpoint) -> tuple[MLP, ModelCard]:
     if not checkpoint.path.is_file() or sha256_of(checkpoint.path) != checkpoint.sha256:
         raise ModelError(f"{checkpoint.path}: missing, or changed since it was written")
     try:
-        with safe_open(checkpoint.path, "pt") as file:
-            card = read_card((file.metadata() or {})["card"], f"{checkpoint.path}: card")
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
+        weights, told = unpack(checkpoint.path.read_bytes(), "card")
+        card = read_card(told, f"{checkpoint.path}: card")
         network = MLP(read_config(card, f"{checkpoint.path}: card"), card.contract)
         network.load_state_dict(weights)
-    except KeyError as error:
-        raise ModelError(f"{checkpoint.path}: its metadata has no {error}") from error
-    except (SafetensorError, RuntimeError) as error:
+    except (ValueError, RuntimeError) as error:
         raise ModelError(f"{checkpoint.path}: {str(error).splitlines()[0]}") from error
     return network.eval(), card

@@ -42,12 +42,13 @@ from components.model.cards import read_card, read_config
 from components.model.config import ModelConfig
 from components.model.readme import write_readme
 from components.model.weights import check_finite, check_fit, check_size, decode_weights
+from components.telemetry import disable_telemetry
 
 if TYPE_CHECKING:
     from components.model.classifier import Classifier
     from components.model.mlp import MLP
 
-os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")  # else it reports every save; the word, it ignores 1
+disable_telemetry()  # else BentoML reports every save
 
 NAME = "fashion-mlp"
 BUNDLED = "fashion-bundled"  # the alias under which a built Bento knows the model inside it

@@ -1,6 +1,6 @@
 """A training in progress, in one file that appears whole or not at all: to go on where a stop left it.
 
-<SHA-256 of the rest, 64 hex digits> newline, then safetensors; the tensor "facts" is JSON in bytes
+<SHA-256 of the rest, 64 hex digits> newline, then safetensors with the facts in their metadata
 """
 
 import hashlib
@@ -10,12 +10,11 @@ from typing import Any
 
 import orjson
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor
 
 from components.errors import TrainingError
 from components.files import write_whole
+from components.model.packing import pack, unpack
 from components.training.config import TrainConfig
 from components.training.identity import training_code
 
@@ -39,8 +38,7 @@ def state_path(folder: Path, dataset_version: str, config: TrainConfig) -> Path:
 
 def write_state(path: Path, state: State) -> None:
     """Replace the state that was kept before."""
-    facts = torch.frombuffer(bytearray(orjson.dumps(state.facts)), dtype=torch.uint8)
-    content = save({name: tensor.contiguous() for name, tensor in {**state.tensors, "facts": facts}.items()})
+    content = pack(state.tensors, "facts", state.facts)
     write_whole(path, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
 
 
@@ -54,7 +52,7 @@ def read_state(path: Path) -> State:
     if hashlib.sha256(content).hexdigest().encode() != recorded:
         raise TrainingError(f"{path}: changed since it was written; {START_ANEW}")
     try:
-        tensors = load(content)
-        return State(tensors, orjson.loads(tensors.pop("facts").numpy().tobytes()))
-    except (SafetensorError, KeyError, ValueError) as error:
+        tensors, facts = unpack(content, "facts")
+        return State(tensors, orjson.loads(facts))
+    except ValueError as error:
         raise TrainingError(f"{path}: not the state of a training: {error}; {START_ANEW}") from error

@@ -4,15 +4,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from components.contract import Epoch, NonNegative, Positive
 from components.errors import FashionError, TrainingError
 from components.files import write_whole
 from components.model.mlp import MLP, ModelConfig
+from components.model.packing import pack, unpack
 from components.records import read_record
 from components.training.sweeps.candidates import Candidate, Outcome, count_parameters
 from components.training.train import Trained
@@ -38,12 +36,12 @@ def kept_path(folder: Path, candidate: Candidate) -> Path:
 
 def keep_trained(path: Path, trained: Trained) -> None:
     """Write it down, whole or not at all."""
-    tensors = {f"{NETWORK}{name}": weight.contiguous() for name, weight in trained.network.state_dict().items()}
-    tensors |= {LOGITS: trained.validation_logits.contiguous(), LABELS: torch.tensor(trained.validation_labels)}
+    tensors = {f"{NETWORK}{name}": weight for name, weight in trained.network.state_dict().items()}
+    tensors |= {LOGITS: trained.validation_logits, LABELS: torch.tensor(trained.validation_labels)}
     facts = Facts(
         trained.network.config, trained.history, trained.best_epoch, trained.seconds, hardware=trained.hardware
     )
-    write_whole(path, save(tensors, metadata={"facts": orjson.dumps(asdict(facts)).decode()}))
+    write_whole(path, pack(tensors, "facts", asdict(facts)))
 
 
 def read_trained(path: Path, candidate: Candidate) -> Trained:
@@ -53,14 +51,13 @@ def read_trained(path: Path, candidate: Candidate) -> Trained:
         TrainingError: it is missing or damaged.
     """
     try:
-        with safe_open(path, "pt") as file:
-            facts = read_record(Facts, (file.metadata() or {})["facts"], "facts", TrainingError)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
+        tensors, told = unpack(path.read_bytes(), "facts")
+        facts = read_record(Facts, told, "facts", TrainingError)
         network = MLP(facts.model, candidate.dataset.contract)
         weights = {name.removeprefix(NETWORK): tensor for name, tensor in tensors.items() if name.startswith(NETWORK)}
         network.load_state_dict(weights)
         logits, labels = tensors[LOGITS], tensors[LABELS].numpy()
-    except (FashionError, SafetensorError, OSError, KeyError, RuntimeError) as error:
+    except (FashionError, OSError, KeyError, ValueError, RuntimeError) as error:
         told = str(error).splitlines()[0]
         raise TrainingError(f"{path}: cannot be read: {told}; sweep without --resume") from error
     if facts.best_epoch > len(facts.history):
