@@ -9,13 +9,13 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from components.catalogues.fashion_mnist import label_of
+from components.catalogues.fashion_mnist import CONTRACT, label_of
 from components.contract import Split
 from components.dataset.archives import SOURCE, Archives, find_archives, open_archives
 from components.dataset.class_folders import SPLIT_NAMES, ClassFolders
 from components.dataset.labelled_tables import LabelledTables
 from components.errors import SourceError
-from components.readers.folders.litter import is_litter
+from components.readers.folders.names import is_litter
 
 # Where tools put the files below the folder that a person names.
 PLACES = (
@@ -54,7 +54,7 @@ def open_folder(path: Path) -> Archives | LabelledTables | ClassFolders:
     names = {item.name for item in path.iterdir() if item.is_dir()}
     if not any(name.lower() in SPLIT_NAMES or label_of(name) is not None for name in names):
         raise SourceError(f"{path}: {READ}; found {_list(path)}. docs/data.md shows every layout")
-    return ClassFolders.open(path)
+    return ClassFolders.open(path, CONTRACT)
 
 
 def _open_files(folder: Path, name: str) -> Archives | LabelledTables | None:

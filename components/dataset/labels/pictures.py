@@ -1,13 +1,12 @@
 """Pictures with a class: a folder a class, or named by a table."""
 
-import os
 from pathlib import Path
 
 from components.catalogues.fashion_mnist import CLASSES, label_of
 from components.dataset.labels.examples import LARGEST_PICTURE, HandedIn, LabelCandidate, LabelReject
 from components.errors import InputError
-from components.files import sha256_of
-from components.readers.folders.litter import is_litter
+from components.files import is_inside, sha256_of
+from components.readers.folders.listing import by_folder, walk
 from components.readers.images.photos import read_photo
 
 
@@ -18,39 +17,20 @@ def read_class_folders(path: Path) -> HandedIn:
     Raises:
         InputError: no folder in it is named after a class.
     """
-    left_out = list[str]()
-    shown = [file for file in sorted(path.iterdir()) if not file.name.startswith(".") and not is_litter(file.name)]
-    left_out += [file.name for file in path.iterdir() if file not in shown]
-    if not any(file.is_dir() and label_of(file.name) is not None for file in shown):
+    found = walk(path, follow=1)
+    tops = [name for name in (*found.folders, *found.links) if "/" not in name]
+    if not any(label_of(top) is not None for top in tops):
         raise InputError(str(path), f"no folder named after a class: 0 to 9 or one of {', '.join(CLASSES)}")
     candidates, rejects, inputs = list[LabelCandidate](), list[LabelReject](), dict[str, str]()
-    for file in (file for top in shown for file in (sorted(top.rglob("*")) if _is_entered(top, path) else [top])):
-        name = file.relative_to(path).as_posix()
-        ignored = [part.startswith(".") or is_litter(part) for part in name.split("/")]
-        if any(ignored):
-            left_out += [] if any(ignored[:-1]) else [name]
-            continue
-        if _is_folder(file):
-            continue
+    for name in sorted([*found.names, *found.links], key=by_folder):
         label = label_of(name.partition("/")[0]) if "/" in name else None
-        found = read_picture(path, name, label)
-        if isinstance(found, LabelCandidate):
-            inputs[name] = sha256_of(file)
-            candidates.append(found)
+        read = read_picture(path, name, label)
+        if isinstance(read, LabelCandidate):
+            inputs[name] = sha256_of(path / name)
+            candidates.append(read)
         else:
-            rejects.append(found)
-    return HandedIn(path.name, inputs, candidates, rejects, left_out=tuple(sorted(left_out)))
-
-
-def _is_entered(top: Path, root: Path) -> bool:
-    """Whether the pictures in a folder of the root are read: a link to another folder in the root is followed."""
-    target, above = Path(os.path.realpath(top)), Path(os.path.realpath(root))
-    return top.is_dir() and target != above and target.is_relative_to(above)
-
-
-def _is_folder(path: Path) -> bool:
-    """Whether it is gone into: a link to a folder elsewhere is a reject, and not what is in that."""
-    return path.is_dir() and not path.is_symlink()
+            rejects.append(read)
+    return HandedIn(path.name, inputs, candidates, rejects, left_out=tuple(found.hidden))
 
 
 def read_picture(root: Path, name: str, label: int | None) -> LabelCandidate | LabelReject:
@@ -63,7 +43,7 @@ def read_picture(root: Path, name: str, label: int | None) -> LabelCandidate | L
     """
     file, content = root / name, b""
     try:
-        if not file.resolve().is_relative_to(root.resolve()):
+        if not is_inside(file, root):
             return LabelReject(name, "leads out of the folder", b"")
         if file.exists() and not file.is_file():
             return LabelReject(name, "not a file", b"")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from components.errors import InputError, InputTooLarge
+from components.files import is_inside
 from components.readers.images.blocks import LARGEST
 from components.storage import is_remote
 
@@ -40,7 +41,7 @@ class Root:
         if is_remote(path):
             raise InputError(str(path), "picture files are read from a disk; elsewhere from an archive or from Parquet")
         self.path = os.path.realpath(path)
-        self._holds = functools.lru_cache(4096)(self._holds_folder)
+        self._holds = functools.lru_cache(4096)(lambda folder: is_inside(f"{self.path}/{folder}", self.path))
 
     def find(self, name: str) -> File:
         """The file of a name.
@@ -60,7 +61,7 @@ class Root:
             found = os.lstat(path)
             if stat.S_ISLNK(found.st_mode):
                 path = os.path.realpath(path)
-                if not self._is_inside(path):
+                if not is_inside(path, self.path):
                     raise InputError(name, LEADS_OUT)
                 found = os.lstat(path)
         except OSError as error:
@@ -97,12 +98,6 @@ class Root:
         finally:
             os.close(descriptor)
         return content
-
-    def _holds_folder(self, name: str) -> bool:
-        return self._is_inside(os.path.realpath(f"{self.path}/{name}"))
-
-    def _is_inside(self, path: str) -> bool:
-        return path == self.path or path.startswith(self.path.rstrip("/") + "/")
 
 
 def _explain(name: str, error: OSError) -> Exception:

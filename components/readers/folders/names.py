@@ -10,6 +10,22 @@ READ = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".g
 NOT_READ = frozenset({".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2"})  # pictures too: each is a reject
 PICTURES = READ | NOT_READ
 MOST_NAMED = 10
+LITTER = frozenset(
+    {
+        ".ds_store",
+        ".directory",
+        ".gitignore",
+        ".gitkeep",
+        ".ipynb_checkpoints",
+        ".localized",
+        "__macosx",
+        "@eadir",
+        "desktop.ini",
+        "ehthumbs.db",
+        "icon\r",
+        "thumbs.db",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -33,9 +49,14 @@ def is_picture(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in PICTURES  # noqa: PTH122, a Path takes five times as long
 
 
+def is_litter(name: str) -> bool:
+    """Whether a file or folder of this name is left by macOS, Windows, a NAS, git or Jupyter, and is never data."""
+    return name.startswith("._") or name.lower() in LITTER
+
+
 def is_hidden(name: str) -> bool:
-    """Whether a file or a folder is one that systems keep for themselves: `.DS_Store`, `._shoe.png`, `__MACOSX`."""
-    return name.startswith(".") or name == "__MACOSX"
+    """Whether a file or a folder is no data: litter, or hidden."""
+    return name.startswith(".") or name.lower() in LITTER
 
 
 def to_text(name: str) -> str:

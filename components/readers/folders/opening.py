@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from components.errors import InputError
+from components.files import is_inside
 from components.readers.blocks import Block
 from components.readers.folders.archives import TarInput, ZipInput
 from components.readers.folders.batches import ARRAY, BatchInput, NpzInput
@@ -145,13 +146,13 @@ def _open_table(path: Path, reading: TableReading) -> "CsvInput | PathLines":
 def _open_listing(found: FileListing, source: Path, reading: TableReading) -> Input:
     """What the files of a folder or a pattern are: pictures, or tables of one kind."""
     pictures = [name for name in found.names if is_picture(name)]
-    tables = [name for name in found.names if name.lower().endswith(PARQUET_NAME) and _is_inside(found.root, name)]
+    tables = [name for name in found.names if name.lower().endswith(PARQUET_NAME) and _is_read(found.root, name)]
     if pictures and tables:
         told = (
             f"both Parquet ({tables[0]}) and pictures ({pictures[0]}); score one kind, as '{source}/**/*{PARQUET_NAME}'"
         )
         raise InputError(str(source), told)
-    lines = [name for name in found.names if name.lower().endswith(CSV_NAMES) and _is_inside(found.root, name)]
+    lines = [name for name in found.names if name.lower().endswith(CSV_NAMES) and _is_read(found.root, name)]
     if pictures or (found.links and not tables and not lines):
         chosen = sorted([*pictures, *found.links])
         return PictureFiles(found.root, chosen, _rest(found, chosen), reading)
@@ -171,9 +172,8 @@ def _rest(found: FileListing, chosen: list[str]) -> LeftOut:
     return LeftOut.of(sorted(name for name in (*found.names, *found.links, *found.hidden) if name not in known))
 
 
-def _is_inside(root: Path, name: str) -> bool:
-    path = root / name
-    return path.is_file() and path.resolve().is_relative_to(root.resolve())
+def _is_read(root: Path, name: str) -> bool:
+    return (root / name).is_file() and is_inside(root / name, root)
 
 
 class ManyTables:
