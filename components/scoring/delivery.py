@@ -10,25 +10,24 @@ from typing import Any, Literal
 
 from components.errors import FashionError, InputError, explain
 from components.files import flush_folder, shown, write_whole
-from components.inbox import Inbox, dropped_in, look, take
+from components.inbox import (
+    MOST_ATTEMPTS,
+    ClaimNote,
+    Inbox,
+    count_attempt,
+    dropped_in,
+    look,
+    read_note,
+    refuse_unfit,
+    take,
+)
 from components.model.classifier import Classifier
-from components.records import read_record
 from components.registry.champion import load_model
 from components.scoring.first_rows import Looker, Mode
 from components.scoring.job import Summary, run_job
 
 log = logging.getLogger(__name__)
-MOST_ATTEMPTS = 3  # of one file: whatever ends its worker each time must not end every worker after it
 Outcome = Literal["done", "failed", "left"]  # left: in `working`, for the next worker
-
-
-@dataclass(frozen=True)
-class ClaimNote:
-    """What a claim says of itself, in `claim.json`."""
-
-    model: str  # exact tag: what is gone on with is gone on with by the same one
-    claimed_at: str  # ISO 8601, UTC
-    attempts: int
 
 
 @dataclass(frozen=True)
@@ -92,8 +91,7 @@ def _score(inbox: Inbox, claim: Path, live: Classifier, terms: Terms) -> Deliver
     note, model = _begin(claim, live)
     report: dict[str, Any] = {"name": name, **asdict(note)}
     try:
-        if note.attempts > MOST_ATTEMPTS:
-            raise InputError(name, f"its worker died {MOST_ATTEMPTS} times")
+        refuse_unfit(source, note)
         summary = _run(source, claim, model, terms, again=note.attempts > 1)
     except FashionError as error:
         told = shown(str(error).replace(str(source), source.name)).removeprefix(f"{name}: ")
@@ -116,22 +114,16 @@ def _explain(error: Exception) -> str:
 
 def _begin(claim: Path, live: Classifier) -> tuple[ClaimNote, Classifier]:
     """Note one more attempt; the model of the first, as long as it is there."""
-    path, model = claim / "claim.json", live
-    note = ClaimNote(live.tag, datetime.now(UTC).isoformat(timespec="seconds"), 0)
-    if path.exists():
+    note, model = read_note(claim), live
+    if note and note.model != live.tag:
         try:
-            note = read_record(ClaimNote, path.read_bytes(), path, FashionError)
-            model = live if note.model == live.tag else load_model(note.model)
-        except FashionError as error:  # it may be damaged, or of another version of this code
+            model = load_model(note.model)
+        except FashionError as error:
             log.warning("%s is scored anew, by %s: %s", claim.name, live.tag, error)
-    note = replace(note, model=model.tag, attempts=note.attempts + 1)
-    write_whole(path, json.dumps(asdict(note)).encode())
-    return note, model
+    return count_attempt(claim, note, model.tag), model
 
 
 def _run(source: Path, claim: Path, model: Classifier, terms: Terms, again: bool) -> Summary:
-    if source.is_symlink():
-        raise InputError(source.name, "a link; drop the file itself")
     output = claim / ("scored.parquet" if source.suffix == ".parquet" else "scored.csv")
     before = look(source)
     summary = _resume(source, output, model, terms) if again else None

@@ -1,13 +1,16 @@
 """`data/inbox/labelled`: whatever is put there is imported once, and moved to `done` or `failed`.
 
-What is being imported is in `working` meanwhile, so that a run that was killed is gone on with by the next one, and a
-correction that the service records in that time is not moved away unread. Put a file there under another name that
-begins with a dot, and rename it when it is whole.
+What is being imported is claimed meanwhile (`components.inbox`), so that a run that was killed is gone on with by the
+next one, and a correction that the service records in that time is not moved away unread. Put a file there under
+another name that begins with a dot, and rename it when it is whole.
 """
 
 import json
 import os
+import re
+import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,15 +19,26 @@ from filelock import FileLock
 
 from components.dataset.labels.adding import WAIT, Imported, import_labels
 from components.errors import FashionError, InputError, explain
-from components.files import age_of, shown, write_whole
+from components.files import age_of, flush_folder, shown, write_whole
+from components.inbox import (
+    Inbox,
+    count_attempt,
+    dropped_in,
+    find_claims,
+    find_dropped,
+    make_claim,
+    open_inbox,
+    read_note,
+    refuse_unfit,
+    take,
+)
 from components.settings import Settings, load_settings
 
-OURS = frozenset({"done", "failed", "working", "rejects"})
 CORRECTIONS = "corrections"  # the name under which those that wait are imported together
 TOGETHER = 10_000  # corrections
 LONGEST_NAME = 200  # bytes, to which a time and a suffix may be added
-ATTEMPT = ".attempt"  # in `working`: what is being imported, and how often that was begun
-MOST_ATTEMPTS = 3  # of one thing: whatever ends its worker each time must not end every worker after it
+CLAIM = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}-")  # how the name of a claim begins
+ATTEMPT = ".attempt"  # in `working`, of the version before: what was being imported, and how often that was begun
 
 
 @dataclass(frozen=True)
@@ -46,65 +60,67 @@ def empty_inbox(settings: Settings | None = None, settle: float = 0.0, enough: f
         enough: seconds after which nothing more is begun; the rest is for the next time.
     """
     settings, began = settings or load_settings(), time.monotonic()
-    folder = settings.labelled_dir
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock", timeout=WAIT):
-        _claim(folder, settle)
-        waiting = sorted(path for path in (folder / "working").iterdir() if path.name != ATTEMPT)
-        return [_import(path, folder, settings) for path in waiting if time.monotonic() - began < enough]
+    settings.labelled_dir.mkdir(parents=True, exist_ok=True)
+    inbox = open_inbox(settings.labelled_dir, others=("rejects",))
+    with FileLock(inbox.folder / ".lock", timeout=WAIT):
+        _adopt(inbox)
+        waiting = _claim_corrections(inbox, [path for path in find_dropped(inbox) if age_of(path) >= settle])
+        work = (item for item in [*find_claims(inbox), *waiting] if time.monotonic() - began < enough)
+        return [emptied for item in work if (emptied := _import(inbox, item, settings))]
 
 
-def _claim(folder: Path, settle: float) -> None:
-    """Move what waits into `working`: corrections into folders, each other thing by itself."""
-    working = folder / "working"
-    working.mkdir(exist_ok=True)
-    there = [path for path in sorted(folder.iterdir()) if path.name not in OURS and not path.name.startswith(".")]
-    waiting = [path for path in there if age_of(path) >= settle]
-    corrections = [path for path in waiting if path.suffix == ".json" and path.is_file() and not path.is_symlink()]
+def _adopt(inbox: Inbox) -> None:
+    """Make claims of what the version before left in `working`, where nothing had a folder of its own."""
+    attempts = _read_attempts(inbox.working / ATTEMPT)
+    for path in sorted(inbox.working.iterdir()):
+        is_claim = CLAIM.match(path.name) and (path / "input").is_dir()
+        if is_claim or path.name.startswith("."):
+            continue
+        claim = make_claim(inbox, path.name)
+        path.rename(claim / "input" / path.name)
+        for _ in range(attempts.get(path.name, 0)):
+            count_attempt(claim, read_note(claim))
+    (inbox.working / ATTEMPT).unlink(missing_ok=True)
+
+
+def _read_attempts(path: Path) -> dict[str, int]:
+    """What was being imported -> how often that was begun; nothing where it is damaged."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        told = json.loads(path.read_bytes())
+        return {str(told["name"]): int(told["attempts"])}
+    return {}
+
+
+def _claim_corrections(inbox: Inbox, dropped: list[Path]) -> list[Path]:
+    """Claim the corrections, some thousands together; the rest of what was dropped."""
+    corrections = [path for path in dropped if path.suffix == ".json" and path.is_file() and not path.is_symlink()]
     for first in range(0, len(corrections), TOGETHER):
-        together = working / f"{CORRECTIONS}-{_now()}"
+        together = make_claim(inbox, CORRECTIONS) / "input" / f"{CORRECTIONS}-{_now()}"
         together.mkdir()
         for path in corrections[first : first + TOGETHER]:
             os.replace(path, together / path.name)
     known = set(corrections)
-    for path in waiting:
-        if path not in known:
-            path.rename(_free(working / path.name))
+    return [path for path in dropped if path not in known]
 
 
-def _import(path: Path, folder: Path, settings: Settings) -> Emptied:
-    name, note = shown(path.name), path.with_name(ATTEMPT)
-    try:
-        _count_attempt(note, path.name)
-        if path.is_symlink():
-            raise InputError(name, "a link; drop the file itself")
-        imported = import_labels(path, settings=settings)
-        _refuse_nothing_taken(name, imported)
-    except FashionError as error:
-        told = shown(str(error).replace(str(path), path.name))
-        note.unlink(missing_ok=True)
-        moved = _move(path, folder / "failed")
-        write_whole(_free(moved.with_name(f"{_short(moved.name)}.error.txt")), f"{told}\n".encode())
-        return Emptied(name, moved, None, told)
-    except OSError as error:  # of the disk, not of the labels: the next run may have more luck
-        return Emptied(name, path, None, explain(error))
-    note.unlink(missing_ok=True)
-    return Emptied(name, _move(path, folder / "done"), imported)
-
-
-def _count_attempt(note: Path, name: str) -> None:
-    """Note that an import begins.
-
-    Raises:
-        InputError: it ended its worker each time.
-    """
-    before = 0
-    if note.exists():
-        told = json.loads(note.read_bytes())
-        before = told["attempts"] if told["name"] == name else 0
-    if before >= MOST_ATTEMPTS:
-        raise InputError(shown(name), f"its worker died {MOST_ATTEMPTS} times")
-    write_whole(note, json.dumps({"name": name, "attempts": before + 1}).encode())
+def _import(inbox: Inbox, item: Path, settings: Settings) -> Emptied | None:
+    with take(inbox, item) as claim:
+        if claim is None:
+            return None
+        path = dropped_in(claim)
+        name = shown(path.name)
+        try:
+            refuse_unfit(path, count_attempt(claim, read_note(claim)))
+            imported = import_labels(path, settings=settings)
+            _refuse_nothing_taken(name, imported)
+        except FashionError as error:
+            told = shown(str(error).replace(str(path), path.name))
+            moved = _move(claim, inbox.failed)
+            write_whole(_free(moved.with_name(f"{_short(moved.name)}.error.txt")), f"{told}\n".encode())
+            return Emptied(name, moved, None, told)
+        except OSError as error:  # of the disk, not of the labels: the next run may have more luck
+            return Emptied(name, path, None, explain(error))
+        return Emptied(name, _move(claim, inbox.done), imported)
 
 
 def _refuse_nothing_taken(name: str, imported: Imported) -> None:
@@ -113,10 +129,13 @@ def _refuse_nothing_taken(name: str, imported: Imported) -> None:
         raise InputError(name, f"nothing could be taken; {imported.rejects} says why")
 
 
-def _move(path: Path, folder: Path) -> Path:
-    folder.mkdir(exist_ok=True)
-    moved = _free(folder / path.name)
+def _move(claim: Path, place: Path) -> Path:
+    """Move what was dropped; the claim is over."""
+    path = dropped_in(claim)
+    moved = _free(place / path.name)
     path.rename(moved)
+    flush_folder(place)
+    shutil.rmtree(claim)
     return moved
 
 
