@@ -9,6 +9,7 @@ from harmed_pictures import encode, noise, palette_picture_without_palette, png
 from PIL import Image
 from servers import Server
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.contract import ModelCard
 from components.dataset.class_folders import ClassFolders
 from components.dataset.labels.pictures import read_class_folders
@@ -81,7 +82,7 @@ def test_an_archive_in_an_inbox_is_scored_without_it(
 
 def test_an_ingest_ends_with_its_name(folder: Path) -> None:
     with pytest.raises(SourceError, match=rf"damaged\.png: {REASON}$"):
-        ClassFolders.open(folder).read("train")
+        ClassFolders.open(folder, CONTRACT).read("train")
 
 
 # --- over HTTP ---

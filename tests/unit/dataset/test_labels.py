@@ -521,6 +521,44 @@ def test_what_ends_every_worker_fails_in_the_end(base: Dataset, new: New, settin
     assert not list(working.iterdir())
 
 
+def test_all_that_the_version_before_had_begun_is_gone_on_with(base: Dataset, new: New, settings: Settings) -> None:
+    """It had no folder of its own in `working`: corrections together, pictures, and a name as a claim's begins."""
+    images, labels = new
+    working = settings.labelled_dir / "working"
+    for place in (0, 1):
+        (working / "corrections-20261101T000000").mkdir(parents=True, exist_ok=True)
+        write_correction(
+            working / "corrections-20261101T000000", Correction(images[place].tobytes(), int(labels[place]), 9, "x:y")
+        )
+    (working / "photos" / "coat").mkdir(parents=True)
+    (working / "photos" / "coat" / "a.png").write_bytes(write_png(images[2]))
+    write_pixels(working / "20261101T000000-abcdef-new.csv", images[3:], labels[3:])
+    (working / ".attempt").write_text("{")
+    found = {one.name: one.imported and counted(one.imported) for one in empty_inbox()}
+    assert found == {
+        "20261101T000000-abcdef-new.csv": (5, 0, 0, 0, 0),
+        "corrections-20261101T000000": (2, 0, 0, 0, 0),
+        "photos": (1, 0, 0, 0, 0),
+    }
+    assert not list(working.iterdir())
+    assert {path.name for path in (settings.labelled_dir / "done").iterdir()} == found.keys()
+
+
+@pytest.mark.parametrize(("attempts", "error"), [(2, ""), (3, "new.csv: its worker died 3 times")])
+def test_attempts_are_counted_in_the_claim(
+    base: Dataset, new: New, settings: Settings, attempts: int, error: str
+) -> None:
+    claim = settings.labelled_dir / "working" / "20261101T000000-abcdef-new.csv"
+    (claim / "input").mkdir(parents=True)
+    write_pixels(claim / "input" / "new.csv", *new)
+    note = {"claimed_at": "2026-11-01T00:00:00+00:00", "attempts": attempts}
+    (claim / "claim.json").write_text(json.dumps(note))
+    (one,) = empty_inbox()
+    assert (one.name, one.error) == ("new.csv", error)
+    assert one.moved_to.parent.name == ("failed" if error else "done")
+    assert not list((settings.labelled_dir / "working").iterdir())
+
+
 def test_what_is_begun_in_one_pass_is_bounded(base: Dataset, new: New, settings: Settings) -> None:
     settings.labelled_dir.mkdir(parents=True)
     write_pixels(settings.labelled_dir / "new.csv", *new)
