@@ -151,11 +151,17 @@ def stack(prepared_stack: Stack) -> Stack:
     return prepared_stack
 
 
-@pytest.fixture(scope="module")
-def server(trained: Trained, card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The service with a live model, for the tests of a file; whatever they do, nothing unforeseen is in its log."""
+@pytest.fixture(scope="session")
+def served(trained: Trained, card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BENTOML_HOME with a live model."""
     with using_home(tmp_path_factory.mktemp("served") / "bentoml") as home:
         champion.make_live(store.save_model(trained.network, card), "a test")
-        with serve(home) as server:
-            yield server
+        return home
+
+
+@pytest.fixture(scope="session")
+def server(served: Path) -> Iterator[Server]:
+    """The service with that model, for all who ask; whatever they do, nothing unforeseen is in its log."""
+    with serve(served) as server:
+        yield server
     assert "Traceback" not in server.log.read_text()

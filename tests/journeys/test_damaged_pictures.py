@@ -25,6 +25,7 @@ from components.scoring.job import rejects_path, run_job
 DAMAGED = palette_picture_without_palette()
 REASON = "a damaged picture: it has colours by number and no palette"
 PICTURE = {"Content-Type": "image/png"}
+pytestmark = pytest.mark.xdist_group("server")
 
 
 @pytest.fixture

@@ -18,16 +18,17 @@ from servers import Server, serve, using_home
 from components.catalogues.fashion_mnist import CLASSES
 from components.contract import Images, ModelCard
 from components.dataset.manifest import Examples
+from components.model.classifier import Classifier
 from components.readers.images.photos import write_png
 from components.readers.tables.columns import PIXEL_COLUMNS
-from components.registry import champion, store
+from components.registry import champion
 from components.scoring.predict import predict
 from components.training.train import Trained
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("server")]
 TOKEN = "a long secret"
 
 
@@ -45,21 +46,8 @@ def picture(image: Images, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def home(trained: Trained, card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with using_home(tmp_path_factory.mktemp("page") / "bentoml") as home:
-        champion.make_live(store.save_model(trained.network, card), "a test")
-        yield home
-
-
-@pytest.fixture(scope="module")
-def expected(home: Path, image: Images) -> str:
-    return predict(champion.load_model(), image[None]).names[0]
-
-
-@pytest.fixture(scope="module")
-def server(home: Path) -> Iterator[Server]:
-    with serve(home) as server:
-        yield server
+def expected(trained: Trained, card: ModelCard, image: Images) -> str:
+    return predict(Classifier("", card, trained.network), image[None]).names[0]
 
 
 @pytest.fixture
@@ -251,10 +239,11 @@ def test_what_is_wrong_is_said_in_plain_words(
     assert told in page.locator("#said").inner_text()
 
 
-def test_the_model_is_shown(open_page: Callable[..., "Page"], home: Path) -> None:
+def test_the_model_is_shown(open_page: Callable[..., "Page"], served: Path) -> None:
     page = open_page()
     told = wait_for_model(page)
-    model = champion.load_model()
+    with using_home(served):
+        model = champion.load_model()
     assert model.tag in told
     assert f"{model.card.test.accuracy:.1%}".replace("%", " %") in told
     assert "drawn samples" in told
@@ -325,10 +314,10 @@ def luminance(color: list[str]) -> float:
 
 
 def test_a_token_is_asked_for_and_taken(
-    open_page: Callable[..., "Page"], home: Path, tmp_path: Path, picture: Path, expected: str
+    open_page: Callable[..., "Page"], served: Path, tmp_path: Path, picture: Path, expected: str
 ) -> None:
     """A home of its own: servers that share one share their metrics."""
-    shutil.copytree(home, tmp_path / "bentoml")
+    shutil.copytree(served, tmp_path / "bentoml")
     with serve(tmp_path / "bentoml", environment={"FASHION_TOKEN": TOKEN}) as server:
         page = open_page(url=server.url)
         page.set_input_files("#files", picture)

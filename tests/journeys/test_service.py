@@ -4,20 +4,17 @@ import asyncio
 import base64
 import contextlib
 import csv
-import dataclasses
 import gzip
 import http.client
 import io
 import json
 import re
 import shutil
-import signal
 import socket
 import struct
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,23 +25,38 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from asked import (  # noqa: F401, fixtures
+    BYTES,
+    CSV,
+    JSON,
+    NOISE,
+    PARQUET,
+    PNG,
+    Live,
+    announce,
+    assert_refused,
+    begin,
+    client,
+    dumps,
+    encode,
+    half_sure,
+    live,
+    pictures,
+    table,
+)
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from PIL import Image
-from servers import STOP, Server, serve, using_home
+from servers import Server, serve
 from starlette.applications import Starlette
 
 from components.catalogues.fashion_mnist import CLASSES
-from components.contract import Calibration, Images, ModelCard
-from components.dataset.manifest import Examples
-from components.model.classifier import Classifier
+from components.contract import Images
 from components.readers.images.photos import read_photo, read_views
 from components.readers.tables.columns import PIXEL_COLUMNS
-from components.registry import champion, store
 from components.scoring.job import rejects_path, run_job
 from components.scoring.predict import predict, predict_photos
-from components.training.train import Trained
 from serving.bodies import LARGEST_JSON, LARGEST_TABLE, LARGEST_UPLOAD
 from serving.door import Door
 from serving.endpoints import ENDPOINTS as SERVED_PATHS
@@ -54,89 +66,8 @@ from serving.live import Serving
 from serving.openapi import describe_api
 
 pytestmark = pytest.mark.slow
-JSON = {"Content-Type": "application/json"}
-CSV = {"Content-Type": "text/csv"}
-PARQUET = {"Content-Type": "application/vnd.apache.parquet"}
-BYTES = {"Content-Type": "application/octet-stream"}
-PNG = {"Content-Type": "image/png"}
 ENDPOINTS = [("/predict", JSON), ("/classify", PNG), ("/score", CSV)]
 FORM = {"Content-Type": "multipart/form-data; boundary=cut"}
-
-
-@dataclass(frozen=True)
-class Live:
-    """A server, its store, and the model it serves as this process loads it."""
-
-    server: Server
-    home: Path
-    model: Classifier
-
-
-@pytest.fixture(scope="module")
-def half_sure(trained: Trained, card: ModelCard, pictures: Images) -> ModelCard:
-    """The model's card with a temperature, and thresholds that half of the pictures exceed."""
-    warm = dataclasses.replace(card, calibration=Calibration(temperature=1.5))
-    median = float(np.median(predict(Classifier("", warm, trained.network), pictures).confidences))
-    return dataclasses.replace(card, calibration=Calibration(temperature=1.5, thresholds=(median,) * len(CLASSES)))
-
-
-@pytest.fixture(scope="module")
-def live(trained: Trained, half_sure: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    with using_home(tmp_path_factory.mktemp("service") / "bentoml") as home:
-        champion.make_live(store.save_model(trained.network, half_sure), "a test")
-        model = champion.load_model()
-    with serve(home) as server:
-        yield Live(server, home, model)
-
-
-@pytest.fixture(scope="module")
-def client(live: Live) -> Iterator[httpx.Client]:
-    with live.server.client() as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def pictures(test_split: Examples) -> Images:
-    return test_split.images[:20]
-
-
-def dumps(images: Any) -> bytes:
-    return json.dumps({"images": images}).encode()
-
-
-def encode(image: Images, form: str = "PNG") -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, form)
-    return file.getvalue()
-
-
-def assert_refused(answer: httpx.Response, status: int, field: str, reason: str) -> None:
-    """Refused in the one shape, saying what is wrong and where."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/json"
-    (key, error), *others = answer.json().items()
-    assert (key, others) == ("error", [])
-    assert error.keys() == {"status", "field", "reason"}
-    assert (error["status"], error["field"]) == (status, field)
-    assert reason in error["reason"]
-
-
-def announce(server: Server, path: str, kind: str, length: int) -> http.client.HTTPConnection:
-    """The head of a request whose client waits to be asked for the body."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-    connection.putrequest("POST", path)
-    for name, value in {"Content-Type": kind, "Content-Length": str(length), "Expect": "100-continue"}.items():
-        connection.putheader(name, value)
-    connection.endheaders()
-    return connection
-
-
-def begin(server: Server, path: str, headers: dict[str, str], length: int, sent: bytes) -> http.client.HTTPConnection:
-    """A request that the service is reading, with only the first bytes of its body sent."""
-    connection = announce(server, path, headers["Content-Type"], length)
-    assert connection.sock.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
-    connection.send(sent)
-    return connection
 
 
 def wait_for_line(server: Server, seen: int, marker: str) -> str:
@@ -512,17 +443,6 @@ def test_it_is_alive_ready_and_counted(client: httpx.Client, pictures: Images) -
 # --- tables ---
 
 
-@pytest.fixture(scope="module")
-def table(test_split: Examples) -> bytes:
-    """Five rows, one with a formula for its id, and two that cannot be read."""
-    rows = [
-        f"{number or '=1+1'},{label},{','.join(map(str, image.ravel()))}"
-        for number, (image, label) in enumerate(zip(test_split.images[:5], test_split.labels, strict=False))
-    ]
-    bad = ["short,1,2,3", f"bright,1{',256' * 784}"]
-    return "\n".join([",".join(("id", "label", *PIXEL_COLUMNS)), *rows[:2], *bad, *rows[2:], ""]).encode()
-
-
 @pytest.mark.parametrize("chunked", [False, True])
 def test_score_answers_a_row_for_each_row(
     live: Live, client: httpx.Client, table: bytes, tmp_path: Path, chunked: bool
@@ -891,9 +811,6 @@ def animated() -> bytes:
     return file.getvalue()
 
 
-NOISE = np.random.default_rng(1).integers(0, 256, (28, 28), dtype=np.uint8)
-
-
 @pytest.mark.parametrize(
     ("content", "status", "reason"),
     [
@@ -1160,69 +1077,3 @@ def test_a_body_that_does_not_arrive_is_given_up(
 
 
 # --- start and stop ---
-
-
-def remove(home: Path) -> None:
-    shutil.rmtree(home / "fashion")
-    shutil.rmtree(home / "models")
-
-
-def corrupt(home: Path) -> None:
-    (home / "fashion" / "live.json").write_bytes(b"{")
-    (home / "fashion" / "history.jsonl").unlink()
-
-
-def tamper(home: Path) -> None:
-    (weights,) = home.glob("models/*/*/weights.safetensors")
-    content = bytearray(weights.read_bytes())
-    content[-1] ^= 1
-    weights.write_bytes(content)
-
-
-@pytest.mark.parametrize(
-    ("harm", "reason"),
-    [
-        (remove, "no model is live; 'fashion train' or 'fashion promote TAG' makes one so"),
-        (
-            corrupt,
-            "line 1 column 2 (char 1)); 'fashion promote TAG --force",
-        ),
-        (tamper, "weights.safetensors has the SHA-256"),
-    ],
-)
-def test_without_a_model_it_starts_and_says_why_it_is_not_ready(
-    live: Live, tmp_path: Path, table: bytes, pictures: Images, harm: Callable[[Path], None], reason: str
-) -> None:
-    home = tmp_path / "bentoml"
-    shutil.copytree(live.home, home)
-    harm(home)
-    with serve(home) as server, server.client() as client:
-        assert client.get("/livez").status_code == 200
-        ready = client.get("/readyz")
-        assert ready.status_code == 503
-        assert reason in ready.text
-        answers = [
-            client.post("/predict", content=dumps(pictures.tolist()), headers=JSON),
-            client.post("/classify", content=encode(NOISE), headers=PNG),
-            client.post("/score", content=table, headers=CSV),
-            client.get("/model"),
-        ]
-        for answer in answers:
-            assert_refused(answer, 503, "model", reason)
-            assert answer.headers["retry-after"] == "1"
-
-
-def test_sigterm_lets_a_request_finish(live: Live, pictures: Images) -> None:
-    body = dumps(pictures.tolist())
-    with serve(live.home) as server:
-        workers = psutil.Process(server.process.pid).children(recursive=True)
-        with contextlib.closing(begin(server, "/predict", JSON, len(body), body[:-1])) as connection:
-            server.process.send_signal(signal.SIGTERM)
-            time.sleep(1)
-            assert server.process.poll() is None, "it left before the request was answered"
-            connection.send(body[-1:])
-            answer = connection.getresponse()
-            assert answer.status == 200
-            assert len(json.loads(answer.read())["predictions"]) == len(pictures)
-        assert server.process.wait(STOP) == 0
-        assert not any(worker.is_running() for worker in workers)

@@ -2,19 +2,19 @@
 
 import json
 import os
-import re
-import signal
 import socket
-import subprocess
+from pathlib import Path
 
 import httpx
 import psutil
 import pytest
-from prefects import LONG, PREFECT, wait_until
-from stacks import SECRET, Stack
+from prefects import wait_until
+from scored import HEADER, to_lines
+from stacks import QUICK, SECRET, Stack
+
+from components.dataset.manifest import Examples
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stack")]
-QUICK = {"preset": "quick", "overrides": {"hidden": [16]}, "epochs": 1}
 
 
 def test_every_piece_runs_and_up_again_changes_nothing(stack: Stack) -> None:
@@ -31,20 +31,6 @@ def test_every_piece_runs_and_up_again_changes_nothing(stack: Stack) -> None:
     }
 
 
-def test_in_the_project_s_folder_prefect_reaches_the_stack(stack: Stack) -> None:
-    """In a shell that knows nothing of its address, with a profile of its user's own that names another server."""
-    home = stack.folder / "stranger"
-    home.mkdir()
-    (home / "profiles.toml").write_text('active = "own"\n[profiles.own]\nPREFECT_API_URL = "http://127.0.0.1:9/api"\n')
-    shell = {**stack.environment, "PREFECT_HOME": str(home), "PREFECT_API_AUTH_STRING": SECRET}
-    command = [str(PREFECT), "deployment", "run", "training/nightly", "--start-in", "1 day"]
-    done = subprocess.run(command, env=shell, cwd=stack.project, capture_output=True, text=True, timeout=LONG)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (name,) = re.findall(r"Created flow run '([\w-]+)'", done.stdout)
-    (run,) = stack.api.ask("POST", "/flow_runs/filter", {"flow_runs": {"name": {"any_": [name]}}})
-    stack.api.ask("DELETE", f"/flow_runs/{run['id']}")
-
-
 def test_without_the_password_the_server_tells_nothing(stack: Stack) -> None:
     assert httpx.post(f"{stack.api.url}/flow_runs/filter", json={}, timeout=30).status_code == 401
     for name in ("supervisord", "prefect", "deploy", "worker", "service"):
@@ -58,48 +44,21 @@ def test_every_night_is_written_down_ahead(stack: Stack) -> None:
     )
 
 
-def test_a_killed_training_goes_on_goes_live_and_is_not_repeated(stack: Stack) -> None:
-    """From a service with no model to one that answers with the new one, by the deployment that runs each night."""
+def test_a_training_of_the_night_goes_live_and_is_served_and_scores(
+    stack: Stack, test_split: Examples, tmp_path: Path
+) -> None:
     assert "no model is live" in httpx.get(f"{stack.service}/readyz", timeout=30).text
-    longer = {**QUICK, "epochs": 200}
-    killed = stack.start_run("training/nightly", longer)
-    checkpoints = stack.data / "checkpoints"
-    wait_until(lambda: any(checkpoints.glob("unfinished-*")), "an epoch", stack.log("worker"))
-    stack.process_of(killed).send_signal(signal.SIGKILL)
-    assert stack.end_of(killed) == "Crashed"
-    assert stack.end_of(stack.start_run("training/nightly", longer)) == "Completed", stack.log("worker").read_text()
-    assert "going on after epoch" in stack.log("worker").read_text()
+    run = stack.start_run("training/nightly", QUICK)
+    assert stack.end_of(run) == "Completed", stack.log("worker").read_text()
     (model,) = json.loads(stack.fashion("models", "--json").stdout)
     assert model["live"]
     wait_until(lambda: httpx.get(f"{stack.service}/readyz", timeout=30).is_success, "the service to be ready")
     assert httpx.get(f"{stack.service}/model", timeout=30).json()["model"] == model["tag"]
-    assert stack.end_of(stack.start_run("training/nightly", longer)) == "Completed"
-    assert f"skipped: {model['tag']} is live" in stack.log("worker").read_text()
-    assert len(json.loads(stack.fashion("models", "--json").stdout)) == 1
-
-
-def test_the_maintenance_removes_what_nobody_came_back_for(stack: Stack) -> None:
-    old = stack.data / "checkpoints" / "unfinished-0123456789abcdef"
-    young = old.with_name("unfinished-fedcba9876543210")
-    result = stack.data / "prefect" / "storage" / ("0123456789abcdef" * 2)
-    for path in (old, young, result):
-        path.touch()
-    for path in (old, result):
-        os.utime(path, (0, 0))
-    assert stack.end_of(stack.start_run("maintenance/weekly")) == "Completed", stack.log("worker").read_text()
-    assert [path for path in (old, young, result) if path.exists()] == [young]
-    young.unlink()
-    artifacts = stack.api.ask("POST", "/artifacts/filter", {"artifacts": {"key": {"any_": ["maintenance"]}}})
-    assert old.name in artifacts[0]["data"]
-    assert artifacts[0]["description"].startswith("2 things removed")
-
-
-@pytest.mark.parametrize("name", ["service"])  # test_unattended kills the others
-def test_a_killed_piece_comes_back(stack: Stack, name: str) -> None:
-    before = stack.pieces()[name].pid
-    psutil.Process(before).kill()
-    wait_until(lambda: stack.pieces()[name].pid not in (0, before), f"{name} to come back")
-    wait_until(lambda: stack.pieces()[name].is_well, f"{name} to answer", stack.log(name))
+    (tmp_path / "in.csv").write_text("\n".join([HEADER, *to_lines(test_split, 50)]) + "\n")
+    parameters = {"input": str(tmp_path / "in.csv"), "output": str(tmp_path / "out.jsonl"), "check": "off"}
+    assert stack.end_of(stack.start_run("scoring/on-demand", parameters)) == "Completed"
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_bytes().splitlines()]
+    assert [(row["id"], row["model"]) for row in rows] == [(str(number + 1), model["tag"]) for number in range(50)]
 
 
 def test_down_leaves_nothing_not_even_a_run(stack: Stack) -> None:

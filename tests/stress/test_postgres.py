@@ -9,10 +9,9 @@ from pathlib import Path
 import asyncpg  # type: ignore[import-untyped]  # it comes with Prefect
 import pytest
 from postgres import postgres
-from stacks import Stack
+from stacks import QUICK, Stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stack")]
-QUICK = {"preset": "quick", "overrides": {"hidden": [16]}, "epochs": 1}
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ops.start import Piece
 
 SECRET = "somebody:something"
+QUICK = {"preset": "quick", "overrides": {"hidden": [16]}, "epochs": 1}  # the parameters of a short training
 
 
 @dataclass(frozen=True)

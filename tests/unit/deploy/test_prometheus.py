@@ -26,6 +26,7 @@ EXPRESSIONS = [target["expr"] for panel in PANELS for target in panel.get("targe
 ]
 RUNBOOK = (CHECKOUT / "docs" / "operations.md").read_text()
 METRIC = re.compile(r"\b(?:fashion|bentoml)_\w+")
+pytestmark = pytest.mark.xdist_group("server")
 
 
 def promtool(*arguments: object) -> str:
