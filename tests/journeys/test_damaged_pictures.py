@@ -1,12 +1,10 @@
 """One damaged picture is a reject, or a refusal, and the others are read: whatever the way in."""
 
-import threading
 import zipfile
 from pathlib import Path
 
 import pytest
 from harmed_pictures import encode, noise, palette_picture_without_palette, png
-from PIL import Image
 from servers import Server
 
 from components.catalogues.fashion_mnist import CONTRACT
@@ -110,25 +108,3 @@ def test_a_form_of_too_many_pixels_is_refused_before_any_is_decoded(server: Serv
         "the request has more than 200,000,000 pixels with this picture. Send fewer pictures at a time, or smaller ones"
     )
     assert answer.json() == {"error": {"status": 413, "field": "8.png", "reason": reason}}
-
-
-@pytest.mark.slow
-def test_a_photo_does_not_wait_for_large_pictures(server: Server) -> None:
-    """Of two pictures that are decoded at once, one at most is large, and others take turns after each."""
-    large = encode(Image.new("RGBA", (4900, 4900), (10, 20, 30, 40)), "PNG")
-    photo = encode(noise("RGB", 600, 400), "JPEG")
-
-    def send() -> None:
-        with server.client() as client:
-            files = [("files", (f"{number}.png", large)) for number in range(8)]
-            assert client.post("/classify", files=files, timeout=120).status_code == 200
-
-    senders = [threading.Thread(target=send) for _ in range(2)]
-    for sender in senders:
-        sender.start()
-    with server.client() as client:
-        for _ in range(5):
-            assert client.post("/classify", content=photo, headers={"Content-Type": "image/jpeg"}).status_code == 200
-    assert all(sender.is_alive() for sender in senders), "the photos were answered first"
-    for sender in senders:
-        sender.join()

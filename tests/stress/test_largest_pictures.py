@@ -2,16 +2,19 @@
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from harmed_pictures import (
     encode,
     join_jpeg,
+    noise,
     png,
     split_jpeg,
 )
 from PIL import Image
+from servers import Server
 
 from components.settings import CHECKOUT
 
@@ -58,3 +61,25 @@ def largest() -> dict[str, bytes]:
         "GIF": encode(flat.convert("P"), "GIF"),
         "BMP": encode(flat, "BMP"),
     }
+
+
+@pytest.mark.slow
+def test_a_photo_does_not_wait_for_large_pictures(server: Server) -> None:
+    """Of two pictures that are decoded at once, one at most is large, and others take turns after each."""
+    large = encode(Image.new("RGBA", (4900, 4900), (10, 20, 30, 40)), "PNG")
+    photo = encode(noise("RGB", 600, 400), "JPEG")
+
+    def send() -> None:
+        with server.client() as client:
+            files = [("files", (f"{number}.png", large)) for number in range(8)]
+            assert client.post("/classify", files=files, timeout=120).status_code == 200
+
+    senders = [threading.Thread(target=send) for _ in range(2)]
+    for sender in senders:
+        sender.start()
+    with server.client() as client:
+        for _ in range(5):
+            assert client.post("/classify", content=photo, headers={"Content-Type": "image/jpeg"}).status_code == 200
+    assert all(sender.is_alive() for sender in senders), "the photos were answered first"
+    for sender in senders:
+        sender.join()
