@@ -66,7 +66,7 @@ async def correct(request: Request) -> Response:
         raise Refusal(
             503, "service", "the correction could not be kept; the service's log has it", RETRY_AFTER
         ) from error
-    return json_response({"label": correction.label, "name": CLASSES[correction.label]})
+    return json_response({"label": correction.label, "name": contract.classes[correction.label]})
 
 
 def _read(body: bytes) -> Correction:

@@ -11,7 +11,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from components.catalogues import catalogue_of
-from components.catalogues.fashion_mnist import CLASSES
 from components.contract import Images, Predictions
 from components.errors import InputError
 from components.readers.images.photos import is_small, read_views, write_png
@@ -60,7 +59,7 @@ async def predict_pixels(request: Request) -> Response:
 
 
 async def classify(request: Request) -> Response:
-    """POST /classify; with `?seen=true` each answer has the 28 x 28 picture that the model saw."""
+    """POST /classify; with `?seen=true` each answer has the picture that the model saw."""
     top, wants_seen = _wanted_top(request), _wanted(request, "seen")
     uploads = await read_uploads(request)
     if len(uploads) == 1 and is_small(uploads[0][1]):
@@ -99,14 +98,15 @@ async def describe(request: Request) -> Response:
             "sure_accuracy": model.card.test.sure_accuracy,
             "created_at": model.card.created_at,
             "takes_corrections": corrections_folder() is not None,
-            "classes": CLASSES,
+            "classes": model.contract.classes,
+            "image": model.contract.image.shape,
         }
     )
 
 
 async def describe_endpoints(request: Request) -> Response:
     """GET /openapi.json"""
-    return json_response(describe_api())
+    return json_response(describe_api(served.get().contract))
 
 
 async def page(request: Request) -> Response:
@@ -139,9 +139,9 @@ def _wanted_top(request: Request) -> int:
     """How many of the likeliest classes to name: `?top=3`; 0 where nothing is asked."""
     if not request.scope["query_string"]:
         return 0
-    asked = request.query_params.get("top", "0")
-    if not asked.isascii() or not asked.isdigit() or len(asked) > 2 or int(asked) > len(CLASSES):
-        raise InputError("top", f"found {asked[:20]!r}, expected a whole number up to {len(CLASSES)}")
+    asked, most = request.query_params.get("top", "0"), len(served.get().contract.classes)
+    if not asked.isascii() or not asked.isdigit() or len(asked) > len(str(most)) or int(asked) > most:
+        raise InputError("top", f"found {asked[:20]!r}, expected a whole number up to {most}")
     return int(asked)
 
 

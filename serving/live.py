@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from components.catalogues.fashion_mnist import IMAGE_SHAPE
 from components.errors import FashionError, ModelError, NoLiveModel
 from components.model.classifier import Classifier
 from components.registry.champion import PointerState, check_live, live_move, load_live, load_model, pointer_state
@@ -114,7 +113,8 @@ class LiveModel:
         else:
             if self.serving is None or serving.model is not self.serving.model:
                 log.info("serving %s", serving.model.tag)
-                watch.swapped(serving.model.tag, self.serving.model.tag if self.serving else None)
+                before = self.serving.model.tag if self.serving else None
+                watch.swapped(serving.model.tag, before, serving.model.contract.classes)
             self.serving, self.problem = serving, None
 
 
@@ -133,6 +133,6 @@ def _demand_whole(check: Callable[[], object]) -> None:
 
 def _tried(model: Classifier) -> Classifier:
     """The model, once it has predicted: its memory is there, and what it says are probabilities."""
-    if not np.isfinite(predict(model, np.zeros((1, *IMAGE_SHAPE), np.uint8)).probabilities).all():
+    if not np.isfinite(predict(model, np.zeros((1, *model.contract.image.shape), np.uint8)).probabilities).all():
         raise ModelError(f"{model.tag}: the probabilities of a blank image are not finite")
     return model

@@ -14,6 +14,7 @@ The metrics are what a person would alert on, beside the requests, outcomes and 
 Whoever answers only puts the answer into a queue. A thread counts and writes once a second, and before /metrics tells.
 """
 
+import itertools
 import logging
 import threading
 import time
@@ -24,7 +25,6 @@ from typing import Any
 
 import numpy as np
 
-from components.catalogues.fashion_mnist import CLASSES, IMAGE_SHAPE
 from components.contract import Images, Predictions
 from components.monitoring.prediction_log import LoggedAnswer, PredictionLog
 from components.scoring.sanity import Finding
@@ -34,7 +34,6 @@ log = logging.getLogger("bentoml.fashion")
 EVERY = 0.05  # seconds between two looks at what requests left: what has gathered by then holds nobody up for long
 PREDICTIONS_EVERY = 20  # looks: once a second
 MOST_WAITING = 8192  # images to be logged, 6 MB; of more, what was predicted is counted, and the image is not logged
-NO_IMAGES = np.empty((0, *IMAGE_SHAPE), np.uint8)
 
 
 class Watch:
@@ -60,8 +59,7 @@ class Watch:
         import psutil
         from prometheus_client import Counter, Gauge
 
-        images = Counter("fashion_images", "Images by the class they were given.", ["name"])
-        self.images: list[Any] = [images.labels(name) for name in CLASSES]
+        self.images = Counter("fashion_images", "Images by the class they were given.", ["name"])
         self.not_sure = Counter("fashion_not_sure", "Images that the model is not sure of.")
         self.warnings = Counter("fashion_input_warnings", "Images that an answer warns of.", ["kind"])
         self.live = Gauge("fashion_model_live", "1: this model answers.", ["tag"], multiprocess_mode="livemax")
@@ -92,10 +90,10 @@ class Watch:
                 self.log.close()
 
     def predicted(self, predictions: Predictions, images: Images) -> None:
-        """Keep an answer about these images, uint8 (n, 28, 28)."""
+        """Keep an answer about these images, uint8 (n, height, width[, 3])."""
         if self.started:
             if self._waiting + len(images) > MOST_WAITING:
-                images = NO_IMAGES
+                images = images[:0]
             self._waiting += len(images)
             self._queue.append(LoggedAnswer(time.time(), predictions, images))
 
@@ -141,11 +139,12 @@ class Watch:
             self.warnings.labels(finding.kind).inc(len(finding.images))
         answers = [self._queue.popleft() for _ in range(len(self._queue))]
         if answers:
-            said = [answer.predictions for answer in answers]
-            labels = np.bincount(np.concatenate([one.labels for one in said]), minlength=len(CLASSES)).tolist()
-            for counter, count in zip(self.images, labels, strict=True):
-                counter.inc(count)
-            self.not_sure.inc(int(np.count_nonzero(~np.concatenate([one.sure for one in said]))))
+            for classes, said in itertools.groupby((one.predictions for one in answers), lambda one: one.classes):
+                labels, sure = zip(*((one.labels, one.sure) for one in said), strict=True)
+                counts = np.bincount(np.concatenate(labels), minlength=len(classes)).tolist()
+                for name, count in zip(classes, counts, strict=True):
+                    self.images.labels(name).inc(count)
+                self.not_sure.inc(int(np.count_nonzero(~np.concatenate(sure))))
             self._unwritten += answers
 
     def _write(self) -> None:
@@ -159,9 +158,11 @@ class Watch:
     def _weigh(self) -> None:
         self.memory.set(self.process.memory_info().rss)
 
-    def swapped(self, tag: str, before: str | None) -> None:
-        """Another model answers."""
+    def swapped(self, tag: str, before: str | None, classes: tuple[str, ...]) -> None:
+        """Another model answers; each of its classes is counted from the beginning."""
         if self.started:
+            for name in classes:
+                self.images.labels(name)
             if before:
                 self.live.labels(before).set(0)
             self.live.labels(tag).set(1)

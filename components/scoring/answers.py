@@ -1,37 +1,47 @@
 """What a model says of an image, spelled the same wherever it is written: in files, in tables over HTTP, in JSON."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, Any, NotRequired
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import ConfigDict, Field, with_config
+from typing_extensions import TypeAliasType, TypedDict
 
-from components.contract import Natural, Predictions, Share
+from components.contract import Predictions, Share
+
+# Named, so that a description of them can say which classes there are.
+Label = TypeAliasType("Label", Annotated[int, Field(ge=0, description="The class, by its position.")])
+ClassName = TypeAliasType("ClassName", Annotated[str, Field(description="The class, by its name.")])
+Probabilities = TypeAliasType("Probabilities", Annotated[list[Share], Field(description="Of each class, by label.")])
+
+closed = with_config(ConfigDict(extra="forbid"))
 
 Columns = list[list[Any]]  # of a schema, in its order, each of n values; None where there is none
 
 
+@closed
 class LikelyClass(TypedDict):
     """One of the likeliest classes of an image."""
 
-    label: Natural
-    name: str
+    label: Label
+    name: ClassName
     probability: Share
 
 
+@closed
 class Answer(TypedDict):
     """What is said of one image, as JSON has it. Columns have the same fields, but for the lists, and the model."""
 
-    label: Annotated[Natural, Field(description="The position of the class among the model's.")]
-    name: Annotated[str, Field(description="The class.")]
+    label: Label
+    name: ClassName
     confidence: Annotated[Share, Field(description="The probability of this class, calibrated.")]
     sure: Annotated[
         bool,
         Field(description="Whether the class is probable enough to act on without a look; never of a blank image."),
     ]
-    probabilities: Annotated[list[Share], Field(description="Of every class, by label.")]
+    probabilities: Probabilities
     top: NotRequired[Annotated[list[LikelyClass], Field(description="As many as asked for, likeliest first.")]]
 
 
