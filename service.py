@@ -53,7 +53,7 @@ class Fashion:
     def __init__(self) -> None:
         import torch
 
-        from serving.endpoints import served
+        from serving.live import served
 
         end_with_parent()
         _NoPandas.take_effect()
@@ -76,7 +76,7 @@ class Fashion:
 
     def __is_ready__(self) -> bool:
         """/readyz: 200 with a model, else 503 with the reason."""
-        from serving.endpoints import served
+        from serving.live import served
 
         try:
             served.get()

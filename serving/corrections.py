@@ -20,13 +20,13 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from components.catalogues.fashion_mnist import CLASSES
 from components.dataset.labels.corrections import MOST, Correction, InboxFull, read_class, write_correction
 from components.errors import InputError
 from components.readers.images.photos import is_small, read_photo
 from components.readers.images.pixel_json import read_pixel_json
 from serving.bodies import expect_type, read_body
 from serving.errors import RETRY_AFTER, Refusal, json_response
+from serving.live import served
 
 log = logging.getLogger("bentoml.fashion")
 
@@ -50,6 +50,7 @@ async def correct(request: Request) -> Response:
     if folder is None:
         raise Refusal(403, "service", "it takes no corrections; FASHION_CORRECTIONS_DIR is not set")
     expect_type(request, "application/json")
+    contract = served.get().contract
     correction = _read(await read_body(request, LARGEST))
     now = time.monotonic()
     if len(lately) == MOST_A_MINUTE and now - lately[0] < 60:

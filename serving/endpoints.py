@@ -3,7 +3,6 @@
 import asyncio
 import base64
 from pathlib import Path
-from typing import Any
 
 import anyio.to_thread
 import numpy as np
@@ -13,6 +12,7 @@ from starlette.responses import Response
 from components.catalogues import catalogue_of
 from components.contract import Images, Predictions
 from components.errors import InputError
+from components.model.classifier import Classifier
 from components.readers.images.photos import is_small, read_views, write_png
 from components.readers.images.pixel_bytes import read_pixel_bytes
 from components.readers.images.pixel_json import read_pixel_json
@@ -23,7 +23,7 @@ from serving.bodies import LARGE, LARGEST_JSON, expect_type, read_body, read_upl
 from serving.corrections import correct, corrections_folder
 from serving.door import Endpoint
 from serving.errors import json_response
-from serving.live import LiveModel
+from serving.live import served
 from serving.metrics import watch
 from serving.openapi import describe_api
 from serving.pictures import read_pictures
@@ -36,13 +36,13 @@ PAGE = {"index.html": "text/html", "page.css": "text/css", "page.js": "text/java
 FOLDER = Path(__file__).parent.parent / "ui"
 
 parsing = asyncio.Semaphore(1)  # large bodies of JSON: each holds Python's lock, several would keep all others waiting
-served = LiveModel()
 
 
 async def predict_pixels(request: Request) -> Response:
     """POST /predict"""
     found = expect_type(request, "application/json", "application/octet-stream")
-    top = _wanted_top(request)
+    model = served.get()
+    top = _wanted_top(request, model)
     body = await read_body(request, LARGEST_JSON)
     if found == "application/octet-stream":
         images = read_pixel_bytes(body)
@@ -55,12 +55,13 @@ async def predict_pixels(request: Request) -> Response:
     if findings:
         refuse_wrong(findings, "body" if found == "application/octet-stream" else "images")
         watch.warned(findings)
-    return _answer(await _predict(images, all_show=not findings), findings, top)
+    return _answer(await _predict(model, images, all_show=not findings), findings, top)
 
 
 async def classify(request: Request) -> Response:
     """POST /classify; with `?seen=true` each answer has the picture that the model saw."""
-    top, wants_seen = _wanted_top(request), _wanted(request, "seen")
+    model = served.get()
+    top, wants_seen = _wanted_top(request, model), _wanted(request, "seen")
     uploads = await read_uploads(request)
     if len(uploads) == 1 and is_small(uploads[0][1]):
         photos = [read_views(uploads[0][1], uploads[0][0])]
@@ -70,7 +71,7 @@ async def classify(request: Request) -> Response:
     shown = np.concatenate([views[:1] for views in photos])
     if findings := inspect_images(shown, catalogue_of(served.get().contract).inputs):
         watch.warned(findings)
-    predictions = await _predict_photos(photos, shown)
+    predictions = await _predict_photos(model, photos, shown)
     return _answer(predictions, findings, top, [name for name, _ in uploads], seen)
 
 
@@ -106,7 +107,7 @@ async def describe(request: Request) -> Response:
 
 async def describe_endpoints(request: Request) -> Response:
     """GET /openapi.json"""
-    return json_response(describe_api(served.get().contract))
+    return json_response(await anyio.to_thread.run_sync(describe_api, served.get().contract))
 
 
 async def page(request: Request) -> Response:
@@ -115,8 +116,7 @@ async def page(request: Request) -> Response:
     return Response((FOLDER / name).read_bytes(), media_type=PAGE[name])
 
 
-async def _predict(images: Images, all_show: bool) -> Predictions:
-    model = served.get()
+async def _predict(model: Classifier, images: Images, all_show: bool) -> Predictions:
     if len(images) * model.weights <= IN_LINE:
         predictions = predict(model, images, all_show)
     else:
@@ -125,8 +125,7 @@ async def _predict(images: Images, all_show: bool) -> Predictions:
     return predictions
 
 
-async def _predict_photos(photos: list[Images], shown: Images) -> Predictions:
-    model = served.get()
+async def _predict_photos(model: Classifier, photos: list[Images], shown: Images) -> Predictions:
     if sum(map(len, photos)) * model.weights <= IN_LINE:
         predictions = predict_photos(model, photos)
     else:
@@ -135,11 +134,11 @@ async def _predict_photos(photos: list[Images], shown: Images) -> Predictions:
     return predictions
 
 
-def _wanted_top(request: Request) -> int:
+def _wanted_top(request: Request, model: Classifier) -> int:
     """How many of the likeliest classes to name: `?top=3`; 0 where nothing is asked."""
     if not request.scope["query_string"]:
         return 0
-    asked, most = request.query_params.get("top", "0"), len(served.get().contract.classes)
+    asked, most = request.query_params.get("top", "0"), len(model.contract.classes)
     if not asked.isascii() or not asked.isdigit() or len(asked) > len(str(most)) or int(asked) > most:
         raise InputError("top", f"found {asked[:20]!r}, expected a whole number up to {most}")
     return int(asked)

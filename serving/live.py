@@ -118,6 +118,9 @@ class LiveModel:
             self.serving, self.problem = serving, None
 
 
+served = LiveModel()  # of this process
+
+
 def _demand_whole(check: Callable[[], object]) -> None:
     """Check the files of the model that serves.
 

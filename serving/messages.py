@@ -41,7 +41,7 @@ class Prediction(Answer):
 
 
 @closed
-class Warning(TypedDict):
+class InputWarning(TypedDict):
     """What is unusual about the images of a request."""
 
     kind: Kind
@@ -59,7 +59,8 @@ class Predictions(TypedDict):
     model: Annotated[str, Field(description="The exact tag.")]
     predictions: list[Prediction]
     warnings: Annotated[
-        list[Warning], Field(description="What is unusual about the images; empty where nothing is.")
+        list[InputWarning],
+        Field(description="What is unusual about the images; empty where nothing is."),
     ]
 
 

@@ -68,6 +68,7 @@ function percent(share) {
 
 // What a person says against the model: kept by the service for somebody to import, where it takes corrections.
 let classes = [];
+let [height, width] = [0, 0]; // of what the model sees, in pixels
 let takesCorrections = false;
 
 function offerCorrection(answer, model, name) {
@@ -119,7 +120,7 @@ function showAnswer(file, answer, model, warnings) {
   given.firstChild.addEventListener("error", () => given.firstChild.remove(), { once: true });
   place(
     file.name,
-    make("div", { className: "pictures" }, given, picture(answer.seen, "28 by 28 pixels", "what the model saw", "seen")),
+    make("div", { className: "pictures" }, given, picture(answer.seen, `${height} by ${width} pixels`, "what the model saw", "seen")),
     ...verdict,
     ...warningLines(warnings),
     bars,
@@ -268,8 +269,8 @@ $("draw").addEventListener("click", () => {
   $("draw").setAttribute("aria-expanded", String(opens));
 });
 $("classify").addEventListener("click", () => {
-  const small = make("canvas", { width: 28, height: 28 });
-  small.getContext("2d").drawImage(canvas, 0, 0, 28, 28);
+  const small = make("canvas", { width, height });
+  small.getContext("2d").drawImage(canvas, 0, 0, width, height);
   small.toBlob((blob) => classify(new File([blob], "your drawing", { type: "image/png" })), "image/png");
 });
 clearBoard();
@@ -280,6 +281,9 @@ async function showModel() {
   try {
     const model = await (await ask("model")).json();
     classes = model.classes;
+    [height, width] = model.image;
+    canvas.height = Math.round((canvas.width * height) / width);
+    clearBoard();
     takesCorrections = model.takes_corrections;
     const live = model.live_since || model.created_at;
     const date = new Date(live).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });

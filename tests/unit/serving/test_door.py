@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Message
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.errors import SettingsError
 from components.settings import CHECKOUT
 from serving.bentoml_patches import AT_ONCE, Journal
@@ -227,7 +228,15 @@ OPEN = {"/", "/page.css", "/page.js", "/icon.svg", "/livez", "/readyz", "/metric
 def test_what_wants_the_token_is_what_the_documentation_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASHION_TOKEN", "secret")
     door = Door(PlainTextResponse("BentoML's"), SERVED_PATHS)
-    paths = {*SERVED_PATHS, *BENTOML_PATHS, *describe_api()["paths"], "/nothing", "/docs.json", "/metrics/", "/LIVEZ"}
+    paths = {
+        *SERVED_PATHS,
+        *BENTOML_PATHS,
+        *describe_api(CONTRACT)["paths"],
+        "/nothing",
+        "/docs.json",
+        "/metrics/",
+        "/LIVEZ",
+    }
     for path in paths:
         for method in ("GET", "HEAD", "POST", "OPTIONS", "PUT"):
             assert (ask(door, method, path).status_code == 401) == (path not in OPEN), path
