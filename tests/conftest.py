@@ -1,5 +1,6 @@
 """Small real things: drawn archives, a validated dataset, a BentoML store of the test's own."""
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ from components.dataset.validate import validate
 from components.evaluation.card import write_card
 from components.model.mlp import MLP
 from components.registry import champion, store
+from components.scoring.first_rows import Looker
 from components.settings import Settings
 from components.training.train import Trained, train
 
@@ -126,6 +128,13 @@ def browser() -> Iterator["Browser"]:
         opened = running.chromium.launch(executable_path=executable, args=flags)
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="session")
+def looker() -> Iterator[Looker]:
+    """Great Expectations in a process of its own, which starts for seconds, for all jobs that look at first rows."""
+    with contextlib.closing(Looker()) as looker:
+        yield looker
 
 
 @pytest.fixture(scope="session")

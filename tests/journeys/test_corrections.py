@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 TAG = "fashion-mlp:abc"
 TOKEN = "a long secret"
+pytestmark = pytest.mark.xdist_group("server")
 
 
 # --- the file ---
@@ -104,7 +105,7 @@ def inbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(home: Path, inbox: Path) -> Iterator[Server]:
+def taking(home: Path, inbox: Path) -> Iterator[Server]:
     environment = {"FASHION_CORRECTIONS_DIR": str(inbox), "FASHION_TOKEN": TOKEN}
     with serve(home, environment=environment) as server:
         yield server
@@ -112,9 +113,9 @@ def server(home: Path, inbox: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def client(server: Server, inbox: Path) -> Iterator[httpx.Client]:
+def client(taking: Server, inbox: Path) -> Iterator[httpx.Client]:
     shutil.rmtree(inbox, ignore_errors=True)
-    with server.client() as client:
+    with taking.client() as client:
         client.headers["Authorization"] = f"Bearer {TOKEN}"
         yield client
 
@@ -202,12 +203,12 @@ def test_strangers_correct_nothing(
 
 @pytest.mark.slow
 def test_the_page_offers_it_and_sends_it(
-    browser: "Browser", server: Server, client: httpx.Client, inbox: Path, test_split: Examples
+    browser: "Browser", taking: Server, client: httpx.Client, inbox: Path, test_split: Examples
 ) -> None:
     page = browser.new_page()
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text))
-    page.goto(server.url)
+    page.goto(taking.url)
     page.get_by_text("This service asks for a token?").click()
     page.get_by_label("Token").fill(TOKEN)
     page.get_by_label("Token").press("Enter")
@@ -239,9 +240,8 @@ def test_more_than_sixty_a_minute_are_refused(client: httpx.Client, inbox: Path,
 
 
 @pytest.mark.slow
-def test_without_the_setting_none_are_taken(home: Path, told: dict[str, Any], tmp_path: Path) -> None:
-    shutil.copytree(home, tmp_path / "bentoml")
-    with serve(tmp_path / "bentoml") as server, server.client() as client:
+def test_without_the_setting_none_are_taken(server: Server, told: dict[str, Any]) -> None:
+    with server.client() as client:
         answer = client.post("/corrections", json=told)
         assert (answer.status_code, answer.json()["error"]["field"]) == (403, "service")
         assert client.get("/model").json()["takes_corrections"] is False

@@ -1,28 +1,20 @@
 """The notebook docs/tour.ipynb: how it is stored, and that it runs."""
 
 import ast
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
+from tours import TOUR, run_tour
 
 from components.contract import SAMPLE
-from components.dataset.archives import has_archives
 from components.settings import CHECKOUT, Settings
 
-TOUR = CHECKOUT / "docs" / "tour.ipynb"
 NOTEBOOK = nbformat.read(TOUR, as_version=4)
 CODE = [cell for cell in NOTEBOOK.cells if cell.cell_type == "code"]
 SOURCE = "\n".join(cell.source for cell in CODE)
-
-NAMED = Path(os.environ.get("FASHION_SOURCE", "auto"))
-REAL = str(NAMED.resolve()) if has_archives(NAMED) else SAMPLE
-HOMES = ("BENTOML_HOME", "MPLCONFIGDIR", "IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
-PICTURES = {"look", "curves", "confusion", "reliability", "coverage", "mistakes", "photo", "predict"}
 
 
 def test_it_is_stored_without_outputs() -> None:
@@ -63,26 +55,6 @@ def test_it_keeps_bentoml_from_reporting_the_save() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("folder", "source"), [(TOUR.parent, REAL), (CHECKOUT, SAMPLE)], ids=["docs", "root"])
-def test_it_runs(
-    folder: Path, source: str, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """From its own folder, on the archives that FASHION_SOURCE names if it does; from the checkout, on the sample."""
-    monkeypatch.setenv("FASHION_SOURCE", source)
-    for name in HOMES:
-        monkeypatch.setenv(name, str(tmp_path / name.lower()))
-    notebook = nbformat.read(TOUR, as_version=4)
-    resources = {"metadata": {"path": str(folder)}}
-    NotebookClient(notebook, timeout=120, kernel_name="python3", resources=resources).execute()
-
-    shown = [(cell.id, output) for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert {name for name, output in shown if is_picture(output)} == PICTURES
-    assert not [output.text for _, output in shown if output.get("name") == "stderr"]
-    assert list(tmp_path.glob("bentoml_home/models/fashion-mlp/*/model.json"))
-    assert not list(tmp_path.glob("bentoml_home/fashion/live.json"))
-    assert settings.datasets_dir.is_dir()
-
-
-def is_picture(output: nbformat.NotebookNode) -> bool:
-    data = output.get("data", {})
-    return "image/png" in data or "<svg" in data.get("text/html", "")
+def test_it_runs(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the checkout, on the drawn sample."""
+    run_tour(CHECKOUT, SAMPLE, settings, tmp_path, monkeypatch)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tours import TOUR, run_tour
 
 from components.catalogues.fashion_mnist import IMAGE_SHAPE, INPUTS
 from components.contract import Images
@@ -14,6 +15,7 @@ from components.readers.images.pixel_bytes import read_pixel_bytes
 from components.scoring.expectations import check_images
 from components.scoring.first_rows import LEAST_ROWS
 from components.scoring.sanity import inspect_images
+from components.settings import Settings
 
 SOURCE = Path(os.environ.get("FASHION_SOURCE", "auto"))
 ARCHIVES = {split: SOURCE / f"{split}-images-idx3-ubyte.gz" for split in ("train", "t10k")}
@@ -57,3 +59,8 @@ def test_no_class_of_the_real_data_alarms_though_it_comes_alone() -> None:
         assert check_images(images[labels == one][:LEAST_ROWS], INPUTS) == ()
     for start in range(0, 10_000, 1000):
         assert check_images(images[start : start + 1000], INPUTS) == ()
+
+
+def test_the_tour_runs_on_it(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the notebook's own folder."""
+    run_tour(TOUR.parent, str(SOURCE.resolve()), settings, tmp_path, monkeypatch)

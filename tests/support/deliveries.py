@@ -13,6 +13,7 @@ from components.model.mlp import MLP
 from components.readers.tables.columns import PIXEL_COLUMNS
 from components.registry import champion, store
 from components.scoring.delivery import Delivery, deliver
+from components.scoring.first_rows import Looker
 
 HEADER = ",".join(["label", *PIXEL_COLUMNS])
 
@@ -36,8 +37,8 @@ def table_of(examples: Examples, rows: int) -> str:
     return "\n".join([HEADER, *lines]) + "\n"
 
 
-def empty(inbox: Inbox, live: Classifier, settle: float = 0.0) -> list[Delivery]:
-    deliveries = [deliver(inbox, item, live) for item in find_work(inbox, settle)]
+def empty(inbox: Inbox, live: Classifier, settle: float = 0.0, looker: Looker | None = None) -> list[Delivery]:
+    deliveries = [deliver(inbox, item, live, looker=looker) for item in find_work(inbox, settle)]
     return [delivery for delivery in deliveries if delivery]
 
 

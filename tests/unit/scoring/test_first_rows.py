@@ -41,14 +41,16 @@ def images(test_split: Examples) -> Images:
     return test_split.images
 
 
-def score(model: Classifier, images: Images, folder: Path, check: Mode) -> Summary:
+def score(model: Classifier, images: Images, folder: Path, check: Mode, looker: Looker) -> Summary:
     pixels = pa.array([image.tobytes() for image in images], pa.binary(784))
     pq.write_table(pa.table({"pixels": pixels}), folder / "in.parquet", row_group_size=50)
-    return run_job(model, folder / "in.parquet", folder / "out.csv", check=check)
+    return run_job(model, folder / "in.parquet", folder / "out.csv", check=check, looker=looker)
 
 
-def test_images_like_those_of_the_dataset_pass(model: Classifier, images: Images, tmp_path: Path) -> None:
-    assert score(model, images, tmp_path, "fail").warnings == ()
+def test_images_like_those_of_the_dataset_pass(
+    model: Classifier, images: Images, tmp_path: Path, looker: Looker
+) -> None:
+    assert score(model, images, tmp_path, "fail", looker).warnings == ()
     assert (tmp_path / "out.csv").exists()
 
 
@@ -68,15 +70,15 @@ def test_what_cannot_be_right_is_found(images: Images, spoil: Spoil, told: str) 
     assert re.match(told, finding.told)
 
 
-def test_what_cannot_be_right_stops_the_job(model: Classifier, images: Images, tmp_path: Path) -> None:
+def test_what_cannot_be_right_stops_the_job(model: Classifier, images: Images, tmp_path: Path, looker: Looker) -> None:
     with pytest.raises(InputError, match=r"in\.parquet: a bright border in 100% ") as raised:
-        score(model, 255 - images, tmp_path, "fail")
+        score(model, 255 - images, tmp_path, "fail", looker)
     assert raised.value.ways == (GO_ON,)  # --check warn
     assert not (tmp_path / "out.csv").exists()
-    summary = score(model, 255 - images, tmp_path, "warn")
+    summary = score(model, 255 - images, tmp_path, "warn", looker)
     assert len(summary.warnings) == 1
     assert summary.count.scored == len(images)
-    assert score(model, 255 - images, tmp_path, "off").warnings == ()
+    assert score(model, 255 - images, tmp_path, "off", looker).warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -100,8 +102,8 @@ def test_what_is_unusual_is_found(images: Images, spoil: Spoil, told: str) -> No
     assert any(told in finding.told for finding in findings), findings
 
 
-def test_what_is_unusual_is_told_and_scored(model: Classifier, images: Images, tmp_path: Path) -> None:
-    summary = score(model, np.maximum(images, 40), tmp_path, "fail")
+def test_what_is_unusual_is_told_and_scored(model: Classifier, images: Images, tmp_path: Path, looker: Looker) -> None:
+    summary = score(model, np.maximum(images, 40), tmp_path, "fail", looker)
     assert any("not black is 1" in warning for warning in summary.warnings), summary.warnings
     assert summary.count.scored == len(images)
 
@@ -120,17 +122,19 @@ def test_few_rows_are_looked_at_without_a_process(images: Images) -> None:
     "spoil", [lambda images: 255 - images, lambda images: images // 255], ids=["inverted", "0 to 1"]
 )
 def test_what_cannot_be_right_stops_a_job_of_any_size(
-    model: Classifier, images: Images, tmp_path: Path, spoil: Spoil, rows: int
+    model: Classifier, images: Images, tmp_path: Path, looker: Looker, spoil: Spoil, rows: int
 ) -> None:
     with pytest.raises(InputError, match=r"in\.parquet: .* 255"):
-        score(model, spoil(images[:rows]), tmp_path, "fail")
+        score(model, spoil(images[:rows]), tmp_path, "fail", looker)
     assert not (tmp_path / "out.csv").exists()
-    summary = score(model, spoil(images[:rows]), tmp_path, "warn")
+    summary = score(model, spoil(images[:rows]), tmp_path, "warn", looker)
     assert (len(summary.warnings), summary.count.scored) == (1, rows)
 
 
-def test_a_blank_row_among_few_costs_no_other_its_score(model: Classifier, images: Images, tmp_path: Path) -> None:
-    summary = score(model, np.concatenate([images[:3], images[:1] * 0]), tmp_path, "fail")
+def test_a_blank_row_among_few_costs_no_other_its_score(
+    model: Classifier, images: Images, tmp_path: Path, looker: Looker
+) -> None:
+    summary = score(model, np.concatenate([images[:3], images[:1] * 0]), tmp_path, "fail", looker)
     assert summary.count.scored == 4
     (warning,) = summary.warnings
     assert warning.startswith("nothing but one colour or noise in 1 of 4 images")
