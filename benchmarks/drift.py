@@ -57,7 +57,7 @@ def main() -> None:
     model = load_model()
     images = read_split(manifest.dataset_of(load_settings().datasets_dir, model.card.dataset_version), "test").images
     half = np.random.default_rng(arguments.seed).permutation(len(images)) < len(images) // 2
-    profile = make_profile(to_seen(predict(model, images[half]), images[half]))
+    profile = make_profile(to_seen(predict(model, images[half]), images[half]), len(model.contract.classes))
     rest = images[~half]
     calm = to_seen(predict(model, rest), rest)
     changed = {kind: to_seen(predict(model, one), one) for kind, one in change_images(rest).items()}

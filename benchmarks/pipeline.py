@@ -43,14 +43,14 @@ receipt = Validated(current_dataset(load_settings().datasets_dir), 0, Path(), ""
 trained = train(receipt, configure("dense-128", {{"epochs": 3}}))
 began = time.perf_counter() - trained.seconds / 3""",
     "score a CSV of 60,000 rows": f"""{IMPORTS}
-import components
+import fashion
 from components.scoring.job import run_job
-model = components.load_model()
+model = fashion.load_model()
 began = time.perf_counter()
 run_job(model, Path(os.environ["TABLE"]), Path(os.environ["TABLE"] + ".scored.csv"))""",
     "the same with pandas and torch": f"""{IMPORTS}
-import components, pandas, torch
-model = components.load_model()
+import fashion, pandas, torch
+model = fashion.load_model()
 began = time.perf_counter()
 table = pandas.read_csv(os.environ["TABLE"])
 pixels = torch.tensor(table.drop(columns="label").to_numpy("float32") / 255)

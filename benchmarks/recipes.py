@@ -25,7 +25,7 @@ from components.contract import ModelCard, Validated
 from components.dataset.ingest import ingest
 from components.evaluation.card import write_card
 from components.settings import CHECKOUT
-from components.training.presets import PRESETS, configure
+from components.training.presets import PRESETS, configure, count_parameters
 from components.training.train import train
 
 KERAS = {  # the same recipe in Keras 3, one seed
@@ -79,8 +79,8 @@ def tell(preset: str, seeds: list[int]) -> str:
     spread = f" ± {statistics.stdev(tests):.4f}" if len(tests) > 1 else ""
     cells = [
         f"`{preset}`",
-        PRESETS[preset].layers,
-        f"{PRESETS[preset].parameters:,}",
+        PRESETS[preset].layers(cards[0].contract),
+        f"{count_parameters(PRESETS[preset].config, cards[0].contract):,}",
         str(len(cards[0].history)),
         f"{statistics.median(card.train_seconds for card in cards):.1f}",
         pair((card.history[-1].accuracy, card.history[-1].loss) for card in cards),

@@ -1,29 +1,12 @@
-"""What is done: ingest, validate, train, evaluate, store, predict. Knows neither Prefect nor HTTP.
+"""What is done: ingest, validate, train, evaluate, store, predict. Knows neither Prefect nor HTTP."""
 
-    import components
-
-    model = components.load_model()                   # the live one, or load_model("fashion-mlp:<version>")
-    predictions = components.predict(model, images)   # uint8 (n, 28, 28)
-
-Both names are looked up when first used, so that importing a part of this package stays cheap.
-"""
-
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from components.registry.champion import load_model
-    from components.scoring.predict import predict
-
-__all__ = ["load_model", "predict"]
+from pkgutil import resolve_name
+from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    if name == "load_model":
-        from components.registry.champion import load_model
-
-        return load_model
-    if name == "predict":
-        from components.scoring.predict import predict
-
-        return predict
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """`load_model` and `predict`, which the READMEs of models stored before `fashion` had them take from here."""
+    known = {"load_model": "components.registry.champion:load_model", "predict": "components.scoring.predict:predict"}
+    if name not in known:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return resolve_name(known[name])

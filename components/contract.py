@@ -18,6 +18,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
+from components.errors import FashionError
+
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
 
@@ -136,6 +138,16 @@ class DataContract:
         if len(self.classes) != len(other.classes):
             return f"found {len(other.classes)} classes, expected {len(self.classes)}"
         return ""
+
+
+def demand_equal(expected: DataContract, found: DataContract, where: str, error: type[FashionError]) -> None:
+    """Check that what meets is about the same: a model and a dataset, or two models.
+
+    Raises:
+        FashionError: of the kind given; it names the first difference.
+    """
+    if difference := expected.difference(found):
+        raise error(f"{where}: its data contract is another: {difference}")
 
 
 def _check_time(text: str) -> str:

@@ -192,6 +192,7 @@ def training(
     )
     demand_writable(load_settings().data_dir, home())
     dataset = ingest_data(source, sample_fallback)
+    config.demand_fit(dataset.contract.image)
     validated = validate_data(dataset)
     if skip_if_live and (live := find_same(dataset, config)):
         return skip(*live, validated)

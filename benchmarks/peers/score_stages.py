@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-import components
+import fashion
 from components.readers.folders.opening import open_input
 from components.readers.folders.parts import TableReading
 from components.scoring.job import run_job
@@ -21,7 +21,7 @@ def main() -> None:
     """Print the seconds of each as JSON; each is measured on its own, in one thread, the rest is what is left."""
     tag, source, output = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     torch.set_num_threads(1)
-    model = components.load_model(tag)
+    model = fashion.load_model(tag)
     read = open_input(source, TableReading())
     taken = {"read": 0.0, "model": 0.0}
     for part in read.parts():

@@ -12,7 +12,6 @@ import numpy as np
 
 from components.audit.folds import FOLDS, predict_unseen
 from components.audit.labels import Suspect, find_suspects
-from components.catalogues.fashion_mnist import CLASSES
 from components.contract import SPLITS, Dataset, Split
 from components.dataset.copies import Alike, compare_within, find_copies
 from components.dataset.manifest import Examples, read_split
@@ -62,11 +61,11 @@ def audit(
 
     Raises:
         DatasetError: it is missing or changed.
-        SettingsError: no such preset.
+        SettingsError: no such preset, or not for these images.
         TrainingError: too few images.
         OSError: the page cannot be written; found before the work.
     """
-    settings, config = settings or load_settings(), configure(preset)
+    settings, config = settings or load_settings(), configure(preset, image=dataset.contract.image)
     folder = settings.audits_dir / dataset.version
     demand_writable(folder)
     splits = {split: read_split(dataset, split) for split in SPLITS}
@@ -86,6 +85,7 @@ def audit(
     page = render_page(
         Path(__file__).with_name("audit.html.j2"),
         dataset=dataset,
+        image=dataset.contract.image,
         preset=preset,
         folds=FOLDS,
         rows={split: len(splits[split].ids) for split in SPLITS},
@@ -93,7 +93,7 @@ def audit(
         copies=counts,
         seconds=seconds,
         shown={split: [_show(splits[split], one) for one in suspects[split][:SHOWN]] for split in SPLITS},
-        confusions=_count_confusions(suspects["train"]),
+        confusions=_count_confusions(suspects["train"], dataset.contract.classes),
         pairs=[_show_pair(splits, pair) for pair in sorted(pairs, key=_by_weight)[:SHOWN]],
         outliers=_show_outliers(splits, nearest),
     )
@@ -124,18 +124,18 @@ def _count_pairs(pairs: list[ImagePair]) -> dict[str, int]:
     }
 
 
-def _count_confusions(suspects: list[Suspect]) -> list[tuple[str, str, int]]:
+def _count_confusions(suspects: list[Suspect], names: tuple[str, ...]) -> list[tuple[str, str, int]]:
     """Given, suggested and how many, the most frequent first."""
     pairs, counts = np.unique([(one.given, one.suggested) for one in suspects] or [(0, 0)], axis=0, return_counts=True)
     order = np.argsort(-counts, kind="stable")[: 12 if suspects else 0]
-    return [(CLASSES[pairs[row][0]], CLASSES[pairs[row][1]], int(counts[row])) for row in order]
+    return [(names[pairs[row][0]], names[pairs[row][1]], int(counts[row])) for row in order]
 
 
 def _tell_suspects(examples: Examples, suspects: list[Suspect]) -> bytes:
     """CSV; whoever changes a `label` and imports the table corrects that training row."""
+    names = examples.contract.classes
     rows = [
-        (examples.ids[one.row], CLASSES[one.given], CLASSES[one.suggested], one.score, CLASSES[one.given])
-        for one in suspects
+        (examples.ids[one.row], names[one.given], names[one.suggested], one.score, names[one.given]) for one in suspects
     ]
     return _to_csv([COLUMNS, *rows])
 
@@ -156,8 +156,8 @@ def _to_csv(rows: list[Any]) -> bytes:
 def _show(examples: Examples, one: Suspect) -> dict[str, Any]:
     return {
         "id": examples.ids[one.row],
-        "given": CLASSES[one.given],
-        "suggested": CLASSES[one.suggested],
+        "given": examples.contract.classes[one.given],
+        "suggested": examples.contract.classes[one.suggested],
         "score": one.score,
         "uri": to_uri(examples.images[one.row]),
     }
@@ -167,7 +167,7 @@ def _show_pair(splits: dict[Split, Examples], pair: ImagePair) -> dict[str, Any]
     both = [(splits[pair.splits[0]], pair.alike.row), (splits[pair.splits[1]], pair.alike.other)]
     return {
         "ids": [examples.ids[row] for examples, row in both],
-        "labels": [CLASSES[examples.labels[row]] for examples, row in both],
+        "labels": [examples.contract.classes[examples.labels[row]] for examples, row in both],
         "uris": [to_uri(examples.images[row]) for examples, row in both],
         "likeness": pair.alike.likeness,
     }
@@ -179,7 +179,7 @@ def _show_outliers(splits: dict[Split, Examples], nearest: dict[Split, Any]) -> 
     return [
         {
             "id": splits[split].ids[row],
-            "given": CLASSES[splits[split].labels[row]],
+            "given": splits[split].contract.classes[splits[split].labels[row]],
             "likeness": likeness,
             "uri": to_uri(splits[split].images[row]),
         }

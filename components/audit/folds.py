@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from components.catalogues.fashion_mnist import CLASSES
 from components.contract import Images
 from components.dataset.manifest import Examples
 from components.model.mlp import MLP
@@ -18,7 +17,7 @@ from components.training.train import Run
 FOLDS = 5
 ROWS = 10_000  # predicted at a time
 
-Probabilities = NDArray[np.float32]  # (n, 10)
+Probabilities = NDArray[np.float32]  # (n, classes)
 
 
 def predict_unseen(
@@ -33,14 +32,14 @@ def predict_unseen(
         on_fold: called after each, with its number from 1.
 
     Returns:
-        Probabilities of the training and of the test images, float32 (n, 10) and (m, 10).
+        Probabilities of the training and of the test images, float32 (n, classes) and (m, classes).
 
     Raises:
         TrainingError: too few images, or a loss that is not finite.
     """
     fold_of = np.random.default_rng(config.seed).permutation(len(train.ids)) % FOLDS
-    of_train = np.zeros((len(train.ids), len(CLASSES)), np.float32)
-    of_test = np.zeros((len(test.ids), len(CLASSES)), np.float32)
+    classes = len(train.contract.classes)
+    of_train, of_test = (np.zeros((len(split.ids), classes), np.float32) for split in (train, test))
     threads = use_threads(config.threads)
     torch.set_flush_denormal(True)
     try:
@@ -70,9 +69,6 @@ def _rows(examples: Examples, rows: NDArray[np.intp]) -> Examples:
 
 
 def _predict(network: MLP, images: Images) -> Probabilities:
-    found = np.empty((len(images), len(CLASSES)), np.float32)
+    parts = [images[start : start + ROWS] for start in range(0, len(images), ROWS)]
     with torch.inference_mode():
-        for start in range(0, len(images), ROWS):
-            logits = network(to_input(images[start : start + ROWS]))
-            found[start : start + ROWS] = torch.softmax(logits, dim=1).numpy()
-    return found
+        return np.concatenate([torch.softmax(network(to_input(part)), dim=1).numpy() for part in parts])

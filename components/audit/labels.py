@@ -27,7 +27,7 @@ def find_suspects(examples: Examples, probabilities: Probabilities) -> list[Susp
 
     Args:
         examples: n images.
-        probabilities: float32 (n, 10), from networks that were not trained on the image.
+        probabilities: float32 (n, classes), from networks that were not trained on the image.
     """
     from cleanlab.filter import find_label_issues
 

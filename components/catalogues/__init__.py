@@ -4,6 +4,8 @@ from components.catalogues import fashion_mnist
 from components.catalogues.catalogue import Catalogue
 from components.contract import DataContract
 
+DEFAULT = fashion_mnist.CATALOGUE  # what a command is about where no data say otherwise
+
 
 def catalogue_of(contract: DataContract) -> Catalogue:
     """What is known of the data that a contract is about; of one that does not ship, its contract alone."""

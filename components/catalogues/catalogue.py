@@ -50,5 +50,6 @@ class Catalogue:
     validation: ValidationBounds = ValidationBounds()
     inputs: InputBounds = InputBounds()
     f1_margins: Mapping[str, float] = field(default_factory=dict)  # class -> what its F1 may lose at a promotion
-    subject: str = "photo"  # what an image shows, in a sentence: "garment"
+    subject: str = "product"  # what an image shows, in a sentence: "garment"
+    outsider: str = "a photo of something else"  # what is none of the classes, likewise: "a hat"
     hub_name: str = ""  # the dataset's name on Hugging Face

@@ -7,7 +7,6 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from components.catalogues.fashion_mnist import CLASSES
 from components.contract import Calibration, Labels
 
 TARGET = 0.97  # accuracy where the model is sure
@@ -19,8 +18,8 @@ def calibrate(logits: Tensor, labels: Labels, target: float = TARGET) -> Calibra
     """Fit a calibration to images that the network was not trained on.
 
     Args:
-        logits: float32 (n, 10).
-        labels: uint8 (n,), n at least 1.
+        logits: float32 (n, classes).
+        labels: (n,), n at least 1.
         target: the accuracy to reach, in each predicted class, on the images that the model is sure of.
     """
     temperature = fit_temperature(logits, labels)
@@ -28,7 +27,7 @@ def calibrate(logits: Tensor, labels: Labels, target: float = TARGET) -> Calibra
     predicted, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
     thresholds = tuple(
         find_threshold(confidences[predicted == label], labels[predicted == label] == label, target)
-        for label in range(len(CLASSES))
+        for label in range(logits.shape[1])
     )
     return Calibration(temperature, thresholds, target, len(labels))
 

@@ -6,11 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from components.catalogues.fashion_mnist import CLASSES
 from components.contract import Labels
 
 Rows = tuple[int, ...]  # of the images, this model's most confident first
-UNKNOWN = len(CLASSES)  # stands for a class that nobody knows
 
 
 @dataclass(frozen=True)
@@ -68,21 +66,20 @@ class ClassChange:
 class Changes:
     """How two models' answers to the same images go together; can be added up over parts of the images."""
 
-    counts: NDArray[np.int64]  # (11, 10, 10): images by true class, the last UNKNOWN, the other's answer, this one's
+    names: tuple[str, ...]  # of the classes, by label
+    table: NDArray[np.int64]  # images by the other's answer and this one's, (classes, classes)
+    judged: NDArray[np.int64]  # images of each true class that are mended, broken and moved, (classes, 3)
+    unlabelled: int  # images whose true class nobody knows
 
     def __add__(self, more: "Changes") -> "Changes":
-        return Changes(self.counts + more.counts)
-
-    @property
-    def table(self) -> NDArray[np.int64]:
-        """Images by the other's answer and this one's, (10, 10)."""
-        table: NDArray[np.int64] = self.counts.sum(axis=0)
-        return table
+        return Changes(
+            self.names, self.table + more.table, self.judged + more.judged, self.unlabelled + more.unlabelled
+        )
 
     @property
     def images(self) -> int:
         """All of them."""
-        return int(self.counts.sum())
+        return int(self.table.sum())
 
     @property
     def flips(self) -> int:
@@ -97,22 +94,22 @@ class Changes:
     @property
     def labelled(self) -> bool:
         """Whether the true class of every image is known."""
-        return bool(self.images) and not self.counts[UNKNOWN].any()
+        return bool(self.images) and not self.unlabelled
 
     @property
     def mended(self) -> int:
         """Those that only this model gets right."""
-        return sum(one.mended for one in self.classes)
+        return int(self.judged[:, 0].sum())
 
     @property
     def broken(self) -> int:
         """Those that only the other model gets right."""
-        return sum(one.broken for one in self.classes)
+        return int(self.judged[:, 1].sum())
 
     @property
     def moved(self) -> int:
         """Those that both get wrong, in different ways."""
-        return sum(one.moved for one in self.classes)
+        return int(self.judged[:, 2].sum())
 
     @property
     def chance(self) -> float:
@@ -122,26 +119,27 @@ class Changes:
     @property
     def classes(self) -> tuple[ClassChange, ...]:
         """Class by class."""
-        return tuple(self._class(label) for label in range(len(CLASSES)))
-
-    def _class(self, label: int) -> ClassChange:
-        table, of_it = self.table, self.counts[label]
-        before, after, stayed = int(table[label].sum()), int(table[:, label].sum()), int(table[label, label])
-        mended = int(of_it[:, label].sum() - of_it[label, label])
-        broken = int(of_it[label].sum() - of_it[label, label])
-        moved = int(of_it.sum() - of_it.trace()) - mended - broken
-        return ClassChange(CLASSES[label], before, after, after - stayed, before - stayed, mended, broken, moved)
+        before, after, stayed = self.table.sum(axis=1), self.table.sum(axis=0), self.table.diagonal()
+        counts = np.column_stack([before, after, after - stayed, before - stayed, self.judged]).tolist()
+        return tuple(ClassChange(name, *found) for name, found in zip(self.names, counts, strict=True))
 
 
-def count_changes(labels: Labels | None, before: Labels, after: Labels) -> Changes:
+def count_changes(labels: Labels | None, before: Labels, after: Labels, names: tuple[str, ...]) -> Changes:
     """Count two models' answers.
 
     Args:
-        labels: the true ones, (n,); None: nobody knows.
+        labels: the true ones, (n,), one that is no class's where nobody knows; None: of all of them.
         before: the other model's labels, (n,).
         after: this model's, (n,).
+        names: of the classes, by label.
     """
-    true = np.full(len(after), UNKNOWN) if labels is None else labels.astype(np.intp)
-    shape = (UNKNOWN + 1, len(CLASSES), len(CLASSES))
-    flat = np.ravel_multi_index((true, before.astype(np.intp), after.astype(np.intp)), shape)
-    return Changes(np.bincount(flat, minlength=np.prod(shape)).reshape(shape))
+    classes = len(names)
+    table = np.bincount(before.astype(np.intp) * classes + after, minlength=classes**2).reshape(classes, classes)
+    if labels is None:
+        return Changes(names, table, np.zeros((classes, 3), np.int64), len(after))
+    known = labels < classes
+    judged = np.zeros((classes, 3), np.int64)
+    flipped = known & (before != after)
+    kinds = np.where(after == labels, 0, np.where(before == labels, 1, 2))
+    np.add.at(judged, (labels[flipped], kinds[flipped]), 1)
+    return Changes(names, table, judged, int((~known).sum()))

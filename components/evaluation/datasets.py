@@ -3,11 +3,9 @@
 from collections import Counter
 from dataclasses import dataclass
 
-import pyarrow.parquet as pq
-
-from components.catalogues.fashion_mnist import CLASSES
-from components.contract import Dataset
-from components.dataset.manifest import dataset_of, read_manifest, read_split
+from components.contract import Dataset, demand_equal
+from components.dataset.manifest import dataset_of, read_manifest, read_part, read_split
+from components.errors import DatasetError
 
 
 @dataclass(frozen=True)
@@ -31,23 +29,24 @@ def compare_versions(before: str, after: Dataset) -> DataChange:
     """What an older version lacks.
 
     Raises:
-        DatasetError: one of them is missing or changed.
+        DatasetError: one of them is missing or changed, or is about other classes or images.
     """
     folder = after.path.parent
-    old, new = dataset_of(folder, before), after
+    old, new, classes = dataset_of(folder, before), after, after.contract.classes
+    demand_equal(new.contract, old.contract, f"dataset {before}", DatasetError)
     train = read_split(old, "train")
     known = dict(zip(train.ids, train.labels.tolist(), strict=True))
     seen, relabelled, added = 0, Counter[tuple[str, str]](), dict[str, Counter[str]]()
     for part in read_manifest(new).of("train"):
-        table = pq.read_table(folder / part.file, columns=["id", "label"])
+        table = read_part(folder, part, new.contract)
         origin = (table.schema.metadata or {}).get(b"source", b"unknown").decode()
         for row_id, label in zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True):
             if row_id not in known:
-                added.setdefault(origin, Counter())[CLASSES[label]] += 1
+                added.setdefault(origin, Counter())[classes[label]] += 1
                 continue
             seen += 1
             if known[row_id] != label:
-                relabelled[CLASSES[known[row_id]], CLASSES[label]] += 1
+                relabelled[classes[known[row_id]], classes[label]] += 1
     same_test = read_manifest(old).split_version("test") == read_manifest(new).split_version("test")
     counts = {origin: dict(classes) for origin, classes in added.items()}
     return DataChange(old.version, new.version, counts, len(known) - seen, dict(relabelled), same_test)

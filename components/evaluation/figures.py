@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import numpy as np
 from numpy.typing import NDArray
 
-from components.catalogues.fashion_mnist import CLASSES, PIXELS
-from components.contract import Epoch, Metrics
+from components.contract import DataContract, Epoch, Metrics
 from components.evaluation.metrics import BINS, bin_of, expected_calibration_error
 from components.model.mlp import ModelConfig
 from components.settings import load_settings
@@ -44,6 +43,7 @@ STYLE: Any = {  # of matplotlib's settings
     "legend.labelcolor": INK,
     "font.size": 10,
 }
+ROOM = 12  # classes for which a confusion matrix of the usual size has room
 UNSAID = dict.fromkeys(("Creator", "Date", "Format", "Type"))  # matplotlib's own metadata; it names an address
 
 
@@ -113,9 +113,10 @@ def draw_confusion(metrics: Metrics) -> "Figure":
     """The confusion matrix: counts, shaded by their share of the true class, right in blue and wrong in orange."""
     from matplotlib.patches import Rectangle
 
-    counts = np.array(metrics.confusion)
+    counts, names = np.array(metrics.confusion), [one.name for one in metrics.classes]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure, axes = _figure(5.3, 4.7)
+    larger = max(1, len(names) / ROOM)
+    figure, axes = _figure(5.3 * larger, 4.7 * larger)
     for (true, predicted), count in np.ndenumerate(counts):
         if not count:
             continue
@@ -123,9 +124,9 @@ def draw_confusion(metrics: Metrics) -> "Figure":
         color = BLUE if true == predicted else ORANGE
         axes.add_patch(Rectangle((predicted - 0.48, true - 0.48), 0.96, 0.96, color=color, alpha=strength, linewidth=0))
         axes.text(predicted, true, f"{count:,}", ha="center", va="center_baseline")
-    axes.set_xticks(range(len(CLASSES)), CLASSES, rotation=35, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(CLASSES)), CLASSES)
-    axes.set(xlabel="predicted", ylabel="true", xlim=(-0.5, len(CLASSES) - 0.5), ylim=(len(CLASSES) - 0.5, -0.5))
+    axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel="predicted", ylabel="true", xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return figure
@@ -188,11 +189,11 @@ def draw_coverage(
 
 
 @_as_svg("the layers, from the input to the output")
-def draw_architecture(config: ModelConfig) -> "Figure":
+def draw_architecture(config: ModelConfig, contract: DataContract) -> "Figure":
     """The layers from input to output, as high as the root of their units, and the weights and biases between them."""
-    widths = (PIXELS, *config.hidden, len(CLASSES))
+    widths = config.widths(contract)
     names = ("input", *(f"dense {number}" for number in range(1, len(widths) - 1)), "logits")
-    below = ("28 x 28", *(config.activation for _ in config.hidden), "softmax")
+    below = (" x ".join(map(str, contract.image.shape)), *(config.activation for _ in config.hidden), "softmax")
     heights = np.maximum(np.sqrt(widths) / np.sqrt(max(widths)), 0.05)
     figure, axes = _figure(1.3 * len(widths), 2.7)
     axes.bar(range(len(widths)), heights, width=0.16, bottom=-heights / 2, color=[BLUE] * (len(widths) - 1) + [GREEN])

@@ -10,14 +10,22 @@ from scipy.stats import binomtest
 from sklearn.metrics import brier_score_loss, confusion_matrix, precision_recall_fscore_support
 from torch import Tensor
 
-from components.catalogues.fashion_mnist import CLASSES
-from components.contract import Calibration, ClassMetrics, Dataset, Labels, Metrics, ProbabilityMetrics, Split
+from components.contract import (
+    Calibration,
+    ClassMetrics,
+    Dataset,
+    Labels,
+    Metrics,
+    ProbabilityMetrics,
+    Split,
+    demand_equal,
+)
 from components.dataset.manifest import read_manifest, read_split
+from components.errors import ModelError
 from components.model.mlp import MLP
 from components.model.tensors import to_input
 
 BINS = 15  # of the calibration error, of equal width, as in arXiv:1706.04599
-EVERY = range(len(CLASSES))
 AT_ONCE = 8192  # images a forward pass
 
 
@@ -26,21 +34,26 @@ def evaluate(network: MLP, dataset: Dataset, split: Split, calibration: Calibrat
 
     Raises:
         DatasetError: the data changed since it was written.
+        ModelError: the network is of another contract than the dataset.
     """
+    demand_equal(dataset.contract, network.contract, "the network", ModelError)
     examples = read_split(dataset, split)
     network.eval()
     with torch.inference_mode():
         logits = torch.cat([network(part) for part in to_input(examples.images).split(AT_ONCE)])
     version = read_manifest(dataset).split_version(split)
-    return measure(logits, examples.labels, split, version, calibration)
+    return measure(logits, examples.labels, dataset.contract.classes, split, version, calibration)
 
 
-def measure(logits: Tensor, labels: Labels, split: Split, split_version: str, calibration: Calibration) -> Metrics:
+def measure(
+    logits: Tensor, labels: Labels, classes: Sequence[str], split: Split, split_version: str, calibration: Calibration
+) -> Metrics:
     """Logits against labels.
 
     Args:
-        logits: float32 (n, 10).
-        labels: uint8 (n,), n at least 1.
+        logits: float32 (n, classes).
+        labels: (n,), n at least 1.
+        classes: their names, by label.
         split: which split they are of.
         split_version: see `Metrics`.
         calibration: what the served probabilities are made with.
@@ -49,25 +62,22 @@ def measure(logits: Tensor, labels: Labels, split: Split, split_version: str, ca
     right = predicted == labels
     probabilities = torch.softmax(logits / calibration.temperature, dim=1).numpy()
     sure = probabilities.max(axis=1) > np.array(calibration.thresholds, np.float32)[predicted]
-    table = precision_recall_fscore_support(labels, predicted, labels=EVERY, zero_division=0.0)
-    interval = binomtest(int(right.sum()), len(labels)).proportion_ci(0.95, method="wilson")
+    confusion = confusion_matrix(labels, predicted, labels=range(len(classes))).tolist()
+    counted = measure_confusion(confusion, classes)
     uncalibrated = measure_probabilities(logits, labels)
     return Metrics(
         split=split,
         split_version=split_version,
         rows=len(labels),
-        accuracy=float(right.mean()),
-        accuracy_interval=(float(interval.low), float(interval.high)),
+        accuracy=counted.accuracy,
+        accuracy_interval=counted.accuracy_interval,
         loss=uncalibrated.loss,
         uncalibrated=uncalibrated,
         calibrated=measure_probabilities(logits / calibration.temperature, labels),
         coverage=float(sure.mean()),
         sure_accuracy=float(right[sure].mean()) if sure.any() else 0.0,
-        classes=tuple(
-            ClassMetrics(name, float(precision), float(recall), float(f1), int(support))
-            for name, precision, recall, f1, support in zip(CLASSES, *table, strict=True)
-        ),
-        confusion=tuple(map(tuple, confusion_matrix(labels, predicted, labels=EVERY).tolist())),
+        classes=counted.classes,
+        confusion=tuple(map(tuple, confusion)),
     )
 
 
@@ -81,32 +91,31 @@ class Measured:
     confused: tuple[tuple[str, str, int], ...]  # true class, predicted class, rows: the most frequent first
 
 
-def measure_confusion(confusion: Sequence[Sequence[int]]) -> Measured:
+def measure_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> Measured:
     """The metrics that need no more than counts.
 
     Args:
-        confusion: [true][predicted], (10, 10), one row at least.
+        confusion: [true][predicted], (classes, classes), one row at least.
+        classes: their names, by label.
     """
     counts = np.array(confusion)
     labels, predicted = np.indices(counts.shape).reshape(2, -1)
     table = precision_recall_fscore_support(
-        labels, predicted, labels=EVERY, sample_weight=counts.ravel(), zero_division=0.0
+        labels, predicted, labels=range(len(classes)), sample_weight=counts.ravel(), zero_division=0.0
     )
     right, rows = int(np.trace(counts)), int(counts.sum())
     interval = binomtest(right, rows).proportion_ci(0.95, method="wilson")
     wrong = [
-        (int(counts[place]), place) for place in np.ndindex(counts.shape) if counts[place] and place[0] != place[1]
+        (int(counts[true, said]), classes[true], classes[said]) for true, said in np.argwhere(counts) if true != said
     ]
     return Measured(
         accuracy=right / rows,
         accuracy_interval=(float(interval.low), float(interval.high)),
         classes=tuple(
             ClassMetrics(name, float(precision), float(recall), float(f1), int(support))
-            for name, precision, recall, f1, support in zip(CLASSES, *table, strict=True)
+            for name, precision, recall, f1, support in zip(classes, *table, strict=True)
         ),
-        confused=tuple(
-            (CLASSES[true], CLASSES[said], count) for count, (true, said) in sorted(wrong, key=lambda one: -one[0])
-        ),
+        confused=tuple((true, said, count) for count, true, said in sorted(wrong, key=lambda one: -one[0])),
     )
 
 
@@ -114,12 +123,12 @@ def measure_probabilities(logits: Tensor, labels: Labels) -> ProbabilityMetrics:
     """How far softmax(logits) can be believed.
 
     Args:
-        logits: float32 (n, 10).
-        labels: uint8 (n,), n at least 1.
+        logits: float32 (n, classes).
+        labels: (n,), n at least 1.
     """
     probabilities = torch.softmax(logits.double(), dim=1).numpy()
     loss = torch.nn.functional.cross_entropy(logits, torch.tensor(labels, dtype=torch.int64))
-    brier = brier_score_loss(labels, probabilities, labels=list(EVERY), scale_by_half=False)
+    brier = brier_score_loss(labels, probabilities, labels=list(range(logits.shape[1])), scale_by_half=False)
     right = probabilities.argmax(axis=1) == labels
     return ProbabilityMetrics(loss.item(), float(brier), expected_calibration_error(probabilities.max(axis=1), right))
 

@@ -11,10 +11,9 @@ import torch
 import torchinfo
 from numpy.typing import NDArray
 
-from components.catalogues.fashion_mnist import CLASSES, PIXELS
-from components.contract import SPLITS, Dataset, Images, Labels, Metrics, Verdict
+from components.contract import SPLITS, Dataset, Images, Labels, Metrics, Verdict, demand_equal
 from components.dataset.manifest import Examples, read_manifest, read_split
-from components.errors import DatasetError
+from components.errors import DatasetError, ModelError
 from components.evaluation import figures
 from components.evaluation.compare import count_changes, find_flips
 from components.evaluation.datasets import DataChange, compare_versions
@@ -47,7 +46,7 @@ class Judged:
     model: Classifier
     metrics: Metrics
     uncalibrated: NDArray[np.float32]  # confidences before temperature scaling, (n,)
-    probabilities: NDArray[np.float32]  # as served, (n, 10)
+    probabilities: NDArray[np.float32]  # as served, (n, classes)
     confidences: NDArray[np.float32]  # of the answers, as served, (n,)
     answers: Labels  # the most probable, (n,)
     right: NDArray[np.bool_]  # whether the answers are, (n,)
@@ -79,6 +78,7 @@ def write_report(
 
     Raises:
         DatasetError: the dataset is missing or changed.
+        ModelError: one of the models is of another contract than the dataset.
     """
     settings = settings or load_settings()
     path = report_path(model.tag, settings)
@@ -91,6 +91,7 @@ def write_report(
         this=this,
         card=model.card,
         dataset=dataset,
+        image=dataset.contract.image,
         verdict=verdict,
         failed=[check for check in verdict.checks if not check.passed] if verdict else [],
         docs=_find_docs(model.card.dataset_version, path.parent, settings),
@@ -114,12 +115,14 @@ def find_mistakes(model: Classifier, examples: Examples, most: int = MISTAKES) -
 
 
 def _judge(model: Classifier, test: Examples, dataset: Dataset) -> Judged:
+    demand_equal(dataset.contract, model.contract, model.tag, ModelError)
     logits, calibration = model.logits(test.images), model.card.calibration
     probabilities = torch.softmax(logits / calibration.temperature, dim=1).numpy()
-    answers = probabilities.argmax(axis=1).astype(np.uint8)
+    answers = probabilities.argmax(axis=1).astype(np.uint16)
+    version = read_manifest(dataset).split_version("test")
     return Judged(
         model=model,
-        metrics=measure(logits, test.labels, "test", read_manifest(dataset).split_version("test"), calibration),
+        metrics=measure(logits, test.labels, test.contract.classes, "test", version, calibration),
         uncalibrated=torch.softmax(logits, dim=1).numpy().max(axis=1),
         probabilities=probabilities,
         confidences=probabilities.max(axis=1),
@@ -144,9 +147,9 @@ def _draw_judged(this: Judged, test: Examples) -> dict[str, Any]:
 def _count_sure(this: Judged) -> list[tuple[str, int, int, int]]:
     """For each class: how many answers name it, how many of these are sure, and how many of these are right."""
     sure = this.confidences > this.model.thresholds[this.answers]
-    kinds = (np.ones_like(sure), sure, sure & this.right)
-    chosen = [np.bincount(this.answers[rows], minlength=len(CLASSES)) for rows in kinds]
-    return [(name, *map(int, counts)) for name, *counts in zip(CLASSES, *chosen, strict=True)]
+    kinds, classes = (np.ones_like(sure), sure, sure & this.right), this.model.contract.classes
+    chosen = [np.bincount(this.answers[rows], minlength=len(classes)) for rows in kinds]
+    return [(name, *map(int, counts)) for name, *counts in zip(classes, *chosen, strict=True)]
 
 
 def _compare(this: Judged, other: Judged, test: Examples) -> dict[str, Any]:
@@ -164,33 +167,30 @@ def _compare(this: Judged, other: Judged, test: Examples) -> dict[str, Any]:
         "other": other,
         "flips": flips,
         "flips_shown": shown,
-        "changes": count_changes(test.labels, other.answers, this.answers),
-        "other_parameters": _count(other.model),
+        "changes": count_changes(test.labels, other.answers, this.answers, test.contract.classes),
+        "other_parameters": other.model.weights,
     }
 
 
 def _describe_network(model: Classifier) -> dict[str, Any]:
     """The layers, as torchinfo lists them."""
-    summary = torchinfo.summary(model.network, input_data=torch.zeros(1, PIXELS), device="cpu", verbose=0)
+    image = torch.zeros(1, model.contract.image.size)
+    summary = torchinfo.summary(model.network, input_data=image, device="cpu", verbose=0)
     return {
         "layers": [layer for layer in summary.summary_list if layer.is_leaf_layer],
         "parameters": summary.total_params,
-        "architecture": figures.draw_architecture(model.network.config),
+        "architecture": figures.draw_architecture(model.network.config, model.contract),
     }
-
-
-def _count(model: Classifier) -> int:
-    return sum(weight.numel() for weight in model.network.parameters())
 
 
 def _describe_dataset(dataset: Dataset, test: Examples) -> dict[str, Any]:
     """Where the images come from, how many and how bright they are, and what they look like."""
-    train = read_split(dataset, "train")
-    first = [np.flatnonzero(train.labels == label)[:EXAMPLES] for label in range(len(CLASSES))]
+    train, classes = read_split(dataset, "train"), len(dataset.contract.classes)
+    first = [np.flatnonzero(train.labels == label)[:EXAMPLES] for label in range(classes)]
     return {
         "manifest": read_manifest(dataset),
         "counts": list(
-            zip(*(np.bincount(split.labels, minlength=len(CLASSES)).tolist() for split in (train, test)), strict=True)
+            zip(*(np.bincount(split.labels, minlength=classes).tolist() for split in (train, test)), strict=True)
         ),
         "brightness": [
             (name, *_measure_brightness(split.images)) for name, split in zip(SPLITS, (train, test), strict=True)
@@ -226,12 +226,13 @@ def _find_docs(version: str, folder: Path, settings: Settings) -> str:
 def _to_pictures(
     rows: Iterable[int], examples: Examples, probabilities: NDArray[np.float32], others: Labels | None = None
 ) -> Iterable[ReportPicture]:
+    names = examples.contract.classes
     for row in rows:
         predicted = probabilities[row].argmax()
         yield ReportPicture(
-            true=CLASSES[examples.labels[row]],
-            predicted=CLASSES[predicted],
+            true=names[examples.labels[row]],
+            predicted=names[predicted],
             confidence=float(probabilities[row, predicted]),
-            other="" if others is None else CLASSES[others[row]],
+            other="" if others is None else names[others[row]],
             uri=to_uri(examples.images[row]),
         )

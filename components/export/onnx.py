@@ -1,9 +1,9 @@
 """A stored model as one ONNX file, for phones, browsers and programs without torch.
 
-    images          uint8 (n, 28, 28), any n
+    images          uint8 (n, height, width[, 3]), any n
        |            divided by 255, through the network, divided by the temperature, softmax
        v
-    probabilities   float32 (n, 10), calibrated: what the service answers
+    probabilities   float32 (n, classes), calibrated: what the service answers
     labels          int64 (n,), of the highest probability
     sure            uint8 (n,), 1 where it exceeds the model's threshold for that class and the image shows something
 
@@ -13,7 +13,7 @@ compiler, and leave the pixels' preparation and the calibration to others. Nothi
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
-from components.catalogues.fashion_mnist import CLASSES, IMAGE_SHAPE
-from components.contract import Dataset, Images, ModelCard
+from components.contract import DataContract, Dataset, Images, ImageSpec, ModelCard, demand_equal
 from components.dataset.manifest import read_split
 from components.errors import ModelError, SettingsError
 from components.export.quantize import quantize_range, quantize_weights
@@ -45,7 +44,6 @@ except ModuleNotFoundError as error:
 OPSET = 20  # the first with GELU; onnxruntime 1.17 and later read it
 IR_VERSION = 9  # the first that allows it
 NODES = {"relu": "Relu", "gelu": "Gelu"}  # of each activation
-SLICES = {"first": 0, "second": 1, "last": IMAGE_SHAPE[0] - 1, "end": IMAGE_SHAPE[0]}  # of pixels and their neighbours
 
 CALIBRATION_IMAGES = 2048  # of the training split, from which int8 learns the range of each activation
 AT_ONCE = 1000  # images a comparison step
@@ -82,9 +80,10 @@ def export_onnx(model: Classifier, dataset: Dataset, path: Path, precision: Prec
         precision: of weights and products; int8 is a quarter of the size.
 
     Raises:
-        ModelError: the file would answer differently. Nothing was written.
+        ModelError: the file would answer differently, or the model is of another contract. Nothing was written.
         DatasetError: the dataset is missing or changed.
     """
+    demand_equal(dataset.contract, model.contract, model.tag, ModelError)
     demand_writable(path.parent)
     test = read_split(dataset, "test")
     expected = _ask_torch(model, test.images)
@@ -173,7 +172,7 @@ def _build(model: Classifier, precision: Precision, dataset: Dataset) -> ModelPr
         typical = images[:: max(1, len(images) // CALIBRATION_IMAGES)][:CALIBRATION_IMAGES]
         logits = _add_int_layers(graph, layers, activation, typical)
     _add_outputs(graph, logits, model.card)
-    return _to_model(graph, _metadata(model, precision))
+    return _to_model(graph, model.contract, _metadata(model, precision))
 
 
 def _dense_layers(network: MLP) -> list[nn.Linear]:
@@ -230,11 +229,11 @@ def _add_outputs(graph: _Graph, logits: str, card: ModelCard) -> None:
     graph.add("ArgMax", "probabilities", output="labels", axis=1, keepdims=0)
     highest = graph.add("ReduceMax", "probabilities", graph.constant("classes", np.array([1])), keepdims=0)
     probable = graph.add("Greater", highest, graph.add("Gather", thresholds, "labels"))
-    sure = graph.add("And", probable, _add_content(graph))
+    sure = graph.add("And", probable, _add_content(graph, card.contract.image))
     graph.add("Cast", sure, output="sure", to=TensorProto.UINT8)  # onnxruntime's bindings for iOS read no bool
 
 
-def _add_content(graph: _Graph) -> str:
+def _add_content(graph: _Graph, image: ImageSpec) -> str:
     """Whether each image shows something, by the rule of `has_content` step by step."""
     pixels = graph.add("Cast", graph.add("Flatten", "images"), to=TensorProto.FLOAT)
     each = graph.constant("content.each", np.array([1]))
@@ -247,7 +246,9 @@ def _add_content(graph: _Graph) -> str:
 
     def products(axis: int) -> str:
         """Each pixel's with its neighbour along an axis, added up."""
-        steps = {name: graph.constant(f"content.{name}{axis}", np.array([value])) for name, value in SLICES.items()}
+        side = image.shape[axis - 1]
+        places = {"first": 0, "second": 1, "last": side - 1, "end": side}
+        steps = {name: graph.constant(f"content.{name}{axis}", np.array([value])) for name, value in places.items()}
         along = graph.constant(f"content.axis{axis}", np.array([axis]))
         first = graph.add("Slice", square, steps["first"], steps["last"], along)
         second = graph.add("Slice", square, steps["second"], steps["end"], along)
@@ -257,7 +258,7 @@ def _add_content(graph: _Graph) -> str:
     count = total(graph.add("Cast", black, to=TensorProto.FLOAT))
     background = graph.add("Greater", count, number("background", content.BACKGROUND))
     centred = graph.add("Sub", pixels, graph.add("ReduceMean", pixels, each))
-    square = graph.add("Reshape", centred, graph.constant("content.shape", np.array([-1, *IMAGE_SHAPE])))
+    square = graph.add("Reshape", centred, graph.constant("content.shape", np.array([-1, *image.shape])))
     least = graph.add("Mul", total(graph.add("Mul", centred, centred)), number("related", content.RELATED))
     related = graph.add("GreaterOrEqual", graph.add("Max", products(1), products(2)), least)
     stray = graph.constant("content.stray", np.array([content.STRAY + 1]))
@@ -268,10 +269,10 @@ def _add_content(graph: _Graph) -> str:
     return graph.add("And", enough, graph.add("Or", background, related))
 
 
-def _to_model(graph: _Graph, metadata: dict[str, str]) -> ModelProto:
-    images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", *IMAGE_SHAPE])
+def _to_model(graph: _Graph, contract: DataContract, metadata: dict[str, str]) -> ModelProto:
+    images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", *contract.image.shape])
     outputs = [
-        helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", len(CLASSES)]),
+        helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", len(contract.classes)]),
         helper.make_tensor_value_info("labels", TensorProto.INT64, ["n"]),
         helper.make_tensor_value_info("sure", TensorProto.UINT8, ["n"]),
     ]
@@ -290,6 +291,7 @@ def _metadata(model: Classifier, precision: Precision) -> dict[str, str]:
         "precision": precision,
         "classes": json.dumps(card.classes),
         "contract": f"images: {card.input} by the graph itself",
+        "data_contract": json.dumps(asdict(card.contract) | {"fingerprint": card.contract.fingerprint}),
         "temperature": str(card.calibration.temperature),  # the graph has divided by it
         "thresholds": json.dumps(card.calibration.thresholds),  # and compared with these
         "preset": card.preset,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from components.contract import DataContract
 from components.errors import SettingsError
 
 WIDEST = 16_384  # units; past that the weights of one layer pair weigh a gigabyte
@@ -31,3 +32,7 @@ class ModelConfig:
             raise SettingsError(f"activation: {self.activation!r}; expected one of {known}")
         if not 0 <= self.dropout < 1:
             raise SettingsError(f"dropout: {self.dropout}; expected 0 or more and less than 1")
+
+    def widths(self, contract: DataContract) -> tuple[int, ...]:
+        """From the numbers of an image through the units of each hidden layer to the classes."""
+        return contract.image.size, *self.hidden, len(contract.classes)

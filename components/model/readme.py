@@ -9,12 +9,15 @@ import json
 import re
 from collections.abc import Callable, Iterable
 
+from components.catalogues import catalogue_of
 from components.contract import Metrics, ModelCard
+from components.model.cards import read_config
 from components.model.readme_page import FRONT_MATTER, PAGE
 
 WORST = 3  # classes
 CONFUSED = 5  # pairs of classes
-HUB_NAMES = {"fashion-mnist": "zalando-datasets/fashion_mnist"}  # a dataset's name on Hugging Face
+WHITE = 255
+NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")  # others are digits
 MIT = re.compile(r"MIT\b[^;]*")  # this licence and no other beside it
 SPECIAL = re.compile(r"[^\w ,.:+()/='%-]|_|(?<=:)/|(?<=www)\.", re.IGNORECASE)  # and where a link would begin by itself
 
@@ -31,6 +34,7 @@ def write_readme(tag: str, card: ModelCard) -> str:
     page = PAGE.format(
         tag=as_text(tag),
         exact=tag,
+        **_words_of(card),
         details=_table(_details_of(card)),
         data=_table(_data_of(card)),
         target=f"{100 * card.calibration.target:.0f} %",
@@ -68,8 +72,23 @@ def _without_html(encoded: str) -> str:
     return encoded.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
+def _words_of(card: ModelCard) -> dict[str, str]:
+    """What the page calls the images and the classes."""
+    image, catalogue, classes = card.contract.image, catalogue_of(card.contract), len(card.classes)
+    background = " background" if catalogue.inputs.edge < WHITE else ""  # a bright edge is refused, or turned
+    return {
+        "subject": catalogue.subject,
+        "outsider": catalogue.outsider,
+        "size": f"{image.height} x {image.width} in {'grey' if image.channels == 1 else 'colour'}",
+        "unseen": "colour, brand" if image.channels == 1 else "brand",
+        "count": NUMBERS[classes] if classes < len(NUMBERS) else f"{classes:,}",
+        "images": f"uint8 (n, {', '.join(map(str, image.shape))}), 0{background} to 255",
+    }
+
+
 def _front_matter(tag: str, card: ModelCard) -> str:
-    test = card.test
+    test, catalogue = card.test, catalogue_of(card.contract)
+    hub_name = catalogue.hub_name if card.source == card.contract.name else ""
     measured = (
         ("accuracy", "Accuracy", test.accuracy),
         ("f1", "F1, mean of the classes", _mean_f1(test)),
@@ -79,7 +98,7 @@ def _front_matter(tag: str, card: ModelCard) -> str:
     )
     return FRONT_MATTER.format(
         license="mit" if MIT.fullmatch(card.licence) else "other\nlicense_name: stated-by-the-owner-of-the-data",
-        hub_name=as_yaml(HUB_NAMES.get(card.source, card.source)),
+        hub_name=as_yaml(hub_name or card.source),
         tag=as_yaml(tag),
         source=as_yaml(card.source),
         revision=as_yaml(card.dataset_version),
@@ -90,7 +109,7 @@ def _front_matter(tag: str, card: ModelCard) -> str:
 
 
 def _details_of(card: ModelCard) -> list[tuple[str, str]]:
-    widths = (card.contract.image.size, *card.model.get("hidden", ()), len(card.classes))
+    widths = read_config(card, "card").widths(card.contract)
     layers = f"{len(widths) - 1} dense layers, {'-'.join(map(str, widths))}, {card.model.get('activation', 'relu')}"
     temperature = f"the logits are divided by {card.calibration.temperature:.4f}"
     return [
@@ -167,6 +186,7 @@ def _origin_of(card: ModelCard) -> list[tuple[str, str]]:
         "seed": card.training.get("seed", "unknown"),
         "epochs": f"{len(card.history)}, the weights are those of epoch {card.best_epoch}",
         "dataset": card.dataset_version,
+        "data contract, SHA-256": card.contract.fingerprint,
         "git commit": card.git_commit,
         "weights, SHA-256": card.weights_sha256,
         **card.hardware,

@@ -32,7 +32,7 @@ model-index:
 
 PAGE = """# {tag}
 
-Pictures of garments, 28 x 28 in grey, into ten categories. This page was written when the model was stored, from what
+Pictures of {subject}s, {size}, into {count} categories. This page was written when the model was stored, from what
 was measured; `model.json` beside it has every figure, and `verdict.json`, where there is one, what the gate said of it.
 
 ## Model details
@@ -43,8 +43,8 @@ was measured; `model.json` beside it has every figure, and `verdict.json`, where
 For keeping a catalogue of product photos in order: each new photo gets its category, and a person looks at those of
 which the model is not sure. Its users are the people who run such a catalogue. Out of scope:
 
-- anything that is none of the ten categories: there is no answer for it, so a hat gets one of the ten;
-- colour, brand, size, material or wearer: at 28 x 28 in grey, nothing was learned of them;
+- anything that is none of the {count} categories: there is no answer for it, so {outsider} gets one of the {count};
+- {unseen}, size, material or wearer: at {size}, nothing was learned of them;
 - people: nothing about a person may be concluded from an answer.
 
 ## Factors
@@ -71,15 +71,15 @@ On the test split it is worst at {worst}. It confuses most:
 
 {confused}
 It is wrong on {wrong} of the test images, and on {wrong_though_sure} of those it is sure of. How it does on photos with
-other light, background or framing was not measured here. The images are of garments and name no person.
+other light, background or framing was not measured here. The images are of {subject}s and name no person.
 
 ## How to load it
 
 ```python
-import components
+import fashion
 
-model = components.load_model("{exact}")  # every byte is checked against its hash
-predictions = components.predict(model, images)  # uint8 (n, 28, 28), 0 background to 255
+model = fashion.load_model("{exact}")  # every byte is checked against its hash
+predictions = fashion.predict(model, images)  # {images}
 print(predictions.names, predictions.confidences, predictions.sure)
 ```
 

@@ -12,11 +12,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.catalogues.fashion_mnist import CLASSES
-from components.contract import Dataset, Labels, Predictions
+from components.contract import Dataset, Labels, Predictions, demand_equal
 from components.dataset.manifest import read_split
-from components.errors import InputError
-from components.evaluation.compare import UNKNOWN
+from components.errors import InputError, ModelError
 from components.evaluation.pages import render_page
 from components.evaluation.report import report_path
 from components.files import whole_file
@@ -31,11 +29,11 @@ from components.scoring.tables import CsvWriter
 from components.settings import Settings
 
 JUDGED = ("mended", "broken", "moved")  # what can be told of a flip where the true label is known
-ANSWER = (("label", pa.uint8()), ("name", pa.string()), ("confidence", pa.float32()), ("sure", pa.bool_()))
+ANSWER = (("label", pa.uint16()), ("name", pa.string()), ("confidence", pa.float32()), ("sure", pa.bool_()))
 CHANGED = pa.schema(
     [
         ("id", pa.string()),  # the id column, or the row's number from 1
-        ("label", pa.uint8()),  # the true one, where the table has it
+        ("label", pa.uint16()),  # the true one, where the table has it
         ("change", pa.string()),  # then: mended, broken or moved
         *((f"before_{name}", kind) for name, kind in (*ANSWER, ("model", pa.string()))),
         *((f"after_{name}", kind) for name, kind in (*ANSWER, ("model", pa.string()))),
@@ -71,9 +69,11 @@ class Impact:
 
     def _tell_classes(self) -> Iterator[str]:
         names = ("before", "after", "gained", "lost", *(JUDGED if self.tally.changes.labelled else ()))
-        yield " " * 11 + "".join(f"{name:>9}" for name in names)
-        for one in self.tally.changes.classes:
-            yield f"{one.name:11}" + "".join(f"{getattr(one, name):>9,}" for name in names)
+        classes = self.tally.changes.classes
+        wide = max(len(one.name) for one in classes)
+        yield " " * wide + "".join(f"{name:>9}" for name in names)
+        for one in classes:
+            yield f"{one.name:{wide}}" + "".join(f"{getattr(one, name):>9,}" for name in names)
 
     def to_json(self) -> dict[str, Any]:
         """The counts, as JSON has them; mended, broken, moved and chance are None where no labels are known."""
@@ -111,9 +111,13 @@ def write_impact(
 
     Raises:
         DatasetError: the dataset is missing or changed.
+        ModelError: the two models, or the dataset, are of different contracts.
         InputError: no such table, none of its rows can be read, or it would be overwritten.
         OSError: an output cannot be written.
     """
+    demand_equal(model.contract, beside.contract, beside.tag, ModelError)
+    if isinstance(data, Dataset):
+        demand_equal(data.contract, model.contract, model.tag, ModelError)
     folder = (folder or report_path(model.tag, settings).parent).resolve()
     page, table = folder / "impact.html", folder / "impact.csv"
     if isinstance(data, Path) and data.resolve() in {page, table}:
@@ -140,7 +144,7 @@ def _open(data: Dataset | Path) -> tuple[str, Iterator[Block]]:
 
 
 def _follow(model: Classifier, beside: Classifier, blocks: Iterator[Block], writer: CsvWriter) -> Tally:
-    tally = Tally()
+    tally = Tally(model.contract.classes)
     for block in blocks:
         before, after = predict_block(beside, block), predict_block(model, block)
         flipped = tally.add(block, before, after)
@@ -150,12 +154,12 @@ def _follow(model: Classifier, beside: Classifier, blocks: Iterator[Block], writ
 
 def _changed_rows(flipped: NDArray[np.intp], block: Block, before: Predictions, after: Predictions) -> Columns:
     """The flips of a block, as `CHANGED`."""
-    labels = None if block.labels is None else block.labels[flipped]
-    nothing = [None] * len(flipped)
+    none = len(after.classes)  # or more: nobody knows
+    labels = np.full(len(flipped), none, np.uint16) if block.labels is None else block.labels[flipped]
     return [
         [block.ids[row] for row in flipped],
-        nothing if labels is None else [None if label == UNKNOWN else label for label in labels.tolist()],
-        nothing if labels is None else _judge(labels, before.labels[flipped], after.labels[flipped]),
+        [label if label < none else None for label in labels.tolist()],
+        _judge(labels, before.labels[flipped], after.labels[flipped], none),
         *(column for answers in (before, after) for column in _answer_columns(flipped, answers)),
     ]
 
@@ -164,26 +168,27 @@ def _answer_columns(flipped: NDArray[np.intp], answers: Predictions) -> Columns:
     labels = answers.labels[flipped].tolist()
     return [
         labels,
-        [CLASSES[label] for label in labels],
+        [answers.classes[label] for label in labels],
         answers.confidences[flipped].tolist(),
         answers.sure[flipped].tolist(),
         [answers.model] * len(labels),
     ]
 
 
-def _judge(labels: Labels, before: Labels, after: Labels) -> list[str | None]:
+def _judge(labels: Labels, before: Labels, after: Labels, none: int) -> list[str | None]:
     kinds = np.where(after == labels, "mended", np.where(before == labels, "broken", "moved")).tolist()
-    return [None if label == UNKNOWN else kind for label, kind in zip(labels.tolist(), kinds, strict=True)]
+    return [kind if label < none else None for label, kind in zip(labels.tolist(), kinds, strict=True)]
 
 
 def _render(impact: Impact, model: Classifier, beside: Classifier) -> bytes:
     return render_page(
         Path(__file__).with_name("impact.html.j2"),
         impact=impact,
+        image=model.contract.image,
         tally=impact.tally,
         changes=impact.tally.changes,
         most=SHOWN,
-        shown=list(zip(CLASSES, impact.tally.most_confident(), strict=True)),
+        shown=list(zip(model.contract.classes, impact.tally.most_confident(), strict=True)),
         samples=[one.tag for one in (model, beside) if one.card.is_sample],
         report=(impact.page.parent / "index.html").is_file(),
         table=impact.table.name,

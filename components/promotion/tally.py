@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from components.catalogues.fashion_mnist import CLASSES
 from components.contract import Images, Predictions
-from components.evaluation.compare import UNKNOWN, Changes, count_changes
+from components.evaluation.compare import Changes, count_changes
 from components.evaluation.pages import to_uri
 from components.readers.blocks import Block
 
@@ -32,7 +31,7 @@ class Flip:
     true: str  # the name of its class, "" where nobody knows
     before: ModelAnswer
     after: ModelAnswer
-    image: Images  # uint8 (28, 28)
+    image: Images  # uint8 (height, width[, 3])
 
     @property
     def uri(self) -> str:
@@ -44,18 +43,23 @@ class Flip:
 class Tally:
     """What is kept of the images that went by."""
 
-    changes: Changes = field(default_factory=lambda: count_changes(None, *[np.empty(0, np.uint8)] * 2))
+    classes: tuple[str, ...]  # of both models, by label
+    changes: Changes = field(init=False)
     sure_before: int = 0  # images that the other model is sure of
     sure_after: int = 0
     both_sure: int = 0  # flips of which both are
     rejected: int = 0  # rows that could not be read
     first_reject: str = ""  # and why the first one could not
-    heaps: list[list[tuple[float, int, Flip]]] = field(default_factory=lambda: [[] for _ in CLASSES])
+    heaps: list[list[tuple[float, int, Flip]]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        nothing = np.empty(0, np.uint16)
+        self.changes, self.heaps = count_changes(None, nothing, nothing, self.classes), [[] for _ in self.classes]
 
     def add(self, block: Block, before: Predictions, after: Predictions) -> NDArray[np.intp]:
         """Count a block and keep its most confident flips. Returns the rows of all of them."""
         flipped = np.flatnonzero(before.labels != after.labels)
-        self.changes += count_changes(block.labels, before.labels, after.labels)
+        self.changes += count_changes(block.labels, before.labels, after.labels, self.classes)
         self.sure_before += int(before.sure.sum())
         self.sure_after += int(after.sure.sum())
         self.both_sure += int((before.sure & after.sure)[flipped].sum())
@@ -79,10 +83,10 @@ class Tally:
 
 
 def _to_flip(row: int, block: Block, before: Predictions, after: Predictions) -> Flip:
-    label = UNKNOWN if block.labels is None else int(block.labels[row])
+    label = len(after.classes) if block.labels is None else int(block.labels[row])
     return Flip(
         id=block.ids[row],
-        true="" if label == UNKNOWN else CLASSES[label],
+        true=after.classes[label] if label < len(after.classes) else "",
         before=_to_answer(row, before),
         after=_to_answer(row, after),
         image=block.shown[row].copy(),  # and not a view that keeps the block
@@ -90,4 +94,4 @@ def _to_flip(row: int, block: Block, before: Predictions, after: Predictions) ->
 
 
 def _to_answer(row: int, answers: Predictions) -> ModelAnswer:
-    return ModelAnswer(CLASSES[answers.labels[row]], float(answers.confidences[row]), bool(answers.sure[row]))
+    return ModelAnswer(answers.classes[answers.labels[row]], float(answers.confidences[row]), bool(answers.sure[row]))

@@ -7,7 +7,7 @@ from statistics import median
 import numpy as np
 import torch
 
-from components.contract import Dataset, Labels, ModelCard
+from components.contract import Dataset, Labels, ModelCard, demand_equal
 from components.dataset.manifest import Examples, check_receipt, dataset_of, read_manifest, read_split
 from components.errors import DatasetError, ModelError
 from components.evaluation.compare import find_chance
@@ -34,6 +34,7 @@ def hold_trial(challenger: Classifier, champion: Classifier | None, live: Move |
 
     Raises:
         DatasetError: the dataset is missing, or changed since it was written.
+        ModelError: a model is of another contract than the dataset, or what it says is not finite.
     """
     dataset = dataset_of(settings.datasets_dir, challenger.card.dataset_version)
     test = read_split(dataset, "test")
@@ -61,11 +62,12 @@ def hold_trial(challenger: Classifier, champion: Classifier | None, live: Move |
 
 
 def perform(model: Classifier, test: Examples, dataset: Dataset) -> tuple[Labels, Performance]:
-    """Its answers, uint8 (n,), and what they and others come to.
+    """Its answers, uint16 (n,), and what they and others come to.
 
     Raises:
-        ModelError: a logit is not finite.
+        ModelError: it is of another contract than the dataset, or a logit is not finite.
     """
+    demand_equal(dataset.contract, model.contract, model.tag, ModelError)
     logits = model.logits(test.images)
     if not torch.isfinite(logits).all():
         raise ModelError(f"{model.tag}: what it says of the test images is not finite")
@@ -73,11 +75,11 @@ def perform(model: Classifier, test: Examples, dataset: Dataset) -> tuple[Labels
     performance = Performance(
         tag=model.tag,
         card=model.card,
-        metrics=measure(logits, test.labels, "test", version, model.card.calibration),
+        metrics=measure(logits, test.labels, test.contract.classes, "test", version, model.card.calibration),
         robustness=measure_robustness(model, test),
         bytes=sum(weight.nbytes for weight in model.network.parameters()),
     )
-    return logits.argmax(1).numpy().astype(np.uint8), performance
+    return logits.argmax(1).numpy().astype(np.uint16), performance
 
 
 def _time(work: Callable[[], object], turns: int) -> float:

@@ -100,6 +100,7 @@ def _gather(model: Classifier, source: Path, copy: Path) -> Options:
     options["python"]["packages"] = _locked(options["python"]["packages"], source / LOCK_FILE)
     told = {"model": model.tag, "preset": model.card.preset, "source": model.card.source}
     told |= {"dataset": model.card.dataset_version, "verdict": _verdict_of(model.tag, verdict)}
+    told |= {"contract": model.contract.fingerprint}
     options["labels"] |= {name: _as_label(value) for name, value in told.items()}
     return options
 

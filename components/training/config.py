@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args, get_type_hints
 
 import pydantic
 
-from components.catalogues.fashion_mnist import IMAGE_SHAPE
+from components.contract import ImageSpec
 from components.errors import SettingsError
 from components.model.mlp import ModelConfig
 
@@ -13,7 +13,6 @@ Schedule = Literal["constant", "inverse-time", "one-cycle"]
 LabelKind = Literal["integer", "one-hot"]
 Precision = Literal["float32", "bfloat16", "auto"]
 Device = Literal["auto", "cpu", "cuda"]
-SIDE = IMAGE_SHAPE[0]
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class TrainConfig:
     label_smoothing: float = 0.0  # share of a target spread over all classes, 0 to below 1
     shift: int = 0  # pixels, 0 to 4: each image is moved by up to so many, each way, anew every time
     flip: bool = False  # half of the images are mirrored left to right
-    erase: float = 0.0  # probability that a rectangle of 4 to 14 pixels a side is blackened, 0 to 1
+    erase: float = 0.0  # probability that a rectangle, a seventh to half of each side, is blackened; 0 to 1
     # Layers that are convolutions at first: see tied.py
     tied: tuple[int, ...] = ()  # kernel, in pixels, of each of the first layers; () for a plain training
     untied_epochs: int = 0  # after the epochs above, with all layers dense; 0 or more
@@ -81,18 +80,22 @@ class TrainConfig:
                 raise SettingsError(f"{name}: {getattr(self, name)!r}; expected {expected}")
         if self.decay and self.schedule != "inverse-time":
             raise SettingsError(f"decay: {self.decay}; it belongs to the schedule inverse-time, not {self.schedule}")
-        self._check_tied()
-
-    def _check_tied(self) -> None:
         if len(self.tied) > len(self.model.hidden):
             raise SettingsError(f"tied: {len(self.tied)} layers, but hidden has {len(self.model.hidden)}")
-        side = SIDE
+
+    def demand_fit(self, image: ImageSpec) -> None:
+        """Check that the layers that are tied fit the images.
+
+        Raises:
+            SettingsError: a kernel is even or larger than an image, or a layer has no whole number of channels.
+        """
+        height, width, most = image.height, image.width, min(image.height, image.width)
         for kernel, units in zip(self.tied, self.model.hidden, strict=False):
-            side = (side + 1) // 2
-            if not 1 <= kernel <= SIDE or kernel % 2 == 0:
-                raise SettingsError(f"tied: a kernel of {kernel}; expected an odd number of pixels, at most {SIDE}")
-            if units % side**2:
-                raise SettingsError(f"hidden: {units} units where tied asks for a multiple of {side} x {side}")
+            height, width = (height + 1) // 2, (width + 1) // 2
+            if not 1 <= kernel <= most or kernel % 2 == 0:
+                raise SettingsError(f"tied: a kernel of {kernel}; expected an odd number of pixels, at most {most}")
+            if units % (height * width):
+                raise SettingsError(f"hidden: {units} units where tied asks for a multiple of {height} x {width}")
 
     @property
     def total_epochs(self) -> int:

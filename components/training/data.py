@@ -6,13 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot, pad
 
-from components.catalogues.fashion_mnist import CLASSES, IMAGE_SHAPE
 from components.dataset.manifest import Examples
 from components.errors import TrainingError
 from components.model.tensors import to_input
 from components.training.config import TrainConfig
 
-SMALLEST, LARGEST = 4, 14  # pixels, of an erased rectangle's sides
+SMALLEST, LARGEST = 7, 2  # an erased rectangle's side is at least this part of the image's, and at most that
 
 
 @dataclass(frozen=True)
@@ -21,8 +20,8 @@ class TrainingData:
 
     images: "TrainingImages"
     labels: Tensor  # int64 (n,)
-    targets: Tensor  # the labels, or float32 (n, 10) one-hot
-    validation_x: Tensor  # float32 (m, 784)
+    targets: Tensor  # the labels, or float32 (n, classes) one-hot
+    validation_x: Tensor  # float32 (m, numbers of an image)
     validation_labels: Tensor  # int64 (m,)
 
 
@@ -33,8 +32,9 @@ def divide(examples: Examples, config: TrainConfig, device: torch.device) -> Tra
         TrainingError: there are too few images for the configuration.
     """
     labels = torch.tensor(examples.labels, dtype=torch.int64)
+    classes = len(examples.contract.classes)
     held_out_rows = round(len(labels) * config.validation_share)
-    if held_out_rows < len(CLASSES) or len(labels) - held_out_rows < config.batch_size:
+    if held_out_rows < classes or len(labels) - held_out_rows < config.batch_size:
         raise TrainingError(
             f"{len(labels)} training images are too few for validation_share {config.validation_share} "
             f"and batch_size {config.batch_size}"
@@ -45,17 +45,18 @@ def divide(examples: Examples, config: TrainConfig, device: torch.device) -> Tra
     return TrainingData(
         TrainingImages(torch.tensor(examples.images[rest.numpy()]).to(device), config),
         kept,
-        one_hot(kept, len(CLASSES)).to(torch.float32) if config.labels == "one-hot" else kept,
+        one_hot(kept, classes).to(torch.float32) if config.labels == "one-hot" else kept,
         to_input(examples.images[held_out.numpy()]).to(device),
         labels[held_out].to(device),
     )
 
 
 class TrainingImages:
-    """uint8 (n, 28, 28) -> batches of float32 (b, 784), 0 to 1, augmented by torch's global generator.
+    """uint8 (n, height, width[, 3]) -> batches of float32 (b, numbers of an image), 0 to 1.
 
-    The images are padded once. A shift is then a window into them and a flip a second copy, so that one indexing
-    operation makes a batch of shifted, flipped images: about what it costs to take them as they are.
+    They are augmented by torch's global generator. The images are padded once. A shift is then a window into them and a
+    flip a second copy, so that one indexing operation makes a batch of shifted, flipped images: about what it costs to
+    take them as they are.
     """
 
     def __init__(self, images: Tensor, config: TrainConfig) -> None:
@@ -64,10 +65,11 @@ class TrainingImages:
         if self.flips == self.shifts == 1 and not self.erase:
             self.plain = to_input(images)
         else:
-            mirrored = [images, images.flip(2)][: self.flips]
-            padded = pad(torch.stack(mirrored), (config.shift,) * 4)
-            height, width = IMAGE_SHAPE
-            self.windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (flip, n, down, right, 28, 28), no copy
+            mirrored, self.sides = [images, images.flip(2)][: self.flips], images.shape[1:3]
+            are_rgb = images.dim() == 4
+            padded = pad(torch.stack(mirrored), (0, 0) * are_rgb + (config.shift,) * 4)
+            windows = padded.unfold(2, self.sides[0], 1).unfold(3, self.sides[1], 1)  # no copy
+            self.windows = windows.movedim(4, -1) if are_rgb else windows  # (flip, n, down, right, height, width[, 3])
 
     def __call__(self, rows: Tensor) -> Tensor:
         """The images of these rows, int64 (b,); augmented ones differ from call to call."""
@@ -76,20 +78,24 @@ class TrainingImages:
         flip = self._draw(self.flips, rows)
         down, right = self._draw(self.shifts, rows), self._draw(self.shifts, rows)
         images = self.windows[flip, rows, down, right]
-        return to_input(images.masked_fill_(self._rectangles(rows), 0) if self.erase else images)
+        if self.erase:
+            erased = self._rectangles(rows)
+            images.masked_fill_(erased if images.dim() == 3 else erased[..., None], 0)
+        return to_input(images)
 
     def _draw(self, choices: int, rows: Tensor) -> Tensor:
         return torch.randint(choices, rows.shape, device=rows.device)
 
     def _rectangles(self, rows: Tensor) -> Tensor:
-        """bool (b, 28, 28): true inside one random rectangle an image, or nowhere."""
+        """bool (b, height, width): true inside one random rectangle an image, or nowhere."""
         chosen = torch.rand(rows.shape, device=rows.device) < self.erase
-        down, right = (self._run(rows, side) for side in IMAGE_SHAPE)
+        down, right = (self._run(rows, side) for side in self.sides)
         return (down & chosen[:, None])[:, :, None] & right[:, None, :]
 
     def _run(self, rows: Tensor, side: int) -> Tensor:
-        """bool (b, side): true in a random run of 4 to 14 places."""
-        length = SMALLEST + self._draw(LARGEST - SMALLEST + 1, rows)
+        """bool (b, side): true in a random run of a seventh to half of the places."""
+        least = side // SMALLEST
+        length = least + self._draw(side // LARGEST - least + 1, rows)
         start = (torch.rand(rows.shape, device=rows.device) * (side - length + 1)).long()
         place = torch.arange(side, device=rows.device)
         return (place >= start[:, None]) & (place < (start + length)[:, None])

@@ -6,7 +6,6 @@ They are those of autograd, which a test holds them to, without what autograd sp
 import torch
 from torch import Tensor, nn
 
-from components.catalogues.fashion_mnist import CLASSES
 from components.model.mlp import MLP
 from components.training.config import TrainConfig
 from components.training.hardware import Hardware
@@ -19,7 +18,7 @@ class Gradients:
     def __init__(self, network: MLP | TiedMLP) -> None:
         self.layers = [layer for layer in network if isinstance(layer, nn.Linear)]
         self.dropout = network.config.dropout
-        self.one_hot = torch.eye(len(CLASSES), device=self.layers[0].weight.device)
+        self.one_hot = torch.eye(self.layers[-1].out_features, device=self.layers[0].weight.device)
 
     @staticmethod
     def fit(network: MLP | TiedMLP, config: TrainConfig, hardware: Hardware) -> bool:
@@ -32,11 +31,11 @@ class Gradients:
         """Set the gradients of the mean cross-entropy.
 
         Args:
-            x: float32 (b, 784).
-            targets: int64 (b,), or float32 (b, 10), rows that sum to 1.
+            x: float32 (b, numbers of an image).
+            targets: int64 (b,), or float32 (b, classes), rows that sum to 1.
 
         Returns:
-            The logits, float32 (b, 10).
+            The logits, float32 (b, classes).
         """
         inputs = [x]
         for layer in self.layers[:-1]:

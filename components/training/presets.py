@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from components.catalogues.fashion_mnist import CLASSES, PIXELS
+from components.contract import DataContract, ImageSpec
 from components.errors import SettingsError
 from components.model.mlp import ModelConfig
 from components.training.config import TrainConfig
@@ -18,17 +18,10 @@ class Preset:
     origin: str
     config: TrainConfig
 
-    @property
-    def layers(self) -> str:
-        """Widths from input to output and the activation, "784-128-10 relu"."""
+    def layers(self, contract: DataContract) -> str:
+        """Widths from input to output and the activation, as in "1440-128-3 relu"."""
         model = self.config.model
-        return f"{'-'.join(map(str, (PIXELS, *model.hidden, len(CLASSES))))} {model.activation}"
-
-    @property
-    def parameters(self) -> int:
-        """Weights and biases of the network that is stored."""
-        widths = (PIXELS, *self.config.model.hidden, len(CLASSES))
-        return sum(before * after + after for before, after in pairwise(widths))
+        return f"{'-'.join(map(str, model.widths(contract)))} {model.activation}"
 
     def fields(self) -> dict[str, Any]:
         """What can be overridden -> its value here."""
@@ -117,16 +110,25 @@ PRESETS = {
 DEFAULT = "dense-128"
 
 
-def configure(preset: str, overrides: dict[str, Any] | None = None) -> TrainConfig:
+def count_parameters(config: TrainConfig, contract: DataContract) -> int:
+    """Weights and biases of the network that is stored."""
+    return sum(before * after + after for before, after in pairwise(config.model.widths(contract)))
+
+
+def configure(preset: str, overrides: dict[str, Any] | None = None, image: ImageSpec | None = None) -> TrainConfig:
     """A preset's configuration with some fields replaced.
 
     Args:
         preset: its name.
         overrides: field of TrainConfig or ModelConfig -> value.
+        image: what it is to be trained on, where that is known by now.
 
     Raises:
-        SettingsError: no such preset or field, or a value that cannot be used.
+        SettingsError: no such preset or field, or a value that cannot be used, or not with these images.
     """
     if preset not in PRESETS:
         raise SettingsError(f"preset: no {preset!r}; there are {', '.join(PRESETS)}")
-    return PRESETS[preset].config.with_overrides(overrides or {})
+    config = PRESETS[preset].config.with_overrides(overrides or {})
+    if image:
+        config.demand_fit(image)
+    return config

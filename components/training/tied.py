@@ -14,42 +14,56 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from components.catalogues.fashion_mnist import IMAGE_SHAPE
-from components.contract import DataContract
+from components.contract import DataContract, ImageSpec
 from components.model.mlp import ACTIVATIONS, MLP, ModelConfig
 
 STRIDE = 2
 
 
 class TiedMLP(nn.Sequential):
-    """float32 (n, 784) -> logits float32 (n, 10).
+    """float32 (n, numbers of an image) -> logits float32 (n, classes).
 
-    Hidden layer i, of channels x side x side units, is a convolution of stride 2 with the i-th kernel; those after the
-    last kernel are dense. Batch norm before each activation; dropout after the dense ones only.
+    Hidden layer i, of channels x height x width units, is a convolution of stride 2 with the i-th kernel; those after
+    the last kernel are dense. Batch norm before each activation; dropout after the dense ones only.
     """
 
     def __init__(self, config: ModelConfig, kernels: tuple[int, ...], contract: DataContract) -> None:
-        layers: OrderedDict[str, nn.Module] = OrderedDict(image=nn.Unflatten(1, (1, *IMAGE_SHAPE)))
-        channels, side = 1, IMAGE_SHAPE[0]
+        layers: OrderedDict[str, nn.Module] = OrderedDict(image=ToImages(contract.image))
+        channels: int = contract.image.channels
+        height, width = contract.image.height, contract.image.width
         for number, (kernel, units) in enumerate(zip(kernels, config.hidden, strict=False), 1):
-            side = (side + 1) // STRIDE
-            after = units // side**2
+            height, width = (height + 1) // STRIDE, (width + 1) // STRIDE
+            after = units // (height * width)
             layers[f"dense{number}"] = nn.Conv2d(channels, after, kernel, STRIDE, kernel // 2, bias=False)
             layers[f"norm{number}"] = nn.BatchNorm2d(after)
             layers[f"{config.activation}{number}"] = ACTIVATIONS[config.activation]()
             channels = after
         layers["units"] = ToUnits()
-        width = channels * side**2
+        before = channels * height * width
         for number, units in enumerate(config.hidden[len(kernels) :], len(kernels) + 1):
-            layers[f"dense{number}"] = nn.Linear(width, units, bias=False)
+            layers[f"dense{number}"] = nn.Linear(before, units, bias=False)
             layers[f"norm{number}"] = nn.BatchNorm1d(units)
             layers[f"{config.activation}{number}"] = ACTIVATIONS[config.activation]()
             layers[f"dropout{number}"] = nn.Dropout(config.dropout)
-            width = units
-        layers["logits"] = nn.Linear(width, len(contract.classes))
+            before = units
+        layers["logits"] = nn.Linear(before, len(contract.classes))
         super().__init__(layers)
         self.to(memory_format=torch.channels_last)
         self.config, self.contract = config, contract
+
+
+class ToImages(nn.Module):
+    """float (n, numbers of an image) -> (n, channels, height, width), without a copy; RGB is channels-last so."""
+
+    def __init__(self, image: ImageSpec) -> None:
+        super().__init__()
+        self.image = image
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        if self.image.channels == 1:  # no permutation, whose strides PyTorch would take for another layout
+            return x.view(-1, 1, self.image.height, self.image.width)
+        return x.view(-1, *self.image.shape).permute(0, 3, 1, 2)
 
 
 class ToUnits(nn.Module):
@@ -75,7 +89,8 @@ def to_dense(network: MLP | TiedMLP) -> MLP:
     network.eval()
     modules = dict(network.named_children())
     plain = MLP(replace(network.config, batch_norm=False), network.contract)
-    shape = (1, network.contract.image.height, network.contract.image.width)
+    image = network.contract.image
+    shape: tuple[int, int, int] = (image.channels, image.height, image.width)
     for number in range(1, len(network.config.hidden) + 1):
         layer, norm = modules[f"dense{number}"], cast(_BatchNorm, modules[f"norm{number}"])
         if isinstance(layer, nn.Conv2d):

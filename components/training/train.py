@@ -42,7 +42,7 @@ class Trained:
     best_epoch: int  # the one whose weights these are: the last, or with patience the one of lowest validation loss
     seconds: float  # of all epochs
     hardware: dict[str, str | int]  # device, precision and threads, as used
-    validation_logits: Tensor  # float32 (m, 10), of the network
+    validation_logits: Tensor  # float32 (m, classes), of the network
     validation_labels: Labels  # (m,)
 
 
@@ -65,7 +65,7 @@ def train(
     Raises:
         DatasetError: the data changed since it was validated.
         TrainingError: the loss is not finite, there are too few images, or the kept state is damaged.
-        SettingsError: CUDA was asked for and there is none.
+        SettingsError: CUDA was asked for and there is none, or the recipe does not fit the images.
     """
     examples = read_split(validated.dataset, "train")
     torch.set_flush_denormal(True)  # Adam's moments of ever-black pixels turn denormal: 10 to 25 % of the time
@@ -247,11 +247,11 @@ class Phase:
         """Make one step of the optimizer.
 
         Args:
-            x: float32 (b, 784).
-            targets: int64 (b,), or float32 (b, 10).
+            x: float32 (b, numbers of an image).
+            targets: int64 (b,), or float32 (b, classes).
 
         Returns:
-            The logits it was made with, float32 (b, 10).
+            The logits it was made with, float32 (b, classes).
         """
         if self.gradients:
             logits = self.gradients(x, targets)
@@ -308,7 +308,11 @@ def build(config: TrainConfig, contract: DataContract) -> MLP | TiedMLP:
 
     Dense layers start as in Keras, which the published recipes were written for: weights by Glorot and Bengio (2010),
     biases 0. PyTorch's own first weights are less than half as large.
+
+    Raises:
+        SettingsError: layers that are tied do not fit the images.
     """
+    config.demand_fit(contract.image)
     if config.tied:
         return TiedMLP(config.model, config.tied, contract)
     network = MLP(config.model, contract)

@@ -103,8 +103,9 @@ def tell(summary: "Summary", output: Path, as_json: bool) -> None:
     measured = None
     if summary.count.confusion:
         from components.evaluation.metrics import measure_confusion
+        from components.registry.store import describe_stored
 
-        measured = measure_confusion(summary.count.confusion)
+        measured = measure_confusion(summary.count.confusion, describe_stored(summary.model).classes)
     file = sys.stderr if output == PIPE else sys.stdout
     if as_json:
         print(json.dumps({**summary.to_json(), **(asdict(measured) if measured else {})}), file=file)

@@ -115,8 +115,9 @@ def train(
 
 def presets(as_json: Json = False) -> None:
     """List the recipes: layers, parameters, every field, and where each comes from."""
+    from components.catalogues import DEFAULT
     from components.training.config import TrainConfig
-    from components.training.presets import PRESETS, Preset
+    from components.training.presets import PRESETS, Preset, count_parameters
 
     if as_json:
         print(json.dumps({name: asdict(preset.config) for name, preset in PRESETS.items()}))
@@ -124,7 +125,8 @@ def presets(as_json: Json = False) -> None:
     defaults = Preset("", "", TrainConfig()).fields()
     for preset in PRESETS.values():
         own = {name: value for name, value in preset.fields().items() if value != defaults[name]}
-        print(f"{preset.name}: {preset.layers}, {preset.parameters:,} parameters")
+        parameters = count_parameters(preset.config, DEFAULT.contract)
+        print(f"{preset.name}: {preset.layers(DEFAULT.contract)}, {parameters:,} parameters")
         print(f"  {preset.origin}\n  {_list_fields(own)}\n")
     print(f"What a recipe does not name: {_list_fields(defaults)}")
     print("fashion train --preset NAME --set FIELD=VALUE changes any of them.")

@@ -41,9 +41,9 @@ for turn in range(int(sys.argv[2])):
 SCORE = """
 import sys
 from pathlib import Path
-import components
+import fashion
 from components.scoring.job import run_job
-model = components.load_model()
+model = fashion.load_model()
 print("ready", flush=True)
 run_job(model, Path(sys.argv[1]), Path(sys.argv[2]))
 """

@@ -68,11 +68,11 @@ def compare(
     features = []
     for measure in measures:
         limits, counts = np.array(profile.limits[measure]), np.array(profile.counts[measure])
-        found = count_bins(seen, measure, limits, STRETCHES)
+        found = count_bins(seen, measure, limits, len(sizes), STRETCHES)
         features.append(_compare_bins(measure, counts, found, limits, bounds.shift, most_chance))
     unsure = np.array(profile.not_sure)
     counts, limits = np.stack([unsure, sizes - unsure], axis=1), np.array([0.5])
-    found = count_bins(seen, "sure", limits, STRETCHES)
+    found = count_bins(seen, "sure", limits, len(sizes), STRETCHES)
     features.append(_compare_bins(NOT_SURE, counts, found, limits, bounds.not_sure, most_chance))
     features.append(_compare_classes(sizes, found.sum(axis=2), bounds.classes, most_chance))
     return tuple(features)

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 from components.contract import Dataset
 from components.errors import SettingsError
 from components.training.config import TrainConfig
-from components.training.presets import PRESETS, configure
+from components.training.presets import configure, count_parameters
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,11 @@ class Candidate:
     preset: str
     config: TrainConfig
     dataset: Dataset
+
+    @property
+    def parameters(self) -> int:
+        """Weights and biases of the network that it would store."""
+        return count_parameters(self.config, self.dataset.contract)
 
     @property
     def key(self) -> str:
@@ -67,20 +72,18 @@ def list_candidates(
             raise SettingsError(f"{name}: {', '.join(map(str, given)) or 'none'}; expected one or more, each once")
     if "seed" in overrides:
         raise SettingsError("seed: a sweep takes it from --seeds")
-    pairs = product(presets, seeds)
-    return [Candidate(preset, configure(preset, {**overrides, "seed": seed}), dataset) for preset, seed in pairs]
+    image = dataset.contract.image
+    return [
+        Candidate(preset, configure(preset, {**overrides, "seed": seed}, image), dataset)
+        for preset, seed in product(presets, seeds)
+    ]
 
 
 def tell_failure(candidate: Candidate, error: str) -> Outcome:
     """The row of a training that gave no network."""
     return Outcome(
-        candidate.preset, candidate.config.seed, None, None, 0, 0.0, count_parameters(candidate), candidate.key, error
+        candidate.preset, candidate.config.seed, None, None, 0, 0.0, candidate.parameters, candidate.key, error
     )
-
-
-def count_parameters(candidate: Candidate) -> int:
-    """Weights and biases of the network that it would store."""
-    return replace(PRESETS[candidate.preset], config=candidate.config).parameters
 
 
 def sort_outcomes(found: Iterable[Outcome]) -> list[Outcome]:

@@ -12,7 +12,7 @@ from components.files import write_whole
 from components.model.mlp import MLP, ModelConfig
 from components.model.packing import pack, unpack
 from components.records import read_record
-from components.training.sweeps.candidates import Candidate, Outcome, count_parameters
+from components.training.sweeps.candidates import Candidate, Outcome
 from components.training.train import Trained
 
 LOGITS, LABELS, NETWORK = "validation_logits", "validation_labels", "network."
@@ -84,6 +84,6 @@ def tell_trained(candidate: Candidate, trained: Trained) -> Outcome:
         validation_loss=chosen.validation_loss,
         epochs=len(trained.history),
         seconds=trained.seconds,
-        parameters=count_parameters(candidate),
+        parameters=candidate.parameters,
         key=candidate.key,
     )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from trainings import HELD_OUT
 
+from components.catalogues.fashion_mnist import CLASSES
 from components.contract import Calibration, Labels, ModelCard
 from components.evaluation.calibrate import COLDEST, HOTTEST, TARGET, calibrate, find_threshold, fit_temperature
 from components.evaluation.metrics import measure
@@ -52,7 +53,7 @@ def test_no_other_temperature_has_a_lower_loss() -> None:
 def test_calibration_makes_confidence_true() -> None:
     fitted_on, seen_later = draw(5_000), draw(5_000, seed=1)
     calibration = calibrate(fitted_on[0] * 3, fitted_on[1])
-    metrics = measure(seen_later[0] * 3, seen_later[1], "test", "v", calibration)
+    metrics = measure(seen_later[0] * 3, seen_later[1], CLASSES, "test", "v", calibration)
     assert metrics.uncalibrated.calibration_error > 0.1
     assert metrics.calibrated.calibration_error < 0.02
     assert metrics.calibrated.loss < metrics.uncalibrated.loss
@@ -127,7 +128,7 @@ def test_a_class_is_sure_above_its_own_threshold() -> None:
     assert (always, never, unknown) == (0.0, 1.0, 1.0)
     assert 0 < sometimes < 1
     assert (calibration.target, calibration.rows) == (TARGET, 3 * rows) == (0.97, 360)
-    metrics = measure(logits, labels, "test", "v", calibration)
+    metrics = measure(logits, labels, CLASSES, "test", "v", calibration)
     assert metrics.sure_accuracy >= 0.97
     assert 0.5 < metrics.coverage < 0.6, "all of class 0, and seven tenths of class 2 at most"
 
@@ -143,7 +144,7 @@ def test_where_the_model_is_sure_the_target_is_reached_in_every_class(target: fl
         sure = (predicted == label) & (confidences > np.float32(calibration.thresholds[label]))
         assert sure.sum() >= 33
         assert (labels[sure] == label).mean() >= target
-    later = measure(*draw(20_000, seed=1, spread=4), "test", "v", calibration)
+    later = measure(*draw(20_000, seed=1, spread=4), CLASSES, "test", "v", calibration)
     assert later.sure_accuracy > target - 0.01
 
 

@@ -43,7 +43,7 @@ def test_a_small_example_counted_by_hand() -> None:
     logits = torch.full((4, 10), -9.0)
     for row, predicted in enumerate((0, 0, 1, 9)):
         logits[row, predicted] = 9.0
-    metrics = measure(logits, np.array([0, 1, 1, 9], np.uint8), "test", "v", UNCALIBRATED)
+    metrics = measure(logits, np.array([0, 1, 1, 9], np.uint8), CLASSES, "test", "v", UNCALIBRATED)
     first, second = metrics.classes[:2]
     assert (metrics.split, metrics.split_version, metrics.rows, metrics.accuracy) == ("test", "v", 4, 0.75)
     assert (first.name, first.precision, first.recall, first.support) == ("T-shirt/top", 0.5, 1.0, 1)
@@ -57,7 +57,7 @@ def test_a_small_example_counted_by_hand() -> None:
 
 
 def test_a_large_one_counted_by_plain_loops(logits: Tensor, labels: Labels) -> None:
-    metrics = measure(logits, labels, "train", "v", UNCALIBRATED)
+    metrics = measure(logits, labels, CLASSES, "train", "v", UNCALIBRATED)
     predicted = [row.index(max(row)) for row in logits.tolist()]
     pairs = list(zip(labels.tolist(), predicted, strict=True))
     assert metrics.accuracy == pytest.approx(sum(true == found for true, found in pairs) / ROWS)
@@ -79,7 +79,7 @@ def test_the_interval_is_wilson_s(right: int, rows: int) -> None:
     logits = torch.zeros(rows, 10)
     logits[:right, 0] = 1.0
     logits[right:, 1] = 1.0
-    low, high = measure(logits, np.zeros(rows, np.uint8), "test", "v", UNCALIBRATED).accuracy_interval
+    low, high = measure(logits, np.zeros(rows, np.uint8), CLASSES, "test", "v", UNCALIBRATED).accuracy_interval
     z, p = 1.959963984540054, right / rows
     spread = z * math.sqrt(p * (1 - p) / rows + z**2 / (4 * rows**2))
     assert low == pytest.approx((p + z**2 / (2 * rows) - spread) / (1 + z**2 / rows), abs=1e-9)
@@ -140,10 +140,10 @@ def test_calibration_errors_that_one_can_see(confidences: list[float], right: li
 
 
 def test_calibrated_is_of_the_logits_divided_by_the_temperature(logits: Tensor, labels: Labels) -> None:
-    metrics = measure(logits, labels, "test", "v", dataclasses.replace(UNCALIBRATED, temperature=2.5))
-    colder = measure(logits / 2.5, labels, "test", "v", UNCALIBRATED)
+    metrics = measure(logits, labels, CLASSES, "test", "v", dataclasses.replace(UNCALIBRATED, temperature=2.5))
+    colder = measure(logits / 2.5, labels, CLASSES, "test", "v", UNCALIBRATED)
     assert dataclasses.astuple(metrics.calibrated) == pytest.approx(dataclasses.astuple(colder.uncalibrated), rel=1e-6)
-    assert metrics.uncalibrated == measure(logits, labels, "test", "v", UNCALIBRATED).uncalibrated
+    assert metrics.uncalibrated == measure(logits, labels, CLASSES, "test", "v", UNCALIBRATED).uncalibrated
     assert metrics.calibrated != metrics.uncalibrated
     assert (metrics.accuracy, metrics.confusion) == (colder.accuracy, colder.confusion), "it changes no label"
 
@@ -151,7 +151,7 @@ def test_calibrated_is_of_the_logits_divided_by_the_temperature(logits: Tensor, 
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
 def test_coverage_and_the_accuracy_where_it_is_sure(logits: Tensor, labels: Labels, temperature: float) -> None:
     thresholds = tuple(0.25 + 0.05 * label for label in range(10))
-    metrics = measure(logits, labels, "test", "v", Calibration(temperature, thresholds, 0.97, 60))
+    metrics = measure(logits, labels, CLASSES, "test", "v", Calibration(temperature, thresholds, 0.97, 60))
     sure = []
     for row, label in zip(logits.tolist(), labels, strict=True):
         probabilities = softmax_of([value / temperature for value in row])
@@ -165,7 +165,7 @@ def test_coverage_and_the_accuracy_where_it_is_sure(logits: Tensor, labels: Labe
 
 @pytest.mark.parametrize(("threshold", "coverage"), [(0.0, 1.0), (1.0, 0.0)])
 def test_always_and_never_sure(logits: Tensor, labels: Labels, threshold: float, coverage: float) -> None:
-    metrics = measure(logits * 100, labels, "test", "v", Calibration(thresholds=(threshold,) * 10))
+    metrics = measure(logits * 100, labels, CLASSES, "test", "v", Calibration(thresholds=(threshold,) * 10))
     assert metrics.coverage == coverage
     assert metrics.sure_accuracy == (metrics.accuracy if coverage else 0.0)
 
@@ -179,7 +179,7 @@ def test_a_split_is_measured_whole_and_in_evaluation_mode(dataset: Dataset, spli
     network = MLP(ModelConfig(hidden=(32,), dropout=0.5), CONTRACT)
     examples = read_split(dataset, split)
     version = read_manifest(dataset).split_version(split)
-    expected = measure(logits_of(network, examples.images), examples.labels, split, version, UNCALIBRATED)
+    expected = measure(logits_of(network, examples.images), examples.labels, CLASSES, split, version, UNCALIBRATED)
     found = evaluate(network.train(), dataset, split, UNCALIBRATED)
     assert (found.split, found.split_version, found.rows) == (split, version, len(examples.labels))
     assert found.confusion == expected.confusion

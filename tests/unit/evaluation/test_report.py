@@ -350,7 +350,7 @@ def test_the_confusion_matrix_has_every_count(card: ModelCard) -> None:
 
 
 def test_the_architecture_has_every_layer() -> None:
-    drawn = figures.draw_architecture(ModelConfig(hidden=(300, 20), activation="gelu"))
+    drawn = figures.draw_architecture(ModelConfig(hidden=(300, 20), activation="gelu"), CONTRACT)
     for told in ("784", "300", "20", "10", f"{784 * 300 + 300:,}", f"{300 * 20 + 20:,}", f"{20 * 10 + 10}"):
         assert f">{told}<" in drawn
     assert drawn.count(">gelu<") == 2

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.contract import GateCheck, Images, ModelCard, Validated, Verdict
 from components.dataset.manifest import Examples
 from components.files import size_of
@@ -21,7 +22,7 @@ from components.model.mlp import MLP
 from components.readers.tables.columns import PIXEL_COLUMNS
 from components.registry import champion, store, verdicts
 from components.settings import CHECKOUT, Settings
-from components.training.presets import DEFAULT, PRESETS, configure
+from components.training.presets import DEFAULT, PRESETS, configure, count_parameters
 from fashion.__main__ import run_command
 from fashion.cli.app import app
 from fashion.cli.tables import in_bytes, in_words
@@ -373,7 +374,8 @@ def test_an_unforeseen_error_ends_in_one_line(fashion: Fashion, monkeypatch: pyt
 def test_presets_are_listed_with_layers_parameters_origin_and_fields(fashion: Fashion) -> None:
     told = fashion("presets")[1]
     for preset in PRESETS.values():
-        assert f"{preset.name}: {preset.layers}, {preset.parameters:,} parameters\n  {preset.origin}\n" in told
+        layers, parameters = preset.layers(CONTRACT), count_parameters(preset.config, CONTRACT)
+        assert f"{preset.name}: {layers}, {parameters:,} parameters\n  {preset.origin}\n" in told
     assert "dense-128: 784-128-10 relu, 101,770 parameters" in told
     assert "What a recipe does not name: hidden=[128]" in told
 

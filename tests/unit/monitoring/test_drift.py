@@ -55,7 +55,7 @@ def images() -> Images:
 
 @pytest.fixture(scope="module")
 def profile(model: Classifier, images: Images) -> Profile:
-    return make_profile(to_seen(predict(model, images[:600]), images[:600]))
+    return make_profile(to_seen(predict(model, images[:600]), images[:600]), len(CLASSES))
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_images_that_come_together_tell_less(profile: Profile, calm: Seen) -> No
 
 def test_a_class_that_the_profile_has_no_image_of_is_held_against_all(calm: Seen) -> None:
     bags = calm["label"] == CLASSES.index("Bag")
-    found = compare(make_profile(calm[~bags]), calm[bags], BOUNDS)
+    found = compare(make_profile(calm[~bags], len(CLASSES)), calm[bags], BOUNDS)
     assert all(np.isfinite([feature.distance, feature.chance]).all() for feature in found)
     assert next(feature for feature in found if feature.name == "classes").drifted
 

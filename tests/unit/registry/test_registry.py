@@ -397,11 +397,11 @@ def test_a_kill_between_pointer_and_history_is_mended(
 
 
 def test_the_readme_s_two_lines(network: MLP, card: ModelCard, test_split: Examples) -> None:
-    import components
+    import fashion
 
     save_and_promote(network, card)
-    model = components.load_model()
-    predictions = components.predict(model, test_split.images)
+    model = fashion.load_model()
+    predictions = fashion.predict(model, test_split.images)
     assert predictions.model == model.tag
     assert np.allclose(predictions.probabilities.sum(axis=1), 1, atol=1e-6)
     assert ModelConfig(**model.card.model).hidden == (16,)

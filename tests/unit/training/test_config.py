@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from trainings import one_thread  # noqa: F401, for every test here
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.contract import Validated
 from components.errors import SettingsError
 from components.model.mlp import MLP, ModelConfig
 from components.training.config import TrainConfig
-from components.training.presets import PRESETS, configure
+from components.training.presets import PRESETS, configure, count_parameters
 from components.training.train import train
 
 NAN, INFINITE = float("nan"), float("inf")
@@ -76,9 +77,9 @@ def test_a_bad_value_is_refused_by_the_name_of_its_field(name: str, value: objec
 )
 def test_settings_that_do_not_go_together_are_refused(overrides: dict[str, Any], reason: str) -> None:
     tied = {"hidden": [1568, 1568, 512], "batch_norm": True, "tied": [5, 3], "untied_epochs": 2}
-    assert configure("dense-128", tied).tied == (5, 3)
+    assert configure("dense-128", tied, CONTRACT.image).tied == (5, 3)
     with pytest.raises(SettingsError, match=reason):
-        configure("dense-128", {**tied, **overrides})
+        configure("dense-128", {**tied, **overrides}, CONTRACT.image)
 
 
 @pytest.mark.parametrize("name", ["momentum", "model", "Epochs", ""])
@@ -124,7 +125,8 @@ def test_lists_from_json_are_the_tuples_that_they_stand_for() -> None:
     ],
 )
 def test_a_published_recipe_has_the_published_layers(name: str, layers: str, parameters: int) -> None:
-    assert (PRESETS[name].layers, PRESETS[name].parameters) == (layers, parameters)
+    preset = PRESETS[name]
+    assert (preset.layers(CONTRACT), count_parameters(preset.config, CONTRACT)) == (layers, parameters)
 
 
 @pytest.mark.parametrize(
@@ -169,5 +171,5 @@ def test_every_preset_trains_on_the_drawn_sample(validated: Validated, name: str
     widths = (784, *config.model.hidden, 10)
     shapes = [shape for before, after in itertools.pairwise(widths) for shape in ((after, before), (after,))]
     assert [tuple(weight.shape) for weight in trained.network.state_dict().values()] == shapes
-    assert sum(weight.numel() for weight in trained.network.parameters()) == PRESETS[name].parameters
+    assert sum(weight.numel() for weight in trained.network.parameters()) == count_parameters(config, CONTRACT)
     assert type(trained.network) is MLP
