@@ -247,6 +247,10 @@ class Calibration:
     target: Share = 0.97  # the accuracy aimed at where the model is sure, in each class
     rows: Natural = 0  # validation images it was fitted on
 
+    def bars(self, classes: int) -> NDArray[np.float32]:
+        """float32 (classes,): sure of a class is a model whose probability of it exceeds its own bar."""
+        return np.array(self.thresholds or (0.0,) * classes, np.float32)
+
 
 @dataclass(frozen=True)
 class Profile:

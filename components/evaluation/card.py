@@ -88,8 +88,8 @@ def profile(network: MLP, dataset: Dataset, calibration: Calibration) -> Profile
         logits = torch.cat([network.eval()(part) for part in to_input(images).split(AT_ONCE)])
     probabilities = torch.softmax(logits / calibration.temperature, dim=1)
     confidences, labels = (found.numpy() for found in probabilities.max(dim=1))
-    sure = confidences > np.array(calibration.thresholds, np.float32)[labels]
     classes = network.contract.classes
+    sure = confidences > calibration.bars(len(classes))[labels]
     said = Predictions("", classes, labels.astype(np.uint16), probabilities.numpy(), sure)
     return make_profile(to_seen(said, images), len(classes))
 

@@ -61,7 +61,7 @@ def measure(
     predicted = logits.argmax(1).numpy()
     right = predicted == labels
     probabilities = torch.softmax(logits / calibration.temperature, dim=1).numpy()
-    sure = probabilities.max(axis=1) > np.array(calibration.thresholds, np.float32)[predicted]
+    sure = probabilities.max(axis=1) > calibration.bars(len(classes))[predicted]
     confusion = confusion_matrix(labels, predicted, labels=range(len(classes))).tolist()
     counted = measure_confusion(confusion, classes)
     uncalibrated = measure_probabilities(logits, labels)

@@ -224,7 +224,7 @@ def _add_int_layers(graph: _Graph, layers: list[nn.Linear], activation: str, typ
 
 def _add_outputs(graph: _Graph, logits: str, card: ModelCard) -> None:
     temperature = graph.constant("temperature", np.float32(card.calibration.temperature))
-    thresholds = graph.constant("thresholds", np.array(card.calibration.thresholds, np.float32))
+    thresholds = graph.constant("thresholds", card.calibration.bars(len(card.classes)))
     graph.add("Softmax", graph.add("Div", logits, temperature), output="probabilities", axis=1)
     graph.add("ArgMax", "probabilities", output="labels", axis=1, keepdims=0)
     highest = graph.add("ReduceMax", "probabilities", graph.constant("classes", np.array([1])), keepdims=0)

@@ -60,5 +60,4 @@ class Classifier:
     @cached_property
     def thresholds(self) -> NDArray[np.float32]:
         """float32 (classes,): the model is sure of a class whose probability exceeds its own."""
-        thresholds = self.card.calibration.thresholds or (0.0,) * len(self.contract.classes)
-        return np.array(thresholds, np.float32)
+        return self.card.calibration.bars(len(self.contract.classes))
