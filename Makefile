@@ -6,7 +6,7 @@ PREFECT_PORT ?= 4200
 PRESET ?= dense-128
 BIN := .venv/bin
 # Most tests wait now and then, so that one worker more than cores gains; WORKERS=0 runs one test after the other.
-PYTEST := $(BIN)/python -m pytest --dist loadgroup --no-loadscopereorder --numprocesses $(or $(WORKERS),3)
+PYTEST := $(BIN)/python -m pytest --dist loadgroup --no-loadscope-reorder --numprocesses $(or $(WORKERS),3)
 
 # The first of these that has all four archives: data/raw, or a folder shared beside the checkout.
 ARCHIVES := train-images-idx3 train-labels-idx1 t10k-images-idx3 t10k-labels-idx1

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.catalogues.preparation.ground import PLAIN
 from components.contract import Images, Labels
 from components.dataset import manifest
@@ -92,7 +93,7 @@ def classify(
     model: Classifier, images: Images, labels: Labels, ground: int, light: bool
 ) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
     """Which are right, and how many views each has, (n,) both."""
-    photos = [read_views(encode(lay(image, ground, light))) for image in images]
+    photos = [read_views(encode(lay(image, ground, light)), CONTRACT) for image in images]
     return predict_photos(model, photos).labels == labels, np.array([len(views) for views in photos])
 
 

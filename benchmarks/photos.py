@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.catalogues.fashion_mnist import CLASSES
+from components.catalogues.fashion_mnist import CLASSES, CONTRACT
 from components.contract import Predictions
 from components.readers.images.photos import read_views
 from components.registry.champion import load_model
@@ -46,7 +46,7 @@ def main() -> None:
     files = [(kind, path) for kind in (*RIGHT, *OUTSIDE) for path in sorted((options.folder / kind).glob("*.jp*g"))]
     contents = [path.read_bytes() for _, path in files]
     began = time.perf_counter()
-    photos = [read_views(content) for content in contents]
+    photos = [read_views(content, CONTRACT) for content in contents]
     read = time.perf_counter()
     predictions = predict_photos(model, photos)
     ended = time.perf_counter()

@@ -65,7 +65,8 @@ TELL = "\nprint(time.perf_counter() - began)"
 PREPARE = """
 import os
 from pathlib import Path
-from components.readers.tables.columns import PIXEL_COLUMNS
+from components.catalogues.fashion_mnist import CONTRACT
+from components.readers.tables.columns import pixel_columns
 from components.contract import Validated
 from components.dataset.ingest import ingest
 from components.dataset.manifest import read_split
@@ -77,7 +78,7 @@ from components.training.train import train
 dataset = ingest().dataset
 examples = read_split(dataset, "train")
 with Path(os.environ["TABLE"]).open("w") as file:
-    file.write(",".join(["label", *PIXEL_COLUMNS]) + chr(10))
+    file.write(",".join(["label", *pixel_columns(CONTRACT.image)]) + chr(10))
     for label, image in zip(examples.labels, examples.images.reshape(-1, 784)):
         file.write(",".join(map(str, [label, *image.tolist()])) + chr(10))
 receipt = Validated(dataset, 0, Path(), "")

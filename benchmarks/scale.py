@@ -32,7 +32,8 @@ import numpy as np
 from components.contract import Validated
 from components.dataset.ingest import ingest
 from components.evaluation.card import write_card
-from components.readers.tables.columns import PIXEL_COLUMNS
+from components.catalogues.fashion_mnist import CONTRACT
+from components.readers.tables.columns import pixel_columns
 from components.dataset.manifest import read_split
 from components.training.presets import configure
 from components.registry import champion, store
@@ -42,7 +43,7 @@ images = read_split(dataset, "train").images.reshape(-1, 784)
 lines = [",".join(map(str, image)) for image in images[:10000].tolist()]
 for name, rows in (("small.csv", int(sys.argv[2])), ("table.csv", int(sys.argv[1]))):
     with Path(name).open("w") as file:
-        file.write(",".join(PIXEL_COLUMNS) + chr(10))
+        file.write(",".join(pixel_columns(CONTRACT.image)) + chr(10))
         for row in range(rows):
             file.write(lines[row % len(lines)] + chr(10))
 receipt = Validated(dataset, 0, Path(), "")

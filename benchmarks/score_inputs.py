@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from components.catalogues.fashion_mnist import PIXELS
+from components.catalogues.fashion_mnist import CONTRACT, PIXELS
 from components.contract import Images
 from components.readers.images.photos import write_png
-from components.readers.tables.columns import PIXEL_COLUMNS
+from components.readers.tables.columns import pixel_columns
 
 ROW_GROUP = 20_000  # rows
 
@@ -21,7 +21,7 @@ def write_csv(folder: Path, images: Images, rows: int) -> Path:
     if not path.exists():
         pixels = take(images, 0, rows).reshape(-1, PIXELS)
         columns = [np.zeros(rows, np.uint8), *np.ascontiguousarray(pixels.T)]
-        names = ["label", *PIXEL_COLUMNS]
+        names = ["label", *pixel_columns(CONTRACT.image)]
         plain = pyarrow.csv.WriteOptions(quoting_header="none", quoting_style="none")
         pyarrow.csv.write_csv(pa.table([pa.array(column) for column in columns], names), path, plain)
     return path

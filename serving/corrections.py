@@ -20,6 +20,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from components.contract import DataContract
 from components.dataset.labels.corrections import MOST, Correction, InboxFull, read_class, write_correction
 from components.errors import InputError
 from components.readers.images.photos import is_small, read_photo
@@ -51,7 +52,7 @@ async def correct(request: Request) -> Response:
         raise Refusal(403, "service", "it takes no corrections; FASHION_CORRECTIONS_DIR is not set")
     expect_type(request, "application/json")
     contract = served.get().contract
-    correction = _read(await read_body(request, LARGEST))
+    correction = _read(await read_body(request, LARGEST), contract)
     now = time.monotonic()
     if len(lately) == MOST_A_MINUTE and now - lately[0] < 60:
         raise Refusal(
@@ -70,7 +71,7 @@ async def correct(request: Request) -> Response:
     return json_response({"label": correction.label, "name": contract.classes[correction.label]})
 
 
-def _read(body: bytes) -> Correction:
+def _read(body: bytes, contract: DataContract) -> Correction:
     try:
         told = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -84,7 +85,7 @@ def _read(body: bytes) -> Correction:
     model = told.get("model")
     if not isinstance(model, str) or not 0 < len(model) <= 100:
         raise InputError("model", "expected the tag that the answer named")
-    return Correction(_read_pixels(told), label, said, model)
+    return Correction(_read_pixels(told, contract), label, said, model)
 
 
 def _refuse_repeated(body: bytes) -> None:
@@ -100,14 +101,14 @@ def _refuse_repeated(body: bytes) -> None:
         raise InputError("body", "lists in too many lists") from error
 
 
-def _read_pixels(told: dict[str, Any]) -> bytes:
-    """784 bytes, of the picture that an answer showed or of an image as for /predict."""
+def _read_pixels(told: dict[str, Any], contract: DataContract) -> bytes:
+    """The bytes of an image, of the picture that an answer showed or of an image as for /predict."""
     if ("seen" in told) == ("image" in told):
         raise InputError(
             "seen", "expected either seen, as /classify?seen=true gives it, or image, as /predict takes it"
         )
     if "image" in told:
-        return read_pixel_json(orjson.dumps({"images": [told["image"]]})).tobytes()
+        return read_pixel_json(orjson.dumps({"images": [told["image"]]}), contract.image).tobytes()
     seen = told["seen"]
     if not isinstance(seen, str) or not seen.startswith(PNG):
         raise InputError("seen", f"expected a text that begins with {PNG}")
@@ -115,6 +116,7 @@ def _read_pixels(told: dict[str, Any]) -> bytes:
         content = base64.b64decode(seen.removeprefix(PNG), validate=True)
     except (binascii.Error, ValueError) as error:
         raise InputError("seen", f"not base64: {error}") from error
-    if not is_small(content):
-        raise InputError("seen", "expected a PNG of 28 x 28 pixels")
-    return read_photo(content, "seen", ("PNG",)).tobytes()
+    if not is_small(content, contract.image):
+        image = contract.image
+        raise InputError("seen", f"expected a PNG of {image.height} x {image.width} pixels")
+    return read_photo(content, contract, "seen", ("PNG",)).tobytes()

@@ -43,16 +43,17 @@ async def predict_pixels(request: Request) -> Response:
     """POST /predict"""
     found = expect_type(request, "application/json", "application/octet-stream")
     model = served.get()
+    contract = model.contract
     top = _wanted_top(request, model)
     body = await read_body(request, LARGEST_JSON)
     if found == "application/octet-stream":
-        images = read_pixel_bytes(body)
+        images = read_pixel_bytes(body, contract.image)
     elif len(body) > LARGE:
         async with parsing:
-            images = await anyio.to_thread.run_sync(read_pixel_json, body)
+            images = await anyio.to_thread.run_sync(read_pixel_json, body, contract.image)
     else:
-        images = read_pixel_json(body)
-    findings = inspect_images(images, catalogue_of(served.get().contract).inputs)
+        images = read_pixel_json(body, contract.image)
+    findings = inspect_images(images, catalogue_of(contract).inputs)
     if findings:
         refuse_wrong(findings, "body" if found == "application/octet-stream" else "images")
         watch.warned(findings)
@@ -64,13 +65,14 @@ async def classify(request: Request) -> Response:
     model = served.get()
     top, wants_seen = _wanted_top(request, model), _wanted(request, "seen")
     uploads = await read_uploads(request)
-    if len(uploads) == 1 and is_small(uploads[0][1]):
-        photos = [read_views(uploads[0][1], uploads[0][0])]
+    contract = model.contract
+    if len(uploads) == 1 and is_small(uploads[0][1], contract.image):
+        photos = [read_views(uploads[0][1], contract, uploads[0][0])]
     else:
-        photos = await read_pictures(uploads)
+        photos = await read_pictures(uploads, contract)
     seen = await anyio.to_thread.run_sync(_as_pictures, photos) if wants_seen else None
     shown = np.concatenate([views[:1] for views in photos])
-    if findings := inspect_images(shown, catalogue_of(served.get().contract).inputs):
+    if findings := inspect_images(shown, catalogue_of(contract).inputs):
         watch.warned(findings)
     predictions = await _predict_photos(model, photos, shown)
     return _answer(predictions, findings, top, [name for name, _ in uploads], seen)

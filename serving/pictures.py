@@ -5,7 +5,7 @@ import contextlib
 
 import anyio.to_thread
 
-from components.contract import Images
+from components.contract import DataContract, Images
 from components.errors import InputTooLarge
 from components.readers.images.decoding import FORMATS
 from components.readers.images.headers import read_header
@@ -24,11 +24,12 @@ decoding = asyncio.Semaphore(2)  # pictures at once
 large = asyncio.Semaphore(1)  # of which so many may be large: 300 MB and a second
 
 
-async def read_pictures(uploads: Uploads) -> list[Images]:
+async def read_pictures(uploads: Uploads, contract: DataContract) -> list[Images]:
     """Decode the pictures of a request, taking turns with other requests after each.
 
     Args:
         uploads: (name, content) of each.
+        contract: of the images that are made of them.
 
     Returns:
         As `read_views`, for each.
@@ -45,7 +46,7 @@ async def read_pictures(uploads: Uploads) -> list[Images]:
         async with weighing if size > PHOTO else contextlib.nullcontext():
             quick = await anyio.to_thread.run_sync(_are_quick, uploads)
     with load.decode(len(uploads), quick.count(False)):
-        return [await _read(*upload, is_quick) for upload, is_quick in zip(uploads, quick, strict=True)]
+        return [await _read(*upload, contract, is_quick) for upload, is_quick in zip(uploads, quick, strict=True)]
 
 
 def _are_quick(uploads: Uploads) -> list[bool]:
@@ -61,11 +62,11 @@ def _are_quick(uploads: Uploads) -> list[bool]:
     return quick
 
 
-async def _read(name: str, content: bytes, is_quick: bool) -> Images:
-    if is_small(content):
-        return read_views(content, name)
+async def _read(name: str, content: bytes, contract: DataContract, is_quick: bool) -> Images:
+    if is_small(content, contract.image):
+        return read_views(content, contract, name)
     if is_quick:
         async with decoding:
-            return await anyio.to_thread.run_sync(read_views, content, name)
+            return await anyio.to_thread.run_sync(read_views, content, contract, name)
     async with large, decoding:
-        return await anyio.to_thread.run_sync(read_views, content, name)
+        return await anyio.to_thread.run_sync(read_views, content, contract, name)

@@ -194,7 +194,7 @@ async def _score(answer: GrowingAnswer, table: BinaryIO, model: Classifier, want
     rows, schema = (rejected_rows, form.rejected) if wants_rejects else (every_row, table_schema(contract.classes))
     async with one_table:
         outputs = [(rows, form.writer(answer.file, schema))]
-        read = _inspected(form.read(table, "body"), answer, contract)
+        read = _inspected(form.read(table, "body", contract), answer, contract)
         blocks = score_blocks(model, read, outputs, "body", MOST_REJECTS)
         with closing(blocks):
             while await _to_the_end(anyio.to_thread.run_sync(_step, blocks, answer)):

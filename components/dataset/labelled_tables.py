@@ -12,7 +12,7 @@ from components.dataset.picture_tables import PictureRow, has_pictures, read_pic
 from components.dataset.pictures import read_pictures
 from components.errors import InputError, SourceError
 from components.files import sha256_of
-from components.readers.blocks import Block
+from components.readers.blocks import Block, Wanted
 from components.readers.tables.csv import read_pixel_csv
 from components.readers.tables.parquet import read_pixel_parquet
 
@@ -57,11 +57,11 @@ def _read_table(path: Path) -> tuple[Images, Labels]:
     try:
         if path.suffix.lower() == ".csv":
             with path.open("rb") as stream:
-                return _join(path, list(read_pixel_csv(stream, path.name)), "line")
+                return _join(path, list(read_pixel_csv(stream, path.name, Wanted(CONTRACT))), "line")
         if has_pictures(path):
             return _read_picture_rows(path)
         with path.open("rb") as stream:
-            return _join(path, list(read_pixel_parquet(stream, path.name)), "row")
+            return _join(path, list(read_pixel_parquet(stream, path.name, Wanted(CONTRACT))), "row")
     except InputError as error:
         raise SourceError(f"{path}: {error}") from error
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.catalogues.fashion_mnist import CLASSES, label_of
+from components.catalogues.fashion_mnist import CLASSES, CONTRACT, label_of
 from components.errors import InputError
 from components.readers.tables.class_names import name_classes
 
@@ -55,7 +55,7 @@ def read_picture_table(path: Path) -> Iterator[PictureRow]:
     try:
         for batch in file.iter_batches(BATCH, columns=["image.bytes" if in_struct else "image", "label"]):
             images = batch["image"].flatten()[0] if in_struct else batch["image"]
-            labels = name_classes(batch["label"], schema)
+            labels = name_classes(batch["label"], schema, CONTRACT)
             for picture, label in zip(images.to_pylist(), labels.to_pylist(), strict=True):
                 number += 1
                 told = _name_of(label)

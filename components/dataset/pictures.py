@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from components.catalogues.fashion_mnist import IMAGE_SHAPE
+from components.catalogues.fashion_mnist import CONTRACT, IMAGE_SHAPE
 from components.contract import Images
 from components.errors import InputError, SourceError
 from components.readers.images.decoding import decode_picture
@@ -51,7 +51,7 @@ def _read_raw(where: str, content: bytes) -> Images | None:
 
 def _prepare(where: str, content: bytes) -> Images:
     try:
-        image: Images = read_photo(content, where, FORMATS)[0]
+        image: Images = read_photo(content, CONTRACT, where, FORMATS)[0]
     except InputError as error:
         raise SourceError(f"{where}: {error.reason}") from error
     return image

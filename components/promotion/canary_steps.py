@@ -15,12 +15,13 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.contract import Images
 from components.promotion.bounds import GateBounds
 from components.promotion.gate import SAME
 from components.promotion.server import find_processes
 from components.readers.images.photos import write_png
-from components.readers.tables.columns import PIXEL_COLUMNS
+from components.readers.tables.columns import pixel_columns
 
 READY = 60  # seconds for the server to come up
 STOP = 20  # seconds for it to go
@@ -91,7 +92,10 @@ def _classify_png(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
 
 
 def _score_csv(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
-    lines = [",".join(PIXEL_COLUMNS), *(",".join(map(str, image.ravel().tolist())) for image in canary.images)]
+    lines = [
+        ",".join(pixel_columns(CONTRACT.image)),
+        *(",".join(map(str, image.ravel().tolist())) for image in canary.images),
+    ]
     answer = canary.client.post("/score", content="\n".join(lines), headers={"Content-Type": "text/csv"})
     answer.raise_for_status()
     rows = list(csv.DictReader(answer.text.splitlines()))

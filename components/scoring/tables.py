@@ -10,14 +10,13 @@ from typing import Any, BinaryIO, NamedTuple, Protocol
 import numpy as np
 import pyarrow as pa
 
-from components.contract import Predictions
-from components.readers.blocks import Block
+from components.contract import DataContract, Predictions
+from components.readers.blocks import Block, Wanted
 from components.readers.tables import kinds
 from components.readers.tables.csv import read_pixel_csv
 from components.readers.tables.embedded import read_parquet
 from components.readers.tables.encodings import read_first
 from components.readers.tables.kinds import HEAD, kind_of, refuse
-from components.readers.tables.parquet import Others
 from components.scoring.answers import Columns, answer_schema, to_columns
 
 REJECTED_LINES = pa.schema([("line", pa.uint32()), ("reason", pa.string()), ("row", pa.string())])
@@ -122,7 +121,7 @@ class TableFormat:
 
     suffix: str
     media_type: str
-    reader: Callable[[BinaryIO, str, Sequence[str]], Iterator[Block]]
+    reader: Callable[[BinaryIO, str, Wanted], Iterator[Block]]
     writer: Callable[[BinaryIO, pa.Schema], TableWriter]
     rejected: pa.Schema
     dropped: tuple[str, ...] = ()  # columns that may be there, and are left out
@@ -131,12 +130,13 @@ class TableFormat:
         """The same, but for these columns, which may be there."""
         return replace(self, dropped=tuple(columns))
 
-    def read(self, stream: BinaryIO, name: str) -> Iterator[Block]:
+    def read(self, stream: BinaryIO, name: str, contract: DataContract) -> Iterator[Block]:
         """The rows of a table. A label that cannot be read costs no row its score.
 
         Args:
             stream: the table, seekable.
             name: what to call it in an error.
+            contract: of its images and labels.
 
         Raises:
             InputError: it is another kind of file, or see the readers.
@@ -145,19 +145,11 @@ class TableFormat:
         stream.seek(0)
         if kind not in (kinds.CSV, kinds.PARQUET) or (kind == kinds.PARQUET and self.suffix != ".parquet"):
             refuse(kind, name, f"{self.media_type.partition(';')[0]}, as its content type says")
-        yield from self.reader(stream, name, self.dropped)
+        yield from self.reader(stream, name, Wanted(contract, dropped=self.dropped, strict=False))
 
 
-def _read_csv(stream: BinaryIO, name: str, dropped: Sequence[str]) -> Iterator[Block]:
-    return read_pixel_csv(stream, name, dropped, strict=False)
-
-
-def _read_parquet(stream: BinaryIO, name: str, dropped: Sequence[str]) -> Iterator[Block]:
-    return read_parquet(stream, name, Others(dropped=dropped, strict=False))
-
-
-CSV = TableFormat(".csv", "text/csv; charset=utf-8", _read_csv, CsvWriter, REJECTED_LINES)
-PARQUET = TableFormat(".parquet", "application/vnd.apache.parquet", _read_parquet, ParquetWriter, REJECTED_ROWS)
+CSV = TableFormat(".csv", "text/csv; charset=utf-8", read_pixel_csv, CsvWriter, REJECTED_LINES)
+PARQUET = TableFormat(".parquet", "application/vnd.apache.parquet", read_parquet, ParquetWriter, REJECTED_ROWS)
 
 
 def _as_text(name: str, column: list[Any]) -> list[str]:

@@ -15,7 +15,7 @@ from pages import Page
 from servers import Server, serve, using_home
 from trainings import QUICK
 
-from components.catalogues.fashion_mnist import CLASSES
+from components.catalogues.fashion_mnist import CLASSES, CONTRACT
 from components.contract import ModelCard
 from components.dataset.ingest import ingest
 from components.dataset.labels import corrections
@@ -171,9 +171,9 @@ def test_what_is_no_correction_is_refused_and_leaves_nothing(
 )
 def test_a_correction_says_each_thing_once(change: tuple[bytes, bytes], field: str, reason: str) -> None:
     told = json.dumps({"label": 4, "said": 6, "model": "m:1", "image": [0] * 784}).encode()
-    assert _read(told).label == 4
+    assert _read(told, CONTRACT).label == 4
     with pytest.raises(InputError, match=f"^{field}: {reason}"):
-        _read(told.replace(*change, 1))
+        _read(told.replace(*change, 1), CONTRACT)
 
 
 @pytest.mark.slow

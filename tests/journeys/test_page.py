@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from readings import PIXEL_COLUMNS
 from servers import Server, serve, using_home
 
 from components.catalogues.fashion_mnist import CLASSES
@@ -20,7 +21,6 @@ from components.contract import Images, ModelCard
 from components.dataset.manifest import Examples
 from components.model.classifier import Classifier
 from components.readers.images.photos import write_png
-from components.readers.tables.columns import PIXEL_COLUMNS
 from components.registry import champion
 from components.scoring.predict import predict
 from components.training.train import Trained

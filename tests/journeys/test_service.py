@@ -48,13 +48,13 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from PIL import Image
+from readings import PIXEL_COLUMNS
 from servers import Server, serve
 from starlette.applications import Starlette
 
 from components.catalogues.fashion_mnist import CLASSES, CONTRACT
 from components.contract import Images
 from components.readers.images.photos import read_photo, read_views
-from components.readers.tables.columns import PIXEL_COLUMNS
 from components.scoring.job import rejects_path, run_job
 from components.scoring.predict import predict, predict_photos
 from serving.bodies import LARGEST_JSON, LARGEST_TABLE, LARGEST_UPLOAD
@@ -170,7 +170,7 @@ def test_what_the_model_saw_is_given_on_request(client: httpx.Client, pictures: 
 @pytest.mark.parametrize("form", ["WEBP", "GIF", "BMP"])
 def test_other_kinds_of_pictures_are_answered(live: Live, client: httpx.Client, pictures: Images, form: str) -> None:
     photo = encode(pictures[0], form)
-    expected = predict(live.model, read_photo(photo)).probabilities[0].tolist()
+    expected = predict(live.model, read_photo(photo, CONTRACT)).probabilities[0].tolist()
     headers = {"Content-Type": f"image/{form.lower()}"}
     (answer,) = client.post("/classify", content=photo, headers=headers).json()["predictions"]
     assert answer["probabilities"] == pytest.approx(expected, abs=1e-6)
@@ -390,7 +390,7 @@ def test_a_picture_is_answered_as_its_pixels(client: httpx.Client, pictures: Ima
 
 def test_a_jpeg_is_answered(live: Live, client: httpx.Client, pictures: Images) -> None:
     photo = encode(pictures[0], "JPEG")
-    expected = predict(live.model, read_photo(photo)).probabilities[0].tolist()
+    expected = predict(live.model, read_photo(photo, CONTRACT)).probabilities[0].tolist()
     (answer,) = client.post("/classify", content=photo, headers={"Content-Type": "image/jpeg"}).json()["predictions"]
     assert answer["probabilities"] == pytest.approx(expected, abs=1e-6)
 
@@ -404,7 +404,7 @@ def test_a_photo_is_answered_by_its_views_and_shows_the_first(
     carpet[np.arange(160) // 20 % 2 == 1] //= 3
     carpet[40:130, 35:85] = random.integers(200, 230, (90, 50, 3), np.uint8)
     photo = encode(carpet)
-    views = read_views(photo)
+    views = read_views(photo, CONTRACT)
     expected = predict_photos(live.model, [views, pictures[:1]])
     files = [("files", ("a.png", photo, "image/png")), ("files", ("b.png", encode(pictures[0]), "image/png"))]
     answers = client.post("/classify?seen=true", files=files).json()["predictions"]

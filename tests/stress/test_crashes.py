@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from readings import PIXEL_COLUMNS
 
 from components.contract import ModelCard
 from components.errors import InputError
 from components.model.checkpoint import write_checkpoint
 from components.model.mlp import MLP
-from components.readers.tables.columns import PIXEL_COLUMNS
 from components.registry import champion, store
 from components.scoring.job import rejects_path, run_job
 from components.settings import CHECKOUT

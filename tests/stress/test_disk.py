@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from readings import PIXEL_COLUMNS
 
 from components.contract import Dataset, ModelCard
 from components.dataset.manifest import Examples
 from components.errors import explain
 from components.files import demand_writable, write_whole
-from components.readers.tables.columns import PIXEL_COLUMNS
 from components.registry import champion, store
 from components.settings import CHECKOUT
 from components.training.train import Trained

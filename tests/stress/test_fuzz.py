@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from servers import Server
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.errors import InputError
 from components.readers.images.photos import read_photo
 from components.settings import CHECKOUT
@@ -80,7 +81,7 @@ def test_five_thousand_requests_are_answered_as_the_description_says(server: Ser
 
 def holds_or_says_why(content: bytes) -> None:
     with contextlib.suppress(InputError):  # anything else is a fault of ours
-        images = read_photo(content)
+        images = read_photo(content, CONTRACT)
         assert images.dtype == np.uint8
         assert images.shape == (1, 28, 28)
 

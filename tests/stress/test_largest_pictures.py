@@ -24,12 +24,13 @@ GREY, PALETTE = 0, 3  # of PNG's colour types
 
 PROGRAM = """
 import sys, time
+from components.catalogues.fashion_mnist import CONTRACT
 from components.readers.images.photos import read_views
 def kilobytes(of):
     return int(open("/proc/self/status").read().split(of + ":")[1].split()[0])
 content = open(sys.argv[1], "rb").read()
 before, began = kilobytes("VmRSS"), time.process_time()
-read_views(content)
+read_views(content, CONTRACT)
 print(kilobytes("VmHWM") - before, time.process_time() - began)
 """
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tours import TOUR, run_tour
 
-from components.catalogues.fashion_mnist import IMAGE_SHAPE, INPUTS
+from components.catalogues.fashion_mnist import CONTRACT, IMAGE_SHAPE, INPUTS
 from components.contract import Images
 from components.model.content import has_content
 from components.readers.images.idx import read_idx
@@ -40,7 +40,7 @@ def test_no_images_of_the_real_data_are_taken_for_something_else(count: int) -> 
     by_brightness = images[np.argsort(images.mean(axis=1))]
     for rows in (images, by_brightness):
         for start in range(0, len(rows), count):
-            read_pixel_bytes(rows[start : start + count].tobytes())
+            read_pixel_bytes(rows[start : start + count].tobytes(), CONTRACT.image)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 20, 100])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from harmed_pictures import harm, whole_pictures
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.errors import InputError
 from components.readers.images.photos import read_views
 
@@ -18,7 +19,7 @@ def read_or_refuse(content: bytes) -> bool:
     """Whether it was read; anything but an image and an InputError is a fault of ours."""
     began = time.process_time()
     try:
-        images = read_views(content)
+        images = read_views(content, CONTRACT)
     except InputError:
         return False
     finally:

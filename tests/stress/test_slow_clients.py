@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 
 import psutil
 import pytest
+from readings import PIXEL_COLUMNS
 from servers import Server
 from sockets import BYTES, HEAD, connect, status_of, take
 
 from components.dataset.manifest import Examples
 from components.readers.images.photos import write_png
-from components.readers.tables.columns import PIXEL_COLUMNS
 from serving import connections
 from serving.bodies import LARGEST_UPLOAD
 from serving.load import MOST_ARRIVING, MOST_BYTES, WINDOW

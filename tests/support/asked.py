@@ -13,13 +13,13 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from readings import PIXEL_COLUMNS
 from servers import Server, serve, using_home
 
 from components.catalogues.fashion_mnist import CLASSES
 from components.contract import Calibration, Images, ModelCard
 from components.dataset.manifest import Examples
 from components.model.classifier import Classifier
-from components.readers.tables.columns import PIXEL_COLUMNS
 from components.registry import champion, store
 from components.scoring.predict import predict
 from components.training.train import Trained

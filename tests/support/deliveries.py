@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from readings import PIXEL_COLUMNS
 
 from components.contract import ModelCard
 from components.dataset.manifest import Examples
 from components.inbox import Inbox, find_work, open_inbox
 from components.model.classifier import Classifier
 from components.model.mlp import MLP
-from components.readers.tables.columns import PIXEL_COLUMNS
 from components.registry import champion, store
 from components.scoring.delivery import Delivery, deliver
 from components.scoring.first_rows import Looker

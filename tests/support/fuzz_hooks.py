@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import schemathesis
 from hypothesis import strategies as st
 from PIL import Image
+from readings import PIXEL_COLUMNS
 
-from components.readers.tables.columns import PIXEL_COLUMNS
 from components.scoring.sanity import INVERT, MULTIPLY
 
 MODES = {

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from readings import PIXEL_COLUMNS
 
 from components.contract import Dataset, Images, Labels
 from components.dataset.archives import declare_source
@@ -13,7 +14,6 @@ from components.dataset.labels.adding import Imported
 from components.dataset.manifest import current_dataset
 from components.dataset.sample import draw, write_sample
 from components.dataset.validate import validate
-from components.readers.tables.columns import PIXEL_COLUMNS
 from components.settings import Settings
 
 New = tuple[Images, Labels]

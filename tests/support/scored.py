@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from readings import PIXEL_COLUMNS
 
 from components.contract import ModelCard
 from components.dataset.manifest import Examples
 from components.model.classifier import Classifier
-from components.readers.tables.columns import PIXEL_COLUMNS
 from components.training.train import Trained
 
 SMALL = 64 << 10  # bytes of a part: some twenty rows of CSV

@@ -1,0 +1,46 @@
+"""How a picture becomes an image: by the function that the contract names. Training and serving use the same.
+
+A function never changes what it makes: another way of preparing is another name, as "letterbox-2", so that a model goes
+on seeing what it was trained on. To add one takes a module, and a line in `PREPARATIONS`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from components.catalogues.preparation import fashion_mnist
+from components.catalogues.preparation.letterbox import letterbox
+from components.contract import DataContract, Images, ImageSpec
+from components.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a picture becomes an image."""
+
+    views: Callable[[Image.Image, ImageSpec], Images]  # an upright picture -> uint8 (n, height, width[, 3]), n from 1
+    edge: Callable[[ImageSpec], int]  # pixels of both sides that it needs of a picture: a larger one may be reduced
+    passes: Callable[[NDArray[np.uint8]], bool]  # whether a picture of the image's size, mode and depth is one already
+
+
+PREPARATIONS = {
+    "fashion-mnist": Preparation(
+        fashion_mnist.prepare, lambda image: fashion_mnist.WORKING, fashion_mnist.has_dark_corners
+    ),
+    "letterbox": Preparation(letterbox, lambda image: 2 * max(image.height, image.width), lambda pixels: True),
+}
+
+
+def preparation_of(contract: DataContract) -> Preparation:
+    """The preparation that a contract names.
+
+    Raises:
+        SettingsError: there is none of that name.
+    """
+    if contract.preparation not in PREPARATIONS:
+        told = f"found {contract.preparation!r}, expected one of {', '.join(PREPARATIONS)}"
+        raise SettingsError(f"the preparation of {contract.name}: {told}")
+    return PREPARATIONS[contract.preparation]

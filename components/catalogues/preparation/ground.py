@@ -46,11 +46,12 @@ class CutOut:
     depth: Levels  # pixels to the garment's outline; 0 outside the mask
 
     box: Box  # the garment's rows and columns, without the faintest of its outline
+    side: int  # of the image that is drawn of it, pixels
 
     @property
     def pixel(self) -> float:
-        """How many pixels of the picture make one of the 28 x 28 image."""
-        return float(max(side.stop - side.start for side in self.box)) / 28
+        """How many pixels of the picture make one of the image."""
+        return float(max(edge.stop - edge.start for edge in self.box)) / self.side
 
 
 def find_ground(colours: Colours) -> Ground | None:
@@ -68,7 +69,7 @@ def find_ground(colours: Colours) -> Ground | None:
     return Ground(everywhere.reshape(colours.shape).clip(0, 255).astype(np.float32), _noise(border, fitted))
 
 
-def cut_from_ground(colours: Colours, ground: Ground) -> CutOut | None:
+def cut_from_ground(colours: Colours, ground: Ground, side: int) -> CutOut | None:
     """The garment, or None where nothing differs from the ground."""
     import cv2
 
@@ -79,16 +80,15 @@ def cut_from_ground(colours: Colours, ground: Ground) -> CutOut | None:
         return None
     depth = _depth(mask)
     box = _box(mask & (difference > min(PLAIN, np.median(difference[mask]) / 2)))
-    pixel = max(side.stop - side.start for side in box) / 28
+    pixel = max(edge.stop - edge.start for edge in box) / side
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * max(1, round(pixel)) + 1,) * 2)
     strongest = cv2.dilate(np.where(mask, difference, 0).astype(np.float32), disk)
     opacity = np.maximum(difference / np.maximum(strongest, 1), depth / pixel).clip(0, 1) * mask
-    return CutOut(
-        colours @ RED_GREEN_BLUE, ground.colours @ RED_GREEN_BLUE, mask, opacity.astype(np.float32), depth, box
-    )
+    grey, behind = colours @ RED_GREEN_BLUE, ground.colours @ RED_GREEN_BLUE
+    return CutOut(grey, behind, mask, opacity.astype(np.float32), depth, box, side)
 
 
-def cut_by_alpha(colours: Colours, alpha: Levels) -> CutOut | None:
+def cut_by_alpha(colours: Colours, alpha: Levels, side: int) -> CutOut | None:
     """The garment that `alpha`, 0 to 255, leaves visible, or None where it hides next to nothing or everything."""
     top = float(alpha.max())
     mask = alpha >= max(OPAQUE * top, 1)
@@ -100,7 +100,7 @@ def cut_by_alpha(colours: Colours, alpha: Levels) -> CutOut | None:
     mask = _large_pieces(mask.astype(np.uint8), mask)
     opacity = np.where(mask, alpha / (255 if top > 127 else top), 0).astype(np.float32)
     white = np.full(mask.shape, 255, np.float32)
-    return CutOut(opacity * grey + (1 - opacity) * white, white, mask, opacity, _depth(mask), _box(mask))
+    return CutOut(opacity * grey + (1 - opacity) * white, white, mask, opacity, _depth(mask), _box(mask), side)
 
 
 def _border(colours: Colours) -> tuple[Colours, NDArray[np.float64]]:

@@ -12,7 +12,7 @@ import numpy as np
 from components.catalogues.preparation.garment import even_out
 from components.catalogues.preparation.ground import FLAT, INK, CutOut, Levels
 
-# In pixels of the 28 x 28 image, from the outline: the rim, and what is within it; how far around they are compared.
+# In pixels of the image, from the outline: the rim, and what is within it; how far around they are compared.
 RIM, WITHIN, AROUND = (0.7, 1.1), (1.6, 2.6), 2.5
 CERTAIN = (
     20.0  # levels between the rim and what is within: 96 % of real garments have less, 3 in 4 of the dataset's more

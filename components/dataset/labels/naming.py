@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.dataset.labels.corrections import read_class
 from components.dataset.labels.examples import HandedIn, LabelCandidate, LabelReject
 from components.dataset.labels.pictures import read_picture
 from components.errors import InputError
 from components.files import sha256_of
-from components.readers.blocks import Block
-from components.readers.tables.columns import PIXEL_COLUMNS
+from components.readers.blocks import Block, Wanted
+from components.readers.tables.columns import pixel_columns
 from components.readers.tables.csv import read_pixel_csv
 from components.readers.tables.parquet import read_pixel_parquet
 
@@ -138,8 +139,10 @@ def _look_up(candidates: list[LabelCandidate], images: Path) -> tuple[list[Label
 def _read_blocks(images: Path) -> Iterator[Block]:
     with images.open("rb") as stream:
         if images.suffix == ".parquet":
-            yield from read_pixel_parquet(stream, images.name)
+            yield from read_pixel_parquet(stream, images.name, Wanted(CONTRACT))
         elif images.suffix == ".csv":
-            yield from read_pixel_csv(stream, images.name)
+            yield from read_pixel_csv(stream, images.name, Wanted(CONTRACT))
         else:
-            raise InputError(images.name, f"expected a .csv or .parquet file with {PIXEL_COLUMNS[0]}, ... or pixels")
+            raise InputError(
+                images.name, f"expected a .csv or .parquet file with {pixel_columns(CONTRACT.image)[0]}, ... or pixels"
+            )

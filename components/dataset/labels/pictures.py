@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from components.catalogues.fashion_mnist import CLASSES, label_of
+from components.catalogues.fashion_mnist import CLASSES, CONTRACT, label_of
 from components.dataset.labels.examples import LARGEST_PICTURE, HandedIn, LabelCandidate, LabelReject
 from components.errors import InputError
 from components.files import is_inside, sha256_of
@@ -52,7 +52,7 @@ def read_picture(root: Path, name: str, label: int | None) -> LabelCandidate | L
         content = file.read_bytes()
         if label is None:
             return LabelReject(name, "in no folder that is named after a class", content, name)
-        return LabelCandidate(name, label, read_photo(content, name).tobytes(), original=content, file=name)
+        return LabelCandidate(name, label, read_photo(content, CONTRACT, name).tobytes(), original=content, file=name)
     except (OSError, ValueError) as error:
         return LabelReject(name, f"cannot be read: {getattr(error, 'strerror', None) or error}", content)
     except InputError as error:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import orjson
 
-from components.catalogues.fashion_mnist import CLASSES, label_of
+from components.catalogues.fashion_mnist import CLASSES, CONTRACT, label_of
 from components.dataset.labels.corrections import LARGEST, read_correction
 from components.dataset.labels.examples import LARGEST_FILE, MOST_ROWS, HandedIn, LabelCandidate, LabelReject, shown
 from components.dataset.labels.naming import read_naming_table
@@ -22,9 +22,9 @@ from components.dataset.labels.pictures import read_class_folders
 from components.dataset.picture_tables import has_pictures, read_picture_table
 from components.errors import InputError
 from components.files import sha256_of, states_below
-from components.readers.blocks import Block
+from components.readers.blocks import Block, Wanted
 from components.readers.images.photos import read_photo
-from components.readers.tables.columns import PIXEL_COLUMNS
+from components.readers.tables.columns import pixel_columns
 from components.readers.tables.csv import read_pixel_csv
 from components.readers.tables.layout import BOM
 from components.readers.tables.parquet import read_pixel_parquet
@@ -78,7 +78,7 @@ def _read_file(path: Path, root: Path | None, images: Path | None) -> HandedIn:
         raise InputError(path.name, "expected .csv, .parquet, .json or a folder")
     with path.open("rb") as file:
         header = file.readline(1 << 16)
-    if PIXEL_COLUMNS[0].encode() in header:
+    if pixel_columns(CONTRACT.image)[0].encode() in header:
         return _read_pixels(path, _read_csv)
     return read_naming_table(path, root or path.parent, images)
 
@@ -114,7 +114,7 @@ def _read_pictures(path: Path) -> HandedIn:
                 raise InputError("label", f"found {row.told[:40]!r}, expected 0 to 9 or one of {', '.join(CLASSES)}")
             if not row.content:
                 raise InputError("image", "no picture in the row; a file that it names is not read")
-            pixels = read_photo(row.content, position).tobytes()
+            pixels = read_photo(row.content, CONTRACT, position).tobytes()
         except InputError as error:
             kept = (row.content, file) if row.content else (row.told.encode(), "")
             rejects.append(LabelReject(position, error.reason, *kept))
@@ -149,12 +149,12 @@ def _read_csv(content: bytes, name: str) -> Iterator[tuple[Block, Callable[[int]
     if b"label" in columns:
         place = columns.index(b"label")
         content = b"\n".join([lines[0], *(_numbered(line, place) for line in lines[1:])])
-    for block in read_pixel_csv(io.BytesIO(content), name):
+    for block in read_pixel_csv(io.BytesIO(content), name, Wanted(CONTRACT)):
         yield block, lambda line: lines[line - 1].removesuffix(b"\r")
 
 
 def _read_parquet(content: bytes, name: str) -> Iterator[tuple[Block, Callable[[int], bytes]]]:
-    for block in read_pixel_parquet(io.BytesIO(content), name):
+    for block in read_pixel_parquet(io.BytesIO(content), name, Wanted(CONTRACT)):
         yield block, lambda line: b""
 
 

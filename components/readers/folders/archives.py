@@ -13,6 +13,7 @@ from lzma import LZMAError
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.errors import InputError, InputTooLarge
 from components.readers.blocks import Block
 from components.readers.folders.names import LeftOut, any_by_class, folder_label, is_hidden, is_picture, make_safe
@@ -60,7 +61,7 @@ class ZipInput:
 
     def read(self, part: InputPart) -> Iterator[Block]:
         """See `Input`."""
-        return to_blocks(map(self._read, range(part.start, part.stop)), self.labelled)
+        return to_blocks(map(self._read, range(part.start, part.stop)), CONTRACT, self.labelled)
 
     def share(self, part: InputPart) -> float | None:
         """See `Input`."""
@@ -156,7 +157,7 @@ class TarInput:
 
     def read(self, part: InputPart) -> Iterator[Block]:
         """See `Input`."""
-        return to_blocks(part.pictures, self.labelled)
+        return to_blocks(part.pictures, CONTRACT, self.labelled)
 
     def share(self, part: InputPart) -> float | None:
         """See `Input`."""

@@ -9,14 +9,15 @@ from typing import BinaryIO, cast
 import numpy as np
 import pyarrow as pa
 
-from components.catalogues.fashion_mnist import PIXELS
+from components.catalogues.fashion_mnist import CONTRACT
 from components.errors import InputError, Way
 from components.files import sha256_of
-from components.readers.blocks import Block
+from components.readers.blocks import Block, Wanted
 from components.readers.folders.names import LeftOut
 from components.readers.folders.parts import InputPart, TableReading, fingerprint
 from components.readers.folders.unpacking import Unpacked, named_damage, open_unpacked
 from components.readers.tables.arrays import (
+    describe_arrays,
     holds_images,
     read_arrays,
     read_npy,
@@ -24,7 +25,7 @@ from components.readers.tables.arrays import (
     read_npy_rows,
     to_batch,
 )
-from components.readers.tables.parquet import Others, check_columns, to_block
+from components.readers.tables.parquet import check_columns, to_block
 from components.readers.tables.parquet_columns import value_type
 
 ARRAY = ".npy"  # what the members of an .npz are called
@@ -35,10 +36,12 @@ class BatchInput:
 
     def __init__(self, path: Path, reading: TableReading) -> None:
         self.path, self.left_out, self.rows = path, LeftOut(), 0
-        self.others = Others(reading.kept, reading.dropped, strict=False)
+        self.wanted = Wanted(CONTRACT, reading.kept, reading.dropped, strict=False)
         self.notes = tuple(self._find_notes())
-        schema = next(iter(self._batches()), pa.record_batch({"pixels": pa.array([], pa.binary(PIXELS))})).schema
-        self.names = check_columns(schema, path.name, self.others)
+        schema = next(
+            iter(self._batches()), pa.record_batch({"pixels": pa.array([], pa.binary(CONTRACT.image.size))})
+        ).schema
+        self.names = check_columns(schema, path.name, self.wanted)
         self.extra = pa.schema([(name, value_type(schema.field(name).type)) for name in reading.kept])
 
     def parts(self) -> Iterator[InputPart]:
@@ -56,7 +59,7 @@ class BatchInput:
         """See `Input`."""
         with pa.ipc.open_stream(part.lines) as reader:
             for batch in reader:
-                yield to_block(batch, self.names, part.first, self.path.name, self.others)
+                yield to_block(batch, self.names, part.first, self.path.name, self.wanted)
 
     def share(self, part: InputPart) -> float | None:
         """See `Input`."""
@@ -79,7 +82,7 @@ class BatchInput:
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         with closing(open_unpacked(self.path)) as stream, named_damage(self.path.name):
-            yield from read_arrays(stream, self.path.name)
+            yield from read_arrays(stream, self.path.name, CONTRACT.image)
 
 
 class NpzInput(BatchInput):
@@ -97,13 +100,15 @@ class NpzInput(BatchInput):
             InputError: two readings fit, or none.
         """
         with self.path.open("rb") as file, self._archive(file) as archive:
-            names = [name for name in archive.namelist() if name.removesuffix(ARRAY) not in self.others.dropped]
+            names = [name for name in archive.namelist() if name.removesuffix(ARRAY) not in self.wanted.dropped]
             shapes = {name.removesuffix(ARRAY): self._shape_of(file, archive, name) for name in names}
-        images = [name for name, shape in shapes.items() if holds_images(shape)]
+        images = [name for name, shape in shapes.items() if holds_images(shape, CONTRACT.image)]
         if not images:
-            raise InputError(self.path.name, f"no array of images; found {shapes}, expected (n, 28, 28)"[:300])
+            raise InputError(
+                self.path.name, f"no array of images; found {shapes}, expected {describe_arrays(CONTRACT.image)}"[:300]
+            )
         self._refuse_two(images, "the images")
-        rows = int(np.prod(shapes[images[0]])) // PIXELS
+        rows = int(np.prod(shapes[images[0]])) // CONTRACT.image.size
         labels = [name for name, shape in shapes.items() if shape == (rows,) and name != images[0]]
         self._refuse_two(labels, "the labels")
         return images[0], labels[0] if labels else ""
@@ -121,7 +126,9 @@ class NpzInput(BatchInput):
             if self.labels:
                 labels = read_npy(self._member(file, archive, self.labels + ARRAY), self.path.name)[1]
             start = 0
-            for values in read_npy_rows(self._member(file, archive, self.images + ARRAY), self.path.name):
+            for values in read_npy_rows(
+                self._member(file, archive, self.images + ARRAY), self.path.name, CONTRACT.image
+            ):
                 stop = start + len(values)
                 yield to_batch(values) if labels is None else to_batch(values, label=labels[start:stop])
                 start = stop

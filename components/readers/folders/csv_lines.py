@@ -7,8 +7,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.errors import InputError
-from components.readers.blocks import Block
+from components.readers.blocks import Block, Wanted
 from components.readers.folders.names import LeftOut
 from components.readers.folders.parts import InputPart, TableReading, fingerprint
 from components.readers.folders.unpacking import named_damage, open_unpacked, packing_of
@@ -44,8 +45,8 @@ class CsvInput:
         self.part = reading.part if self.recoded else reading.part_of(path.stat().st_size)
         with closing(open_text(path)) as stream, named_damage(path.name):
             head = read_first(stream, LONGEST_LINE + 1)
-        how = reading.delimiter, reading.kept, reading.dropped
-        self.layout, start = read_head(head, path.name, *how, strict=False)
+        wanted = Wanted(CONTRACT, reading.kept, reading.dropped, strict=False)
+        self.layout, start = read_head(head, path.name, wanted, reading.delimiter)
         self.header, self.notes = head[:start], self.layout.notes
         self.columns, self.extra = self.layout.columns, texts_of(reading.kept)
 

@@ -7,6 +7,7 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.errors import InputError
 from components.files import is_inside
 from components.readers.blocks import Block
@@ -138,9 +139,9 @@ def _open_zip(path: Path, reading: TableReading) -> Input:
 def _open_table(path: Path, reading: TableReading) -> "CsvInput | PathLines":
     with closing(open_text(path)) as stream, named_damage(path.name):
         head = read_first(stream, LONGEST_LINE + 1)
-    cells = find_header(head, path.name, reading.delimiter).cells
-    columns = read_columns(cells, reading.kept, reading.dropped)
-    return (PathLines if means_files(columns, reading.kept, path.name) else CsvInput)(path, reading)
+    cells = find_header(head, path.name, CONTRACT.image, reading.delimiter).cells
+    columns = read_columns(cells, CONTRACT.image, reading.kept, reading.dropped)
+    return (PathLines if means_files(columns, CONTRACT.image, reading.kept, path.name) else CsvInput)(path, reading)
 
 
 def _open_listing(found: FileListing, source: Path, reading: TableReading) -> Input:

@@ -12,6 +12,7 @@ from typing import cast
 
 import pyarrow as pa
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.errors import InputError
 from components.readers.blocks import Block
 from components.readers.folders.below import Root
@@ -77,7 +78,7 @@ class PictureFiles:
 
     def read(self, part: InputPart) -> Iterator[Block]:
         """See `Input`."""
-        return to_blocks(self._pictures(part), self.labelled)
+        return to_blocks(self._pictures(part), CONTRACT, self.labelled)
 
     def share(self, part: InputPart) -> float | None:
         """See `Input`."""
@@ -119,9 +120,11 @@ class PathLines:
         self.hash, self.rows, self.number_of_parts, self.seen = hashlib.sha256(), 0, 0, ""
         self.recoded = not is_as_it_stands(path)
         with closing(open_text(path)) as stream, named_damage(path.name):
-            header = find_header(head := read_first(stream, LONGEST_LINE + 1), path.name, reading.delimiter)
+            header = find_header(
+                head := read_first(stream, LONGEST_LINE + 1), path.name, CONTRACT.image, reading.delimiter
+            )
         self.header, self.delimiter, self.before = head[: header.size], header.delimiter, header.lines
-        columns = read_columns(header.cells, reading.kept, reading.dropped)
+        columns = read_columns(header.cells, CONTRACT.image, reading.kept, reading.dropped)
         self.columns, self.notes = columns.names, columns.notes
         for column in (*FILES, "id", "label", *reading.kept):
             if self.columns.count(column) > 1 or (column in reading.kept and column not in self.columns):
@@ -149,7 +152,7 @@ class PathLines:
 
     def read(self, part: InputPart) -> Iterator[Block]:
         """See `Input`."""
-        return to_blocks(self._pictures(part), "label" in self.columns, self.reading.kept)
+        return to_blocks(self._pictures(part), CONTRACT, "label" in self.columns, self.reading.kept)
 
     def share(self, part: InputPart) -> float | None:
         """See `Input`."""

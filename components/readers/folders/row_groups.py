@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.errors import InputError
 from components.files import sha256_of
-from components.readers.blocks import Block
+from components.readers.blocks import Block, Wanted
 from components.readers.folders.names import LeftOut
 from components.readers.folders.parts import InputPart, TableReading, fingerprint
 from components.readers.tables.embedded import holds_pictures, measure_pictures, read_picture_rows
-from components.readers.tables.parquet import Others, Rows, measure_groups, read_pixel_rows
+from components.readers.tables.parquet import Rows, measure_groups, read_pixel_rows
 from components.storage import is_remote, locate
 
 NONE = LeftOut()
@@ -33,11 +34,11 @@ class ParquetInput:
 
     def __init__(self, paths: list[Path], reading: TableReading, left_out: LeftOut = NONE) -> None:
         self.paths, self.reading, self.left_out = paths, reading, left_out
-        self.others = Others(reading.kept, reading.dropped, strict=False)
-        self.of_pictures = holds_pictures(paths[0], self.others)
+        self.wanted = Wanted(CONTRACT, reading.kept, reading.dropped, strict=False)
+        self.of_pictures = holds_pictures(paths[0], self.wanted)
         measure = measure_pictures if self.of_pictures else measure_groups
         with ThreadPoolExecutor(FOOTERS) as pool:
-            measured = list(pool.map(partial(measure, others=self.others), paths))
+            measured = list(pool.map(partial(measure, wanted=self.wanted), paths))
         found = dict(zip(map(str, paths), measured, strict=True))
         self.groups = {path: groups for path, (groups, _, _) in found.items()}
         self.extra = self._agree({path: extra for path, (_, extra, _) in found.items()})
@@ -66,7 +67,7 @@ class ParquetInput:
         with locate(part.file).open("rb") as stream:
             rows = Rows(range(part.start, part.stop), part.first, part.skip, part.count)
             read = read_picture_rows if self.of_pictures else read_pixel_rows
-            yield from read(stream, rows, Path(part.file).name, self.others)
+            yield from read(stream, rows, Path(part.file).name, self.wanted)
 
     def share(self, part: InputPart) -> float | None:
         """See `Input`."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from components.catalogues.fashion_mnist import IMAGE_SHAPE
+from components.contract import DataContract
 from components.errors import InputError
 from components.readers.blocks import Block, RowReject
 from components.readers.images.photos import is_small, read_views
@@ -32,11 +32,14 @@ class Picture(NamedTuple):
     extra: tuple[str, ...] = ()  # the cells that come along
 
 
-def to_blocks(pictures: Iterable[Picture], labelled: bool, kept: Sequence[str] = ()) -> Iterator[Block]:
+def to_blocks(
+    pictures: Iterable[Picture], contract: DataContract, labelled: bool, kept: Sequence[str] = ()
+) -> Iterator[Block]:
     """Decode pictures, some hundreds at a time.
 
     Args:
         pictures: any number, lazily read.
+        contract: of the images, and of the labels.
         labelled: whether each has a label.
         kept: the columns of `Picture.extra`.
 
@@ -45,21 +48,21 @@ def to_blocks(pictures: Iterable[Picture], labelled: bool, kept: Sequence[str] =
     """
     waiting = iter(pictures)
     for first in waiting:
-        small = not isinstance(first.content, InputError) and is_small(first.content)
+        small = not isinstance(first.content, InputError) and is_small(first.content, contract.image)
         with TURN if small else nullcontext():
-            block = _to_block(chain([first], islice(waiting, BLOCK - 1)), labelled, kept)
+            block = _to_block(chain([first], islice(waiting, BLOCK - 1)), contract, labelled, kept)
         yield block
 
 
-def _to_block(pictures: Iterable[Picture], labelled: bool, kept: Sequence[str]) -> Block:
+def _to_block(pictures: Iterable[Picture], contract: DataContract, labelled: bool, kept: Sequence[str]) -> Block:
     lines, ids, labels, rejects = list[int](), list[str](), list[str](), list[RowReject]()
     extras = list[tuple[str, ...]]()
-    images = [np.empty((0, *IMAGE_SHAPE), np.uint8)]
+    images = [np.empty((0, *contract.image.shape), np.uint8)]
     for line, row_id, row, content, label, extra in pictures:
         try:
             if isinstance(content, InputError):
                 raise content
-            images.append(read_views(content))
+            images.append(read_views(content, contract))
         except InputError as error:
             rejects.append(RowReject(line, error.reason, row, row_id))
             continue
@@ -67,7 +70,7 @@ def _to_block(pictures: Iterable[Picture], labelled: bool, kept: Sequence[str]) 
         ids.append(row_id)
         labels.append("" if label is None else str(label))
         extras.append(extra)
-    numbers, unread = read_labels(pa.array(labels, pa.string())) if labelled else (None, {})
+    numbers, unread = read_labels(pa.array(labels, pa.string()), contract) if labelled else (None, {})
     return Block(
         np.array(lines, np.int64),
         ids,

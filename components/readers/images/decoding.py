@@ -13,7 +13,7 @@ from components.readers.images.header import CUT_SHORT, PictureHeader
 from components.readers.images.headers import read_header
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
-LARGEST_EDGE = 2048  # pixels of what is returned; the model sees 28, and a garment is looked for in 160
+LARGEST_EDGE = 2048  # pixels of what is returned; no preparation needs more than 256
 
 # Mode of Pillow's -> what is returned, without and with transparency.
 PLAIN_MODES = {

@@ -24,7 +24,7 @@ def read_idx(path: Path, item_shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
     Args:
         path: gzip where its name ends in .gz, else plain IDX.
-        item_shape: (28, 28) for images, () for labels.
+        item_shape: (height, width) for images, () for labels.
 
     Returns:
         uint8 (n, *item_shape), read-only.

@@ -1,12 +1,11 @@
-"""Raw bytes of pixels: 784 an image, row-major, one image after the other."""
+"""Raw bytes of pixels: one a number of an image, row-major, one image after the other."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.catalogues.fashion_mnist import IMAGE_SHAPE, PIXELS
-from components.contract import Images
+from components.contract import Images, ImageSpec
 from components.errors import InputError, InputTooLarge
 from components.readers.images.pixel_json import MOST_IMAGES
 
@@ -16,55 +15,60 @@ FLOATS: dict[np.dtype[Any], bytes] = {  # each with what the last byte of a pixe
 }
 WHOLE: tuple[np.dtype[Any], ...] = (np.dtype("<i8"), np.dtype("<i4"), np.dtype("<i2"))
 LEAST = 2.0**-17  # a float pixel is 0 or more than this, and at most 255
-FEW = 16 / PIXELS  # share of numbers that are not 0; so few may be anything
+FEW = 16  # numbers of an image that are not 0; so few may be anything
 
 
-def read_pixel_bytes(body: bytes) -> Images:
+def read_pixel_bytes(body: bytes, image: ImageSpec) -> Images:
     """Take a request's images as they are.
 
     Returns:
-        uint8 (n, 28, 28), n from 1 to 1,024, over the body's own memory.
+        uint8 (n, height, width[, 3]), n from 1 to 1,024, over the body's own memory.
 
     Raises:
         InputError: no image, or a part of one; or numbers of several bytes, or colours, in place of bytes.
         InputTooLarge: more than 1,024 images.
     """
-    if not body or len(body) % PIXELS:
-        raise InputError("body", f"{len(body):,} bytes, expected {PIXELS} for each of at least one image")
-    if found := _find_other_kind(body):
+    size = image.size
+    if not body or len(body) % size:
+        raise InputError("body", f"{len(body):,} bytes, expected {size} for each of at least one image")
+    if found := _find_other_kind(body, image):
         raise InputError("body", f"found {found}, expected one byte a pixel, from 0 to 255")
-    if len(body) > MOST_IMAGES * PIXELS:
-        raise InputTooLarge("body", f"{len(body) // PIXELS:,} images, at most {MOST_IMAGES:,} a request")
-    return np.frombuffer(body, np.uint8).reshape(-1, *IMAGE_SHAPE)
+    if len(body) > MOST_IMAGES * size:
+        raise InputTooLarge("body", f"{len(body) // size:,} images, at most {MOST_IMAGES:,} a request")
+    return np.frombuffer(body, np.uint8).reshape(-1, *image.shape)
 
 
-def _find_other_kind(body: bytes) -> str:
+def _find_other_kind(body: bytes, image: ImageSpec) -> str:
     """What the bytes are if they are no pixels of a byte each: several bytes a pixel also make whole "images".
 
-    Each kind is looked for in the first 784 bytes, and only where these fit in all. No images of Fashion-MNIST do.
+    Each kind is looked for in the bytes of the first image, and in all where these fit. No images of Fashion-MNIST do.
     """
-    images, start = len(body) // PIXELS, body[:PIXELS]
+    size = image.size
+    images, start, few = len(body) // size, body[:size], FEW / size
     for kind, last in FLOATS.items():
         if images % kind.itemsize == 0 and not start[kind.itemsize - 1 :: kind.itemsize].translate(None, last):
             numbers = np.frombuffer(body, kind)
-            if _are_pixels(numbers, LEAST):
+            if _are_pixels(numbers, LEAST, few):
                 scale = " * 255" if numbers.max() <= 1 else ""
                 return f"{kind.name} numbers; send (pixels{scale}).round().astype('uint8').tobytes()"
     if images % 2 == 0 and not any(start[1::2]):
         for kind in WHOLE:
-            if images % kind.itemsize == 0 and _are_pixels(np.frombuffer(body, kind), 1):
+            if images % kind.itemsize == 0 and _are_pixels(np.frombuffer(body, kind), 1, few):
                 return f"{kind.name} numbers; send pixels.astype('uint8').tobytes()"
+    if image.channels > 1:
+        return ""
     if images % 4 == 0 and start[3::4].count(255) == len(start) // 4 and _are_opaque(body):
         return "four bytes a pixel, the last of them opaque; convert the picture to grey, or send the file to /classify"
-    if images % 3 == 0 and start[:783:3] == start[1:783:3] == start[2::3] and _are_grey(body):
+    whole = size - size % 3
+    if images % 3 == 0 and start[:whole:3] == start[1:whole:3] == start[2:whole:3] and _are_grey(body):
         return "three equal bytes a pixel; send one channel of the picture, or the file to /classify"
     return ""
 
 
-def _are_pixels(numbers: NDArray[Any], least: float) -> bool:
+def _are_pixels(numbers: NDArray[Any], least: float, few: float) -> bool:
     """Whether all are 0, or from `least` to 255, and more than a few are not 0."""
     within = (numbers == 0) | ((numbers >= least) & (numbers <= 255))
-    return bool(within.all()) and int(np.count_nonzero(numbers)) > FEW * len(numbers)
+    return bool(within.all()) and int(np.count_nonzero(numbers)) > few * len(numbers)
 
 
 def _are_opaque(body: bytes) -> bool:

@@ -1,4 +1,6 @@
-"""JSON of pixels: `{"images": [...]}`, each image 28 rows of 28 or one list of 784 whole numbers from 0 to 255.
+"""JSON of pixels: `{"images": [...]}`, each image a list of its rows, or one list of all its numbers, from 0 to 255.
+
+A row is a list of its pixels; a pixel is a number, or of RGB images a list of three.
 
 NumPy's own conversion takes "1.5", true and NaN for numbers and reshapes what does not fit, so each value's type is
 looked at here. `bytes` refuses what is no whole number from 0 to 255, at C speed, but for booleans.
@@ -13,36 +15,28 @@ from typing import Any
 import numpy as np
 import orjson
 
-from components.catalogues.fashion_mnist import IMAGE_SHAPE, PIXELS
-from components.contract import Images
+from components.contract import Images, ImageSpec
 from components.errors import InputError, InputTooLarge
 
 MOST_IMAGES = 1024  # a request
-ROWS, COLUMNS = IMAGE_SHAPE
 SMALL = 64 << 10  # bytes, which are parsed in some milliseconds whatever they are
 SPARE = 100  # images beyond those allowed whose number is still counted
-MOST_OF = {  # in a larger body; quotes and braces are of one object with one key
-    "[": (MOST_IMAGES + SPARE) * (ROWS + 1),
-    ",": (MOST_IMAGES + SPARE) * PIXELS,
-    "{": 1_000,
-    '"': 1_000,
-}
 KEY = len('"images"')
 BOM = b"\xef\xbb\xbf"  # some tools write it at the start of UTF-8
 
 
-def read_pixel_json(body: bytes) -> Images:
+def read_pixel_json(body: bytes, image: ImageSpec) -> Images:
     """Decode a request's images.
 
     Returns:
-        uint8 (n, 28, 28), n from 1 to 1,024.
+        uint8 (n, height, width[, 3]), n from 1 to 1,024.
 
     Raises:
         InputError: with the field, such as `images[3][12]`, and the reason.
         InputTooLarge: more than 1,024 images, or more lists, objects and texts than these have.
     """
     if len(body) > SMALL:
-        _refuse_crowded(body)
+        _refuse_crowded(body, image)
     try:
         document = orjson.loads(body.removeprefix(BOM))
     except orjson.JSONDecodeError as error:
@@ -58,16 +52,18 @@ def read_pixel_json(body: bytes) -> Images:
         raise InputTooLarge("images", f"{len(images):,} images, at most {MOST_IMAGES:,} a request")
     only_numbers = b"true" not in body and b"false" not in body  # which `bytes` would take for 1 and 0
     pixels = b"".join(
-        _read_fast(image, only_numbers) or _read_slowly(image, f"images[{number}]")
-        for number, image in enumerate(images)
+        _read_fast(found, image, only_numbers) or _read_slowly(found, image, f"images[{number}]")
+        for number, found in enumerate(images)
     )
     _refuse_repeated(body)
-    return np.frombuffer(pixels, np.uint8).reshape(-1, *IMAGE_SHAPE)
+    return np.frombuffer(pixels, np.uint8).reshape(-1, *image.shape)
 
 
-def _refuse_crowded(body: bytes) -> None:
-    content = np.frombuffer(body, np.uint8)
-    for sign, most in MOST_OF.items():
+def _refuse_crowded(body: bytes, image: ImageSpec) -> None:
+    content, images = np.frombuffer(body, np.uint8), MOST_IMAGES + SPARE
+    lists = 1 + image.height * (1 if image.channels == 1 else 1 + image.width)
+    # Quotes and braces are of one object with one key
+    for sign, most in {"[": images * lists, ",": images * image.size, "{": 1_000, '"': 1_000}.items():
         if np.count_nonzero(content == ord(sign)) > most:
             raise InputTooLarge("body", f"more than {most:,} times {sign}; {MOST_IMAGES:,} images have fewer")
 
@@ -78,35 +74,52 @@ def _refuse_repeated(body: bytes) -> None:
         raise InputError("images", "found more than once, expected once")
 
 
-def _read_fast(image: Any, only_numbers: bool) -> bytes | None:
+def _read_fast(found: Any, image: ImageSpec, only_numbers: bool) -> bytes | None:
     """An image that is as it should be; None: look closer."""
     try:
-        if len(image) == PIXELS:
-            return bytes(image) if only_numbers or _are_numbers(image) else None
-        if len(image) == ROWS and set(map(type, image)) == {list} and set(map(len, image)) == {COLUMNS}:
-            return b"".join(map(bytes, image)) if only_numbers or all(map(_are_numbers, image)) else None
+        if len(found) == image.size:
+            return bytes(found) if only_numbers or _are_numbers(found) else None
+        if _are_lists(found, image.height, image.width):
+            rows = found
+            if image.channels > 1:
+                if not all(_are_lists(row, image.width, image.channels) for row in rows):
+                    return None
+                rows = [list(chain.from_iterable(row)) for row in rows]
+            return b"".join(map(bytes, rows)) if only_numbers or all(map(_are_numbers, rows)) else None
     except (TypeError, ValueError):
         pass
     return None
+
+
+def _are_lists(found: Any, count: int, length: int) -> bool:
+    """Whether these are so many lists of that length."""
+    return len(found) == count and set(map(type, found)) == {list} and set(map(len, found)) == {length}
 
 
 def _are_numbers(values: Any) -> bool:
     return set(map(type, values)) == {int}
 
 
-def _read_slowly(image: Any, field: str) -> bytes:
+def _read_slowly(found: Any, image: ImageSpec, field: str) -> bytes:
     """Any image, by looking at each of its values."""
-    if not isinstance(image, list):
-        raise InputError(field, f"found {_kind(image)}, expected 28 rows of 28 numbers, or 784 numbers")
-    if len(image) == ROWS and all(isinstance(row, list) for row in image):
-        for number, row in enumerate(image):
-            if len(row) != COLUMNS:
-                raise InputError(f"{field}[{number}]", f"{len(row)} numbers, expected {COLUMNS}")
-        places = [f"[{row}][{column}]" for row in range(ROWS) for column in range(COLUMNS)]
-        return _read_pixels(list(chain.from_iterable(image)), field, places)
-    if len(image) != PIXELS:
-        raise InputError(field, f"{len(image)} items, expected 28 rows of 28 numbers, or 784 numbers")
-    return _read_pixels(image, field, [f"[{number}]" for number in range(PIXELS)])
+    words = ("numbers",) if image.channels == 1 else ("pixels", "numbers")
+    expected = f"expected {image.height} rows of {image.width} {words[0]}, or {image.size} numbers"
+    if not isinstance(found, list):
+        raise InputError(field, f"found {_kind(found)}, {expected}")
+    if len(found) == image.height and all(isinstance(row, list) for row in found):
+        places = [f"[{number}]" for number in range(image.height)]
+        for length, word in zip(image.shape[1:], words, strict=True):
+            for one, place in zip(found, places, strict=True):
+                if not isinstance(one, list):
+                    raise InputError(field + place, f"found {_kind(one)}, expected {length} {word}")
+                if len(one) != length:
+                    raise InputError(field + place, f"{len(one)} {word}, expected {length}")
+            found = list(chain.from_iterable(found))
+            places = [f"{place}[{number}]" for place in places for number in range(length)]
+        return _read_pixels(found, field, places)
+    if len(found) != image.size:
+        raise InputError(field, f"{len(found)} items, {expected}")
+    return _read_pixels(found, field, [f"[{number}]" for number in range(image.size)])
 
 
 def _read_pixels(values: list[Any], field: str, places: list[str]) -> bytes:

@@ -13,15 +13,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.catalogues.fashion_mnist import IMAGE_SHAPE, PIXELS
+from components.contract import ImageSpec
 from components.errors import InputError
 from components.readers.tables.encodings import Joined, Reader, read_first
 from components.readers.tables.kinds import HEAD, IDX, LINES, NPY, kind_of
+from components.readers.tables.parquet_columns import rows_at_once
 
-ROWS = 4096  # of a batch
 BLOCK = 4 << 20  # bytes of JSON lines that are read at a time
 TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}  # of IDX
-SHAPES = "(n, 28, 28) or (n, 784)"
 
 
 def is_array(head: bytes) -> bool:
@@ -29,7 +28,7 @@ def is_array(head: bytes) -> bool:
     return kind_of(head) in (NPY, IDX, LINES)
 
 
-def read_arrays(stream: BinaryIO, name: str) -> Iterator[pa.RecordBatch]:
+def read_arrays(stream: BinaryIO, name: str, image: ImageSpec) -> Iterator[pa.RecordBatch]:
     """The rows of a NumPy array, an IDX file or JSON lines, some thousand at a time.
 
     Raises:
@@ -41,17 +40,17 @@ def read_arrays(stream: BinaryIO, name: str) -> Iterator[pa.RecordBatch]:
         yield from _read_json(stream, name)
         return
     shape, dtype = (_read_npy_header if kind == NPY else _read_idx_header)(stream, name)
-    for values in _read_rows(stream, shape, dtype, name):
+    for values in _read_rows(stream, shape, dtype, name, image):
         yield to_batch(values)
 
 
 def to_batch(values: NDArray[Any], **columns: NDArray[Any]) -> pa.RecordBatch:
-    """Images of any number type, (n, 784), and other columns."""
+    """Images of any number type, (n, numbers of an image), and other columns."""
     if values.dtype == np.uint8:
         flat = pa.py_buffer(np.ascontiguousarray(values))
-        pixels = pa.FixedSizeBinaryArray.from_buffers(pa.binary(PIXELS), len(values), [None, flat])
+        pixels = pa.FixedSizeBinaryArray.from_buffers(pa.binary(values.shape[1]), len(values), [None, flat])
     else:
-        pixels = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), PIXELS)
+        pixels = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
     return pa.record_batch([pixels, *map(pa.array, columns.values())], ["pixels", *columns])
 
 
@@ -61,16 +60,21 @@ def read_npy(stream: BinaryIO, name: str) -> tuple[tuple[int, ...], NDArray[Any]
     return shape, np.frombuffer(read_first(stream, math.prod(shape) * dtype.itemsize), dtype)
 
 
-def read_npy_rows(stream: BinaryIO, name: str) -> Iterator[NDArray[Any]]:
-    """The images of an array, (n, 784), some thousand at a time. Raises as `read_arrays`."""
+def read_npy_rows(stream: BinaryIO, name: str, image: ImageSpec) -> Iterator[NDArray[Any]]:
+    """The images of an array, (n, numbers of an image), some thousand at a time. Raises as `read_arrays`."""
     shape, dtype = _read_npy_header(stream, name)
-    yield from _read_rows(stream, shape, dtype, name)
+    yield from _read_rows(stream, shape, dtype, name, image)
 
 
-def holds_images(shape: tuple[int, ...]) -> bool:
+def holds_images(shape: tuple[int, ...], image: ImageSpec) -> bool:
     """Whether an array of that shape has an image a row, or is one."""
     plain = tuple(size for size in shape if size != 1)
-    return (plain[-2:] == IMAGE_SHAPE and len(plain) <= 3) or (plain[-1:] == (PIXELS,) and len(plain) <= 2)
+    return any(plain[-len(one) :] == one and len(plain) <= len(one) + 1 for one in (image.shape, (image.size,)))
+
+
+def describe_arrays(image: ImageSpec) -> str:
+    """The shapes that an array of images may have."""
+    return f"(n, {', '.join(map(str, image.shape))}) or (n, {image.size})"
 
 
 def read_npy_header(stream: BinaryIO, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -98,15 +102,17 @@ def _read_idx_header(stream: BinaryIO, name: str) -> tuple[tuple[int, ...], "np.
     return struct.unpack(f">{dimensions}I", read_first(stream, 4 * dimensions)), np.dtype(TYPES[kind])
 
 
-def _read_rows(stream: BinaryIO, shape: tuple[int, ...], dtype: "np.dtype[Any]", name: str) -> Iterator[NDArray[Any]]:
-    if not holds_images(shape) or dtype.kind not in "uif":
-        raise InputError(name, f"an array of {dtype.name} {shape}; expected whole numbers {SHAPES}")
-    left, size = math.prod(shape), PIXELS * dtype.itemsize
+def _read_rows(
+    stream: BinaryIO, shape: tuple[int, ...], dtype: "np.dtype[Any]", name: str, image: ImageSpec
+) -> Iterator[NDArray[Any]]:
+    if not holds_images(shape, image) or dtype.kind not in "uif":
+        raise InputError(name, f"an array of {dtype.name} {shape}; expected whole numbers {describe_arrays(image)}")
+    left, size = math.prod(shape), image.size * dtype.itemsize
     while left:
-        content = read_first(stream, min(ROWS * size, left * dtype.itemsize))
+        content = read_first(stream, min(rows_at_once(image) * size, left * dtype.itemsize))
         if not content or len(content) % size:
             raise InputError(name, f"damaged, or not all of a file: an array {shape} that ends early")
-        values = np.frombuffer(content, dtype).reshape(-1, PIXELS)
+        values = np.frombuffer(content, dtype).reshape(-1, image.size)
         left -= values.size
         yield values.astype(dtype.newbyteorder("="), copy=False)
     if stream.read(1):

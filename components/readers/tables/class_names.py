@@ -6,15 +6,17 @@ A class is its name: the names in the schema may be in any order.
 import orjson
 import pyarrow as pa
 
-from components.catalogues.fashion_mnist import label_of
+from components.contract import DataContract
+from components.readers.tables.numbers import UNLABELLED, read_label
 
 
-def name_classes(labels: pa.Array, schema: pa.Schema, column: str = "label") -> pa.Array:
+def name_classes(labels: pa.Array, schema: pa.Schema, contract: DataContract, column: str = "label") -> pa.Array:
     """Replace the whole numbers of a label column by the names that the schema has for them.
 
     Args:
         labels: (n,), the values of `column`, as a dictionary or not.
         schema: the file's, with its metadata.
+        contract: what classes there are.
         column: the column's name in the schema.
 
     Returns:
@@ -27,7 +29,7 @@ def name_classes(labels: pa.Array, schema: pa.Schema, column: str = "label") -> 
     if not names or not pa.types.is_integer(kind):
         return labels
     coded = coded or labels.dictionary_encode()
-    texts = [_name(number, names) for number in coded.dictionary.to_pylist()]
+    texts = [_name(number, names, contract) for number in coded.dictionary.to_pylist()]
     return pa.DictionaryArray.from_arrays(coded.indices, pa.array(texts, pa.string()))
 
 
@@ -41,9 +43,9 @@ def class_names_of(schema: pa.Schema, column: str = "label") -> tuple[str, ...]:
     return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
-def _name(number: int | None, names: tuple[str, ...]) -> str | None:
+def _name(number: int | None, names: tuple[str, ...], contract: DataContract) -> str | None:
     if number is None:
         return None
     if 0 <= number < len(names):
         return names[number]
-    return str(number) if label_of(str(number)) is None else f"{number} (no name)"
+    return str(number) if read_label(str(number), contract) == UNLABELLED else f"{number} (no name)"

@@ -1,46 +1,43 @@
-"""CSV with a column a pixel: `label,pixel1,...,pixel784`, the layout that Fashion-MNIST is shared in.
+"""CSV with a column a pixel: `label,pixel1,...,pixel784`, the layout that images are shared in.
 
 `id` and `label` are optional, columns come in any order and under the names that tools give them (see `columns`), and
 others only where they were named: kept ones come along as text, dropped ones do not. A row is a line. A block of lines
 is parsed by the first of three parsers that can.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import BinaryIO
 
 import numpy as np
 
-from components.readers.blocks import Block
+from components.readers.blocks import Block, Wanted
 from components.readers.tables.csv_cells import parse_slowly, parse_with_arrow
 from components.readers.tables.csv_digits import parse_digits
 from components.readers.tables.encodings import as_utf8, read_first
-from components.readers.tables.layout import LONGEST_LINE, TableLayout, read_head, refuse_long_lines
+from components.readers.tables.layout import TableLayout, longest_line, read_head, refuse_long_lines
 
 BLOCK = 4 << 20  # bytes read at a time: about 2,000 rows
 MOST_LINES = 8192  # a block: short lines, all of them rejects, must not fill the memory
 
 
-def read_pixel_csv(
-    stream: BinaryIO, name: str = "file", dropped: Sequence[str] = (), strict: bool = True
-) -> Iterator[Block]:
+def read_pixel_csv(stream: BinaryIO, name: str, wanted: Wanted) -> Iterator[Block]:
     """Parse a CSV of pixels in blocks, in bounded memory.
 
     Args:
         stream: the file's bytes, uncompressed.
         name: what to call it in an error.
-        dropped: columns that may be there, and are left out.
-        strict: whether a row whose label cannot be read is a reject; else it is a row without a label.
+        wanted: what is read of it.
 
     Yields:
         Blocks in order: every line after the header is in exactly one, as an image or as a reject.
 
     Raises:
-        InputError: no header, a missing, unknown or repeated column, or a line longer than 64 KiB.
+        InputError: no header, a missing, unknown or repeated column, or a line longer than `longest_line`.
     """
     lines = as_utf8(stream, name)
-    head = read_first(lines, LONGEST_LINE + 1)
-    layout, start = read_head(head, name, dropped=dropped, strict=strict)
+    head = read_first(lines, longest_line(wanted.contract.image) + 1)
+    layout, start = read_head(head, name, wanted)
     yield from read_pixel_lines(lines, layout, layout.before + 1, name, head[start:])
 
 
@@ -57,9 +54,9 @@ def read_pixel_lines(
         before: the first bytes of them, where they were read already.
 
     Raises:
-        InputError: a line longer than 64 KiB.
+        InputError: a line longer than `longest_line`.
     """
-    for chunk in _whole_lines(stream, name, before):
+    for chunk in _whole_lines(stream, name, before, longest_line(layout.wanted.contract.image)):
         for block in _parse(chunk, layout, line):
             line += len(block.lines) + len(block.rejects)
             yield block
@@ -76,11 +73,11 @@ def _parse(chunk: bytes, layout: TableLayout, line: int) -> Iterator[Block]:
         yield block
 
 
-def _whole_lines(stream: BinaryIO, name: str, rest: bytes) -> Iterator[bytes]:
+def _whole_lines(stream: BinaryIO, name: str, rest: bytes, longest: int) -> Iterator[bytes]:
     """Chunks of whole lines; the last may lack its line end."""
     while chunk := stream.read(BLOCK):
         rest += chunk
-        refuse_long_lines(rest, name)
+        refuse_long_lines(rest, name, longest)
         end = rest.rfind(b"\n") + 1
         if end:
             yield rest[:end]

@@ -6,13 +6,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from components.catalogues.fashion_mnist import IMAGE_SHAPE, PIXELS
+from components.contract import DataContract
 from components.errors import InputError
 from components.readers.blocks import Block, RowReject
-from components.readers.tables.columns import EVERY_PIXEL
+from components.readers.tables.columns import every_pixel
 from components.readers.tables.csv_digits import assemble
 from components.readers.tables.layout import BOM, TableLayout, texts_of
-from components.readers.tables.numbers import UNLABELLED, is_pixels, number, read_label, read_labels, whole_number
+from components.readers.tables.numbers import (
+    UNLABELLED,
+    describe_labels,
+    is_pixels,
+    number,
+    read_label,
+    read_labels,
+    whole_number,
+)
 
 
 def parse_with_arrow(chunk: bytes, layout: TableLayout, first_line: int) -> Block | None:
@@ -24,19 +32,20 @@ def parse_with_arrow(chunk: bytes, layout: TableLayout, first_line: int) -> Bloc
         table = _read_table(chunk, layout, pa.float64())
     if table is None or table.num_rows != _count_lines(chunk):
         return None  # Arrow leaves out empty lines; we reject them
-    pixels = np.empty((PIXELS, table.num_rows), np.uint8)
+    pixels = np.empty((len(layout.pixels), table.num_rows), np.uint8)
     for row, column in zip(pixels, layout.pixels.tolist(), strict=True):
         values = table.column(column).chunk(0).to_numpy()
         if values.dtype != np.uint8 and not is_pixels(values).all():
             return None
         row[:] = values
-    images = np.ascontiguousarray(pixels.T).reshape(-1, *IMAGE_SHAPE)
+    images = np.ascontiguousarray(pixels.T).reshape(-1, *layout.wanted.contract.image.shape)
     return assemble(layout, images, table, None, first_line)
 
 
 def _read_table(chunk: bytes, layout: TableLayout, kind: pa.DataType) -> pa.Table | None:
     """Lines with pixels of that type and texts beside them; None where Arrow cannot read them so."""
-    types = {column: kind if column in EVERY_PIXEL else pa.string() for column in layout.columns}
+    pixels = every_pixel(layout.wanted.contract.image)
+    types = {column: kind if column in pixels else pa.string() for column in layout.columns}
     try:
         return pa.csv.read_csv(
             pa.BufferReader(chunk),
@@ -68,7 +77,8 @@ def parse_slowly(chunk: bytes, layout: TableLayout, first_line: int) -> Block:
     lines, ids, labels, rejects = [], [], list[str](), []
     images: list[bytes] = []
     extra: list[list[str]] = []
-    kept = [layout.columns.index(column) for column in layout.kept]
+    contract, wanted = layout.wanted.contract, layout.wanted
+    kept = [layout.columns.index(column) for column in wanted.kept]
     rows = chunk.removesuffix(b"\n").split(b"\n")
     for line, row in enumerate((row.removesuffix(b"\r") for row in rows), first_line):
         row_id = "" if layout.has_ids else str(line - layout.before)
@@ -77,8 +87,8 @@ def parse_slowly(chunk: bytes, layout: TableLayout, first_line: int) -> Block:
             row_id = cells[layout.columns.index("id")] if layout.has_ids else row_id
             pixels = _read_pixels(cells, layout)
             label = cells[layout.columns.index("label")] if layout.has_labels else ""
-            if layout.has_labels and layout.strict:
-                _check_label(label)
+            if layout.has_labels and wanted.strict:
+                _check_label(label, contract)
         except InputError as error:
             rejects.append(RowReject(line, str(error), row, row_id))
             continue
@@ -87,12 +97,12 @@ def parse_slowly(chunk: bytes, layout: TableLayout, first_line: int) -> Block:
         labels.append(label)
         images.append(pixels)
         extra.append([cells[place] for place in kept])
-    numbers, unread = read_labels(pa.array(labels, pa.string()))
-    along = pa.table([[row[place] for row in extra] for place in range(len(kept))], texts_of(layout.kept))
+    numbers, unread = read_labels(pa.array(labels, pa.string()), contract)
+    along = pa.table([[row[place] for row in extra] for place in range(len(kept))], texts_of(wanted.kept))
     return Block(
         np.array(lines, np.int64),
         ids,
-        np.frombuffer(b"".join(images), np.uint8).reshape(-1, *IMAGE_SHAPE),
+        np.frombuffer(b"".join(images), np.uint8).reshape(-1, *contract.image.shape),
         numbers if layout.has_labels else None,
         tuple(rejects),
         along if kept else None,
@@ -144,10 +154,10 @@ def _advise(cell: str) -> str:
     return "; it looks like a share of 1: multiply by 255" if value is not None and 0 < value < 1 else ""
 
 
-def _check_label(cell: str) -> None:
-    if read_label(cell) == UNLABELLED:
+def _check_label(cell: str, contract: DataContract) -> None:
+    if read_label(cell, contract) == UNLABELLED:
         text = cell.strip(" \t")[:20]
-        raise InputError("label", f"{text!r} is not a whole number from 0 to 9, nor the name of a class")
+        raise InputError("label", f"{text!r} is not {describe_labels(contract)}")
 
 
 def _is_digits(cell: str) -> bool:

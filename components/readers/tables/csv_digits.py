@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.catalogues.fashion_mnist import CLASSES, IMAGE_SHAPE
 from components.contract import Images
 from components.readers.blocks import Block
 from components.readers.tables.layout import COMMA, TableLayout
@@ -47,7 +46,9 @@ def _parse_span(chunk: bytes, layout: TableLayout, first_line: int, span: tuple[
     table = _to_texts(names, texts)
     if table is None:
         return None
-    pixels = np.ascontiguousarray(cells[:, _as_slice(layout.pixels - span[0])]).reshape(-1, *IMAGE_SHAPE)
+    pixels = np.ascontiguousarray(cells[:, _as_slice(layout.pixels - span[0])]).reshape(
+        -1, *layout.wanted.contract.image.shape
+    )
     label = layout.columns.index("label") - span[0] if layout.has_labels else None
     if label is None or "label" in names:
         return assemble(layout, pixels, table, None, first_line)
@@ -81,27 +82,30 @@ def _to_texts(names: Sequence[str], rows: list[list[bytes]]) -> pa.Table | None:
 
 
 def assemble(
-    layout: TableLayout, images: Images, texts: pa.Table, labels: NDArray[np.uint8] | None, first_line: int
+    layout: TableLayout, images: Images, texts: pa.Table, numbers: NDArray[np.uint8] | None, first_line: int
 ) -> Block | None:
     """A block of lines that can all be read; None where a label cannot, and that is a reject.
 
     Args:
         layout: of the lines.
-        images: uint8 (n, 28, 28).
+        images: uint8 (n, height, width[, 3]).
         texts: the other columns.
-        labels: as numbers, (n,); None: they are among the texts, or there are none.
+        numbers: the labels, (n,), where they are numbers; None: they are among the texts, or there are none.
         first_line: the number of the first line.
     """
+    contract, labels = layout.wanted.contract, None
     unread: Mapping[str, int] = {}
-    if labels is not None and labels.max() >= len(CLASSES):
-        labels, unread = read_labels(pa.array(labels))
-    elif layout.has_labels and labels is None:
-        labels, unread = read_labels(texts["label"].combine_chunks())
-    if unread and layout.strict:
+    if numbers is not None and not contract.are_numbers and numbers.max() < len(contract.classes):
+        labels = numbers.astype(np.uint16)
+    elif layout.has_labels:
+        labels, unread = read_labels(
+            texts["label"].combine_chunks() if numbers is None else pa.array(numbers), contract
+        )
+    if unread and layout.wanted.strict:
         return None
     lines = np.arange(first_line, first_line + len(images))
     ids = texts["id"].to_pylist() if layout.has_ids else (lines - layout.before).astype(str).tolist()
-    extra = texts.select(layout.kept) if layout.kept else None
+    extra = texts.select(layout.wanted.kept) if layout.wanted.kept else None
     return Block(lines, ids, images, labels, (), extra, unread=unread)
 
 

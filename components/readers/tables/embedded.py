@@ -12,8 +12,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 
+from components.contract import ImageSpec
 from components.errors import InputError, InputTooLarge
-from components.readers.blocks import Block
+from components.readers.blocks import Block, Wanted
 from components.readers.images.blocks import BLOCK, LARGEST, Picture, to_blocks
 from components.readers.images.decoding import FORMATS
 from components.readers.images.headers import read_header
@@ -22,7 +23,6 @@ from components.readers.tables.class_names import name_classes
 from components.readers.tables.columns import means_files, read_columns
 from components.readers.tables.numbers import LONGEST_SHOWN, UNLABELLED
 from components.readers.tables.parquet import (
-    Others,
     Rows,
     check_footer,
     describe_groups,
@@ -45,32 +45,33 @@ from components.readers.tables.parquet_columns import (
 )
 from components.readers.tables.parquet_pages import check_pages
 
-MOST_WORK = 3_000_000_000  # of `Header.work`, about a minute: a thousand photos, or any number of 28 x 28
+MOST_WORK = 3_000_000_000  # of `Header.work`, about a minute: a thousand photos, or any number of small pictures
 FEW = 64  # pictures that are decoded at a time where somebody waits
 EXPECTED = "binary, or struct<bytes: binary, path: string>"
 
 
-def holds_pictures(path: Path, others: Others) -> bool:
+def holds_pictures(path: Path, wanted: Wanted) -> bool:
     """Whether a Parquet file has pictures in it rather than pixels.
 
     Raises:
         InputError: no Parquet file, a damaged one, or two readings fit.
     """
     with path.open("rb") as stream:
-        return means_pictures(_open(stream, path.name).schema_arrow, path.name, others)
+        return means_pictures(_open(stream, path.name).schema_arrow, path.name, wanted)
 
 
-def means_pictures(schema: pa.Schema, name: str, others: Others) -> bool:
+def means_pictures(schema: pa.Schema, name: str, wanted: Wanted) -> bool:
     """As `holds_pictures`, of a file whose columns are known.
 
     Raises:
         InputError: two readings fit.
     """
-    columns = read_columns(names_of(schema), others.kept, others.dropped)
-    return means_files(columns, others.kept, name, ("image",))
+    image = wanted.contract.image
+    columns = read_columns(names_of(schema), image, wanted.kept, wanted.dropped)
+    return means_files(columns, image, wanted.kept, name, ("image",))
 
 
-def measure_pictures(path: Path, others: Others) -> tuple[list[tuple[int, int]], pa.Schema, set[str]]:
+def measure_pictures(path: Path, wanted: Wanted) -> tuple[list[tuple[int, int]], pa.Schema, set[str]]:
     """As `measure_groups`: rows and bytes of each row group, the columns that come along, and which of id and label.
 
     Raises:
@@ -78,13 +79,13 @@ def measure_pictures(path: Path, others: Others) -> tuple[list[tuple[int, int]],
     """
     with path.open("rb") as stream:
         file = _open(stream, path.name)
-    _check_columns(file.schema_arrow, path.name, others)
-    names = [column for column in file.schema_arrow.names if column not in others.dropped]
-    return describe_groups(file, others, names)
+    _check_columns(file.schema_arrow, path.name, wanted)
+    names = [column for column in file.schema_arrow.names if column not in wanted.dropped]
+    return describe_groups(file, wanted, names)
 
 
 def read_picture_rows(
-    stream: BinaryIO, rows: Rows, name: str, others: Others, work: "PictureWork | None" = None
+    stream: BinaryIO, rows: Rows, name: str, wanted: Wanted, work: "PictureWork | None" = None
 ) -> Iterator[Block]:
     """Decode the pictures of some rows, in blocks of 512, or of 64 where their work is counted.
 
@@ -92,7 +93,7 @@ def read_picture_rows(
         stream: the file, seekable.
         rows: which.
         name: what to call the file in an error.
-        others: the columns beside `image`, `id` and `label`.
+        wanted: what is read of it.
         work: how much of it there may be; None: any.
 
     Yields:
@@ -105,45 +106,45 @@ def read_picture_rows(
     import pyarrow.parquet as pq
 
     metadata, schema = (file := _open(stream, name)).metadata, file.schema_arrow
-    _check_columns(schema, name, others)
-    wanted = ["image.bytes" if pa.types.is_struct(schema.field("image").type) else "image"]
-    wanted += [column for column in schema.names if column in {"id", "label", *others.kept}.difference(others.dropped)]
+    _check_columns(schema, name, wanted)
+    read = ["image.bytes" if pa.types.is_struct(schema.field("image").type) else "image"]
+    read += [column for column in schema.names if column in {"id", "label", *wanted.kept}.difference(wanted.dropped)]
     paths = [metadata.schema.column(place).path for place in range(metadata.num_columns)]
-    check_pages(stream, metadata, [place for place, path in enumerate(paths) if path in wanted], name, rows.groups)
-    texts = [field.name for field in schema if field.name in {"id", "label", *others.kept} and is_text(field.type)]
+    check_pages(stream, metadata, [place for place, path in enumerate(paths) if path in read], name, rows.groups)
+    texts = [field.name for field in schema if field.name in {"id", "label", *wanted.kept} and is_text(field.type)]
     file = pq.ParquetFile(stream, metadata=metadata, read_dictionary=texts, page_checksum_verification=True)
-    for first, batch in read_batches(file, rows, wanted, FEW if work else BLOCK, name):
-        yield from _to_blocks(batch, first, name, others, work)
+    for first, batch in read_batches(file, rows, read, FEW if work else BLOCK, name):
+        yield from _to_blocks(batch, first, name, wanted, work)
 
 
 class PictureWork:
     """How much decoding is left, in the units of `Header.work`."""
 
-    def __init__(self, most: int, name: str) -> None:
-        self.left, self.name = most, name
+    def __init__(self, most: int, name: str, image: ImageSpec) -> None:
+        self.left, self.name, self.image = most, name, image
 
     def take(self, content: bytes) -> None:
         """Count a picture. Raises InputTooLarge: there was more work than may be."""
-        if not is_small(content):
+        if not is_small(content, self.image):
             with suppress(InputError):  # a reject, soon
                 self.left -= read_header(content, self.name, FORMATS).work
             if self.left < 0:
                 raise InputTooLarge(self.name, "pictures that take more than a minute; send fewer of them at a time")
 
 
-def read_parquet(stream: BinaryIO, name: str, others: Others) -> Iterator[Block]:
+def read_parquet(stream: BinaryIO, name: str, wanted: Wanted) -> Iterator[Block]:
     """A whole Parquet file of pixels, or of pictures, few of which are decoded at a time.
 
     Raises:
         InputError, InputTooLarge: as `read_pixel_parquet` and `read_picture_rows`.
     """
     file = _open(stream, name)
-    if not means_pictures(file.schema_arrow, name, others):
-        yield from read_pixel_parquet(stream, name, others)
+    if not means_pictures(file.schema_arrow, name, wanted):
+        yield from read_pixel_parquet(stream, name, wanted)
         return
     refuse_many_rows(file.metadata, name)
     rows = Rows(range(file.metadata.num_row_groups), 1)
-    yield from read_picture_rows(stream, rows, name, others, PictureWork(MOST_WORK, name))
+    yield from read_picture_rows(stream, rows, name, wanted, PictureWork(MOST_WORK, name, wanted.contract.image))
 
 
 def _open(stream: BinaryIO, name: str) -> Any:
@@ -154,16 +155,16 @@ def _open(stream: BinaryIO, name: str) -> Any:
         return pq.ParquetFile(stream)
 
 
-def _check_columns(schema: pa.Schema, name: str, others: Others) -> None:
-    for column in ("image", *others.kept):
+def _check_columns(schema: pa.Schema, name: str, wanted: Wanted) -> None:
+    for column in ("image", *wanted.kept):
         if schema.names.count(column) != 1:
             raise InputError(name, f"column {column}: found {schema.names.count(column)} of them, expected one")
     for column in schema:
         if column.name == "image":
             fits, expected = _holds_files(column.type), EXPECTED
-        elif column.name in others.kept:
+        elif column.name in wanted.kept:
             fits, expected = leaves(value_type(column.type)) == 1 and not column.type.num_fields, "one value a row"
-        elif column.name in others.dropped:
+        elif column.name in wanted.dropped:
             continue
         elif column.name == "id":
             fits, expected = is_text(column.type) or pa.types.is_integer(column.type), "text or whole numbers"
@@ -180,13 +181,13 @@ def _holds_files(kind: pa.DataType) -> bool:
 
 
 def _to_blocks(
-    batch: pa.RecordBatch, first: int, name: str, others: Others, work: "PictureWork | None"
+    batch: pa.RecordBatch, first: int, name: str, wanted: Wanted, work: "PictureWork | None"
 ) -> Iterator[Block]:
     faults, names = Faults(len(batch)), batch.schema.names
     labels, told = None, pa.nulls(len(batch))
     if "label" in names:
-        told = name_classes(batch["label"], batch.schema)
-        labels, _ = read_class_labels(told, faults, others.strict, name)
+        told = name_classes(batch["label"], batch.schema, wanted.contract)
+        labels, _ = read_class_labels(told, faults, wanted, name)
     ids = read_ids(batch["id"], faults, name) if "id" in names else np.arange(first, first + len(batch)).astype(str)
     images = batch["image"]
     if pa.types.is_struct(images.type):
@@ -201,8 +202,8 @@ def _to_blocks(
             label = None if labels is None else _label_of(told[place].as_py(), int(labels[place]))
             yield Picture(first + place, str(ids[place]), content or b"", fault or content, label)
 
-    extra = read_others(batch, others.kept, name) if others.kept else None
-    for block in to_blocks(pictures(), labels is not None):
+    extra = read_others(batch, wanted.kept, name) if wanted.kept else None
+    for block in to_blocks(pictures(), wanted.contract, labels is not None):
         yield block if extra is None else replace(block, extra=extra.take(block.lines - first))
 
 

@@ -9,25 +9,25 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.catalogues.fashion_mnist import CLASSES, PIXELS
+from components.contract import DataContract, ImageSpec
 from components.errors import InputError
+from components.readers.blocks import Wanted
 from components.readers.tables.columns import (
-    EVERY_PIXEL,
     FILES,
-    PIXEL_COLUMNS,
     Columns,
+    every_pixel,
     find_ways,
     find_wrong_columns,
+    pixel_columns,
     read_columns,
 )
-from components.readers.tables.numbers import whole_number
+from components.readers.tables.numbers import LARGEST_NUMBER, whole_number
 
-LONGEST_LINE = 64 << 10  # bytes; 784 pixels, a label and an id take 4,000
+LONGEST_LINE = 64 << 10  # bytes, or so many for each pixel: a small image, a label and an id take 4,000
+OF_A_PIXEL = 8
 BOM = b"\xef\xbb\xbf"
 COMMA = ","
 DELIMITERS = (",", ";", "\t", "|")  # that are tried where a header does not fit
-EXPECTED = "[id,][label,]pixel1,...,pixel784"
-NUMBERS = EVERY_PIXEL | {"label"}
 SEPARATOR = re.compile(rb'"?sep=([ -~\t])"?\r?\n', re.IGNORECASE)  # the first line that Excel writes and reads
 ARFF = re.compile(rb"\s*(%[^\n]*\n\s*)*@relation\b", re.IGNORECASE)
 ATTRIBUTE = re.compile(r"""@attribute\s+('[^']*'|"[^"]*"|\S+)""", re.IGNORECASE)
@@ -38,12 +38,11 @@ class TableLayout:
     """The columns of one file, in its order."""
 
     columns: tuple[str, ...]  # what they stand for, see `read_columns`
-    pixels: NDArray[np.intp] = field(repr=False)  # (784,) where each pixel's column stands
+    pixels: NDArray[np.intp] = field(repr=False)  # (numbers of an image,) where each pixel's column stands
+    names: tuple[str, ...] = field(repr=False)  # likewise, what the file calls it
+    wanted: Wanted = field(repr=False)
     delimiter: str = COMMA
-    kept: tuple[str, ...] = ()  # columns that come along
-    names: tuple[str, ...] = field(default=PIXEL_COLUMNS, repr=False)  # (784,) of the pixels, as the file has them
     before: int = 1  # lines before the first row
-    strict: bool = True  # whether a row whose label cannot be read is a reject; else it has no label
     notes: tuple[str, ...] = ()  # what was assumed
 
     @property
@@ -53,13 +52,17 @@ class TableLayout:
         first, last = int(self.pixels.min()), int(self.pixels.max()) + 1
         first -= first > 0 and self.columns[first - 1] == "label"
         last += self.columns[last : last + 1] == ("label",)
-        return (first, last) if NUMBERS.issuperset(self.columns[first:last]) else None
+        return (first, last) if (self._pixels | {"label"}).issuperset(self.columns[first:last]) else None
 
     @property
     def pixels_alone(self) -> tuple[int, int] | None:
         """As `numbers`, without a label beside them."""
         first, last = int(self.pixels.min()), int(self.pixels.max()) + 1
-        return (first, last) if EVERY_PIXEL.issuperset(self.columns[first:last]) else None
+        return (first, last) if self._pixels.issuperset(self.columns[first:last]) else None
+
+    @property
+    def _pixels(self) -> frozenset[str]:
+        return every_pixel(self.wanted.contract.image)
 
     @property
     def has_ids(self) -> bool:
@@ -82,39 +85,35 @@ class TableHeader:
     lines: int  # likewise
 
 
-def read_head(
-    head: bytes,
-    name: str,
-    delimiter: str = COMMA,
-    kept: Sequence[str] = (),
-    dropped: Sequence[str] = (),
-    strict: bool = True,
-) -> tuple[TableLayout, int]:
+def longest_line(image: ImageSpec) -> int:
+    """Bytes of a line of CSV, at most."""
+    return max(LONGEST_LINE, OF_A_PIXEL * image.size)
+
+
+def read_head(head: bytes, name: str, wanted: Wanted, delimiter: str = COMMA) -> tuple[TableLayout, int]:
     """The layout that the first lines of a file declare, and how many bytes stand before the first row.
 
     Args:
-        head: the first 64 KiB of the file and one byte more, or all of it.
+        head: the first bytes of the file, one more than a line may have, or all of it.
         name: what to call the file in an error.
-        delimiter: one character, see `Reading`; where the header does not fit, others are tried.
-        kept: columns that must be there and come along.
-        dropped: columns that may be there.
-        strict: see `TableLayout`.
+        wanted: what is read of it.
+        delimiter: one character, see `TableReading`; where the header does not fit, others are tried.
 
     Raises:
         InputError: as for `read_pixel_csv`.
     """
-    header = find_header(head, name, delimiter)
-    found = _read_without_header(head, header, name) if _is_numbers(header.cells) else None
-    layout = found or _to_layout(header, name, kept, dropped)
-    size = 0 if found and not found.before else header.size
-    return replace(layout, kept=tuple(kept), strict=strict), size
+    image = wanted.contract.image
+    header = find_header(head, name, image, delimiter)
+    found = _read_without_header(head, header, name, wanted) if _is_numbers(header.cells, wanted.contract) else None
+    layout = found or _to_layout(header, name, wanted)
+    return layout, 0 if found and not found.before else header.size
 
 
-def find_header(head: bytes, name: str, delimiter: str = COMMA) -> TableHeader:
+def find_header(head: bytes, name: str, image: ImageSpec, delimiter: str = COMMA) -> TableHeader:
     """The header of a CSV or an ARFF file.
 
     Raises:
-        InputError: it is empty, longer than 64 KiB, or cannot be read.
+        InputError: it is empty, longer than a line may be, or cannot be read.
     """
     start = len(BOM) if head.startswith(BOM) else 0
     if ARFF.match(head, start):
@@ -125,30 +124,20 @@ def find_header(head: bytes, name: str, delimiter: str = COMMA) -> TableHeader:
     end = head.find(b"\n", start) + 1 or len(head)
     text = head[start:end].decode("utf-8", "replace").rstrip("\r\n")
     if not text.strip():
-        raise InputError(name, "empty; expected a header: label,pixel1,...,pixel784, with or without id and label")
-    refuse_long_lines(head[start:end], name)
+        told = f"empty; expected a header: label,pixel1,...,pixel{image.size}, with or without id and label"
+        raise InputError(name, told)
+    refuse_long_lines(head[start:end], name, longest_line(image))
     others = [] if separator else [mark for mark in DELIMITERS if mark != delimiter and mark in text]
     cells = _split(text, delimiter, name)
-    for mark in others if not _may_fit(cells) else ():
-        if _may_fit(other := _split(text, mark, name)):
+    for mark in others if not _may_fit(cells, image) else ():
+        if _may_fit(other := _split(text, mark, name), image):
             return TableHeader(other, mark, end, lines)
     return TableHeader(cells, delimiter, end, lines)
 
 
-def read_header(
-    header: bytes,
-    name: str,
-    delimiter: str = COMMA,
-    kept: Sequence[str] = (),
-    dropped: Sequence[str] = (),
-) -> TableLayout:
-    """As `read_head`, of one line."""
-    return read_head(header, name, delimiter, kept, dropped)[0]
-
-
-def _may_fit(cells: Sequence[str]) -> bool:
+def _may_fit(cells: Sequence[str], image: ImageSpec) -> bool:
     """Whether these can be the columns of a table: enough for pixels, or one of picture files."""
-    return len(cells) >= PIXELS or not set(FILES).isdisjoint(cells)
+    return len(cells) >= image.size or not set(FILES).isdisjoint(cells)
 
 
 def _split(text: str, delimiter: str, name: str) -> tuple[str, ...]:
@@ -158,23 +147,25 @@ def _split(text: str, delimiter: str, name: str) -> tuple[str, ...]:
         raise InputError(name, f"header: {error}") from error
 
 
-def _to_layout(header: TableHeader, name: str, kept: Sequence[str], dropped: Sequence[str]) -> TableLayout:
+def _to_layout(header: TableHeader, name: str, wanted: Wanted) -> TableLayout:
+    image = wanted.contract.image
     try:
-        columns = read_columns(header.cells, kept, dropped)
+        columns = read_columns(header.cells, image, wanted.kept, wanted.dropped)
     except InputError as error:
         raise InputError(name, f"{error.field}: {error.reason}").offering(*error.ways) from error
-    needed, optional = (*PIXEL_COLUMNS, *kept), ("id", "label", *dropped)
+    needed, optional = (*pixel_columns(image), *wanted.kept), ("id", "label", *wanted.dropped)
     if wrong := find_wrong_columns(columns.names, needed, optional):
         ways = find_ways(columns.names, needed, optional)
-        raise InputError(name, f"header: {wrong}; expected {EXPECTED}").offering(*ways)
-    return _place(columns, header.cells, header)
+        expected = f"[id,][label,]pixel1,...,pixel{image.size}"
+        raise InputError(name, f"header: {wrong}; expected {expected}").offering(*ways)
+    return _place(columns, header.cells, header, wanted)
 
 
-def _place(columns: Columns, cells: Sequence[str], header: TableHeader) -> TableLayout:
+def _place(columns: Columns, cells: Sequence[str], header: TableHeader, wanted: Wanted) -> TableLayout:
     at = {column: place for place, column in enumerate(columns.names)}
-    places = np.array([at[column] for column in PIXEL_COLUMNS])
+    places = np.array([at[column] for column in pixel_columns(wanted.contract.image)])
     names = tuple(cells[place] for place in places)
-    return TableLayout(columns.names, places, header.delimiter, (), names, header.lines, notes=columns.notes)
+    return TableLayout(columns.names, places, names, wanted, header.delimiter, header.lines, columns.notes)
 
 
 def _read_attributes(head: bytes, name: str) -> TableHeader:
@@ -192,48 +183,59 @@ def _read_attributes(head: bytes, name: str) -> TableHeader:
 # --- files without a header ---
 
 
-def _is_numbers(cells: Sequence[str]) -> bool:
-    """Whether a line is a row of pixels with a label or without one, or numbers their columns from 0 to 784."""
-    if len(cells) not in (PIXELS, PIXELS + 1):
+def _is_numbers(cells: Sequence[str], contract: DataContract) -> bool:
+    """Whether a line is a row of pixels with a label or without one, or numbers their columns from 0."""
+    size = contract.image.size
+    if len(cells) not in (size, size + 1):
         return False
-    return cells == tuple(map(str, range(PIXELS + 1))) or all(whole_number(cell, 255) is not None for cell in cells)
+    if cells == tuple(map(str, range(size + 1))):
+        return True
+    ends = (whole_number(cell, LARGEST_NUMBER) for cell in (cells[0], cells[-1]))
+    return all(whole_number(cell, 255) is not None for cell in cells[1:-1]) and all(
+        value is not None and (value <= 255 or contract.label_of_number(value) is not None) for value in ends
+    )
 
 
-def _read_without_header(head: bytes, header: TableHeader, name: str) -> TableLayout:
+def _read_without_header(head: bytes, header: TableHeader, name: str, wanted: Wanted) -> TableLayout:
     """The layout of rows that no line names.
 
     Raises:
         InputError: the label could be the first or the last column, or neither.
     """
-    is_numbered = header.cells == tuple(map(str, range(PIXELS + 1)))
+    pixels = pixel_columns(wanted.contract.image)
+    is_numbered = header.cells == tuple(map(str, range(len(pixels) + 1)))
     before = header.lines if is_numbered else header.lines - 1
     skipped = header.size if is_numbered else 0
-    label = "" if len(header.cells) == PIXELS else _find_label(_first_rows(head[skipped:], header.delimiter), name)
-    names = {"": PIXEL_COLUMNS, "first": ("label", *PIXEL_COLUMNS), "last": (*PIXEL_COLUMNS, "label")}[label]
-    taken = f"the label, which comes {label}, and 784 pixels" if label else "784 pixels"
+    label = ""
+    if len(header.cells) > len(pixels):
+        label = _find_label(_first_rows(head[skipped:], header), name, wanted.contract)
+    names = {"": pixels, "first": ("label", *pixels), "last": (*pixels, "label")}[label]
+    taken = f"the label, which comes {label}, and {len(pixels)} pixels" if label else f"{len(pixels)} pixels"
     note = f"no header names the columns: the {len(header.cells)} numbers of a row are taken for {taken}"
     columns = Columns(names, (note,))
-    return replace(_place(columns, names, header), before=before)
+    return replace(_place(columns, names, header, wanted), before=before)
 
 
-def _first_rows(head: bytes, delimiter: str) -> Iterator[list[str]]:
+def _first_rows(head: bytes, header: TableHeader) -> Iterator[list[str]]:
     """The whole lines among the first bytes of a file."""
     lines = head.removeprefix(BOM).decode("utf-8", "replace").splitlines()
     for line in lines[:-1] if len(lines) > 2 else lines:  # the last may be cut off
-        cells = line.split(delimiter)
-        if len(cells) == PIXELS + 1:
+        cells = line.split(header.delimiter)
+        if len(cells) == len(header.cells):
             yield [cell.strip(' \t"') for cell in cells]
 
 
-def _find_label(rows: Iterator[list[str]], name: str) -> str:
-    """Whether the first of 785 numbers is the label, or the last.
+def _find_label(rows: Iterator[list[str]], name: str, contract: DataContract) -> str:
+    """Whether the first number of each row is the label, or the last.
 
     A corner of an image is nearly always black, and a label rarely 0 in every row: of two columns that could be labels,
     the one that is always 0 is the corner. The label comes first where both are.
     """
     found = list(rows)
-    edges = [[whole_number(row[place], 255) for row in found] for place in (0, -1)]
-    first, last = (all(value is not None and value < len(CLASSES) for value in edge) for edge in edges)
+    edges = [[whole_number(row[place], LARGEST_NUMBER) for row in found] for place in (0, -1)]
+    first, last = (
+        all(value is not None and contract.label_of_number(value) is not None for value in edge) for edge in edges
+    )
     counts_up = len(found) > 2 and edges[0] in (list(range(len(found))), list(range(1, len(found) + 1)))
     if first and not any(edges[1]) and not counts_up:
         return "first"
@@ -241,8 +243,9 @@ def _find_label(rows: Iterator[list[str]], name: str) -> str:
         return "last"
     if first and not last and not counts_up:
         return "first"
-    told = "785 numbers a row and no header: the first and the last could both be the label, or neither"
-    raise InputError(name, f"{told}; add a header: label,pixel1,...,pixel784")
+    size = contract.image.size
+    told = f"{size + 1} numbers a row and no header: the first and the last could both be the label, or neither"
+    raise InputError(name, f"{told}; add a header: label,pixel1,...,pixel{size}")
 
 
 def texts_of(names: Sequence[str]) -> pa.Schema:
@@ -250,19 +253,20 @@ def texts_of(names: Sequence[str]) -> pa.Schema:
     return pa.schema([(name, pa.string()) for name in names])
 
 
-def refuse_long_lines(chunk: bytes, name: str) -> None:
-    """Look for a line end at least every 64 KiB.
+def refuse_long_lines(chunk: bytes, name: str, most: int) -> None:
+    """Look for a line end at least every so many bytes.
 
     Args:
         chunk: bytes that begin where a line does.
         name: what to call the file in an error.
+        most: see `longest_line`.
 
     Raises:
         InputError: a line, or what is there of the last one, is longer.
     """
     start = 0
-    while len(chunk) - start > LONGEST_LINE:
-        end = chunk.rfind(b"\n", start, start + LONGEST_LINE + 1)
+    while len(chunk) - start > most:
+        end = chunk.rfind(b"\n", start, start + most + 1)
         if end < 0:
-            raise InputError(name, f"a line of more than {LONGEST_LINE:,} bytes; is this a CSV file?")
+            raise InputError(name, f"a line of more than {most:,} bytes; is this a CSV file?")
         start = end + 1

@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.catalogues.fashion_mnist import CLASSES, label_of
-from components.contract import Labels
+from components.contract import DataContract, Labels
 
-UNLABELLED = len(CLASSES)  # stands for a label that cannot be read
+UNLABELLED = 65_535  # stands for a label that cannot be read: the last of uint16, and no class's
 DECIMAL = re.compile(r"[-+]?([0-9]{1,400}[.,]?[0-9]{0,400}|[.,][0-9]{1,400})([eE][-+]?[0-9]{1,3})?")
+LARGEST_NUMBER = 2**53  # beyond it a float is no certain number
 LONGEST_SHOWN = 20  # characters of a cell
 MOST_SHOWN = 5  # cells
 
@@ -39,30 +39,38 @@ def is_pixels(values: NDArray[Any]) -> NDArray[np.bool_]:
     return found & (values == np.floor(values)) if values.dtype.kind == "f" else found
 
 
-def read_label(cell: str) -> int:
-    """The class that a cell names, by number or by name; `UNLABELLED` where it names none."""
+def read_label(cell: str, contract: DataContract) -> int:
+    """The class that a cell names, by name or else by number; `UNLABELLED` where it names none."""
     text = cell.strip(" \t")
-    value = whole_number(text, len(CLASSES) - 1)
-    if value is None:
-        value = label_of(text) if not any(map(str.isdigit, text)) else None
-    return UNLABELLED if value is None else value
+    label = contract.label_of(text)
+    if label is None and (value := whole_number(text, LARGEST_NUMBER)) is not None:
+        label = contract.label_of_number(value)
+    return UNLABELLED if label is None else label
 
 
-def read_labels(cells: pa.Array) -> tuple[Labels, Mapping[str, int]]:
+def read_labels(cells: pa.Array, contract: DataContract) -> tuple[Labels, Mapping[str, int]]:
     """Cells of text as labels, and how often each that names no class stands there.
 
     Args:
         cells: strings or numbers, or a dictionary of either; null as an empty cell.
+        contract: what classes there are.
 
     Returns:
-        uint8 (n,), `UNLABELLED` where there is none; the first few unread cells, shortened.
+        uint16 (n,), `UNLABELLED` where there is none; the first few unread cells, shortened.
     """
     coded = cells if pa.types.is_dictionary(cells.type) else cells.dictionary_encode()
     values = coded.dictionary.cast(pa.string()).to_pylist() if len(coded.dictionary) else []
     texts = [*("" if value is None else value for value in values), ""]  # the last is what no cell has
-    known = np.array([read_label(text) for text in texts], np.uint8)
+    known = np.array([read_label(text, contract) for text in texts], np.uint16)
     places = coded.indices.cast(pa.int64()).fill_null(len(values)).to_numpy()
     labels: Labels = known[places]
     counts = np.bincount(places[labels == UNLABELLED], minlength=len(known))
     frequent = np.argsort(-counts, kind="stable")[:MOST_SHOWN].tolist()
     return labels, {texts[place][:LONGEST_SHOWN]: int(counts[place]) for place in frequent if counts[place]}
+
+
+def describe_labels(contract: DataContract) -> str:
+    """What a cell is not, where it names no class."""
+    if contract.are_numbers:
+        return "the name of a class"
+    return f"a whole number from 0 to {len(contract.classes) - 1}, nor the name of a class"

@@ -1,4 +1,4 @@
-"""Parquet of pixels: a column `pixels` of 784 bytes an image, as our own datasets have it, or a column a pixel.
+"""Parquet of pixels: a column `pixels` of bytes, as our own datasets have it, or a column a pixel.
 
 `id` and `label` are optional, columns come in any order, and others are allowed where they were named, as is `split`
 beside `pixels`. What a file would take is found before it is read, so that a small one cannot fill the memory; pages
@@ -16,10 +16,11 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from components.contract import ImageSpec
 from components.errors import InputError, InputTooLarge, Way
-from components.readers.blocks import Block, RowReject
+from components.readers.blocks import Block, RowReject, Wanted
 from components.readers.tables.class_names import name_classes
-from components.readers.tables.columns import PIXEL_COLUMNS, find_ways, find_wrong_columns, is_left_out, read_columns
+from components.readers.tables.columns import find_ways, find_wrong_columns, is_left_out, pixel_columns, read_columns
 from components.readers.tables.parquet_columns import (
     WHOLE,
     Faults,
@@ -34,28 +35,15 @@ from components.readers.tables.parquet_columns import (
     read_ids,
     read_others,
     read_pixels,
+    rows_at_once,
     value_type,
 )
 from components.readers.tables.parquet_pages import check_pages
 
-ROWS_AT_ONCE = 4096  # 26 MB, where each pixel takes eight bytes
 REJECTS_AT_ONCE = 128
 MOST_ROWS = 1_000_000
-LARGEST_FOOTER = 16 << 20  # bytes; 785 columns in 25 row groups take 3 MB
+LARGEST_FOOTER = 16 << 20  # bytes; a column for each of 784 pixels in 25 row groups takes 3 MB
 MAGIC, ENCRYPTED = b"PAR1", b"PARE"
-LAYOUTS = "[id,][label,]pixel1,...,pixel784 or [id,][split,][label,]pixels"
-
-
-@dataclass(frozen=True)
-class Others:
-    """The columns that may stand beside those of pixels."""
-
-    kept: Sequence[str] = ()  # they must be there, and come along
-    dropped: Sequence[str] = ()
-    strict: bool = True  # whether a row whose label cannot be read is a reject; else it has no label
-
-
-NONE = Others()
 
 
 @dataclass(frozen=True)
@@ -68,13 +56,13 @@ class Rows:
     count: int | None = None  # None: all that follow
 
 
-def read_pixel_parquet(stream: BinaryIO, name: str = "file", others: Others = NONE) -> Iterator[Block]:
-    """Parse a Parquet file of pixels in blocks of 4,096 rows, in bounded memory.
+def read_pixel_parquet(stream: BinaryIO, name: str, wanted: Wanted) -> Iterator[Block]:
+    """Parse a Parquet file of pixels in blocks of some thousand rows, in bounded memory.
 
     Args:
         stream: the file, seekable.
         name: what to call it in an error.
-        others: the columns beside those of pixels.
+        wanted: what is read of it.
 
     Yields:
         Blocks in order: every row is in exactly one, as an image or as a reject. Lines are the rows' numbers from 1.
@@ -86,29 +74,29 @@ def read_pixel_parquet(stream: BinaryIO, name: str = "file", others: Others = NO
     """
     check_footer(stream, name)
     with named_damage(name):
-        file = _open(stream, name, others)
-    yield from _read_rows(file, Rows(range(file.metadata.num_row_groups), 1), name, others)
+        file = _open(stream, name, wanted)
+    yield from _read_rows(file, Rows(range(file.metadata.num_row_groups), 1), name, wanted)
 
 
-def read_pixel_rows(stream: BinaryIO, rows: Rows, name: str, others: Others = NONE) -> Iterator[Block]:
+def read_pixel_rows(stream: BinaryIO, rows: Rows, name: str, wanted: Wanted) -> Iterator[Block]:
     """Parse some rows of a Parquet file of pixels, however many it has.
 
     Args:
         stream: the file, seekable.
         rows: which.
         name: what to call the file in an error.
-        others: the columns beside those of pixels.
+        wanted: what is read of it.
 
     Raises:
         InputError, InputTooLarge: as for `read_pixel_parquet`, of these row groups.
     """
     check_footer(stream, name)
     with named_damage(name):
-        file = _open(stream, name, others, rows.groups)
-    yield from _read_rows(file, rows, name, others)
+        file = _open(stream, name, wanted, rows.groups)
+    yield from _read_rows(file, rows, name, wanted)
 
 
-def measure_groups(path: Path, others: Others = NONE) -> tuple[list[tuple[int, int]], pa.Schema, set[str]]:
+def measure_groups(path: Path, wanted: Wanted) -> tuple[list[tuple[int, int]], pa.Schema, set[str]]:
     """Rows, and bytes unpacked as the footer has them, of each row group; the columns that come along; and which of id
     and label the file has.
 
@@ -121,26 +109,26 @@ def measure_groups(path: Path, others: Others = NONE) -> tuple[list[tuple[int, i
         check_footer(stream, path.name)
         with named_damage(path.name):
             file = pq.ParquetFile(stream)
-    names = check_columns(file.schema_arrow, path.name, others)
-    return describe_groups(file, others, names)
+    names = check_columns(file.schema_arrow, path.name, wanted)
+    return describe_groups(file, wanted, names)
 
 
 def describe_groups(
-    file: Any, others: Others, names: Sequence[str]
+    file: Any, wanted: Wanted, names: Sequence[str]
 ) -> tuple[list[tuple[int, int]], pa.Schema, set[str]]:
     """Of a file whose columns were checked, what `measure_groups` returns."""
     groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
-    fields = [file.schema_arrow.field(column) for column in others.kept]
+    fields = [file.schema_arrow.field(column) for column in wanted.kept]
     extra = pa.schema([(field.name, value_type(field.type)) for field in fields])
     own = {"id", "label"}.intersection(names)
     return [(group.num_rows, group.total_byte_size) for group in groups], extra, own
 
 
-def _read_rows(file: Any, rows: Rows, name: str, others: Others) -> Iterator[Block]:
-    names = check_columns(file.schema_arrow, name, others)
-    wanted = {found: ours for found, ours in zip(file.schema_arrow.names, names, strict=True) if not is_left_out(ours)}
-    for first, batch in read_batches(file, rows, list(wanted), ROWS_AT_ONCE, name):
-        yield to_block(batch, [wanted[found] for found in batch.schema.names], first, name, others)
+def _read_rows(file: Any, rows: Rows, name: str, wanted: Wanted) -> Iterator[Block]:
+    names = check_columns(file.schema_arrow, name, wanted)
+    read = {found: ours for found, ours in zip(file.schema_arrow.names, names, strict=True) if not is_left_out(ours)}
+    for first, batch in read_batches(file, rows, list(read), rows_at_once(wanted.contract.image), name):
+        yield to_block(batch, [read[found] for found in batch.schema.names], first, name, wanted)
 
 
 def read_batches(
@@ -199,7 +187,7 @@ def check_footer(stream: BinaryIO, name: str) -> None:
     stream.seek(0)
 
 
-def _open(stream: BinaryIO, name: str, others: Others, groups: range | None = None) -> Any:
+def _open(stream: BinaryIO, name: str, wanted: Wanted, groups: range | None = None) -> Any:
     """The file, everything known about it before its first page checked."""
     import pyarrow.parquet as pq  # here, because it costs 10 MB that a service without such tables need not spend
 
@@ -207,13 +195,13 @@ def _open(stream: BinaryIO, name: str, others: Others, groups: range | None = No
     metadata, schema = file.metadata, file.schema_arrow
     if groups is None:
         refuse_many_rows(metadata, name)
-    names = check_columns(schema, name, others)
+    names = check_columns(schema, name, wanted)
     owners = [ours for field, ours in zip(schema, names, strict=True) for _ in range(leaves(field.type))]
     columns = [place for place, ours in enumerate(owners) if not is_left_out(ours)]
     check_pages(stream, metadata, columns, name, range(metadata.num_row_groups) if groups is None else groups)
     # As a dictionary: a long id that stands in many rows takes its room once
-    wanted = {"id", "label", "pixels", *others.kept}
-    texts = [field.name for field, ours in zip(schema, names, strict=True) if ours in wanted and is_long(field.type)]
+    own = {"id", "label", "pixels", *wanted.kept}
+    texts = [field.name for field, ours in zip(schema, names, strict=True) if ours in own and is_long(field.type)]
     return pq.ParquetFile(stream, metadata=metadata, read_dictionary=texts, page_checksum_verification=True)
 
 
@@ -235,38 +223,44 @@ def names_of(schema: pa.Schema) -> list[str]:
     return list(schema.names)
 
 
-def check_columns(schema: pa.Schema, name: str, others: Others) -> tuple[str, ...]:
+def check_columns(schema: pa.Schema, name: str, wanted: Wanted) -> tuple[str, ...]:
     """What the columns of a table of pixels stand for, see `read_columns`.
 
     Raises:
         InputError: other columns or types, or two readings fit.
     """
+    columns = pixel_columns(wanted.contract.image)
     try:
-        names = read_columns(names_of(schema), others.kept, others.dropped).names
+        names = read_columns(names_of(schema), wanted.contract.image, wanted.kept, wanted.dropped).names
     except InputError as error:
         raise InputError(name, f"columns: {error.reason}").offering(*error.ways) from error
-    if "pixels" in names and set(PIXEL_COLUMNS) <= set(names):
-        told = "columns: two readings fit: a column 'pixels', and 784 columns of pixels"
-        raise InputError(name, told).offering(Way("drop", "pixels", "reads the 784 columns"))
-    if "pixels" in names and "split" not in others.kept:
+    if "pixels" in names and set(columns) <= set(names):
+        told = f"columns: two readings fit: a column 'pixels', and {len(columns)} columns of pixels"
+        raise InputError(name, told).offering(Way("drop", "pixels", f"reads the {len(columns)} columns"))
+    if "pixels" in names and "split" not in wanted.kept:
         names = tuple(f"\0{ours}" if ours == "split" else ours for ours in names)
-    pixels = ("pixels",) if "pixels" in names else PIXEL_COLUMNS
-    needed, optional = (*pixels, *others.kept), ("id", "label", *others.dropped)
+    pixels = ("pixels",) if "pixels" in names else columns
+    needed, optional = (*pixels, *wanted.kept), ("id", "label", *wanted.dropped)
     if wrong := find_wrong_columns(names, needed, optional):
         ways = find_ways(names, needed, optional)
-        raise InputError(name, f"columns: {wrong}; expected {LAYOUTS}").offering(*ways)
+        raise InputError(name, f"columns: {wrong}; expected {describe_layouts(wanted.contract.image)}").offering(*ways)
     for column, ours in zip(schema, names, strict=True):
-        if not is_left_out(ours) and (expected := _describe_type(column.type, ours, others)):
+        if not is_left_out(ours) and (expected := _describe_type(column.type, ours, wanted)):
             raise InputError(name, f"column {column.name}: found {str(column.type)[:60]}, expected {expected}")
     return names
 
 
-def _describe_type(kind: pa.DataType, ours: str, others: Others) -> str:
+def describe_layouts(image: ImageSpec) -> str:
+    """The columns that a table of pixels may have."""
+    return f"[id,][label,]pixel1,...,pixel{image.size} or [id,][split,][label,]pixels"
+
+
+def _describe_type(kind: pa.DataType, ours: str, wanted: Wanted) -> str:
     """What the type of a column should be, where it is another; empty where it fits."""
-    if ours in others.kept:
+    if ours in wanted.kept:
         return "one value a row" if pa.types.is_nested(value_type(kind)) else ""
     if ours == "pixels":
-        return describe_misfit(kind)
+        return describe_misfit(kind, wanted.contract.image)
     if ours == "label":
         return "" if is_label(kind) else f"{WHOLE} or names of classes"
     if ours == "id":
@@ -283,7 +277,7 @@ def _next_batch(batches: Iterator[pa.RecordBatch], name: str) -> pa.RecordBatch 
         return batch
 
 
-def to_block(batch: pa.RecordBatch, names: Sequence[str], first: int, name: str, others: Others) -> Block:
+def to_block(batch: pa.RecordBatch, names: Sequence[str], first: int, name: str, wanted: Wanted) -> Block:
     """Rows as a block.
 
     Args:
@@ -291,19 +285,20 @@ def to_block(batch: pa.RecordBatch, names: Sequence[str], first: int, name: str,
         names: what their columns stand for, see `check_columns`.
         first: the number of the first row.
         name: what to call the file in an error.
-        others: the columns beside those of pixels.
+        wanted: what is read of it.
     """
     faults, found = Faults(len(batch)), batch
     batch = batch.rename_columns(list(names))
-    images = read_pixels(batch, faults, name)
+    images = read_pixels(batch, faults, name, wanted.contract.image)
     labels, unread = None, dict[str, int]()
     if "label" in names:
-        column = name_classes(batch["label"], found.schema, found.schema.names[list(names).index("label")])
-        labels, told = read_class_labels(column, faults, others.strict, name)
+        ours = found.schema.names[list(names).index("label")]
+        column = name_classes(batch["label"], found.schema, wanted.contract, ours)
+        labels, told = read_class_labels(column, faults, wanted, name)
         unread.update(told)
     lines = np.arange(first, first + len(batch))
     ids = read_ids(batch["id"], faults, name) if "id" in names else Texts(pa.array(lines).cast(pa.string()))
-    extra = read_others(batch, others.kept, name) if others.kept else None
+    extra = read_others(batch, wanted.kept, name) if wanted.kept else None
     if not faults.reasons:
         return Block(lines, ids, images, labels, (), extra, unread=unread)
     bad, good = sorted(faults.reasons), np.flatnonzero(~faults.found)

@@ -7,15 +7,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.catalogues.fashion_mnist import CLASSES, IMAGE_SHAPE, PIXELS
-from components.contract import Images, Labels
+from components.contract import Images, ImageSpec, Labels
 from components.errors import InputTooLarge
-from components.readers.tables.columns import PIXEL_COLUMNS
-from components.readers.tables.numbers import UNLABELLED, is_pixels, read_labels
+from components.readers.blocks import Wanted
+from components.readers.tables.columns import pixel_columns
+from components.readers.tables.numbers import UNLABELLED, describe_labels, is_pixels, read_labels
 
 LONGEST_TEXT = 64 << 10  # bytes of a cell that comes along, as in a line of CSV
 LONGEST_ID = 1024  # bytes; one long id in a dictionary can stand in every row
-LONGEST_PIXELS = 2 << 10  # bytes of a cell of pixels, where 784 are right: a reject keeps it
+LONGEST_PIXELS = 2 << 10  # bytes of a cell of pixels, or twice those that are right: a reject keeps it
+ROWS_AT_ONCE, BYTES_AT_ONCE = 4096, 26 << 20  # of a batch; bytes of it, where each number takes eight
 MOST_TEXT = 32 << 20  # bytes of one column in a batch of rows, once each row has its own
 WHOLE = "whole numbers"
 
@@ -63,8 +64,8 @@ class Texts(Sequence[str]):
 # --- numbers and texts ---
 
 
-def read_numbers(column: pa.Array, field: str, largest: int, faults: Faults) -> NDArray[np.uint8]:
-    """Whole numbers from 0 to `largest`, uint8 (n,); where there is another or none, a fault, and any value."""
+def read_numbers(column: pa.Array, field: str, largest: int, faults: Faults) -> NDArray[np.uint16]:
+    """Whole numbers from 0 to `largest`, uint16 (n,); where there is another or none, a fault, and any value."""
     column = _plain_numbers(column)
     if column.null_count:
         faults.add(_is_null(column), lambda _: f"{field}: nothing, expected a whole number from 0 to {largest}")
@@ -74,23 +75,24 @@ def read_numbers(column: pa.Array, field: str, largest: int, faults: Faults) -> 
         wrong = ~is_pixels(values) | (values > largest)
         faults.add(wrong, lambda row: f"{field}: {_describe(values[row], largest)}")
         values = np.where(wrong, 0, values)
-    return values.astype(np.uint8)
+    return values.astype(np.uint16)
 
 
-def read_class_labels(column: pa.Array, faults: Faults, strict: bool, name: str) -> tuple[Labels, Mapping[str, int]]:
-    """Labels by number or name, uint8 (n,), `UNLABELLED` where one cannot be read, which is a fault where `strict`;
+def read_class_labels(column: pa.Array, faults: Faults, wanted: Wanted, name: str) -> tuple[Labels, Mapping[str, int]]:
+    """Labels by number or name, uint16 (n,), `UNLABELLED` where one cannot be read, which is a fault where `strict`;
     and how often each of those stands there.
 
     Raises:
         InputTooLarge: a label of more than 1,024 bytes.
     """
-    if pa.types.is_integer(column.type) and strict:
-        return read_numbers(column, "label", len(CLASSES) - 1, faults), {}
+    contract = wanted.contract
+    if pa.types.is_integer(column.type) and wanted.strict and not contract.are_numbers:
+        return read_numbers(column, "label", len(contract.classes) - 1, faults), {}
     if pa.types.is_dictionary(column.type) and is_text(column.type):
         _refuse_long(column, "a label", LONGEST_ID, name)
-    labels, unread = read_labels(column)
-    if strict and unread:
-        told = f"is not a whole number from 0 to {len(CLASSES) - 1}, nor the name of a class"
+    labels, unread = read_labels(column, contract)
+    if wanted.strict and unread:
+        told = f"is not {describe_labels(contract)}"
         faults.add(labels == UNLABELLED, lambda row: f"label: {str(column[row].as_py())[:20]!r} {told}")
     return labels, unread
 
@@ -123,33 +125,38 @@ def read_others(batch: pa.RecordBatch, kept: Sequence[str], name: str) -> pa.Tab
 # --- pixels ---
 
 
-def read_pixels(batch: pa.RecordBatch, faults: Faults, name: str) -> Images:
-    """A column `pixels`, or 784 columns -> uint8 (n, 28, 28); rows with a fault are any image.
+def rows_at_once(image: ImageSpec) -> int:
+    """How many rows are worked on at a time, fewer of large images."""
+    return min(ROWS_AT_ONCE, BYTES_AT_ONCE // (8 * image.size))
+
+
+def read_pixels(batch: pa.RecordBatch, faults: Faults, name: str, image: ImageSpec) -> Images:
+    """A column `pixels`, or a column a number -> uint8 (n, height, width[, 3]); rows with a fault are any image.
 
     Raises:
-        InputTooLarge: a cell of more than 2,048 bytes.
+        InputTooLarge: a cell of more than 2,048 bytes, and more than twice those of an image.
     """
     if "pixels" not in batch.schema.names:
-        return _read_pixel_columns(batch, faults)
+        return _read_pixel_columns(batch, faults, image)
     column = batch["pixels"]
     column = column.storage if isinstance(column, pa.ExtensionArray) else column
-    if column.type == pa.binary(PIXELS):
-        return _read_bytes(column, faults)
+    if column.type == pa.binary(image.size):
+        return _read_bytes(column, faults, image)
     if depth_of(column.type):
-        return _read_lists(column, faults)
-    return _read_any_bytes(column, faults, name)
+        return _read_lists(column, faults, image)
+    return _read_any_bytes(column, faults, name, image)
 
 
-def describe_misfit(kind: pa.DataType) -> str:
+def describe_misfit(kind: pa.DataType, image: ImageSpec) -> str:
     """What the type of a column `pixels` should be, where it is another; empty where it fits."""
     plain = value_type(kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind)
     if depth := depth_of(plain):
         inner = plain
         for _ in range(depth):
             inner = inner.value_type
-        return "" if depth <= len(IMAGE_SHAPE) and is_number(inner) else f"lists of {PIXELS} {WHOLE}"
-    fits = plain in (pa.binary(PIXELS), pa.binary(), pa.large_binary(), pa.binary_view())
-    return "" if fits else f"fixed_size_binary[{PIXELS}], {PIXELS} bytes, or a list of {PIXELS} {WHOLE}"
+        return "" if depth in (1, len(image.shape)) and is_number(inner) else f"lists of {image.size} {WHOLE}"
+    fits = plain in (pa.binary(image.size), pa.binary(), pa.large_binary(), pa.binary_view())
+    return "" if fits else f"fixed_size_binary[{image.size}], {image.size} bytes, or a list of {image.size} {WHOLE}"
 
 
 def depth_of(kind: pa.DataType) -> int:
@@ -165,35 +172,37 @@ def is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(plain) or pa.types.is_floating(plain) or pa.types.is_decimal(plain))
 
 
-def _read_bytes(column: pa.Array, faults: Faults) -> Images:
-    """fixed_size_binary(784) -> uint8 (n, 28, 28)"""
-    faults.add(_is_null(column), lambda _: f"pixels: nothing, expected {PIXELS} bytes")
-    flat = np.frombuffer(column.buffers()[1] or b"", np.uint8)[column.offset * PIXELS :]
-    return flat[: len(column) * PIXELS].reshape(-1, *IMAGE_SHAPE)
+def _read_bytes(column: pa.Array, faults: Faults, image: ImageSpec) -> Images:
+    """fixed_size_binary(numbers of an image) -> uint8 (n, height, width[, 3])"""
+    size = image.size
+    faults.add(_is_null(column), lambda _: f"pixels: nothing, expected {size} bytes")
+    flat = np.frombuffer(column.buffers()[1] or b"", np.uint8)[column.offset * size :]
+    return flat[: len(column) * size].reshape(-1, *image.shape)
 
 
-def _read_any_bytes(column: pa.Array, faults: Faults, name: str) -> Images:
-    """Bytes of any length, in a dictionary or not -> uint8 (n, 28, 28)"""
+def _read_any_bytes(column: pa.Array, faults: Faults, name: str, image: ImageSpec) -> Images:
+    """Bytes of any length, in a dictionary or not -> uint8 (n, height, width[, 3])"""
     import pyarrow.compute as pc
 
+    size = image.size
     if pa.types.is_dictionary(column.type):
-        _refuse_long(column, f"pixels: expected {PIXELS} bytes, found a cell", LONGEST_PIXELS, name)
+        _refuse_long(column, f"pixels: expected {size} bytes, found a cell", max(LONGEST_PIXELS, 2 * size), name)
         column = column.cast(column.type.value_type)
     column = column.cast(pa.large_binary())
-    faults.add(_is_null(column), lambda _: f"pixels: nothing, expected {PIXELS} bytes")
+    faults.add(_is_null(column), lambda _: f"pixels: nothing, expected {size} bytes")
     lengths: NDArray[np.int64] = pc.binary_length(column).fill_null(0).to_numpy()
-    faults.add(lengths != PIXELS, lambda row: f"pixels: {lengths[row]:,} bytes, expected {PIXELS}")
-    whole = lengths == PIXELS
-    images = np.zeros((len(column), *IMAGE_SHAPE), np.uint8)
+    whole = lengths == size
+    faults.add(~whole, lambda row: f"pixels: {lengths[row]:,} bytes, expected {size}")
+    images = np.zeros((len(column), *image.shape), np.uint8)
     content = b"".join(column.filter(pa.array(whole)).to_pylist())
-    images[whole] = np.frombuffer(content, np.uint8).reshape(-1, *IMAGE_SHAPE)
+    images[whole] = np.frombuffer(content, np.uint8).reshape(-1, *image.shape)
     return images
 
 
-def _read_lists(column: pa.Array, faults: Faults) -> Images:
-    """Lists of 784 numbers, or of 28 lists of 28 -> uint8 (n, 28, 28)"""
-    shape = (PIXELS,) if depth_of(column.type) == 1 else IMAGE_SHAPE
-    faults.add(_is_null(column), lambda _: f"pixels: nothing, expected {PIXELS} values")
+def _read_lists(column: pa.Array, faults: Faults, image: ImageSpec) -> Images:
+    """Lists of all numbers of an image, or lists of its rows -> uint8 (n, height, width[, 3])"""
+    shape = (image.size,) if depth_of(column.type) == 1 else image.shape
+    faults.add(_is_null(column), lambda _: f"pixels: nothing, expected {image.size} values")
     whole = ~_is_null(column)
     values = column
     for level, length in enumerate(shape):
@@ -206,8 +215,8 @@ def _read_lists(column: pa.Array, faults: Faults) -> Images:
         faults.add(told, lambda row, wrong=wrong, length=length: f"pixels: {wrong[row]:,} values, expected {length}")  # type: ignore[misc]
         values = values.filter(pa.array(np.repeat(fits, lengths.shape[1]))).flatten()
         whole[here] &= fits
-    images = np.zeros((len(column), *IMAGE_SHAPE), np.uint8)
-    images[whole] = _read_values(values, np.flatnonzero(whole), faults)
+    images = np.zeros((len(column), *image.shape), np.uint8)
+    images[whole] = _read_values(values, np.flatnonzero(whole), faults, image)
     return images
 
 
@@ -218,12 +227,12 @@ def _lengths(lists: pa.Array) -> NDArray[np.int64]:
     return found
 
 
-def _read_values(values: pa.Array, rows: NDArray[np.intp], faults: Faults) -> Images:
-    """784 numbers of each of some rows, one row after the other -> uint8 (len(rows), 28, 28)"""
+def _read_values(values: pa.Array, rows: NDArray[np.intp], faults: Faults, image: ImageSpec) -> Images:
+    """The numbers of the images of some rows, one after the other -> uint8 (len(rows), height, width[, 3])"""
     values = _plain_numbers(values)
-    missing = _is_null(values).reshape(-1, PIXELS)
+    missing = _is_null(values).reshape(-1, image.size)
     numbers: NDArray[Any] = values.fill_null(0).to_numpy() if values.null_count else values.to_numpy()
-    numbers = numbers.reshape(-1, PIXELS)
+    numbers = numbers.reshape(-1, image.size)
     wrong = missing | ~is_pixels(numbers) if numbers.dtype != np.uint8 else missing
     bad, at = np.zeros(len(faults.found), bool), dict[int, int]()
     for place in np.flatnonzero(wrong.any(axis=1)).tolist():
@@ -235,15 +244,15 @@ def _read_values(values: pa.Array, rows: NDArray[np.intp], faults: Faults) -> Im
 
     faults.add(bad, tell)
     clean = np.where(wrong, 0, numbers) if at else numbers
-    return clean.astype(np.uint8).reshape(-1, *IMAGE_SHAPE)
+    return clean.astype(np.uint8).reshape(-1, *image.shape)
 
 
-def _read_pixel_columns(batch: pa.RecordBatch, faults: Faults) -> Images:
-    """784 columns of whole numbers -> uint8 (n, 28, 28)"""
-    pixels = np.empty((PIXELS, len(batch)), np.uint8)
-    for row, column in zip(pixels, PIXEL_COLUMNS, strict=True):
+def _read_pixel_columns(batch: pa.RecordBatch, faults: Faults, image: ImageSpec) -> Images:
+    """A column of whole numbers for each number of an image -> uint8 (n, height, width[, 3])"""
+    pixels = np.empty((image.size, len(batch)), np.uint8)
+    for row, column in zip(pixels, pixel_columns(image), strict=True):
         row[:] = read_numbers(batch[column], column, 255, faults)
-    return np.ascontiguousarray(pixels.T).reshape(-1, *IMAGE_SHAPE)
+    return np.ascontiguousarray(pixels.T).reshape(-1, *image.shape)
 
 
 def _describe(value: Any, largest: int) -> str:

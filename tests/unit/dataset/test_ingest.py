@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from readings import PIXEL_COLUMNS
 
 from components.catalogues.fashion_mnist import CLASSES, CONTRACT
 from components.contract import SAMPLE, SPLITS, DataContract, Dataset, schema_of
@@ -24,7 +25,6 @@ from components.dataset.sample import draw, write_sample
 from components.errors import DatasetError, SourceError
 from components.files import sha256_of, temporary_name
 from components.readers.images.idx import encode_idx
-from components.readers.tables.columns import PIXEL_COLUMNS
 from components.records import read_record
 from components.settings import CHECKOUT, Settings
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from handed_in import New, base, counted, new, ready, write_pixels  # noqa: F401, fixtures
 from PIL import Image
+from readings import PIXEL_COLUMNS
 
 from components.catalogues.fashion_mnist import CLASSES
 from components.contract import Dataset, Images
@@ -29,7 +30,6 @@ from components.dataset.manifest import current_dataset, read_manifest, read_spl
 from components.dataset.sample import draw, write_sample
 from components.errors import DatasetError, InputError, ValidationError
 from components.readers.images.photos import write_png
-from components.readers.tables.columns import PIXEL_COLUMNS
 from components.settings import Settings
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from readings import PIXEL_COLUMNS
 
 from components.catalogues.fashion_mnist import CLASSES
 from components.contract import Images, Labels
@@ -31,7 +32,6 @@ from components.dataset.sample import draw
 from components.dataset.sources import Source, find_source
 from components.errors import DatasetError, SourceError
 from components.files import sha256_of
-from components.readers.tables.columns import PIXEL_COLUMNS
 from components.settings import Settings
 
 HF_NAMES = [name if name != "T-shirt/top" else "T - shirt / top" for name in CLASSES]

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from readings import PIXEL_COLUMNS
 
 from components.catalogues.fashion_mnist import CLASSES
 from components.contract import SAMPLE, Images, Labels
@@ -31,7 +32,6 @@ from components.dataset.sample import draw, write_sample
 from components.dataset.sources import find_source
 from components.errors import SettingsError, SourceError, SourceUnreachable
 from components.readers.images.idx import encode_idx, read_idx
-from components.readers.tables.columns import PIXEL_COLUMNS
 from components.settings import Settings
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = FILES

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from readings import PIXEL_COLUMNS
 
 from components.contract import SAMPLE, SPLITS, Dataset, Images, Labels, Split, Validated
 from components.dataset.archives import ARCHIVES, OFFICIAL_NAME, declare_source
@@ -16,7 +17,6 @@ from components.dataset.sample import draw
 from components.dataset.validate import ROWS_SHOWN, validate
 from components.errors import BrokenExpectation, DatasetError, FashionError, ValidationError
 from components.readers.images.idx import encode_idx
-from components.readers.tables.columns import PIXEL_COLUMNS
 from components.settings import Settings
 
 Rows = dict[Split, tuple[Images, Labels]]

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from readings import PIXEL_COLUMNS
 
 from components.catalogues.fashion_mnist import CONTRACT
 from components.contract import GateCheck, Images, ModelCard, Validated, Verdict
 from components.dataset.manifest import Examples
 from components.files import size_of
 from components.model.mlp import MLP
-from components.readers.tables.columns import PIXEL_COLUMNS
 from components.registry import champion, store, verdicts
 from components.settings import CHECKOUT, Settings
 from components.training.presets import DEFAULT, PRESETS, configure, count_parameters

@@ -13,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pages import Page
+from readings import PIXEL_COLUMNS
 
 from components.catalogues.fashion_mnist import CLASSES, CONTRACT
 from components.contract import Dataset, ModelCard, Predictions
@@ -24,7 +25,6 @@ from components.model.mlp import MLP, ModelConfig
 from components.promotion.impact import CHANGED, Impact, write_impact
 from components.promotion.tally import SHOWN, Tally
 from components.readers.blocks import Block, RowReject
-from components.readers.tables.columns import PIXEL_COLUMNS
 from components.scoring.predict import predict
 from components.scoring.tables import inert
 from components.settings import Settings

@@ -18,7 +18,10 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
+from readings import PIXEL_COLUMNS, WANTED
 
+from components.catalogues.fashion_mnist import CONTRACT
+from components.catalogues.preparation.fashion_mnist import WORKING, prepare
 from components.errors import InputError, InputTooLarge, SourceError
 from components.readers.blocks import RowReject
 from components.readers.images import photos
@@ -27,7 +30,6 @@ from components.readers.images.idx import encode_idx, read_idx
 from components.readers.images.photos import read_photo, read_views
 from components.readers.images.pixel_json import MOST_IMAGES, _read_fast, read_pixel_json
 from components.readers.tables import csv as pixel_csv
-from components.readers.tables.columns import PIXEL_COLUMNS
 from components.readers.tables.csv import read_pixel_csv
 from components.readers.tables.layout import LONGEST_LINE
 
@@ -156,7 +158,7 @@ def exif_of(*entries: tuple[int, int, int, bytes]) -> bytes:
 def test_a_grey_28_by_28_picture_on_black_is_not_touched() -> None:
     pixels = noise(28, 28)
     pixels[[0, -1]] = pixels[:, [0, -1]] = 0
-    photo = read_photo(encode(pixels))
+    photo = read_photo(encode(pixels), CONTRACT)
     assert photo.dtype == np.uint8
     assert np.array_equal(photo, pixels[None])
 
@@ -164,7 +166,7 @@ def test_a_grey_28_by_28_picture_on_black_is_not_touched() -> None:
 def test_a_28_by_28_picture_loses_only_its_colour() -> None:
     red = np.zeros((28, 28, 3), np.uint8)
     red[..., 0] = 255
-    assert np.unique(read_photo(encode(red))).tolist() == [76]  # 0.299 * 255, ITU-R 601-2
+    assert np.unique(read_photo(encode(red), CONTRACT)).tolist() == [76]  # 0.299 * 255, ITU-R 601-2
 
 
 MODES = {"PNG": ("L", "RGB", "P", "RGBA", "LA", "1", "I;16"), "JPEG": ("L", "RGB", "CMYK")}
@@ -175,7 +177,7 @@ MODES = {"PNG": ("L", "RGB", "P", "RGBA", "LA", "1", "I;16"), "JPEG": ("L", "RGB
 def test_a_garment_is_bright_on_black_whatever_the_mode(form: str, mode: str, background: int, garment: int) -> None:
     pixels = column(112, background, garment)
     content = encode(pixels.astype(np.uint16) * 257) if mode == "I;16" else encode(pixels, form, mode)
-    photo = read_photo(content)
+    photo = read_photo(content, CONTRACT)
     assert photo.shape == (1, 28, 28)
     assert photo[0, 1:-1, 8:20].min() > 230, "trimmed: it is as high as it can be"
     assert photo[0, :, :6].max() < 15
@@ -184,7 +186,7 @@ def test_a_garment_is_bright_on_black_whatever_the_mode(form: str, mode: str, ba
 
 def test_a_transparent_background_becomes_black() -> None:
     garment = column(56, 0, 255)
-    photo = read_photo(encode(np.dstack([np.full((56, 56, 3), 90, np.uint8), garment])))
+    photo = read_photo(encode(np.dstack([np.full((56, 56, 3), 90, np.uint8), garment])), CONTRACT)
     assert photo[0, :, :6].max() < 5, "white behind what is transparent, then negated"
     assert np.unique(photo[0, 10:18, 10:18]).tolist() == [255 - 90]
 
@@ -195,14 +197,14 @@ def test_a_transparent_colour_of_a_palette_becomes_black() -> None:
     picture.putpalette([0, 0, 0, 90, 90, 90])
     content = io.BytesIO()
     picture.save(content, "PNG", transparency=0)
-    photo = read_photo(content.getvalue())
+    photo = read_photo(content.getvalue(), CONTRACT)
     assert photo[0, :, :6].max() < 5
     assert np.unique(photo[0, 10:18, 10:18]).tolist() == [255 - 90]
 
 
 def test_16_bits_are_scaled_not_clipped() -> None:
     pixels = noise(28, 28)
-    assert np.array_equal(read_photo(encode(pixels.astype(np.uint16) << 8 | 0x5A)), pixels[None])
+    assert np.array_equal(read_photo(encode(pixels.astype(np.uint16) << 8 | 0x5A), CONTRACT), pixels[None])
 
 
 @pytest.mark.parametrize(
@@ -213,7 +215,7 @@ def test_the_orientation_that_a_camera_notes_is_applied(orientation: int, turns:
     exif = Image.Exif()
     exif[0x0112] = orientation
     expected = np.rot90(np.fliplr(pixels) if mirrored else pixels, turns)
-    assert np.array_equal(read_photo(encode(pixels, exif=exif)), expected[None])
+    assert np.array_equal(read_photo(encode(pixels, exif=exif), CONTRACT), expected[None])
 
 
 @pytest.mark.parametrize(
@@ -228,7 +230,7 @@ def test_the_orientation_that_a_camera_notes_is_applied(orientation: int, turns:
 def test_a_picture_with_odd_metadata_is_still_turned_upright(form: str, odd: tuple[int, int, int, bytes]) -> None:
     pixels = np.zeros((56, 56), np.uint8)
     pixels[4:52, 4:16] = pixels[40:52, 4:52] = 255
-    photo = read_photo(encode(pixels, form, exif=exif_of((0x0112, 3, 1, b"\6\0\0\0"), odd)))
+    photo = read_photo(encode(pixels, form, exif=exif_of((0x0112, 3, 1, b"\6\0\0\0"), odd)), CONTRACT)
     assert min(photo[0, 1:5, 1:-2].min(), photo[0, 1:-2, 1:5].min()) > 230, "the angle of the L is now at the top left"
     assert photo[0, 10:, 10:].max() < 15
 
@@ -237,7 +239,7 @@ def test_a_picture_with_odd_metadata_is_still_turned_upright(form: str, odd: tup
 @pytest.mark.parametrize("background", [0, 60, 200, 255])
 def test_a_picture_is_trimmed_and_centred_on_black(margin: int, background: int) -> None:
     """Whatever is around it: the paper's steps are for cut-outs, and photographers leave margins."""
-    photo = read_photo(encode(np.pad(np.full((40, 98), 130, np.uint8), margin, constant_values=background)))
+    photo = read_photo(encode(np.pad(np.full((40, 98), 130, np.uint8), margin, constant_values=background)), CONTRACT)
     lit = np.argwhere(photo[0] > 40)
     assert lit.min(axis=0).tolist() == [8, 0]
     assert lit.max(axis=0).tolist() == [18, 27]
@@ -251,7 +253,7 @@ def test_an_enlarged_picture_of_the_dataset_is_seen_almost_as_it_was(margin: int
     original[:, 8:20] = 180
     original[3:10] = 120
     large = 255 - np.asarray(Image.fromarray(original).resize((280, 280), Image.Resampling.BICUBIC))
-    views = read_views(encode(np.pad(large, margin, constant_values=255), mode="RGB"))
+    views = read_views(encode(np.pad(large, margin, constant_values=255), mode="RGB"), CONTRACT)
     assert views.shape == (1, 28, 28)
     assert abs(views[0] - original.astype(float)).mean() < 5
     assert abs(views[0, 12:, 9:19] - 180.0).max() < 20
@@ -260,14 +262,14 @@ def test_an_enlarged_picture_of_the_dataset_is_seen_almost_as_it_was(margin: int
 def test_a_little_noise_on_a_plain_background_is_background() -> None:
     random = np.random.default_rng(0)
     pixels = (column(224, 235, 60) + random.integers(-4, 5, (224, 224))).astype(np.uint8)
-    photo = read_photo(encode(pixels))
+    photo = read_photo(encode(pixels), CONTRACT)
     assert photo[0, :, 8:20].min() > 100
     assert photo[0, :, :6].max() < 10
 
 
 def test_nothing_but_background_is_read_too() -> None:
-    assert np.unique(read_photo(encode(np.full((90, 120), 200, np.uint8)))[0, 4:-4]).tolist() == [55]
-    assert np.unique(read_photo(encode(np.full((90, 120), 70, np.uint8)))[0, 4:-4]).tolist() == [70]
+    assert np.unique(read_photo(encode(np.full((90, 120), 200, np.uint8)), CONTRACT)[0, 4:-4]).tolist() == [55]
+    assert np.unique(read_photo(encode(np.full((90, 120), 70, np.uint8)), CONTRACT)[0, 4:-4]).tolist() == [70]
 
 
 @pytest.mark.parametrize(
@@ -275,7 +277,7 @@ def test_nothing_but_background_is_read_too() -> None:
 )
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
 def test_any_aspect_ratio_is_read(form: str, rows: int, columns: int) -> None:
-    photo = read_photo(encode(np.full((rows, columns), 100, np.uint8), form))
+    photo = read_photo(encode(np.full((rows, columns), 100, np.uint8), form), CONTRACT)
     assert photo.shape == (1, 28, 28)
     assert photo.max() > 90
 
@@ -285,7 +287,7 @@ def test_any_aspect_ratio_is_read(form: str, rows: int, columns: int) -> None:
 def test_a_truncated_picture_is_refused(form: str, share: float) -> None:
     content = encode(noise(90, 90, 3), form)
     with pytest.raises(InputError, match=r"^photo\.png: a damaged picture: ") as refused:
-        read_photo(content[: int(len(content) * share)], "photo.png")
+        read_photo(content[: int(len(content) * share)], CONTRACT, "photo.png")
     assert refused.value.field == "photo.png"
 
 
@@ -320,50 +322,52 @@ def test_a_truncated_picture_is_refused(form: str, share: float) -> None:
 )
 def test_what_is_none_of_five_kinds_is_refused(content: bytes) -> None:
     with pytest.raises(InputError, match=r"^file: (not a PNG, JPEG, WEBP, GIF or BMP|a damaged) picture"):
-        read_photo(content)
+        read_photo(content, CONTRACT)
 
 
 @pytest.mark.parametrize("form", ["GIF", "BMP", "WEBP"])
 def test_a_kind_that_was_not_asked_for_is_refused(form: str) -> None:
     with pytest.raises(InputError, match=r"^file: not a PNG or JPEG picture$"):
-        read_photo(encode(noise(28, 28), form), formats=("PNG", "JPEG"))
+        read_photo(encode(noise(28, 28), form), CONTRACT, formats=("PNG", "JPEG"))
 
 
 @pytest.mark.parametrize("form", ["PNG", "GIF", "BMP"])
 def test_a_28_x_28_picture_passes_untouched(form: str) -> None:
-    assert np.array_equal(read_photo(encode(noise(28, 28), form))[0], noise(28, 28))
+    assert np.array_equal(read_photo(encode(noise(28, 28), form), CONTRACT)[0], noise(28, 28))
 
 
 def test_a_28_x_28_webp_passes_untouched() -> None:
-    assert np.array_equal(read_photo(encode(noise(28, 28), "WEBP", lossless=True))[0], noise(28, 28))
+    assert np.array_equal(read_photo(encode(noise(28, 28), "WEBP", lossless=True), CONTRACT)[0], noise(28, 28))
 
 
 def test_the_first_picture_of_a_gif_is_read() -> None:
     more = [Image.fromarray(noise(28, 28, seed=1))]
-    assert np.array_equal(read_photo(encode(noise(28, 28), "GIF", save_all=True, append_images=more))[0], noise(28, 28))
+    assert np.array_equal(
+        read_photo(encode(noise(28, 28), "GIF", save_all=True, append_images=more), CONTRACT)[0], noise(28, 28)
+    )
 
 
 def test_an_animated_webp_is_refused() -> None:
     more = [Image.fromarray(noise(28, 28, seed=1))]
     with pytest.raises(InputError, match="an animated picture"):
-        read_photo(encode(noise(28, 28), "WEBP", save_all=True, append_images=more))
+        read_photo(encode(noise(28, 28), "WEBP", save_all=True, append_images=more), CONTRACT)
 
 
 def test_an_animated_picture_is_refused_not_cut_to_its_first_frame() -> None:
     content = encode(noise(28, 28), save_all=True, append_images=[Image.fromarray(noise(28, 28, seed=1))])
     with pytest.raises(InputError, match=r"^file: an animated picture"):
-        read_photo(content)
+        read_photo(content, CONTRACT)
 
 
 @pytest.mark.parametrize(("width", "height"), [(7072, 7072), (12_000, 12_000), (60_000, 60_000), (1, 2**31 - 1)])
 def test_a_gigantic_picture_is_too_large_before_it_is_decoded(width: int, height: int) -> None:
     with pytest.raises(InputTooLarge, match="at most 25,000,000 pixels"):
-        read_photo(png_that_declares(width, height))
+        read_photo(png_that_declares(width, height), CONTRACT)
 
 
 def test_a_large_picture_within_the_limit_gets_as_far_as_its_pixels() -> None:
     with pytest.raises(InputError, match="a damaged picture"):
-        read_photo(png_that_declares(5000, 5000))
+        read_photo(png_that_declares(5000, 5000), CONTRACT)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of corrupt metadata
@@ -377,7 +381,7 @@ def test_no_damage_makes_a_photo_anything_but_an_image_or_an_input_error() -> No
         for _ in range(generator.randint(1, 3)):
             content[generator.randrange(min(len(content), 400))] = generator.randrange(256)
         try:
-            outcomes.add(read_photo(bytes(content)).shape)
+            outcomes.add(read_photo(bytes(content), CONTRACT).shape)
         except InputError:
             outcomes.add(())
     assert outcomes == {(1, 28, 28), ()}
@@ -397,12 +401,12 @@ def test_no_damage_makes_the_short_way_of_plain_pngs_differ_from_pillow() -> Non
         else:
             lost = generator.randrange(2)
             content = content[:place] + generator.randbytes(generator.randint(1, 2)) + content[place + lost :]
-        plain = photos._read_plain(content)
+        plain = photos.read_plain(content, CONTRACT.image)
         if plain is not None:
-            assert np.array_equal(plain, photos._prepare(decode_picture(content, "file", ("PNG",), photos.WORKING)))
+            assert np.array_equal(plain, prepare(decode_picture(content, "file", ("PNG",), WORKING), CONTRACT.image))
             read += 1
     assert read > 100
-    assert all(photos._read_plain(content) is not None for content in whole)
+    assert all(photos.read_plain(content, CONTRACT.image) is not None for content in whole)
 
 
 # --- CSV of pixels ---
@@ -416,7 +420,7 @@ def read(content: str | bytes) -> tuple[dict[int, Bytes], list[RowReject]]:
     content = content.encode() if isinstance(content, str) else content
     images: dict[int, Bytes] = {}
     rejects: list[RowReject] = []
-    for block in read_pixel_csv(io.BytesIO(content), "a.csv"):
+    for block in read_pixel_csv(io.BytesIO(content), "a.csv", WANTED):
         images |= dict(zip(block.lines.tolist(), block.images, strict=True))
         rejects += block.rejects
         assert block.labels is None or len(block.labels) == len(block.lines)
@@ -429,7 +433,7 @@ def read(content: str | bytes) -> tuple[dict[int, Bytes], list[RowReject]]:
 
 
 def ids_and_labels(content: str) -> tuple[list[str], list[int] | None]:
-    blocks = list(read_pixel_csv(io.BytesIO(content.encode())))
+    blocks = list(read_pixel_csv(io.BytesIO(content.encode()), "file", WANTED))
     labels = [label for block in blocks if block.labels is not None for label in block.labels.tolist()]
     return [row_id for block in blocks for row_id in block.ids], labels or None
 
@@ -582,7 +586,7 @@ def test_a_header_may_have_a_byte_order_mark_spaces_and_quotes(header: str) -> N
 
 @pytest.mark.parametrize("content", [HEADER, HEADER + "\n", HEADER + "\r\n"])
 def test_a_header_alone_is_a_table_without_rows(content: str) -> None:
-    assert list(read_pixel_csv(io.BytesIO(content.encode()))) == []
+    assert list(read_pixel_csv(io.BytesIO(content.encode()), "file", WANTED)) == []
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -691,7 +695,7 @@ class Endless(io.RawIOBase):
 def test_a_line_that_does_not_end_is_given_up_early() -> None:
     endless = Endless()
     with pytest.raises(InputError, match="line of more than 65,536 bytes"):
-        list(read_pixel_csv(io.BufferedReader(endless)))
+        list(read_pixel_csv(io.BufferedReader(endless), "file", WANTED))
     assert endless.given < 3 * pixel_csv.BLOCK
 
 
@@ -703,7 +707,7 @@ def test_lines_are_counted_across_blocks(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [reject.line for reject in rejects] == [9, 10, 41]
     for size in (3001, 10_000):
         monkeypatch.setattr(pixel_csv, "BLOCK", size)
-        blocks = list(read_pixel_csv(io.BytesIO(content.encode())))
+        blocks = list(read_pixel_csv(io.BytesIO(content.encode()), "file", WANTED))
         assert len(blocks) > len(content) // size // 4
         small_images, small_rejects = read(content)
         assert small_rejects == rejects
@@ -741,11 +745,16 @@ def in_rows(*changes: tuple[int, Any]) -> list[list[Any]]:
 
 def test_rows_and_a_flat_list_are_the_same_image() -> None:
     images = noise(3, 28, 28)
-    rows, lists = read_pixel_json(body(*images.tolist())), read_pixel_json(body(*images.reshape(3, 784).tolist()))
+    rows, lists = (
+        read_pixel_json(body(*images.tolist()), CONTRACT.image),
+        read_pixel_json(body(*images.reshape(3, 784).tolist()), CONTRACT.image),
+    )
     assert rows.dtype == np.uint8
     assert np.array_equal(rows, images)
     assert np.array_equal(lists, images)
-    assert np.array_equal(read_pixel_json(body(images[0].tolist(), images[1].ravel().tolist())), images[:2])
+    assert np.array_equal(
+        read_pixel_json(body(images[0].tolist(), images[1].ravel().tolist()), CONTRACT.image), images[:2]
+    )
 
 
 @pytest.mark.parametrize(
@@ -778,7 +787,7 @@ def test_rows_and_a_flat_list_are_the_same_image() -> None:
 )
 def test_a_body_that_does_not_fit_names_the_field(content: bytes, field: str, reason: str) -> None:
     with pytest.raises(InputError, match=reason) as refused:
-        read_pixel_json(content)
+        read_pixel_json(content, CONTRACT.image)
     assert refused.value.field == field
     assert len(str(refused.value)) < 300
 
@@ -803,7 +812,7 @@ def test_a_body_that_does_not_fit_names_the_field(content: bytes, field: str, re
 )
 def test_an_image_of_another_shape_is_named(image: Any, field: str, reason: str) -> None:
     with pytest.raises(InputError, match=reason) as refused:
-        read_pixel_json(body(flat(), in_rows(), image))
+        read_pixel_json(body(flat(), in_rows(), image), CONTRACT.image)
     assert refused.value.field == f"images[2]{field}"
 
 
@@ -828,9 +837,9 @@ def test_a_value_that_is_no_pixel_is_named(value: Any, found: str) -> None:
     advice = "; multiply pixels of 0 to 1 by 255, and round" if isinstance(value, float) else ""
     reason = f"^{{}}: found {re.escape(found)}, expected a whole number from 0 to 255{advice}$"
     with pytest.raises(InputError, match=reason.format(r"images\[0\]\[70\]")):
-        read_pixel_json(body(flat((70, value))))
+        read_pixel_json(body(flat((70, value))), CONTRACT.image)
     with pytest.raises(InputError, match=reason.format(r"images\[1\]\[2\]\[14\]")):
-        read_pixel_json(body(in_rows(), in_rows((70, value), (71, value))))
+        read_pixel_json(body(in_rows(), in_rows((70, value), (71, value))), CONTRACT.image)
 
 
 @pytest.mark.parametrize(
@@ -850,16 +859,16 @@ def test_what_would_take_long_to_parse_is_not_parsed(crowd: bytes, sign: str) ->
     number = 1_000_000 // len(crowd) if sign != "," else 900_000
     content = b'{"images":[' + crowd * number + b"0]}"
     with pytest.raises(InputTooLarge, match=f"^body: more than [0-9,]+ times {sign}; 1,024 images have fewer$"):
-        read_pixel_json(content)
+        read_pixel_json(content, CONTRACT.image)
 
 
 @pytest.mark.parametrize("image", [flat(), in_rows()])
 def test_an_image_beside_a_boolean_is_not_looked_at_value_by_value(image: list[Any]) -> None:
     """A boolean somewhere made all images of a request so: a thousand took half a second."""
-    assert _read_fast(image, only_numbers=False) == bytes([1] * 784)
+    assert _read_fast(image, CONTRACT.image, only_numbers=False) == bytes([1] * 784)
     for wrong in (True, 1.0, 256, None):
-        assert _read_fast(flat((5, wrong)), only_numbers=False) is None
-        assert _read_fast(in_rows((5, wrong)), only_numbers=False) is None
+        assert _read_fast(flat((5, wrong)), CONTRACT.image, only_numbers=False) is None
+        assert _read_fast(in_rows((5, wrong)), CONTRACT.image, only_numbers=False) is None
 
 
 def test_the_images_are_given_once() -> None:
@@ -867,14 +876,14 @@ def test_the_images_are_given_once() -> None:
     image = orjson.dumps(flat())
     for content in (b'{"images":[%b],"images":[%b]}', b'{"images":[%b], "im\\u0061ges" : [%b]}'):
         with pytest.raises(InputError, match=r"^images: found more than once, expected once$"):
-            read_pixel_json(content % (image, image))
+            read_pixel_json(content % (image, image), CONTRACT.image)
     for content in (b'{"im\\u0061ges":[%b]}', b'\xef\xbb\xbf{"images":[%b]}', b'\n{ "images"\t:[%b]}\r\n'):
-        assert read_pixel_json(content % image).shape == (1, 28, 28)
+        assert read_pixel_json(content % image, CONTRACT.image).shape == (1, 28, 28)
 
 
 def test_a_request_has_at_most_1024_images() -> None:
     image = orjson.dumps(flat())
     full = b'{"images": [' + b",".join([image] * MOST_IMAGES) + b"]}"
-    assert read_pixel_json(full).shape == (1024, 28, 28)
+    assert read_pixel_json(full, CONTRACT.image).shape == (1024, 28, 28)
     with pytest.raises(InputTooLarge, match="images: 1,025 images, at most 1,024 a request"):
-        read_pixel_json(full.replace(b"[", b"[" + image + b",", 1))
+        read_pixel_json(full.replace(b"[", b"[" + image + b",", 1), CONTRACT.image)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import bentoml
 import pytest
+from readings import PIXEL_COLUMNS
 
 from components.catalogues.fashion_mnist import CONTRACT
 from components.contract import SAMPLE, ModelCard, Validated, Verdict
@@ -21,7 +22,6 @@ from components.dataset.manifest import DatasetPart, Examples, Manifest, accept,
 from components.errors import InputError, ModelError, ModelNotFound, SettingsError
 from components.model.mlp import MLP
 from components.readers.folders.parts import TableReading
-from components.readers.tables.columns import PIXEL_COLUMNS
 from components.registry import champion, store, verdicts
 from components.registry.retention import prune as pruning
 from components.registry.retention.pins import pin, pinned, unpin

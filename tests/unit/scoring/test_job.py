@@ -22,6 +22,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from readings import PIXEL_COLUMNS
 from scored import HEADER, SMALL, model, read_csv, rows_of, table, to_lines  # noqa: F401, fixtures
 
 from components.catalogues.fashion_mnist import CLASSES, CONTRACT
@@ -31,7 +32,6 @@ from components.model.classifier import Classifier
 from components.readers.folders.opening import open_input
 from components.readers.folders.parts import TableReading
 from components.readers.images.photos import write_png
-from components.readers.tables.columns import PIXEL_COLUMNS
 from components.scoring.claims import hold
 from components.scoring.job import Summary, open_job, rejects_path, run_job
 from components.scoring.predict import predict

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from blanks import draw_blanks
+from readings import PIXEL_COLUMNS, WANTED
 
 from components.catalogues.fashion_mnist import CLASSES
 from components.contract import ModelCard
@@ -16,7 +17,6 @@ from components.dataset.manifest import Examples
 from components.errors import InputError
 from components.model.classifier import Classifier
 from components.model.mlp import MLP
-from components.readers.tables.columns import PIXEL_COLUMNS
 from components.readers.tables.csv import read_pixel_csv
 from components.scoring.predict import SURE_OF_VIEWS, predict, predict_photos
 from components.scoring.score import score_blocks
@@ -163,13 +163,13 @@ def test_lines_without_end_do_not_fill_the_memory(model: Classifier) -> None:
     """A million empty lines, which would take 250 MB as rejects in memory all at once."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     empty = io.BytesIO(HEADER.encode() + b"\n" * (1 << 20))
-    *_, count = score_blocks(model, read_pixel_csv(empty), [])
+    *_, count = score_blocks(model, read_pixel_csv(empty, "file", WANTED), [])
     assert count.rejected == (1 << 20) - 1
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown * (1 if sys.platform == "darwin" else 1024) < 100e6
     empty.seek(0)
     with pytest.raises(InputError, match="more than 1,000 rows cannot be read"):
-        list(score_blocks(model, read_pixel_csv(empty), [], most_rejects=1000))
+        list(score_blocks(model, read_pixel_csv(empty, "file", WANTED), [], most_rejects=1000))
 
 
 def test_a_relative_data_folder_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -23,17 +23,17 @@ import torch
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from readings import PIXEL_COLUMNS
 
 from components.catalogues.fashion_mnist import CONTRACT
 from components.contract import Calibration, ModelCard
 from components.errors import InputError, SettingsError
 from components.model.classifier import Classifier
 from components.model.mlp import MLP, ModelConfig
-from components.readers.blocks import Block
+from components.readers.blocks import Block, Wanted
 from components.readers.folders.parts import TableReading
 from components.readers.tables import csv_cells, csv_digits
-from components.readers.tables.columns import PIXEL_COLUMNS
-from components.readers.tables.layout import read_header
+from components.readers.tables.layout import read_head
 from components.registry import champion, store
 from components.scoring.job import rejects_path, run_job
 from components.scoring.tables import inert
@@ -200,7 +200,7 @@ def test_the_parsers_agree_on_texts_beside_the_pixels(
     rows: list[tuple[str, str, str]], places: list[str], mark: str
 ) -> None:
     names = [name for place in places for name in (PIXEL_COLUMNS if place == "pixels" else [place])]
-    layout = read_header(mark.join(names).encode(), "in.csv", mark, ("sku",))
+    layout, _ = read_head(mark.join(names).encode(), "in.csv", Wanted(CONTRACT, kept=("sku",)), mark)
     lines = []
     for row_id, label, sku in rows:
         cells = {"id": row_id, "label": label, "sku": sku, "pixels": mark.join(["7"] * 784)}
@@ -223,7 +223,8 @@ def contents(block: Block) -> tuple[object, ...]:
 )
 def test_texts_around_the_pixels_stay_on_the_fast_path(places: tuple[str, ...]) -> None:
     names = [name for place in places for name in (PIXEL_COLUMNS if place == "pixels" else [place])]
-    layout = read_header(";".join(names).encode(), "in.csv", ";", [one for one in places if one in {"sku", "note"}])
+    kept = [one for one in places if one in {"sku", "note"}]
+    layout, _ = read_head(";".join(names).encode(), "in.csv", Wanted(CONTRACT, kept), ";")
     cells = {"sku": "a-1", "note": "", "label": "3", "pixels": ";".join(["255"] * 784)}
     block = csv_digits.parse_digits(";".join(cells[place] for place in places).encode(), layout, 2)
     assert block is not None

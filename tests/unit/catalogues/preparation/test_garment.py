@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from garments import HEIGHT, WIDTH, encode, photo, shirt
 
+from components.catalogues.fashion_mnist import CONTRACT
+from components.catalogues.preparation.fashion_mnist import WIDTHS
 from components.catalogues.preparation.garment import MEAN, draw_garment, find_garment
-from components.readers.images.photos import WIDTHS, read_photo, read_views
+from components.readers.images.photos import read_photo, read_views
 
 COLORS = pytest.mark.parametrize("color", [(30, 60, 160), (230, 230, 225), (20, 20, 22), (170, 30, 50)])
 
@@ -43,7 +45,7 @@ def test_only_the_garment_is_drawn() -> None:
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
 def test_a_photo_becomes_a_bright_garment_on_black(color: tuple[int, int, int], form: str) -> None:
     """Which fills the 28 pixels, as the dataset's garments do."""
-    (seen,) = read_photo(encode(color, form))
+    (seen,) = read_photo(encode(color, form), CONTRACT)
     lit = seen > 60
     assert lit.any(axis=1).sum() >= 26
     assert 0.4 < lit.mean() < 0.75
@@ -52,10 +54,12 @@ def test_a_photo_becomes_a_bright_garment_on_black(color: tuple[int, int, int], 
 
 
 def test_a_garment_in_a_photo_is_seen_in_several_widths_and_mirrored() -> None:
-    views = read_views(encode((30, 60, 160)))
+    views = read_views(encode((30, 60, 160)), CONTRACT)
     assert views.dtype == np.uint8
     assert views.shape == (2 * len(WIDTHS), 28, 28)
-    assert np.array_equal(views[0], read_photo(encode((30, 60, 160)))[0]), "what a person is shown is the first"
+    assert np.array_equal(views[0], read_photo(encode((30, 60, 160)), CONTRACT)[0]), (
+        "what a person is shown is the first"
+    )
     assert np.array_equal(views[len(WIDTHS) :], views[: len(WIDTHS), :, ::-1])
     lit = (views[: len(WIDTHS)] > 60).any(axis=1).sum(axis=1)
     assert np.allclose(lit, lit[0] * np.array(WIDTHS), atol=1.5)
@@ -63,4 +67,4 @@ def test_a_garment_in_a_photo_is_seen_in_several_widths_and_mirrored() -> None:
 
 
 def test_the_same_photo_gives_the_same_views() -> None:
-    assert np.array_equal(read_views(encode((170, 30, 50))), read_views(encode((170, 30, 50))))
+    assert np.array_equal(read_views(encode((170, 30, 50)), CONTRACT), read_views(encode((170, 30, 50)), CONTRACT))

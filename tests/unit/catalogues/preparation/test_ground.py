@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.catalogues.preparation.ground import cut_from_ground, find_ground
 from components.dataset.manifest import Examples
 from components.readers.images.photos import read_photo, read_views, write_png
@@ -42,7 +43,7 @@ def photo(garment: NDArray[np.float64], ground: float | NDArray[np.float64]) -> 
 
 def silhouette() -> NDArray[np.bool_]:
     """What a shirt looks like to the model."""
-    return np.asarray(read_photo(encode(255 - shape()))[0] > 127)
+    return np.asarray(read_photo(encode(255 - shape()), CONTRACT)[0] > 127)
 
 
 def overlap(image: Pixels, least: int = 40) -> float:
@@ -55,19 +56,19 @@ def overlap(image: Pixels, least: int = 40) -> float:
 @pytest.mark.parametrize("garment", range(0, 256, 51))
 def test_a_garment_of_one_colour_is_a_silhouette_on_any_ground(ground: int, garment: int) -> None:
     if ground != garment:
-        (image,) = read_views(encode(photo(shirt(garment), ground)))
+        (image,) = read_views(encode(photo(shirt(garment), ground)), CONTRACT)
         assert overlap(image) > 0.9
         assert image[silhouette()].mean() > 100
 
 
 @pytest.mark.parametrize("ground", [(200, 250), (230, 245), (255, 240), (30, 10), (0, 15), (128, 140)])
 def test_a_garment_hardly_apart_from_its_ground_is_visible(ground: tuple[int, int]) -> None:
-    (image,) = read_views(encode(photo(shirt(ground[1]), ground[0])))
+    (image,) = read_views(encode(photo(shirt(ground[1]), ground[0])), CONTRACT)
     assert overlap(image) > 0.85
 
 
 def test_a_white_garment_on_light_grey_is_seen_with_its_detail_both_ways() -> None:
-    views = read_views(encode(photo(shirt(232, 18), 200)))
+    views = read_views(encode(photo(shirt(232, 18), 200)), CONTRACT)
     assert len(views) == 2, "a photo or a negative, nobody can tell"
     for view in views:
         assert overlap(view) > 0.85
@@ -77,7 +78,7 @@ def test_a_white_garment_on_light_grey_is_seen_with_its_detail_both_ways() -> No
 
 @pytest.mark.parametrize("ground", [200, 128, 60])
 def test_a_garment_with_brighter_and_darker_parts_keeps_both(ground: int) -> None:
-    views = read_views(encode(photo(shirt(ground - 50, 80), ground)))
+    views = read_views(encode(photo(shirt(ground - 50, 80), ground)), CONTRACT)
     assert max(overlap(view, 3) for view in views) > 0.9
 
 
@@ -85,14 +86,14 @@ def test_a_garment_with_brighter_and_darker_parts_keeps_both(ground: int) -> Non
 @pytest.mark.parametrize("garment", [20, 110, 240])
 def test_a_gradient_is_a_ground(form: str, garment: int) -> None:
     light = 150 + 60 * np.linspace(-1, 1, SIDE)[:, None] - 20 * np.linspace(-1, 1, SIDE)[None] ** 2
-    (image,) = read_views(encode(photo(shirt(garment), light), form))
+    (image,) = read_views(encode(photo(shirt(garment), light), form), CONTRACT)
     assert image[silhouette()].mean() > 100
     assert overlap(image) > 0.75, "where the light has the garment's own level, nothing is there to be seen"
 
 
 def test_a_soft_shadow_stays_darker_than_the_garment() -> None:
     shadow = np.asarray(Image.fromarray(np.roll(shape(), (8, 6), (0, 1))).filter(ImageFilter.GaussianBlur(6)))
-    (image,) = read_views(encode(photo(shirt(40), 230 - shadow * 0.2)))
+    (image,) = read_views(encode(photo(shirt(40), 230 - shadow * 0.2)), CONTRACT)
     assert image[silhouette()].mean() > 180
     assert ((image > 100) & silhouette()).sum() / (image > 100).sum() > 0.9
 
@@ -100,7 +101,7 @@ def test_a_soft_shadow_stays_darker_than_the_garment() -> None:
 def test_a_coloured_garment_is_told_from_a_ground_as_bright() -> None:
     red, green = np.array([200, 60, 60.0]), np.array([60, 120, 114.0])
     share = shape()[..., None] / 255
-    (image,) = read_views(encode((share * red + (1 - share) * green).astype(np.uint8)))
+    (image,) = read_views(encode((share * red + (1 - share) * green).astype(np.uint8)), CONTRACT)
     assert overlap(image) > 0.9
 
 
@@ -135,7 +136,7 @@ def test_an_image_of_the_dataset_comes_back_from_any_ground(test_split: Examples
     """As one of the views; and most come back as the only one."""
     images = [image for image in test_split.images[:60] if apart(image, ground, light)]
     assert len(images) >= 10
-    views = [read_views(encode(lay(image, ground, light))) for image in images]
+    views = [read_views(encode(lay(image, ground, light)), CONTRACT) for image in images]
     alike = [max(likeness(view, image) for view in seen) for seen, image in zip(views, images, strict=True)]
     assert np.mean(np.array(alike) > 0.6) >= 0.9
     assert np.mean([len(seen) == 1 for seen in views]) >= 0.6
@@ -143,7 +144,7 @@ def test_an_image_of_the_dataset_comes_back_from_any_ground(test_split: Examples
 
 def test_a_photo_on_nearly_black_is_not_taken_for_a_negative() -> None:
     """Its rim is a little darker than the rest, which shows nothing."""
-    views = read_views(encode(photo(shirt(200, -60), 6)))
+    views = read_views(encode(photo(shirt(200, -60), 6)), CONTRACT)
     assert len(views) == 2
     assert np.corrcoef(views[0, 10:24, 9:19].ravel(), views[1, 10:24, 9:19].ravel())[0, 1] < -0.9
 
@@ -155,7 +156,7 @@ def test_what_is_within_a_bright_rim_is_garment() -> None:
     picture[23:157, 23:157] = 100
     ground = find_ground(picture)
     assert ground
-    cut = cut_from_ground(picture, ground)
+    cut = cut_from_ground(picture, ground, side=28)
     assert cut
     assert cut.opacity[90, 23] > 0.75
 
@@ -180,13 +181,13 @@ def test_a_garment_cut_out_on_nothing_is_a_silhouette_whatever_its_colour(form: 
         content = encode(palette, form, transparency=0)
     else:
         content = encode(picture.convert(mode), form)
-    (image,) = read_views(content)
+    (image,) = read_views(content, CONTRACT)
     assert overlap(image) > 0.9
     assert image[silhouette()].mean() > 100
 
 
 def test_a_white_garment_cut_out_keeps_its_detail() -> None:
-    views = read_views(encode(cut_out(shirt(220, 30))))
+    views = read_views(encode(cut_out(shirt(220, 30))), CONTRACT)
     assert all(overlap(view) > 0.85 and view[10:24, 9:19].std() > 15 for view in views)
 
 
@@ -195,14 +196,14 @@ def test_a_drawing_in_alpha_alone_is_the_image(test_split: Examples) -> None:
         image = np.where(noisy > 60, noisy, 0)
         for level in (0, 255):
             picture = np.dstack([np.full((28, 28, 3), level, np.uint8), image])
-            (seen,) = read_views(encode(picture))
+            (seen,) = read_views(encode(picture), CONTRACT)
             assert abs(seen.astype(int) - image).mean() < 6
 
 
 def test_a_translucent_shadow_is_not_part_of_the_garment() -> None:
     shadow = np.roll(shape(), (12, 9), (0, 1)) * 0.35
     garment = np.where(shape() > 127, shirt(70, 60), 0)
-    views = read_views(encode(cut_out(garment, np.maximum(shape(), shadow).astype(np.uint8))))
+    views = read_views(encode(cut_out(garment, np.maximum(shape(), shadow).astype(np.uint8))), CONTRACT)
     assert all(overlap(view) > 0.85 for view in views)
 
 
@@ -211,11 +212,11 @@ def test_alpha_that_hides_next_to_nothing_is_no_mask(hidden: int) -> None:
     alpha = np.full((SIDE, SIDE), 255, np.uint8)
     alpha[:hidden, :hidden] = alpha[-hidden or SIDE :, -hidden or SIDE :] = 0
     picture = Image.fromarray(np.dstack([photo(shirt(40), 220)] * 3 + [alpha]))
-    assert overlap(read_photo(encode(picture))[0]) > 0.9
+    assert overlap(read_photo(encode(picture), CONTRACT)[0]) > 0.9
 
 
 def test_a_picture_that_is_transparent_everywhere_is_blank() -> None:
-    (image,) = read_views(encode(Image.new("RGBA", (90, 60))))
+    (image,) = read_views(encode(Image.new("RGBA", (90, 60))), CONTRACT)
     assert np.ptp(image) == 0
 
 
@@ -225,7 +226,7 @@ def test_a_picture_that_is_transparent_everywhere_is_blank() -> None:
 @pytest.mark.parametrize("size", [(28, 28), (90, 120), (300, 40)])
 @pytest.mark.parametrize("level", [0, 70, 128, 200, 255])
 def test_a_blank_picture_has_one_level(size: tuple[int, int], level: int) -> None:
-    assert np.ptp(read_views(encode(np.full(size, level, np.uint8)))) == 0
+    assert np.ptp(read_views(encode(np.full(size, level, np.uint8)), CONTRACT)) == 0
 
 
 @pytest.mark.parametrize("level", [0, 128, 240])
@@ -234,7 +235,7 @@ def test_noise_on_a_blank_ground_is_not_made_a_garment(level: int, noise: float)
     random = np.random.default_rng(0)
     for form in ("PNG", "JPEG"):
         pixels = (level + random.normal(0, noise, (240, 200))).clip(0, 255).astype(np.uint8)
-        assert np.ptp(read_views(encode(pixels, form))) == 0
+        assert np.ptp(read_views(encode(pixels, form), CONTRACT)) == 0
 
 
 # --- 28 x 28 ---
@@ -242,16 +243,16 @@ def test_noise_on_a_blank_ground_is_not_made_a_garment(level: int, noise: float)
 
 def test_images_of_the_dataset_pass_bit_for_bit(test_split: Examples) -> None:
     for image in test_split.images:
-        assert np.array_equal(read_views(write_png(image)), image[None])
+        assert np.array_equal(read_views(write_png(image), CONTRACT), image[None])
 
 
 def test_a_negative_of_28_by_28_is_negated_back(test_split: Examples) -> None:
     """Its ground is white: size alone says nothing."""
     for image in test_split.images[:50]:
-        assert abs(read_photo(write_png(255 - image))[0].astype(int) - image).mean() < 4
+        assert abs(read_photo(write_png(255 - image), CONTRACT)[0].astype(int) - image).mean() < 4
 
 
 @pytest.mark.parametrize("side", [28, 29, 56])
 def test_size_does_not_decide_what_a_picture_is(side: int) -> None:
     small = Image.fromarray(photo(shirt(60, 50), 255)).resize((side, side))
-    assert overlap(read_photo(encode(small))[0]) > (0.7 if side == 28 else 0.85), "28 x 28 is not trimmed"
+    assert overlap(read_photo(encode(small), CONTRACT)[0]) > (0.7 if side == 28 else 0.85), "28 x 28 is not trimmed"

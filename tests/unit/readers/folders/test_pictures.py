@@ -25,6 +25,7 @@ from garments import encode as encode_photo
 from PIL import Image
 
 from components.catalogues.fashion_mnist import CLASSES, CONTRACT
+from components.catalogues.preparation.fashion_mnist import prepare
 from components.contract import Calibration, ModelCard
 from components.dataset.manifest import Examples
 from components.errors import InputError
@@ -33,7 +34,7 @@ from components.model.mlp import MLP, ModelConfig
 from components.readers.folders.opening import open_input
 from components.readers.folders.parts import TableReading
 from components.readers.images import blocks as decoding
-from components.readers.images.photos import _prepare, read_views, write_png
+from components.readers.images.photos import read_views, write_png
 from components.scoring.job import Opened, Summary, finish_job, open_job, rejects_path, run_job
 from components.scoring.predict import predict_photos
 from components.scoring.work import Result, score_part
@@ -139,13 +140,13 @@ def test_each_form_gives_the_answers_of_the_endpoint(
 ) -> None:
     ordered = dict(sorted(pictures.items()))
     summary, rows, _ = score(model, FORMS[form](tmp_path / form, ordered), tmp_path / "out.csv", part=80_000)
-    said = predict_photos(model, [read_views(content, name) for name, content in ordered.items()])
+    said = predict_photos(model, [read_views(content, CONTRACT, name) for name, content in ordered.items()])
     assert [row["id"] for row in rows] == list(ordered)
     assert [int(row["label"]) for row in rows] == said.labels.tolist()
     assert [row["sure"] == "yes" for row in rows] == said.sure.tolist()
     np.testing.assert_allclose([float(row["confidence"]) for row in rows], said.confidences, atol=2e-6)
     assert (summary.count.rows, summary.count.rejected) == (15, 0)
-    assert len(read_views(ordered["Dress/a.jpg"])) > 1, "one of them has several views"
+    assert len(read_views(ordered["Dress/a.jpg"], CONTRACT)) > 1, "one of them has several views"
 
 
 @pytest.mark.parametrize("names", [list(CLASSES), sorted(CLASSES, reverse=True)])
@@ -209,12 +210,12 @@ def test_the_short_way_of_small_pictures_changes_none(test_split: Examples) -> N
     for image in test_split.images[:50]:
         content = write_png(image)
         with Image.open(io.BytesIO(content)) as picture:
-            assert np.array_equal(read_views(content), _prepare(picture))
+            assert np.array_equal(read_views(content, CONTRACT), prepare(picture, CONTRACT.image))
     turned = io.BytesIO()
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(test_split.images[0]).save(turned, "PNG", exif=exif)
-    assert np.array_equal(read_views(turned.getvalue())[0], np.rot90(test_split.images[0], -1))
+    assert np.array_equal(read_views(turned.getvalue(), CONTRACT)[0], np.rot90(test_split.images[0], -1))
 
 
 @pytest.mark.parametrize("form", ["folder", "in.zip", "in.tgz", "in.csv", "in.parquet"])
@@ -544,7 +545,7 @@ def test_members_of_the_same_name_keep_their_positions(
                 member.size = len(content)
                 archive.addfile(member, io.BytesIO(content))
     _, rows, _ = score(model, tmp_path / form, tmp_path / "out.csv")
-    said = predict_photos(model, [read_views(first), read_views(second)])
+    said = predict_photos(model, [read_views(first, CONTRACT), read_views(second, CONTRACT)])
     assert names_of(rows) == ["a.png", "a.png"]
     np.testing.assert_allclose([float(row["confidence"]) for row in rows], said.confidences, atol=2e-6)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from blanks import draw_blanks
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.contract import Images
 from components.dataset.manifest import Examples
 from components.errors import InputError
@@ -35,18 +36,18 @@ def images(test_split: Examples) -> Images:
 def test_numbers_of_several_bytes_are_refused(images: Images, kind: str, scale: int, advice: str, count: int) -> None:
     """Each is as long as two, four or eight images."""
     with pytest.raises(InputError, match=rf"body: found {advice}.*, expected one byte a pixel, from 0 to 255"):
-        read_pixel_bytes((images[:count] / scale).astype(kind).tobytes())
+        read_pixel_bytes((images[:count] / scale).astype(kind).tobytes(), CONTRACT.image)
 
 
 def test_colours_of_grey_are_refused(images: Images) -> None:
     opaque = np.full_like(images[0], 255)
     with pytest.raises(InputError, match="three equal bytes a pixel"):
-        read_pixel_bytes(np.stack([images[0]] * 3, axis=-1).tobytes())
+        read_pixel_bytes(np.stack([images[0]] * 3, axis=-1).tobytes(), CONTRACT.image)
     with pytest.raises(InputError, match="four bytes a pixel, the last of them opaque"):
-        read_pixel_bytes(np.stack([images[0], images[1], images[2], opaque], axis=-1).tobytes())
+        read_pixel_bytes(np.stack([images[0], images[1], images[2], opaque], axis=-1).tobytes(), CONTRACT.image)
 
 
 def test_blank_images_are_taken_in_any_number(images: Images) -> None:
     for blank in draw_blanks().values():
         for count in (1, 2, 3, 4, 8, 24):
-            assert len(read_pixel_bytes(blank[:1].tobytes() * count)) == count
+            assert len(read_pixel_bytes(blank[:1].tobytes() * count, CONTRACT.image)) == count

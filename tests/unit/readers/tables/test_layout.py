@@ -18,19 +18,19 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from readings import PIXEL_COLUMNS, WANTED
 
-from components.catalogues.fashion_mnist import CLASSES
+from components.catalogues.fashion_mnist import CLASSES, CONTRACT
 from components.contract import Images
 from components.errors import InputError, Way
-from components.readers.blocks import Block
+from components.readers.blocks import Block, Wanted
 from components.readers.folders.opening import open_input
 from components.readers.folders.parts import Input, TableReading
 from components.readers.images.idx import encode_idx
 from components.readers.images.photos import write_png
-from components.readers.tables.columns import PIXEL_COLUMNS
 from components.readers.tables.csv import read_pixel_csv
 from components.readers.tables.numbers import UNLABELLED
-from components.readers.tables.parquet import Others, read_pixel_parquet
+from components.readers.tables.parquet import read_pixel_parquet
 from components.scoring.tables import CSV as TEXT
 from components.scoring.tables import PARQUET, TableFormat
 from components.settings import CHECKOUT
@@ -51,7 +51,7 @@ def lines(names: Sequence[object], rows: Sequence[Sequence[object]], mark: str =
 
 def read(content: bytes, **options: Any) -> tuple[Images, list[int], tuple[str, ...]]:
     """The images of a CSV, its labels and the reasons of its rejects."""
-    return gather(read_pixel_csv(io.BytesIO(content), "a.csv", strict=False, **options))
+    return gather(read_pixel_csv(io.BytesIO(content), "a.csv", Wanted(CONTRACT, strict=False, **options)))
 
 
 def gather(blocks: Any) -> tuple[Images, list[int], tuple[str, ...]]:
@@ -91,7 +91,7 @@ def test_pixels_are_found_by_name_in_any_order(names: list[str]) -> None:
         assert np.array_equal(images, IMAGES)
         assert (labels, reasons) == (LABELS, ())
         table = pa.table({name: ROWS[:, place] for name, place in zip(np.array(names)[places], places, strict=True)})
-        assert np.array_equal(gather(read_pixel_parquet(parquet(table)))[0], IMAGES)
+        assert np.array_equal(gather(read_pixel_parquet(parquet(table), "file", WANTED))[0], IMAGES)
 
 
 def parquet(table: pa.Table, **options: Any) -> io.BytesIO:
@@ -170,8 +170,10 @@ def test_pixels_as_bytes_and_as_columns_are_an_error_until_one_is_dropped() -> N
     wide = {name: ROWS[:, place] for place, name in enumerate(PIXEL_COLUMNS)}
     table = pa.table({**wide, "pixels": pa.array([bytes(784)] * 4, pa.binary(784))})
     with pytest.raises(InputError, match="two readings fit: a column 'pixels', and 784 columns"):
-        list(read_pixel_parquet(parquet(table)))
-    assert np.array_equal(gather(read_pixel_parquet(parquet(table), others=Others(dropped=("pixels",))))[0], IMAGES)
+        list(read_pixel_parquet(parquet(table), "file", WANTED))
+    assert np.array_equal(
+        gather(read_pixel_parquet(parquet(table), "file", Wanted(CONTRACT, dropped=("pixels",))))[0], IMAGES
+    )
 
 
 # --- files without a header ---
@@ -252,7 +254,7 @@ def test_a_label_that_cannot_be_read_costs_no_row_its_score(tmp_path: Path, plac
     assert block.labels is not None
     assert (block.labels.tolist(), block.rejects) == (READ, ())
     assert block.unread == {"": 1, "-1": 1, "shoe": 1, "10": 1}
-    strict = list(read_pixel_csv(io.BytesIO((tmp_path / "in.csv").read_bytes())))
+    strict = list(read_pixel_csv(io.BytesIO((tmp_path / "in.csv").read_bytes()), "file", WANTED))
     assert sum(len(block.rejects) for block in strict) == 4, "where labels are the point"
 
 
@@ -268,10 +270,10 @@ def test_a_label_that_cannot_be_read_costs_no_row_its_score(tmp_path: Path, plac
 )
 def test_labels_of_parquet_may_be_of_any_type(labels: pa.Array) -> None:
     table = pa.table({"pixels": pa.array([ROWS[0].tobytes()] * 8, pa.binary(784)), "label": labels})
-    found = list(read_pixel_parquet(parquet(table), others=Others(strict=False)))
+    found = list(read_pixel_parquet(parquet(table), "file", Wanted(CONTRACT, strict=False)))
     assert [label for block in found if block.labels is not None for label in block.labels.tolist()] == READ
     assert sum(sum(block.unread.values()) for block in found) == 4
-    assert len(gather(read_pixel_parquet(parquet(table)))[2]) == 4
+    assert len(gather(read_pixel_parquet(parquet(table), "file", WANTED))[2]) == 4
 
 
 # --- encodings ---
@@ -343,9 +345,9 @@ def test_pixels_of_parquet_may_be_of_any_type_that_holds_them(kind: str) -> None
         written = parquet(table)
     except pa.ArrowNotImplementedError:
         pytest.skip("no writer of Parquet writes it")
-    assert np.array_equal(gather(read_pixel_parquet(written))[0], IMAGES)
+    assert np.array_equal(gather(read_pixel_parquet(written, "file", WANTED))[0], IMAGES)
     sliced = pa.table({"pixels": KINDS[kind].slice(1, 2)})
-    assert np.array_equal(gather(read_pixel_parquet(parquet(sliced)))[0], IMAGES[1:3])
+    assert np.array_equal(gather(read_pixel_parquet(parquet(sliced), "file", WANTED))[0], IMAGES[1:3])
 
 
 def odd_rows(kind: str) -> list[Any]:
@@ -380,7 +382,7 @@ def odd_rows(kind: str) -> list[Any]:
 )
 def test_rows_of_parquet_that_are_no_images_are_rejects(kind: pa.DataType, bad: list[tuple[int, str]]) -> None:
     rows = odd_rows("bytes" if kind == pa.binary() else "lists")
-    (block,) = read_pixel_parquet(parquet(pa.table({"pixels": pa.array(rows, kind)})))
+    (block,) = read_pixel_parquet(parquet(pa.table({"pixels": pa.array(rows, kind)})), "file", WANTED)
     assert block.lines.tolist() == [1]
     found = [(reject.line, reject.reason) for reject in block.rejects]
     assert [line for line, _ in found] == [line for line, _ in bad]
@@ -390,7 +392,7 @@ def test_rows_of_parquet_that_are_no_images_are_rejects(kind: pa.DataType, bad: 
 def test_fractions_and_negative_numbers_of_columns_are_rejects_and_never_wrap() -> None:
     wide = {name: pa.array(ROWS[:, place].astype(float)) for place, name in enumerate(PIXEL_COLUMNS)}
     wide["pixel3"] = pa.array([3.0, 3.5, None, -1.0])
-    images, _, reasons = gather(read_pixel_parquet(parquet(pa.table(wide))))
+    images, _, reasons = gather(read_pixel_parquet(parquet(pa.table(wide)), "file", WANTED))
     assert len(images) == 1
     assert reasons == (
         "pixel3: 3.5 is not a whole number from 0 to 255",
@@ -398,7 +400,7 @@ def test_fractions_and_negative_numbers_of_columns_are_rejects_and_never_wrap() 
         "pixel3: -1.0 is not a whole number from 0 to 255",
     )
     signed = pa.array([[-1] * 784], pa.list_(pa.int8()))
-    assert "-1 is not" in gather(read_pixel_parquet(parquet(pa.table({"pixels": signed}))))[2][0]
+    assert "-1 is not" in gather(read_pixel_parquet(parquet(pa.table({"pixels": signed})), "file", WANTED))[2][0]
 
 
 # --- what a message may name ---
@@ -506,7 +508,7 @@ def test_what_a_file_is_its_bytes_say(tmp_path: Path, kind: str, name: str) -> N
 
 def test_a_stream_stays_open_for_whoever_opened_it() -> None:
     stream = io.BytesIO(CSV)
-    list(read_pixel_csv(stream))
+    list(read_pixel_csv(stream, "file", WANTED))
     assert not stream.closed
 
 
@@ -574,17 +576,17 @@ def test_a_kind_that_is_not_read_is_named(tmp_path: Path, content: bytes, told: 
 )
 def test_a_body_that_is_not_what_its_content_type_says_is_named(form: TableFormat, content: bytes, told: str) -> None:
     with pytest.raises(InputError, match=told):
-        list(form.read(io.BytesIO(content), "body"))
+        list(form.read(io.BytesIO(content), "body", CONTRACT))
 
 
 def test_pictures_in_parquet_are_read_over_http_too() -> None:
     pictures = [{"bytes": write_png(image), "path": "a.png"} for image in IMAGES]
     table = pa.table({"image": pictures, "label": pa.array([9, 0, -1, None])})
-    images, labels, _ = gather(PARQUET.read(parquet(table), "body"))
+    images, labels, _ = gather(PARQUET.read(parquet(table), "body", CONTRACT))
     assert np.array_equal(images, IMAGES)
     assert labels == [9, 0, UNLABELLED, UNLABELLED]
     wide = {name: ROWS[:, place] for place, name in enumerate(PIXEL_COLUMNS)}
     both = pa.table({**wide, "image": pictures})
     with pytest.raises(InputError, match="two readings fit"):
-        list(PARQUET.read(parquet(both), "body"))
-    assert np.array_equal(gather(PARQUET.without(["image"]).read(parquet(both), "body"))[0], IMAGES)
+        list(PARQUET.read(parquet(both), "body", CONTRACT))
+    assert np.array_equal(gather(PARQUET.without(["image"]).read(parquet(both), "body", CONTRACT))[0], IMAGES)

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from PIL import Image
+from readings import PIXEL_COLUMNS, WANTED
 
 from components.catalogues.fashion_mnist import CONTRACT
 from components.contract import Images
@@ -22,9 +23,8 @@ from components.dataset.manifest import to_table
 from components.errors import InputError, InputTooLarge
 from components.readers.blocks import Block
 from components.readers.tables import parquet as pixel_parquet
-from components.readers.tables.columns import PIXEL_COLUMNS
 from components.readers.tables.embedded import PictureWork, read_picture_rows
-from components.readers.tables.parquet import LAYOUTS, Others, Rows, read_pixel_parquet
+from components.readers.tables.parquet import Rows, describe_layouts, read_pixel_parquet
 
 IMAGES = np.random.default_rng(5).integers(0, 256, (6, 28, 28), np.uint8)
 IDS = [f"shoe-{number}" for number in range(6)]
@@ -49,7 +49,7 @@ def narrow(pixels: Any, **columns: Any) -> pa.Table:
 
 
 def read(content: bytes) -> list[Block]:
-    return list(read_pixel_parquet(io.BytesIO(content), "body"))
+    return list(read_pixel_parquet(io.BytesIO(content), "body", WANTED))
 
 
 def flat(images: Images) -> list[bytes]:
@@ -175,7 +175,7 @@ def damaged() -> bytes:
 def test_files_that_are_refused(content: bytes, reason: str) -> None:
     with pytest.raises(InputError, match="body") as caught:
         read(content)
-    assert reason in str(caught.value), LAYOUTS
+    assert reason in str(caught.value), describe_layouts(CONTRACT.image)
 
 
 def test_too_many_rows_are_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,7 +301,9 @@ def test_pictures_of_a_request_are_bounded_by_their_work() -> None:
     content = write(pa.table({"image": pa.array([large.getvalue()] * 9, pa.binary())}))
     with pytest.raises(InputTooLarge, match="pictures that take more than a minute"):
         list(
-            read_picture_rows(io.BytesIO(content), Rows(range(1), 1), "body", Others(), PictureWork(50_000_000, "body"))
+            read_picture_rows(
+                io.BytesIO(content), Rows(range(1), 1), "body", WANTED, PictureWork(50_000_000, "body", CONTRACT.image)
+            )
         )
 
 

@@ -1,0 +1,143 @@
+"""A picture -> the grey images that a model of Fashion-MNIST knows: a bright garment on black.
+
+Transparency, or a plain or smooth ground, separates the garment (ground.py). The garment goes through the steps of the
+dataset's paper (arXiv:1708.07747, section 2): trim, longest edge to that of the image, sharpen, centre, grey, negate.
+A picture that may be a negative already is drawn both ways (polarity.py). In any other photo the garment is found first
+(garment.py), and drawn in several widths, as laid clothes are wider than hanging ones, and mirrored. The model's
+answers to the views of one picture are averaged. A picture of the image's size on black passes as it is, but for
+colour; another is not trimmed.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from components.catalogues.preparation.garment import draw_garment, find_garment
+from components.catalogues.preparation.ground import (
+    PLAIN,
+    RED_GREEN_BLUE,
+    CutOut,
+    cut_by_alpha,
+    cut_from_ground,
+    find_ground,
+)
+from components.catalogues.preparation.polarity import draw_both_ways
+from components.contract import Images, ImageSpec
+
+WORKING = 160  # pixels of the longest edge, to find a garment in
+SMALLEST_PHOTO = 64  # pixels a side; a smaller picture is no photo
+ENOUGH = 256  # pixels of the longer edge, to find the ground; a picture may have up to twice as many
+SHARPEN = ImageFilter.UnsharpMask(radius=1, percent=50, threshold=0)
+WIDTHS = (1.0, 0.8, 0.6)  # of a garment found in a photo, beside what it is; the first is what a person is shown
+
+
+def has_dark_corners(grey: NDArray[np.uint8]) -> bool:
+    """Whether a picture, uint8 (height, width), is bright on black already: at least two corners are black.
+
+    So it is in each of the dataset's 70,000 images, whose garments touch the border and fill some of the corners.
+    """
+    height, width = grey.shape
+    corners = 0, width - 1, (height - 1) * width, height * width - 1
+    return sum(grey.item(corner) <= PLAIN for corner in corners) >= 2
+
+
+def prepare(picture: Image.Image, image: ImageSpec) -> Images:
+    """Draw the garment in a picture.
+
+    Args:
+        picture: upright, of mode L, LA, RGB or RGBA.
+        image: square and grey.
+
+    Returns:
+        uint8 (n, height, width): six views of a garment that was found in a photo; two of one cut from its ground that
+        may be a negative or not; one of any other picture. A picture without a garment is an image of one level.
+    """
+    side = image.height
+    small = picture.size == (side, side)
+    colours, alpha = _to_colours(picture)
+    cut = None if alpha is None else cut_by_alpha(colours, alpha, side)
+    if cut is None:
+        if alpha is not None:
+            colours = _fill_transparent(colours, alpha)
+        if small and has_dark_corners(grey := _to_grey(colours)):
+            return grey[None]
+        ground = find_ground(colours)
+        cut = None if ground is None else cut_from_ground(colours, ground, side)
+        if cut is None and small:
+            return _to_grey(colours)[None]
+        if ground is None:
+            return _prepare_photo(picture, _to_grey(colours), side)
+        if cut is None:
+            return _draw_blank(float(np.median(ground.colours @ RED_GREEN_BLUE)), side)
+    return np.concatenate([_draw_cut_out(levels, cut, trim=not small) for levels in draw_both_ways(cut)])
+
+
+def _to_colours(picture: Image.Image) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """Float32 (h, w, 3) and, where something is transparent, alpha (h, w), 0 to 255; a large picture is reduced."""
+    transparent = "A" in picture.getbands()
+    picture = picture.reduce(max(1, max(picture.size) // ENOUGH)).convert("RGBA" if transparent else "RGB")
+    pixels = np.asarray(picture, np.float32)
+    return pixels[..., :3], pixels[..., 3] if transparent else None
+
+
+def _fill_transparent(colours: NDArray[np.float32], alpha: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Transparent pixels that are no mask, as of rounded corners, get the median colour of the visible ones."""
+    visible = colours[alpha > 127]
+    if not len(visible):
+        return colours
+    share = alpha[..., None] / 255
+    return np.asarray(share * colours + (1 - share) * np.median(visible, axis=0), np.float32)
+
+
+def _prepare_photo(picture: Image.Image, grey: NDArray[np.uint8], side: int) -> Images:
+    """The views of the garment that GrabCut finds; of a picture without one, the picture."""
+    if min(picture.size) >= SMALLEST_PHOTO:
+        photo = picture.convert("RGB")
+        photo.thumbnail((WORKING, WORKING), Image.Resampling.BOX)
+        content = np.asarray(photo)
+        mask = find_garment(content)
+        if mask is not None:
+            return _draw_views(draw_garment(content, mask), side)
+    pixels = np.asarray(_shrink(Image.fromarray(grey), side))
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    return _centre(255 - pixels if np.median(border) > 127 else pixels, side)
+
+
+def _draw_cut_out(levels: NDArray[np.float32], cut: CutOut, trim: bool) -> Images:
+    """uint8 (1, side, side) of a garment on black, (rows, columns); a picture of that size needs no trimming."""
+    drawn = Image.fromarray((levels[cut.box] if trim else levels).round().astype(np.uint8))
+    return _centre(np.asarray(_shrink(drawn, cut.side).filter(SHARPEN) if trim else drawn), cut.side)
+
+
+def _draw_blank(level: float, side: int) -> Images:
+    """uint8 (1, side, side) of one level: nothing but ground."""
+    return np.full((1, side, side), round(255 - level if level > 127 else level), np.uint8)
+
+
+def _draw_views(garment: NDArray[np.uint8], side: int) -> Images:
+    """uint8 (6, side, side) of a garment on black, (rows, columns): in each width, then the same mirrored."""
+    picture = Image.fromarray(garment)
+    drawn = (_shrink(picture, side, Image.Resampling.BOX, width) for width in WIDTHS)
+    views = np.concatenate([_centre(np.asarray(one), side) for one in drawn])
+    return np.concatenate([views, views[:, :, ::-1]])
+
+
+def _shrink(
+    grey: Image.Image, side: int, how: Image.Resampling = Image.Resampling.LANCZOS, width: float = 1.0
+) -> Image.Image:
+    """Its width is first multiplied by `width`; then its longest edge becomes `side`."""
+    edges = grey.width * width, grey.height
+    across, down = (max(1, round(edge * side / max(edges))) for edge in edges)
+    return grey.resize((across, down), how)
+
+
+def _centre(pixels: NDArray[np.uint8], side: int) -> Images:
+    top, left = (side - pixels.shape[0]) // 2, (side - pixels.shape[1]) // 2
+    canvas = np.zeros((1, side, side), np.uint8)
+    canvas[0, top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+    return canvas
+
+
+def _to_grey(colours: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """uint8 (h, w) as Pillow's conversion has it."""
+    return np.asarray(Image.fromarray(colours.astype(np.uint8)).convert("L"))
