@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 from typing import TYPE_CHECKING
 
 import pydantic
@@ -53,8 +54,9 @@ def send(message: Message) -> None:
         raise SettingsError(f"{NAME} is not set, so nobody can be told; docs/monitoring.md has examples")
     with _quiet() as said:
         delivered = _client(url).notify(title=redact(message.what), body=redact(message.text))
+        lines = said.getvalue().splitlines()
     if not delivered:
-        raise NotificationFailed(f"nobody was told: {redact('; '.join(said)) or 'the address did not take it'}")
+        raise NotificationFailed(f"nobody was told: {redact('; '.join(lines)) or 'the address did not take it'}")
 
 
 def try_send(message: Message) -> None:
@@ -76,25 +78,14 @@ def _client(url: str) -> "Apprise":
 
 
 @contextmanager
-def _quiet() -> Iterator[list[str]]:
+def _quiet() -> Iterator[StringIO]:
     """Collect what Apprise logs, which may have the address in it, instead of printing it."""
-    said: list[str] = []
-    logger, handler = logging.getLogger("apprise"), _Collecting(said)
-    before = logger.propagate
-    logger.addHandler(handler)
-    logger.propagate = False
+    from apprise import LogCapture
+
+    logger = logging.getLogger("apprise")
+    before, logger.propagate = logger.propagate, False
     try:
-        yield said
+        with LogCapture(level=logging.WARNING, fmt="%(message)s") as said:  # type: ignore[no-untyped-call]
+            yield said
     finally:
         logger.propagate = before
-        logger.removeHandler(handler)
-
-
-class _Collecting(logging.Handler):
-    def __init__(self, into: list[str]) -> None:
-        super().__init__(logging.WARNING)
-        self.into = into
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep the line."""
-        self.into.append(record.getMessage())
