@@ -81,7 +81,7 @@ def follow(
     def look(seen: Seen, since: float, until: float) -> Window:
         """A window is the same in the next hour: it is judged once."""
         if (since, until) not in known:
-            known[since, until] = look_at(profile, bounds, seen, since, until)
+            known[since, until] = look_at(profile, CLASSES, bounds, seen, since, until)
         return known[since, until]
 
     for hour in range(begin, hours + 1):

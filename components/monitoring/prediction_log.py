@@ -3,7 +3,7 @@
     {"time": "2026-11-21T09:30:00.123+00:00", "model": "fashion-mlp:...", "label": 9, "confidence": 0.98, "sure": true,
      "mean": 72.9, "ink": 0.51, "edge": 3.2, "hash": "5f0c1d2e3a4b5c6d"}
 
-The last four are what `measures.py` says of an image.
+The last four are what `components.readers.images.statistics` says of an image.
 
 The files of a process are `PID.jsonl` and, older, `PID.jsonl.1` and so on. A process starts by removing all but the
 newest. Of a great many predictions a sample is written, so that the files reach back far enough to compare days.
@@ -44,7 +44,7 @@ class LoggedAnswer(NamedTuple):
 
     time: float  # seconds since 1970
     predictions: Predictions
-    images: Images  # uint8 (n, 28, 28)
+    images: Images  # uint8 (n, height, width[, 3])
 
 
 class _File(RotatingFileHandler):

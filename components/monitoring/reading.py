@@ -11,7 +11,6 @@ from typing import BinaryIO
 import numpy as np
 import orjson
 
-from components.catalogues.fashion_mnist import CLASSES
 from components.evaluation.profile import SEEN, Seen
 from components.readers.images.statistics import MEASURES
 
@@ -45,12 +44,13 @@ class _Rows:
         return self.seen
 
 
-def read_log(folder: Path, model: str, since: float, until: float) -> LogReading:
+def read_log(folder: Path, model: str, classes: int, since: float, until: float) -> LogReading:
     """Read the lines of all processes, rotated files too.
 
     Args:
         folder: of the prediction log; where it is not there, nothing was seen.
         model: exact tag; lines of others are counted and left out.
+        classes: how many the model knows; a line with another label is none of its.
         since: seconds since 1970; a line of exactly then is left out.
         until: likewise; a line of exactly then is in.
     """
@@ -58,7 +58,7 @@ def read_log(folder: Path, model: str, since: float, until: float) -> LogReading
     with contextlib.ExitStack() as stack:
         for file in _open_all(folder, since, stack):
             while lines := list(islice(_lines(file), AT_ONCE)):
-                _keep(rows, lines, model, since, until)
+                _keep(rows, lines, model, classes, since, until)
                 if sum(map(len, rows.new)) > MOST // 2:
                     rows.settle()
     return LogReading(rows.settle(), rows.others, rows.unreadable)
@@ -88,7 +88,7 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
                 pass
 
 
-def _keep(rows: _Rows, lines: list[bytes], model: str, since: float, until: float) -> None:
+def _keep(rows: _Rows, lines: list[bytes], model: str, classes: int, since: float, until: float) -> None:
     kept = []
     for line in lines:
         try:
@@ -99,14 +99,14 @@ def _keep(rows: _Rows, lines: list[bytes], model: str, since: float, until: floa
             if told["model"] != model:
                 rows.others += 1
                 continue
-            kept.append(_to_row(told, time))
+            kept.append(_to_row(told, time, classes))
         except (KeyError, TypeError, ValueError):
             rows.unreadable += 1
     if kept:
         rows.new.append(np.array(kept, SEEN))
 
 
-def _to_row(told: dict[str, object], time: float) -> tuple[object, ...]:
+def _to_row(told: dict[str, object], time: float, classes: int) -> tuple[object, ...]:
     """A line's values in the order of `SEEN`.
 
     Raises:
@@ -114,7 +114,7 @@ def _to_row(told: dict[str, object], time: float) -> tuple[object, ...]:
     """
     label, sure = told["label"], told["sure"]
     values = [told[measure] for measure in MEASURES]
-    if type(label) is not int or not 0 <= label < len(CLASSES) or type(sure) is not bool:
+    if type(label) is not int or not 0 <= label < classes or type(sure) is not bool:
         raise ValueError(f"label {label}, sure {sure}")
     if any(type(value) not in (int, float) for value in values):
         raise TypeError(f"measures {values}")

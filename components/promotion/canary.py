@@ -16,7 +16,6 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from components.catalogues.fashion_mnist import IMAGE_SHAPE
 from components.contract import GateCheck, Images
 from components.dataset.manifest import dataset_of, read_split
 from components.errors import DatasetError, PromotionRefused
@@ -47,7 +46,7 @@ def try_canary(
     Returns:
         A check for each step, up to the first that failed, which names the log that is kept then.
     """
-    log = home() / "canary" / f"{model.tag.partition(':')[2]}.log"
+    log = home() / "canary" / f"{model.tag.replace(':', '-')}.log"
     own = home() / "staging" / temporary_name("canary")
     log.parent.mkdir(parents=True, exist_ok=True)
     with _alone():
@@ -70,7 +69,7 @@ def _take_steps(
 ) -> Iterator[GateCheck]:
     expected = _find_expected(model, settings)
     with start_server(source, own, log) as (process, port), client_of(port) as client:
-        canary = Canary(process, client, model.tag, own, *expected)
+        canary = Canary(process, client, model.tag, model.contract, own, *expected)
         for name, step in STEPS.items():
             try:
                 measured, bound = step(canary, bounds)
@@ -106,5 +105,5 @@ def _find_expected(model: Classifier, settings: Settings) -> tuple[Images, NDArr
         rows = []
     if rows and len(rows) == len(probes):
         return test.images[rows], np.array([probes[test.ids[row]] for row in rows], np.float32), True
-    images = np.random.default_rng(0).integers(0, 256, (64, *IMAGE_SHAPE), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (64, *model.contract.image.shape), np.uint8)
     return images, predict(model, images).probabilities, False

@@ -15,8 +15,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from components.catalogues.fashion_mnist import CONTRACT
-from components.contract import Images
+from components.contract import DataContract, Images
 from components.promotion.bounds import GateBounds
 from components.promotion.gate import SAME
 from components.promotion.server import find_processes
@@ -27,11 +26,12 @@ READY = 60  # seconds for the server to come up
 STOP = 20  # seconds for it to go
 REQUESTS = 50  # of timing
 FILES = 20  # a form
+ONE_LESS = b""  # stands for an image that lacks its last number
 BAD: tuple[tuple[str, bytes, str], ...] = (
     ("/predict", b'{"images": [[[0', "application/json"),
     ("/predict", b'{"images": [[0, 1, 2]]}', "application/json"),
     ("/predict", b'{"images": "none"}', "application/json"),
-    ("/predict", b"\0" * 783, "application/octet-stream"),
+    ("/predict", ONE_LESS, "application/octet-stream"),
     ("/predict", b"hello", "text/plain"),
     ("/classify", b"not a form", "multipart/form-data; boundary=x"),
     ("/score", b"a,b,c\n1,2,3\n", "text/csv"),
@@ -50,9 +50,10 @@ class Canary:
     process: "subprocess.Popen[bytes]"
     client: httpx.Client
     tag: str
+    contract: DataContract  # the model's
     own: Path  # its BENTOML_HOME
     images: Images
-    expected: NDArray[np.float32]  # probabilities, (n, 10)
+    expected: NDArray[np.float32]  # probabilities, (n, classes)
     recorded: bool  # whether these are what the network said after its training; else, what the loaded model says here
 
 
@@ -65,7 +66,10 @@ def _become_ready(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
         with contextlib.suppress(httpx.TransportError):
             answer = canary.client.get("/readyz")
             if answer.is_success:
-                _demand_tag(canary, canary.client.get("/model").json()["model"])
+                told = canary.client.get("/model").json()
+                _demand_tag(canary, told["model"])
+                if told["classes"] != list(canary.contract.classes):
+                    raise CanaryFailed("it tells of other classes than the model's")
                 return f"after {time.monotonic() - began:.1f} s", f"within {READY} s"
             told = f"{answer.status_code} {answer.text[:300]}"
         time.sleep(0.1)
@@ -93,24 +97,25 @@ def _classify_png(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
 
 def _score_csv(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
     lines = [
-        ",".join(pixel_columns(CONTRACT.image)),
+        ",".join(pixel_columns(canary.contract.image)),
         *(",".join(map(str, image.ravel().tolist())) for image in canary.images),
     ]
     answer = canary.client.post("/score", content="\n".join(lines), headers={"Content-Type": "text/csv"})
     answer.raise_for_status()
     rows = list(csv.DictReader(answer.text.splitlines()))
-    labels, confidences = canary.expected.argmax(axis=1), canary.expected.max(axis=1)
+    confidences = canary.expected.max(axis=1)
     if len(rows) != len(canary.images):
         raise CanaryFailed(f"{len(rows)} rows for {len(canary.images)} images")
     for row in rows:
         _demand_tag(canary, row["model"])
-    wrong = np.array([int(row["label"]) for row in rows]) != labels
+    wrong = _are_wrong(canary, rows)
     error = float(np.abs(np.array([float(row["confidence"]) for row in rows]) - confidences).max())
     return _demand_same(canary, int(wrong.sum()), error)
 
 
 def _refuse_bad_input(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
-    for path, content, kind in BAD:
+    for path, found, kind in BAD:
+        content = found or bytes(canary.contract.image.size - 1)
         answer = canary.client.post(path, content=content, headers={"Content-Type": kind})
         if not 400 <= answer.status_code < 500 or "reason" not in answer.text:
             raise CanaryFailed(f"{path} of {content[:40]!r} gave {answer.status_code} {answer.text[:200]}")
@@ -181,8 +186,17 @@ def _compare_rows(canary: Canary, rows: list[dict[str, Any]]) -> tuple[str, str]
     found = np.array([row["probabilities"] for row in rows])
     if found.shape != canary.expected.shape:
         raise CanaryFailed(f"probabilities {found.shape} for {canary.expected.shape[0]} images")
-    wrong = np.array([row["label"] for row in rows]) != canary.expected.argmax(axis=1)
+    wrong = _are_wrong(canary, rows)
     return _demand_same(canary, int(wrong.sum()), float(np.abs(found - canary.expected).max()))
+
+
+def _are_wrong(canary: Canary, rows: list[dict[str, Any]]) -> NDArray[np.bool_]:
+    """Which rows do not name the class that they must, by number and by name."""
+    labels = canary.expected.argmax(axis=1).tolist()
+    names = canary.contract.classes
+    return np.array(
+        [(int(row["label"]), row["name"]) != (label, names[label]) for row, label in zip(rows, labels, strict=True)]
+    )
 
 
 def _demand_same(canary: Canary, wrong: int, error: float) -> tuple[str, str]:

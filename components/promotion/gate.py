@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from components.contract import GateCheck, Metrics, ModelCard, Verdict
+from components.contract import DataContract, GateCheck, Metrics, ModelCard, Verdict
 from components.promotion.bounds import GateBounds
 
 SAME = 1e-5  # probabilities that differ by less are the same: batches of other sizes are added up in other orders
@@ -46,8 +46,13 @@ class Trial:
 
 
 def judge(trial: Trial, bounds: GateBounds) -> Verdict:
-    """Whether the challenger may go live in the champion's place."""
+    """Whether the challenger may go live in the champion's place.
+
+    Raises:
+        SettingsError: a bound for a class that the challenger does not know.
+    """
     challenger, champion = trial.challenger, trial.champion
+    bounds = bounds.of(challenger.card.contract)
     checks = [*_check_soundness(trial), *_check_floors(trial, bounds)]
     if trial.best:
         least = trial.best - bounds.margin
@@ -98,6 +103,13 @@ def _check_floors(trial: Trial, bounds: GateBounds) -> Iterator[GateCheck]:
     yield _at_most("milliseconds for 1,024 images", 1000 * trial.batch_seconds, 1000 * bounds.most_batch_seconds, ".1f")
 
 
+def refuse_contract(challenger: str, contract: DataContract, champion: str, live: DataContract) -> GateCheck | None:
+    """The failed check of a challenger that is about other data than the live model; None where it is not."""
+    difference = live.difference(contract)
+    told = f"{challenger} is about other data than {champion}, which is live: {difference}"
+    return GateCheck("data contract", False, contract.name, live.name, told) if difference else None
+
+
 def _check_source(challenger: ModelCard, champion: ModelCard) -> GateCheck:
     passed = not challenger.is_sample or champion.is_sample
     told = f"trained on {challenger.source}, the live model on {champion.source}"
@@ -116,7 +128,7 @@ def _compare(trial: Trial, champion: Performance, bounds: GateBounds) -> Iterato
     if bounds.min_gain:
         yield _at_least("gain of accuracy", ours.accuracy - theirs.accuracy, bounds.min_gain)
     for one, other in zip(ours.classes, theirs.classes, strict=True):
-        margin = bounds.f1_margins.get(one.name, bounds.f1_margin)
+        margin = (bounds.f1_margins or {}).get(one.name, bounds.f1_margin)
         yield _at_least(f"F1 of {one.name}", one.f1, max(0.0, other.f1 - margin))
     yield _at_most("log loss", ours.calibrated.loss, theirs.calibrated.loss + bounds.loss_margin)
     most = theirs.calibrated.calibration_error + bounds.calibration_margin

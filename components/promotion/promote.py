@@ -9,7 +9,7 @@ from components.files import demand_writable
 from components.model.classifier import Classifier
 from components.promotion.bounds import GateBounds, load_bounds
 from components.promotion.canary import try_canary
-from components.promotion.gate import judge, verdict_of
+from components.promotion.gate import judge, refuse_contract, verdict_of
 from components.promotion.trial import hold_trial
 from components.registry.champion import Move, current_move, load_live, make_live, try_live
 from components.registry.store import card_sha256, home, load_stored
@@ -60,13 +60,14 @@ def promote(
         DatasetError: the images it would be judged on are missing or changed.
         LiveModelChanged: the live model changed again and again.
         PromotionRefused: other promotions kept the canary waiting for too long.
-        SettingsError: forced without a reason.
+        SettingsError: forced without a reason, or a bound for a class that the model does not know.
     """
     if force and not why.strip():
         raise SettingsError("a forced promotion needs a reason, which is kept in the history")
-    bounds, settings = bounds or load_bounds(), settings or load_settings()
+    settings = settings or load_settings()
     sha256 = card_sha256(tag)
     model = load_stored(tag)
+    bounds = (bounds or load_bounds()).of(model.contract)
     served: tuple[GateCheck, ...] = ()
     for _ in range(ATTEMPTS):
         live = try_live() if force else current_move()
@@ -96,7 +97,10 @@ def _ask(model: Classifier, live: Move | None, bounds: GateBounds, settings: Set
     """The gate's verdict; where a person goes past it anyway, what cannot be measured is one more failed check."""
     try:
         champion = load_live(live) if live else None
-        verdict = judge(hold_trial(model, champion, live, settings), bounds)
+        if champion and (other := refuse_contract(model.tag, model.contract, champion.tag, champion.contract)):
+            verdict = verdict_of(model.tag, champion.tag, [other], bounds)
+        else:
+            verdict = judge(hold_trial(model, champion, live, settings), bounds)
     except FashionError as error:
         if not force:
             raise

@@ -29,7 +29,7 @@ def measure_robustness(model: Classifier, examples: Examples) -> dict[str, tuple
 
 
 def move(images: Images) -> Images:
-    """By two pixels: every fourth image up, the next right, down, left; black comes in."""
+    """By two pixels: every fourth image up, the next right, down, left; zeros come in."""
     moved = np.zeros_like(images)
     moved[0::4, :-2] = images[0::4, 2:]
     moved[1::4, :, 2:] = images[1::4, :, :-2]

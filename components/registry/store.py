@@ -3,11 +3,13 @@
 BentoML copies a model file by file into its final place, with no lock and no checksum. Here it makes the model in a
 store of its own, and the finished folder is renamed into place: whoever looks sees all of it or nothing.
 
-    BENTOML_HOME/models/fashion-mlp/<version>/weights.safetensors   float32, no pickle
-                                              model.json            the ModelCard, with the weights' SHA-256
-                                              model.yaml            BentoML's, with the SHA-256 of model.json
-                                              README.md             the card for people, from what was measured
-                                              verdict.json          what the gate said of it last, if it was asked
+    BENTOML_HOME/models/NAME-mlp/<version>/weights.safetensors   float32, no pickle
+                                           model.json            the ModelCard, with the weights' SHA-256
+                                           model.yaml            BentoML's, with the SHA-256 of model.json
+                                           README.md             the card for people, from what was measured
+                                           verdict.json          what the gate said of it last, if it was asked
+
+NAME is the contract's, and "fashion" for Fashion-MNIST.
 """
 
 import contextlib
@@ -26,7 +28,8 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
 from filelock import FileLock
 
-from components.contract import ModelCard
+from components.catalogues.fashion_mnist import CONTRACT
+from components.contract import DataContract, ModelCard
 from components.errors import FashionError, ModelError, ModelNotFound
 from components.files import (
     DAY,
@@ -50,9 +53,9 @@ if TYPE_CHECKING:
 
 disable_telemetry()  # else BentoML reports every save
 
-NAME = "fashion-mlp"
+NAME = "fashion-mlp"  # of Fashion-MNIST's models, as it always was
 BUNDLED = "fashion-bundled"  # the alias under which a built Bento knows the model inside it
-EXACT_TAG = re.compile(rf"{NAME}:[a-z0-9]{{8,64}}")
+EXACT_TAG = re.compile(r"[a-z0-9][a-z0-9-]{0,39}-mlp:[a-z0-9]{8,64}")
 LOCK_TIMEOUT = 120  # seconds to wait for another save
 
 FilesState = tuple[tuple[int, ...] | None, ...]
@@ -93,7 +96,7 @@ def save_model(network: "MLP", card: ModelCard) -> str:
     """Store a network and what is known of it.
 
     Returns:
-        Its exact tag, "fashion-mlp:<version>".
+        Its exact tag, "<name>-mlp:<version>".
 
     Raises:
         ModelError: a weight is not finite.
@@ -105,7 +108,7 @@ def save_model(network: "MLP", card: ModelCard) -> str:
         check_finite(decode_weights(weights))
     card = replace(card, weights_sha256=hashlib.sha256(weights).hexdigest())
     described = orjson.dumps(asdict(card), option=orjson.OPT_INDENT_2)
-    tag = bentoml.Tag.from_taglike(NAME).make_new_version()
+    tag = bentoml.Tag.from_taglike(name_models(card.contract)).make_new_version()
     staging = home() / "staging" / temporary_name("store")
     demand_writable(home())
     remove_leftovers(staging.parent, older_than=DAY)
@@ -209,9 +212,14 @@ def copy_stored(tag: str, other_home: Path) -> None:
         shutil.copytree(stored_folder(tag), other_home / "models" / bentoml.Tag.from_taglike(tag).path())
 
 
-def store_folder() -> Path:
-    """Where the models are, a folder each."""
-    return Path(BentoMLContainer.model_store.get()._path) / NAME
+def name_models(contract: DataContract) -> str:
+    """What the store calls models of a contract."""
+    return NAME if contract.name == CONTRACT.name else f"{contract.name}-mlp"
+
+
+def store_folders() -> list[Path]:
+    """Where the models of each contract are, a folder each."""
+    return sorted(Path(BentoMLContainer.model_store.get()._path).glob("*-mlp"))
 
 
 def stored_folder(tag: str) -> Path:
@@ -244,8 +252,8 @@ def list_stored() -> list[Stored]:
 
     Of the weights only the size is checked: a flagship model has 44 MB of them. `check_stored` reads them.
     """
-    folders = [path for path in store_folder().glob("*") if path.is_dir()]
-    described = [(path, _try_to_describe(f"{NAME}:{path.name}")) for path in folders]
+    folders = [path for folder in store_folders() for path in folder.glob("*") if path.is_dir()]
+    described = [(path, _try_to_describe(f"{path.parent.name}:{path.name}")) for path in folders]
     stored = [one for path, one in described if one.card or path.is_dir()]  # not those that went meanwhile
     return sorted(stored, key=lambda one: (one.card is None, one.card.created_at if one.card else "", one.tag))
 
@@ -271,7 +279,7 @@ def _check_size(tag: str, card: ModelCard) -> None:
 
 def _demand_stored(tag: str) -> None:
     if not EXACT_TAG.fullmatch(tag):
-        raise ModelNotFound(f"{tag!r} is not an exact tag; expected {NAME}:<version>, see 'fashion models'")
+        raise ModelNotFound(f"{tag!r} is not an exact tag; expected NAME-mlp:<version>, see 'fashion models'")
     if not _folder(tag).is_dir():
         raise ModelNotFound(f"{tag}: not in the store; see 'fashion models'")
 

@@ -29,7 +29,7 @@ GROUP = 1 << 18  # rows that a row group of the output has at least, but for the
 
 def scored_schema(classes: Sequence[str]) -> pa.Schema:
     """What is written of a row that was read, by a model of these classes. Texts that repeat are in dictionaries."""
-    named = pa.dictionary(pa.int8() if len(classes) <= 128 else pa.int16(), pa.string())
+    named = pa.dictionary(pa.int8() if len(classes) < 128 else pa.int16(), pa.string())
     *answer, sure, model = answer_schema(classes, named)
     return pa.schema(
         [

@@ -64,8 +64,10 @@ def drift(
 def _check_scored(path: Path) -> "DriftCheck":
     from components.monitoring.drift.check import check_batch
     from components.monitoring.drift.scored import model_of, read_scored
+    from components.registry.store import describe_stored
 
-    return check_batch(model_of(path), path, read_scored(path), ("confidence",))
+    tag = model_of(path)
+    return check_batch(tag, path, read_scored(path, describe_stored(tag).classes), ("confidence",))
 
 
 def _check_data(path: Path) -> "DriftCheck":

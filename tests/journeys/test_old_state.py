@@ -193,7 +193,9 @@ def test_a_catalogue_is_scored(dataset: Dataset, tmp_path: Path) -> None:
 
 def test_what_was_scored_before_is_held_against_the_model_s_profile(bentoml_home: Path) -> None:
     output = KEPT / "scored" / "whole.csv"
-    check = check_batch(model_of(output), output, read_scored(output), ("confidence",), DriftBounds(least_images=30))
+    check = check_batch(
+        model_of(output), output, read_scored(output, NAMES), ("confidence",), DriftBounds(least_images=30)
+    )
     assert (check.model, check.verdict) == (NEWER, "calm")
 
 

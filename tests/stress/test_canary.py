@@ -152,7 +152,7 @@ def test_a_kill_during_the_canary_leaves_no_server_and_the_old_model(
     tag = store.save_model(network, card)
     process = subprocess.Popen([sys.executable, "-c", PROMOTE, tag], cwd=CHECKOUT)
     deadline = time.monotonic() + START
-    log = bentoml_home / "fashion" / "canary" / f"{tag.partition(':')[2]}.log"
+    log = bentoml_home / "fashion" / "canary" / f"{tag.replace(':', '-')}.log"
     while not (log.exists() and b"Starting production" in log.read_bytes()):
         assert process.poll() is None
         assert time.monotonic() < deadline

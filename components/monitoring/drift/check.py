@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from components.contract import Profile
+from components.contract import DataContract, Profile
 from components.errors import InputError, ModelError, SettingsError
 from components.evaluation.profile import SEEN, Seen
 from components.monitoring.drift.bounds import DriftBounds, load_bounds
@@ -29,6 +29,7 @@ class DriftCheck:
     """What came of holding traffic, or a batch, against a model's profile."""
 
     model: str
+    contract: DataContract  # the model's
     source: str  # the log's folder or the batch's file
     checked_at: str  # ISO 8601, UTC
     windows: tuple[Window, ...]  # newest first; of a batch one
@@ -55,7 +56,7 @@ class DriftCheck:
         return 1 - sum(window.images for window in self.windows) / lines if lines else 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """All of it."""
+        """All of it but the contract."""
         windows = [
             {
                 **asdict(window),
@@ -66,7 +67,9 @@ class DriftCheck:
             }
             for window in self.windows
         ]
-        return {**asdict(self), "drifted": self.drifted, "repeats": self.repeats, "windows": windows}
+        told = asdict(self)
+        del told["contract"]
+        return {**told, "drifted": self.drifted, "repeats": self.repeats, "windows": windows}
 
 
 def check_live(hours: int = 24, until: float | None = None, bounds: DriftBounds | None = None) -> DriftCheck:
@@ -84,14 +87,15 @@ def check_live(hours: int = 24, until: float | None = None, bounds: DriftBounds 
     """
     bounds, until = bounds or load_bounds(), time.time() if until is None else until
     model = live_move().tag
-    profile = profile_of(model)
+    contract, profile = reference_of(model)
     folder = log_folder(home())
     if folder is None:
         raise SettingsError("FASHION_PREDICTION_LOG=off: no prediction log is kept, so there is nothing to look at")
-    reading = read_log(folder, model, until - hours * HOUR, until)
-    windows = judge_windows(profile, reading.seen, until, hours, bounds)
+    reading = read_log(folder, model, len(contract.classes), until - hours * HOUR, until)
+    windows = judge_windows(profile, contract.classes, reading.seen, until, hours, bounds)
     return DriftCheck(
         model=model,
+        contract=contract,
         source=str(folder),
         checked_at=to_iso(until),
         windows=windows,
@@ -123,7 +127,8 @@ def check_batch(
         ModelError: the model has no profile.
         InputError: more rows than are looked at.
     """
-    bounds, profile = bounds or load_bounds(), profile_of(model)
+    bounds = bounds or load_bounds()
+    contract, profile = reference_of(model)
     kept, lines = [np.zeros(0, SEEN)], 0
     for part in parts:
         lines += len(part)
@@ -131,22 +136,22 @@ def check_batch(
             raise InputError(str(source), f"more than {MOST_ROWS:,} rows; a sample of them tells as much")
         kept.append(part)
     now = time.time()
-    window = look_at(profile, bounds, np.concatenate(kept), now, now, measures)
-    return DriftCheck(model, str(source), to_iso(now), (window,), window.verdict, 1, 1)
+    window = look_at(profile, contract.classes, bounds, np.concatenate(kept), now, now, measures)
+    return DriftCheck(model, contract, str(source), to_iso(now), (window,), window.verdict, 1, 1)
 
 
-def profile_of(tag: str) -> Profile:
-    """A model's profile.
+def reference_of(tag: str) -> tuple[DataContract, Profile]:
+    """What a model is about, and what its traffic should look like.
 
     Raises:
         ModelNotFound, ModelError: no such model, or it has none.
     """
-    profile = describe_stored(tag).profile
-    if profile is None:
+    card = describe_stored(tag)
+    if card.profile is None:
         raise ModelError(
             f"{tag} has no profile: it was stored by an earlier version; 'fashion train' makes one that has"
         )
-    return profile
+    return card.contract, card.profile
 
 
 def to_iso(seconds: float) -> str:

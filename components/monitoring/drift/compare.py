@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc, kolmogorov
 
-from components.catalogues.fashion_mnist import CLASSES
 from components.contract import Profile
 from components.evaluation.profile import Seen, count_bins
 from components.monitoring.drift.bounds import DriftBounds
@@ -53,12 +52,13 @@ class Feature:
 
 
 def compare(
-    profile: Profile, seen: Seen, bounds: DriftBounds, measures: Sequence[str] = MEASURES
+    profile: Profile, classes: Sequence[str], seen: Seen, bounds: DriftBounds, measures: Sequence[str] = MEASURES
 ) -> tuple[Feature, ...]:
     """Hold n images against a profile: their measures, the share of unsure answers, the mix of classes.
 
     Args:
         profile: the model's.
+        classes: their names, by label.
         seen: different images in the order of time, at least 30.
         bounds: of distance and chance.
         measures: those that `seen` has.
@@ -74,7 +74,7 @@ def compare(
     counts, limits = np.stack([unsure, sizes - unsure], axis=1), np.array([0.5])
     found = count_bins(seen, "sure", limits, len(sizes), STRETCHES)
     features.append(_compare_bins(NOT_SURE, counts, found, limits, bounds.not_sure, most_chance))
-    features.append(_compare_classes(sizes, found.sum(axis=2), bounds.classes, most_chance))
+    features.append(_compare_classes(classes, sizes, found.sum(axis=2), bounds.classes, most_chance))
     return tuple(features)
 
 
@@ -88,8 +88,8 @@ def _compare_bins(
 
     Args:
         name: the feature's.
-        counts: the profile's images, (10, bins).
-        found: the window's, (stretches, 10, bins).
+        counts: the profile's images, (classes, bins).
+        found: the window's, (stretches, classes, bins).
         limits: of the bins, (bins - 1,).
         bound: of the distance.
         most_chance: of the p-value.
@@ -118,12 +118,15 @@ def _compare_bins(
     )
 
 
-def _compare_classes(sizes: NDArray[np.int64], found: Counts, bound: float, most_chance: float) -> Feature:
+def _compare_classes(
+    classes: Sequence[str], sizes: NDArray[np.int64], found: Counts, bound: float, most_chance: float
+) -> Feature:
     """Total variation, and Pearson's test of two samples of counts, divided by the design effect.
 
     Args:
-        sizes: the profile's images of each class, (10,).
-        found: the window's, (stretches, 10).
+        classes: their names.
+        sizes: the profile's images of each class, (classes,).
+        found: the window's, (stretches, classes).
         bound: of the distance.
         most_chance: of the p-value.
     """
@@ -148,7 +151,7 @@ def _compare_classes(sizes: NDArray[np.int64], found: Counts, bound: float, most
         clumps=clumps,
         expected=tuple(expected.tolist()),
         found=tuple(shares.tolist()),
-        most_moved=CLASSES[most],
+        most_moved=classes[most],
     )
 
 

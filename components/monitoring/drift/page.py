@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from components.catalogues.fashion_mnist import CLASSES
+from components.catalogues import catalogue_of
+from components.contract import DataContract
 from components.evaluation.figures import draw_shares
 from components.evaluation.pages import render_page
 from components.files import write_whole
@@ -12,8 +13,8 @@ from components.monitoring.drift.windows import Window
 
 MEANING = {
     "mean": "Brightness: the mean of an image's pixels, 0 to 255.",
-    "ink": "The share of the pixels that are not black: the garment's size, or a ground that is not black.",
-    "edge": "The mean of the outermost pixels, 0 to 255: what the garment stands on, or that it is cut off.",
+    "ink": "The share of the pixels that are not black: the {subject}'s size, or a ground that is not black.",
+    "edge": "The mean of the outermost pixels, 0 to 255: what the {subject} stands on, or that it is cut off.",
     "confidence": "How probable the model finds its answer, 0 to 1.",
     NOT_SURE: "The share of the answers that the model is not sure of.",
     MIX: "Which classes the model finds: what people ask about, or what it takes it for.",
@@ -27,21 +28,22 @@ def write_page(check: DriftCheck, path: Path) -> None:
         OSError: it cannot be written.
     """
     newest = check.judged[0] if check.judged else None
+    subject = catalogue_of(check.contract).subject
     page = render_page(
         Path(__file__).with_name("drift.html.j2"),
         check=check,
         newest=newest,
-        meaning=MEANING,
-        pictures=[(feature, _draw(feature)) for feature in newest.features] if newest else [],
+        meaning={name: told.format(subject=subject) for name, told in MEANING.items()},
+        pictures=[(feature, _draw(feature, check.contract)) for feature in newest.features] if newest else [],
         times=[_times(window) for window in check.windows],
         shares=(NOT_SURE, MIX),
     )
     write_whole(path, page)
 
 
-def _draw(feature: Feature) -> str:
+def _draw(feature: Feature, contract: DataContract) -> str:
     if feature.name == MIX:
-        labels: tuple[str, ...] = CLASSES
+        labels = contract.classes
     elif feature.name == NOT_SURE:
         labels = ("not sure", "sure")
     else:

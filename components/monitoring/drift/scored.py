@@ -1,16 +1,15 @@
 """An output of `fashion score` -> what is known of its rows: class, confidence, and whether the model was sure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from components.catalogues.fashion_mnist import CLASSES
 from components.errors import InputError
 from components.evaluation.profile import SEEN, Seen
 
-COLUMNS = ("label", "confidence", "sure", "model")
+COLUMNS = ("label", "name", "confidence", "sure", "model")
 
 
 def model_of(path: Path) -> str:
@@ -25,26 +24,41 @@ def model_of(path: Path) -> str:
     raise InputError(str(path), "no row was scored")
 
 
-def read_scored(path: Path) -> Iterator[Seen]:
+def read_scored(path: Path, classes: Sequence[str]) -> Iterator[Seen]:
     """The rows of a file in parts. They have no hash: each counts.
 
+    Args:
+        path: of the file.
+        classes: of the model that scored it, by label.
+
     Raises:
-        InputError: no such file, or not an output of `fashion score`.
+        InputError: no such file, not an output of `fashion score`, or a class in it is called otherwise.
     """
     number = 0
     for batch in _read(path):
         seen = np.zeros(batch.num_rows, SEEN)
         try:
-            seen["label"] = batch["label"].cast(pa.uint8()).to_numpy()
+            seen["label"] = batch["label"].cast(pa.uint16()).to_numpy()
             seen["confidence"] = batch["confidence"].cast(pa.float64()).to_numpy().round(6)
             seen["sure"] = batch["sure"].cast(pa.bool_()).to_numpy(zero_copy_only=False)
         except (pa.ArrowInvalid, ValueError) as error:
             raise InputError(str(path), f"not an output of 'fashion score': {error}") from error
-        if seen["label"].max(initial=0) >= len(CLASSES):
-            raise InputError(str(path), f"label {seen['label'].max()}; expected 0 to {len(CLASSES) - 1}")
+        if seen["label"].max(initial=0) >= len(classes):
+            raise InputError(str(path), f"label {seen['label'].max()}; expected 0 to {len(classes) - 1}")
+        _demand_names(path, batch["name"].cast(pa.string()), pa.array(classes).take(pa.array(seen["label"])))
         seen["hash"] = np.arange(number, number + len(seen), dtype=np.uint64)
         number += len(seen)
         yield seen
+
+
+def _demand_names(path: Path, found: pa.Array, expected: pa.Array) -> None:
+    import pyarrow.compute as pc
+
+    if path.suffix == ".csv":
+        found = pc.replace_substring_regex(found, "^'", "")  # see `components.scoring.tables.inert`
+    if (place := pc.index(pc.equal(found, expected), False).as_py()) >= 0:
+        told = f"a class is called {found[place].as_py()!r}, by the model that it names {expected[place].as_py()!r}"
+        raise InputError(str(path), told)
 
 
 def _read(path: Path) -> Iterator[pa.RecordBatch]:
@@ -63,11 +77,12 @@ def _read(path: Path) -> Iterator[pa.RecordBatch]:
                 include_columns=list(COLUMNS),
                 true_values=["yes"],
                 false_values=["no"],
-                column_types={"sure": pa.bool_()},
+                column_types={"name": pa.string(), "sure": pa.bool_()},
             )
             batches = iter(pyarrow.csv.open_csv(path, convert_options=options))
         elif path.suffix == ".jsonl":
-            batches = iter(pyarrow.json.read_json(path).select(list(COLUMNS)).to_batches())
+            as_text = pyarrow.json.ParseOptions(explicit_schema=pa.schema([("name", pa.string())]))
+            batches = iter(pyarrow.json.read_json(path, parse_options=as_text).select(list(COLUMNS)).to_batches())
         else:
             raise InputError(str(path), "expected a name that ends in .csv, .parquet, .jsonl")
         for batch in batches:

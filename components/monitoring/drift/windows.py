@@ -69,6 +69,7 @@ def cut_windows(seen: Seen, until: float, hours: int, least_images: int, look: L
 
 def look_at(
     profile: Profile,
+    classes: Sequence[str],
     bounds: DriftBounds,
     seen: Seen,
     since: float,
@@ -77,13 +78,15 @@ def look_at(
 ) -> Window:
     """Hold the different images of a stretch of time against a profile, if there are enough."""
     different = seen[np.sort(np.unique(seen["hash"], return_index=True)[1])]
-    features = compare(profile, different, bounds, measures) if len(different) >= bounds.least_images else ()
+    features = compare(profile, classes, different, bounds, measures) if len(different) >= bounds.least_images else ()
     return Window(since, until, len(seen), len(different), features)
 
 
-def judge_windows(profile: Profile, seen: Seen, until: float, hours: int, bounds: DriftBounds) -> tuple[Window, ...]:
+def judge_windows(
+    profile: Profile, classes: Sequence[str], seen: Seen, until: float, hours: int, bounds: DriftBounds
+) -> tuple[Window, ...]:
     """The windows of a time, newest first, each held against the profile. See `cut_windows`."""
-    return tuple(cut_windows(seen, until, hours, bounds.least_images, partial(look_at, profile, bounds)))
+    return tuple(cut_windows(seen, until, hours, bounds.least_images, partial(look_at, profile, classes, bounds)))
 
 
 def weigh(windows: tuple[Window, ...], bounds: DriftBounds) -> Verdict:

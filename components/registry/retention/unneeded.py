@@ -9,7 +9,7 @@ from typing import Literal
 import psutil
 
 from components.files import DAY, age_of, writer_of
-from components.registry.store import CARD, EXACT_TAG, NAME, home, store_folder
+from components.registry.store import CARD, EXACT_TAG, NAME, home, store_folders
 from components.settings import Settings
 
 What = Literal[
@@ -40,17 +40,23 @@ class Unneeded:
 
 def find_orphans(settings: Settings, models: Collection[str], grace: float) -> Iterator[Unneeded]:
     """Reports and logs of canaries whose model is not among these, written longer ago than `grace` seconds."""
-    reports = {path: path.name.replace(f"{NAME}-", f"{NAME}:", 1) for path in settings.reports_dir.glob(f"{NAME}-*")}
-    logs = {path: f"{NAME}:{path.stem}" for path in (home() / "canary").glob("*.log")}
+    reports = {path: ":".join(path.name.rsplit("-", 1)) for path in settings.reports_dir.glob("*-mlp-*")}
+    logs = {path: _log_of(path.stem) for path in (home() / "canary").glob("*.log")}
     for path, tag in (reports | logs).items():
         if EXACT_TAG.fullmatch(tag) and tag not in models and age_of(path) >= grace:
             yield Unneeded("report" if path in reports else "canary log", tag, path)
 
 
+def _log_of(stem: str) -> str:
+    """The tag in the name of a canary's log; before other contracts it had the version alone."""
+    return ":".join(stem.rsplit("-", 1)) if "-" in stem else f"{NAME}:{stem}"
+
+
 def find_leftovers(settings: Settings, grace: float) -> Iterator[Unneeded]:
     """Temporary files and folders whose writer was killed."""
-    ours, store = home(), store_folder()
-    places = [ours, ours / "staging", store, *store.glob("*/"), *(ours.parent / "bentos").glob("*/")]
+    ours, stores = home(), store_folders()
+    places = [ours, ours / "staging", *stores, *(model for store in stores for model in store.glob("*/"))]
+    places += (ours.parent / "bentos").glob("*/")
     places += [settings.datasets_dir, *settings.datasets_dir.glob("*/"), settings.validation_dir]
     places += [settings.reports_dir, *settings.reports_dir.glob("*/"), settings.checkpoints_dir]
     for path in sorted(path for place in places for path in _temporaries_in(place)):

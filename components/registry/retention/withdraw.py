@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from components.files import flush_folder, temporary_name, write_whole
-from components.registry.store import home, store_folder, stored_folder
+from components.registry.store import home, stored_folder
 
 
 def withdraw(tags: Collection[str], others: Iterable[str]) -> dict[str, Path]:
@@ -23,17 +23,20 @@ def withdraw(tags: Collection[str], others: Iterable[str]) -> dict[str, Path]:
     folders = {tag: stored_folder(tag) for tag in tags}
     if not folders:
         return {}
-    _name_another_latest({folder.name for folder in folders.values()}, others)
+    stores = {folder.parent for folder in folders.values()}
+    for store in stores:
+        _name_another_latest(store, {folder.name for folder in folders.values()}, others)
     staging = home() / "staging"
     staging.mkdir(exist_ok=True)
     withdrawn = {tag: folder.rename(staging / temporary_name("pruned")) for tag, folder in folders.items()}
-    flush_folder(store_folder())
+    for store in stores:
+        flush_folder(store)
     return withdrawn
 
 
-def _name_another_latest(going: set[str], others: Iterable[str]) -> None:
-    latest = store_folder() / "latest"
-    staying = {path.name for path in store_folder().iterdir() if path.is_dir()} - going
+def _name_another_latest(store: Path, going: set[str], others: Iterable[str]) -> None:
+    latest = store / "latest"
+    staying = {path.name for path in store.iterdir() if path.is_dir()} - going
     if latest.is_file() and latest.read_text().strip() in staying:
         return
     newest = next((version for tag in others if (version := tag.partition(":")[2]) in staying), None)

@@ -20,7 +20,7 @@ from benchmarks.traffic import (
     make_pool,
     make_traffic,
 )
-from components.catalogues.fashion_mnist import CLASSES
+from components.catalogues.fashion_mnist import CLASSES, CONTRACT
 from components.contract import Images, ModelCard, Profile
 from components.dataset.sample import draw
 from components.errors import InputError, ModelError, SettingsError
@@ -64,7 +64,7 @@ def calm(model: Classifier, images: Images) -> Seen:
 
 
 def drifted(profile: Profile, seen: Seen) -> set[str]:
-    return {feature.name for feature in compare(profile, seen, BOUNDS) if feature.drifted}
+    return {feature.name for feature in compare(profile, CLASSES, seen, BOUNDS) if feature.drifted}
 
 
 def at(seen: Seen, since: float, until: float) -> Seen:
@@ -86,7 +86,7 @@ def test_changed_pictures_have(profile: Profile, model: Classifier, images: Imag
 
 def test_other_classes_are_a_drift_of_the_mix_and_of_nothing_else(profile: Profile, calm: Seen) -> None:
     some = calm[np.isin(calm["label"], [CLASSES.index("Bag"), CLASSES.index("Sandal")])]
-    found = {feature.name: feature for feature in compare(profile, some, BOUNDS)}
+    found = {feature.name: feature for feature in compare(profile, CLASSES, some, BOUNDS)}
     assert [name for name, feature in found.items() if feature.drifted] == ["classes"]
     assert found["classes"].distance == pytest.approx(0.8, abs=0.05)
 
@@ -100,7 +100,7 @@ def test_more_shoes_at_night_are_none(profile: Profile, calm: Seen) -> None:
 def test_a_difference_that_chance_can_make_is_none(profile: Profile, calm: Seen) -> None:
     """Of 40 images some feature is often further away than its bound."""
     random = np.random.default_rng(0)
-    windows = [compare(profile, random.choice(calm, 40, replace=False), BOUNDS) for _ in range(40)]
+    windows = [compare(profile, CLASSES, random.choice(calm, 40, replace=False), BOUNDS) for _ in range(40)]
     assert sum(feature.distance > feature.bound for window in windows for feature in window) > 20
     assert sum(feature.drifted for window in windows for feature in window) <= 1
 
@@ -108,7 +108,7 @@ def test_a_difference_that_chance_can_make_is_none(profile: Profile, calm: Seen)
 def test_a_difference_that_matters_to_nobody_is_none_however_many_images_show_it(profile: Profile, calm: Seen) -> None:
     many = np.tile(calm, 200)
     many["mean"] *= 1.02
-    brightness = next(feature for feature in compare(profile, many, BOUNDS) if feature.name == "mean")
+    brightness = next(feature for feature in compare(profile, CLASSES, many, BOUNDS) if feature.name == "mean")
     assert brightness.distance <= brightness.bound
     assert not brightness.drifted
 
@@ -118,7 +118,7 @@ def test_images_that_come_together_tell_less(profile: Profile, calm: Seen) -> No
     random = np.random.default_rng(0)
     uploads = np.concatenate([ordered[first : first + 20] for first in random.integers(0, len(ordered) - 20, 20)])
     one_by_one = random.permutation(uploads)
-    together, alone = (compare(profile, seen, BOUNDS)[0] for seen in (uploads, one_by_one))
+    together, alone = (compare(profile, CLASSES, seen, BOUNDS)[0] for seen in (uploads, one_by_one))
     assert together.distance == pytest.approx(alone.distance)
     assert together.clumps > 3 * alone.clumps
     assert together.chance > alone.chance
@@ -126,7 +126,7 @@ def test_images_that_come_together_tell_less(profile: Profile, calm: Seen) -> No
 
 def test_a_class_that_the_profile_has_no_image_of_is_held_against_all(calm: Seen) -> None:
     bags = calm["label"] == CLASSES.index("Bag")
-    found = compare(make_profile(calm[~bags], len(CLASSES)), calm[bags], BOUNDS)
+    found = compare(make_profile(calm[~bags], len(CLASSES)), CLASSES, calm[bags], BOUNDS)
     assert all(np.isfinite([feature.distance, feature.chance]).all() for feature in found)
     assert next(feature for feature in found if feature.name == "classes").drifted
 
@@ -135,16 +135,16 @@ def test_one_image_again_and_again_counts_once(profile: Profile, calm: Seen) -> 
     """A health check each second beside traffic, or alone."""
     check = np.repeat(calm[:1], 3600)
     both = at(np.concatenate([check[:1800], calm[:400], check[1800:]]), NOW - HOUR, NOW)
-    (window,) = judge_windows(profile, both, NOW, 24, BOUNDS)
+    (window,) = judge_windows(profile, CLASSES, both, NOW, 24, BOUNDS)
     assert (window.lines, window.images, window.verdict) == (4000, 400, "calm")
-    (window,) = judge_windows(profile, at(check, NOW - HOUR, NOW), NOW, 24, BOUNDS)
+    (window,) = judge_windows(profile, CLASSES, at(check, NOW - HOUR, NOW), NOW, 24, BOUNDS)
     assert (window.lines, window.images, window.verdict) == (3600, 1, "too few")
 
 
 def test_a_window_is_as_many_hours_as_it_needs(profile: Profile, calm: Seen) -> None:
     traffic = [at(calm[:50], NOW - 10 * HOUR, NOW - 9 * HOUR), at(calm[:240], NOW - 5 * HOUR, NOW - HOUR)]
     busy = at(calm[300:550], NOW - HOUR, NOW)
-    windows = judge_windows(profile, np.concatenate([*traffic, busy]), NOW, 24, BOUNDS)
+    windows = judge_windows(profile, CLASSES, np.concatenate([*traffic, busy]), NOW, 24, BOUNDS)
     hours = [((NOW - window.until) / HOUR, (NOW - window.since) / HOUR) for window in windows]
     assert hours == [(0, 1), (1, 5), (5, 24)]
     assert [window.verdict for window in windows] == ["calm", "calm", "too few"]
@@ -158,7 +158,7 @@ def test_drift_is_where_enough_of_the_newest_windows_have(profile: Profile, calm
     def look(*hours: Seen) -> str:
         """Newest first."""
         parts = [at(hour[:250], NOW - HOUR * (back + 1), NOW - HOUR * back) for back, hour in enumerate(hours)]
-        return weigh(judge_windows(profile, np.concatenate(parts[::-1]), NOW, 24, BOUNDS), BOUNDS)
+        return weigh(judge_windows(profile, CLASSES, np.concatenate(parts[::-1]), NOW, 24, BOUNDS), BOUNDS)
 
     assert look(odd, odd, calm, calm) == "calm"
     assert look(odd, calm, odd, odd) == "drift"
@@ -173,16 +173,17 @@ def test_of_windows_that_are_too_few_to_be_drift_it_says_how_many_there_must_be(
 ) -> None:
     odd = at(calm[:250], NOW - HOUR, NOW)
     odd["mean"] += 60
-    windows = judge_windows(profile, odd, NOW, 24, BOUNDS)
+    windows = judge_windows(profile, CLASSES, odd, NOW, 24, BOUNDS)
     monitoring._tell(
-        DriftCheck("a:1", "log", "now", windows, weigh(windows, BOUNDS), BOUNDS.drifting, BOUNDS.windows), None
+        DriftCheck("a:1", CONTRACT, "log", "now", windows, weigh(windows, BOUNDS), BOUNDS.drifting, BOUNDS.windows),
+        None,
     )
     assert capsys.readouterr().out.startswith("calm (1 of 4 windows drifted, 3 must): a:1, log\n")
 
 
 def test_the_log_is_read_as_it_was_written(tmp_path: Path, model: Classifier, images: Images, calm: Seen) -> None:
     write_lines(tmp_path, images[600:640], model, NOW - 60, NOW)
-    found = read_log(tmp_path, model.tag, NOW - HOUR, NOW)
+    found = read_log(tmp_path, model.tag, len(CLASSES), NOW - HOUR, NOW)
     expected = at(calm[:40], NOW - 60, NOW)
     assert (found.others, found.unreadable) == (0, 0)
     np.testing.assert_allclose(found.seen["time"], expected["time"], atol=2e-3)
@@ -218,7 +219,7 @@ def test_of_a_damaged_log_what_is_whole_is_read(tmp_path: Path) -> None:
     (tmp_path / "1.jsonl").write_text("\n".join([good, *bad, good]) + "\n" + good[:50])  # the last is being written
     (tmp_path / "2.jsonl.1").write_text(good + "\n")
     (tmp_path / "other.txt").write_text(good + "\n")
-    found = read_log(tmp_path, "fashion-mlp:abcdefgh", NOW - HOUR, NOW)
+    found = read_log(tmp_path, "fashion-mlp:abcdefgh", len(CLASSES), NOW - HOUR, NOW)
     assert (len(found.seen), found.unreadable) == (3, len(bad))
 
 
@@ -226,9 +227,9 @@ def test_of_a_log_only_the_time_and_the_model_that_are_asked_for_are_read(tmp_pa
     other = {**LINE, "model": "fashion-mlp:bbbbbbbb"}
     late = {**LINE, "time": "2023-11-14T22:13:21.000+00:00"}
     (tmp_path / "1.jsonl").write_text("".join(json.dumps(line) + "\n" for line in (LINE, other, late)))
-    found = read_log(tmp_path, "fashion-mlp:abcdefgh", NOW - HOUR, NOW)
+    found = read_log(tmp_path, "fashion-mlp:abcdefgh", len(CLASSES), NOW - HOUR, NOW)
     assert (len(found.seen), found.others) == (1, 1)
-    assert len(read_log(tmp_path / "nowhere", "fashion-mlp:abcdefgh", NOW - HOUR, NOW).seen) == 0
+    assert len(read_log(tmp_path / "nowhere", "fashion-mlp:abcdefgh", len(CLASSES), NOW - HOUR, NOW).seen) == 0
 
 
 def test_a_file_that_is_renamed_while_it_is_read_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,7 +245,7 @@ def test_a_file_that_is_renamed_while_it_is_read_is_read_once(tmp_path: Path, mo
         return iter(found)
 
     monkeypatch.setattr(Path, "glob", rotate_then_glob)
-    assert len(read_log(tmp_path, "fashion-mlp:abcdefgh", NOW - HOUR, NOW).seen) == 2
+    assert len(read_log(tmp_path, "fashion-mlp:abcdefgh", len(CLASSES), NOW - HOUR, NOW).seen) == 2
 
 
 @pytest.fixture
@@ -305,7 +306,7 @@ def made(verdicts: str, model: str = "fashion-mlp:abcdefgh", when: str = "2026-1
     odd = Feature("mean", 70, 90, 0.3, 0.1, 0.0, 0.001, 1.0, (1.0,), (1.0,))
     fine = dataclasses.replace(odd, distance=0.01, chance=0.5)
     windows = tuple(Window(0, 1, 300, 300, (odd if one == "d" else fine,)) for one in verdicts)
-    return DriftCheck(model, "log", when, windows, weigh(windows, BOUNDS), 3, 4)
+    return DriftCheck(model, CONTRACT, "log", when, windows, weigh(windows, BOUNDS), 3, 4)
 
 
 def test_a_drift_is_told_of_once_and_so_is_its_end() -> None:
@@ -411,7 +412,7 @@ def test_what_is_no_output_of_score_is_refused(tmp_path: Path) -> None:
         ("a.csv", "label,pixel1\n1,2\n", "not an output of 'fashion score'"),
         ("a.parquet", "nonsense", "not an output of 'fashion score'"),
         ("a.txt", "", "expected a name that ends in"),
-        ("b.csv", "label,confidence,sure,model\n", "no row was scored"),
+        ("b.csv", "label,name,confidence,sure,model\n", "no row was scored"),
     ):
         (tmp_path / name).write_text(content)
         with pytest.raises(InputError, match=told):

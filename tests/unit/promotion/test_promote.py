@@ -54,6 +54,22 @@ def test_force_goes_past_the_gate_and_says_past_what(network: MLP, card: ModelCa
     assert move.verdict.startswith("forced: Friday's sale; past: ")
 
 
+def test_a_model_of_another_contract_is_refused_unless_forced(
+    network: MLP, card: ModelCard, shared_settings: Settings
+) -> None:
+    live = store.save_model(network, card)
+    champion.make_live(live, "a test")
+    shop = dataclasses.replace(card, contract=dataclasses.replace(card.contract, name="shop"))
+    other = store.save_model(network, shop)
+    promotion = promote(other, "a test", bounds=LENIENT, settings=shared_settings)
+    assert failed(promotion.verdict) == ["data contract"]
+    assert str(promotion.verdict) == (
+        f"{other} is about other data than {live}, which is live: name: found 'shop', expected 'fashion-mnist'"
+    )
+    assert champion.live_move().tag == live
+    assert promote(other, "new", force=True, bounds=LENIENT, settings=shared_settings, canary=serve_well).promoted
+
+
 def test_force_does_not_go_past_the_canary(network: MLP, card: ModelCard, shared_settings: Settings) -> None:
     live, other = store.save_model(network, card), store.save_model(network, card)
     champion.make_live(live, "a test")

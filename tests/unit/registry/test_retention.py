@@ -404,17 +404,33 @@ def test_a_user_s_hidden_file_is_not_ours(shelf: Shelf) -> None:
     assert shelf.prune().removed == ()
 
 
+def test_models_of_another_catalogue_have_its_name_and_go_likewise(shelf: Shelf) -> None:
+    first, fashion = shelf.save(), shelf.save()
+    shelf.card = dataclasses.replace(shelf.card, contract=dataclasses.replace(CONTRACT, name="my-shop"))
+    second, shop = shelf.save(), shelf.save()
+    assert shop.startswith("my-shop-mlp:")
+    assert (shelf.tags, store.load_stored(shop).contract.name) == ([first, fashion, second, shop], "my-shop")
+    shelf.prune(keep=1)
+    assert shelf.tags == [shop]
+    shelf.prune(keep=0)
+    assert shelf.tags == []
+    for name in (store.NAME, "my-shop-mlp"):
+        assert list((shelf.home / "models" / name).iterdir()) == []
+
+
 # --- reports and logs ---
 
 
-def test_reports_and_logs_go_with_their_model(shelf: Shelf) -> None:
+@pytest.mark.parametrize("name", [lambda tag: tag.replace(":", "-"), lambda tag: tag.split(":")[1]])
+def test_reports_and_logs_go_with_their_model(shelf: Shelf, name: Callable[[str], str]) -> None:
+    """A log was once called by the version alone."""
     gone, stays = shelf.save(), shelf.save()
     paths = {}
     for tag in (gone, stays):
         report = shelf.settings.reports_dir / tag.replace(":", "-")
         report.mkdir(parents=True)
         (report / "index.html").write_text("a report")
-        log = shelf.home / "fashion" / "canary" / f"{tag.split(':')[1]}.log"
+        log = shelf.home / "fashion" / "canary" / f"{name(tag)}.log"
         log.parent.mkdir(exist_ok=True)
         log.write_text("a log")
         paths[tag] = [report, log]
