@@ -61,7 +61,7 @@ class ClassFolders:
     def read(self, split: Split) -> tuple[Images, Labels]:
         """Every picture, or SourceError with the bad one."""
         root, names = self.roots[split], list(self.digests[split])
-        images = read_pictures([(str(root / name), (root / name).read_bytes()) for name in names])
+        images = read_pictures([(str(root / name), (root / name).read_bytes()) for name in names], self.contract)
         return images, np.array([_class_of(root / Path(name).parent, self.contract) for name in names], np.uint16)
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from components.catalogues.fashion_mnist import CLASSES, CONTRACT, label_of
+from components.contract import DataContract
 from components.dataset.labels.examples import LARGEST_PICTURE, HandedIn, LabelCandidate, LabelReject
 from components.errors import InputError
 from components.files import is_inside, sha256_of
@@ -10,7 +10,7 @@ from components.readers.folders.listing import by_folder, walk
 from components.readers.images.photos import read_photo
 
 
-def read_class_folders(path: Path) -> HandedIn:
+def read_class_folders(path: Path, contract: DataContract) -> HandedIn:
     """Read `FOLDER/<class>/<picture>`, the class by name or number; whatever else is in it is a reject, but for what
     systems and tools leave in folders.
 
@@ -19,12 +19,12 @@ def read_class_folders(path: Path) -> HandedIn:
     """
     found = walk(path, follow=1)
     tops = [name for name in (*found.folders, *found.links) if "/" not in name]
-    if not any(label_of(top) is not None for top in tops):
-        raise InputError(str(path), f"no folder named after a class: 0 to 9 or one of {', '.join(CLASSES)}")
+    if not any(contract.label_of(top) is not None for top in tops):
+        raise InputError(str(path), f"no folder named after a class: {contract.choices}")
     candidates, rejects, inputs = list[LabelCandidate](), list[LabelReject](), dict[str, str]()
     for name in sorted([*found.names, *found.links], key=by_folder):
-        label = label_of(name.partition("/")[0]) if "/" in name else None
-        read = read_picture(path, name, label)
+        label = contract.label_of(name.partition("/")[0]) if "/" in name else None
+        read = read_picture(path, name, label, contract)
         if isinstance(read, LabelCandidate):
             inputs[name] = sha256_of(path / name)
             candidates.append(read)
@@ -33,13 +33,14 @@ def read_class_folders(path: Path) -> HandedIn:
     return HandedIn(path.name, inputs, candidates, rejects, left_out=tuple(found.hidden))
 
 
-def read_picture(root: Path, name: str, label: int | None) -> LabelCandidate | LabelReject:
+def read_picture(root: Path, name: str, label: int | None, contract: DataContract) -> LabelCandidate | LabelReject:
     """One picture below a root, as the model would see it; the first view of a photo.
 
     Args:
         root: what the name is relative to; a name that leads out of it is a reject.
         name: the file's path.
         label: its class; None: it has none, which is a reject.
+        contract: the dataset's.
     """
     file, content = root / name, b""
     try:
@@ -52,7 +53,7 @@ def read_picture(root: Path, name: str, label: int | None) -> LabelCandidate | L
         content = file.read_bytes()
         if label is None:
             return LabelReject(name, "in no folder that is named after a class", content, name)
-        return LabelCandidate(name, label, read_photo(content, CONTRACT, name).tobytes(), original=content, file=name)
+        return LabelCandidate(name, label, read_photo(content, contract, name).tobytes(), original=content, file=name)
     except (OSError, ValueError) as error:
         return LabelReject(name, f"cannot be read: {getattr(error, 'strerror', None) or error}", content)
     except InputError as error:

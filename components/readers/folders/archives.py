@@ -1,7 +1,6 @@
 """Pictures in zip and tar archives; nothing of them is ever written to a disk, and a member's name is only a name."""
 
 import hashlib
-import os
 import stat
 import tarfile
 import zipfile
@@ -13,14 +12,14 @@ from lzma import LZMAError
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from components.catalogues.fashion_mnist import CONTRACT
+from components.contract import DataContract
 from components.errors import InputError, InputTooLarge
 from components.readers.blocks import Block
-from components.readers.folders.names import LeftOut, any_by_class, folder_label, is_hidden, is_picture, make_safe
-from components.readers.folders.parts import InputPart, TableReading, fingerprint
-from components.readers.folders.pictures import OPENING, cut, no_columns
+from components.readers.folders.names import LeftOut, any_by_class, is_hidden, is_picture, make_safe
+from components.readers.folders.parts import InputPart, TableReading, gather
+from components.readers.folders.pictures import Pictures
 from components.readers.folders.unpacking import named_damage, open_unpacked
-from components.readers.images.blocks import LARGEST, Picture, to_blocks
+from components.readers.images.blocks import LARGEST, Picture
 
 LOCAL_HEADER = 30  # bytes before each member of a zip, and its name
 EXTENSIONS = {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, b"X"}
@@ -29,14 +28,12 @@ CHUNK = 1 << 20  # bytes read at a time
 DAMAGE = (zipfile.BadZipFile, zlib.error, LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError)
 
 
-class ZipInput:
+class ZipInput(Pictures):
     """Members of a zip, in its order, read side by side."""
 
-    notes: tuple[str, ...] = ()
-
-    def __init__(self, path: Path, reading: TableReading) -> None:
-        self.path, self.reading, self.hash = path, reading, hashlib.sha256()
-        self.extra = no_columns(reading)
+    def __init__(self, path: Path, reading: TableReading, contract: DataContract) -> None:
+        super().__init__(path, reading, contract)
+        self.hash = hashlib.sha256()
         try:
             self.archive = zipfile.ZipFile(path.open("rb"))
         except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
@@ -45,7 +42,8 @@ class ZipInput:
         _refuse_shared_bytes(files, path.name)
         self.members = [member for member in files if _is_row(member.filename)]
         self.left_out = LeftOut.of([member.filename for member in files if not _is_row(member.filename)])
-        self.labelled = any_by_class(make_safe(member.filename) for member in self.members)
+        self.labelled = any_by_class((make_safe(member.filename) for member in self.members), contract)
+        self.count = len(self.members)
         if not self.members:
             raise InputError(path.name, "an archive without pictures")
 
@@ -53,7 +51,7 @@ class ZipInput:
         """See `Input`. What is handed out is hashed before, which warms the disk's cache for it."""
         self.hash, sizes = hashlib.sha256(), [min(member.file_size, LARGEST) for member in self.members]
         with self.path.open("rb") as stream:
-            for number, (start, stop) in enumerate(cut(sizes, self.reading)):
+            for number, (start, stop) in enumerate(self.cut(sizes)):
                 last = self.members[stop - 1]
                 self._hash(stream, last.header_offset + last.compress_size)
                 yield InputPart(number, str(self.path), start + 1, start, stop)
@@ -61,19 +59,7 @@ class ZipInput:
 
     def read(self, part: InputPart) -> Iterator[Block]:
         """See `Input`."""
-        return to_blocks(map(self._read, range(part.start, part.stop)), CONTRACT, self.labelled)
-
-    def share(self, part: InputPart) -> float | None:
-        """See `Input`."""
-        return part.stop / len(self.members)
-
-    def files(self) -> Iterator[Path]:
-        """See `Input`."""
-        yield self.path
-
-    def fingerprint(self) -> str:
-        """See `Input`."""
-        return fingerprint([self.path])
+        return self.to_blocks(map(self._read, range(part.start, part.stop)))
 
     def digest(self) -> str:
         """See `Input`: of the archive."""
@@ -85,9 +71,7 @@ class ZipInput:
 
     def _read(self, place: int) -> Picture:
         member = self.members[place]
-        row_id, content = make_safe(member.filename), self._content(member)
-        label = folder_label(row_id) if self.labelled else None
-        return Picture(place + 1, row_id, os.fsencode(member.filename), content, label)
+        return self.row(place + 1, member.filename, make_safe(member.filename), self._content(member))
 
     def _content(self, member: zipfile.ZipInfo) -> bytes | InputError:
         if member.flag_bits & 1:
@@ -106,16 +90,13 @@ class ZipInput:
             return InputError(member.filename, f"damaged in the archive: {error}")
 
 
-class TarInput:
+class TarInput(Pictures):
     """Members of a tar, gzip or zstd around it or not: looked through once, then handed on as they are unpacked."""
 
-    notes: tuple[str, ...] = ()
-
-    def __init__(self, path: Path, reading: TableReading) -> None:
-        self.path, self.reading, self.hash = path, reading, hashlib.sha256()
-        self.extra = no_columns(reading)
-        self.count, left_out = 0, list[str]()
-        self.labelled = any_by_class(self._scan(left_out))
+    def __init__(self, path: Path, reading: TableReading, contract: DataContract) -> None:
+        super().__init__(path, reading, contract)
+        self.hash, left_out = hashlib.sha256(), list[str]()
+        self.labelled = any_by_class(self._scan(left_out), contract)
         self.left_out = LeftOut.of(left_out)
         if not self.count:
             raise InputError(path.name, "an archive without pictures")
@@ -132,48 +113,34 @@ class TarInput:
 
     def parts(self) -> Iterator[InputPart]:
         """See `Input`."""
-        number, first, size, kept = 0, 1, 0, list[Picture]()
+        first = 1
         with closing(open_unpacked(self.path)) as stream:
             hashed = Hashed(stream)
-            for member, archive in _members(cast(BinaryIO, hashed), self.path.name):
-                if not _is_row(member.name):
-                    continue
-                content = _tar_content(archive, member, self.path.name)
-                row_id = make_safe(member.name)
-                label = folder_label(row_id) if self.labelled else None
-                kept.append(Picture(first + len(kept), row_id, os.fsencode(member.name), content, label))
-                size += OPENING + (0 if isinstance(content, InputError) else len(content))
-                if size >= self.reading.part:
-                    yield InputPart(
-                        number, str(self.path), first, first - 1, first - 1 + len(kept), pictures=tuple(kept)
-                    )
-                    number, first, size = number + 1, first + len(kept), 0
-                    kept.clear()
-            if kept:
-                yield InputPart(number, str(self.path), first, first - 1, first - 1 + len(kept), pictures=tuple(kept))
+            for number, kept in enumerate(gather(self._read(cast(BinaryIO, hashed)), self.reading.part)):
+                stop = first - 1 + len(kept)
+                yield InputPart(number, str(self.path), first, first - 1, stop, pictures=tuple(kept))
+                first = stop + 1
             while hashed.read(CHUNK):
                 pass
         self.hash = hashed.hash
 
     def read(self, part: InputPart) -> Iterator[Block]:
         """See `Input`."""
-        return to_blocks(part.pictures, CONTRACT, self.labelled)
-
-    def share(self, part: InputPart) -> float | None:
-        """See `Input`."""
-        return part.stop / self.count
-
-    def files(self) -> Iterator[Path]:
-        """See `Input`."""
-        yield self.path
-
-    def fingerprint(self) -> str:
-        """See `Input`."""
-        return fingerprint([self.path])
+        return self.to_blocks(part.pictures)
 
     def digest(self) -> str:
         """See `Input`: of the unpacked archive."""
         return self.hash.hexdigest()
+
+    def _read(self, stream: BinaryIO) -> Iterator[tuple[Picture, int]]:
+        """Its pictures, and the bytes of each."""
+        line = 0
+        for member, archive in _members(stream, self.path.name):
+            if _is_row(member.name):
+                line += 1
+                content = _tar_content(archive, member, self.path.name)
+                picture = self.row(line, member.name, make_safe(member.name), content)
+                yield picture, 0 if isinstance(content, InputError) else len(content)
 
 
 class Hashed:

@@ -9,12 +9,11 @@ from typing import BinaryIO, cast
 import numpy as np
 import pyarrow as pa
 
-from components.catalogues.fashion_mnist import CONTRACT
+from components.contract import DataContract
 from components.errors import InputError, Way
 from components.files import sha256_of
-from components.readers.blocks import Block, Wanted
-from components.readers.folders.names import LeftOut
-from components.readers.folders.parts import InputPart, TableReading, fingerprint
+from components.readers.blocks import Block
+from components.readers.folders.parts import Input, InputPart, TableReading
 from components.readers.folders.unpacking import Unpacked, named_damage, open_unpacked
 from components.readers.tables.arrays import (
     describe_arrays,
@@ -31,16 +30,14 @@ from components.readers.tables.parquet_columns import value_type
 ARRAY = ".npy"  # what the members of an .npz are called
 
 
-class BatchInput:
+class BatchInput(Input):
     """A file of which each batch of rows is a part."""
 
-    def __init__(self, path: Path, reading: TableReading) -> None:
-        self.path, self.left_out, self.rows = path, LeftOut(), 0
-        self.wanted = Wanted(CONTRACT, reading.kept, reading.dropped, strict=False)
+    def __init__(self, path: Path, reading: TableReading, contract: DataContract) -> None:
+        super().__init__(path, reading, contract)
         self.notes = tuple(self._find_notes())
-        schema = next(
-            iter(self._batches()), pa.record_batch({"pixels": pa.array([], pa.binary(CONTRACT.image.size))})
-        ).schema
+        nothing = pa.record_batch({"pixels": pa.array([], pa.binary(contract.image.size))})
+        schema = next(iter(self._batches()), nothing).schema
         self.names = check_columns(schema, path.name, self.wanted)
         self.extra = pa.schema([(name, value_type(schema.field(name).type)) for name in reading.kept])
 
@@ -61,18 +58,6 @@ class BatchInput:
             for batch in reader:
                 yield to_block(batch, self.names, part.first, self.path.name, self.wanted)
 
-    def share(self, part: InputPart) -> float | None:
-        """See `Input`."""
-        return None
-
-    def files(self) -> Iterator[Path]:
-        """See `Input`."""
-        yield self.path
-
-    def fingerprint(self) -> str:
-        """See `Input`."""
-        return fingerprint([self.path])
-
     def digest(self) -> str:
         """See `Input`: of the file."""
         return sha256_of(self.path)
@@ -82,7 +67,7 @@ class BatchInput:
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         with closing(open_unpacked(self.path)) as stream, named_damage(self.path.name):
-            yield from read_arrays(stream, self.path.name, CONTRACT.image)
+            yield from read_arrays(stream, self.path.name, self.contract.image)
 
 
 class NpzInput(BatchInput):
@@ -102,13 +87,12 @@ class NpzInput(BatchInput):
         with self.path.open("rb") as file, self._archive(file) as archive:
             names = [name for name in archive.namelist() if name.removesuffix(ARRAY) not in self.wanted.dropped]
             shapes = {name.removesuffix(ARRAY): self._shape_of(file, archive, name) for name in names}
-        images = [name for name, shape in shapes.items() if holds_images(shape, CONTRACT.image)]
+        images = [name for name, shape in shapes.items() if holds_images(shape, self.contract.image)]
         if not images:
-            raise InputError(
-                self.path.name, f"no array of images; found {shapes}, expected {describe_arrays(CONTRACT.image)}"[:300]
-            )
+            told = f"no array of images; found {shapes}, expected {describe_arrays(self.contract.image)}"
+            raise InputError(self.path.name, told[:300])
         self._refuse_two(images, "the images")
-        rows = int(np.prod(shapes[images[0]])) // CONTRACT.image.size
+        rows = int(np.prod(shapes[images[0]])) // self.contract.image.size
         labels = [name for name, shape in shapes.items() if shape == (rows,) and name != images[0]]
         self._refuse_two(labels, "the labels")
         return images[0], labels[0] if labels else ""
@@ -126,9 +110,8 @@ class NpzInput(BatchInput):
             if self.labels:
                 labels = read_npy(self._member(file, archive, self.labels + ARRAY), self.path.name)[1]
             start = 0
-            for values in read_npy_rows(
-                self._member(file, archive, self.images + ARRAY), self.path.name, CONTRACT.image
-            ):
+            member = self._member(file, archive, self.images + ARRAY)
+            for values in read_npy_rows(member, self.path.name, self.contract.image):
                 stop = start + len(values)
                 yield to_batch(values) if labels is None else to_batch(values, label=labels[start:stop])
                 start = stop

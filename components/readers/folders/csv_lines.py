@@ -7,15 +7,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from components.catalogues.fashion_mnist import CONTRACT
+from components.contract import DataContract
 from components.errors import InputError
-from components.readers.blocks import Block, Wanted
-from components.readers.folders.names import LeftOut
-from components.readers.folders.parts import InputPart, TableReading, fingerprint
+from components.readers.blocks import Block
+from components.readers.folders.parts import Input, InputPart, TableReading
 from components.readers.folders.unpacking import named_damage, open_unpacked, packing_of
 from components.readers.tables.csv import read_pixel_lines
 from components.readers.tables.encodings import as_utf8, ends_with_cr, find_encoding, read_first
-from components.readers.tables.layout import LONGEST_LINE, read_head, texts_of
+from components.readers.tables.layout import LONGEST_LINE, longest_line, read_head, texts_of
 from components.storage import locate
 
 CHUNK = 1 << 20  # bytes that are looked through at a time
@@ -35,18 +34,17 @@ def open_text(path: Path) -> BinaryIO:
     return as_utf8(open_unpacked(path), path.name)
 
 
-class CsvInput:
+class CsvInput(Input):
     """Lines of a file of pixels, packed or not."""
 
-    def __init__(self, path: Path, reading: TableReading) -> None:
-        self.path, self.reading, self.left_out = path, reading, LeftOut()
-        self.hash, self.rows = hashlib.sha256(), 0
+    def __init__(self, path: Path, reading: TableReading, contract: DataContract) -> None:
+        super().__init__(path, reading, contract)
+        self.hash, self.rows, self.longest = hashlib.sha256(), 0, longest_line(contract.image)
         self.recoded = not is_as_it_stands(path)
         self.part = reading.part if self.recoded else reading.part_of(path.stat().st_size)
         with closing(open_text(path)) as stream, named_damage(path.name):
-            head = read_first(stream, LONGEST_LINE + 1)
-        wanted = Wanted(CONTRACT, reading.kept, reading.dropped, strict=False)
-        self.layout, start = read_head(head, path.name, wanted, reading.delimiter)
+            head = read_first(stream, self.longest + 1)
+        self.layout, start = read_head(head, path.name, self.wanted, reading.delimiter)
         self.header, self.notes = head[:start], self.layout.notes
         self.columns, self.extra = self.layout.columns, texts_of(reading.kept)
 
@@ -75,14 +73,6 @@ class CsvInput:
         """See `Input`."""
         return None if self.recoded else part.stop / self.path.stat().st_size
 
-    def files(self) -> Iterator[Path]:
-        """See `Input`."""
-        yield self.path
-
-    def fingerprint(self) -> str:
-        """See `Input`."""
-        return fingerprint([self.path])
-
     def digest(self) -> str:
         """See `Input`: of the unpacked file."""
         return self.hash.hexdigest()
@@ -95,8 +85,8 @@ class CsvInput:
             end = chunk.rfind(b"\n") + 1
             kept.append(chunk)
             rows, size, rest = rows + chunk.count(b"\n"), size + len(chunk), len(chunk) - end + (0 if end else rest)
-            if rest > LONGEST_LINE:
-                raise InputError(self.path.name, f"a line of more than {LONGEST_LINE:,} bytes; is this a CSV file?")
+            if rest > self.longest:
+                raise InputError(self.path.name, f"a line of more than {self.longest:,} bytes; is this a CSV file?")
             if size - rest >= self.part:
                 whole = b"".join(kept) if self.recoded else b""
                 yield rows, size - rest, whole[: size - rest] if self.recoded else None

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from components.catalogues.fashion_mnist import label_of
+from components.contract import DataContract
 
 READ = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".gif", ".bmp"})
 NOT_READ = frozenset({".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2"})  # pictures too: each is a reject
@@ -72,14 +72,14 @@ def make_safe(name: str) -> str:
     return to_text("/".join(part for part in parts if part not in {"", ".", ".."}))
 
 
-def folder_label(row_id: str) -> int | str:
-    """The class that the folder right above a picture is named after, as `label_of` reads it; of no class its name."""
+def folder_label(row_id: str, contract: DataContract) -> int | str:
+    """The class that the folder right above a picture is named after; of no class its name."""
     folder = row_id.rpartition("/")[0].rpartition("/")[2]
-    label = label_of(folder)
+    label = contract.label_of(folder)
     return folder if label is None else label
 
 
-def any_by_class(ids: Iterable[str]) -> bool:
+def any_by_class(ids: Iterable[str], contract: DataContract) -> bool:
     """Whether pictures are in folders of which one or more are named after classes."""
     folders = {row_id.rpartition("/")[0] for row_id in ids}
-    return any(isinstance(folder_label(f"{folder}/picture"), int) for folder in folders)
+    return any(isinstance(folder_label(f"{folder}/picture", contract), int) for folder in folders)

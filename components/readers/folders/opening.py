@@ -7,7 +7,7 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from components.catalogues.fashion_mnist import CONTRACT
+from components.contract import DataContract
 from components.errors import InputError
 from components.files import is_inside
 from components.readers.blocks import Block
@@ -16,7 +16,7 @@ from components.readers.folders.batches import ARRAY, BatchInput, NpzInput
 from components.readers.folders.csv_lines import CsvInput, open_text
 from components.readers.folders.listing import FileListing, is_pattern, match, walk
 from components.readers.folders.names import LeftOut, is_picture
-from components.readers.folders.parts import Input, InputPart, TableReading
+from components.readers.folders.parts import Input, InputPart, TableReading, join_digests
 from components.readers.folders.pictures import PathLines, PictureFiles
 from components.readers.folders.row_groups import ParquetInput
 from components.readers.folders.unpacking import named_damage, open_unpacked, packing_of
@@ -38,7 +38,7 @@ from components.readers.tables.kinds import (
     kind_of,
     refuse,
 )
-from components.readers.tables.layout import LONGEST_LINE, find_header
+from components.readers.tables.layout import find_header, longest_line
 
 CSV_NAMES = (".csv", ".csv.gz", ".csv.zst")
 PARQUET_NAME = ".parquet"
@@ -46,7 +46,7 @@ TAR_NAMES = (".tar", ".tar.gz", ".tgz", ".tar.zst")
 ZIP_NAME = ".zip"
 
 
-def open_input(source: Path, reading: TableReading) -> Input:
+def open_input(source: Path, reading: TableReading, contract: DataContract) -> Input:
     """Find out what is to be scored.
 
     Args:
@@ -54,23 +54,20 @@ def open_input(source: Path, reading: TableReading) -> Input:
             lines), an archive of pictures (zip, or tar, packed or not), a picture, a folder of pictures or of tables,
             or a pattern such as `night/*.parquet`. What a file is, its first bytes say.
         reading: how it is read.
+        contract: what its images and labels are.
 
     Raises:
         InputError: nothing there, or nothing that is read.
     """
     if is_pattern(source):
-        found = _open_listing(match(source), source, reading)
+        found = _open_listing(match(source), source, reading, contract)
     elif source.is_dir():
-        found = _open_listing(walk(source), source, reading)
+        found = _open_listing(walk(source), source, reading, contract)
     elif source.is_file():
-        found = _open_file(source, reading)
+        found = _open_file(source, reading, contract)
     else:
-        told = (
-            "not a file; what comes through a pipe is read from standard input: -"
-            if source.exists()
-            else "no such file"
-        )
-        raise InputError(str(source), told)
+        found_what = "not a file; what comes through a pipe is read from standard input: -"
+        raise InputError(str(source), found_what if source.exists() else "no such file")
     if reading.root and not isinstance(found, PathLines | ManyTables):
         raise InputError(str(source), f"no CSV of paths, so the root {reading.root} has no meaning; leave it out")
     return found
@@ -92,27 +89,27 @@ def find_new(source: Path, read: Input) -> list[str]:
     return [name for name in found.names if name.lower().endswith(suffixes) and found.root / name not in known]
 
 
-def _open_file(path: Path, reading: TableReading) -> Input:
+def _open_file(path: Path, reading: TableReading, contract: DataContract) -> Input:
     """By what is in it; where that is any text, by its name."""
     name, kind, packing = path.name.lower(), _kind_of(path), packing_of(path)
     if packing and kind in (PARQUET, ZIP, PICTURE):
         refuse(replace(kind, advice="unpack it first"), path.name)
     if kind == PARQUET or (kind == CSV and name.endswith(PARQUET_NAME)):
-        return ParquetInput([path], reading)
+        return ParquetInput([path], reading, contract)
     if kind == ZIP:
-        return _open_zip(path, reading)
+        return _open_zip(path, reading, contract)
     if kind == TAR or (kind == CSV and name.endswith(TAR_NAMES)):
-        return TarInput(path, reading)
+        return TarInput(path, reading, contract)
     if kind == PICTURE or is_picture(name):
         picture = path.resolve()  # who names a link means what it leads to
-        return PictureFiles(picture.parent, [picture.name], LeftOut(), reading)
+        return PictureFiles(picture.parent, [picture.name], LeftOut(), reading, contract)
     if kind in (NPY, IDX, LINES):
-        return BatchInput(path, reading)
+        return BatchInput(path, reading, contract)
     if kind != CSV:
         refuse(kind, path.name)
     if name.endswith(ZIP_NAME):
-        return ZipInput(path, reading)
-    return _open_table(path, reading)
+        return ZipInput(path, reading, contract)
+    return _open_table(path, reading, contract)
 
 
 def _kind_of(path: Path) -> Kind:
@@ -120,7 +117,7 @@ def _kind_of(path: Path) -> Kind:
         return kind_of(read_first(stream, HEAD))
 
 
-def _open_zip(path: Path, reading: TableReading) -> Input:
+def _open_zip(path: Path, reading: TableReading, contract: DataContract) -> Input:
     names = list[str]()
     with path.open("rb") as file, suppress(zipfile.BadZipFile, ValueError, NotImplementedError):
         names = [name for name in zipfile.ZipFile(file).namelist() if not name.endswith("/")]
@@ -129,43 +126,46 @@ def _open_zip(path: Path, reading: TableReading) -> Input:
     if any(name.endswith("data.pkl") for name in names):
         refuse(Kind("a PyTorch file", advice=PICKLE), path.name)
     if names and all(name.endswith(ARRAY) for name in names):
-        return NpzInput(path, reading)
+        return NpzInput(path, reading, contract)
     if names and not any(map(is_picture, names)):
         shown = ", ".join(names[:3])
         raise InputError(path.name, f"an archive without pictures: {len(names)} files ({shown}); unpack it first")
-    return ZipInput(path, reading)
+    return ZipInput(path, reading, contract)
 
 
-def _open_table(path: Path, reading: TableReading) -> "CsvInput | PathLines":
+def _open_table(path: Path, reading: TableReading, contract: DataContract) -> CsvInput | PathLines:
+    image = contract.image
     with closing(open_text(path)) as stream, named_damage(path.name):
-        head = read_first(stream, LONGEST_LINE + 1)
-    cells = find_header(head, path.name, CONTRACT.image, reading.delimiter).cells
-    columns = read_columns(cells, CONTRACT.image, reading.kept, reading.dropped)
-    return (PathLines if means_files(columns, CONTRACT.image, reading.kept, path.name) else CsvInput)(path, reading)
+        head = read_first(stream, longest_line(image) + 1)
+    cells = find_header(head, path.name, image, reading.delimiter).cells
+    columns = read_columns(cells, image, reading.kept, reading.dropped)
+    names_files = means_files(columns, image, reading.kept, path.name)
+    return (PathLines if names_files else CsvInput)(path, reading, contract)
 
 
-def _open_listing(found: FileListing, source: Path, reading: TableReading) -> Input:
+def _open_listing(found: FileListing, source: Path, reading: TableReading, contract: DataContract) -> Input:
     """What the files of a folder or a pattern are: pictures, or tables of one kind."""
     pictures = [name for name in found.names if is_picture(name)]
-    tables = [name for name in found.names if name.lower().endswith(PARQUET_NAME) and _is_read(found.root, name)]
+    tables = _tables(found, PARQUET_NAME)
     if pictures and tables:
-        told = (
-            f"both Parquet ({tables[0]}) and pictures ({pictures[0]}); score one kind, as '{source}/**/*{PARQUET_NAME}'"
-        )
-        raise InputError(str(source), told)
-    lines = [name for name in found.names if name.lower().endswith(CSV_NAMES) and _is_read(found.root, name)]
+        told = f"both Parquet ({tables[0]}) and pictures ({pictures[0]}); score one kind"
+        raise InputError(str(source), f"{told}, as '{source}/**/*{PARQUET_NAME}'")
+    lines = _tables(found, CSV_NAMES)
     if pictures or (found.links and not tables and not lines):
         chosen = sorted([*pictures, *found.links])
-        return PictureFiles(found.root, chosen, _rest(found, chosen), reading)
+        return PictureFiles(found.root, chosen, _rest(found, chosen), reading, contract)
     if tables:
-        return ParquetInput([found.root / name for name in tables], reading, _rest(found, tables))
-    if not lines:
-        nothing = (
-            "no file matches" if is_pattern(source) and not found.names else "no pictures, CSV or Parquet files there"
-        )
-        raise InputError(str(source), nothing)
-    opened = [_open_table(found.root / name, reading) for name in lines]
-    return ManyTables(opened, _rest(found, lines))
+        return ParquetInput([found.root / name for name in tables], reading, contract, _rest(found, tables))
+    if lines:
+        return ManyTables([_open_table(found.root / name, reading, contract) for name in lines], _rest(found, lines))
+    nothing = is_pattern(source) and not found.names
+    raise InputError(str(source), "no file matches" if nothing else "no pictures, CSV or Parquet files there")
+
+
+def _tables(found: FileListing, suffixes: str | tuple[str, ...]) -> list[str]:
+    """The tables among the files of a folder; none that a link out of it leads to."""
+    names = (name for name in found.names if name.lower().endswith(suffixes))
+    return [name for name in names if (found.root / name).is_file() and is_inside(found.root / name, found.root)]
 
 
 def _rest(found: FileListing, chosen: list[str]) -> LeftOut:
@@ -173,16 +173,13 @@ def _rest(found: FileListing, chosen: list[str]) -> LeftOut:
     return LeftOut.of(sorted(name for name in (*found.names, *found.links, *found.hidden) if name not in known))
 
 
-def _is_read(root: Path, name: str) -> bool:
-    return (root / name).is_file() and is_inside(root / name, root)
-
-
-class ManyTables:
+class ManyTables(Input):
     """CSV files with the same header, one after the other; rows and lines are counted on, as if they were one."""
 
     def __init__(self, tables: list[CsvInput | PathLines], left_out: LeftOut) -> None:
-        self.tables, self.left_out, self.extra, self.notes = tables, left_out, tables[0].extra, tables[0].notes
         first = tables[0]
+        super().__init__(first.path, first.reading, first.contract)
+        self.tables, self.left_out, self.extra, self.notes = tables, left_out, first.extra, first.notes
         for table in tables[1:]:
             if table.columns != first.columns:
                 raise InputError(str(table.path), f"another header than {first.path.name}; score them one by one")
@@ -220,5 +217,4 @@ class ManyTables:
 
     def digest(self) -> str:
         """See `Input`: of one file; of several, of their digests."""
-        digests = [table.digest() for table in self.tables]
-        return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+        return join_digests([table.digest() for table in self.tables])

@@ -5,27 +5,25 @@ import hashlib
 import io
 import os
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import cast
 
 import pyarrow as pa
 
-from components.catalogues.fashion_mnist import CONTRACT
+from components.contract import DataContract
 from components.errors import InputError
 from components.readers.blocks import Block
 from components.readers.folders.below import Root
 from components.readers.folders.csv_lines import is_as_it_stands, open_text
 from components.readers.folders.names import LeftOut, any_by_class, folder_label, to_text
-from components.readers.folders.parts import InputPart, TableReading, fingerprint
+from components.readers.folders.parts import OPENING, Input, InputPart, TableReading, gather
 from components.readers.folders.unpacking import named_damage
 from components.readers.images.blocks import Picture, to_blocks
 from components.readers.tables.columns import FILES, read_columns
 from components.readers.tables.encodings import read_first
 from components.readers.tables.layout import LONGEST_LINE, find_header, texts_of
-
-OPENING = 32 << 10  # bytes that a file counts more than it has: a part is never thousands of small ones
 
 
 class Digests:
@@ -53,16 +51,45 @@ class Digests:
         return told.hexdigest()
 
 
-class PictureFiles:
-    """Files below a root; the folder right above each is its label, where any is named after a class."""
+class Pictures(Input):
+    """Picture files; the folder right above each is its label, where any is named after a class."""
 
-    notes: tuple[str, ...] = ()
+    def __init__(self, path: Path, reading: TableReading, contract: DataContract) -> None:
+        if reading.kept:
+            raise InputError(f"column {reading.kept[0]!r}", "picture files have no columns that could be kept")
+        super().__init__(path, reading, contract)
+        self.extra, self.labelled, self.count = pa.schema([]), False, 0
 
-    def __init__(self, root: Path, names: list[str], left_out: LeftOut, reading: TableReading) -> None:
-        self.names, self.reading, self.left_out = names, reading, left_out
-        self.extra = no_columns(reading)
-        self.root, self.digests = Root(root), Digests()
-        self.labelled = any_by_class(names)
+    def share(self, part: InputPart) -> float | None:
+        """See `Input`."""
+        return part.stop / self.count
+
+    def cut(self, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """The first file of each part, and the one after its last; `sizes` in bytes."""
+        part = self.reading.part_of(sum(sizes) + OPENING * len(sizes))
+        for places in gather(zip(range(len(sizes)), sizes, strict=True), part):
+            yield places[0], places[-1] + 1
+
+    def to_blocks(self, pictures: Iterable[Picture]) -> Iterator[Block]:
+        """Decode pictures."""
+        return to_blocks(pictures, self.contract, self.labelled)
+
+    def row(self, line: int, name: str, row_id: str, content: bytes | InputError) -> Picture:
+        """One picture, not decoded yet."""
+        label = folder_label(row_id, self.contract) if self.labelled else None
+        return Picture(line, row_id, os.fsencode(name), content, label)
+
+
+class PictureFiles(Pictures):
+    """Files below a root."""
+
+    def __init__(
+        self, path: Path, names: list[str], left_out: LeftOut, reading: TableReading, contract: DataContract
+    ) -> None:
+        super().__init__(path, reading, contract)
+        self.names, self.left_out, self.count = names, left_out, len(names)
+        self.root, self.digests = Root(path), Digests()
+        self.labelled = any_by_class(names, contract)
         self.sizes, self.states, told = list[int](), array("q"), hashlib.sha256()
         for name in names:
             size, state = _measure(self.root, name)
@@ -73,16 +100,12 @@ class PictureFiles:
 
     def parts(self) -> Iterator[InputPart]:
         """See `Input`."""
-        for number, (start, stop) in enumerate(cut(self.sizes, self.reading)):
+        for number, (start, stop) in enumerate(self.cut(self.sizes)):
             yield InputPart(number, self.root.path, start + 1, start, stop)
 
     def read(self, part: InputPart) -> Iterator[Block]:
         """See `Input`."""
-        return to_blocks(self._pictures(part), CONTRACT, self.labelled)
-
-    def share(self, part: InputPart) -> float | None:
-        """See `Input`."""
-        return part.stop / len(self.names)
+        return self.to_blocks(self._pictures(part))
 
     def files(self) -> Iterator[Path]:
         """See `Input`."""
@@ -104,27 +127,27 @@ class PictureFiles:
 
     def _read(self, place: int) -> Picture:
         name = self.names[place]
-        row_id = to_text(name)
-        label = folder_label(row_id) if self.labelled else None
-        content = read_below(self.root, name, self.states[place] or None)
-        return Picture(place + 1, row_id, os.fsencode(name), content, label)
+        try:
+            content: bytes | InputError = self.root.read(name, self.states[place] or None)
+        except InputError as error:
+            content = error
+        return self.row(place + 1, name, to_text(name), content)
 
 
-class PathLines:
-    """A CSV whose rows name picture files below a root."""
+class PathLines(Input):
+    """A CSV whose rows name picture files below a root. `files` is without these: no output is ever taken for one."""
 
-    def __init__(self, path: Path, reading: TableReading) -> None:
-        self.path, self.reading, self.left_out = path, reading, LeftOut()
+    def __init__(self, path: Path, reading: TableReading, contract: DataContract) -> None:
+        super().__init__(path, reading, contract)
         self.extra = texts_of(reading.kept)
         self.root, self.digests = Root(Path(reading.root) if reading.root else path.parent), Digests()
         self.hash, self.rows, self.number_of_parts, self.seen = hashlib.sha256(), 0, 0, ""
         self.recoded = not is_as_it_stands(path)
         with closing(open_text(path)) as stream, named_damage(path.name):
-            header = find_header(
-                head := read_first(stream, LONGEST_LINE + 1), path.name, CONTRACT.image, reading.delimiter
-            )
+            head = read_first(stream, LONGEST_LINE + 1)
+        header = find_header(head, path.name, contract.image, reading.delimiter)
         self.header, self.delimiter, self.before = head[: header.size], header.delimiter, header.lines
-        columns = read_columns(header.cells, CONTRACT.image, reading.kept, reading.dropped)
+        columns = read_columns(header.cells, contract.image, reading.kept, reading.dropped)
         self.columns, self.notes = columns.names, columns.notes
         for column in (*FILES, "id", "label", *reading.kept):
             if self.columns.count(column) > 1 or (column in reading.kept and column not in self.columns):
@@ -136,31 +159,20 @@ class PathLines:
 
     def parts(self) -> Iterator[InputPart]:
         """See `Input`. Lines are handed on; the pictures are read with the part."""
-        number, first, place, size, kept = 0, 1, len(self.header), 0, list[bytes]()
-        for line, measured in self._measured():
-            kept.append(line)
-            size += OPENING + measured
-            if size >= self.reading.part:
-                lines = b"".join(kept)
-                yield InputPart(number, str(self.path), first, place, place + len(lines), lines)
-                number, first, place, size = number + 1, first + len(kept), place + len(lines), 0
-                kept.clear()
-        if kept:
+        first, place, self.number_of_parts = 1, len(self.header), 0
+        for number, kept in enumerate(gather(self._measured(), self.reading.part)):
             lines = b"".join(kept)
             yield InputPart(number, str(self.path), first, place, place + len(lines), lines)
-        self.rows, self.number_of_parts = first - 1 + len(kept), number + bool(kept)
+            first, place, self.number_of_parts = first + len(kept), place + len(lines), number + 1
+        self.rows = first - 1
 
     def read(self, part: InputPart) -> Iterator[Block]:
         """See `Input`."""
-        return to_blocks(self._pictures(part), CONTRACT, "label" in self.columns, self.reading.kept)
+        return to_blocks(self._pictures(part), self.contract, "label" in self.columns, self.reading.kept)
 
     def share(self, part: InputPart) -> float | None:
         """See `Input`."""
         return None if self.recoded else part.stop / self.path.stat().st_size
-
-    def files(self) -> Iterator[Path]:
-        """See `Input`: without the pictures, for which no output is ever taken."""
-        yield self.path
 
     def fingerprint(self) -> str:
         """See `Input`: of the pictures too, as they were when `parts` came to its end, or now."""
@@ -194,7 +206,7 @@ class PathLines:
             size, state = self._measure(line)
             told.update(f"{size}\t{state}\n".encode())
             yield line, size
-        told.update(fingerprint([self.path]).encode())
+        told.update(super().fingerprint().encode())
         self.seen = told.hexdigest()
 
     def _measure(self, line: bytes) -> tuple[int, int]:
@@ -215,7 +227,7 @@ class PathLines:
             if "label" in self.columns:
                 label = cells[self.columns.index("label")]
             extra = tuple(cells[self.columns.index(column)] for column in self.reading.kept)
-            content = read_below(self.root, check_path(cells[self.at]))
+            content = self.root.read(check_path(cells[self.at]))
         except InputError as error:
             return Picture(line, row_id, row, error)
         return Picture(line, row_id, row, content, label, extra)
@@ -230,36 +242,6 @@ class PathLines:
         if len(cells) != len(self.columns):
             raise InputError("row", f"{len(cells)} cells, expected {len(self.columns)}" if cells else "an empty line")
         return cells
-
-
-def no_columns(reading: TableReading) -> pa.Schema:
-    """The columns that come along from pictures that stand in no table.
-
-    Raises:
-        InputError: some are wanted.
-    """
-    if reading.kept:
-        raise InputError(f"column {reading.kept[0]!r}", "picture files have no columns that could be kept")
-    return pa.schema([])
-
-
-def cut(sizes: Sequence[int], reading: TableReading) -> Iterator[tuple[int, int]]:
-    """The first file of each part, and the one after its last; `sizes` in bytes."""
-    start = total = 0
-    part = reading.part_of(sum(sizes) + OPENING * len(sizes))
-    for place, size in enumerate(sizes, 1):
-        total += OPENING + size
-        if total >= part or place == len(sizes):
-            yield start, place
-            start, total = place, 0
-
-
-def read_below(root: Root, name: str, expected: int | None = None) -> bytes | InputError:
-    """The content of a file, or why it could not be read; see `Root.read`."""
-    try:
-        return root.read(name, expected)
-    except InputError as error:
-        return error
 
 
 def check_path(cell: str) -> str:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from components.catalogues.fashion_mnist import CONTRACT
+from components.contract import DataContract
 from components.errors import InputError
 from components.files import sha256_of
-from components.readers.blocks import Block, Wanted
+from components.readers.blocks import Block
 from components.readers.folders.names import LeftOut
-from components.readers.folders.parts import InputPart, TableReading, fingerprint
+from components.readers.folders.parts import Input, InputPart, TableReading, join_digests
 from components.readers.tables.embedded import holds_pictures, measure_pictures, read_picture_rows
 from components.readers.tables.parquet import Rows, measure_groups, read_pixel_rows
 from components.storage import is_remote, locate
@@ -27,14 +27,14 @@ ALIGNED = 4096  # rows
 FOOTERS = 16  # that are read at a time: in S3 one takes some 50 ms, nearly all of it waiting
 
 
-class ParquetInput:
+class ParquetInput(Input):
     """Row groups of one file or of all in a folder, of pixels or of pictures."""
 
-    notes: tuple[str, ...] = ()
-
-    def __init__(self, paths: list[Path], reading: TableReading, left_out: LeftOut = NONE) -> None:
-        self.paths, self.reading, self.left_out = paths, reading, left_out
-        self.wanted = Wanted(CONTRACT, reading.kept, reading.dropped, strict=False)
+    def __init__(
+        self, paths: list[Path], reading: TableReading, contract: DataContract, left_out: LeftOut = NONE
+    ) -> None:
+        super().__init__(paths[0], reading, contract)
+        self.paths, self.left_out = paths, left_out
         self.of_pictures = holds_pictures(paths[0], self.wanted)
         measure = measure_pictures if self.of_pictures else measure_groups
         with ThreadPoolExecutor(FOOTERS) as pool:
@@ -77,15 +77,10 @@ class ParquetInput:
         """See `Input`."""
         yield from self.paths
 
-    def fingerprint(self) -> str:
-        """See `Input`."""
-        return fingerprint(self.paths)
-
     def digest(self) -> str:
         """See `Input`: of one file; of several, of their digests."""
         with ThreadPoolExecutor() as pool:
-            digests = list(pool.map(self._digest_of, self.paths))
-        return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+            return join_digests(list(pool.map(self._digest_of, self.paths)))
 
     def _cut(self, groups: list[tuple[int, int]]) -> Iterator[tuple[int, int, int, int | None]]:
         """The first row group of each part and the one after its last; of a piece of one, rows before it and in it."""
