@@ -72,14 +72,11 @@ def make_safe(name: str) -> str:
     return to_text("/".join(part for part in parts if part not in {"", ".", ".."}))
 
 
-def folder_label(row_id: str, contract: DataContract) -> int | str:
-    """The class that the folder right above a picture is named after; of no class its name."""
-    folder = row_id.rpartition("/")[0].rpartition("/")[2]
-    label = contract.label_of(folder)
-    return folder if label is None else label
+def folder_of(row_id: str) -> str:
+    """The name of the folder right above a picture; "" where there is none."""
+    return row_id.rpartition("/")[0].rpartition("/")[2]
 
 
 def any_by_class(ids: Iterable[str], contract: DataContract) -> bool:
     """Whether pictures are in folders of which one or more are named after classes."""
-    folders = {row_id.rpartition("/")[0] for row_id in ids}
-    return any(isinstance(folder_label(f"{folder}/picture", contract), int) for folder in folders)
+    return any(contract.label_of(folder) is not None for folder in set(map(folder_of, ids)))

@@ -17,7 +17,7 @@ from components.errors import InputError
 from components.readers.blocks import Block
 from components.readers.folders.below import Root
 from components.readers.folders.csv_lines import is_as_it_stands, open_text
-from components.readers.folders.names import LeftOut, any_by_class, folder_label, to_text
+from components.readers.folders.names import LeftOut, any_by_class, folder_of, to_text
 from components.readers.folders.parts import OPENING, Input, InputPart, TableReading, gather
 from components.readers.folders.unpacking import named_damage
 from components.readers.images.blocks import Picture, to_blocks
@@ -76,8 +76,7 @@ class Pictures(Input):
 
     def row(self, line: int, name: str, row_id: str, content: bytes | InputError) -> Picture:
         """One picture, not decoded yet."""
-        label = folder_label(row_id, self.contract) if self.labelled else None
-        return Picture(line, row_id, os.fsencode(name), content, label)
+        return Picture(line, row_id, os.fsencode(name), content, folder_of(row_id) if self.labelled else None)
 
 
 class PictureFiles(Pictures):

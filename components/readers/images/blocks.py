@@ -68,7 +68,7 @@ def _to_block(pictures: Iterable[Picture], contract: DataContract, labelled: boo
             continue
         lines.append(line)
         ids.append(row_id)
-        labels.append("" if label is None else str(label))
+        labels.append(contract.classes[label] if isinstance(label, int) else label or "")
         extras.append(extra)
     numbers, unread = read_labels(pa.array(labels, pa.string()), contract) if labelled else (None, {})
     return Block(
