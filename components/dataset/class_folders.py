@@ -36,7 +36,7 @@ class ClassFolders:
             SourceError: something in it is no class or no picture, or leads out of it. Names it.
         """
         found = walk(path, follow=2, hidden=is_litter)
-        tops = [name for name in sorted({*found.names, *found.folders, *found.links}) if "/" not in name]
+        tops = sorted(name for name in (*found.names, *found.folders, *found.links) if "/" not in name)
         splits = {SPLIT_NAMES[top.lower()]: top for top in tops if top.lower() in SPLIT_NAMES and top in found.folders}
         others = [top for top in tops if splits and top.lower() in OTHER_SPLITS]
         if splits and (strange := [top for top in tops if top not in (*splits.values(), *others)]):
