@@ -152,7 +152,7 @@ def _load(tag: str) -> Classifier:
 
 @lru_cache(maxsize=2)
 def _open(job: Job) -> Input:
-    return open_input(locate(job.source), job.reading)
+    return open_input(locate(job.source), job.reading, _load(job.model).contract)
 
 
 def _score(job: Job, read: Input, part: InputPart, model: Classifier) -> Result:

@@ -22,7 +22,7 @@ def main() -> None:
     tag, source, output = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     torch.set_num_threads(1)
     model = fashion.load_model(tag)
-    read = open_input(source, TableReading())
+    read = open_input(source, TableReading(), model.contract)
     taken = {"read": 0.0, "model": 0.0}
     for part in read.parts():
         blocks = iter(read.read(part))

@@ -77,7 +77,7 @@ def _join(path: Path, blocks: list[Block], word: str) -> tuple[Images, Labels]:
 def _read_picture_rows(path: Path) -> tuple[Images, Labels]:
     rows = list(read_picture_table(path))
     _refuse(path, [told for row in rows for told in _find_faults(row)])
-    images = read_pictures([(f"{path}: row {row.number}", row.content) for row in rows])
+    images = read_pictures([(f"{path}: row {row.number}", row.content) for row in rows], CONTRACT)
     return images, np.array([row.label for row in rows], np.uint8)
 
 

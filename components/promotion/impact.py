@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.contract import Dataset, Labels, Predictions, demand_equal
+from components.contract import DataContract, Dataset, Labels, Predictions, demand_equal
 from components.dataset.manifest import read_split
 from components.errors import InputError, ModelError
 from components.evaluation.pages import render_page
@@ -122,7 +122,7 @@ def write_impact(
     page, table = folder / "impact.html", folder / "impact.csv"
     if isinstance(data, Path) and data.resolve() in {page, table}:
         raise InputError(str(data), "the output would overwrite the input")
-    name, blocks = _open(data)
+    name, blocks = _open(data, model.contract)
     with whole_file(table) as rows, whole_file(page) as shown:
         with rows.open("wb") as file:
             tally = _follow(model, beside, blocks, CsvWriter(file, CHANGED))
@@ -133,13 +133,13 @@ def write_impact(
     return impact
 
 
-def _open(data: Dataset | Path) -> tuple[str, Iterator[Block]]:
+def _open(data: Dataset | Path, contract: DataContract) -> tuple[str, Iterator[Block]]:
     """What the images are called, and the images."""
     if isinstance(data, Dataset):
         test = read_split(data, "test")
         block = Block(np.arange(1, len(test.ids) + 1), test.ids, test.images, test.labels, ())
         return f"the test split of dataset {data.version} ({data.source})", iter([block])
-    table = open_input(data, TableReading())
+    table = open_input(data, TableReading(), contract)
     return data.name, (block for part in table.parts() for block in table.read(part))
 
 

@@ -132,7 +132,7 @@ def read_first(source: Path, reading: TableReading, contract: DataContract) -> I
     Raises:
         InputError: the input cannot be read.
     """
-    read = open_input(source, replace(reading, part=min(reading.part, SAMPLE_BYTES)))
+    read = open_input(source, replace(reading, part=min(reading.part, SAMPLE_BYTES)), contract)
     found, rows = list[Images](), 0
     for block in itertools.chain.from_iterable(map(read.read, read.parts())):
         found.append(block.shown)

@@ -147,7 +147,7 @@ def open_job(
     source = source.absolute()  # workers are elsewhere; a link in it is not followed: it has the suffix
     output = output.resolve()  # a link is followed, not replaced
     rejects = (rejects or rejects_path(output)).resolve()
-    read = open_input(source, reading)
+    read = open_input(source, reading, model.contract)
     _check_outputs(read, output, rejects)
     schema = schema_with(read.extra, model.contract.classes)
     now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -78,7 +78,8 @@ def _check_data(path: Path) -> "DriftCheck":
     from components.registry.champion import load_model
     from components.scoring.predict import predict_block
 
-    model, table = load_model(), open_input(path, TableReading())
+    model = load_model()
+    table = open_input(path, TableReading(), model.contract)
 
     def parts() -> "Iterator[Seen]":
         for part in table.parts():

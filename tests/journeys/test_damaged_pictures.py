@@ -59,7 +59,7 @@ def test_a_folder_off_a_phone_is_scored_but_for_what_it_says_how_to_save(
 
 
 def test_labels_are_imported_without_it(folder: Path) -> None:
-    found = read_class_folders(folder)
+    found = read_class_folders(folder, CONTRACT)
     assert len(found.candidates) == 20
     assert [(reject.file.rpartition("/")[2], reject.reason) for reject in found.rejects] == [("damaged.png", REASON)]
 

@@ -107,7 +107,7 @@ def _read_row(row: Row, by: str, said: str | None, root: Path) -> LabelCandidate
     except InputError as error:
         return LabelReject(position, error.reason, row.content)
     if by == "path":
-        found = read_picture(root, named, label)
+        found = read_picture(root, named, label, CONTRACT)
         return replace(found, position=f"{position}, {named}", original=found.original or row.content)
     if by == "id":
         return LabelCandidate(position, label, row_id=named, original=row.content)

@@ -20,7 +20,8 @@ def read_class_folders(path: Path, contract: DataContract) -> HandedIn:
     found = walk(path, follow=1)
     tops = [name for name in (*found.folders, *found.links) if "/" not in name]
     if not any(contract.label_of(top) is not None for top in tops):
-        raise InputError(str(path), f"no folder named after a class: {contract.choices}")
+        choices = f"0 to {len(contract.classes) - 1} or one of {', '.join(contract.classes)}"
+        raise InputError(str(path), f"no folder named after a class: {choices}")
     candidates, rejects, inputs = list[LabelCandidate](), list[LabelReject](), dict[str, str]()
     for name in sorted([*found.names, *found.links], key=by_folder):
         label = contract.label_of(name.partition("/")[0]) if "/" in name else None

@@ -63,7 +63,7 @@ def _read_folder(path: Path, root: Path | None, images: Path | None) -> HandedIn
     files = sorted(file for file in path.iterdir() if not file.name.startswith("."))
     if files and all(file.suffix == ".json" for file in files):
         return _read_corrections(path.name, files)
-    return read_class_folders(path)
+    return read_class_folders(path, CONTRACT)
 
 
 def _read_file(path: Path, root: Path | None, images: Path | None) -> HandedIn:

@@ -148,7 +148,7 @@ def test_one_large_row_group_is_shared_out(
     kind = pa.binary(784) if column == "pixels" else pa.binary()
     whole = pa.table({column: pa.array(rows, kind), "label": labels})
     pq.write_table(whole, tmp_path / "in.parquet", use_dictionary=False)
-    parts = list(open_input(tmp_path / "in.parquet", TableReading()).parts())
+    parts = list(open_input(tmp_path / "in.parquet", TableReading(), CONTRACT).parts())
     assert [(part.first, part.skip, part.count) for part in parts] == [
         (1, 0, 4096),
         (4097, 4096, 4096),
@@ -242,7 +242,7 @@ def test_a_worker_elsewhere_reads_the_same_parts(
         parts = list(opened.read.parts())
         (tmp_path / "elsewhere").mkdir()
         monkeypatch.chdir("elsewhere")
-        read = open_input(Path(opened.job.source), reading)
+        read = open_input(Path(opened.job.source), reading, CONTRACT)
         blocks = [block for part in parts for block in read.read(part)]
     assert sum(len(block.lines) + len(block.rejects) for block in blocks) == 200
 

@@ -10,15 +10,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from awkward import AWKWARD, draw_awkward
 
+from components.contract import DataContract, ImageSpec
 from components.errors import InputError
 from components.readers.folders.opening import open_input
 from components.readers.folders.parts import TableReading
 from components.readers.images.photos import write_png
 from components.readers.tables.columns import pixel_columns
 
-IMAGES, LABELS = draw_awkward(6, seed=1)
+AWKWARD = DataContract("awkward", ("10", "Kids 2-6", "3"), ImageSpec(20, 24, 3), "letterbox")
+IMAGES, LABELS = np.random.default_rng(1).integers(0, 256, (6, 20, 24, 3), np.uint8), np.arange(6) % 3
 NAMES = [AWKWARD.classes[label] for label in LABELS]
 PICTURES = {f"{name}/{row}.png": write_png(image) for row, (name, image) in enumerate(zip(NAMES, IMAGES, strict=True))}
 

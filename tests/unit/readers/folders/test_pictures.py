@@ -246,14 +246,14 @@ def test_the_digest_of_a_folder_is_that_of_its_files(
 @pytest.mark.parametrize("change", ["content", "name", "other root"])
 def test_a_changed_picture_is_another_input(pictures: dict[str, bytes], tmp_path: Path, change: str) -> None:
     source = write_paths(tmp_path / "in.csv", pictures)
-    before = [open_input(one, TableReading()).fingerprint() for one in (source, tmp_path / "shop")]
+    before = [open_input(one, TableReading(), CONTRACT).fingerprint() for one in (source, tmp_path / "shop")]
     shutil.copytree(tmp_path / "shop", tmp_path / "other" / "shop")
     picture = tmp_path / "shop" / "Coat" / "00.png"
     if change == "content":
         picture.write_bytes(b"x")
     elif change == "name":
         picture.rename(picture.with_name("renamed.png"))
-    after = [open_input(one, TableReading()).fingerprint() for one in (source, tmp_path / "shop")]
+    after = [open_input(one, TableReading(), CONTRACT).fingerprint() for one in (source, tmp_path / "shop")]
     if change == "other root":
         assert TableReading(root=str(tmp_path / "other")) != TableReading()
         assert after == before
@@ -267,7 +267,7 @@ def test_a_picture_that_changes_while_its_folder_is_scored_is_a_reject(
 ) -> None:
     folder = write_folder(tmp_path / "in", pictures)
     changed, gone, *others = sorted(pictures)
-    read = open_input(folder, TableReading())
+    read = open_input(folder, TableReading(), CONTRACT)
     time.sleep(0.02)  # a file system's clock ticks every few milliseconds
     (folder / changed).write_bytes(pictures[others[0]])
     (folder / gone).unlink()
@@ -399,7 +399,7 @@ def test_parquet_and_pictures_in_one_folder_are_refused(pictures: dict[str, byte
     folder = write_folder(tmp_path / "in", pictures)
     write_parquet(folder / "in.parquet", pictures)
     with pytest.raises(InputError, match=r"both Parquet \(in.parquet\) and pictures \(Bag/large.jpg\)"):
-        open_input(folder, TableReading())
+        open_input(folder, TableReading(), CONTRACT)
 
 
 # --- patterns and folders of tables ---
@@ -410,7 +410,7 @@ def test_a_pattern_is_every_file_that_it_matches(model: Classifier, pictures: di
     _, rows, _ = score(model, tmp_path / "in" / "*" / "[ab].*", tmp_path / "out.csv")
     assert [row["id"] for row in rows] == ["Dress/a.jpg", "Dress/b.png"]
     with pytest.raises(InputError, match="no file matches"):
-        open_input(tmp_path / "in" / "*.webp", TableReading())
+        open_input(tmp_path / "in" / "*.webp", TableReading(), CONTRACT)
     for name in ("b.parquet", "a.parquet"):
         write_parquet(tmp_path / name, {f"{name}{number}": pictures["Coat/00.png"] for number in range(3)})
     _, rows, _ = score(model, tmp_path / "*.parquet", tmp_path / "out.csv")
@@ -431,7 +431,7 @@ def test_several_tables_are_read_as_one(model: Classifier, pictures: dict[str, b
     assert summary.count.rows == 17
     (folder / "3.csv").write_text("path,label\n")
     with pytest.raises(InputError, match=r"another header than 1.csv"):
-        open_input(folder, TableReading())
+        open_input(folder, TableReading(), CONTRACT)
 
 
 # --- lists of paths ---
@@ -503,9 +503,9 @@ def test_options_that_do_not_fit_a_list_are_said(
 ) -> None:
     source = write_paths(tmp_path / "in.csv", pictures)
     with pytest.raises(InputError, match=told):
-        open_input(source, TableReading(**reading))  # type: ignore[arg-type]
+        open_input(source, TableReading(**reading), CONTRACT)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"the root .* has no meaning; leave it out"):
-        open_input(tmp_path / "shop", TableReading(root=str(tmp_path)))
+        open_input(tmp_path / "shop", TableReading(root=str(tmp_path)), CONTRACT)
 
 
 # --- archives ---
@@ -591,7 +591,7 @@ def test_members_of_a_tar_that_are_no_files_are_rejects(
     _, rows, rejects = score(model, path, tmp_path / "out.csv")
     assert names_of(rows) == ["good.png"]
     assert [row["reason"] for row in rejects] == ["a link; it is not followed"] * 2 + ["no file"]
-    (part,) = open_input(path, TableReading()).parts()
+    (part,) = open_input(path, TableReading(), CONTRACT).parts()
     assert str(pickle.loads(pickle.dumps(part))) == str(part), "it can be handed to another machine"
     assert [str(one.content) for one in pickle.loads(pickle.dumps(part)).pictures[1:]] == [
         str(one.content) for one in part.pictures[1:]
@@ -619,7 +619,7 @@ def test_a_tar_that_is_damaged_in_its_middle_does_not_end_there(
     content[content.index(b"Coat/07.png")] ^= 1
     source.write_bytes(content)
     with pytest.raises(InputError, match="bad checksum"):
-        open_input(source, TableReading())
+        open_input(source, TableReading(), CONTRACT)
 
 
 def test_a_name_without_end_does_not_fill_the_memory(tmp_path: Path) -> None:
@@ -627,7 +627,7 @@ def test_a_name_without_end_does_not_fill_the_memory(tmp_path: Path) -> None:
     header.type, header.size = tarfile.GNUTYPE_LONGNAME, 4 << 30
     (tmp_path / "in.tar").write_bytes(header.tobuf() + bytes(1 << 20))
     with pytest.raises(InputError, match="a name or attributes of more than 1 MiB"):
-        open_input(tmp_path / "in.tar", TableReading())
+        open_input(tmp_path / "in.tar", TableReading(), CONTRACT)
 
 
 def test_a_zip_whose_members_share_bytes_is_refused(pictures: dict[str, bytes], tmp_path: Path) -> None:
@@ -637,18 +637,18 @@ def test_a_zip_whose_members_share_bytes_is_refused(pictures: dict[str, bytes], 
     content[place : place + 4] = bytes(4)
     source.write_bytes(content)
     with pytest.raises(InputError, match="its members share bytes"):
-        open_input(source, TableReading())
+        open_input(source, TableReading(), CONTRACT)
 
 
 @pytest.mark.parametrize("form", ["in.zip", "in.tar", "in.tgz", "in.parquet"])
 def test_what_is_no_archive_or_has_no_pictures_is_said(tmp_path: Path, form: str) -> None:
     (tmp_path / form).write_bytes(b"id,pixel1\n" * 100)
     with pytest.raises(InputError, match=r"not a|damaged"):
-        open_input(tmp_path / form, TableReading())
+        open_input(tmp_path / form, TableReading(), CONTRACT)
     if form != "in.parquet":
         FORMS[form](tmp_path / form, {"notes.txt": b""})
         with pytest.raises(InputError, match="without pictures"):
-            open_input(tmp_path / form, TableReading())
+            open_input(tmp_path / form, TableReading(), CONTRACT)
 
 
 # --- Parquet ---
@@ -678,7 +678,7 @@ def test_rejects_of_parquet_are_the_pictures_byte_for_byte(
 def test_columns_of_other_types_are_said(tmp_path: Path, columns: dict[str, list[object]], told: str) -> None:
     pq.write_table(pa.table(columns), tmp_path / "in.parquet")
     with pytest.raises(InputError, match=told):
-        open_input(tmp_path / "in.parquet", TableReading())
+        open_input(tmp_path / "in.parquet", TableReading(), CONTRACT)
 
 
 def test_a_pattern_does_not_go_round_in_linked_folders(

@@ -62,7 +62,7 @@ def gather(blocks: Any) -> tuple[Images, list[int], tuple[str, ...]]:
 
 
 def opened(path: Path, reading: TableReading | None = None) -> tuple[Input, list[Block]]:
-    source = open_input(path, reading or TableReading())
+    source = open_input(path, reading or TableReading(), CONTRACT)
     return source, [block for part in source.parts() for block in source.read(part)]
 
 
@@ -141,7 +141,7 @@ def test_pixels_and_picture_files_in_one_table_are_an_error_until_one_is_dropped
         wide = {name: ROWS[:, place] for place, name in enumerate(PIXEL_COLUMNS)}
         pq.write_table(pa.table({**wide, column: [b"no picture"] * 4}), path)
     with pytest.raises(InputError, match=f"two readings fit: columns of pixels .pixel1, ....*{column}") as refused:
-        open_input(path, TableReading())
+        open_input(path, TableReading(), CONTRACT)
     assert refused.value.ways == (
         Way("drop", column, "scores the pixels"),
         Way("drop", "pixels", "scores the files"),
@@ -523,7 +523,7 @@ def test_training_and_test_images_in_one_npz_are_an_error_until_one_is_dropped(t
     arrays = {"x_train": IMAGES, "y_train": np.array(LABELS), "x_test": IMAGES[:2], "y_test": np.array(LABELS[:2])}
     (tmp_path / "mnist.npz").write_bytes(npz(**arrays))
     with pytest.raises(InputError, match="'x_train' and 'x_test' could both be the images") as refused:
-        open_input(tmp_path / "mnist.npz", TableReading())
+        open_input(tmp_path / "mnist.npz", TableReading(), CONTRACT)
     assert Way("drop", "x_train", "takes x_test") in refused.value.ways
     source, (block,) = opened(tmp_path / "mnist.npz", TableReading(dropped=("x_train",)))
     assert np.array_equal(block.images, IMAGES[:2])
