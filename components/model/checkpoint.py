@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.contract import ModelCard
+from components.contract import ModelCard, demand_equal
 from components.errors import ModelError
 from components.files import sha256_of, write_whole
 from components.model.cards import read_card, read_config
@@ -21,7 +21,12 @@ class Checkpoint:
 
 
 def write_checkpoint(folder: Path, network: MLP, card: ModelCard) -> Checkpoint:
-    """Write a network under a name made of its content."""
+    """Write a network under a name made of its content.
+
+    Raises:
+        ModelError: the card is about another contract.
+    """
+    demand_equal(card.contract, network.contract, card.preset, ModelError)
     content = pack(network.state_dict(), "card", card)
     sha256 = hashlib.sha256(content).hexdigest()
     path = folder / f"{card.preset}-{sha256[:16]}.safetensors"

@@ -102,6 +102,11 @@ def test_help_needs_no_framework(tmp_path: Path) -> None:
     assert not {"torch", "prefect", "bentoml", "pandas", "great_expectations", "numpy"} & set(loaded)
 
 
+def test_the_public_api_is_cheap_to_import(tmp_path: Path) -> None:
+    loaded = in_a_fresh_interpreter("import sys, fashion; print(*sys.modules)", tmp_path).split()
+    assert not {"torch", "bentoml", "prefect", "numpy", "components"} & set(loaded)
+
+
 def test_who_only_looks_at_the_store_does_not_wait_for_torch(tmp_path: Path) -> None:
     code = "import sys, components.registry.champion, components.registry.retention.prune; print(*sys.modules)"
     assert not {"torch", "scipy", "pandas"} & set(in_a_fresh_interpreter(code, tmp_path).split())

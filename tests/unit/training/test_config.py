@@ -5,6 +5,7 @@ import itertools
 from typing import Any
 
 import pytest
+from shop import SHOP
 from trainings import one_thread  # noqa: F401, for every test here
 
 from components.catalogues.fashion_mnist import CONTRACT
@@ -13,7 +14,7 @@ from components.errors import SettingsError
 from components.model.mlp import MLP, ModelConfig
 from components.training.config import TrainConfig
 from components.training.presets import PRESETS, configure, count_parameters
-from components.training.train import train
+from components.training.train import build, train
 
 NAN, INFINITE = float("nan"), float("inf")
 # field -> values that no recipe takes, as JSON has them
@@ -173,3 +174,17 @@ def test_every_preset_trains_on_the_drawn_sample(validated: Validated, name: str
     assert [tuple(weight.shape) for weight in trained.network.state_dict().values()] == shapes
     assert sum(weight.numel() for weight in trained.network.parameters()) == count_parameters(config, CONTRACT)
     assert type(trained.network) is MLP
+
+
+def test_tied_layers_are_held_against_the_images() -> None:
+    tied = {"hidden": [240, 30], "batch_norm": True, "tied": [3, 3]}
+    assert configure("dense-128", tied, SHOP.image)
+    with pytest.raises(SettingsError, match="hidden: 100 units where tied asks for a multiple of 10 x 12"):
+        configure("dense-128", {**tied, "hidden": [100, 30]}, SHOP.image)
+    with pytest.raises(SettingsError, match="tied: a kernel of 21; expected an odd number of pixels, at most 20"):
+        configure("dense-128", {**tied, "tied": [21]}, SHOP.image)
+    with pytest.raises(SettingsError, match="hidden: 784 units where tied asks for a multiple of 10 x 12"):
+        build(configure("dense-128", {**tied, "hidden": [784, 49]}), SHOP)
+    preset = PRESETS["dense-128"]
+    assert preset.layers(SHOP) == "1440-128-3 relu"
+    assert count_parameters(preset.config, SHOP) == 1440 * 128 + 128 + 128 * 3 + 3

@@ -139,3 +139,20 @@ def test_augmentation_costs_less_than_the_step_that_it_feeds() -> None:
         augmenting.append(augmented - began)
         stepping.append(time.perf_counter() - augmented)
     assert statistics.median(augmenting) < statistics.median(stepping)
+
+
+def test_images_in_colour_are_moved_and_mirrored_as_a_whole_and_erased_in_all_channels() -> None:
+    images = np.random.default_rng(0).integers(1, 256, (3, 20, 24, 3), np.uint8)
+    rows = torch.arange(300) % 3
+    torch.manual_seed(0)
+    x = TrainingImages(torch.tensor(images), TrainConfig(shift=1, flip=True))(rows)
+    found = (x * 255).round().to(torch.uint8).view(-1, 20, 24, 3).numpy()
+    for row, image in zip(rows.tolist(), found, strict=True):
+        both = (np.pad(one, ((1, 1), (1, 1), (0, 0))) for one in (images[row], images[row][:, ::-1]))
+        ways = [one[down : down + 20, right : right + 24] for one in both for down in range(3) for right in range(3)]
+        assert any(np.array_equal(image, way) for way in ways)
+    erased = TrainingImages(torch.tensor(images), TrainConfig(erase=1.0))(rows).view(-1, 20, 24, 3).numpy() == 0
+    assert np.array_equal(erased.any(axis=3), erased.all(axis=3))
+    sides = {(black.any(axis=(1, 2)).sum(), black.any(axis=(0, 2)).sum()) for black in erased}
+    assert {down for down, _ in sides} == set(range(2, 11)), "a seventh to half of 20"
+    assert {right for _, right in sides} == set(range(3, 13)), "a seventh to half of 24"

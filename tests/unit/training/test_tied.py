@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from shop import SHOP, draw_shop
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, cross_entropy
 from trainings import QUICK, logits_of, one_thread, train_split, validation_loss, weights_hash  # noqa: F401
 
 from components.catalogues.fashion_mnist import CONTRACT
-from components.contract import Validated
+from components.contract import DataContract, Validated
 from components.dataset.manifest import Examples
 from components.model.mlp import MLP, ModelConfig
 from components.training.config import TrainConfig
@@ -48,14 +49,20 @@ TWO_PHASES = QUICK.with_overrides(
 EVERYTHING = {"shift": 1, "flip": True, "erase": 0.5, "dropout": 0.2, "label_smoothing": 0.1, "patience": 2}
 
 
-def tied_network(hidden: tuple[int, ...], kernels: tuple[int, ...], images: Tensor, steps: int = 4) -> TiedMLP:
+def tied_network(
+    hidden: tuple[int, ...],
+    kernels: tuple[int, ...],
+    images: Tensor,
+    steps: int = 4,
+    contract: DataContract = CONTRACT,
+) -> TiedMLP:
     """After a few steps, so that no statistic and no weight is what it was at first."""
     torch.manual_seed(0)
-    network = TiedMLP(ModelConfig(hidden=hidden, activation="gelu", batch_norm=True, dropout=0.1), kernels, CONTRACT)
+    network = TiedMLP(ModelConfig(hidden=hidden, activation="gelu", batch_norm=True, dropout=0.1), kernels, contract)
     optimizer = FusedAdam(network.parameters())
     for _ in range(steps):
         optimizer.zero_grad()
-        cross_entropy(network(images), torch.arange(len(images)) % 10).backward()
+        cross_entropy(network(images), torch.arange(len(images)) % len(contract.classes)).backward()
         optimizer.step(0.01)
     return network
 
@@ -73,6 +80,18 @@ def test_untied_it_is_the_same_function_of_the_pixels(
     assert dense.config == dataclasses.replace(network.config, batch_norm=False)
     assert {type(layer) for layer in dense} <= PLAIN_KINDS
     torch.testing.assert_close(logits_of(dense, test_split.images), expected, rtol=0, atol=1e-4)
+    assert expected.std() > 1e-3, "there is something to compare"
+
+
+@pytest.mark.parametrize(("hidden", "kernels"), [((240, 30), (3,)), ((360, 60), (5, 3)), ((240, 90, 30), (3, 5, 7))])
+def test_so_it_is_of_images_in_colour_that_are_not_square(hidden: tuple[int, ...], kernels: tuple[int, ...]) -> None:
+    images = draw_shop(64)[0]
+    network = tied_network(hidden, kernels, torch.tensor(images).flatten(1).float() / 255, contract=SHOP)
+    expected = logits_of(network, images)
+    torch.testing.assert_close(logits_of(to_dense(network), images), expected, rtol=0, atol=1e-4)
+    first, shown = network.state_dict()["dense1.weight"], torch.tensor(images).permute(0, 3, 1, 2).float() / 255
+    given = network[:2](torch.tensor(images).flatten(1).float() / 255)
+    torch.testing.assert_close(given, conv2d(shown, first, stride=2, padding=kernels[0] // 2), rtol=1e-4, atol=1e-4)
     assert expected.std() > 1e-3, "there is something to compare"
 
 

@@ -1,0 +1,24 @@
+"""Two models beside each other, and counts of any number of classes."""
+
+import numpy as np
+import pytest
+from shop import SHOP
+
+from components.evaluation.compare import count_changes
+from components.evaluation.metrics import measure_confusion
+
+
+def test_a_label_of_no_class_counts_as_unknown() -> None:
+    labels, before, after = np.array([[0, 2, 65535, 1], [0, 1, 1, 1], [1, 2, 0, 1]], np.uint16)
+    changes = count_changes(labels, before, after, SHOP.classes)
+    assert (changes.images, changes.flips, changes.unlabelled, changes.labelled) == (4, 3, 1, False)
+    assert (changes.mended, changes.broken, changes.moved) == (1, 1, 0)
+    assert [one.name for one in changes.classes] == list(SHOP.classes)
+
+
+@pytest.mark.parametrize("classes", [2, 1000])
+def test_metrics_know_as_many_classes_as_there_are(classes: int) -> None:
+    names = [f"class {number}" for number in range(classes)]
+    found = measure_confusion(np.eye(classes, dtype=int).tolist(), names)
+    assert [one.name for one in found.classes] == names
+    assert (found.accuracy, found.confused) == (1.0, ())

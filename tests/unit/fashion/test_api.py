@@ -1,0 +1,50 @@
+"""`import fashion`: what its docstring shows works, and what a type checker reads is what there is."""
+
+import ast
+import inspect
+import textwrap
+from pathlib import Path
+from pkgutil import resolve_name
+
+import pytest
+
+import fashion
+from components.contract import ModelCard
+from components.dataset.manifest import Examples
+from components.model.mlp import MLP
+from components.registry import champion, store
+
+
+def examples() -> list[str]:
+    """The indented blocks of the docstring."""
+    blocks = (fashion.__doc__ or "").split("\n\n")
+    return [textwrap.dedent(block) for block in blocks if block.startswith("    ")]
+
+
+def test_the_first_example_runs(
+    network: MLP, card: ModelCard, test_split: Examples, bentoml_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    champion.make_live(store.save_model(network, card), "a test")
+    exec("\n".join(examples()[:2]), {"images": test_split.images[:3]})
+    assert capsys.readouterr().out.startswith("[")
+
+
+def test_the_second_example_names_what_there_is() -> None:
+    called = {
+        node.attr
+        for node in ast.walk(ast.parse(examples()[2]))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "fashion"
+    }
+    assert {"ingest", "validate", "train", "write_card", "save_model", "promote"} <= called <= set(fashion.API)
+
+
+def test_types_and_names_agree() -> None:
+    (checked,) = (node for node in ast.parse(inspect.getsource(fashion)).body if isinstance(node, ast.If))
+    typed = {
+        f"{node.module}:{one.name}" for node in checked.body if isinstance(node, ast.ImportFrom) for one in node.names
+    }
+    assert typed == set(fashion.API.values())
+    for name, place in fashion.API.items():
+        assert getattr(fashion, name) is resolve_name(place)
+    with pytest.raises(AttributeError, match="'fashion' has no attribute 'fit'"):
+        fashion.__getattr__("fit")
