@@ -5,9 +5,7 @@ rows of a file Great Expectations judges the same measures within the same bound
 PyTorch nor pandas is imported here.
 """
 
-import math
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +15,7 @@ from components.catalogues.catalogue import InputBounds
 from components.contract import Images
 from components.errors import InputError
 from components.model.content import STRAY, has_content, is_clear, is_one_clear
+from components.readers.images.statistics import border_of, flatten
 
 Kind = Literal["blank", "inverted", "scale", "dim", "unusual"]  # "unusual": of many rows only, see `expectations`
 WRONG: tuple[Kind, ...] = ("scale", "inverted")  # where more than half of the images are so; the others are warnings
@@ -49,13 +48,13 @@ def measure(images: Images) -> dict[str, NDArray[Any]]:
 
     `content` is whether an image shows something, be it in pixels of 0 to 1.
     """
-    flat = images.reshape(len(images), math.prod(images.shape[1:]))
+    flat = flatten(images)
     ink, peak = np.count_nonzero(flat, axis=1), flat.max(axis=1, initial=0)
     return {
         "mean": flat.mean(axis=1),
         "deviation": flat.std(axis=1, dtype=np.float32),
         "ink": ink / flat.shape[1],
-        "edge": _sum_border(images) / len(_border_of(images.shape[1:])),
+        "edge": _sum_border(images) / len(border_of(images.shape[1:])),
         "peak": peak,
         "content": has_content(images) | ((peak == 1) & (ink > STRAY)),
     }
@@ -75,8 +74,13 @@ def inspect_images(images: Images, bounds: InputBounds) -> tuple[Finding, ...]:
         Nothing if all is well; then every image has content.
     """
     shape = images.shape[1:]
-    most = bounds.edge * len(_border_of(shape))
-    if len(images) == 1 and is_one_clear(pixels := images.tobytes()) and _sum_border_of_one(pixels, shape) <= most:
+    most = bounds.edge * len(border_of(shape))
+    if (
+        len(shape) == 2
+        and len(images) == 1
+        and is_one_clear(pixels := images.tobytes())
+        and _sum_border_of_one(pixels, shape[1]) <= most
+    ):
         return ()
     doubtful = np.flatnonzero(~is_clear(images) | (_sum_border(images) > most))
     if not len(doubtful):
@@ -100,29 +104,16 @@ def refuse_wrong(findings: tuple[Finding, ...], field: str) -> None:
         raise InputError(field, "; ".join(wrong))
 
 
-@cache
-def _border_of(shape: tuple[int, ...]) -> NDArray[np.intp]:
-    """The places of the outermost pixels' numbers in an image of that shape, row by row."""
-    mask = np.ones(shape, bool)
-    mask[1:-1, 1:-1] = False
-    return np.flatnonzero(mask)
-
-
 def _sum_border(images: Images) -> NDArray[np.uint32]:
     """Of the outermost pixels, uint32 (n,)."""
-    flat = images.reshape(len(images), math.prod(images.shape[1:]))
-    sums: NDArray[np.uint32] = np.einsum("ij->i", flat[:, _border_of(images.shape[1:])], dtype=np.uint32)
+    flat = flatten(images)
+    sums: NDArray[np.uint32] = np.einsum("ij->i", flat[:, border_of(images.shape[1:])], dtype=np.uint32)
     return sums
 
 
-def _sum_border_of_one(pixels: bytes, shape: tuple[int, ...]) -> int:
-    """The same of one image's bytes, without NumPy."""
-    row = len(pixels) // shape[0]
-    deep = row // shape[1]
-    total = sum(pixels[:row]) + sum(pixels[-row:])
-    for left in range(row, row + deep):
-        total += sum(pixels[left:-row:row]) + sum(pixels[left + row - deep : -row : row])
-    return total
+def _sum_border_of_one(pixels: bytes, row: int) -> int:
+    """The same of one grey image's bytes, rows of so many, without NumPy."""
+    return sum(pixels[:row]) + sum(pixels[-row:]) + sum(pixels[row:-row:row]) + sum(pixels[2 * row - 1 : -row : row])
 
 
 def _describe(kind: Kind, images: NDArray[np.intp], total: int, bounds: InputBounds) -> Finding:
