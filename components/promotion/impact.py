@@ -3,7 +3,7 @@
 The images go by in blocks, so memory does not grow with their number.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,22 +23,12 @@ from components.promotion.tally import SHOWN, Tally
 from components.readers.blocks import Block
 from components.readers.folders.opening import open_input
 from components.readers.folders.parts import TableReading
-from components.scoring.answers import Columns
+from components.scoring.answers import Columns, answer_schema, to_columns
 from components.scoring.predict import predict_block
 from components.scoring.tables import CsvWriter
 from components.settings import Settings
 
 JUDGED = ("mended", "broken", "moved")  # what can be told of a flip where the true label is known
-ANSWER = (("label", pa.uint16()), ("name", pa.string()), ("confidence", pa.float32()), ("sure", pa.bool_()))
-CHANGED = pa.schema(
-    [
-        ("id", pa.string()),  # the id column, or the row's number from 1
-        ("label", pa.uint16()),  # the true one, where the table has it
-        ("change", pa.string()),  # then: mended, broken or moved
-        *((f"before_{name}", kind) for name, kind in (*ANSWER, ("model", pa.string()))),
-        *((f"after_{name}", kind) for name, kind in (*ANSWER, ("model", pa.string()))),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -125,7 +115,7 @@ def write_impact(
     name, blocks = _open(data, model.contract)
     with whole_file(table) as rows, whole_file(page) as shown:
         with rows.open("wb") as file:
-            tally = _follow(model, beside, blocks, CsvWriter(file, CHANGED))
+            tally = _follow(model, beside, blocks, CsvWriter(file, changed_schema(model.contract.classes)))
         if not tally.changes.images:
             raise InputError(name, f"no row of {tally.rejected:,} can be read; {tally.first_reject or 'it is empty'}")
         impact = Impact(model.tag, beside.tag, name, tally, page, table)
@@ -152,26 +142,23 @@ def _follow(model: Classifier, beside: Classifier, blocks: Iterator[Block], writ
     return tally
 
 
+def changed_schema(classes: Sequence[str]) -> pa.Schema:
+    """The columns of a flip: its id, or the row's number from 1; the true label and the change, where that is known."""
+    answer = answer_schema(classes)
+    answers = [field.with_name(f"{when}_{field.name}") for when in ("before", "after") for field in answer]
+    return pa.schema([("id", pa.string()), answer.field("label"), ("change", pa.string()), *answers])
+
+
 def _changed_rows(flipped: NDArray[np.intp], block: Block, before: Predictions, after: Predictions) -> Columns:
-    """The flips of a block, as `CHANGED`."""
+    """The flips of a block, as `changed_schema`."""
     none = len(after.classes)  # or more: nobody knows
     labels = np.full(len(flipped), none, np.uint16) if block.labels is None else block.labels[flipped]
     return [
         [block.ids[row] for row in flipped],
         [label if label < none else None for label in labels.tolist()],
         _judge(labels, before.labels[flipped], after.labels[flipped], none),
-        *(column for answers in (before, after) for column in _answer_columns(flipped, answers)),
-    ]
-
-
-def _answer_columns(flipped: NDArray[np.intp], answers: Predictions) -> Columns:
-    labels = answers.labels[flipped].tolist()
-    return [
-        labels,
-        [answers.classes[label] for label in labels],
-        answers.confidences[flipped].tolist(),
-        answers.sure[flipped].tolist(),
-        [answers.model] * len(labels),
+        *to_columns(before, flipped),
+        *to_columns(after, flipped),
     ]
 
 

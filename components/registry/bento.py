@@ -39,7 +39,7 @@ from components.registry.verdicts import encode_verdict, read_verdict
 from components.settings import CHECKOUT, checkout_commit
 
 BUILD_FILE, LOCK_FILE = "bentofile.yaml", "requirements.lock"
-VERSION_LENGTH = 16  # characters of base 32, so 80 bits; BentoML's own versions look alike
+VERSION_LENGTH = 16  # characters: of base 32, so 80 bits, as BentoML's own versions look
 LABEL_LENGTH = 63  # what Kubernetes takes as a label's value
 
 Options = dict[str, Any]  # a build file
@@ -100,7 +100,7 @@ def _gather(model: Classifier, source: Path, copy: Path) -> Options:
     options["python"]["packages"] = _locked(options["python"]["packages"], source / LOCK_FILE)
     told = {"model": model.tag, "preset": model.card.preset, "source": model.card.source}
     told |= {"dataset": model.card.dataset_version, "verdict": _verdict_of(model.tag, verdict)}
-    told |= {"contract": model.contract.fingerprint}
+    told |= {"contract": model.contract.fingerprint[:VERSION_LENGTH]}
     options["labels"] |= {name: _as_label(value) for name, value in told.items()}
     return options
 

@@ -23,8 +23,8 @@ from components.model.mlp import MLP
 from components.registry import champion, store, verdicts
 from components.settings import CHECKOUT, Settings
 from components.training.presets import DEFAULT, PRESETS, configure, count_parameters
-from fashion.__main__ import run_command
 from fashion.cli.app import app
+from fashion.cli.main import run_command
 from fashion.cli.tables import in_bytes, in_words
 from fashion.cli.training import train
 

@@ -22,7 +22,7 @@ from components.model.mlp import MLP
 from components.promotion.promote import Promotion
 from components.registry import champion, store
 from components.settings import CHECKOUT
-from fashion.__main__ import run_command
+from fashion.cli.main import run_command
 from flows.notify.block import FashionNotification
 from flows.notify.message import LONGEST, TEST, Message, of_promotion
 from flows.notify.redact import redact

@@ -22,7 +22,7 @@ from components.errors import DatasetError, InputError
 from components.evaluation.compare import count_changes, find_flips
 from components.model.classifier import Classifier
 from components.model.mlp import MLP, ModelConfig
-from components.promotion.impact import CHANGED, Impact, write_impact
+from components.promotion.impact import Impact, changed_schema, write_impact
 from components.promotion.tally import SHOWN, Tally
 from components.readers.blocks import Block, RowReject
 from components.scoring.predict import predict
@@ -122,7 +122,7 @@ def test_the_table_has_every_flip_and_nothing_else(
     flipped = np.flatnonzero(before.labels != after.labels).tolist()
     rows = rows_of(impact)
     assert 0 < len(flipped) < len(test_split.ids)
-    assert list(rows[0]) == CHANGED.names
+    assert list(rows[0]) == changed_schema(CLASSES).names
     assert [row["id"] for row in rows] == [test_split.ids[row] for row in flipped]
     for row, told in zip(flipped, rows, strict=True):
         assert told["label"] == str(test_split.labels[row])
@@ -256,7 +256,7 @@ def test_whatever_an_id_or_a_file_is_called_it_is_only_text(
 def test_the_same_answers_are_no_impact(model: Classifier, dataset: Dataset, tmp_path: Path) -> None:
     twin = dataclasses.replace(model, tag="fashion-mlp:cccccccc")
     found = write_impact(twin, model, dataset, tmp_path)
-    assert found.table.read_text() == ",".join(CHANGED.names) + "\n"
+    assert found.table.read_text() == ",".join(changed_schema(CLASSES).names) + "\n"
     page = Page(found.page)
     assert page.sections == ["classes"]
     assert f"0 of {found.tally.changes.images}" in page.text

@@ -38,7 +38,7 @@ from components.registry import champion, store
 from components.scoring.job import rejects_path, run_job
 from components.scoring.tables import inert
 from components.settings import CHECKOUT
-from fashion.__main__ import run_command
+from fashion.cli.main import run_command
 from fashion.cli.scoring import open_ends
 from fashion.cli.use import score
 
