@@ -6,6 +6,7 @@ annotations are checked where a value is read from disk, by `components.records`
 
 import hashlib
 import json
+import re
 import unicodedata
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -27,6 +28,8 @@ Images = NDArray[np.uint8]  # (n, height, width) where they are grey, (n, height
 Labels = NDArray[np.unsignedinteger[Any]]  # (n,), positions in the contract's classes; uint16 where we make them
 
 MOST_CLASSES = 1_000
+WHOLE = re.compile("0|[1-9][0-9]{0,3}")  # a label in text
+SHOWN = 20  # classes in an error
 SMALLEST_SIDE, LARGEST_SIDE = 8, 128  # pixels
 
 
@@ -116,6 +119,12 @@ class DataContract:
         """Whether a class is called by a number, so that a number in a column of labels is a name, no position."""
         return any(name.isdecimal() for name in self._labels)
 
+    @property
+    def choices(self) -> str:
+        """What a label may be written as, in the words of an error."""
+        names = ", ".join(self.classes[:SHOWN]) + (" ..." if len(self.classes) > SHOWN else "")
+        return f"one of {names}" if self.are_numbers else f"0 to {len(self.classes) - 1} or one of {names}"
+
     def label_of(self, name: str) -> int | None:
         """The class that a folder or a cell names, by its name or an alias; None where it names none."""
         return self._known.get(fold_name(name))
@@ -125,6 +134,14 @@ class DataContract:
         if self.are_numbers:
             return self._labels.get(str(number))
         return number if 0 <= number < len(self.classes) else None
+
+    def label_of_cell(self, cell: object) -> int | None:
+        """The class that a cell of a table or a field of JSON means, by name or by number; None where it means none."""
+        if isinstance(cell, str):
+            text = cell.strip()
+            label = self.label_of(text)
+            return self.label_of_number(int(text)) if label is None and WHOLE.fullmatch(text) else label
+        return self.label_of_number(cell) if type(cell) is int else None
 
     def difference(self, other: "DataContract") -> str:
         """The first thing in which another contract differs, in words; "" where the two are equal."""

@@ -60,7 +60,7 @@ async def correct(request: Request) -> Response:
         )
     lately.append(now)
     try:
-        await anyio.to_thread.run_sync(write_correction, folder, correction)
+        await anyio.to_thread.run_sync(write_correction, folder, correction, contract)
     except InboxFull as error:
         raise Refusal(507, "service", f"{MOST:,} corrections wait to be imported; no more are taken") from error
     except OSError as error:
@@ -81,7 +81,7 @@ def _read(body: bytes, contract: DataContract) -> Correction:
     if unknown := [name for name in told if name not in FIELDS]:
         raise InputError(unknown[0][:40], f"an unknown field; expected {', '.join(FIELDS)}")
     _refuse_repeated(body)
-    label, said = (read_class(told.get(name), name) for name in ("label", "said"))
+    label, said = (read_class(told.get(name), name, contract) for name in ("label", "said"))
     model = told.get("model")
     if not isinstance(model, str) or not 0 < len(model) <= 100:
         raise InputError("model", "expected the tag that the answer named")

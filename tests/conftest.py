@@ -23,9 +23,9 @@ from trainings import QUICK
 
 from components.catalogues.fashion_mnist import CONTRACT
 from components.contract import Dataset, ModelCard, Validated
+from components.dataset.archives import write_sample
 from components.dataset.ingest import ingest
 from components.dataset.manifest import Examples, read_split
-from components.dataset.sample import write_sample
 from components.dataset.validate import validate
 from components.evaluation.card import write_card
 from components.model.mlp import MLP

@@ -2,6 +2,7 @@
 
 from components.catalogues import fashion_mnist
 from components.catalogues.catalogue import Catalogue
+from components.catalogues.fashion_mnist import OFFICIAL as OFFICIAL
 from components.contract import DataContract
 
 DEFAULT = fashion_mnist.CATALOGUE  # what a command is about where no data say otherwise

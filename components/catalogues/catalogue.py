@@ -43,6 +43,27 @@ class InputBounds:
 
 
 @dataclass(frozen=True)
+class ArchiveChecksums:
+    """Of an official file as it is published, and of what it unpacks to. All hex."""
+
+    md5: str  # as published
+    sha256: str  # as published
+    unpacked: str  # SHA-256
+
+
+@dataclass(frozen=True)
+class OfficialArchives:
+    """The IDX archives in which a dataset is published; their name is the contract's."""
+
+    contract: DataContract
+    title: str  # as people call it
+    licence: str
+    checksums: Mapping[str, ArchiveChecksums]  # name of a file -> its checksums
+    mirrors: tuple[str, ...]  # base URLs
+    places: tuple[str, ...]  # patterns of the folders that tools put them in, below the one that a person names
+
+
+@dataclass(frozen=True)
 class Catalogue:
     """A contract, and what is known of the data that it is about."""
 

@@ -1,6 +1,6 @@
 """Fashion-MNIST (arXiv:1708.07747): everything that only this catalogue knows."""
 
-from components.catalogues.catalogue import Catalogue, InputBounds, ValidationBounds
+from components.catalogues.catalogue import ArchiveChecksums, Catalogue, InputBounds, OfficialArchives, ValidationBounds
 from components.contract import DataContract, ImageSpec
 
 CLASSES = (
@@ -17,7 +17,7 @@ CLASSES = (
 )
 # What tools and people make of the two names that are no single word, in folders and cells. A folder may also be called
 # by the label's number, as in copies of the dataset.
-T_SHIRT = ("t-shirt", "t_shirt", "t shirt", "tshirt")
+T_SHIRT = ("t-shirt", "t - shirt", "t_shirt", "t shirt", "tshirt")
 SEPARATORS = ("_", "-", " ", "", ":", ".", " / ", "_/_")
 ALIASES = (
     *((f"{shirt}{between}top", CLASSES[0]) for shirt in T_SHIRT for between in ("/", *SEPARATORS)),
@@ -62,3 +62,44 @@ CATALOGUE = Catalogue(
 
 IMAGE_SHAPE, PIXELS = CONTRACT.image.shape, CONTRACT.image.size
 label_of = CONTRACT.label_of
+
+OFFICIAL = OfficialArchives(
+    CONTRACT,
+    title="Fashion-MNIST",
+    licence="MIT, Copyright (c) 2017 Zalando SE, https://tech.zalando.com",
+    # From the dataset's README (github.com/zalandoresearch/fashion-mnist). A test compares them, and the mirrors, with
+    # torchvision's.
+    checksums={
+        "train-images-idx3-ubyte.gz": ArchiveChecksums(
+            "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        ),
+        "train-labels-idx1-ubyte.gz": ArchiveChecksums(
+            "25c81989df183df01b3e8a0aad5dffbe",
+            "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        ),
+        "t10k-images-idx3-ubyte.gz": ArchiveChecksums(
+            "bef4ecab320f06d8554ea6380940ec79",
+            "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        ),
+        "t10k-labels-idx1-ubyte.gz": ArchiveChecksums(
+            "bb300cfdad3c16e7a12a480ee83cd310",
+            "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        ),
+    },
+    mirrors=("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
+    places=(
+        "raw",  # torchvision
+        "FashionMNIST/raw",
+        "fashion-mnist",  # Keras
+        "datasets/fashion-mnist",
+        "fashion_mnist",  # Hugging Face
+        "data",
+        "snapshots/*/fashion_mnist",
+        "data/fashion",  # the dataset's own repository
+    ),
+)

@@ -2,26 +2,26 @@
 
 The official files are known by their checksums, gzipped or extracted, and are the same dataset either way. Any other
 set carries a `source.json` with its name, licence and SHA-256 checksums (`declare_source` writes it), so that a damaged
-file is never taken for a new one.
+file is never taken for a new one. It may have a `contract`, too: the classes and images of a catalogue of its own.
 """
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field
 
-from components.catalogues.fashion_mnist import CLASSES, CONTRACT, IMAGE_SHAPE
-from components.contract import DataContract, Images, Labels, Sha256, Split
+from components.catalogues import OFFICIAL
+from components.catalogues.sample import draw
+from components.contract import SAMPLE, DataContract, Images, Labels, Sha256, Split
 from components.errors import SourceError
 from components.files import sha256_of, write_whole
-from components.readers.images.idx import read_idx
+from components.readers.images.idx import encode_idx, read_idx
 from components.records import read_file, read_record
-
-OFFICIAL_NAME = "fashion-mnist"
-OFFICIAL_LICENCE = "MIT, Copyright (c) 2017 Zalando SE, https://tech.zalando.com"
 
 
 @dataclass(frozen=True)
@@ -38,42 +38,7 @@ ARCHIVES: dict[Split, ArchivePair] = {
 }
 SOURCE = "source.json"
 FILES = tuple(file for pair in ARCHIVES.values() for file in (pair.images, pair.labels))
-
-# From the dataset's README (github.com/zalandoresearch/fashion-mnist); a test compares them with torchvision's.
-OFFICIAL_MD5 = {
-    "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-    "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
-    "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
-    "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
-}
-
-
-@dataclass(frozen=True)
-class Extracted:
-    """SHA-256 of an official file as it is published, and of what it unpacks to."""
-
-    packed: str
-    unpacked: str
-
-
-OFFICIAL_SHA256 = {
-    "train-images-idx3-ubyte.gz": Extracted(
-        "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-    ),
-    "train-labels-idx1-ubyte.gz": Extracted(
-        "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-    ),
-    "t10k-images-idx3-ubyte.gz": Extracted(
-        "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-    ),
-    "t10k-labels-idx1-ubyte.gz": Extracted(
-        "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-    ),
-}
+TRAIN_ROWS, TEST_ROWS = 4_000, 1_000  # of the drawn sample
 
 
 @dataclass(frozen=True)
@@ -83,6 +48,7 @@ class Declared:
     name: Annotated[str, Field(min_length=1, max_length=200)]
     licence: str
     sha256: dict[str, Sha256]  # file name -> of its bytes
+    contract: DataContract = OFFICIAL.contract
 
 
 @dataclass(frozen=True)
@@ -94,23 +60,23 @@ class Archives:
     licence: str
     digests: dict[Split, dict[str, str]]  # per split: file name -> SHA-256
     files: dict[str, Path]  # name of the published file -> the one that is read
-    contract: DataContract = CONTRACT
+    contract: DataContract
     left_out: tuple[str, ...] = ()  # names of other files in the folder
     extends = False  # a dataset of its own
 
     def read(self, split: Split) -> tuple[Images, Labels]:
-        """uint8 (n, 28, 28) and uint8 (n,).
+        """uint8 (n, height, width[, 3]) and uint8 (n,).
 
         Raises:
-            SourceError: a file whose content does not fit its header, its pair or the ten classes.
+            SourceError: a file whose content does not fit its header, its pair or the contract.
         """
         pair = ARCHIVES[split]
-        images = read_idx(self.files[pair.images], IMAGE_SHAPE)
+        images = read_idx(self.files[pair.images], self.contract.image.shape)
         labels = read_idx(self.files[pair.labels], ())
         if len(images) != len(labels):
             raise SourceError(f"{self.folder}: {len(images):,} {split} images but {len(labels):,} labels")
-        if len(labels) and labels.max() >= len(CLASSES):
-            raise SourceError(f"{self.files[pair.labels]}: found the label {labels.max()}, expected 0 to 9")
+        if len(labels) and labels.max() >= (classes := len(self.contract.classes)):
+            raise SourceError(f"{self.files[pair.labels]}: found the label {labels.max()}, expected 0 to {classes - 1}")
         return images, labels
 
 
@@ -148,31 +114,34 @@ def open_archives(folder: Path) -> Archives:
     left_out = tuple(sorted(path.name for path in folder.iterdir() if path.name not in read))
     if (folder / SOURCE).is_file():
         found = {file: sha256_of(path) for file, path in files.items()}
-        name, licence = _check_declared(folder, files, found)
+        declared = _check_declared(folder, files, found)
+        name, licence, contract = declared.name, declared.licence, declared.contract
         names = {file: path.name for file, path in files.items()}
     else:
-        name, licence = OFFICIAL_NAME, OFFICIAL_LICENCE
+        contract = OFFICIAL.contract
+        name, licence = contract.name, OFFICIAL.licence
         found = {file: _check_official(file, path) for file, path in files.items()}
         names = {file: file for file in files}
     digests = {split: {names[f]: found[f] for f in (pair.images, pair.labels)} for split, pair in ARCHIVES.items()}
-    return Archives(folder, name, licence, digests, files, left_out=left_out)
+    return Archives(folder, name, licence, digests, files, contract, left_out)
 
 
 def _check_official(file: str, path: Path) -> str:
     """The SHA-256 of the published file, which `path` is or was extracted from."""
+    official = OFFICIAL.checksums[file]
     if path.suffix == ".gz":
-        kind, found, expected = "MD5", md5_of(path), OFFICIAL_MD5[file]
+        kind, found, expected = "MD5", md5_of(path), official.md5
     else:
-        kind, found, expected = "SHA-256", sha256_of(path), OFFICIAL_SHA256[file].unpacked
+        kind, found, expected = "SHA-256", sha256_of(path), official.unpacked
     if found != expected:
         raise SourceError(
             f"{path}: {kind} is {found}, the official file's is {expected}; it is damaged or another "
             f"dataset's (which needs a {SOURCE}, see docs/data.md)"
         )
-    return sha256_of(path) if path.suffix == ".gz" else OFFICIAL_SHA256[file].packed
+    return sha256_of(path) if path.suffix == ".gz" else official.sha256
 
 
-def _check_declared(folder: Path, files: dict[str, Path], found: dict[str, str]) -> tuple[str, str]:
+def _check_declared(folder: Path, files: dict[str, Path], found: dict[str, str]) -> Declared:
     path = folder / SOURCE
     try:
         declared = read_record(Declared, read_file(path, SourceError), "found", SourceError, extra="ignore")
@@ -182,16 +151,49 @@ def _check_declared(folder: Path, files: dict[str, Path], found: dict[str, str])
         expected = declared.sha256.get(files[file].name)
         if expected != digest:
             raise SourceError(f"{files[file]}: SHA-256 is {digest}, {path.name} says {expected}")
-    if declared.name == OFFICIAL_NAME:
+    if declared.name == OFFICIAL.contract.name:
         raise SourceError(f"{path}: the name {declared.name!r} is kept for the official files")
-    return declared.name, declared.licence
+    difference = OFFICIAL.contract.difference(declared.contract)
+    if declared.contract.name == OFFICIAL.contract.name and difference:
+        raise SourceError(
+            f"{path}: the contract {declared.contract.name!r} is kept for the official files; {difference}"
+        )
+    return declared
 
 
-def declare_source(folder: Path, name: str, licence: str) -> None:
-    """Write `source.json` for the four archives in `folder`."""
+def declare_source(folder: Path, name: str, licence: str, contract: DataContract | None = None) -> None:
+    """Write `source.json` for the four archives in `folder`, with a contract where they begin a catalogue."""
     digests = {path.name: sha256_of(path) for path in find_archives(folder).values()}
     declared = {"name": name, "licence": licence, "sha256": digests}
+    if contract:
+        declared["contract"] = asdict(contract)
     write_whole(folder / SOURCE, json.dumps(declared, indent=2).encode() + b"\n")
+
+
+def write_archives(folder: Path, splits: Mapping[Split, tuple[Images, Labels]]) -> None:
+    """Write images, uint8 (n, height, width[, 3]), and labels, (n,) below 256, as the four archives."""
+    for split, (images, labels) in splits.items():
+        write_whole(folder / ARCHIVES[split].images, encode_idx(images))
+        write_whole(folder / ARCHIVES[split].labels, encode_idx(labels.astype(np.uint8)))
+
+
+def write_sample(folder: Path, train_rows: int = TRAIN_ROWS, test_rows: int = TEST_ROWS, seed: int = 0) -> Path:
+    """Draw the sample and write it as the four IDX archives.
+
+    The same arguments give the same bytes. `source.json` beside the archives names them as the sample.
+
+    Args:
+        folder: made if need be; archives already there are replaced.
+        train_rows: images in the train split, at least one a class.
+        test_rows: images in the test split, at least one a class.
+
+    Returns:
+        `folder`.
+    """
+    generator = np.random.default_rng(seed)
+    write_archives(folder, {"train": draw(train_rows, generator), "test": draw(test_rows, generator)})
+    declare_source(folder, SAMPLE, "CC0-1.0, drawn by this project")
+    return folder
 
 
 def md5_of(path: Path) -> str:

@@ -96,6 +96,5 @@ def _pictures(root: Path, found: FileListing, contract: DataContract) -> list[st
 def _class_of(folder: Path, contract: DataContract) -> int:
     label = contract.label_of(folder.name)
     if label is None:
-        choices = f"0 to {len(contract.classes) - 1} or one of {', '.join(contract.classes)}"
-        raise SourceError(f"{folder}: not a class; expected {choices}")
+        raise SourceError(f"{folder}: not a class; expected {contract.choices}")
     return label

@@ -2,22 +2,23 @@
 
 Two images are held against each other by the correlation of their pixels, which brightness and contrast do not change,
 in two ways: as they are, and what is left when a blurred copy is taken away, which is texture and edges. A shift by a
-pixel is undone by comparing the middle 26 x 26 of one with each of the nine such windows of the other. How the two
-thresholds were measured is in docs/data.md.
+pixel is undone by comparing the middle of one, all but its outermost pixels, with each of the nine such windows of the
+other. Images with a side of more than 32 pixels are made smaller before, so that many are held in little memory. How
+the two thresholds were measured is in docs/data.md.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.catalogues.fashion_mnist import IMAGE_SHAPE
 from components.contract import Images
 
-Features = NDArray[np.float32]  # (n, 676), each row of mean 0 and length 1
+Features = NDArray[np.float32]  # (n, numbers of a window), each row of mean 0 and length 1
 ROWS = 512  # compared at a time with all others: 20 MB for 10,000
-SIDE = IMAGE_SHAPE[0] - 2
+LARGEST_SIDE = 32  # pixels that are compared, a side
 SHIFTS = tuple((down, right) for down in range(3) for right in range(3))
 MIDDLE = ((1, 1),)
 SIGMA = 1.0  # pixels, of the blur
@@ -30,7 +31,7 @@ def _plain(images: NDArray[np.float32]) -> NDArray[np.float32]:
 def _edges(images: NDArray[np.float32]) -> NDArray[np.float32]:
     from scipy.ndimage import gaussian_filter
 
-    blurred: NDArray[np.float32] = gaussian_filter(images, (0, SIGMA, SIGMA))
+    blurred: NDArray[np.float32] = gaussian_filter(images, SIGMA, axes=(1, 2))
     return images - blurred
 
 
@@ -58,8 +59,8 @@ def find_copies(images: Images, others: Images, shifted: bool = True) -> list[Al
     """The copies of `others` among `images`: for each image the most alike one, by the first way that finds any.
 
     Args:
-        images: uint8 (n, 28, 28).
-        others: uint8 (m, 28, 28).
+        images: uint8 (n, height, width[, 3]).
+        others: uint8 (m, height, width[, 3]).
         shifted: also those that are shifted by a pixel up, down, left or right, at nine times the work.
     """
     found = dict[int, Alike]()
@@ -76,7 +77,7 @@ def compare_within(images: Images) -> tuple[list[Alike], NDArray[np.float32]]:
     """Copies of each other within a set, each pair once, not shifted; and how alike the most alike other image is.
 
     Args:
-        images: uint8 (n, 28, 28).
+        images: uint8 (n, height, width[, 3]).
 
     Returns:
         The pairs, in order, and the highest correlation of each image with any other as they are, float32 (n,).
@@ -99,13 +100,26 @@ def compare_within(images: Images) -> tuple[list[Alike], NDArray[np.float32]]:
 
 
 def describe(images: Images, way: CopyKind, shift: tuple[int, int]) -> Features:
-    """A window of each image, uint8 (n, 28, 28), so that the product of two of these is their correlation."""
+    """A window of each image, uint8 (n, height, width[, 3]); the product of two of these is their correlation."""
     down, right = shift
-    windows = way.prepare(images.astype(np.float32))[:, down : down + SIDE, right : right + SIDE]
-    flat = windows.reshape(len(images), -1)
+    prepared = way.prepare(_shrink(images))
+    height, width = prepared.shape[1] - 2, prepared.shape[2] - 2
+    windows = prepared[:, down : down + height, right : right + width]
+    flat = windows.reshape(len(images), math.prod(windows.shape[1:]))
     flat = flat - flat.mean(axis=1, keepdims=True)
     features: Features = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
     return features
+
+
+def _shrink(images: Images) -> NDArray[np.float32]:
+    """The means of squares of pixels, as small as both sides need; the rest of a division is left out."""
+    side = -(-max(images.shape[1:3]) // LARGEST_SIDE)
+    if side == 1:
+        return images.astype(np.float32)
+    height, width = images.shape[1] // side, images.shape[2] // side
+    squares = images[:, : height * side, : width * side].reshape(-1, height, side, width, side, *images.shape[3:])
+    means: NDArray[np.float32] = squares.mean(axis=(2, 4), dtype=np.float32)
+    return means
 
 
 def _most_alike(

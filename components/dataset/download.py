@@ -1,4 +1,4 @@
-"""Fetch the official archives: torchvision's list of files, mirrors and checksums, over HTTP.
+"""Fetch the official archives over HTTP.
 
 A file appears under its own name only when it is whole and its checksum is right.
 """
@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 from tqdm import tqdm
 
-from components.dataset.archives import OFFICIAL_MD5, md5_of
+from components.catalogues import OFFICIAL
+from components.dataset.archives import md5_of
 from components.errors import SourceError, SourceUnreachable
 from components.files import DAY, remove_leftovers, whole_file
 from components.settings import Settings
@@ -29,20 +30,13 @@ def download_archives(settings: Settings) -> Path:
     Raises:
         SourceUnreachable: no mirror gave a file with the right checksum in `download_attempts` attempts.
     """
-    mirrors = settings.mirrors or _torchvision_mirrors()
+    mirrors = settings.mirrors or OFFICIAL.mirrors
     remove_leftovers(settings.raw_dir, older_than=DAY)
-    for file, md5 in OFFICIAL_MD5.items():
+    for file, official in OFFICIAL.checksums.items():
         path = settings.raw_dir / file
-        if not (path.is_file() and md5_of(path) == md5):
-            _fetch(path, md5, mirrors, settings)
+        if not (path.is_file() and md5_of(path) == official.md5):
+            _fetch(path, official.md5, mirrors, settings)
     return settings.raw_dir
-
-
-def _torchvision_mirrors() -> Sequence[str]:
-    from torchvision.datasets import FashionMNIST  # takes seconds to import, and only a download needs it
-
-    mirrors: Sequence[str] = FashionMNIST.mirrors
-    return mirrors
 
 
 def _fetch(path: Path, md5: str, mirrors: Sequence[str], settings: Settings) -> None:

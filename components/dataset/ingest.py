@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.catalogues import OFFICIAL
 from components.contract import SAMPLE, SPLITS, DataContract, Dataset, Split
 from components.dataset.manifest import (
     DatasetPart,
@@ -70,7 +71,7 @@ def ingest(source: str = "", *, sample_fallback: bool = False, settings: Setting
                 check_part(settings.datasets_dir, part)
             return Ingested(current, written=False)
     demand_writable(settings.datasets_dir)
-    raw = find_source(name, settings, sample_fallback)
+    raw = find_source(name, settings, _contract_in_use(settings.datasets_dir), sample_fallback)
     with dataset_lock(settings.datasets_dir):
         remove_leftovers(settings.datasets_dir)
         remove_leftovers(settings.datasets_dir / "parts")
@@ -78,6 +79,14 @@ def ingest(source: str = "", *, sample_fallback: bool = False, settings: Setting
     if raw.left_out:
         log.info("%s: not read: %s", raw.name, ", ".join(raw.left_out[:10]))
     return replace(done, added=raw.extends, left_out=raw.left_out)
+
+
+def _contract_in_use(folder: Path) -> DataContract:
+    """Of the dataset in use; where there is none, or a damaged one, that of the official archives."""
+    with contextlib.suppress(DatasetError):
+        if dataset := current_dataset(folder):
+            return dataset.contract
+    return OFFICIAL.contract
 
 
 def _ingest(raw: Source, folder: Path) -> Ingested:
@@ -89,13 +98,11 @@ def _ingest(raw: Source, folder: Path) -> Ingested:
         )
     if base and _holds(read_manifest(base), raw):
         return _write_damaged_anew(raw, base, folder)
-    contract = read_manifest(base).contract if raw.extends and base else raw.contract
-    parts = tuple(_write_part(raw, split, folder, contract) for split in SPLITS if split in raw.digests)
-    if raw.extends and base:
-        manifest = read_manifest(base)
-        manifest = replace(manifest, parts=(*manifest.parts, *parts))
-    else:
-        manifest = Manifest(raw.name, raw.licence, parts, contract)
+    manifest = read_manifest(base) if raw.extends and base else Manifest(raw.name, raw.licence, (), raw.contract)
+    if difference := manifest.contract.difference(raw.contract):
+        raise DatasetError(f"{raw.name}: read by another contract than the dataset's in use: {difference}; try again")
+    parts = tuple(_write_part(raw, split, folder) for split in SPLITS if split in raw.digests)
+    manifest = replace(manifest, parts=(*manifest.parts, *parts))
     return Ingested(write_manifest(folder, manifest), written=True)
 
 
@@ -129,6 +136,8 @@ def _newest_accepted(raw: Source, folder: Path) -> Dataset | None:
 
 
 def _holds(manifest: Manifest, raw: Source) -> bool:
+    if manifest.contract.difference(raw.contract):
+        return False
     return _inputs_of(raw.digests) <= _inputs_of(*({part.split: part.inputs} for part in manifest.parts))
 
 
@@ -146,7 +155,7 @@ def _write_damaged_anew(raw: Source, base: Dataset, folder: Path) -> Ingested:
     """Every example is held already; write those parts again that this source gave and that are missing or changed."""
     manifest = read_manifest(base)
     anew = {
-        part.file: _write_part(raw, part.split, folder, manifest.contract)
+        part.file: _write_part(raw, part.split, folder)
         for part in manifest.parts
         if _inputs_of({part.split: part.inputs}) <= _inputs_of(raw.digests) and _is_damaged(part, folder)
     }
@@ -167,15 +176,15 @@ def _is_damaged(part: DatasetPart, folder: Path) -> bool:
     return False
 
 
-def _write_part(raw: Source, split: Split, folder: Path, contract: DataContract) -> DatasetPart:
+def _write_part(raw: Source, split: Split, folder: Path) -> DatasetPart:
     images, labels = raw.read(split)
     if not len(images):
         raise SourceError(f"{raw.name}: the {split} split is empty")
     inputs = raw.digests[split]
     infix = f"-{digest(json.dumps(inputs, sort_keys=True).encode())[:8]}" if raw.extends else ""
     ids = [f"{split}{infix}-{number:05d}" for number in range(len(images))]
-    table = to_table(ids, split, labels, images, contract, raw.name, raw.licence)
-    return store_part(table, split, folder, inputs, contract)
+    table = to_table(ids, split, labels, images, raw.contract, raw.name, raw.licence)
+    return store_part(table, split, folder, inputs, raw.contract)
 
 
 def store_part(

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 from pydantic import Field
 
-from components.catalogues.fashion_mnist import CONTRACT
+from components.catalogues import OFFICIAL
 from components.contract import (
     SAMPLE,
     DataContract,
@@ -72,7 +72,7 @@ class Manifest:
     source: Annotated[str, Field(min_length=1)]
     licence: str
     parts: Annotated[tuple[DatasetPart, ...], Field(min_length=1)]
-    contract: DataContract = CONTRACT  # a manifest of before there were contracts is of Fashion-MNIST
+    contract: DataContract = OFFICIAL.contract  # a manifest of before there were contracts is of Fashion-MNIST
 
     def of(self, split: Split) -> tuple[DatasetPart, ...]:
         """The parts of one split, oldest first."""
@@ -249,7 +249,8 @@ def read_manifest(dataset: Dataset | Path) -> Manifest:
     """Read a manifest.
 
     Raises:
-        DatasetError: it is missing, its content does not fit its name, or a field is none of a manifest's.
+        DatasetError: it is missing, its content does not fit its name, a field is none of a manifest's, or its contract
+            is not the dataset's.
     """
     path = dataset if isinstance(dataset, Path) else dataset.path
     try:
@@ -266,6 +267,8 @@ def read_manifest(dataset: Dataset | Path) -> Manifest:
     for number, part in enumerate(manifest.parts):
         if part.file != (expected := part_file(part.split, part.sha256)):
             raise DatasetError(f"{path}: parts.{number}.file: found {part.file[:100]!r}, expected {expected!r}")
+    if isinstance(dataset, Dataset) and (difference := dataset.contract.difference(manifest.contract)):
+        raise DatasetError(f"{path}: contract: {difference}")
     return manifest
 
 

@@ -5,20 +5,20 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from components.catalogues.preparation import preparation_of
 from components.contract import DataContract, Images, ImageSpec
 from components.errors import InputError, SourceError
 from components.readers.images.decoding import decode_picture
 from components.readers.images.photos import read_photo
 
 FORMATS = ("PNG", "JPEG", "WEBP")
-BRIGHT = 127.5  # mean of the outermost pixels; the official images have 0 to 104, their negatives 150 to 255
 
 
 def read_pictures(contents: Sequence[tuple[str, bytes]], contract: DataContract) -> Images:
     """Decode pictures of one source.
 
-    A set of pictures of the image's own size and mode on dark ground is of the dataset's own kind: its pixels are taken
-    as they are. Whether the ground is dark is asked of the set and not of each picture. Any other picture is prepared.
+    Where those of the image's own size and mode are images already, which the contract's preparation says of all of
+    them together, their pixels are taken as they are. Any other picture is prepared as a photo is.
 
     Args:
         contents: where each picture is, for an error, and its file's bytes.
@@ -33,8 +33,7 @@ def read_pictures(contents: Sequence[tuple[str, bytes]], contract: DataContract)
     shape = contract.image.shape
     raw = [_read_raw(where, content, contract.image) for where, content in contents]
     own = np.array([image for image in raw if image is not None], np.uint8).reshape(-1, *shape)
-    edges = np.concatenate([own[:, 0], own[:, -1], own[:, :, 0], own[:, :, -1]], axis=1)
-    as_is = len(own) > 0 and np.median(edges.mean(axis=tuple(range(1, edges.ndim)))) < BRIGHT
+    as_is = len(own) > 0 and preparation_of(contract).all_pass(own)
     images = [
         image if image is not None and as_is else _prepare(where, content, contract)
         for image, (where, content) in zip(raw, contents, strict=True)

@@ -1,17 +1,14 @@
 """Dataset -> receipt, or ValidationError naming what failed. The expectations run in Great Expectations.
 
-They look at a frame of scalars a row (a mean, an edge, a hash), never at 784 columns. Great Expectations takes four
-seconds to import, so that happens inside `validate`.
+They look at a frame of scalars a row (a mean, an edge, a hash), never at a column a pixel. Great Expectations takes
+four seconds to import, so that happens inside `validate`.
 """
 
-import contextlib
 import hashlib
 import itertools
 import json
-import logging
-import sys
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +17,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from components.catalogues.fashion_mnist import CLASSES, PIXELS
+from components.catalogues import catalogue_of
 from components.contract import SPLITS, Dataset, Images, Split, Validated
-from components.dataset.archives import OFFICIAL_NAME
 from components.dataset.manifest import accept, digest, read_split, refuse
 from components.errors import BrokenExpectation, ValidationError
+from components.expectations import build_docs, open_context
 from components.files import DAY, remove_leftovers, whole_folder
 from components.settings import Settings, load_settings
 
@@ -35,25 +32,6 @@ if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
 
 ROWS_SHOWN = 10
-
-
-@dataclass(frozen=True)
-class ValidationBounds:
-    """What an acceptable dataset looks like. The official data's own extremes are beside each bound."""
-
-    least_rows: int = 100  # a split
-    official_train_rows: int = 60_000  # at least: labelled examples may have been added
-    official_test_rows: int = 10_000  # exactly
-    class_share: tuple[float, float] = (0.05, 0.20)  # of a split; official 0.10 each
-    mean: tuple[float, float] = (2.0, 215.0)  # of an image's pixels; official 4.9 to 191.8
-    split_mean: tuple[float, float] = (40.0, 110.0)  # over a split; official 72.9 and 73.1; inverted images give 182
-    deviation: tuple[float, float] = (8.0, 127.5)  # of an image's pixels; official 16.5 to 121.3; a blank one has 0
-    ink: tuple[float, float] = (0.03, 0.99)  # share of pixels that are not black; official 0.07 to 0.95
-    edge: tuple[float, float] = (0.0, 150.0)  # mean of the outermost pixels; official 0 to 104.1; inverted 150 to 255
-    peak: tuple[float, float] = (64.0, 255.0)  # brightest pixel; official 254 to 255; pixels scaled to 0 to 1 have 1
-
-
-BOUNDS = ValidationBounds()
 
 
 def validate(dataset: Dataset, *, settings: Settings | None = None) -> Validated:
@@ -71,7 +49,7 @@ def validate(dataset: Dataset, *, settings: Settings | None = None) -> Validated
     dataset.path.touch()  # in use: nobody prunes it now
     frame = to_frame(dataset)
     views = {split: frame[frame["split"] == split] for split in SPLITS}
-    suites = {split: _expect_of_split(split, dataset.source) for split in SPLITS}
+    suites = {split: _expect_of_split(split, dataset) for split in SPLITS}
     results, docs = _run(views, suites, settings.validation_dir / dataset.version)
     if len(results) != len(SPLITS) or not all(result.success for result in results):
         broken = [_broken(split, result) for split, result in zip(views, results, strict=True)]
@@ -99,8 +77,8 @@ def to_frame(dataset: Dataset) -> pd.DataFrame:
 
 def _split_frame(dataset: Dataset, split: Split) -> pd.DataFrame:
     examples = read_split(dataset, split)
-    flat = examples.images.reshape(-1, PIXELS)
-    shares = np.bincount(examples.labels, minlength=256) / max(len(flat), 1)
+    flat = examples.images.reshape(-1, examples.contract.image.size)
+    shares = np.bincount(examples.labels, minlength=len(examples.contract.classes)) / max(len(flat), 1)
     return pd.DataFrame(
         {
             "id": examples.ids,
@@ -114,24 +92,33 @@ def _split_frame(dataset: Dataset, split: Split) -> pd.DataFrame:
 
 
 def measure_pixels(images: Images) -> dict[str, NDArray[Any]]:
-    """What is asked of each image, uint8 (n, 28, 28): the fields of `ValidationBounds` from mean to peak, (n,) each."""
-    flat = images.reshape(-1, PIXELS)
+    """What is asked of each image, uint8 (n, height, width[, 3]), over all its numbers: (n,) each.
+
+    These are the fields of `ValidationBounds` from mean to peak.
+    """
+    size = math.prod(images.shape[1:])
+    flat = images.reshape(-1, size)
     border = np.concatenate([images[:, 0], images[:, -1], images[:, 1:-1, 0], images[:, 1:-1, -1]], axis=1)
-    mean = flat.sum(axis=1, dtype=np.uint32) / PIXELS
-    squares = np.square(flat, dtype=np.uint16).sum(axis=1, dtype=np.uint32) / PIXELS
+    edge = border.reshape(len(images), math.prod(border.shape[1:]))
+    mean = flat.sum(axis=1, dtype=np.uint32) / size
+    squares = np.square(flat, dtype=np.uint16).sum(axis=1, dtype=np.uint32) / size
     return {
         "mean": mean,
         "deviation": np.sqrt(np.maximum(squares - mean**2, 0)),
-        "ink": np.count_nonzero(flat, axis=1) / PIXELS,
-        "edge": border.sum(axis=1, dtype=np.uint32) / border.shape[1],
+        "ink": np.count_nonzero(flat, axis=1) / size,
+        "edge": edge.sum(axis=1, dtype=np.uint32) / edge.shape[1],
         "peak": flat.max(axis=1, initial=0),
     }
 
 
-def _expect_of_split(split: Split, source: str, bounds: ValidationBounds = BOUNDS) -> "list[Expectation]":
+def _expect_of_split(split: Split, dataset: Dataset) -> "list[Expectation]":
     """The suite of one split. Every bound has two ends: infinity passes a lone minimum, an empty frame passes most."""
     from great_expectations import expectations as gxe
 
+    bounds = catalogue_of(dataset.contract).validation
+    official = dataset.source == dataset.contract.name
+    low, high = bounds.rows[split] if official and split in bounds.rows else (bounds.least_rows, None)
+    labels = list(range(len(dataset.contract.classes)))
     between = {
         "class_share": bounds.class_share,
         "mean": bounds.mean,
@@ -142,14 +129,13 @@ def _expect_of_split(split: Split, source: str, bounds: ValidationBounds = BOUND
         "copies_within": (0, 0),
         "copies_across": (0, 0),
     }
-    low, high = _row_bounds(split, source, bounds)
     return [
         gxe.ExpectTableRowCountToBeBetween(min_value=low, max_value=high),
         gxe.ExpectColumnValuesToNotBeNull(column="id"),
         gxe.ExpectColumnValuesToBeUnique(column="id"),
         gxe.ExpectColumnValuesToNotBeNull(column="label"),
-        gxe.ExpectColumnValuesToBeInSet(column="label", value_set=list(range(len(CLASSES)))),
-        gxe.ExpectColumnDistinctValuesToEqualSet(column="label", value_set=list(range(len(CLASSES)))),
+        gxe.ExpectColumnValuesToBeInSet(column="label", value_set=labels),
+        gxe.ExpectColumnDistinctValuesToEqualSet(column="label", value_set=labels),
         gxe.ExpectColumnMeanToBeBetween(column="mean", min_value=bounds.split_mean[0], max_value=bounds.split_mean[1]),
         *(gxe.ExpectColumnValuesToNotBeNull(column=column) for column in between),
         *(
@@ -157,14 +143,6 @@ def _expect_of_split(split: Split, source: str, bounds: ValidationBounds = BOUND
             for column, (least, most) in between.items()
         ),
     ]
-
-
-def _row_bounds(split: Split, source: str, bounds: ValidationBounds) -> tuple[int, int | None]:
-    if source != OFFICIAL_NAME:
-        return bounds.least_rows, None
-    if split == "test":
-        return bounds.official_test_rows, bounds.official_test_rows
-    return bounds.official_train_rows, None
 
 
 def _run(
@@ -176,53 +154,11 @@ def _run(
     results = []
     remove_leftovers(folder.parent, older_than=DAY)
     with whole_folder(docs) as temporary:
-        context = _open_context(temporary)
+        context = open_context(temporary)
         for split, frame in views.items():
             results.append(_checkpoint(context, split, suites[split]).run(batch_parameters={"dataframe": frame}))
-        with _failing_whole():
-            context.build_data_docs()  # once for both, where an action would build the site after each
+        build_docs(context)  # once for both, where an action would build the site after each
     return results, docs / "index.html"
-
-
-@contextlib.contextmanager
-def _failing_whole() -> Iterator[None]:
-    """Raise what keeps Great Expectations from writing a page; it would log that, and leave the page out."""
-
-    def fail(record: logging.LogRecord) -> bool:
-        if error := sys.exception():
-            raise error
-        return True
-
-    log = logging.getLogger("great_expectations.render.renderer.site_builder")
-    log.addFilter(fail)
-    try:
-        yield
-    finally:
-        log.removeFilter(fail)
-
-
-def _open_context(docs: Path) -> "EphemeralDataContext":
-    """A context in memory; the one thing it writes are the Data Docs."""
-    import great_expectations as gx
-    from great_expectations.data_context.types.base import (
-        DataContextConfig,
-        InMemoryStoreBackendDefaults,
-        ProgressBarsConfig,
-    )
-
-    store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs)}
-    site = {
-        "class_name": "SiteBuilder",
-        "store_backend": store,
-        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-    }
-    config = DataContextConfig(
-        store_backend_defaults=InMemoryStoreBackendDefaults(),
-        data_docs_sites={"docs": site},
-        progress_bars=ProgressBarsConfig(globally=False),
-        analytics_enabled=False,
-    )
-    return gx.get_context(mode="ephemeral", project_config=config)
 
 
 def _checkpoint(context: "EphemeralDataContext", split: Split, suite: "list[Expectation]") -> "Checkpoint":

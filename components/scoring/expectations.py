@@ -16,11 +16,11 @@ import numpy as np
 
 from components.catalogues.catalogue import InputBounds
 from components.contract import Images
+from components.expectations import open_context
 from components.scoring.sanity import INVERT, MULTIPLY, Finding, Kind, measure
 
 if TYPE_CHECKING:
     import pandas as pd
-    from great_expectations.data_context import EphemeralDataContext
     from great_expectations.expectations import Expectation
 
 
@@ -33,7 +33,7 @@ def check_images(images: Images, bounds: InputBounds) -> tuple[Finding, ...]:
     """
     import great_expectations as gx
 
-    batch = _open_context().data_sources.add_pandas("input").add_dataframe_asset("rows").add_batch_definition("first")
+    batch = open_context().data_sources.add_pandas("input").add_dataframe_asset("rows").add_batch_definition("first")
     suite = gx.ExpectationSuite("input", expectations=_expectations(bounds))
     result = batch.get_batch({"dataframe": to_frame(images)}).validate(suite)
     missed = [_describe(one) for one in result.results if not one.success]
@@ -41,23 +41,6 @@ def check_images(images: Images, bounds: InputBounds) -> tuple[Finding, ...]:
     if images.any():
         wrong.sort(key=lambda one: one.kind != "scale")  # as whole numbers, pixels of 0 to 1 are mostly 0
     return tuple(wrong[:1] or missed)  # one reason for what is wrong brings the others with it
-
-
-def _open_context() -> "EphemeralDataContext":
-    """A context in memory that writes nothing and tells nobody."""
-    import great_expectations as gx
-    from great_expectations.data_context.types.base import (
-        DataContextConfig,
-        InMemoryStoreBackendDefaults,
-        ProgressBarsConfig,
-    )
-
-    config = DataContextConfig(
-        store_backend_defaults=InMemoryStoreBackendDefaults(),
-        progress_bars=ProgressBarsConfig(globally=False),
-        analytics_enabled=False,
-    )
-    return gx.get_context(mode="ephemeral", project_config=config)
 
 
 def to_frame(images: Images) -> "pd.DataFrame":

@@ -16,6 +16,7 @@ from servers import Server, serve, using_home
 from trainings import QUICK
 
 from components.catalogues.fashion_mnist import CLASSES, CONTRACT
+from components.catalogues.sample import draw
 from components.contract import ModelCard
 from components.dataset.ingest import ingest
 from components.dataset.labels import corrections
@@ -23,7 +24,6 @@ from components.dataset.labels.corrections import Correction, InboxFull, read_co
 from components.dataset.labels.inbox import empty_inbox
 from components.dataset.labels.reading import read_handed_in
 from components.dataset.manifest import Examples, read_split
-from components.dataset.sample import draw
 from components.dataset.validate import validate
 from components.errors import InputError
 from components.evaluation.card import write_card
@@ -49,25 +49,25 @@ pytestmark = pytest.mark.xdist_group("server")
 
 def test_a_correction_is_read_back_as_it_was_kept(test_split: Examples, tmp_path: Path) -> None:
     kept = Correction(test_split.images[0].tobytes(), 4, 6, TAG)
-    write_correction(tmp_path / "inbox", kept)
+    write_correction(tmp_path / "inbox", kept, CONTRACT)
     (path,) = (tmp_path / "inbox").iterdir()
-    assert read_correction(path.read_bytes()) == kept
+    assert read_correction(path.read_bytes(), CONTRACT) == kept
 
 
 def test_a_later_correction_of_an_image_takes_the_place_of_the_first(test_split: Examples, tmp_path: Path) -> None:
     for label in (4, 2):
-        write_correction(tmp_path, Correction(test_split.images[0].tobytes(), label, 6, TAG))
-    (one,) = read_handed_in(tmp_path).candidates
+        write_correction(tmp_path, Correction(test_split.images[0].tobytes(), label, 6, TAG), CONTRACT)
+    (one,) = read_handed_in(tmp_path, CONTRACT).candidates
     assert one.label == 2
 
 
 def test_beyond_a_number_none_is_kept(test_split: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corrections, "MOST", 2)
     for image in test_split.images[:2]:
-        write_correction(tmp_path, Correction(image.tobytes(), 4, 6, TAG))
+        write_correction(tmp_path, Correction(image.tobytes(), 4, 6, TAG), CONTRACT)
     with pytest.raises(InboxFull):
-        write_correction(tmp_path, Correction(test_split.images[2].tobytes(), 4, 6, TAG))
-    write_correction(tmp_path, Correction(test_split.images[0].tobytes(), 5, 6, TAG))
+        write_correction(tmp_path, Correction(test_split.images[2].tobytes(), 4, 6, TAG), CONTRACT)
+    write_correction(tmp_path, Correction(test_split.images[0].tobytes(), 5, 6, TAG), CONTRACT)
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -86,7 +86,7 @@ def test_beyond_a_number_none_is_kept(test_split: Examples, tmp_path: Path, monk
 )
 def test_a_file_that_is_no_correction_says_why(content: bytes, told: str) -> None:
     with pytest.raises(InputError, match=told):
-        read_correction(content)
+        read_correction(content, CONTRACT)
 
 
 # --- the endpoint ---
@@ -135,7 +135,7 @@ def test_a_correction_waits_in_the_inbox(
         told["seen"] = f"data:image/png;base64,{base64.b64encode(write_png(test_split.images[0])).decode()}"
     answer = client.post("/corrections", json=told)
     assert (answer.status_code, answer.json()) == (200, {"label": 4, "name": "Coat"})
-    (one,) = read_handed_in(inbox).candidates
+    (one,) = read_handed_in(inbox, CONTRACT).candidates
     assert (one.label, one.pixels) == (4, test_split.images[0].tobytes())
 
 
@@ -222,7 +222,7 @@ def test_the_page_offers_it_and_sends_it(
     page.get_by_label("It is").select_option("Bag")
     page.get_by_role("button", name="Send").click()
     page.get_by_text("Thank you.").wait_for()
-    (one,) = read_handed_in(inbox).candidates
+    (one,) = read_handed_in(inbox, CONTRACT).candidates
     assert (one.label, one.pixels) == (CLASSES.index("Bag"), test_split.images[1].tobytes())
     assert [text for text in said if "Failed to load resource" not in text] == []
     page.close()
@@ -259,7 +259,9 @@ def test_a_correction_comes_to_be_in_the_data_of_the_next_live_model(
     image = draw(200, np.random.default_rng(88))[0][3]
     answer = predict(first, image[None])
     right = (int(answer.labels[0]) + 1) % 10
-    write_correction(settings.labelled_dir, Correction(image.tobytes(), right, int(answer.labels[0]), answer.model))
+    write_correction(
+        settings.labelled_dir, Correction(image.tobytes(), right, int(answer.labels[0]), answer.model), CONTRACT
+    )
     (emptied,) = empty_inbox()
     assert emptied.imported
     assert emptied.imported.added == {CLASSES[right]: 1}

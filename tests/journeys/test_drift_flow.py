@@ -15,8 +15,8 @@ from logged import write_lines
 from prefects import Api, Shared, wait_until
 from servers import using_home
 
+from components.catalogues.sample import draw
 from components.contract import ModelCard
-from components.dataset.sample import draw
 from components.errors import SettingsError
 from components.model.classifier import Classifier
 from components.registry import champion, store

@@ -17,13 +17,13 @@ from promotions import SERVED
 from servers import serve
 
 import components
+from components.catalogues.sample import draw
 from components.contract import Dataset, Images, Validated
-from components.dataset.archives import declare_source
+from components.dataset.archives import declare_source, write_sample
 from components.dataset.ingest import ingest
 from components.dataset.labels.adding import import_labels
 from components.dataset.labels.inbox import empty_inbox
 from components.dataset.manifest import check_receipt, current_dataset, dataset_of, read_manifest, read_split
-from components.dataset.sample import draw, write_sample
 from components.dataset.validate import validate
 from components.evaluation.card import write_card
 from components.evaluation.report import write_report

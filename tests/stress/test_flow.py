@@ -108,8 +108,7 @@ def test_without_the_fallback_it_fails_and_nothing_changes(environment: dict[str
 
 
 def test_a_broken_expectation_fails_the_run_before_training(environment: dict[str, str], tmp_path: Path) -> None:
-    from components.dataset.archives import ARCHIVES, declare_source
-    from components.dataset.sample import write_sample
+    from components.dataset.archives import ARCHIVES, declare_source, write_sample
     from components.files import write_whole
     from components.readers.images.idx import encode_idx, read_idx
 

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from prefects import Shared
 
-from components.dataset.archives import has_archives, open_archives
+from components.dataset.archives import has_archives, open_archives, write_sample
 from components.dataset.ingest import ingest
-from components.dataset.sample import write_sample
 from components.dataset.validate import to_frame, validate
 from components.settings import CHECKOUT, Settings
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from readings import PIXEL_COLUMNS
 
+from components.catalogues.sample import draw
 from components.contract import Dataset, Images, Labels
-from components.dataset.archives import declare_source
+from components.dataset.archives import declare_source, write_sample
 from components.dataset.ingest import ingest
 from components.dataset.labels.adding import Imported
 from components.dataset.manifest import current_dataset
-from components.dataset.sample import draw, write_sample
 from components.dataset.validate import validate
 from components.settings import Settings
 

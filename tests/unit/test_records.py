@@ -13,7 +13,7 @@ from safetensors.torch import load, save
 from trainings import QUICK
 
 from components.contract import SAMPLE, Dataset, ModelCard, Validated
-from components.dataset.archives import open_archives
+from components.dataset.archives import open_archives, write_sample
 from components.dataset.ingest import ingest
 from components.dataset.manifest import (
     accept,
@@ -25,7 +25,6 @@ from components.dataset.manifest import (
     read_split,
     receipt_path,
 )
-from components.dataset.sample import write_sample
 from components.errors import DatasetError, FashionError, InputError, ModelError
 from components.model.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from components.model.mlp import MLP

@@ -24,13 +24,22 @@ class Preparation:
     views: Callable[[Image.Image, ImageSpec], Images]  # an upright picture -> uint8 (n, height, width[, 3]), n from 1
     edge: Callable[[ImageSpec], int]  # pixels of both sides that it needs of a picture: a larger one may be reduced
     passes: Callable[[NDArray[np.uint8]], bool]  # whether a picture of the image's size, mode and depth is one already
+    all_pass: Callable[[Images], bool]  # likewise of all such pictures of one source
 
 
 PREPARATIONS = {
     "fashion-mnist": Preparation(
-        fashion_mnist.prepare, lambda image: fashion_mnist.WORKING, fashion_mnist.has_dark_corners
+        fashion_mnist.prepare,
+        lambda image: fashion_mnist.WORKING,
+        fashion_mnist.has_dark_corners,
+        fashion_mnist.have_dark_edges,
     ),
-    "letterbox": Preparation(letterbox, lambda image: 2 * max(image.height, image.width), lambda pixels: True),
+    "letterbox": Preparation(
+        letterbox,
+        lambda image: 2 * max(image.height, image.width),
+        lambda pixels: True,
+        lambda images: True,
+    ),
 }
 
 

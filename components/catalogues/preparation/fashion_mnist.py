@@ -28,6 +28,7 @@ WORKING = 160  # pixels of the longest edge, to find a garment in
 SMALLEST_PHOTO = 64  # pixels a side; a smaller picture is no photo
 ENOUGH = 256  # pixels of the longer edge, to find the ground; a picture may have up to twice as many
 SHARPEN = ImageFilter.UnsharpMask(radius=1, percent=50, threshold=0)
+BRIGHT = 127.5  # mean of the outermost pixels; the official images have 0 to 104, their negatives 150 to 255
 WIDTHS = (1.0, 0.8, 0.6)  # of a garment found in a photo, beside what it is; the first is what a person is shown
 
 
@@ -39,6 +40,12 @@ def has_dark_corners(grey: NDArray[np.uint8]) -> bool:
     height, width = grey.shape
     corners = 0, width - 1, (height - 1) * width, height * width - 1
     return sum(grey.item(corner) <= PLAIN for corner in corners) >= 2
+
+
+def have_dark_edges(images: Images) -> bool:
+    """Whether images, uint8 (n, height, width), are of bright garments on a dark ground: most of them are."""
+    edges = np.concatenate([images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], axis=1)
+    return bool(np.median(edges.mean(axis=1)) < BRIGHT)
 
 
 def prepare(picture: Image.Image, image: ImageSpec) -> Images:

@@ -5,13 +5,13 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 from filelock import FileLock
 
-from components.catalogues.fashion_mnist import CLASSES
 from components.contract import DataContract, Dataset
 from components.dataset.ingest import store_part
-from components.dataset.labels.checks import Sorted, sort_candidates
+from components.dataset.labels.checks import Sorted, sort_candidates, to_images
 from components.dataset.labels.examples import HandedIn, count_reasons, keep_rejects, shown
 from components.dataset.labels.reading import read_handed_in
 from components.dataset.manifest import (
@@ -80,20 +80,20 @@ def import_labels(
     settings = settings or load_settings()
     folder = settings.datasets_dir
     demand_writable(folder)
-    handed_in = read_handed_in(path, root, images)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".import.lock", timeout=WAIT):
         base = current_dataset(folder)
         if base is None:
-            raise DatasetError(f"{handed_in.name}: nothing to add these examples to; ingest the archives first")
+            raise DatasetError(f"{shown(path.name)}: nothing to add these examples to; ingest the archives first")
+        handed_in = read_handed_in(path, base.contract, root, images)
         found = sort_candidates(handed_in.candidates, read_split(base, "train"), read_split(base, "test"))
         dataset = _take(found, handed_in, base, settings) if found.added or found.relabelled else base
-    rejects = [*handed_in.rejects, *found.rejects]
+    classes, rejects = base.contract.classes, [*handed_in.rejects, *found.rejects]
     return Imported(
         dataset=dataset,
         base=base,
-        added=dict(Counter(CLASSES[one.label] for one in found.added)),
-        relabelled={row_id: CLASSES[label] for row_id, label in found.relabelled.items()},
+        added=dict(Counter(classes[one.label] for one in found.added)),
+        relabelled={row_id: classes[label] for row_id, label in found.relabelled.items()},
         known=found.known,
         unchanged=handed_in.unchanged,
         rejected=count_reasons(rejects),
@@ -122,7 +122,8 @@ def _take(found: Sorted, handed_in: HandedIn, base: Dataset, settings: Settings)
 
 def _write_added(found: Sorted, handed_in: HandedIn, manifest: Manifest, folder: Path) -> DatasetPart:
     """A part of its own; its ids carry a hash of what is in it, so that they meet no others."""
-    images, labels = found.images, found.labels
+    images = to_images(found.added, manifest.contract.image)
+    labels = np.array([one.label for one in found.added], np.uint16)
     infix = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()[:8]
     ids = [f"train-{infix}-{number:05d}" for number in range(len(images))]
     table = to_table(

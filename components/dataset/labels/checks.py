@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.catalogues.fashion_mnist import CLASSES, IMAGE_SHAPE
-from components.contract import Images, Labels
+from components.catalogues import catalogue_of
+from components.contract import DataContract, Images, ImageSpec
 from components.dataset.copies import find_copies
 from components.dataset.labels.examples import LabelCandidate, LabelReject
 from components.dataset.labels.naming import hash_of
 from components.dataset.manifest import Examples
-from components.dataset.validate import BOUNDS, measure_pixels
+from components.dataset.validate import measure_pixels
 
 MEASURES = ("mean", "deviation", "ink", "edge", "peak")
 
@@ -30,22 +30,12 @@ class Sorted:
     known: int  # there already, with that class, or named twice
     rejects: list[LabelReject]
 
-    @property
-    def images(self) -> Images:
-        """Those to be added, uint8 (n, 28, 28)."""
-        return to_images(self.added)
-
-    @property
-    def labels(self) -> Labels:
-        """Their classes, uint8 (n,)."""
-        return np.array([one.label for one in self.added], np.uint8)
-
 
 class Known:
     """The rows of a dataset, found by id, hash or pixels."""
 
     def __init__(self, train: Examples, test: Examples) -> None:
-        self.test = test
+        self.contract = train.contract
         self.train_ids = {row_id: int(label) for row_id, label in zip(train.ids, train.labels, strict=True)}
         self.train_hashes = _by_hash(train)
         self.test_ids, self.test_hashes = set(test.ids), _by_hash(test)
@@ -90,7 +80,7 @@ def sort_candidates(candidates: list[LabelCandidate], train: Examples, test: Exa
             new.append(group[0])
         elif known.train_ids[row_id] != label:
             relabelled[row_id] = label
-    good, bad = _split_by_bounds(new)
+    good, bad = _split_by_bounds(new, train.contract)
     added, copies = _split_by_copies(good, test)
     rejects += [*refused, *bad, *copies]
     return Sorted(added, relabelled, len(candidates) - len(added) - len(relabelled) - len(rejects), rejects)
@@ -100,33 +90,36 @@ def _find_conflict(group: list[LabelCandidate], row_id: str, known: Known) -> st
     """Why nobody but a person can say which class an image has; "" where they agree."""
     labels = sorted({one.label for one in group})
     if len(labels) > 1:
-        return f"given several classes at once: {', '.join(CLASSES[label] for label in labels)}"
+        return f"given several classes at once: {', '.join(known.contract.classes[label] for label in labels)}"
     if row_id and known.train_ids[row_id] != labels[0] and all(one.pixels for one in group):
-        said = CLASSES[known.train_ids[row_id]]
+        said = known.contract.classes[known.train_ids[row_id]]
         return f"the very image of a training row of another class: {row_id}, {said}; a table of id,label changes it"
     return ""
 
 
-def to_images(candidates: Iterable[LabelCandidate]) -> Images:
-    """Their pixels, uint8 (n, 28, 28)."""
-    return np.frombuffer(b"".join(one.pixels for one in candidates), np.uint8).reshape(-1, *IMAGE_SHAPE)
+def to_images(candidates: Iterable[LabelCandidate], image: ImageSpec) -> Images:
+    """Their pixels, uint8 (n, height, width[, 3])."""
+    return np.frombuffer(b"".join(one.pixels for one in candidates), np.uint8).reshape(-1, *image.shape)
 
 
 def _by_hash(examples: Examples) -> dict[str, str]:
     return {hash_of(image.tobytes()): row_id for row_id, image in zip(examples.ids, examples.images, strict=True)}
 
 
-def _split_by_bounds(candidates: list[LabelCandidate]) -> tuple[list[LabelCandidate], list[LabelReject]]:
+def _split_by_bounds(
+    candidates: list[LabelCandidate], contract: DataContract
+) -> tuple[list[LabelCandidate], list[LabelReject]]:
     """Those that validation would accept, and those that would make it refuse the whole."""
     if not candidates:
         return [], []
-    measured = measure_pixels(to_images(candidates))
+    measured = measure_pixels(to_images(candidates, contract.image))
+    bounds = catalogue_of(contract).validation
     good, bad = [], []
     for row, one in enumerate(candidates):
         broken = [
             f"{name} {float(measured[name][row]):.4g}, expected {low:g} to {high:g}"
             for name in MEASURES
-            for low, high in [getattr(BOUNDS, name)]
+            for low, high in [getattr(bounds, name)]
             if not low <= measured[name][row] <= high
         ]
         if broken:
@@ -142,7 +135,7 @@ def _split_by_copies(
     """Those that are not, and those that are, a copy of a test image, changed a little."""
     if not candidates:
         return [], []
-    copies = {copy.row: copy for copy in find_copies(to_images(candidates), test.images)}
+    copies = {copy.row: copy for copy in find_copies(to_images(candidates, test.contract.image), test.images)}
     rejects = [
         LabelReject.of(
             candidates[row], f"as good as an image of the test split: {test.ids[copy.other]}, {copy.likeness}"

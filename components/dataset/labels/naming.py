@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from components.catalogues.fashion_mnist import CONTRACT
+from components.contract import DataContract
 from components.dataset.labels.corrections import read_class
 from components.dataset.labels.examples import HandedIn, LabelCandidate, LabelReject
 from components.dataset.labels.pictures import read_picture
@@ -36,11 +36,12 @@ class Row:
     content: bytes  # as it stood
 
 
-def read_naming_table(path: Path, root: Path, images: Path | None) -> HandedIn:
+def read_naming_table(path: Path, contract: DataContract, root: Path, images: Path | None) -> HandedIn:
     """Read a CSV with `label` and one of `path`, `id` and `hash`; other columns may be there.
 
     Args:
         path: the table.
+        contract: the dataset's, whose classes its labels are.
         root: where its paths begin.
         images: a CSV or Parquet file of pixels that its ids or hashes are of; None: rows of the dataset.
 
@@ -57,7 +58,7 @@ def read_naming_table(path: Path, root: Path, images: Path | None) -> HandedIn:
     said = next((name for name in SAID if name in columns and (name == "given" or "confidence" in columns)), None)
     candidates, rejects, unchanged = list[LabelCandidate](), list[LabelReject](), 0
     for row in rows:
-        read = _read_row(row, by, said, root)
+        read = _read_row(row, by, said, root, contract)
         if isinstance(read, LabelCandidate):
             candidates.append(read)
         elif read:
@@ -67,7 +68,7 @@ def read_naming_table(path: Path, root: Path, images: Path | None) -> HandedIn:
     inputs = {path.name: sha256_of(path)}
     if images and by != "path":
         inputs[images.name] = sha256_of(images)
-        candidates, missing = _look_up(candidates, images)
+        candidates, missing = _look_up(candidates, images, contract)
         rejects += missing
     return HandedIn(path.name, inputs, candidates, rejects, unchanged)
 
@@ -95,30 +96,34 @@ def _read_rows(path: Path) -> tuple[list[str], list[Row]]:
     return columns, rows
 
 
-def _read_row(row: Row, by: str, said: str | None, root: Path) -> LabelCandidate | LabelReject | None:
+def _read_row(
+    row: Row, by: str, said: str | None, root: Path, contract: DataContract
+) -> LabelCandidate | LabelReject | None:
     """A candidate, a reject, or None where nobody changed the label."""
     position = f"line {row.line}"
     if not row.cells:
         return LabelReject(position, "not as many cells as columns", row.content)
     try:
-        named, label = row.cells[by].strip(), read_class(row.cells["label"], "label")
-        if said and label == read_class(row.cells[said], said):
+        named, label = row.cells[by].strip(), read_class(row.cells["label"], "label", contract)
+        if said and label == read_class(row.cells[said], said, contract):
             return None
     except InputError as error:
         return LabelReject(position, error.reason, row.content)
     if by == "path":
-        found = read_picture(root, named, label, CONTRACT)
+        found = read_picture(root, named, label, contract)
         return replace(found, position=f"{position}, {named}", original=found.original or row.content)
     if by == "id":
         return LabelCandidate(position, label, row_id=named, original=row.content)
     return LabelCandidate(position, label, hash=named.lower(), original=row.content)
 
 
-def _look_up(candidates: list[LabelCandidate], images: Path) -> tuple[list[LabelCandidate], list[LabelReject]]:
+def _look_up(
+    candidates: list[LabelCandidate], images: Path, contract: DataContract
+) -> tuple[list[LabelCandidate], list[LabelReject]]:
     """Give each its pixels."""
     wanted = {one.row_id or one.hash for one in candidates}
     pixels = dict[str, bytes]()
-    for block in _read_blocks(images):
+    for block in _read_blocks(images, contract):
         for row_id, image in zip(block.ids, block.images, strict=True):
             for key in (row_id, hash_of(image.tobytes())):
                 if key in wanted:
@@ -136,13 +141,13 @@ def _look_up(candidates: list[LabelCandidate], images: Path) -> tuple[list[Label
     return found, missing
 
 
-def _read_blocks(images: Path) -> Iterator[Block]:
+def _read_blocks(images: Path, contract: DataContract) -> Iterator[Block]:
     with images.open("rb") as stream:
         if images.suffix == ".parquet":
-            yield from read_pixel_parquet(stream, images.name, Wanted(CONTRACT))
+            yield from read_pixel_parquet(stream, images.name, Wanted(contract))
         elif images.suffix == ".csv":
-            yield from read_pixel_csv(stream, images.name, Wanted(CONTRACT))
+            yield from read_pixel_csv(stream, images.name, Wanted(contract))
         else:
             raise InputError(
-                images.name, f"expected a .csv or .parquet file with {pixel_columns(CONTRACT.image)[0]}, ... or pixels"
+                images.name, f"expected a .csv or .parquet file with {pixel_columns(contract.image)[0]}, ... or pixels"
             )

@@ -20,8 +20,7 @@ def read_class_folders(path: Path, contract: DataContract) -> HandedIn:
     found = walk(path, follow=1)
     tops = [name for name in (*found.folders, *found.links) if "/" not in name]
     if not any(contract.label_of(top) is not None for top in tops):
-        choices = f"0 to {len(contract.classes) - 1} or one of {', '.join(contract.classes)}"
-        raise InputError(str(path), f"no folder named after a class: {choices}")
+        raise InputError(str(path), f"no folder named after a class: {contract.choices}")
     candidates, rejects, inputs = list[LabelCandidate](), list[LabelReject](), dict[str, str]()
     for name in sorted([*found.names, *found.links], key=by_folder):
         label = contract.label_of(name.partition("/")[0]) if "/" in name else None
@@ -41,7 +40,7 @@ def read_picture(root: Path, name: str, label: int | None, contract: DataContrac
         root: what the name is relative to; a name that leads out of it is a reject.
         name: the file's path.
         label: its class; None: it has none, which is a reject.
-        contract: the dataset's.
+        contract: of the image that it becomes.
     """
     file, content = root / name, b""
     try:

@@ -2,22 +2,25 @@
 
 import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from awkward import AWKWARD, draw_awkward
 from pages import Page
+from scipy.ndimage import gaussian_filter
 
 from components.audit.audit import Audit, audit
 from components.audit.labels import find_suspects
 from components.catalogues.fashion_mnist import CLASSES, CONTRACT
-from components.contract import Dataset
+from components.catalogues.sample import draw
+from components.contract import Dataset, ImageSpec
 from components.dataset.archives import ARCHIVES, declare_source
 from components.dataset.copies import compare_within, find_copies
 from components.dataset.ingest import ingest
 from components.dataset.labels.adding import import_labels
 from components.dataset.manifest import Examples, read_split
-from components.dataset.sample import draw
 from components.readers.images.idx import encode_idx
 from components.settings import Settings
 
@@ -129,3 +132,15 @@ def test_copies_of_blank_and_of_no_images_are_none() -> None:
     assert find_copies(np.zeros((2, 28, 28), np.uint8), some) == []
     pairs, nearest = compare_within(some)
     assert (pairs, len(nearest)) == ([], 5)
+
+
+@pytest.mark.parametrize("image", [ImageSpec(20, 24, 3), ImageSpec(9, 16), ImageSpec(128, 70, 3)], ids=str)
+def test_copies_are_found_in_images_of_any_size(image: ImageSpec) -> None:
+    some, _ = draw_awkward(6, 0, replace(AWKWARD, image=image))
+    smooth = gaussian_filter(some.astype(np.float32), 3, axes=(1, 2))
+    some = np.interp(smooth, (smooth.min(), smooth.max()), (0, 200)).astype(np.uint8)
+    moved = np.roll(some[[4, 1]], 1, axis=1) + 20
+    assert [(copy.row, copy.other) for copy in find_copies(moved, some)] == [(0, 4), (1, 1)]
+    pairs, nearest = compare_within(np.concatenate([some, some[:1] + 9]))
+    assert [(pair.row, pair.other) for pair in pairs] == [(0, 6)]
+    assert len(nearest) == 7

@@ -13,15 +13,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from awkward import AWKWARD, draw_awkward, write_awkward
 from PIL import Image
 from readings import PIXEL_COLUMNS
 
 from components.catalogues.fashion_mnist import CLASSES, CONTRACT
+from components.catalogues.sample import draw
 from components.contract import SAMPLE, SPLITS, DataContract, Dataset, schema_of
-from components.dataset.archives import ARCHIVES, FILES, declare_source, open_archives
+from components.dataset.archives import ARCHIVES, FILES, declare_source, open_archives, write_sample
 from components.dataset.ingest import ingest
 from components.dataset.manifest import current_dataset, part_file, read_manifest, read_split, write_manifest
-from components.dataset.sample import draw, write_sample
 from components.errors import DatasetError, SourceError
 from components.files import sha256_of, temporary_name
 from components.readers.images.idx import encode_idx
@@ -355,6 +356,28 @@ def test_an_addition_to_the_sample_is_marked_sample(archives: Path, csv: Path, f
     added = ingest(str(csv)).dataset
     assert (added.source, added.rows) == (SAMPLE, 807)
     assert current_dataset(folder, sample=False) is None
+
+
+# --- other catalogues ---
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_dataset_has_the_contract_that_its_archives_bring(tmp_path: Path) -> None:
+    archives = write_awkward(tmp_path / "shop")
+    ours = ingest(str(archives)).dataset
+    assert (ours.contract, read_manifest(ours).contract, read_split(ours, "test").contract) == (AWKWARD,) * 3
+    for found, expected in zip(open_archives(archives).read("test"), draw_awkward(120, 120), strict=True):
+        assert np.array_equal(found, expected)
+    assert holds_the_images_of(ours, archives)
+    assert not ingest(str(archives)).written
+    declare_source(archives, "an awkward shop", "its owner's", dataclasses.replace(AWKWARD, preparation="other"))
+    assert ingest(str(archives)).written, "the same bytes are another thing"
+
+
+def test_a_dataset_of_another_contract_than_its_manifest_says_is_refused(base: Dataset) -> None:
+    other = dataclasses.replace(base, contract=dataclasses.replace(CONTRACT, preparation="other"))
+    with pytest.raises(DatasetError, match="contract: preparation: found 'fashion-mnist', expected 'other'"):
+        read_split(other, "test")
 
 
 # --- damage ---

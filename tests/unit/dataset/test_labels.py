@@ -13,13 +13,15 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from awkward import AWKWARD, draw_awkward, write_awkward
 from handed_in import New, base, counted, new, ready, write_pixels  # noqa: F401, fixtures
 from PIL import Image
 from readings import PIXEL_COLUMNS
 
-from components.catalogues.fashion_mnist import CLASSES
+from components.catalogues.fashion_mnist import CLASSES, CONTRACT
+from components.catalogues.sample import draw
 from components.contract import Dataset, Images
-from components.dataset.archives import declare_source
+from components.dataset.archives import declare_source, write_sample
 from components.dataset.ingest import ingest
 from components.dataset.labels.adding import Imported, import_labels
 from components.dataset.labels.corrections import Correction, write_correction
@@ -27,7 +29,6 @@ from components.dataset.labels.inbox import empty_inbox
 from components.dataset.labels.naming import hash_of
 from components.dataset.labels.reading import read_handed_in
 from components.dataset.manifest import current_dataset, read_manifest, read_split
-from components.dataset.sample import draw, write_sample
 from components.errors import DatasetError, InputError, ValidationError
 from components.readers.images.photos import write_png
 from components.settings import Settings
@@ -422,7 +423,9 @@ def test_the_inbox_is_emptied_once(base: Dataset, new: New, settings: Settings) 
     (folder / "odd" / "a.json").mkdir(parents=True)
     (folder / ".half.csv").write_text("being written")
     for place in (3, 4):
-        write_correction(folder, Correction(images[place].tobytes(), int(labels[place]), 9, "fashion-mlp:abc"))
+        write_correction(
+            folder, Correction(images[place].tobytes(), int(labels[place]), 9, "fashion-mlp:abc"), CONTRACT
+        )
     (folder / "made-up.json").write_bytes(orjson.dumps({"label": "Hat"}))
     (folder / "large.json").write_bytes(b"{" + b" " * 5000)
     write_pixels(folder / "hats.csv", images[:2], ["Hat", "Hat"])
@@ -528,7 +531,9 @@ def test_all_that_the_version_before_had_begun_is_gone_on_with(base: Dataset, ne
     for place in (0, 1):
         (working / "corrections-20261101T000000").mkdir(parents=True, exist_ok=True)
         write_correction(
-            working / "corrections-20261101T000000", Correction(images[place].tobytes(), int(labels[place]), 9, "x:y")
+            working / "corrections-20261101T000000",
+            Correction(images[place].tobytes(), int(labels[place]), 9, "x:y"),
+            CONTRACT,
         )
     (working / "photos" / "coat").mkdir(parents=True)
     (working / "photos" / "coat" / "a.png").write_bytes(write_png(images[2]))
@@ -579,9 +584,39 @@ def test_a_file_that_grows_while_it_is_read_is_refused(base: Dataset, new: New, 
     writer = threading.Thread(target=grow)
     writer.start()
     with pytest.raises(InputError, match="changed while it was read"):
-        read_handed_in(path)
+        read_handed_in(path, CONTRACT)
     read.set()
     writer.join()
 
 
 # --- at once, and killed ---
+
+
+# --- other catalogues ---
+
+
+def test_labels_of_another_catalogue_are_names_of_its_own_classes(settings: Settings, tmp_path: Path) -> None:
+    ours = ingest(str(write_awkward(tmp_path / "shop"))).dataset
+    images, _ = draw_awkward(2, 7)
+    folder = tmp_path / "corrections"
+    for image in images:
+        write_correction(folder, Correction(image.tobytes(), 2, 0, "awkward-mlp:abc"), AWKWARD)
+    assert {json.loads(file.read_bytes())["label"] for file in folder.iterdir()} == {"3"}
+    assert import_labels(folder).added == {"3": 2}
+    table = write_table(
+        tmp_path / "labels.csv", ("id", "label"), ("train-00000", "3"), ("train-00001", "KIDS  2-6"), ("train-00002", 0)
+    )
+    done = import_labels(table)
+    assert done.relabelled == {"train-00000": "3"}
+    assert (done.known, done.rejected) == (1, {"found ..., expected one of 10, Kids 2-6, 3": 1})
+    labels = read_split(done.dataset, "train").labels.tolist()
+    assert labels == [2, *read_split(ours, "train").labels[1:].tolist(), 2, 2]
+    assert done.dataset.contract == AWKWARD
+
+
+def test_a_correction_of_other_images_is_refused(settings: Settings, tmp_path: Path) -> None:
+    ingest(str(write_awkward(tmp_path / "shop")))
+    images, _ = draw(1, np.random.default_rng(0))
+    write_correction(tmp_path / "corrections", Correction(images.tobytes(), 2, 0, "fashion-mlp:abc"), CONTRACT)
+    done = import_labels(tmp_path / "corrections")
+    assert (done.changed, sum(done.rejected.values())) == (False, 1)

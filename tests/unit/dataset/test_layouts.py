@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -15,20 +16,18 @@ import pytest
 from PIL import Image
 from readings import PIXEL_COLUMNS
 
-from components.catalogues.fashion_mnist import CLASSES
+from components.catalogues import OFFICIAL
+from components.catalogues.catalogue import ArchiveChecksums
+from components.catalogues.fashion_mnist import CLASSES, CONTRACT
+from components.catalogues.sample import draw
 from components.contract import Images, Labels
 from components.dataset.archives import (
     FILES,
-    OFFICIAL_MD5,
-    OFFICIAL_NAME,
-    OFFICIAL_SHA256,
-    Extracted,
     declare_source,
     md5_of,
 )
 from components.dataset.ingest import Ingested, ingest
 from components.dataset.manifest import read_split
-from components.dataset.sample import draw
 from components.dataset.sources import Source, find_source
 from components.errors import DatasetError, SourceError
 from components.files import sha256_of
@@ -45,7 +44,7 @@ def splits() -> dict[str, tuple[Images, Labels]]:
 
 
 def source_of(path: Path) -> Source:
-    return find_source(str(path), Settings())
+    return find_source(str(path), Settings(), CONTRACT)
 
 
 def assert_holds(source: Source, splits: dict[str, tuple[Images, Labels]], *names: str) -> None:
@@ -68,8 +67,8 @@ def _sample_is_official(archives: Path, monkeypatch: pytest.MonkeyPatch) -> None
     for file in FILES:
         path = archives / file
         unpacked = sha256_bytes(gzip.decompress(path.read_bytes()))
-        monkeypatch.setitem(OFFICIAL_MD5, file, md5_of(path))
-        monkeypatch.setitem(OFFICIAL_SHA256, file, Extracted(sha256_of(path), unpacked))
+        checksums = ArchiveChecksums(md5_of(path), sha256_of(path), unpacked)
+        monkeypatch.setitem(cast("dict[str, ArchiveChecksums]", OFFICIAL.checksums), file, checksums)
 
 
 def sha256_bytes(content: bytes) -> str:
@@ -94,7 +93,7 @@ def test_extracted_files_are_the_same_version_as_the_gzipped_ones(archives: Path
     folders = [put_archives(archives, tmp_path / name, name) for name in ("gzipped", kind)]
     gzipped, other = (ingest(str(folder), settings=Settings(data_dir=tmp_path / "data")) for folder in folders)
     assert other.dataset == gzipped.dataset
-    assert (gzipped.written, other.written, other.dataset.source) == (True, False, OFFICIAL_NAME)
+    assert (gzipped.written, other.written, other.dataset.source) == (True, False, OFFICIAL.contract.name)
     assert len(other.left_out) == (4 if kind == "both" else 0)
 
 
@@ -113,7 +112,7 @@ def test_extracted_files_are_the_same_version_as_the_gzipped_ones(archives: Path
 def test_the_files_are_found_where_tools_put_them(archives: Path, tmp_path: Path, place: str) -> None:
     """torchvision's root, its FashionMNIST or its raw; Keras' cache or its datasets; the dataset's own repository."""
     put_archives(archives, tmp_path / "root" / place, "both")
-    assert source_of(tmp_path / "root").name == OFFICIAL_NAME
+    assert source_of(tmp_path / "root").name == OFFICIAL.contract.name
 
 
 @pytest.mark.usefixtures("_sample_is_official")
@@ -244,7 +243,7 @@ def test_of_kaggle_s_whole_folder_the_official_files_are_read(
     for split, examples in splits.items():
         write_csv(folder / f"fashion-mnist_{split}.csv", *examples)
     source = source_of(folder)
-    assert source.name == OFFICIAL_NAME
+    assert source.name == OFFICIAL.contract.name
     assert source.left_out == ("fashion-mnist_test.csv", "fashion-mnist_train.csv")
 
 

@@ -7,29 +7,34 @@ import logging
 import shutil
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from awkward import AWKWARD, draw_awkward, write_awkward
 from PIL import Image
 from readings import PIXEL_COLUMNS
 
-from components.catalogues.fashion_mnist import CLASSES
-from components.contract import SAMPLE, Images, Labels
+from components.catalogues import OFFICIAL
+from components.catalogues.catalogue import ArchiveChecksums
+from components.catalogues.fashion_mnist import CLASSES, CONTRACT
+from components.catalogues.sample import draw
+from components.contract import SAMPLE, DataContract, Images, ImageSpec, Labels
 from components.dataset import download
 from components.dataset.archives import (
     FILES,
-    OFFICIAL_LICENCE,
-    OFFICIAL_MD5,
-    OFFICIAL_NAME,
     declare_source,
     md5_of,
     open_archives,
+    write_sample,
 )
 from components.dataset.download import download_archives
-from components.dataset.sample import draw, write_sample
 from components.dataset.sources import find_source
+from components.dataset.tables import read_picture_table
 from components.errors import SettingsError, SourceError, SourceUnreachable
 from components.readers.images.idx import encode_idx, read_idx
 from components.settings import Settings
@@ -47,7 +52,8 @@ def folder(archives: Path, tmp_path: Path) -> Path:
 def _sample_is_official(archives: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The drawn archives have the checksums of the official ones, so that they can stand in for them."""
     for file in FILES:
-        monkeypatch.setitem(OFFICIAL_MD5, file, md5_of(archives / file))
+        checksums = ArchiveChecksums(md5_of(archives / file), "", "")
+        monkeypatch.setitem(cast("dict[str, ArchiveChecksums]", OFFICIAL.checksums), file, checksums)
 
 
 # --- archives ---
@@ -56,15 +62,15 @@ def _sample_is_official(archives: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_our_checksums_and_mirrors_are_torchvision_s() -> None:
     from torchvision.datasets import FashionMNIST
 
-    assert dict(FashionMNIST.resources) == OFFICIAL_MD5
-    assert list(download._torchvision_mirrors()) == FashionMNIST.mirrors
+    assert dict(FashionMNIST.resources) == {file: one.md5 for file, one in OFFICIAL.checksums.items()}
+    assert list(OFFICIAL.mirrors) == FashionMNIST.mirrors
     assert FashionMNIST.mirrors[0].startswith("http")
     assert tuple(FashionMNIST.classes) == CLASSES
 
 
 def test_a_declared_set_is_known_by_its_own_name(folder: Path) -> None:
     declare_source(folder, "acme", "CC-BY-4.0")
-    source = find_source(str(folder), Settings())
+    source = find_source(str(folder), Settings(), CONTRACT)
     assert (source.name, source.licence, source.extends) == ("acme", "CC-BY-4.0", False)
     assert {file for files in source.digests.values() for file in files} == set(FILES)
     images, labels = source.read("train")
@@ -76,12 +82,45 @@ def test_a_declared_set_is_known_by_its_own_name(folder: Path) -> None:
 def test_the_official_files_need_no_declaration(folder: Path) -> None:
     (folder / "source.json").unlink()
     source = open_archives(folder)
-    assert (source.name, source.licence) == (OFFICIAL_NAME, OFFICIAL_LICENCE)
+    assert (source.name, source.licence) == (OFFICIAL.contract.name, OFFICIAL.licence)
+
+
+@pytest.mark.parametrize("contract", [AWKWARD, replace(AWKWARD, image=ImageSpec(12, 9))], ids=["RGB", "grey"])
+def test_archives_may_bring_a_contract(tmp_path: Path, contract: DataContract) -> None:
+    source = find_source(str(write_awkward(tmp_path, contract)), Settings(), CONTRACT)
+    assert source.contract == contract
+    for found, expected in zip(source.read("test"), draw_awkward(120, 120, contract), strict=True):
+        assert np.array_equal(found, expected)
+
+
+def test_what_does_not_fit_the_contract_beside_it_is_refused(tmp_path: Path) -> None:
+    folder = write_awkward(tmp_path)
+    declare_source(folder, "shop", "MIT", replace(AWKWARD, classes=("10", "3")))
+    with pytest.raises(SourceError, match=f"{TRAIN_LABELS}: found the label 2, expected 0 to 1"):
+        open_archives(folder).read("train")
+    declare_source(folder, "shop", "MIT", replace(AWKWARD, image=ImageSpec(24, 20, 3)))
+    with pytest.raises(SourceError, match=r"shape \(20, 24, 3\), expected \(24, 20, 3\)"):
+        open_archives(folder).read("train")
+    declare_source(folder, "shop", "MIT", replace(AWKWARD, name="fashion-mnist"))
+    with pytest.raises(SourceError, match=r"source\.json: the contract 'fashion-mnist' is kept .*; image: found"):
+        open_archives(folder)
+
+
+@pytest.mark.parametrize(("column", "classes"), [(pa.string(), ["10", "kids  2-6", "3"]), (pa.int64(), [10, None, 3])])
+def test_a_class_of_another_catalogue_may_be_called_by_a_number(
+    tmp_path: Path, column: pa.DataType, classes: list[Any]
+) -> None:
+    path = tmp_path / "new.parquet"
+    pq.write_table(pa.table({"image": pa.array([b"x"] * 3), "label": pa.array(classes, column)}), path)
+    labels = [row.label for row in read_picture_table(path, AWKWARD)]
+    assert labels == [0, 1 if classes[1] else None, 2]
 
 
 def test_a_foreign_set_without_a_declaration_is_refused(folder: Path) -> None:
     (folder / "source.json").unlink()
-    with pytest.raises(SourceError, match=rf"{TRAIN_IMAGES}: MD5 is .*{OFFICIAL_MD5[TRAIN_IMAGES]}.*source\.json"):
+    with pytest.raises(
+        SourceError, match=rf"{TRAIN_IMAGES}: MD5 is .*{OFFICIAL.checksums[TRAIN_IMAGES].md5}.*source\.json"
+    ):
         open_archives(folder)
 
 
@@ -102,7 +141,7 @@ def test_a_flipped_bit_is_refused_and_its_file_named(folder: Path, file: str, de
 def test_a_missing_file_is_named(folder: Path, file: str) -> None:
     (folder / file).unlink()
     with pytest.raises(SourceError, match=rf"archives: no {file}$"):
-        find_source(str(folder), Settings())
+        find_source(str(folder), Settings(), CONTRACT)
 
 
 def test_a_label_that_is_no_class_is_refused(folder: Path) -> None:
@@ -160,7 +199,7 @@ def test_a_declaration_that_leaves_a_file_out_is_refused(folder: Path) -> None:
 
 
 def test_the_official_name_cannot_be_claimed(folder: Path) -> None:
-    declare_source(folder, OFFICIAL_NAME, "MIT")
+    declare_source(folder, OFFICIAL.contract.name, "MIT")
     with pytest.raises(SourceError, match="the name 'fashion-mnist' is kept for the official files"):
         open_archives(folder)
 
@@ -237,8 +276,8 @@ def files_in(folder: Path) -> set[str]:
 
 @pytest.mark.parametrize("source", ["auto", "download"])
 def test_the_four_archives_are_downloaded(downloading: Settings, mirror: Mirror, archives: Path, source: str) -> None:
-    found = find_source(source, downloading)
-    assert found.name == OFFICIAL_NAME
+    found = find_source(source, downloading, CONTRACT)
+    assert found.name == OFFICIAL.contract.name
     assert mirror.asked == [f"/{file}" for file in FILES]
     assert files_in(downloading.raw_dir) == set(FILES)
     assert all((downloading.raw_dir / file).read_bytes() == (archives / file).read_bytes() for file in FILES)
@@ -249,10 +288,10 @@ def test_what_is_there_is_not_downloaded_again(downloading: Settings, mirror: Mi
     download_archives(downloading)
     (downloading.raw_dir / TEST_LABELS).unlink()
     mirror.asked.clear()
-    find_source(source, downloading)
+    find_source(source, downloading, CONTRACT)
     assert mirror.asked == [f"/{TEST_LABELS}"]
     mirror.asked.clear()
-    find_source(source, downloading)
+    find_source(source, downloading, CONTRACT)
     assert mirror.asked == []
 
 
@@ -354,18 +393,18 @@ def offline(downloading: Settings) -> Settings:
 @pytest.mark.parametrize("name", ["nowhere", "/nowhere/at/all", "~nosuchuser/archives", "smaple", "a\0b"])
 def test_a_word_that_is_no_source_says_which_there_are(offline: Settings, name: str) -> None:
     with pytest.raises(SettingsError, match="no such file or folder, nor one of auto, download, sample") as refused:
-        find_source(name, offline)
+        find_source(name, offline, CONTRACT)
     assert name in str(refused.value)
 
 
 def test_a_file_that_is_no_csv_is_refused(offline: Settings, archives: Path) -> None:
     with pytest.raises(SettingsError, match=r"a file must be a labelled \.csv or \.parquet; or name a folder"):
-        find_source(str(archives / TRAIN_IMAGES), offline)
+        find_source(str(archives / TRAIN_IMAGES), offline, CONTRACT)
 
 
 def test_archives_in_the_raw_folder_need_no_network(offline: Settings, archives: Path) -> None:
     shutil.copytree(archives, offline.raw_dir, ignore=shutil.ignore_patterns("source.json"))
-    assert find_source("auto", offline).name == OFFICIAL_NAME
+    assert find_source("auto", offline, CONTRACT).name == OFFICIAL.contract.name
 
 
 @pytest.mark.parametrize("fallback", [True, False])
@@ -373,12 +412,12 @@ def test_damaged_archives_are_never_replaced_by_the_sample(offline: Settings, ar
     shutil.copytree(archives, offline.raw_dir, ignore=shutil.ignore_patterns("source.json"))
     (offline.raw_dir / TRAIN_LABELS).write_bytes(b"damaged")
     with pytest.raises(SourceError, match=f"{TRAIN_LABELS}: MD5 is"):
-        find_source("auto", offline, sample_fallback=fallback)
+        find_source("auto", offline, CONTRACT, sample_fallback=fallback)
 
 
 def test_without_a_network_the_error_says_what_to_do(offline: Settings) -> None:
     with pytest.raises(SourceUnreachable) as refused:
-        find_source("auto", offline)
+        find_source("auto", offline, CONTRACT)
     assert f"put the four archives into {offline.raw_dir}, or set FASHION_SOURCE" in str(refused.value)
     assert "http://127.0.0.1:1/train-images" in str(refused.value)
     assert not offline.sample_dir.exists()
@@ -387,12 +426,12 @@ def test_without_a_network_the_error_says_what_to_do(offline: Settings) -> None:
 @pytest.mark.parametrize("fallback", [True, False])
 def test_only_auto_falls_back_on_the_sample(offline: Settings, fallback: bool) -> None:
     with pytest.raises(SourceUnreachable):
-        find_source("download", offline, sample_fallback=fallback)
+        find_source("download", offline, CONTRACT, sample_fallback=fallback)
 
 
 def test_the_fallback_says_so_in_plain_words(offline: Settings, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "components"):
-        source = find_source("auto", offline, sample_fallback=True)
+        source = find_source("auto", offline, CONTRACT, sample_fallback=True)
     assert source.name == SAMPLE
     first, second = caplog.messages
     assert first.startswith("Fashion-MNIST could not be reached (train-images-idx3-ubyte.gz could not be downloaded")
@@ -420,7 +459,7 @@ def rows_of(images: Images, labels: Labels) -> list[str]:
 
 def test_a_labelled_csv_adds_training_examples(tmp_path: Path, examples: tuple[Images, Labels]) -> None:
     path = write_csv(tmp_path / "new.CSV", "label,", rows_of(*examples))
-    source = find_source(str(path), Settings())
+    source = find_source(str(path), Settings(), CONTRACT)
     assert source.name == "csv:new.CSV"
     assert source.extends
     assert list(source.digests) == ["train"]
@@ -432,7 +471,7 @@ def test_a_labelled_csv_adds_training_examples(tmp_path: Path, examples: tuple[I
 def test_one_bad_row_refuses_the_whole_csv(tmp_path: Path, examples: tuple[Images, Labels]) -> None:
     rows = rows_of(*examples)
     rows[2], rows[5], rows[6], rows[7] = f"1{rows[2][1:]},7", "", rows[6].replace(",", ",x", 1), "10" + rows[7][1:]
-    source = find_source(str(write_csv(tmp_path / "new.csv", "label,", rows)), Settings())
+    source = find_source(str(write_csv(tmp_path / "new.csv", "label,", rows)), Settings(), CONTRACT)
     told = (
         r"new\.csv: 4 bad row\(s\), nothing was taken: line 4: row: 786 cells, expected 785; "
         r"line 7: row: an empty line; line 8: pixel1: 'x.*' is not a whole number"
@@ -445,7 +484,7 @@ def test_one_bad_row_refuses_the_whole_csv(tmp_path: Path, examples: tuple[Image
 def test_a_csv_without_labels_adds_nothing(tmp_path: Path, columns: str) -> None:
     path = write_csv(tmp_path / "new.csv", columns, [columns.replace("id", "a") + ",".join(["1"] * 784)])
     with pytest.raises(SourceError, match=r"new\.csv: no labelled rows; expected label,pixel1"):
-        find_source(str(path), Settings()).read("train")
+        find_source(str(path), Settings(), CONTRACT).read("train")
 
 
 @pytest.mark.parametrize(
@@ -459,7 +498,7 @@ def test_a_csv_without_labels_adds_nothing(tmp_path: Path, columns: str) -> None
 def test_a_csv_that_is_no_table_is_refused(tmp_path: Path, content: bytes, told: str) -> None:
     (tmp_path / "new.csv").write_bytes(content)
     with pytest.raises(SourceError, match=rf"new\.csv: .*{told}"):
-        find_source(str(tmp_path / "new.csv"), Settings()).read("train")
+        find_source(str(tmp_path / "new.csv"), Settings(), CONTRACT).read("train")
 
 
 # --- a folder of pictures ---
@@ -477,7 +516,7 @@ def pictures(tmp_path: Path, examples: tuple[Images, Labels]) -> Path:
 
 
 def test_a_folder_of_pictures_adds_training_examples(pictures: Path, examples: tuple[Images, Labels]) -> None:
-    source = find_source(str(pictures), Settings())
+    source = find_source(str(pictures), Settings(), CONTRACT)
     assert source.name == "images:pictures"
     assert source.extends
     assert list(source.digests) == ["train"]
@@ -495,28 +534,28 @@ def test_a_class_has_a_name_and_a_number(
         path = tmp_path / folder.replace("/", "_") / f"{len(folder)}.png"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(examples[0][0]).save(path)
-    assert set(find_source(str(tmp_path), Settings()).read("train")[1].tolist()) == {label}
+    assert set(find_source(str(tmp_path), Settings(), CONTRACT).read("train")[1].tolist()) == {label}
 
 
 @pytest.mark.parametrize("name", ["hat", "10", "-1", "01", "T-shirt", "_", ".git", "unsorted"])
 def test_a_folder_that_is_no_class_is_refused(pictures: Path, name: str) -> None:
     (pictures / name).mkdir()
     with pytest.raises(SourceError, match=rf"{name}: not a class; expected 0 to 9 or one of T-shirt/top, Trouser"):
-        find_source(str(pictures), Settings())
+        find_source(str(pictures), Settings(), CONTRACT)
 
 
 @pytest.mark.parametrize("place", ["3/notes.txt", "3/c.gif", "3/c", "stray.png", "stray.txt"])
 def test_a_stray_file_is_refused_not_left_out(pictures: Path, place: str) -> None:
     (pictures / place).write_bytes(b"stray")
     with pytest.raises(SourceError, match=place):
-        find_source(str(pictures), Settings())
+        find_source(str(pictures), Settings(), CONTRACT)
 
 
 @pytest.mark.parametrize("place", ["3/folder", "3/folder.png"])
 def test_a_folder_among_the_pictures_is_refused(pictures: Path, place: str) -> None:
     (pictures / place).mkdir()
     with pytest.raises(SourceError, match=place):
-        find_source(str(pictures), Settings())
+        find_source(str(pictures), Settings(), CONTRACT)
 
 
 @pytest.mark.parametrize("place", ["3/link.png", "5"])
@@ -526,14 +565,14 @@ def test_a_symlink_is_refused_not_followed_and_not_left_out(pictures: Path, tmp_
     shutil.copy(pictures / "3" / "c.png", target)
     (pictures / place).symlink_to(target / "c.png" if place.endswith("png") else target)
     with pytest.raises(SourceError, match=place):
-        find_source(str(pictures), Settings())
+        find_source(str(pictures), Settings(), CONTRACT)
 
 
 def test_a_truncated_picture_is_named(pictures: Path) -> None:
     path = pictures / "3" / "c.png"
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(SourceError, match=r"pictures/3/c\.png: a damaged picture"):
-        find_source(str(pictures), Settings()).read("train")
+        find_source(str(pictures), Settings(), CONTRACT).read("train")
 
 
 def test_a_disguised_picture_is_named(pictures: Path) -> None:
@@ -541,7 +580,7 @@ def test_a_disguised_picture_is_named(pictures: Path) -> None:
     Image.new("L", (28, 28)).save(content, "GIF")
     (pictures / "3" / "c.png").write_bytes(content.getvalue())
     with pytest.raises(SourceError, match=r"3/c\.png: not a PNG, JPEG or WEBP picture"):
-        find_source(str(pictures), Settings()).read("train")
+        find_source(str(pictures), Settings(), CONTRACT).read("train")
 
 
 @pytest.mark.parametrize(
@@ -553,7 +592,7 @@ def test_a_folder_without_pictures_is_refused(tmp_path: Path, inside: tuple[str,
     for name in inside:
         (empty / name).mkdir()
     with pytest.raises(SourceError, match=f"empty: {told}"):
-        find_source(str(empty), Settings())
+        find_source(str(empty), Settings(), CONTRACT)
 
 
 # --- the drawn sample ---

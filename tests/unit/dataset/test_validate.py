@@ -7,14 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from awkward import AWKWARD, draw_awkward, write_awkward
 from readings import PIXEL_COLUMNS
 
-from components.contract import SAMPLE, SPLITS, Dataset, Images, Labels, Split, Validated
-from components.dataset.archives import ARCHIVES, OFFICIAL_NAME, declare_source
+from components.catalogues import OFFICIAL
+from components.catalogues.fashion_mnist import CONTRACT
+from components.catalogues.sample import draw
+from components.contract import SAMPLE, SPLITS, DataContract, Dataset, Images, Labels, Split, Validated
+from components.dataset.archives import ARCHIVES, declare_source, write_archives
 from components.dataset.ingest import ingest
 from components.dataset.manifest import current_dataset, dataset_lock, read_manifest, write_manifest
-from components.dataset.sample import draw
-from components.dataset.validate import ROWS_SHOWN, validate
+from components.dataset.validate import ROWS_SHOWN, measure_pixels, validate
 from components.errors import BrokenExpectation, DatasetError, FashionError, ValidationError
 from components.readers.images.idx import encode_idx
 from components.settings import Settings
@@ -175,9 +178,47 @@ def test_the_official_test_split_has_10_000_rows(settings: Settings, rows: int) 
 
 def under_the_official_name(dataset: Dataset) -> Dataset:
     """The same parts, said to be Fashion-MNIST."""
-    manifest = dataclasses.replace(read_manifest(dataset), source=OFFICIAL_NAME)
+    manifest = dataclasses.replace(read_manifest(dataset), source=OFFICIAL.contract.name)
     with dataset_lock(dataset.path.parent):
         return write_manifest(dataset.path.parent, manifest)
+
+
+def test_another_catalogue_has_its_own_labels_and_bounds(settings: Settings, tmp_path: Path) -> None:
+    dataset = ingest(str(write_awkward(tmp_path / "shop")), settings=settings).dataset
+    assert validate(dataset, settings=settings).expectations == 46
+
+
+def test_a_class_of_another_catalogue_that_is_missing_in_the_test_split_is_named(
+    settings: Settings, tmp_path: Path
+) -> None:
+    folder = write_awkward(tmp_path / "shop")
+    images, labels = draw_awkward(120, 1)
+    write_archives(folder, {"test": (images, labels % 2)})
+    declare_source(folder, "an awkward shop", "MIT", AWKWARD)
+    found = refused(ingest(str(folder), settings=settings).dataset, settings)
+    assert {key: item.observed for key, item in found.items()} == {
+        ("test", "expect_column_distinct_values_to_equal_set(label)"): "[0, 1]"
+    }
+
+
+@pytest.mark.parametrize("contract", [CONTRACT, AWKWARD], ids=lambda one: one.name)
+def test_what_is_measured_of_an_image_is_over_all_its_numbers(contract: DataContract) -> None:
+    images, _ = draw_awkward(5, 0, contract)
+    images[0] = 0
+    found = measure_pixels(images)
+    flat = images.reshape(5, -1).astype(float)
+    inside = np.zeros(contract.image.shape, bool)
+    inside[1:-1, 1:-1] = True
+    expected = {
+        "mean": flat.mean(axis=1),
+        "deviation": flat.std(axis=1),
+        "ink": (flat > 0).mean(axis=1),
+        "edge": images[:, ~inside].mean(axis=1),
+        "peak": flat.max(axis=1),
+    }
+    for name, values in expected.items():
+        assert np.allclose(found[name], values), name
+    assert all(len(values) == 0 for values in measure_pixels(images[:0]).values())
 
 
 # --- what a refusal leaves ---

@@ -21,8 +21,8 @@ from benchmarks.traffic import (
     make_traffic,
 )
 from components.catalogues.fashion_mnist import CLASSES, CONTRACT
+from components.catalogues.sample import draw
 from components.contract import Images, ModelCard, Profile
-from components.dataset.sample import draw
 from components.errors import InputError, ModelError, SettingsError
 from components.evaluation.profile import Seen, make_profile, to_seen
 from components.model.classifier import Classifier

@@ -15,8 +15,8 @@ import pytest
 from components.catalogues.catalogue import InputBounds
 from components.catalogues.fashion_mnist import CONTRACT, IMAGE_SHAPE, INPUTS
 from components.contract import Images, ModelCard
+from components.dataset.archives import write_sample
 from components.dataset.manifest import Examples
-from components.dataset.sample import write_sample
 from components.errors import FashionError, InputError
 from components.model.classifier import Classifier
 from components.readers.folders.parts import TableReading

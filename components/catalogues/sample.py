@@ -1,21 +1,15 @@
-"""A drawn stand-in for Fashion-MNIST: ten garment silhouettes with noise, as real IDX archives.
+"""A drawn stand-in for Fashion-MNIST: ten garment silhouettes with noise.
 
 For tests, and for a first run with no network at all. Everything made from it is marked `sample`.
 """
 
-from pathlib import Path
-
 import numpy as np
 from PIL import Image, ImageDraw
 
-from components.catalogues.fashion_mnist import CLASSES, IMAGE_SHAPE
-from components.contract import SAMPLE, Images, Labels, Split
-from components.dataset.archives import ARCHIVES, declare_source
-from components.files import write_whole
-from components.readers.images.idx import encode_idx
+from components.catalogues.fashion_mnist import CLASSES, CONTRACT
+from components.contract import Images, Labels
 
-TRAIN_ROWS = 4_000
-TEST_ROWS = 1_000
+HEIGHT, WIDTH = CONTRACT.image.shape
 SCALE = 4  # silhouettes are drawn at 112 x 112 and shrunk, for smooth edges
 
 Point = tuple[float, float]
@@ -58,29 +52,6 @@ SILHOUETTES: dict[str, tuple[tuple[Outline, ...], tuple[Outline, ...]]] = {
 }
 
 
-def write_sample(folder: Path, train_rows: int = TRAIN_ROWS, test_rows: int = TEST_ROWS, seed: int = 0) -> Path:
-    """Draw the sample and write it as the four IDX archives.
-
-    The same arguments give the same bytes. `source.json` beside the archives names them as the sample.
-
-    Args:
-        folder: made if need be; archives already there are replaced.
-        train_rows: images in the train split, at least 10.
-        test_rows: images in the test split, at least 10.
-
-    Returns:
-        `folder`.
-    """
-    generator = np.random.default_rng(seed)
-    rows_of: dict[Split, int] = {"train": train_rows, "test": test_rows}
-    for split, rows in rows_of.items():
-        images, labels = draw(rows, generator)
-        write_whole(folder / ARCHIVES[split].images, encode_idx(images))
-        write_whole(folder / ARCHIVES[split].labels, encode_idx(labels))
-    declare_source(folder, SAMPLE, "CC0-1.0, drawn by this project")
-    return folder
-
-
 def draw(rows: int, generator: np.random.Generator) -> tuple[Images, Labels]:
     """Draw `rows` images, the classes in equal shares and random order.
 
@@ -95,15 +66,15 @@ def _draw_one(name: str, generator: np.random.Generator) -> Images:
     outlines, cuts = SILHOUETTES[name]
     scale, shift = generator.uniform(0.85, 1.05, 2), generator.uniform(-1.2, 1.2, 2)
     shade = generator.uniform(130, 235)
-    picture = Image.new("L", (IMAGE_SHAPE[1] * SCALE, IMAGE_SHAPE[0] * SCALE))
+    picture = Image.new("L", (WIDTH * SCALE, HEIGHT * SCALE))
     pen = ImageDraw.Draw(picture)
     for group, fill in ((outlines, 255), (cuts, 60)):
         for outline in group:
             corners = (np.array(outline) - 14 + generator.normal(0, 0.35, (len(outline), 2))) * scale + 14 + shift
             pen.polygon([(float(x * SCALE), float(y * SCALE)) for x, y in corners], fill=fill)
-    mask = np.asarray(picture.resize((IMAGE_SHAPE[1], IMAGE_SHAPE[0]), Image.Resampling.BOX), np.float32) / 255
-    cloth = (
-        shade + generator.normal(0, 18, IMAGE_SHAPE) + 25 * np.sin(np.arange(28) * generator.uniform(0.2, 2.5))[:, None]
-    )
+    mask = np.asarray(picture.resize((WIDTH, HEIGHT), Image.Resampling.BOX), np.float32) / 255
+    noise = generator.normal(0, 18, (HEIGHT, WIDTH))
+    folds = np.sin(np.arange(HEIGHT) * generator.uniform(0.2, 2.5))[:, None]
+    cloth = shade + noise + 25 * folds
     drawn: Images = np.clip(mask * cloth, 0, 255).astype(np.uint8)
     return drawn

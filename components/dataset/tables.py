@@ -1,0 +1,155 @@
+"""Labelled tables: CSV or Parquet of pixels (`label,pixel1,pixel2,...`), or Parquet of pictures.
+
+Pictures are as Hugging Face `datasets` writes them: a column `image` of bytes or of struct<bytes, path>, and a column
+`label`: whole numbers, or names of classes. The schema may say what the numbers mean (`ClassLabel`), see
+`name_classes`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.contract import DataContract, Images, Labels, Split
+from components.dataset.pictures import read_pictures
+from components.errors import InputError, SourceError
+from components.files import sha256_of
+from components.readers.blocks import Block, Wanted
+from components.readers.tables.class_names import name_classes
+from components.readers.tables.csv import read_pixel_csv
+from components.readers.tables.parquet import read_pixel_parquet
+
+SHOWN = 3  # bad rows in a message
+BATCH = 512  # rows
+
+
+@dataclass(frozen=True)
+class PictureRow:
+    """One row, not decoded yet."""
+
+    number: int  # from 1
+    content: bytes  # of a picture file; empty where the row has none
+    label: int | None  # None: no class of ours
+    told: str  # its label as the file has it
+
+
+@dataclass(frozen=True)
+class LabelledTables:
+    """Examples in tables, one file or more a split."""
+
+    files: dict[Split, tuple[Path, ...]]
+    name: str
+    licence: str
+    digests: dict[Split, dict[str, str]]
+    contract: DataContract
+    left_out: tuple[str, ...] = ()
+
+    @classmethod
+    def open(
+        cls,
+        files: dict[Split, tuple[Path, ...]],
+        contract: DataContract,
+        name: str = "",
+        left_out: tuple[str, ...] = (),
+    ) -> "LabelledTables":
+        """Name files; they are read later."""
+        digests: dict[Split, dict[str, str]] = {
+            split: {path.name: sha256_of(path) for path in paths} for split, paths in files.items()
+        }
+        first = files["train"][0]
+        kind = first.suffix.lower().removeprefix(".")
+        return cls(files, f"{kind}:{name or first.name}", "as its owner says", digests, contract, left_out)
+
+    @property
+    def extends(self) -> bool:
+        """Without a test split the examples are added to a dataset that has one."""
+        return "test" not in self.files
+
+    def read(self, split: Split) -> tuple[Images, Labels]:
+        """All rows, or SourceError with the bad ones."""
+        read = [_read_table(path, self.contract) for path in self.files[split]]
+        return np.concatenate([images for images, _ in read]), np.concatenate([labels for _, labels in read])
+
+
+def _read_table(path: Path, contract: DataContract) -> tuple[Images, Labels]:
+    try:
+        if path.suffix.lower() == ".csv":
+            with path.open("rb") as stream:
+                return _join(path, list(read_pixel_csv(stream, path.name, Wanted(contract))), "line", contract)
+        if has_pictures(path):
+            return _read_picture_rows(path, contract)
+        with path.open("rb") as stream:
+            return _join(path, list(read_pixel_parquet(stream, path.name, Wanted(contract))), "row", contract)
+    except InputError as error:
+        raise SourceError(f"{path}: {error}") from error
+
+
+def _join(path: Path, blocks: list[Block], word: str, contract: DataContract) -> tuple[Images, Labels]:
+    _refuse(path, [f"{word} {reject.line}: {reject.reason}" for block in blocks for reject in block.rejects])
+    labels = [block.labels for block in blocks if block.labels is not None]
+    if not labels:
+        raise SourceError(f"{path}: no labelled rows; expected label,pixel1,...,pixel{contract.image.size}")
+    return np.concatenate([block.images for block in blocks]), np.concatenate(labels)
+
+
+def _read_picture_rows(path: Path, contract: DataContract) -> tuple[Images, Labels]:
+    rows = list(read_picture_table(path, contract))
+    _refuse(path, [told for row in rows for told in _find_faults(row, contract)])
+    images = read_pictures([(f"{path}: row {row.number}", row.content) for row in rows], contract)
+    return images, np.array([row.label for row in rows], np.uint16)
+
+
+def _find_faults(row: PictureRow, contract: DataContract) -> Iterator[str]:
+    if row.label is None:
+        yield f"row {row.number}: label {row.told[:40]!r}, expected {contract.choices}"
+    if not row.content:
+        yield f"row {row.number}: no picture in it; a file that it names is not read"
+
+
+def _refuse(path: Path, faults: list[str]) -> None:
+    if faults:
+        raise SourceError(f"{path}: {len(faults)} bad row(s), nothing was taken: {'; '.join(faults[:SHOWN])}")
+
+
+def has_pictures(path: Path) -> bool:
+    """Whether a Parquet file has pictures with labels.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    return {"image", "label"} <= set(_open(path).schema_arrow.names)
+
+
+def read_picture_table(path: Path, contract: DataContract) -> Iterator[PictureRow]:
+    """Every row of such a file, in order.
+
+    Raises:
+        InputError: it is damaged, or its columns are of other types.
+    """
+    file = _open(path)
+    schema = file.schema_arrow
+    image = schema.field("image").type
+    in_struct = pa.types.is_struct(image) and image.get_field_index("bytes") >= 0
+    content = image.field("bytes").type if in_struct else image
+    if content not in (pa.binary(), pa.large_binary(), pa.binary_view()):
+        raise InputError(path.name, f"column image: found {str(image)[:60]}, expected binary or struct<bytes, path>")
+    number = 0
+    try:
+        for batch in file.iter_batches(BATCH, columns=["image.bytes" if in_struct else "image", "label"]):
+            images = batch["image"].flatten()[0] if in_struct else batch["image"]
+            labels = name_classes(batch["label"], schema, contract)
+            for picture, label in zip(images.to_pylist(), labels.to_pylist(), strict=True):
+                number += 1
+                yield PictureRow(number, picture or b"", contract.label_of_cell(label), str(label))
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(path.name, f"damaged: {str(error).splitlines()[0]}") from error
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path, page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(path.name, f"not a Parquet file, or damaged: {str(error).splitlines()[0]}") from error
