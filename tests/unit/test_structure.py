@@ -90,6 +90,20 @@ def test_frameworks_stay_in_their_rooms(path: Path) -> None:
         assert "flows" not in used
 
 
+UNIT = CHECKOUT / "tests" / "unit"
+TESTS = sorted(path for path in UNIT.rglob("test_*.py") if path.name != "test_structure.py")
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.relative_to(UNIT)))
+def test_a_test_has_its_place_from_what_it_tests(path: Path) -> None:
+    """tests/unit/readers/tables/test_csv.py is of components/readers/tables/csv.py, one of a folder likewise."""
+    place = path.relative_to(UNIT).parent / path.stem.removeprefix("test_")
+    tested = [CHECKOUT / place, CHECKOUT / "components" / place]
+    assert any(one.is_dir() or one.with_suffix(".py").is_file() for one in tested), (
+        f"no {place} and no components/{place}"
+    )
+
+
 def in_a_fresh_interpreter(code: str, home: Path) -> str:
     environment = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(CHECKOUT)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=home, capture_output=True, text=True)

@@ -1,0 +1,117 @@
+"""The store: what is loaded is what was saved, or it is refused."""
+
+import dataclasses
+from pathlib import Path
+
+import orjson
+import pytest
+import torch
+from safetensors.torch import save as encode_weights
+
+from components.catalogues.fashion_mnist import CONTRACT
+from components.contract import SAMPLE, ModelCard
+from components.dataset.manifest import Examples
+from components.errors import ModelError, ModelNotFound
+from components.model.mlp import MLP, ModelConfig
+from components.model.weights import check_fit, decode_weights, forms_of
+from components.registry import store
+
+pytestmark = pytest.mark.usefixtures("bentoml_home")
+
+
+def folder_of(home: Path, tag: str) -> Path:
+    return home / "models" / tag.replace(":", "/")
+
+
+def test_what_is_loaded_is_what_was_saved(network: MLP, card: ModelCard, test_split: Examples) -> None:
+    loaded = store.load_stored(store.save_model(network, card))
+    before = network(torch.tensor(test_split.images).reshape(-1, 784) / 255)
+    assert torch.equal(loaded.logits(test_split.images), before)
+    said = dataclasses.asdict(dataclasses.replace(loaded.card, weights_sha256=""))
+    assert orjson.dumps(said) == orjson.dumps(dataclasses.asdict(card)), "without what a contract has worked out since"
+
+
+def test_bentoml_sees_the_model(network: MLP, card: ModelCard) -> None:
+    import bentoml
+
+    tag = store.save_model(network, card)
+    assert [str(model.tag) for model in bentoml.models.list()] == [tag]
+    assert str(bentoml.models.get(f"{store.NAME}:latest").tag) == tag
+    assert bentoml.models.get(tag).info.labels == {"preset": "quick", "source": SAMPLE}
+
+
+def test_only_an_exact_tag_is_found(network: MLP, card: ModelCard) -> None:
+    tag = store.save_model(network, card)
+    for near in (tag[:-1], tag + "x", "fashion-mlp:latest", "fashion-mlp", "other:abcdefgh", "fashion-mlp:../../x", ""):
+        with pytest.raises(ModelNotFound):
+            store.load_stored(near)
+
+
+def test_no_pickle_is_stored(network: MLP, card: ModelCard, bentoml_home: Path) -> None:
+    folder = folder_of(bentoml_home, store.save_model(network, card))
+    found = {path.name for path in folder.iterdir()}
+    assert found == {"weights.safetensors", "model.json", "model.yaml", "README.md"}
+
+
+def test_a_network_with_a_weight_that_is_not_finite_is_not_saved(network: MLP, card: ModelCard) -> None:
+    network.state_dict()["logits.bias"][3] = torch.nan
+    with pytest.raises(ModelError, match=r"logits\.bias holds values that are not finite"):
+        store.save_model(network, card)
+    assert store.list_stored() == []
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "model.json"])
+@pytest.mark.parametrize("harm", ["flip", "truncate", "remove"])
+def test_a_changed_file_is_refused(network: MLP, card: ModelCard, bentoml_home: Path, name: str, harm: str) -> None:
+    tag = store.save_model(network, card)
+    path = folder_of(bentoml_home, tag) / name
+    content = bytearray(path.read_bytes())
+    if harm == "flip":
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    elif harm == "truncate":
+        path.write_bytes(content[:-1])
+    else:
+        path.unlink()
+    with pytest.raises(ModelError, match=name):
+        store.load_stored(tag)
+
+
+def test_weights_that_do_not_fit_are_named(network: MLP, card: ModelCard) -> None:
+    tag = store.save_model(network, dataclasses.replace(card, model={"hidden": [17], "dropout": 0.0}))
+    expected = r"dense1\.weight is float32 \(16, 784\), expected float32 \(17, 784\)"
+    with pytest.raises(ModelError, match=expected):
+        store.load_stored(tag)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        ModelConfig(),
+        ModelConfig(hidden=(), activation="gelu"),
+        ModelConfig(hidden=(8, 4, 2), batch_norm=True, dropout=0.5),
+    ],
+    ids=str,
+)
+def test_what_is_expected_of_a_file_is_what_the_network_has(config: ModelConfig) -> None:
+    state = MLP(config, CONTRACT).state_dict()
+    assert {name: (tuple(weight.shape), weight.numpy().dtype) for name, weight in state.items()} == {
+        name: (form.shape, form.dtype) for name, form in forms_of(config, CONTRACT).items()
+    }
+    check_fit(decode_weights(encode_weights(state)), config, CONTRACT)
+
+
+def test_other_classes_are_refused(network: MLP, card: ModelCard) -> None:
+    other = dataclasses.replace(CONTRACT, classes=tuple(reversed(CONTRACT.classes)))
+    tag = store.save_model(network, dataclasses.replace(card, contract=other))
+    with pytest.raises(ModelError, match=r"train\.classes: expected one of each class, in the order"):
+        store.load_stored(tag)
+
+
+def test_a_torn_folder_does_not_hide_the_others(network: MLP, card: ModelCard, bentoml_home: Path) -> None:
+    tag = store.save_model(network, card)
+    (bentoml_home / "models" / store.NAME / "tornfolder").mkdir()
+    first, second = store.list_stored()
+    assert (first.tag, first.problem) == (tag, "")
+    assert second.card is None
+    assert "model.json cannot be read" in second.problem
