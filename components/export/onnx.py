@@ -235,11 +235,16 @@ def _add_outputs(graph: _Graph, logits: str, card: ModelCard) -> None:
 
 def _add_content(graph: _Graph, image: ImageSpec) -> str:
     """Whether each image shows something, by the rule of `has_content` step by step."""
-    pixels = graph.add("Cast", graph.add("Flatten", "images"), to=TensorProto.FLOAT)
     each = graph.constant("content.each", np.array([1]))
 
     def number(name: str, value: float) -> str:
         return graph.constant(f"content.{name}", np.float32(value))
+
+    def grey() -> str:
+        """The images' brightness, uint8's numbers as float32 (n, height, width)."""
+        colours = graph.add("Cast", "images", to=TensorProto.FLOAT)
+        brightness = graph.add("MatMul", colours, graph.constant("content.luma", content.LUMA.astype(np.float32)))
+        return graph.add("Floor", graph.add("Div", brightness, number("whole", content.LUMA.sum())))
 
     def total(values: str) -> str:
         return graph.add("ReduceSum", values, each, keepdims=0)
@@ -254,11 +259,13 @@ def _add_content(graph: _Graph, image: ImageSpec) -> str:
         second = graph.add("Slice", square, steps["second"], steps["end"], along)
         return total(graph.add("Flatten", graph.add("Mul", first, second)))
 
+    shown = "images" if image.channels == 1 else grey()
+    pixels = graph.add("Cast", graph.add("Flatten", shown), to=TensorProto.FLOAT)
     black = graph.add("LessOrEqual", pixels, number("black", content.BLACK))
     count = total(graph.add("Cast", black, to=TensorProto.FLOAT))
     background = graph.add("Greater", count, number("background", content.BACKGROUND))
     centred = graph.add("Sub", pixels, graph.add("ReduceMean", pixels, each))
-    square = graph.add("Reshape", centred, graph.constant("content.shape", np.array([-1, *image.shape])))
+    square = graph.add("Reshape", centred, graph.constant("content.shape", np.array([-1, image.height, image.width])))
     least = graph.add("Mul", total(graph.add("Mul", centred, centred)), number("related", content.RELATED))
     related = graph.add("GreaterOrEqual", graph.add("Max", products(1), products(2)), least)
     stray = graph.constant("content.stray", np.array([content.STRAY + 1]))
