@@ -48,7 +48,7 @@ guard_connections()
     tracing={"excluded_urls": ".*"},  # without an exporter it costs a request 0.2 ms, for nobody
 )
 class Fashion:
-    """Product photos into ten categories."""
+    """Product photos into categories."""
 
     def __init__(self) -> None:
         import torch

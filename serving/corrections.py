@@ -31,7 +31,7 @@ from serving.live import served
 
 log = logging.getLogger("bentoml.fashion")
 
-LARGEST = 16 << 10  # bytes: 784 numbers are 4,000
+OVERHEAD, OF_A_NUMBER = 12 << 10, 5  # bytes of a correction: names and tags, and each number of its image
 MOST_A_MINUTE = 60  # of each worker
 FIELDS = ("label", "said", "model", "seen", "image")
 PNG = "data:image/png;base64,"
@@ -52,7 +52,7 @@ async def correct(request: Request) -> Response:
         raise Refusal(403, "service", "it takes no corrections; FASHION_CORRECTIONS_DIR is not set")
     expect_type(request, "application/json")
     contract = served.get().contract
-    correction = _read(await read_body(request, LARGEST), contract)
+    correction = _read(await read_body(request, OVERHEAD + OF_A_NUMBER * contract.image.size), contract)
     now = time.monotonic()
     if len(lately) == MOST_A_MINUTE and now - lately[0] < 60:
         raise Refusal(

@@ -1,6 +1,6 @@
 """One correction, as the web page records it: a small file of JSON, whose image is what the model saw.
 
-    {"time": "2026-11-21T09:30:00+00:00", "model": "fashion-mlp:...", "said": "Shirt", "label": "Coat",
+    {"time": "2026-11-21T09:30:00+00:00", "model": "fashion-mlp:...", "said": "<class>", "label": "<class>",
      "pixels": "<its numbers, row by row, as base64>"}
 
 The service writes them into a folder and does no more; `fashion label import` decides what becomes of them.

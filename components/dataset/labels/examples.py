@@ -28,7 +28,7 @@ class LabelCandidate:
 
     position: str  # where it stands: "line 4", "row 4", "coat/a.png"
     label: int
-    pixels: bytes = field(default=b"", repr=False)  # 784, row-major; none where a row is named
+    pixels: bytes = field(default=b"", repr=False)  # row by row; none where a row is named
     row_id: str = ""  # of a row of the dataset
     hash: str = ""  # BLAKE2b of a row's pixels, 16 hex digits, as the prediction log has it
     original: bytes = field(default=b"", repr=False)  # the line, or the picture file

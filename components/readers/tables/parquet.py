@@ -42,7 +42,7 @@ from components.readers.tables.parquet_pages import check_pages
 
 REJECTS_AT_ONCE = 128
 MOST_ROWS = 1_000_000
-LARGEST_FOOTER = 16 << 20  # bytes; a column for each of 784 pixels in 25 row groups takes 3 MB
+LARGEST_FOOTER = 16 << 20  # bytes; some 800 columns of pixels in 25 row groups take 3 MB
 MAGIC, ENCRYPTED = b"PAR1", b"PARE"
 
 
