@@ -25,6 +25,7 @@ from components.contract import Images, ModelCard
 from components.dataset.manifest import Examples
 from components.model.mlp import MLP
 from components.registry import champion, store
+from components.registry.bento import VERSION_LENGTH
 from components.scoring.predict import predict
 from components.settings import CHECKOUT, checkout_commit
 from components.training.train import Trained
@@ -34,7 +35,7 @@ FROM_BENTOML = {
     "bentoml",
     "starlette",
     "anyio",
-    "prometheus_client",
+    "prometheus-client",
     "uvicorn",
 }  # distributions that a Bento has without asking
 NOT_IMPORTED_BY_US = {"httptools", "uvloop"}  # uvicorn takes them where they are
@@ -112,6 +113,7 @@ def test_its_labels_say_where_it_comes_from(built: Built, card: ModelCard) -> No
         "source": "sample",
         "preset": "quick",
         "dataset": card.dataset_version,
+        "contract": card.contract.fingerprint[:VERSION_LENGTH],
         "verdict": "passed",
         "commit": checkout_commit(built.home.with_name("checkout")),
         "content": built.tag.removeprefix("fashion:"),
@@ -144,7 +146,8 @@ def test_its_packages_are_those_that_its_files_import(built: Built) -> None:
     files = (built.folder / "src").rglob("*.py")
     names = set().union(*(imported(file) for file in files))
     distributions = importlib.metadata.packages_distributions()
-    needed = {distributions[name][0].lower() for name in names - first_party - sys.stdlib_module_names}
+    imported_names = names - first_party - sys.stdlib_module_names
+    needed = {distributions[name][0].lower().replace("_", "-") for name in imported_names}
     packages = listed(BENTOFILE["python"]["packages"]).keys()
     assert needed - packages <= FROM_BENTOML
     assert packages - needed <= NOT_IMPORTED_BY_US
