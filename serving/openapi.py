@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from components.contract import DataContract, ImageSpec
+from components.readers import formats
 from components.readers.images.pixel_json import MOST_IMAGES
 from serving import messages
 from serving.bodies import LARGEST_JSON, LARGEST_TABLE, LARGEST_UPLOAD, PICTURES
@@ -71,7 +72,9 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
         responses = {"200": {"description": "Yes, or the text."}, **refusals(), **refused}
         return {"get": {"summary": summary, "responses": responses}}
 
-    table = {"text/csv": {"schema": {"type": "string"}}, "application/vnd.apache.parquet": {"schema": BINARY}}
+    text, binary = {"schema": {"type": "string"}}, {"schema": BINARY}
+    table = {kind: text if kind.startswith("text/") else binary for kind in formats.media_types()}
+    answers = {kind: table[kind] for kind in (formats.CSV.media_types[0], formats.PARQUET.media_types[0])}
     score = operation(
         "score",
         "Score a table",
@@ -82,7 +85,7 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
         "that cannot be read has nothing but its id, where that can be, and the reason. It comes while later "
         "rows are scored; one that is cut off is not whole. What is unusual about the first rows is in the header "
         "X-Warnings; rows that cannot be right (inverted, no pixel above 1) are refused with 400.",
-        {**table, "text/csv": {"schema": {"type": "string"}, "example": _scored(contract)}},
+        {**answers, "text/csv": {**text, "example": _scored(contract)}},
         OF_A_BODY,
         parameters=[
             _query("rejects", "Answer with the rows that could not be read only: where, why, as they stood.", FLAG),
@@ -92,9 +95,7 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
                 {"type": "array", "items": {"type": "string"}},
             ),
         ],
-        requestBody=_body(
-            {**table, "application/x-parquet": {"schema": BINARY}, **_form("file", BINARY, ", ".join(table))}
-        ),
+        requestBody=_body({**table, **_form("file", BINARY, ", ".join(answers))}),
     )
     score["responses"]["200"]["headers"] = {
         "X-Model": {"schema": {"type": "string"}},

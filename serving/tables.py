@@ -25,10 +25,13 @@ from components.catalogues import catalogue_of
 from components.contract import DataContract
 from components.errors import FashionError, InputError
 from components.model.classifier import Classifier
+from components.readers import formats
 from components.readers.blocks import Block
+from components.readers.tables.encodings import read_first
+from components.readers.tables.kinds import HEAD
 from components.scoring.sanity import Finding, inspect_images, refuse_wrong
 from components.scoring.score import Score, score_blocks
-from components.scoring.tables import CSV, PARQUET, TableFormat, every_row, rejected_rows, table_schema
+from components.scoring.tables import CSV, TableFormat, answer_to, every_row, rejected_rows, table_schema
 from serving.bodies import FORM, expect_type, spool_body
 from serving.errors import RETRY_AFTER, Refusal
 from serving.metrics import watch
@@ -40,7 +43,6 @@ DROP = "drop"  # the query parameter that names a column to leave out
 ANSWER_TIMEOUT = 600  # seconds from the first byte of an answer to the last
 INSPECTED, MOST_BLOCKS = 100, 8  # rows that are looked at before the answer begins, in so many blocks at most
 PIECE = 256 << 10  # bytes of an answer sent at a time
-FORMATS = {"text/csv": CSV, "application/vnd.apache.parquet": PARQUET, "application/x-parquet": PARQUET}
 TABLES_TOO = frozenset(  # which of the two it is, its first bytes say
     {
         FORM,
@@ -53,7 +55,6 @@ TABLES_TOO = frozenset(  # which of the two it is, its first bytes say
         "application/vnd.ms-excel",  # as Windows calls a .csv
     }
 )
-PARQUET_START = b"PAR1"
 
 slots = asyncio.Semaphore(4)  # tables that arrive, wait or are scored, each on disk
 one_table = asyncio.Lock()  # scoring one takes a whole core
@@ -141,7 +142,8 @@ async def score_table(request: Request, model: Classifier, wants_rejects: bool) 
         Refusal: another content type, or four tables are there already.
         InputError, ClientDisconnect, TimeoutError: before the first rows were scored, or these cannot be right.
     """
-    form = FORMATS.get(expect_type(request, *FORMATS, also=TABLES_TOO))
+    asked = formats.format_called(expect_type(request, *formats.media_types(), also=TABLES_TOO))
+    form = answer_to(asked) if asked else None
     if slots.locked():
         raise Refusal(429, "request", "too many tables at the same time; come back", RETRY_AFTER)
     await slots.acquire()
@@ -183,9 +185,9 @@ def _name_parameters(error: BaseException) -> BaseException:
 
 
 def _told_by_start(table: BinaryIO) -> TableFormat:
-    start = table.read(len(PARQUET_START))
+    kind = formats.kind_of(read_first(table, HEAD))
     table.seek(0)
-    return PARQUET if start == PARQUET_START else CSV
+    return answer_to(formats.format_like(kind) or formats.CSV)
 
 
 async def _score(answer: GrowingAnswer, table: BinaryIO, model: Classifier, wants_rejects: bool) -> None:

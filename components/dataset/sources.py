@@ -23,11 +23,11 @@ from components.dataset.download import download_archives
 from components.dataset.tables import LabelledTables
 from components.errors import SettingsError, SourceError, SourceUnreachable
 from components.readers.folders.names import is_litter
+from components.readers.formats import format_of, suffixes
 from components.settings import Settings
 
 log = logging.getLogger(__name__)
 
-TABLES = (".parquet", ".csv")  # the first that fits is read
 SPLIT_WORD = re.compile(r"(?:^|[-_.])(train|test)(?:[-_.]|$)", re.IGNORECASE)
 SHARD = re.compile(r"-(\d{5})-of-(\d{5})$")
 READ = (
@@ -108,8 +108,9 @@ def _open_path(path: Path, contract: DataContract) -> Source:
     if path.is_dir():
         return _open_folder(path, contract)
     if path.is_file():
-        if path.suffix.lower() not in TABLES:
-            raise SettingsError(f"--source {path}: a file must be a labelled .csv or .parquet; or name a folder")
+        if format_of(path.name) is None:
+            known = " or ".join(sorted(suffixes()))
+            raise SettingsError(f"--source {path}: a file must be a labelled {known}; or name a folder")
         return LabelledTables.open({"train": (path,)}, contract)
     raise SettingsError(f"--source {path}: no such file or folder, nor one of auto, download, sample")
 
@@ -139,7 +140,7 @@ def _open_files(folder: Path, name: str, contract: DataContract) -> Archives | L
     """The files of one folder; None where there are none that say what they are."""
     if (folder / SOURCE).is_file() or find_archives(folder):
         return open_archives(folder)
-    for suffix in TABLES:
+    for suffix in suffixes():
         files = _find_splits(folder, suffix)
         if files:
             if "train" not in files:

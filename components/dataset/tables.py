@@ -18,9 +18,8 @@ from components.dataset.pictures import read_pictures
 from components.errors import InputError, SourceError
 from components.files import sha256_of
 from components.readers.blocks import Block, Wanted
+from components.readers.formats import PARQUET, format_of
 from components.readers.tables.class_names import name_classes
-from components.readers.tables.csv import read_pixel_csv
-from components.readers.tables.parquet import read_pixel_parquet
 
 SHOWN = 3  # bad rows in a message
 BATCH = 512  # rows
@@ -76,13 +75,11 @@ class LabelledTables:
 
 def _read_table(path: Path, contract: DataContract) -> tuple[Images, Labels]:
     try:
-        if path.suffix.lower() == ".csv":
-            with path.open("rb") as stream:
-                return _join(path, list(read_pixel_csv(stream, path.name, Wanted(contract))), "line", contract)
-        if has_pictures(path):
+        form = format_of(path.name) or PARQUET
+        if form is PARQUET and has_pictures(path):
             return _read_picture_rows(path, contract)
         with path.open("rb") as stream:
-            return _join(path, list(read_pixel_parquet(stream, path.name, Wanted(contract))), "row", contract)
+            return _join(path, list(form.read(stream, path.name, Wanted(contract))), form.word, contract)
     except InputError as error:
         raise SourceError(f"{path}: {error}") from error
 

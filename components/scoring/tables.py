@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 
 from components.contract import DataContract, Predictions
+from components.readers import formats
 from components.readers.blocks import Block, Wanted
+from components.readers.formats import Format
 from components.readers.tables import kinds
-from components.readers.tables.csv import read_pixel_csv
-from components.readers.tables.embedded import read_parquet
 from components.readers.tables.encodings import read_first
-from components.readers.tables.kinds import HEAD, kind_of, refuse
+from components.readers.tables.kinds import HEAD, refuse
 from components.scoring.answers import Columns, answer_schema, to_columns
 
 REJECTED_LINES = pa.schema([("line", pa.uint32()), ("reason", pa.string()), ("row", pa.string())])
@@ -117,11 +117,10 @@ class ParquetWriter:
 
 @dataclass(frozen=True)
 class TableFormat:
-    """A kind of table: how it is read, and how it is answered."""
+    """A format of tables, and how one is answered."""
 
-    suffix: str
-    media_type: str
-    reader: Callable[[BinaryIO, str, Wanted], Iterator[Block]]
+    format: Format
+    media_type: str  # of the answer
     writer: Callable[[BinaryIO, pa.Schema], TableWriter]
     rejected: pa.Schema
     dropped: tuple[str, ...] = ()  # columns that may be there, and are left out
@@ -141,15 +140,22 @@ class TableFormat:
         Raises:
             InputError: it is another kind of file, or see the readers.
         """
-        kind = kind_of(read_first(stream, HEAD))
+        kind = formats.kind_of(read_first(stream, HEAD))
         stream.seek(0)
-        if kind not in (kinds.CSV, kinds.PARQUET) or (kind == kinds.PARQUET and self.suffix != ".parquet"):
-            refuse(kind, name, f"{self.media_type.partition(';')[0]}, as its content type says")
-        yield from self.reader(stream, name, Wanted(contract, dropped=self.dropped, strict=False))
+        if kind not in (kinds.CSV, self.format.kind):
+            refuse(kind, name, f"{self.format.media_types[0]}, as its content type says")
+        yield from self.format.read(stream, name, Wanted(contract, dropped=self.dropped, strict=False))
 
 
-CSV = TableFormat(".csv", "text/csv; charset=utf-8", read_pixel_csv, CsvWriter, REJECTED_LINES)
-PARQUET = TableFormat(".parquet", "application/vnd.apache.parquet", read_parquet, ParquetWriter, REJECTED_ROWS)
+TEXT = "text/csv; charset=utf-8"
+CSV = TableFormat(formats.CSV, TEXT, CsvWriter, REJECTED_LINES)
+PARQUET = TableFormat(formats.PARQUET, formats.PARQUET.media_types[0], ParquetWriter, REJECTED_ROWS)
+
+
+def answer_to(asked: Format) -> TableFormat:
+    """In kind where that is CSV or Parquet; as CSV otherwise."""
+    in_kind = next((one for one in (CSV, PARQUET) if one.format == asked), None)
+    return in_kind or TableFormat(asked, TEXT, CsvWriter, REJECTED_ROWS)
 
 
 def _as_text(name: str, column: list[Any]) -> list[str]:

@@ -18,9 +18,8 @@ from components.dataset.labels.pictures import read_picture
 from components.errors import InputError
 from components.files import sha256_of
 from components.readers.blocks import Block, Wanted
+from components.readers.formats import format_of, suffixes
 from components.readers.tables.columns import pixel_columns
-from components.readers.tables.csv import read_pixel_csv
-from components.readers.tables.parquet import read_pixel_parquet
 
 NAMING = ("path", "id", "hash")  # the first of these that is there
 SAID = ("given", "name")
@@ -142,12 +141,10 @@ def _look_up(
 
 
 def _read_blocks(images: Path, contract: DataContract) -> Iterator[Block]:
+    form = format_of(images.name)
+    if form is None:
+        known = " or ".join(sorted(suffixes()))
+        told = f"expected a {known} file with {pixel_columns(contract.image)[0]}, ... or pixels"
+        raise InputError(images.name, told)
     with images.open("rb") as stream:
-        if images.suffix == ".parquet":
-            yield from read_pixel_parquet(stream, images.name, Wanted(contract))
-        elif images.suffix == ".csv":
-            yield from read_pixel_csv(stream, images.name, Wanted(contract))
-        else:
-            raise InputError(
-                images.name, f"expected a .csv or .parquet file with {pixel_columns(contract.image)[0]}, ... or pixels"
-            )
+        yield from form.read(stream, images.name, Wanted(contract))

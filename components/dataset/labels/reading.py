@@ -8,7 +8,6 @@ a folder    a folder of pictures a class; or one with `labels.csv`; or one of co
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,11 +21,10 @@ from components.dataset.labels.pictures import read_class_folders
 from components.dataset.tables import has_pictures, read_picture_table
 from components.errors import InputError
 from components.files import sha256_of, states_below
-from components.readers.blocks import Block, Wanted
+from components.readers.blocks import Wanted
+from components.readers.formats import CSV, PARQUET, Format, format_of, suffixes
 from components.readers.images.photos import read_photo
 from components.readers.tables.columns import pixel_columns
-from components.readers.tables.csv import read_pixel_csv
-from components.readers.tables.parquet import read_pixel_parquet
 
 LABELS = "labels.csv"
 
@@ -71,18 +69,19 @@ def _read_folder(path: Path, contract: DataContract, root: Path | None, images: 
 def _read_file(path: Path, contract: DataContract, root: Path | None, images: Path | None) -> HandedIn:
     if path.stat().st_size > LARGEST_FILE:
         raise InputError(path.name, f"more than {LARGEST_FILE >> 20} MiB; cut it into several files")
-    suffix = path.suffix.lower()
-    if suffix == ".json":
+    if path.suffix.lower() == ".json":
         return _read_corrections(path.name, [path], contract)
-    if suffix == ".parquet":
-        return _read_pictures(path, contract) if has_pictures(path) else _read_pixels(path, _read_parquet, contract)
-    if suffix != ".csv":
-        raise InputError(path.name, "expected .csv, .parquet, .json or a folder")
-    with path.open("rb") as file:
-        header = file.readline(1 << 16)
-    if pixel_columns(contract.image)[0].encode() in header:
-        return _read_pixels(path, _read_csv, contract)
-    return read_naming_table(path, contract, root or path.parent, images)
+    form = format_of(path.name)
+    if form is None:
+        raise InputError(path.name, f"expected {', '.join(sorted(suffixes()))}, .json or a folder")
+    if form is PARQUET and has_pictures(path):
+        return _read_pictures(path, contract)
+    if form is CSV:
+        with path.open("rb") as file:
+            header = file.readline(1 << 16)
+        if pixel_columns(contract.image)[0].encode() not in header:
+            return read_naming_table(path, contract, root or path.parent, images)
+    return _read_pixels(path, form, contract)
 
 
 def _read_corrections(name: str, files: list[Path], contract: DataContract) -> HandedIn:
@@ -125,32 +124,22 @@ def _read_pictures(path: Path, contract: DataContract) -> HandedIn:
     return HandedIn(path.name, {path.name: sha256_of(path)}, candidates, rejects)
 
 
-Reader = Callable[[bytes, str, DataContract], Iterator[tuple[Block, Callable[[int], bytes]]]]
-
-
-def _read_pixels(path: Path, read: Reader, contract: DataContract) -> HandedIn:
+def _read_pixels(path: Path, form: Format, contract: DataContract) -> HandedIn:
     content = path.read_bytes()
     candidates, rejects = list[LabelCandidate](), list[LabelReject]()
-    word = "line" if read is _read_csv else "row"
-    for block, original in read(content, path.name, contract):
+    lines = content.split(b"\n") if form is CSV else []
+
+    def original(line: int) -> bytes:
+        return lines[line - 1].removesuffix(b"\r") if lines else b""
+
+    for block in form.read(io.BytesIO(content), path.name, Wanted(contract)):
         if block.labels is None:
             raise InputError(path.name, "no column label")
         rejects += [
-            LabelReject(f"{word} {one.line}", one.reason, original(one.line) or one.row) for one in block.rejects
+            LabelReject(f"{form.word} {one.line}", one.reason, original(one.line) or one.row) for one in block.rejects
         ]
         for line, image, label in zip(block.lines.tolist(), block.images, block.labels.tolist(), strict=True):
             pixels = image.tobytes()
             kept = original(line) or orjson.dumps({"label": label, "pixels": pixels.hex()})
-            candidates.append(LabelCandidate(f"{word} {line}", label, pixels, original=kept))
+            candidates.append(LabelCandidate(f"{form.word} {line}", label, pixels, original=kept))
     return HandedIn(path.name, {path.name: hashlib.sha256(content).hexdigest()}, candidates, rejects)
-
-
-def _read_csv(content: bytes, name: str, contract: DataContract) -> Iterator[tuple[Block, Callable[[int], bytes]]]:
-    lines = content.split(b"\n")
-    for block in read_pixel_csv(io.BytesIO(content), name, Wanted(contract)):
-        yield block, lambda line: lines[line - 1].removesuffix(b"\r")
-
-
-def _read_parquet(content: bytes, name: str, contract: DataContract) -> Iterator[tuple[Block, Callable[[int], bytes]]]:
-    for block in read_pixel_parquet(io.BytesIO(content), name, Wanted(contract)):
-        yield block, lambda line: b""

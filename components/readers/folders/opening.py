@@ -7,9 +7,12 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+
 from components.contract import DataContract
 from components.errors import InputError
-from components.files import is_inside
+from components.files import is_inside, sha256_of
+from components.readers import formats
 from components.readers.blocks import Block
 from components.readers.folders.archives import TarInput, ZipInput
 from components.readers.folders.batches import ARRAY, BatchInput, NpzInput
@@ -35,7 +38,6 @@ from components.readers.tables.kinds import (
     WORKBOOK,
     ZIP,
     Kind,
-    kind_of,
     refuse,
 )
 from components.readers.tables.layout import find_header, longest_line
@@ -105,6 +107,9 @@ def _open_file(path: Path, reading: TableReading, contract: DataContract) -> Inp
         return PictureFiles(picture.parent, [picture.name], LeftOut(), reading, contract)
     if kind in (NPY, IDX, LINES):
         return BatchInput(path, reading, contract)
+    other = formats.format_like(kind) if kind != CSV else formats.format_of(name)
+    if other not in (None, formats.CSV):
+        return TableInput(path, other, reading, contract)
     if kind != CSV:
         refuse(kind, path.name)
     if name.endswith(ZIP_NAME):
@@ -114,7 +119,7 @@ def _open_file(path: Path, reading: TableReading, contract: DataContract) -> Inp
 
 def _kind_of(path: Path) -> Kind:
     with closing(open_unpacked(path)) as stream, named_damage(path.name):
-        return kind_of(read_first(stream, HEAD))
+        return formats.kind_of(read_first(stream, HEAD))
 
 
 def _open_zip(path: Path, reading: TableReading, contract: DataContract) -> Input:
@@ -171,6 +176,29 @@ def _tables(found: FileListing, suffixes: str | tuple[str, ...]) -> list[str]:
 def _rest(found: FileListing, chosen: list[str]) -> LeftOut:
     known = set(chosen)
     return LeftOut.of(sorted(name for name in (*found.names, *found.links, *found.hidden) if name not in known))
+
+
+class TableInput(Input):
+    """A file of a format that is read from its beginning to its end: one part."""
+
+    extra = pa.schema([])
+
+    def __init__(self, path: Path, form: formats.Format, reading: TableReading, contract: DataContract) -> None:
+        super().__init__(path, reading, contract)
+        self.form = form
+
+    def parts(self) -> Iterator[InputPart]:
+        """See `Input`."""
+        yield InputPart(0, str(self.path), 1, 0, self.path.stat().st_size)
+
+    def read(self, part: InputPart) -> Iterator[Block]:
+        """See `Input`."""
+        with self.path.open("rb") as stream:
+            yield from self.form.read(stream, self.path.name, self.wanted)
+
+    def digest(self) -> str:
+        """See `Input`: of the file."""
+        return sha256_of(self.path)
 
 
 class ManyTables(Input):
