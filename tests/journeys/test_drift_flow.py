@@ -24,7 +24,7 @@ from components.settings import CHECKOUT
 from components.training.train import Trained
 from ops.automations import make_automation
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect")]
 HOUR = 3600  # seconds
 CHECKS = """
 import sys

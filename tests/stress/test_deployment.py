@@ -16,7 +16,7 @@ from servers import stop
 from components.dataset.manifest import Examples
 from components.settings import CHECKOUT
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect")]
 SHORT = {"untied_epochs": 1, "schedule": "constant"}  # or a training of the flagship is half of these tests' work
 COMPLETED = {"state": {"type": {"any_": ["COMPLETED"]}}}
 

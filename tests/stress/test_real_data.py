@@ -15,7 +15,7 @@ from components.dataset.ingest import ingest
 from components.dataset.validate import to_frame, validate
 from components.settings import CHECKOUT, Settings
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect")]
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from components.scoring.job import run_job
 from components.settings import CHECKOUT
 from components.training.train import Trained
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect")]
 DASK = Path(sys.executable).with_name("dask")
 MIB = 1 << 20
 SCORED = 5_938  # of 6,000 rows

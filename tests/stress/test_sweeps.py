@@ -19,7 +19,7 @@ from components.training.sweeps.kept import kept_path, read_trained
 from components.training.sweeps.work import train_candidate
 from components.training.train import train
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect")]
 
 
 SMALL = {"hidden": [16], "epochs": 2}

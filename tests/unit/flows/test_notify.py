@@ -32,6 +32,7 @@ from ops.layout import StackLayout
 from ops.start import tells_people
 
 # --- no secrets ---
+pytestmark = pytest.mark.xdist_group("prefect")
 
 
 @pytest.mark.parametrize(

@@ -8,20 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from logged import write_lines
+from trafficked import calm, images, model, profile  # noqa: F401, fixtures
 
 from benchmarks.traffic import (
-    DAY,
     SHOES,
-    Pool,
-    Shop,
     change_images,
-    count_alarms,
-    hours_to_alarm,
-    make_pool,
-    make_traffic,
 )
 from components.catalogues.fashion_mnist import CLASSES, CONTRACT
-from components.catalogues.sample import draw
 from components.contract import Images, ModelCard, Profile
 from components.errors import InputError, ModelError, SettingsError
 from components.evaluation.profile import Seen, make_profile, to_seen
@@ -41,26 +34,6 @@ from fashion.cli import monitoring
 
 NOW = 1.7e9
 BOUNDS = DriftBounds()
-
-
-@pytest.fixture(scope="module")
-def model(trained: Trained, card: ModelCard) -> Classifier:
-    return Classifier("fashion-mlp:abcdefgh", card, trained.network)
-
-
-@pytest.fixture(scope="module")
-def images() -> Images:
-    return draw(1200, np.random.default_rng(7))[0]
-
-
-@pytest.fixture(scope="module")
-def profile(model: Classifier, images: Images) -> Profile:
-    return make_profile(to_seen(predict(model, images[:600]), images[:600]), len(CLASSES))
-
-
-@pytest.fixture(scope="module")
-def calm(model: Classifier, images: Images) -> Seen:
-    return to_seen(predict(model, images[600:]), images[600:])
 
 
 def drifted(profile: Profile, seen: Seen) -> set[str]:
@@ -373,36 +346,6 @@ def test_bounds_that_cannot_be_met_are_refused(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("FASHION_DRIFT_DRIFTING", "5")
     with pytest.raises(SettingsError, match="drifting 5 of 4 windows cannot be"):
         check_live()
-
-
-MEDIUM, SMALL = Shop("medium", 400), Shop("small", 60)
-MIXED = Shop("more shoes at night, uploads, a health check", 400, together=5, night=0.4, health=60)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("shop", "seed"), [(MEDIUM, 0), (MEDIUM, 1), (MEDIUM, 2), (SMALL, 3), (MIXED, 4)])
-def test_thirty_calm_days_raise_no_alarm(profile: Profile, calm: Seen, shop: Shop, seed: int) -> None:
-    traffic = make_traffic(shop, make_pool(calm), 30 * DAY, np.random.default_rng(seed))
-    assert count_alarms(profile, traffic, 30 * DAY, BOUNDS)[0] == 0
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "kind", ["brightness +20 %", "brightness -20 %", "blurred, sigma 1 pixel", "inverted", "bags and sandals only"]
-)
-def test_changed_traffic_raises_one_soon(
-    profile: Profile, model: Classifier, images: Images, calm: Seen, kind: str
-) -> None:
-    """Within three windows, of an hour each where so much comes in; chance may take one more."""
-    if kind == "bags and sandals only":
-        changed = calm[np.isin(calm["label"], [CLASSES.index("Bag"), CLASSES.index("Sandal")])]
-    else:
-        pictures = change_images(images[600:])[kind]
-        changed = to_seen(predict(model, pictures), pictures)
-    random = np.random.default_rng(0)
-    pools: tuple[Pool, Pool] = (make_pool(calm), make_pool(changed))
-    delays = [hours_to_alarm(profile, *pools, Shop("large", 1500), BOUNDS, random) for _ in range(2)]
-    assert all(delay is not None and delay <= 4 for delay in delays), delays
 
 
 def test_what_is_no_output_of_score_is_refused(tmp_path: Path) -> None:

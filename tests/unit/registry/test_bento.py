@@ -1,10 +1,5 @@
 """Building a Bento: the same from the same, whole or not at all, with the verdict inside."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,13 +11,12 @@ from servers import using_home
 from components.contract import ModelCard
 from components.errors import ModelError
 from components.model.mlp import MLP
-from components.registry import champion, store
+from components.registry import store
 from components.registry.bento import build_bento
 from components.settings import checkout_commit
 from components.training.train import Trained
 
 pytestmark = pytest.mark.slow
-BUILD = "from pathlib import Path; from components.registry.bento import build_bento; build_bento(source=Path({!r}))"
 
 
 @pytest.fixture(scope="module")
@@ -79,24 +73,6 @@ def test_a_changed_file_and_a_refused_model_make_it_another(
     assert (labels["verdict"], other.verdict) == ("refused", "refused")
     assert labels["commit"] == checkout_commit(source).replace("+", "-")
     assert labels["commit"].endswith("-changes")
-
-
-def test_a_killed_build_leaves_no_bento(network: MLP, card: ModelCard, checkout: Path, tmp_path: Path) -> None:
-    """Killed with all it started while BentoML copies the Bento together; the next build succeeds."""
-    with using_home(tmp_path / "bentoml") as home:
-        champion.make_live(store.save_model(network, card), "a test")
-        builder = subprocess.Popen([sys.executable, "-c", BUILD.format(str(checkout))], start_new_session=True)
-        begun = "fashion/staging/*/home/bentos/fashion/*"
-        deadline = time.monotonic() + 60
-        while not list(home.glob(begun)) and time.monotonic() < deadline:
-            time.sleep(0.002)
-        os.killpg(builder.pid, signal.SIGKILL)
-        builder.wait()
-        assert list(home.glob(begun))
-        assert not (home / "bentos").exists() or list((home / "bentos").rglob("bento.yaml")) == []
-        done = build_bento(source=checkout)
-        assert (done.is_new, done.verdict) == (True, "none")
-        assert not (folder_of(home, done.tag) / "src" / "verdict.json").exists()
 
 
 def test_half_a_bento_that_others_left_is_not_taken_for_one(built: Built, checkout: Path, tmp_path: Path) -> None:

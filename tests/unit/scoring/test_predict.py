@@ -1,15 +1,12 @@
 """Predictions of arrays, and what score writes."""
 
 import dataclasses
-import io
-import resource
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from blanks import draw_blanks
-from readings import PIXEL_COLUMNS, WANTED
+from readings import PIXEL_COLUMNS
 
 from components.catalogues.fashion_mnist import CLASSES
 from components.contract import ModelCard
@@ -17,9 +14,7 @@ from components.dataset.manifest import Examples
 from components.errors import InputError
 from components.model.classifier import Classifier
 from components.model.mlp import MLP
-from components.readers.tables.csv import read_pixel_csv
 from components.scoring.predict import SURE_OF_VIEWS, predict, predict_photos
-from components.scoring.score import score_blocks
 from components.scoring.tables import inert
 from components.settings import Settings
 
@@ -157,19 +152,6 @@ def test_another_shape_or_type_is_refused(model: Classifier, images: np.ndarray)
 )
 def test_a_cell_that_a_spreadsheet_would_run_is_made_inert(cell: str, written: str) -> None:
     assert inert(cell) == written
-
-
-def test_lines_without_end_do_not_fill_the_memory(model: Classifier) -> None:
-    """A million empty lines, which would take 250 MB as rejects in memory all at once."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    empty = io.BytesIO(HEADER.encode() + b"\n" * (1 << 20))
-    *_, count = score_blocks(model, read_pixel_csv(empty, "file", WANTED), [])
-    assert count.rejected == (1 << 20) - 1
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    assert grown * (1 if sys.platform == "darwin" else 1024) < 100e6
-    empty.seek(0)
-    with pytest.raises(InputError, match="more than 1,000 rows cannot be read"):
-        list(score_blocks(model, read_pixel_csv(empty, "file", WANTED), [], most_rejects=1000))
 
 
 def test_a_relative_data_folder_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
