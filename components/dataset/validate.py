@@ -7,7 +7,6 @@ four seconds to import, so that happens inside `validate`.
 import hashlib
 import itertools
 import json
-import math
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from components.catalogues import catalogue_of
-from components.contract import SPLITS, Dataset, Images, Split, Validated
+from components.contract import SPLITS, Dataset, Split, Validated
 from components.dataset.manifest import accept, digest, read_split, refuse
 from components.errors import BrokenExpectation, ValidationError
 from components.expectations import build_docs, open_context
 from components.files import DAY, remove_leftovers, whole_folder
+from components.readers.images.statistics import measure_images
 from components.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -85,30 +84,10 @@ def _split_frame(dataset: Dataset, split: Split) -> pd.DataFrame:
             "split": split,
             "label": examples.labels,
             "class_share": shares[examples.labels],
-            **measure_pixels(examples.images),
+            **measure_images(examples.images),
             "hash": [hashlib.blake2b(row.data, digest_size=16).digest() for row in flat],
         }
     )
-
-
-def measure_pixels(images: Images) -> dict[str, NDArray[Any]]:
-    """What is asked of each image, uint8 (n, height, width[, 3]), over all its numbers: (n,) each.
-
-    These are the fields of `ValidationBounds` from mean to peak.
-    """
-    size = math.prod(images.shape[1:])
-    flat = images.reshape(-1, size)
-    border = np.concatenate([images[:, 0], images[:, -1], images[:, 1:-1, 0], images[:, 1:-1, -1]], axis=1)
-    edge = border.reshape(len(images), math.prod(border.shape[1:]))
-    mean = flat.sum(axis=1, dtype=np.uint32) / size
-    squares = np.square(flat, dtype=np.uint16).sum(axis=1, dtype=np.uint32) / size
-    return {
-        "mean": mean,
-        "deviation": np.sqrt(np.maximum(squares - mean**2, 0)),
-        "ink": np.count_nonzero(flat, axis=1) / size,
-        "edge": edge.sum(axis=1, dtype=np.uint32) / edge.shape[1],
-        "peak": flat.max(axis=1, initial=0),
-    }
 
 
 def _expect_of_split(split: Split, dataset: Dataset) -> "list[Expectation]":

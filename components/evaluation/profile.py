@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contract import Images, Predictions, Profile
-from components.readers.images.statistics import MEASURES, hash_images, measure_images
+from components.readers.images.statistics import MEASURES, hash_images, log_images
 
 BINS = 20  # of about as many reference images each
 SEEN = np.dtype(
@@ -26,7 +26,7 @@ def to_seen(predictions: Predictions, images: Images) -> Seen:
     seen = np.zeros(len(images), SEEN)
     seen["label"], seen["sure"], seen["hash"] = predictions.labels, predictions.sure, hash_images(images)
     seen["confidence"] = predictions.confidences.astype(np.float64).round(6)
-    for measure, values in measure_images(images).items():
+    for measure, values in log_images(images).items():
         seen[measure] = values
     return seen
 

@@ -28,10 +28,10 @@ from components.dataset.manifest import read_split
 from components.errors import ModelError, SettingsError
 from components.export.quantize import quantize_range, quantize_weights
 from components.files import demand_writable, write_whole
-from components.model import content
 from components.model.classifier import Classifier
 from components.model.mlp import ACTIVATIONS, MLP
 from components.model.tensors import to_input
+from components.readers.images import content
 from components.telemetry import disable_telemetry
 
 disable_telemetry()
@@ -235,7 +235,7 @@ def _add_outputs(graph: _Graph, logits: str, card: ModelCard) -> None:
 
 def _add_content(graph: _Graph, image: ImageSpec) -> str:
     """Whether each image shows something, by the rule of `has_content` step by step."""
-    each = graph.constant("content.each", np.array([1]))
+    each, few = graph.constant("content.each", np.array([1])), content.few_of(image.shape)
 
     def number(name: str, value: float) -> str:
         return graph.constant(f"content.{name}", np.float32(value))
@@ -263,12 +263,12 @@ def _add_content(graph: _Graph, image: ImageSpec) -> str:
     pixels = graph.add("Cast", graph.add("Flatten", shown), to=TensorProto.FLOAT)
     black = graph.add("LessOrEqual", pixels, number("black", content.BLACK))
     count = total(graph.add("Cast", black, to=TensorProto.FLOAT))
-    background = graph.add("Greater", count, number("background", content.BACKGROUND))
+    background = graph.add("Greater", count, number("background", 2 * few))
     centred = graph.add("Sub", pixels, graph.add("ReduceMean", pixels, each))
     square = graph.add("Reshape", centred, graph.constant("content.shape", np.array([-1, image.height, image.width])))
     least = graph.add("Mul", total(graph.add("Mul", centred, centred)), number("related", content.RELATED))
     related = graph.add("GreaterOrEqual", graph.add("Max", products(1), products(2)), least)
-    stray = graph.constant("content.stray", np.array([content.STRAY + 1]))
+    stray = graph.constant("content.stray", np.array([few + 1]))
     brightest = graph.add("ReduceMin", graph.add("TopK", pixels, stray, unused=1, largest=1), each, keepdims=0)
     darkest = graph.add("ReduceMax", graph.add("TopK", pixels, stray, unused=1, largest=0), each, keepdims=0)
     contrast = graph.add("Sub", brightest, darkest)

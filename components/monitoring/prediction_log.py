@@ -22,7 +22,7 @@ import numpy as np
 import orjson
 
 from components.contract import Images, Predictions
-from components.readers.images.statistics import hash_images, measure_images
+from components.readers.images.statistics import hash_images, log_images
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ def describe(rows: Sequence[tuple[LoggedAnswer, int]]) -> list[str]:
             for (answer, place), label in zip(rows, labels, strict=True)
         ),
         (bool(answer.predictions.sure[place]) for answer, place in rows),
-        *(values.tolist() for values in measure_images(images).values()),
+        *(values.tolist() for values in log_images(images).values()),
         (f"{number:016x}" for number in hash_images(images).tolist()),
         strict=True,
     )

@@ -10,8 +10,8 @@ from torch import Tensor
 from components.contract import Images, Predictions
 from components.errors import InputError
 from components.model.classifier import Classifier
-from components.model.content import has_content
 from components.readers.blocks import Block
+from components.readers.images.content import has_content
 
 MOST_AT_ONCE = 1024  # images a forward pass: 3 MB of input, near what a processor's cache holds
 SURE_OF_VIEWS = 0.7  # mean probability; the thresholds hold for pictures like the dataset's (decision 8)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from components.catalogues.catalogue import InputBounds
 from components.contract import Images
 from components.errors import InputError
-from components.model.content import STRAY, has_content, is_clear, is_one_clear
-from components.readers.images.statistics import border_of, flatten
+from components.readers.images.content import few_of, has_content, is_clear, is_one_clear
+from components.readers.images.statistics import border_of, flatten, measure_images, sum_border
 
 Kind = Literal["blank", "inverted", "scale", "dim", "unusual"]  # "unusual": of many rows only, see `expectations`
 WRONG: tuple[Kind, ...] = ("scale", "inverted")  # where more than half of the images are so; the others are warnings
@@ -48,16 +48,9 @@ def measure(images: Images) -> dict[str, NDArray[Any]]:
 
     `content` is whether an image shows something, be it in pixels of 0 to 1.
     """
-    flat = flatten(images)
-    ink, peak = np.count_nonzero(flat, axis=1), flat.max(axis=1, initial=0)
-    return {
-        "mean": flat.mean(axis=1),
-        "deviation": flat.std(axis=1, dtype=np.float32),
-        "ink": ink / flat.shape[1],
-        "edge": _sum_border(images) / len(border_of(images.shape[1:])),
-        "peak": peak,
-        "content": has_content(images) | ((peak == 1) & (ink > STRAY)),
-    }
+    measured = measure_images(images)
+    in_shares = (measured["peak"] == 1) & (np.count_nonzero(flatten(images), axis=1) > few_of(images.shape[1:]))
+    return {**measured, "content": has_content(images) | in_shares}
 
 
 def inspect_images(images: Images, bounds: InputBounds) -> tuple[Finding, ...]:
@@ -76,13 +69,12 @@ def inspect_images(images: Images, bounds: InputBounds) -> tuple[Finding, ...]:
     shape = images.shape[1:]
     most = bounds.edge * len(border_of(shape))
     if (
-        len(shape) == 2
-        and len(images) == 1
-        and is_one_clear(pixels := images.tobytes())
+        len(images) == 1
+        and is_one_clear(pixels := images.tobytes(), shape)
         and _sum_border_of_one(pixels, shape[1]) <= most
     ):
         return ()
-    doubtful = np.flatnonzero(~is_clear(images) | (_sum_border(images) > most))
+    doubtful = np.flatnonzero(~is_clear(images) | (sum_border(images) > most))
     if not len(doubtful):
         return ()
     found = measure(images[doubtful])
@@ -93,7 +85,7 @@ def inspect_images(images: Images, bounds: InputBounds) -> tuple[Finding, ...]:
         "blank": ~content,
         "dim": content & (peak >= bounds.peak) & (peak < bounds.dim_peak),
     }
-    if len(doubtful) == len(images) and peak.max() == 1 and np.count_nonzero(images) > STRAY:
+    if len(doubtful) == len(images) and peak.max() == 1 and np.count_nonzero(images) > few_of(shape):
         masks = {"scale": np.ones(len(images), bool)}  # many pixels of 0 to 1 become 0, and images blank
     return tuple(_describe(kind, doubtful[mask], len(images), bounds) for kind, mask in masks.items() if mask.any())
 
@@ -102,13 +94,6 @@ def refuse_wrong(findings: tuple[Finding, ...], field: str) -> None:
     """Raises InputError, naming `field`, where nothing sensible can come of the images."""
     if wrong := [one.told for one in findings if one.is_wrong]:
         raise InputError(field, "; ".join(wrong))
-
-
-def _sum_border(images: Images) -> NDArray[np.uint32]:
-    """Of the outermost pixels, uint32 (n,)."""
-    flat = flatten(images)
-    sums: NDArray[np.uint32] = np.einsum("ij->i", flat[:, border_of(images.shape[1:])], dtype=np.uint32)
-    return sums
 
 
 def _sum_border_of_one(pixels: bytes, row: int) -> int:

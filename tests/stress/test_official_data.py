@@ -9,7 +9,7 @@ from tours import TOUR, run_tour
 
 from components.catalogues.fashion_mnist import CONTRACT, IMAGE_SHAPE, INPUTS
 from components.contract import Images
-from components.model.content import has_content
+from components.readers.images.content import has_content
 from components.readers.images.idx import read_idx
 from components.readers.images.pixel_bytes import read_pixel_bytes
 from components.scoring.expectations import check_images

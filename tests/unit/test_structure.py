@@ -38,7 +38,7 @@ MAY_USE = {
     "dataset": {"readers", "catalogues"},
     "training": {"dataset", "model"},
     "registry": {"dataset", "model", "catalogues"},
-    "export": {"dataset", "model"},
+    "export": {"dataset", "readers", "model"},
     "evaluation": {"training", "dataset", "readers", "model"},
     "scoring": {"registry", "readers", "model", "catalogues"},
     "monitoring": {"evaluation", "registry", "readers", "catalogues"},

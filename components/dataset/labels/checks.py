@@ -16,7 +16,7 @@ from components.dataset.copies import find_copies
 from components.dataset.labels.examples import LabelCandidate, LabelReject
 from components.dataset.labels.naming import hash_of
 from components.dataset.manifest import Examples
-from components.dataset.validate import measure_pixels
+from components.readers.images.statistics import measure_images
 
 MEASURES = ("mean", "deviation", "ink", "edge", "peak")
 
@@ -112,7 +112,7 @@ def _split_by_bounds(
     """Those that validation would accept, and those that would make it refuse the whole."""
     if not candidates:
         return [], []
-    measured = measure_pixels(to_images(candidates, contract.image))
+    measured = measure_images(to_images(candidates, contract.image))
     bounds = catalogue_of(contract).validation
     good, bad = [], []
     for row, one in enumerate(candidates):

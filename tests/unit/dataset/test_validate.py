@@ -17,9 +17,10 @@ from components.contract import SAMPLE, SPLITS, DataContract, Dataset, Images, L
 from components.dataset.archives import ARCHIVES, declare_source, write_archives
 from components.dataset.ingest import ingest
 from components.dataset.manifest import current_dataset, dataset_lock, read_manifest, write_manifest
-from components.dataset.validate import ROWS_SHOWN, measure_pixels, validate
+from components.dataset.validate import ROWS_SHOWN, validate
 from components.errors import BrokenExpectation, DatasetError, FashionError, ValidationError
 from components.readers.images.idx import encode_idx
+from components.readers.images.statistics import measure_images
 from components.settings import Settings
 
 Rows = dict[Split, tuple[Images, Labels]]
@@ -205,7 +206,7 @@ def test_a_class_of_another_catalogue_that_is_missing_in_the_test_split_is_named
 def test_what_is_measured_of_an_image_is_over_all_its_numbers(contract: DataContract) -> None:
     images, _ = draw_awkward(5, 0, contract)
     images[0] = 0
-    found = measure_pixels(images)
+    found = measure_images(images)
     flat = images.reshape(5, -1).astype(float)
     inside = np.zeros(contract.image.shape, bool)
     inside[1:-1, 1:-1] = True
@@ -218,7 +219,7 @@ def test_what_is_measured_of_an_image_is_over_all_its_numbers(contract: DataCont
     }
     for name, values in expected.items():
         assert np.allclose(found[name], values), name
-    assert all(len(values) == 0 for values in measure_pixels(images[:0]).values())
+    assert all(len(values) == 0 for values in measure_images(images[:0]).values())
 
 
 # --- what a refusal leaves ---

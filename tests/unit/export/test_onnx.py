@@ -15,18 +15,19 @@ import onnxruntime
 import pytest
 import torch
 from blanks import draw_blanks
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from components.catalogues.fashion_mnist import CLASSES, CONTRACT
-from components.contract import Calibration, Dataset, ModelCard, Validated
+from components.contract import Calibration, Dataset, ImageSpec, ModelCard, Validated
 from components.dataset.manifest import Examples
 from components.errors import ModelError, SettingsError
-from components.export.onnx import Precision, export_onnx
+from components.export.onnx import IR_VERSION, OPSET, Precision, _add_content, _Graph, export_onnx
 from components.export.quantize import TOP, quantize_range, quantize_weights
 from components.files import sha256_of
 from components.model.classifier import Classifier
 from components.model.mlp import MLP, ModelConfig
 from components.model.tensors import to_input
+from components.readers.images.content import has_content
 from components.scoring.predict import predict
 from components.settings import CHECKOUT
 from components.training.config import TrainConfig
@@ -96,6 +97,22 @@ def test_the_file_answers_what_predict_answers(
     assert np.array_equal(labels, predictions.labels)
     assert np.array_equal(sure, predictions.sure)
     assert 0.4 < sure.mean() < 0.6
+
+
+@pytest.mark.parametrize("image", [ImageSpec(28, 28), ImageSpec(20, 24, 3), ImageSpec(9, 64)], ids=str)
+def test_the_file_looks_at_images_as_the_service_does(image: ImageSpec) -> None:
+    graph = _Graph()
+    found = helper.make_tensor_value_info(_add_content(graph, image), TensorProto.BOOL, ["n"])
+    given = helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", *image.shape])
+    made = helper.make_graph(graph.nodes, "content", [given], [found], graph.constants)
+    file = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (300, *image.shape)).astype(np.uint8)
+    for row, one in enumerate(images):
+        one[: row % image.height] //= 1 + row % 40
+    (said,) = onnxruntime.InferenceSession(file.SerializeToString()).run(None, {"images": images})
+    assert said.tolist() == has_content(images).tolist()
+    assert 0 < said.sum() < len(images)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -7,7 +7,7 @@ import pytest
 
 from components.catalogues.catalogue import InputBounds
 from components.contract import Images, ImageSpec
-from components.model.content import has_content
+from components.readers.images.content import has_content
 from components.readers.images.statistics import measure_images
 from components.scoring.expectations import check_images
 from components.scoring.sanity import inspect_images

@@ -9,7 +9,7 @@ from blanks import draw_blanks
 
 from components.catalogues.fashion_mnist import INPUTS
 from components.dataset.manifest import Examples
-from components.model.content import has_content
+from components.readers.images.content import has_content
 from components.scoring.sanity import inspect_images
 
 SOURCE = Path(os.environ.get("FASHION_SOURCE", "auto"))
@@ -44,3 +44,14 @@ def test_where_the_check_finds_nothing_every_image_shows_something(test_split: E
         if not inspect_images(image[None], INPUTS):
             assert has_content(image[None]).all()
     assert any(inspect_images(image[None], INPUTS) for image in images)
+
+
+@pytest.mark.parametrize("shape", [(20, 24, 3), (9, 11), (64, 64), (128, 128, 3)])
+def test_images_of_any_size_and_channels_are_judged(shape: tuple[int, ...]) -> None:
+    generator = np.random.default_rng(0)
+    blank = np.full((1, *shape), 90, np.uint8)
+    noise = generator.integers(1, 256, (1, *shape), np.uint8)
+    slope = np.broadcast_to(np.linspace(20, 220, shape[1]).reshape(1, -1, *[1] * (len(shape) - 2)), shape)
+    images = np.concatenate([blank, noise, slope[None].astype(np.uint8)])
+    assert has_content(images).tolist() == [False, False, True]
+    assert has_content(images).tolist() == [bool(has_content(image[None])[0]) for image in images]

@@ -1,0 +1,31 @@
+"""What is measured of an image."""
+
+import numpy as np
+import pytest
+
+from components.readers.images.statistics import EVERY, LOGGED, hash_images, log_images, measure_images
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (20, 24, 3)])
+def test_the_measures_are_those_of_numpy(shape: tuple[int, ...]) -> None:
+    shades = np.arange(1, 51, dtype=np.uint8).reshape(-1, *[1] * len(shape))
+    images = np.random.default_rng(0).integers(0, 256, (50, *shape), np.uint8) // shades
+    flat, measured = images.reshape(50, -1), measure_images(images)
+    assert tuple(measured) == EVERY
+    np.testing.assert_array_equal(measured["mean"], flat.mean(axis=1))
+    np.testing.assert_allclose(measured["deviation"], flat.std(axis=1), atol=1e-6)
+    np.testing.assert_array_equal(measured["ink"], (flat > 0).mean(axis=1))
+    np.testing.assert_array_equal(measured["peak"], flat.max(axis=1))
+    inside = images[:, 1:-1, 1:-1].reshape(50, -1)
+    border = flat.shape[1] - inside.shape[1]
+    expected = (flat.sum(axis=1, dtype=int) - inside.sum(axis=1, dtype=int)) / border
+    np.testing.assert_array_equal(measured["edge"], expected)
+
+
+def test_the_log_has_the_same_rounded_and_no_image_is_no_number() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (5, 20, 24, 3), np.uint8)
+    logged = log_images(images)
+    for name, values in measure_images(images, tuple(LOGGED)).items():
+        np.testing.assert_array_equal(logged[name], values.round(LOGGED[name]))
+    assert all(len(values) == 0 for values in measure_images(images[:0]).values())
+    assert len({*hash_images(images).tolist(), *hash_images(images).tolist()}) == 5
