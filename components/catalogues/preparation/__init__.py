@@ -25,6 +25,7 @@ class Preparation:
     edge: Callable[[ImageSpec], int]  # pixels of both sides that it needs of a picture: a larger one may be reduced
     passes: Callable[[NDArray[np.uint8]], bool]  # whether a picture of the image's size, mode and depth is one already
     all_pass: Callable[[Images], bool]  # likewise of all such pictures of one source
+    only_grey_squares: bool = False  # whether it makes no other images
 
 
 PREPARATIONS = {
@@ -33,6 +34,7 @@ PREPARATIONS = {
         lambda image: fashion_mnist.WORKING,
         fashion_mnist.has_dark_corners,
         fashion_mnist.have_dark_edges,
+        only_grey_squares=True,
     ),
     "letterbox": Preparation(
         letterbox,
@@ -47,9 +49,12 @@ def preparation_of(contract: DataContract) -> Preparation:
     """The preparation that a contract names.
 
     Raises:
-        SettingsError: there is none of that name.
+        SettingsError: there is none of that name, or it makes no such images.
     """
-    if contract.preparation not in PREPARATIONS:
+    found, image = PREPARATIONS.get(contract.preparation), contract.image
+    if found is None:
         told = f"found {contract.preparation!r}, expected one of {', '.join(PREPARATIONS)}"
         raise SettingsError(f"the preparation of {contract.name}: {told}")
-    return PREPARATIONS[contract.preparation]
+    if found.only_grey_squares and image.shape != (image.height, image.height):
+        raise SettingsError(f"{contract.preparation!r} makes square grey images, {contract.name} has {image}")
+    return found
