@@ -30,6 +30,7 @@ INK = "#123456"  # stands for the colour of the page's text
 BLUE, ORANGE, GREEN = "#3b7dd8", "#e07b39", "#3a9d6e"  # told apart on white and on black, also without red or green
 STYLE: Any = {  # of matplotlib's settings
     "svg.fonttype": "none",  # letters and not their outlines: the page can be searched
+    "text.parse_math": False,  # a dollar in the name of a class is a dollar
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": INK,
@@ -43,6 +44,7 @@ STYLE: Any = {  # of matplotlib's settings
     "legend.labelcolor": INK,
     "font.size": 10,
 }
+LONGEST_NAME = 30  # characters; longer names would leave no room for what is drawn
 ROOM = 12  # classes for which a confusion matrix of the usual size has room
 UNSAID = dict.fromkeys(("Creator", "Date", "Format", "Type"))  # matplotlib's own metadata; it names an address
 
@@ -113,7 +115,7 @@ def draw_confusion(metrics: Metrics) -> "Figure":
     """The confusion matrix: counts, shaded by their share of the true class, right in blue and wrong in orange."""
     from matplotlib.patches import Rectangle
 
-    counts, names = np.array(metrics.confusion), [one.name for one in metrics.classes]
+    counts, names = np.array(metrics.confusion), [_shorten(one.name) for one in metrics.classes]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     larger = max(1, len(names) / ROOM)
     figure, axes = _figure(5.3 * larger, 4.7 * larger)
@@ -226,14 +228,17 @@ def draw_shares(name: str, labels: Sequence[str], expected: Sequence[float], fou
         for shares, shift, color, told in ((expected, -0.2, BLUE, "expected"), (found, 0.2, ORANGE, "found")):
             axes.bar(places + shift, 100 * np.array(shares), width=0.4, color=color, label=told)
         shown = places if len(labels) == len(places) else places[[0, -1]]
-        axes.set_xticks(
-            shown, labels, rotation=35 if len(labels) > 2 else 0, ha="right" if len(labels) > 2 else "center"
-        )
+        rotation, side = (35, "right") if len(labels) > 2 else (0, "center")
+        axes.set_xticks(shown, [_shorten(one) for one in labels], rotation=rotation, ha=side)
         axes.set(ylabel="images, %")
         axes.legend()
         return figure
 
     return draw()
+
+
+def _shorten(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def _figure(width: float, height: float) -> "tuple[Figure, Axes]":

@@ -61,7 +61,7 @@ NAMES = (
     "着物",
     "👟",
     "and so on...",
-    "a name of a hundred characters, " + "and on " * 9 + "on on",
+    "from $5 to $10, a name of 100 characters, " + "and on " * 8 + "on",
     "NaN",
 )
 SHOP = DataContract("awkward-shop", NAMES, ImageSpec(20, 24, 3), "letterbox")
@@ -330,11 +330,15 @@ def test_the_model_becomes_an_onnx_file(shop: Shop, tmp_path: Path) -> None:
     np.testing.assert_allclose(probabilities, components.predict(shop.model, shop.images).probabilities, atol=1e-4)
 
 
+@pytest.mark.filterwarnings(
+    "error:constrained_layout:UserWarning"
+)  # of matplotlib, whose pictures have room for long names
 def test_the_report_shows_every_name_as_text(shop: Shop) -> None:
     page = write_report(shop.model, shop.validated.dataset, settings=shop.settings).read_text(encoding="utf-8")
     assert_escaped(page)
 
 
+@pytest.mark.filterwarnings("error:constrained_layout:UserWarning")
 def test_what_the_service_answered_is_held_against_the_profile(
     client: httpx.Client, shop: Shop, tmp_path: Path
 ) -> None:
