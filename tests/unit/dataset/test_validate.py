@@ -11,16 +11,14 @@ from awkward import AWKWARD, draw_awkward, write_awkward
 from readings import PIXEL_COLUMNS
 
 from components.catalogues import OFFICIAL
-from components.catalogues.fashion_mnist import CONTRACT
 from components.catalogues.sample import draw
-from components.contract import SAMPLE, SPLITS, DataContract, Dataset, Images, Labels, Split, Validated
+from components.contract import SAMPLE, SPLITS, Dataset, Images, Labels, Split, Validated
 from components.dataset.archives import ARCHIVES, declare_source, write_archives
 from components.dataset.ingest import ingest
 from components.dataset.manifest import current_dataset, dataset_lock, read_manifest, write_manifest
 from components.dataset.validate import ROWS_SHOWN, validate
 from components.errors import BrokenExpectation, DatasetError, FashionError, ValidationError
 from components.readers.images.idx import encode_idx
-from components.readers.images.statistics import measure_images
 from components.settings import Settings
 
 Rows = dict[Split, tuple[Images, Labels]]
@@ -200,26 +198,6 @@ def test_a_class_of_another_catalogue_that_is_missing_in_the_test_split_is_named
     assert {key: item.observed for key, item in found.items()} == {
         ("test", "expect_column_distinct_values_to_equal_set(label)"): "missing [2]"
     }
-
-
-@pytest.mark.parametrize("contract", [CONTRACT, AWKWARD], ids=lambda one: one.name)
-def test_what_is_measured_of_an_image_is_over_all_its_numbers(contract: DataContract) -> None:
-    images, _ = draw_awkward(5, 0, contract)
-    images[0] = 0
-    found = measure_images(images)
-    flat = images.reshape(5, -1).astype(float)
-    inside = np.zeros(contract.image.shape, bool)
-    inside[1:-1, 1:-1] = True
-    expected = {
-        "mean": flat.mean(axis=1),
-        "deviation": flat.std(axis=1),
-        "ink": (flat > 0).mean(axis=1),
-        "edge": images[:, ~inside].mean(axis=1),
-        "peak": flat.max(axis=1),
-    }
-    for name, values in expected.items():
-        assert np.allclose(found[name], values), name
-    assert all(len(values) == 0 for values in measure_images(images[:0]).values())
 
 
 # --- what a refusal leaves ---
