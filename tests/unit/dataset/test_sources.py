@@ -1,385 +1,419 @@
-"""Where raw examples come from: archives, a download, a CSV, a folder of pictures, the drawn sample."""
+"""Where raw examples come from: one word, or a folder in the layouts that people have, with what else lies there."""
 
-import http.server
+import gzip
 import io
 import json
 import logging
 import shutil
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from awkward import AWKWARD, draw_awkward, write_awkward
+from mirrors import downloading, mirror, sample_is_official  # noqa: F401, fixtures
 from PIL import Image
 from readings import PIXEL_COLUMNS
 
 from components.catalogues import OFFICIAL
-from components.catalogues.catalogue import ArchiveChecksums
 from components.catalogues.fashion_mnist import CLASSES, CONTRACT
 from components.catalogues.sample import draw
-from components.contract import SAMPLE, DataContract, Images, ImageSpec, Labels
-from components.dataset import download
+from components.contract import SAMPLE, Images, Labels
 from components.dataset.archives import (
     FILES,
     declare_source,
-    md5_of,
-    open_archives,
-    write_sample,
 )
-from components.dataset.download import download_archives
-from components.dataset.sources import find_source
-from components.dataset.tables import read_picture_table
-from components.errors import SettingsError, SourceError, SourceUnreachable
-from components.readers.images.idx import encode_idx, read_idx
+from components.dataset.ingest import Ingested, ingest
+from components.dataset.manifest import read_split
+from components.dataset.sources import Source, find_source
+from components.errors import DatasetError, SettingsError, SourceError, SourceUnreachable
 from components.settings import Settings
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = FILES
+HF_NAMES = [name if name != "T-shirt/top" else "T - shirt / top" for name in CLASSES]
+ROWS = {"train": 200, "test": 120}
 
 
-@pytest.fixture
-def folder(archives: Path, tmp_path: Path) -> Path:
-    """A copy of the drawn archives that the test may change."""
-    return shutil.copytree(archives, tmp_path / "archives")
+@pytest.fixture(scope="module")
+def splits() -> dict[str, tuple[Images, Labels]]:
+    generator = np.random.default_rng(5)
+    return {split: draw(rows, generator) for split, rows in ROWS.items()}
 
 
-@pytest.fixture
-def _sample_is_official(archives: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The drawn archives have the checksums of the official ones, so that they can stand in for them."""
-    for file in FILES:
-        checksums = ArchiveChecksums(md5_of(archives / file), "", "")
-        monkeypatch.setitem(cast("dict[str, ArchiveChecksums]", OFFICIAL.checksums), file, checksums)
+def source_of(path: Path) -> Source:
+    return find_source(str(path), Settings(), CONTRACT)
 
 
-# --- archives ---
+def assert_holds(source: Source, splits: dict[str, tuple[Images, Labels]], *names: str) -> None:
+    """These splits and no others, image for image in order."""
+    assert set(source.digests) == set(names)
+    assert source.extends == ("test" not in names)
+    for split in ("train", "test"):
+        if split in names:
+            images, labels = source.read(split)
+            assert np.array_equal(images, splits[split][0])
+            assert np.array_equal(labels, splits[split][1])
 
 
-def test_our_checksums_and_mirrors_are_torchvision_s() -> None:
-    from torchvision.datasets import FashionMNIST
-
-    assert dict(FashionMNIST.resources) == {file: one.md5 for file, one in OFFICIAL.checksums.items()}
-    assert list(OFFICIAL.mirrors) == FashionMNIST.mirrors
-    assert FashionMNIST.mirrors[0].startswith("http")
-    assert tuple(FashionMNIST.classes) == CLASSES
+# --- IDX files ---
 
 
-def test_a_declared_set_is_known_by_its_own_name(folder: Path) -> None:
-    declare_source(folder, "acme", "CC-BY-4.0")
-    source = find_source(str(folder), Settings(), CONTRACT)
-    assert (source.name, source.licence, source.extends) == ("acme", "CC-BY-4.0", False)
-    assert {file for files in source.digests.values() for file in files} == set(FILES)
-    images, labels = source.read("train")
-    assert (images.shape, labels.shape) == ((600, 28, 28), (600,))
-    assert source.read("test")[0].shape == (200, 28, 28)
+def put_archives(archives: Path, folder: Path, kind: str) -> Path:
+    """The four files gzipped, extracted, both, mixed, or extracted under Kaggle's other names."""
+    folder.mkdir(parents=True)
+    for number, file in enumerate(FILES):
+        extracted = file.removesuffix(".gz").replace("-idx", ".idx" if kind == "dots" else "-idx")
+        if kind in ("gzipped", "both") or (kind == "mixed" and number % 2):
+            shutil.copy(archives / file, folder / file)
+        if kind in ("extracted", "both", "dots") or (kind == "mixed" and not number % 2):
+            (folder / extracted).write_bytes(gzip.decompress((archives / file).read_bytes()))
+    return folder
 
 
-@pytest.mark.usefixtures("_sample_is_official")
-def test_the_official_files_need_no_declaration(folder: Path) -> None:
-    (folder / "source.json").unlink()
-    source = open_archives(folder)
-    assert (source.name, source.licence) == (OFFICIAL.contract.name, OFFICIAL.licence)
+@pytest.mark.usefixtures("sample_is_official")
+@pytest.mark.parametrize("kind", ["extracted", "both", "mixed", "dots"])
+def test_extracted_files_are_the_same_version_as_the_gzipped_ones(archives: Path, tmp_path: Path, kind: str) -> None:
+    folders = [put_archives(archives, tmp_path / name, name) for name in ("gzipped", kind)]
+    gzipped, other = (ingest(str(folder), settings=Settings(data_dir=tmp_path / "data")) for folder in folders)
+    assert other.dataset == gzipped.dataset
+    assert (gzipped.written, other.written, other.dataset.source) == (True, False, OFFICIAL.contract.name)
+    assert len(other.left_out) == (4 if kind == "both" else 0)
 
 
-@pytest.mark.parametrize("contract", [AWKWARD, replace(AWKWARD, image=ImageSpec(12, 9))], ids=["RGB", "grey"])
-def test_archives_may_bring_a_contract(tmp_path: Path, contract: DataContract) -> None:
-    source = find_source(str(write_awkward(tmp_path, contract)), Settings(), CONTRACT)
-    assert source.contract == contract
-    for found, expected in zip(source.read("test"), draw_awkward(120, 120, contract), strict=True):
-        assert np.array_equal(found, expected)
-
-
-def test_what_does_not_fit_the_contract_beside_it_is_refused(tmp_path: Path) -> None:
-    folder = write_awkward(tmp_path)
-    declare_source(folder, "shop", "MIT", replace(AWKWARD, classes=("10", "3")))
-    with pytest.raises(SourceError, match=f"{TRAIN_LABELS}: found the label 2, expected 0 to 1"):
-        open_archives(folder).read("train")
-    declare_source(folder, "shop", "MIT", replace(AWKWARD, image=ImageSpec(24, 20, 3)))
-    with pytest.raises(SourceError, match=r"shape \(20, 24, 3\), expected \(24, 20, 3\)"):
-        open_archives(folder).read("train")
-    declare_source(folder, "shop", "MIT", replace(AWKWARD, name="fashion-mnist"))
-    with pytest.raises(SourceError, match=r"source\.json: the contract 'fashion-mnist' is kept .*; image: found"):
-        open_archives(folder)
-
-
-@pytest.mark.parametrize(("column", "classes"), [(pa.string(), ["10", "kids  2-6", "3"]), (pa.int64(), [10, None, 3])])
-def test_a_class_of_another_catalogue_may_be_called_by_a_number(
-    tmp_path: Path, column: pa.DataType, classes: list[Any]
-) -> None:
-    path = tmp_path / "new.parquet"
-    pq.write_table(pa.table({"image": pa.array([b"x"] * 3), "label": pa.array(classes, column)}), path)
-    labels = [row.label for row in read_picture_table(path, AWKWARD)]
-    assert labels == [0, 1 if classes[1] else None, 2]
-
-
-def test_a_foreign_set_without_a_declaration_is_refused(folder: Path) -> None:
-    (folder / "source.json").unlink()
-    with pytest.raises(
-        SourceError, match=rf"{TRAIN_IMAGES}: MD5 is .*{OFFICIAL.checksums[TRAIN_IMAGES].md5}.*source\.json"
-    ):
-        open_archives(folder)
-
-
-@pytest.mark.usefixtures("_sample_is_official")
-@pytest.mark.parametrize("file", FILES)
-@pytest.mark.parametrize("declared", [True, False])
-def test_a_flipped_bit_is_refused_and_its_file_named(folder: Path, file: str, declared: bool) -> None:
-    if not declared:
-        (folder / "source.json").unlink()
-    content = bytearray((folder / file).read_bytes())
-    content[4] ^= 1  # the time in the gzip header: the data unpacks as before
-    (folder / file).write_bytes(content)
-    with pytest.raises(SourceError, match=rf"{file}: {'SHA-256' if declared else 'MD5'} is"):
-        open_archives(folder)
-
-
-@pytest.mark.parametrize("file", FILES)
-def test_a_missing_file_is_named(folder: Path, file: str) -> None:
-    (folder / file).unlink()
-    with pytest.raises(SourceError, match=rf"archives: no {file}$"):
-        find_source(str(folder), Settings(), CONTRACT)
-
-
-def test_a_label_that_is_no_class_is_refused(folder: Path) -> None:
-    labels = read_idx(folder / TEST_LABELS, ()).copy()
-    labels[3] = 10
-    (folder / TEST_LABELS).write_bytes(encode_idx(labels))
-    declare_source(folder, "acme", "MIT")
-    source = open_archives(folder)
-    source.read("train")
-    with pytest.raises(SourceError, match=f"{TEST_LABELS}: found the label 10, expected 0 to 9"):
-        source.read("test")
-
-
-def test_images_and_labels_of_different_counts_are_refused(folder: Path) -> None:
-    (folder / TRAIN_LABELS).write_bytes(encode_idx(read_idx(folder / TRAIN_LABELS, ())[:-1]))
-    declare_source(folder, "acme", "MIT")
-    with pytest.raises(SourceError, match="600 train images but 599 labels"):
-        open_archives(folder).read("train")
-
-
-def test_the_two_archives_exchanged_are_refused(folder: Path) -> None:
-    shutil.copy(folder / TRAIN_IMAGES, folder / TRAIN_LABELS)
-    declare_source(folder, "acme", "MIT")
-    with pytest.raises(SourceError, match=f"{TRAIN_LABELS}: magic number is 00000803, expected 00000801"):
-        open_archives(folder).read("train")
-
-
+@pytest.mark.usefixtures("sample_is_official")
 @pytest.mark.parametrize(
-    "content",
+    "place",
     [
-        b"",
-        b"{",
-        b"[]",
-        b"null",
-        b"{}",
-        b'{"name": "acme", "licence": "MIT"}',
-        b'{"name": "acme", "sha256": {}}',
-        b'{"name": "acme", "licence": "MIT", "sha256": null}',
-        b'{"name": "acme", "licence": "MIT", "sha256": "abc"}',
-        b"\xff",
+        "",
+        "raw",
+        "FashionMNIST/raw",
+        "datasets/fashion-mnist",
+        "fashion-mnist",
+        "data/fashion",
     ],
 )
-def test_a_malformed_declaration_is_refused(folder: Path, content: bytes) -> None:
-    (folder / "source.json").write_bytes(content)
-    with pytest.raises(SourceError, match=r"source\.json: expected JSON with name, licence and sha256, found"):
-        open_archives(folder)
+def test_the_files_are_found_where_tools_put_them(archives: Path, tmp_path: Path, place: str) -> None:
+    """torchvision's root, its FashionMNIST or its raw; Keras' cache or its datasets; the dataset's own repository."""
+    put_archives(archives, tmp_path / "root" / place, "both")
+    assert source_of(tmp_path / "root").name == OFFICIAL.contract.name
 
 
-def test_a_declaration_that_leaves_a_file_out_is_refused(folder: Path) -> None:
-    declared = json.loads((folder / "source.json").read_bytes())
-    del declared["sha256"][TEST_LABELS]
-    (folder / "source.json").write_text(json.dumps(declared))
-    with pytest.raises(SourceError, match=rf"{TEST_LABELS}: SHA-256 is .*, source\.json says None"):
-        open_archives(folder)
+@pytest.mark.usefixtures("sample_is_official")
+def test_a_changed_extracted_file_is_named(archives: Path, tmp_path: Path) -> None:
+    folder = put_archives(archives, tmp_path / "raw", "extracted")
+    path = folder / "t10k-images-idx3-ubyte"
+    content = bytearray(path.read_bytes())
+    content[500] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(SourceError, match=r"t10k-images-idx3-ubyte: SHA-256 is .*the official file's is"):
+        source_of(folder)
 
 
-def test_the_official_name_cannot_be_claimed(folder: Path) -> None:
-    declare_source(folder, OFFICIAL.contract.name, "MIT")
-    with pytest.raises(SourceError, match="the name 'fashion-mnist' is kept for the official files"):
-        open_archives(folder)
+def test_extracted_files_of_another_set_declare_themselves(archives: Path, tmp_path: Path) -> None:
+    folder = put_archives(archives, tmp_path / "acme", "extracted")
+    declare_source(folder, "acme", "MIT")
+    assert set(json.loads((folder / "source.json").read_bytes())["sha256"]) == {f.removesuffix(".gz") for f in FILES}
+    source = source_of(folder)
+    assert (source.name, len(source.read("train")[0])) == ("acme", 600)
 
 
-# --- the download ---
+def test_a_missing_extracted_file_is_named(archives: Path, tmp_path: Path) -> None:
+    folder = put_archives(archives, tmp_path / "raw", "extracted")
+    (folder / "train-labels-idx1-ubyte").unlink()
+    with pytest.raises(SourceError, match=r"no train-labels-idx1-ubyte\.gz$"):
+        source_of(folder)
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What the mirror says to one request."""
-
-    body: bytes = b""
-    status: int = 200
-    declared: int | None = None  # Content-Length; None: the body's
-    encoding: str = ""  # Content-Encoding; empty: none
+# --- Hugging Face's Parquet ---
 
 
-def told(case: object) -> str:
-    """A short name for a case."""
-    return f"{case.status}-{case.body.decode()}" if isinstance(case, Answer) else str(case)
+def encode(image: Images, kind: str = "PNG") -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(image).save(content, kind, **({"lossless": True} if kind == "WEBP" else {}))
+    return content.getvalue()
 
 
-@dataclass
-class Mirror:
-    """A web server of the test's own. Each file has its answers in turn, the last for good; others are not found."""
-
-    answers: dict[str, list[Answer]] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
-    url: str = ""
-
-    def answer(self, path: str) -> Answer:
-        self.asked.append(path)
-        queue = self.answers.get(path.rsplit("/", 1)[-1], [Answer(status=404)])
-        return queue.pop(0) if len(queue) > 1 else queue[0]
-
-
-@pytest.fixture
-def mirror(archives: Path) -> Iterator[Mirror]:
-    """A mirror that has the drawn archives."""
-    mirror = Mirror({file: [Answer((archives / file).read_bytes())] for file in FILES})
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            answer = mirror.answer(self.path)
-            self.send_response(answer.status)
-            self.send_header("Content-Length", str(len(answer.body) if answer.declared is None else answer.declared))
-            if answer.encoding:
-                self.send_header("Content-Encoding", answer.encoding)
-            self.end_headers()
-            self.wfile.write(answer.body)
-
-        def log_message(self, *_: object) -> None:
-            """Keep quiet."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        mirror.url = f"http://127.0.0.1:{server.server_port}/"
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield mirror
-        server.shutdown()
-        thread.join()
+def write_hf(path: Path, images: Images, labels: Labels, names: list[str]) -> Path:
+    """As `datasets` writes it: the label is a place in the names of the schema."""
+    numbers = [[name.replace(" ", "") for name in names].index(CLASSES[label].replace(" ", "")) for label in labels]
+    features = {"image": {"_type": "Image"}, "label": {"names": names, "_type": "ClassLabel"}}
+    schema = pa.schema(
+        [("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])), ("label", pa.int64())],
+        {"huggingface": json.dumps({"info": {"features": features}})},
+    )
+    rows = [{"bytes": encode(image), "path": None} for image in images]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table([rows, numbers], schema=schema), path)
+    return path
 
 
-@pytest.fixture
-def downloading(_sample_is_official: None, mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings whose one mirror is the test's."""
-    monkeypatch.setattr(download, "BACK_OFF", 0.01)
-    return Settings(data_dir=tmp_path / "data", mirrors=(mirror.url,), download_attempts=2, download_timeout=5)
+@pytest.mark.parametrize("place", ["", "data", "fashion_mnist", "snapshots/0a1b2c/fashion_mnist"])
+def test_hugging_face_parquet_is_a_dataset(
+    tmp_path: Path, splits: dict[str, tuple[Images, Labels]], place: str
+) -> None:
+    for split, (images, labels) in splits.items():
+        write_hf(tmp_path / "fm" / place / f"{split}-00000-of-00001.parquet", images, labels, HF_NAMES)
+    (tmp_path / "fm" / place / "README.md").write_text("a card")
+    source = source_of(tmp_path / "fm")
+    assert_holds(source, splits, "train", "test")
+    assert (source.name, source.left_out) == ("parquet:fm", ("README.md",))
 
 
-def files_in(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()} if folder.exists() else set()
+def test_names_decide_the_class_and_not_their_position(
+    tmp_path: Path, splits: dict[str, tuple[Images, Labels]]
+) -> None:
+    for split, (images, labels) in splits.items():
+        write_hf(tmp_path / f"{split}.parquet", images, labels, sorted(HF_NAMES))
+    assert_holds(source_of(tmp_path), splits, "train", "test")
 
 
-@pytest.mark.parametrize("source", ["auto", "download"])
-def test_the_four_archives_are_downloaded(downloading: Settings, mirror: Mirror, archives: Path, source: str) -> None:
-    found = find_source(source, downloading, CONTRACT)
-    assert found.name == OFFICIAL.contract.name
-    assert mirror.asked == [f"/{file}" for file in FILES]
-    assert files_in(downloading.raw_dir) == set(FILES)
-    assert all((downloading.raw_dir / file).read_bytes() == (archives / file).read_bytes() for file in FILES)
+def test_a_class_that_is_none_of_ours_is_named(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
+    images, labels = splits["train"]
+    path = write_hf(tmp_path / "train.parquet", images, labels, HF_NAMES)
+    schema = pq.read_schema(path)
+    meta = schema.metadata[b"huggingface"].replace(b'"Bag"', b'"Hat"')
+    pq.write_table(pq.read_table(path).replace_schema_metadata({b"huggingface": meta}), path)
+    with pytest.raises(SourceError, match=r"train\.parquet: 20 bad row\(s\), nothing was taken: row \d+: label 'Hat'"):
+        source_of(path).read("train")
 
 
-@pytest.mark.parametrize("source", ["auto", "download"])
-def test_what_is_there_is_not_downloaded_again(downloading: Settings, mirror: Mirror, source: str) -> None:
-    download_archives(downloading)
-    (downloading.raw_dir / TEST_LABELS).unlink()
-    mirror.asked.clear()
-    find_source(source, downloading, CONTRACT)
-    assert mirror.asked == [f"/{TEST_LABELS}"]
-    mirror.asked.clear()
-    find_source(source, downloading, CONTRACT)
-    assert mirror.asked == []
+def test_a_shard_that_is_missing_is_told(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
+    images, labels = splits["train"]
+    for number in (0, 2):
+        write_hf(tmp_path / f"train-{number:05}-of-00003.parquet", images[number::3], labels[number::3], HF_NAMES)
+    with pytest.raises(SourceError, match="the train split has 3 shards, found train-00000-of-00003"):
+        source_of(tmp_path)
+    write_hf(tmp_path / "train-00001-of-00003.parquet", images[1::3], labels[1::3], HF_NAMES)
+    found, _ = source_of(tmp_path).read("train")
+    assert np.array_equal(found, np.concatenate([images[number::3] for number in range(3)]))
 
 
-def test_a_damaged_archive_is_downloaded_again(downloading: Settings, mirror: Mirror, archives: Path) -> None:
-    download_archives(downloading)
-    (downloading.raw_dir / TEST_IMAGES).write_bytes(b"damaged")
-    mirror.asked.clear()
-    download_archives(downloading)
-    assert mirror.asked == [f"/{TEST_IMAGES}"]
-    assert (downloading.raw_dir / TEST_IMAGES).read_bytes() == (archives / TEST_IMAGES).read_bytes()
+def test_a_row_without_a_picture_is_named(tmp_path: Path) -> None:
+    schema = pa.schema([("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])), ("label", pa.string())])
+    rows = [{"bytes": None, "path": "/etc/passwd"}]
+    pq.write_table(pa.table([rows, ["Coat"]], schema=schema), tmp_path / "train.parquet")
+    with pytest.raises(SourceError, match="row 1: no picture in it; a file that it names is not read"):
+        source_of(tmp_path / "train.parquet").read("train")
 
 
-@pytest.mark.parametrize("first", [Answer(b"wrong"), Answer(status=503), Answer(b"cut off", declared=999)], ids=told)
-def test_a_second_attempt_makes_it_good(downloading: Settings, mirror: Mirror, first: Answer) -> None:
-    mirror.answers[TRAIN_LABELS].insert(0, first)
-    download_archives(downloading)
-    assert mirror.asked.count(f"/{TRAIN_LABELS}") == 2
-    assert files_in(downloading.raw_dir) == set(FILES)
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + b"\0" * 100 + b"PAR1", b"label,pixel1\n"])
+def test_what_is_no_parquet_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "train.parquet").write_bytes(content)
+    with pytest.raises(SourceError, match=r"train\.parquet: not a Parquet file, or damaged"):
+        source_of(tmp_path / "train.parquet").read("train")
 
 
-def test_a_second_mirror_makes_it_good(downloading: Settings, mirror: Mirror) -> None:
-    """Their base URLs end with a slash or do not."""
-    dead = "http://127.0.0.1:1"
-    nowhere, there = f"{mirror.url}nowhere", f"{mirror.url}there/"
-    settings = downloading.model_copy(update={"mirrors": (dead, nowhere, there), "download_attempts": 3})
-    for file in FILES:
-        mirror.answers[file].insert(0, Answer(status=404))
-    download_archives(settings)
-    assert mirror.asked == [f"/{place}/{file}" for file in FILES for place in ("nowhere", "there")]
+# --- Kaggle's CSV ---
 
 
-@pytest.mark.parametrize(
-    ("answer", "reason"),
-    [
-        (Answer(status=404), "404"),
-        (Answer(status=500), "500"),
-        (Answer(b"<html>moved</html>"), "MD5 is .*, expected"),
-        (Answer(b""), "MD5 is .*, expected"),
-        (Answer(b"cut off", declared=999), "peer closed connection"),
-        (Answer(b"not gzip", encoding="gzip"), "MD5|decod|decompress"),
-    ],
-    ids=told,
+def write_csv(path: Path, images: Images, labels: Labels) -> None:
+    header = ",".join(["label", *PIXEL_COLUMNS])
+    rows = (",".join(map(str, [label, *image.ravel()])) for image, label in zip(images, labels, strict=True))
+    path.write_text("\n".join([header, *rows]) + "\n")
+
+
+def test_kaggle_s_two_csv_files_are_a_dataset(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
+    for split, examples in splits.items():
+        write_csv(tmp_path / f"fashion-mnist_{split}.csv", *examples)
+    assert_holds(source_of(tmp_path), splits, "train", "test")
+
+
+@pytest.mark.usefixtures("sample_is_official")
+def test_of_kaggle_s_whole_folder_the_official_files_are_read(
+    archives: Path, tmp_path: Path, splits: dict[str, tuple[Images, Labels]]
+) -> None:
+    folder = put_archives(archives, tmp_path / "kaggle", "extracted")
+    for split, examples in splits.items():
+        write_csv(folder / f"fashion-mnist_{split}.csv", *examples)
+    source = source_of(folder)
+    assert source.name == OFFICIAL.contract.name
+    assert source.left_out == ("fashion-mnist_test.csv", "fashion-mnist_train.csv")
+
+
+def test_two_files_for_one_split_are_both_named(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
+    for name in ("train.csv", "fashion-mnist_train.csv"):
+        write_csv(tmp_path / name, *splits["train"])
+    with pytest.raises(SourceError, match=r"2 files fit the train split: fashion-mnist_train\.csv, train\.csv"):
+        source_of(tmp_path)
+
+
+def test_a_test_split_alone_is_refused(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
+    write_csv(tmp_path / "test.csv", *splits["test"])
+    with pytest.raises(SourceError, match=r"test\.csv, but no \.csv file of a train split"):
+        source_of(tmp_path)
+
+
+# --- class folders ---
+
+
+def write_folders(root: Path, images: Images, labels: Labels, suffix: str = ".png") -> None:
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        path = root / CLASSES[label].replace("/", "_") / f"{number:03}{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(image, {".png": "PNG", ".webp": "WEBP"}[suffix.lower()]))
+
+
+def in_folder_order(images: Images, labels: Labels) -> tuple[Images, Labels]:
+    names = np.array([CLASSES[label].replace("/", "_") for label in labels])
+    order = np.argsort(names, kind="stable")
+    return images[order], labels[order]
+
+
+@pytest.mark.parametrize("names", [("train", "test"), ("Training", "TESTING")])
+def test_train_and_test_folders_are_a_dataset(
+    tmp_path: Path, splits: dict[str, tuple[Images, Labels]], names: tuple[str, str]
+) -> None:
+    for name, examples in zip(names, splits.values(), strict=True):
+        write_folders(tmp_path / "shop" / name, *examples)
+    ordered = {split: in_folder_order(*examples) for split, examples in splits.items()}
+    assert_holds(source_of(tmp_path / "shop"), ordered, "train", "test")
+
+
+def test_pictures_in_splits_are_the_same_input_as_without(
+    tmp_path: Path, splits: dict[str, tuple[Images, Labels]]
+) -> None:
+    write_folders(tmp_path / "one" / "train", *splits["train"])
+    write_folders(tmp_path / "other", *splits["train"])
+    assert source_of(tmp_path / "one").digests == source_of(tmp_path / "other").digests
+
+
+LITTER = (
+    ".DS_Store",
+    "Thumbs.db",
+    "desktop.ini",
+    "Coat/.DS_Store",
+    "Coat/._000.png",
+    "Coat/Thumbs.db",
+    ".ipynb_checkpoints/000-checkpoint.png",
+    "Coat/.ipynb_checkpoints/000-checkpoint.png",
+    "__MACOSX/Coat/._000.png",
 )
-def test_what_cannot_be_had_is_named_and_nothing_partial_is_left(
-    downloading: Settings, mirror: Mirror, answer: Answer, reason: str
+
+
+def test_what_systems_leave_in_folders_is_not_read_and_is_named(
+    tmp_path: Path, splits: dict[str, tuple[Images, Labels]]
 ) -> None:
-    mirror.answers[TEST_IMAGES] = [answer]
-    with pytest.raises(SourceUnreachable, match=f"{TEST_IMAGES} could not be downloaded: {mirror.url}.*({reason})"):
-        download_archives(downloading)
-    assert mirror.asked.count(f"/{TEST_IMAGES}") == 2
-    assert files_in(downloading.raw_dir) == {TRAIN_IMAGES, TRAIN_LABELS}
+    write_folders(tmp_path, *splits["train"])
+    for name in LITTER:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"litter")
+    source = source_of(tmp_path)
+    assert_holds(source, {"train": in_folder_order(*splits["train"])}, "train")
+    tops = {".ipynb_checkpoints", "__MACOSX", "Coat/.ipynb_checkpoints"}
+    assert set(source.left_out) == {name for name in LITTER if "ipynb" not in name and "MACOSX" not in name} | tops
 
 
-def test_a_transfer_that_is_cut_off_leaves_the_old_file(downloading: Settings, mirror: Mirror) -> None:
-    download_archives(downloading)
-    (downloading.raw_dir / TEST_IMAGES).write_bytes(b"damaged")
-    mirror.answers[TEST_IMAGES] = [Answer(b"cut off", declared=999)]
-    with pytest.raises(SourceUnreachable):
-        download_archives(downloading)
-    assert files_in(downloading.raw_dir) == set(FILES)
-    assert (downloading.raw_dir / TEST_IMAGES).read_bytes() == b"damaged"
-
-
-def test_a_server_that_says_gzip_of_a_gzip_file_gives_that_file(
-    downloading: Settings, mirror: Mirror, archives: Path
+@pytest.mark.parametrize("suffix", [".webp", ".WEBP", ".PNG"])
+def test_webp_and_upper_case_suffixes_are_read(
+    tmp_path: Path, splits: dict[str, tuple[Images, Labels]], suffix: str
 ) -> None:
-    """As web servers do that take the ending .gz for an encoding."""
-    for file in FILES:
-        mirror.answers[file] = [Answer((archives / file).read_bytes(), encoding="gzip")]
-    download_archives(downloading)
-    assert (downloading.raw_dir / TEST_IMAGES).read_bytes() == (archives / TEST_IMAGES).read_bytes()
+    write_folders(tmp_path, *splits["train"], suffix)
+    images, labels = source_of(tmp_path).read("train")
+    expected = in_folder_order(*splits["train"])
+    assert np.array_equal(labels, expected[1])
+    assert images.shape == expected[0].shape
+    if suffix == ".PNG":
+        assert np.array_equal(images, expected[0])
 
 
-def test_a_file_that_does_not_end_is_given_up(
-    downloading: Settings, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_a_link_within_the_folder_is_read(tmp_path: Path, splits: dict[str, tuple[Images, Labels]], what: str) -> None:
+    images, labels = splits["train"]
+    write_folders(tmp_path / "shop", images, labels)
+    bag = tmp_path / "shop" / "Bag"
+    if what == "file":
+        (bag / "zzz.png").symlink_to(next(iter(bag.iterdir())))
+    else:
+        shutil.move(bag, tmp_path / "shop" / "8")
+        bag.symlink_to("8")
+    found = source_of(tmp_path / "shop").read("train")[1]
+    assert (found == 8).sum() == (labels == 8).sum() * (1 if what == "file" else 2) + (what == "file")
+
+
+def test_a_broken_link_is_named(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
+    write_folders(tmp_path, *splits["train"])
+    (tmp_path / "Bag" / "zzz.png").symlink_to("missing.png")
+    with pytest.raises(SourceError, match=r"Bag/zzz\.png: expected a PNG, JPEG or WebP file"):
+        source_of(tmp_path)
+
+
+def test_a_link_that_leads_out_is_named(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
+    write_folders(tmp_path / "shop", *splits["train"])
+    (tmp_path / "outside.png").write_bytes(encode(splits["train"][0][0]))
+    (tmp_path / "shop" / "Bag" / "zzz.png").symlink_to(tmp_path / "outside.png")
+    with pytest.raises(SourceError, match=r"Bag/zzz\.png: a link that leads out of .*shop; it is not followed"):
+        source_of(tmp_path / "shop")
+
+
+def test_validation_folders_are_left_out_and_named(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
+    for name in ("train", "val", "test"):
+        write_folders(tmp_path / name, *splits["test" if name == "test" else "train"])
+    assert source_of(tmp_path).left_out == ("val",)
+
+
+def test_the_sign_is_that_of_the_whole_set(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
+    """A garment that fills its frame is no negative where the others have dark ground."""
+    images, labels = splits["train"][0].copy(), splits["train"][1]
+    images[0] = 200
+    images[0, 5:20, 5:20] = 90
+    write_folders(tmp_path, images, labels)
+    assert np.array_equal(source_of(tmp_path).read("train")[0], in_folder_order(images, labels)[0])
+
+
+# --- what a folder lacks ---
+
+
+def test_without_a_test_split_examples_are_added_or_there_is_nothing_to_add_them_to(
+    tmp_path: Path, archives: Path, splits: dict[str, tuple[Images, Labels]]
 ) -> None:
-    monkeypatch.setattr(download, "LARGEST", 100)
-    with pytest.raises(SourceUnreachable, match="more than 100 bytes"):
-        download_archives(downloading)
-    assert files_in(downloading.raw_dir) == set()
+    settings = Settings(data_dir=tmp_path / "data")
+    write_folders(tmp_path / "shop", *splits["train"])
+    with pytest.raises(DatasetError, match=r"images:shop: it has no test split, .*ingest the archives first"):
+        ingest(str(tmp_path / "shop"), settings=settings)
+    base = ingest(str(archives), settings=settings)
+    done: Ingested = ingest(str(tmp_path / "shop"), settings=settings)
+    assert (base.added, done.added) == (False, True)
+    assert done.dataset.rows == base.dataset.rows + ROWS["train"]
 
 
-@pytest.mark.parametrize("url", ["nowhere", "ftp://127.0.0.1/", "http://[", "http://127.0.0.1:1/"])
-def test_a_mirror_that_cannot_be_reached_is_named(downloading: Settings, url: str) -> None:
-    settings = downloading.model_copy(update={"mirrors": (url,), "download_attempts": 1})
-    with pytest.raises(SourceUnreachable) as refused:
-        download_archives(settings)
-    assert url.rstrip("/") in str(refused.value)
+def test_with_a_test_split_it_is_a_dataset_of_its_own(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
+    for split, examples in splits.items():
+        write_hf(tmp_path / "fm" / f"{split}-00000-of-00001.parquet", *examples, HF_NAMES)
+    done = ingest(str(tmp_path / "fm"), settings=Settings(data_dir=tmp_path / "data"))
+    assert (done.added, done.dataset.rows) == (False, sum(ROWS.values()))
+    assert np.array_equal(read_split(done.dataset, "test").images, splits["test"][0])
+    again = ingest(str(tmp_path / "fm"), settings=Settings(data_dir=tmp_path / "data"))
+    assert (again.written, again.dataset) == (False, done.dataset)
+
+
+def nothing(folder: Path) -> None:
+    pass
+
+
+def some_files(folder: Path) -> None:
+    for name in ("a.npz", "b.pkl", "hat/1.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"")
+
+
+@pytest.mark.parametrize(("fill", "found"), [(nothing, "found nothing"), (some_files, r"found a\.npz, b\.pkl, hat/")])
+def test_where_nothing_fits_it_says_what_was_found_and_what_is_read(
+    tmp_path: Path, fill: Callable[[Path], None], found: str
+) -> None:
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    fill(folder)
+    told = rf"odd: neither the four IDX archives nor a folder of images for each class, nor Parquet or CSV.*{found}"
+    with pytest.raises(SourceError, match=told):
+        source_of(folder)
+
+
+def test_tables_beside_class_folders_are_both_named(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
+    write_csv(tmp_path / "train.csv", *splits["train"])
+    write_folders(tmp_path, *splits["train"])
+    with pytest.raises(SourceError, match=r"both tables \(train\.csv\) and class folders"):
+        source_of(tmp_path)
 
 
 # --- the words ---
@@ -438,199 +472,3 @@ def test_the_fallback_says_so_in_plain_words(offline: Settings, caplog: pytest.L
     assert second == "Going on with a drawn sample: everything made from it is marked 'sample'."
     assert len(source.read("train")[0]) == 4000
     assert len(source.read("test")[0]) == 1000
-
-
-# --- a labelled CSV ---
-
-
-@pytest.fixture(scope="module")
-def examples() -> tuple[Images, Labels]:
-    return draw(12, np.random.default_rng(7))
-
-
-def write_csv(path: Path, columns: str, rows: list[str]) -> Path:
-    path.write_text("\n".join([f"{columns}{','.join(PIXEL_COLUMNS)}", *rows]) + "\n")
-    return path
-
-
-def rows_of(images: Images, labels: Labels) -> list[str]:
-    return [",".join(map(str, [label, *image.ravel()])) for image, label in zip(images, labels, strict=True)]
-
-
-def test_a_labelled_csv_adds_training_examples(tmp_path: Path, examples: tuple[Images, Labels]) -> None:
-    path = write_csv(tmp_path / "new.CSV", "label,", rows_of(*examples))
-    source = find_source(str(path), Settings(), CONTRACT)
-    assert source.name == "csv:new.CSV"
-    assert source.extends
-    assert list(source.digests) == ["train"]
-    images, labels = source.read("train")
-    assert np.array_equal(images, examples[0])
-    assert np.array_equal(labels, examples[1])
-
-
-def test_one_bad_row_refuses_the_whole_csv(tmp_path: Path, examples: tuple[Images, Labels]) -> None:
-    rows = rows_of(*examples)
-    rows[2], rows[5], rows[6], rows[7] = f"1{rows[2][1:]},7", "", rows[6].replace(",", ",x", 1), "10" + rows[7][1:]
-    source = find_source(str(write_csv(tmp_path / "new.csv", "label,", rows)), Settings(), CONTRACT)
-    told = (
-        r"new\.csv: 4 bad row\(s\), nothing was taken: line 4: row: 786 cells, expected 785; "
-        r"line 7: row: an empty line; line 8: pixel1: 'x.*' is not a whole number"
-    )
-    with pytest.raises(SourceError, match=told):
-        source.read("train")
-
-
-@pytest.mark.parametrize("columns", ["", "id,"])
-def test_a_csv_without_labels_adds_nothing(tmp_path: Path, columns: str) -> None:
-    path = write_csv(tmp_path / "new.csv", columns, [columns.replace("id", "a") + ",".join(["1"] * 784)])
-    with pytest.raises(SourceError, match=r"new\.csv: no labelled rows; expected label,pixel1"):
-        find_source(str(path), Settings(), CONTRACT).read("train")
-
-
-@pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        (b"", "empty; expected a header"),
-        (b"label\n", r"missing 784 column\(s\)"),
-        (f"label,{','.join(PIXEL_COLUMNS)}\n".encode(), "no labelled rows"),
-    ],
-)
-def test_a_csv_that_is_no_table_is_refused(tmp_path: Path, content: bytes, told: str) -> None:
-    (tmp_path / "new.csv").write_bytes(content)
-    with pytest.raises(SourceError, match=rf"new\.csv: .*{told}"):
-        find_source(str(tmp_path / "new.csv"), Settings(), CONTRACT).read("train")
-
-
-# --- a folder of pictures ---
-
-
-@pytest.fixture
-def pictures(tmp_path: Path, examples: tuple[Images, Labels]) -> Path:
-    """Three pictures: of the class 0 by name, of 9 by name, of 3 by number."""
-    places = ("t-shirt_top/b.png", "Ankle boot/a.PNG", "3/c.png")
-    for place, image in zip(places, examples[0], strict=False):
-        path = tmp_path / "pictures" / place
-        path.parent.mkdir(parents=True)
-        Image.fromarray(image).save(path)
-    return tmp_path / "pictures"
-
-
-def test_a_folder_of_pictures_adds_training_examples(pictures: Path, examples: tuple[Images, Labels]) -> None:
-    source = find_source(str(pictures), Settings(), CONTRACT)
-    assert source.name == "images:pictures"
-    assert source.extends
-    assert list(source.digests) == ["train"]
-    assert list(source.digests["train"]) == ["3/c.png", "Ankle boot/a.PNG", "t-shirt_top/b.png"]
-    images, labels = source.read("train")
-    assert labels.tolist() == [3, 9, 0]
-    assert np.array_equal(images, examples[0][[2, 1, 0]])
-
-
-@pytest.mark.parametrize(("label", "name"), list(enumerate(CLASSES)))
-def test_a_class_has_a_name_and_a_number(
-    tmp_path: Path, label: int, name: str, examples: tuple[Images, Labels]
-) -> None:
-    for folder in (str(label), name.replace("/", "_"), name.replace("/", "-").upper(), name.lower().replace(" ", "-")):
-        path = tmp_path / folder.replace("/", "_") / f"{len(folder)}.png"
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(examples[0][0]).save(path)
-    assert set(find_source(str(tmp_path), Settings(), CONTRACT).read("train")[1].tolist()) == {label}
-
-
-@pytest.mark.parametrize("name", ["hat", "10", "-1", "01", "T-shirt", "_", ".git", "unsorted"])
-def test_a_folder_that_is_no_class_is_refused(pictures: Path, name: str) -> None:
-    (pictures / name).mkdir()
-    with pytest.raises(SourceError, match=rf"{name}: not a class; expected 0 to 9 or one of T-shirt/top, Trouser"):
-        find_source(str(pictures), Settings(), CONTRACT)
-
-
-@pytest.mark.parametrize("place", ["3/notes.txt", "3/c.gif", "3/c", "stray.png", "stray.txt"])
-def test_a_stray_file_is_refused_not_left_out(pictures: Path, place: str) -> None:
-    (pictures / place).write_bytes(b"stray")
-    with pytest.raises(SourceError, match=place):
-        find_source(str(pictures), Settings(), CONTRACT)
-
-
-@pytest.mark.parametrize("place", ["3/folder", "3/folder.png"])
-def test_a_folder_among_the_pictures_is_refused(pictures: Path, place: str) -> None:
-    (pictures / place).mkdir()
-    with pytest.raises(SourceError, match=place):
-        find_source(str(pictures), Settings(), CONTRACT)
-
-
-@pytest.mark.parametrize("place", ["3/link.png", "5"])
-def test_a_symlink_is_refused_not_followed_and_not_left_out(pictures: Path, tmp_path: Path, place: str) -> None:
-    target = tmp_path / "outside"
-    target.mkdir()
-    shutil.copy(pictures / "3" / "c.png", target)
-    (pictures / place).symlink_to(target / "c.png" if place.endswith("png") else target)
-    with pytest.raises(SourceError, match=place):
-        find_source(str(pictures), Settings(), CONTRACT)
-
-
-def test_a_truncated_picture_is_named(pictures: Path) -> None:
-    path = pictures / "3" / "c.png"
-    path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(SourceError, match=r"pictures/3/c\.png: a damaged picture"):
-        find_source(str(pictures), Settings(), CONTRACT).read("train")
-
-
-def test_a_disguised_picture_is_named(pictures: Path) -> None:
-    content = io.BytesIO()
-    Image.new("L", (28, 28)).save(content, "GIF")
-    (pictures / "3" / "c.png").write_bytes(content.getvalue())
-    with pytest.raises(SourceError, match=r"3/c\.png: not a PNG, JPEG or WEBP picture"):
-        find_source(str(pictures), Settings(), CONTRACT).read("train")
-
-
-@pytest.mark.parametrize(
-    ("inside", "told"), [((), "neither the four IDX archives nor a folder"), (("3",), "expected PNG")]
-)
-def test_a_folder_without_pictures_is_refused(tmp_path: Path, inside: tuple[str, ...], told: str) -> None:
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    for name in inside:
-        (empty / name).mkdir()
-    with pytest.raises(SourceError, match=f"empty: {told}"):
-        find_source(str(empty), Settings(), CONTRACT)
-
-
-# --- the drawn sample ---
-
-
-def test_the_sample_always_has_the_same_bytes(tmp_path: Path) -> None:
-    first, second, other = tmp_path / "first", tmp_path / "second", tmp_path / "other"
-    for folder, seed in ((first, 0), (second, 0), (other, 1)):
-        write_sample(folder, train_rows=20, test_rows=10, seed=seed)
-    assert files_in(first) == {*FILES, "source.json"}
-    assert all((first / file).read_bytes() == (second / file).read_bytes() for file in files_in(first))
-    assert (first / TRAIN_IMAGES).read_bytes() != (other / TRAIN_IMAGES).read_bytes()
-
-
-def test_the_sample_says_what_it_is(archives: Path) -> None:
-    source = open_archives(archives)
-    assert (source.name, source.licence) == (SAMPLE, "CC0-1.0, drawn by this project")
-
-
-def test_the_sample_has_all_classes_in_equal_shares(archives: Path) -> None:
-    source = open_archives(archives)
-    assert np.bincount(source.read("train")[1]).tolist() == [60] * 10
-    assert np.bincount(source.read("test")[1]).tolist() == [20] * 10
-    assert len(set(source.read("test")[1][:20].tolist())) > 5, "mixed, not class by class"
-
-
-def test_no_two_images_of_the_sample_are_alike(archives: Path) -> None:
-    source = open_archives(archives)
-    images = np.concatenate([source.read("train")[0], source.read("test")[0]])
-    assert len({image.tobytes() for image in images}) == len(images) == 800
-
-
-@pytest.mark.filterwarnings("ignore:self.within_class_std_dev_")  # the corners are always black
-def test_the_silhouettes_can_be_told_apart(archives: Path) -> None:
-    from sklearn.neighbors import NearestCentroid
-
-    source = open_archives(archives)
-    (images, labels), (test_images, test_labels) = source.read("train"), source.read("test")
-    found = NearestCentroid().fit(images.reshape(-1, 784), labels).predict(test_images.reshape(-1, 784))
-    assert (found == test_labels).mean() > 0.8
-    assert all((found == test_labels)[test_labels == label].mean() > 0.25 for label in range(10))

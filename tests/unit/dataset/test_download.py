@@ -1,0 +1,127 @@
+"""The official archives come whole from a mirror, or not at all."""
+
+from pathlib import Path
+
+import pytest
+from mirrors import Answer, Mirror, downloading, files_in, mirror, sample_is_official, told  # noqa: F401, fixtures
+
+from components.catalogues import OFFICIAL
+from components.catalogues.fashion_mnist import CONTRACT
+from components.dataset import download
+from components.dataset.archives import (
+    FILES,
+)
+from components.dataset.download import download_archives
+from components.dataset.sources import find_source
+from components.errors import SourceUnreachable
+from components.settings import Settings
+
+TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = FILES
+
+
+@pytest.mark.parametrize("source", ["auto", "download"])
+def test_the_four_archives_are_downloaded(downloading: Settings, mirror: Mirror, archives: Path, source: str) -> None:
+    found = find_source(source, downloading, CONTRACT)
+    assert found.name == OFFICIAL.contract.name
+    assert mirror.asked == [f"/{file}" for file in FILES]
+    assert files_in(downloading.raw_dir) == set(FILES)
+    assert all((downloading.raw_dir / file).read_bytes() == (archives / file).read_bytes() for file in FILES)
+
+
+@pytest.mark.parametrize("source", ["auto", "download"])
+def test_what_is_there_is_not_downloaded_again(downloading: Settings, mirror: Mirror, source: str) -> None:
+    download_archives(downloading)
+    (downloading.raw_dir / TEST_LABELS).unlink()
+    mirror.asked.clear()
+    find_source(source, downloading, CONTRACT)
+    assert mirror.asked == [f"/{TEST_LABELS}"]
+    mirror.asked.clear()
+    find_source(source, downloading, CONTRACT)
+    assert mirror.asked == []
+
+
+def test_a_damaged_archive_is_downloaded_again(downloading: Settings, mirror: Mirror, archives: Path) -> None:
+    download_archives(downloading)
+    (downloading.raw_dir / TEST_IMAGES).write_bytes(b"damaged")
+    mirror.asked.clear()
+    download_archives(downloading)
+    assert mirror.asked == [f"/{TEST_IMAGES}"]
+    assert (downloading.raw_dir / TEST_IMAGES).read_bytes() == (archives / TEST_IMAGES).read_bytes()
+
+
+@pytest.mark.parametrize("first", [Answer(b"wrong"), Answer(status=503), Answer(b"cut off", declared=999)], ids=told)
+def test_a_second_attempt_makes_it_good(downloading: Settings, mirror: Mirror, first: Answer) -> None:
+    mirror.answers[TRAIN_LABELS].insert(0, first)
+    download_archives(downloading)
+    assert mirror.asked.count(f"/{TRAIN_LABELS}") == 2
+    assert files_in(downloading.raw_dir) == set(FILES)
+
+
+def test_a_second_mirror_makes_it_good(downloading: Settings, mirror: Mirror) -> None:
+    """Their base URLs end with a slash or do not."""
+    dead = "http://127.0.0.1:1"
+    nowhere, there = f"{mirror.url}nowhere", f"{mirror.url}there/"
+    settings = downloading.model_copy(update={"mirrors": (dead, nowhere, there), "download_attempts": 3})
+    for file in FILES:
+        mirror.answers[file].insert(0, Answer(status=404))
+    download_archives(settings)
+    assert mirror.asked == [f"/{place}/{file}" for file in FILES for place in ("nowhere", "there")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (Answer(status=404), "404"),
+        (Answer(status=500), "500"),
+        (Answer(b"<html>moved</html>"), "MD5 is .*, expected"),
+        (Answer(b""), "MD5 is .*, expected"),
+        (Answer(b"cut off", declared=999), "peer closed connection"),
+        (Answer(b"not gzip", encoding="gzip"), "MD5|decod|decompress"),
+    ],
+    ids=told,
+)
+def test_what_cannot_be_had_is_named_and_nothing_partial_is_left(
+    downloading: Settings, mirror: Mirror, answer: Answer, reason: str
+) -> None:
+    mirror.answers[TEST_IMAGES] = [answer]
+    with pytest.raises(SourceUnreachable, match=f"{TEST_IMAGES} could not be downloaded: {mirror.url}.*({reason})"):
+        download_archives(downloading)
+    assert mirror.asked.count(f"/{TEST_IMAGES}") == 2
+    assert files_in(downloading.raw_dir) == {TRAIN_IMAGES, TRAIN_LABELS}
+
+
+def test_a_transfer_that_is_cut_off_leaves_the_old_file(downloading: Settings, mirror: Mirror) -> None:
+    download_archives(downloading)
+    (downloading.raw_dir / TEST_IMAGES).write_bytes(b"damaged")
+    mirror.answers[TEST_IMAGES] = [Answer(b"cut off", declared=999)]
+    with pytest.raises(SourceUnreachable):
+        download_archives(downloading)
+    assert files_in(downloading.raw_dir) == set(FILES)
+    assert (downloading.raw_dir / TEST_IMAGES).read_bytes() == b"damaged"
+
+
+def test_a_server_that_says_gzip_of_a_gzip_file_gives_that_file(
+    downloading: Settings, mirror: Mirror, archives: Path
+) -> None:
+    """As web servers do that take the ending .gz for an encoding."""
+    for file in FILES:
+        mirror.answers[file] = [Answer((archives / file).read_bytes(), encoding="gzip")]
+    download_archives(downloading)
+    assert (downloading.raw_dir / TEST_IMAGES).read_bytes() == (archives / TEST_IMAGES).read_bytes()
+
+
+def test_a_file_that_does_not_end_is_given_up(
+    downloading: Settings, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "LARGEST", 100)
+    with pytest.raises(SourceUnreachable, match="more than 100 bytes"):
+        download_archives(downloading)
+    assert files_in(downloading.raw_dir) == set()
+
+
+@pytest.mark.parametrize("url", ["nowhere", "ftp://127.0.0.1/", "http://[", "http://127.0.0.1:1/"])
+def test_a_mirror_that_cannot_be_reached_is_named(downloading: Settings, url: str) -> None:
+    settings = downloading.model_copy(update={"mirrors": (url,), "download_attempts": 1})
+    with pytest.raises(SourceUnreachable) as refused:
+        download_archives(settings)
+    assert url.rstrip("/") in str(refused.value)
