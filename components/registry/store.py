@@ -213,8 +213,16 @@ def copy_stored(tag: str, other_home: Path) -> None:
 
 
 def name_models(contract: DataContract) -> str:
-    """What the store calls models of a contract."""
-    return NAME if contract.name == CONTRACT.name else f"{contract.name}-mlp"
+    """What the store calls models of a contract.
+
+    Raises:
+        ModelError: another catalogue's models are called so.
+    """
+    if contract.name == CONTRACT.name:
+        return NAME
+    if (name := f"{contract.name}-mlp") == NAME:
+        raise ModelError(f"a catalogue called {contract.name!r} would have the models of {CONTRACT.name}; rename it")
+    return name
 
 
 def store_folders() -> list[Path]:

@@ -115,3 +115,9 @@ def test_a_torn_folder_does_not_hide_the_others(network: MLP, card: ModelCard, b
     assert (first.tag, first.problem) == (tag, "")
     assert second.card is None
     assert "model.json cannot be read" in second.problem
+
+
+def test_no_catalogue_takes_the_name_of_another_s_models() -> None:
+    assert store.name_models(dataclasses.replace(CONTRACT, name="shop")) == "shop-mlp"
+    with pytest.raises(ModelError, match="would have the models of fashion-mnist"):
+        store.name_models(dataclasses.replace(CONTRACT, name="fashion"))
