@@ -99,6 +99,8 @@ class DataContract:
         if strange := [alias for alias, name in self.aliases if fold_name(name) not in self._labels]:
             raise ValueError(f"{strange[0]!r} stands for no class")
 
+    # What is worked out once is kept under a name that begins with "_": orjson writes others out, as it does fields.
+
     @cached_property
     def _labels(self) -> dict[str, int]:
         return {fold_name(name): label for label, name in enumerate(self.classes)}
@@ -109,15 +111,23 @@ class DataContract:
         return {fold_name(alias): self._labels[fold_name(name)] for alias, name in self.aliases} | self._labels
 
     @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 of what it says, hex: equal where two contracts are, whatever their aliases."""
+    def _fingerprint(self) -> str:
         said = {key: value for key, value in asdict(self).items() if key != "aliases"}
         return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     @cached_property
+    def _are_numbers(self) -> bool:
+        return any(name.isdecimal() for name in self._labels)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of what it says, hex: equal where two contracts are, whatever their aliases."""
+        return self._fingerprint
+
+    @property
     def are_numbers(self) -> bool:
         """Whether a class is called by a number, so that a number in a column of labels is a name, no position."""
-        return any(name.isdecimal() for name in self._labels)
+        return self._are_numbers
 
     @property
     def choices(self) -> str:

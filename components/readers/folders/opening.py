@@ -41,6 +41,7 @@ from components.readers.tables.kinds import (
     refuse,
 )
 from components.readers.tables.layout import find_header, longest_line
+from components.storage import is_remote
 
 CSV_NAMES = (".csv", ".csv.gz", ".csv.zst")
 PARQUET_NAME = ".parquet"
@@ -170,7 +171,10 @@ def _open_listing(found: FileListing, source: Path, reading: TableReading, contr
 def _tables(found: FileListing, suffixes: str | tuple[str, ...]) -> list[str]:
     """The tables among the files of a folder; none that a link out of it leads to."""
     names = (name for name in found.names if name.lower().endswith(suffixes))
-    return [name for name in names if (found.root / name).is_file() and is_inside(found.root / name, found.root)]
+    chosen = [name for name in names if (found.root / name).is_file()]
+    if is_remote(found.root):  # where there are no links
+        return chosen
+    return [name for name in chosen if is_inside(found.root / name, found.root)]
 
 
 def _rest(found: FileListing, chosen: list[str]) -> LeftOut:

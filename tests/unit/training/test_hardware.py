@@ -30,6 +30,7 @@ def test_a_processor_that_emulates_bfloat16_multiplies_in_float32() -> None:
     """oneDNN, told to forget what comes after AVX2, emulates it, and no flag of PyTorch's says so."""
     code = f"""
 import torch
+from components.catalogues.fashion_mnist import CONTRACT
 from components.model.mlp import MLP, ModelConfig
 from components.training.hardware import pick_precision
 torch.set_num_threads(1)
