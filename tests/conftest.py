@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from _pytest.nodeid import coerce_node_id
 
 from ops.environment import DEFAULTS
 
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist's own reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """In a worker: the tests of a file share its fixtures, so they are a group; files with slow tests come first."""
     if not hasattr(config, "workerinput"):
@@ -46,8 +46,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
     for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        mark = item.get_closest_marker("xdist_group")
+        # As xdist 3.8 does it, which since pytest 9.2 has no effect: there an id is no text.
+        item._id = coerce_node_id(f"{item.nodeid}@{mark.args[0] if mark else item.path.stem}")
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("measured")]
 
 
 @pytest.fixture
-def live(network: MLP, card: ModelCard) -> str:
+def live(network: MLP, card: ModelCard, bentoml_home: Path) -> str:
     tag = store.save_model(network, card)
     champion.make_live(tag, "a test")
     return tag
