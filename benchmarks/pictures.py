@@ -22,7 +22,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from components.catalogues.fashion_mnist import CONTRACT, IMAGE_SHAPE
+from components.catalogues.fashion_mnist import CONTRACT
 from components.contract import Calibration
 from components.model.classifier import Classifier
 from components.model.mlp import MLP, ModelConfig
@@ -60,7 +60,7 @@ def write_pictures(folder: Path) -> Path:
     """The test images, a PNG each."""
     folder.mkdir()
     source = Path(os.environ.get("FASHION_SOURCE", "data/raw"))
-    for number, image in enumerate(read_idx(source / "t10k-images-idx3-ubyte.gz", IMAGE_SHAPE)):
+    for number, image in enumerate(read_idx(source / "t10k-images-idx3-ubyte.gz", CONTRACT.image.shape)):
         (folder / f"{number:05}.png").write_bytes(write_png(image))
     return folder
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from components.catalogues.fashion_mnist import CONTRACT, PIXELS
+from components.catalogues.fashion_mnist import CONTRACT
 from components.contract import Images
 from components.readers.images.photos import write_png
 from components.readers.tables.columns import pixel_columns
@@ -19,7 +19,7 @@ def write_csv(folder: Path, images: Images, rows: int) -> Path:
     """label,pixel1,...,pixel784; the labels are 0."""
     path = folder / f"{rows}.csv"
     if not path.exists():
-        pixels = take(images, 0, rows).reshape(-1, PIXELS)
+        pixels = take(images, 0, rows).reshape(-1, CONTRACT.image.size)
         columns = [np.zeros(rows, np.uint8), *np.ascontiguousarray(pixels.T)]
         names = ["label", *pixel_columns(CONTRACT.image)]
         plain = pyarrow.csv.WriteOptions(quoting_header="none", quoting_style="none")
@@ -31,12 +31,12 @@ def write_parquet(folder: Path, images: Images, rows: int) -> Path:
     """The column pixels, 784 bytes a row."""
     path = folder / f"{rows}.parquet"
     if not path.exists():
-        schema = pa.schema([("pixels", pa.binary(PIXELS))])
+        schema = pa.schema([("pixels", pa.binary(CONTRACT.image.size))])
         with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
             for start in range(0, rows, ROW_GROUP):
                 pixels = take(images, start, min(start + ROW_GROUP, rows))
                 buffers = [None, pa.py_buffer(np.ascontiguousarray(pixels))]
-                column = pa.FixedSizeBinaryArray.from_buffers(pa.binary(PIXELS), len(pixels), buffers)
+                column = pa.FixedSizeBinaryArray.from_buffers(pa.binary(CONTRACT.image.size), len(pixels), buffers)
                 writer.write_table(pa.table([column], schema), ROW_GROUP)
     return path
 

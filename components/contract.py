@@ -27,6 +27,7 @@ SPLITS: tuple[Split, ...] = ("train", "test")
 Images = NDArray[np.uint8]  # (n, height, width) where they are grey, (n, height, width, 3) where they are RGB
 Labels = NDArray[np.unsignedinteger[Any]]  # (n,), positions in the contract's classes; uint16 where we make them
 
+CATALOGUE_NAME = re.compile("[a-z0-9][a-z0-9-]{0,39}")
 MOST_CLASSES = 1_000
 WHOLE = re.compile("0|[1-9][0-9]{0,3}")  # a label in text
 SHOWN = 20  # classes in an error
@@ -77,10 +78,11 @@ class DataContract:
     """What a catalogue and every model of it are about. The position of a class is its label; its name is what it is.
 
     Raises:
-        ValueError: fewer than 2 or more than 1,000 classes, names that are empty or equal, or an alias of no class.
+        ValueError: a name that no catalogue can have, fewer than 2 or more than 1,000 classes, class names that are
+            empty or equal, or an alias of no class.
     """
 
-    name: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,39}$")]  # the catalogue's
+    name: str  # the catalogue's, by which the store names its models: up to 40 small letters, digits and hyphens
     classes: tuple[str, ...]
     image: ImageSpec
     preparation: str  # the name of the function that makes an image of a photo: `components.catalogues.preparation`
@@ -88,6 +90,10 @@ class DataContract:
     aliases: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
+        if not CATALOGUE_NAME.fullmatch(self.name):
+            raise ValueError(
+                f"a catalogue called {self.name[:60]!r}; expected up to 40 small letters, digits and hyphens"
+            )
         if not 2 <= len(self.classes) <= MOST_CLASSES:
             raise ValueError(f"{len(self.classes)} classes; expected 2 to {MOST_CLASSES:,}")
         if len(self._labels) < len(self.classes):

@@ -144,8 +144,9 @@ def dropped_in(claim: Path) -> Path:
 
 
 def find_claims(inbox: Inbox) -> list[Path]:
-    """What a worker has, or may have left behind, by name."""
-    return sorted(path for path in inbox.working.iterdir() if path.is_dir() and not path.name.startswith("."))
+    """What a worker has, or may have left behind: by the second of the claim, then by what was dropped."""
+    there = (path for path in inbox.working.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(there, key=lambda path: (path.name.split("-")[0], path.name.split("-", 2)[2:]))
 
 
 def find_dropped(inbox: Inbox) -> list[Path]:

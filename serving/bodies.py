@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 from components.errors import InputError, InputTooLarge
 from serving.codings import Decoder, decoder_of
 from serving.errors import Refusal
-from serving.forms import Form, read_files
+from serving.forms import UploadForm, read_files
 from serving.load import Arrival
 
 LARGEST_JSON = 8 << 20  # bytes: 1,024 images of three digits, a comma and a space a pixel are 4 MB
@@ -71,7 +71,7 @@ async def spool_body(request: Request, file: IO[bytes]) -> None:
     _refuse_declared(request, LARGEST_TABLE)
     decoder = decoder_of(request.scope["headers"])
     kind = request.headers.get("content-type", "")
-    form = Form(kind, file) if kind.lower().startswith(FORM) else None
+    form = UploadForm(kind, file) if kind.lower().startswith(FORM) else None
     write = form.write if form else file.write
     async with Arrival(request.scope, TABLE_TIMEOUT) as arrival:
         async for piece in _pieces(request, decoder, LARGEST_TABLE):

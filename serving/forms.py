@@ -36,7 +36,7 @@ class _Part:
         return self.headers.get(name, default).strip().lower()
 
 
-class Form:
+class UploadForm:
     """A form, taken apart as it comes: into memory or, where it is to have one file alone, into another file."""
 
     def __init__(self, content_type: str, file: IO[bytes] | None = None) -> None:
@@ -118,8 +118,8 @@ class Form:
 
 
 def read_files(content: bytes, content_type: str) -> list[tuple[str, bytes]]:
-    """The files of a whole form. Raises InputError as `Form`."""
-    form = Form(content_type)
+    """The files of a whole form. Raises InputError as `UploadForm`."""
+    form = UploadForm(content_type)
     form.write(content)
     return form.finish()
 

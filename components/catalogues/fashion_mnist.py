@@ -60,9 +60,6 @@ CATALOGUE = Catalogue(
     hub_name="zalando-datasets/fashion_mnist",
 )
 
-IMAGE_SHAPE, PIXELS = CONTRACT.image.shape, CONTRACT.image.size
-label_of = CONTRACT.label_of
-
 OFFICIAL = OfficialArchives(
     CONTRACT,
     title="Fashion-MNIST",

@@ -16,9 +16,10 @@ import numpy as np
 from pydantic import Field
 
 from components.catalogues import OFFICIAL
+from components.catalogues.preparation import preparation_of
 from components.catalogues.sample import draw
 from components.contract import SAMPLE, DataContract, Images, Labels, Sha256, Split
-from components.errors import SourceError
+from components.errors import SettingsError, SourceError
 from components.files import sha256_of, write_whole
 from components.readers.images.idx import encode_idx, read_idx
 from components.records import read_file, read_record
@@ -151,6 +152,10 @@ def _check_declared(folder: Path, files: dict[str, Path], found: dict[str, str])
         expected = declared.sha256.get(files[file].name)
         if expected != digest:
             raise SourceError(f"{files[file]}: SHA-256 is {digest}, {path.name} says {expected}")
+    try:
+        preparation_of(declared.contract)
+    except SettingsError as error:
+        raise SourceError(f"{path}: {error}") from error
     if declared.name == OFFICIAL.contract.name:
         raise SourceError(f"{path}: the name {declared.name!r} is kept for the official files")
     difference = OFFICIAL.contract.difference(declared.contract)
@@ -162,10 +167,15 @@ def _check_declared(folder: Path, files: dict[str, Path], found: dict[str, str])
 
 
 def declare_source(folder: Path, name: str, licence: str, contract: DataContract | None = None) -> None:
-    """Write `source.json` for the four archives in `folder`, with a contract where they begin a catalogue."""
+    """Write `source.json` for the four archives in `folder`, with a contract where they begin a catalogue.
+
+    Raises:
+        SettingsError: the contract names a preparation that there is not.
+    """
     digests = {path.name: sha256_of(path) for path in find_archives(folder).values()}
     declared = {"name": name, "licence": licence, "sha256": digests}
     if contract:
+        preparation_of(contract)
         declared["contract"] = asdict(contract)
     write_whole(folder / SOURCE, json.dumps(declared, indent=2).encode() + b"\n")
 

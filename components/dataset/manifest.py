@@ -350,9 +350,13 @@ def _map_labels(table: pa.Table, contract: DataContract, path: Path) -> pa.Array
     """The labels of a part, whose metadata say what they were written with, as labels of the contract: by name."""
     labels = table["label"].to_numpy()
     written = written_with(table.schema, path)
-    if written and written.image != contract.image:
-        raise DatasetError(f"{path}: images of {written.image}, expected {contract.image}")
-    names = written.classes if written else contract.classes
+    for what, found, expected in (
+        ("images of", written.image, contract.image),
+        ("images prepared as", written.preparation, contract.preparation),
+    ):
+        if found != expected:
+            raise DatasetError(f"{path}: {what} {found}, expected {expected}")
+    names = written.classes
     places = np.array([UNKNOWN if (label := contract.label_of(name)) is None else label for name in names], np.uint16)
     if len(labels) and labels.max() >= len(names):
         raise DatasetError(f"{path}: label {labels.max()}, but it names {len(names)} classes")
@@ -368,14 +372,14 @@ def encode_contract(contract: DataContract) -> bytes:
     return json.dumps(asdict(contract), sort_keys=True).encode()
 
 
-def written_with(schema: pa.Schema, path: Path) -> DataContract | None:
-    """The contract in a part's metadata; None in one of before there were contracts, which is of Fashion-MNIST.
+def written_with(schema: pa.Schema, path: Path) -> DataContract:
+    """The contract in a part's metadata; Fashion-MNIST's of a part of before there were contracts.
 
     Raises:
         DatasetError: it cannot be read.
     """
     said = (schema.metadata or {}).get(METADATA)
-    return None if said is None else read_record(DataContract, said, f"{path}: contract", DatasetError)
+    return OFFICIAL.contract if said is None else read_record(DataContract, said, f"{path}: contract", DatasetError)
 
 
 def to_images(pixels: pa.ChunkedArray, image: ImageSpec) -> Images:

@@ -81,7 +81,7 @@ def _read_table(path: Path, contract: DataContract) -> tuple[Images, Labels]:
         with path.open("rb") as stream:
             return _join(path, list(form.read(stream, path.name, Wanted(contract))), form.word, contract)
     except InputError as error:
-        raise SourceError(f"{path}: {error}") from error
+        raise SourceError(f"{path}: {str(error).removeprefix(f'{path.name}: ')}") from error
 
 
 def _join(path: Path, blocks: list[Block], word: str, contract: DataContract) -> tuple[Images, Labels]:

@@ -97,7 +97,7 @@ def to_rejects(block: Block) -> pa.Table:
     return pa.table([pa.array(column, field.type) for column, field in zip(columns, REJECTED, strict=True)], REJECTED)
 
 
-class Format(Protocol):
+class OutputFormat(Protocol):
     """A kind of file."""
 
     def write(self, tables: Iterable[pa.Table], schema: pa.Schema, file: BinaryIO) -> None:
@@ -112,7 +112,7 @@ class CsvFormat:
     """A part is lines; the header comes with the whole."""
 
     def write(self, tables: Iterable[pa.Table], schema: pa.Schema, file: BinaryIO) -> None:
-        """See `Format`."""
+        """See `OutputFormat`."""
         ours = schema.names.index(LAST) + 1 if LAST in schema.names else len(schema)
         for table in tables:
             own, extra = table.columns[:ours], table.columns[ours:]
@@ -126,7 +126,7 @@ class CsvFormat:
                 file.write(_join_cells([_quote(one) if some else one for one, some in zip(columns, may, strict=True)]))
 
     def join(self, parts: Iterable[Path], schema: pa.Schema, file: BinaryIO) -> None:
-        """See `Format`."""
+        """See `OutputFormat`."""
         header = pa.table([[name] for name in schema.names], schema.names)
         file.write(_join_cells([_quote(_as_text(column.combine_chunks())) for column in header.columns]))
         _append(parts, file)
@@ -137,7 +137,7 @@ class JsonLinesFormat:
     """An object a line."""
 
     def write(self, tables: Iterable[pa.Table], schema: pa.Schema, file: BinaryIO) -> None:
-        """See `Format`."""
+        """See `OutputFormat`."""
         for table in tables:
             rows = zip(*map(_as_values, table.columns), strict=True)
             file.writelines(
@@ -146,7 +146,7 @@ class JsonLinesFormat:
             )
 
     def join(self, parts: Iterable[Path], schema: pa.Schema, file: BinaryIO) -> None:
-        """See `Format`."""
+        """See `OutputFormat`."""
         _append(parts, file)
 
 
@@ -155,12 +155,12 @@ class ParquetFormat:
     """A part is Arrow's stream of it, which costs nothing to write and to read; it is encoded once, with the whole."""
 
     def write(self, tables: Iterable[pa.Table], schema: pa.Schema, file: BinaryIO) -> None:
-        """See `Format`."""
+        """See `OutputFormat`."""
         with pa.ipc.new_stream(file, schema) as writer:
             writer.write_table(pa.concat_tables([schema.empty_table(), *tables]).unify_dictionaries())
 
     def join(self, parts: Iterable[Path], schema: pa.Schema, file: BinaryIO) -> None:
-        """See `Format`. Parts share row groups: with tens of thousands of these, few readers take the footer."""
+        """See `OutputFormat`. Parts share row groups: with tens of thousands of these, few readers take the footer."""
         import pyarrow.parquet as pq
 
         waiting: list[pa.Table] = []
@@ -175,10 +175,10 @@ class ParquetFormat:
                 writer.write_table(pa.concat_tables(waiting).unify_dictionaries())
 
 
-FORMATS: dict[str, Format] = {".csv": CsvFormat(), ".parquet": ParquetFormat(), ".jsonl": JsonLinesFormat()}
+FORMATS: dict[str, OutputFormat] = {".csv": CsvFormat(), ".parquet": ParquetFormat(), ".jsonl": JsonLinesFormat()}
 
 
-def format_of(path: Path) -> Format:
+def format_of(path: Path) -> OutputFormat:
     """By the suffix.
 
     Raises:

@@ -15,7 +15,7 @@ from components.model.classifier import Classifier
 from components.readers.blocks import Block
 from components.readers.folders.parts import Input, InputPart, TableReading
 from components.records import read_record
-from components.scoring.outputs import REJECTED, Format, format_of, schema_with, to_rejects, to_table
+from components.scoring.outputs import REJECTED, OutputFormat, format_of, schema_with, to_rejects, to_table
 from components.scoring.predict import predict_block
 from components.scoring.summary import Count, count_rows
 from components.storage import locate, whole
@@ -131,7 +131,7 @@ def name_part(job: Job, part: InputPart) -> Path:
     return job.folder / f"{part.number:05}-{job.key}"
 
 
-def _write(form: Format, tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> str:
+def _write(form: OutputFormat, tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> str:
     """Write a file of a part; its SHA-256, by which `find_done` tells what a power cut damaged."""
     with whole(path, flush=False) as temporary:
         with temporary.open("wb") as file:

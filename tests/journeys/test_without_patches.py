@@ -141,7 +141,7 @@ def test_uvicorn_says_internal_error_to_those_whom_a_stop_cuts_off(uvicorn: Serv
 
 
 def test_starlette_loses_files_of_a_form_that_is_cut_off_or_names_none() -> None:
-    """`Form`, which also saves a tenth of the processor time of a request with one picture."""
+    """`UploadForm`, which also saves a tenth of the processor time of a request with one picture."""
     head = b'--cut\r\nContent-Disposition: form-data; name="file"'
     named, typed = (
         head + b'; filename="a.png"\r\n\r\n\x89PNG\r\n',

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tours import TOUR, run_tour
 
-from components.catalogues.fashion_mnist import CONTRACT, IMAGE_SHAPE, INPUTS
+from components.catalogues.fashion_mnist import CONTRACT, INPUTS
 from components.contract import Images
 from components.readers.images.content import has_content
 from components.readers.images.idx import read_idx
@@ -26,7 +26,7 @@ pytestmark = [
 
 
 def read_images(split: str) -> Images:
-    return read_idx(ARCHIVES[split], IMAGE_SHAPE)
+    return read_idx(ARCHIVES[split], CONTRACT.image.shape)
 
 
 @pytest.mark.parametrize("split", ARCHIVES)

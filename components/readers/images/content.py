@@ -75,9 +75,11 @@ def is_clear(images: Images) -> NDArray[np.bool_]:
 
 def is_one_clear(pixels: bytes, shape: tuple[int, ...]) -> bool:
     """The same of one grey image's bytes, which `bytes` counts faster than NumPy; false of any RGB image."""
+    if len(shape) != 2:
+        return False
     black, bright = len(pixels.translate(None, NOT_BLACK)), len(pixels.translate(None, NOT_BRIGHT))
     few = few_of(shape)
-    return len(shape) == 2 and black > 2 * few and bright > few
+    return black > 2 * few and bright > few
 
 
 def _count(masks: NDArray[np.bool_]) -> NDArray[np.integer[Any]]:

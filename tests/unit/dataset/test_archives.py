@@ -20,7 +20,7 @@ from components.dataset.archives import (
     write_sample,
 )
 from components.dataset.sources import find_source
-from components.errors import SourceError
+from components.errors import SettingsError, SourceError
 from components.readers.images.idx import encode_idx, read_idx
 from components.settings import Settings
 
@@ -65,6 +65,17 @@ def test_archives_may_bring_a_contract(tmp_path: Path, contract: DataContract) -
     assert source.contract == contract
     for found, expected in zip(source.read("test"), draw_awkward(120, 120, contract), strict=True):
         assert np.array_equal(found, expected)
+
+
+def test_a_preparation_that_there_is_not_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    archives = write_awkward(tmp_path / "shop")
+    strange = replace(AWKWARD, preparation="nosuch")
+    with pytest.raises(SettingsError, match="found 'nosuch', expected one of fashion-mnist, letterbox"):
+        declare_source(archives, "an awkward shop", "its owner's", strange)
+    path = archives / "source.json"
+    path.write_text(path.read_text().replace('"letterbox"', '"nosuch"'))
+    with pytest.raises(SourceError, match=r"source\.json: the preparation of awkward: found 'nosuch'"):
+        open_archives(archives)
 
 
 def test_what_does_not_fit_the_contract_beside_it_is_refused(tmp_path: Path) -> None:

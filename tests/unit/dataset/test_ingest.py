@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,10 +20,18 @@ from readings import PIXEL_COLUMNS
 
 from components.catalogues.fashion_mnist import CLASSES, CONTRACT
 from components.catalogues.sample import draw
-from components.contract import SAMPLE, SPLITS, DataContract, Dataset, schema_of
+from components.contract import SAMPLE, SPLITS, DataContract, Dataset, ImageSpec, schema_of
 from components.dataset.archives import ARCHIVES, FILES, declare_source, open_archives, write_sample
-from components.dataset.ingest import ingest
-from components.dataset.manifest import current_dataset, part_file, read_manifest, read_split, write_manifest
+from components.dataset.ingest import ingest, store_part
+from components.dataset.manifest import (
+    Manifest,
+    current_dataset,
+    part_file,
+    read_manifest,
+    read_part,
+    read_split,
+    write_manifest,
+)
 from components.errors import DatasetError, SourceError
 from components.files import sha256_of, temporary_name
 from components.readers.images.idx import encode_idx
@@ -33,7 +42,7 @@ KILLS = 4
 
 INGEST = """
 import sys
-from components.dataset.ingest import ingest
+from components.dataset.ingest import ingest, store_part
 print("ready", flush=True)
 sys.stdin.readline()
 for source in sys.argv[2:] * int(sys.argv[1]):
@@ -370,7 +379,8 @@ def test_a_dataset_has_the_contract_that_its_archives_bring(tmp_path: Path) -> N
         assert np.array_equal(found, expected)
     assert holds_the_images_of(ours, archives)
     assert not ingest(str(archives)).written
-    declare_source(archives, "an awkward shop", "its owner's", dataclasses.replace(AWKWARD, preparation="other"))
+    other = dataclasses.replace(AWKWARD, classes=AWKWARD.classes[::-1])
+    declare_source(archives, "an awkward shop", "its owner's", other)
     assert ingest(str(archives)).written, "the same bytes are another thing"
 
 
@@ -378,6 +388,41 @@ def test_a_dataset_of_another_contract_than_its_manifest_says_is_refused(base: D
     other = dataclasses.replace(base, contract=dataclasses.replace(CONTRACT, preparation="other"))
     with pytest.raises(DatasetError, match="contract: preparation: found 'fashion-mnist', expected 'other'"):
         read_split(other, "test")
+
+
+@pytest.mark.parametrize("says", [True, False])
+def test_the_labels_of_a_part_are_read_by_the_names_they_were_written_with(
+    base: Dataset, folder: Path, says: bool
+) -> None:
+    """One of before there were contracts says nothing, and is of Fashion-MNIST."""
+    manifest = read_manifest(base)
+    parts = []
+    for part in manifest.parts:
+        table = read_part(folder, part, CONTRACT)
+        table = table if says else table.replace_schema_metadata(None)
+        parts.append(store_part(table, part.split, folder, part.inputs, CONTRACT))
+    turned = dataclasses.replace(CONTRACT, classes=CONTRACT.classes[::-1])
+    read = read_split(write_manifest(folder, Manifest("acme", "MIT", tuple(parts), turned)), "test")
+    before = read_split(base, "test")
+    assert [turned.classes[label] for label in read.labels] == [CONTRACT.classes[label] for label in before.labels]
+    assert (read.labels != before.labels).any()
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"classes": (*CONTRACT.classes[:-1], "Wellington"), "aliases": ()}, "examples of the class 'Ankle boot'"),
+        ({"preparation": "letterbox"}, "images prepared as fashion-mnist, expected letterbox"),
+        ({"image": ImageSpec(14, 56)}, "images of 28 x 28 x 1, expected 14 x 56 x 1"),
+    ],
+)
+def test_a_part_that_cannot_be_mapped_is_refused(
+    base: Dataset, folder: Path, fields: dict[str, Any], told: str
+) -> None:
+    other = dataclasses.replace(CONTRACT, **fields)
+    dataset = write_manifest(folder, dataclasses.replace(read_manifest(base), contract=other))
+    with pytest.raises(DatasetError, match=told):
+        read_split(dataset, "train")
 
 
 # --- damage ---

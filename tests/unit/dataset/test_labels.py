@@ -515,12 +515,13 @@ def test_a_name_that_is_taken_is_not_overwritten_however_long(base: Dataset, new
 def test_what_ends_every_worker_fails_in_the_end(base: Dataset, new: New, settings: Settings) -> None:
     working = settings.labelled_dir / "working"
     working.mkdir(parents=True)
-    for name in ("a.csv", "b.csv"):
+    for name in ("a.csv", "b.csv", "c.csv", "d.csv", "e.csv"):
         write_pixels(working / name, *new)
     (working / ".attempt").write_text(json.dumps({"name": "a.csv", "attempts": 3}))
-    one, other = empty_inbox()
-    assert one.error == "a.csv: its worker died 3 times"
-    assert other.imported
+    first, *others = empty_inbox()
+    assert first.error == "a.csv: its worker died 3 times"
+    assert [one.name for one in others] == ["b.csv", "c.csv", "d.csv", "e.csv"]
+    assert all(one.imported for one in others)
     assert not list(working.iterdir())
 
 

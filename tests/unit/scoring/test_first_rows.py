@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.catalogues.catalogue import InputBounds
-from components.catalogues.fashion_mnist import CONTRACT, IMAGE_SHAPE, INPUTS
+from components.catalogues.fashion_mnist import CONTRACT, INPUTS
 from components.contract import Images, ModelCard
 from components.dataset.archives import write_sample
 from components.dataset.manifest import Examples
@@ -206,9 +206,9 @@ def test_a_look_that_fails_is_told(images: Images, monkeypatch: pytest.MonkeyPat
 def test_only_the_first_rows_are_read(tmp_path: Path) -> None:
     pixels = pa.array([bytes(784)] * (MOST_ROWS + 3000), pa.binary(784))
     pq.write_table(pa.table({"pixels": pixels}), tmp_path / "in.parquet", row_group_size=1000)
-    assert read_first(tmp_path / "in.parquet", TableReading(), CONTRACT).shape == (MOST_ROWS, *IMAGE_SHAPE)
+    assert read_first(tmp_path / "in.parquet", TableReading(), CONTRACT).shape == (MOST_ROWS, *CONTRACT.image.shape)
 
 
 def test_the_drawn_sample_passes_too(tmp_path: Path) -> None:
     folder = write_sample(tmp_path, train_rows=600, test_rows=100)
-    assert check_images(read_idx(folder / "train-images-idx3-ubyte.gz", IMAGE_SHAPE), INPUTS) == ()
+    assert check_images(read_idx(folder / "train-images-idx3-ubyte.gz", CONTRACT.image.shape), INPUTS) == ()

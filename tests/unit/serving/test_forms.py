@@ -5,7 +5,7 @@ import io
 import pytest
 
 from components.errors import InputError
-from serving.forms import MOST_FILES, Form, read_files
+from serving.forms import MOST_FILES, UploadForm, read_files
 
 KIND = "multipart/form-data; boundary=cut"
 END = b"--cut--\r\n"
@@ -72,7 +72,7 @@ def test_a_file_is_read_whichever_client_names_it(head: bytes, name: str) -> Non
 def test_a_form_is_read_however_it_is_bounded(content: bytes, kind: str) -> None:
     assert read_files(content, kind) == [("a.png", CONTENT)]
     file = io.BytesIO()
-    form = Form(kind, file)
+    form = UploadForm(kind, file)
     form.write(content[:60])
     for place in range(60, len(content)):
         form.write(content[place : place + 1])
@@ -126,7 +126,7 @@ def test_a_form_that_cannot_be_read_says_why(content: bytes, kind: str, reason: 
 )
 def test_a_form_without_one_table_says_why(content: bytes, reason: str) -> None:
     def read() -> None:
-        form = Form(KIND, io.BytesIO())
+        form = UploadForm(KIND, io.BytesIO())
         form.write(content)
         form.finish()
 
