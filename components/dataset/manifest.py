@@ -350,12 +350,11 @@ def _map_labels(table: pa.Table, contract: DataContract, path: Path) -> pa.Array
     """The labels of a part, whose metadata say what they were written with, as labels of the contract: by name."""
     labels = table["label"].to_numpy()
     written = written_with(table.schema, path)
-    for what, found, expected in (
-        ("images of", written.image, contract.image),
-        ("images prepared as", written.preparation, contract.preparation),
-    ):
-        if found != expected:
-            raise DatasetError(f"{path}: {what} {found}, expected {expected}")
+    if written.image != contract.image:
+        raise DatasetError(f"{path}: images of {written.image}, expected {contract.image}")
+    if written.preparation != contract.preparation:
+        found, expected = written.preparation[:60], contract.preparation[:60]
+        raise DatasetError(f"{path}: images prepared as {found!r}, expected {expected!r}")
     names = written.classes
     places = np.array([UNKNOWN if (label := contract.label_of(name)) is None else label for name in names], np.uint16)
     if len(labels) and labels.max() >= len(names):

@@ -412,7 +412,7 @@ def test_the_labels_of_a_part_are_read_by_the_names_they_were_written_with(
     ("fields", "told"),
     [
         ({"classes": (*CONTRACT.classes[:-1], "Wellington"), "aliases": ()}, "examples of the class 'Ankle boot'"),
-        ({"preparation": "letterbox"}, "images prepared as fashion-mnist, expected letterbox"),
+        ({"preparation": "letterbox"}, "images prepared as 'fashion-mnist', expected 'letterbox'"),
         ({"image": ImageSpec(14, 56)}, "images of 28 x 28 x 1, expected 14 x 56 x 1"),
     ],
 )
