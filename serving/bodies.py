@@ -7,6 +7,7 @@ import anyio.to_thread
 from starlette.requests import ClientDisconnect, Request
 
 from components.errors import InputError, InputTooLarge
+from components.readers.images.headers import FORMATS
 from serving.codings import Decoder, decoder_of
 from serving.errors import Refusal
 from serving.forms import UploadForm, read_files
@@ -20,7 +21,7 @@ TIMEOUT = 30  # seconds for a body to arrive, whatever its pace
 TABLE_TIMEOUT = 60  # seconds for a table
 
 FORM = "multipart/form-data"
-PICTURES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp")
+PICTURES = tuple(form.media_type for form in FORMATS)
 # What else pictures are called; which kind one is, its own bytes say.
 PICTURES_TOO = ("image/jpg", "image/pjpeg", "image/x-png", "image/x-ms-bmp", "image/x-bmp", "application/octet-stream")
 UNNAMED = "application/x-www-form-urlencoded"  # what curl says of --data-binary, whatever it is

@@ -7,7 +7,6 @@ import anyio.to_thread
 
 from components.contract import DataContract, Images
 from components.errors import InputTooLarge
-from components.readers.images.decoding import FORMATS
 from components.readers.images.headers import read_header
 from components.readers.images.photos import is_small, read_views
 from serving.bodies import LARGE
@@ -53,7 +52,7 @@ def _are_quick(uploads: Uploads) -> list[bool]:
     """Whether each takes little time; nothing is decoded yet."""
     quick, pixels = list[bool](), 0
     for name, content in uploads:
-        header = read_header(content, name, FORMATS)
+        header = read_header(content, name)
         pixels += header.pixels
         if pixels > MOST_PIXELS:
             found = f"the request has more than {MOST_PIXELS:,} pixels with this picture"

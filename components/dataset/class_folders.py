@@ -10,9 +10,8 @@ from components.dataset.pictures import read_pictures
 from components.errors import SourceError
 from components.files import is_inside, sha256_of
 from components.readers.folders.listing import FileListing, by_folder, walk
-from components.readers.folders.names import is_litter
+from components.readers.folders.names import is_litter, is_picture
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
 SPLIT_NAMES: dict[str, Split] = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 OTHER_SPLITS = {"val", "valid", "validation"}  # a training holds out validation rows of its own
 
@@ -84,12 +83,12 @@ def _pictures(root: Path, found: FileListing, contract: DataContract) -> list[st
             raise SourceError(f"{file}: expected a folder of images, named after their class")
         if is_top:
             _class_of(file, contract)
-        elif name.count("/") == 1 and file.is_file() and file.suffix.lower() in SUFFIXES:
+        elif name.count("/") == 1 and file.is_file() and is_picture(name):
             pictures.append(name)
         else:
-            raise SourceError(f"{file}: expected a PNG, JPEG or WebP file")
+            raise SourceError(f"{file}: expected a picture")
     if not pictures:
-        raise SourceError(f"{root}: expected PNG, JPEG or WebP files in its folders, found none")
+        raise SourceError(f"{root}: expected pictures in its folders, found none")
     return pictures
 
 

@@ -11,8 +11,6 @@ from components.errors import InputError, SourceError
 from components.readers.images.decoding import decode_picture
 from components.readers.images.photos import read_photo
 
-FORMATS = ("PNG", "JPEG", "WEBP")
-
 
 def read_pictures(contents: Sequence[tuple[str, bytes]], contract: DataContract) -> Images:
     """Decode pictures of one source.
@@ -44,14 +42,14 @@ def read_pictures(contents: Sequence[tuple[str, bytes]], contract: DataContract)
 def _read_raw(where: str, content: bytes, image: ImageSpec) -> Images | None:
     """The pixels of a picture of the image's own size and mode; None for any other."""
     with _as_source_error():
-        picture = decode_picture(content, where, FORMATS, max(image.height, image.width))
+        picture = decode_picture(content, where, max(image.height, image.width))
     own = "L" if image.channels == 1 else "RGB", (image.width, image.height)
     return np.asarray(picture) if (picture.mode, picture.size) == own else None
 
 
 def _prepare(where: str, content: bytes, contract: DataContract) -> Images:
     with _as_source_error():
-        image: Images = read_photo(content, contract, where, FORMATS)[0]
+        image: Images = read_photo(content, contract, where)[0]
     return image
 
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from components.contract import DataContract
+from components.readers.images.headers import FORMATS
 
-READ = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".gif", ".bmp"})
 NOT_READ = frozenset({".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2"})  # pictures too: each is a reject
-PICTURES = READ | NOT_READ
+PICTURES = NOT_READ.union(*(form.suffixes for form in FORMATS))
 MOST_NAMED = 10
 LITTER = frozenset(
     {

@@ -12,7 +12,6 @@ from components.errors import InputError
 from components.readers.images.header import CUT_SHORT, PictureHeader
 from components.readers.images.headers import read_header
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 LARGEST_EDGE = 2048  # pixels of what is returned; no preparation needs more than 256
 
 # Mode of Pillow's -> what is returned, without and with transparency.
@@ -33,13 +32,12 @@ UPRIGHT = {
 }
 
 
-def decode_picture(content: bytes, field: str, formats: tuple[str, ...], edge: int) -> Image.Image:
+def decode_picture(content: bytes, field: str, edge: int) -> Image.Image:
     """Decode one picture and turn it upright.
 
     Args:
         content: a whole PNG, JPEG, WebP, GIF or BMP file; of a GIF's pictures the first is read.
         field: what to call it in an error.
-        formats: those of the five that are taken.
         edge: pixels of both sides that the caller needs; a larger JPEG may be decoded at a lower resolution. Of any
             other, an edge of more than 2,048 pixels is reduced by a whole factor.
 
@@ -50,7 +48,7 @@ def decode_picture(content: bytes, field: str, formats: tuple[str, ...], edge: i
     Raises:
         InputError, InputTooLarge: as `read_header`; or the pixels are damaged.
     """
-    header = read_header(content, field, formats)
+    header = read_header(content, field)
     try:
         return _decode(header, edge)
     except Exception as error:  # a damaged file makes Pillow raise nearly anything

@@ -7,6 +7,7 @@ are given the pixels and what describes them, and nothing else of the file.
 import re
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from components.errors import InputError, InputTooLarge
 from components.readers.images.foreign import name_foreign
@@ -33,29 +34,43 @@ PNG_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 RUN_LENGTH = (1, 2)  # BMP's compressions RLE8 and RLE4
 
 
-def read_header(content: bytes, name: str, formats: tuple[str, ...]) -> PictureHeader:
+@dataclass(frozen=True)
+class PictureFormat:
+    """A format of pictures that are read."""
+
+    name: str  # Pillow's
+    start: re.Pattern[bytes]  # of a file's content
+    read: Callable[[bytes, str], PictureHeader]
+    suffixes: tuple[str, ...]  # of a file's name, in lower case
+
+    @property
+    def media_type(self) -> str:
+        """As HTTP calls it."""
+        return f"image/{self.name.lower()}"
+
+
+def read_header(content: bytes, name: str) -> PictureHeader:
     """Look at a picture file.
 
     Args:
         content: the whole file.
         name: what to call it in an error.
-        formats: those of PNG, JPEG, WEBP, GIF and BMP that are taken.
 
     Raises:
         InputError: none of these, damaged, of a rare kind, or an animated PNG or WebP.
         InputTooLarge: beyond a limit above.
     """
-    form = next((form for form, start in STARTS.items() if start.match(content)), "")
-    if form not in formats:
-        found = "" if form else name_foreign(content)
-        raise InputError(name, f"not a {', '.join(formats[:-1])} or {formats[-1]} picture{found}")
+    form = next((one for one in FORMATS if one.start.match(content)), None)
+    if form is None:
+        raise InputError(name, f"not a {', '.join(NAMES[:-1])} or {NAMES[-1]} picture{name_foreign(content)}")
     try:
-        header = READERS[form](content, name)
+        header = form.read(content, name)
     except (struct.error, IndexError, ValueError) as error:
         raise InputError(name, "a damaged picture: it ends within its header") from error
-    size, most = f"{header.width} x {header.height} pixels", MOST_WEBP_PIXELS if form == "WEBP" else MOST_PIXELS
+    size = f"{header.width} x {header.height} pixels"
+    most, of_which = (MOST_WEBP_PIXELS, " of a WebP") if form.name == "WEBP" else (MOST_PIXELS, "")
     if header.pixels > most:
-        raise InputTooLarge(name, f"{size}; at most {most:,} pixels{' of a WebP' if form == 'WEBP' else ''} are read")
+        raise InputTooLarge(name, f"{size}; at most {most:,} pixels{of_which} are read")
     if max(header.width, header.height) > LONGEST_SIDE:
         raise InputTooLarge(name, f"{size}; at most {LONGEST_SIDE:,} a side are read")
     if not header.pixels:
@@ -153,17 +168,11 @@ def _read_bmp(content: bytes, name: str) -> PictureHeader:
     return header
 
 
-STARTS = {
-    "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
-    "JPEG": re.compile(rb"\xff\xd8\xff"),
-    "WEBP": re.compile(rb"RIFF.{4}WEBPVP8[ LX]", re.DOTALL),
-    "GIF": re.compile(rb"GIF8[79]a"),
-    "BMP": re.compile(rb"BM"),
-}
-READERS: dict[str, Callable[[bytes, str], PictureHeader]] = {
-    "PNG": _read_png,
-    "JPEG": read_jpeg,
-    "WEBP": _read_webp,
-    "GIF": _read_gif,
-    "BMP": _read_bmp,
-}
+FORMATS = (  # adding one takes its header's reader, and a line here; Pillow decodes it
+    PictureFormat("PNG", re.compile(rb"\x89PNG\r\n\x1a\n"), _read_png, (".png",)),
+    PictureFormat("JPEG", re.compile(rb"\xff\xd8\xff"), read_jpeg, (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo")),
+    PictureFormat("WEBP", re.compile(rb"RIFF.{4}WEBPVP8[ LX]", re.DOTALL), _read_webp, (".webp",)),
+    PictureFormat("GIF", re.compile(rb"GIF8[79]a"), _read_gif, (".gif",)),
+    PictureFormat("BMP", re.compile(rb"BM"), _read_bmp, (".bmp",)),
+)
+NAMES = tuple(one.name for one in FORMATS)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from components.catalogues.preparation import preparation_of
 from components.contract import DataContract, Images, ImageSpec
-from components.readers.images.decoding import FORMATS, decode_picture
+from components.readers.images.decoding import decode_picture
 
 SPARE = 960  # bytes of a small file beyond a picture's pixels in four colours
 MOST_SMALL = 16 << 10  # bytes of a small file, whatever the size of its picture
@@ -36,23 +36,18 @@ def plain_png(image: ImageSpec) -> PlainPng:
     return PlainPng(mode, start, end, min(4 * image.height * image.width + SPARE, MOST_SMALL))
 
 
-def read_photo(
-    content: bytes, contract: DataContract, field: str = "file", formats: tuple[str, ...] = FORMATS
-) -> Images:
+def read_photo(content: bytes, contract: DataContract, field: str = "file") -> Images:
     """The first view of `read_views`, uint8 (1, height, width[, 3]): what a person is shown, and what is trained on."""
-    return read_views(content, contract, field, formats)[:1]
+    return read_views(content, contract, field)[:1]
 
 
-def read_views(
-    content: bytes, contract: DataContract, field: str = "file", formats: tuple[str, ...] = FORMATS
-) -> Images:
+def read_views(content: bytes, contract: DataContract, field: str = "file") -> Images:
     """Decode one picture.
 
     Args:
         content: a whole PNG, JPEG, WebP, GIF or BMP file; of a GIF's pictures the first is read.
         contract: of its image, and how it is prepared.
         field: what to call it in an error.
-        formats: those of the five that are taken.
 
     Returns:
         uint8 (n, height, width[, 3]), n from 1: the views that its preparation makes.
@@ -63,10 +58,10 @@ def read_views(
         SettingsError: no such preparation.
     """
     preparation, image = preparation_of(contract), contract.image
-    plain = read_plain(content, image) if "PNG" in formats and is_small(content, image) else None
+    plain = read_plain(content, image) if is_small(content, image) else None
     if plain is not None and preparation.passes(plain[0]):
         return plain
-    return preparation.views(decode_picture(content, field, formats, preparation.edge(image)), image)
+    return preparation.views(decode_picture(content, field, preparation.edge(image)), image)
 
 
 def read_plain(content: bytes, image: ImageSpec) -> Images | None:

@@ -16,7 +16,6 @@ from components.contract import ImageSpec
 from components.errors import InputError, InputTooLarge
 from components.readers.blocks import Block, Wanted
 from components.readers.images.blocks import BLOCK, LARGEST, Picture, to_blocks
-from components.readers.images.decoding import FORMATS
 from components.readers.images.headers import read_header
 from components.readers.images.photos import is_small
 from components.readers.tables.class_names import name_classes
@@ -127,7 +126,7 @@ class PictureWork:
         """Count a picture. Raises InputTooLarge: there was more work than may be."""
         if not is_small(content, self.image):
             with suppress(InputError):  # a reject, soon
-                self.left -= read_header(content, self.name, FORMATS).work
+                self.left -= read_header(content, self.name).work
             if self.left < 0:
                 raise InputTooLarge(self.name, "pictures that take more than a minute; send fewer of them at a time")
 

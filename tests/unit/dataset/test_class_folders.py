@@ -61,7 +61,7 @@ def test_a_folder_that_is_no_class_is_refused(pictures: Path, name: str) -> None
         find_source(str(pictures), Settings(), CONTRACT)
 
 
-@pytest.mark.parametrize("place", ["3/notes.txt", "3/c.gif", "3/c", "stray.png", "stray.txt"])
+@pytest.mark.parametrize("place", ["3/notes.txt", "3/c.txt", "3/c", "stray.png", "stray.txt"])
 def test_a_stray_file_is_refused_not_left_out(pictures: Path, place: str) -> None:
     (pictures / place).write_bytes(b"stray")
     with pytest.raises(SourceError, match=place):
@@ -94,14 +94,14 @@ def test_a_truncated_picture_is_named(pictures: Path) -> None:
 
 def test_a_disguised_picture_is_named(pictures: Path) -> None:
     content = io.BytesIO()
-    Image.new("L", (28, 28)).save(content, "GIF")
+    Image.new("L", (28, 28)).save(content, "TIFF")
     (pictures / "3" / "c.png").write_bytes(content.getvalue())
-    with pytest.raises(SourceError, match=r"3/c\.png: not a PNG, JPEG or WEBP picture"):
+    with pytest.raises(SourceError, match=r"3/c\.png: not a PNG, JPEG, WEBP, GIF or BMP picture: it is TIFF"):
         find_source(str(pictures), Settings(), CONTRACT).read("train")
 
 
 @pytest.mark.parametrize(
-    ("inside", "told"), [((), "neither the four IDX archives nor a folder"), (("3",), "expected PNG")]
+    ("inside", "told"), [((), "neither the four IDX archives nor a folder"), (("3",), "expected pictures")]
 )
 def test_a_folder_without_pictures_is_refused(tmp_path: Path, inside: tuple[str, ...], told: str) -> None:
     empty = tmp_path / "empty"

@@ -22,13 +22,14 @@ from harmed_pictures import (
 from PIL import Image
 
 from components.errors import InputError, InputTooLarge
-from components.readers.images.decoding import FORMATS, decode_picture
+from components.readers.images.decoding import decode_picture
+from components.readers.images.headers import NAMES
 
 GREY, COLOUR, PALETTE = 0, 2, 3  # PNG's colour types
 
 
 def decode(content: bytes) -> Image.Image:
-    return decode_picture(content, "a.png", FORMATS, 160)
+    return decode_picture(content, "a.png", 160)
 
 
 def same(content: bytes, other: bytes) -> bool:
@@ -314,7 +315,7 @@ def test_what_is_no_picture_at_all_is_refused(content: bytes) -> None:
         decode(content)
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", NAMES)
 def test_a_picture_that_is_cut_short_is_refused_with_what_to_do(form: str) -> None:
     content = encode(noise("RGB"), form)
     with pytest.raises(InputError, match=r"^a\.png: a damaged picture: it is cut short\. Send the whole file$"):
