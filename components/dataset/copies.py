@@ -8,7 +8,7 @@ the two thresholds were measured is in docs/data.md.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from components.contract import Images
 
 Features = NDArray[np.float32]  # (n, numbers of a window), each row of mean 0 and length 1
-ROWS = 512  # compared at a time with all others: 20 MB for 10,000
+ROWS = 512  # compared at a time with up to `OTHERS`, or with all others: 20 MB for 10,000
+OTHERS = 8_192  # 16 MB of correlations, however many images there are
 LARGEST_SIDE = 32  # pixels that are compared, a side
 SHIFTS = tuple((down, right) for down in range(3) for right in range(3))
 MIDDLE = ((1, 1),)
@@ -55,6 +56,15 @@ class Alike:
     likeness: float  # correlation, up to 1
 
 
+@dataclass(frozen=True)
+class Likeness:
+    """The correlations of a block of images with a block of the same or later ones."""
+
+    row: int  # of the first image
+    other: int  # of the first one that it is compared with
+    values: NDArray[np.float32]  # (rows, others); -1 for an image and itself, and for a pair that has had its turn
+
+
 def find_copies(images: Images, others: Images, shifted: bool = True) -> list[Alike]:
     """The copies of `others` among `images`: for each image the most alike one, by the first way that finds any.
 
@@ -65,7 +75,7 @@ def find_copies(images: Images, others: Images, shifted: bool = True) -> list[Al
     """
     found = dict[int, Alike]()
     for way in WAYS:
-        held = describe(others, way, MIDDLE[0])
+        held = _describe_all(others, way)
         for start in range(0, len(images), ROWS):
             best, place = _most_alike(images[start : start + ROWS], held, way, SHIFTS if shifted else MIDDLE)
             for row in np.flatnonzero(best >= way.threshold).tolist():
@@ -85,18 +95,41 @@ def compare_within(images: Images) -> tuple[list[Alike], NDArray[np.float32]]:
     found = dict[tuple[int, int], Alike]()
     nearest = np.full(len(images), -1, np.float32)
     for way in WAYS:
-        held = describe(images, way, MIDDLE[0])
-        for start in range(0, len(images), ROWS):
-            likeness = held[start : start + ROWS] @ held[start:].T
-            likeness[np.tril_indices(len(likeness))] = -1  # itself, and pairs that were seen the other way round
-            for row, other in np.argwhere(likeness >= way.threshold).tolist():
-                pair = start + row, start + other
-                found.setdefault(pair, Alike(*pair, round(float(likeness[row, other]), 4)))
+        for block in likeness_within(images, way):
+            for row, other in np.argwhere(block.values >= way.threshold).tolist():
+                pair = block.row + row, block.other + other
+                found.setdefault(pair, Alike(*pair, round(float(block.values[row, other]), 4)))
             if way is WAYS[0]:
-                mine = nearest[start : start + ROWS]
-                np.maximum(mine, likeness.max(axis=1), out=mine)
-                np.maximum(nearest[start:], likeness.max(axis=0), out=nearest[start:])
+                rows, others = block.values.shape
+                mine, theirs = nearest[block.row : block.row + rows], nearest[block.other : block.other + others]
+                np.maximum(mine, block.values.max(axis=1), out=mine)
+                np.maximum(theirs, block.values.max(axis=0), out=theirs)
     return [found[pair] for pair in sorted(found)], nearest
+
+
+def likeness_within(images: Images, way: CopyKind) -> Iterator[Likeness]:
+    """Compare each image with every other, not shifted, in blocks: at no time is there a matrix of all pairs.
+
+    Args:
+        images: uint8 (n, height, width[, 3]).
+        way: how to compare.
+    """
+    held = _describe_all(images, way)
+    for row in range(0, len(images), ROWS):
+        mine = held[row : row + ROWS]
+        for other in range(row, len(images), OTHERS):
+            values = mine @ held[other : other + OTHERS].T
+            if other == row:
+                values[np.tril_indices(len(mine))] = -1
+            yield Likeness(row, other, values)
+
+
+def _describe_all(images: Images, way: CopyKind) -> Features:
+    """`describe` in blocks, so that what is worked out on the way takes little memory."""
+    described = np.empty((len(images), describe(images[:1], way, MIDDLE[0]).shape[1]), np.float32)
+    for start in range(0, len(images), ROWS):
+        described[start : start + ROWS] = describe(images[start : start + ROWS], way, MIDDLE[0])
+    return described
 
 
 def describe(images: Images, way: CopyKind, shift: tuple[int, int]) -> Features:
