@@ -87,9 +87,9 @@ class BrokenExpectation:
 class ValidationError(FashionError):
     """Data that breaks at least one expectation; `broken` holds them all."""
 
-    def __init__(self, version: str, broken: tuple[BrokenExpectation, ...]) -> None:
+    def __init__(self, version: str, broken: tuple[BrokenExpectation, ...], advice: str = "") -> None:
         self.broken = broken
-        lines = "".join(f"\n  - {item}" for item in broken)
+        lines = "".join(f"\n  - {item}" for item in broken) + (f"\n{advice}" if advice else "")
         super().__init__(f"dataset {version} breaks {len(broken)} expectation(s), so nothing was trained:{lines}")
 
 

@@ -28,6 +28,7 @@ CONTRACT = DataContract("fashion-mnist", CLASSES, ImageSpec(28, 28), "fashion-mn
 
 # Beside each bound: the official data's own extremes.
 VALIDATION = ValidationBounds(
+    least_rows=100,
     rows={"train": (60_000, None), "test": (10_000, 10_000)},  # labelled examples may have been added to the first
     class_share=(0.05, 0.20),  # 0.10 each
     mean=(2.0, 215.0),  # 4.9 to 191.8
@@ -36,6 +37,7 @@ VALIDATION = ValidationBounds(
     ink=(0.03, 0.99),  # 0.07 to 0.95
     edge=(0.0, 150.0),  # 0 to 104.1; inverted 150 to 255
     peak=(64.0, 255.0),  # 254 to 255; pixels scaled to 0 to 1 have 1
+    contrast=None,  # the deviation says it
 )
 # Beside each bound: the extremes of single images, or of 100 of one class.
 INPUTS = InputBounds(
@@ -58,6 +60,7 @@ CATALOGUE = Catalogue(
     subject="garment",
     outsider="a hat",
     hub_name="zalando-datasets/fashion_mnist",
+    profiled=False,
 )
 
 OFFICIAL = OfficialArchives(

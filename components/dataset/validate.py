@@ -2,11 +2,15 @@
 
 They look at a frame of scalars a row (a mean, an edge, a hash), never at a column a pixel. Great Expectations takes
 four seconds to import, so that happens inside `validate`.
+
+A catalogue that ships has its bounds in its code. Any other is held to bounds that only a broken batch is outside of,
+until a version passes; from that one its own are profiled.
 """
 
 import hashlib
 import itertools
 import json
+import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,12 +20,23 @@ import numpy as np
 import pandas as pd
 
 from components.catalogues import catalogue_of
+from components.catalogues.catalogue import ValidationBounds
 from components.contract import SPLITS, Dataset, Split, Validated
-from components.dataset.manifest import accept, digest, read_split, refuse
+from components.dataset.manifest import accept, dataset_lock, digest, read_split, refuse
+from components.dataset.profiling import (
+    JUMP,
+    PROFILED,
+    bounds_path,
+    describe_bounds,
+    measure_jumps,
+    profile_bounds,
+    read_bounds,
+    write_bounds,
+)
 from components.errors import BrokenExpectation, ValidationError
 from components.expectations import build_docs, open_context
 from components.files import DAY, remove_leftovers, whole_folder
-from components.readers.images.statistics import measure_images
+from components.readers.images.statistics import EVERY, measure_images
 from components.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -29,6 +44,8 @@ if TYPE_CHECKING:
     from great_expectations.core import ExpectationValidationResult
     from great_expectations.data_context import EphemeralDataContext
     from great_expectations.expectations import Expectation
+
+log = logging.getLogger(__name__)
 
 ROWS_SHOWN = 10
 
@@ -41,30 +58,77 @@ def validate(dataset: Dataset, *, settings: Settings | None = None) -> Validated
         settings: where Data Docs go; None: from the environment.
 
     Raises:
-        DatasetError: a part is missing or changed since it was written.
+        DatasetError: a part is missing or changed since it was written, or the profiled bounds cannot be read.
         ValidationError: at least one expectation is broken; names each, with up to ten row ids.
     """
     settings = settings or load_settings()
     dataset.path.touch()  # in use: nobody prunes it now
     frame = to_frame(dataset)
-    views = {split: frame[frame["split"] == split] for split in SPLITS}
-    suites = {split: _expect_of_split(split, dataset) for split in SPLITS}
+    bounds = bounds_of(dataset)
+    views = {split: _view(frame, split, bounds, dataset) for split in SPLITS}
+    suites = {split: _expect_of_split(split, dataset, bounds) for split in SPLITS}
     results, docs = _run(views, suites, settings.validation_dir / dataset.version)
     if len(results) != len(SPLITS) or not all(result.success for result in results):
         broken = [_broken(split, result) for split, result in zip(views, results, strict=True)]
         refuse(dataset)
-        raise ValidationError(dataset.version, tuple(itertools.chain.from_iterable(broken)))
+        raise ValidationError(dataset.version, tuple(itertools.chain.from_iterable(broken)), _advise(dataset, bounds))
     checked_at = datetime.now(UTC).isoformat(timespec="seconds")
     run = sum(len(view.results) for result in results for view in result.run_results.values())
     validated = Validated(dataset, run, docs, checked_at)
+    _keep_bounds(frame, dataset)
     accept(validated)
     return validated
+
+
+def bounds_of(dataset: Dataset) -> ValidationBounds:
+    """What a dataset is held to: its catalogue's own bounds, or the profiled ones, or else those of any catalogue.
+
+    Raises:
+        DatasetError: the profiled ones cannot be read.
+    """
+    catalogue = catalogue_of(dataset.contract)
+    profiled = read_bounds(dataset.path.parent, dataset.contract) if catalogue.profiled else None
+    return profiled or catalogue.validation
+
+
+def _advise(dataset: Dataset, bounds: ValidationBounds) -> str:
+    """What else to do where the bounds are what is wrong; "" where they are in the code."""
+    if not bounds.class_shares:
+        return ""
+    path = bounds_path(dataset.path.parent, dataset.contract)
+    return (
+        "The bounds are those of the first version that passed. If the data are right, remove "
+        f"{path} and validate again: they become those of this version."
+    )
+
+
+def _keep_bounds(frame: pd.DataFrame, dataset: Dataset) -> None:
+    """Profile what passed, where it is the first of its catalogue."""
+    folder, contract = dataset.path.parent, dataset.contract
+    if not catalogue_of(contract).profiled:
+        return
+    with dataset_lock(folder):
+        if read_bounds(folder, contract) is None:
+            bounds = profile_bounds(frame, contract)
+            path = write_bounds(folder, contract, bounds, dataset.version)
+            log.info(
+                "Later versions of %s must look like this one (%s):\n%s", contract.name, path, describe_bounds(bounds)
+            )
+
+
+def _view(frame: pd.DataFrame, split: Split, bounds: ValidationBounds, dataset: Dataset) -> pd.DataFrame:
+    """What the expectations of a split look at: its rows, and by how much the share of their class changed."""
+    rows = frame[frame["split"] == split]
+    if split in bounds.class_shares:
+        rows = rows.assign(class_jump=measure_jumps(rows, bounds.class_shares[split], dataset.contract))
+    return rows
 
 
 def to_frame(dataset: Dataset) -> pd.DataFrame:
     """The scalars that the expectations look at, a row an image, newest parts first.
 
-    Columns: id, split, label, class_share, mean, deviation, ink, edge, peak, copies_within, copies_across.
+    Columns: id, split, label, class_share, mean, deviation, ink, edge, peak, copies_within, copies_across; of a
+    catalogue whose bounds are profiled contrast, skew and warmth, too.
     """
     frame = pd.concat([_split_frame(dataset, split) for split in SPLITS], ignore_index=True)
     everywhere = frame.groupby("hash")["id"].transform("size")
@@ -84,30 +148,25 @@ def _split_frame(dataset: Dataset, split: Split) -> pd.DataFrame:
             "split": split,
             "label": examples.labels,
             "class_share": shares[examples.labels],
-            **measure_images(examples.images),
+            **measure_images(examples.images, PROFILED if catalogue_of(examples.contract).profiled else EVERY),
             "hash": [hashlib.blake2b(row.data, digest_size=16).digest() for row in flat],
         }
     )
 
 
-def _expect_of_split(split: Split, dataset: Dataset) -> "list[Expectation]":
+def _expect_of_split(split: Split, dataset: Dataset, bounds: ValidationBounds) -> "list[Expectation]":
     """The suite of one split. Every bound has two ends: infinity passes a lone minimum, an empty frame passes most."""
     from great_expectations import expectations as gxe
 
-    bounds = catalogue_of(dataset.contract).validation
-    official = dataset.source == dataset.contract.name
-    low, high = bounds.rows[split] if official and split in bounds.rows else (bounds.least_rows, None)
+    low, high = _row_bounds(split, dataset, bounds)
     labels = list(range(len(dataset.contract.classes)))
-    between = {
-        "class_share": bounds.class_share,
-        "mean": bounds.mean,
-        "deviation": bounds.deviation,
-        "ink": bounds.ink,
-        "edge": bounds.edge,
-        "peak": bounds.peak,
-        "copies_within": (0, 0),
-        "copies_across": (0, 0),
-    }
+    usual = {name: getattr(bounds, name) for name in EVERY}
+    between = {"class_share": bounds.class_share, **usual, "copies_within": (0, 0), "copies_across": (0, 0)}
+    if bounds.contrast:
+        between["contrast"] = bounds.contrast
+    if split in bounds.class_shares:
+        between["class_jump"] = (1 / JUMP, JUMP)
+    mostly = bounds.mostly.get(split)
     return [
         gxe.ExpectTableRowCountToBeBetween(min_value=low, max_value=high),
         gxe.ExpectColumnValuesToNotBeNull(column="id"),
@@ -115,13 +174,26 @@ def _expect_of_split(split: Split, dataset: Dataset) -> "list[Expectation]":
         gxe.ExpectColumnValuesToNotBeNull(column="label"),
         gxe.ExpectColumnValuesToBeInSet(column="label", value_set=labels),
         gxe.ExpectColumnDistinctValuesToEqualSet(column="label", value_set=labels),
-        gxe.ExpectColumnMeanToBeBetween(column="mean", min_value=bounds.split_mean[0], max_value=bounds.split_mean[1]),
+        *(
+            gxe.ExpectColumnMeanToBeBetween(column=column, min_value=least, max_value=most)
+            for column, (least, most) in bounds.split_means.get(split, {"mean": bounds.split_mean}).items()
+        ),
         *(gxe.ExpectColumnValuesToNotBeNull(column=column) for column in between),
         *(
             gxe.ExpectColumnValuesToBeBetween(column=column, min_value=least, max_value=most)
+            if mostly is None or column not in usual
+            else gxe.ExpectColumnValuesToBeBetween(column=column, min_value=least, max_value=most, mostly=mostly)
             for column, (least, most) in between.items()
         ),
     ]
+
+
+def _row_bounds(split: Split, dataset: Dataset, bounds: ValidationBounds) -> tuple[int, int | None]:
+    """Those of the official files are for these alone; those that are profiled are for every later version."""
+    official = dataset.source == dataset.contract.name
+    if split in bounds.rows and (official or catalogue_of(dataset.contract).profiled):
+        return bounds.rows[split]
+    return bounds.least_rows, None
 
 
 def _run(

@@ -16,9 +16,9 @@ from components.dataset.copies import find_copies
 from components.dataset.labels.examples import LabelCandidate, LabelReject
 from components.dataset.labels.naming import hash_of
 from components.dataset.manifest import Examples
-from components.readers.images.statistics import measure_images
+from components.readers.images.statistics import EVERY, measure_images
 
-MEASURES = ("mean", "deviation", "ink", "edge", "peak")
+MEASURES = (*EVERY, "contrast")
 
 
 @dataclass(frozen=True)
@@ -112,14 +112,15 @@ def _split_by_bounds(
     """Those that validation would accept, and those that would make it refuse the whole."""
     if not candidates:
         return [], []
-    measured = measure_images(to_images(candidates, contract.image))
+    measured = measure_images(to_images(candidates, contract.image), MEASURES)
     bounds = catalogue_of(contract).validation
     good, bad = [], []
     for row, one in enumerate(candidates):
         broken = [
             f"{name} {float(measured[name][row]):.4g}, expected {low:g} to {high:g}"
             for name in MEASURES
-            for low, high in [getattr(bounds, name)]
+            if (range_of := getattr(bounds, name)) is not None
+            for low, high in [range_of]
             if not low <= measured[name][row] <= high
         ]
         if broken:

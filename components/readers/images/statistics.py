@@ -6,6 +6,10 @@ deviation  their standard deviation, 0 to 127.5
 ink        share of them that are not 0, 0 to 1
 edge       mean of those of the outermost pixels, 0 to 255: what stands at the border
 peak       the largest, 0 to 255
+contrast   standard deviation of its pixels from the mean colour, 0 to 127.5: of a grey image the deviation, of an image
+           of one flat colour 0
+skew       median of its numbers less their mean, -127.5 to 127.5: of an inverted image the other way round
+warmth     mean of red less mean of blue, -255 to 255: of a grey image 0
 hash       BLAKE2b of its bytes, 8 bytes: the same image again has the same
 """
 
@@ -50,7 +54,28 @@ def measure_images(images: Images, names: Sequence[str] = EVERY) -> dict[str, ND
         found["edge"] = sum_border(images) / len(border_of(images.shape[1:]))
     if "peak" in names:
         found["peak"] = flat.max(axis=1, initial=0)
+    if "contrast" in names:
+        found["contrast"] = _measure_contrast(images)
+    if "skew" in names:
+        found["skew"] = np.median(flat, axis=1) - flat.mean(axis=1)
+    if "warmth" in names:
+        red, blue = (_split_channels(images)[:, :, channel].mean(axis=1) for channel in (0, -1))
+        found["warmth"] = red - blue
     return {name: found[name] for name in names}
+
+
+def _measure_contrast(images: Images) -> NDArray[np.float64]:
+    """float64 (n,)."""
+    pixels = _split_channels(images)
+    means = pixels.mean(axis=1, dtype=np.float64)
+    squares = np.square(pixels, dtype=np.uint16).mean(axis=1, dtype=np.float64)
+    contrast: NDArray[np.float64] = np.sqrt(np.maximum(squares - means**2, 0).mean(axis=1))
+    return contrast
+
+
+def _split_channels(images: Images) -> NDArray[np.uint8]:
+    """uint8 (n, height, width[, 3]) -> (n, pixels, channels)."""
+    return images.reshape(len(images), math.prod(images.shape[1:3]), *(images.shape[3:] or (1,)))
 
 
 def log_images(images: Images) -> dict[str, NDArray[np.float64]]:

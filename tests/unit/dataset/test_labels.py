@@ -615,6 +615,14 @@ def test_labels_of_another_catalogue_are_names_of_its_own_classes(settings: Sett
     assert done.dataset.contract == AWKWARD
 
 
+def test_an_image_of_one_flat_colour_is_refused_in_any_catalogue(settings: Settings, tmp_path: Path) -> None:
+    ingest(str(write_awkward(tmp_path / "shop")))
+    flat = np.broadcast_to(np.array([200, 60, 60], np.uint8), AWKWARD.image.shape)
+    write_correction(tmp_path / "corrections", Correction(flat.tobytes(), 2, 0, "awkward-mlp:abc"), AWKWARD)
+    done = import_labels(tmp_path / "corrections")
+    assert done.rejected == {"not like the dataset's images": 1}
+
+
 def test_a_correction_of_other_images_is_refused(settings: Settings, tmp_path: Path) -> None:
     ingest(str(write_awkward(tmp_path / "shop")))
     images, _ = draw(1, np.random.default_rng(0))

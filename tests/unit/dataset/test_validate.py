@@ -184,7 +184,7 @@ def under_the_official_name(dataset: Dataset) -> Dataset:
 
 def test_another_catalogue_has_its_own_labels_and_bounds(settings: Settings, tmp_path: Path) -> None:
     dataset = ingest(str(write_awkward(tmp_path / "shop")), settings=settings).dataset
-    assert validate(dataset, settings=settings).expectations == 46
+    assert validate(dataset, settings=settings).expectations == 50
 
 
 def test_a_class_of_another_catalogue_that_is_missing_in_the_test_split_is_named(

@@ -22,10 +22,33 @@ def test_the_measures_are_those_of_numpy(shape: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(measured["edge"], expected)
 
 
+def test_what_is_measured_for_validation_alone() -> None:
+    names = ("contrast", "skew", "warmth")
+    images = np.random.default_rng(0).integers(0, 256, (20, 9, 16, 3), np.uint8) // np.array([1, 2, 3], np.uint8)
+    measured, inverted = measure_images(images, names), measure_images(255 - images, names)
+    assert tuple(measured) == names
+    pixels = images.reshape(20, -1, 3)
+    np.testing.assert_allclose(measured["contrast"], np.sqrt(pixels.var(axis=1).mean(axis=1)))
+    np.testing.assert_allclose(measured["skew"], np.median(pixels, axis=(1, 2)) - pixels.mean(axis=(1, 2)))
+    np.testing.assert_allclose(measured["warmth"], pixels[..., 0].mean(axis=1) - pixels[..., 2].mean(axis=1))
+    for name, sign in zip(names, (1, -1, -1), strict=True):
+        np.testing.assert_allclose(inverted[name], sign * measured[name], atol=1e-9)
+
+
+def test_a_flat_colour_has_no_contrast_and_grey_no_warmth() -> None:
+    flat = np.broadcast_to(np.array([200, 60, 60], np.uint8), (3, 20, 24, 3))
+    assert measure_images(flat, ("contrast",))["contrast"].tolist() == [0, 0, 0]
+    grey = np.random.default_rng(0).integers(0, 256, (5, 9, 16), np.uint8)
+    measured = measure_images(grey, ("deviation", "contrast", "warmth"))
+    np.testing.assert_allclose(measured["contrast"], measured["deviation"], atol=1e-6)
+    assert not measured["warmth"].any()
+
+
 def test_the_log_has_the_same_rounded_and_no_image_is_no_number() -> None:
     images = np.random.default_rng(0).integers(0, 256, (5, 20, 24, 3), np.uint8)
     logged = log_images(images)
     for name, values in measure_images(images, tuple(LOGGED)).items():
         np.testing.assert_array_equal(logged[name], values.round(LOGGED[name]))
-    assert all(len(values) == 0 for values in measure_images(images[:0]).values())
+    every = (*EVERY, "contrast", "skew", "warmth")
+    assert all(len(values) == 0 for values in measure_images(images[:0], every).values())
     assert len({*hash_images(images).tolist(), *hash_images(images).tolist()}) == 5
