@@ -31,7 +31,7 @@ class ValidationBounds:
     contrast: Range | None = (2.0, 127.5)  # of every image; one flat colour has 0. None: not looked at
     mostly: Mapping[Split, float] = field(default_factory=dict)  # share of the images within the ranges above; else all
     split_means: Mapping[Split, Mapping[str, Range]] = field(default_factory=dict)  # measure -> its mean over the split
-    class_shares: Mapping[Split, Mapping[str, float]] = field(default_factory=dict)  # class -> its share as profiled
+    class_counts: Mapping[Split, Mapping[str, int]] = field(default_factory=dict)  # class -> images, as profiled
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ ERRORS = 4.0  # standard errors that a mean may be off
 SLOW_CHANGE = 0.2  # standard deviations of the images that a mean may be off besides
 LEAST_CHANGE = 0.01  # of all that the measure can be, likewise
 JUMP = 3.0  # times the share that a class had
-BLUR = 5  # images added to both counts of a class, so that chance in a small class is no jump
+BLUR = 5  # images added to a class before and now, so that chance in a small class is no jump
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def profile_bounds(frame: pd.DataFrame, contract: DataContract) -> ValidationBou
         split_means={
             split: {name: _profile_mean(name, rows[name]) for name in averaged} for split, rows in splits.items()
         },
-        class_shares={split: _profile_shares(rows, contract) for split, rows in splits.items()},
+        class_counts={split: _count_classes(rows, contract) for split, rows in splits.items()},
         mean=usual["mean"],
         deviation=usual["deviation"],
         ink=usual["ink"],
@@ -114,25 +114,26 @@ def _mostly(rows: int) -> float:
     return round(1 - max(OUTSIDE, min(0.5, FEW / math.ceil(SHRINKS * rows))), 4)
 
 
-def _profile_shares(rows: pd.DataFrame, contract: DataContract) -> dict[str, float]:
-    counts = np.bincount(rows["label"], minlength=len(contract.classes)) / len(rows)
-    return dict(zip(contract.classes, counts.round(6).tolist(), strict=True))
+def _count_classes(rows: pd.DataFrame, contract: DataContract) -> dict[str, int]:
+    counts = np.bincount(rows["label"], minlength=len(contract.classes))
+    return dict(zip(contract.classes, counts.tolist(), strict=True))
 
 
-def measure_jumps(rows: pd.DataFrame, shares: Mapping[str, float], contract: DataContract) -> pd.Series:
-    """How many times as large as profiled the class of each row is, 1 where it is the same.
+def measure_jumps(rows: pd.DataFrame, counts: Mapping[str, int], contract: DataContract) -> "pd.Series[float]":
+    """How many times as large a share the class of each row has as it had, 1 where it is the same.
 
     Args:
         rows: those of one split, of `components.dataset.validate.to_frame`.
-        shares: class -> its share as profiled.
+        counts: class -> its images in that split, as profiled.
         contract: its classes.
 
     Returns:
-        float64, with the index of `rows`. `BLUR` images are added to what is found and to what is expected.
+        float64, with the index of `rows`. `BLUR` images of the smaller of the two versions are added to each share.
     """
-    counts = np.bincount(rows["label"], minlength=len(contract.classes))
-    expected = np.array([shares[name] for name in contract.classes]) * len(rows)
-    jumps = (counts + BLUR) / (expected + BLUR)
+    before = np.array([counts[name] for name in contract.classes])
+    now = np.bincount(rows["label"], minlength=len(contract.classes))
+    blur = BLUR / max(1, min(before.sum(), now.sum()))
+    jumps = (now / max(1, now.sum()) + blur) / (before / max(1, before.sum()) + blur)
     return pd.Series(jumps[rows["label"]], rows.index)
 
 
@@ -172,9 +173,9 @@ def read_bounds(folder: Path, contract: DataContract) -> ValidationBounds | None
         raise DatasetError(
             f"{path}: bounds of the contract {stored.contract}, expected {contract.fingerprint}; {again}"
         )
-    for split, shares in stored.bounds.class_shares.items():
-        if shares.keys() != set(contract.classes):
-            raise DatasetError(f"{path}: class_shares.{split}: expected a share of each class; {again}")
+    for split, counts in stored.bounds.class_counts.items():
+        if counts.keys() != set(contract.classes):
+            raise DatasetError(f"{path}: class_counts.{split}: expected a count of each class; {again}")
     return stored.bounds
 
 

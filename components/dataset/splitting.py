@@ -4,6 +4,10 @@ What shows one thing stays in one split, or the test split would measure what a 
 other, and rows of one group (a product, a seller, a photographer). These sets are taken in the order of a hash of what
 is in them, so the order of the rows has no say, and a set that is added later pushes few others across the border.
 
+A near copy is a photo that was saved again, made brighter or cropped by up to 2 %. Another shot of the same product is
+not found: at the size of an image it is no more like the first one than two products on one background are like each
+other. `groups` are for that.
+
 A class gets `share` of its images, at least 1, and at least 2 where it has 10, as near as its sets allow. Never more
 than half of a class's sets are taken: where one photographer made most of the pictures, those of all others would go to
 the test split otherwise, and the model would learn from one photographer alone.

@@ -93,7 +93,7 @@ def bounds_of(dataset: Dataset) -> ValidationBounds:
 
 def _advise(dataset: Dataset, bounds: ValidationBounds) -> str:
     """What else to do where the bounds are what is wrong; "" where they are in the code."""
-    if not bounds.class_shares:
+    if not bounds.class_counts:
         return ""
     path = bounds_path(dataset.path.parent, dataset.contract)
     return (
@@ -119,8 +119,8 @@ def _keep_bounds(frame: pd.DataFrame, dataset: Dataset) -> None:
 def _view(frame: pd.DataFrame, split: Split, bounds: ValidationBounds, dataset: Dataset) -> pd.DataFrame:
     """What the expectations of a split look at: its rows, and by how much the share of their class changed."""
     rows = frame[frame["split"] == split]
-    if split in bounds.class_shares:
-        rows = rows.assign(class_jump=measure_jumps(rows, bounds.class_shares[split], dataset.contract))
+    if split in bounds.class_counts:
+        rows = rows.assign(class_jump=measure_jumps(rows, bounds.class_counts[split], dataset.contract))
     return rows
 
 
@@ -164,7 +164,7 @@ def _expect_of_split(split: Split, dataset: Dataset, bounds: ValidationBounds) -
     between = {"class_share": bounds.class_share, **usual, "copies_within": (0, 0), "copies_across": (0, 0)}
     if bounds.contrast:
         between["contrast"] = bounds.contrast
-    if split in bounds.class_shares:
+    if split in bounds.class_counts:
         between["class_jump"] = (1 / JUMP, JUMP)
     mostly = bounds.mostly.get(split)
     return [

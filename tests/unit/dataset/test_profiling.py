@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from awkward import AWKWARD
 from scipy.ndimage import gaussian_filter
@@ -183,7 +184,7 @@ def test_bounds_are_read_as_they_were_written(tmp_path: Path) -> None:
         mean=(10.0, 200.5),
         mostly={"train": 0.98, "test": 0.9},
         split_means={split: dict.fromkeys(EVERY, (0.0, 12.25)) for split in SPLITS},
-        class_shares={split: dict(zip(AWKWARD.classes, SHARES, strict=True)) for split in SPLITS},
+        class_counts={split: dict(zip(AWKWARD.classes, (60, 30, 10), strict=True)) for split in SPLITS},
         rows={"train": (200, None), "test": (50, None)},
     )
     path = write_bounds(tmp_path, AWKWARD, bounds, "0123456789abcdef")
@@ -207,21 +208,31 @@ def test_another_contract_has_bounds_of_its_own(tmp_path: Path) -> None:
     [
         ("{", "not valid JSON"),
         ('{"contract": "x"}', "contract: "),
-        (None, "class_shares.test: expected a share of each class"),
+        (None, "class_counts.test: expected a count of each class"),
     ],
 )
 def test_a_damaged_file_is_named(content: str | None, told: str, tmp_path: Path) -> None:
-    path = write_bounds(tmp_path, AWKWARD, ValidationBounds(class_shares={"test": {"10": 1.0}}))
+    path = write_bounds(tmp_path, AWKWARD, ValidationBounds(class_counts={"test": {"10": 1}}))
     if content:
         path.write_text(content)
     with pytest.raises(DatasetError, match=rf"{path}: {told}.*; remove it, and the next version that passes"):
         read_bounds(tmp_path, AWKWARD)
 
 
-def test_a_jump_of_a_small_class_is_no_jump() -> None:
-    import pandas as pd
+def rows_of(counts: Sequence[int]) -> pd.DataFrame:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    return pd.DataFrame({"label": labels}, index=range(100, 100 + len(labels)))
 
-    rows = pd.DataFrame({"label": [0] * 85 + [1] * 9 + [2] * 6}, index=range(100, 200))
-    jumps = measure_jumps(rows, {"10": 0.9, "Kids 2-6": 0.03, "3": 0.07}, AWKWARD)
+
+def test_chance_in_a_small_class_is_no_jump() -> None:
+    rows = rows_of((85, 9, 6))
+    jumps = measure_jumps(rows, {"10": 90, "Kids 2-6": 3, "3": 7}, AWKWARD)
     assert jumps.index.equals(rows.index)
     assert jumps.loc[[100, 190, 199]].round(3).tolist() == [0.947, 1.75, 0.917]
+
+
+def test_chance_in_a_small_first_version_is_no_jump() -> None:
+    jumps = measure_jumps(rows_of((2_500, 400, 100)), {"10": 15, "Kids 2-6": 11, "3": 4}, AWKWARD)
+    assert jumps.between(0.5, 1.6).all()
+    many = measure_jumps(rows_of((2_500, 400, 100)), {"10": 1_500, "Kids 2-6": 1_100, "3": 400}, AWKWARD)
+    assert many.min() < 1 / 3
