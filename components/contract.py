@@ -270,6 +270,18 @@ class Metrics:
     classes: tuple[ClassMetrics, ...]
     confusion: tuple[tuple[Natural, ...], ...]  # [true][predicted]
 
+    @property
+    def macro_f1(self) -> float:
+        """The mean F1 of the classes that have images, each counted alike however many it has; 0 to 1."""
+        found = [one.f1 for one in self.classes if one.support]
+        return sum(found) / len(found) if found else 0.0
+
+    @property
+    def is_skewed(self) -> bool:
+        """Whether the largest class has more than twice the images of the smallest."""
+        supports = [one.support for one in self.classes]
+        return max(supports) > 2 * min(supports)
+
 
 @dataclass(frozen=True)
 class Calibration:

@@ -140,8 +140,20 @@ def expected_calibration_error(confidences: NDArray[np.floating], right: NDArray
         confidences: (n,), 0 to 1.
         right: (n,), whether the prediction is.
     """
-    gaps = np.bincount(bin_of(confidences), weights=confidences - right, minlength=BINS)
-    return float(np.abs(gaps).sum() / len(right))
+    return float(calibration_gaps(confidences, right).mean())
+
+
+def calibration_gaps(confidences: NDArray[np.floating], right: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Each image's part in the expected calibration error, which is their mean; (n,), -1 to 1.
+
+    Args:
+        confidences: (n,), 0 to 1.
+        right: (n,), whether the prediction is.
+    """
+    bins, excess = bin_of(confidences), confidences - right
+    sums = np.bincount(bins, weights=excess, minlength=BINS)
+    gaps: NDArray[np.float64] = np.sign(sums)[bins] * excess
+    return gaps
 
 
 def bin_of(confidences: NDArray[np.floating]) -> NDArray[np.intp]:

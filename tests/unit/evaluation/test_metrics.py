@@ -212,3 +212,18 @@ def test_the_metrics_are_of_what_is_served(
     of_the_label = predictions.probabilities[np.arange(len(right)), test_split.labels].astype(np.float64)
     assert metrics.calibrated.loss == pytest.approx(-np.log(of_the_label).mean(), rel=1e-4)
     np.testing.assert_allclose(predictions.probabilities.sum(axis=1), 1, rtol=0, atol=1e-6)
+
+
+def test_macro_f1_is_the_mean_of_the_classes_that_have_images() -> None:
+    labels = np.array([0, 0, 0, 0, 0, 1, 1], np.uint16)
+    logits = torch.tensor(np.eye(3)[[0, 0, 0, 0, 1, 1, 0]], dtype=torch.float32)
+    found = measure(logits, labels, ("Hat", "Scarf", "Glove"), "test", "0" * 16, Calibration())
+    assert found.macro_f1 == pytest.approx((0.8 + 0.5) / 2)
+    assert found.is_skewed
+
+
+@pytest.mark.parametrize(("rows", "skewed"), [(4, False), (5, True)])
+def test_a_split_is_skewed_where_one_class_has_more_than_twice_the_images_of_another(rows: int, skewed: bool) -> None:
+    labels = np.array([0] * rows + [1] * 2, np.uint16)
+    found = measure(torch.zeros(len(labels), 2), labels, ("Hat", "Scarf"), "test", "0" * 16, Calibration())
+    assert found.is_skewed is skewed
