@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from benchmarks.train import describe_machine
 from components.catalogues.fashion_mnist import CLASSES, CONTRACT
-from components.contract import Dataset
+from components.contract import Dataset, Labels
 from components.dataset.ingest import ingest
 from components.dataset.manifest import Examples, read_split
 from components.dataset.validate import validate
@@ -33,6 +33,7 @@ from components.model.classifier import Classifier
 from components.model.mlp import MLP
 from components.promotion.bounds import GateBounds
 from components.promotion.gate import Performance, Trial, judge
+from components.promotion.noise import Answers, measure_noise
 from components.promotion.robustness import DISTURBANCES
 from components.promotion.trial import perform
 from components.settings import CHECKOUT
@@ -49,8 +50,14 @@ HEAD = """
 class Measured:
     """A model on the test images."""
 
-    right: NDArray[np.bool_]  # (n,)
+    labels: Labels  # the true ones, (n,)
+    answers: Answers
     performance: Performance
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Where it is, (n,)."""
+        return self.answers.labels == self.labels
 
 
 def main() -> None:
@@ -92,7 +99,7 @@ def _train(dataset: Dataset, preset: str, seed: int) -> Classifier:
 
 def _measure(model: Classifier, test: Examples, dataset: Dataset) -> Measured:
     answers, performance = perform(model, test, dataset)
-    return Measured(answers == test.labels, performance)
+    return Measured(test.labels, answers, performance)
 
 
 def _changed(model: Classifier, change: Callable[[dict[str, torch.Tensor]], object]) -> Classifier:
@@ -146,6 +153,7 @@ def _trial(challenger: Measured, champion: Measured) -> Trial:
     return Trial(
         challenger=challenger.performance,
         champion=champion.performance,
+        noise=measure_noise(challenger.labels, challenger.answers, champion.answers, len(CLASSES)),
         seconds=0.0,
         batch_seconds=0.0,
         mended=int((challenger.right & ~champion.right).sum()),

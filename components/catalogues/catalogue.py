@@ -51,6 +51,16 @@ class InputBounds:
 
 
 @dataclass(frozen=True)
+class QualityFloors:
+    """What any model of a catalogue must reach to go live. Without them the gate derives floors from the data."""
+
+    least_accuracy: float
+    least_f1: float  # of every class
+    most_loss: float  # nats
+    most_calibration_error: float
+
+
+@dataclass(frozen=True)
 class ArchiveChecksums:
     """Of an official file as it is published, and of what it unpacks to. All hex."""
 
@@ -79,6 +89,7 @@ class Catalogue:
     validation: ValidationBounds = ValidationBounds()
     inputs: InputBounds = InputBounds()
     f1_margins: Mapping[str, float] = field(default_factory=dict)  # class -> what its F1 may lose at a promotion
+    floors: QualityFloors | None = None  # of the gate
     subject: str = "product"  # what an image shows, in a sentence: "garment"
     outsider: str = "a photo of something else"  # what is none of the classes, likewise: "a hat"
     hub_name: str = ""  # the dataset's name on Hugging Face

@@ -13,6 +13,9 @@ from scipy.stats import norm
 
 from components.contract import DataContract, GateCheck, Metrics, ModelCard, Verdict
 from components.promotion.bounds import GateBounds
+from components.promotion.floors import fit_floors, large_enough, least_images, least_macro_f1
+from components.promotion.margins import ENOUGH, ENOUGH_OF_A_CLASS, Margins, fit_margins
+from components.promotion.noise import Noise
 
 SAME = 1e-5  # probabilities that differ by less are the same: batches of other sizes are added up in other orders
 
@@ -34,6 +37,7 @@ class Trial:
 
     challenger: Performance
     champion: Performance | None
+    noise: Noise | None  # of the differences between the two; None where nothing is live
     seconds: float  # of the challenger for one image, median
     batch_seconds: float  # for 1,024 images
     mended: int  # images that only the challenger gets right
@@ -52,15 +56,16 @@ def judge(trial: Trial, bounds: GateBounds) -> Verdict:
         SettingsError: a bound for a class that the challenger does not know.
     """
     challenger, champion = trial.challenger, trial.champion
-    bounds = bounds.of(challenger.card.contract)
+    bounds.check_classes(challenger.card.contract)
+    margins = fit_margins(bounds, challenger.card.contract, challenger.metrics, trial.noise)
     checks = [*_check_soundness(trial), *_check_floors(trial, bounds)]
     if trial.best:
-        least = trial.best - bounds.margin
+        least = trial.best - margins.accuracy
         checks.append(_at_least("accuracy beside the best that was live", challenger.metrics.accuracy, least))
     if champion:
         checks.append(_check_source(challenger.card, champion.card))
         if challenger.card.is_sample == champion.card.is_sample:
-            checks += _compare(trial, champion, bounds)
+            checks += _compare(trial, champion, bounds, margins)
     metrics = challenger.metrics
     return verdict_of(
         challenger.tag, champion.tag if champion else None, checks, bounds, metrics.split_version, metrics.rows
@@ -91,16 +96,35 @@ def _check_soundness(trial: Trial) -> Iterator[GateCheck]:
 
 def _check_floors(trial: Trial, bounds: GateBounds) -> Iterator[GateCheck]:
     """What any model must reach, whatever is live; figures on the drawn sample say too little to be asked for."""
-    model, metrics = trial.challenger, trial.challenger.metrics
+    model = trial.challenger
     if not model.card.is_sample:
-        worst = min(metrics.classes, key=lambda one: one.f1)
-        yield _at_least("least accuracy", metrics.accuracy, bounds.least_accuracy)
-        yield _at_least(f"least F1, of {worst.name}", worst.f1, bounds.least_f1)
-        yield _at_most("most log loss", metrics.calibrated.loss, bounds.most_loss)
-        yield _at_most("most calibration error", metrics.calibrated.calibration_error, bounds.most_calibration_error)
+        yield from _check_quality(model, bounds)
     yield _at_most("bytes of weights", model.bytes, bounds.most_bytes, ",")
     yield _at_most("milliseconds for an image", 1000 * trial.seconds, 1000 * bounds.most_seconds, ".3f")
     yield _at_most("milliseconds for 1,024 images", 1000 * trial.batch_seconds, 1000 * bounds.most_batch_seconds, ".1f")
+
+
+def _check_quality(model: Performance, bounds: GateBounds) -> Iterator[GateCheck]:
+    """What the catalogue or the test images ask for."""
+    metrics, served = model.metrics, model.metrics.calibrated
+    floors, reasons = fit_floors(bounds, model.card.contract, metrics)
+    yield _at_least("least accuracy", metrics.accuracy, floors.least_accuracy, why=reasons.get("least_accuracy"))
+    why, asked = reasons.get("least_f1"), metrics.classes
+    if why:
+        asked = tuple(large_enough(metrics))
+        if few := len(metrics.classes) - len(asked):
+            why += f"; not asked of {few} with fewer than {least_images(len(metrics.classes))} test images"
+    if asked:
+        worst = min(asked, key=lambda one: one.f1)
+        yield _at_least(f"least F1, of {worst.name}", worst.f1, floors.least_f1, why=why)
+    else:
+        yield GateCheck("least F1", True, "", "", f"least F1: {why}")
+    if metrics.is_skewed:
+        why = "that of always saying the most frequent class"
+        yield _at_least("least macro F1", metrics.macro_f1, least_macro_f1(metrics), why=why)
+    yield _at_most("most log loss", served.loss, floors.most_loss, why=reasons.get("most_loss"))
+    most, why = floors.most_calibration_error, reasons.get("most_calibration_error")
+    yield _at_most("most calibration error", served.calibration_error, most, why=why)
 
 
 def refuse_contract(challenger: str, contract: DataContract, champion: str, live: DataContract) -> GateCheck | None:
@@ -118,40 +142,53 @@ def _check_source(challenger: ModelCard, champion: ModelCard) -> GateCheck:
     return GateCheck("source", passed, challenger.source, "not the sample" if not champion.is_sample else "any", told)
 
 
-def _compare(trial: Trial, champion: Performance, bounds: GateBounds) -> Iterator[GateCheck]:
+def _compare(trial: Trial, champion: Performance, bounds: GateBounds, margins: Margins) -> Iterator[GateCheck]:
     """What the live model does, and how much less the challenger may."""
     ours, theirs = trial.challenger.metrics, champion.metrics
     split, live_split = trial.challenger.card.test.split_version, champion.card.test.split_version
     told = f"the challenger's is {split}, the live model's {live_split}"
     yield GateCheck("same test split", split == live_split, split, live_split, told)
-    yield _check_accuracy(trial, bounds)
+    yield _check_accuracy(trial, margins.accuracy, bounds.confidence)
     if bounds.min_gain:
         yield _at_least("gain of accuracy", ours.accuracy - theirs.accuracy, bounds.min_gain)
-    for one, other in zip(ours.classes, theirs.classes, strict=True):
-        margin = (bounds.f1_margins or {}).get(one.name, bounds.f1_margin)
-        yield _at_least(f"F1 of {one.name}", one.f1, max(0.0, other.f1 - margin))
-    yield _at_most("log loss", ours.calibrated.loss, theirs.calibrated.loss + bounds.loss_margin)
-    most = theirs.calibrated.calibration_error + bounds.calibration_margin
+    for one, other, margin in zip(ours.classes, theirs.classes, margins.f1, strict=True):
+        why = f"{one.support:,} test images of it" if one.support < ENOUGH_OF_A_CLASS else None
+        yield _at_least(f"F1 of {one.name}", one.f1, max(0.0, other.f1 - margin), why=why)
+    if ours.is_skewed:
+        yield _at_least("macro F1", ours.macro_f1, max(0.0, theirs.macro_f1 - margins.macro_f1))
+    yield _at_most("log loss", ours.calibrated.loss, theirs.calibrated.loss + margins.loss)
+    most = theirs.calibrated.calibration_error + margins.calibration_error
     yield _at_most("calibration error", ours.calibrated.calibration_error, most)
     for disturbance in trial.challenger.robustness:
-        yield _check_robustness(disturbance, trial.challenger, champion, bounds)
+        yield _check_robustness(disturbance, trial.challenger, champion, margins.robustness)
 
 
-def _check_accuracy(trial: Trial, bounds: GateBounds) -> GateCheck:
+def _check_accuracy(trial: Trial, margin: float, confidence: float) -> GateCheck:
     """The difference, from the images that only one of the two gets right, must surely be above the margin.
 
     Where no image tells the two apart there is nothing to be unsure of.
     """
     rows, uneven = trial.challenger.metrics.rows, trial.mended + trial.broken
     gain = (trial.mended - trial.broken) / rows
-    low, high = bound_difference(trial.mended, trial.broken, rows, bounds.confidence) if uneven else (0.0, 0.0)
+    low, high = bound_difference(trial.mended, trial.broken, rows, confidence) if uneven else (0.0, 0.0)
     measured = f"{gain:+.4f} ({low:+.4f} to {high:+.4f})"
-    bound = f"surely above {-bounds.margin:+.4f}"
+    bound = f"surely above {-margin:+.4f}"
     told = f"change of accuracy: {measured}, {trial.mended:,} mended, {trial.broken:,} broken, "
     told += f"McNemar p {trial.chance:.2g}"
-    if low < -bounds.margin:
-        told += f"; it may be worse by more than {bounds.margin:.4f}"
-    return GateCheck("change of accuracy", low >= -bounds.margin, measured, bound, told)
+    if low < -margin:
+        told += f"; it may be worse by more than {margin:.4f}"
+    if uneven and rows < ENOUGH:
+        told += _tell_power(margin, uneven, rows, confidence)
+    return GateCheck("change of accuracy", low >= -margin, measured, bound, told)
+
+
+def _tell_power(margin: float, uneven: int, rows: int, confidence: float) -> str:
+    """What so few images can and cannot show."""
+    equal = norm.cdf(tango_score(uneven // 2, uneven // 2, rows, -margin) - norm.ppf((1 + confidence) / 2))
+    return (
+        f"; on {rows:,} test images a model that is worse by {margin:.4f} passes in about {(1 - confidence) / 2:.1%} of"
+        f" cases, an equal one in {equal:.0%}, and a smaller loss cannot be told from none"
+    )
 
 
 def bound_difference(mended: int, broken: int, rows: int, confidence: float) -> tuple[float, float]:
@@ -185,26 +222,25 @@ def tango_score(mended: int, broken: int, rows: int, difference: float) -> float
     return float((mended - broken - rows * difference) / np.sqrt(variance)) if variance > 0 else 0.0
 
 
-def _check_robustness(
-    disturbance: str, challenger: Performance, champion: Performance, bounds: GateBounds
-) -> GateCheck:
+def _check_robustness(disturbance: str, challenger: Performance, champion: Performance, margin: float) -> GateCheck:
     """It may cost no more than it costs the live model, unless the challenger is better under it all the same."""
     under, clean = challenger.robustness[disturbance]
     live_under, live_clean = champion.robustness[disturbance]
-    cost, most = clean - under, live_clean - live_under + bounds.robustness_margin
+    cost, most = clean - under, live_clean - live_under + margin
     passed = cost <= most or under >= live_under
     told = f"{disturbance}: {cost:.4f} of accuracy lost, {under:.4f} left; the live model has {live_under:.4f} left"
     bound = f"at most {most:.4f}, or {live_under:.4f} left"
     return GateCheck(f"accuracy lost, {disturbance}", passed, f"{cost:.4f}, {under:.4f} left", bound, told)
 
 
-def _at_least(name: str, value: float, bound: float, form: str = ".4f") -> GateCheck:
-    return _make_check(name, value >= bound, f"{value:{form}}", f"at least {bound:{form}}")
+def _at_least(name: str, value: float, bound: float, form: str = ".4f", why: str | None = None) -> GateCheck:
+    return _make_check(name, value >= bound, f"{value:{form}}", f"at least {bound:{form}}", why)
 
 
-def _at_most(name: str, value: float, bound: float, form: str = ".4f") -> GateCheck:
-    return _make_check(name, value <= bound, f"{value:{form}}", f"at most {bound:{form}}")
+def _at_most(name: str, value: float, bound: float, form: str = ".4f", why: str | None = None) -> GateCheck:
+    return _make_check(name, value <= bound, f"{value:{form}}", f"at most {bound:{form}}", why)
 
 
-def _make_check(name: str, passed: bool, measured: str, bound: str) -> GateCheck:
-    return GateCheck(name, passed, measured, bound, f"{name}: {measured}, {'' if passed else 'not '}{bound}")
+def _make_check(name: str, passed: bool, measured: str, bound: str, why: str | None) -> GateCheck:
+    told = f"{name}: {measured}, {'' if passed else 'not '}{bound}" + (f" ({why})" if why else "")
+    return GateCheck(name, passed, measured, bound, told)

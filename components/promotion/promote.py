@@ -67,7 +67,8 @@ def promote(
     settings = settings or load_settings()
     sha256 = card_sha256(tag)
     model = load_stored(tag)
-    bounds = (bounds or load_bounds()).of(model.contract)
+    bounds = bounds or load_bounds()
+    bounds.check_classes(model.contract)
     served: tuple[GateCheck, ...] = ()
     for _ in range(ATTEMPTS):
         live = try_live() if force else current_move()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from components.contract import Images
 from components.dataset.manifest import Examples
@@ -11,8 +12,8 @@ from components.model.classifier import Classifier
 MOST_IMAGES = 2_500  # at even distances: a tenth of a per cent of them is two images, and both models see the same
 
 
-def measure_robustness(model: Classifier, examples: Examples) -> dict[str, tuple[float, float]]:
-    """Each disturbance's name -> (accuracy under it, accuracy without it) on the same images.
+def measure_robustness(model: Classifier, examples: Examples) -> tuple[NDArray[np.bool_], dict[str, NDArray[np.bool_]]]:
+    """Which images it is right on, and which under each disturbance, by name; (n,) of the same images.
 
     Args:
         model: any.
@@ -21,11 +22,11 @@ def measure_robustness(model: Classifier, examples: Examples) -> dict[str, tuple
     step = -(-len(examples.images) // MOST_IMAGES)
     images, labels = examples.images[::step], examples.labels[::step]
 
-    def accuracy(seen: Images) -> float:
-        return float((model.logits(seen).argmax(1).numpy() == labels).mean())
+    def find_right(seen: Images) -> NDArray[np.bool_]:
+        right: NDArray[np.bool_] = model.logits(seen).argmax(1).numpy() == labels
+        return right
 
-    clean = accuracy(images)
-    return {name: (accuracy(disturb(images)), clean) for name, disturb in DISTURBANCES.items()}
+    return find_right(images), {name: find_right(disturb(images)) for name, disturb in DISTURBANCES.items()}
 
 
 def move(images: Images) -> Images:

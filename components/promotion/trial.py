@@ -7,13 +7,14 @@ from statistics import median
 import numpy as np
 import torch
 
-from components.contract import Dataset, Labels, ModelCard, demand_equal
+from components.contract import Dataset, ModelCard, demand_equal
 from components.dataset.manifest import Examples, check_receipt, dataset_of, read_manifest, read_split
 from components.errors import DatasetError, ModelError
 from components.evaluation.compare import find_chance
 from components.evaluation.metrics import measure
 from components.model.classifier import Classifier
 from components.promotion.gate import Performance, Trial
+from components.promotion.noise import Answers, measure_noise, to_answers
 from components.promotion.robustness import measure_robustness
 from components.registry.champion import Move, earlier_moves
 from components.scoring.predict import predict
@@ -40,15 +41,17 @@ def hold_trial(challenger: Classifier, champion: Classifier | None, live: Move |
     test = read_split(dataset, "test")
     answers, performance = perform(challenger, test, dataset)
     mended = broken = 0
-    rival = None
+    rival = noise = None
     if champion:
         others, rival = perform(champion, test, dataset)
-        right, other_right = answers == test.labels, others == test.labels
+        right, other_right = answers.labels == test.labels, others.labels == test.labels
         mended, broken = int((right & ~other_right).sum()), int((other_right & ~right).sum())
+        noise = measure_noise(test.labels, answers, others, len(test.contract.classes))
     batch = np.resize(test.images, (BATCH, *test.images.shape[1:]))
     return Trial(
         challenger=performance,
         champion=rival,
+        noise=noise,
         seconds=_time(lambda: predict(challenger, batch[:1]), TURNS),
         batch_seconds=_time(lambda: predict(challenger, batch), 3),
         mended=mended,
@@ -61,8 +64,8 @@ def hold_trial(challenger: Classifier, champion: Classifier | None, live: Move |
     )
 
 
-def perform(model: Classifier, test: Examples, dataset: Dataset) -> tuple[Labels, Performance]:
-    """Its answers, uint16 (n,), and what they and others come to.
+def perform(model: Classifier, test: Examples, dataset: Dataset) -> tuple[Answers, Performance]:
+    """Its answers, image by image, and what they come to.
 
     Raises:
         ModelError: it is of another contract than the dataset, or a logit is not finite.
@@ -72,14 +75,16 @@ def perform(model: Classifier, test: Examples, dataset: Dataset) -> tuple[Labels
     if not torch.isfinite(logits).all():
         raise ModelError(f"{model.tag}: what it says of the test images is not finite")
     version = read_manifest(dataset).split_version("test")
+    clean, disturbed = measure_robustness(model, test)
     performance = Performance(
         tag=model.tag,
         card=model.card,
         metrics=measure(logits, test.labels, test.contract.classes, "test", version, model.card.calibration),
-        robustness=measure_robustness(model, test),
+        robustness={name: (float(right.mean()), float(clean.mean())) for name, right in disturbed.items()},
         bytes=sum(weight.nbytes for weight in model.network.parameters()),
     )
-    return logits.argmax(1).numpy().astype(np.uint16), performance
+    temperature = model.card.calibration.temperature
+    return to_answers(logits, test.labels, temperature, clean, disturbed), performance
 
 
 def _time(work: Callable[[], object], turns: int) -> float:

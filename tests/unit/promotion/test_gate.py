@@ -12,7 +12,7 @@ import torch
 from scipy.stats import norm
 from trainings import QUICK
 
-from components.catalogues.fashion_mnist import CLASSES, CONTRACT, F1_MARGINS
+from components.catalogues.fashion_mnist import CLASSES, CONTRACT
 from components.contract import SAMPLE, Calibration, GateCheck, ModelCard, Probed, Validated, Verdict
 from components.dataset.archives import ARCHIVES, declare_source
 from components.dataset.ingest import ingest
@@ -440,12 +440,6 @@ def test_a_margin_of_a_class_that_the_models_do_not_know_is_named(
     monkeypatch.setenv("FASHION_GATE_F1_MARGINS", '{"Hat": 1}')
     with pytest.raises(SettingsError, match="FASHION_GATE_F1_MARGINS: no class Hat; there are T-shirt/top, Trouser"):
         judge(worse, load_bounds())
-
-
-def test_the_margins_are_the_catalogues_where_nothing_else_is_said(worse: Trial) -> None:
-    assert judge(worse, GateBounds()).bounds["f1_margins"] == F1_MARGINS
-    assert judge(worse, GateBounds(f1_margins={"Bag": 0.5})).bounds["f1_margins"] == {"Bag": 0.5}
-    assert GateBounds().of(dataclasses.replace(CONTRACT, name="shop")).f1_margins == {}
 
 
 def test_disturbances_change_little_and_always_the_same(validated: Validated) -> None:

@@ -1,0 +1,318 @@
+"""What the gate lets through on small test splits, by simulation.
+
+    .venv/bin/python -m benchmarks.gate_sizes [--draws 200]
+
+No model is trained. Logits are drawn: the true class's number is `strength` higher than the others, and each number has
+Gaussian noise, part of which two retrainings of one recipe share, because an image that is hard is hard for both. The
+strength makes the accuracy, the shared part how many images only one of the two gets right.
+"""
+
+import argparse
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from components.contract import Calibration, DataContract, ImageSpec, Labels, Metrics, ModelCard
+from components.evaluation.compare import find_chance
+from components.evaluation.metrics import measure
+from components.promotion.bounds import GateBounds
+from components.promotion.gate import Performance, Trial, judge, tango_score
+from components.promotion.margins import ENOUGH, ERRORS_OF_ACCURACY, MOST_MARGIN, widen
+from components.promotion.noise import Answers, Right, measure_noise, to_answers
+from components.settings import CHECKOUT
+
+CONFIDENCE, MARGIN = GateBounds().confidence, GateBounds().margin
+HARDER = 0.35  # the classes' strengths lie between 0.65 and 1.35 of their mean, so that their F1 differ as real ones do
+BETWEEN = 0.04  # standard deviation of a class's strength between retrainings: 0.004 of accuracy, as Fashion-MNIST has
+DISTURBED = {"moved by 2 pixels": 1.0, "0.7 as bright": 0.2, "1.3 as bright": 0.2, "with noise": 0.4}  # noise added
+WORSE = 0.05  # of accuracy
+FIXED = GateBounds(  # as the gate was before the number of images counted
+    margin=0.005, f1_margin=0.02, f1_margins={}, loss_margin=0.02, calibration_margin=0.01, robustness_margin=0.03
+)
+
+# --- accuracy alone ---
+
+
+def passes(rows: int, uneven: float, lost: float, draws: int = 4_000, seed: int = 0) -> float:
+    """The share of challengers that pass the check of accuracy.
+
+    Args:
+        rows: test images.
+        uneven: share of them that only one of two equal models gets right.
+        lost: how much lower the challenger's accuracy truly is.
+        draws: how many challengers.
+        seed: of the draws.
+    """
+    shares = [uneven / 2, uneven / 2 + lost, 1 - uneven - lost]
+    limit = norm.ppf((1 + CONFIDENCE) / 2)
+    counts = np.random.default_rng(seed).multinomial(rows, shares, draws)
+    passed = 0
+    for mended, broken, _ in counts.tolist():
+        margin = margin_of(rows, mended, broken)
+        passed += mended + broken == 0 or tango_score(mended, broken, rows, -margin) >= limit
+    return passed / draws
+
+
+def margin_of(rows: int, mended: int, broken: int) -> float:
+    """The margin of accuracy with so many images of which only one model gets right."""
+    share, difference = (mended + broken) / rows, (mended - broken) / rows
+    error = math.sqrt((share - difference**2) / rows)
+    return min(MOST_MARGIN, widen(MARGIN, ERRORS_OF_ACCURACY * error, rows, ENOUGH))
+
+
+# --- the whole gate ---
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A test split, and how good and how like each other two retrainings are."""
+
+    name: str
+    supports: tuple[int, ...]  # images of each class
+    accuracy: float
+    uneven: float  # share of the images that only one of the two gets right
+
+
+@dataclass(frozen=True)
+class Population:
+    """What two retrainings are drawn from."""
+
+    labels: Labels  # (n,)
+    strengths: NDArray[np.float64]  # (classes,)
+    weaker: float  # what the mean strength is multiplied with where the accuracy is lower by WORSE
+    shared: float  # share of the noise's variance that two retrainings share
+    contract: DataContract
+
+
+Change = Callable[[NDArray[np.float64]], NDArray[np.float64]]  # of logits, (n, classes)
+
+
+def populate(setup: Setup) -> Population:
+    """Find the strengths and the shared noise that make a setup."""
+    classes = len(setup.supports)
+    spread = np.linspace(1 - HARDER, 1 + HARDER, classes)[np.random.default_rng(1).permutation(classes)]
+    shares = np.array(setup.supports) / sum(setup.supports)
+    random = np.random.default_rng(2)
+    labels = random.choice(classes, 4_000 if classes > 50 else 20_000, p=shares).astype(np.uint16)
+    first, own, other = (random.normal(size=(len(labels), classes)) for _ in range(3))
+
+    def accuracy(strength: float) -> float:
+        return float(_right(_draw(labels, spread * strength, first), labels).mean())
+
+    def uneven(shared: float) -> float:
+        noises = (math.sqrt(shared) * first + math.sqrt(1 - shared) * one for one in (own, other))
+        ours, theirs = (_right(_draw(labels, spread * strength, noise), labels) for noise in noises)
+        return float((ours != theirs).mean())
+
+    strength = _search(accuracy, setup.accuracy, 0, 20)
+    shared = _search(lambda share: -uneven(share), -setup.uneven, 0, 1)
+    weaker = _search(accuracy, setup.accuracy - WORSE, 0, 20) / strength
+    contract = DataContract("simulated", tuple(f"class {label}" for label in range(classes)), ImageSpec(8, 8), "none")
+    truth = np.repeat(np.arange(classes), setup.supports).astype(np.uint16)
+    return Population(truth, spread * strength, weaker, shared, contract)
+
+
+def draw_trial(
+    people: Population, random: np.random.Generator, weaker: float = 1.0, change: Change | None = None
+) -> Trial:
+    """Two retrainings of one recipe on the test images, of which the challenger may be weaker or broken."""
+    size = (len(people.labels), len(people.strengths))
+    shared, disturbance = random.normal(size=(2, *size))
+
+    def retrain(factor: float, change: Change | None) -> tuple[Answers, Performance]:
+        strengths = factor * (people.strengths + random.normal(0, BETWEEN, size[1]))
+        own, own_disturbance = random.normal(size=(2, *size))
+        noise = math.sqrt(people.shared) * shared + math.sqrt(1 - people.shared) * own
+        numbers = _draw(people.labels, strengths, noise)
+        moved = math.sqrt(0.8) * disturbance + math.sqrt(0.2) * own_disturbance
+        change = change or (lambda logits: logits)
+        disturbed = {name: _right(change(numbers + by * moved), people.labels) for name, by in DISTURBED.items()}
+        logits = change(numbers * strengths.mean())  # by which their softmax is calibrated
+        return _perform(logits, people, disturbed)
+
+    theirs, champion = retrain(1.0, None)
+    ours, challenger = retrain(weaker, change)
+    right, other = (one.labels == people.labels for one in (ours, theirs))
+    mended, broken = int((right & ~other).sum()), int((other & ~right).sum())
+    noise = measure_noise(people.labels, ours, theirs, size[1])
+    best = champion.metrics.accuracy
+    return Trial(challenger, champion, noise, 0, 0, mended, broken, find_chance(mended, broken), 0, "", 0, best)
+
+
+def _draw(labels: Labels, strengths: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.float64]:
+    numbers = noise.copy()
+    numbers[np.arange(len(labels)), labels] += strengths[labels]
+    return numbers
+
+
+def _right(numbers: NDArray[np.float64], labels: Labels) -> Right:
+    right: Right = numbers.argmax(axis=1) == labels
+    return right
+
+
+def _search(function: Callable[[float], float], wanted: float, low: float, high: float) -> float:
+    """Where a rising function of samples has a value, nearly: it has steps."""
+    for _ in range(14):
+        middle = (low + high) / 2
+        low, high = (middle, high) if function(middle) < wanted else (low, middle)
+    return (low + high) / 2
+
+
+def _perform(
+    logits: NDArray[np.float64], people: Population, disturbed: dict[str, Right]
+) -> tuple[Answers, Performance]:
+    tensor, labels = torch.tensor(logits, dtype=torch.float32), people.labels
+    clean = _right(logits, labels)
+    metrics = measure(tensor, labels, people.contract.classes, "test", "0" * 16, Calibration())
+    robustness = {name: (float(right.mean()), float(clean.mean())) for name, right in disturbed.items()}
+    performance = Performance("simulated", _write_card(people.contract, metrics), metrics, robustness, 1)
+    return to_answers(tensor, labels, 1.0, clean, disturbed), performance
+
+
+def _write_card(contract: DataContract, metrics: Metrics) -> ModelCard:
+    return ModelCard(
+        preset="",
+        contract=contract,
+        model={},
+        training={},
+        hardware={},
+        source="simulated",
+        dataset_version="",
+        expectations=1,
+        calibration=Calibration(),
+        train=metrics,
+        test=metrics,
+        history=(),
+        best_epoch=0,
+        train_seconds=0,
+        created_at="",
+        git_commit="",
+        packages={},
+    )
+
+
+def collapse(label: int, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Take nothing for one class."""
+    changed = logits.copy()
+    changed[:, label] = -99
+    return changed
+
+
+def exchange(label: int, other: int, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Take one class for another, and the other way."""
+    changed = logits.copy()
+    changed[:, [label, other]] = logits[:, [other, label]]
+    return changed
+
+
+@dataclass(frozen=True)
+class Passed:
+    """Which share of challengers passes."""
+
+    accuracy: float  # its check
+    others: float  # all other checks
+    gate: float  # all
+    fixed: float  # all, with the margins that do not follow the number of images
+
+
+def try_gate(
+    people: Population, draws: int, weaker: float = 1.0, change: Change | None = None, seed: int = 0
+) -> Passed:
+    """Judge challengers, each beside another retraining."""
+    random = np.random.default_rng(seed)
+    counts = np.zeros(4)
+    for _ in range(draws):
+        trial = draw_trial(people, random, weaker, change)
+        checks = judge(trial, GateBounds()).checks
+        accuracy = all(check.passed for check in checks if check.name == "change of accuracy")
+        others = all(check.passed for check in checks if check.name != "change of accuracy")
+        counts += accuracy, others, accuracy and others, judge(trial, FIXED).passed
+    return Passed(*(counts / draws).tolist())
+
+
+# --- the tables ---
+
+EVEN = [(200, 10), (400, 10), (1_000, 10), (10_000, 10)]  # test images, classes
+LIKENESS = [(0.90, 0.02), (0.90, 0.06), (0.78, 0.06), (0.78, 0.12)]  # accuracy, uneven
+SKEWED = (80, 70, 55, 45, 35, 28, 22, 20, 17)  # photos a class, 372 in all
+
+
+def list_setups() -> list[Setup]:
+    """Even classes by number of images, a skewed shop, many classes."""
+    even = [
+        Setup(f"{rows:,}", (rows // classes,) * classes, accuracy, uneven)
+        for rows, classes in EVEN
+        for accuracy, uneven in LIKENESS
+    ]
+    skewed = [Setup("372, skewed", SKEWED, accuracy, uneven) for accuracy, uneven in LIKENESS[1::2]]
+    return [*even, *skewed, Setup("2,000, 100 classes", (20,) * 100, 0.78, 0.12)]
+
+
+def main() -> None:
+    """Draw, judge, print the tables and write them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--draws", type=int, default=200, help="of a row of the second table")
+    parser.add_argument("--to", type=Path, default=CHECKOUT / "benchmarks" / "results" / "gate_sizes.md")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    lines = ["# `python -m benchmarks.gate_sizes`", "", *_tell_accuracy(), ""]
+    lines += _tell_gate(options.draws)
+    options.to.write_text("\n".join(lines) + "\n")
+    print(*lines, sep="\n")
+
+
+def _tell_accuracy() -> list[str]:
+    shares = (0.02, 0.06, 0.12)
+    rows = [
+        f"| {rows:,} | {share:.0%} | {margin_of(rows, round(rows * share / 2), round(rows * share / 2)):.4f} "
+        f"| {passes(rows, share, 0):.0%} | {passes(rows, share, 0.02):.1%} | {passes(rows, share, WORSE):.1%} |"
+        for rows, _ in EVEN
+        for share in shares
+    ]
+    return [
+        "The check of accuracy alone, 4,000 draws each. `uneven`: the share of the images that only one of two equal",
+        "models gets right; of a worse one there are as many more as it is worse.",
+        "",
+        "| test images | uneven | margin | equal passes | worse by 0.02 passes | worse by 0.05 passes |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: |",
+        *rows,
+    ]
+
+
+def _tell_gate(draws: int) -> list[str]:
+    lines = [
+        f"The whole gate: {draws} equal challengers and {draws // 2} of each other kind, a quarter on 10,000 images.",
+        "The true accuracies of retrainings of one recipe have a standard deviation of 0.004. `others`: all checks but",
+        "that of accuracy. `fixed`: the whole gate with the margins that are meant for 10,000 images. The last three",
+        "columns: how often the gate passes such a challenger. A class collapsed: nothing is taken for the smallest,",
+        "or the first of equal ones.",
+        "",
+        "| test images | accuracy | uneven | equal: accuracy | equal: others | equal: gate | equal: fixed "
+        "| worse by 0.05 | a class collapsed | two classes exchanged |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for setup in list_setups():
+        people, turns = populate(setup), draws // 4 if sum(setup.supports) >= ENOUGH else draws
+        label = int(np.argmin(setup.supports))
+        equal = try_gate(people, turns)
+        bad = [
+            try_gate(people, turns // 2, weaker=people.weaker),
+            try_gate(people, turns // 2, change=partial(collapse, label)),
+            try_gate(people, turns // 2, change=partial(exchange, label, label - 1)),
+        ]
+        shown = [equal.accuracy, equal.others, equal.gate, equal.fixed, *(one.gate for one in bad)]
+        told = " | ".join(f"{share:.0%}" for share in shown)
+        lines.append(f"| {setup.name} | {setup.accuracy:.2f} | {setup.uneven:.0%} | {told} |")
+        print(lines[-1], flush=True)
+    return lines
+
+
+if __name__ == "__main__":
+    main()

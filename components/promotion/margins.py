@@ -1,0 +1,77 @@
+"""How much worse than the live model a challenger may look, on as many test images as there are.
+
+The margins of `GateBounds` are meant for 10,000 test images, 1,000 of a class. On fewer, chance makes equal models
+differ by more. Each margin grows by k times what the standard error of the paired difference is larger on n images:
+
+    margin on n images = margin on 10,000 + k x standard error on n x (1 - sqrt(n / 10,000))
+
+For accuracy k is 2.2: equal models then pass about as often as on 10,000 images of Fashion-MNIST. For the other checks
+k follows from how many there are (Bonferroni), so that chance refuses about one equal model in twenty by any of them.
+`python -m benchmarks.gate_sizes` measures both; docs/decisions/0021 says why.
+"""
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from components.catalogues import catalogue_of
+from components.contract import DataContract, Metrics
+from components.promotion.bounds import GateBounds
+from components.promotion.noise import Noise
+
+ENOUGH, ENOUGH_OF_A_CLASS = 10_000, 1_000  # test images for which the margins are meant
+ERRORS_OF_ACCURACY = 2.2  # about those of the confidence, 1.96, and more because counts are whole numbers
+MOST_MARGIN = 0.05  # of accuracy, however few images: a model that is worse by as much passes once in forty
+FALSE_REFUSALS = 0.05  # of equal models, by all comparisons but that of accuracy
+OTHERS = 7  # comparisons besides accuracy and each class's F1: macro F1, loss, calibration, four disturbances
+
+
+@dataclass(frozen=True)
+class Margins:
+    """What a challenger may lose against the live model."""
+
+    accuracy: float
+    f1: tuple[float, ...]  # by label
+    macro_f1: float
+    loss: float  # nats
+    calibration_error: float
+    robustness: float  # of the accuracy that a disturbance costs
+
+
+def fit_margins(bounds: GateBounds, contract: DataContract, metrics: Metrics, noise: Noise | None) -> Margins:
+    """The margins of one trial. One that a person set is taken as it is.
+
+    Args:
+        bounds: the settings.
+        contract: the challenger's.
+        metrics: the challenger's, of the split that both were measured on.
+        noise: of the two models on it; None where nothing is live.
+    """
+    classes = len(metrics.classes)
+    noise = noise or Noise(0.0, (0.0,) * classes, 0.0, 0.0, 0.0, 0.0)
+    errors = NormalDist().inv_cdf(1 - FALSE_REFUSALS / (classes + OTHERS))
+    own = catalogue_of(contract).f1_margins if bounds.f1_margins is None else bounds.f1_margins
+
+    def fit(field: str, error: float) -> float:
+        margin: float = getattr(bounds, field)
+        return margin if field in bounds.model_fields_set else widen(margin, error, metrics.rows, ENOUGH)
+
+    def fit_f1(name: str, error: float, images: int) -> float:
+        is_set = bounds.f1_margins is not None if name in own else "f1_margin" in bounds.model_fields_set
+        margin = own.get(name, bounds.f1_margin)
+        return margin if is_set else widen(margin, errors * error, images, ENOUGH_OF_A_CLASS)
+
+    accuracy = fit("margin", ERRORS_OF_ACCURACY * noise.accuracy)
+    return Margins(
+        accuracy=accuracy if "margin" in bounds.model_fields_set else min(accuracy, MOST_MARGIN),
+        f1=tuple(fit_f1(one.name, error, one.support) for one, error in zip(metrics.classes, noise.f1, strict=True)),
+        macro_f1=fit_f1("", noise.macro_f1, min(one.support for one in metrics.classes)),
+        loss=fit("loss_margin", errors * noise.loss),
+        calibration_error=fit("calibration_margin", errors * noise.calibration_error),
+        robustness=fit("robustness_margin", errors * noise.robustness),
+    )
+
+
+def widen(margin: float, error: float, rows: int, enough: int) -> float:
+    """A margin meant for `enough` images, on `rows` of them: wider by what the error is larger on fewer."""
+    return margin + error * max(0.0, 1 - math.sqrt(rows / enough))
