@@ -252,7 +252,8 @@ def list_setups() -> list[Setup]:
         for accuracy, uneven in LIKENESS
     ]
     skewed = [Setup("372, skewed", SKEWED, accuracy, uneven) for accuracy, uneven in LIKENESS[1::2]]
-    return [*even, *skewed, Setup("2,000, 100 classes", (20,) * 100, 0.78, 0.12)]
+    many = [Setup(f"{100 * each:,}, 100 classes", (each,) * 100, 0.78, 0.12) for each in (20, 10)]
+    return [*even, *skewed, *many]
 
 
 def main() -> None:
@@ -299,19 +300,22 @@ def _tell_gate(draws: int) -> list[str]:
         "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for setup in list_setups():
-        people, turns = populate(setup), draws // 4 if sum(setup.supports) >= ENOUGH else draws
-        label = int(np.argmin(setup.supports))
-        equal = try_gate(people, turns)
-        bad = [
-            try_gate(people, turns // 2, weaker=people.weaker),
-            try_gate(people, turns // 2, change=partial(collapse, label)),
-            try_gate(people, turns // 2, change=partial(exchange, label, label - 1)),
-        ]
-        shown = [equal.accuracy, equal.others, equal.gate, equal.fixed, *(one.gate for one in bad)]
-        told = " | ".join(f"{share:.0%}" for share in shown)
-        lines.append(f"| {setup.name} | {setup.accuracy:.2f} | {setup.uneven:.0%} | {told} |")
+        lines.append(_tell_setup(setup, draws // 4 if sum(setup.supports) >= ENOUGH else draws))
         print(lines[-1], flush=True)
     return lines
+
+
+def _tell_setup(setup: Setup, draws: int) -> str:
+    people, label = populate(setup), int(np.argmin(setup.supports))
+    equal = try_gate(people, draws)
+    bad = [
+        try_gate(people, draws // 2, weaker=people.weaker),
+        try_gate(people, draws // 2, change=partial(collapse, label)),
+        try_gate(people, draws // 2, change=partial(exchange, label, label - 1)),
+    ]
+    shown = [equal.accuracy, equal.others, equal.gate, equal.fixed, *(one.gate for one in bad)]
+    told = " | ".join(f"{share:.0%}" for share in shown)
+    return f"| {setup.name} | {setup.accuracy:.2f} | {setup.uneven:.0%} | {told} |"
 
 
 if __name__ == "__main__":
