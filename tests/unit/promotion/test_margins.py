@@ -72,7 +72,7 @@ def test_chance_refuses_few_equal_models_and_what_is_broken_does_not_pass(people
     assert 0.25 <= equal.gate <= 0.75
     assert equal.fixed <= 0.1, "what the margins for 10,000 images would do"
     for weaker, change in ((people.weaker, None), (1, partial(collapse, 3)), (1, partial(exchange, 3, 4))):
-        assert try_gate(people, 40, weaker, change).gate <= 0.05
+        assert try_gate(people, 20, weaker, change).gate <= 0.05
 
 
 def test_on_ten_thousand_images_the_margins_are_those_of_the_settings(trial: Trial) -> None:
