@@ -144,8 +144,7 @@ def test_who_only_looks_at_the_store_does_not_wait_for_torch(tmp_path: Path) -> 
 COMPONENTS = CHECKOUT / "components"
 OWN = [COMPONENTS / "catalogues" / f"{name}.py" for name in ("fashion_mnist", "sample")]
 OWN += [  # its photo preparation
-    COMPONENTS / "catalogues" / "preparation" / f"{name}.py"
-    for name in ("fashion_mnist", "garment", "ground", "polarity")
+    COMPONENTS / "catalogues" / "preparation" / f"{name}.py" for name in ("fashion_mnist", "ground", "polarity")
 ]
 SOURCES = [
     path

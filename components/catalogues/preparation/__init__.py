@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from components.catalogues.preparation import fashion_mnist
+from components.catalogues.preparation.garment import garment, working_edge
 from components.catalogues.preparation.letterbox import letterbox
 from components.contract import DataContract, Images, ImageSpec
 from components.errors import SettingsError
@@ -42,6 +43,7 @@ PREPARATIONS = {
         lambda pixels: True,
         lambda images: True,
     ),
+    "garment": Preparation(garment, working_edge, lambda pixels: True, lambda images: True),
 }
 
 

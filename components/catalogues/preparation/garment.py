@@ -1,15 +1,23 @@
-"""The garment in a photo with a busy background: on a carpet, a bed, a hanger, a person.
+"""A photo -> the garment in it, cut out, and as large as it fits into the image: for any size, grey or RGB.
 
-GrabCut (Rother, Kolmogorov and Blake, 2004; OpenCV's) tells it from what is around it: the frame of the picture is
-background, its middle is garment, and what lies between is told apart by colour and edges.
+Transparency, or a plain or smooth ground, separates the garment (ground.py). On a busy background, such as a carpet, a
+bed, a hanger or a person, GrabCut (Rother, Kolmogorov and Blake, 2004; OpenCV's) tells it from what is around it: the
+frame of the picture is background, its middle is garment, and what lies between is told apart by colour and edges.
 """
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+
+from components.catalogues.preparation.ground import RED_GREEN_BLUE, Levels, cut_by_alpha, cut_from_ground, find_ground
+from components.catalogues.preparation.letterbox import fit, letterbox, place
+from components.contract import Images, ImageSpec
 
 Photo = NDArray[np.uint8]  # (h, w, 3), red, green, blue
 Mask = NDArray[np.bool_]  # (h, w)
 
+WORKING = 160  # pixels of a photo's longer edge, to find a garment in
+SMALLEST_PHOTO = 64  # pixels a side; GrabCut has too little to go by in a smaller picture
 ROUNDS = 4
 FRAME = 0.02  # of the shorter side: background for certain
 LIKELY = 0.08  # of each side: what is within may be garment
@@ -17,6 +25,71 @@ MIDDLE = (0.42, 0.58, 0.45, 0.55)  # of height and width, from and to: garment
 SMALLEST = 0.03  # share of the picture; less is no garment
 BESIDE = 0.3  # a second piece counts if it is so much of the largest, both weighted by how central they are
 MEAN, SPREAD = 130.0, 45.0  # of the garment's brightness in what the model sees
+DARKEST = 10  # level of a garment; what is darker is around it
+
+
+def garment(picture: Image.Image, image: ImageSpec) -> Images:
+    """Cut the garment out of a picture and fit it into an image.
+
+    Args:
+        picture: upright, of mode L, LA, RGB or RGBA.
+        image: the size, and whether it is grey or RGB.
+
+    Returns:
+        uint8 (1, height, width[, 3]), black around the garment, whose brightness and contrast are evened out. Where no
+        garment is found it is the whole picture, as `letterbox` has it. A picture of that very size keeps its pixels.
+    """
+    if picture.size == (image.width, image.height):
+        return letterbox(picture, image)
+    small = picture.convert("RGBA" if "A" in picture.getbands() else "RGB")
+    small.thumbnail((working_edge(image),) * 2, Image.Resampling.BOX)
+    pixels = np.asarray(small)
+    opacity = _find_opacity(pixels, max(image.height, image.width))
+    if opacity is None:
+        return letterbox(picture, image)
+    drawn = Image.fromarray(_draw(pixels[..., :3], opacity, image.channels))
+    return place(fit(drawn, image), image, ground=0)
+
+
+def working_edge(image: ImageSpec) -> int:
+    """Pixels of a photo's longer edge: enough to find a garment in, and two for each of the image."""
+    return max(WORKING, 2 * max(image.height, image.width))
+
+
+def _find_opacity(pixels: NDArray[np.uint8], side: int) -> Levels | None:
+    """(h, w), 0 to 1: how much of each pixel is garment; None where there is none.
+
+    Args:
+        pixels: (h, w, 3), or (h, w, 4) with the opacity of each.
+        side: pixels of the image's longer side.
+    """
+    colours = pixels[..., :3].astype(np.float32)
+    if pixels.shape[2] == 4:
+        cut = cut_by_alpha(colours, pixels[..., 3].astype(np.float32), side)
+        return None if cut is None else cut.opacity
+    ground = find_ground(colours)
+    if ground is not None:
+        cut = cut_from_ground(colours, ground, side)
+        return None if cut is None else cut.opacity
+    mask = find_garment(pixels) if min(pixels.shape[:2]) >= SMALLEST_PHOTO else None
+    return None if mask is None else mask.astype(np.float32)
+
+
+def _draw(photo: Photo, opacity: Levels, channels: int) -> NDArray[np.uint8]:
+    """The garment on black, (rows, columns[, 3]).
+
+    Args:
+        photo: (h, w, 3).
+        opacity: (h, w), 0 to 1, above 0 somewhere.
+        channels: 1 for grey, 3 for RGB.
+    """
+    box = _box(opacity > 0)
+    colours, share = photo[box].astype(np.float32), opacity[box]
+    grey = colours @ RED_GREEN_BLUE
+    even = even_out(grey, share > 0)
+    levels = even if channels == 1 else colours + (even - grey)[..., None]
+    shown = levels.clip(DARKEST, 255) * (share if channels == 1 else share[..., None])
+    return np.asarray(shown.round(), np.uint8)
 
 
 def find_garment(photo: Photo) -> Mask | None:
@@ -62,7 +135,7 @@ def find_garment(photo: Photo) -> Mask | None:
 
 
 def draw_garment(photo: Photo, mask: Mask) -> NDArray[np.uint8]:
-    """The garment alone, as the model knows garments: grey, negated as the dataset's were, on black, nothing around it.
+    """The garment alone, as a model of Fashion-MNIST knows garments: grey, negated, on black, nothing around it.
 
     Args:
         photo: (h, w, 3).
@@ -71,11 +144,10 @@ def draw_garment(photo: Photo, mask: Mask) -> NDArray[np.uint8]:
     Returns:
         (rows, columns) of the garment.
     """
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    box = _box(mask)
     grey = photo[box].astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     negated = even_out(255 - grey, mask[box])
-    return np.where(mask[box], negated.clip(10, 255), 0).astype(np.uint8)
+    return np.where(mask[box], negated.clip(DARKEST, 255), 0).astype(np.uint8)
 
 
 def even_out(levels: NDArray[np.float32], mask: Mask) -> NDArray[np.float32]:
@@ -87,6 +159,12 @@ def even_out(levels: NDArray[np.float32], mask: Mask) -> NDArray[np.float32]:
     """
     inside = levels[mask]
     return np.asarray(MEAN + (levels - inside.mean()) / (inside.std() + 8) * SPREAD, np.float32)
+
+
+def _box(mask: Mask) -> tuple[slice, slice]:
+    """The rows and columns in which something is true."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def _centrality(height: int, width: int) -> NDArray[np.float64]:

@@ -21,13 +21,23 @@ def letterbox(picture: Image.Image, image: ImageSpec) -> Images:
         whole = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", whole.size, "white"), whole)
     picture = picture.convert("L" if image.channels == 1 else "RGB")
+    fitted = fit(picture, image)
+    return place(fitted, image, np.median(_border(fitted), axis=0).round())
+
+
+def fit(picture: Image.Image, image: ImageSpec) -> NDArray[np.uint8]:
+    """The pixels of a picture, (rows, columns[, 3]), enlarged or reduced to be as large as the image has room for."""
     share = min(image.width / picture.width, image.height / picture.height)
     size = max(1, round(picture.width * share)), max(1, round(picture.height * share))
-    pixels = np.asarray(picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS))
+    return np.asarray(picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS))
+
+
+def place(pixels: NDArray[np.uint8], image: ImageSpec, ground: NDArray[np.floating] | int) -> Images:
+    """uint8 (1, height, width[, 3]) with these pixels, (rows, columns[, 3]), in its middle and a level around them."""
     images = np.empty((1, *image.shape), np.uint8)
-    images[:] = np.median(_border(pixels), axis=0).round()
-    top, left = (image.height - size[1]) // 2, (image.width - size[0]) // 2
-    images[0, top : top + size[1], left : left + size[0]] = pixels
+    images[:] = ground
+    top, left = ((side - own) // 2 for side, own in zip((image.height, image.width), pixels.shape, strict=False))
+    images[0, top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
     return images
 
 

@@ -1,13 +1,18 @@
 """Finding a garment on a busy background."""
 
+import io
+
 import numpy as np
 import pytest
 from garments import HEIGHT, WIDTH, encode, photo, shirt
+from numpy.typing import NDArray
+from PIL import Image
 
 from components.catalogues.fashion_mnist import CONTRACT
 from components.catalogues.preparation.fashion_mnist import WIDTHS
-from components.catalogues.preparation.garment import MEAN, draw_garment, find_garment
-from components.readers.images.photos import read_photo, read_views
+from components.catalogues.preparation.garment import MEAN, draw_garment, find_garment, garment
+from components.contract import DataContract, ImageSpec
+from components.readers.images.photos import read_photo, read_views, write_png
 
 COLORS = pytest.mark.parametrize("color", [(30, 60, 160), (230, 230, 225), (20, 20, 22), (170, 30, 50)])
 
@@ -68,3 +73,72 @@ def test_a_garment_in_a_photo_is_seen_in_several_widths_and_mirrored() -> None:
 
 def test_the_same_photo_gives_the_same_views() -> None:
     assert np.array_equal(read_views(encode((170, 30, 50)), CONTRACT), read_views(encode((170, 30, 50)), CONTRACT))
+
+
+# --- the preparation for any catalogue ---
+
+SPECS = [ImageSpec(32, 32), ImageSpec(32, 32, 3), ImageSpec(20, 24, 3), ImageSpec(128, 96)]
+
+
+def prepared(image: ImageSpec, content: bytes) -> NDArray[np.uint8]:
+    drawn: NDArray[np.uint8] = read_photo(content, DataContract("shop", ("a", "b"), image, "garment"))[0]
+    return drawn
+
+
+def lit_in(drawn: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """(h, w): where something is shown."""
+    return np.asarray((drawn > 5).any(axis=2) if drawn.ndim == 3 else drawn > 5)
+
+
+@COLORS
+@pytest.mark.parametrize("image", SPECS, ids=str)
+def test_a_garment_on_a_carpet_fills_an_image_of_any_size_and_all_around_it_is_black(
+    color: tuple[int, int, int], image: ImageSpec
+) -> None:
+    drawn = prepared(image, encode(color))
+    assert drawn.shape == image.shape
+    assert drawn.dtype == np.uint8
+    lit = lit_in(drawn)
+    rows, columns = np.ptp(np.flatnonzero(lit.any(axis=1))) + 1, np.ptp(np.flatnonzero(lit.any(axis=0))) + 1
+    assert max(rows / image.height, columns / image.width) > 0.95
+    assert rows / columns == pytest.approx(105 / 90, rel=0.2), "it keeps its shape"
+    assert not drawn[[0, -1]][:, [0, -1]].any(), "an upright shirt leaves the corners free"
+
+
+@pytest.mark.parametrize("image", SPECS[:2], ids=str)
+def test_on_a_plain_ground_it_is_cut_out_too_and_by_transparency(image: ImageSpec) -> None:
+    pixels = np.full((HEIGHT, WIDTH, 3), 250, np.uint8)
+    pixels[shirt()] = (170, 30, 50)
+    alpha = np.where(shirt(), 255, 0).astype(np.uint8)
+    for picture in (Image.fromarray(pixels), Image.fromarray(np.dstack([photo((170, 30, 50)), alpha]))):
+        content = io.BytesIO()
+        picture.save(content, "PNG")
+        lit = lit_in(prepared(image, content.getvalue()))
+        assert 0.4 < lit.mean() < 0.8
+        assert lit[image.height // 2, image.width // 2]
+        assert not lit[0, 0]
+
+
+def test_its_brightness_is_evened_out_and_its_colour_stays() -> None:
+    for color, channel in (((30, 60, 160), 2), ((170, 30, 50), 0)):
+        drawn = prepared(ImageSpec(32, 32, 3), encode(color))
+        inside = drawn[lit_in(drawn)].mean(axis=0)
+        assert inside.argmax() == channel
+        grey = prepared(ImageSpec(32, 32), encode(color))
+        assert abs(grey[grey > 60].mean() - MEAN) < 15
+
+
+@pytest.mark.parametrize("image", SPECS[:2], ids=str)
+def test_where_no_garment_is_found_the_whole_picture_is_shown(image: ImageSpec) -> None:
+    content = io.BytesIO()
+    Image.new("RGB", (300, 200), (90, 120, 60)).save(content, "PNG")
+    drawn = prepared(image, content.getvalue())
+    assert np.ptp(drawn.reshape(-1, image.channels), axis=0).max() <= 2
+    assert drawn.min() > 50
+
+
+def test_a_picture_of_the_very_size_keeps_its_pixels() -> None:
+    image = ImageSpec(20, 24, 3)
+    pixels = np.random.default_rng(0).integers(0, 256, image.shape, np.uint8)
+    assert np.array_equal(prepared(image, write_png(pixels)), pixels)
+    assert np.array_equal(garment(Image.fromarray(pixels), image)[0], pixels)
