@@ -1,6 +1,7 @@
 """TrainConfig: a whole recipe as one value."""
 
 from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
 from typing import Any, Literal, get_args, get_type_hints
 
 import pydantic
@@ -8,7 +9,10 @@ import pydantic
 from components.contract import ImageSpec
 from components.errors import SettingsError
 from components.model.mlp import ModelConfig
+from components.training.tied import grids
 
+LARGEST = 128  # megabytes of a stored network's hidden layers; one prediction reads them all
+MOST_CHANNELS = 512
 Schedule = Literal["constant", "inverse-time", "one-cycle"]
 LabelKind = Literal["integer", "one-hot"]
 Precision = Literal["float32", "bfloat16", "auto"]
@@ -40,19 +44,28 @@ class TrainConfig:
     shift: int = 0  # pixels, 0 to 4: each image is moved by up to so many, each way, anew every time
     flip: bool = False  # half of the images are mirrored left to right
     erase: float = 0.0  # probability that a rectangle, a seventh to half of each side, is blackened; 0 to 1
+    rotate: float = 0.0  # degrees, 0 to 45: each image is turned by up to so many, either way
+    scale: float = 0.0  # 0 to 0.5: height and width are each multiplied by 1 plus or minus up to so much
+    translate: float = 0.0  # 0 to 0.25: each image is moved by up to this share of its sides, either way
+    brightness: float = 0.0  # 0 to 0.9: all levels of an image are multiplied by 1 plus or minus up to so much
+    colour: float = 0.0  # 0 to 0.9: likewise each channel by itself, of RGB images; grey ones stay as they are
+    balance: float = 0.0  # 0: each image is as likely as any other; 1: each class is, by how often its images are drawn
     # Layers that are convolutions at first: see tied.py
     tied: tuple[int, ...] = ()  # kernel, in pixels, of each of the first layers; () for a plain training
+    channels: tuple[int, ...] = ()  # 1 to 512, of each tied layer: see `for_image`; () where hidden names its units
     untied_epochs: int = 0  # after the epochs above, with all layers dense; 0 or more
     untied_learning_rate: float = 1e-4  # the highest in these; above 0 and at most 1
     # The rest
     validation_share: float = 0.1  # of the training split, above 0 and below 0.5; never trained on
+    stratify: bool = False  # hold that share of each class out, one image at least; otherwise of all images together
     seed: int = 0  # of the first weights, the validation rows, the order of the images, augmentation and dropout
     precision: Precision = "float32"  # of the matrix products; auto: bfloat16 where it measures faster
     device: Device = "auto"  # auto: CUDA where there is one
     threads: int | None = None  # of the matrix products, 1 to 256; none: as many as PyTorch takes
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tied", tuple(self.tied))  # JSON gives a list
+        for name in ("tied", "channels"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON gives a list
         bounds = {
             "epochs": (self.epochs >= 1, "1 or more"),
             "batch_size": (self.batch_size >= 1 + self.model.batch_norm, "1 or more, with batch_norm 2 or more"),
@@ -66,6 +79,12 @@ class TrainConfig:
             "label_smoothing": (0 <= self.label_smoothing < 1, "0 or more and less than 1"),
             "shift": (0 <= self.shift <= 4, "0 to 4 pixels"),
             "erase": (0 <= self.erase <= 1, "0 to 1"),
+            "rotate": (0 <= self.rotate <= 45, "0 to 45 degrees"),
+            "scale": (0 <= self.scale <= 0.5, "0 to 0.5"),
+            "translate": (0 <= self.translate <= 0.25, "0 to 0.25"),
+            "brightness": (0 <= self.brightness <= 0.9, "0 to 0.9"),
+            "colour": (0 <= self.colour <= 0.9, "0 to 0.9"),
+            "balance": (0 <= self.balance <= 1, "0 to 1"),
             "tied": (not self.tied or self.model.batch_norm, "none without batch_norm"),
             "untied_epochs": (self.untied_epochs == 0 or (self.tied and self.untied_epochs > 0), "0 without tied"),
             "untied_learning_rate": (0 < self.untied_learning_rate <= 1, "above 0 and at most 1"),
@@ -80,22 +99,56 @@ class TrainConfig:
                 raise SettingsError(f"{name}: {getattr(self, name)!r}; expected {expected}")
         if self.decay and self.schedule != "inverse-time":
             raise SettingsError(f"decay: {self.decay}; it belongs to the schedule inverse-time, not {self.schedule}")
-        if len(self.tied) > len(self.model.hidden):
+        if self.channels and len(self.channels) != len(self.tied):
+            raise SettingsError(f"channels: {len(self.channels)} layers, but tied has {len(self.tied)}")
+        if not all(1 <= channels <= MOST_CHANNELS for channels in self.channels):
+            raise SettingsError(f"channels: {self.channels}; expected each to be 1 to {MOST_CHANNELS}")
+        if not self.channels and len(self.tied) > len(self.model.hidden):
             raise SettingsError(f"tied: {len(self.tied)} layers, but hidden has {len(self.model.hidden)}")
 
+    def for_image(self, image: ImageSpec) -> "TrainConfig":
+        """This recipe with the units of every layer in `hidden`, where it names channels; otherwise itself.
+
+        A tied layer has its channels at each place of its grid, which follows from the image. Where the weights of the
+        dense layers would exceed `LARGEST`, the first tied layer has as few channels as it takes, and at least one.
+        """
+        if not self.channels:
+            return self
+        places = [rows * columns for rows, columns in grids(image, len(self.channels))]
+        units = [channels * place for channels, place in zip(self.channels, places, strict=True)]
+        hidden = (*units, *self.model.hidden)
+        fitting = _units_that_fit(image, hidden) // places[0]
+        hidden = (places[0] * max(1, min(self.channels[0], fitting)), *hidden[1:])
+        return replace(self, model=replace(self.model, hidden=hidden), channels=())
+
     def demand_fit(self, image: ImageSpec) -> None:
-        """Check that the layers that are tied fit the images.
+        """Check that the layers that are tied fit the images, and that the network is not too large.
 
         Raises:
-            SettingsError: a kernel is even or larger than an image, or a layer has no whole number of channels.
+            SettingsError: a kernel is 1, even or larger than an image, a layer has no whole number of channels, or the
+                weights up to the last hidden layer take more than `LARGEST` megabytes.
         """
-        height, width, most = image.height, image.width, min(image.height, image.width)
-        for kernel, units in zip(self.tied, self.model.hidden, strict=False):
-            height, width = (height + 1) // 2, (width + 1) // 2
-            if not 1 <= kernel <= most or kernel % 2 == 0:
-                raise SettingsError(f"tied: a kernel of {kernel}; expected an odd number of pixels, at most {most}")
-            if units % (height * width):
-                raise SettingsError(f"hidden: {units} units where tied asks for a multiple of {height} x {width}")
+        if self.channels:
+            self.for_image(image).demand_fit(image)
+            return
+        most = min(image.height, image.width)
+        sides = grids(image, len(self.tied))
+        for kernel, units, (rows, columns) in zip(self.tied, self.model.hidden, sides, strict=False):
+            # In the backward pass of a kernel of 1 over several channels PyTorch 2.15 writes past its memory.
+            if not 3 <= kernel <= most or kernel % 2 == 0:
+                raise SettingsError(
+                    f"tied: a kernel of {kernel}; expected an odd number of pixels from 3, at most {most}"
+                )
+            if units % (rows * columns):
+                raise SettingsError(f"hidden: {units} units where tied asks for a multiple of {rows} x {columns}")
+        megabytes = _megabytes(image, self.model.hidden)
+        if megabytes > LARGEST:
+            step = sides[0][0] * sides[0][1] if sides else 1
+            fitting = _units_that_fit(image, self.model.hidden) // step * step
+            raise SettingsError(
+                f"hidden: {self.model.hidden} with images of {image} is {megabytes:,.0f} MB of weights, expected at "
+                f"most {LARGEST}; {_tell_fitting(fitting)}"
+            )
 
     @property
     def total_epochs(self) -> int:
@@ -133,6 +186,22 @@ class TrainConfig:
             raise SettingsError(f"{', '.join(sorted(unknown))}: no such field of a training; there are {known}")
         model = replace(self.model, **_typed(ModelConfig, of_model))
         return replace(self, model=model, **_typed(TrainConfig, of_training))
+
+
+def _megabytes(image: ImageSpec, hidden: tuple[int, ...]) -> float:
+    """Of the float32 weights of all hidden layers."""
+    return 4 * sum(before * after for before, after in pairwise((image.size, *hidden))) / 1e6
+
+
+def _units_that_fit(image: ImageSpec, hidden: tuple[int, ...]) -> int:
+    """How many units the first hidden layer may have, the others being as they are; 0 or less: none."""
+    rest = _megabytes(image, hidden) - _megabytes(image, hidden[:2])  # without the layers before and after the first
+    return int((LARGEST - rest) * 1e6 / 4 / (image.size + sum(hidden[1:2])))
+
+
+def _tell_fitting(units: int) -> str:
+    others = "smaller images or narrower layers fit"
+    return f"{others}, or {units:,} units in the first" if units > 0 else others
 
 
 def _names(kind: type) -> set[str]:

@@ -20,7 +20,7 @@ class Preset:
 
     def layers(self, contract: DataContract) -> str:
         """Widths from input to output and the activation, as in "1440-128-3 relu"."""
-        model = self.config.model
+        model = self.config.for_image(contract.image).model
         return f"{'-'.join(map(str, model.widths(contract)))} {model.activation}"
 
     def fields(self) -> dict[str, Any]:
@@ -105,6 +105,28 @@ PRESETS = {
                 precision="auto",
             ),
         ),
+        Preset(
+            "photos",
+            "this project's: a few thousand photos of a catalogue's own, some classes rare (docs/training.md)",
+            TrainConfig(
+                model=ModelConfig(hidden=(512,), activation="gelu", batch_norm=True, dropout=0.2),
+                epochs=100,
+                batch_size=128,
+                learning_rate=3e-3,
+                schedule="one-cycle",
+                weight_decay=0.05,
+                average=0.99,
+                label_smoothing=0.05,
+                flip=True,
+                rotate=10,
+                scale=0.15,
+                translate=0.08,
+                tied=(5, 3),
+                channels=(16, 48),
+                stratify=True,
+                threads=1,
+            ),
+        ),
     )
 }
 DEFAULT = "dense-128"
@@ -112,7 +134,8 @@ DEFAULT = "dense-128"
 
 def count_parameters(config: TrainConfig, contract: DataContract) -> int:
     """Weights and biases of the network that is stored."""
-    return sum(before * after + after for before, after in pairwise(config.model.widths(contract)))
+    widths = config.for_image(contract.image).model.widths(contract)
+    return sum(before * after + after for before, after in pairwise(widths))
 
 
 def configure(preset: str, overrides: dict[str, Any] | None = None, image: ImageSpec | None = None) -> TrainConfig:

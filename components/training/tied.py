@@ -18,6 +18,23 @@ from components.contract import DataContract, ImageSpec
 from components.model.mlp import ACTIVATIONS, MLP, ModelConfig
 
 STRIDE = 2
+SEEN = 32  # pixels of an image's longer side as the tied layers see it; a larger one is averaged down to that
+AT_ONCE = 4096  # units whose columns of a dense layer's weights are worked out together
+
+
+def sides_seen(image: ImageSpec) -> tuple[int, int]:
+    """Rows and columns of an image as the tied layers see it."""
+    share = min(1.0, SEEN / max(image.height, image.width))
+    return max(1, round(image.height * share)), max(1, round(image.width * share))
+
+
+def grids(image: ImageSpec, layers: int) -> list[tuple[int, int]]:
+    """Rows and columns of the grid of places of each of so many tied layers."""
+    (height, width), found = sides_seen(image), []
+    for _ in range(layers):
+        height, width = (height + 1) // STRIDE, (width + 1) // STRIDE
+        found.append((height, width))
+    return found
 
 
 class TiedMLP(nn.Sequential):
@@ -25,14 +42,17 @@ class TiedMLP(nn.Sequential):
 
     Hidden layer i, of channels x height x width units, is a convolution of stride 2 with the i-th kernel; those after
     the last kernel are dense. Batch norm before each activation; dropout after the dense ones only.
+
+    The first layer sees an image whose longer side exceeds 32 pixels averaged down to that. As a dense layer it has a
+    weight for every number of the image and every unit, so it would otherwise grow with the square of the pixels.
     """
 
     def __init__(self, config: ModelConfig, kernels: tuple[int, ...], contract: DataContract) -> None:
         layers: OrderedDict[str, nn.Module] = OrderedDict(image=ToImages(contract.image))
         channels: int = contract.image.channels
-        height, width = contract.image.height, contract.image.width
-        for number, (kernel, units) in enumerate(zip(kernels, config.hidden, strict=False), 1):
-            height, width = (height + 1) // STRIDE, (width + 1) // STRIDE
+        height, width = sides_seen(contract.image)
+        sides = grids(contract.image, len(kernels))
+        for number, (kernel, units, (height, width)) in enumerate(zip(kernels, config.hidden, sides, strict=False), 1):
             after = units // (height * width)
             layers[f"dense{number}"] = nn.Conv2d(channels, after, kernel, STRIDE, kernel // 2, bias=False)
             layers[f"norm{number}"] = nn.BatchNorm2d(after)
@@ -53,17 +73,23 @@ class TiedMLP(nn.Sequential):
 
 
 class ToImages(nn.Module):
-    """float (n, numbers of an image) -> (n, channels, height, width), without a copy; RGB is channels-last so."""
+    """float (n, numbers of an image) -> (n, channels, height, width), without a copy; RGB is channels-last so.
+
+    An image that is larger than the tied layers see it is averaged down.
+    """
 
     def __init__(self, image: ImageSpec) -> None:
         super().__init__()
-        self.image = image
+        self.image, sides = image, sides_seen(image)
+        self.seen = nn.Identity() if sides == (image.height, image.width) else nn.AdaptiveAvgPool2d(sides)
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
         if self.image.channels == 1:  # no permutation, whose strides PyTorch would take for another layout
-            return x.view(-1, 1, self.image.height, self.image.width)
-        return x.view(-1, *self.image.shape).permute(0, 3, 1, 2)
+            images = x.view(-1, 1, self.image.height, self.image.width)
+        else:
+            images = x.view(-1, *self.image.shape).permute(0, 3, 1, 2)
+        return cast(Tensor, self.seen(images))
 
 
 class ToUnits(nn.Module):
@@ -94,7 +120,9 @@ def to_dense(network: MLP | TiedMLP) -> MLP:
     for number in range(1, len(network.config.hidden) + 1):
         layer, norm = modules[f"dense{number}"], cast(_BatchNorm, modules[f"norm{number}"])
         if isinstance(layer, nn.Conv2d):
-            dense, shape = _unroll(fuse_conv_bn_eval(layer, norm), shape)
+            fused = fuse_conv_bn_eval(layer, norm)
+            seen = cast(ToImages, modules["image"]).seen
+            dense, shape = _unroll(nn.Sequential(seen, fused) if number == 1 else fused, shape)
         else:
             dense = fuse_linear_bn_eval(cast(nn.Linear, layer), norm)
         plain.get_submodule(f"dense{number}").load_state_dict(dense.state_dict())
@@ -102,11 +130,11 @@ def to_dense(network: MLP | TiedMLP) -> MLP:
     return plain
 
 
-def _unroll(layer: nn.Conv2d, shape: tuple[int, int, int]) -> tuple[nn.Linear, tuple[int, int, int]]:
+def _unroll(layer: nn.Module, shape: tuple[int, int, int]) -> tuple[nn.Linear, tuple[int, int, int]]:
     """A convolution as a dense layer: its answer to each single unit is a column of the weights.
 
     Args:
-        layer: with a bias.
+        layer: with a bias; it may average what it is given first.
         shape: (channels, height, width) of what it is given.
 
     Returns:
@@ -114,9 +142,13 @@ def _unroll(layer: nn.Conv2d, shape: tuple[int, int, int]) -> tuple[nn.Linear, t
     """
     channels, height, width = shape
     units, to_units = channels * height * width, ToUnits()
-    single = torch.eye(units).view(units, height, width, channels).permute(0, 3, 1, 2)
     bias = layer(torch.zeros(1, *shape))
-    weight = to_units(layer(single) - bias)
+    weight = torch.empty(bias.numel(), units)
+    for start in range(0, units, AT_ONCE):
+        single = torch.zeros(min(AT_ONCE, units - start), units)
+        single.diagonal(start).fill_(1)
+        answers = layer(single.view(-1, height, width, channels).permute(0, 3, 1, 2)) - bias
+        weight[:, start : start + len(single)] = to_units(answers).T
     dense = nn.Linear(units, bias.numel())
-    dense.load_state_dict({"weight": weight.T.contiguous(), "bias": to_units(bias).flatten()})
+    dense.load_state_dict({"weight": weight, "bias": to_units(bias).flatten()})
     return dense, (bias.shape[1], bias.shape[2], bias.shape[3])

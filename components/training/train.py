@@ -114,12 +114,13 @@ class Run:
 
     def __init__(self, examples: Examples, config: TrainConfig) -> None:
         torch.manual_seed(config.seed)
-        self.config, self.phases, self.contract = config, config.phases(), examples.contract
+        self.config, self.contract = config, examples.contract
+        self.phases = config.for_image(self.contract.image).phases()
         self.device = pick_device(config.device)
         self.data = divide(examples, config, self.device)
         self.history: list[Epoch] = []
         self.number = 0  # of the phase
-        self.phase = Phase(build(config, self.contract), self.phases[0], self.data)
+        self.phase = Phase(build(self.phases[0], self.contract), self.phases[0], self.data)
 
     @property
     def is_finished(self) -> bool:
@@ -236,7 +237,7 @@ class Phase:
     def _train(self) -> tuple[float, float]:
         """One pass over the training images in a new order: mean loss and accuracy of its steps."""
         self.network.train()
-        order = torch.randperm(len(self.data.labels)).to(self.data.labels.device)
+        order = self.data.draw_order()
         batches = order.split(self.config.batch_size)[: count_batches(len(order), self.config)]
         outputs = torch.cat(
             [self.learn(self.data.images(rows), self.data.targets.index_select(0, rows)) for rows in batches]
@@ -310,9 +311,10 @@ def build(config: TrainConfig, contract: DataContract) -> MLP | TiedMLP:
     biases 0. PyTorch's own first weights are less than half as large.
 
     Raises:
-        SettingsError: layers that are tied do not fit the images.
+        SettingsError: layers that are tied do not fit the images, or the network is too large.
     """
     config.demand_fit(contract.image)
+    config = config.for_image(contract.image)
     if config.tied:
         return TiedMLP(config.model, config.tied, contract)
     network = MLP(config.model, contract)

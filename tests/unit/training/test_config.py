@@ -9,11 +9,12 @@ from shop import SHOP
 from trainings import one_thread  # noqa: F401, for every test here
 
 from components.catalogues.fashion_mnist import CONTRACT
-from components.contract import Validated
+from components.contract import DataContract, ImageSpec, Validated
 from components.errors import SettingsError
 from components.model.mlp import MLP, ModelConfig
-from components.training.config import TrainConfig
+from components.training.config import LARGEST, TrainConfig
 from components.training.presets import PRESETS, configure, count_parameters
+from components.training.tied import TiedMLP
 from components.training.train import build, train
 
 NAN, INFINITE = float("nan"), float("inf")
@@ -36,10 +37,18 @@ REFUSED: dict[str, list[Any]] = {
     "shift": [-1, 5, 1.0, "1", True, None],
     "flip": [1, "true", None],
     "erase": [-0.1, 1.1, NAN, "0.1", True, None],
+    "rotate": [-1.0, 45.5, NAN, "10", True, None],
+    "scale": [-0.1, 0.6, NAN, "0.1", True, None],
+    "translate": [-0.1, 0.3, NAN, "0.1", True, None],
+    "brightness": [-0.1, 0.95, NAN, "0.1", True, None],
+    "colour": [-0.1, 0.95, NAN, "0.1", True, None],
+    "balance": [-0.1, 1.1, NAN, "0.5", True, None],
     "tied": [[3], [3.0], [True], "3", 3, None],  # [3] needs batch_norm
+    "channels": [[16], [16.0], [True], "16", 16, None],  # [16] needs tied
     "untied_epochs": [-1, 5, 1.0, "1", True, None],  # 5 needs tied
     "untied_learning_rate": [0.0, -1e-3, 1.5, NAN, "0.1", True, None],
     "validation_share": [0.0, 0.5, 1.0, -0.1, NAN, "0.1", True, None],
+    "stratify": [1, "true", None],
     "seed": [-1, 2**63, 1.0, "1", True, None],
     "precision": ["float16", "", None, 32],
     "device": ["tpu", "", None, 0],
@@ -66,11 +75,15 @@ def test_a_bad_value_is_refused_by_the_name_of_its_field(name: str, value: objec
     [
         ({"tied": [4, 3]}, "^tied: a kernel of 4; expected an odd number"),
         ({"tied": [0, 3]}, "^tied: a kernel of 0; expected an odd number"),
+        ({"tied": [1, 3]}, "^tied: a kernel of 1; expected an odd number of pixels from 3"),
         ({"tied": [-1, 3]}, "^tied: a kernel of -1; expected an odd number"),
         ({"tied": [100_001, 3]}, "^tied: a kernel of 100001"),  # 40 GB a channel, of which 55 x 55 can see a pixel
         ({"hidden": [1568], "tied": [5, 3]}, "^tied: 2 layers, but hidden has 1"),
         ({"hidden": [1568, 1567, 512]}, "^hidden: 1567 units where tied asks for a multiple of 7 x 7"),
         ({"hidden": [100, 1568, 512]}, "^hidden: 100 units where tied asks for a multiple of 14 x 14"),
+        ({"channels": [16]}, "^channels: 1 layers, but tied has 2"),
+        ({"channels": [16, 0]}, r"^channels: \(16, 0\); expected each to be 1 to 512"),
+        ({"channels": [16, 513]}, r"^channels: \(16, 513\); expected each to be 1 to 512"),
         ({"batch_norm": False}, r"^tied: \(5, 3\); expected none without batch_norm"),
         ({"untied_epochs": -1}, "^untied_epochs: -1"),
         ({"batch_size": 1}, "^batch_size: 1; expected .* with batch_norm 2 or more"),
@@ -85,7 +98,7 @@ def test_settings_that_do_not_go_together_are_refused(overrides: dict[str, Any],
 
 @pytest.mark.parametrize("name", ["momentum", "model", "Epochs", ""])
 def test_an_unknown_field_is_answered_with_the_known_ones(name: str) -> None:
-    with pytest.raises(SettingsError, match=rf"^{name}: no such field.*average, batch_norm, batch_size.*weight_decay$"):
+    with pytest.raises(SettingsError, match=rf"^{name}: no such field.*average, balance, batch_norm.*weight_decay$"):
         configure("dense-128", {name: 0.9})
 
 
@@ -97,6 +110,7 @@ def test_an_unknown_preset_is_answered_with_the_known_ones() -> None:
 def test_the_ends_of_the_bounds_are_taken() -> None:
     least = {"epochs": 1, "batch_size": 1, "patience": 1, "seed": 0, "hidden": [1], "erase": 0, "learning_rate": 1e-9}
     most = {"shift": 4, "erase": 1, "weight_decay": 1, "learning_rate": 1, "seed": 2**63 - 1, "hidden": [16_384]}
+    most |= {"rotate": 45, "scale": 0.5, "translate": 0.25, "brightness": 0.9, "colour": 0.9, "balance": 1}
     others: list[dict[str, Any]] = [{"hidden": []}, {"patience": None}]
     for overrides in (least, most, *others):
         assert configure("dense-128", overrides)
@@ -154,9 +168,16 @@ def test_dense_dropout_drops() -> None:
 
 
 def test_every_preset_is_listed_under_its_name_with_all_its_fields() -> None:
-    assert {"ann-128x2", "dense-128", "dense-dropout", "mlp-512x256", "dense-128-logits", "quick", "flagship"} <= set(
-        PRESETS
-    )
+    assert {
+        "ann-128x2",
+        "dense-128",
+        "dense-dropout",
+        "mlp-512x256",
+        "dense-128-logits",
+        "quick",
+        "flagship",
+        "photos",
+    } <= set(PRESETS)
     for name, preset in PRESETS.items():
         assert preset.name == name
         assert preset.origin
@@ -169,7 +190,7 @@ def test_every_preset_trains_on_the_drawn_sample(validated: Validated, name: str
     config = configure(name, {"epochs": 1, "untied_epochs": min(1, PRESETS[name].config.untied_epochs)})
     trained = train(validated, config)
     assert [epoch.number for epoch in trained.history] == list(range(1, config.total_epochs + 1))
-    widths = (784, *config.model.hidden, 10)
+    widths = (784, *config.for_image(CONTRACT.image).model.hidden, 10)
     shapes = [shape for before, after in itertools.pairwise(widths) for shape in ((after, before), (after,))]
     assert [tuple(weight.shape) for weight in trained.network.state_dict().values()] == shapes
     assert sum(weight.numel() for weight in trained.network.parameters()) == count_parameters(config, CONTRACT)
@@ -181,10 +202,71 @@ def test_tied_layers_are_held_against_the_images() -> None:
     assert configure("dense-128", tied, SHOP.image)
     with pytest.raises(SettingsError, match="hidden: 100 units where tied asks for a multiple of 10 x 12"):
         configure("dense-128", {**tied, "hidden": [100, 30]}, SHOP.image)
-    with pytest.raises(SettingsError, match="tied: a kernel of 21; expected an odd number of pixels, at most 20"):
+    with pytest.raises(SettingsError, match=r"tied: a kernel of 21; expected .* from 3, at most 20"):
         configure("dense-128", {**tied, "tied": [21]}, SHOP.image)
     with pytest.raises(SettingsError, match="hidden: 784 units where tied asks for a multiple of 10 x 12"):
         build(configure("dense-128", {**tied, "hidden": [784, 49]}), SHOP)
     preset = PRESETS["dense-128"]
     assert preset.layers(SHOP) == "1440-128-3 relu"
     assert count_parameters(preset.config, SHOP) == 1440 * 128 + 128 + 128 * 3 + 3
+
+
+# --- widths that follow the image, and networks that are too large ---
+
+LEAST, MOST = ImageSpec(8, 8), ImageSpec(64, 64, 3)
+
+
+@pytest.mark.parametrize("image", [LEAST, ImageSpec(8, 64, 3), SHOP.image, CONTRACT.image, ImageSpec(32, 32, 3), MOST])
+@pytest.mark.parametrize("classes", [2, 1000])
+def test_the_recipe_for_photos_fits_every_contract(image: ImageSpec, classes: int) -> None:
+    contract = DataContract("any", tuple(f"class {number}" for number in range(classes)), image, "garment")
+    config = configure("photos", image=image)
+    assert isinstance(build(config, contract), TiedMLP)
+    hidden = 4 * (count_parameters(config, contract) - classes * (config.model.hidden[-1] + 1)) / 1e6
+    assert hidden < LARGEST * 1.01, "biases come on top"
+
+
+def test_channels_become_units_by_the_size_of_the_image() -> None:
+    config = TrainConfig(
+        model=ModelConfig(hidden=(512,), batch_norm=True), tied=(5, 3), channels=(16, 48), untied_epochs=1
+    )
+    assert config.for_image(CONTRACT.image).model.hidden == (16 * 14 * 14, 48 * 7 * 7, 512)
+    assert config.for_image(SHOP.image).model.hidden == (16 * 10 * 12, 48 * 5 * 6, 512)
+    assert config.for_image(LEAST).model.hidden == (16 * 4 * 4, 48 * 2 * 2, 512)
+    units = dataclasses.replace(config, model=dataclasses.replace(config.model, hidden=(3136, 2352, 512)), channels=())
+    assert config.for_image(CONTRACT.image) == units
+    assert units.for_image(MOST) is units
+    assert config.for_image(CONTRACT.image).phases()[1].model.hidden == (3136, 2352, 512)
+
+
+def test_a_large_image_is_averaged_and_leaves_the_first_layer_fewer_channels() -> None:
+    config = TrainConfig(model=ModelConfig(hidden=(512,), batch_norm=True), tied=(5, 3), channels=(16, 48))
+    first, second, dense = config.for_image(MOST).model.hidden
+    assert (second, dense) == (48 * 8 * 8, 512), "as for 32 x 32"
+    assert (first % (16 * 16), first // (16 * 16)) == (0, 7)
+    config.demand_fit(MOST)
+
+
+def test_a_network_that_is_too_large_is_refused_with_its_size_and_what_fits() -> None:
+    told = r"^hidden: \(16384, 512\) with images of 64 x 64 x 3 is 839 MB of weights, expected at most 128; smaller"
+    with pytest.raises(SettingsError, match=told) as refused:
+        configure("dense-128", {"hidden": [16384, 512]}, MOST)
+    fitting = int(str(refused.value).split(" or ")[-1].split()[0].replace(",", ""))
+    assert configure("dense-128", {"hidden": [fitting, 512]}, MOST)
+    with pytest.raises(SettingsError, match="MB of weights"):
+        configure("dense-128", {"hidden": [fitting + 1, 512]}, MOST)
+    with pytest.raises(SettingsError, match=r"smaller images or narrower layers fit$"):
+        configure("dense-128", {"hidden": [16, 16384, 16384]}, LEAST)
+
+
+def test_what_fits_of_a_tied_layer_is_a_whole_number_of_channels() -> None:
+    tied = {"hidden": [4096, 3072], "batch_norm": True, "tied": [5, 3]}
+    with pytest.raises(SettingsError, match=r"252 MB .* or 2,048 units in the first$"):
+        configure("dense-128", tied, MOST)
+    assert configure("dense-128", {**tied, "hidden": [2048, 3072]}, MOST)
+
+
+@pytest.mark.parametrize("image", [SHOP.image, ImageSpec(32, 32, 3), MOST])
+def test_the_flagship_says_where_its_layers_do_not_fit(image: ImageSpec) -> None:
+    with pytest.raises(SettingsError, match=r"^hidden: 3136 units where tied asks for a multiple of"):
+        configure("flagship", image=image)

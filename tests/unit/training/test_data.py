@@ -1,9 +1,11 @@
 """Shift, flip and erase, each image found again among the ones that it could have become."""
 
 import collections
+import dataclasses
 import math
 import statistics
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +15,11 @@ from torch import Tensor
 from trainings import one_thread  # noqa: F401, for every test here
 
 from components.catalogues.fashion_mnist import CONTRACT
-from components.contract import Images
+from components.contract import DataContract, Images, ImageSpec
+from components.dataset.manifest import Examples
 from components.model.tensors import to_input
 from components.training.config import TrainConfig
-from components.training.data import TrainingData, TrainingImages
+from components.training.data import TrainingData, TrainingImages, divide
 from components.training.presets import PRESETS
 from components.training.train import Phase, build
 
@@ -156,3 +159,156 @@ def test_images_in_colour_are_moved_and_mirrored_as_a_whole_and_erased_in_all_ch
     sides = {(black.any(axis=(1, 2)).sum(), black.any(axis=(0, 2)).sum()) for black in erased}
     assert {down for down, _ in sides} == set(range(2, 11)), "a seventh to half of 20"
     assert {right for _, right in sides} == set(range(3, 13)), "a seventh to half of 24"
+
+
+# --- turning, scaling, moving by a share, and light ---
+
+
+@pytest.fixture
+def square() -> Images:
+    """uint8 (1, 40, 40): a bright square of 20 pixels in the middle of grey."""
+    images = np.full((1, 40, 40), 50, np.uint8)
+    images[:, 10:30, 10:30] = 200
+    return images
+
+
+def many(images: Images, config: TrainConfig, count: int = 400) -> NDArray[np.float32]:
+    """float32 (count, height, width[, 3]), 0 to 255, seed 0."""
+    torch.manual_seed(0)
+    x = TrainingImages(torch.tensor(images), config)(torch.zeros(count, dtype=torch.int64))
+    assert 0 <= float(x.min()) <= float(x.max()) <= 1
+    return (x * 255).view(count, *images.shape[1:]).numpy()
+
+
+def bright(images: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The middle of what is brighter than the ground, (n, 2), and its extent down and right, (n, 2), pixels."""
+    shares = (images - 50) / 150
+    down, right = shares.max(axis=2).sum(axis=1), shares.max(axis=1).sum(axis=1)
+    places = np.arange(images.shape[1])
+    middle = [(shares * grid).sum(axis=(1, 2)) / shares.sum(axis=(1, 2)) for grid in (places[:, None], places[None])]
+    return np.stack(middle, 1), np.stack([down, right], 1)
+
+
+def test_images_are_moved_by_up_to_a_share_of_their_sides_and_the_ground_goes_on(square: Images) -> None:
+    found = many(square, TrainConfig(translate=0.1))
+    middle, extent = bright(found)
+    np.testing.assert_allclose(extent, 20, atol=0.01)
+    assert abs(middle - 19.5).max(axis=0) == pytest.approx([4, 4], abs=0.1)
+    assert abs((middle - 19.5).mean(axis=0)).max() < 0.5
+    assert found[:, [0, -1]] == pytest.approx(50, abs=0.01), "the level of the border, not black"
+
+
+def test_height_and_width_are_scaled_each_by_itself(square: Images) -> None:
+    middle, extent = bright(many(square, TrainConfig(scale=0.3)))
+    np.testing.assert_allclose(middle, 19.5, atol=0.01)
+    assert extent.min(axis=0) == pytest.approx([14, 14], abs=0.3)
+    assert extent.max(axis=0) == pytest.approx([26, 26], abs=0.3)
+    assert abs(np.corrcoef(extent, rowvar=False)).min() < 0.15
+
+
+@pytest.mark.parametrize("sides", [(40, 40), (30, 50)])
+def test_turning_keeps_shapes_whatever_the_sides_of_the_image(sides: tuple[int, int]) -> None:
+    """A bar turned by an angle is found at that angle, and as long as before."""
+    images = np.zeros((1, *sides), np.uint8)
+    down, right = (side // 2 for side in sides)
+    images[:, down - 2 : down + 2, right - 10 : right + 10] = 255
+    found = many(images, TrainConfig(rotate=30))
+    grid = np.stack(np.meshgrid(*map(np.arange, sides), indexing="ij")) - np.array([down, right])[:, None, None] + 0.5
+    spread = np.einsum("nij,aij,bij->nab", found, grid, grid) / found.sum(axis=(1, 2))[:, None, None]
+    lengths = np.sqrt(12 * np.linalg.eigvalsh(spread)[:, 1])
+    angles = np.degrees(np.arctan2(2 * spread[:, 0, 1], spread[:, 1, 1] - spread[:, 0, 0]) / 2)
+    np.testing.assert_allclose(lengths, 20, rtol=0.05)
+    assert (angles.min(), angles.max()) == (pytest.approx(-30, abs=1), pytest.approx(30, abs=1))
+
+
+def test_light_changes_all_levels_alike_and_colour_each_channel() -> None:
+    images = np.full((1, 8, 8, 3), 100, np.uint8)
+    found = many(images, TrainConfig(brightness=0.4))
+    assert np.ptp(found, axis=(1, 2, 3)).max() < 1e-4
+    assert (found.min(), found.max()) == (pytest.approx(60, abs=1), pytest.approx(140, abs=1))
+    found = many(images, TrainConfig(colour=0.4))
+    assert np.ptp(found, axis=(1, 2)).max() < 1e-4
+    assert abs(np.corrcoef(found[:, 0, 0].T) - np.eye(3)).max() < 0.2
+    grey = many(images[..., 0], TrainConfig(colour=0.4))
+    assert (grey == grey[0, 0, 0]).all(), "a grey image has no colour"
+    assert many(np.full((1, 8, 8), 250, np.uint8), TrainConfig(brightness=0.5)).max() <= 255
+
+
+def test_everything_goes_together_in_grey_and_in_colour(images: Images) -> None:
+    everything = TrainConfig(
+        shift=1, flip=True, erase=0.5, rotate=10, scale=0.1, translate=0.1, brightness=0.3, colour=0.2
+    )
+    for given in (images, np.repeat(images[..., None], 3, axis=3)):
+        before = given.copy()
+        found = many(given, everything, 50)
+        assert np.isfinite(found).all()
+        assert len(np.unique(found.reshape(50, -1), axis=0)) == 50
+        assert np.array_equal(given, before)
+
+
+# --- classes that are rare ---
+
+
+def examples_with(counts: list[int]) -> Examples:
+    names = tuple(f"class {label}" for label in range(len(counts)))
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts)).astype(np.uint16)
+    images = np.zeros((len(labels), 8, 8), np.uint8)
+    images[:, 0, 0] = labels  # an image shows its class
+    return Examples(
+        [str(row) for row in range(len(labels))], images, labels, DataContract("skew", names, ImageSpec(8, 8), "none")
+    )
+
+
+def divided(counts: list[int], **options: Any) -> TrainingData:
+    torch.manual_seed(0)
+    return divide(examples_with(counts), TrainConfig(batch_size=8, **options), torch.device("cpu"))
+
+
+def test_of_each_class_the_same_share_is_held_out_and_one_image_at_least() -> None:
+    counts = [400, 40, 6, 2, 1]
+    data = divided(counts, stratify=True, validation_share=0.25)
+    held_out, kept = (torch.bincount(found, minlength=5) for found in (data.validation_labels, data.labels))
+    assert held_out.tolist() == [100, 10, 2, 1, 0], "a class with one image keeps it for training"
+    assert (held_out + kept).tolist() == counts
+    shown = (data.validation_x[:, 0] * 255).round().long()
+    assert torch.equal(shown, data.validation_labels)
+    shown = (data.images(torch.arange(len(data.labels)))[:, 0] * 255).round().long()
+    assert torch.equal(shown, data.labels)
+
+
+def test_which_images_are_held_out_is_up_to_the_seed() -> None:
+    examples = examples_with([60, 30])
+    config = TrainConfig(batch_size=8, stratify=True)
+    found = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        images = np.arange(90, dtype=np.uint8)[:, None, None] * np.ones((8, 8), np.uint8)
+        numbered = dataclasses.replace(examples, images=images)
+        found.append(divide(numbered, config, torch.device("cpu")).validation_x[:, 0])
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0].sort().values, found[2].sort().values)
+
+
+@pytest.mark.parametrize(("balance", "expected"), [(0.0, [800, 80, 20]), (0.5, [550, 174, 87]), (1.0, [270, 270, 270])])
+def test_balance_draws_rare_classes_more_often(balance: float, expected: list[int]) -> None:
+    """Of 900 images a tenth is held out: 720, 72 and 18 are drawn from."""
+    data = divided([800, 80, 20], stratify=True, balance=balance)
+    rows = data.draw_order()
+    assert len(rows) == len(data.labels) == 810
+    drawn = torch.bincount(data.labels[rows], minlength=3)
+    expected = [720, 72, 18] if balance == 0 else expected
+    assert abs(drawn - torch.tensor(expected)).max() <= 1
+    times = torch.bincount(rows, minlength=810)
+    for label in range(3):
+        of_class = times[data.labels == label]
+        assert of_class.max() - of_class.min() <= 1, "within a class, one is drawn as often as another, or once more"
+    assert not torch.equal(data.draw_order(), rows)
+
+
+def test_without_balance_the_order_is_a_permutation_and_nothing_else_is_drawn() -> None:
+    data = divided([30, 20])
+    torch.manual_seed(3)
+    rows, after = data.draw_order(), torch.get_rng_state()
+    torch.manual_seed(3)
+    assert torch.equal(rows, torch.randperm(45))
+    assert torch.equal(after, torch.get_rng_state())

@@ -9,11 +9,11 @@ import pytest
 import torch
 from shop import SHOP, draw_shop
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, cross_entropy
+from torch.nn.functional import adaptive_avg_pool2d, conv2d, cross_entropy
 from trainings import QUICK, logits_of, one_thread, train_split, validation_loss, weights_hash  # noqa: F401
 
 from components.catalogues.fashion_mnist import CONTRACT
-from components.contract import DataContract, Validated
+from components.contract import DataContract, ImageSpec, Validated
 from components.dataset.manifest import Examples
 from components.model.mlp import MLP, ModelConfig
 from components.training.config import TrainConfig
@@ -93,6 +93,21 @@ def test_so_it_is_of_images_in_colour_that_are_not_square(hidden: tuple[int, ...
     given = network[1](network[0](torch.tensor(images).flatten(1).float() / 255))
     torch.testing.assert_close(given, conv2d(shown, first, stride=2, padding=kernels[0] // 2), rtol=1e-4, atol=1e-4)
     assert expected.std() > 1e-3, "there is something to compare"
+
+
+@pytest.mark.parametrize(("image", "hidden"), [(ImageSpec(64, 64, 3), (256, 128)), (ImageSpec(40, 80), (128, 96, 20))])
+def test_a_large_image_is_averaged_down_before_the_first_layer(image: ImageSpec, hidden: tuple[int, ...]) -> None:
+    """The same is true of its dense form, whose weights are worked out in several goes."""
+    contract = DataContract("large", ("a", "b", "c"), image, "none")
+    images = np.random.default_rng(0).integers(0, 256, (24, *image.shape), np.uint8)
+    x = torch.tensor(images).flatten(1).float() / 255
+    network = tied_network(hidden, (5, 3), x, contract=contract)
+    expected = logits_of(network, images)
+    torch.testing.assert_close(logits_of(to_dense(network), images), expected, rtol=0, atol=1e-4)
+    assert expected.std() > 1e-3, "there is something to compare"
+    shown = torch.tensor(images.reshape(24, image.height, image.width, -1)).permute(0, 3, 1, 2).float() / 255
+    sides = (32, 32) if image.width == 64 else (16, 32)
+    torch.testing.assert_close(network[0](x), adaptive_avg_pool2d(shown, sides))
 
 
 NORM = ("running_mean", "running_var", "weight", "bias")
