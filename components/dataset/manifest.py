@@ -28,6 +28,7 @@ from filelock import FileLock
 from pydantic import Field
 
 from components.catalogues import OFFICIAL
+from components.catalogues.preparation import preparation_of
 from components.contract import (
     SAMPLE,
     DataContract,
@@ -42,7 +43,7 @@ from components.contract import (
     Validated,
     schema_of,
 )
-from components.errors import DatasetError
+from components.errors import DatasetError, SettingsError
 from components.files import sha256_of, write_whole
 from components.records import read_file, read_record
 
@@ -250,7 +251,7 @@ def read_manifest(dataset: Dataset | Path) -> Manifest:
 
     Raises:
         DatasetError: it is missing, its content does not fit its name, a field is none of a manifest's, or its contract
-            is not the dataset's.
+            is not the dataset's or names a preparation that there is not.
     """
     path = dataset if isinstance(dataset, Path) else dataset.path
     try:
@@ -269,6 +270,10 @@ def read_manifest(dataset: Dataset | Path) -> Manifest:
             raise DatasetError(f"{path}: parts.{number}.file: found {part.file[:100]!r}, expected {expected!r}")
     if isinstance(dataset, Dataset) and (difference := dataset.contract.difference(manifest.contract)):
         raise DatasetError(f"{path}: contract: {difference}")
+    try:
+        preparation_of(manifest.contract)
+    except SettingsError as error:
+        raise DatasetError(f"{path}: contract: {error}") from error
     return manifest
 
 

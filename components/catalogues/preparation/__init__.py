@@ -55,7 +55,7 @@ def preparation_of(contract: DataContract) -> Preparation:
     """
     found, image = PREPARATIONS.get(contract.preparation), contract.image
     if found is None:
-        told = f"found {contract.preparation!r}, expected one of {', '.join(PREPARATIONS)}"
+        told = f"found {contract.preparation[:60]!r}, expected one of {', '.join(PREPARATIONS)}"
         raise SettingsError(f"the preparation of {contract.name}: {told}")
     if found.only_grey_squares and image.shape != (image.height, image.height):
         raise SettingsError(f"{contract.preparation!r} makes square grey images, {contract.name} has {image}")
