@@ -29,6 +29,7 @@ Labels = NDArray[np.unsignedinteger[Any]]  # (n,), positions in the contract's c
 
 CATALOGUE_NAME = re.compile("[a-z0-9][a-z0-9-]{0,39}")
 MOST_CLASSES = 1_000
+IMAGE = re.compile(r"(\d{1,4})x(\d{1,4})(?:x(\d))?")
 WHOLE = re.compile("0|[1-9][0-9]{0,3}")  # a label in text
 SHOWN = 20  # classes in an error
 SMALLEST_SIDE, LARGEST_SIDE = 8, 128  # pixels
@@ -58,6 +59,19 @@ class ImageSpec:
                 raise ValueError(f"an image of {self}; expected sides of {SMALLEST_SIDE} to {LARGEST_SIDE} pixels")
         if self.channels not in (1, 3):
             raise ValueError(f"an image of {self.channels} channels; expected 1 (grey) or 3 (red, green, blue)")
+
+    @classmethod
+    def parse(cls, text: str) -> "ImageSpec":
+        """HEIGHTxWIDTH, grey, or HEIGHTxWIDTHxCHANNELS, as in "28x28x1" or "64x64x3".
+
+        Raises:
+            ValueError: another text, or an image that no catalogue can have.
+        """
+        found = IMAGE.fullmatch(text.strip().lower())
+        if not found:
+            raise ValueError(f"an image of {text[:40]!r}; expected HEIGHTxWIDTHxCHANNELS, as in 28x28x1 or 64x64x3")
+        height, width, channels = (int(one or 1) for one in found.groups())
+        return cls(height, width, channels)  # type: ignore[arg-type]  # checked there
 
     @property
     def shape(self) -> tuple[int, ...]:

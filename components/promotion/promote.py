@@ -12,7 +12,7 @@ from components.promotion.canary import try_canary
 from components.promotion.gate import judge, refuse_contract, verdict_of
 from components.promotion.trial import hold_trial
 from components.registry.champion import Move, current_move, load_live, make_live, try_live
-from components.registry.store import card_sha256, home, load_stored
+from components.registry.store import card_sha256, demand_own, home, load_stored
 from components.registry.verdicts import read_verdict, write_verdict
 from components.settings import Settings, load_settings
 
@@ -56,7 +56,8 @@ def promote(
         canary: serves the model for trial; returns its checks, of which the last failed or none did.
 
     Raises:
-        ModelNotFound, ModelError: it does not load, or the live model it must be compared with does not.
+        ModelNotFound, ModelError: it does not load, is another catalogue's, or the live model that it must be
+            compared with does not load.
         DatasetError: the images it would be judged on are missing or changed.
         LiveModelChanged: the live model changed again and again.
         PromotionRefused: other promotions kept the canary waiting for too long.
@@ -65,6 +66,7 @@ def promote(
     if force and not why.strip():
         raise SettingsError("a forced promotion needs a reason, which is kept in the history")
     settings = settings or load_settings()
+    demand_own(tag)
     sha256 = card_sha256(tag)
     model = load_stored(tag)
     bounds = bounds or load_bounds()

@@ -13,6 +13,7 @@ import httpx
 import psutil
 
 from components import leash, telemetry
+from components.catalogue_in_use import VARIABLE, catalogue_in_use
 
 STOP = 10  # seconds, in which the kernel has ended a process that was killed
 
@@ -29,7 +30,7 @@ def start_server(source: Path, own: Path, log: Path) -> Iterator[tuple["subproce
     port = _free_port()
     serve = [str(Path(sys.executable).with_name("bentoml")), "serve", str(source)]
     settings = {name: value for name, value in os.environ.items() if not name.startswith(("FASHION_", "BENTOML_"))}
-    ours = {**telemetry.OFF, "BENTOML_HOME": str(own), "FASHION_PREDICTION_LOG": "off"}
+    ours = {**telemetry.OFF, "BENTOML_HOME": str(own), "FASHION_PREDICTION_LOG": "off", VARIABLE: catalogue_in_use()}
     with log.open("wb") as output:
         process = subprocess.Popen(
             [

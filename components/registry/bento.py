@@ -22,6 +22,7 @@ from typing import Any
 
 import yaml
 
+from components.catalogue_in_use import DEFAULT, VARIABLE, catalogue_in_use
 from components.contract import Verdict
 from components.errors import ModelError
 from components.files import DAY, demand_writable, move_folder, remove_leftovers, sha256_of, temporary_name, write_whole
@@ -30,6 +31,7 @@ from components.registry.champion import load_model, verdict_when_promoted
 from components.registry.store import (
     BUNDLED,
     VERDICT,
+    bentoml_home,
     card_sha256,
     copy_stored,
     home,
@@ -73,7 +75,7 @@ def build_bento(tag: str | None = None, *, source: Path = CHECKOUT) -> BuiltBent
         options = _gather(model, source, staging / "source")
         content = _content_of(staging / "source", options, card_sha256(model.tag))
         options["labels"] |= {"commit": _as_label(checkout_commit(source)), "content": content}
-        folder = home().parent / "bentos" / str(options["name"]) / content
+        folder = bentoml_home() / "bentos" / str(options["name"]) / content
         is_new = not folder.exists()
         if is_new:
             copy_stored(model.tag, staging / "home")
@@ -97,6 +99,8 @@ def _gather(model: Classifier, source: Path, copy: Path) -> Options:
         (copy / VERDICT).write_bytes(encode_verdict(verdict))
         options["include"].append(f"/{VERDICT}")
     options["models"] = [{"tag": model.tag, "alias": BUNDLED}]
+    if (catalogue := catalogue_in_use()) != DEFAULT:
+        options["envs"] = [*options.get("envs", []), {"name": VARIABLE, "value": catalogue}]
     options["python"]["packages"] = _locked(options["python"]["packages"], source / LOCK_FILE)
     told = {"model": model.tag, "preset": model.card.preset, "source": model.card.source}
     told |= {"dataset": model.card.dataset_version, "verdict": _verdict_of(model.tag, verdict)}

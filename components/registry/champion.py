@@ -24,7 +24,7 @@ from components.contract import ModelCard, Positive, Sha256, Share, Time, Verdic
 from components.errors import LiveModelChanged, ModelError, NoLiveModel, PromotionRefused
 from components.files import write_whole
 from components.records import read_file, read_record
-from components.registry.store import EXACT_TAG, card_sha256, check_stored, copy_stored, home, load_stored
+from components.registry.store import EXACT_TAG, card_sha256, check_stored, copy_stored, demand_own, home, load_stored
 
 if TYPE_CHECKING:
     from components.model.classifier import Classifier
@@ -170,9 +170,11 @@ def make_live(tag: str, why: str, verdict: Verdict | None = None) -> Move:
         verdict: what the gate said; the model it compared with must be the live one still, and both what they were.
 
     Raises:
-        ModelNotFound, ModelError: it does not load, or is not what was judged; the live model is as it was.
+        ModelNotFound, ModelError: it does not load, is another catalogue's or not what was judged; the live model is as
+            it was.
         LiveModelChanged: another model went live since the verdict.
     """
+    demand_own(tag)
     with live_lock():
         _mend()
         live = try_live()
@@ -264,7 +266,7 @@ def make_home(folder: Path, tag: str) -> None:
     copy_stored(tag, folder)
     when = datetime.now(UTC).isoformat(timespec="milliseconds")
     move = Move(1, "promote", tag, None, card_sha256(tag), _who(), when, "to try it")
-    write_whole(folder / "fashion" / "live.json", _encode(move))
+    write_whole(home(folder) / "live.json", _encode(move))
 
 
 def _move(action: Literal["promote", "rollback"], tag: str, card: ModelCard, why: str, verdict: str = "") -> Move:

@@ -9,7 +9,7 @@ store of its own, and the finished folder is renamed into place: whoever looks s
                                            README.md             the card for people, from what was measured
                                            verdict.json          what the gate said of it last, if it was asked
 
-NAME is the contract's, and "fashion" for Fashion-MNIST.
+NAME is the catalogue's, and "fashion" for Fashion-MNIST.
 """
 
 import contextlib
@@ -28,8 +28,8 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
 from filelock import FileLock
 
-from components.catalogues.fashion_mnist import CONTRACT
-from components.contract import DataContract, ModelCard
+from components.catalogue_in_use import DEFAULT, VARIABLE, catalogue_in_use, in_catalogue
+from components.contract import ModelCard
 from components.errors import FashionError, ModelError, ModelNotFound
 from components.files import (
     DAY,
@@ -76,9 +76,18 @@ class Stored:
     problem: str = ""  # what is wrong with it, as far as it shows without reading the weights
 
 
-def home() -> Path:
-    """This project's own folder in BENTOML_HOME: the live-model pointer, its history, the locks."""
-    return Path(BentoMLContainer.bentoml_home.get()) / "fashion"
+def bentoml_home() -> Path:
+    """BENTOML_HOME, as BentoML has it now."""
+    return Path(BentoMLContainer.bentoml_home.get())
+
+
+def home(of: Path | None = None) -> Path:
+    """Our folder for the catalogue in use: the live-model pointer, its history, the locks.
+
+    Args:
+        of: a BENTOML_HOME; None: this process's.
+    """
+    return in_catalogue((of or bentoml_home()) / "fashion", catalogue_in_use())
 
 
 def bundled_tag() -> str | None:
@@ -108,7 +117,7 @@ def save_model(network: "MLP", card: ModelCard) -> str:
         check_finite(decode_weights(weights))
     card = replace(card, weights_sha256=hashlib.sha256(weights).hexdigest())
     described = orjson.dumps(asdict(card), option=orjson.OPT_INDENT_2)
-    tag = bentoml.Tag.from_taglike(name_models(card.contract)).make_new_version()
+    tag = bentoml.Tag.from_taglike(name_models(card.contract.name)).make_new_version()
     staging = home() / "staging" / temporary_name("store")
     demand_writable(home())
     remove_leftovers(staging.parent, older_than=DAY)
@@ -199,7 +208,10 @@ def describe_stored(tag: str) -> ModelCard:
     content = _read(tag, CARD)
     if hashlib.sha256(content).hexdigest() != _recorded_card_hash(tag):
         raise ModelError(f"{tag}: {CARD} changed since it was saved")
-    return read_card(content, f"{tag}: {CARD}")
+    card = read_card(content, f"{tag}: {CARD}")
+    if name_models(card.contract.name) != tag.partition(":")[0]:
+        raise ModelError(f"{tag}: it is a model of the catalogue {card.contract.name!r}, kept under another's name")
+    return card
 
 
 def copy_stored(tag: str, other_home: Path) -> None:
@@ -212,22 +224,33 @@ def copy_stored(tag: str, other_home: Path) -> None:
         shutil.copytree(stored_folder(tag), other_home / "models" / bentoml.Tag.from_taglike(tag).path())
 
 
-def name_models(contract: DataContract) -> str:
-    """What the store calls models of a contract.
+def name_models(catalogue: str) -> str:
+    """What the store calls the models of a catalogue.
 
     Raises:
         ModelError: another catalogue's models are called so.
     """
-    if contract.name == CONTRACT.name:
+    if catalogue == DEFAULT:
         return NAME
-    if (name := f"{contract.name}-mlp") == NAME:
-        raise ModelError(f"a catalogue called {contract.name!r} would have the models of {CONTRACT.name}; rename it")
+    if (name := f"{catalogue}-mlp") == NAME:
+        raise ModelError(f"a catalogue called {catalogue!r} would have the models of {DEFAULT}; rename it")
     return name
 
 
-def store_folders() -> list[Path]:
-    """Where the models of each contract are, a folder each."""
-    return sorted(Path(BentoMLContainer.model_store.get()._path).glob("*-mlp"))
+def demand_own(tag: str) -> None:
+    """Refuse a model of a catalogue that is not in use; whoever loads it says what is no tag at all.
+
+    Raises:
+        ModelError: it is one.
+    """
+    catalogue = catalogue_in_use()
+    if EXACT_TAG.fullmatch(tag) and (found := tag.partition(":")[0]) != name_models(catalogue):
+        raise ModelError(f"{tag}: the catalogue in use is {catalogue!r} ({VARIABLE}), {found!r} is another's models")
+
+
+def store_folder() -> Path:
+    """Where the models of the catalogue in use are."""
+    return Path(BentoMLContainer.model_store.get()._path) / name_models(catalogue_in_use())
 
 
 def stored_folder(tag: str) -> Path:
@@ -256,11 +279,11 @@ def store_lock() -> FileLock:
 
 
 def list_stored() -> list[Stored]:
-    """Every model of the store, oldest first; those without a card that can be read come last.
+    """Every model of the catalogue in use, oldest first; those without a card that can be read come last.
 
     Of the weights only the size is checked: a flagship model has 44 MB of them. `check_stored` reads them.
     """
-    folders = [path for folder in store_folders() for path in folder.glob("*") if path.is_dir()]
+    folders = [path for path in store_folder().glob("*") if path.is_dir()]
     described = [(path, _try_to_describe(f"{path.parent.name}:{path.name}")) for path in folders]
     stored = [one for path, one in described if one.card or path.is_dir()]  # not those that went meanwhile
     return sorted(stored, key=lambda one: (one.card is None, one.card.created_at if one.card else "", one.tag))

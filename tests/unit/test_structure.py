@@ -19,6 +19,7 @@ MODULES = sorted(
     if path.name != "__main__.py"
 )
 GROUND = {
+    "catalogue_in_use",
     "contract",
     "errors",
     "expectations",

@@ -12,7 +12,7 @@ from components.contract import ModelCard
 from components.errors import ModelError
 from components.registry.champion import Move, check_live, current_move, live_move, previous_move, try_live
 from components.registry.retention.pins import pinned
-from components.registry.store import EXACT_TAG, check_stored, home, list_stored
+from components.registry.store import EXACT_TAG, bentoml_home, check_stored, list_stored
 from components.registry.verdicts import read_verdict
 
 State = Literal["live", "previous", "candidate", "refused", "damaged"]
@@ -108,7 +108,7 @@ def tags_in_bentos() -> dict[str, str]:
     Raises:
         ModelError: a Bento whose description cannot be read.
     """
-    folders = [path for path in (home().parent / "bentos").glob("*/*") if path.is_dir()]
+    folders = [path for path in (bentoml_home() / "bentos").glob("*/*") if path.is_dir()]
     return {
         tag: f"in the Bento {folder.parent.name}:{folder.name}"
         for folder in folders

@@ -9,7 +9,7 @@ from typing import Literal
 import psutil
 
 from components.files import DAY, age_of, writer_of
-from components.registry.store import CARD, EXACT_TAG, NAME, home, store_folders
+from components.registry.store import CARD, EXACT_TAG, NAME, bentoml_home, home, store_folder
 from components.settings import Settings
 
 What = Literal[
@@ -54,9 +54,8 @@ def _log_of(stem: str) -> str:
 
 def find_leftovers(settings: Settings, grace: float) -> Iterator[Unneeded]:
     """Temporary files and folders whose writer was killed."""
-    ours, stores = home(), store_folders()
-    places = [ours, ours / "staging", *stores, *(model for store in stores for model in store.glob("*/"))]
-    places += (ours.parent / "bentos").glob("*/")
+    ours, store = home(), store_folder()
+    places = [ours, ours / "staging", store, *store.glob("*/"), *(bentoml_home() / "bentos").glob("*/")]
     places += [settings.datasets_dir, *settings.datasets_dir.glob("*/"), settings.validation_dir]
     places += [settings.reports_dir, *settings.reports_dir.glob("*/"), settings.checkpoints_dir]
     for path in sorted(path for place in places for path in _temporaries_in(place)):

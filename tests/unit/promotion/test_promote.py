@@ -8,7 +8,7 @@ import pytest
 import torch
 from promotions import LENIENT, SERVED, change_bias, failed
 
-from components.contract import GateCheck, ModelCard
+from components.contract import GateCheck, Metrics, ModelCard
 from components.errors import DatasetError, ModelError
 from components.model.classifier import Classifier
 from components.model.mlp import MLP
@@ -54,17 +54,33 @@ def test_force_goes_past_the_gate_and_says_past_what(network: MLP, card: ModelCa
     assert move.verdict.startswith("forced: Friday's sale; past: ")
 
 
+def _renamed(split: Metrics) -> Metrics:
+    return dataclasses.replace(split, classes=(dataclasses.replace(split.classes[0], name="Tee"), *split.classes[1:]))
+
+
+def test_a_model_of_another_catalogue_is_refused_whatever_is_asked(
+    network: MLP, card: ModelCard, shared_settings: Settings
+) -> None:
+    shop = store.save_model(
+        network, dataclasses.replace(card, contract=dataclasses.replace(card.contract, name="shop"))
+    )
+    with pytest.raises(ModelError, match="the catalogue in use is 'fashion-mnist'"):
+        promote(shop, "new", force=True, bounds=LENIENT, settings=shared_settings, canary=serve_well)
+
+
 def test_a_model_of_another_contract_is_refused_unless_forced(
     network: MLP, card: ModelCard, shared_settings: Settings
 ) -> None:
     live = store.save_model(network, card)
     champion.make_live(live, "a test")
-    shop = dataclasses.replace(card, contract=dataclasses.replace(card.contract, name="shop"))
-    other = store.save_model(network, shop)
+    renamed = dataclasses.replace(card.contract, classes=("Tee", *card.classes[1:]), aliases=())
+    other = store.save_model(
+        network, dataclasses.replace(card, contract=renamed, train=_renamed(card.train), test=_renamed(card.test))
+    )
     promotion = promote(other, "a test", bounds=LENIENT, settings=shared_settings)
     assert failed(promotion.verdict) == ["data contract"]
     assert str(promotion.verdict) == (
-        f"{other} is about other data than {live}, which is live: name: found 'shop', expected 'fashion-mnist'"
+        f"{other} is about other data than {live}, which is live: class 0: found 'Tee', expected 'T-shirt/top'"
     )
     assert champion.live_move().tag == live
     assert promote(other, "new", force=True, bounds=LENIENT, settings=shared_settings, canary=serve_well).promoted

@@ -404,18 +404,22 @@ def test_a_user_s_hidden_file_is_not_ours(shelf: Shelf) -> None:
     assert shelf.prune().removed == ()
 
 
-def test_models_of_another_catalogue_have_its_name_and_go_likewise(shelf: Shelf) -> None:
-    first, fashion = shelf.save(), shelf.save()
+def test_only_the_models_of_the_catalogue_in_use_are_listed_and_go(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fashion = shelf.save()
     shelf.card = dataclasses.replace(shelf.card, contract=dataclasses.replace(CONTRACT, name="my-shop"))
-    second, shop = shelf.save(), shelf.save()
-    assert shop.startswith("my-shop-mlp:")
-    assert (shelf.tags, store.load_stored(shop).contract.name) == ([first, fashion, second, shop], "my-shop")
+    first, second = shelf.save(), shelf.save()
+    assert second.startswith("my-shop-mlp:")
+    assert (shelf.tags, store.load_stored(second).contract.name) == ([fashion], "my-shop")
+    monkeypatch.setenv("FASHION_CATALOGUE", "my-shop")
+    assert shelf.tags == [first, second]
     shelf.prune(keep=1)
-    assert shelf.tags == [shop]
+    assert shelf.tags == [second]
     shelf.prune(keep=0)
-    assert shelf.tags == []
-    for name in (store.NAME, "my-shop-mlp"):
-        assert list((shelf.home / "models" / name).iterdir()) == []
+    assert (shelf.tags, list((shelf.home / "models" / "my-shop-mlp").iterdir())) == ([], [])
+    monkeypatch.delenv("FASHION_CATALOGUE")
+    assert shelf.tags == [fashion]
 
 
 # --- reports and logs ---

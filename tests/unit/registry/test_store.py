@@ -118,6 +118,6 @@ def test_a_torn_folder_does_not_hide_the_others(network: MLP, card: ModelCard, b
 
 
 def test_no_catalogue_takes_the_name_of_another_s_models() -> None:
-    assert store.name_models(dataclasses.replace(CONTRACT, name="shop")) == "shop-mlp"
+    assert store.name_models("shop") == "shop-mlp"
     with pytest.raises(ModelError, match="would have the models of fashion-mnist"):
-        store.name_models(dataclasses.replace(CONTRACT, name="fashion"))
+        store.name_models("fashion")
