@@ -15,6 +15,7 @@ from ops.environment import DEFAULTS
 os.environ["PREFECT_API_URL"] = ""  # or it may be that of a stack that is in use, by `prefect.toml` in the checkout
 os.environ.update({**DEFAULTS, **os.environ})  # before torch is loaded, which reads how its threads shall wait
 
+from awkward import AWKWARD
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
 from prefects import Shared, sharing
@@ -63,6 +64,13 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     for name in [name for name in os.environ if name.startswith("FASHION_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("FASHION_DATA_DIR", str(tmp_path / "data"))
+    return Settings()
+
+
+@pytest.fixture
+def awkward_settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Likewise, with another catalogue in use."""
+    monkeypatch.setenv("FASHION_CATALOGUE", AWKWARD.name)
     return Settings()
 
 

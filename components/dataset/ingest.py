@@ -1,65 +1,62 @@
 """Raw examples -> immutable Parquet parts and a manifest."""
 
 import contextlib
-import hashlib
-import io
 import json
 import logging
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path, PurePath
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from components.catalogues import OFFICIAL
 from components.contract import SAMPLE, SPLITS, DataContract, Dataset, Split
+from components.dataset.archives import SOURCE
 from components.dataset.manifest import (
     DatasetPart,
     Manifest,
     check_part,
     check_receipt,
-    content_hash,
     current_dataset,
     dataset_lock,
     dataset_of,
     digest,
     make_current,
-    part_file,
     read_manifest,
     to_table,
     write_manifest,
 )
+from components.dataset.own.start import StartOptions, ingest_own
+from components.dataset.parts import Ingested, store_part
 from components.dataset.sources import Source, find_source
-from components.errors import DatasetError, SourceError
-from components.files import demand_writable, remove_leftovers, write_whole
+from components.errors import DatasetError, SettingsError, SourceError
+from components.files import demand_writable, remove_leftovers
 from components.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
 
-ROW_GROUP = 4096  # rows: 3.2 MB of pixels, so that a reader can stream with little memory and still read at full pace
+WORDS = ("auto", "download", "sample")  # sources of the catalogue that ships
 
 
-@dataclass(frozen=True)
-class Ingested:
-    """What an ingest did."""
-
-    dataset: Dataset
-    written: bool  # False: the same input was ingested before, nothing was written
-    added: bool = False  # the source has no test split: its examples are in the training split of the one in use
-    left_out: tuple[str, ...] = ()  # names in the source that are not read
-
-
-def ingest(source: str = "", *, sample_fallback: bool = False, settings: Settings | None = None) -> Ingested:
+def ingest(
+    source: str = "",
+    *,
+    sample_fallback: bool = False,
+    settings: Settings | None = None,
+    options: StartOptions | None = None,
+    tell: Callable[[str], None] = log.info,
+) -> Ingested:
     """Write a source as a dataset version and make it the current one; a source ingested before is a no-op.
 
     Args:
-        source: see `find_source`; empty: `FASHION_SOURCE`. `auto` takes what is already ingested before it looks
-            for archives.
+        source: see `find_source`, and for a catalogue of one's own `read_source`; empty: `FASHION_SOURCE`. `auto` takes
+            what is already ingested before it looks for archives.
         sample_fallback: with `auto`, take the drawn sample where nothing can be reached.
-        settings: where data lives; None: from the environment.
+        settings: where data lives, and which catalogue; None: from the environment.
+        options: what a catalogue of one's own starts with; None: as the settings say.
+        tell: called with lines for a person, see `ingest_own`.
 
     Raises:
-        SettingsError, SourceError: see `find_source`.
+        SettingsError, SourceError: see `find_source` and `ingest_own`.
         DatasetError: examples to add, and no dataset to add them to; with `auto`, the dataset in use is damaged.
     """
     settings = settings or load_settings()
@@ -71,7 +68,17 @@ def ingest(source: str = "", *, sample_fallback: bool = False, settings: Setting
                 check_part(settings.datasets_dir, part)
             return Ingested(current, written=False)
     demand_writable(settings.datasets_dir)
+    is_own = settings.catalogue != OFFICIAL.contract.name
+    if is_own and name in WORDS:
+        told = f"{name!r} is {OFFICIAL.title}'s; the catalogue {settings.catalogue!r} needs a path"
+        raise SettingsError(f"FASHION_SOURCE or --source: {told} to a folder with a folder of pictures for each class")
+    path = Path(os.path.expanduser(name))  # noqa: PTH111, which fails for an unknown ~user
+    if is_own and not (path / SOURCE).is_file():
+        return ingest_own(path, settings, options or StartOptions(settings.image, settings.preparation), tell)
     raw = find_source(name, settings, _contract_in_use(settings.datasets_dir), sample_fallback)
+    if raw.contract.name != settings.catalogue:
+        told = f"{raw.name}: it declares the catalogue {raw.contract.name!r}, and {settings.catalogue!r} is in use"
+        raise SettingsError(f"{told}; FASHION_CATALOGUE={raw.contract.name} takes it")
     with dataset_lock(settings.datasets_dir):
         remove_leftovers(settings.datasets_dir)
         remove_leftovers(settings.datasets_dir / "parts")
@@ -185,22 +192,3 @@ def _write_part(raw: Source, split: Split, folder: Path) -> DatasetPart:
     ids = [f"{split}{infix}-{number:05d}" for number in range(len(images))]
     table = to_table(ids, split, labels, images, raw.contract, raw.name, raw.licence)
     return store_part(table, split, folder, inputs, raw.contract)
-
-
-def store_part(
-    table: pa.Table, split: Split, folder: Path, inputs: dict[str, str], contract: DataContract
-) -> DatasetPart:
-    """Write a table of `to_table` as a part named by the SHA-256 of its content, known only once it is written."""
-    content = io.BytesIO()
-    pq.write_table(
-        table,
-        content,
-        row_group_size=ROW_GROUP,
-        compression="zstd",
-        use_dictionary=["split", "label"],
-        write_page_checksum=True,
-    )
-    sha256 = hashlib.sha256(content.getbuffer()).hexdigest()
-    file = part_file(split, sha256)
-    write_whole(folder / file, content.getbuffer())
-    return DatasetPart(file, split, table.num_rows, sha256, content_hash(table, contract), inputs)

@@ -40,7 +40,7 @@ def link_equal(sets: Sets, keys: Iterable[Hashable]) -> Sets:
 def link_copies(images: Images, labels: Labels) -> tuple[Sets, list[Alike]]:
     """The sets of near copies, as `components.dataset.copies` finds them.
 
-    Memory grows with n, however many pairs there are: 60,000 small grey images take 0.3 GB.
+    Memory grows with n, however many pairs there are: 60,000 images of Fashion-MNIST take 0.3 GB.
 
     Args:
         images: uint8 (n, height, width[, 3]).

@@ -113,8 +113,9 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def shop(archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """Ingest, validate, train, save, promote past the gate and a real canary."""
-    settings = Settings(data_dir=tmp_path_factory.mktemp("data"))
-    with using_home(tmp_path_factory.mktemp("shop") / "bentoml") as home:
+    settings = Settings(data_dir=tmp_path_factory.mktemp("data"), catalogue=SHOP.name)
+    with pytest.MonkeyPatch.context() as patch, using_home(tmp_path_factory.mktemp("shop") / "bentoml") as home:
+        patch.setenv("FASHION_CATALOGUE", SHOP.name)
         dataset = ingest(str(archives), settings=settings).dataset
         validated = validate(dataset, settings=settings)
         trained = train(validated, configure("dense-128", {"hidden": [32], "epochs": 15, "threads": 1}))

@@ -17,7 +17,7 @@ from components.dataset.manifest import (
     write_manifest,
 )
 
-SHOP = DataContract("shop", ("Kids 2-6", "10", "Étagère, 2 m"), ImageSpec(20, 24, 3), "none")
+SHOP = DataContract("shop", ("Kids 2-6", "10", "Étagère, 2 m"), ImageSpec(20, 24, 3), "letterbox")
 COLOURS = np.array([(200, 60, 60), (60, 200, 60), (60, 60, 200)])  # of each class, and noise
 
 

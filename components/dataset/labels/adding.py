@@ -10,7 +10,6 @@ import pyarrow as pa
 from filelock import FileLock
 
 from components.contract import DataContract, Dataset
-from components.dataset.ingest import store_part
 from components.dataset.labels.checks import Sorted, sort_candidates, to_images
 from components.dataset.labels.examples import HandedIn, count_reasons, keep_rejects, shown
 from components.dataset.labels.reading import read_handed_in
@@ -27,6 +26,7 @@ from components.dataset.manifest import (
     to_table,
     write_manifest,
 )
+from components.dataset.parts import store_part
 from components.dataset.validate import validate
 from components.errors import DatasetError
 from components.files import demand_writable, remove_leftovers

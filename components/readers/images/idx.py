@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 
 from components.errors import SourceError
 
+GREY, RGB = b"\0\0\x08\x03", b"\0\0\x08\x04"  # how files of such images begin
 LARGEST = 1 << 30  # bytes unpacked: twenty times the training images; a bomb stops here
 
 
-def read_idx(path: Path, item_shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def read_idx(path: Path, item_shape: tuple[int, ...] | None = None) -> NDArray[np.uint8]:
     """Read one archive.
 
     Args:
         path: gzip where its name ends in .gz, else plain IDX.
-        item_shape: (height, width) for images, () for labels.
+        item_shape: (height, width) for images, () for labels; None: any of images.
 
     Returns:
         uint8 (n, *item_shape), read-only.
@@ -46,7 +47,10 @@ def read_idx(path: Path, item_shape: tuple[int, ...]) -> NDArray[np.uint8]:
     return np.frombuffer(body, np.uint8).reshape(dimensions)
 
 
-def _read_header(path: Path, content: bytes, item_shape: tuple[int, ...]) -> tuple[int, ...]:
+def _read_header(path: Path, content: bytes, item_shape: tuple[int, ...] | None) -> tuple[int, ...]:
+    if item_shape is None:
+        item_shape = struct.unpack(">2I", content[8:16]) if content[:4] == GREY and len(content) >= 16 else (0, 0, 3)
+        item_shape = struct.unpack(">3I", content[8:20]) if content[:4] == RGB and len(content) >= 20 else item_shape
     expected = bytes((0, 0, 8, 1 + len(item_shape)))
     if content[:4] != expected:
         raise SourceError(f"{path}: magic number is {content[:4].hex()}, expected {expected.hex()}")

@@ -22,7 +22,7 @@ from components.catalogues.fashion_mnist import CLASSES, CONTRACT
 from components.catalogues.sample import draw
 from components.contract import SAMPLE, SPLITS, DataContract, Dataset, ImageSpec, schema_of
 from components.dataset.archives import ARCHIVES, FILES, declare_source, open_archives, write_sample
-from components.dataset.ingest import ingest, store_part
+from components.dataset.ingest import ingest
 from components.dataset.manifest import (
     Manifest,
     current_dataset,
@@ -32,7 +32,8 @@ from components.dataset.manifest import (
     read_split,
     write_manifest,
 )
-from components.errors import DatasetError, SourceError
+from components.dataset.parts import store_part
+from components.errors import DatasetError, SettingsError, SourceError
 from components.files import sha256_of, temporary_name
 from components.readers.images.idx import encode_idx
 from components.records import read_record
@@ -42,7 +43,7 @@ KILLS = 4
 
 INGEST = """
 import sys
-from components.dataset.ingest import ingest, store_part
+from components.dataset.ingest import ingest
 print("ready", flush=True)
 sys.stdin.readline()
 for source in sys.argv[2:] * int(sys.argv[1]):
@@ -370,7 +371,7 @@ def test_an_addition_to_the_sample_is_marked_sample(archives: Path, csv: Path, f
 # --- other catalogues ---
 
 
-@pytest.mark.usefixtures("folder")
+@pytest.mark.usefixtures("awkward_settings")
 def test_a_dataset_has_the_contract_that_its_archives_bring(tmp_path: Path) -> None:
     archives = write_awkward(tmp_path / "shop")
     ours = ingest(str(archives)).dataset
@@ -382,6 +383,12 @@ def test_a_dataset_has_the_contract_that_its_archives_bring(tmp_path: Path) -> N
     other = dataclasses.replace(AWKWARD, classes=AWKWARD.classes[::-1])
     declare_source(archives, "an awkward shop", "its owner's", other)
     assert ingest(str(archives)).written, "the same bytes are another thing"
+
+
+@pytest.mark.usefixtures("folder")
+def test_archives_of_a_catalogue_that_is_not_in_use_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"declares the catalogue 'awkward'.*FASHION_CATALOGUE=awkward takes it"):
+        ingest(str(write_awkward(tmp_path / "shop")))
 
 
 def test_a_dataset_of_another_contract_than_its_manifest_says_is_refused(base: Dataset) -> None:
@@ -413,7 +420,7 @@ def test_the_labels_of_a_part_are_read_by_the_names_they_were_written_with(
     [
         ({"classes": (*CONTRACT.classes[:-1], "Wellington"), "aliases": ()}, "examples of the class 'Ankle boot'"),
         ({"preparation": "letterbox"}, "images prepared as 'fashion-mnist', expected 'letterbox'"),
-        ({"image": ImageSpec(14, 56)}, "images of 28 x 28 x 1, expected 14 x 56 x 1"),
+        ({"image": ImageSpec(14, 14)}, "images of 28 x 28 x 1, expected 14 x 14 x 1"),
     ],
 )
 def test_a_part_that_cannot_be_mapped_is_refused(

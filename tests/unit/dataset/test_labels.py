@@ -596,7 +596,8 @@ def test_a_file_that_grows_while_it_is_read_is_refused(base: Dataset, new: New, 
 # --- other catalogues ---
 
 
-def test_labels_of_another_catalogue_are_names_of_its_own_classes(settings: Settings, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("awkward_settings")
+def test_labels_of_another_catalogue_are_names_of_its_own_classes(tmp_path: Path) -> None:
     ours = ingest(str(write_awkward(tmp_path / "shop"))).dataset
     images, _ = draw_awkward(2, 7)
     folder = tmp_path / "corrections"
@@ -615,7 +616,8 @@ def test_labels_of_another_catalogue_are_names_of_its_own_classes(settings: Sett
     assert done.dataset.contract == AWKWARD
 
 
-def test_an_image_of_one_flat_colour_is_refused_in_any_catalogue(settings: Settings, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("awkward_settings")
+def test_an_image_of_one_flat_colour_is_refused_in_any_catalogue(tmp_path: Path) -> None:
     ingest(str(write_awkward(tmp_path / "shop")))
     flat = np.broadcast_to(np.array([200, 60, 60], np.uint8), AWKWARD.image.shape)
     write_correction(tmp_path / "corrections", Correction(flat.tobytes(), 2, 0, "awkward-mlp:abc"), AWKWARD)
@@ -623,7 +625,8 @@ def test_an_image_of_one_flat_colour_is_refused_in_any_catalogue(settings: Setti
     assert done.rejected == {"not like the dataset's images": 1}
 
 
-def test_a_correction_of_other_images_is_refused(settings: Settings, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("awkward_settings")
+def test_a_correction_of_other_images_is_refused(tmp_path: Path) -> None:
     ingest(str(write_awkward(tmp_path / "shop")))
     images, _ = draw(1, np.random.default_rng(0))
     write_correction(tmp_path / "corrections", Correction(images.tobytes(), 2, 0, "fashion-mlp:abc"), CONTRACT)

@@ -71,44 +71,44 @@ def broken_by(settings: Settings, rows: Rows, name: str) -> set[tuple[str, str]]
 
 
 @pytest.fixture
-def profiled(settings: Settings) -> Settings:
+def profiled(awkward_settings: Settings) -> Settings:
     """A first version that passed."""
-    validate_rows(settings, draw_version(), "first")
-    return settings
+    validate_rows(awkward_settings, draw_version(), "first")
+    return awkward_settings
 
 
 # --- the first version ---
 
 
-def test_the_first_version_is_profiled_and_shown(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    dataset = ingest_rows(settings, draw_version(), "first")
+def test_the_first_version_is_profiled_and_shown(awkward_settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    dataset = ingest_rows(awkward_settings, draw_version(), "first")
     assert bounds_of(dataset) == ValidationBounds()
     with caplog.at_level(logging.INFO):
-        first = validate(dataset, settings=settings)
-    stored = json.loads(bounds_path(settings.datasets_dir, AWKWARD).read_text(encoding="utf-8"))
+        first = validate(dataset, settings=awkward_settings)
+    stored = json.loads(bounds_path(awkward_settings.datasets_dir, AWKWARD).read_text(encoding="utf-8"))
     assert stored["contract"] == AWKWARD.fingerprint
     assert stored["version"] == dataset.version
     assert bounds_of(dataset) == profile_bounds(to_frame(dataset), AWKWARD)
     assert describe_bounds(bounds_of(dataset)) in caplog.text
-    again = validate(dataset, settings=settings)
+    again = validate(dataset, settings=awkward_settings)
     assert again.expectations > first.expectations
-    assert json.loads(bounds_path(settings.datasets_dir, AWKWARD).read_text(encoding="utf-8")) == stored
+    assert json.loads(bounds_path(awkward_settings.datasets_dir, AWKWARD).read_text(encoding="utf-8")) == stored
 
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (200, 60, 60)])
-def test_one_image_of_one_flat_colour_is_refused(settings: Settings, colour: tuple[int, int, int]) -> None:
+def test_one_image_of_one_flat_colour_is_refused(awkward_settings: Settings, colour: tuple[int, int, int]) -> None:
     rows = draw_version()
     rows["train"][0][7] = colour
-    found = broken_by(settings, rows, "first")
+    found = broken_by(awkward_settings, rows, "first")
     assert ("train", "expect_column_values_to_be_between(contrast)") in found
-    assert read_bounds(settings.datasets_dir, AWKWARD) is None
+    assert read_bounds(awkward_settings.datasets_dir, AWKWARD) is None
 
 
-def test_a_first_version_may_be_small(settings: Settings) -> None:
+def test_a_first_version_may_be_small(awkward_settings: Settings) -> None:
     rows: Rows = {"train": draw_photos(10, 1), "test": draw_photos(10, 2)}
     assert rows["test"][1].tolist().count(2) == 1
-    dataset = validate_rows(settings, rows, "first").dataset
-    assert validate(dataset, settings=settings).dataset == dataset
+    dataset = validate_rows(awkward_settings, rows, "first").dataset
+    assert validate(dataset, settings=awkward_settings).dataset == dataset
 
 
 def test_a_catalogue_that_ships_keeps_its_own(validated: Validated) -> None:

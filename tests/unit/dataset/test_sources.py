@@ -24,8 +24,9 @@ from components.dataset.archives import (
     FILES,
     declare_source,
 )
-from components.dataset.ingest import Ingested, ingest
+from components.dataset.ingest import ingest
 from components.dataset.manifest import read_split
+from components.dataset.parts import Ingested
 from components.dataset.sources import Source, find_source
 from components.errors import DatasetError, SettingsError, SourceError, SourceUnreachable
 from components.settings import Settings

@@ -182,19 +182,19 @@ def under_the_official_name(dataset: Dataset) -> Dataset:
         return write_manifest(dataset.path.parent, manifest)
 
 
-def test_another_catalogue_has_its_own_labels_and_bounds(settings: Settings, tmp_path: Path) -> None:
-    dataset = ingest(str(write_awkward(tmp_path / "shop")), settings=settings).dataset
-    assert validate(dataset, settings=settings).expectations == 50
+def test_another_catalogue_has_its_own_labels_and_bounds(awkward_settings: Settings, tmp_path: Path) -> None:
+    dataset = ingest(str(write_awkward(tmp_path / "shop")), settings=awkward_settings).dataset
+    assert validate(dataset, settings=awkward_settings).expectations == 50
 
 
 def test_a_class_of_another_catalogue_that_is_missing_in_the_test_split_is_named(
-    settings: Settings, tmp_path: Path
+    awkward_settings: Settings, tmp_path: Path
 ) -> None:
     folder = write_awkward(tmp_path / "shop")
     images, labels = draw_awkward(120, 1)
     write_archives(folder, {"test": (images, labels % 2)})
     declare_source(folder, "an awkward shop", "MIT", AWKWARD)
-    found = refused(ingest(str(folder), settings=settings).dataset, settings)
+    found = refused(ingest(str(folder), settings=awkward_settings).dataset, awkward_settings)
     assert {key: item.observed for key, item in found.items()} == {
         ("test", "expect_column_distinct_values_to_equal_set(label)"): "missing [2]"
     }

@@ -1,0 +1,93 @@
+"""The rows of a source -> images of a contract, and what could not be read."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from components.contract import DataContract, Images, Labels
+from components.dataset.own.rows import Rejected, SourceRow, SourceRows, digest_of, label_in
+from components.errors import InputError, SourceError
+from components.readers.folders.below import Root
+from components.readers.images.photos import read_photo
+
+EVERY = 10  # seconds between two lines that say how far it is
+MOST_REJECTED = 0.5  # share of the rows; beyond it the source is not what it seems
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The n rows that could be read."""
+
+    rows: tuple[SourceRow, ...]
+    digests: tuple[str, ...]  # (n,) SHA-256 of each file's bytes, or of the image's numbers
+    images: Images  # uint8 (n, height, width[, 3])
+    labels: Labels  # uint16 (n,)
+    rejected: tuple[Rejected, ...]  # those that could not
+
+
+def digest_rows(source: SourceRows) -> dict[str, str]:
+    """What the rows are made of: name -> SHA-256, "" of one that cannot be read."""
+    root = Root(source.root)
+
+    def digest(row: SourceRow) -> str:
+        try:
+            return digest_of(row.content(root))
+        except InputError:
+            return ""
+
+    return {row.name: digest for row, digest in zip(source.rows, _each(digest, source.rows), strict=True)}
+
+
+def decode_rows(source: SourceRows, contract: DataContract, tell: Callable[[str], None]) -> Decoded:
+    """Read every row: a photo by the contract's preparation, as the service reads it; an image as it is.
+
+    Raises:
+        SourceError: more than half of the rows cannot be read.
+    """
+    root, shape = Root(source.root), contract.image.shape
+    tell(f"reading {len(source.rows):,} pictures of {source.name}")
+
+    def read(row: SourceRow) -> tuple[str, Images, int] | Rejected:
+        try:
+            label, content = label_in(contract, row), row.content(root)
+            image = read_photo(content, contract, row.name)[0] if isinstance(content, bytes) else content
+            if image.shape != shape:
+                raise InputError(row.name, f"an image of {image.shape}, expected {shape}")
+        except InputError as error:
+            return Rejected(row.name, error.reason, row.label)
+        return digest_of(content), image, label
+
+    found = list(zip(source.rows, _each(read, source.rows, tell), strict=True))
+    rejected = [one for _, one in found if isinstance(one, Rejected)]
+    taken = [(row, one) for row, one in found if not isinstance(one, Rejected)]
+    if len(rejected) > MOST_REJECTED * len(found):
+        told = (
+            f"{len(rejected):,} of {len(found):,} rows cannot be read, such as {rejected[0].name}: {rejected[0].reason}"
+        )
+        raise SourceError(f"{source.name}: {told}")
+    return Decoded(
+        tuple(row for row, _ in taken),
+        tuple(digest for _, (digest, _, _) in taken),
+        np.array([image for _, (_, image, _) in taken], np.uint8).reshape(-1, *shape),
+        np.array([label for _, (_, _, label) in taken], np.uint16),
+        tuple(rejected),
+    )
+
+
+def _each(
+    work: Callable[[SourceRow], T], rows: tuple[SourceRow, ...], tell: Callable[[str], None] = lambda line: None
+) -> list[T]:
+    """Threads work side by side: Pillow and hashing leave the interpreter to others."""
+    done, shown = list[T](), time.monotonic()
+    with ThreadPoolExecutor() as pool:
+        for one in pool.map(work, rows):
+            done.append(one)
+            if time.monotonic() - shown > EVERY:
+                shown = time.monotonic()
+                tell(f"  {len(done):,} of {len(rows):,}")
+    return done

@@ -1,0 +1,198 @@
+"""Tables with a label: of paths (`path,label[,split]`), of picture files as Hugging Face writes them, or of pixels."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+import pandas as pd
+import pyarrow.parquet as pq
+
+from components.contract import DataContract, ImageSpec, Split
+from components.dataset.own.rows import (
+    HELD_OUT,
+    Rejected,
+    SourceRow,
+    SourceRows,
+    order_names,
+    refuse_two_splits,
+    split_called,
+)
+from components.dataset.tables import has_pictures, read_picture_table
+from components.errors import InputError, SourceError
+from components.files import sha256_of
+from components.readers.blocks import Wanted
+from components.readers.folders.pictures import check_path
+from components.readers.formats import PARQUET, format_of
+from components.readers.tables.class_names import class_names_of
+from components.readers.tables.columns import LABELS
+
+PATHS = ("path", "file_name", "filename", "file", "image", "image_path")  # the first of these that is there
+LABEL = ("label", *LABELS)  # likewise
+SPLIT = "split"
+LINES = (".jsonl", ".ndjson")  # JSON lines, in which only paths are read
+DELIMITERS = ",;\t|"
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How tables are read."""
+
+    image: ImageSpec | None = None  # what rows of pixels are; None: there must be none
+    root: Path | None = None  # where paths begin; None: at the folder of the first table
+    group: str = ""  # the column that names what stays in one split; "": none
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file's name says that it is a table that can start a catalogue."""
+    return path.suffix.lower() in LINES or format_of(path.name) is not None
+
+
+def read_tables(files: dict[Path, Split | None], options: TableOptions) -> SourceRows:
+    """Read the tables that make up one source.
+
+    Args:
+        files: one or more, each with the split that its name says, or None.
+        options: how.
+
+    Raises:
+        SourceError: no column of labels, nothing that a picture could be, or the group's column is missing.
+    """
+    rows, rejected, classes = list[SourceRow](), list[Rejected](), dict[str, None]()
+    for path, split in files.items():
+        reader = _Table(path, split, options, f"{path.name}: " if len(files) > 1 else "")
+        try:
+            rows += reader.read()
+        except InputError as error:
+            raise SourceError(f"{path}: {str(error).removeprefix(f'{path.name}: ')}") from error
+        rejected += reader.rejected
+        classes |= dict.fromkeys(reader.classes)
+    first = next(iter(files))
+    refuse_two_splits(rows, first.name)
+    are_images = bool(rows) and not isinstance(rows[0].picture, str | bytes)
+    return SourceRows(
+        f"{first.suffix.lower().removeprefix('.')}:{first.parent.name if len(files) > 1 else first.name}",
+        options.root or first.parent,
+        tuple(rows),
+        tuple(order_names([*classes, *(row.label for row in rows)])),
+        tuple(rejected),
+        image=options.image if are_images else None,
+        files={path.name: sha256_of(path) for path in files},
+    )
+
+
+class _Table:
+    """One table while it is read."""
+
+    def __init__(self, path: Path, split: Split | None, options: TableOptions, before: str) -> None:
+        self.path, self.split, self.options, self.before = path, split, options, before
+        self.rejected: list[Rejected] = []
+        self.classes: Sequence[str] = ()  # that its schema declares
+
+    def read(self) -> list[SourceRow]:
+        if self.path.suffix.lower() not in LINES and format_of(self.path.name) is PARQUET and has_pictures(self.path):
+            return list(self._read_pictures())
+        table = self._read_columns()
+        label = next((name for name in LABEL if name in table), None)
+        group = self.options.group
+        if label is None or (group and group not in table):
+            missing = f"a column {group!r} to group by" if label else "a column label"
+            found = ", ".join(table.columns[:8]) or "none that is known here"
+            raise InputError(self.path.name, f"expected {missing}, found {found}")
+        if named := next((name for name in PATHS if name in table), None):
+            return list(self._read_paths(table, named, label))
+        if self.options.image is None:
+            told = f"no column of paths ({', '.join(PATHS[:3])}, ...)"
+            raise InputError(self.path.name, f"{told}; a table of pixels needs --image, as in --image 28x28x1")
+        return list(self._read_pixels(self.options.image, order_names(table[label])))
+
+    def _read_columns(self) -> pd.DataFrame:
+        """The columns of texts that are of interest, every cell as it stands."""
+        wanted = {*PATHS, *LABEL, SPLIT, self.options.group}
+        if self.path.suffix.lower() in LINES:
+            return _read_lines(self.path)
+        if format_of(self.path.name) is PARQUET:
+            schema = pq.read_schema(self.path)
+            kept = [name for name in schema.names if name in wanted]
+            cells: pd.DataFrame = pq.read_table(self.path, columns=kept).to_pandas()
+            for name in set(LABEL) & set(kept):
+                if names := class_names_of(schema, name):
+                    self.classes, cells[name] = names, cells[name].map(dict(enumerate(names)))
+            return cells.fillna("").astype(str)
+        try:
+            with self.path.open(encoding="utf-8-sig") as file:
+                delimiter = max(DELIMITERS, key=file.readline().count)
+            texts: pd.DataFrame = pd.read_csv(
+                self.path,
+                sep=delimiter,
+                dtype=str,
+                keep_default_na=False,
+                encoding="utf-8-sig",
+                usecols=lambda name: name in wanted,
+            )
+            return texts
+        except (ValueError, pd.errors.ParserError) as error:
+            raise InputError(self.path.name, f"no table that can be read: {str(error).splitlines()[0]}") from error
+
+    def _read_paths(self, table: pd.DataFrame, named: str, label: str) -> Iterator[SourceRow]:
+        nothing = [""] * len(table)
+        splits, groups = table.get(SPLIT, nothing), table.get(self.options.group, nothing)
+        rows = zip(table[named], table[label], splits, groups, strict=True)
+        for number, (picture, name, split, group) in enumerate(rows, start=1):
+            where = f"{self.before}row {number} ({picture[:80]})"
+            try:
+                check_path(picture)
+                if not name.strip():
+                    raise InputError("label", "no label")
+                if split.strip().lower() in HELD_OUT:
+                    raise InputError("split", "for validation; a training holds out rows of its own")
+            except InputError as error:
+                self.rejected.append(Rejected(where, error.reason, name))
+            else:
+                said = split_called(split, f"{self.path}: row {number}") or self.split
+                yield SourceRow(where, name.strip(), picture, said, group)
+
+    def _read_pictures(self) -> Iterator[SourceRow]:
+        schema = pq.read_schema(self.path)
+        self.classes = class_names_of(schema)
+        names = self.classes or order_names(map(str, pq.read_table(self.path, columns=["label"])["label"].to_pylist()))
+        contract = _contract_for(names, self.path)
+        for row in read_picture_table(self.path, contract):
+            where = f"{self.before}row {row.number}"
+            if row.label is None or not row.content:
+                reason = "no picture in it" if row.label is not None else f"label {row.told[:40]!r} has no name"
+                self.rejected.append(Rejected(where, reason, row.told))
+            else:
+                yield SourceRow(where, contract.classes[row.label], row.content, self.split)
+
+    def _read_pixels(self, image: ImageSpec, names: Sequence[str]) -> Iterator[SourceRow]:
+        contract, form = _contract_for([name for name in names if name], self.path, image), format_of(self.path.name)
+        if form is None:
+            raise InputError(self.path.name, f"no {' or '.join(PATHS[:2])} in its rows")
+        with self.path.open("rb") as stream:
+            for block in form.read(stream, self.path.name, Wanted(contract)):
+                self.rejected += (Rejected(f"{self.before}{form.word} {one.line}", one.reason) for one in block.rejects)
+                if block.labels is None:
+                    raise InputError(self.path.name, "no labels")
+                for line, pixels, label in zip(block.lines, block.images, block.labels, strict=True):
+                    where = f"{self.before}{form.word} {line}"
+                    yield SourceRow(where, contract.classes[label], pixels, self.split)
+
+
+def _read_lines(path: Path) -> pd.DataFrame:
+    with path.open("rb") as file:
+        try:
+            rows = [orjson.loads(line) for line in file if line.strip()]
+        except orjson.JSONDecodeError as error:
+            raise InputError(path.name, f"not JSON lines: {error}") from error
+    if not all(isinstance(row, dict) for row in rows):
+        raise InputError(path.name, "expected an object a line")
+    return pd.DataFrame(rows).fillna("").astype(str)
+
+
+def _contract_for(names: Sequence[str], path: Path, image: ImageSpec | None = None) -> DataContract:
+    """What a table's rows are read by, before the catalogue's own contract is known."""
+    try:
+        return DataContract("rows", tuple(names), image or ImageSpec(8, 8), "letterbox")
+    except ValueError as error:
+        raise InputError(path.name, str(error)) from error

@@ -1,0 +1,240 @@
+"""A catalogue of one's own, from its first source to a source that grows."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from photos import draw_photo, encode_photo, write_photos
+
+from components.contract import Dataset, Images, ImageSpec
+from components.dataset.ingest import ingest
+from components.dataset.labels.adding import import_labels
+from components.dataset.manifest import current_dataset, read_split
+from components.dataset.own.rows import digest_of
+from components.dataset.own.start import StartOptions, rejected_path
+from components.dataset.parts import Ingested
+from components.dataset.validate import validate
+from components.errors import FashionError, SettingsError, SourceError
+from components.settings import Settings
+
+COUNTS = {"hat": 20, "10": 12, "Kids 2-6": 14}
+
+
+@pytest.fixture
+def shop(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("FASHION_CATALOGUE", "shop")
+    return Settings()
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    return write_photos(tmp_path / "photos", COUNTS)
+
+
+def start(path: Path, **options: Any) -> Ingested:
+    return ingest(str(path), options=StartOptions(**options))
+
+
+def rows_of(dataset: Dataset) -> dict[str, tuple[str, str]]:
+    """The digest in each row's id -> its split and the name of its class."""
+    return {
+        row_id.rpartition("-")[2]: (split, examples.contract.classes[label])
+        for split in ("train", "test")
+        for examples in [read_split(dataset, split)]
+        for row_id, label in zip(examples.ids, examples.labels.tolist(), strict=True)
+    }
+
+
+def reasons(dataset: Dataset) -> dict[str, str]:
+    lines = rejected_path(dataset).read_bytes().splitlines()
+    return {one["name"]: one["reason"] for one in map(json.loads, lines)}
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_folder_of_class_folders_is_a_catalogue(photos: Path, shop: Settings) -> None:
+    lines: list[str] = []
+    done = ingest(str(photos), tell=lines.append)
+    contract = done.dataset.contract
+    assert (contract.name, contract.classes, str(contract.image)) == ("shop", ("10", "Kids 2-6", "hat"), "28 x 28 x 1")
+    assert (done.written, done.dataset.rows, done.dataset.source) == (True, 46, "images:photos")
+    assert done.dataset.path.is_relative_to(shop.data_dir / "catalogues" / "shop")
+    found = list(rows_of(done.dataset).values())
+    tests = {name: found.count(("test", name)) for name in contract.classes}
+    assert tests == {"10": 2, "Kids 2-6": 2, "hat": 3}
+    assert {name: tests[name] + found.count(("train", name)) for name in tests} == COUNTS
+    assert (lines[0], lines[4]) == ("reading 46 pictures of images:photos", "  hat: 17 for training, 3 for testing")
+    assert not start(photos).written
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_split_is_of_the_pictures_and_not_of_their_names(photos: Path, tmp_path: Path) -> None:
+    before = rows_of(start(photos).dataset)
+    other = tmp_path / "elsewhere"
+    for folder in photos.iterdir():
+        (other / folder.name / "deep" / "down").mkdir(parents=True)
+        for number, path in enumerate(sorted(folder.iterdir(), reverse=True)):
+            shutil.copy(path, other / folder.name / "deep" / "down" / f"z{number}.png")
+    assert rows_of(start(other, replace=True).dataset) == before
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize(("text", "shape"), [("32x24x3", (32, 24, 3)), ("9X8", (9, 8))])
+def test_the_image_is_what_a_person_says(photos: Path, text: str, shape: tuple[int, ...]) -> None:
+    dataset = start(photos, image=ImageSpec.parse(text)).dataset
+    assert read_split(dataset, "train").images.shape[1:] == shape
+
+
+def test_the_environment_says_it_too(photos: Path, shop: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASHION_IMAGE", "16x16x3")
+    assert ingest(str(photos)).dataset.contract.image == ImageSpec(16, 16, 3)
+    monkeypatch.setenv("FASHION_IMAGE", "16 by 16")
+    with pytest.raises(SettingsError, match=r"FASHION_IMAGE: .*expected HEIGHTxWIDTHxCHANNELS"):
+        ingest(str(photos))
+
+
+@pytest.mark.usefixtures("shop")
+def test_what_cannot_be_read_is_a_reject_with_its_reason(photos: Path, tmp_path: Path) -> None:
+    (photos / "hat" / "notes.txt").write_text("not a picture")
+    (photos / "hat" / "torn.png").write_bytes((photos / "hat" / "000.png").read_bytes()[:150])
+    (photos / "10" / ".DS_Store").write_bytes(b"")
+    (photos / "stray.png").write_bytes(b"")
+    (photos / "README.md").write_text("ours")
+    (photos / "10" / "again.png").write_bytes((photos / "10" / "003.png").read_bytes())
+    (photos / "hat" / "of 10.png").write_bytes((photos / "10" / "005.png").read_bytes())
+    (tmp_path / "outside").mkdir()
+    (photos / "10" / "link").symlink_to(tmp_path / "outside")
+    done = start(photos)
+    found = reasons(done.dataset)
+    copy = found.keys() & {"10/again.png", "10/003.png"}
+    assert len(copy) == 1
+    named = {"hat/notes.txt", "hat/torn.png", "stray.png", "10/link", "10/005.png", "hat/of 10.png"}
+    assert found.keys() == named | copy
+    assert found["stray.png"] == "in no folder of a class"
+    assert "not a PNG" in found["hat/notes.txt"]
+    assert "leads out of the source" in found["10/link"]
+    assert found["10/005.png"] == found["hat/of 10.png"] == "the same picture under 10 and hat"
+    assert set(done.left_out) == {"10/.DS_Store", "README.md"}
+    assert done.dataset.rows == 46 - 1
+    assert not start(photos).written
+
+
+@pytest.mark.usefixtures("shop")
+def test_splits_of_the_source_stay_what_they_are(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    write_photos(root / "train", COUNTS)
+    write_photos(root / "test", dict.fromkeys(COUNTS, 5), first=100)
+    write_photos(root / "val", dict.fromkeys(COUNTS, 5), first=200)
+    (root / "train" / "hat" / "leak.png").write_bytes((root / "test" / "hat" / "100.png").read_bytes())
+    done = start(root)
+    assert [len(read_split(done.dataset, split).ids) for split in ("train", "test")] == [46, 15]
+    assert done.left_out == ("val",)
+    assert reasons(done.dataset) == {"train/hat/leak.png": "the same picture as test/hat/100.png"}
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ({"hat": 12}, "1 classes; expected 2 to 1,000"),
+        ({"hat": 12, "Hat ": 12}, "two classes are called"),
+        ({"hat": 12, "cap": 9}, r"fewer than 10 pictures of cap \(9\); --allow-small"),
+        ({"hat": 12, "cap": 0}, r"fewer than 10 pictures of cap \(0\)"),
+        ({}, "no folder of pictures for each class"),
+    ],
+)
+def test_what_no_catalogue_can_be_is_refused_with_a_sentence(tmp_path: Path, counts: dict[str, int], told: str) -> None:
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(SourceError, match=told):
+        start(write_photos(tmp_path / "photos", counts))
+    assert current_dataset(Settings().datasets_dir) is None
+
+
+@pytest.mark.usefixtures("shop")
+def test_small_classes_are_taken_where_a_person_says_so(tmp_path: Path) -> None:
+    dataset = start(write_photos(tmp_path / "photos", {"hat": 12, "cap": 2}), allow_small=True).dataset
+    assert sorted(rows_of(dataset).values()).count(("test", "cap")) == 1
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize("word", ["auto", "download", "sample"])
+def test_the_sources_of_fashion_mnist_are_not_those_of_a_shop(word: str) -> None:
+    with pytest.raises(SettingsError, match=rf"'{word}' is Fashion-MNIST's; the catalogue 'shop' needs a path"):
+        ingest(word)
+
+
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize("name", ["../up", "Shop", "a" * 41])
+def test_a_catalogue_has_a_name_that_a_folder_can_have(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASHION_CATALOGUE", name)
+    with pytest.raises(SettingsError, match="FASHION_CATALOGUE"):
+        ingest("sample")
+
+
+# --- a source that grows ---
+
+
+@pytest.mark.usefixtures("shop")
+def test_what_is_added_goes_to_the_training_split_and_nothing_moves(photos: Path) -> None:
+    first = start(photos).dataset
+    write_photos(photos, {"hat": 9, "10": 1}, first=500)
+    second = start(photos).dataset
+    before, after = rows_of(first), rows_of(second)
+    assert before.items() <= after.items()
+    assert sorted(after[row] for row in after.keys() - before.keys()) == [("train", "10"), *[("train", "hat")] * 9]
+    assert np.array_equal(read_split(first, "test").images, read_split(second, "test").images)
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_copy_of_a_test_image_is_not_learned_from(photos: Path) -> None:
+    first = start(photos).dataset
+    tests = {row for row, (split, _) in rows_of(first).items() if split == "test"}
+    path = next(path for path in sorted(photos.rglob("*.png")) if _digest(path) in tests)
+    copy = path.with_name("copy.jpg")
+    copy.write_bytes(encode_photo(_pixels(path), "JPEG"))
+    second = start(photos).dataset
+    assert rows_of(second) == rows_of(first)
+    assert reasons(second) == {f"{path.parent.name}/copy.jpg": "shows what an image of the test split shows"}
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize("what", ["gone", "class", "none of a class", "image"])
+def test_what_the_catalogue_would_lose_is_said_and_needs_replace(photos: Path, tmp_path: Path, what: str) -> None:
+    first = start(photos).dataset
+    options: dict[str, Any] = {}
+    if what == "gone":
+        (photos / "hat" / "000.png").unlink()
+        told = r"1 of the 46 pictures of the version in use \(images:photos\) are not in it; .*--replace"
+    elif what == "class":
+        write_photos(photos, {"cap": 12}, first=900)
+        told = r"'cap' is no class of shop \(10, Kids 2-6, hat\); --replace"
+    elif what == "none of a class":
+        shutil.rmtree(photos / "hat")
+        told = "nothing of the class 'hat', which shop has; --replace"
+    else:
+        options["image"] = ImageSpec(32, 32)
+        told = "images: shop has 28 x 28 x 1, found 32 x 32 x 1; --replace"
+    with pytest.raises(FashionError, match=told):
+        start(photos, **options)
+    assert current_dataset(Settings().datasets_dir) == first
+    assert start(photos, replace=True, **options).written
+
+
+def test_labels_of_people_stay_when_the_source_grows(photos: Path, shop: Settings, tmp_path: Path) -> None:
+    validate(start(photos).dataset)
+    handed_in = write_photos(tmp_path / "more", {"hat": 3}, first=700)
+    assert import_labels(handed_in).added == {"hat": 3}
+    write_photos(photos, {"hat": 2}, first=800)
+    grown = start(photos).dataset
+    assert grown.rows == 46 + 3 + 2
+    assert not start(photos).written
+
+
+def _digest(path: Path) -> str:
+    return digest_of(path.read_bytes())[:16]
+
+
+def _pixels(path: Path) -> Images:
+    return draw_photo(list(COUNTS).index(path.parent.name), int(path.stem))
