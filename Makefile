@@ -3,16 +3,19 @@
 PYTHON ?= python3
 PORT ?= 3000
 PREFECT_PORT ?= 4200
-PRESET ?= dense-128
+PRESET ?= $(if $(OWN),photos,dense-128)
+FASHION_CATALOGUE ?= fashion-mnist
 BIN := .venv/bin
+# Not empty for a catalogue of your own: make run FASHION_CATALOGUE=shop FASHION_SOURCE=./photos
+OWN := $(strip $(filter-out fashion-mnist,$(FASHION_CATALOGUE)))
 # Most tests wait now and then, so that one worker more than cores gains; WORKERS=0 runs one test after the other.
 PYTEST := $(BIN)/python -m pytest --dist loadgroup --no-loadscope-reorder --numprocesses $(or $(WORKERS),3)
 
 # The first of these that has all four archives: data/raw, or a folder shared beside the checkout.
 ARCHIVES := train-images-idx3 train-labels-idx1 t10k-images-idx3 t10k-labels-idx1
 if-whole = $(if $(filter 4,$(words $(wildcard $(ARCHIVES:%=$(1)/%-ubyte.gz)))),$(1))
-FASHION_SOURCE ?= $(or $(call if-whole,data/raw),$(call if-whole,../shared/fashion-mnist),auto)
-export FASHION_SOURCE
+FASHION_SOURCE ?= $(if $(OWN),auto,$(or $(call if-whole,data/raw),$(call if-whole,../shared/fashion-mnist),auto))
+export FASHION_SOURCE FASHION_CATALOGUE
 
 # The installers keep their caches inside the project.
 export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache

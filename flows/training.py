@@ -64,7 +64,7 @@ def is_unreachable(task: Task[..., Any], run: TaskRun, state: State[Any]) -> boo
 )
 def ingest_data(source: str, sample_fallback: bool) -> Dataset:
     """Raw examples -> Parquet parts and a manifest."""
-    ingested = ingest(source, sample_fallback=sample_fallback)
+    ingested = ingest(source, sample_fallback=sample_fallback, tell=get_run_logger().info)
     did = "wrote" if ingested.written else "already ingested, nothing to do:"
     dataset = ingested.dataset
     get_run_logger().info("%s dataset %s, %s rows of %s", did, dataset.version, f"{dataset.rows:,}", dataset.source)
@@ -145,6 +145,7 @@ class TrainingResult:
     train_accuracy: float
     train_loss: float  # nats
     test_accuracy: float
+    test_macro_f1: float | None  # of a catalogue whose classes are uneven; None of another
     epochs: int  # that ran
     train_seconds: float
     promoted: bool
@@ -238,6 +239,7 @@ def summarize(
         train_accuracy=card.train.accuracy,
         train_loss=card.train.loss,
         test_accuracy=card.test.accuracy,
+        test_macro_f1=card.test.macro_f1 if card.test.is_skewed else None,
         epochs=len(card.history),
         train_seconds=card.train_seconds,
         promoted=bool(promotion and promotion.promoted),
@@ -251,6 +253,7 @@ def show(result: TrainingResult) -> None:
     """A run's result on Prefect's page."""
     rows = {
         "test accuracy": f"{result.test_accuracy:.4f}",
+        **({"test macro F1": f"{result.test_macro_f1:.4f}"} if result.test_macro_f1 is not None else {}),
         "train accuracy": f"{result.train_accuracy:.4f}",
         "train loss": f"{result.train_loss:.4f} nats",
         "preset": f"{result.preset}, {result.epochs} epochs in {result.train_seconds:.1f} s",

@@ -14,7 +14,7 @@ Source = Annotated[
     str,
     typer.Option(
         envvar="FASHION_SOURCE",
-        help="auto, download, sample, or a path: IDX files, labelled CSV or Parquet, or a folder for each class.",
+        help="auto, download, sample, or a path: a folder of pictures for each class, a table, IDX files, .npz.",
     ),
 ]
 SampleFallback = Annotated[

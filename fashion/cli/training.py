@@ -3,6 +3,7 @@
 import json
 import logging
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,15 +15,33 @@ if TYPE_CHECKING:
     from flows.training import TrainingResult
 
 
-def ingest(source: Source = "auto", sample_fallback: SampleFallback = False) -> None:
+def ingest(
+    source: Source = "auto",
+    sample_fallback: SampleFallback = False,
+    image: Annotated[
+        str | None,
+        typer.Option(envvar="FASHION_IMAGE", help="Of your catalogue: HEIGHTxWIDTHxCHANNELS, as 64x64x3 [28x28x1]."),
+    ] = None,
+    preparation: Annotated[
+        str, typer.Option(envvar="FASHION_PREPARATION", help="How its photos become images [letterbox].")
+    ] = "",
+    root: Annotated[Path | None, typer.Option(help="Where the paths of a table begin [its folder].")] = None,
+    group: Annotated[str, typer.Option(metavar="COLUMN", help="Rows alike in it stay in one split: a product.")] = "",
+    allow_small: Annotated[bool, typer.Option("--allow-small", help="Take classes of 2 to 9 pictures too.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Start the catalogue anew; the live model stays.")] = False,
+) -> None:
     """Write raw data as Parquet parts and a manifest. The same input again is a no-op.
 
-    Images without a test split (one table, or one folder for each class) are added to the training split of the current
-    dataset. docs/data.md shows every layout.
+    With FASHION_CATALOGUE=NAME the source starts a catalogue of your own (docs/own-catalogue.md); the options from
+    --image on are for such a one. For Fashion-MNIST, images without a test split are added to the training split.
     """
     from components.dataset.ingest import ingest
+    from components.dataset.own.start import StartOptions
+    from components.settings import parse_image
 
-    done = ingest(source, sample_fallback=sample_fallback)
+    size = parse_image(image) if image else None
+    options = StartOptions(size, preparation, root, group, allow_small, replace)
+    done = ingest(source, sample_fallback=sample_fallback, options=options, tell=print)
     did = "wrote" if done.written else "already ingested, nothing to do:"
     print(f"{did} dataset {done.dataset.version}, {done.dataset.rows:,} rows of {done.dataset.source}")
     if done.added:
@@ -35,6 +54,7 @@ def ingest(source: Source = "auto", sample_fallback: SampleFallback = False) -> 
 def validate() -> None:
     """Check every row of the current dataset with Great Expectations and write Data Docs."""
     from components.dataset.manifest import current_dataset
+    from components.dataset.profiling import describe_bounds, read_bounds
     from components.dataset.validate import validate
     from components.errors import DatasetError
     from components.settings import load_settings
@@ -46,6 +66,8 @@ def validate() -> None:
     name = f"{dataset.version} ({dataset.source})"
     print(f"dataset {name}: {validated.expectations} expectations met by {dataset.rows:,} rows")
     print(f"Data Docs: {validated.docs}")
+    if bounds := read_bounds(dataset.path.parent, dataset.contract):  # Fashion-MNIST's are in its code
+        print(f"what later versions are held to:\n{describe_bounds(bounds)}")
 
 
 def train(
@@ -104,6 +126,7 @@ def train(
             "train_accuracy",
             "train_loss",
             "test_accuracy",
+            "test_macro_f1",
             "epochs",
             "train_seconds",
             "promoted",
@@ -139,10 +162,11 @@ def _list_fields(fields: dict[str, Any]) -> str:
 def _told(result: "TrainingResult") -> str:
     sample = "\n\nSAMPLE: trained on drawn stand-ins, not on real data; set FASHION_SOURCE to the archives."
     live = "live" if result.promoted else f"not live: {result.verdict}"
+    uneven = "" if result.test_macro_f1 is None else f", macro F1 {result.test_macro_f1:.4f},"
     training = f"{result.epochs} epochs of {result.preset} in {result.train_seconds:.1f} s"
     return f"""
 model          {result.tag} ({live})
-test accuracy  {result.test_accuracy:.4f} after {training}
+test accuracy  {result.test_accuracy:.4f}{uneven} after {training}
 dataset        {result.dataset_version} ({result.source})
 Data Docs      {result.docs}
 report         {result.report}{sample if result.source == "sample" else ""}

@@ -383,7 +383,7 @@ def test_a_field_that_cannot_be_set_is_refused_before_anything_starts(fashion: F
 
 def test_the_default_preset_is_one_and_the_same() -> None:
     """The command line names it without importing torch, the Makefile in its own words."""
-    assert f"PRESET ?= {DEFAULT}\n" in (CHECKOUT / "Makefile").read_text()
+    assert f"PRESET ?= $(if $(OWN),photos,{DEFAULT})\n" in (CHECKOUT / "Makefile").read_text()
     assert inspect.signature(train).parameters["preset"].default == DEFAULT
 
 

@@ -169,6 +169,14 @@ OTHERWISE: dict[str, Any] = {
     "shift": 1,
     "flip": True,
     "erase": 0.1,
+    "rotate": 5.0,
+    "scale": 0.1,
+    "translate": 0.1,
+    "brightness": 0.1,
+    "colour": 0.1,
+    "balance": 0.5,
+    "stratify": True,
+    "channels": [8],
     "tied": [3],
     "untied_epochs": 1,
     "untied_learning_rate": 0.1,
@@ -181,6 +189,7 @@ OTHERWISE: dict[str, Any] = {
 GOES_WITH: dict[str, dict[str, Any]] = {
     "decay": {"schedule": "inverse-time"},
     "tied": {"hidden": [196], "batch_norm": True},
+    "channels": {"hidden": [196], "batch_norm": True, "tied": [3]},
     "untied_epochs": {"hidden": [196], "batch_norm": True, "tied": [3]},
 }
 
