@@ -314,8 +314,8 @@ def _tell_setup(setup: Setup, draws: int) -> str:
         try_gate(people, draws // 2, change=partial(exchange, label, label - 1)),
     ]
     shown = [equal.accuracy, equal.others, equal.gate, equal.fixed, *(one.gate for one in bad)]
-    told = " | ".join(f"{share:.0%}" for share in shown)
-    return f"| {setup.name} | {setup.accuracy:.2f} | {setup.uneven:.0%} | {told} |"
+    cells = " | ".join(f"{share:.0%}" for share in shown)
+    return f"| {setup.name} | {setup.accuracy:.2f} | {setup.uneven:.0%} | {cells} |"
 
 
 if __name__ == "__main__":

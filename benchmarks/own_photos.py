@@ -82,8 +82,8 @@ def main() -> None:
     about = f"{options.preset}, trained on {len(train.ids):,} photos and {where}"
     layers = PRESETS[options.preset].layers(contract)
     size = 4 * count_parameters(config, contract) / 1e6
-    told = f"{about}; {options.preparation} {contract.image}, {layers}, {size:.0f} MB."
-    lines = ["# `python -m benchmarks.own_photos`", "", *describe_machine(), "", told, "", *tell(found, contract)]
+    summary = f"{about}; {options.preparation} {contract.image}, {layers}, {size:.0f} MB."
+    lines = ["# `python -m benchmarks.own_photos`", "", *describe_machine(), "", summary, "", *tell(found, contract)]
     text = "\n".join([*lines, ""])
     if options.to:
         options.to.write_text(text)

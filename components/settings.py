@@ -24,9 +24,7 @@ class Settings(BaseSettings):
     catalogue: str = pydantic.Field(default=DEFAULT, pattern=f"^{CATALOGUE_NAME.pattern}$")  # what is worked on
     source: str = "auto"  # auto, sample, download, or a path; see docs/data.md
     data_dir: Path = CHECKOUT / "data"
-    image: Annotated[ImageSpec | None, NoDecode] = (
-        None  # of a catalogue that is started: HEIGHTxWIDTHxCHANNELS; none: 28x28x1
-    )
+    image: Annotated[ImageSpec | None, NoDecode] = None  # of a catalogue that is started, as in 32x32x3; none: grey
     preparation: str = ""  # of its photos; empty: letterbox
     inbox_dir: Path | None = None  # where files to be scored are dropped; none: data_dir/inbox/scoring
     mirrors: tuple[str, ...] = ()  # base URLs of the four archives, as a JSON list; empty: torchvision's

@@ -70,15 +70,24 @@ def ingest(
     demand_writable(settings.datasets_dir)
     is_own = settings.catalogue != OFFICIAL.contract.name
     if is_own and name in WORDS:
-        told = f"{name!r} is {OFFICIAL.title}'s; the catalogue {settings.catalogue!r} needs a path"
-        raise SettingsError(f"FASHION_SOURCE or --source: {told} to a folder with a folder of pictures for each class")
+        raise SettingsError(
+            f"FASHION_SOURCE or --source: {name!r} is {OFFICIAL.title}'s; the catalogue {settings.catalogue!r} needs a "
+            f"path, such as that of a folder with a folder of pictures for each class"
+        )
+    if not is_own and options not in (None, StartOptions()):
+        raise SettingsError(
+            f"--image, --preparation, --root, --group, --allow-small and --replace are for a catalogue of your own; "
+            f"{settings.catalogue!r} is in use, and FASHION_CATALOGUE=NAME begins another"
+        )
     path = Path(os.path.expanduser(name))  # noqa: PTH111, which fails for an unknown ~user
     if is_own and not (path / SOURCE).is_file():
         return ingest_own(path, settings, options or StartOptions(settings.image, settings.preparation), tell)
     raw = find_source(name, settings, _contract_in_use(settings.datasets_dir), sample_fallback)
     if raw.contract.name != settings.catalogue:
-        told = f"{raw.name}: it declares the catalogue {raw.contract.name!r}, and {settings.catalogue!r} is in use"
-        raise SettingsError(f"{told}; FASHION_CATALOGUE={raw.contract.name} takes it")
+        raise SettingsError(
+            f"{raw.name}: it declares the catalogue {raw.contract.name!r}, and {settings.catalogue!r} is in use; "
+            f"FASHION_CATALOGUE={raw.contract.name} takes it"
+        )
     with dataset_lock(settings.datasets_dir):
         remove_leftovers(settings.datasets_dir)
         remove_leftovers(settings.datasets_dir / "parts")

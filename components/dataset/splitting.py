@@ -84,7 +84,7 @@ def draw_test_split(
         raise ValueError(f"{len(images)} images, {len(labels)} labels, {len(digests)} digests, {len(groups)} groups")
     if not 0 < share < 1:
         raise ValueError(f"a share of {share}; expected a number between 0 and 1")
-    duplicates, conflicts = _find_equal(images, labels, digests, groups, before)
+    duplicates, conflicts = find_equal(images, labels, digests, groups, [digest in before for digest in digests])
     left_out = np.zeros(len(labels), bool)
     left_out[[*duplicates, *(row for rows in conflicts for row in rows)]] = True
     kept = np.array(sorted(np.flatnonzero(~left_out).tolist(), key=lambda row: digests[row]), np.intp)
@@ -106,14 +106,21 @@ def draw_test_split(
     return drawn
 
 
-def _find_equal(
-    images: Images, labels: Labels, digests: Sequence[str], groups: Refs, before: Mapping[str, Split]
+def find_equal(
+    images: Images, labels: Labels, digests: Sequence[str], groups: Refs, preferred: Sequence[bool]
 ) -> tuple[dict[int, int], tuple[tuple[int, ...], ...]]:
     """The very same images: files of equal bytes, or those that become equal pixels.
 
+    Args:
+        images: uint8 (n, height, width[, 3]).
+        labels: (n,).
+        digests: SHA-256 of each row's file or content, hex.
+        groups: (n,), see `draw_test_split`.
+        preferred: (n,), the rows that are kept rather than others.
+
     Returns:
-        Of those with one label, each row that is left out -> the one that is kept: one that the version before has,
-        else the first by digest. And the rows of those with several labels.
+        Of those with one label, each row that is left out -> the one that is kept: a preferred one, else the first by
+        digest. And the rows of those with several labels.
     """
     contents = link_equal(np.arange(len(digests)), digests)
     contents = link_equal(contents, (hashlib.sha256(image.tobytes()).digest() for image in images))
@@ -122,7 +129,7 @@ def _find_equal(
         if len({int(labels[row]) for row in rows}) > 1:
             conflicts.append(tuple(rows))
         elif len(rows) > 1:
-            first, *others = sorted(rows, key=lambda row: (digests[row] not in before, digests[row], groups[row] or ""))
+            first, *others = sorted(rows, key=lambda row: (not preferred[row], digests[row], groups[row] or ""))
             duplicates |= dict.fromkeys(others, first)
     return duplicates, tuple(conflicts)
 

@@ -55,8 +55,8 @@ def preparation_of(contract: DataContract) -> Preparation:
     """
     found, image = PREPARATIONS.get(contract.preparation), contract.image
     if found is None:
-        told = f"found {contract.preparation[:60]!r}, expected one of {', '.join(PREPARATIONS)}"
-        raise SettingsError(f"the preparation of {contract.name}: {told}")
+        mismatch = f"found {contract.preparation[:60]!r}, expected one of {', '.join(PREPARATIONS)}"
+        raise SettingsError(f"the preparation of {contract.name}: {mismatch}")
     if found.only_grey_squares and image.shape != (image.height, image.height):
         raise SettingsError(f"{contract.preparation!r} makes square grey images, {contract.name} has {image}")
     return found

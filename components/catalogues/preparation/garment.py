@@ -2,7 +2,7 @@
 
 Transparency, or a plain or smooth ground, separates the garment (ground.py). On a busy background, such as a carpet, a
 bed, a hanger or a person, GrabCut (Rother, Kolmogorov and Blake, 2004; OpenCV's) tells it from what is around it: the
-frame of the picture is background, its middle is garment, and what lies between is told apart by colour and edges.
+frame of the picture is background, its middle is garment, and what lies between is decided by colour and edges.
 """
 
 import numpy as np

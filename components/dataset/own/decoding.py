@@ -66,10 +66,8 @@ def decode_rows(source: SourceRows, contract: DataContract, tell: Callable[[str]
     rejected = [one for _, one in found if isinstance(one, Rejected)]
     taken = [(row, one) for row, one in found if not isinstance(one, Rejected)]
     if len(rejected) > MOST_REJECTED * len(found):
-        told = (
-            f"{len(rejected):,} of {len(found):,} rows cannot be read, such as {rejected[0].name}: {rejected[0].reason}"
-        )
-        raise SourceError(f"{source.name}: {told}")
+        example = f"{rejected[0].name}: {rejected[0].reason}"
+        raise SourceError(f"{source.name}: {len(rejected):,} of {len(found):,} rows cannot be read, such as {example}")
     return Decoded(
         tuple(row for row, _ in taken),
         tuple(digest for _, (digest, _, _) in taken),

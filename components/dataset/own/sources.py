@@ -57,6 +57,6 @@ def _by_split(folder: Path, tables: list[Path]) -> dict[Path, Split | None]:
         for path in tables
     }
     if unknown := [path.name for path, split in said.items() if split is None]:
-        told = f"several tables, of which {unknown[0]} says neither train nor test; name one of them"
-        raise SourceError(f"{folder}: {told}")
+        found = f"several tables, of which {unknown[0]} says neither train nor test"
+        raise SourceError(f"{folder}: {found}; name one of them")
     return said

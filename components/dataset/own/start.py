@@ -32,7 +32,7 @@ from components.dataset.own.sources import read_source
 from components.dataset.own.tables import TableOptions
 from components.dataset.parts import Ingested, store_part
 from components.dataset.profiling import bounds_path
-from components.dataset.splitting import SHARE, Drawn, draw_test_split
+from components.dataset.splitting import SHARE, draw_test_split, find_equal
 from components.errors import DatasetError, SourceError
 from components.files import remove_leftovers, write_whole
 from components.settings import Settings
@@ -158,8 +158,8 @@ def _splits_before(base: Dataset, digests: dict[str, str], name: str) -> dict[st
     ids = {part.split: read_part(folder, part, manifest.contract)["id"].to_pylist() for part in own}
     splits = {row_id.rpartition("-")[2]: split for split, row_ids in ids.items() for row_id in row_ids}
     if gone := splits.keys() - held.keys():
-        told = f"{len(gone):,} of the {len(splits):,} pictures of the version in use ({manifest.source}) are not in it"
-        raise SourceError(f"{name}: {told}; {anew}")
+        missing = f"{len(gone):,} of the {len(splits):,} pictures of the version in use ({manifest.source})"
+        raise SourceError(f"{name}: {missing} are not in it; {anew}")
     return {held[digits]: split for digits, split in splits.items()}
 
 
@@ -172,14 +172,12 @@ def _divide(
     def leave_out(row: int, reason: str) -> None:
         left_out[row] = Rejected(decoded.rows[row].name, reason, decoded.rows[row].label)
 
+    groups = [row.group or None for row in decoded.rows]
     if source.divides:
         test = np.array([row.split == "test" for row in decoded.rows])
-        first = dict[str, int]()
-        for row in sorted(range(len(test)), key=lambda row: not test[row]):  # of copies the one in the test split stays
-            if (other := first.setdefault(decoded.digests[row], row)) != row:
-                leave_out(row, f"the same picture as {decoded.rows[other].name}")
+        equal = find_equal(decoded.images, decoded.labels, decoded.digests, groups, test.tolist())
+        _leave_out_copies(*equal, decoded, leave_out)
         return test & ~np.isin(np.arange(len(test)), list(left_out)), left_out
-    groups = [row.group or None for row in decoded.rows]
     drawn = draw_test_split(
         decoded.images,
         decoded.labels,
@@ -189,7 +187,7 @@ def _divide(
         NO_MORE if before else SHARE,
         contract.classes,
     )
-    _leave_out_copies(drawn, decoded, leave_out)
+    _leave_out_copies(drawn.duplicates, drawn.conflicts, decoded, leave_out)
     test = drawn.test.copy()
     if before:
         for row in np.flatnonzero(test).tolist():
@@ -199,10 +197,15 @@ def _divide(
     return test, left_out
 
 
-def _leave_out_copies(drawn: Drawn, decoded: Decoded, leave_out: Callable[[int, str], None]) -> None:
-    for row, other in drawn.duplicates.items():
+def _leave_out_copies(
+    duplicates: dict[int, int],
+    conflicts: tuple[tuple[int, ...], ...],
+    decoded: Decoded,
+    leave_out: Callable[[int, str], None],
+) -> None:
+    for row, other in duplicates.items():
         leave_out(row, f"the same picture as {decoded.rows[other].name}")
-    for rows in drawn.conflicts:
+    for rows in conflicts:
         labels = " and ".join(sorted({decoded.rows[row].label for row in rows}))
         for row in rows:
             leave_out(row, f"the same picture under {labels}")

@@ -102,8 +102,8 @@ class _Table:
         if named := next((name for name in PATHS if name in table), None):
             return list(self._read_paths(table, named, label))
         if self.options.image is None:
-            told = f"no column of paths ({', '.join(PATHS[:3])}, ...)"
-            raise InputError(self.path.name, f"{told}; a table of pixels needs --image, as in --image 28x28x1")
+            missing = f"no column of paths ({', '.join(PATHS[:3])}, ...)"
+            raise InputError(self.path.name, f"{missing}; a table of pixels needs --image, as in --image 28x28x1")
         return list(self._read_pixels(self.options.image, order_names(table[label])))
 
     def _read_columns(self) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from components.errors import SourceError
 
-GREY, RGB = b"\0\0\x08\x03", b"\0\0\x08\x04"  # how files of such images begin
+RGB = b"\0\0\x08\x04"  # how a file of such images begins: four dimensions
 LARGEST = 1 << 30  # bytes unpacked: twenty times the training images; a bomb stops here
 
 
@@ -49,8 +49,8 @@ def read_idx(path: Path, item_shape: tuple[int, ...] | None = None) -> NDArray[n
 
 def _read_header(path: Path, content: bytes, item_shape: tuple[int, ...] | None) -> tuple[int, ...]:
     if item_shape is None:
-        item_shape = struct.unpack(">2I", content[8:16]) if content[:4] == GREY and len(content) >= 16 else (0, 0, 3)
-        item_shape = struct.unpack(">3I", content[8:20]) if content[:4] == RGB and len(content) >= 20 else item_shape
+        sides = 3 if content[:4] == RGB else 2
+        item_shape = struct.unpack(f">{sides}I", content[8 : 8 + 4 * sides].ljust(4 * sides, b"\0"))
     expected = bytes((0, 0, 8, 1 + len(item_shape)))
     if content[:4] != expected:
         raise SourceError(f"{path}: magic number is {content[:4].hex()}, expected {expected.hex()}")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from photos import draw_photo, encode_photo, write_photos
+from PIL import Image
 
 from components.contract import Dataset, Images, ImageSpec
 from components.dataset.ingest import ingest
@@ -132,6 +133,31 @@ def test_splits_of_the_source_stay_what_they_are(tmp_path: Path) -> None:
     assert [len(read_split(done.dataset, split).ids) for split in ("train", "test")] == [46, 15]
     assert done.left_out == ("val",)
     assert reasons(done.dataset) == {"train/hat/leak.png": "the same picture as test/hat/100.png"}
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_same_picture_in_both_splits_stays_in_the_test_split_or_in_none(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    write_photos(root / "test", dict.fromkeys(COUNTS, 5), first=100)
+    write_photos(root / "train", COUNTS)
+    same, other = root / "test" / "hat" / "100.png", root / "test" / "10" / "101.png"
+    lossless = Image.open(same)
+    lossless.save(root / "train" / "hat" / "a.bmp")  # other bytes, the same pixels, which validation would refuse
+    (root / "train" / "hat" / "b.png").write_bytes(other.read_bytes())
+    done = start(root)
+    assert reasons(done.dataset) == {
+        "train/hat/a.bmp": "the same picture as test/hat/100.png",
+        "train/hat/b.png": "the same picture under 10 and hat",
+        "test/10/101.png": "the same picture under 10 and hat",
+    }
+    assert validate(done.dataset).expectations == 50
+
+
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize("options", [{"image": ImageSpec(32, 32)}, {"replace": True}, {"group": "seller"}])
+def test_options_of_a_catalogue_of_ones_own_are_refused_without_one(photos: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=r"are for a catalogue of your own; 'fashion-mnist' is in use"):
+        start(photos, **options)
 
 
 @pytest.mark.usefixtures("shop")
