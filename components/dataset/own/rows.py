@@ -53,6 +53,7 @@ class SourceRows:
     left_out: tuple[str, ...] = ()  # names of files and folders that are not read
     image: ImageSpec | None = None  # what its images are, where they are images already
     files: dict[str, str] = field(default_factory=dict)  # of tables and archives: name -> SHA-256
+    of_table: bool = False  # whether its rows are those of a table, which may name a group
 
     @property
     def of_files(self) -> bool:

@@ -25,9 +25,16 @@ def read_source(path: Path, options: TableOptions) -> SourceRows:
         options: how tables are read.
 
     Raises:
-        SettingsError: no such path, or no file that is read here.
+        SettingsError: no such path, no file that is read here, or options of tables for what is none.
         SourceError: damaged, or not what it seems.
     """
+    source = _read(path, options)
+    if not source.of_table and (options.root or options.group):
+        raise SettingsError(f"--root and --group are for tables, which have columns; {source.name} is none")
+    return source
+
+
+def _read(path: Path, options: TableOptions) -> SourceRows:
     if path.is_file():
         if path.suffix.lower() == NPZ:
             return read_npz(path)

@@ -78,6 +78,7 @@ def read_tables(files: dict[Path, Split | None], options: TableOptions) -> Sourc
         tuple(rejected),
         image=options.image if are_images else None,
         files={path.name: sha256_of(path) for path in files},
+        of_table=True,
     )
 
 
@@ -104,6 +105,8 @@ class _Table:
         if self.options.image is None:
             missing = f"no column of paths ({', '.join(PATHS[:3])}, ...)"
             raise InputError(self.path.name, f"{missing}; a table of pixels needs --image, as in --image 28x28x1")
+        if group:
+            raise InputError(self.path.name, "--group is read of tables of paths and of pictures, not of pixels")
         return list(self._read_pixels(self.options.image, order_names(table[label])))
 
     def _read_columns(self) -> pd.DataFrame:
@@ -156,14 +159,19 @@ class _Table:
         schema = pq.read_schema(self.path)
         self.classes = class_names_of(schema)
         names = self.classes or order_names(map(str, pq.read_table(self.path, columns=["label"])["label"].to_pylist()))
-        contract = _contract_for(names, self.path)
+        contract, group = _contract_for(names, self.path), self.options.group
+        if group and group not in schema.names:
+            found = ", ".join(schema.names[:8])
+            raise InputError(self.path.name, f"expected a column {group!r} to group by, found {found}")
+        groups = pq.read_table(self.path, columns=[group])[group].to_pylist() if group else []
         for row in read_picture_table(self.path, contract):
             where = f"{self.before}row {row.number}"
             if row.label is None or not row.content:
                 reason = "no picture in it" if row.label is not None else f"label {row.told[:40]!r} has no name"
                 self.rejected.append(Rejected(where, reason, row.told))
             else:
-                yield SourceRow(where, contract.classes[row.label], row.content, self.split)
+                of = str(groups[row.number - 1] or "") if group else ""
+                yield SourceRow(where, contract.classes[row.label], row.content, self.split, of)
 
     def _read_pixels(self, image: ImageSpec, names: Sequence[str]) -> Iterator[SourceRow]:
         contract, form = _contract_for([name for name in names if name], self.path, image), format_of(self.path.name)

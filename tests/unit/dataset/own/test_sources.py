@@ -134,6 +134,15 @@ def test_parquet_as_hugging_face_writes_it(tmp_path: Path, are_named: bool) -> N
     assert source.classes == (("10", "NaN", "hat", "never seen") if are_named else ("0", "2"))
 
 
+def test_pictures_in_parquet_may_be_in_groups(tmp_path: Path) -> None:
+    pictures = [encode_photo(draw_photo(row % 2, row)) for row in range(4)]
+    table = pa.table({"image": pictures, "label": ["a", "b"] * 2, "seller": [7, 7, None, 9]})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    assert [row.group for row in read(tmp_path, group="seller").rows] == ["7", "7", "", "9"]
+    with pytest.raises(SourceError, match="expected a column 'maker' to group by, found image, label, seller"):
+        read(tmp_path, group="maker")
+
+
 # --- pixels ---
 
 
@@ -148,6 +157,10 @@ def test_a_table_of_pixels_of_any_size(tmp_path: Path, suffix: str) -> None:
     assert (source.image, source.classes) == (ImageSpec(8, 9), ("a", "b"))
     assert np.array_equal(images_of(row for row in source.rows), pixels.reshape(6, 8, 9))
     assert [row.label for row in source.rows] == ["b", "a"] * 3
+    table["seller"] = "s"
+    table.to_csv(path, index=False) if suffix == ".csv" else table.to_parquet(path)
+    with pytest.raises(SourceError, match="--group is read of tables of paths and of pictures, not of pixels"):
+        read(path, image=ImageSpec(8, 9), group="seller")
 
 
 # --- arrays ---
@@ -221,6 +234,12 @@ def test_what_is_no_source_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / "a.docx").write_bytes(b"")
     with pytest.raises(SettingsError, match=r"a folder of pictures for each class; a table"):
         read(tmp_path / name)
+
+
+@pytest.mark.parametrize("options", [{"group": "seller"}, {"root": Path()}])
+def test_options_of_tables_are_refused_for_a_folder(photos: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=r"--root and --group are for tables, .*; images:photos is none"):
+        read(photos, **options)
 
 
 def test_names_are_in_order() -> None:
