@@ -20,6 +20,8 @@ import pytest
 from bentoml._internal.server.http.access import AccessLogMiddleware
 from bentoml._internal.server.http.instruments import RunnerTrafficMetricsMiddleware
 from bentoml._internal.server.http.traffic import TimeoutMiddleware
+from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+from opentelemetry.util.http import ExcludeList
 from servers import Server, free_port, running, serve, using_home
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartParser
@@ -208,6 +210,19 @@ def test_bentoml_sets_a_timer_for_each_request_and_never_cancels_it() -> None:
         return len(asyncio.get_running_loop()._scheduled)  # type: ignore[attr-defined]
 
     assert asyncio.run(count()) == 10
+
+
+def test_bentoml_asks_of_each_request_whether_it_is_traced() -> None:
+    """`patch_bentoml`: `OpenTelemetryMiddleware`."""
+    asked: list[str] = []
+
+    class Excluded(ExcludeList):
+        def url_disabled(self, url: str) -> bool:
+            asked.append(url)
+            return super().url_disabled(url)
+
+    asyncio.run(ask(OpenTelemetryMiddleware(answer, excluded_urls=Excluded([".*"])), 10))
+    assert len(asked) == 10
 
 
 def test_bentoml_s_metrics_and_access_log_take_longer_than_ours(monkeypatch: pytest.MonkeyPatch) -> None:
