@@ -187,6 +187,14 @@ class DataContract:
         return ""
 
 
+@dataclass(frozen=True)
+class Revision:
+    """One change of a catalogue's classes. A dataset and its models carry all of them, the oldest first."""
+
+    before: tuple[str, ...]  # the classes until then, by label
+    became: tuple[tuple[str, ...], ...]  # of each, the classes its images went to; () of one that was removed
+
+
 def demand_equal(expected: DataContract, found: DataContract, where: str, error: type[FashionError]) -> None:
     """Check that what meets is about the same: a model and a dataset, or two models.
 
@@ -366,6 +374,7 @@ class ModelCard:
     licence: str = ""  # the dataset's, as its source says; "" in cards of before it was kept
     profile: Profile | None = None  # what drift is measured against; None in cards of before it was kept
     code: str = ""  # of the sources that trained it: `training.identity`; "" in cards of before it was kept
+    revisions: tuple[Revision, ...] = ()  # of its classes, as its dataset has them
 
     @property
     def classes(self) -> tuple[str, ...]:

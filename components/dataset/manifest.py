@@ -37,6 +37,7 @@ from components.contract import (
     ImageSpec,
     Labels,
     Positive,
+    Revision,
     Sha256,
     Split,
     Time,
@@ -74,6 +75,7 @@ class Manifest:
     licence: str
     parts: Annotated[tuple[DatasetPart, ...], Field(min_length=1)]
     contract: DataContract = OFFICIAL.contract  # a manifest of before there were contracts is of Fashion-MNIST
+    revisions: tuple[Revision, ...] = ()  # of the classes; not written where there are none
 
     def of(self, split: Split) -> tuple[DatasetPart, ...]:
         """The parts of one split, oldest first."""
@@ -89,7 +91,10 @@ class Manifest:
 
     def encode(self) -> bytes:
         """The bytes that are written, and that the version is the hash of."""
-        return json.dumps(asdict(self), indent=2, sort_keys=True).encode() + b"\n"
+        said = asdict(self)
+        if not self.revisions:
+            del said["revisions"]  # or each dataset of before there were any would be another version
+        return json.dumps(said, indent=2, sort_keys=True).encode() + b"\n"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from components.contract import SPLITS, Calibration, Dataset, ModelCard, Predictions, Probed, Profile, Validated
-from components.dataset.manifest import read_manifest, read_split
+from components.dataset.manifest import Manifest, read_manifest, read_split
 from components.evaluation.calibrate import calibrate
 from components.evaluation.metrics import AT_ONCE, evaluate
 from components.evaluation.profile import make_profile, to_seen
@@ -34,6 +34,7 @@ def write_card(preset: str, validated: Validated, trained: Trained) -> ModelCard
         DatasetError: the data changed since it was validated.
     """
     calibration = calibrate(trained.validation_logits, trained.validation_labels)
+    manifest = read_manifest(validated.dataset)
     return ModelCard(
         preset=preset,
         contract=validated.dataset.contract,
@@ -53,9 +54,10 @@ def write_card(preset: str, validated: Validated, trained: Trained) -> ModelCard
         git_commit=checkout_commit(),
         packages={name: version(name) for name in PACKAGES},
         probes=probe(trained.network, validated.dataset, calibration),
-        licence=_licence_of(validated.dataset),
+        licence=_licence_of(manifest),
         profile=profile(trained.network, validated.dataset, calibration),
         code=training_code(),
+        revisions=manifest.revisions,
     )
 
 
@@ -94,7 +96,6 @@ def profile(network: MLP, dataset: Dataset, calibration: Calibration) -> Profile
     return make_profile(to_seen(said, images), len(classes))
 
 
-def _licence_of(dataset: Dataset) -> str:
-    manifest = read_manifest(dataset)
+def _licence_of(manifest: Manifest) -> str:
     added = len(manifest.parts) > len(SPLITS)
     return f"{manifest.licence}; of examples added later, as their owners say" if added else manifest.licence

@@ -27,6 +27,7 @@ GROUND = {
     "inbox",
     "leash",
     "records",
+    "revisions",
     "settings",
     "storage",
     "telemetry",

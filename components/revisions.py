@@ -1,0 +1,90 @@
+"""How the classes of two models of one catalogue go together, through the changes that their datasets carry."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.contract import Revision
+
+Classes = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """The classes of a dataset or a model now, and the changes that led to them."""
+
+    classes: Classes
+    revisions: tuple[Revision, ...] = ()
+
+    @property
+    def states(self) -> list[Classes]:
+        """The classes after each change, the first ones first and today's last."""
+        return [one.before for one in self.revisions] + [self.classes]
+
+    def became_since(self, state: int) -> NDArray[np.bool_]:
+        """(classes then, classes now): which class of the state with this number has images in which class of now."""
+        states = self.states
+        found = np.eye(len(states[state]), dtype=bool)
+        for one, after in zip(self.revisions[state:], states[state + 1 :], strict=True):
+            places = {name: label for label, name in enumerate(after)}
+            step = np.zeros((len(one.before), len(after)), bool)
+            for label, names in enumerate(one.became):
+                step[label, [places[name] for name in names]] = True
+            found = found @ step
+        return found
+
+
+def relate(ours: Lineage, theirs: Lineage) -> NDArray[np.bool_] | None:
+    """Which of our classes and which of theirs share images, (our classes, their classes).
+
+    They part at the last state that both went through. None where there is none: they are about other data.
+    """
+    states = theirs.states
+    for number in reversed(range(len(states))):
+        if states[number] in ours.states:
+            ancestor = len(ours.states) - 1 - ours.states[::-1].index(states[number])
+            return ours.became_since(ancestor).T @ theirs.became_since(number)
+    return None
+
+
+def group(related: NDArray[np.bool_]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """The smallest groups of classes, (ours, theirs) by label, such that no image of one belongs to another.
+
+    A class that stayed is a group with itself; two that were merged, with what they became. A class that only one side
+    knows is a group without the other side.
+    """
+    left = set(range(related.shape[0]))
+    found = list[tuple[tuple[int, ...], tuple[int, ...]]]()
+    while left:
+        ours, theirs = {min(left)}, set[int]()
+        while True:
+            wider = set(np.flatnonzero(related[sorted(ours)].any(axis=0)).tolist())
+            if wider == theirs:
+                break
+            theirs = wider
+            ours |= set(np.flatnonzero(related[:, sorted(theirs)].any(axis=1)).tolist())
+        left -= ours
+        found.append((tuple(sorted(ours)), tuple(sorted(theirs))))
+    alone = np.flatnonzero(~related.any(axis=0)).tolist()
+    return found + [((), (label,)) for label in alone]
+
+
+def tell_changes(ours: Classes, theirs: Classes, groups: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> str:
+    """What became of their classes in ours, in words; "" where they are the same, by name."""
+    told = list[str]()
+    for left, right in groups:
+        now, before = [ours[label] for label in left], [theirs[label] for label in right]
+        if now == before:
+            continue
+        names, was = " and ".join(now), " and ".join(before)
+        if not before:
+            told.append(f"{names} is new")
+        elif not now:
+            told.append(f"{was} is gone")
+        elif len(before) > 1 and len(now) == 1:
+            told.append(f"{was} are {names} now")
+        else:
+            told.append(f"{was} is {names} now")
+    return "; ".join(told)

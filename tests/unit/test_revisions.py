@@ -1,0 +1,80 @@
+"""Classes that changed, seen from two models."""
+
+import numpy as np
+
+from components.contract import Revision
+from components.revisions import Lineage, group, relate, tell_changes
+
+FIRST = ("boot", "coat", "shirt")
+ADDED = ("boot", "coat", "shirt", "hat")
+MERGED = ("boot", "top", "hat")
+RENAMED = ("shoe", "top", "hat")
+SPLIT = ("shoe", "top", "cap", "beanie")
+STEPS = (
+    Revision(FIRST, (("boot",), ("coat",), ("shirt",))),
+    Revision(ADDED, (("boot",), ("top",), ("top",), ("hat",))),
+    Revision(MERGED, (("shoe",), ("top",), ("hat",))),
+    Revision(RENAMED, (("shoe",), ("top",), ("cap", "beanie"))),
+)
+STATES = (FIRST, ADDED, MERGED, RENAMED, SPLIT)
+
+
+def lineage(number: int) -> Lineage:
+    return Lineage(STATES[number], STEPS[:number])
+
+
+def told(ours: Lineage, theirs: Lineage) -> str:
+    related = relate(ours, theirs)
+    assert related is not None
+    return tell_changes(ours.classes, theirs.classes, group(related))
+
+
+def test_equal_classes_go_together_one_by_one() -> None:
+    related = relate(lineage(2), lineage(2))
+    assert related is not None
+    assert (related == np.eye(3, dtype=bool)).all()
+    assert group(related) == [((0,), (0,)), ((1,), (1,)), ((2,), (2,))]
+    assert told(lineage(2), lineage(2)) == ""
+
+
+def test_every_change_is_told_by_name() -> None:
+    assert told(lineage(1), lineage(0)) == "hat is new"
+    assert told(lineage(2), lineage(1)) == "coat and shirt are top now"
+    assert told(lineage(3), lineage(2)) == "boot is shoe now"
+    assert told(lineage(4), lineage(3)) == "hat is cap and beanie now"
+
+
+def test_changes_add_up_over_models_that_were_never_trained() -> None:
+    assert told(lineage(4), lineage(0)) == "boot is shoe now; coat and shirt are top now; cap is new; beanie is new"
+    related = relate(lineage(4), lineage(0))
+    assert related is not None
+    assert group(related) == [((0,), (0,)), ((1,), (1, 2)), ((2,), ()), ((3,), ())]
+
+
+def test_going_back_is_told_the_other_way_round() -> None:
+    assert told(lineage(0), lineage(2)) == "top is coat and shirt now; hat is gone"
+
+
+def test_two_ways_from_one_dataset_meet_where_they_parted() -> None:
+    other = Lineage((*FIRST, "bag"), (Revision(FIRST, (("boot",), ("coat",), ("shirt",))),))
+    assert told(other, lineage(1)) == "bag is new; hat is gone"
+
+
+def test_a_name_given_to_another_class_is_not_taken_for_the_old_one() -> None:
+    first = ("cap", "hat")
+    swapped = Lineage(
+        ("hat", "bonnet"),
+        (
+            Revision(first, (("x",), ("hat",))),
+            Revision(("x", "hat"), (("x",), ("bonnet",))),
+            Revision(("x", "bonnet"), (("hat",), ("bonnet",))),
+        ),
+    )
+    related = relate(swapped, Lineage(first))
+    assert related is not None
+    assert (related == np.eye(2, dtype=bool)).all()
+    assert tell_changes(swapped.classes, first, group(related)) == "cap is hat now; hat is bonnet now"
+
+
+def test_data_that_never_met_are_not_compared() -> None:
+    assert relate(lineage(1), Lineage(("cat", "dog"))) is None
