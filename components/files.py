@@ -1,6 +1,7 @@
 """Files appear whole or not at all."""
 
 import contextlib
+import getpass
 import hashlib
 import os
 import re
@@ -190,6 +191,14 @@ def shown(name: str) -> str:
 def age_of(path: Path) -> float:
     """Seconds since a file, or anything in a folder, was written last; negative where the clock was put back since."""
     return time.time() - max((found.st_mtime for found in _stats_below(path)), default=0.0)
+
+
+def user_name() -> str:
+    """Whoever runs this process, for what is kept of a change."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user id may have no name
+        return f"uid {os.getuid()}"
 
 
 def _stats_below(path: Path) -> Iterator[os.stat_result]:

@@ -152,7 +152,9 @@ def _newest_accepted(raw: Source, folder: Path) -> Dataset | None:
 
 
 def _holds(manifest: Manifest, raw: Source) -> bool:
-    if manifest.contract.difference(raw.contract):
+    """Whether a version has all of it, be it that its classes were changed since."""
+    then = manifest.revisions[0].before if manifest.revisions else manifest.contract.classes
+    if replace(manifest.contract, classes=then, aliases=()).difference(raw.contract):
         return False
     return _inputs_of(raw.digests) <= _inputs_of(*({part.split: part.inputs} for part in manifest.parts))
 
@@ -170,6 +172,10 @@ def _inputs_of(*digests: dict[Split, dict[str, str]]) -> set[tuple[str, str, str
 def _write_damaged_anew(raw: Source, base: Dataset, folder: Path) -> Ingested:
     """Every example is held already; write those parts again that this source gave and that are missing or changed."""
     manifest = read_manifest(base)
+    if manifest.revisions:  # its parts have other labels than the source
+        for part in manifest.parts:
+            check_part(folder, part)
+        return Ingested(base, written=False)
     anew = {
         part.file: _write_part(raw, part.split, folder)
         for part in manifest.parts

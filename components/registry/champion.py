@@ -8,7 +8,6 @@ next move, which finds the pointer's number missing from the history and adds it
 damaged, the last move of the history is in force.
 """
 
-import getpass
 import json
 import logging
 import os
@@ -22,7 +21,7 @@ from pydantic import Field
 
 from components.contract import ModelCard, Positive, Sha256, Share, Time, Verdict
 from components.errors import LiveModelChanged, ModelError, NoLiveModel, PromotionRefused
-from components.files import write_whole
+from components.files import user_name, write_whole
 from components.records import read_file, read_record
 from components.registry.store import EXACT_TAG, card_sha256, check_stored, copy_stored, demand_own, home, load_stored
 
@@ -265,7 +264,7 @@ def make_home(folder: Path, tag: str) -> None:
     """
     copy_stored(tag, folder)
     when = datetime.now(UTC).isoformat(timespec="milliseconds")
-    move = Move(1, "promote", tag, None, card_sha256(tag), _who(), when, "to try it")
+    move = Move(1, "promote", tag, None, card_sha256(tag), user_name(), when, "to try it")
     write_whole(home(folder) / "live.json", _encode(move))
 
 
@@ -278,7 +277,7 @@ def _move(action: Literal["promote", "rollback"], tag: str, card: ModelCard, why
         tag=tag,
         previous=moves[-1].tag if moves else None,
         card_sha256=card_sha256(tag),
-        who=_who(),
+        who=user_name(),
         when=datetime.now(UTC).isoformat(timespec="milliseconds"),
         why=why,
         verdict=verdict,
@@ -318,10 +317,3 @@ def _append(path: Path, move: Move) -> None:
         file.write(json.dumps(asdict(move)).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user id may have no name
-        return f"uid {os.getuid()}"

@@ -2,7 +2,20 @@
 
 import typer
 
-from fashion.cli import audit, inbox, labels, models, monitoring, notify, retention, stack, sweep, training, use
+from fashion.cli import (
+    audit,
+    classes,
+    inbox,
+    labels,
+    models,
+    monitoring,
+    notify,
+    retention,
+    stack,
+    sweep,
+    training,
+    use,
+)
 from fashion.cli.advice import advising
 
 app = typer.Typer(
@@ -45,3 +58,4 @@ COMMANDS = (
 for command in COMMANDS:
     app.command()(advising(command))
 app.add_typer(labels.label)
+app.add_typer(classes.classes)

@@ -83,6 +83,10 @@ def train(
     source: Source = "auto",
     sample_fallback: SampleFallback = False,
     promote: Annotated[bool, typer.Option(help="Put the model live if the gate lets it.")] = True,
+    start_from: Annotated[
+        str,
+        typer.Option(metavar="TAG", help="A model to go on from, live, or none [live if the classes changed since]."),
+    ] = "",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the same training where it was stopped.")
     ] = False,
@@ -118,6 +122,7 @@ def train(
         sample_fallback=sample_fallback,
         promote=promote,
         resume=resume,
+        start_from=start_from,
     )
     if as_json:
         names = (

@@ -1,8 +1,9 @@
-"""Datasets that nothing refers to: no model, no pointer."""
+"""Datasets that nothing refers to: no model, no pointer, no change of the classes that can be taken back."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
+from components.dataset.classes.journal import last_standing
 from components.dataset.manifest import VERSION, read_manifest, versions_in_use
 from components.files import age_of
 from components.registry.retention.unneeded import Unneeded
@@ -18,10 +19,12 @@ def find_unneeded_datasets(settings: Settings, trained_on: set[str], grace: floa
         grace: seconds since a version was written, or passed validation last, in which a training may be reading it.
 
     Raises:
-        DatasetError: a pointer, or a manifest that is needed, cannot be read.
+        DatasetError: a pointer, the journal of the classes or a manifest that is needed cannot be read.
     """
     folder = settings.datasets_dir
     needed = trained_on | versions_in_use(folder)
+    if last := last_standing(folder):
+        needed.add(last.before)  # or that change of the classes could not be taken back
     manifests = {path.stem: path for path in folder.glob("*.json") if VERSION.fullmatch(path.stem)}
     gone = {version for version in manifests.keys() - needed if _age_of(folder, version) >= grace}
     stays = manifests.keys() - gone

@@ -1,0 +1,68 @@
+"""Who changed the classes, when, why and from which dataset version: a line of JSON each, in `classes.jsonl`."""
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+from pydantic import Field
+
+from components.contract import Time
+from components.errors import DatasetError
+from components.files import user_name, write_whole
+from components.records import read_file, read_record
+
+Version = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
+
+
+@dataclass(frozen=True)
+class ClassEntry:
+    """One change that was made."""
+
+    time: Time  # UTC
+    who: str
+    why: str
+    change: str  # in words
+    before: Version  # the dataset that it was made on
+    after: Version  # and the one that it made
+    undone: bool = False  # whether it takes the change back that made `before`
+
+
+def journal_path(folder: Path) -> Path:
+    """Where the changes are kept in the datasets folder."""
+    return folder / "classes.jsonl"
+
+
+def read_journal(folder: Path) -> list[ClassEntry]:
+    """All changes, the oldest first.
+
+    Raises:
+        DatasetError: a line cannot be read.
+    """
+    path = journal_path(folder)
+    try:
+        lines = read_file(path, DatasetError).splitlines()
+    except FileNotFoundError:
+        return []
+    return [read_record(ClassEntry, line, f"{path}, line {row}", DatasetError) for row, line in enumerate(lines, 1)]
+
+
+def write_entry(folder: Path, why: str, change: str, before: str, after: str, undone: bool = False) -> ClassEntry:
+    """Keep one more. The caller holds `dataset_lock`."""
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    entry = ClassEntry(when, user_name(), why, change, before, after, undone)
+    lines = [*read_journal(folder), entry]
+    write_whole(journal_path(folder), b"".join(orjson.dumps(asdict(one)) + b"\n" for one in lines))
+    return entry
+
+
+def last_standing(folder: Path) -> ClassEntry | None:
+    """The newest change that was not taken back."""
+    standing = list[ClassEntry]()
+    for one in read_journal(folder):
+        if one.undone:
+            standing.pop()
+        else:
+            standing.append(one)
+    return standing[-1] if standing else None

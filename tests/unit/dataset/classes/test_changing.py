@@ -1,0 +1,233 @@
+"""Classes that change: new versions whose pixels, ids and splits are what they were."""
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from handed_in import base, ready  # noqa: F401, fixtures
+from PIL import Image
+
+from components.catalogues.fashion_mnist import CLASSES
+from components.contract import SPLITS, Dataset, Split
+from components.dataset.classes.changing import (
+    add_class,
+    merge_classes,
+    remove_class,
+    rename_class,
+    split_class,
+    undo_change,
+)
+from components.dataset.classes.journal import read_journal
+from components.dataset.ingest import ingest
+from components.dataset.labels.adding import import_labels
+from components.dataset.manifest import current_dataset, read_manifest, read_split
+from components.dataset.profiling import read_bounds
+from components.errors import DatasetError, InputError, ValidationError
+from components.settings import Settings
+
+WHY = "the buyers asked"
+
+
+@pytest.fixture
+def hats(tmp_path: Path) -> Path:
+    """Forty pictures of triangles, none like another, a text file among them."""
+    folder = tmp_path / "hats" / "deep"
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(3)
+    for number in range(40):
+        pixels = np.zeros((28, 28), np.uint8)
+        for row in range(4, 24):
+            wide = 1 + (row * (3 + number % 7)) // 10
+            pixels[row, max(2, 14 - wide) : min(26, 14 + wide)] = random.integers(90, 255)
+        pixels[6 + number % 12, 4:24] = random.integers(60, 255, 20)
+        Image.fromarray(pixels).save(folder / f"{number:02}.png")
+    (folder / "read.txt.png").write_text("no picture")
+    return tmp_path / "hats"
+
+
+def named(dataset: Dataset, split: Split) -> dict[str, str]:
+    """id -> the name of its class."""
+    examples = read_split(dataset, split)
+    return {
+        row_id: examples.contract.classes[label] for row_id, label in zip(examples.ids, examples.labels, strict=True)
+    }
+
+
+def pixels_of(dataset: Dataset) -> dict[str, bytes]:
+    return {
+        row_id: image.tobytes()
+        for split in SPLITS
+        for examples in [read_split(dataset, split)]
+        for row_id, image in zip(examples.ids, examples.images, strict=True)
+    }
+
+
+def test_a_class_is_added_with_a_test_split_of_its_own(base: Dataset, hats: Path, settings: Settings) -> None:
+    done = add_class("hat", hats, WHY)
+    assert done.dataset == current_dataset(settings.datasets_dir)
+    assert done.dataset.contract.classes == (*CLASSES, "hat")
+    for split in SPLITS:
+        before, now = named(base, split), named(done.dataset, split)
+        assert {row_id: now[row_id] for row_id in before} == before
+        assert set(Counter(now[row_id] for row_id in now.keys() - before.keys())) == {"hat"}
+    counts = [Counter(named(done.dataset, split).values())["hat"] for split in SPLITS]
+    assert sum(counts) + sum(done.rejected.values()) == 41
+    assert counts[1] >= 5
+    assert list(done.rejected) == ["not a PNG, JPEG, WEBP, GIF or BMP picture"]
+    assert done.rejects
+    assert done.rejects.is_file()
+    (revision,) = read_manifest(done.dataset).revisions
+    assert revision.before == CLASSES
+    assert revision.became == tuple((name,) for name in CLASSES)
+
+
+def test_what_is_renamed_keeps_pixels_ids_labels_and_the_test_split(base: Dataset) -> None:
+    done = rename_class("Bag", "Handbag", WHY)
+    assert pixels_of(done.dataset) == pixels_of(base)
+    assert {name.replace("Handbag", "Bag") for name in named(done.dataset, "test").values()} == set(CLASSES)
+    assert read_manifest(done.dataset).split_version("test") == read_manifest(base).split_version("test")
+    assert done.dataset.version != base.version
+    assert done.moved == {}
+
+
+def test_merged_classes_are_one_and_what_got_another_number_is_told(base: Dataset) -> None:
+    done = merge_classes(["Pullover", "Shirt"], "Top", WHY)
+    assert done.dataset.contract.classes[2] == "Top"
+    assert done.dataset.contract.classes[6] == "Ankle boot"
+    assert done.moved == {"Ankle boot": (9, 6)}
+    for split in SPLITS:
+        merged = {"Pullover": "Top", "Shirt": "Top"}
+        assert named(done.dataset, split) == {row: merged.get(name, name) for row, name in named(base, split).items()}
+    assert pixels_of(done.dataset) == pixels_of(base)
+
+
+def test_what_is_removed_is_in_no_split(base: Dataset) -> None:
+    done = remove_class("Bag", WHY)
+    for split in SPLITS:
+        assert named(done.dataset, split) == {row: name for row, name in named(base, split).items() if name != "Bag"}
+    assert (
+        done.dataset.rows == base.rows - Counter([*named(base, "train").values(), *named(base, "test").values()])["Bag"]
+    )
+
+
+def test_a_class_is_split_by_a_table_of_ids(base: Dataset, tmp_path: Path) -> None:
+    rows = {row: name for split in SPLITS for row, name in named(base, split).items() if name == "Sandal"}
+    told = {row: "Slipper" if number % 2 else "Sandal" for number, row in enumerate(rows)}
+    with (tmp_path / "sandals.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("id", "label"), *told.items()])
+    done = split_class("sandal", tmp_path / "sandals.csv", WHY)
+    assert done.dataset.contract.classes == (*CLASSES, "Slipper")
+    for split in SPLITS:
+        assert named(done.dataset, split) == {row: told.get(row, name) for row, name in named(base, split).items()}
+
+
+def test_changes_add_up_and_each_can_be_taken_back(base: Dataset, hats: Path, settings: Settings) -> None:
+    first = add_class("hat", hats, WHY)
+    second = rename_class("hat", "headwear", WHY)
+    assert len(read_manifest(second.dataset).revisions) == 2
+    assert undo_change("no").dataset == first.dataset
+    assert undo_change("no").dataset == base
+    assert current_dataset(settings.datasets_dir) == base
+    with pytest.raises(DatasetError, match="no change of the classes to take back"):
+        undo_change("no")
+    entries = read_journal(settings.datasets_dir)
+    assert [one.change for one in entries] == [
+        "add 'hat'",
+        "rename 'hat' to 'headwear'",
+        "undo: rename 'hat' to 'headwear'",
+        "undo: add 'hat'",
+    ]
+    assert {one.why for one in entries} == {WHY, "no"}
+    assert all(one.who for one in entries)
+
+
+def test_labels_taken_in_since_are_not_lost_unsaid(base: Dataset, hats: Path, tmp_path: Path) -> None:
+    add_class("hat", hats, WHY)
+    folder = tmp_path / "more" / "hat"
+    folder.mkdir(parents=True)
+    pixels = np.zeros((28, 28), np.uint8)
+    pixels[5:20, 5:20] = np.random.default_rng(8).integers(90, 255, (15, 15))
+    Image.fromarray(pixels).save(folder / "new.png")
+    assert import_labels(folder.parent).added == {"hat": 1}
+    with pytest.raises(DatasetError, match="labels were taken in since add 'hat'"):
+        undo_change("no")
+    assert undo_change("no", force=True).dataset == base
+
+
+def test_the_archives_again_change_nothing(base: Dataset, ready: Path, hats: Path, settings: Settings) -> None:
+    changed = add_class("hat", hats, WHY).dataset
+    merge_classes(["Pullover", "Shirt"], "Top", WHY)
+    done = ingest(str(ready / "acme"), settings=settings)
+    assert not done.written
+    assert done.dataset.contract.classes[2] == "Top"
+    assert done.dataset.contract.label_of("hat") is not None
+    assert changed != done.dataset
+
+
+def test_a_changed_version_has_bounds_of_its_own_and_a_broken_batch_is_refused(
+    base: Dataset, hats: Path, tmp_path: Path, settings: Settings
+) -> None:
+    done = add_class("hat", hats, WHY)
+    bounds = read_bounds(settings.datasets_dir, done.dataset.contract)
+    assert bounds
+    assert bounds.class_counts["train"]["hat"] == Counter(named(done.dataset, "train").values())["hat"]
+    folder = tmp_path / "many" / "hat"
+    folder.mkdir(parents=True)
+    for number in range(300):
+        pixels = np.zeros((28, 28), np.uint8)
+        pixels[3:25, 3:25] = np.random.default_rng(number).integers(90, 255, (22, 22))
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    with pytest.raises(ValidationError, match="class_jump"):
+        import_labels(folder.parent)
+    assert current_dataset(settings.datasets_dir) == done.dataset
+
+
+def test_too_few_pictures_and_no_folder_are_refused_and_nothing_changes(
+    base: Dataset, hats: Path, tmp_path: Path, settings: Settings
+) -> None:
+    few = tmp_path / "few"
+    few.mkdir()
+    for name in ("01.png", "02.png", "04.png"):
+        (few / name).write_bytes((hats / "deep" / name).read_bytes())
+    (few / "copy.png").write_bytes((few / "01.png").read_bytes())
+    with pytest.raises(DatasetError, match=r"3 pictures to take.*expected at least 10; --allow-small"):
+        add_class("hat", few, WHY)
+    with pytest.raises(InputError, match="no such folder"):
+        add_class("hat", tmp_path / "none", WHY)
+    assert current_dataset(settings.datasets_dir) == base
+    assert not read_journal(settings.datasets_dir)
+    assert add_class("hat", few, WHY, allow_small=True).dataset.rows == base.rows + 3
+
+
+def test_the_pictures_of_a_class_that_is_there_are_no_new_class(base: Dataset, tmp_path: Path) -> None:
+    examples = read_split(base, "train")
+    folder = tmp_path / "again"
+    folder.mkdir()
+    for number in range(20):
+        Image.fromarray(examples.images[number]).save(folder / f"{number}.png")
+    with pytest.raises(DatasetError, match=r"0 pictures to take, 20 not taken.*of another class"):
+        add_class("hat", folder, WHY)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("id,label\n", "expected rows of id,label"),
+        ("name,label\na,b\n", "expected rows of id,label"),
+        ("id,label\ntrain-00000,\n", "row 2: expected an id and a label"),
+        ("id,label\na,b\na,c\n", "row 3: a has two labels"),
+    ],
+)
+def test_a_table_that_is_none_is_refused(base: Dataset, tmp_path: Path, content: str, told: str) -> None:
+    (tmp_path / "table.csv").write_text(content)
+    with pytest.raises(InputError, match=told):
+        split_class("Bag", tmp_path / "table.csv", WHY)
+
+
+def test_a_part_of_a_class_needs_images_of_both_splits(base: Dataset, tmp_path: Path) -> None:
+    rows = [row for row, name in named(base, "train").items() if name == "Bag"][:12]
+    (tmp_path / "table.csv").write_text("id,label\n" + "".join(f"{row},Purse\n" for row in rows))
+    with pytest.raises(DatasetError, match="'Purse' would have 12 for training and 0 for testing"):
+        split_class("Bag", tmp_path / "table.csv", WHY)
