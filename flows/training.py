@@ -36,6 +36,7 @@ from components.training.presets import DEFAULT, configure
 from components.training.train import train
 from flows.artifacts import show_dataset, show_impact, show_metrics, show_result, show_verdict
 from flows.notify.tell import tell_promotion
+from flows.starting import find_start
 from ops.stopping import stop
 
 # The same input is trained on again when somebody asks for it, and what Prefect keeps of a task is never a pickle.
@@ -81,11 +82,13 @@ def validate_data(dataset: Dataset) -> Validated:
 
 
 @task(name="train", timeout_seconds=60 * MINUTE, **OPTIONS)
-def train_model(validated: Validated, preset: str, config: TrainConfig, resume: bool) -> Checkpoint:
+def train_model(validated: Validated, preset: str, config: TrainConfig, resume: bool, start: str) -> Checkpoint:
     """Receipt -> a checkpoint with its metrics."""
+    begun = find_start(start or config.start_from, validated.dataset, config)
+    config = replace(config, start_from=begun.tag if begun else "")
     folder = load_settings().checkpoints_dir
     with closing(EpochBar(config.total_epochs, get_run_logger().info)) as bar:
-        trained = train(validated, config, bar.update, keep_in=folder, resume=resume)
+        trained = train(validated, config, bar.update, keep_in=folder, resume=resume, start=begun)
     stop.keep("the network is trained, but not saved yet; the same command trains it again")
     card = write_card(preset, validated, trained)
     get_run_logger().info("test accuracy %.4f, train accuracy %.4f", card.test.accuracy, card.train.accuracy)
@@ -171,6 +174,7 @@ def training(
     promote: bool = True,
     resume: bool = False,
     skip_if_live: bool = False,
+    start_from: str = "",
 ) -> TrainingResult:
     """Train a model on the newest data and put it live if it is not worse than the live one.
 
@@ -186,6 +190,8 @@ def training(
         promote: ask the gate, and put the model live if it agrees.
         resume: go on with an unfinished training of the same recipe on the same data, where there is one.
         skip_if_live: train nothing where the live model came of the same recipe, data and code.
+        start_from: exact tag of a model to go on from, or live; none: begin anew; empty: go on from the live model
+            where the classes changed since and the recipe has its layers.
     """
     given = {"seed": seed, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     config = configure(
@@ -197,7 +203,7 @@ def training(
     validated = validate_data(dataset)
     if skip_if_live and (live := find_same(dataset, config)):
         return skip(*live, validated)
-    checkpoint = train_model(validated, preset, config, resume)
+    checkpoint = train_model(validated, preset, config, resume, start_from)
     card = read_checkpoint(checkpoint)[1]
     tag = save_to_store(checkpoint)
     promotion = promote_if_better(tag) if promote else None

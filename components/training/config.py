@@ -11,6 +11,7 @@ from components.errors import SettingsError
 from components.model.mlp import ModelConfig
 from components.training.tied import grids
 
+RARE = 10  # a class is rare where the largest has more than so many times its images
 LARGEST = 128  # megabytes of a stored network's hidden layers; one prediction reads them all
 MOST_CHANNELS = 512
 Schedule = Literal["constant", "inverse-time", "one-cycle"]
@@ -49,13 +50,15 @@ class TrainConfig:
     translate: float = 0.0  # 0 to 0.25: each image is moved by up to this share of its sides, either way
     brightness: float = 0.0  # 0 to 0.9: all levels of an image are multiplied by 1 plus or minus up to so much
     colour: float = 0.0  # 0 to 0.9: likewise each channel by itself, of RGB images; grey ones stay as they are
-    balance: float = 0.0  # 0: each image is as likely as any other; 1: each class is, by how often its images are drawn
+    # 0: each image is as likely to be drawn as any other; 1: each class is. None: 1 where a class is rare, see `RARE`
+    balance: float | None = None
     # Layers that are convolutions at first: see tied.py
     tied: tuple[int, ...] = ()  # kernel, in pixels, of each of the first layers; () for a plain training
     channels: tuple[int, ...] = ()  # 1 to 512, of each tied layer: see `for_image`; () where hidden names its units
     untied_epochs: int = 0  # after the epochs above, with all layers dense; 0 or more
     untied_learning_rate: float = 1e-4  # the highest in these; above 0 and at most 1
     # The rest
+    start_from: str = ""  # exact tag of a model to go on from, see starting.py; "": from the beginning
     validation_share: float = 0.1  # of the training split, above 0 and below 0.5; never trained on
     stratify: bool = False  # hold that share of each class out, one image at least; otherwise of all images together
     seed: int = 0  # of the first weights, the validation rows, the order of the images, augmentation and dropout
@@ -84,7 +87,7 @@ class TrainConfig:
             "translate": (0 <= self.translate <= 0.25, "0 to 0.25"),
             "brightness": (0 <= self.brightness <= 0.9, "0 to 0.9"),
             "colour": (0 <= self.colour <= 0.9, "0 to 0.9"),
-            "balance": (0 <= self.balance <= 1, "0 to 1"),
+            "balance": (self.balance is None or 0 <= self.balance <= 1, "0 to 1, or none"),
             "tied": (not self.tied or self.model.batch_norm, "none without batch_norm"),
             "untied_epochs": (self.untied_epochs == 0 or (self.tied and self.untied_epochs > 0), "0 without tied"),
             "untied_learning_rate": (0 < self.untied_learning_rate <= 1, "above 0 and at most 1"),
@@ -153,10 +156,18 @@ class TrainConfig:
     @property
     def total_epochs(self) -> int:
         """Of all phases, where patience ends none of them early."""
-        return self.epochs + self.untied_epochs
+        return sum(phase.epochs for phase in self.phases())
 
     def phases(self) -> tuple["TrainConfig", ...]:
-        """The trainings that this one is made of: one, or one tied and one untied that starts where it ended."""
+        """The trainings that this one is made of: one, or one tied and one untied that starts where it ended.
+
+        One that goes on from another model, whose layers are dense, is the last of these with dense layers.
+        """
+        if self.start_from and (self.tied or self.model.batch_norm):
+            dense = replace(self, model=replace(self.model, batch_norm=False), tied=(), channels=(), untied_epochs=0)
+            if not self.untied_epochs:
+                return (dense,)
+            return (replace(dense, epochs=self.untied_epochs, learning_rate=self.untied_learning_rate),)
         if not self.untied_epochs:
             return (self,)
         untied = replace(

@@ -10,7 +10,7 @@ from torch.nn.functional import affine_grid, grid_sample, one_hot, pad
 from components.dataset.manifest import Examples
 from components.errors import TrainingError
 from components.model.tensors import to_input
-from components.training.config import TrainConfig
+from components.training.config import RARE, TrainConfig
 
 SMALLEST, LARGEST = 7, 2  # an erased rectangle's side is at least this part of the image's, and at most that
 
@@ -40,15 +40,25 @@ class TrainingData:
         return order.to(self.labels.device)
 
 
-def divide(examples: Examples, config: TrainConfig, device: torch.device) -> TrainingData:
-    """Hold the validation rows out, by torch's global generator.
+@dataclass(frozen=True)
+class RowsBefore:
+    """How an earlier training divided its rows, by their ids."""
+
+    held_out: frozenset[str]
+    trained_on: frozenset[str]
+
+
+def divide(
+    examples: Examples, config: TrainConfig, device: torch.device, before: RowsBefore | None = None
+) -> TrainingData:
+    """Hold the validation rows out, by torch's global generator, or as the model did that a training goes on from.
 
     Raises:
         TrainingError: there are too few images for the configuration.
     """
     labels = torch.tensor(examples.labels, dtype=torch.int64)
     classes = len(examples.contract.classes)
-    held_out, rest = _hold_out_of_each(labels, config) if config.stratify else _hold_out(labels, config)
+    held_out, rest = hold_out(examples, config, before)
     if len(held_out) < classes or len(rest) < config.batch_size:
         raise TrainingError(
             f"{len(labels)} training images are too few for validation_share {config.validation_share} "
@@ -61,8 +71,33 @@ def divide(examples: Examples, config: TrainConfig, device: torch.device) -> Tra
         one_hot(kept, classes).to(torch.float32) if config.labels == "one-hot" else kept,
         to_input(examples.images[held_out.numpy()]).to(device),
         labels[held_out].to(device),
-        _share_out(labels[rest], config.balance) if config.balance else None,
+        _share_out(labels[rest], balance) if (balance := balance_of(labels[rest], config)) else None,
     )
+
+
+def divide_ids(examples: Examples, config: TrainConfig, before: RowsBefore | None = None) -> RowsBefore:
+    """How a training of this recipe divides these rows; torch's global generator stays as it is."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        divided = hold_out(examples, config, before)
+    held_out, rest = (frozenset(examples.ids[row] for row in rows.tolist()) for rows in divided)
+    return RowsBefore(held_out, rest)
+
+
+def hold_out(examples: Examples, config: TrainConfig, before: RowsBefore | None = None) -> tuple[Tensor, Tensor]:
+    """The validation rows, and the others in order, int64.
+
+    Rows that an earlier training knew stay on the side that they were on; of others a share of each class is held out.
+    """
+    labels = torch.tensor(examples.labels, dtype=torch.int64)
+    if before is None:
+        return _hold_out_of_each(labels, config) if config.stratify else _hold_out(labels, config)
+    held_out = torch.tensor([row_id in before.held_out for row_id in examples.ids])
+    known = held_out | torch.tensor([row_id in before.trained_on for row_id in examples.ids])
+    new = (~known).nonzero().flatten()
+    if len(new):
+        held_out[new[_hold_out_of_each(labels[new], config)[0]]] = True
+    return held_out.nonzero().flatten(), (~held_out).nonzero().flatten()
 
 
 def _hold_out(labels: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:
@@ -81,6 +116,15 @@ def _hold_out_of_each(labels: Tensor, config: TrainConfig) -> tuple[Tensor, Tens
     place = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[labels[order]]  # within its class
     held_out = place < rows[labels[order]]
     return order[held_out], order[~held_out].sort().values
+
+
+def balance_of(labels: Tensor, config: TrainConfig) -> float:
+    """How far the classes are balanced: as the recipe says, or else by how uneven they are."""
+    if config.balance is not None:
+        return config.balance
+    counts = torch.bincount(labels)
+    counts = counts[counts > 0]
+    return float(counts.max() > RARE * counts.min())
 
 
 def _share_out(labels: Tensor, balance: float) -> Tensor:

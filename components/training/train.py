@@ -17,16 +17,18 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel
 
-from components.contract import DataContract, Epoch, Labels, Validated
-from components.dataset.manifest import Examples, read_split
-from components.errors import TrainingDiverged, TrainingError
+from components.contract import DataContract, Epoch, Labels, Revision, Validated
+from components.dataset.manifest import Examples, read_manifest, read_split
+from components.errors import SettingsError, TrainingDiverged, TrainingError
 from components.model.mlp import MLP
+from components.revisions import Lineage
 from components.training.config import TrainConfig
 from components.training.data import TrainingData, divide
 from components.training.gradients import Gradients
 from components.training.hardware import Hardware, pick_device, pick_precision, use_threads
 from components.training.optimizer import FusedAdam, rate_at
 from components.training.resume import START_ANEW, State, read_state, state_path, write_state
+from components.training.starting import Start
 from components.training.tied import TiedMLP, to_dense
 
 log = logging.getLogger(__name__)
@@ -52,6 +54,7 @@ def train(
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     keep_in: Path | None = None,
     resume: bool = False,
+    start: Start | None = None,
 ) -> Trained:
     """Train on the training split of a validated dataset.
 
@@ -61,18 +64,21 @@ def train(
         on_epoch: called after each epoch, once its state is kept, for a progress bar or a log.
         keep_in: a folder for the state after each epoch, which is removed at the end; None: none is kept.
         resume: go on from the state kept there by the same recipe on the same data, where there is one.
+        start: the model that the recipe says to go on from.
 
     Raises:
         DatasetError: the data changed since it was validated.
         TrainingError: the loss is not finite, there are too few images, or the kept state is damaged.
-        SettingsError: CUDA was asked for and there is none, or the recipe does not fit the images.
+        SettingsError: CUDA was asked for and there is none, or the recipe does not fit the images or the start.
     """
+    if config.start_from != (given := start.tag if start else ""):
+        raise SettingsError(f"start_from: the recipe says {config.start_from!r}, and {given!r} is given")
     examples = read_split(validated.dataset, "train")
     torch.set_flush_denormal(True)  # Adam's moments of ever-black pixels turn denormal: 10 to 25 % of the time
     threads = use_threads(config.threads)
     path = state_path(keep_in, validated.dataset.version, config) if keep_in else None
     try:
-        run = Run(examples, config)
+        run = Run(examples, config, start, read_manifest(validated.dataset).revisions)
         if resume and path and path.is_file():
             _restore(run, path)
             log.warning("going on after epoch %d", len(run.history))
@@ -112,15 +118,20 @@ def _restore(run: "Run", path: Path) -> None:
 class Run:
     """A training in progress, phase after phase; see `TrainConfig.phases`."""
 
-    def __init__(self, examples: Examples, config: TrainConfig) -> None:
+    def __init__(
+        self, examples: Examples, config: TrainConfig, start: Start | None = None, revisions: tuple[Revision, ...] = ()
+    ) -> None:
         torch.manual_seed(config.seed)
         self.config, self.contract = config, examples.contract
         self.phases = config.for_image(self.contract.image).phases()
         self.device = pick_device(config.device)
-        self.data = divide(examples, config, self.device)
+        self.data = divide(examples, config, self.device, start.rows if start else None)
         self.history: list[Epoch] = []
         self.number = 0  # of the phase
-        self.phase = Phase(build(self.phases[0], self.contract), self.phases[0], self.data)
+        network = build(self.phases[0], self.contract)
+        if start:
+            start.give_layers(network, self.contract, self.phases[0], Lineage(self.contract.classes, revisions))
+        self.phase = Phase(network, self.phases[0], self.data)
 
     @property
     def is_finished(self) -> bool:

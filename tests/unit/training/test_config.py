@@ -42,7 +42,8 @@ REFUSED: dict[str, list[Any]] = {
     "translate": [-0.1, 0.3, NAN, "0.1", True, None],
     "brightness": [-0.1, 0.95, NAN, "0.1", True, None],
     "colour": [-0.1, 0.95, NAN, "0.1", True, None],
-    "balance": [-0.1, 1.1, NAN, "0.5", True, None],
+    "balance": [-0.1, 1.1, NAN, "0.5", True],
+    "start_from": [1, None, True],
     "tied": [[3], [3.0], [True], "3", 3, None],  # [3] needs batch_norm
     "channels": [[16], [16.0], [True], "16", 16, None],  # [16] needs tied
     "untied_epochs": [-1, 5, 1.0, "1", True, None],  # 5 needs tied

@@ -305,6 +305,16 @@ def test_balance_draws_rare_classes_more_often(balance: float, expected: list[in
     assert not torch.equal(data.draw_order(), rows)
 
 
+@pytest.mark.parametrize(("counts", "expected"), [([800, 90, 90], [720, 81, 81]), ([800, 80, 70], [285, 285, 285])])
+def test_rare_classes_are_drawn_as_often_as_others_unless_the_recipe_says_otherwise(
+    counts: list[int], expected: list[int]
+) -> None:
+    data = divided(counts, stratify=True)
+    torch.manual_seed(0)
+    drawn = torch.bincount(data.labels[data.draw_order()]).tolist()
+    assert drawn == pytest.approx(expected, abs=2)
+
+
 def test_without_balance_the_order_is_a_permutation_and_nothing_else_is_drawn() -> None:
     data = divided([30, 20])
     torch.manual_seed(3)

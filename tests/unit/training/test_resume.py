@@ -175,6 +175,7 @@ OTHERWISE: dict[str, Any] = {
     "brightness": 0.1,
     "colour": 0.1,
     "balance": 0.5,
+    "start_from": "fashion-mlp:before",
     "stratify": True,
     "channels": [8],
     "tied": [3],
