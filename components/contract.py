@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -39,6 +40,11 @@ def fold_name(name: str) -> str:
     """A class name as names are compared: NFKC, case folded, white space collapsed. Nothing else makes names equal."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     return " ".join(folded.split())
+
+
+def fingerprint_of(classes: Sequence[str]) -> str:
+    """What a client names the classes by that it expects: 16 hex digits of the SHA-256 of their names, a line each."""
+    return hashlib.sha256("\n".join(classes).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from components.catalogues import catalogue_of
-from components.contract import Images, Predictions
+from components.contract import Images, Predictions, fingerprint_of
 from components.errors import InputError
 from components.model.classifier import Classifier
 from components.readers.images.photos import is_small, read_views, write_png
@@ -23,7 +24,7 @@ from components.scoring.sanity import Finding, inspect_images, refuse_wrong
 from serving.bodies import LARGE, LARGEST_JSON, expect_type, read_body, read_uploads
 from serving.corrections import correct, corrections_folder
 from serving.door import Endpoint
-from serving.errors import json_response
+from serving.errors import Refusal, json_response
 from serving.live import served
 from serving.metrics import watch
 from serving.openapi import describe_api
@@ -31,6 +32,8 @@ from serving.pictures import read_pictures
 from serving.tables import score_table
 
 IN_LINE = 16_000_000  # weights x images, about a millisecond; more goes to a thread, and others are answered
+
+EXPECTED, FINGERPRINT = b"x-classes", re.compile("[0-9a-f]{16}")  # of the classes that a caller expects
 
 # The page at /: file -> its media type
 PAGE = {"index.html": "text/html", "page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
@@ -42,7 +45,7 @@ parsing = asyncio.Semaphore(1)  # large bodies of JSON: each holds Python's lock
 async def predict_pixels(request: Request) -> Response:
     """POST /predict"""
     found = expect_type(request, "application/json", "application/octet-stream")
-    model = served.get()
+    model = _expected_model(request)
     contract = model.contract
     top = _wanted_top(request, model)
     body = await read_body(request, LARGEST_JSON)
@@ -62,7 +65,7 @@ async def predict_pixels(request: Request) -> Response:
 
 async def classify(request: Request) -> Response:
     """POST /classify; with `?seen=true` each answer has the picture that the model saw."""
-    model = served.get()
+    model = _expected_model(request)
     top, wants_seen = _wanted_top(request, model), _wanted(request, "seen")
     uploads = await read_uploads(request)
     contract = model.contract
@@ -80,7 +83,7 @@ async def classify(request: Request) -> Response:
 
 async def score(request: Request) -> Response:
     """POST /score; with `?rejects=true` the answer is the rows that could not be read, and why."""
-    return await score_table(request, served.get(), _wanted(request, "rejects"))
+    return await score_table(request, _expected_model(request), _wanted(request, "rejects"))
 
 
 async def describe(request: Request) -> Response:
@@ -103,6 +106,7 @@ async def describe(request: Request) -> Response:
             "created_at": model.card.created_at,
             "takes_corrections": corrections_folder() is not None,
             "classes": model.contract.classes,
+            "classes_fingerprint": fingerprint_of(model.contract.classes),
             "image": model.contract.image.shape,
         }
     )
@@ -135,6 +139,31 @@ async def _predict_photos(model: Classifier, photos: list[Images], shown: Images
         predictions = await anyio.to_thread.run_sync(predict_photos, model, photos)
     watch.predicted(predictions, shown)
     return predictions
+
+
+def _expected_model(request: Request) -> Classifier:
+    """The live model, where it has the classes that the caller expects: `?classes=` or the header X-Classes.
+
+    Raises:
+        Refusal: it has others.
+    """
+    model = served.get()
+    asked = next((value.decode("latin-1") for name, value in request.scope["headers"] if name == EXPECTED), "")
+    if request.scope["query_string"]:
+        asked = request.query_params.get("classes", asked)
+    if asked and asked != (known := fingerprint_of(model.contract.classes)):
+        if not FINGERPRINT.fullmatch(asked):
+            raise InputError(
+                "classes", f"found {asked[:40]!r}, expected 16 hex digits, as GET /model has them: {known}"
+            )
+        expected = served.classes_called(asked)
+        told = ", ".join(expected) if expected else f"those of the fingerprint {asked}"
+        error = Refusal(
+            409, "classes", f"{model.tag} answers with {', '.join(model.contract.classes)}, expected {told}"
+        )
+        error.details = {"expected": expected, "found": model.contract.classes}
+        raise error
+    return model
 
 
 def _wanted_top(request: Request, model: Classifier) -> int:

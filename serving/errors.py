@@ -18,6 +18,7 @@ class Refusal(HTTPException):
     def __init__(self, status: int, field: str, reason: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(status, reason, headers)
         self.field = field
+        self.details: dict[str, Any] = {}  # what a program may want to know beside
 
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -34,6 +35,7 @@ def is_foreseen(error: Exception) -> bool:
 def refuse(error: Exception) -> Response:
     """The answer to a request that cannot be answered; an error nobody expected tells the caller nothing of itself."""
     headers: dict[str, str] = {}
+    details = error.details if isinstance(error, Refusal) else {}
     match error:
         case InputTooLarge():
             status, field, reason = 413, error.field, error.reason
@@ -51,4 +53,4 @@ def refuse(error: Exception) -> Response:
             status, field, reason = 400, "body", "the client left before it was whole"
         case _:
             status, field, reason = 500, "service", "an unexpected error; the service's log has it"
-    return json_response({"error": {"status": status, "field": field, "reason": reason}}, status, headers)
+    return json_response({"error": {"status": status, "field": field, "reason": reason, **details}}, status, headers)

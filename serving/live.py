@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from components.contract import fingerprint_of
 from components.errors import FashionError, ModelError, NoLiveModel
 from components.model.classifier import Classifier
 from components.registry.champion import PointerState, check_live, live_move, load_live, load_model, pointer_state
@@ -50,6 +51,7 @@ class LiveModel:
         self.load: Callable[[], Serving] = self._load_named
         self.seen: tuple[PointerState, FilesState] | None = None  # before it was loaded last
         self.tried = 0.0  # when that was, monotonic seconds
+        self.served_classes: dict[str, tuple[str, ...]] = {}  # of every model that answered, by their fingerprint
 
     def get(self) -> Classifier:
         """The model.
@@ -60,6 +62,11 @@ class LiveModel:
         if self.serving is None:
             raise self.problem or NoLiveModel("no model is live")
         return self.serving.model
+
+    def classes_called(self, fingerprint: str) -> tuple[str, ...] | None:
+        """The classes with this fingerprint, of a model before or of the data of the one that serves; None: unknown."""
+        before = [one.before for one in self.serving.model.card.revisions] if self.serving else []
+        return {fingerprint_of(one): one for one in before}.get(fingerprint) or self.served_classes.get(fingerprint)
 
     def keep(self, tag: str) -> None:
         """Serve the model with this exact tag, whatever the pointer names."""
@@ -113,8 +120,10 @@ class LiveModel:
         else:
             if self.serving is None or serving.model is not self.serving.model:
                 log.info("serving %s", serving.model.tag)
+                classes = serving.model.contract.classes
+                self.served_classes[fingerprint_of(classes)] = classes
                 before = self.serving.model.tag if self.serving else None
-                watch.swapped(serving.model.tag, before, serving.model.contract.classes)
+                watch.swapped(serving.model.tag, before, classes)
             self.serving, self.problem = serving, None
 
 

@@ -23,6 +23,10 @@ class Reason(TypedDict):
     status: Annotated[int, Field(examples=[400])]
     field: Annotated[str, Field(examples=["images[3][12]"])]
     reason: Annotated[str, Field(examples=["found 300, expected a whole number from 0 to 255"])]
+    expected: NotRequired[
+        Annotated[list[str] | None, Field(description="With 409: the classes that were named; null: unknown here.")]
+    ]
+    found: NotRequired[Annotated[list[str], Field(description="With 409: the classes of the model that answers.")]]
 
 
 @closed
@@ -82,6 +86,7 @@ class Model(TypedDict):
     created_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
     takes_corrections: Annotated[bool, Field(description="Whether POST /corrections keeps what it is sent.")]
     classes: list[ClassName]
+    classes_fingerprint: Annotated[str, Field(description="Of these: what `?classes=` takes.")]
     image: Annotated[list[int], Field(description="Height, width and, of RGB, 3: the shape of an image in /predict.")]
 
 

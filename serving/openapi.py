@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from components.contract import DataContract, ImageSpec
+from components.contract import DataContract, ImageSpec, fingerprint_of
 from components.readers import formats
 from components.readers.images.pixel_json import MOST_IMAGES
 from serving import messages
@@ -19,6 +19,7 @@ REFUSALS = {
     401: "The service has a token, and the request none or a wrong one.",
     403: "The Host or Origin is not one that the service is known by, or it takes no corrections.",
     408: "The body did not arrive in time.",
+    409: "The model that answers has other classes than the caller expects.",
     413: "Too many bytes, images, files or pixels.",
     414: "A longer address than is read.",
     415: "A content type or content coding that is not read here.",
@@ -32,6 +33,7 @@ REFUSALS = {
 }
 OF_EVERY_REQUEST = (400, 403, 414, 417, 431, 501, 505)  # whatever it asks for
 OF_A_BODY = (401, 408, 413, 415, 429, 503)
+OF_A_MODEL = (*OF_A_BODY, 409)
 BINARY = {"type": "string", "format": "binary"}
 FLAG = {"type": "string", "enum": ["true", "false"], "default": "false"}
 TAG = "fashion-mlp:ab3xv7a4kcuwmcgh"
@@ -52,6 +54,12 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
         "top",
         "How many of the likeliest classes to name beside, likeliest first.",
         {"type": "integer", "minimum": 0, "maximum": number, "default": 0},
+    )
+
+    expected = _query(
+        "classes",
+        "The fingerprint of the classes that the caller expects, as GET /model has it; or in the header X-Classes.",
+        {"type": "string", "pattern": "^[0-9a-f]{16}$"},
     )
 
     def content(name: str) -> dict[str, Any]:
@@ -86,8 +94,9 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
         "rows are scored; one that is cut off is not whole. What is unusual about the first rows is in the header "
         "X-Warnings; rows that cannot be right (inverted, no pixel above 1) are refused with 400.",
         {**answers, "text/csv": {**text, "example": _scored(contract)}},
-        OF_A_BODY,
+        OF_A_MODEL,
         parameters=[
+            expected,
             _query("rejects", "Answer with the rows that could not be read only: where, why, as they stood.", FLAG),
             _query(
                 "drop",
@@ -110,8 +119,8 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
                 f"Up to {MOST_IMAGES:,} images, {LARGEST_JSON >> 20} MiB. As bytes: {image.size} an image, row by row. "
                 "Images that cannot be right are refused with 400: most are inverted, or have no pixel above 1.",
                 content("Predictions"),
-                OF_A_BODY,
-                parameters=[top],
+                OF_A_MODEL,
+                parameters=[top, expected],
                 requestBody=_body({**content("PixelRequest"), "application/octet-stream": {"schema": BINARY}}),
             )
         },
@@ -121,8 +130,8 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
                 "Classify photos",
                 f"Up to {MOST_FILES} files, {LARGEST_UPLOAD >> 20} MiB, as a form's files or one as the body.",
                 content("Predictions"),
-                OF_A_BODY,
-                parameters=[top, _query("seen", f"Whether to give the {size} that the model saw.", FLAG)],
+                OF_A_MODEL,
+                parameters=[top, expected, _query("seen", f"Whether to give the {size} that the model saw.", FLAG)],
                 requestBody=_body(
                     {**_form("files", files, ", ".join(PICTURES)), **{kind: {"schema": BINARY} for kind in PICTURES}}
                 ),
@@ -258,6 +267,7 @@ def _examples(contract: DataContract) -> dict[str, Any]:
             "created_at": "2026-11-21T02:29:40+00:00",
             "takes_corrections": False,
             "classes": list(contract.classes),
+            "classes_fingerprint": fingerprint_of(contract.classes),
             "image": list(contract.image.shape),
         },
     }

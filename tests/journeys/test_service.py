@@ -5,6 +5,7 @@ import base64
 import contextlib
 import csv
 import gzip
+import hashlib
 import http.client
 import io
 import json
@@ -422,6 +423,23 @@ def test_it_says_which_model_answers(live: Live, client: httpx.Client) -> None:
     assert told["dataset_version"] == live.model.card.dataset_version
     assert told["test_accuracy"] == live.model.card.test.accuracy
     assert told["classes"] == list(CLASSES)
+
+
+def test_a_caller_may_say_which_classes_it_expects(client: httpx.Client, pictures: Images, table: bytes) -> None:
+    known = client.get("/model").json()["classes_fingerprint"]
+    assert known == hashlib.sha256("\n".join(CLASSES).encode()).hexdigest()[:16]
+    image, other = {"images": pictures[:1].tolist()}, "0123456789abcdef"
+    bodies: dict[str, Any] = {"/predict": {"json": image}, "/score": {"content": table, "headers": CSV}}
+    for path, body in bodies.items():
+        assert client.post(path, params={"classes": known}, **body).status_code == 200
+        refused = client.post(path, params={"classes": other}, **body)
+        assert refused.status_code == 409
+        error = refused.json()["error"]
+        assert (error["field"], error["expected"], error["found"]) == ("classes", None, list(CLASSES))
+        assert "T-shirt/top, Trouser" in error["reason"]
+    assert client.post("/predict", json=image, headers={"X-Classes": known}).status_code == 200
+    assert client.post("/predict", json=image, headers={"X-Classes": other}).status_code == 409
+    assert client.post("/predict", json=image, params={"classes": "hat"}).status_code == 400
 
 
 def test_the_page_loads_nothing_from_elsewhere(client: httpx.Client) -> None:

@@ -1,5 +1,6 @@
 """A change of model: the service follows the pointer, keeps what works, and loses no request meanwhile."""
 
+import dataclasses
 import logging
 import os
 from collections.abc import Callable
@@ -9,7 +10,7 @@ import pytest
 import torch
 from following import following, remove, restore, save, wait_for, weights_of  # noqa: F401, a fixture
 
-from components.contract import Images, ModelCard
+from components.contract import Images, ModelCard, Revision, fingerprint_of
 from components.dataset.manifest import Examples
 from components.errors import ModelError, NoLiveModel
 from components.files import write_whole
@@ -52,6 +53,19 @@ def test_it_serves_what_the_pointer_names(live: LiveModel, tags: tuple[str, str]
     champion.rollback()
     live.refresh()
     assert tag_of(live) == tags[0]
+
+
+def test_classes_of_before_are_known_by_their_fingerprint(live: LiveModel, trained: Trained, card: ModelCard) -> None:
+    older, oldest = ("boot", "coat"), ("boot",)
+    assert live.classes_called(fingerprint_of(older)) is None
+    revisions = (Revision(oldest, (("boot",),)), Revision(older, (("boot",), ("coat",))))
+    champion.make_live(store.save_model(trained.network, dataclasses.replace(card, revisions=revisions)), "a test")
+    live.refresh()
+    assert [live.classes_called(fingerprint_of(one)) for one in (oldest, older)] == [oldest, older]
+    champion.rollback()
+    live.refresh()
+    assert live.classes_called(fingerprint_of(older)) is None, "the model of before knows of no change"
+    assert live.classes_called(fingerprint_of(card.classes)) == card.classes
 
 
 def test_what_serves_already_is_not_loaded_again(live: LiveModel) -> None:
