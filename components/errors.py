@@ -19,6 +19,7 @@ and exits with status 1; the service answers with the status beside it.
     ├── PromotionRefused      the gate said no
     │   └── LiveModelChanged  another model went live meanwhile; asking again may help
     └── InputError            a caller's images or table are wrong              (400)
+        ├── UnknownClass      a label that names no class
         └── InputTooLarge     more than the stated limit                        (413)
 """
 
@@ -139,6 +140,14 @@ class InputError(FashionError):
     def __reduce__(self) -> tuple[type["InputError"], tuple[str, str], dict[str, object]]:
         """Of its two arguments, so that it comes whole from another process."""
         return type(self), (self.field, self.reason), {"ways": self.ways}
+
+
+class UnknownClass(InputError):
+    """A label names a class that there is not; `name` is what it says, "" where that can be no name."""
+
+    def __init__(self, field: str, reason: str, name: str = "") -> None:
+        self.name = name
+        super().__init__(field, reason)
 
 
 class InputTooLarge(InputError):

@@ -37,13 +37,19 @@ def labels(settle: Annotated[float, Field(ge=0, le=3600)] = SETTLE) -> None:
     get_run_logger().info("%d imported or failed", len(emptied))
     if emptied:
         create_table_artifact([to_row(one) for one in emptied], key="labels", description="what people handed in")
-    if failed := [one.name for one in emptied if one.imported is None]:
+    if failed := [one.name for one in emptied if one.imported is None and not one.waits_for]:
         raise InputError("inbox", f"{len(failed)} of {len(emptied)} could not be imported: {', '.join(failed[:5])}")
 
 
 def to_row(one: Emptied) -> dict[str, str | int]:
     """A line of the artifact."""
     done = one.imported
+    if done is None and one.waits_for:
+        return {
+            "name": escape(one.name),
+            "outcome": escape(f"waits for the classes {', '.join(one.waits_for[:10])}"),
+            "moved to": escape(str(one.moved_to)),
+        }
     if done is None:
         return {"name": escape(one.name), "outcome": escape(one.error), "moved to": escape(str(one.moved_to))}
     return {

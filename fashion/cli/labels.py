@@ -50,7 +50,7 @@ def import_labels(
 
 @label.command()
 def inbox(as_json: Json = False) -> None:
-    """Import everything in data/inbox/labelled, and move it to done or failed."""
+    """Import everything in data/inbox/labelled, and move it to done or failed, or to waiting for a class to come."""
     from components.dataset.labels.inbox import empty_inbox
     from components.errors import InputError
     from components.files import shown
@@ -60,11 +60,13 @@ def inbox(as_json: Json = False) -> None:
         print(json.dumps([asdict(one) for one in emptied], default=str))
     else:
         for one in emptied:
-            told = _tell(one.imported) if one.imported else f"failed: {one.error}"
+            told = _tell(one.imported) if one.imported else f"{'not taken' if one.waits_for else 'failed'}: {one.error}"
+            if one.waits_for:
+                told += f"\nwaits for the classes {', '.join(one.waits_for[:10])}; 'fashion classes add' makes one"
             print(f"{one.name} -> {shown(str(one.moved_to))}\n  " + told.replace("\n", "\n  "))
         if not emptied:
             print("nothing waits")
-    failed = [one.name for one in emptied if one.imported is None]
+    failed = [one.name for one in emptied if one.imported is None and not one.waits_for]
     if failed:
         raise InputError("inbox", f"{len(failed)} of {len(emptied)} could not be imported: {', '.join(failed[:5])}")
 

@@ -29,6 +29,7 @@ from components.dataset.classes.plans import (
 from components.dataset.labels.adding import WAIT
 from components.dataset.labels.checks import sort_candidates, to_images
 from components.dataset.labels.examples import LabelCandidate, LabelReject, count_reasons, keep_rejects, shown
+from components.dataset.labels.inbox import call_waiting_back
 from components.dataset.labels.pictures import read_picture
 from components.dataset.manifest import (
     DatasetPart,
@@ -66,6 +67,7 @@ class ClassesChanged:
     moved: dict[str, tuple[int, int]]  # class that has another number -> the number before, and now
     rejected: dict[str, int]  # reason -> how many pictures of a new class were not taken
     rejects: Path | None  # the list of them
+    called_back: list[str]  # what waited for a class and is in the inbox again
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,9 @@ def undo_change(why: str, *, force: bool = False, settings: Settings | None = No
             _demand_current(folder, base)
             make_current(dataset)
             entry = write_entry(folder, why, f"undo: {last.change}", base.version, dataset.version, undone=True)
-    return ClassesChanged(entry, dataset, base, _moved(base.contract, dataset.contract), {}, None)
+    return ClassesChanged(
+        entry, dataset, base, _moved(base.contract, dataset.contract), {}, None, call_waiting_back(settings)
+    )
 
 
 def _members(dataset: Dataset, split: Split, name: str) -> list[str]:
@@ -207,7 +211,15 @@ def _change(
         entry = write_entry(folder, why, plan.told, base.version, dataset.version)
     rejects = added.rejects if added else []
     kept = keep_rejects(added.name, rejects, settings.labelled_dir / "rejects") if added else None
-    return ClassesChanged(entry, dataset, base, _moved(base.contract, plan.contract), count_reasons(rejects), kept)
+    return ClassesChanged(
+        entry,
+        dataset,
+        base,
+        _moved(base.contract, plan.contract),
+        count_reasons(rejects),
+        kept,
+        call_waiting_back(settings),
+    )
 
 
 def _demand_current(folder: Path, base: Dataset) -> None:

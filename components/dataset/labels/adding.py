@@ -48,6 +48,7 @@ class Imported:
     rejected: dict[str, int]  # reason -> how many
     rejects: Path | None  # the list of them
     left_out: tuple[str, ...] = ()  # names of files that systems leave in folders, which are not read
+    unknown: tuple[str, ...] = ()  # classes that labels named and that there are not
 
     @property
     def changed(self) -> bool:
@@ -99,6 +100,7 @@ def import_labels(
         rejected=count_reasons(rejects),
         rejects=keep_rejects(handed_in.name, rejects, settings.labelled_dir / "rejects"),
         left_out=handed_in.left_out,
+        unknown=tuple(sorted({one.unknown for one in rejects if one.unknown})),
     )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import orjson
 
 from components.contract import DataContract, ImageSpec
-from components.errors import InputError
+from components.errors import InputError, UnknownClass
 from components.files import write_whole
 
 MOST = 10_000  # files in the folder: 20 MB of the smallest images
@@ -85,11 +85,12 @@ def read_class(value: object, field: str, contract: DataContract) -> int:
     """A class by name or number.
 
     Raises:
-        InputError: neither.
+        UnknownClass: neither.
     """
     label = contract.label_of_cell(value)
     if label is None:
-        raise InputError(field, f"found {str(value)[:40]!r}, expected {contract.choices}")
+        name = value.strip() if isinstance(value, str) else ""
+        raise UnknownClass(field, f"found {str(value)[:40]!r}, expected {contract.choices}", name)
     return label
 
 

@@ -43,6 +43,7 @@ class LabelReject:
     reason: str
     original: bytes = field(repr=False)
     file: str = ""
+    unknown: str = ""  # the class that it names and that there is not, where that is why
 
     @classmethod
     def of(cls, candidate: LabelCandidate, reason: str) -> "LabelReject":

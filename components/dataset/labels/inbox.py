@@ -3,6 +3,9 @@
 What is being imported is claimed meanwhile (`components.inbox`), so that a run that was killed is gone on with by the
 next one, and a correction that the service records in that time is not moved away unread. Put a file there under
 another name that begins with a dot, and rename it when it is whole.
+
+What names a class that there is not is moved to `waiting`, whatever else of it was imported. As soon as the classes
+change it comes back and is imported once more; what is known by then is not added again.
 """
 
 import json
@@ -18,7 +21,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from components.dataset.labels.adding import WAIT, Imported, import_labels
-from components.errors import FashionError, InputError, explain
+from components.errors import FashionError, InputError, UnknownClass, explain
 from components.files import age_of, flush_folder, shown, write_whole
 from components.inbox import (
     Inbox,
@@ -37,6 +40,7 @@ from components.settings import Settings, load_settings
 CORRECTIONS = "corrections"  # the name under which those that wait are imported together
 TOGETHER = 10_000  # corrections
 LONGEST_NAME = 200  # bytes, to which a time and a suffix may be added
+WAITING = "waiting"
 CLAIM = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}-")  # how the name of a claim begins
 ATTEMPT = ".attempt"  # in `working`, of the version before: what was being imported, and how often that was begun
 
@@ -47,8 +51,9 @@ class Emptied:
 
     name: str
     moved_to: Path  # `working`, where the disk failed: the next run takes it again
-    imported: Imported | None  # None: it failed
+    imported: Imported | None  # None: it failed, or waits
     error: str = ""
+    waits_for: tuple[str, ...] = ()  # classes that there are not
 
 
 def empty_inbox(settings: Settings | None = None, settle: float = 0.0, enough: float = float("inf")) -> list[Emptied]:
@@ -61,7 +66,7 @@ def empty_inbox(settings: Settings | None = None, settle: float = 0.0, enough: f
     """
     settings, began = settings or load_settings(), time.monotonic()
     settings.labelled_dir.mkdir(parents=True, exist_ok=True)
-    inbox = open_inbox(settings.labelled_dir, others=("rejects",))
+    inbox = open_inbox(settings.labelled_dir, others=("rejects", WAITING))
     with FileLock(inbox.folder / ".lock", timeout=WAIT):
         _adopt(inbox)
         waiting = _claim_corrections(inbox, [path for path in find_dropped(inbox) if age_of(path) >= settle])
@@ -113,25 +118,45 @@ def _import(inbox: Inbox, item: Path, settings: Settings) -> Emptied | None:
             refuse_unfit(path, count_attempt(claim, read_note(claim)))
             imported = import_labels(path, settings=settings)
             _refuse_nothing_taken(name, imported)
+        except UnknownClass as error:
+            if not error.name:
+                return _fail(inbox, claim, path, error)
+            return Emptied(name, _move(claim, inbox.folder / WAITING), None, str(error), (shown(error.name),))
         except FashionError as error:
-            told = shown(str(error).replace(str(path), path.name))
-            moved = _move(claim, inbox.failed)
-            write_whole(_free(moved.with_name(f"{_short(moved.name)}.error.txt")), f"{told}\n".encode())
-            return Emptied(name, moved, None, told)
+            return _fail(inbox, claim, path, error)
         except OSError as error:  # of the disk, not of the labels: the next run may have more luck
             return Emptied(name, path, None, explain(error))
-        return Emptied(name, _move(claim, inbox.done), imported)
+        place = inbox.folder / WAITING if imported.unknown else inbox.done
+        return Emptied(name, _move(claim, place), imported, waits_for=imported.unknown)
+
+
+def _fail(inbox: Inbox, claim: Path, path: Path, error: FashionError) -> Emptied:
+    told = shown(str(error).replace(str(path), path.name))
+    moved = _move(claim, inbox.failed)
+    write_whole(_free(moved.with_name(f"{_short(moved.name)}.error.txt")), f"{told}\n".encode())
+    return Emptied(shown(path.name), moved, None, told)
+
+
+def call_waiting_back(settings: Settings) -> list[str]:
+    """Put what waits for a class into the inbox again; the names of it."""
+    folder = settings.labelled_dir / WAITING
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    for name in names:
+        os.replace(folder / name, _free(settings.labelled_dir / name))
+    return [shown(name) for name in names]
 
 
 def _refuse_nothing_taken(name: str, imported: Imported) -> None:
     """A file of which nothing could be taken needs its sender; corrections come one by one, from anybody."""
-    if imported.read and sum(imported.rejected.values()) == imported.read and not name.startswith(CORRECTIONS):
+    nothing = imported.read and sum(imported.rejected.values()) == imported.read
+    if nothing and not imported.unknown and not name.startswith(CORRECTIONS):
         raise InputError(name, f"nothing could be taken; {imported.rejects} says why")
 
 
 def _move(claim: Path, place: Path) -> Path:
     """Move what was dropped; the claim is over."""
     path = dropped_in(claim)
+    place.mkdir(exist_ok=True)
     moved = _free(place / path.name)
     path.rename(moved)
     flush_folder(place)

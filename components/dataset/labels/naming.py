@@ -107,7 +107,7 @@ def _read_row(
         if said and label == read_class(row.cells[said], said, contract):
             return None
     except InputError as error:
-        return LabelReject(position, error.reason, row.content)
+        return LabelReject(position, error.reason, row.content, unknown=getattr(error, "name", ""))
     if by == "path":
         found = read_picture(root, named, label, contract)
         return replace(found, position=f"{position}, {named}", original=found.original or row.content)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from components.contract import DataContract
 from components.dataset.labels.examples import LARGEST_PICTURE, HandedIn, LabelCandidate, LabelReject
-from components.errors import InputError
+from components.errors import InputError, UnknownClass
 from components.files import is_inside, sha256_of
 from components.readers.folders.listing import by_folder, walk
 from components.readers.images.photos import read_photo
@@ -15,12 +15,12 @@ def read_class_folders(path: Path, contract: DataContract) -> HandedIn:
     systems and tools leave in folders.
 
     Raises:
-        InputError: no folder in it is named after a class.
+        UnknownClass: no folder in it is named after a class.
     """
     found = walk(path, follow=1)
     tops = [name for name in (*found.folders, *found.links) if "/" not in name]
     if not any(contract.label_of(top) is not None for top in tops):
-        raise InputError(str(path), f"no folder named after a class: {contract.choices}")
+        raise UnknownClass(str(path), f"no folder named after a class: {contract.choices}", tops[0] if tops else "")
     candidates, rejects, inputs = list[LabelCandidate](), list[LabelReject](), dict[str, str]()
     for name in sorted([*found.names, *found.links], key=by_folder):
         label = contract.label_of(name.partition("/")[0]) if "/" in name else None
@@ -52,7 +52,8 @@ def read_picture(root: Path, name: str, label: int | None, contract: DataContrac
             return LabelReject(name, f"a file of more than {LARGEST_PICTURE >> 20} MiB", b"")
         content = file.read_bytes()
         if label is None:
-            return LabelReject(name, "in no folder that is named after a class", content, name)
+            reason = "in no folder that is named after a class"
+            return LabelReject(name, reason, content, name, unknown=name.partition("/")[0] if "/" in name else "")
         return LabelCandidate(name, label, read_photo(content, contract, name).tobytes(), original=content, file=name)
     except (OSError, ValueError) as error:
         return LabelReject(name, f"cannot be read: {getattr(error, 'strerror', None) or error}", content)

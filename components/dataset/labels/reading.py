@@ -19,7 +19,7 @@ from components.dataset.labels.examples import LARGEST_FILE, MOST_ROWS, HandedIn
 from components.dataset.labels.naming import read_naming_table
 from components.dataset.labels.pictures import read_class_folders
 from components.dataset.tables import has_pictures, read_picture_table
-from components.errors import InputError
+from components.errors import InputError, UnknownClass
 from components.files import sha256_of, states_below
 from components.readers.blocks import Wanted
 from components.readers.formats import CSV, PARQUET, Format, format_of, suffixes
@@ -95,7 +95,7 @@ def _read_corrections(name: str, files: list[Path], contract: DataContract) -> H
         try:
             correction = read_correction(content, contract)
         except InputError as error:
-            rejects.append(LabelReject(file.name, str(error), content))
+            rejects.append(LabelReject(file.name, str(error), content, unknown=getattr(error, "name", "")))
             continue
         candidates.append(LabelCandidate(file.name, correction.label, correction.pixels, original=content))
     return HandedIn(
@@ -112,13 +112,13 @@ def _read_pictures(path: Path, contract: DataContract) -> HandedIn:
         position, file = f"row {row.number}", f"row-{row.number}"
         try:
             if row.label is None:
-                raise InputError("label", f"found {row.told[:40]!r}, expected {contract.choices}")
+                raise UnknownClass("label", f"found {row.told[:40]!r}, expected {contract.choices}", row.told)
             if not row.content:
                 raise InputError("image", "no picture in the row; a file that it names is not read")
             pixels = read_photo(row.content, contract, position).tobytes()
         except InputError as error:
             kept = (row.content, file) if row.content else (row.told.encode(), "")
-            rejects.append(LabelReject(position, error.reason, *kept))
+            rejects.append(LabelReject(position, error.reason, *kept, unknown=getattr(error, "name", "")))
             continue
         candidates.append(LabelCandidate(position, row.label, pixels, original=row.content, file=file))
     return HandedIn(path.name, {path.name: sha256_of(path)}, candidates, rejects)

@@ -1,6 +1,8 @@
 """Classes that change: new versions whose pixels, ids and splits are what they were."""
 
+import base64
 import csv
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from handed_in import base, ready  # noqa: F401, fixtures
 from PIL import Image
 
 from components.catalogues.fashion_mnist import CLASSES
+from components.catalogues.sample import draw
 from components.contract import SPLITS, Dataset, Split
 from components.dataset.classes.changing import (
     add_class,
@@ -22,6 +25,7 @@ from components.dataset.classes.changing import (
 from components.dataset.classes.journal import read_journal
 from components.dataset.ingest import ingest
 from components.dataset.labels.adding import import_labels
+from components.dataset.labels.inbox import empty_inbox
 from components.dataset.manifest import current_dataset, read_manifest, read_split
 from components.dataset.profiling import read_bounds
 from components.errors import DatasetError, InputError, ValidationError
@@ -231,3 +235,49 @@ def test_a_part_of_a_class_needs_images_of_both_splits(base: Dataset, tmp_path: 
     (tmp_path / "table.csv").write_text("id,label\n" + "".join(f"{row},Purse\n" for row in rows))
     with pytest.raises(DatasetError, match="'Purse' would have 12 for training and 0 for testing"):
         split_class("Bag", tmp_path / "table.csv", WHY)
+
+
+# --- labels that are ahead of the classes ---
+
+
+@pytest.fixture
+def waiting(base: Dataset, settings: Settings) -> Settings:
+    """Three things in the inbox that name a hat: a folder, a table and a correction."""
+    inbox = settings.labelled_dir
+    pictures = draw(200, np.random.default_rng(91))[0]
+    for name, picture in (("hat", pictures[0]), ("Bag", pictures[1])):
+        (inbox / "folder" / name).mkdir(parents=True)
+        Image.fromarray(picture).save(inbox / "folder" / name / "a.png")
+    (inbox / "only hats" / "Hat").mkdir(parents=True)
+    Image.fromarray(pictures[2]).save(inbox / "only hats" / "Hat" / "b.png")
+    (inbox / "table.csv").write_text("id,label\ntrain-00000,HAT\n")
+    told = {"said": "Bag", "label": "hat", "model": "m", "pixels": base64.b64encode(pictures[3].tobytes()).decode()}
+    (inbox / "correction-1.json").write_text(json.dumps(told))
+    return settings
+
+
+def test_labels_of_a_class_that_there_is_not_wait_until_it_exists(
+    waiting: Settings, hats: Path, tmp_path: Path
+) -> None:
+    emptied = empty_inbox(waiting)
+    assert {one.waits_for[0].lower() for one in emptied} == {"hat"}
+    assert len(emptied) == len(list((waiting.labelled_dir / "waiting").iterdir())) == 4
+    assert sum(sum(one.imported.added.values()) for one in emptied if one.imported) == 1, "the bag is taken"
+    assert empty_inbox(waiting) == []
+    before = read_split(add_class("hat", hats, WHY).dataset, "train")
+    again = empty_inbox(waiting)
+    assert not [one for one in again if one.waits_for or not one.imported]
+    dataset = current_dataset(waiting.datasets_dir)
+    assert dataset
+    hats_now = Counter(named(dataset, "train").values())["hat"]
+    assert hats_now == Counter(before.labels.tolist())[10] + 4
+    assert named(dataset, "train")["train-00000"] == "hat"
+    assert Counter(named(dataset, "train").values())["Bag"] == Counter(before.labels.tolist())[8]
+
+
+def test_what_waits_for_a_class_that_never_comes_waits_on(waiting: Settings) -> None:
+    empty_inbox(waiting)
+    done = rename_class("Bag", "Handbag", WHY)
+    assert len(done.called_back) == 4
+    assert len(empty_inbox(waiting)) == 4
+    assert len(list((waiting.labelled_dir / "waiting").iterdir())) == 4
