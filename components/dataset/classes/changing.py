@@ -211,15 +211,8 @@ def _change(
         entry = write_entry(folder, why, plan.told, base.version, dataset.version)
     rejects = added.rejects if added else []
     kept = keep_rejects(added.name, rejects, settings.labelled_dir / "rejects") if added else None
-    return ClassesChanged(
-        entry,
-        dataset,
-        base,
-        _moved(base.contract, plan.contract),
-        count_reasons(rejects),
-        kept,
-        call_waiting_back(settings),
-    )
+    moved, back = _moved(base.contract, plan.contract), call_waiting_back(settings)
+    return ClassesChanged(entry, dataset, base, moved, count_reasons(rejects), kept, back)
 
 
 def _demand_current(folder: Path, base: Dataset) -> None:
