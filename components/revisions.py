@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from components.contract import Revision
 
 Classes = tuple[str, ...]
+SHOWN = 10  # names in a sentence
 
 
 @dataclass(frozen=True)
@@ -73,18 +74,25 @@ def group(related: NDArray[np.bool_]) -> list[tuple[tuple[int, ...], tuple[int, 
 
 def tell_changes(ours: Classes, theirs: Classes, groups: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> str:
     """What became of their classes in ours, in words; "" where they are the same, by name."""
-    told = list[str]()
+    told, new, gone = list[str](), list[str](), list[str]()
     for left, right in groups:
         now, before = [ours[label] for label in left], [theirs[label] for label in right]
-        if now == before:
-            continue
-        names, was = " and ".join(now), " and ".join(before)
         if not before:
-            told.append(f"{names} is new")
+            new += now
         elif not now:
-            told.append(f"{was} is gone")
-        elif len(before) > 1 and len(now) == 1:
-            told.append(f"{was} are {names} now")
-        else:
-            told.append(f"{was} is {names} now")
+            gone += before
+        elif now != before:
+            told.append(f"{join_names(before)} {_verb(before)} {join_names(now)} now")
+    told += [f"{join_names(names)} {_verb(names)} {what}" for names, what in ((new, "new"), (gone, "gone")) if names]
     return "; ".join(told)
+
+
+def join_names(names: Sequence[str]) -> str:
+    """ "hat", "hat and cap", "hat, cap and coat"; of many the first."""
+    shown, more = names[:SHOWN], len(names) - SHOWN
+    words = [*shown, f"{more} more"] if more > 0 else list(shown)
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def _verb(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"

@@ -4,7 +4,7 @@ Nothing is measured here; `components.promotion.trial` does that, on the same un
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -17,6 +17,7 @@ from components.promotion.floors import fit_floors, large_enough, least_images, 
 from components.promotion.margins import ENOUGH, ENOUGH_OF_A_CLASS, Margins, fit_margins
 from components.promotion.noise import Noise
 
+CLASSES = "classes"  # the check that says what became of them
 SAME = 1e-5  # probabilities that differ by less are the same: batches of other sizes are added up in other orders
 
 
@@ -29,6 +30,15 @@ class Performance:
     metrics: Metrics
     robustness: dict[str, tuple[float, float]]  # disturbance -> accuracy under it, and without it
     bytes: int  # of weights
+
+
+@dataclass(frozen=True)
+class ChangedClasses:
+    """What a challenger is compared on with a live model of other classes: the images of those that both know."""
+
+    challenger: Performance  # by group of classes and on these images, as the champion's is
+    told: str  # what changed
+    other_images: str  # why these are not the images that the live model was judged on; "" they are
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,7 @@ class Trial:
     receipt: str  # what is wrong with the validation of its dataset; "" nothing
     probe_error: float  # the largest difference between a probability now and right after the training
     best: float  # the highest accuracy of any model that was live before, on the same split; 0 where there was none
+    changed: ChangedClasses | None = None  # None: both models know the same classes
 
 
 def judge(trial: Trial, bounds: GateBounds) -> Verdict:
@@ -57,7 +68,9 @@ def judge(trial: Trial, bounds: GateBounds) -> Verdict:
     """
     challenger, champion = trial.challenger, trial.champion
     bounds.check_classes(challenger.card.contract)
-    margins = fit_margins(bounds, challenger.card.contract, challenger.metrics, trial.noise)
+    compared = replace(trial, challenger=trial.changed.challenger) if trial.changed else trial
+    metrics = compared.challenger.metrics
+    margins = fit_margins(bounds, challenger.card.contract, metrics, trial.noise)
     checks = [*_check_soundness(trial), *_check_floors(trial, bounds)]
     if trial.best:
         least = trial.best - margins.accuracy
@@ -65,8 +78,7 @@ def judge(trial: Trial, bounds: GateBounds) -> Verdict:
     if champion:
         checks.append(_check_source(challenger.card, champion.card))
         if challenger.card.is_sample == champion.card.is_sample:
-            checks += _compare(trial, champion, bounds, margins)
-    metrics = challenger.metrics
+            checks += [*_check_images(trial, champion), *_compare(compared, champion, bounds, margins)]
     return verdict_of(
         challenger.tag, champion.tag if champion else None, checks, bounds, metrics.split_version, metrics.rows
     )
@@ -142,12 +154,30 @@ def _check_source(challenger: ModelCard, champion: ModelCard) -> GateCheck:
     return GateCheck("source", passed, challenger.source, "not the sample" if not champion.is_sample else "any", told)
 
 
+def _check_images(trial: Trial, champion: Performance) -> Iterator[GateCheck]:
+    """Whether the live model was judged on the same images; where classes changed, on those of the common ones."""
+    if trial.changed is None:
+        split, live_split = trial.challenger.card.test.split_version, champion.card.test.split_version
+        told = f"the challenger's is {split}, the live model's {live_split}"
+        yield GateCheck("same test split", split == live_split, split, live_split, told)
+        return
+    what, metrics, other = trial.changed.told, champion.metrics, trial.changed.other_images
+    where = f"compared on {metrics.rows:,} test images of {len(metrics.classes)} classes that both know"
+    yield GateCheck(CLASSES, True, what, where, f"{CLASSES}: {what}; {where}")
+    measured, bound = "others" if other else f"the same {metrics.rows:,}", "the same"
+    told = other or "the live model was judged on the same test images of the classes that both know"
+    yield GateCheck("same test images", not other, measured, bound, told)
+
+
+def tell_classes(verdict: Verdict | None) -> str:
+    """What a verdict says of classes that changed: "classes: hat is new"; "" where none did."""
+    found = [check for check in verdict.checks if check.name == CLASSES] if verdict else []
+    return f"{CLASSES}: {found[0].measured}" if found else ""
+
+
 def _compare(trial: Trial, champion: Performance, bounds: GateBounds, margins: Margins) -> Iterator[GateCheck]:
     """What the live model does, and how much less the challenger may."""
     ours, theirs = trial.challenger.metrics, champion.metrics
-    split, live_split = trial.challenger.card.test.split_version, champion.card.test.split_version
-    told = f"the challenger's is {split}, the live model's {live_split}"
-    yield GateCheck("same test split", split == live_split, split, live_split, told)
     yield _check_accuracy(trial, margins.accuracy, bounds.confidence)
     if bounds.min_gain:
         yield _at_least("gain of accuracy", ours.accuracy - theirs.accuracy, bounds.min_gain)

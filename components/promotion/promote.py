@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 
 from components.contract import GateCheck, Verdict
 from components.errors import FashionError, LiveModelChanged, SettingsError
+from components.evaluation.groups import find_common
 from components.files import demand_writable
 from components.model.classifier import Classifier
 from components.promotion.bounds import GateBounds, load_bounds
 from components.promotion.canary import try_canary
-from components.promotion.gate import judge, refuse_contract, verdict_of
+from components.promotion.gate import judge, refuse_contract, tell_classes, verdict_of
 from components.promotion.trial import hold_trial
 from components.registry.champion import Move, current_move, load_live, make_live, try_live
 from components.registry.store import card_sha256, demand_own, home, load_stored
@@ -30,7 +31,7 @@ class Promotion:
     is_news: bool = True  # False: it was live already, and nothing changed
 
     def __str__(self) -> str:
-        return str(self.verdict) if self.verdict else "it is live already"
+        return _join(str(self.verdict), tell_classes(self.verdict)) if self.verdict else "it is live already"
 
 
 def promote(
@@ -49,7 +50,7 @@ def promote(
 
     Args:
         tag: exact.
-        why: kept in the history.
+        why: kept in the history, with what became of the classes.
         force: past the gate, though not past the canary.
         bounds: the gate's; None: from the environment.
         settings: where datasets are; None: from the environment.
@@ -89,18 +90,22 @@ def promote(
         if not may:
             return Promotion(tag, False, verdict, live.tag if live else None)
         try:
-            move = make_live(tag, why, verdict)
+            move = make_live(tag, _join(why, tell_classes(verdict)), verdict)
         except LiveModelChanged:
             continue
         return Promotion(tag, True, verdict, move.previous)
     raise LiveModelChanged(f"{tag}: the live model changed {ATTEMPTS} times while it was judged; try again")
 
 
+def _join(*told: str) -> str:
+    return "; ".join(filter(None, told))
+
+
 def _ask(model: Classifier, live: Move | None, bounds: GateBounds, settings: Settings, force: bool) -> Verdict:
     """The gate's verdict; where a person goes past it anyway, what cannot be measured is one more failed check."""
     try:
         champion = load_live(live) if live else None
-        if champion and (other := refuse_contract(model.tag, model.contract, champion.tag, champion.contract)):
+        if champion and (other := _refuse(model, champion)):
             verdict = verdict_of(model.tag, champion.tag, [other], bounds)
         else:
             verdict = judge(hold_trial(model, champion, live, settings), bounds)
@@ -110,3 +115,10 @@ def _ask(model: Classifier, live: Move | None, bounds: GateBounds, settings: Set
         check = GateCheck("measurement", False, "failed", "done", str(error))
         verdict = verdict_of(model.tag, live.tag if live else None, [check], bounds)
     return replace(verdict, champion_sha256=live.card_sha256 if live else "")
+
+
+def _refuse(model: Classifier, champion: Classifier) -> GateCheck | None:
+    """The failed check where the two have nothing that they could be compared on."""
+    if find_common(model.card, champion.card):
+        return None
+    return refuse_contract(model.tag, model.contract, champion.tag, champion.contract)

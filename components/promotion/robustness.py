@@ -4,26 +4,28 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from components.contract import Images
-from components.dataset.manifest import Examples
-from components.model.classifier import Classifier
 
 MOST_IMAGES = 2_500  # at even distances: a tenth of a per cent of them is two images, and both models see the same
 
 
-def measure_robustness(model: Classifier, examples: Examples) -> tuple[NDArray[np.bool_], dict[str, NDArray[np.bool_]]]:
-    """Which images it is right on, and which under each disturbance, by name; (n,) of the same images.
+def measure_robustness(
+    answer: Callable[[Images], Tensor], images: Images, labels: NDArray[np.integer]
+) -> tuple[NDArray[np.bool_], dict[str, NDArray[np.bool_]]]:
+    """Which images a model is right on, and which under each disturbance, by name; (n,) of the same images.
 
     Args:
-        model: any.
-        examples: at least one image.
+        answer: images -> the model's logits, float32 (n, classes).
+        images: at least one.
+        labels: the true ones.
     """
-    step = -(-len(examples.images) // MOST_IMAGES)
-    images, labels = examples.images[::step], examples.labels[::step]
+    step = -(-len(images) // MOST_IMAGES)
+    images, labels = images[::step], labels[::step]
 
     def find_right(seen: Images) -> NDArray[np.bool_]:
-        right: NDArray[np.bool_] = model.logits(seen).argmax(1).numpy() == labels
+        right: NDArray[np.bool_] = answer(seen).argmax(1).numpy() == labels
         return right
 
     return find_right(images), {name: find_right(disturb(images)) for name, disturb in DISTURBANCES.items()}

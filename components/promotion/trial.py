@@ -11,10 +11,12 @@ from components.contract import Dataset, ModelCard, demand_equal
 from components.dataset.manifest import Examples, check_receipt, dataset_of, read_manifest, read_split
 from components.errors import DatasetError, ModelError
 from components.evaluation.compare import find_chance
+from components.evaluation.groups import find_common
 from components.evaluation.metrics import measure
 from components.model.classifier import Classifier
+from components.promotion.changed import Beside, compare_changed, finite_logits
 from components.promotion.gate import Performance, Trial
-from components.promotion.noise import Answers, measure_noise, to_answers
+from components.promotion.noise import Answers, to_answers
 from components.promotion.robustness import measure_robustness
 from components.registry.champion import Move, earlier_moves
 from components.scoring.predict import predict
@@ -40,18 +42,13 @@ def hold_trial(challenger: Classifier, champion: Classifier | None, live: Move |
     dataset = dataset_of(settings.datasets_dir, challenger.card.dataset_version)
     test = read_split(dataset, "test")
     answers, performance = perform(challenger, test, dataset)
-    mended = broken = 0
-    rival = noise = None
-    if champion:
-        others, rival = perform(champion, test, dataset)
-        right, other_right = answers.labels == test.labels, others.labels == test.labels
-        mended, broken = int((right & ~other_right).sum()), int((other_right & ~right).sum())
-        noise = measure_noise(test.labels, answers, others, len(test.contract.classes))
+    beside = _hold_beside(challenger, champion, answers, test, dataset) if champion else None
+    mended, broken = beside.count_uneven() if beside else (0, 0)
     batch = np.resize(test.images, (BATCH, *test.images.shape[1:]))
     return Trial(
         challenger=performance,
-        champion=rival,
-        noise=noise,
+        champion=beside.champion if beside else None,
+        noise=beside.measure_noise() if beside else None,
         seconds=_time(lambda: predict(challenger, batch[:1]), TURNS),
         batch_seconds=_time(lambda: predict(challenger, batch), 3),
         mended=mended,
@@ -61,7 +58,18 @@ def hold_trial(challenger: Classifier, champion: Classifier | None, live: Move |
         receipt=_find_fault(dataset, challenger.card),
         probe_error=_compare_probes(challenger, test),
         best=_find_best(challenger.card, live),
+        changed=beside.changed if beside else None,
     )
+
+
+def _hold_beside(
+    challenger: Classifier, champion: Classifier, answers: Answers, test: Examples, dataset: Dataset
+) -> Beside:
+    """Both on all test images; where their classes differ, on the images and by the classes that both know."""
+    if champion.contract != challenger.contract and (common := find_common(challenger.card, champion.card)):
+        return compare_changed(challenger, champion, common, test, dataset)
+    others, performance = perform(champion, test, dataset)
+    return Beside(test.labels, answers, others, performance)
 
 
 def perform(model: Classifier, test: Examples, dataset: Dataset) -> tuple[Answers, Performance]:
@@ -71,11 +79,9 @@ def perform(model: Classifier, test: Examples, dataset: Dataset) -> tuple[Answer
         ModelError: it is of another contract than the dataset, or a logit is not finite.
     """
     demand_equal(dataset.contract, model.contract, model.tag, ModelError)
-    logits = model.logits(test.images)
-    if not torch.isfinite(logits).all():
-        raise ModelError(f"{model.tag}: what it says of the test images is not finite")
+    logits = finite_logits(model, test.images)
     version = read_manifest(dataset).split_version("test")
-    clean, disturbed = measure_robustness(model, test)
+    clean, disturbed = measure_robustness(model.logits, test.images, test.labels)
     performance = Performance(
         tag=model.tag,
         card=model.card,

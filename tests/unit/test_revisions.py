@@ -3,7 +3,7 @@
 import numpy as np
 
 from components.contract import Revision
-from components.revisions import Lineage, group, relate, tell_changes
+from components.revisions import Lineage, group, join_names, relate, tell_changes
 
 FIRST = ("boot", "coat", "shirt")
 ADDED = ("boot", "coat", "shirt", "hat")
@@ -45,7 +45,7 @@ def test_every_change_is_told_by_name() -> None:
 
 
 def test_changes_add_up_over_models_that_were_never_trained() -> None:
-    assert told(lineage(4), lineage(0)) == "boot is shoe now; coat and shirt are top now; cap is new; beanie is new"
+    assert told(lineage(4), lineage(0)) == "boot is shoe now; coat and shirt are top now; cap and beanie are new"
     related = relate(lineage(4), lineage(0))
     assert related is not None
     assert group(related) == [((0,), (0,)), ((1,), (1, 2)), ((2,), ()), ((3,), ())]
@@ -78,3 +78,17 @@ def test_a_name_given_to_another_class_is_not_taken_for_the_old_one() -> None:
 
 def test_data_that_never_met_are_not_compared() -> None:
     assert relate(lineage(1), Lineage(("cat", "dog"))) is None
+
+
+def test_many_names_are_told_in_one_sentence() -> None:
+    classes = tuple(f"class {number}" for number in range(12))
+    assert join_names(classes[:3]) == "class 0, class 1 and class 2"
+    assert join_names(classes[:10]).endswith("class 8 and class 9")
+    assert join_names(classes).endswith(", class 9 and 2 more")
+    alone = [((label,), ()) for label in range(2)] + [((), (0,)), ((), (1,)), ((), (2,))]
+    expected = "class 0 and class 1 are new; boot, coat and shirt are gone"
+    assert tell_changes(classes, FIRST, alone) == expected
+
+
+def test_classes_that_were_exchanged_are_told_as_several() -> None:
+    assert tell_changes(("top", "cap"), ("coat", "hat"), [((0, 1), (0, 1))]) == "coat and hat are top and cap now"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from promotions import LENIENT, SERVED, change_bias, failed
+from revised import ADDED, FIRST, Shown, became, model_of
 
 from components.contract import GateCheck, Metrics, ModelCard
 from components.errors import DatasetError, ModelError
@@ -141,3 +142,69 @@ def test_a_challenger_is_judged_again_when_another_goes_live_meanwhile(
     assert promotion.verdict
     assert promotion.verdict.champion == second
     assert [move.tag for move in champion.history()] == [first, second, third]
+
+
+@pytest.fixture
+def shop(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of a catalogue whose classes change."""
+    monkeypatch.setenv("FASHION_CATALOGUE", "shop")
+    return Settings()
+
+
+def stored(settings: Settings, shown: Shown, *before: Shown) -> str:
+    """A model that is right on most images of its classes, which became so from others."""
+    model = model_of(settings.datasets_dir, shown, *(became(one, shown) for one in before))
+    return store.save_model(model.network, model.card)
+
+
+def test_what_became_of_the_classes_is_told_and_kept_in_the_history(shop: Settings) -> None:
+    live = stored(shop, FIRST)
+    champion.make_live(live, "a test")
+    tag = stored(shop, ADDED, FIRST)
+    promotion = promote(tag, "training", bounds=LENIENT, settings=shop, canary=serve_well)
+    assert promotion.promoted, str(promotion)
+    assert str(promotion).endswith(" checks passed; classes: hat is new")
+    move = champion.live_move()
+    assert (move.tag, move.why, move.verdict) == (tag, "training; classes: hat is new", "passed")
+    kept = verdicts.read_verdict(tag)
+    assert kept
+    told = [check.told for check in kept.checks if check.name == "classes"]
+    assert told == ["classes: hat is new; compared on 240 test images of 4 classes that both know"]
+
+
+def test_a_refusal_tells_of_the_classes_too(shop: Settings) -> None:
+    champion.make_live(stored(shop, FIRST), "a test")
+    tag = stored(shop, ADDED, FIRST)
+    strict = GateBounds(**{**LENIENT.model_dump(exclude_unset=True), "most_bytes": 1})
+    promotion = promote(tag, "training", bounds=strict, settings=shop, canary=serve_well)
+    assert failed(promotion.verdict) == ["bytes of weights"]
+    assert str(promotion).endswith("; classes: hat is new")
+    forced = promote(tag, "for today", force=True, bounds=strict, settings=shop, canary=serve_well)
+    assert forced.verdict
+    assert forced.verdict.forced == "for today"
+    assert champion.live_move().why == "for today; classes: hat is new"
+
+
+def test_where_no_classes_changed_nothing_is_told_of_them(shop: Settings) -> None:
+    champion.make_live(stored(shop, FIRST), "a test")
+    promotion = promote(stored(shop, FIRST), "training", bounds=LENIENT, settings=shop, canary=serve_well)
+    assert promotion.promoted
+    assert str(promotion).endswith(" checks passed")
+    assert champion.live_move().why == "training"
+
+
+def test_classes_that_no_change_leads_to_are_refused_with_the_first_difference(shop: Settings) -> None:
+    live, tag = stored(shop, FIRST), stored(shop, ADDED)
+    champion.make_live(live, "a test")
+    promotion = promote(tag, "training", bounds=LENIENT, settings=shop, canary=serve_well)
+    assert failed(promotion.verdict) == ["data contract"]
+    assert str(promotion) == f"{tag} is about other data than {live}, which is live: found 5 classes, expected 4"
+
+
+def test_an_older_model_with_other_classes_comes_back_without_a_gate(shop: Settings) -> None:
+    live, tag = stored(shop, FIRST), stored(shop, ADDED, FIRST)
+    champion.make_live(live, "a test")
+    promote(tag, "training", bounds=LENIENT, settings=shop, canary=serve_well)
+    shutil.rmtree(shop.datasets_dir)
+    assert champion.rollback().tag == live
+    assert champion.load_model().contract.classes == tuple(FIRST)
