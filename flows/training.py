@@ -120,12 +120,21 @@ def write_report_of(tag: str, dataset: Dataset, rival: str | None) -> Path:
     """Write the model's HTML page, beside the model that was live when it came, and what changes in its place."""
     model, other = load_model(tag), _try_to_load(rival)
     if other and other.tag != tag:
-        impact = write_impact(model, other, dataset)
-        changes = impact.tally.changes
-        get_run_logger().info("%s of %s test images change label", f"{changes.flips:,}", f"{changes.images:,}")
-        show_impact(tag, other.tag, changes, impact.page)
+        _follow_images(model, other, dataset)
     show_metrics(model.card)
     return write_report(model, dataset, other, verdict=read_verdict(tag))
+
+
+def _follow_images(model: Classifier, other: Classifier, dataset: Dataset) -> None:
+    """Write and show what changes in the other's place; of two models without a class in common nothing can be told."""
+    try:
+        impact = write_impact(model, other, dataset)
+    except ModelError as error:
+        get_run_logger().warning("nothing is shown of what changes in the place of %s: %s", other.tag, error)
+        return
+    changes = impact.tally.changes
+    get_run_logger().info("%s of %s test images change label", f"{changes.flips:,}", f"{changes.images:,}")
+    show_impact(model.tag, other.tag, changes, impact.page)
 
 
 def _try_to_load(tag: str | None) -> Classifier | None:

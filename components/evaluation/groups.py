@@ -26,13 +26,18 @@ class GroupedClasses:
     parts: tuple[tuple[int, ...], ...]  # labels; each label is in one part
     names: tuple[str, ...]  # of the parts
 
+    @property
+    def count(self) -> int:
+        """How many classes there are."""
+        return sum(map(len, self.parts))
+
     def join(self, logits: Tensor) -> Tensor:
         """Float32 (n, classes) -> (n, parts), whose softmax is the sum of a part's probabilities."""
         return torch.stack([logits[:, list(part)].logsumexp(dim=1) for part in self.parts], dim=1)
 
     def part_of(self, labels: Labels) -> NDArray[np.uint16]:
         """The part that each label belongs to, (n,)."""
-        places = np.empty(sum(map(len, self.parts)), np.uint16)
+        places = np.empty(self.count, np.uint16)
         for number, part in enumerate(self.parts):
             places[list(part)] = number
         return places[labels]
@@ -45,7 +50,29 @@ class CommonClasses:
     names: tuple[str, ...]  # of the groups: "coat", or "top (coat and shirt before)"
     ours: GroupedClasses
     theirs: GroupedClasses
-    told: str  # what became of their classes in ours; "" nothing
+    told: str  # what became of their classes in ours
+
+    @property
+    def all_names(self) -> tuple[str, ...]:
+        """The groups, then the classes that only we know, then those that only they do."""
+        gone = self.theirs.names[len(self.names) :]
+        return (*self.ours.names, *(f"{name} (gone)" for name in gone))
+
+    def place_ours(self, labels: Labels) -> Labels:
+        """Labels of our classes as positions in `all_names`, (n,); a label of none of them as one past these."""
+        places = np.full(len(labels), len(self.all_names), np.uint16)
+        known = labels < self.ours.count
+        places[known] = self.ours.part_of(labels[known])
+        return places
+
+    def place_theirs(self, labels: Labels) -> Labels:
+        """Labels of their classes as positions in `all_names`, (n,)."""
+        return self.place_their_parts(self.theirs.part_of(labels))
+
+    def place_their_parts(self, parts: Labels) -> Labels:
+        """Parts of their classes as positions in `all_names`, (n,)."""
+        groups = len(self.names)
+        return np.where(parts < groups, parts, parts + len(self.ours.parts) - groups).astype(np.uint16)
 
     def measure(self, logits: Tensor, labels: Labels, grouped: GroupedClasses, version: str) -> Metrics:
         """What a model does on test images of the groups: every other answer is wrong, and no class is sure.
@@ -78,7 +105,7 @@ def find_common(ours: ModelCard, theirs: ModelCard) -> CommonClasses | None:
         names,
         _group_classes(ours.classes, names, [left for left, _ in common]),
         _group_classes(theirs.classes, names, [right for _, right in common]),
-        tell_changes(ours.classes, theirs.classes, groups),
+        tell_changes(ours.classes, theirs.classes, groups) or "in another order",
     )
 
 

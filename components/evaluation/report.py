@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from components.errors import DatasetError, ModelError
 from components.evaluation import figures
 from components.evaluation.compare import count_changes, find_flips
 from components.evaluation.datasets import DataChange, compare_versions
+from components.evaluation.groups import CommonClasses, GroupedClasses, find_common
 from components.evaluation.metrics import measure
 from components.evaluation.pages import render_page, to_uri
 from components.files import demand_writable, write_whole
@@ -26,6 +27,7 @@ from components.settings import Settings, load_settings
 MISTAKES = 50
 FLIPS = 16  # pictures of each kind of image that another model answers differently
 EXAMPLES = 8  # pictures of each class
+ALONE: dict[str, Any] = {"other": None, "left_out": "", "changed_classes": ""}  # of a page without a comparison
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,15 @@ class Judged:
     right: NDArray[np.bool_]  # whether the answers are, (n,)
 
 
+@dataclass(frozen=True)
+class ShownImages:
+    """Test images, and what their labels are called."""
+
+    images: Images  # (n, height, width[, 3])
+    labels: Labels  # the true ones, (n,)
+    names: tuple[str, ...]  # of the labels, and of all answers
+
+
 def report_path(tag: str, settings: Settings | None = None) -> Path:
     """Where a model's report is, whether or not it was written yet."""
     return (settings or load_settings()).reports_dir / tag.replace(":", "-") / "index.html"
@@ -69,7 +80,8 @@ def write_report(
     Args:
         model: any stored model.
         dataset: whose test images both models are measured and shown on.
-        rival: the model to show it beside, usually the one that was live when it came.
+        rival: the model to show it beside, usually the one that was live when it came; one of other classes is
+            compared by what both know, and left out where that is nothing.
         settings: where reports go; None: from the environment.
         verdict: what the gate said of it; None: it was not asked.
 
@@ -78,14 +90,14 @@ def write_report(
 
     Raises:
         DatasetError: the dataset is missing or changed.
-        ModelError: one of the models is of another contract than the dataset.
+        ModelError: the model is of another contract than the dataset.
     """
     settings = settings or load_settings()
     path = report_path(model.tag, settings)
     demand_writable(path.parent)
     test = read_split(dataset, "test")
     this = _judge(model, test, dataset)
-    other = _judge(rival, test, dataset) if rival and rival.tag != model.tag else None
+    beside = ALONE | (_judge_beside(this, rival, test, dataset) if rival and rival.tag != model.tag else {})
     page = render_page(
         Path(__file__).with_name("report.html.j2"),
         this=this,
@@ -97,10 +109,10 @@ def write_report(
         docs=_find_docs(model.card.dataset_version, path.parent, settings),
         impact=[name for name in ("impact.html", "impact.csv") if (path.parent / name).is_file()],
         **_draw_judged(this, test),
-        **(_compare(this, other, test) if other else {"other": None}),
+        **beside,
         **_describe_network(model),
         **_describe_dataset(dataset, test),
-        data_change=_compare_data(this, other, dataset),
+        data_change=_compare_data(this, beside["other"], dataset),
     )
     write_whole(path, page)
     return path
@@ -111,7 +123,8 @@ def find_mistakes(model: Classifier, examples: Examples, most: int = MISTAKES) -
     probabilities = model.probabilities(examples.images).numpy()
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != examples.labels)
     worst = wrong[np.argsort(-probabilities.max(axis=1)[wrong], kind="stable")][:most]
-    return list(_to_pictures(worst.tolist(), examples, probabilities))
+    shown = ShownImages(examples.images, examples.labels, examples.contract.classes)
+    return list(_to_pictures(worst.tolist(), shown, probabilities))
 
 
 def _judge(model: Classifier, test: Examples, dataset: Dataset) -> Judged:
@@ -152,7 +165,53 @@ def _count_sure(this: Judged) -> list[tuple[str, int, int, int]]:
     return [(name, *map(int, counts)) for name, *counts in zip(classes, *chosen, strict=True)]
 
 
-def _compare(this: Judged, other: Judged, test: Examples) -> dict[str, Any]:
+def _judge_beside(this: Judged, rival: Classifier, test: Examples, dataset: Dataset) -> dict[str, Any]:
+    """Both models on the same images; where their classes differ, by those that both know."""
+    if this.model.contract == rival.contract:
+        shown = ShownImages(test.images, test.labels, test.contract.classes)
+        return _compare(this, _judge(rival, test, dataset), shown)
+    common = find_common(this.model.card, rival.card)
+    groups = common.ours.part_of(test.labels) if common else test.labels
+    rows = groups < (len(common.names) if common else 0)
+    if common is None or not rows.any():
+        difference = this.model.contract.difference(rival.contract)
+        return {"left_out": f"{rival.tag}, which is about other data: {difference}"}
+    shown = ShownImages(test.images[rows], groups[rows], common.all_names)
+    version = read_manifest(dataset).split_version("test")
+    ours = _judge_common(this.model, common, common.ours, shown, version)
+    theirs = _judge_common(rival, common, common.theirs, shown, version)
+    theirs = replace(theirs, answers=common.place_their_parts(theirs.answers))
+    return {**_compare(ours, theirs, shown), "changed_classes": common.told}
+
+
+def _judge_common(
+    model: Classifier, common: CommonClasses, grouped: GroupedClasses, shown: ShownImages, version: str
+) -> Judged:
+    """By part of its classes; it is sure of what it is sure of as served."""
+    logits = model.logits(shown.images)
+    served = logits / model.card.calibration.temperature
+    joined = grouped.join(served)
+    probabilities = torch.softmax(joined, dim=1).numpy()
+    answers = probabilities.argmax(axis=1).astype(np.uint16)
+    right = answers == shown.labels
+    confidences, said = (found.numpy() for found in torch.softmax(served, dim=1).max(dim=1))
+    sure = confidences > model.thresholds[said]
+    return Judged(
+        model=model,
+        metrics=replace(
+            common.measure(joined, shown.labels, grouped, version),
+            coverage=float(sure.mean()),
+            sure_accuracy=float(right[sure].mean()) if sure.any() else 0.0,
+        ),
+        uncalibrated=torch.softmax(grouped.join(logits), dim=1).numpy().max(axis=1),
+        probabilities=probabilities,
+        confidences=probabilities.max(axis=1),
+        answers=answers,
+        right=right,
+    )
+
+
+def _compare(this: Judged, other: Judged, test: ShownImages) -> dict[str, Any]:
     flips = find_flips(test.labels, this.answers, this.confidences, other.answers)
     kinds = (
         ("Right here, wrong in the other", flips.mended),
@@ -164,10 +223,11 @@ def _compare(this: Judged, other: Judged, test: Examples) -> dict[str, Any]:
         for title, rows in kinds
     ]
     return {
+        "compared": this,
         "other": other,
         "flips": flips,
         "flips_shown": shown,
-        "changes": count_changes(test.labels, other.answers, this.answers, test.contract.classes),
+        "changes": count_changes(test.labels, other.answers, this.answers, test.names),
         "other_parameters": other.model.weights,
     }
 
@@ -200,7 +260,7 @@ def _describe_dataset(dataset: Dataset, test: Examples) -> dict[str, Any]:
 
 
 def _compare_data(this: Judged, other: Judged | None, dataset: Dataset) -> DataChange | None:
-    """What this model's data has that the other's has not; None where they are the same, or one is gone."""
+    """What this model's data has that the other's has not; None where they are the same, of other classes, or gone."""
     before = other.model.card.dataset_version if other else ""
     if not before or before == this.model.card.dataset_version or dataset.version != this.model.card.dataset_version:
         return None
@@ -224,15 +284,15 @@ def _find_docs(version: str, folder: Path, settings: Settings) -> str:
 
 
 def _to_pictures(
-    rows: Iterable[int], examples: Examples, probabilities: NDArray[np.float32], others: Labels | None = None
+    rows: Iterable[int], shown: ShownImages, probabilities: NDArray[np.float32], others: Labels | None = None
 ) -> Iterable[ReportPicture]:
-    names = examples.contract.classes
+    names = shown.names
     for row in rows:
         predicted = probabilities[row].argmax()
         yield ReportPicture(
-            true=names[examples.labels[row]],
+            true=names[shown.labels[row]],
             predicted=names[predicted],
             confidence=float(probabilities[row, predicted]),
             other="" if others is None else names[others[row]],
-            uri=to_uri(examples.images[row]),
+            uri=to_uri(shown.images[row]),
         )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from components.contract import DataContract, Dataset, Labels, Predictions, demand_equal
 from components.dataset.manifest import read_split
 from components.errors import InputError, ModelError
+from components.evaluation.groups import CommonClasses, find_common
 from components.evaluation.pages import render_page
 from components.evaluation.report import report_path
 from components.files import whole_file
@@ -48,6 +49,8 @@ class Impact:
     def _tell_counts(self) -> Iterator[str]:
         changes, tally = self.tally.changes, self.tally
         yield f"{self.tag} in the place of {self.beside}, on {self.data}"
+        if tally.common:
+            yield f"classes: {tally.common.told}"
         yield f"{changes.images:,} images, {changes.flips:,} change label ({changes.flips / changes.images:.2%})"
         if changes.labelled:
             counts = f"{changes.mended:,} mended, {changes.broken:,} broken, {changes.moved:,} moved"
@@ -76,6 +79,7 @@ class Impact:
             **{name: getattr(changes, name) for name in ("images", "flips")},
             **{name: getattr(changes, name) if changes.labelled else None for name in (*JUDGED, "chance")},
             **{name: getattr(tally, name) for name in ("sure_before", "sure_after", "both_sure", "rejected")},
+            **({"class_changes": tally.common.told} if tally.common else {}),
             "classes": classes,
             "from_to": changes.table.tolist(),
             "page": str(self.page),
@@ -101,11 +105,11 @@ def write_impact(
 
     Raises:
         DatasetError: the dataset is missing or changed.
-        ModelError: the two models, or the dataset, are of different contracts.
+        ModelError: the dataset is of another contract than the model, or the two models have nothing in common.
         InputError: no such table, none of its rows can be read, or it would be overwritten.
         OSError: an output cannot be written.
     """
-    demand_equal(model.contract, beside.contract, beside.tag, ModelError)
+    common = _find_changed(model, beside)
     if isinstance(data, Dataset):
         demand_equal(data.contract, model.contract, model.tag, ModelError)
     folder = (folder or report_path(model.tag, settings).parent).resolve()
@@ -115,12 +119,26 @@ def write_impact(
     name, blocks = _open(data, model.contract)
     with whole_file(table) as rows, whole_file(page) as shown:
         with rows.open("wb") as file:
-            tally = _follow(model, beside, blocks, CsvWriter(file, changed_schema(model.contract.classes)))
+            tally = Tally(common.all_names if common else model.contract.classes, common)
+            _follow(model, beside, blocks, CsvWriter(file, _changed_schema(model, beside)), tally)
         if not tally.changes.images:
             raise InputError(name, f"no row of {tally.rejected:,} can be read; {tally.first_reject or 'it is empty'}")
         impact = Impact(model.tag, beside.tag, name, tally, page, table)
         shown.write_bytes(_render(impact, model, beside))
     return impact
+
+
+def _find_changed(model: Classifier, beside: Classifier) -> CommonClasses | None:
+    """How the classes of the two go together where they differ; None where they are the same.
+
+    Raises:
+        ModelError: no image belongs to a class of both.
+    """
+    if model.contract == beside.contract:
+        return None
+    if common := find_common(model.card, beside.card):
+        return common
+    raise ModelError(f"{beside.tag}: its data contract is another: {model.contract.difference(beside.contract)}")
 
 
 def _open(data: Dataset | Path, contract: DataContract) -> tuple[str, Iterator[Block]]:
@@ -133,13 +151,11 @@ def _open(data: Dataset | Path, contract: DataContract) -> tuple[str, Iterator[B
     return data.name, (block for part in table.parts() for block in table.read(part))
 
 
-def _follow(model: Classifier, beside: Classifier, blocks: Iterator[Block], writer: CsvWriter) -> Tally:
-    tally = Tally(model.contract.classes)
+def _follow(model: Classifier, beside: Classifier, blocks: Iterator[Block], writer: CsvWriter, tally: Tally) -> None:
     for block in blocks:
         before, after = predict_block(beside, block), predict_block(model, block)
         flipped = tally.add(block, before, after)
-        writer.write(_changed_rows(flipped, block, before, after))
-    return tally
+        writer.write(_changed_rows(flipped, block, before, after, tally))
 
 
 def changed_schema(classes: Sequence[str]) -> pa.Schema:
@@ -149,14 +165,26 @@ def changed_schema(classes: Sequence[str]) -> pa.Schema:
     return pa.schema([("id", pa.string()), answer.field("label"), ("change", pa.string()), *answers])
 
 
-def _changed_rows(flipped: NDArray[np.intp], block: Block, before: Predictions, after: Predictions) -> Columns:
+def _changed_schema(model: Classifier, beside: Classifier) -> pa.Schema:
+    """Wide enough for the labels of both."""
+    return changed_schema(max(model.contract.classes, beside.contract.classes, key=len))
+
+
+def _changed_rows(
+    flipped: NDArray[np.intp], block: Block, before: Predictions, after: Predictions, tally: Tally
+) -> Columns:
     """The flips of a block, as `changed_schema`."""
     none = len(after.classes)  # or more: nobody knows
     labels = np.full(len(flipped), none, np.uint16) if block.labels is None else block.labels[flipped]
     return [
         [block.ids[row] for row in flipped],
         [label if label < none else None for label in labels.tolist()],
-        _judge(labels, before.labels[flipped], after.labels[flipped], none),
+        _judge(
+            tally.place_ours(labels),
+            tally.place_theirs(before.labels[flipped]),
+            tally.place_ours(after.labels[flipped]),
+            len(tally.classes),
+        ),
         *to_columns(before, flipped),
         *to_columns(after, flipped),
     ]
@@ -175,7 +203,7 @@ def _render(impact: Impact, model: Classifier, beside: Classifier) -> bytes:
         tally=impact.tally,
         changes=impact.tally.changes,
         most=SHOWN,
-        shown=list(zip(model.contract.classes, impact.tally.most_confident(), strict=True)),
+        shown=list(zip(impact.tally.classes, impact.tally.most_confident(), strict=True)),
         samples=[one.tag for one in (model, beside) if one.card.is_sample],
         report=(impact.page.parent / "index.html").is_file(),
         table=impact.table.name,

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contract import Images, Predictions
+from components.contract import Images, Labels, Predictions
 from components.evaluation.compare import Changes, count_changes
+from components.evaluation.groups import CommonClasses
 from components.evaluation.pages import to_uri
 from components.readers.blocks import Block
 
@@ -43,7 +44,8 @@ class Flip:
 class Tally:
     """What is kept of the images that went by."""
 
-    classes: tuple[str, ...]  # of both models, by label
+    classes: tuple[str, ...]  # of both models, by label; `all_names` where these have others
+    common: CommonClasses | None = None  # how they go together then
     changes: Changes = field(init=False)
     sure_before: int = 0  # images that the other model is sure of
     sure_after: int = 0
@@ -58,8 +60,10 @@ class Tally:
 
     def add(self, block: Block, before: Predictions, after: Predictions) -> NDArray[np.intp]:
         """Count a block and keep its most confident flips. Returns the rows of all of them."""
-        flipped = np.flatnonzero(before.labels != after.labels)
-        self.changes += count_changes(block.labels, before.labels, after.labels, self.classes)
+        labels = None if block.labels is None else self.place_ours(block.labels)
+        was, now = self.place_theirs(before.labels), self.place_ours(after.labels)
+        flipped = np.flatnonzero(was != now)
+        self.changes += count_changes(labels, was, now, self.classes)
         self.sure_before += int(before.sure.sum())
         self.sure_after += int(after.sure.sum())
         self.both_sure += int((before.sure & after.sure)[flipped].sum())
@@ -67,31 +71,40 @@ class Tally:
             self.first_reject = f"{block.rejects[0].line}: {block.rejects[0].reason}"
         self.rejected += len(block.rejects)
         for row in flipped.tolist():
-            self._keep(row, block, before, after)
+            true = self._name(int(labels[row])) if labels is not None else ""
+            self._keep(row, block, true, (int(was[row]), before), (int(now[row]), after))
         return flipped
 
-    def _keep(self, row: int, block: Block, before: Predictions, after: Predictions) -> None:
-        heap, rank = self.heaps[after.labels[row]], (float(after.confidences[row]), -int(block.lines[row]))
-        if len(heap) < SHOWN:
-            heapq.heappush(heap, (*rank, _to_flip(row, block, before, after)))
-        elif rank > heap[0][:2]:
-            heapq.heapreplace(heap, (*rank, _to_flip(row, block, before, after)))
+    def place_ours(self, labels: Labels) -> Labels:
+        """True labels, or the new model's, as positions in `classes`."""
+        return self.common.place_ours(labels) if self.common else labels
+
+    def place_theirs(self, labels: Labels) -> Labels:
+        """The other model's likewise."""
+        return self.common.place_theirs(labels) if self.common else labels
+
+    def _name(self, label: int) -> str:
+        return self.classes[label] if label < len(self.classes) else ""
+
+    def _keep(
+        self, row: int, block: Block, true: str, before: tuple[int, Predictions], after: tuple[int, Predictions]
+    ) -> None:
+        label, answers = after
+        heap, rank = self.heaps[label], (float(answers.confidences[row]), -int(block.lines[row]))
+        if len(heap) == SHOWN and rank <= heap[0][:2]:
+            return
+        flip = Flip(
+            id=block.ids[row],
+            true=true,
+            before=self._to_answer(row, *before),
+            after=self._to_answer(row, *after),
+            image=block.shown[row].copy(),  # and not a view that keeps the block
+        )
+        (heapq.heappush if len(heap) < SHOWN else heapq.heapreplace)(heap, (*rank, flip))
+
+    def _to_answer(self, row: int, label: int, answers: Predictions) -> ModelAnswer:
+        return ModelAnswer(self.classes[label], float(answers.confidences[row]), bool(answers.sure[row]))
 
     def most_confident(self) -> list[list[Flip]]:
         """For each class the flips to it that the new model is most confident of, the most confident first."""
         return [[flip for _, _, flip in sorted(heap, key=lambda one: one[:2], reverse=True)] for heap in self.heaps]
-
-
-def _to_flip(row: int, block: Block, before: Predictions, after: Predictions) -> Flip:
-    label = len(after.classes) if block.labels is None else int(block.labels[row])
-    return Flip(
-        id=block.ids[row],
-        true=after.classes[label] if label < len(after.classes) else "",
-        before=_to_answer(row, before),
-        after=_to_answer(row, after),
-        image=block.shown[row].copy(),  # and not a view that keeps the block
-    )
-
-
-def _to_answer(row: int, answers: Predictions) -> ModelAnswer:
-    return ModelAnswer(answers.classes[answers.labels[row]], float(answers.confidences[row]), bool(answers.sure[row]))

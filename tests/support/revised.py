@@ -39,6 +39,7 @@ from components.evaluation.card import probe
 from components.evaluation.metrics import evaluate
 from components.model.classifier import Classifier
 from components.model.mlp import MLP, ModelConfig
+from components.training.config import TrainConfig
 
 IMAGE = ImageSpec(8, 8)
 THINGS = ("boot", "coat", "shirt", "bag", "hat", "cap")  # by the row of pixels that shows them
@@ -118,7 +119,7 @@ def card_of(network: MLP, dataset: Dataset, *changes: Revision) -> ModelCard:
         preset="rows",
         contract=dataset.contract,
         model=asdict(network.config),
-        training={},
+        training=asdict(TrainConfig(model=network.config)),
         hardware={},
         source=dataset.source,
         dataset_version=dataset.version,

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from pages import Page
+from revised import ADDED, FIRST, Shown, became, model_of
 
 from components.catalogues.fashion_mnist import CLASSES, CONTRACT
 from components.contract import Dataset, GateCheck, ModelCard, Verdict
-from components.dataset.manifest import Examples, read_split
+from components.dataset.manifest import Examples, dataset_of, read_split
 from components.evaluation import figures
 from components.evaluation.compare import find_flips
 from components.evaluation.report import EXAMPLES, FLIPS, MISTAKES, find_mistakes, report_path, write_report
@@ -404,3 +405,35 @@ def test_print_is_dark_on_white_and_leaves_nothing_folded(browser: "Browser", be
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.evaluate("document.querySelector('details td').getBoundingClientRect().height") > 0
     assert page.evaluate("document.documentElement.scrollWidth") == 718
+
+
+# --- a rival of other classes ---
+
+
+def test_a_rival_of_other_classes_is_compared_by_what_both_know(settings: Settings) -> None:
+    merged: Shown = {"boot": ["boot"], "top": ["coat", "shirt"], "hat": ["hat"], "bag": ["bag"]}
+    live = model_of(settings.datasets_dir, FIRST, tag="shop-mlp:livelive")
+    model = model_of(settings.datasets_dir, merged, became(FIRST, merged))
+    dataset = dataset_of(settings.datasets_dir, model.card.dataset_version)
+    page = Page(write_report(model, dataset, live, settings))
+    assert page.sections == ["beside", *SECTIONS]
+    assert "Their classes differ: coat and shirt are top now; hat is new." in page.text
+    assert "Both models answered the same 240 test images." in page.text
+    names = ["boot", "top (coat and shirt before)", "bag", "hat"]
+    assert [row[0] for row in page.table("before", "after", "gained", "lost", "mended", "broken", "moved")[:4]] == names
+    test = read_split(dataset, "test")
+    said = live.probabilities(test.images[test.labels != 2]).numpy()
+    joined = np.column_stack([said[:, 0], said[:, 1] + said[:, 2], said[:, 3]]).argmax(axis=1)
+    truth = np.array([0, 1, 9, 2])[test.labels[test.labels != 2]]
+    accuracy = f"{100 * (joined == truth).mean():.2f}"
+    assert page.table("this", "other", "change")[0][2] == f"{accuracy} %"
+    assert [row[0] for row in page.table("precision", "recall", "F1")[1:4]] == names[:3]
+
+
+def test_a_rival_of_other_data_is_left_out_with_the_reason(settings: Settings) -> None:
+    live = model_of(settings.datasets_dir, FIRST, tag="shop-mlp:livelive")
+    model = model_of(settings.datasets_dir, ADDED)
+    dataset = dataset_of(settings.datasets_dir, model.card.dataset_version)
+    page = Page(write_report(model, dataset, live, settings))
+    assert page.sections == SECTIONS
+    assert "Not shown beside shop-mlp:livelive, which is about other data: found 4 classes, expected 5." in page.text

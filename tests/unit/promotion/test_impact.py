@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pages import Page
 from readings import PIXEL_COLUMNS
+from revised import ADDED, FIRST, Shown, became, model_of
 
 from components.catalogues.fashion_mnist import CLASSES, CONTRACT
 from components.contract import Dataset, ModelCard, Predictions
-from components.dataset.manifest import Examples, to_table
-from components.errors import DatasetError, InputError
+from components.dataset.manifest import Examples, dataset_of, read_split, to_table
+from components.errors import DatasetError, InputError, ModelError
 from components.evaluation.compare import count_changes, find_flips
 from components.model.classifier import Classifier
 from components.model.mlp import MLP, ModelConfig
@@ -372,3 +373,80 @@ def test_it_fits_on_paper(browser: "Browser", impact: Impact) -> None:
     page.goto(impact.page.as_uri())
     page.emulate_media(media="print")
     assert page.evaluate("document.documentElement.scrollWidth") == 718
+
+
+# --- classes that changed ---
+
+MERGED: Shown = {"boot": ["boot"], "top": ["coat", "shirt"], "hat": ["hat"]}  # and bag is gone
+
+
+@pytest.fixture
+def before_and_after(settings: Settings) -> tuple[Classifier, Classifier, Dataset]:
+    before = model_of(settings.datasets_dir, FIRST, tag="shop-mlp:livelive")
+    after = model_of(settings.datasets_dir, MERGED, became(FIRST, MERGED))
+    return before, after, dataset_of(settings.datasets_dir, after.card.dataset_version)
+
+
+def test_a_class_that_goes_into_another_is_no_flip(
+    before_and_after: tuple[Classifier, Classifier, Dataset], tmp_path: Path
+) -> None:
+    before, after, data = before_and_after
+    impact, test = write_impact(after, before, data, tmp_path / "out"), read_split(data, "test")
+    was, now = predict(before, test.images).names, predict(after, test.images).names
+    same = {("boot", "boot"), ("coat", "top"), ("shirt", "top")}
+    flipped = [row for row, pair in enumerate(zip(was, now, strict=True)) if pair not in same]
+    rows = rows_of(impact)
+    assert 0 < len(flipped) < len(test.ids)
+    assert [row["id"] for row in rows] == [test.ids[row] for row in flipped]
+    assert [(row["before_name"], row["after_name"]) for row in rows] == [(was[row], now[row]) for row in flipped]
+    true = [tuple(MERGED)[test.labels[row]] for row in flipped]
+    right = [(was[row] in MERGED[name], now[row] == name) for row, name in zip(flipped, true, strict=True)]
+    expected = ["mended" if after else "broken" if before else "moved" for before, after in right]
+    assert [row["change"] for row in rows] == expected
+    assert {"mended", "broken"} == set(expected)
+
+
+def test_all_classes_of_both_are_counted(
+    before_and_after: tuple[Classifier, Classifier, Dataset], tmp_path: Path
+) -> None:
+    before, after, data = before_and_after
+    impact, test = write_impact(after, before, data, tmp_path / "out"), read_split(data, "test")
+    was, now = predict(before, test.images).names, predict(after, test.images).names
+    counts = {one.name: (one.before, one.after) for one in impact.tally.changes.classes}
+    assert counts == {
+        "boot": (was.count("boot"), now.count("boot")),
+        "top (coat and shirt before)": (was.count("coat") + was.count("shirt"), now.count("top")),
+        "hat": (0, now.count("hat")),
+        "bag (gone)": (was.count("bag"), 0),
+    }
+    told = "coat and shirt are top now; hat is new; bag is gone"
+    assert f"classes: {told}" in str(impact)
+    assert impact.to_json()["class_changes"] == told
+    page = Page(impact.page)
+    assert f"Classes: {told}." in page.text
+    assert "Now hat:" in page.text
+    (first, *_) = (caption for caption in page.captions if caption[0] == "hat")
+    assert first[3] == "now: hat"
+
+
+def test_a_table_without_labels_tells_of_other_classes_too(
+    before_and_after: tuple[Classifier, Classifier, Dataset], tmp_path: Path
+) -> None:
+    import pyarrow.parquet as pq
+
+    before, after, data = before_and_after
+    test = read_split(data, "test")
+    table = to_table(test.ids, "test", test.labels, test.images, after.contract)
+    pq.write_table(table.drop_columns(["label"]).replace_schema_metadata(None), tmp_path / "in.parquet")
+    found = write_impact(after, before, tmp_path / "in.parquet", tmp_path / "out")
+    whole = write_impact(after, before, data, tmp_path / "whole")
+    assert np.array_equal(found.tally.changes.table, whole.tally.changes.table)
+    assert {row["change"] for row in rows_of(found)} == {""}
+
+
+def test_two_models_without_a_class_in_common_are_refused(settings: Settings, tmp_path: Path) -> None:
+    before = model_of(settings.datasets_dir, FIRST, tag="shop-mlp:livelive")
+    after = model_of(settings.datasets_dir, ADDED)
+    data = dataset_of(settings.datasets_dir, after.card.dataset_version)
+    with pytest.raises(ModelError, match="livelive: its data contract is another: found 4 classes, expected 5"):
+        write_impact(after, before, data, tmp_path)
