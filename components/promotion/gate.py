@@ -11,9 +11,10 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
 
+from components.catalogues import catalogue_of
 from components.contract import DataContract, GateCheck, Metrics, ModelCard, Verdict
 from components.promotion.bounds import GateBounds
-from components.promotion.floors import fit_floors, large_enough, least_images, least_macro_f1
+from components.promotion.floors import fit_floors, imply_floors, large_enough, least_images, least_macro_f1
 from components.promotion.margins import ENOUGH, ENOUGH_OF_A_CLASS, Margins, fit_margins
 from components.promotion.noise import Noise
 
@@ -121,22 +122,38 @@ def _check_quality(model: Performance, bounds: GateBounds) -> Iterator[GateCheck
     metrics, served = model.metrics, model.metrics.calibrated
     floors, reasons = fit_floors(bounds, model.card.contract, metrics)
     yield _at_least("least accuracy", metrics.accuracy, floors.least_accuracy, why=reasons.get("least_accuracy"))
-    why, asked = reasons.get("least_f1"), metrics.classes
+    yield from _check_least_f1(metrics, floors.least_f1, reasons.get("least_f1"), _find_new(model, bounds))
+    if metrics.is_skewed:
+        always = "that of always saying the most frequent class"
+        yield _at_least("least macro F1", metrics.macro_f1, least_macro_f1(metrics), why=always)
+    yield _at_most("most log loss", served.loss, floors.most_loss, why=reasons.get("most_loss"))
+    most, why = floors.most_calibration_error, reasons.get("most_calibration_error")
+    yield _at_most("most calibration error", served.calibration_error, most, why=why)
+
+
+def _find_new(model: Performance, bounds: GateBounds) -> frozenset[str]:
+    """The classes that the floor of F1 in a catalogue's code is not meant for: they were added, merged or renamed."""
+    catalogue = catalogue_of(model.card.contract)
+    if not catalogue.floors or bounds.least_f1 is not None:
+        return frozenset()
+    return frozenset(model.card.classes) - frozenset(catalogue.contract.classes)
+
+
+def _check_least_f1(metrics: Metrics, least: float, why: str | None, new: frozenset[str]) -> Iterator[GateCheck]:
+    asked = tuple(one for one in metrics.classes if one.name not in new)
     if why:
         asked = tuple(large_enough(metrics))
         if few := len(metrics.classes) - len(asked):
             why += f"; not asked of {few} with fewer than {least_images(len(metrics.classes))} test images"
     if asked:
         worst = min(asked, key=lambda one: one.f1)
-        yield _at_least(f"least F1, of {worst.name}", worst.f1, floors.least_f1, why=why)
+        yield _at_least(f"least F1, of {worst.name}", worst.f1, least, why=why)
     else:
         yield GateCheck("least F1", True, "", "", f"least F1: {why}")
-    if metrics.is_skewed:
-        why = "that of always saying the most frequent class"
-        yield _at_least("least macro F1", metrics.macro_f1, least_macro_f1(metrics), why=why)
-    yield _at_most("most log loss", served.loss, floors.most_loss, why=reasons.get("most_loss"))
-    most, why = floors.most_calibration_error, reasons.get("most_calibration_error")
-    yield _at_most("most calibration error", served.calibration_error, most, why=why)
+    if found := [one for one in large_enough(metrics) if one.name in new]:
+        worst = min(found, key=lambda one: one.f1)
+        told = "of classes that the catalogue did not ship with, each is found at all"
+        yield _at_least(f"least F1, of {worst.name}", worst.f1, imply_floors(metrics).least_f1, why=told)
 
 
 def refuse_contract(challenger: str, contract: DataContract, champion: str, live: DataContract) -> GateCheck | None:

@@ -284,6 +284,29 @@ def train_on(folder: Path, settings: Settings) -> Classifier:
     return Classifier(f"fashion-mlp:{folder.name}data", write_card("quick", validated, trained), trained.network)
 
 
+@pytest.mark.parametrize(("f1", "passes"), [(0.02, True), (0.0, False)])
+def test_the_floor_in_a_catalogue_s_code_is_not_meant_for_a_class_that_was_added(
+    equal: Trial, f1: float, passes: bool
+) -> None:
+    """Nor for one that was renamed; of these it is asked that they are found."""
+    challenger = equal.challenger
+    classes = ("hat", *CLASSES[1:])
+    contract = dataclasses.replace(challenger.card.contract, classes=classes, aliases=())
+    shown = tuple(
+        dataclasses.replace(one, name=name, f1=f1 if name == "hat" else 0.6)
+        for one, name in zip(challenger.metrics.classes, classes, strict=True)
+    )
+    metrics = dataclasses.replace(challenger.metrics, classes=shown)
+    card = dataclasses.replace(challenger.card, contract=contract)
+    trial = dataclasses.replace(
+        equal, challenger=dataclasses.replace(challenger, card=card, metrics=metrics), champion=None, noise=None
+    )
+    verdict = judge(trial, bounded(least_f1=None))
+    assert check_of(verdict, "least F1, of hat").passed is passes
+    assert check_of(verdict, "least F1, of Trouser").passed
+    assert not check_of(judge(trial, bounded(least_f1=0.5)), "least F1, of hat").passed
+
+
 def test_a_disturbance_may_cost_more_where_more_is_left(equal: Trial) -> None:
     costs = dict.fromkeys(DISTURBANCES, (0.85, 0.95))
     live_costs = dict.fromkeys(DISTURBANCES, (0.8, 0.81))
