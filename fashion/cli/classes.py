@@ -179,6 +179,5 @@ def _tell(done: "ClassesChanged", as_json: bool) -> None:
         print(f"rejects: {done.rejects}")
     if done.called_back:
         print(f"in the inbox again, where it waited for a class: {', '.join(done.called_back[:10])}")
-    print(
-        "the next training learns them; the live model keeps its own until then. 'fashion classes undo' takes it back"
-    )
+    if not entry.undone:
+        print("the next training learns them; the live model keeps its own. 'fashion classes undo' takes it back")
