@@ -38,7 +38,7 @@ setup: .venv/ready
 run: .venv/ready ## train on the real data (PRESET=...) and put the model live if it is not worse
 	$(BIN)/fashion train --preset $(PRESET) --sample-fallback
 
-up: .venv/ready ## start the whole system: Prefect, deployments, worker, service (PORT=... PREFECT_PORT=...)
+up: .venv/ready ## start the whole system: Prefect, deployments, worker, service (PORT=... PREFECT_PORT=... FASHION_CATALOGUES=...)
 	@PORT=$(PORT) PREFECT_PORT=$(PREFECT_PORT) $(BIN)/fashion up
 
 status: .venv/ready ## say how the system is, and where

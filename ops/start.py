@@ -10,6 +10,7 @@ import httpx
 
 from components.errors import SettingsError, StackError
 from ops import supervisor
+from ops.catalogues import Scheduled, keep_scheduled, kept_scheduled
 from ops.layout import HOST, PIECES, StackLayout
 from ops.ports import refuse_used_port
 
@@ -80,8 +81,13 @@ def find_model_problem(layout: StackLayout) -> str:
         return f"{address} gives no answer that can be read: {type(error).__name__}"
 
 
-def bring_up(layout: StackLayout, tell: Callable[[str], None]) -> None:
+def bring_up(layout: StackLayout, scheduled: Scheduled, tell: Callable[[str], None]) -> None:
     """Start what does not run, in order; what runs stays.
+
+    Args:
+        layout: where.
+        scheduled: the catalogues that have schedules.
+        tell: called with a line for each step.
 
     Raises:
         SettingsError: a port is in use, or both are the same.
@@ -95,7 +101,7 @@ def bring_up(layout: StackLayout, tell: Callable[[str], None]) -> None:
             _refuse_used_port(layout, name)
         supervisor.start(layout)
     _start(layout, "prefect", tell)
-    _deploy(layout, tell)
+    deploy(layout, scheduled, tell)
     _start(layout, "worker", tell)
     _start(layout, "service", tell)
 
@@ -129,9 +135,16 @@ def _start(layout: StackLayout, name: str, tell: Callable[[str], None]) -> None:
     _wait(layout, name, is_there)
 
 
-def _deploy(layout: StackLayout, tell: Callable[[str], None]) -> None:
-    """The work pool, the automations and the deployments of prefect.yaml, before a worker takes runs."""
-    tell("registering the deployments of prefect.yaml")
+def deploy(layout: StackLayout, scheduled: Scheduled, tell: Callable[[str], None]) -> None:
+    """The work pool, the automations and the deployments of prefect.yaml, before a worker takes runs.
+
+    Raises:
+        StackError: they cannot be registered, with the end of the log.
+    """
+    others = f", also for {', '.join(scheduled.names[1:])}" if scheduled.others else ""
+    tell(f"registering the deployments of prefect.yaml{others}")
+    before = kept_scheduled(layout.home)
+    keep_scheduled(layout.home, scheduled)
     supervisor.start_piece(layout, "deploy")
 
     def is_done() -> bool:
@@ -140,7 +153,11 @@ def _deploy(layout: StackLayout, tell: Callable[[str], None]) -> None:
             raise _failed(layout, "deploy")
         return bool(info["statename"] == "EXITED")
 
-    _wait(layout, "deploy", is_done)
+    try:
+        _wait(layout, "deploy", is_done)
+    except StackError:
+        keep_scheduled(layout.home, before)  # or the next 'fashion up' would take these for registered
+        raise
 
 
 def _look(layout: StackLayout, name: str) -> dict[str, Any]:

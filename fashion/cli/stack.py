@@ -17,22 +17,31 @@ if TYPE_CHECKING:
 def up(as_json: Json = False) -> None:
     """Start the Prefect server, the deployments, a worker and the service, and keep them running."""
     from ops import supervisor
+    from ops.catalogues import asked_of_running, find_scheduled, kept_scheduled
     from ops.layout import read_layout, running_layout
     from ops.lock import alone
     from ops.project import write_project
-    from ops.start import bring_up, look
+    from ops.start import bring_up, deploy, look
     from ops.stopping import stop
+
+    def tell(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
 
     stop.keep("what is up stays up; 'fashion up' starts the rest, 'fashion down' ends it")
     layout = read_layout()
     with alone(layout):
         if supervisor.is_up(layout):
             layout = running_layout()
-        was_up = [piece.is_well for piece in look(layout)]
-        if was_up and all(was_up):
-            print("it is up already", file=sys.stderr)
+            scheduled = asked_of_running(layout.home)
         else:
-            bring_up(layout, lambda told: print(told, file=sys.stderr, flush=True))
+            scheduled = find_scheduled()
+        was_up = [piece.is_well for piece in look(layout)]
+        if not was_up or not all(was_up):
+            bring_up(layout, scheduled, tell)
+        elif scheduled != kept_scheduled(layout.home):
+            deploy(layout, scheduled, tell)
+        else:
+            tell("it is up already")
         write_project(layout, Path.cwd())
     _show(layout, look(layout), as_json)
 
@@ -77,15 +86,17 @@ def down() -> None:
 
 
 def _show(layout: "StackLayout", pieces: "list[Piece]", as_json: bool) -> None:
+    from ops.catalogues import describe_scheduled, kept_scheduled
     from ops.project import find_project
     from ops.start import find_model_problem, tells_people
 
     is_served = any(piece.name == "service" and piece.is_well for piece in pieces)
     problem = find_model_problem(layout) if is_served else ""
+    catalogues = kept_scheduled(layout.home).names
     if as_json:
         rows = {piece.name: {**asdict(piece), "is_well": piece.is_well} for piece in pieces}
         told = {"pieces": rows, "api": layout.api, "logs": str(layout.logs), "tells_people": tells_people(layout)}
-        print(json.dumps({**told, "model_problem": problem}))
+        print(json.dumps({**told, "model_problem": problem, "catalogues": catalogues}))
         return
     print_table(
         [
@@ -93,6 +104,7 @@ def _show(layout: "StackLayout", pieces: "list[Piece]", as_json: bool) -> None:
             for piece in pieces
         ]
     )
+    print(f"\ncatalogues: {describe_scheduled(catalogues)}")
     if problem:
         print(f"\nmodel: {problem}")
     if tells_people(layout) is False:

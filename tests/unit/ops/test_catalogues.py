@@ -1,0 +1,130 @@
+"""Which catalogues have schedules, what they are found by, and what their runs are told."""
+
+import os
+from pathlib import Path
+
+import pytest
+from shop import write_shop
+
+from components.errors import SettingsError
+from components.monitoring.prediction_log import log_folder
+from components.registry.store import home
+from components.settings import Settings, load_settings
+from fashion.cli import stack
+from ops.catalogues import (
+    Scheduled,
+    ScheduledCatalogue,
+    asked_of_running,
+    describe_scheduled,
+    find_scheduled,
+    keep_scheduled,
+    kept_scheduled,
+)
+from ops.layout import read_layout
+
+SHOP = ScheduledCatalogue("shop", "auto", "20x24x3", "letterbox")
+
+
+@pytest.fixture
+def started(settings: Settings) -> Settings:
+    """The catalogue `shop` has data."""
+    write_shop(settings.data_dir / "catalogues" / "shop" / "datasets", 30, 30)
+    return settings
+
+
+def test_without_the_variable_the_catalogue_in_use_is_the_only_one(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert find_scheduled() == Scheduled("fashion-mnist")
+    monkeypatch.setenv("FASHION_CATALOGUES", " ")
+    monkeypatch.setenv("FASHION_CATALOGUE", "hats")
+    assert find_scheduled() == Scheduled("hats")
+
+
+def test_a_catalogue_is_what_its_data_say_whatever_the_environment_says(
+    started: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASHION_CATALOGUES", "shop")
+    monkeypatch.setenv("FASHION_IMAGE", "64x64x1")
+    monkeypatch.setenv("FASHION_PREPARATION", "garment")
+    monkeypatch.setenv("FASHION_SOURCE", "/elsewhere")
+    assert find_scheduled() == Scheduled("fashion-mnist", (SHOP,))
+
+
+def test_a_source_may_be_given_and_is_found_from_any_folder(
+    started: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    (found,) = find_scheduled("shop=./photos").others
+    assert found.source == str(tmp_path / "photos")
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("shop,Hats", "'Hats'; expected names of catalogues"),
+        ("shop,", "''; expected names of catalogues"),
+        (
+            "shop,hats",
+            "'hats' has no data in .*; 'FASHION_CATALOGUE=hats fashion ingest --source ...' starts a catalogue",
+        ),
+        ("shop, shop", "'shop' is named twice"),
+        ("fashion-mnist", "'fashion-mnist' is the catalogue in use"),
+        ("shop=/nowhere", "shop=/nowhere: no such file or folder"),
+    ],
+)
+def test_a_wrong_name_is_one_sentence_and_starts_nothing(
+    started: Settings, monkeypatch: pytest.MonkeyPatch, asked: str, told: str
+) -> None:
+    monkeypatch.setenv("FASHION_CATALOGUES", asked)
+    with pytest.raises(SettingsError, match=f"^FASHION_CATALOGUES: {told}"):
+        stack.up()
+    assert {path.name for path in read_layout().home.iterdir()} <= {"change.lock"}
+
+
+def test_what_a_worker_was_told_of_another_catalogue_does_not_reach_a_run(
+    started: Settings, bentoml_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaks = ("CATALOGUE", "SOURCE", "IMAGE", "PREPARATION", "INBOX_DIR", "PREDICTION_LOG")
+    for name in leaks:
+        monkeypatch.setenv(f"FASHION_{name}", "28x28x1" if name == "IMAGE" else "elsewhere")
+    for name, value in SHOP.environment().items():
+        monkeypatch.setenv(name, value)
+    told = load_settings()
+    assert (told.catalogue, told.source, told.preparation) == ("shop", "auto", "letterbox")
+    assert told.image
+    assert told.image.shape == (20, 24, 3)
+    assert told.inbox == told.catalogue_dir / "inbox" / "scoring" == started.data_dir / "catalogues/shop/inbox/scoring"
+    assert log_folder(home()) == bentoml_home / "fashion" / "catalogues" / "shop" / "predictions"
+
+
+def test_every_variable_that_is_about_one_catalogue_is_told_to_a_run() -> None:
+    about_all = {"data_dir", "mirrors", "download_timeout", "download_attempts"}
+    of_one = {f"FASHION_{name.upper()}" for name in Settings.model_fields.keys() - about_all}
+    assert of_one <= SHOP.environment().keys()
+
+
+def test_a_stack_remembers_its_catalogues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASHION_CATALOGUE", "hats")
+    assert kept_scheduled(tmp_path) == Scheduled("hats")
+    keep_scheduled(tmp_path, Scheduled("fashion-mnist", (SHOP,)))
+    assert kept_scheduled(tmp_path) == Scheduled("fashion-mnist", (SHOP,))
+    (tmp_path / "catalogues.json").write_text("{}")
+    assert kept_scheduled(tmp_path) == Scheduled("hats")
+
+
+def test_a_running_stack_keeps_its_catalogues_unless_it_is_told_others(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_scheduled(tmp_path, Scheduled("hats", (SHOP,)))
+    assert asked_of_running(tmp_path) == Scheduled("hats", (SHOP,))
+    monkeypatch.setenv("FASHION_CATALOGUES", "")
+    assert asked_of_running(tmp_path) == Scheduled("hats")
+    assert "FASHION_CATALOGUE" not in os.environ, "the catalogue in use is the stack's, not the shell's"
+
+
+def test_each_catalogue_is_told_with_its_nightly_training() -> None:
+    assert describe_scheduled(("fashion-mnist", "shop")) == (
+        "fashion-mnist (served, training/nightly), shop (training/shop-nightly)"
+    )

@@ -1,0 +1,58 @@
+"""The deployments of prefect.yaml, for several catalogues."""
+
+from typing import Any
+
+import pytest
+import yaml
+
+from components.settings import Settings
+from ops.automations import describe_automations
+from ops.catalogues import Scheduled, ScheduledCatalogue
+from ops.deployments import PROJECT, describe_deployments
+
+PLAIN: list[dict[str, Any]] = yaml.safe_load(PROJECT.read_text())["deployments"]
+SHOP, SHOES = ScheduledCatalogue("shop", "auto", "16x16x3", "garment"), ScheduledCatalogue("shoes", "/photos")
+
+pytestmark = pytest.mark.usefixtures("settings")
+
+
+def names_of(deployments: list[dict[str, Any]]) -> list[str]:
+    return [f"{one['entrypoint'].rpartition(':')[2]}/{one['name']}" for one in deployments]
+
+
+def test_alone_the_catalogue_that_ships_has_what_the_file_says(settings: Settings) -> None:
+    assert describe_deployments(Scheduled("fashion-mnist"))["deployments"] == PLAIN
+
+
+def test_each_other_catalogue_has_them_again_under_its_name() -> None:
+    deployments = describe_deployments(Scheduled("fashion-mnist", (SHOP, SHOES)))["deployments"]
+    assert deployments[: len(PLAIN)] == PLAIN
+    for number, catalogue in ((1, "shop"), (2, "shoes")):
+        theirs = deployments[number * len(PLAIN) : (number + 1) * len(PLAIN)]
+        assert names_of(theirs) == [name.replace("/", f"/{catalogue}-") for name in names_of(PLAIN)]
+        for one, plain in zip(theirs, PLAIN, strict=True):
+            assert one["tags"] == [*plain["tags"], f"catalogue:{catalogue}"]
+            assert one.get("schedules") == plain.get("schedules")
+            assert one["concurrency_limit"] == plain["concurrency_limit"]
+            environment = one["work_pool"]["job_variables"]["env"]
+            assert environment["FASHION_CATALOGUE"] == catalogue
+            assert environment.items() >= plain["work_pool"]["job_variables"]["env"].items()
+
+
+@pytest.mark.parametrize(("catalogue", "preset"), [("fashion-mnist", "flagship"), ("shop", "photos")])
+def test_a_catalogue_of_one_s_own_is_trained_by_the_recipe_of_make_run(catalogue: str, preset: str) -> None:
+    others = () if catalogue == "fashion-mnist" else (ScheduledCatalogue("fashion-mnist", "auto"),)
+    nightly, *_ = describe_deployments(Scheduled(catalogue, others))["deployments"]
+    assert (nightly["name"], nightly["parameters"]["preset"]) == ("nightly", preset)
+
+
+def test_a_drift_starts_the_training_of_its_own_catalogue() -> None:
+    dead, *training = describe_automations(Scheduled("fashion-mnist", (SHOP,)))
+    assert dead["name"] == "dead-runs"
+    assert [
+        (one["name"], one["trigger"]["match"]["prefect.resource.id"], one["actions"][0]["deployment"])
+        for one in training
+    ] == [
+        ("train-on-drift", "fashion.model.fashion-mlp:*", "training/on-demand"),
+        ("shop-train-on-drift", "fashion.model.shop-mlp:*", "training/shop-on-demand"),
+    ]
