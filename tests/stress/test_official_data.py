@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tours import TOUR, run_tour
+from notebooks import TOUR, run_tour
 
 from components.catalogues.fashion_mnist import CONTRACT, INPUTS
 from components.contract import Images

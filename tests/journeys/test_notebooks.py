@@ -1,0 +1,94 @@
+"""The notebooks in docs: how they are stored, and that they run."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from notebooks import OWN_CATALOGUE, TOUR, pictures_in, run_notebook, run_tour
+
+from components.contract import SAMPLE
+from components.settings import CHECKOUT, Settings
+
+NOTEBOOKS = {path: nbformat.read(path, as_version=4) for path in (TOUR, OWN_CATALOGUE)}
+each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def code_of(path: Path) -> list[nbformat.NotebookNode]:
+    return [cell for cell in NOTEBOOKS[path].cells if cell.cell_type == "code"]
+
+
+def source_of(path: Path) -> str:
+    return "\n".join(cell.source for cell in code_of(path))
+
+
+def test_these_are_all() -> None:
+    assert set(NOTEBOOKS) == set((CHECKOUT / "docs").rglob("*.ipynb"))
+
+
+@each
+def test_it_is_stored_without_outputs(path: Path) -> None:
+    code = code_of(path)
+    assert len(code) > 5
+    assert all(cell.execution_count is None and cell.outputs == [] for cell in code)
+    assert all(cell.metadata == {} for cell in NOTEBOOKS[path].cells)
+    assert set(NOTEBOOKS[path].metadata) == {"kernelspec", "language_info"}
+
+
+@each
+def test_its_cells_have_ids_that_say_what_they_are(path: Path) -> None:
+    """So that a cell more does not change all of those after it."""
+    assert all(cell.id.replace("-", "").isalpha() for cell in NOTEBOOKS[path].cells)
+
+
+def test_ruff_has_nothing_to_say() -> None:
+    for check in (["check"], ["format", "--check"]):
+        command = [sys.executable, "-m", "ruff", *check, "--no-cache", *map(str, NOTEBOOKS)]
+        done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+
+
+@each
+def test_it_uses_only_public_names_of_components(path: Path) -> None:
+    modules, names = set[str](), set[str]()
+    for node in ast.walk(ast.parse(source_of(path))):
+        if isinstance(node, ast.ImportFrom):
+            modules.add(str(node.module))
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.name for alias in node.names}
+        if isinstance(node, ast.Attribute):
+            names.add(node.attr)
+    assert "fashion" in names
+    assert not {name.split(".")[0] for name in modules | names} & {"flows", "serving", "service"}
+    assert not [name for name in modules | names if name.startswith("_") or "._" in name]
+    if path == OWN_CATALOGUE:
+        assert not [name for name in modules if name.startswith("components")], "fashion has all that it needs"
+
+
+@each
+def test_it_keeps_bentoml_from_reporting_the_save(path: Path) -> None:
+    (told,) = [line for line in source_of(path).splitlines() if '"BENTOML_DO_NOT_TRACK"' in line]
+    assert '"true"' in told
+    assert source_of(path).index(told) < source_of(path).index("save_model(")
+
+
+@pytest.mark.slow
+def test_the_tour_runs(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the checkout, on the drawn sample."""
+    run_tour(CHECKOUT, SAMPLE, settings, tmp_path, monkeypatch)
+
+
+@pytest.mark.slow
+def test_a_folder_of_pictures_becomes_a_service_that_names_new_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # the notebook makes a folder of its own
+    notebook = run_notebook(OWN_CATALOGUE, OWN_CATALOGUE.parent, tmp_path / "homes", monkeypatch)
+    assert pictures_in(notebook) == {"look", "ask"}
+    answer = notebook.cells[-1].outputs[-1]
+    assert ast.literal_eval(answer.data["text/plain"]) == ["knife", "mug", "plate"]
+    (live,) = tmp_path.glob("kitchen-*/bentoml/fashion/catalogues/kitchen/live.json")
+    assert '"kitchen-mlp:' in live.read_text()
+    assert not (tmp_path / "homes" / "bentoml_home").exists(), "it has a store of its own"
