@@ -9,7 +9,8 @@ BIN := .venv/bin
 # Not empty for a catalogue of your own: make run FASHION_CATALOGUE=shop FASHION_SOURCE=./photos
 OWN := $(strip $(filter-out fashion-mnist,$(FASHION_CATALOGUE)))
 # Most tests wait now and then, so that one worker more than cores gains; WORKERS=0 runs one test after the other.
-PYTEST := $(BIN)/python -m pytest --dist loadgroup --no-loadscope-reorder --numprocesses $(or $(WORKERS),3)
+# What pytest makes of the tests' files is kept, also where the environment says otherwise: each worker reads all of them.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --dist loadgroup --no-loadscope-reorder --numprocesses $(or $(WORKERS),3)
 
 # The first of these that has all four archives: data/raw, or a folder shared beside the checkout.
 ARCHIVES := train-images-idx3 train-labels-idx1 t10k-images-idx3 t10k-labels-idx1

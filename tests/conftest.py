@@ -19,7 +19,7 @@ from awkward import AWKWARD
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
 from prefects import Shared, sharing
-from servers import Server, serve, using_home
+from servers import SERVICE_TOKEN, Server, serve, using_home
 from stacks import Stack
 from trainings import QUICK
 
@@ -40,16 +40,30 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
+# Groups in the order of how long each takes, of `make test` and of `make stress`.
+LONGEST = ("stack", "test_readme", "prefect", "server", "test_service", "test_own_catalogue", "test_bento")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """In a worker: the tests of a file share its fixtures, so they are a group; files with slow tests come first."""
+    """In a worker: the tests of a file share its fixtures, so they are a group. The longest groups come first, or the
+    last one would be waited for alone; then the files with slow tests."""
     if not hasattr(config, "workerinput"):
         return
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+
+    def rank(item: pytest.Item) -> tuple[int, bool]:
+        group = _group_of(item)
+        return LONGEST.index(group) if group in LONGEST else len(LONGEST), item.path not in slow
+
+    items.sort(key=rank)
     for item in items:
-        mark = item.get_closest_marker("xdist_group")
         # As xdist 3.8 does it, which since pytest 9.2 has no effect: there an id is no text.
-        item._id = coerce_node_id(f"{item.nodeid}@{mark.args[0] if mark else item.path.stem}")
+        item._id = coerce_node_id(f"{item.nodeid}@{_group_of(item)}")
+
+
+def _group_of(item: pytest.Item) -> str:
+    mark = item.get_closest_marker("xdist_group")
+    return str(mark.args[0]) if mark else item.path.stem
 
 
 @pytest.fixture(scope="session")
@@ -181,5 +195,15 @@ def served(trained: Trained, card: ModelCard, tmp_path_factory: pytest.TempPathF
 def server(served: Path) -> Iterator[Server]:
     """The service with that model, for all who ask; whatever they do, nothing unforeseen is in its log."""
     with serve(served) as server:
+        yield server
+    assert "Traceback" not in server.log.read_text()
+
+
+@pytest.fixture(scope="session")
+def guarded(served: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Likewise, behind a token. It has a home of its own: servers that share one share their metrics."""
+    home = tmp_path_factory.mktemp("guarded") / "bentoml"
+    shutil.copytree(served, home)
+    with serve(home, environment={"FASHION_TOKEN": SERVICE_TOKEN}) as server:
         yield server
     assert "Traceback" not in server.log.read_text()

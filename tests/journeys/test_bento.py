@@ -7,19 +7,17 @@ import os
 import re
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 import torch
 from bentos import BENTOFILE, Built, built_in, fill_image
 from manifests import CONTAINER, POD
-from servers import free_port, running, serve, using_home
+from servers import free_port, running, serve, wait_until_ready
 
 from components.contract import Images, ModelCard
 from components.dataset.manifest import Examples
@@ -276,22 +274,3 @@ def test_it_runs_as_the_manifest_says(built: Built, image: Path, tmp_path: Path)
         assert server.process.wait(15) == 0
     assert "Traceback" not in log.read_text()
     assert "no prediction log" not in log.read_text()
-
-
-def test_its_image_can_follow_the_models_of_a_shared_home(
-    image: Path, network: MLP, card: ModelCard, tmp_path: Path
-) -> None:
-    """Whose live model is not the one inside, and where BentoML would look for models in the image alone."""
-    with using_home(tmp_path / "bentoml") as home:
-        tag = store.save_model(network, card)
-        champion.make_live(tag, "newer")
-        with serve(home, str(image), tmp_path, {"FASHION_FOLLOW": "true"}) as server, server.client() as client:
-            wait_until_ready(client)
-            assert client.get("/model").json()["model"] == tag
-
-
-def wait_until_ready(client: httpx.Client) -> None:
-    deadline = time.monotonic() + 60
-    while client.get("/readyz").status_code != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""The notebooks in docs: how they are stored, and that they run."""
+"""The notebooks in docs: how they are stored; tests/stress/test_notebooks.py runs them."""
 
 import ast
 import subprocess
@@ -7,10 +7,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from notebooks import OWN_CATALOGUE, TOUR, pictures_in, run_notebook, run_tour
+from notebooks import OWN_CATALOGUE, TOUR
 
-from components.contract import SAMPLE
-from components.settings import CHECKOUT, Settings
+from components.settings import CHECKOUT
 
 NOTEBOOKS = {path: nbformat.read(path, as_version=4) for path in (TOUR, OWN_CATALOGUE)}
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -72,23 +71,3 @@ def test_it_keeps_bentoml_from_reporting_the_save(path: Path) -> None:
     (told,) = [line for line in source_of(path).splitlines() if '"BENTOML_DO_NOT_TRACK"' in line]
     assert '"true"' in told
     assert source_of(path).index(told) < source_of(path).index("save_model(")
-
-
-@pytest.mark.slow
-def test_the_tour_runs(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the checkout, on the drawn sample."""
-    run_tour(CHECKOUT, SAMPLE, settings, tmp_path, monkeypatch)
-
-
-@pytest.mark.slow
-def test_a_folder_of_pictures_becomes_a_service_that_names_new_ones(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))  # the notebook makes a folder of its own
-    notebook = run_notebook(OWN_CATALOGUE, OWN_CATALOGUE.parent, tmp_path / "homes", monkeypatch)
-    assert pictures_in(notebook) == {"look", "ask"}
-    answer = notebook.cells[-1].outputs[-1]
-    assert ast.literal_eval(answer.data["text/plain"]) == ["knife", "mug", "plate"]
-    (live,) = tmp_path.glob("kitchen-*/bentoml/fashion/catalogues/kitchen/live.json")
-    assert '"kitchen-mlp:' in live.read_text()
-    assert not (tmp_path / "homes" / "bentoml_home").exists(), "it has a store of its own"

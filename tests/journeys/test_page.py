@@ -2,7 +2,6 @@
 
 import io
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from readings import PIXEL_COLUMNS
-from servers import Server, serve, using_home
+from servers import SERVICE_TOKEN, Server, using_home
 
 from components.catalogues.fashion_mnist import CLASSES
 from components.contract import Images, ModelCard
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("server")]
-TOKEN = "a long secret"
 
 
 @pytest.fixture(scope="module")
@@ -314,19 +312,16 @@ def luminance(color: list[str]) -> float:
 
 
 def test_a_token_is_asked_for_and_taken(
-    open_page: Callable[..., "Page"], served: Path, tmp_path: Path, picture: Path, expected: str
+    open_page: Callable[..., "Page"], guarded: Server, picture: Path, expected: str
 ) -> None:
-    """A home of its own: servers that share one share their metrics."""
-    shutil.copytree(served, tmp_path / "bentoml")
-    with serve(tmp_path / "bentoml", environment={"FASHION_TOKEN": TOKEN}) as server:
-        page = open_page(url=server.url)
-        page.set_input_files("#files", picture)
-        wait_for_answers(page)
-        assert "asks for a token" in answer(page)
-        page.get_by_text("This service asks for a token?").click()
-        page.get_by_label("Token").fill(TOKEN)
-        page.get_by_label("Token").press("Enter")
-        wait_for_model(page)
-        page.set_input_files("#files", picture)
-        wait_for_answers(page, 2)
-        assert expected in answer(page)
+    page = open_page(url=guarded.url)
+    page.set_input_files("#files", picture)
+    wait_for_answers(page)
+    assert "asks for a token" in answer(page)
+    page.get_by_text("This service asks for a token?").click()
+    page.get_by_label("Token").fill(SERVICE_TOKEN)
+    page.get_by_label("Token").press("Enter")
+    wait_for_model(page)
+    page.set_input_files("#files", picture)
+    wait_for_answers(page, 2)
+    assert expected in answer(page)

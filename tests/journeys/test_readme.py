@@ -1,32 +1,29 @@
-"""Every command of the README, in the README's order, in a folder that looks like a checkout; and its Python."""
+"""The README: its links, its Python, and its commands from the first training to the service's answers.
 
-import os
+The commands after those, which train again and take back, are in tests/stress/test_readme.py.
+"""
+
 import re
-import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import httpx
 import pytest
-from servers import free_port
+from readme import AFTERWARDS, COMMANDS, FIRST, README, SERVED, User
 
 from components.settings import CHECKOUT
 from fashion.cli.app import app
-
-README = (CHECKOUT / "README.md").read_text()
-COMMANDS = [
-    line.removeprefix("$ ")
-    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
-    for line in block.splitlines()
-]
-TIMEOUT = 600  # seconds a command
 
 
 def test_every_command_line_is_told_apart_from_output() -> None:
     assert len(COMMANDS) > 10
     assert README.count("```console") == len(re.findall(r"```console\n\$ ", README))
+
+
+def test_every_command_is_typed_here_or_in_the_long_tests() -> None:
+    assert [*SERVED, *AFTERWARDS] == COMMANDS
+    assert "make serve" in SERVED
+    assert not [command for command in AFTERWARDS if ":3000" in command]
 
 
 def test_every_command_of_fashion_is_documented() -> None:
@@ -49,68 +46,21 @@ def test_every_link_to_a_file_leads_somewhere() -> None:
 
 
 @pytest.fixture(scope="module")
-def user(tmp_path_factory: pytest.TempPathFactory, archives: Path) -> tuple[Path, dict[str, str]]:
-    """A folder with the checkout's files, and an environment with homes of its own."""
-    folder = tmp_path_factory.mktemp("user")
-    (folder / "home").mkdir()
-    for item in CHECKOUT.iterdir():
-        if item.name not in {"data", ".git"}:
-            (folder / item.name).symlink_to(item)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("FASHION_", "PREFECT_", "MAKE"))}
-    environment = {
-        **kept,
-        "PORT": str(free_port()),
-        "BENTOML_HOME": str(folder / "home" / "bentoml"),
-        "PREFECT_HOME": str(folder / "home" / "prefect"),
-        "FASHION_DATA_DIR": str(folder / "home" / "data"),
-        "FASHION_SOURCE": str(archives),
-    }
-    return folder, environment
+def user(tmp_path_factory: pytest.TempPathFactory, archives: Path) -> User:
+    return User.prepare(tmp_path_factory.mktemp("user"), archives)
 
 
 @pytest.mark.slow
-def test_each_command_does_what_it_says(user: tuple[Path, dict[str, str]]) -> None:
-    folder, environment = user
-    server = None
-    try:
-        for command in ["make run", *COMMANDS]:
-            local = command.replace(":3000", f":{environment['PORT']}")
-            if command == "make serve":
-                server = subprocess.Popen(shlex.split(local), cwd=folder, env=environment, start_new_session=True)
-                wait_until_ready(environment["PORT"])
-                continue
-            done = subprocess.run(
-                ["bash", "-c", local], cwd=folder, env=environment, capture_output=True, text=True, timeout=TIMEOUT
-            )
-            assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-            if command.startswith("curl"):
-                assert '"error"' not in done.stdout, done.stdout
-                assert "fashion-mlp:" in done.stdout
-            if command == "make run":
-                assert "(live)" in done.stdout
-    finally:
-        if server is not None:
-            os.killpg(server.pid, 15)
-            assert server.wait(30) in (0, -15)
-    assert (folder / "out.rejects.csv").read_text().splitlines()[1].startswith("3,")
+def test_each_command_does_what_it_says(user: User) -> None:
+    user.type_each([FIRST, *SERVED])
+    assert (user.folder / "out.rejects.csv").read_text().splitlines()[1].startswith("3,")
 
 
 @pytest.mark.slow
-def test_the_python_of_the_readme_runs(user: tuple[Path, dict[str, str]]) -> None:
+def test_the_python_of_the_readme_runs(user: User) -> None:
     """Runs after the commands above, with the model that they trained."""
-    folder, environment = user
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=user.folder, env=user.environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("fashion-mlp:")
-
-
-def wait_until_ready(port: str) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=2).is_success:
-                return
-        except httpx.HTTPError:
-            time.sleep(0.2)
-    pytest.fail("make serve was not ready within a minute")

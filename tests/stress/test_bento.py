@@ -1,4 +1,4 @@
-"""A build of a Bento that is killed."""
+"""A Bento whose image follows another store, and a build that is killed."""
 
 import os
 import signal
@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bentos import Built, built_in, copy_checkout, folder_of
-from servers import using_home
+from bentos import Built, built_in, copy_checkout, fill_image, folder_of
+from servers import serve, using_home, wait_until_ready
 
 from components.contract import ModelCard
 from components.model.mlp import MLP
@@ -34,6 +34,19 @@ def built(trained: Trained, card: ModelCard, tmp_path_factory: pytest.TempPathFa
 def checkout(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Another copy of the checkout, somewhere else."""
     return copy_checkout(tmp_path_factory.mktemp("another") / "copy")
+
+
+def test_its_image_can_follow_the_models_of_a_shared_home(
+    built: Built, network: MLP, card: ModelCard, tmp_path: Path
+) -> None:
+    """Whose live model is not the one inside, and where BentoML would look for models in the image alone."""
+    image = fill_image(built.tag, tmp_path / "image")
+    with using_home(tmp_path / "bentoml") as home:
+        tag = store.save_model(network, card)
+        champion.make_live(tag, "newer")
+        with serve(home, str(image), tmp_path, {"FASHION_FOLLOW": "true"}) as server, server.client() as client:
+            wait_until_ready(client)
+            assert client.get("/model").json()["model"] == tag
 
 
 def test_a_killed_build_leaves_no_bento(network: MLP, card: ModelCard, checkout: Path, tmp_path: Path) -> None:

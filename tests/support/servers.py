@@ -19,6 +19,7 @@ from bentoml._internal.models import ModelStore
 
 from components.settings import CHECKOUT
 
+SERVICE_TOKEN = "a long secret, voil\u00e0"  # of a service behind one
 START = 120  # seconds for a server to come up; Prefect migrates an empty home first
 STOP = 15  # seconds for it to go after SIGTERM
 # Below those that the system hands out; each process of the tests begins elsewhere, and takes none twice.
@@ -112,6 +113,14 @@ def wait_until_alive(server: Server, path: str = "/livez") -> None:
                     return
             time.sleep(0.1)
     pytest.fail(f"{server.url}{path} did not answer:\n{server.log.read_text()}")
+
+
+def wait_until_ready(client: httpx.Client) -> None:
+    """Wait until the service has a model."""
+    deadline = time.monotonic() + 60
+    while client.get("/readyz").status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:

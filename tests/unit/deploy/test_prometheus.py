@@ -2,8 +2,6 @@
 
 import json
 import re
-import shutil
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -11,11 +9,11 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from promtool import FOLDER, promtool
 from servers import Server
 
 from components.settings import CHECKOUT
 
-FOLDER = CHECKOUT / "deploy" / "prometheus"
 ALERTS: list[dict[str, Any]] = [
     rule for group in yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"] for rule in group["rules"]
 ]
@@ -29,22 +27,8 @@ METRIC = re.compile(r"\b(?:fashion|bentoml)_\w+")
 pytestmark = pytest.mark.xdist_group("server")
 
 
-def promtool(*arguments: object) -> str:
-    """What it says; it fails the test where it finds fault."""
-    if shutil.which("promtool") is None:
-        pytest.skip("no promtool is installed; it comes with Debian's package prometheus")
-    done = subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
 def test_prometheus_takes_the_configuration_and_the_rules() -> None:
     assert f"{len(ALERTS)} rules found" in promtool("check", "config", FOLDER / "prometheus.yml")
-
-
-@pytest.mark.slow
-def test_each_alert_comes_when_it_should_and_only_then() -> None:
-    assert "SUCCESS" in promtool("test", "rules", FOLDER / "alerts.test.yml")
 
 
 def test_every_alert_has_a_test_in_which_it_comes() -> None:
