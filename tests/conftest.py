@@ -18,7 +18,7 @@ os.environ.update({**DEFAULTS, **os.environ})  # before torch is loaded, which r
 from awkward import AWKWARD
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
-from prefects import Shared, sharing
+from prefects import Shared, end_shared, sharing
 from servers import SERVICE_TOKEN, Server, serve, using_home
 from stacks import Stack
 from trainings import QUICK
@@ -59,6 +59,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         # As xdist 3.8 does it, which since pytest 9.2 has no effect: there an id is no text.
         item._id = coerce_node_id(f"{item.nodeid}@{_group_of(item)}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """In a worker: the Prefect server, which is at work also when nobody asks, ends with the last test of its group."""
+    yield
+    groups = [_group_of(one) for one in (item, nextitem) if one]
+    if hasattr(item.config, "workerinput") and groups[0] == "prefect" != groups[-1]:
+        end_shared()
 
 
 def _group_of(item: pytest.Item) -> str:

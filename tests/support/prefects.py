@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from servers import free_port, running
+from servers import Server, free_port, running, stop
 
 from components.settings import CHECKOUT
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PREFECT = Path(sys.executable).with_name("prefect")
 LONG = 600  # seconds, for anything that a test waits for
 EVERY = 0.5  # seconds between two looks; each costs the server processor time
+OPEN = list[Server]()  # those that are shared
 TOKEN = "swordfish-42"  # a secret that the server knows, and nobody may be told
 
 
@@ -124,8 +125,15 @@ def sharing(folder: Path) -> Iterator[Shared]:
     }
     command = [str(PREFECT), "server", "start", "--port", str(port)]
     log = folder / "server.log"
-    with running(command, port, environment, CHECKOUT, log, alive="/api/health"):
+    with running(command, port, environment, CHECKOUT, log, alive="/api/health") as server:
+        OPEN.append(server)
         yield Shared(Api(url), environment, log)
+
+
+def end_shared() -> None:
+    """End those that run, before their block does."""
+    while OPEN:
+        stop(OPEN.pop().process)
 
 
 def wait_until(holds: Callable[[], bool], what: str, log: Path | None = None) -> None:
