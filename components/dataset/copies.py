@@ -5,6 +5,10 @@ in two ways: as they are, and what is left when a blurred copy is taken away, wh
 pixel is undone by comparing the middle of one, all but its outermost pixels, with each of the nine such windows of the
 other. Images with a side of more than 32 pixels are made smaller before, so that many are held in little memory. How
 the two thresholds were measured is in docs/data.md.
+
+Within a set, `find_pairs` compares next to no pair in full. It projects each window onto the 63 directions in which a
+sample varies most, and adds the length of what the projection leaves out as a number more. The product of two such
+short rows is no less than the correlation, by Cauchy and Schwarz, so what is below the threshold there is no copy.
 """
 
 import math
@@ -23,6 +27,11 @@ LARGEST_SIDE = 32  # pixels that are compared, a side
 SHIFTS = tuple((down, right) for down in range(3) for right in range(3))
 MIDDLE = ((1, 1),)
 SIGMA = 1.0  # pixels, of the blur
+DIRECTIONS, SAMPLE = 63, 512  # that windows are projected onto, and the rows that they are found in
+SLACK = 1e-4  # more than float32 rounds off
+SIDE_BY_SIDE = 2_048  # short rows that `ROWS` others are compared with at a time: 4 MB, which a cache holds
+DENSE = 16  # of so many pairs one may be a copy: a matrix product of all of them is faster than each by itself
+AT_ONCE = 1 << 22  # numbers of windows that are gathered, 16 MB
 
 
 def _plain(images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -54,6 +63,15 @@ class Alike:
     row: int  # of those that were looked at
     other: int  # of those they were held against
     likeness: float  # correlation, up to 1
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Images that are copies of each other."""
+
+    rows: NDArray[np.intp]  # (n,)
+    others: NDArray[np.intp]  # (n,), each after its row
+    values: NDArray[np.float32]  # (n,), their correlations
 
 
 @dataclass(frozen=True)
@@ -122,6 +140,72 @@ def likeness_within(images: Images, way: CopyKind) -> Iterator[Likeness]:
             if other == row:
                 values[np.tril_indices(len(mine))] = -1
             yield Likeness(row, other, values)
+
+
+def find_pairs(images: Images, way: CopyKind) -> Iterator[Pairs]:
+    """The copies of each other within a set, each pair once, not shifted: those that `likeness_within` shows.
+
+    Args:
+        images: uint8 (n, height, width[, 3]).
+        way: how to compare.
+    """
+    if not len(images):
+        return
+    held = _describe_all(images, way)
+    short = _shorten(held)
+    key = short[:, short.var(axis=0).argmax()]
+    order = np.argsort(key, kind="stable")
+    short, key = short[order], key[order]
+    bound = way.threshold - SLACK
+    reach = math.sqrt(2 - 2 * bound)  # of two copies: how far apart they can be in any one direction
+    for row in range(0, len(order), ROWS):
+        mine = short[row : row + ROWS]
+        end = int(np.searchsorted(key, key[row + len(mine) - 1] + reach, side="right"))
+        for other in range(row, end, SIDE_BY_SIDE):
+            theirs = short[other : min(other + SIDE_BY_SIDE, end)]
+            rows, others = _find_sparse(mine @ theirs.T >= bound)
+            later = others + other > rows + row
+            rows, others = rows[later], others[later]
+            first, second = order[row : row + len(mine)], order[other : other + len(theirs)]
+            if len(rows) * DENSE > len(mine) * len(theirs):
+                values = (held[first] @ held[second].T)[rows, others]
+            else:
+                values = _correlate(held, first[rows], second[others])
+            copies = values >= way.threshold
+            ends = first[rows[copies]], second[others[copies]]
+            yield Pairs(np.minimum(*ends), np.maximum(*ends), values[copies])
+
+
+def _shorten(held: Features) -> NDArray[np.float32]:
+    """(n, 1 to 64): the product of two rows is no less than that of the features they stand for, (n, numbers)."""
+    sample = held[:: -(-len(held) // SAMPLE)]
+    directions = np.linalg.svd(sample, full_matrices=False)[2][:DIRECTIONS]
+    short = np.empty((len(held), len(directions) + 1), np.float32)
+    for start in range(0, len(held), ROWS):
+        block = held[start : start + ROWS]
+        short[start : start + ROWS, :-1] = projected = block @ directions.T
+        short[start : start + ROWS, -1] = np.linalg.norm(block - projected @ directions, axis=1)
+    return short
+
+
+def _find_sparse(mask: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """`np.nonzero` of a matrix in which hardly anything is true: eight are looked at together."""
+    flat = mask.reshape(-1)
+    whole = flat.size // 8 * 8
+    words = np.flatnonzero(flat[:whole].view(np.uint64))
+    places = np.concatenate([(8 * words[:, None] + np.arange(8)).reshape(-1), np.arange(whole, flat.size)])
+    rows, others = np.divmod(places[flat[places]], mask.shape[1])
+    return rows, others
+
+
+def _correlate(held: Features, rows: NDArray[np.intp], others: NDArray[np.intp]) -> NDArray[np.float32]:
+    """The product of each of `rows` with the one of `others` in its place, (n,)."""
+    values = np.empty(len(rows), np.float32)
+    step = max(1, AT_ONCE // held.shape[1])
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        np.einsum("ij,ij->i", held[rows[part]], held[others[part]], out=values[part])
+    return values
 
 
 def _describe_all(images: Images, way: CopyKind) -> Features:

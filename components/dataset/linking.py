@@ -1,14 +1,16 @@
 """Which rows belong together: near copies of each other, and rows of one group. Each set is a connected component."""
 
 from collections.abc import Hashable, Iterable
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from components.contract import Images, Labels
-from components.dataset.copies import WAYS, Alike, likeness_within
+from components.dataset.copies import WAYS, Alike, Pairs, find_pairs
 
 Sets = NDArray[np.intp]  # (n,), equal for rows of one set, from 0 without a gap
+MANY = 1 << 16  # pairs that are linked together: each time takes as long as there are rows
 
 
 def link(sets: Sets, rows: NDArray[np.intp], others: NDArray[np.intp]) -> Sets:
@@ -52,22 +54,29 @@ def link_copies(images: Images, labels: Labels) -> tuple[Sets, list[Alike]]:
     """
     sets = np.arange(len(images))
     odd = dict[int, Alike]()
-    for way in WAYS:
-        for block in likeness_within(images, way):
-            alike = block.values >= way.threshold
-            if not alike.any():
-                continue
-            mine, theirs = (slice(*span) for span in _spans(block.row, block.other, alike.shape))
-            rows, others = np.nonzero(alike & (sets[mine, None] != sets[None, theirs]))
-            sets = link(sets, rows + block.row, others + block.other)
-            differ = np.where(alike & (labels[mine, None] != labels[None, theirs]), block.values, -1)
-            for row in np.flatnonzero(differ.max(axis=1) >= way.threshold).tolist():
-                other = int(differ[row].argmax())
-                found = Alike(block.row + row, block.other + other, round(float(differ[row, other]), 4))
-                if found.row not in odd or found.likeness > odd[found.row].likeness:
-                    odd[found.row] = found
-    return sets, [odd[row] for row in sorted(odd)]
+    waiting, number = list[tuple[NDArray[np.intp], NDArray[np.intp]]](), 0
+    for pairs in chain.from_iterable(find_pairs(images, way) for way in WAYS):
+        apart = sets[pairs.rows] != sets[pairs.others]
+        waiting.append((pairs.rows[apart], pairs.others[apart]))
+        number += int(apart.sum())
+        if number >= MANY:
+            sets, waiting, number = _link_all(sets, waiting), [], 0
+        _keep_most_alike(pairs, labels, odd)
+    return _link_all(sets, waiting), [odd[row] for row in sorted(odd)]
 
 
-def _spans(row: int, other: int, shape: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
-    return (row, row + shape[0]), (other, other + shape[1])
+def _link_all(sets: Sets, pairs: list[tuple[NDArray[np.intp], NDArray[np.intp]]]) -> Sets:
+    return link(sets, *map(np.concatenate, zip(*pairs, strict=True))) if pairs else sets
+
+
+def _keep_most_alike(pairs: Pairs, labels: Labels, odd: dict[int, Alike]) -> None:
+    """Put the most alike pair of each row into `odd`, if its labels differ; of equals, the one that comes first."""
+    differ = labels[pairs.rows] != labels[pairs.others]
+    rows, others, values = pairs.rows[differ], pairs.others[differ], pairs.values[differ]
+    best_first = np.lexsort((others, -values, rows))
+    _, first = np.unique(rows[best_first], return_index=True)
+    for place in best_first[first].tolist():
+        found = Alike(int(rows[place]), int(others[place]), round(float(values[place]), 4))
+        held = odd.get(found.row)
+        if held is None or (found.likeness, -found.other) > (held.likeness, -held.other):
+            odd[found.row] = found

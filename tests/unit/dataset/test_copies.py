@@ -1,0 +1,92 @@
+"""Near copies are found without comparing every pair in full, and they are the same ones."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from components.contract import Images
+from components.dataset.copies import ROWS, WAYS, CopyKind, find_pairs, likeness_within
+
+Random = np.random.Generator
+ROUNDING = 1e-5  # of a sum of float32, which depends on the order
+
+
+def noise(random: Random) -> Images:
+    return random.integers(0, 256, (ROWS + 90, 10, 10), np.uint8)
+
+
+def smooth(random: Random) -> Images:
+    """Many are nearly alike, as shots of one thing are: the correlations reach from one side of a threshold to the
+    other."""
+    few = gaussian_filter(random.normal(0, 1, (12, 16, 16)), 2, axes=(1, 2)).repeat(60, 0)
+    varied = few + random.normal(0, 1, few.shape) * random.uniform(0, 0.04, (len(few), 1, 1))
+    images: Images = (128 + 900 * varied).clip(0, 255).astype(np.uint8)[random.permutation(len(few))]
+    return images
+
+
+def in_colour(random: Random) -> Images:
+    grey = smooth(random)
+    tint = random.uniform(0.5, 1, (len(grey), 1, 1, 3))
+    return (grey[..., None] * tint).astype(np.uint8)
+
+
+def large(random: Random) -> Images:
+    return smooth(random).repeat(3, 1).repeat(3, 2)
+
+
+def nearly_all_alike(random: Random) -> Images:
+    one = random.integers(0, 200, (1, 12, 12), np.uint8).repeat(ROWS // 2 + 90, 0)
+    images: Images = one + random.integers(0, 8, one.shape, np.uint8)
+    return images
+
+
+def flat(random: Random) -> Images:
+    """Images of one level, which are like nothing, among others."""
+    images = smooth(random)
+    images[::3] = random.integers(0, 256, (len(images[::3]), 1, 1))
+    return images
+
+
+def pairs_of(
+    blocks: list[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]],
+) -> dict[tuple[int, int], float]:
+    return {
+        (row, other): value
+        for rows, others, values in blocks
+        for row, other, value in zip(rows.tolist(), others.tolist(), values.tolist(), strict=True)
+    }
+
+
+def compare_all(images: Images, way: CopyKind) -> dict[tuple[int, int], float]:
+    """Every pair in full."""
+    found = []
+    for block in likeness_within(images, way):
+        rows, others = np.nonzero(block.values >= way.threshold)
+        found.append((rows + block.row, others + block.other, block.values[rows, others]))
+    return pairs_of(found)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=["plain", "edges"])
+@pytest.mark.parametrize("draw", [noise, smooth, in_colour, large, nearly_all_alike, flat])
+def test_the_pairs_are_those_of_a_full_comparison(draw: Callable[[Random], Images], way: CopyKind) -> None:
+    images = draw(np.random.default_rng(1))
+    expected = compare_all(images, way)
+    found = pairs_of([(one.rows, one.others, one.values) for one in find_pairs(images, way)])
+    differ = [(found | expected)[pair] for pair in found.keys() ^ expected.keys()]
+    assert np.allclose(differ, way.threshold, atol=ROUNDING), "only what is on the threshold itself"
+    assert all(abs(found.get(pair, value) - value) < ROUNDING for pair, value in expected.items())
+
+
+def test_of_smooth_images_some_are_copies_and_most_are_not() -> None:
+    images = smooth(np.random.default_rng(1))
+    for way in WAYS:
+        assert 0 < len(compare_all(images, way)) < len(images) ** 2 / 8
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_of_hardly_any_image_there_are_hardly_any_pairs(number: int) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (1, 12, 12), np.uint8).repeat(number, 0)
+    assert sum(len(one.rows) for one in find_pairs(images, WAYS[0])) == max(0, number - 1)
