@@ -80,12 +80,17 @@ def decode_rows(source: SourceRows, contract: DataContract, tell: Callable[[str]
 def _each(
     work: Callable[[SourceRow], T], rows: tuple[SourceRow, ...], tell: Callable[[str], None] = lambda line: None
 ) -> list[T]:
-    """Threads work side by side: Pillow and hashing leave the interpreter to others."""
+    """Threads work side by side: Pillow, OpenCV and hashing leave the interpreter to others, and take nearly all of the
+    time, so that processes, which take seconds to start, gain nothing."""
     done, shown = list[T](), time.monotonic()
     with ThreadPoolExecutor() as pool:
-        for one in pool.map(work, rows):
-            done.append(one)
-            if time.monotonic() - shown > EVERY:
-                shown = time.monotonic()
-                tell(f"  {len(done):,} of {len(rows):,}")
+        try:
+            for one in pool.map(work, rows):
+                done.append(one)
+                if time.monotonic() - shown > EVERY:
+                    shown = time.monotonic()
+                    tell(f"  {len(done):,} of {len(rows):,}")
+        except BaseException:  # Ctrl-C too: what has not begun is not waited for
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return done

@@ -10,7 +10,7 @@ from PIL import Image
 
 from components.catalogues.fashion_mnist import CONTRACT
 from components.catalogues.preparation.fashion_mnist import WIDTHS
-from components.catalogues.preparation.garment import MEAN, draw_garment, find_garment, garment
+from components.catalogues.preparation.garment import MEAN, draw_garment, find_garment, find_garment_fast, garment
 from components.contract import DataContract, ImageSpec
 from components.readers.images.photos import read_photo, read_views, write_png
 
@@ -22,6 +22,20 @@ def test_a_garment_is_found_on_a_carpet(color: tuple[int, int, int]) -> None:
     mask = find_garment(photo(color))
     assert mask is not None
     assert (mask & shirt()).sum() / (mask | shirt()).sum() > 0.9
+
+
+@COLORS
+def test_it_is_found_fast_too(color: tuple[int, int, int]) -> None:
+    slow, fast = find_garment(photo(color)), find_garment_fast(photo(color))
+    assert slow is not None
+    assert fast is not None
+    assert (slow & fast).sum() / (slow | fast).sum() > 0.97
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_where_nothing_stands_out_nothing_fails(level: int) -> None:
+    mask = find_garment_fast(np.full((HEIGHT, WIDTH, 3), level, np.uint8))
+    assert mask is None or mask.any()
 
 
 def test_the_same_photo_gives_the_same_mask() -> None:
