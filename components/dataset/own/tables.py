@@ -107,7 +107,7 @@ class _Table:
             raise InputError(self.path.name, f"{missing}; a table of pixels needs --image, as in --image 28x28x1")
         if group:
             raise InputError(self.path.name, "--group is read of tables of paths and of pictures, not of pixels")
-        return list(self._read_pixels(self.options.image, order_names(table[label])))
+        return list(self._read_pixels(self.options.image, order_names(table[label]), (SPLIT,) * (SPLIT in table)))
 
     def _read_columns(self) -> pd.DataFrame:
         """The columns of texts that are of interest, every cell as it stands."""
@@ -147,13 +147,23 @@ class _Table:
                 check_path(picture)
                 if not name.strip():
                     raise InputError("label", "no label")
-                if split.strip().lower() in HELD_OUT:
-                    raise InputError("split", "for validation; a training holds out rows of its own")
+                said = self._split_of(split, f"row {number}")
             except InputError as error:
                 self.rejected.append(Rejected(where, error.reason, name))
             else:
-                said = split_called(split, f"{self.path}: row {number}") or self.split
                 yield SourceRow(where, name.strip(), picture, said, group)
+
+    def _split_of(self, cell: object, where: str) -> Split | None:
+        """What a row's cell says, else the name of the file.
+
+        Raises:
+            InputError: a row that no catalogue takes.
+            SourceError: no split.
+        """
+        word = str(cell or "")
+        if word.strip().lower() in HELD_OUT:
+            raise InputError("split", "for validation; a training holds out rows of its own")
+        return split_called(word, f"{self.path}: {where}") or self.split
 
     def _read_pictures(self) -> Iterator[SourceRow]:
         schema = pq.read_schema(self.path)
@@ -163,28 +173,46 @@ class _Table:
         if group and group not in schema.names:
             found = ", ".join(schema.names[:8])
             raise InputError(self.path.name, f"expected a column {group!r} to group by, found {found}")
-        groups = pq.read_table(self.path, columns=[group])[group].to_pylist() if group else []
+        groups, splits = (_read_column(self.path, name) for name in (group, SPLIT))
         for row in read_picture_table(self.path, contract):
             where = f"{self.before}row {row.number}"
-            if row.label is None or not row.content:
-                reason = "no picture in it" if row.label is not None else f"label {row.told[:40]!r} has no name"
-                self.rejected.append(Rejected(where, reason, row.told))
+            try:
+                if row.label is None:
+                    raise InputError("label", f"label {row.told[:40]!r} has no name")
+                if not row.content:
+                    raise InputError("image", "no picture in it")
+                split = self._split_of(splits.get(row.number), f"row {row.number}")
+            except InputError as error:
+                self.rejected.append(Rejected(where, error.reason, row.told))
             else:
-                of = str(groups[row.number - 1] or "") if group else ""
-                yield SourceRow(where, contract.classes[row.label], row.content, self.split, of)
+                of = str(groups.get(row.number) or "")
+                yield SourceRow(where, contract.classes[row.label], row.content, split, of)
 
-    def _read_pixels(self, image: ImageSpec, names: Sequence[str]) -> Iterator[SourceRow]:
+    def _read_pixels(self, image: ImageSpec, names: Sequence[str], kept: Sequence[str]) -> Iterator[SourceRow]:
         contract, form = _contract_for([name for name in names if name], self.path, image), format_of(self.path.name)
         if form is None:
             raise InputError(self.path.name, f"no {' or '.join(PATHS[:2])} in its rows")
         with self.path.open("rb") as stream:
-            for block in form.read(stream, self.path.name, Wanted(contract)):
+            for block in form.read(stream, self.path.name, Wanted(contract, kept)):
                 self.rejected += (Rejected(f"{self.before}{form.word} {one.line}", one.reason) for one in block.rejects)
                 if block.labels is None:
                     raise InputError(self.path.name, "no labels")
-                for line, pixels, label in zip(block.lines, block.images, block.labels, strict=True):
-                    where = f"{self.before}{form.word} {line}"
-                    yield SourceRow(where, contract.classes[label], pixels, self.split)
+                splits = block.extra[SPLIT].to_pylist() if block.extra else [""] * len(block.lines)
+                for line, pixels, label, split in zip(block.lines, block.images, block.labels, splits, strict=True):
+                    where, name = f"{form.word} {line}", contract.classes[label]
+                    try:
+                        said = self._split_of(split, where)
+                    except InputError as error:
+                        self.rejected.append(Rejected(f"{self.before}{where}", error.reason, name))
+                    else:
+                        yield SourceRow(f"{self.before}{where}", name, pixels, said)
+
+
+def _read_column(path: Path, name: str) -> dict[int, object]:
+    """The cells of a column of a Parquet file by row, from 1; {} where there is none."""
+    if name not in pq.read_schema(path).names:
+        return {}
+    return dict(enumerate(pq.read_table(path, columns=[name])[name].to_pylist(), start=1))
 
 
 def _read_lines(path: Path) -> pd.DataFrame:

@@ -143,6 +143,16 @@ def test_pictures_in_parquet_may_be_in_groups(tmp_path: Path) -> None:
         read(tmp_path, group="maker")
 
 
+def test_pictures_in_parquet_may_say_their_split(tmp_path: Path) -> None:
+    pictures = [encode_photo(draw_photo(row % 2, row)) for row in range(6)]
+    splits = ["train", "train", "Test", "test", "val", "training"]
+    pq.write_table(pa.table({"image": pictures, "label": ["a", "b"] * 3, "split": splits}), tmp_path / "rows.parquet")
+    source = read(tmp_path)
+    assert [row.split for row in source.rows] == ["train", "train", "test", "test", "train"]
+    assert [(one.name, one.label) for one in source.rejected] == [("row 5", "a")]
+    assert "for validation" in source.rejected[0].reason
+
+
 # --- pixels ---
 
 
@@ -161,6 +171,29 @@ def test_a_table_of_pixels_of_any_size(tmp_path: Path, suffix: str) -> None:
     table.to_csv(path, index=False) if suffix == ".csv" else table.to_parquet(path)
     with pytest.raises(SourceError, match="--group is read of tables of paths and of pictures, not of pixels"):
         read(path, image=ImageSpec(8, 9), group="seller")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_table_of_pixels_may_say_the_split_of_its_rows(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"rows{suffix}"
+
+    def write(splits: list[str]) -> None:
+        pixels = np.random.default_rng(0).integers(0, 256, (6, 64), np.uint8)
+        table = pd.DataFrame(pixels, columns=[f"pixel{number}" for number in range(1, 65)])
+        table.insert(0, "label", ["a", "b"] * 3)
+        table["split"] = splits
+        table.to_csv(path, index=False) if suffix == ".csv" else table.to_parquet(path)
+
+    write(["train", "train", "Test", "test", "val", "training"])
+    source = read(path, image=ImageSpec(8, 8))
+    assert [row.split for row in source.rows] == ["train", "train", "test", "test", "train"]
+    assert [one.label for one in source.rejected] == ["a"]
+    write(["train"] * 5 + ["holdout"])
+    with pytest.raises(SourceError, match="split 'holdout', expected train or test"):
+        read(path, image=ImageSpec(8, 8))
+    write(["train"] * 5 + [""])
+    with pytest.raises(SourceError, match="has no split, others have one"):
+        read(path, image=ImageSpec(8, 8))
 
 
 # --- arrays ---
