@@ -5,7 +5,7 @@ from collections import Counter
 
 from components.catalogues import DEFAULT
 from components.catalogues.preparation import preparation_of
-from components.contract import DataContract, ImageSpec
+from components.contract import DataContract, ImageSpec, fold_name
 from components.dataset.own.rows import SourceRows
 from components.errors import SourceError
 
@@ -32,6 +32,7 @@ def derive_contract(
         SettingsError: no such preparation, or it makes no such images.
     """
     classes = tuple(unicodedata.normalize("NFC", one) for one in source.classes)
+    _check_names(source)
     if image and source.image and image != source.image:
         raise SourceError(f"{source.name}: its images are {source.image}, --image says {image}")
     try:
@@ -46,5 +47,19 @@ def derive_contract(
     if few := [f"{one} ({count[label]})" for label, one in enumerate(classes) if count[label] < fewest]:
         hint = "" if allow_small else "; --allow-small takes classes from 2 pictures on"
         shown = ", ".join(few[:5]) + (f" and {len(few) - 5} more" if len(few) > 5 else "")
-        raise SourceError(f"{source.name}: fewer than {fewest} pictures of {shown}{hint}")
+        empty = {one for label, one in enumerate(classes) if not count[label]}
+        reasons = "".join(f". {one.name}: {one.reason}" for one in source.rejected if one.name in empty)
+        raise SourceError(f"{source.name}: fewer than {fewest} pictures of {shown}{hint}{reasons}")
     return contract
+
+
+def _check_names(source: SourceRows) -> None:
+    """Refuse names that are one but for their spelling, and those that are no line of text."""
+    first = dict[str, str]()
+    for name in source.classes:
+        if any(unicodedata.category(character) == "Cc" for character in name):
+            raise SourceError(f"{source.name}: the class {name!r} has a control character in its name; rename it")
+        other = first.setdefault(fold_name(name), name)
+        if other != name:
+            equal = "are equal but for case, white space or how Unicode spells them"
+            raise SourceError(f"{source.name}: the classes {other!r} and {name!r} {equal}; rename one or join them")

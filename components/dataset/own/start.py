@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from components.contract import DataContract, Dataset, ImageSpec, Split
+from components.contract import DataContract, Dataset, ImageSpec, Labels, Split
 from components.dataset.manifest import (
     DatasetPart,
     Manifest,
@@ -25,7 +25,7 @@ from components.dataset.manifest import (
     to_table,
     write_manifest,
 )
-from components.dataset.own.contract import derive_contract
+from components.dataset.own.contract import DEFAULT_PREPARATION, derive_contract
 from components.dataset.own.decoding import Decoded, decode_rows, digest_rows
 from components.dataset.own.rows import Rejected, SourceRows
 from components.dataset.own.sources import read_source
@@ -43,6 +43,10 @@ ID_DIGITS = 16  # of a row's digest, in its id
 NO_MORE = 1e-9  # share of what is added that goes to the test split
 OF_PEOPLE = ("labels/", "relabelled/")  # begin the names of inputs that labels came from
 SHOWN = 30  # classes that are listed
+CHOICE = (
+    f"photos are prepared by {DEFAULT_PREPARATION}, which shows the whole photo; "
+    "--replace --preparation garment cuts out the one product of each"
+)
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ def ingest_own(
         DatasetError: another dataset was taken into use meanwhile.
     """
     folder = settings.datasets_dir
-    base = None if options.replace else current_dataset(folder)
+    base = None if options.replace else _in_use(folder)
     source = read_source(
         path, TableOptions(base.contract.image if base else options.image, options.root, options.group)
     )
@@ -98,6 +102,8 @@ def ingest_own(
     train = ~test & ~np.isin(np.arange(len(test)), list(left_out))
     for line in _describe(contract, decoded, train, test, rejected):
         tell(line)
+    if base is None and not options.preparation and source.image is None:
+        tell(CHOICE)
     with dataset_lock(folder):
         remove_leftovers(folder)
         remove_leftovers(folder / "parts")
@@ -113,6 +119,14 @@ def ingest_own(
         dataset = write_manifest(folder, Manifest(source.name, "as its owner says", (*parts, *others), contract))
     _keep_rejected(dataset, rejected)
     return Ingested(dataset, written=True, left_out=source.left_out)
+
+
+def _in_use(folder: Path) -> Dataset | None:
+    try:
+        return current_dataset(folder)
+    except DatasetError as error:
+        damage = str(error).partition("; ")[0]
+        raise DatasetError(f"{damage}; restore that file, or --replace starts the catalogue anew") from error
 
 
 def _splits(train: NDArray[np.bool_], test: NDArray[np.bool_]) -> Iterator[tuple[Split, NDArray[np.intp]]]:
@@ -183,7 +197,11 @@ def _divide(
         test = np.array([row.split == "test" for row in decoded.rows])
         equal = find_equal(decoded.images, decoded.labels, decoded.digests, groups, test.tolist())
         _leave_out_copies(*equal, decoded, leave_out)
-        return test & ~np.isin(np.arange(len(test)), list(left_out)), left_out
+        kept = ~np.isin(np.arange(len(test)), list(left_out))
+        _demand_every_class(
+            source.name, contract, {"train": decoded.labels[kept & ~test], "test": decoded.labels[kept & test]}
+        )
+        return test & kept, left_out
     drawn = draw_test_split(
         decoded.images,
         decoded.labels,
@@ -201,6 +219,13 @@ def _divide(
                 test[row] = False
                 leave_out(row, "shows what an image of the test split shows")
     return test, left_out
+
+
+def _demand_every_class(name: str, contract: DataContract, labels: dict[Split, Labels]) -> None:
+    for split, found in labels.items():
+        if missing := sorted({*range(len(contract.classes))} - set(found.tolist())):
+            what = f"nothing that can be used of the class {contract.classes[missing[0]]!r} in its {split} split"
+            raise SourceError(f"{name}: {what}; every class has to be in both. Without a test split, one is drawn")
 
 
 def _leave_out_copies(

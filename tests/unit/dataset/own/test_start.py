@@ -18,7 +18,7 @@ from components.dataset.own.rows import digest_of
 from components.dataset.own.start import StartOptions, rejected_path
 from components.dataset.parts import Ingested
 from components.dataset.validate import validate
-from components.errors import FashionError, SettingsError, SourceError
+from components.errors import DatasetError, FashionError, SettingsError, SourceError
 from components.settings import Settings
 
 COUNTS = {"hat": 20, "10": 12, "Kids 2-6": 14}
@@ -165,7 +165,7 @@ def test_options_of_a_catalogue_of_ones_own_are_refused_without_one(photos: Path
     ("counts", "told"),
     [
         ({"hat": 12}, "1 classes; expected 2 to 1,000"),
-        ({"hat": 12, "Hat ": 12}, "two classes are called"),
+        ({"hat": 12, "Hat ": 12}, "'Hat ' and 'hat' are equal but for case"),
         ({"hat": 12, "cap": 9}, r"fewer than 10 pictures of cap \(9\); --allow-small"),
         ({"hat": 12, "cap": 0}, r"fewer than 10 pictures of cap \(0\)"),
         ({}, "no folder of pictures for each class"),
@@ -264,3 +264,74 @@ def _digest(path: Path) -> str:
 
 def _pixels(path: Path) -> Images:
     return draw_photo(list(COUNTS).index(path.parent.name), int(path.stem))
+
+
+# --- names, faults and choices ---
+
+
+@pytest.mark.usefixtures("shop")
+def test_names_that_no_folder_can_have_come_from_a_table(tmp_path: Path) -> None:
+    names = ("Μπλούζα/Φούστα", "🎩", "..", "two  spaces", ".hidden")
+    write_photos(tmp_path, {str(number): 12 for number in range(len(names))})
+    rows = [f"{number}/{picture:03}.png,{name}" for number, name in enumerate(names) for picture in range(12)]
+    (tmp_path / "labels.csv").write_text("\n".join(["path,label", *rows]))
+    dataset = start(tmp_path / "labels.csv").dataset
+    assert set(dataset.contract.classes) == set(names)
+    validate(dataset)
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_name_of_two_lines_is_refused(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", {"hat": 12, "a\nb": 12})
+    with pytest.raises(SourceError, match=r"the class 'a\\nb' has a control character in its name"):
+        start(tmp_path / "photos")
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_class_folder_that_leads_elsewhere_is_named(photos: Path, tmp_path: Path) -> None:
+    (photos / "cap").symlink_to(write_photos(tmp_path / "elsewhere", {"cap": 12}) / "cap")
+    with pytest.raises(SourceError, match=r"of cap \(0\).* cap: a link that leads out of the source"):
+        start(photos)
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_file_that_is_no_picture_in_each_folder_is_listed(photos: Path) -> None:
+    for name in COUNTS:
+        (photos / name / "broken.jpg").write_bytes(b"no picture")
+    found = reasons(start(photos).dataset)
+    assert found.keys() == {f"{name}/broken.jpg" for name in COUNTS}
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_class_that_is_not_tested_is_refused_before_anything_is_written(
+    shop: Settings, tmp_path: Path, is_there: bool
+) -> None:
+    write_photos(tmp_path / "photos" / "train", {"hat": 12, "cap": 12})
+    write_photos(tmp_path / "photos" / "test", {"hat": 5}, first=100)
+    if is_there:
+        (tmp_path / "photos" / "test" / "cap").mkdir()
+    with pytest.raises(SourceError, match="nothing that can be used of the class 'cap' in its test split"):
+        start(tmp_path / "photos")
+    assert current_dataset(shop.datasets_dir) is None
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize(("old", "new"), [('"letterbox"', '"garment"'), ('"hat"', '"cap"'), ("{", "")])
+def test_a_manifest_that_was_edited_by_hand_is_not_believed(photos: Path, old: str, new: str) -> None:
+    path = start(photos).dataset.path
+    path.chmod(0o644)
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(DatasetError, match=r"changed since it was written; restore that file, or --replace starts"):
+        start(photos)
+    assert start(photos, replace=True).written
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_choice_of_a_preparation_is_told_where_photos_come_in_and_none_was_named(photos: Path) -> None:
+    def told(**options: Any) -> bool:
+        lines: list[str] = []
+        ingest(str(photos), options=StartOptions(**options), tell=lines.append)
+        return any("--preparation garment" in line for line in lines)
+
+    assert told()
+    assert not told(replace=True, preparation="letterbox")
