@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from photos import draw_photo, encode_photo, write_photos
 from PIL import Image
+from sklearn.datasets import load_digits
 
 from components.contract import Dataset, Images, ImageSpec
 from components.dataset.ingest import ingest
@@ -19,6 +20,7 @@ from components.dataset.own.start import StartOptions, rejected_path
 from components.dataset.parts import Ingested
 from components.dataset.validate import validate
 from components.errors import DatasetError, FashionError, SettingsError, SourceError
+from components.readers.images.idx import encode_idx
 from components.settings import Settings
 
 COUNTS = {"hat": 20, "10": 12, "Kids 2-6": 14}
@@ -335,3 +337,29 @@ def test_the_choice_of_a_preparation_is_told_where_photos_come_in_and_none_was_n
 
     assert told()
     assert not told(replace=True, preparation="letterbox")
+
+
+@pytest.mark.usefixtures("shop")
+def test_thirteen_classes_one_of_twelve_pictures(tmp_path: Path) -> None:
+    counts = {f"class {number}": 11 + number for number in range(1, 14)}
+    dataset = start(write_photos(tmp_path / "photos", counts)).dataset
+    tested = [name for split, name in rows_of(dataset).values() if split == "test"]
+    assert len(dataset.contract.classes) == 13
+    assert len(tested) >= 2 * 13
+    validate(dataset)
+
+
+@pytest.mark.usefixtures("shop")
+def test_digits_of_eight_by_eight_in_idx_files(tmp_path: Path) -> None:
+    """With pixels there is nothing to prepare, so nothing is said of it."""
+    digits = load_digits()
+    pixels = np.round(digits.images * 255 / 16).astype(np.uint8)
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(encode_idx(pixels))
+    (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(encode_idx(digits.target.astype(np.uint8)))
+    lines: list[str] = []
+    dataset = ingest(str(tmp_path), options=StartOptions(), tell=lines.append).dataset
+    assert dataset.contract.classes == tuple("0123456789")
+    assert str(dataset.contract.image) == "8 x 8 x 1"
+    assert dataset.rows == len(pixels)
+    assert not any("--preparation" in line for line in lines)
+    validate(dataset)
