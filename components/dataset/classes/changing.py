@@ -44,6 +44,7 @@ from components.dataset.manifest import (
     to_table,
     write_manifest,
 )
+from components.dataset.manifest import to_images as images_in
 from components.dataset.own.contract import FEWEST, FEWEST_SMALL
 from components.dataset.parts import store_part
 from components.dataset.splitting import draw_test_split
@@ -245,7 +246,7 @@ def _write_anew(part: DatasetPart, plan: ClassPlan, before: DataContract, folder
         table["id"].to_pylist(),
         part.split,
         table["label"].to_numpy(),
-        np.frombuffer(b"".join(table["pixels"].to_pylist()), np.uint8).reshape(-1, *before.image.shape),
+        images_in(table["pixels"], before.image),
         plan.contract,
         said[b"source"].decode(),
         said[b"licence"].decode(),
