@@ -11,7 +11,7 @@ from components.errors import SettingsError
 from components.model.mlp import ModelConfig
 from components.training.tied import grids
 
-RARE = 10  # a class is rare where the largest has more than so many times its images
+RARE, OFTEN = 10, 0.5  # a class is rare where the largest has more than so many times its images; its balance then
 LARGEST = 128  # megabytes of a stored network's hidden layers; one prediction reads them all
 MOST_CHANNELS = 512
 Schedule = Literal["constant", "inverse-time", "one-cycle"]
@@ -50,7 +50,7 @@ class TrainConfig:
     translate: float = 0.0  # 0 to 0.25: each image is moved by up to this share of its sides, either way
     brightness: float = 0.0  # 0 to 0.9: all levels of an image are multiplied by 1 plus or minus up to so much
     colour: float = 0.0  # 0 to 0.9: likewise each channel by itself, of RGB images; grey ones stay as they are
-    # 0: each image is as likely to be drawn as any other; 1: each class is. None: 1 where a class is rare, see `RARE`
+    # 0: each image is as likely to be drawn as any other; 1: each class is. None: `OFTEN` where one is rare
     balance: float | None = None
     # Layers that are convolutions at first: see tied.py
     tied: tuple[int, ...] = ()  # kernel, in pixels, of each of the first layers; () for a plain training

@@ -10,7 +10,7 @@ from torch.nn.functional import affine_grid, grid_sample, one_hot, pad
 from components.dataset.manifest import Examples
 from components.errors import TrainingError
 from components.model.tensors import to_input
-from components.training.config import RARE, TrainConfig
+from components.training.config import OFTEN, RARE, TrainConfig
 
 SMALLEST, LARGEST = 7, 2  # an erased rectangle's side is at least this part of the image's, and at most that
 
@@ -124,7 +124,7 @@ def balance_of(labels: Tensor, config: TrainConfig) -> float:
         return config.balance
     counts = torch.bincount(labels)
     counts = counts[counts > 0]
-    return float(counts.max() > RARE * counts.min())
+    return OFTEN if counts.max() > RARE * counts.min() else 0.0
 
 
 def _share_out(labels: Tensor, balance: float) -> Tensor:

@@ -165,10 +165,13 @@ def _list_fields(fields: dict[str, Any]) -> str:
 
 
 def _told(result: "TrainingResult") -> str:
+    from components.catalogue_in_use import DEFAULT, VARIABLE, catalogue_in_use
+
     sample = "\n\nSAMPLE: trained on drawn stand-ins, not on real data; set FASHION_SOURCE to the archives."
     live = "live" if result.promoted else f"not live: {result.verdict}"
     uneven = "" if result.test_macro_f1 is None else f", macro F1 {result.test_macro_f1:.4f},"
     training = f"{result.epochs} epochs of {result.preset} in {result.train_seconds:.1f} s"
+    own = "" if (name := catalogue_in_use()) == DEFAULT else f"{VARIABLE}={name} "
     return f"""
 model          {result.tag} ({live})
 test accuracy  {result.test_accuracy:.4f}{uneven} after {training}
@@ -177,9 +180,9 @@ Data Docs      {result.docs}
 report         {result.report}{sample if result.source == "sample" else ""}
 
 next
-  make serve                                  the web page and API on http://127.0.0.1:3000
-  .venv/bin/fashion score INPUT.csv OUT.csv   classify a file
-  .venv/bin/fashion models                    what is in the store, and what is live"""
+  {own}make serve                                  the web page and API on http://127.0.0.1:3000
+  {own}.venv/bin/fashion score INPUT.csv OUT.csv   classify a file
+  {own}.venv/bin/fashion models                    what is in the store, and what is live"""
 
 
 def read_fields(fields: list[str]) -> dict[str, Any]:
