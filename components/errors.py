@@ -143,10 +143,10 @@ class InputError(FashionError):
 
 
 class UnknownClass(InputError):
-    """A label names a class that there is not; `name` is what it says, "" where that can be no name."""
+    """A label names a class that there is not; `name` is what it says, "" of a number or of nothing."""
 
     def __init__(self, field: str, reason: str, name: str = "") -> None:
-        self.name = name
+        self.name = "" if name.isdecimal() else name
         super().__init__(field, reason)
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 
 import httpx
@@ -71,3 +72,50 @@ def test_a_killed_piece_comes_back(stack: Stack, name: str) -> None:
     psutil.Process(before).kill()
     wait_until(lambda: stack.pieces()[name].pid not in (0, before), f"{name} to come back")
     wait_until(lambda: stack.pieces()[name].is_well, f"{name} to answer", stack.log(name))
+
+
+def test_down_leaves_nothing_not_even_a_run(stack: Stack) -> None:
+    """The last of this stack: whoever comes after starts another."""
+    run = stack.start_run("training/on-demand", {**QUICK, "epochs": 100_000, "promote": False})
+    wait_until(lambda: any((stack.data / "checkpoints").glob("unfinished-*")), "an epoch", stack.log("worker"))
+    running = stack.processes()
+    assert stack.process_of(run) in running
+    done = stack.fashion("down")
+    assert done.returncode == 0, done.stderr
+    left = [one for one in running if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    assert not left, "a zombie is what a container's first process has not looked at yet"
+    assert not stack.processes()
+    assert not (stack.project / "prefect.toml").exists()
+    for port in ("PORT", "PREFECT_PORT"):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", int(stack.environment[port])))
+    assert stack.fashion("down").stdout == "it is down already\n"
+    assert stack.fashion("status").stderr == "error: it is down; 'make up' starts it\n"
+
+
+@pytest.mark.parametrize("variable", ["PORT", "PREFECT_PORT"])
+def test_a_port_in_use_is_one_line_and_starts_nothing(stack: Stack, variable: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = stack.fashion("up", **{variable: str(port), "FASHION_DATA_DIR": str(stack.folder / "other")})
+    (line,) = done.stderr.splitlines()
+    start = f"error: cannot listen on 127.0.0.1, port {port}: Address already in use by process {os.getpid()} ("
+    assert line.startswith(start)
+    assert line.endswith(f"); {variable}=... takes another")
+    assert done.returncode == 1
+
+
+def test_one_port_for_both_is_one_line_and_starts_nothing(stack: Stack) -> None:
+    port = stack.environment["PORT"]
+    done = stack.fashion("up", PREFECT_PORT=port, FASHION_DATA_DIR=str(stack.folder / "same"))
+    told = f"error: PORT and PREFECT_PORT are both {port}; each piece needs a port of its own\n"
+    assert (done.returncode, done.stderr) == (1, told)
+
+
+def test_a_port_that_is_none_is_one_line(stack: Stack) -> None:
+    done = stack.fashion("up", PREFECT_PORT="many")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: PREFECT_PORT: ")

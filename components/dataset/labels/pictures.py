@@ -53,7 +53,8 @@ def read_picture(root: Path, name: str, label: int | None, contract: DataContrac
         content = file.read_bytes()
         if label is None:
             reason = "in no folder that is named after a class"
-            return LabelReject(name, reason, content, name, unknown=name.partition("/")[0] if "/" in name else "")
+            top = name.partition("/")[0] if "/" in name else ""
+            return LabelReject(name, reason, content, name, unknown="" if top.isdecimal() else top)
         return LabelCandidate(name, label, read_photo(content, contract, name).tobytes(), original=content, file=name)
     except (OSError, ValueError) as error:
         return LabelReject(name, f"cannot be read: {getattr(error, 'strerror', None) or error}", content)

@@ -2,17 +2,12 @@
 
 import asyncio
 import dataclasses
-import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from html import unescape
 
-import httpx
 import pytest
-import yaml
 from apprise.plugins.slack import NotifySlack
-from prefects import LONG, Shared, wait_until
 from pydantic import SecretStr
 from receiving import Receiver, mailing, receiving
 
@@ -27,12 +22,8 @@ from flows.notify.block import FashionNotification
 from flows.notify.message import LONGEST, TEST, Message, of_promotion
 from flows.notify.redact import redact
 from flows.notify.send import send, try_send
-from ops.automations import NOTIFICATIONS
-from ops.layout import StackLayout
-from ops.start import tells_people
 
 # --- no secrets ---
-pytestmark = pytest.mark.xdist_group("prefect")
 
 
 @pytest.mark.parametrize(
@@ -232,125 +223,3 @@ def test_a_closed_door_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASHION_NOTIFY_URL", "json://127.0.0.1:9")
     with pytest.raises(NotificationFailed, match="Connection error"):
         send(TEST)
-
-
-# --- by Prefect's server ---
-
-FAILING = """
-from prefect import flow
-from components.promotion.promote import Promotion
-from flows.notify.tell import tell_promotion
-
-@flow(name="training")
-def training():
-    tell_promotion(Promotion("fashion-mlp:new", False, None, "fashion-mlp:old"))
-    raise ConnectionError("postgresql://fashion:hunter2@db/prefect, token=abc123, swordfish-42")
-
-training()
-"""
-
-
-@dataclasses.dataclass(frozen=True)
-class Told:
-    """The shared server with the automations, and who is told."""
-
-    server: Shared
-    receiver: Receiver
-
-    def run(self, code: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-c", code]
-        environment = self.server.environment
-        return subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=LONG)
-
-    def end_a_run(self, state: str, message: str, called: str = "") -> str:
-        """A run that began and ended like this; the server itself sees to the rest. Returns its name."""
-        ask = self.server.api.ask
-        flow = ask("POST", "/flows/", {"name": "training"})["id"]
-        run = ask("POST", "/flow_runs/", {"flow_id": flow, "state": {"type": "RUNNING", "name": "Running"}})
-        body = {"state": {"type": state.upper(), "name": called or state, "message": message}, "force": True}
-        ask("POST", f"/flow_runs/{run['id']}/set_state", body)
-        return str(run["name"])
-
-    @property
-    def layout(self) -> StackLayout:
-        nowhere = self.server.log.parent
-        port = int(self.server.api.url.split(":")[2].removesuffix("/api"))
-        return StackLayout(nowhere, nowhere, nowhere, 1, port)
-
-    def block(self) -> httpx.Response:
-        path = "block_types/slug/fashion-notification/block_documents/name/fashion"
-        return self.server.api.client.get(f"{self.server.api.url}/{path}")
-
-
-@pytest.fixture(scope="module")
-def prefect(prefect_server: Shared) -> Iterator[Told]:
-    prefect_server.have_deployment()
-    with receiving() as receiver:
-        prefect_server.register(receiver.url)
-        yield Told(prefect_server, receiver)
-        prefect_server.register()
-
-
-def names_of_notifications() -> list[str]:
-    return [described["name"] for described in yaml.safe_load(NOTIFICATIONS.read_text())]
-
-
-@pytest.mark.slow
-def test_a_refusal_and_a_failure_are_told_with_a_link_and_without_secrets(prefect: Told) -> None:
-    failed = prefect.run(FAILING)
-    assert failed.returncode
-    refused = prefect.receiver.wait_for("was refused")
-    assert refused["title"] == "fashion-mlp:new was refused; fashion-mlp:old stays live"
-    assert "fashion verdict fashion-mlp:new" in refused["message"]
-    told = prefect.receiver.wait_for("training failed")["message"]
-    assert "ConnectionError: postgresql://***@db/prefect, token=***, ***" in told
-    link = f"Link: {prefect.server.api.url.removesuffix('/api')}/runs/flow-run/"
-    run = told.partition(link)[2].split()[0]
-    assert prefect.server.api.state(run) == "Failed"
-    link += run
-    assert link in refused["message"]
-    assert "Next: look the reason up in docs/operations.md" in told
-    assert not [
-        secret for secret in ("hunter2", "abc123", "swordfish") if secret in json.dumps(prefect.receiver.received)
-    ]
-
-
-@pytest.mark.slow
-def test_a_crash_is_told_by_the_server_since_nobody_else_is_left(prefect: Told) -> None:
-    name = prefect.end_a_run("Crashed", "no heartbeat")
-    told = prefect.receiver.wait_for(f"training crashed: {name}")["message"]
-    assert told.startswith("Why: no heartbeat\n")
-    assert "resume=true" in told
-
-
-@pytest.mark.slow
-def test_a_run_that_took_too_long_is_told(prefect: Told) -> None:
-    """Prefect calls that state and its event TimedOut, though its type is FAILED."""
-    name = prefect.end_a_run("Failed", "it took 7200 seconds", called="TimedOut")
-    assert "7200 seconds" in prefect.receiver.wait_for(f"training timed out: {name}")["message"]
-
-
-@pytest.mark.slow
-def test_the_address_is_kept_secret_and_registering_again_changes_nothing(prefect: Told) -> None:
-    prefect.server.register(prefect.receiver.url)
-    assert prefect.server.automations() == sorted(["dead-runs", "train-on-drift", *names_of_notifications()])
-    assert prefect.block().raise_for_status().json()["data"]["url"] == "********"
-    assert tells_people(prefect.layout) is True
-
-
-@pytest.mark.slow
-def test_a_message_that_cannot_be_sent_is_a_line_in_the_server_s_log(prefect: Told) -> None:
-    prefect.server.register("json://bob:hunter2@127.0.0.1:9")
-    prefect.end_a_run("Failed", "a reason")
-    log = prefect.server.log
-    wait_until(lambda: "Notification failed" in log.read_text(), "a line of it", log)
-    assert "hunter2" not in log.read_text()
-
-
-@pytest.mark.slow
-def test_without_an_address_the_server_tells_nobody_and_forgets_the_old_one(prefect: Told) -> None:
-    prefect.server.register()
-    assert prefect.server.automations() == ["dead-runs", "train-on-drift"]
-    assert prefect.block().status_code == 404
-    assert tells_people(prefect.layout) is False
-    assert tells_people(dataclasses.replace(prefect.layout, prefect_port=9)) is None

@@ -26,9 +26,10 @@ from components.dataset.classes.journal import read_journal
 from components.dataset.ingest import ingest
 from components.dataset.labels.adding import import_labels
 from components.dataset.labels.inbox import empty_inbox
+from components.dataset.labels.reading import read_handed_in
 from components.dataset.manifest import current_dataset, read_manifest, read_split
 from components.dataset.profiling import read_bounds
-from components.errors import DatasetError, InputError, ValidationError
+from components.errors import DatasetError, InputError, UnknownClass, ValidationError
 from components.settings import Settings
 
 WHY = "the buyers asked"
@@ -242,16 +243,13 @@ def test_a_part_of_a_class_needs_images_of_both_splits(base: Dataset, tmp_path: 
 
 @pytest.fixture
 def waiting(base: Dataset, settings: Settings) -> Settings:
-    """Three things in the inbox that name a hat: a folder, a table and a correction."""
+    """Two things in the inbox that name a hat: a folder, and a correction."""
     inbox = settings.labelled_dir
     pictures = draw(200, np.random.default_rng(91))[0]
     for name, picture in (("hat", pictures[0]), ("Bag", pictures[1])):
         (inbox / "folder" / name).mkdir(parents=True)
         Image.fromarray(picture).save(inbox / "folder" / name / "a.png")
-    (inbox / "only hats" / "Hat").mkdir(parents=True)
-    Image.fromarray(pictures[2]).save(inbox / "only hats" / "Hat" / "b.png")
-    (inbox / "table.csv").write_text("id,label\ntrain-00000,HAT\n")
-    told = {"said": "Bag", "label": "hat", "model": "m", "pixels": base64.b64encode(pictures[3].tobytes()).decode()}
+    told = {"said": "Bag", "label": "HAT", "model": "m", "pixels": base64.b64encode(pictures[3].tobytes()).decode()}
     (inbox / "correction-1.json").write_text(json.dumps(told))
     return settings
 
@@ -261,7 +259,7 @@ def test_labels_of_a_class_that_there_is_not_wait_until_it_exists(
 ) -> None:
     emptied = empty_inbox(waiting)
     assert {one.waits_for[0].lower() for one in emptied} == {"hat"}
-    assert len(emptied) == len(list((waiting.labelled_dir / "waiting").iterdir())) == 4
+    assert len(emptied) == len(list((waiting.labelled_dir / "waiting").iterdir())) == 2
     assert sum(sum(one.imported.added.values()) for one in emptied if one.imported) == 1, "the bag is taken"
     assert empty_inbox(waiting) == []
     before = read_split(add_class("hat", hats, WHY).dataset, "train")
@@ -270,14 +268,27 @@ def test_labels_of_a_class_that_there_is_not_wait_until_it_exists(
     dataset = current_dataset(waiting.datasets_dir)
     assert dataset
     hats_now = Counter(named(dataset, "train").values())["hat"]
-    assert hats_now == Counter(before.labels.tolist())[10] + 4
-    assert named(dataset, "train")["train-00000"] == "hat"
+    assert hats_now == Counter(before.labels.tolist())[10] + 2
     assert Counter(named(dataset, "train").values())["Bag"] == Counter(before.labels.tolist())[8]
 
 
 def test_what_waits_for_a_class_that_never_comes_waits_on(waiting: Settings) -> None:
     empty_inbox(waiting)
     done = rename_class("Bag", "Handbag", WHY)
-    assert len(done.called_back) == 4
-    assert len(empty_inbox(waiting)) == 4
-    assert len(list((waiting.labelled_dir / "waiting").iterdir())) == 4
+    assert len(done.called_back) == 2
+    assert len(empty_inbox(waiting)) == 2
+    assert len(list((waiting.labelled_dir / "waiting").iterdir())) == 2
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_what_names_nothing_but_new_classes_is_read_as_waiting(base: Dataset, tmp_path: Path, folder: bool) -> None:
+    if folder:
+        (tmp_path / "in" / "Hat").mkdir(parents=True)
+        Image.new("L", (28, 28)).save(tmp_path / "in" / "Hat" / "b.png")
+        with pytest.raises(UnknownClass, match="no folder named after a class") as raised:
+            read_handed_in(tmp_path / "in", base.contract)
+        assert raised.value.name == "Hat"
+    else:
+        (tmp_path / "table.csv").write_text("id,label\ntrain-00000,HAT\ntrain-00001,12\n")
+        read = read_handed_in(tmp_path / "table.csv", base.contract)
+        assert [one.unknown for one in read.rejects] == ["HAT", ""]
