@@ -145,25 +145,22 @@ def _expected_model(request: Request) -> Classifier:
     """The live model, where it has the classes that the caller expects: `?classes=` or the header X-Classes.
 
     Raises:
+        InputError: what it names is no fingerprint.
         Refusal: it has others.
     """
     model = served.get()
-    asked = next((value.decode("latin-1") for name, value in request.scope["headers"] if name == EXPECTED), "")
+    asked = next((value.decode("latin-1") for name, value in request.scope["headers"] if name == EXPECTED), None)
     if request.scope["query_string"]:
         asked = request.query_params.get("classes", asked)
-    if asked and asked != (known := fingerprint_of(model.contract.classes)):
-        if not FINGERPRINT.fullmatch(asked):
-            raise InputError(
-                "classes", f"found {asked[:40]!r}, expected 16 hex digits, as GET /model has them: {known}"
-            )
-        expected = served.classes_called(asked)
-        told = ", ".join(expected) if expected else f"those of the fingerprint {asked}"
-        error = Refusal(
-            409, "classes", f"{model.tag} answers with {', '.join(model.contract.classes)}, expected {told}"
-        )
-        error.details = {"expected": expected, "found": model.contract.classes}
-        raise error
-    return model
+    if asked is None or asked == (known := fingerprint_of(model.contract.classes)):
+        return model
+    if not FINGERPRINT.fullmatch(asked):
+        raise InputError("classes", f"found {asked[:40]!r}, expected a fingerprint as GET /model has it: {known}")
+    expected = served.classes_called(asked)
+    found, told = ", ".join(model.contract.classes), ", ".join(expected or [f"those of the fingerprint {asked}"])
+    error = Refusal(409, "classes", f"{model.tag} has the classes {found}; expected {told}")
+    error.details = {"expected": expected, "found": model.contract.classes}
+    raise error
 
 
 def _wanted_top(request: Request, model: Classifier) -> int:

@@ -434,7 +434,9 @@ def test_a_caller_may_say_which_classes_it_expects(client: httpx.Client, picture
         assert "T-shirt/top, Trouser" in error["reason"]
     assert client.post("/predict", json=image, headers={"X-Classes": known}).status_code == 200
     assert client.post("/predict", json=image, headers={"X-Classes": other}).status_code == 409
-    assert client.post("/predict", json=image, params={"classes": "hat"}).status_code == 400
+    for none in ("hat", ""):
+        assert client.post("/predict", json=image, params={"classes": none}).status_code == 400
+        assert client.post("/predict", json=image, headers={"X-Classes": none}).status_code == 400
 
 
 def test_the_page_loads_nothing_from_elsewhere(client: httpx.Client) -> None:

@@ -49,7 +49,7 @@ def client(server: Server) -> Iterator[httpx.Client]:
 
 def write_settings(folder: Path) -> Path:
     """schemathesis' configuration: how many cases an endpoint, and by which statuses it may refuse bad ones."""
-    lines = ["[checks]", "negative_data_rejection.expected-statuses = [400, 405, 413, 415]"]
+    lines = ["[checks]", "negative_data_rejection.expected-statuses = [400, 405, 409, 413, 415]"]
     for path, number in CASES.items():
         lines += ["[[operations]]", f'include-path = "{path}"', f"generation.max-examples = {number}"]
     lines += ["[[operations]]", 'include-path = "/corrections"', "generation.max-examples = 50"]
