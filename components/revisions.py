@@ -36,6 +36,15 @@ class Lineage:
             found = found @ step
         return found
 
+    def find_misfit(self) -> str:
+        """Why these cannot be the changes that led to the classes, in words; "" where they can."""
+        for number, (one, after) in enumerate(zip(self.revisions, self.states[1:], strict=True)):
+            if len(one.became) != len(one.before):
+                return f"revisions.{number}: {len(one.before)} classes before, but {len(one.became)} became something"
+            if strange := {name for names in one.became for name in names} - set(after):
+                return f"revisions.{number}.became: {min(strange)[:60]!r} is no class after it"
+        return ""
+
 
 def relate(ours: Lineage, theirs: Lineage) -> NDArray[np.bool_] | None:
     """Which of our classes and which of theirs share images, (our classes, their classes).
@@ -74,7 +83,7 @@ def group(related: NDArray[np.bool_]) -> list[tuple[tuple[int, ...], tuple[int, 
 
 def tell_changes(ours: Classes, theirs: Classes, groups: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> str:
     """What became of their classes in ours, in words; "" where they are the same, by name."""
-    told, new, gone = list[str](), list[str](), list[str]()
+    changes, new, gone = list[str](), list[str](), list[str]()
     for left, right in groups:
         now, before = [ours[label] for label in left], [theirs[label] for label in right]
         if not before:
@@ -82,9 +91,9 @@ def tell_changes(ours: Classes, theirs: Classes, groups: Sequence[tuple[tuple[in
         elif not now:
             gone += before
         elif now != before:
-            told.append(f"{join_names(before)} {_verb(before)} {join_names(now)} now")
-    told += [f"{join_names(names)} {_verb(names)} {what}" for names, what in ((new, "new"), (gone, "gone")) if names]
-    return "; ".join(told)
+            changes.append(f"{join_names(before)} {_verb(before)} {join_names(now)} now")
+    changes += [f"{join_names(names)} {_verb(names)} {what}" for names, what in ((new, "new"), (gone, "gone")) if names]
+    return "; ".join(changes)
 
 
 def join_names(names: Sequence[str]) -> str:

@@ -15,9 +15,7 @@ from components.revisions import Lineage
 from components.settings import load_settings
 from components.training.config import TrainConfig
 from components.training.data import RowsBefore, divide_ids
-from components.training.starting import Start
-
-LIVE, ANEW = "live", "none"
+from components.training.starting import ANEW, LIVE, Start
 
 
 def find_start(asked: str, dataset: Dataset, config: TrainConfig) -> Start | None:

@@ -157,8 +157,8 @@ def _expected_model(request: Request) -> Classifier:
     if not FINGERPRINT.fullmatch(asked):
         raise InputError("classes", f"found {asked[:40]!r}, expected a fingerprint as GET /model has it: {known}")
     expected = served.classes_called(asked)
-    found, told = ", ".join(model.contract.classes), ", ".join(expected or [f"those of the fingerprint {asked}"])
-    error = Refusal(409, "classes", f"{model.tag} has the classes {found}; expected {told}")
+    found, wanted = ", ".join(model.contract.classes), ", ".join(expected or [f"those of the fingerprint {asked}"])
+    error = Refusal(409, "classes", f"{model.tag} has the classes {found}; expected {wanted}")
     error.details = {"expected": expected, "found": model.contract.classes}
     raise error
 

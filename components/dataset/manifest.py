@@ -47,6 +47,7 @@ from components.contract import (
 from components.errors import DatasetError, SettingsError
 from components.files import sha256_of, write_whole
 from components.records import read_file, read_record
+from components.revisions import Lineage
 
 VERSION_DIGITS = 16
 VERSION = re.compile(f"[0-9a-f]{{{VERSION_DIGITS}}}")
@@ -273,6 +274,8 @@ def read_manifest(dataset: Dataset | Path) -> Manifest:
     for number, part in enumerate(manifest.parts):
         if part.file != (expected := part_file(part.split, part.sha256)):
             raise DatasetError(f"{path}: parts.{number}.file: found {part.file[:100]!r}, expected {expected!r}")
+    if problem := Lineage(manifest.contract.classes, manifest.revisions).find_misfit():
+        raise DatasetError(f"{path}: {problem}")
     if isinstance(dataset, Dataset) and (difference := dataset.contract.difference(manifest.contract)):
         raise DatasetError(f"{path}: contract: {difference}")
     try:

@@ -50,7 +50,7 @@ class CommonClasses:
     names: tuple[str, ...]  # of the groups: "coat", or "top (coat and shirt before)"
     ours: GroupedClasses
     theirs: GroupedClasses
-    told: str  # what became of their classes in ours
+    summary: str  # what became of their classes in ours
 
     @property
     def all_names(self) -> tuple[str, ...]:

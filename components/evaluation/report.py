@@ -181,7 +181,7 @@ def _judge_beside(this: Judged, rival: Classifier, test: Examples, dataset: Data
     ours = _judge_common(this.model, common, common.ours, shown, version)
     theirs = _judge_common(rival, common, common.theirs, shown, version)
     theirs = replace(theirs, answers=common.place_their_parts(theirs.answers))
-    return {**_compare(ours, theirs, shown), "changed_classes": common.told}
+    return {**_compare(ours, theirs, shown), "changed_classes": common.summary}
 
 
 def _judge_common(

@@ -10,6 +10,7 @@ from components.contract import Metrics, ModelCard
 from components.errors import FashionError, ModelError
 from components.model.config import ModelConfig
 from components.records import read_record
+from components.revisions import Lineage
 
 
 def read_card(content: bytes | str, where: str) -> ModelCard:
@@ -69,6 +70,8 @@ def _find_misfits(card: ModelCard) -> Iterator[str]:
             if any(len(found) != bins for found in counts):
                 yield f"profile.counts.{measure}: expected {bins} bins for each class"
     yield from (f"{name}: {found} values, expected {wide}" for name, found in lengths.items() if found != wide)
+    if problem := Lineage(card.classes, card.revisions).find_misfit():
+        yield problem
     if card.history and not 1 <= card.best_epoch <= len(card.history):
         yield f"best_epoch: found {card.best_epoch}, expected 1 to {len(card.history)}"
 

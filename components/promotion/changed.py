@@ -75,7 +75,7 @@ def compare_changed(
     ours, performance = _perform(challenger, common, common.ours, seen)
     theirs, rival = _perform(champion, common, common.theirs, seen)
     other = find_other_images(common, test, champion, dataset.path.parent)
-    return Beside(seen.labels, ours, theirs, rival, ChangedClasses(performance, common.told, other))
+    return Beside(seen.labels, ours, theirs, rival, ChangedClasses(performance, common.summary, other))
 
 
 def _perform(

@@ -38,7 +38,7 @@ class ChangedClasses:
     """What a challenger is compared on with a live model of other classes: the images of those that both know."""
 
     challenger: Performance  # by group of classes and on these images, as the champion's is
-    told: str  # what changed
+    summary: str  # what changed
     other_images: str  # why these are not the images that the live model was judged on; "" they are
 
 
@@ -152,8 +152,8 @@ def _check_least_f1(metrics: Metrics, least: float, why: str | None, new: frozen
         yield GateCheck("least F1", True, "", "", f"least F1: {why}")
     if found := [one for one in large_enough(metrics) if one.name in new]:
         worst = min(found, key=lambda one: one.f1)
-        told = "of classes that the catalogue did not ship with, each is found at all"
-        yield _at_least(f"least F1, of {worst.name}", worst.f1, imply_floors(metrics).least_f1, why=told)
+        reason = "of classes that the catalogue did not ship with, each is found at all"
+        yield _at_least(f"least F1, of {worst.name}", worst.f1, imply_floors(metrics).least_f1, why=reason)
 
 
 def refuse_contract(challenger: str, contract: DataContract, champion: str, live: DataContract) -> GateCheck | None:
@@ -178,7 +178,7 @@ def _check_images(trial: Trial, champion: Performance) -> Iterator[GateCheck]:
         told = f"the challenger's is {split}, the live model's {live_split}"
         yield GateCheck("same test split", split == live_split, split, live_split, told)
         return
-    what, metrics, other = trial.changed.told, champion.metrics, trial.changed.other_images
+    what, metrics, other = trial.changed.summary, champion.metrics, trial.changed.other_images
     where = f"compared on {metrics.rows:,} test images of {len(metrics.classes)} classes that both know"
     yield GateCheck(CLASSES, True, what, where, f"{CLASSES}: {what}; {where}")
     measured, bound = "others" if other else f"the same {metrics.rows:,}", "the same"

@@ -50,7 +50,7 @@ class Impact:
         changes, tally = self.tally.changes, self.tally
         yield f"{self.tag} in the place of {self.beside}, on {self.data}"
         if tally.common:
-            yield f"classes: {tally.common.told}"
+            yield f"classes: {tally.common.summary}"
         yield f"{changes.images:,} images, {changes.flips:,} change label ({changes.flips / changes.images:.2%})"
         if changes.labelled:
             counts = f"{changes.mended:,} mended, {changes.broken:,} broken, {changes.moved:,} moved"
@@ -79,7 +79,7 @@ class Impact:
             **{name: getattr(changes, name) for name in ("images", "flips")},
             **{name: getattr(changes, name) if changes.labelled else None for name in (*JUDGED, "chance")},
             **{name: getattr(tally, name) for name in ("sure_before", "sure_after", "both_sure", "rejected")},
-            **({"class_changes": tally.common.told} if tally.common else {}),
+            **({"class_changes": tally.common.summary} if tally.common else {}),
             "classes": classes,
             "from_to": changes.table.tolist(),
             "page": str(self.page),

@@ -16,6 +16,8 @@ from components.revisions import Lineage, relate
 from components.training.config import TrainConfig
 from components.training.data import RowsBefore
 
+LIVE, ANEW = "live", "none"  # in place of a tag: the live model, and no model
+
 
 @dataclass(frozen=True)
 class Start:

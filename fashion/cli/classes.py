@@ -41,9 +41,9 @@ def show(context: typer.Context, as_json: Json = False) -> None:
     for row in rows:
         number, f1 = row["label"], row["f1"]
         counts = f"{row['train']:>7,}  {row['test']:>6,}" if number is not None else f"{'':>7}  {'':>6}"
-        told = "" if f1 is None else f"{f1:.3f}"
+        score = "" if f1 is None else f"{f1:.3f}"
         note = "" if number is not None else "  (of the live model alone)"
-        print(f"{'' if number is None else number:>4}  {row['name']:{wide}}  {counts}  {told:>6}{note}")
+        print(f"{'' if number is None else number:>4}  {row['name']:{wide}}  {counts}  {score:>6}{note}")
 
 
 @classes.command()

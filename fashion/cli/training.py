@@ -97,14 +97,17 @@ def train(
     Without PREFECT_API_URL a temporary Prefect server is started, which takes ten seconds.
     """
     from components.files import demand_writable
-    from components.registry.store import home
+    from components.registry.store import check_stored, home
     from components.settings import load_settings
     from components.training.presets import configure
+    from components.training.starting import ANEW, LIVE
 
     given = {"seed": seed, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     overrides = read_fields(fields or []) | {name: value for name, value in given.items() if value is not None}
     configure(preset, overrides)  # bad settings end here, before a server is started
     demand_writable(load_settings().data_dir, home())
+    if start_from not in {"", LIVE, ANEW}:
+        check_stored(start_from)
     from ops.server import use_server
     from ops.stopping import stop
 

@@ -92,3 +92,12 @@ def test_many_names_are_told_in_one_sentence() -> None:
 
 def test_classes_that_were_exchanged_are_told_as_several() -> None:
     assert tell_changes(("top", "cap"), ("coat", "hat"), [((0, 1), (0, 1))]) == "coat and hat are top and cap now"
+
+
+def test_changes_that_cannot_lead_to_the_classes_are_found() -> None:
+    assert lineage(4).find_misfit() == ""
+    assert Lineage(FIRST, (Revision(FIRST, (("boot",), ("coat",))),)).find_misfit() == (
+        "revisions.0: 3 classes before, but 2 became something"
+    )
+    strange = Lineage(FIRST, (Revision(FIRST, (("boot",), ("coat",), ("hat",))),))
+    assert strange.find_misfit() == "revisions.0.became: 'hat' is no class after it"

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from filelock import FileLock
 
 from components.contract import SPLITS, DataContract, Dataset, Images, Revision, Split
 from components.dataset.classes.journal import ClassEntry, last_standing, write_entry
@@ -26,7 +25,6 @@ from components.dataset.classes.plans import (
     plan_renaming,
     plan_split,
 )
-from components.dataset.labels.adding import WAIT
 from components.dataset.labels.checks import sort_candidates, to_images
 from components.dataset.labels.examples import LabelCandidate, LabelReject, count_reasons, keep_rejects, shown
 from components.dataset.labels.inbox import call_waiting_back
@@ -34,10 +32,8 @@ from components.dataset.labels.pictures import read_picture
 from components.dataset.manifest import (
     DatasetPart,
     Manifest,
-    current_dataset,
     dataset_lock,
     dataset_of,
-    make_current,
     read_manifest,
     read_part,
     read_split,
@@ -47,10 +43,10 @@ from components.dataset.manifest import (
 from components.dataset.manifest import to_images as images_in
 from components.dataset.own.contract import FEWEST, FEWEST_SMALL
 from components.dataset.parts import store_part
+from components.dataset.replacing import replacing, take_into_use
 from components.dataset.splitting import draw_test_split
-from components.dataset.validate import validate
 from components.errors import DatasetError, InputError
-from components.files import demand_writable, remove_leftovers
+from components.files import remove_leftovers
 from components.readers.folders.listing import walk
 from components.settings import Settings, load_settings
 
@@ -158,11 +154,8 @@ def undo_change(why: str, *, force: bool = False, settings: Settings | None = No
                 f"before it has not got them; --force takes the change back all the same"
             )
         dataset = dataset_of(folder, last.before)
-        validate(dataset, settings=settings)
-        with dataset_lock(folder):
-            _demand_current(folder, base)
-            make_current(dataset)
-            entry = write_entry(folder, why, f"undo: {last.change}", base.version, dataset.version, undone=True)
+        take_into_use(dataset, base, settings)
+        entry = write_entry(folder, why, f"undo: {last.change}", base.version, dataset.version, undone=True)
     return ClassesChanged(
         entry, dataset, base, _moved(base.contract, dataset.contract), {}, None, call_waiting_back(settings)
     )
@@ -176,13 +169,9 @@ def _members(dataset: Dataset, split: Split, name: str) -> list[str]:
 
 @contextmanager
 def _changing(settings: Settings | None) -> Iterator[tuple[Dataset, Settings]]:
-    """The dataset in use, while nobody else changes it."""
+    """Yield the dataset in use, and keep every other import or change of the classes waiting."""
     settings = settings or load_settings()
-    folder = settings.datasets_dir
-    demand_writable(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".import.lock", timeout=WAIT):
-        base = current_dataset(folder)
+    with replacing(settings) as base:
         if base is None:
             raise DatasetError("nothing was ingested yet, so there are no classes; 'fashion ingest' comes first")
         yield base, settings
@@ -205,20 +194,12 @@ def _change(
             manifest.source, manifest.licence, tuple(parts), plan.contract, (*manifest.revisions, revision)
         )
         dataset = write_manifest(folder, changed, use=False)
-    validate(dataset, settings=settings)
-    with dataset_lock(folder):
-        _demand_current(folder, base)
-        make_current(dataset)
-        entry = write_entry(folder, why, plan.told, base.version, dataset.version)
+    take_into_use(dataset, base, settings)
+    entry = write_entry(folder, why, plan.summary, base.version, dataset.version)
     rejects = added.rejects if added else []
     kept = keep_rejects(added.name, rejects, settings.labelled_dir / "rejects") if added else None
     moved, back = _moved(base.contract, plan.contract), call_waiting_back(settings)
     return ClassesChanged(entry, dataset, base, moved, count_reasons(rejects), kept, back)
-
-
-def _demand_current(folder: Path, base: Dataset) -> None:
-    if current_dataset(folder) != base:
-        raise DatasetError("another dataset was taken into use meanwhile; change the classes again")
 
 
 def _moved(before: DataContract, after: DataContract) -> dict[str, tuple[int, int]]:
@@ -266,9 +247,9 @@ def _read_added(folder: Path, base: Dataset, fewest: int) -> _Added:
     taken = sorted_.added
     if len(taken) < fewest:
         example = f", such as {rejects[0].position}: {rejects[0].reason}" if rejects else ""
-        hint = "" if fewest == FEWEST_SMALL else "; --allow-small takes a class from 2 pictures on"
-        told = f"{len(taken)} pictures to take, {len(rejects)} not taken{example}"
-        raise DatasetError(f"{folder}: {told}; expected at least {fewest}{hint}")
+        hint = "; --allow-small takes a class from 2 pictures on" if FEWEST_SMALL <= len(taken) < fewest else ""
+        counts = f"{len(taken)} pictures to take, {len(rejects)} not taken{example}"
+        raise DatasetError(f"{folder}: {counts}; expected at least {fewest}{hint}")
     images = to_images(taken, contract.image)
     digests = [hashlib.sha256(one.original).hexdigest() for one in taken]
     drawn = draw_test_split(images, np.zeros(len(taken), np.uint16), digests, classes=(folder.name,))
@@ -323,5 +304,5 @@ def _demand_enough(plan: ClassPlan, members: dict[Split, list[str]], fewest: int
     for part in sorted(parts):
         counts = [sum(plan.rows.get(row_id, whole) == part for row_id in members[split]) for split in SPLITS]
         if sum(counts) < fewest or not all(counts):
-            told = f"{counts[0]} for training and {counts[1]} for testing"
-            raise DatasetError(f"{part!r} would have {told}; expected at least {fewest}, and some of both")
+            found = f"{counts[0]} pictures for training and {counts[1]} for testing"
+            raise DatasetError(f"{part!r} would have {found}; expected at least {fewest}, and some of both")

@@ -17,7 +17,7 @@ Became = tuple[tuple[str, ...], ...]
 class ClassPlan:
     """A change that was not made yet."""
 
-    told: str  # in words: "rename 'hat' to 'cap'"
+    summary: str  # in words: "rename 'hat' to 'cap'"
     contract: DataContract  # that there will be
     became: Became  # of each class that is, the classes its images go to; () where they leave
     rows: Mapping[str, str] = field(default_factory=dict)  # id -> class, of rows of a class that is split
@@ -92,15 +92,19 @@ def plan_split(contract: DataContract, name: str, rows: Mapping[str, str], membe
 
 
 def _plan(
-    told: str, contract: DataContract, classes: tuple[str, ...], became: Became, rows: Mapping[str, str] | None = None
+    summary: str,
+    contract: DataContract,
+    classes: tuple[str, ...],
+    became: Became,
+    rows: Mapping[str, str] | None = None,
 ) -> ClassPlan:
     if classes == contract.classes:
-        raise DatasetError(f"{told}: that changes nothing")
+        raise DatasetError(f"{summary}: that changes nothing")
     try:
         bare = replace(contract, classes=classes, aliases=())
-        return ClassPlan(told, replace(bare, aliases=_carry_aliases(contract, bare, became)), became, rows or {})
+        return ClassPlan(summary, replace(bare, aliases=_carry_aliases(contract, bare, became)), became, rows or {})
     except ValueError as error:
-        raise DatasetError(f"{told}: {error}") from error
+        raise DatasetError(f"{summary}: {error}") from error
 
 
 def _carry_aliases(before: DataContract, after: DataContract, became: Became) -> tuple[tuple[str, str], ...]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from filelock import FileLock
 
 from components.contract import DataContract, Dataset
 from components.dataset.labels.checks import Sorted, sort_candidates, to_images
@@ -16,10 +15,8 @@ from components.dataset.labels.reading import read_handed_in
 from components.dataset.manifest import (
     DatasetPart,
     Manifest,
-    current_dataset,
     dataset_lock,
     digest,
-    make_current,
     read_manifest,
     read_part,
     read_split,
@@ -27,12 +24,10 @@ from components.dataset.manifest import (
     write_manifest,
 )
 from components.dataset.parts import store_part
-from components.dataset.validate import validate
+from components.dataset.replacing import replacing, take_into_use
 from components.errors import DatasetError
-from components.files import demand_writable, remove_leftovers
+from components.files import remove_leftovers
 from components.settings import Settings, load_settings
-
-WAIT = 600  # seconds for another import to end
 
 
 @dataclass(frozen=True)
@@ -79,11 +74,7 @@ def import_labels(
         ValidationError: with it the dataset would break an expectation.
     """
     settings = settings or load_settings()
-    folder = settings.datasets_dir
-    demand_writable(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".import.lock", timeout=WAIT):
-        base = current_dataset(folder)
+    with replacing(settings) as base:
         if base is None:
             raise DatasetError(f"{shown(path.name)}: nothing to add these examples to; ingest the archives first")
         handed_in = read_handed_in(path, base.contract, root, images)
@@ -114,11 +105,7 @@ def _take(found: Sorted, handed_in: HandedIn, base: Dataset, settings: Settings)
         if found.added:
             parts.append(_write_added(found, handed_in, manifest, folder))
         dataset = write_manifest(folder, replace(manifest, parts=tuple(parts)), use=False)
-    validate(dataset, settings=settings)
-    with dataset_lock(folder):
-        if current_dataset(folder) != base:
-            raise DatasetError(f"{handed_in.name}: another dataset was taken into use meanwhile; import it again")
-        make_current(dataset)
+    take_into_use(dataset, base, settings)
     return dataset
 
 

@@ -20,7 +20,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from components.dataset.labels.adding import WAIT, Imported, import_labels
+from components.dataset.labels.adding import Imported, import_labels
+from components.dataset.replacing import WAIT
 from components.errors import FashionError, InputError, UnknownClass, explain
 from components.files import age_of, flush_folder, shown, write_whole
 from components.inbox import (

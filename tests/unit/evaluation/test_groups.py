@@ -23,7 +23,7 @@ def test_classes_of_other_places_and_other_names_find_each_other(tmp_path: Path)
     assert common.theirs.parts == ((0,), (1, 2), (3,))
     assert common.ours.names == (*common.names, "hat")
     assert common.theirs.names == common.names
-    assert common.told == "coat and shirt are top now; hat is new"
+    assert common.summary == "coat and shirt are top now; hat is new"
     assert common.ours.part_of(np.array([0, 1, 2, 3, 2], np.uint16)).tolist() == [3, 0, 1, 2, 1]
 
 

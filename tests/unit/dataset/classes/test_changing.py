@@ -234,7 +234,7 @@ def test_a_table_that_is_none_is_refused(base: Dataset, tmp_path: Path, content:
 def test_a_part_of_a_class_needs_images_of_both_splits(base: Dataset, tmp_path: Path) -> None:
     rows = [row for row, name in named(base, "train").items() if name == "Bag"][:12]
     (tmp_path / "table.csv").write_text("id,label\n" + "".join(f"{row},Purse\n" for row in rows))
-    with pytest.raises(DatasetError, match="'Purse' would have 12 for training and 0 for testing"):
+    with pytest.raises(DatasetError, match="'Purse' would have 12 pictures for training and 0 for testing"):
         split_class("Bag", tmp_path / "table.csv", WHY)
 
 

@@ -1,0 +1,94 @@
+"""Which model a training goes on from, where nobody or somebody says so."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+from handed_in import base, ready  # noqa: F401, fixtures
+from prefect.logging import disable_run_logger
+from trainings import QUICK, one_thread  # noqa: F401, for every test here
+
+from components.contract import Dataset, Revision
+from components.dataset.classes.changing import rename_class
+from components.dataset.manifest import check_receipt, read_split
+from components.errors import ModelError, SettingsError
+from components.evaluation.card import write_card
+from components.registry import champion, store
+from components.settings import Settings
+from components.training.data import divide_ids
+from components.training.train import train
+from flows.starting import find_start
+
+WIDE = dataclasses.replace(QUICK, model=dataclasses.replace(QUICK.model, hidden=(24,)))
+
+
+@pytest.fixture
+def live(base: Dataset, bentoml_home: Path) -> str:
+    """A live model of the dataset."""
+    validated = check_receipt(base)
+    trained = train(validated, QUICK)
+    tag = store.save_model(trained.network, write_card("quick", validated, trained))
+    champion.make_live(tag, "a test")
+    return tag
+
+
+def found(asked: str, dataset: Dataset, config: object = QUICK) -> str:
+    with disable_run_logger():
+        start = find_start(asked, dataset, config)  # type: ignore[arg-type]
+    return start.tag if start else ""
+
+
+def test_where_the_classes_stayed_a_training_begins_anew_unless_asked(live: str, base: Dataset) -> None:
+    assert found("", base) == ""
+    assert found("live", base) == found(live, base) == live
+
+
+def test_where_they_changed_it_goes_on_from_the_live_model(live: str, base: Dataset) -> None:
+    changed = rename_class("Bag", "Handbag", "a test").dataset
+    assert found("", changed) == live
+    assert found("none", changed) == ""
+    assert found("", changed, WIDE) == "", "its layers are others"
+    with pytest.raises(SettingsError, match=f"start_from: {live} has the layers 16 relu, the recipe 24 relu"):
+        found(live, changed, WIDE)
+
+
+def test_the_rows_that_it_was_not_trained_on_are_known_through_every_model_before(live: str, base: Dataset) -> None:
+    rows = divide_ids(read_split(base, "train"), QUICK)
+    changed = rename_class("Bag", "Handbag", "a test").dataset
+    with disable_run_logger():
+        start = find_start("", changed, QUICK)
+    assert start
+    assert start.rows == rows
+    config = dataclasses.replace(QUICK, seed=9, start_from=live)
+    validated = check_receipt(changed)
+    second = train(validated, config, start=start)
+    tag = store.save_model(second.network, write_card("quick", validated, second))
+    with disable_run_logger():
+        again = find_start(tag, changed, QUICK)
+    assert again
+    assert again.rows == rows, "and not the rows that seed 9 would hold out"
+
+
+def test_a_model_whose_dataset_is_gone_is_not_gone_on_from(live: str, base: Dataset, settings: Settings) -> None:
+    changed = rename_class("Bag", "Handbag", "a test").dataset
+    shutil.move(base.path, base.path.with_suffix(".gone"))
+    assert found("", changed) == ""
+    with pytest.raises(SettingsError, match=f"nobody knows which rows {live} was not trained on"):
+        found(live, changed)
+
+
+def test_nothing_to_go_on_from_is_said(base: Dataset, bentoml_home: Path) -> None:
+    with pytest.raises(SettingsError, match="nothing is live to go on from"):
+        found("live", base)
+    with pytest.raises(ModelError):
+        found("fashion-mlp:aaaaaaaaaaaaaaaa", base)
+    assert found("", dataclasses.replace(base)) == ""
+
+
+def test_changes_that_cannot_be_are_refused_in_a_card(live: str) -> None:
+    card = store.check_stored(live)
+    wrong = dataclasses.replace(card, revisions=(Revision(card.classes, tuple(("hat",) for _ in card.classes)),))
+    tag = store.save_model(champion.load_model(live).network, wrong)
+    with pytest.raises(ModelError, match=r"revisions\.0\.became: 'hat' is no class after it"):
+        store.check_stored(tag)
