@@ -56,9 +56,12 @@ def test_it_serves_what_the_pointer_names(live: LiveModel, tags: tuple[str, str]
 
 
 def test_classes_of_before_are_known_by_their_fingerprint(live: LiveModel, trained: Trained, card: ModelCard) -> None:
-    older, oldest = ("boot", "coat"), ("boot",)
+    oldest, older = card.classes[:9], (*card.classes[:9], "Boot")
     assert live.classes_called(fingerprint_of(older)) is None
-    revisions = (Revision(oldest, (("boot",),)), Revision(older, (("boot",), ("coat",))))
+    revisions = (
+        Revision(oldest, tuple((name,) for name in oldest)),
+        Revision(older, tuple((name,) for name in card.classes)),
+    )
     champion.make_live(store.save_model(trained.network, dataclasses.replace(card, revisions=revisions)), "a test")
     live.refresh()
     assert [live.classes_called(fingerprint_of(one)) for one in (oldest, older)] == [oldest, older]
