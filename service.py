@@ -19,8 +19,8 @@ from components.monitoring.prediction_log import log_folder
 from components.registry.store import bundled_tag, home, use_own_models
 from serving.bentoml_patches import patch_bentoml
 from serving.connections import guard_connections
-from serving.door import Door, Endpoint
 from serving.errors import RETRY_AFTER
+from serving.gateway import Endpoint, Gateway
 from serving.guard import Guard
 from serving.lifetime import end_with_parent
 from serving.metrics import watch
@@ -32,8 +32,8 @@ def _endpoints() -> Mapping[str, tuple[str, Endpoint]]:
     return ENDPOINTS
 
 
-def _open_door(app: ASGIApp) -> Door:
-    return Door(app, _endpoints())
+def _open_door(app: ASGIApp) -> Gateway:
+    return Gateway(app, _endpoints())
 
 
 Guard()  # what cannot be used of its settings ends the supervisor with a message, rather than worker after worker

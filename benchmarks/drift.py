@@ -100,12 +100,12 @@ def _change_table(profile: Profile, calm: Pool, changed: dict[str, Seen], trials
             random = np.random.default_rng(seed + 2)
             found = [hours_to_alarm(profile, calm, make_pool(seen), shop, DriftBounds(), random) for _ in range(trials)]
             noticed = sorted(hours for hours in found if hours is not None)
-            cells.append(_tell_delays(noticed, trials))
+            cells.append(_describe_delays(noticed, trials))
         yield f"| {kind} | {' | '.join(cells)} |"
         print(f"{kind}: {cells}", flush=True)
 
 
-def _tell_delays(hours: list[int], trials: int) -> str:
+def _describe_delays(hours: list[int], trials: int) -> str:
     if not hours:
         return "not in two days"
     noticed = f" ({len(hours) / trials:.0%} noticed)" if len(hours) < trials else ""

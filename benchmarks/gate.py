@@ -84,7 +84,12 @@ def main() -> None:
         "",
         f"{len(live)} seeds of `{options.preset}`. Nothing here is a time, so other load does not matter.",
     ]
-    lines += [HEAD, *(_tell(name, live, challengers) for name, challengers in kinds.items()), "", *_tell_noise(live)]
+    lines += [
+        HEAD,
+        *(_tell(name, live, challengers) for name, challengers in kinds.items()),
+        "",
+        *_describe_noise(live),
+    ]
     options.to.write_text("\n".join(lines) + "\n")
     print(*lines, sep="\n")
 
@@ -166,7 +171,7 @@ def _trial(challenger: Measured, champion: Measured) -> Trial:
     )
 
 
-def _tell_noise(models: list[Measured]) -> Iterable[str]:
+def _describe_noise(models: list[Measured]) -> Iterable[str]:
     """How much trainings differ that differ in their seed alone: what the margins are for."""
     yield "| between seeds | mean | standard deviation |\n| --- | ---: | ---: |"
     for name, read in FIGURES.items():

@@ -24,7 +24,7 @@ from components.evaluation.compare import find_chance
 from components.evaluation.metrics import measure
 from components.promotion.bounds import GateBounds
 from components.promotion.gate import Performance, Trial, judge, tango_score
-from components.promotion.margins import ENOUGH, ERRORS_OF_ACCURACY, MOST_MARGIN, widen
+from components.promotion.margins import ENOUGH, ERRORS_OF_ACCURACY, MAX_MARGIN, widen
 from components.promotion.noise import Answers, Right, measure_noise, to_answers
 from components.settings import CHECKOUT
 
@@ -64,7 +64,7 @@ def margin_of(rows: int, mended: int, broken: int) -> float:
     """The margin of accuracy with so many images of which only one model gets right."""
     share, difference = (mended + broken) / rows, (mended - broken) / rows
     error = math.sqrt((share - difference**2) / rows)
-    return min(MOST_MARGIN, widen(MARGIN, ERRORS_OF_ACCURACY * error, rows, ENOUGH))
+    return min(MAX_MARGIN, widen(MARGIN, ERRORS_OF_ACCURACY * error, rows, ENOUGH))
 
 
 # --- the whole gate ---
@@ -263,13 +263,13 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=CHECKOUT / "benchmarks" / "results" / "gate_sizes.md")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    lines = ["# `python -m benchmarks.gate_sizes`", "", *_tell_accuracy(), ""]
-    lines += _tell_gate(options.draws)
+    lines = ["# `python -m benchmarks.gate_sizes`", "", *_describe_accuracy(), ""]
+    lines += _describe_gate(options.draws)
     options.to.write_text("\n".join(lines) + "\n")
     print(*lines, sep="\n")
 
 
-def _tell_accuracy() -> list[str]:
+def _describe_accuracy() -> list[str]:
     shares = (0.02, 0.06, 0.12)
     rows = [
         f"| {rows:,} | {share:.0%} | {margin_of(rows, round(rows * share / 2), round(rows * share / 2)):.4f} "
@@ -287,7 +287,7 @@ def _tell_accuracy() -> list[str]:
     ]
 
 
-def _tell_gate(draws: int) -> list[str]:
+def _describe_gate(draws: int) -> list[str]:
     lines = [
         f"The whole gate: {draws} equal challengers and {draws // 2} of each other kind, a quarter on 10,000 images.",
         "The true accuracies of retrainings of one recipe have a standard deviation of 0.004. `others`: all checks but",
@@ -300,12 +300,12 @@ def _tell_gate(draws: int) -> list[str]:
         "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for setup in list_setups():
-        lines.append(_tell_setup(setup, draws // 4 if sum(setup.supports) >= ENOUGH else draws))
+        lines.append(_describe_setup(setup, draws // 4 if sum(setup.supports) >= ENOUGH else draws))
         print(lines[-1], flush=True)
     return lines
 
 
-def _tell_setup(setup: Setup, draws: int) -> str:
+def _describe_setup(setup: Setup, draws: int) -> str:
     people, label = populate(setup), int(np.argmin(setup.supports))
     equal = try_gate(people, draws)
     bad = [

@@ -61,13 +61,13 @@ def main() -> None:
     ]
     for light in (False, True):
         for ground in range(0, 256, options.step):
-            lines.append(tell_ground(model, images, labels, ground, light, on_white))
+            lines.append(describe_ground(model, images, labels, ground, light, on_white))
             print(lines[-1], flush=True)
     options.to.write_text("\n".join(lines) + "\n")
     print("\n".join(lines[:-1]))
 
 
-def tell_ground(
+def describe_ground(
     model: Classifier, images: Images, labels: Labels, ground: int, light: bool, on_white: NDArray[np.bool_]
 ) -> str:
     """A row of the table.

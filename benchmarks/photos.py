@@ -60,9 +60,9 @@ def main() -> None:
             f"{(read - began) / len(files) * 1000:.0f} ms a photo to read it and find the garment, "
             f"{(ended - read) / len(files) * 1000:.1f} ms to classify its views.",
             "",
-            *tell_halves(kinds, predictions, chosen_on),
+            *describe_halves(kinds, predictions, chosen_on),
             "",
-            *tell_categories(kinds, predictions),
+            *describe_categories(kinds, predictions),
             "",
         ]
     )
@@ -70,7 +70,7 @@ def main() -> None:
     print(text)
 
 
-def tell_halves(kinds: NDArray[np.str_], predictions: Predictions, chosen_on: NDArray[np.bool_]) -> list[str]:
+def describe_halves(kinds: NDArray[np.str_], predictions: Predictions, chosen_on: NDArray[np.bool_]) -> list[str]:
     """How many are right, sure, and right among the most confident, for each half and all photos.
 
     Args:
@@ -103,7 +103,7 @@ def tell_halves(kinds: NDArray[np.str_], predictions: Predictions, chosen_on: ND
     return lines
 
 
-def tell_categories(kinds: NDArray[np.str_], predictions: Predictions) -> list[str]:
+def describe_categories(kinds: NDArray[np.str_], predictions: Predictions) -> list[str]:
     """A row for each category, all photos.
 
     Args:

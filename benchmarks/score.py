@@ -97,9 +97,9 @@ def main() -> None:
         for preset in options.networks:
             network = prepare_network(preset, Validated(dataset, expectations=0, docs=Path(), checked_at=""))
             for title, source, names in inputs(folder, read_split(dataset, "train").images, preset, options):
-                lines += tell_input(f"{title}, {preset}", network, source, names, folder, options.runs)
+                lines += describe_input(f"{title}, {preset}", network, source, names, folder, options.runs)
         if options.large:
-            lines += tell_large(folder, read_split(dataset, "train").images)
+            lines += describe_large(folder, read_split(dataset, "train").images)
     text = "\n".join([*lines, NOTES])
     options.to.write_text(text)
     print(text)
@@ -144,7 +144,7 @@ def inputs(
         )
 
 
-def tell_input(title: str, network: Network, source: Path, names: list[str], folder: Path, runs: int) -> list[str]:
+def describe_input(title: str, network: Network, source: Path, names: list[str], folder: Path, runs: int) -> list[str]:
     """The table of one input."""
     print(title, file=sys.stderr)
     found: dict[str, list[Run]] = {name: [] for name in names}
@@ -168,11 +168,11 @@ def tell_input(title: str, network: Network, source: Path, names: list[str], fol
         paces = sorted(run.rows / run.seconds for run in done)
         pace = statistics.median(paces)
         peak, own = max(run.peak for run in done), max(run.own for run in done)
-        labels = tell_labels(outputs[OURS], outputs[name]) if name != FLOOR else ""
+        labels = describe_labels(outputs[OURS], outputs[name]) if name != FLOOR else ""
         paced = f"{pace:,.0f} ({paces[0]:,.0f} to {paces[-1]:,.0f}) | {pace / ours:.2f}"
         whole = statistics.median(run.whole for run in done)
         lines.append(f"| {name} | {paced} | {whole:.1f} | {peak:,.0f} ({own:,.0f}) | {labels} |")
-    return [*lines, "", tell_limit(network, source, folder / f"stages{suffix}")]
+    return [*lines, "", describe_limit(network, source, folder / f"stages{suffix}")]
 
 
 def contend(name: str, network: Network, source: Path, output: Path, url: str) -> Run | str:
@@ -191,7 +191,7 @@ def contend(name: str, network: Network, source: Path, output: Path, url: str) -
     return run
 
 
-def tell_labels(ours: Path, other: Path) -> str:
+def describe_labels(ours: Path, other: Path) -> str:
     """How many labels differ."""
     one, two = (read_labels(path) for path in (ours, other))
     if len(one) != len(two):
@@ -207,7 +207,7 @@ def read_labels(path: Path) -> np.ndarray:
     return pyarrow.csv.read_csv(path, convert_options=options)["label"].to_numpy()
 
 
-def tell_limit(network: Network, source: Path, output: Path) -> str:
+def describe_limit(network: Network, source: Path, output: Path) -> str:
     """The share of each stage in the processor time of a job."""
     command = [sys.executable, "-m", "benchmarks.peers.score_stages", network.tag, str(source), str(output)]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
@@ -219,7 +219,7 @@ def tell_limit(network: Network, source: Path, output: Path) -> str:
     return f"Comes up against: {max(shares, key=lambda name: shares[name])} ({told})."
 
 
-def tell_large(folder: Path, images: np.ndarray) -> list[str]:
+def describe_large(folder: Path, images: np.ndarray) -> list[str]:
     """5,000,000 rows: memory, and whether the pace stays."""
     source, output = write_parquet(folder, images, LARGE), folder / "large.parquet"
     os.sync()

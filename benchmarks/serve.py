@@ -58,7 +58,7 @@ class Payload:
     content_type: str
     body: bytes
     paths: dict[str, str]  # server -> path; a server that is not here does not read such a body
-    most_connections: int = 128
+    max_connections: int = 128
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ def make_payloads(images: Images) -> list[Payload]:
         Payload("64 images, JSON", JSON, as_json(images[:64]), json_paths),
         Payload("64 images, bytes", BYTES, images[:64].tobytes(), byte_paths),
         Payload("one PNG, form", form, as_form(images[0]), form_paths),
-        Payload("1,000 images, JSON", JSON, as_json(images[:1000]), json_paths, most_connections=1),
-        Payload("1,000 images, bytes", BYTES, images[:1000].tobytes(), byte_paths, most_connections=1),
+        Payload("1,000 images, JSON", JSON, as_json(images[:1000]), json_paths, max_connections=1),
+        Payload("1,000 images, bytes", BYTES, images[:1000].tobytes(), byte_paths, max_connections=1),
     ]
 
 
@@ -191,7 +191,7 @@ def tell(payload: Payload, servers: dict[str, int], options: argparse.Namespace,
     asked = {server: port for server, port in servers.items() if server in payload.paths}
     lines = ["", f"## {payload.name}", "", f"| connections | {' | '.join(asked)} | x FastAPI |"]
     lines.append("| ---: |" + " ---: |" * (len(asked) + 1))
-    for connections in (one for one in options.connections if one <= payload.most_connections):
+    for connections in (one for one in options.connections if one <= payload.max_connections):
         found: dict[str, list[Load]] = {server: [] for server in asked}
         for _ in range(options.runs):
             for server, port in asked.items():

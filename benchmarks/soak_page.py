@@ -15,7 +15,7 @@ from components.settings import CHECKOUT
 
 PAGE = CHECKOUT / "benchmarks" / "results" / "soak.md"
 MB = 1e6
-MOST_GROWTH = 100 * MB  # of a piece's memory, from the first quarter of the time to the last
+MAX_GROWTH = 100 * MB  # of a piece's memory, from the first quarter of the time to the last
 LASTING = ("prefect", "worker", "service", "others")  # pieces that are there all the time
 NOTES = """
 PSS: each page of memory that processes share is counted by shares. Slope: through the second half, which the kills of
@@ -46,7 +46,7 @@ class Soak:
 class Promise:
     """One thing that must hold."""
 
-    told: str
+    message: str
     is_kept: bool
     found: str
 
@@ -58,7 +58,7 @@ def judge(soak: Soak) -> list[Promise]:
     open_ = [run for run in soak.runs if run["state_type"] not in ENDED and run["start_time"]]
     overlaps = find_overlaps(soak)
     promoted = sum(move["action"] == "promote" for move in soak.moves)
-    late = [name for name in LASTING if growth_of(soak.samples, "memory", name).last_over_first > MOST_GROWTH]
+    late = [name for name in LASTING if growth_of(soak.samples, "memory", name).last_over_first > MAX_GROWTH]
     first = traffic.lost[0] if traffic.lost else None
     return [
         Promise(
@@ -68,11 +68,11 @@ def judge(soak: Soak) -> list[Promise]:
         ),
         Promise("models change under way", promoted > 1, f"{promoted} promotions"),
         Promise("two runs of a deployment never overlap", not overlaps, "; ".join(overlaps) or "none"),
-        Promise("no run fails or crashes", not bad, "; ".join(map(_tell_run, bad)) or "none"),
-        Promise("every run ends", not open_, "; ".join(map(_tell_run, open_)) or "all"),
+        Promise("no run fails or crashes", not bad, "; ".join(map(_describe_run, bad)) or "none"),
+        Promise("every run ends", not open_, "; ".join(map(_describe_run, open_)) or "all"),
         Promise("every dropped file is scored, once", soak.dropped == soak.scored, f"{soak.scored} of {soak.dropped}"),
         Promise("what is killed is started again", soak.killed.keys() == soak.back.keys(), ", ".join(soak.back)),
-        Promise(f"no piece's memory grows by {MOST_GROWTH / MB:.0f} MB", not late, ", ".join(late) or "none"),
+        Promise(f"no piece's memory grows by {MAX_GROWTH / MB:.0f} MB", not late, ", ".join(late) or "none"),
         Promise("nothing is left after the end", not soak.left, f"{soak.left} processes"),
     ]
 
@@ -91,7 +91,7 @@ def find_overlaps(soak: Soak) -> list[str]:
     ]
 
 
-def _tell_run(run: dict[str, Any]) -> str:
+def _describe_run(run: dict[str, Any]) -> str:
     return f"{run['deployment']} {run['name']}: {run['state_name']}, {(run['state'] or {}).get('message')}"
 
 
@@ -108,15 +108,15 @@ def _lines(soak: Soak) -> Iterator[str]:
     yield from describe_machine()
     yield ""
     yield from _table(
-        ("promise", "", "found"), [(one.told, "kept" if one.is_kept else "BROKEN", one.found) for one in judge(soak)]
+        ("promise", "", "found"), [(one.message, "kept" if one.is_kept else "BROKEN", one.found) for one in judge(soak)]
     )
-    yield from _tell_traffic(soak)
-    yield from _tell_runs(soak)
-    yield from _tell_memory(soak)
-    yield from _tell_disk(soak, minutes)
+    yield from _describe_traffic(soak)
+    yield from _describe_runs(soak)
+    yield from _describe_memory(soak)
+    yield from _describe_disk(soak, minutes)
 
 
-def _tell_traffic(soak: Soak) -> Iterator[str]:
+def _describe_traffic(soak: Soak) -> Iterator[str]:
     traffic = soak.traffic
     paths = ", ".join(f"{number:,} {path}" for path, number in traffic.by_path.items())
     yield ""
@@ -139,7 +139,7 @@ def done(soak: Soak, deployment: str) -> list[dict[str, Any]]:
     return [run for run in soak.runs if run["deployment"] == deployment and run["state_type"] == "COMPLETED"]
 
 
-def _tell_runs(soak: Soak) -> Iterator[str]:
+def _describe_runs(soak: Soak) -> Iterator[str]:
     counts = Counter((run["deployment"], run["state_name"]) for run in soak.runs)
     seconds = {name: [run["total_run_time"] for run in done(soak, name)] for name, _ in counts}
     rows = [
@@ -150,7 +150,7 @@ def _tell_runs(soak: Soak) -> Iterator[str]:
     yield from _table(("deployment", "state", "runs", "longest, s"), rows)
 
 
-def _tell_memory(soak: Soak) -> Iterator[str]:
+def _describe_memory(soak: Soak) -> Iterator[str]:
     names = sorted({name for sample in soak.samples for name in sample.memory})
     rows = []
     for name in names:
@@ -162,7 +162,7 @@ def _tell_memory(soak: Soak) -> Iterator[str]:
     yield NOTES.rstrip()
 
 
-def _tell_disk(soak: Soak, minutes: float) -> Iterator[str]:
+def _describe_disk(soak: Soak, minutes: float) -> Iterator[str]:
     first, last = soak.samples[0].disk, soak.samples[-1].disk
     rows = []
     for name in sorted(first.keys() | last.keys()):

@@ -86,7 +86,7 @@ def follow(
 
     for hour in range(begin, hours + 1):
         windows = []
-        for window in cut_windows(traffic, hour * HOUR, min(hour, LOOK_BACK), bounds.least_images, look):
+        for window in cut_windows(traffic, hour * HOUR, min(hour, LOOK_BACK), bounds.min_images, look):
             windows.append(window)
             if len(windows) == bounds.windows:
                 break

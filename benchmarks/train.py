@@ -74,9 +74,9 @@ def main() -> None:
         os.environ |= {"FASHION_DATA_DIR": folder, "KERAS_HOME": folder}
         arrays = write_arrays(Path(folder))
         for threads in options.threads:
-            lines += tell_epochs(options.presets, [OURS, *options.peers, PRODUCTS], threads, options.runs, arrays)
+            lines += describe_epochs(options.presets, [OURS, *options.peers, PRODUCTS], threads, options.runs, arrays)
         if options.accuracy:
-            lines += tell_accuracies(options.presets, max(options.threads), arrays)
+            lines += describe_accuracies(options.presets, max(options.threads), arrays)
     text = "\n".join([*lines, NOTES])
     options.to.write_text(text)
     print(text)
@@ -118,7 +118,7 @@ def write_arrays(folder: Path) -> Path:
     return folder / "arrays.npz"
 
 
-def tell_epochs(presets: list[str], names: list[str], threads: int, runs: int, arrays: Path) -> list[str]:
+def describe_epochs(presets: list[str], names: list[str], threads: int, runs: int, arrays: Path) -> list[str]:
     """The table of seconds an epoch."""
     lines = ["", f"## Seconds an epoch, {threads} thread{'s' * (threads > 1)}, median of {runs} alternating runs", ""]
     lines += [f"| recipe | batch | {' | '.join(names)} |", "| --- |" + " ---: |" * (1 + len(names))]
@@ -128,19 +128,19 @@ def tell_epochs(presets: list[str], names: list[str], threads: int, runs: int, a
             for name in names:
                 taken[name].append(statistics.median(ask(name, preset, EPOCHS, threads, arrays).seconds))
         medians = {name: statistics.median(seconds) for name, seconds in taken.items()}
-        cells = [tell_time(name, seconds, medians[OURS]) for name, seconds in medians.items()]
+        cells = [describe_time(name, seconds, medians[OURS]) for name, seconds in medians.items()]
         lines.append(f"| `{preset}` | {PRESETS[preset].config.batch_size} | {' | '.join(cells)} |")
     return lines
 
 
-def tell_time(name: str, seconds: float, ours: float) -> str:
+def describe_time(name: str, seconds: float, ours: float) -> str:
     """A cell: seconds, and how they stand to ours."""
     if name == OURS:
         return f"{seconds:.2f}"
     return f"{seconds:.2f} ({seconds / ours:.0%})" if name == PRODUCTS else f"{seconds:.2f} ({seconds / ours:.1f} x)"
 
 
-def tell_accuracies(presets: list[str], threads: int, arrays: Path) -> list[str]:
+def describe_accuracies(presets: list[str], threads: int, arrays: Path) -> list[str]:
     """The table of test accuracies."""
     names = [name for name in MODULES if name != PRODUCTS]
     lines = ["", "## Test accuracy after the recipe's epochs, seed 0", ""]

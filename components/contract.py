@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, AliasChoices, Field
 
 from components.errors import FashionError
 
@@ -29,7 +29,7 @@ Images = NDArray[np.uint8]  # (n, height, width) where they are grey, (n, height
 Labels = NDArray[np.unsignedinteger[Any]]  # (n,), positions in the contract's classes; uint16 where we make them
 
 CATALOGUE_NAME = re.compile("[a-z0-9][a-z0-9-]{0,39}")
-MOST_CLASSES = 1_000
+MAX_CLASSES = 1_000
 IMAGE = re.compile(r"(\d{1,4})x(\d{1,4})(?:x(\d))?")
 WHOLE = re.compile("0|[1-9][0-9]{0,3}")  # a label in text
 SHOWN = 20  # classes in an error
@@ -114,8 +114,8 @@ class DataContract:
             raise ValueError(
                 f"a catalogue called {self.name[:60]!r}; expected up to 40 small letters, digits and hyphens"
             )
-        if not 2 <= len(self.classes) <= MOST_CLASSES:
-            raise ValueError(f"{len(self.classes)} classes; expected 2 to {MOST_CLASSES:,}")
+        if not 2 <= len(self.classes) <= MAX_CLASSES:
+            raise ValueError(f"{len(self.classes)} classes; expected 2 to {MAX_CLASSES:,}")
         if len(self._labels) < len(self.classes):
             folded = [fold_name(name) for name in self.classes]
             twice = next(name for name, one in zip(self.classes, folded, strict=True) if folded.count(one) > 1)
@@ -201,7 +201,7 @@ class Revision:
     became: tuple[tuple[str, ...], ...]  # of each, the classes its images went to; () of one that was removed
 
 
-def demand_equal(expected: DataContract, found: DataContract, where: str, error: type[FashionError]) -> None:
+def require_equal(expected: DataContract, found: DataContract, where: str, error: type[FashionError]) -> None:
     """Check that what meets is about the same: a model and a dataset, or two models.
 
     Raises:
@@ -407,7 +407,7 @@ class GateCheck:
     passed: bool
     measured: str  # in words and units, "" where nothing can be measured
     bound: str
-    told: str  # the two put into a sentence
+    message: Annotated[str, Field(validation_alias=AliasChoices("message", "told"))]  # both, as a sentence; once `told`
 
 
 @dataclass(frozen=True)
@@ -436,7 +436,7 @@ class Verdict:
         return "passed" if self.passed else "forced" if self.forced else "refused"
 
     def __str__(self) -> str:
-        failed = [check.told for check in self.checks if not check.passed]
+        failed = [check.message for check in self.checks if not check.passed]
         told = "; ".join(failed) or f"{len(self.checks)} checks passed"
         return f"forced: {self.forced}; past: {told}" if self.outcome == "forced" else told
 

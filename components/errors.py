@@ -32,10 +32,10 @@ from typing import Self
 
 
 @dataclass(frozen=True)
-class Way:
+class Remedy:
     """A parameter that a caller may have, and what it would change: an option, a query parameter, an argument.
 
-    The code that raises an error does not know its caller. Each caller puts into words the ways that it has.
+    The code that raises an error does not know its caller. Each caller puts into words the remedies that it has.
     """
 
     parameter: str  # "drop"
@@ -46,11 +46,11 @@ class Way:
 class FashionError(Exception):
     """Base of every error raised on purpose."""
 
-    ways: tuple[Way, ...] = ()
+    remedies: tuple[Remedy, ...] = ()
 
-    def offering(self, *ways: Way) -> Self:
-        """The same error, with ways out of it."""
-        self.ways = ways
+    def suggesting(self, *remedies: Remedy) -> Self:
+        """The same error, with remedies out of it."""
+        self.remedies = remedies
         return self
 
 
@@ -139,7 +139,7 @@ class InputError(FashionError):
 
     def __reduce__(self) -> tuple[type["InputError"], tuple[str, str], dict[str, object]]:
         """Of its two arguments, so that it comes whole from another process."""
-        return type(self), (self.field, self.reason), {"ways": self.ways}
+        return type(self), (self.field, self.reason), {"remedies": self.remedies}
 
 
 class UnknownClass(InputError):

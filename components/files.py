@@ -48,7 +48,7 @@ def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
-def demand_writable(*folders: Path) -> None:
+def require_writable(*folders: Path) -> None:
     """Fail before the work where its results could not be written. A folder need not exist yet.
 
     Raises:

@@ -33,7 +33,7 @@ MOST = 1_000  # files that a scheduled run takes: each is a row of its table and
 UNFINISHED = (".part", ".tmp")  # the end of a name that its writer will change
 LONGEST_NAME = 150  # bytes of a name that its claim bears: with its lock it must fit into 255
 NOTE = "claim.json"
-MOST_ATTEMPTS = 3  # of one file: whatever ends its worker each time must not end every worker after it
+MAX_ATTEMPTS = 3  # of one file: whatever ends its worker each time must not end every worker after it
 
 
 @dataclass(frozen=True)
@@ -186,8 +186,8 @@ def refuse_unfit(dropped: Path, note: ClaimNote) -> None:
     Raises:
         InputError: it is one of these.
     """
-    if note.attempts > MOST_ATTEMPTS:
-        raise InputError(shown(dropped.name), f"its worker died {MOST_ATTEMPTS} times")
+    if note.attempts > MAX_ATTEMPTS:
+        raise InputError(shown(dropped.name), f"its worker died {MAX_ATTEMPTS} times")
     if dropped.is_symlink():
         raise InputError(shown(dropped.name), "a link; drop the file itself")
 

@@ -81,7 +81,7 @@ def group(related: NDArray[np.bool_]) -> list[tuple[tuple[int, ...], tuple[int, 
     return found + [((), (label,)) for label in alone]
 
 
-def tell_changes(ours: Classes, theirs: Classes, groups: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> str:
+def describe_changes(ours: Classes, theirs: Classes, groups: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> str:
     """What became of their classes in ours, in words; "" where they are the same, by name."""
     changes, new, gone = list[str](), list[str](), list[str]()
     for left, right in groups:

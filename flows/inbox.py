@@ -14,17 +14,19 @@ from pydantic import Field
 from components.errors import InputError
 from components.inbox import MOST, SETTLE, Inbox, find_work, open_inbox
 from components.registry.champion import load_model
-from components.scoring.delivery import Delivery, deliver, tell_failures
-from components.scoring.first_rows import Looker, Mode
+from components.scoring.delivery import Delivery, deliver, describe_failures
+from components.scoring.input_check import InputChecker, Mode
 from flows.escaping import escape
 
 HOUR = 3600  # seconds
 
 
 @task(name="score dropped", cache_policy=NO_CACHE, persist_result=False, task_run_name="score {item.name}")
-def score_dropped(inbox: Inbox, item: Path, max_reject_rate: float, check: Mode, looker: Looker) -> Delivery | None:
+def score_dropped(
+    inbox: Inbox, item: Path, max_reject_rate: float, check: Mode, checker: InputChecker
+) -> Delivery | None:
     """Score one item, unless another worker has it."""
-    delivery = deliver(inbox, item, load_model(), max_reject_rate, check, looker)
+    delivery = deliver(inbox, item, load_model(), max_reject_rate, check, checker)
     if delivery:
         get_run_logger().info("%s", delivery)
     return delivery
@@ -51,11 +53,13 @@ def inbox(
         InputError: in the end, where a file failed.
     """
     opened = open_inbox(Path(folder) if folder else None)
-    with closing(Looker()) as looker:
-        work = [score_dropped(opened, item, max_reject_rate, check, looker) for item in find_work(opened, settle, MOST)]
+    with closing(InputChecker()) as checker:
+        work = [
+            score_dropped(opened, item, max_reject_rate, check, checker) for item in find_work(opened, settle, MOST)
+        ]
     found = [delivery for delivery in work if delivery]
     if found:
         rows = [{name: escape(str(value)) for name, value in asdict(delivery).items()} for delivery in found]
         create_table_artifact(rows, key="inbox", description=f"{len(found)} of {opened.folder}")
-    if told := tell_failures(found):
+    if told := describe_failures(found):
         raise InputError("inbox", told)

@@ -17,7 +17,7 @@ from pydantic import Field
 from components.errors import FashionError, InputError
 from components.readers.folders.parts import TableReading
 from components.registry.champion import load_model
-from components.scoring.first_rows import Mode
+from components.scoring.input_check import Mode
 from components.scoring.job import Opened, Summary, finish_job, open_job
 from components.scoring.work import Result
 from components.storage import locate

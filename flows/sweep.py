@@ -12,7 +12,7 @@ from pydantic import Field
 from components.contract import Validated
 from components.errors import TrainingError
 from components.evaluation.card import write_card
-from components.files import demand_writable
+from components.files import require_writable
 from components.registry.store import home, save_model
 from components.settings import load_settings
 from components.training.sweeps.candidates import Candidate, Outcome, list_candidates, sort_outcomes, sweeps_folder
@@ -65,7 +65,7 @@ def sweep(
     Raises:
         TrainingError: not one training gave a network.
     """
-    demand_writable(load_settings().data_dir, home())
+    require_writable(load_settings().data_dir, home())
     validated = validate_data(ingest_data(source, sample_fallback))
     candidates = list_candidates(presets, seeds, overrides or {}, validated.dataset)
     with make_runner(workers) as runner:

@@ -21,7 +21,7 @@ from components.dataset.validate import validate
 from components.errors import ModelError, SourceUnreachable
 from components.evaluation.card import write_card
 from components.evaluation.report import report_path, write_report
-from components.files import demand_writable
+from components.files import require_writable
 from components.model.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from components.model.classifier import Classifier
 from components.promotion.impact import write_impact
@@ -35,7 +35,7 @@ from components.training.identity import is_same_training
 from components.training.presets import DEFAULT, configure
 from components.training.train import train
 from flows.artifacts import show_dataset, show_impact, show_metrics, show_result, show_verdict
-from flows.notify.tell import tell_promotion
+from flows.notify.events import emit_promotion
 from flows.starting import find_start
 from ops.stopping import stop
 
@@ -65,7 +65,7 @@ def is_unreachable(task: Task[..., Any], run: TaskRun, state: State[Any]) -> boo
 )
 def ingest_data(source: str, sample_fallback: bool) -> Dataset:
     """Raw examples -> Parquet parts and a manifest."""
-    ingested = ingest(source, sample_fallback=sample_fallback, tell=get_run_logger().info)
+    ingested = ingest(source, sample_fallback=sample_fallback, echo=get_run_logger().info)
     did = "wrote" if ingested.written else "already ingested, nothing to do:"
     dataset = ingested.dataset
     get_run_logger().info("%s dataset %s, %s rows of %s", did, dataset.version, f"{dataset.rows:,}", dataset.source)
@@ -110,7 +110,7 @@ def promote_if_better(tag: str) -> Promotion:
     """Put the model live if the gate lets it."""
     promotion = promote(tag, "training")
     get_run_logger().info("%s %s: %s", tag, "is live" if promotion.promoted else "was refused", promotion)
-    tell_promotion(promotion)
+    emit_promotion(promotion)
     show_verdict(promotion)
     return promotion
 
@@ -206,9 +206,9 @@ def training(
     config = configure(
         preset, {**(overrides or {}), **{name: value for name, value in given.items() if value is not None}}
     )
-    demand_writable(load_settings().data_dir, home())
+    require_writable(load_settings().data_dir, home())
     dataset = ingest_data(source, sample_fallback)
-    config.demand_fit(dataset.contract.image)
+    config.require_fit(dataset.contract.image)
     validated = validate_data(dataset)
     if skip_if_live and (live := find_same(dataset, config)):
         return skip(*live, validated)

@@ -55,7 +55,7 @@ def answers(layout: StackLayout, name: str) -> bool:
         return False
 
 
-def tells_people(layout: StackLayout) -> bool | None:
+def sends_notifications(layout: StackLayout) -> bool | None:
     """Whether the Prefect server has an address to send messages to; None: it does not say."""
     path = "block_types/slug/fashion-notification/block_documents/name/fashion"
     user, _, password = layout.environment().get("PREFECT_API_AUTH_STRING", "").partition(":")
@@ -81,13 +81,13 @@ def find_model_problem(layout: StackLayout) -> str:
         return f"{address} gives no answer that can be read: {type(error).__name__}"
 
 
-def bring_up(layout: StackLayout, scheduled: Scheduled, tell: Callable[[str], None]) -> None:
+def bring_up(layout: StackLayout, scheduled: Scheduled, echo: Callable[[str], None]) -> None:
     """Start what does not run, in order; what runs stays.
 
     Args:
         layout: where.
         scheduled: the catalogues that have schedules.
-        tell: called with a line for each step.
+        echo: called with a line for each step.
 
     Raises:
         SettingsError: a port is in use, or both are the same.
@@ -96,22 +96,22 @@ def bring_up(layout: StackLayout, scheduled: Scheduled, tell: Callable[[str], No
     if not supervisor.is_up(layout):
         if layout.port == layout.prefect_port:
             raise SettingsError(f"PORT and PREFECT_PORT are both {layout.port}; each piece needs a port of its own")
-        _end_orphans(layout, tell)
+        _end_orphans(layout, echo)
         for name in VARIABLES:
             _refuse_used_port(layout, name)
         supervisor.start(layout)
-    _start(layout, "prefect", tell)
-    deploy(layout, scheduled, tell)
-    _start(layout, "worker", tell)
-    _start(layout, "service", tell)
+    _start(layout, "prefect", echo)
+    deploy(layout, scheduled, echo)
+    _start(layout, "worker", echo)
+    _start(layout, "service", echo)
 
 
-def _end_orphans(layout: StackLayout, tell: Callable[[str], None]) -> None:
+def _end_orphans(layout: StackLayout, echo: Callable[[str], None]) -> None:
     """End what a killed supervisor left, but for runs: they wait for the server, and may be hours old."""
     left = supervisor.orphans(layout)
     left.pop("runs", None)
     if left:
-        tell(f"ending what a killed supervisord left: {', '.join(sorted(left))}")
+        echo(f"ending what a killed supervisord left: {', '.join(sorted(left))}")
         supervisor.end([process for processes in left.values() for process in processes])
 
 
@@ -120,8 +120,8 @@ def _refuse_used_port(layout: StackLayout, name: str) -> None:
         refuse_used_port(HOST, layout.port if name == "service" else layout.prefect_port, VARIABLES[name])
 
 
-def _start(layout: StackLayout, name: str, tell: Callable[[str], None]) -> None:
-    tell(f"starting {name}")
+def _start(layout: StackLayout, name: str, echo: Callable[[str], None]) -> None:
+    echo(f"starting {name}")
     if not _look(layout, name)["pid"]:
         _refuse_used_port(layout, name)
     supervisor.start_piece(layout, name)
@@ -135,14 +135,14 @@ def _start(layout: StackLayout, name: str, tell: Callable[[str], None]) -> None:
     _wait(layout, name, is_there)
 
 
-def deploy(layout: StackLayout, scheduled: Scheduled, tell: Callable[[str], None]) -> None:
+def deploy(layout: StackLayout, scheduled: Scheduled, echo: Callable[[str], None]) -> None:
     """The work pool, the automations and the deployments of prefect.yaml, before a worker takes runs.
 
     Raises:
         StackError: they cannot be registered, with the end of the log.
     """
     others = f", also for {', '.join(scheduled.names[1:])}" if scheduled.others else ""
-    tell(f"registering the deployments of prefect.yaml{others}")
+    echo(f"registering the deployments of prefect.yaml{others}")
     before = kept_scheduled(layout.home)
     keep_scheduled(layout.home, scheduled)
     supervisor.start_piece(layout, "deploy")

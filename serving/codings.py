@@ -7,7 +7,7 @@ from components.errors import InputError, InputTooLarge
 from serving.errors import Refusal
 
 PIECE = 1 << 20  # bytes of a body unpacked at a time: two milliseconds
-MOST_MEMBERS = 10_000  # of a gzip file: opening one takes 20 microseconds; bgzip makes one of each 64 KiB
+MAX_MEMBERS = 10_000  # of a gzip file: opening one takes 20 microseconds; bgzip makes one of each 64 KiB
 CODINGS = {b"gzip": "gzip", b"x-gzip": "gzip", b"deflate": "deflate"}
 GZIP, ZLIB, RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS  # what zlib calls them
 
@@ -40,8 +40,8 @@ class Decoder:
                 if self.coding != "gzip":
                     raise InputError("body", "bytes after the end of what deflate packed")
                 self.members += 1  # as a gzip file may have
-                if self.members > MOST_MEMBERS:
-                    raise InputTooLarge("body", f"more than {MOST_MEMBERS:,} members of gzip")
+                if self.members > MAX_MEMBERS:
+                    raise InputTooLarge("body", f"more than {MAX_MEMBERS:,} members of gzip")
                 self.stream = zlib.decompressobj(GZIP)
             try:
                 piece = self.stream.decompress(data, PIECE)

@@ -16,8 +16,8 @@ from uvicorn.protocols.http import auto
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from serving.door import RAW_HEADERS
 from serving.errors import RETRY_AFTER, Refusal, refuse
+from serving.gateway import RAW_HEADERS
 from serving.heads import LARGEST_HEAD, ask_no_upgrade, check_head, check_size, head_too_large
 from serving.load import load
 
@@ -25,9 +25,9 @@ PATIENCE = 10  # seconds for the head of a request, and for each window of an an
 TAKEN = 160 << 10  # bytes of an answer that a client must take in each window: 16 KB a second
 LOOK = 1.0  # seconds between two looks
 DRAIN = 8  # seconds that a stop waits for requests in flight; `docker stop` kills after ten
-MOST_CONNECTIONS = 1000
+MAX_CONNECTIONS = 1000
 
-MOST_PIPELINED = 32  # requests that a client sends before the first is answered
+MAX_PIPELINED = 32  # requests that a client sends before the first is answered
 PART = 32 << 10  # bytes parsed at a time, in which there may be 5,000 chunks of a body: some milliseconds
 PAUSE = 0.02  # seconds between two looks at what a refused client still sends
 LINGER = 1.0  # seconds in which a refused client may read why, before its connection is closed
@@ -52,7 +52,7 @@ class _Flow(FlowControl):
 class GuardedProtocol(HttpToolsProtocol):
     """A connection."""
 
-    most = MOST_CONNECTIONS
+    most = MAX_CONNECTIONS
     looking = False
 
     def __init__(self, config: Any, *given: Any, **named: Any) -> None:
@@ -178,8 +178,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self.unread = 0
         version = self.parser.get_http_version()
         self.is_chunked = check_head(version, self.url, self.headers)
-        if len(self.pipeline) >= MOST_PIPELINED:
-            raise Refusal(429, "request", f"more than {MOST_PIPELINED} requests wait on this connection", RETRY_AFTER)
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise Refusal(429, "request", f"more than {MAX_PIPELINED} requests wait on this connection", RETRY_AFTER)
         if version == "1.0":
             self.expect_100_continue = False
         super().on_headers_complete()
@@ -236,7 +236,7 @@ class GuardedProtocol(HttpToolsProtocol):
 def guard_connections() -> None:
     """Exchange uvicorn's protocol. Call it before BentoML configures uvicorn."""
     open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    GuardedProtocol.most = max(64, min(MOST_CONNECTIONS, open_files - 256))
+    GuardedProtocol.most = max(64, min(MAX_CONNECTIONS, open_files - 256))
     auto.AutoHTTPProtocol = GuardedProtocol
 
 

@@ -32,11 +32,11 @@ from serving.live import served
 log = logging.getLogger("bentoml.fashion")
 
 OVERHEAD, OF_A_NUMBER = 12 << 10, 5  # bytes of a correction: names and tags, and each number of its image
-MOST_A_MINUTE = 60  # of each worker
+MAX_A_MINUTE = 60  # of each worker
 FIELDS = ("label", "said", "model", "seen", "image")
 PNG = "data:image/png;base64,"
 
-lately: deque[float] = deque(maxlen=MOST_A_MINUTE)  # when the last ones were taken, seconds of the monotonic clock
+lately: deque[float] = deque(maxlen=MAX_A_MINUTE)  # when the last ones were taken, seconds of the monotonic clock
 
 
 def corrections_folder() -> Path | None:
@@ -54,9 +54,9 @@ async def correct(request: Request) -> Response:
     contract = served.get().contract
     correction = _read(await read_body(request, OVERHEAD + OF_A_NUMBER * contract.image.size), contract)
     now = time.monotonic()
-    if len(lately) == MOST_A_MINUTE and now - lately[0] < 60:
+    if len(lately) == MAX_A_MINUTE and now - lately[0] < 60:
         raise Refusal(
-            429, "request", f"more than {MOST_A_MINUTE} corrections a minute; come back", {"Retry-After": "60"}
+            429, "request", f"more than {MAX_A_MINUTE} corrections a minute; come back", {"Retry-After": "60"}
         )
     lately.append(now)
     try:

@@ -23,8 +23,8 @@ from components.scoring.predict import predict, predict_photos
 from components.scoring.sanity import Finding, inspect_images, refuse_wrong
 from serving.bodies import LARGE, LARGEST_JSON, expect_type, read_body, read_uploads
 from serving.corrections import correct, corrections_folder
-from serving.door import Endpoint
 from serving.errors import Refusal, json_response
+from serving.gateway import Endpoint
 from serving.live import served
 from serving.metrics import watch
 from serving.openapi import describe_api

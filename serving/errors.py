@@ -27,7 +27,7 @@ def json_response(content: Any, status: int = 200, headers: dict[str, str] | Non
     return Response(body, status, headers, media_type="application/json")
 
 
-def is_foreseen(error: Exception) -> bool:
+def is_expected(error: Exception) -> bool:
     """Whether an error says what is wrong with a request or the service; another is a fault in the code."""
     return isinstance(error, (FashionError, HTTPException, TimeoutError, ClientDisconnect))
 

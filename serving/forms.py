@@ -16,7 +16,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from components.errors import InputError
 
-MOST_FILES = 64  # a request
+MAX_FILES = 64  # a request
 # RFC 7578 forbids filename* (RFC 8187), and .NET and others send it all the same.
 EXTENDED = re.compile(rb";\s*filename\*\s*=\s*\"?(?:(utf-8|iso-8859-1)'[^']*')?([^;\"]*)", re.IGNORECASE)
 PLAIN: dict[bytes, Callable[[bytes], bytes]] = dict.fromkeys((b"", b"binary", b"7bit", b"8bit"), bytes)
@@ -93,8 +93,8 @@ class UploadForm:
     def _begin_part(self) -> None:
         if self.file and self.parts:
             raise InputError("body", "a second part in the form, expected one file")
-        if len(self.parts) == MOST_FILES:
-            raise InputError("body", f"Too many files; at most {MOST_FILES} a request")
+        if len(self.parts) == MAX_FILES:
+            raise InputError("body", f"Too many files; at most {MAX_FILES} a request")
         self.parts.append(_Part())
 
     def _add_to_name(self, data: bytes, start: int, end: int) -> None:

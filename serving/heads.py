@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from serving.errors import Refusal
 
 LARGEST_HEAD = 64 << 10  # bytes of the request line and the headers; of a body's trailers as well
-MOST_HEADERS = 128
+MAX_HEADERS = 128
 LONGEST_URL = 8 << 10  # bytes; RFC 9110 asks for 8,000
 PER_HEADER = 4  # bytes beside the name and the value: colon, space, line end
 
@@ -54,7 +54,7 @@ def check_head(version: str, url: bytes, headers: Sequence[Header]) -> bool:
 def check_size(headers: Sequence[Header], line: int = 0) -> None:
     """Raises Refusal: 431, the headers are too many or, with a line of so many bytes before them, too large."""
     if (
-        len(headers) > MOST_HEADERS
+        len(headers) > MAX_HEADERS
         or line + sum([len(name) + len(value) + PER_HEADER for name, value in headers]) > LARGEST_HEAD
     ):
         raise head_too_large()
@@ -62,7 +62,7 @@ def check_size(headers: Sequence[Header], line: int = 0) -> None:
 
 def head_too_large() -> Refusal:
     """The answer to a head, or to trailers, beyond their limit."""
-    return Refusal(431, "headers", f"more than {LARGEST_HEAD:,} bytes or {MOST_HEADERS} headers")
+    return Refusal(431, "headers", f"more than {LARGEST_HEAD:,} bytes or {MAX_HEADERS} headers")
 
 
 def ask_no_upgrade(headers: Sequence[Header]) -> list[Header]:

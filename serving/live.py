@@ -96,7 +96,7 @@ class LiveModel:
         if not self.serving:
             return Serving(_tried(load_model(tag)), files=files)
         if files != self.serving.files:
-            _demand_whole(lambda: check_stored(tag))
+            _require_whole(lambda: check_stored(tag))
         return replace(self.serving, files=files)
 
     def _load_named(self) -> Serving:
@@ -105,7 +105,7 @@ class LiveModel:
         if not now or (now.model.tag, now.card_sha256) != (move.tag, move.card_sha256):
             return Serving(_tried(load_live(move)), move.when, move.card_sha256, files)
         if files != now.files:
-            _demand_whole(lambda: check_live(move))
+            _require_whole(lambda: check_live(move))
         return replace(now, live_since=move.when, files=files)
 
     def _attempt(self, load: Callable[[], Serving]) -> None:
@@ -130,7 +130,7 @@ class LiveModel:
 served = LiveModel()  # of this process
 
 
-def _demand_whole(check: Callable[[], object]) -> None:
+def _require_whole(check: Callable[[], object]) -> None:
     """Check the files of the model that serves.
 
     Raises:

@@ -14,13 +14,13 @@ from starlette.types import Scope
 
 from serving.errors import RETRY_AFTER, Refusal
 
-MOST_IN_WORK = 128  # requests whose body is here; the next one is told to come back
-MOST_PICTURES = 1024  # of all requests, that wait to be decoded: half a minute on two cores, if they are photos
-MOST_LARGE = 64  # of these, that take up to a second each; as many as a form may have
+MAX_IN_WORK = 128  # requests whose body is here; the next one is told to come back
+MAX_PICTURES = 1024  # of all requests, that wait to be decoded: half a minute on two cores, if they are photos
+MAX_LARGE = 64  # of these, that take up to a second each; as many as a form may have
 PACE = 16 << 10  # bytes a second that a body must arrive with, in each window
 WINDOW = 5  # seconds
-MOST_ARRIVING = 256  # bodies; for the next one the slowest is given up
-MOST_BYTES = 256 << 20  # of bodies in memory, of all requests together
+MAX_ARRIVING = 256  # bodies; for the next one the slowest is given up
+MAX_BYTES = 256 << 20  # of bodies in memory, of all requests together
 LOOK = 1.0  # seconds between two looks at the bodies that arrive
 LAST_CALL = 4  # seconds that bodies have to arrive in once the service was told to stop
 HELD = "fashion.held"  # in a request's scope: how many bytes of its body are in memory
@@ -50,8 +50,8 @@ class Arrival:
         self.size += size
         self.scope[HELD] = self.size
         load.bytes += size
-        if load.bytes > MOST_BYTES:
-            raise Refusal(429, "body", f"{MOST_BYTES:,} bytes are in memory; come back", RETRY_AFTER)
+        if load.bytes > MAX_BYTES:
+            raise Refusal(429, "body", f"{MAX_BYTES:,} bytes are in memory; come back", RETRY_AFTER)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -63,7 +63,7 @@ class Arrival:
             if load.stopping:
                 raise Refusal(503, "service", "it is stopping; come back", RETRY_AFTER) from None
             raise
-        if error is None and load.in_work > MOST_IN_WORK:
+        if error is None and load.in_work > MAX_IN_WORK:
             raise too_busy()
 
     def is_late(self, now: float) -> bool:
@@ -87,7 +87,7 @@ class LoadWork:
 
     def __enter__(self) -> None:
         """Raises Refusal: too many are being answered."""
-        if load.in_work >= MOST_IN_WORK:
+        if load.in_work >= MAX_IN_WORK:
             raise too_busy()
         load.requests += 1
 
@@ -116,9 +116,9 @@ class Load:
     @contextmanager
     def decode(self, pictures: int, large: int) -> Iterator[None]:
         """Count pictures while they are decoded; raises Refusal where too many wait."""
-        for waiting, more, most in ((self.pictures, pictures, MOST_PICTURES), (self.large, large, MOST_LARGE)):
+        for waiting, more, most in ((self.pictures, pictures, MAX_PICTURES), (self.large, large, MAX_LARGE)):
             if more and waiting + more > most:
-                kind = "large pictures" if most == MOST_LARGE else "pictures"
+                kind = "large pictures" if most == MAX_LARGE else "pictures"
                 raise Refusal(429, "request", f"{most} {kind} are being read; come back", RETRY_AFTER)
         self.pictures += pictures
         self.large += large
@@ -130,7 +130,7 @@ class Load:
 
     def enter(self, arrival: Arrival) -> None:
         """Make room for a body."""
-        if len(self.arriving) >= MOST_ARRIVING:
+        if len(self.arriving) >= MAX_ARRIVING:
             self._give_up_slowest()
         self.arriving[arrival] = None
         if self.stopping:
@@ -173,7 +173,7 @@ class Load:
 
 def too_busy() -> Refusal:
     """The answer beyond the cap."""
-    return Refusal(429, "request", f"{MOST_IN_WORK} requests are being answered; come back", RETRY_AFTER)
+    return Refusal(429, "request", f"{MAX_IN_WORK} requests are being answered; come back", RETRY_AFTER)
 
 
 load = Load()

@@ -32,7 +32,7 @@ log = logging.getLogger("bentoml.fashion")
 
 EVERY = 0.05  # seconds between two looks at what requests left: what has gathered by then holds nobody up for long
 PREDICTIONS_EVERY = 20  # looks: once a second
-MOST_WAITING = 8192  # images to be logged, 6 MB; of more, what was predicted is counted, and the image is not logged
+MAX_WAITING = 8192  # images to be logged, 6 MB; of more, what was predicted is counted, and the image is not logged
 
 
 class Watch:
@@ -91,7 +91,7 @@ class Watch:
     def predicted(self, predictions: Predictions, images: Images) -> None:
         """Keep an answer about these images, uint8 (n, height, width[, 3])."""
         if self.started:
-            if self._waiting + len(images) > MOST_WAITING:
+            if self._waiting + len(images) > MAX_WAITING:
                 images = images[:0]
             self._waiting += len(images)
             self._queue.append(LoggedAnswer(time.time(), predictions, images))

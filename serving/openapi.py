@@ -9,10 +9,10 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from components.contract import DataContract, ImageSpec, fingerprint_of
 from components.readers import formats
-from components.readers.images.pixel_json import MOST_IMAGES
+from components.readers.images.pixel_json import MAX_IMAGES
 from serving import messages
 from serving.bodies import LARGEST_JSON, LARGEST_TABLE, LARGEST_UPLOAD, PICTURES
-from serving.forms import MOST_FILES
+from serving.forms import MAX_FILES
 
 REFUSALS = {
     400: "Something in the request cannot be read; `field` says what.",
@@ -110,13 +110,13 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
         "X-Model": {"schema": {"type": "string"}},
         "X-Warnings": {"schema": WARNINGS_HEADER},
     }
-    files = {"type": "array", "items": BINARY, "minItems": 1, "maxItems": MOST_FILES}
+    files = {"type": "array", "items": BINARY, "minItems": 1, "maxItems": MAX_FILES}
     paths = {
         "/predict": {
             "post": operation(
                 "predict",
                 f"Classify images of {size}",
-                f"Up to {MOST_IMAGES:,} images, {LARGEST_JSON >> 20} MiB. As bytes: {image.size} an image, row by row. "
+                f"Up to {MAX_IMAGES:,} images, {LARGEST_JSON >> 20} MiB. As bytes: {image.size} an image, row by row. "
                 "Images that cannot be right are refused with 400: most are inverted, or have no pixel above 1.",
                 content("Predictions"),
                 OF_A_MODEL,
@@ -128,7 +128,7 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
             "post": operation(
                 "classify",
                 "Classify photos",
-                f"Up to {MOST_FILES} files, {LARGEST_UPLOAD >> 20} MiB, as a form's files or one as the body.",
+                f"Up to {MAX_FILES} files, {LARGEST_UPLOAD >> 20} MiB, as a form's files or one as the body.",
                 content("Predictions"),
                 OF_A_MODEL,
                 parameters=[top, expected, _query("seen", f"Whether to give the {size} that the model saw.", FLAG)],
@@ -191,7 +191,7 @@ def _schemas(contract: DataContract) -> dict[str, JsonSchemaValue]:
     schemas["Label"]["maximum"] = number - 1
     schemas["ClassName"]["enum"] = list(contract.classes)
     schemas["Probabilities"] |= {"minItems": number, "maxItems": number}
-    schemas["PixelRequest"]["properties"]["images"]["maxItems"] = MOST_IMAGES
+    schemas["PixelRequest"]["properties"]["images"]["maxItems"] = MAX_IMAGES
     schemas["Image"] = _image_schema(image)
     return schemas
 

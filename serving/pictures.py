@@ -12,7 +12,7 @@ from components.readers.images.photos import is_small, read_views
 from serving.bodies import LARGE
 from serving.load import load
 
-MOST_PIXELS = 200_000_000  # a request: 8 pictures of the largest size, 16 photos of a phone, 64 of 3 million
+MAX_PIXELS = 200_000_000  # a request: 8 pictures of the largest size, 16 photos of a phone, 64 of 3 million
 PHOTO = 4 << 20  # bytes of a request; to look at the headers of a larger one may take a tenth of a second
 QUICK = 5_000_000  # of `Header.work`, about 0.1 s: what a phone's photo takes
 
@@ -54,8 +54,8 @@ def _are_quick(uploads: Uploads) -> list[bool]:
     for name, content in uploads:
         header = read_header(content, name)
         pixels += header.pixels
-        if pixels > MOST_PIXELS:
-            found = f"the request has more than {MOST_PIXELS:,} pixels with this picture"
+        if pixels > MAX_PIXELS:
+            found = f"the request has more than {MAX_PIXELS:,} pixels with this picture"
             raise InputTooLarge(name, f"{found}. Send fewer pictures at a time, or smaller ones")
         quick.append(header.work <= QUICK)
     return quick

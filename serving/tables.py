@@ -38,10 +38,10 @@ from serving.metrics import watch
 
 log = logging.getLogger("bentoml.fashion")
 
-MOST_REJECTS = 100_000  # rows of a table
+MAX_REJECTS = 100_000  # rows of a table
 DROP = "drop"  # the query parameter that names a column to leave out
 ANSWER_TIMEOUT = 600  # seconds from the first byte of an answer to the last
-INSPECTED, MOST_BLOCKS = 100, 8  # rows that are looked at before the answer begins, in so many blocks at most
+INSPECTED, MAX_BLOCKS = 100, 8  # rows that are looked at before the answer begins, in so many blocks at most
 PIECE = 256 << 10  # bytes of an answer sent at a time
 TABLES_TOO = frozenset(  # which of the two it is, its first bytes say
     {
@@ -114,7 +114,7 @@ class TableResponse(StreamingResponse):
     def __init__(self, answer: GrowingAnswer, scoring: asyncio.Task[None], model: str, media_type: str) -> None:
         headers = {"X-Model": model}
         if answer.findings:
-            warnings = [{"kind": one.kind, "reason": one.told} for one in answer.findings]
+            warnings = [{"kind": one.kind, "reason": one.message} for one in answer.findings]
             headers["X-Warnings"] = orjson.dumps(warnings).decode()
         super().__init__(answer.pieces(), headers=headers, media_type=media_type)
         self.answer, self.scoring = answer, scoring
@@ -178,10 +178,14 @@ async def _fill(
 
 def _name_parameters(error: BaseException) -> BaseException:
     """The same error, with the query parameters that help."""
-    ways = [f"?{DROP}={quote(way.value)} {way.effect}" for way in getattr(error, "ways", ()) if way.parameter == DROP]
-    if not ways or not isinstance(error, InputError):
+    remedies = [
+        f"?{DROP}={quote(remedy.value)} {remedy.effect}"
+        for remedy in getattr(error, "remedies", ())
+        if remedy.parameter == DROP
+    ]
+    if not remedies or not isinstance(error, InputError):
         return error
-    return type(error)(error.field, "; ".join([error.reason, ", ".join(ways)]))
+    return type(error)(error.field, "; ".join([error.reason, ", ".join(remedies)]))
 
 
 def _told_by_start(table: BinaryIO) -> TableFormat:
@@ -197,7 +201,7 @@ async def _score(answer: GrowingAnswer, table: BinaryIO, model: Classifier, want
     async with one_table:
         outputs = [(rows, form.writer(answer.file, schema))]
         read = _inspected(form.read(table, "body", contract), answer, contract)
-        blocks = score_blocks(model, read, outputs, "body", MOST_REJECTS)
+        blocks = score_blocks(model, read, outputs, "body", MAX_REJECTS)
         with closing(blocks):
             while await _to_the_end(anyio.to_thread.run_sync(_step, blocks, answer)):
                 answer.grow()
@@ -206,7 +210,7 @@ async def _score(answer: GrowingAnswer, table: BinaryIO, model: Classifier, want
 def _inspected(blocks: Iterator[Block], answer: GrowingAnswer, contract: DataContract) -> Iterator[Block]:
     """The blocks, once the first rows can be right; what is unusual about these is kept for the answer's head."""
     first, rows = list[Block](), 0
-    for block in itertools.islice(blocks, MOST_BLOCKS):
+    for block in itertools.islice(blocks, MAX_BLOCKS):
         first.append(block)
         rows += len(block.ids)
         if rows >= INSPECTED:

@@ -32,7 +32,7 @@ from components.dataset.validate import validate
 from components.evaluation.card import write_card
 from components.model.mlp import MLP
 from components.registry import champion, store
-from components.scoring.first_rows import Looker
+from components.scoring.input_check import InputChecker
 from components.settings import Settings
 from components.training.train import Trained, train
 
@@ -163,10 +163,10 @@ def browser() -> Iterator["Browser"]:
 
 
 @pytest.fixture(scope="session")
-def looker() -> Iterator[Looker]:
+def checker() -> Iterator[InputChecker]:
     """Great Expectations in a process of its own, which starts for seconds, for all jobs that look at first rows."""
-    with contextlib.closing(Looker()) as looker:
-        yield looker
+    with contextlib.closing(InputChecker()) as checker:
+        yield checker
 
 
 @pytest.fixture(scope="session")
@@ -202,7 +202,7 @@ def served(trained: Trained, card: ModelCard, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="session")
 def server(served: Path) -> Iterator[Server]:
-    """The service with that model, for all who ask; whatever they do, nothing unforeseen is in its log."""
+    """The service with that model, for all who ask; whatever they do, nothing unexpected is in its log."""
     with serve(served) as server:
         yield server
     assert "Traceback" not in server.log.read_text()

@@ -13,10 +13,10 @@ import numpy as np
 from components.audit.folds import FOLDS, predict_unseen
 from components.audit.labels import Suspect, find_suspects
 from components.contract import SPLITS, Dataset, Split
-from components.dataset.copies import Alike, compare_within, find_copies
+from components.dataset.duplicates import Alike, compare_within, find_duplicates
 from components.dataset.manifest import Examples, read_split
 from components.evaluation.pages import render_page, to_uri
-from components.files import demand_writable, write_whole
+from components.files import require_writable, write_whole
 from components.settings import Settings, load_settings
 from components.training.presets import configure
 
@@ -45,18 +45,18 @@ class ImagePair:
     alike: Alike
 
 
-Told = Callable[[str], None]
+Echo = Callable[[str], None]
 
 
 def audit(
-    dataset: Dataset, preset: str = "dense-128", *, tell: Told = lambda text: None, settings: Settings | None = None
+    dataset: Dataset, preset: str = "dense-128", *, echo: Echo = lambda text: None, settings: Settings | None = None
 ) -> Audit:
     """Look through a dataset and write what is found.
 
     Args:
         dataset: any version.
         preset: the recipe of the five networks that judge the labels.
-        tell: called with a line at each step.
+        echo: called with a line at each step.
         settings: where the page goes; None: from the environment.
 
     Raises:
@@ -67,19 +67,19 @@ def audit(
     """
     settings, config = settings or load_settings(), configure(preset, image=dataset.contract.image)
     folder = settings.audits_dir / dataset.version
-    demand_writable(folder)
+    require_writable(folder)
     splits = {split: read_split(dataset, split) for split in SPLITS}
     began = time.monotonic()
     pairs, nearest = _find_pairs(splits)
     compared = time.monotonic()
-    tell(f"{len(pairs):,} pairs of copies, {compared - began:.0f} s")
+    echo(f"{len(pairs):,} pairs of copies, {compared - began:.0f} s")
     found = predict_unseen(
-        splits["train"], splits["test"], config, lambda fold: tell(f"network {fold} of {FOLDS} is trained")
+        splits["train"], splits["test"], config, lambda fold: echo(f"network {fold} of {FOLDS} is trained")
     )
     suspects = {split: find_suspects(splits[split], one) for split, one in zip(SPLITS, found, strict=True)}
     seconds = {"copies": compared - began, "labels": time.monotonic() - compared}
-    tables = {f"{split}-labels.csv": _tell_suspects(splits[split], suspects[split]) for split in SPLITS}
-    for name, content in {**tables, "copies.csv": _tell_pairs(splits, pairs)}.items():
+    tables = {f"{split}-labels.csv": _describe_suspects(splits[split], suspects[split]) for split in SPLITS}
+    for name, content in {**tables, "duplicates.csv": _describe_pairs(splits, pairs)}.items():
         write_whole(folder / name, content)
     counts = _count_pairs(pairs)
     page = render_page(
@@ -104,7 +104,7 @@ def audit(
 
 def _find_pairs(splits: dict[Split, Examples]) -> tuple[list[ImagePair], dict[Split, Any]]:
     """Copies across the splits, shifted or not; within each; and each image's likeness to the most alike other."""
-    across = find_copies(splits["train"].images, splits["test"].images)
+    across = find_duplicates(splits["train"].images, splits["test"].images)
     pairs, nearest = [ImagePair(("train", "test"), one) for one in across], {}
     for split in SPLITS:
         within, nearest[split] = compare_within(splits[split].images)
@@ -131,7 +131,7 @@ def _count_confusions(suspects: list[Suspect], names: tuple[str, ...]) -> list[t
     return [(names[pairs[row][0]], names[pairs[row][1]], int(counts[row])) for row in order]
 
 
-def _tell_suspects(examples: Examples, suspects: list[Suspect]) -> bytes:
+def _describe_suspects(examples: Examples, suspects: list[Suspect]) -> bytes:
     """CSV; whoever changes a `label` and imports the table corrects that training row."""
     names = examples.contract.classes
     rows = [
@@ -140,7 +140,7 @@ def _tell_suspects(examples: Examples, suspects: list[Suspect]) -> bytes:
     return _to_csv([COLUMNS, *rows])
 
 
-def _tell_pairs(splits: dict[Split, Examples], pairs: list[ImagePair]) -> bytes:
+def _describe_pairs(splits: dict[Split, Examples], pairs: list[ImagePair]) -> bytes:
     rows = [tuple(_show_pair(splits, pair)[name] for name in ("ids", "labels", "likeness")) for pair in pairs]
     return _to_csv(
         [("id", "other", "label", "other_label", "likeness"), *((*i, *names, like) for i, names, like in rows)]

@@ -19,7 +19,7 @@ class ValidationBounds:
     profiled from that one takes their place (`components.dataset.profiling`).
     """
 
-    least_rows: int = 1  # a split
+    min_rows: int = 1  # a split
     rows: Mapping[Split, tuple[int, int | None]] = field(default_factory=dict)  # of the official files, or profiled
     class_share: Range = (0.0, 1.0)  # of a split
     mean: Range = (0.0, 255.0)
@@ -54,10 +54,10 @@ class InputBounds:
 class QualityFloors:
     """What any model of a catalogue must reach to go live. Without them the gate derives floors from the data."""
 
-    least_accuracy: float
-    least_f1: float  # of every class
-    most_loss: float  # nats
-    most_calibration_error: float
+    min_accuracy: float
+    min_f1: float  # of every class
+    max_loss: float  # nats
+    max_calibration_error: float
 
 
 @dataclass(frozen=True)

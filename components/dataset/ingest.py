@@ -29,7 +29,7 @@ from components.dataset.own.start import StartOptions, ingest_own
 from components.dataset.parts import Ingested, store_part
 from components.dataset.sources import Source, find_source
 from components.errors import DatasetError, SettingsError, SourceError
-from components.files import demand_writable, remove_leftovers
+from components.files import remove_leftovers, require_writable
 from components.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def ingest(
     sample_fallback: bool = False,
     settings: Settings | None = None,
     options: StartOptions | None = None,
-    tell: Callable[[str], None] = log.info,
+    echo: Callable[[str], None] = log.info,
 ) -> Ingested:
     """Write a source as a dataset version and make it the current one; a source ingested before is a no-op.
 
@@ -53,7 +53,7 @@ def ingest(
         sample_fallback: with `auto`, take the drawn sample where nothing can be reached.
         settings: where data lives, and which catalogue; None: from the environment.
         options: what a catalogue of one's own starts with; None: as the settings say.
-        tell: called with lines for a person, see `ingest_own`.
+        echo: called with lines for a person, see `ingest_own`.
 
     Raises:
         SettingsError, SourceError: see `find_source` and `ingest_own`.
@@ -67,7 +67,7 @@ def ingest(
             for part in read_manifest(current).parts:
                 check_part(settings.datasets_dir, part)
             return Ingested(current, written=False)
-    demand_writable(settings.datasets_dir)
+    require_writable(settings.datasets_dir)
     is_own = settings.catalogue != OFFICIAL.contract.name
     if is_own and name in WORDS:
         raise SettingsError(
@@ -81,7 +81,7 @@ def ingest(
         )
     path = Path(os.path.expanduser(name))  # noqa: PTH111, which fails for an unknown ~user
     if is_own and not (path / SOURCE).is_file():
-        return ingest_own(path, settings, options or StartOptions(settings.image, settings.preparation), tell)
+        return ingest_own(path, settings, options or StartOptions(settings.image, settings.preparation), echo)
     raw = find_source(name, settings, _contract_in_use(settings.datasets_dir), sample_fallback)
     if raw.contract.name != settings.catalogue:
         raise SettingsError(

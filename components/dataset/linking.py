@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contract import Images, Labels
-from components.dataset.copies import WAYS, Alike, Pairs, find_pairs
+from components.dataset.duplicates import WAYS, Alike, Pairs, find_pairs
 
 Sets = NDArray[np.intp]  # (n,), equal for rows of one set, from 0 without a gap
 MANY = 1 << 16  # pairs that are linked together: each time takes as long as there are rows
@@ -39,8 +39,8 @@ def link_equal(sets: Sets, keys: Iterable[Hashable]) -> Sets:
     return link(sets, rows, others)
 
 
-def link_copies(images: Images, labels: Labels) -> tuple[Sets, list[Alike]]:
-    """The sets of near copies, as `components.dataset.copies` finds them.
+def link_duplicates(images: Images, labels: Labels) -> tuple[Sets, list[Alike]]:
+    """The sets of near copies, as `components.dataset.duplicates` finds them.
 
     Memory grows with n, however many pairs there are: 60,000 images of Fashion-MNIST take 0.3 GB.
 

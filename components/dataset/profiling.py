@@ -43,13 +43,13 @@ LIMITS: dict[str, Range] = {  # of what a measure can be
 }
 MIDDLE = (0.005, 0.995)  # quantiles between which an image is usual
 WIDER = 0.25  # of the distance between them, at each end
-LEAST_WIDER = 0.04  # of all that the measure can be, at each end: where all images are alike, others still may come
+MIN_WIDER = 0.04  # of all that the measure can be, at each end: where all images are alike, others still may come
 OUTSIDE = 0.02  # share of a split's images that may be outside
 FEW = 3  # images of a split may be outside, however small it is
 SHRINKS = 0.5  # a split may have as few rows as this share of what it had
 ERRORS = 4.0  # standard errors that a mean may be off
 SLOW_CHANGE = 0.2  # standard deviations of the images that a mean may be off besides
-LEAST_CHANGE = 0.01  # of all that the measure can be, likewise
+MIN_CHANGE = 0.01  # of all that the measure can be, likewise
 JUMP = 3.0  # times the share that a class had
 BLUR = 5  # images added to a class before and now, so that chance in a small class is no jump
 
@@ -92,7 +92,7 @@ def profile_bounds(frame: pd.DataFrame, contract: DataContract) -> ValidationBou
 def _profile_images(name: str, values: "pd.Series[float]") -> Range:
     least, most = LIMITS[name]
     low, high = np.quantile(values, MIDDLE)
-    return _widen(name, low, high, max(WIDER * (high - low), LEAST_WIDER * (most - least)))
+    return _widen(name, low, high, max(WIDER * (high - low), MIN_WIDER * (most - least)))
 
 
 def _profile_mean(name: str, values: "pd.Series[float]") -> Range:
@@ -100,7 +100,7 @@ def _profile_mean(name: str, values: "pd.Series[float]") -> Range:
     least, most = LIMITS[name]
     mean, deviation = float(values.mean()), float(values.std(ddof=0))
     error = deviation * math.sqrt((1 + 1 / SHRINKS) / len(values))
-    return _widen(name, mean, mean, ERRORS * error + max(SLOW_CHANGE * deviation, LEAST_CHANGE * (most - least)))
+    return _widen(name, mean, mean, ERRORS * error + max(SLOW_CHANGE * deviation, MIN_CHANGE * (most - least)))
 
 
 def _widen(name: str, low: float, high: float, pad: float) -> Range:

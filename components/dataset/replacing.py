@@ -9,7 +9,7 @@ from components.contract import Dataset
 from components.dataset.manifest import current_dataset, dataset_lock, make_current
 from components.dataset.validate import validate
 from components.errors import DatasetError
-from components.files import demand_writable
+from components.files import require_writable
 from components.settings import Settings
 
 WAIT = 600  # seconds for another import, or another change of the classes, to end
@@ -19,7 +19,7 @@ WAIT = 600  # seconds for another import, or another change of the classes, to e
 def replacing(settings: Settings) -> Iterator[Dataset | None]:
     """Yield the dataset in use, None where there is none, and keep whoever else wants to replace it waiting."""
     folder = settings.datasets_dir
-    demand_writable(folder)
+    require_writable(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".import.lock", timeout=WAIT):
         yield current_dataset(folder)

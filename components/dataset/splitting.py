@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from components.contract import Images, Labels, Split
 from components.dataset.balance import Balance, RowSet
-from components.dataset.copies import Alike
-from components.dataset.linking import link, link_copies, link_equal
+from components.dataset.duplicates import Alike
+from components.dataset.linking import link, link_duplicates, link_equal
 from components.errors import SourceError
 
 SHARE = 0.15  # of a class's images
@@ -88,7 +88,7 @@ def draw_test_split(
     left_out = np.zeros(len(labels), bool)
     left_out[[*duplicates, *(row for rows in conflicts for row in rows)]] = True
     kept = np.array(sorted(np.flatnonzero(~left_out).tolist(), key=lambda row: digests[row]), np.intp)
-    near, doubtful = link_copies(images[kept], labels[kept])
+    near, doubtful = link_duplicates(images[kept], labels[kept])
     row_sets = _collect(kept, near, duplicates, labels, digests, groups)
     balance = Balance(share)
     test, straddling = _assign(row_sets, digests, before, balance)
@@ -102,7 +102,7 @@ def draw_test_split(
         near_conflicts=tuple(Alike(int(kept[one.row]), int(kept[one.other]), one.likeness) for one in doubtful),
         straddling=straddling,
     )
-    _demand_both(drawn, balance, labels, classes)
+    _require_both(drawn, balance, labels, classes)
     return drawn
 
 
@@ -201,7 +201,7 @@ def _count(
     return {split: tuple(np.bincount(labels[side], minlength=size).tolist()) for split, side in sides.items()}
 
 
-def _demand_both(drawn: Drawn, balance: Balance, labels: Labels, classes: Sequence[str]) -> None:
+def _require_both(drawn: Drawn, balance: Balance, labels: Labels, classes: Sequence[str]) -> None:
     """Check that every class of the source is in both splits."""
     for label in np.unique(labels).tolist():
         if min(drawn.counts["train"][label], drawn.counts["test"][label]) == 0:

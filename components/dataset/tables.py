@@ -32,7 +32,7 @@ class PictureRow:
     number: int  # from 1
     content: bytes  # of a picture file; empty where the row has none
     label: int | None  # None: no class of ours
-    told: str  # its label as the file has it
+    given: str  # its label as the file has it
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _read_picture_rows(path: Path, contract: DataContract) -> tuple[Images, Labe
 
 def _find_faults(row: PictureRow, contract: DataContract) -> Iterator[str]:
     if row.label is None:
-        yield f"row {row.number}: label {row.told[:40]!r}, expected {contract.choices}"
+        yield f"row {row.number}: label {row.given[:40]!r}, expected {contract.choices}"
     if not row.content:
         yield f"row {row.number}: no picture in it; a file that it names is not read"
 

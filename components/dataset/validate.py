@@ -127,14 +127,14 @@ def _view(frame: pd.DataFrame, split: Split, bounds: ValidationBounds, dataset: 
 def to_frame(dataset: Dataset) -> pd.DataFrame:
     """The scalars that the expectations look at, a row an image, newest parts first.
 
-    Columns: id, split, label, class_share, mean, deviation, ink, edge, peak, copies_within, copies_across; of a
+    Columns: id, split, label, class_share, mean, deviation, ink, edge, peak, duplicates_within, duplicates_across; of a
     catalogue whose bounds are profiled contrast, skew and warmth, too.
     """
     frame = pd.concat([_split_frame(dataset, split) for split in SPLITS], ignore_index=True)
     everywhere = frame.groupby("hash")["id"].transform("size")
     within = frame.groupby(["split", "hash"])["id"].transform("size")
-    frame["copies_within"] = within - 1
-    frame["copies_across"] = everywhere - within
+    frame["duplicates_within"] = within - 1
+    frame["duplicates_across"] = everywhere - within
     return frame.drop(columns="hash").iloc[::-1].reset_index(drop=True)
 
 
@@ -161,7 +161,7 @@ def _expect_of_split(split: Split, dataset: Dataset, bounds: ValidationBounds) -
     low, high = _row_bounds(split, dataset, bounds)
     labels = list(range(len(dataset.contract.classes)))
     usual = {name: getattr(bounds, name) for name in EVERY}
-    between = {"class_share": bounds.class_share, **usual, "copies_within": (0, 0), "copies_across": (0, 0)}
+    between = {"class_share": bounds.class_share, **usual, "duplicates_within": (0, 0), "duplicates_across": (0, 0)}
     if bounds.contrast:
         between["contrast"] = bounds.contrast
     if split in bounds.class_counts:
@@ -193,7 +193,7 @@ def _row_bounds(split: Split, dataset: Dataset, bounds: ValidationBounds) -> tup
     official = dataset.source == dataset.contract.name
     if split in bounds.rows and (official or catalogue_of(dataset.contract).profiled):
         return bounds.rows[split]
-    return bounds.least_rows, None
+    return bounds.min_rows, None
 
 
 def _run(

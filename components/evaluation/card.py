@@ -19,7 +19,7 @@ from components.training.identity import training_code
 from components.training.train import Trained
 
 PACKAGES = ("torch", "numpy", "pyarrow", "safetensors", "bentoml", "prefect", "great-expectations")
-PROBES, MOST_NUMBERS = 10, 1_000_000  # test images of each class; and what all of their probabilities may come to
+PROBES, MAX_NUMBERS = 10, 1_000_000  # test images of each class; and what all of their probabilities may come to
 
 
 def write_card(preset: str, validated: Validated, trained: Trained) -> ModelCard:
@@ -71,7 +71,7 @@ def probe(network: MLP, dataset: Dataset, calibration: Calibration) -> tuple[Pro
     """
     test = read_split(dataset, "test")
     classes = len(dataset.contract.classes)
-    most = min(PROBES, MOST_NUMBERS // classes**2)
+    most = min(PROBES, MAX_NUMBERS // classes**2)
     rows = np.sort(np.concatenate([np.flatnonzero(test.labels == label)[:most] for label in range(classes)]))
     with torch.inference_mode():
         logits = network.eval()(to_input(test.images[rows]))

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from components.contract import Dataset, demand_equal
+from components.contract import Dataset, require_equal
 from components.dataset.manifest import dataset_of, read_manifest, read_part, read_split
 from components.errors import DatasetError
 
@@ -33,7 +33,7 @@ def compare_versions(before: str, after: Dataset) -> DataChange:
     """
     folder = after.path.parent
     old, new, classes = dataset_of(folder, before), after, after.contract.classes
-    demand_equal(new.contract, old.contract, f"dataset {before}", DatasetError)
+    require_equal(new.contract, old.contract, f"dataset {before}", DatasetError)
     train = read_split(old, "train")
     known = dict(zip(train.ids, train.labels.tolist(), strict=True))
     seen, relabelled, added = 0, Counter[tuple[str, str]](), dict[str, Counter[str]]()

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from components.contract import Calibration, Labels, Metrics, ModelCard
 from components.evaluation.metrics import measure
-from components.revisions import Lineage, group, join_names, relate, tell_changes
+from components.revisions import Lineage, describe_changes, group, join_names, relate
 
-LEAST_GROUPS = 2  # in one, every answer is the same
+MIN_GROUPS = 2  # in one, every answer is the same
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def find_common(ours: ModelCard, theirs: ModelCard) -> CommonClasses | None:
     related = relate(Lineage(ours.classes, ours.revisions), Lineage(theirs.classes, theirs.revisions))
     groups = [] if related is None else group(related)
     common = [(left, right) for left, right in groups if left and right]
-    if len(common) < LEAST_GROUPS:
+    if len(common) < MIN_GROUPS:
         return None
     names = tuple(
         _name_group([ours.classes[label] for label in left], [theirs.classes[label] for label in right])
@@ -105,7 +105,7 @@ def find_common(ours: ModelCard, theirs: ModelCard) -> CommonClasses | None:
         names,
         _group_classes(ours.classes, names, [left for left, _ in common]),
         _group_classes(theirs.classes, names, [right for _, right in common]),
-        tell_changes(ours.classes, theirs.classes, groups) or "in another order",
+        describe_changes(ours.classes, theirs.classes, groups) or "in another order",
     )
 
 

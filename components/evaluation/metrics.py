@@ -18,7 +18,7 @@ from components.contract import (
     Metrics,
     ProbabilityMetrics,
     Split,
-    demand_equal,
+    require_equal,
 )
 from components.dataset.manifest import read_manifest, read_split
 from components.errors import ModelError
@@ -36,7 +36,7 @@ def evaluate(network: MLP, dataset: Dataset, split: Split, calibration: Calibrat
         DatasetError: the data changed since it was written.
         ModelError: the network is of another contract than the dataset.
     """
-    demand_equal(dataset.contract, network.contract, "the network", ModelError)
+    require_equal(dataset.contract, network.contract, "the network", ModelError)
     examples = read_split(dataset, split)
     network.eval()
     with torch.inference_mode():

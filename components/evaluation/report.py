@@ -11,7 +11,7 @@ import torch
 import torchinfo
 from numpy.typing import NDArray
 
-from components.contract import SPLITS, Dataset, Images, Labels, Metrics, Verdict, demand_equal
+from components.contract import SPLITS, Dataset, Images, Labels, Metrics, Verdict, require_equal
 from components.dataset.manifest import Examples, read_manifest, read_split
 from components.errors import DatasetError, ModelError
 from components.evaluation import figures
@@ -20,7 +20,7 @@ from components.evaluation.datasets import DataChange, compare_versions
 from components.evaluation.groups import CommonClasses, GroupedClasses, find_common
 from components.evaluation.metrics import measure
 from components.evaluation.pages import render_page, to_uri
-from components.files import demand_writable, write_whole
+from components.files import require_writable, write_whole
 from components.model.classifier import Classifier
 from components.settings import Settings, load_settings
 
@@ -94,7 +94,7 @@ def write_report(
     """
     settings = settings or load_settings()
     path = report_path(model.tag, settings)
-    demand_writable(path.parent)
+    require_writable(path.parent)
     test = read_split(dataset, "test")
     this = _judge(model, test, dataset)
     beside = ALONE | (_judge_beside(this, rival, test, dataset) if rival and rival.tag != model.tag else {})
@@ -128,7 +128,7 @@ def find_mistakes(model: Classifier, examples: Examples, most: int = MISTAKES) -
 
 
 def _judge(model: Classifier, test: Examples, dataset: Dataset) -> Judged:
-    demand_equal(dataset.contract, model.contract, model.tag, ModelError)
+    require_equal(dataset.contract, model.contract, model.tag, ModelError)
     logits, calibration = model.logits(test.images), model.card.calibration
     probabilities = torch.softmax(logits / calibration.temperature, dim=1).numpy()
     answers = probabilities.argmax(axis=1).astype(np.uint16)

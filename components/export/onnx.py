@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
-from components.contract import DataContract, Dataset, Images, ImageSpec, ModelCard, demand_equal
+from components.contract import DataContract, Dataset, Images, ImageSpec, ModelCard, require_equal
 from components.dataset.manifest import read_split
 from components.errors import ModelError, SettingsError
 from components.export.quantize import quantize_range, quantize_weights
-from components.files import demand_writable, write_whole
+from components.files import require_writable, write_whole
 from components.model.classifier import Classifier
 from components.model.mlp import ACTIVATIONS, MLP
 from components.model.tensors import to_input
@@ -48,9 +48,9 @@ NODES = {"relu": "Relu", "gelu": "Gelu"}  # of each activation
 CALIBRATION_IMAGES = 2048  # of the training split, from which int8 learns the range of each activation
 AT_ONCE = 1000  # images a comparison step
 
-MOST_LABELS_CHANGED = 0.001  # share of the test images, in float32
-MOST_DISTANCE = 0.001  # of a probability, in float32: labels alone would not show a wrong temperature
-MOST_ACCURACY_CHANGED = 0.003  # in int8
+MAX_LABELS_CHANGED = 0.001  # share of the test images, in float32
+MAX_DISTANCE = 0.001  # of a probability, in float32: labels alone would not show a wrong temperature
+MAX_ACCURACY_CHANGED = 0.003  # in int8
 
 Precision = Literal["float32", "int8"]
 
@@ -83,8 +83,8 @@ def export_onnx(model: Classifier, dataset: Dataset, path: Path, precision: Prec
         ModelError: the file would answer differently, or the model is of another contract. Nothing was written.
         DatasetError: the dataset is missing or changed.
     """
-    demand_equal(dataset.contract, model.contract, model.tag, ModelError)
-    demand_writable(path.parent)
+    require_equal(dataset.contract, model.contract, model.tag, ModelError)
+    require_writable(path.parent)
     test = read_split(dataset, "test")
     expected = _ask_torch(model, test.images)
     if not np.isfinite(expected).all():
@@ -111,14 +111,14 @@ def _check(export: Export) -> None:
     """Raises ModelError where the bounds of the precision are not kept."""
     of_labels, of_accuracy = 1 - export.agreement, abs(export.accuracy - export.torch_accuracy)
     if export.precision == "float32":
-        passed = of_labels <= MOST_LABELS_CHANGED and export.largest_difference <= MOST_DISTANCE
+        passed = of_labels <= MAX_LABELS_CHANGED and export.largest_difference <= MAX_DISTANCE
         found = f"{of_labels:.2%} of the labels, and probabilities by up to {export.largest_difference:.2g}"
-        expected = f"at most {MOST_LABELS_CHANGED:.2%}, and {MOST_DISTANCE}"
+        expected = f"at most {MAX_LABELS_CHANGED:.2%}, and {MAX_DISTANCE}"
         advice = "this is an error of the export, not of the model"
     else:
-        passed = of_accuracy <= MOST_ACCURACY_CHANGED
+        passed = of_accuracy <= MAX_ACCURACY_CHANGED
         found = f"the accuracy from {export.torch_accuracy:.4f} to {export.accuracy:.4f}"
-        expected = f"within {MOST_ACCURACY_CHANGED}"
+        expected = f"within {MAX_ACCURACY_CHANGED}"
         advice = "float32 keeps it"
     if not passed:
         changed = f"{export.tag}: on the test split {export.precision} would change {found}; expected {expected}"

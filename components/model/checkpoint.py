@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.contract import ModelCard, demand_equal
+from components.contract import ModelCard, require_equal
 from components.errors import ModelError
 from components.files import sha256_of, write_whole
 from components.model.cards import read_card, read_config
@@ -26,7 +26,7 @@ def write_checkpoint(folder: Path, network: MLP, card: ModelCard) -> Checkpoint:
     Raises:
         ModelError: the card is about another contract.
     """
-    demand_equal(card.contract, network.contract, card.preset, ModelError)
+    require_equal(card.contract, network.contract, card.preset, ModelError)
     content = pack(network.state_dict(), "card", card)
     sha256 = hashlib.sha256(content).hexdigest()
     path = folder / f"{card.preset}-{sha256[:16]}.safetensors"

@@ -139,8 +139,8 @@ def _licence_of(card: ModelCard) -> str:
 
 
 def _figures_of(card: ModelCard) -> list[tuple[str, ...]]:
-    def row(name: str, tell: Callable[[Metrics], str]) -> tuple[str, ...]:
-        return name, tell(card.test), tell(card.train)
+    def row(name: str, format_metric: Callable[[Metrics], str]) -> tuple[str, ...]:
+        return name, format_metric(card.test), format_metric(card.train)
 
     return [
         row("accuracy", lambda one: f"{one.accuracy:.4f}"),

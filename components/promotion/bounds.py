@@ -41,21 +41,21 @@ class GateBounds(BaseSettings):
     """Of the expected calibration error. Between seeds: 0.002."""
     robustness_margin: float = pydantic.Field(default=0.03, ge=0, le=1)
     """Of the accuracy that a disturbance costs. Between seeds: 0.012 for a move by two pixels, 0.003 for the others."""
-    least_accuracy: Share | None = None
+    min_accuracy: Share | None = None
     """None, as for the next three: the catalogue's, or what the test images imply (`components.promotion.floors`)."""
-    least_f1: Share | None = None
+    min_f1: Share | None = None
     """Of every class."""
-    most_loss: Annotated[float, pydantic.Field(ge=0)] | None = None
+    max_loss: Annotated[float, pydantic.Field(ge=0)] | None = None
     """Nats."""
-    most_calibration_error: Share | None = None
-    most_bytes: int = pydantic.Field(default=140_000_000, ge=1)
+    max_calibration_error: Share | None = None
+    max_bytes: int = pydantic.Field(default=140_000_000, ge=1)
     """Of weights. The flagship has 44 million; a recipe may come to 128, and a head for a thousand classes is more."""
-    most_seconds: float = pydantic.Field(default=0.05, gt=0)
+    max_seconds: float = pydantic.Field(default=0.05, gt=0)
     """For one image, median: a page waits a tenth of a second without looking slow."""
-    most_batch_seconds: float = pydantic.Field(default=2.0, gt=0)
+    max_batch_seconds: float = pydantic.Field(default=2.0, gt=0)
     """For 1,024 images, the most that a request may hold."""
 
-    most_request_seconds: float = pydantic.Field(default=0.1, gt=0)
+    max_request_seconds: float = pydantic.Field(default=0.1, gt=0)
     """For one image as JSON through the canary's server, median."""
 
     def check_classes(self, contract: DataContract) -> None:

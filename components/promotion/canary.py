@@ -61,7 +61,7 @@ def try_canary(
     if all(check.passed for check in checks):
         log.unlink(missing_ok=True)
         return checks
-    return (*checks[:-1], replace(checks[-1], told=f"{checks[-1].told}; the server's log is {log}"))
+    return (*checks[:-1], replace(checks[-1], message=f"{checks[-1].message}; the server's log is {log}"))
 
 
 def _take_steps(

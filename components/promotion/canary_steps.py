@@ -67,7 +67,7 @@ def _become_ready(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
             answer = canary.client.get("/readyz")
             if answer.is_success:
                 told = canary.client.get("/model").json()
-                _demand_tag(canary, told["model"])
+                _require_tag(canary, told["model"])
                 if told["classes"] != list(canary.contract.classes):
                     raise CanaryFailed("it tells of other classes than the model's")
                 return f"after {time.monotonic() - began:.1f} s", f"within {READY} s"
@@ -91,7 +91,7 @@ def _classify_png(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
         canary.client.post("/classify", files=[("file", ("a.png", write_png(image))) for image in canary.images[part]])
         for part in parts
     ]
-    rows = [row for answer in answers for row in _demand(canary, answer)]
+    rows = [row for answer in answers for row in _require(canary, answer)]
     return _compare_rows(canary, rows)
 
 
@@ -107,10 +107,10 @@ def _score_csv(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
     if len(rows) != len(canary.images):
         raise CanaryFailed(f"{len(rows)} rows for {len(canary.images)} images")
     for row in rows:
-        _demand_tag(canary, row["model"])
+        _require_tag(canary, row["model"])
     wrong = _are_wrong(canary, rows)
     error = float(np.abs(np.array([float(row["confidence"]) for row in rows]) - confidences).max())
-    return _demand_same(canary, int(wrong.sum()), error)
+    return _require_same(canary, int(wrong.sum()), error)
 
 
 def _refuse_bad_input(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
@@ -130,12 +130,12 @@ def _answer_in_time(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
     for _ in range(REQUESTS):
         canary.client.post("/predict", json=body).raise_for_status()
         times.append(time.perf_counter())
-        if times[-1] - times[0] > REQUESTS * bounds.most_request_seconds:
+        if times[-1] - times[0] > REQUESTS * bounds.max_request_seconds:
             break
     found = median(np.diff(times).tolist())
-    if found > bounds.most_request_seconds:
-        raise CanaryFailed(f"{found:.4f} s for a request, at most {bounds.most_request_seconds:.4f}")
-    return f"{found:.4f} s for a request, median", f"at most {bounds.most_request_seconds:.4f} s"
+    if found > bounds.max_request_seconds:
+        raise CanaryFailed(f"{found:.4f} s for a request, at most {bounds.max_request_seconds:.4f}")
+    return f"{found:.4f} s for a request, median", f"at most {bounds.max_request_seconds:.4f} s"
 
 
 def _stop(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
@@ -164,20 +164,20 @@ STEPS: dict[str, Callable[[Canary, GateBounds], tuple[str, str]]] = {
 
 
 def _compare(canary: Canary, answer: httpx.Response) -> tuple[str, str]:
-    return _compare_rows(canary, _demand(canary, answer))
+    return _compare_rows(canary, _require(canary, answer))
 
 
-def _demand(canary: Canary, answer: httpx.Response) -> list[dict[str, Any]]:
+def _require(canary: Canary, answer: httpx.Response) -> list[dict[str, Any]]:
     """The rows of an answer that is one, and this model's."""
     if not answer.is_success:
         raise CanaryFailed(f"{answer.status_code} {answer.text[:300]}")
     told = answer.json()
-    _demand_tag(canary, told["model"])
+    _require_tag(canary, told["model"])
     rows: list[dict[str, Any]] = told["predictions"]
     return rows
 
 
-def _demand_tag(canary: Canary, found: str) -> None:
+def _require_tag(canary: Canary, found: str) -> None:
     if found != canary.tag:
         raise CanaryFailed(f"{found} answered, not {canary.tag}")
 
@@ -187,7 +187,7 @@ def _compare_rows(canary: Canary, rows: list[dict[str, Any]]) -> tuple[str, str]
     if found.shape != canary.expected.shape:
         raise CanaryFailed(f"probabilities {found.shape} for {canary.expected.shape[0]} images")
     wrong = _are_wrong(canary, rows)
-    return _demand_same(canary, int(wrong.sum()), float(np.abs(found - canary.expected).max()))
+    return _require_same(canary, int(wrong.sum()), float(np.abs(found - canary.expected).max()))
 
 
 def _are_wrong(canary: Canary, rows: list[dict[str, Any]]) -> NDArray[np.bool_]:
@@ -199,7 +199,7 @@ def _are_wrong(canary: Canary, rows: list[dict[str, Any]]) -> NDArray[np.bool_]:
     )
 
 
-def _demand_same(canary: Canary, wrong: int, error: float) -> tuple[str, str]:
+def _require_same(canary: Canary, wrong: int, error: float) -> tuple[str, str]:
     rows = len(canary.images)
     told = f"{rows - wrong} of {rows} labels, probabilities to {error:.1e}"
     basis = "what the network said right after its training" if canary.recorded else "what the loaded model says"

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from components.contract import Dataset, Images, Labels, demand_equal
+from components.contract import Dataset, Images, Labels, require_equal
 from components.dataset.manifest import Examples, dataset_of, read_manifest, read_split
 from components.errors import DatasetError, ModelError
 from components.evaluation.groups import CommonClasses, GroupedClasses
@@ -122,7 +122,7 @@ def find_other_images(common: CommonClasses, test: Examples, champion: Classifie
     card, groups = champion.card, len(common.names)
     try:
         dataset = dataset_of(folder, card.dataset_version)
-        demand_equal(card.contract, dataset.contract, f"dataset {dataset.version}", DatasetError)
+        require_equal(card.contract, dataset.contract, f"dataset {dataset.version}", DatasetError)
         theirs = read_split(dataset, "test")
     except DatasetError as error:
         return f"the test images of {champion.tag}, which is live, cannot be read and so not be compared: {error}"

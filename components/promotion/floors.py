@@ -13,10 +13,10 @@ SURE = 1.96  # standard errors: two-sided, 95 %
 UNFOUND = 0.05  # how often a model that finds a third of each class is refused because chance hid one from it
 CALIBRATION_ERROR = 0.05  # probabilities that are meant to be read are right to five points
 REASONS = {  # of each floor that the test images imply
-    "least_accuracy": "surely more than always saying the most frequent class",
-    "least_f1": "each class is found at all",
-    "most_loss": "less than that of the classes' shares, without looking at an image",
-    "most_calibration_error": "0.05, and what chance makes of so many images",
+    "min_accuracy": "surely more than always saying the most frequent class",
+    "min_f1": "each class is found at all",
+    "max_loss": "less than that of the classes' shares, without looking at an image",
+    "max_calibration_error": "0.05, and what chance makes of so many images",
 }
 
 
@@ -36,14 +36,14 @@ def imply_floors(metrics: Metrics) -> QualityFloors:
     # The calibration error of a perfectly calibrated model is the mean of absolute normal numbers, one for each bin.
     chance = math.sqrt(2 / math.pi * BINS * accuracy * (1 - accuracy) / rows)
     return QualityFloors(
-        least_accuracy=min(1.0, most + SURE * math.sqrt(most * (1 - most) / rows)),
-        least_f1=1 / rows,  # of a class of which one image is found it is at least that
-        most_loss=-sum(share * math.log(share) for share in shares),
-        most_calibration_error=CALIBRATION_ERROR + chance,
+        min_accuracy=min(1.0, most + SURE * math.sqrt(most * (1 - most) / rows)),
+        min_f1=1 / rows,  # of a class of which one image is found it is at least that
+        max_loss=-sum(share * math.log(share) for share in shares),
+        max_calibration_error=CALIBRATION_ERROR + chance,
     )
 
 
-def least_macro_f1(metrics: Metrics) -> float:
+def min_macro_f1(metrics: Metrics) -> float:
     """The macro F1 of always saying the most frequent class."""
     supports = [one.support for one in metrics.classes if one.support]
     return 2 * max(supports) / (metrics.rows + max(supports)) / len(supports)
@@ -51,10 +51,10 @@ def least_macro_f1(metrics: Metrics) -> float:
 
 def large_enough(metrics: Metrics) -> list[ClassMetrics]:
     """The classes with so many images that a model that finds a third of them hardly misses all by chance."""
-    least = least_images(len(metrics.classes))
+    least = min_images(len(metrics.classes))
     return [one for one in metrics.classes if one.support >= least]
 
 
-def least_images(classes: int) -> int:
+def min_images(classes: int) -> int:
     """How many that takes: (2/3)^n for each class, added up over all."""
     return math.ceil(math.log(UNFOUND / classes) / math.log(2 / 3))

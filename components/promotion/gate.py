@@ -14,7 +14,7 @@ from scipy.stats import norm
 from components.catalogues import catalogue_of
 from components.contract import DataContract, GateCheck, Metrics, ModelCard, Verdict
 from components.promotion.bounds import GateBounds
-from components.promotion.floors import fit_floors, imply_floors, large_enough, least_images, least_macro_f1
+from components.promotion.floors import fit_floors, imply_floors, large_enough, min_images, min_macro_f1
 from components.promotion.margins import ENOUGH, ENOUGH_OF_A_CLASS, Margins, fit_margins
 from components.promotion.noise import Noise
 
@@ -112,39 +112,39 @@ def _check_floors(trial: Trial, bounds: GateBounds) -> Iterator[GateCheck]:
     model = trial.challenger
     if not model.card.is_sample:
         yield from _check_quality(model, bounds)
-    yield _at_most("bytes of weights", model.bytes, bounds.most_bytes, ",")
-    yield _at_most("milliseconds for an image", 1000 * trial.seconds, 1000 * bounds.most_seconds, ".3f")
-    yield _at_most("milliseconds for 1,024 images", 1000 * trial.batch_seconds, 1000 * bounds.most_batch_seconds, ".1f")
+    yield _at_most("bytes of weights", model.bytes, bounds.max_bytes, ",")
+    yield _at_most("milliseconds for an image", 1000 * trial.seconds, 1000 * bounds.max_seconds, ".3f")
+    yield _at_most("milliseconds for 1,024 images", 1000 * trial.batch_seconds, 1000 * bounds.max_batch_seconds, ".1f")
 
 
 def _check_quality(model: Performance, bounds: GateBounds) -> Iterator[GateCheck]:
     """What the catalogue or the test images ask for."""
     metrics, served = model.metrics, model.metrics.calibrated
     floors, reasons = fit_floors(bounds, model.card.contract, metrics)
-    yield _at_least("least accuracy", metrics.accuracy, floors.least_accuracy, why=reasons.get("least_accuracy"))
-    yield from _check_least_f1(metrics, floors.least_f1, reasons.get("least_f1"), _find_new(model, bounds))
+    yield _at_least("least accuracy", metrics.accuracy, floors.min_accuracy, why=reasons.get("min_accuracy"))
+    yield from _check_min_f1(metrics, floors.min_f1, reasons.get("min_f1"), _find_new(model, bounds))
     if metrics.is_skewed:
         always = "that of always saying the most frequent class"
-        yield _at_least("least macro F1", metrics.macro_f1, least_macro_f1(metrics), why=always)
-    yield _at_most("most log loss", served.loss, floors.most_loss, why=reasons.get("most_loss"))
-    most, why = floors.most_calibration_error, reasons.get("most_calibration_error")
+        yield _at_least("least macro F1", metrics.macro_f1, min_macro_f1(metrics), why=always)
+    yield _at_most("most log loss", served.loss, floors.max_loss, why=reasons.get("max_loss"))
+    most, why = floors.max_calibration_error, reasons.get("max_calibration_error")
     yield _at_most("most calibration error", served.calibration_error, most, why=why)
 
 
 def _find_new(model: Performance, bounds: GateBounds) -> frozenset[str]:
     """The classes that the floor of F1 in a catalogue's code is not meant for: they were added, merged or renamed."""
     catalogue = catalogue_of(model.card.contract)
-    if not catalogue.floors or bounds.least_f1 is not None:
+    if not catalogue.floors or bounds.min_f1 is not None:
         return frozenset()
     return frozenset(model.card.classes) - frozenset(catalogue.contract.classes)
 
 
-def _check_least_f1(metrics: Metrics, least: float, why: str | None, new: frozenset[str]) -> Iterator[GateCheck]:
+def _check_min_f1(metrics: Metrics, least: float, why: str | None, new: frozenset[str]) -> Iterator[GateCheck]:
     asked = tuple(one for one in metrics.classes if one.name not in new)
     if why:
         asked = tuple(large_enough(metrics))
         if few := len(metrics.classes) - len(asked):
-            why += f"; not asked of {few} with fewer than {least_images(len(metrics.classes))} test images"
+            why += f"; not asked of {few} with fewer than {min_images(len(metrics.classes))} test images"
     if asked:
         worst = min(asked, key=lambda one: one.f1)
         yield _at_least(f"least F1, of {worst.name}", worst.f1, least, why=why)
@@ -153,7 +153,7 @@ def _check_least_f1(metrics: Metrics, least: float, why: str | None, new: frozen
     if found := [one for one in large_enough(metrics) if one.name in new]:
         worst = min(found, key=lambda one: one.f1)
         reason = "of classes that the catalogue did not ship with, each is found at all"
-        yield _at_least(f"least F1, of {worst.name}", worst.f1, imply_floors(metrics).least_f1, why=reason)
+        yield _at_least(f"least F1, of {worst.name}", worst.f1, imply_floors(metrics).min_f1, why=reason)
 
 
 def refuse_contract(challenger: str, contract: DataContract, champion: str, live: DataContract) -> GateCheck | None:
@@ -186,7 +186,7 @@ def _check_images(trial: Trial, champion: Performance) -> Iterator[GateCheck]:
     yield GateCheck("same test images", not other, measured, bound, told)
 
 
-def tell_classes(verdict: Verdict | None) -> str:
+def describe_classes(verdict: Verdict | None) -> str:
     """What a verdict says of classes that changed: "classes: hat is new"; "" where none did."""
     found = [check for check in verdict.checks if check.name == CLASSES] if verdict else []
     return f"{CLASSES}: {found[0].measured}" if found else ""
@@ -225,11 +225,11 @@ def _check_accuracy(trial: Trial, margin: float, confidence: float) -> GateCheck
     if low < -margin:
         told += f"; it may be worse by more than {margin:.4f}"
     if uneven and rows < ENOUGH:
-        told += _tell_power(margin, uneven, rows, confidence)
+        told += _describe_power(margin, uneven, rows, confidence)
     return GateCheck("change of accuracy", low >= -margin, measured, bound, told)
 
 
-def _tell_power(margin: float, uneven: int, rows: int, confidence: float) -> str:
+def _describe_power(margin: float, uneven: int, rows: int, confidence: float) -> str:
     """What so few images can and cannot show."""
     equal = norm.cdf(tango_score(uneven // 2, uneven // 2, rows, -margin) - norm.ppf((1 + confidence) / 2))
     return (

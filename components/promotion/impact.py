@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.contract import DataContract, Dataset, Labels, Predictions, demand_equal
+from components.contract import DataContract, Dataset, Labels, Predictions, require_equal
 from components.dataset.manifest import read_split
 from components.errors import InputError, ModelError
 from components.evaluation.groups import CommonClasses, find_common
@@ -44,9 +44,9 @@ class Impact:
     table: Path
 
     def __str__(self) -> str:
-        return "\n".join([*self._tell_counts(), "", *self._tell_classes()])
+        return "\n".join([*self._describe_counts(), "", *self._describe_classes()])
 
-    def _tell_counts(self) -> Iterator[str]:
+    def _describe_counts(self) -> Iterator[str]:
         changes, tally = self.tally.changes, self.tally
         yield f"{self.tag} in the place of {self.beside}, on {self.data}"
         if tally.common:
@@ -60,7 +60,7 @@ class Impact:
         if tally.rejected:
             yield f"{tally.rejected:,} rejected; the first, line {tally.first_reject}"
 
-    def _tell_classes(self) -> Iterator[str]:
+    def _describe_classes(self) -> Iterator[str]:
         names = ("before", "after", "gained", "lost", *(JUDGED if self.tally.changes.labelled else ()))
         classes = self.tally.changes.classes
         wide = max(len(one.name) for one in classes)
@@ -111,7 +111,7 @@ def write_impact(
     """
     common = _find_changed(model, beside)
     if isinstance(data, Dataset):
-        demand_equal(data.contract, model.contract, model.tag, ModelError)
+        require_equal(data.contract, model.contract, model.tag, ModelError)
     folder = (folder or report_path(model.tag, settings).parent).resolve()
     page, table = folder / "impact.html", folder / "impact.csv"
     if isinstance(data, Path) and data.resolve() in {page, table}:

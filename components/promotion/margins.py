@@ -21,7 +21,7 @@ from components.promotion.noise import Noise
 
 ENOUGH, ENOUGH_OF_A_CLASS = 10_000, 1_000  # test images for which the margins are meant
 ERRORS_OF_ACCURACY = 2.2  # about those of the confidence, 1.96, and more because counts are whole numbers
-MOST_MARGIN = 0.05  # of accuracy, however few images: a model that is worse by as much passes once in forty
+MAX_MARGIN = 0.05  # of accuracy, however few images: a model that is worse by as much passes once in forty
 FALSE_REFUSALS = 0.05  # of equal models, by all comparisons but that of accuracy
 OTHERS = 7  # comparisons besides accuracy and each class's F1: macro F1, loss, calibration, four disturbances
 
@@ -63,7 +63,7 @@ def fit_margins(bounds: GateBounds, contract: DataContract, metrics: Metrics, no
 
     accuracy = fit("margin", ERRORS_OF_ACCURACY * noise.accuracy)
     return Margins(
-        accuracy=accuracy if "margin" in bounds.model_fields_set else min(accuracy, MOST_MARGIN),
+        accuracy=accuracy if "margin" in bounds.model_fields_set else min(accuracy, MAX_MARGIN),
         f1=tuple(fit_f1(one.name, error, one.support) for one, error in zip(metrics.classes, noise.f1, strict=True)),
         macro_f1=fit_f1("", noise.macro_f1, min(one.support for one in metrics.classes)),
         loss=fit("loss_margin", errors * noise.loss),

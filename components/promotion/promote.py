@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from components.contract import GateCheck, Verdict
 from components.errors import FashionError, LiveModelChanged, SettingsError
 from components.evaluation.groups import find_common
-from components.files import demand_writable
+from components.files import require_writable
 from components.model.classifier import Classifier
 from components.promotion.bounds import GateBounds, load_bounds
 from components.promotion.canary import try_canary
-from components.promotion.gate import judge, refuse_contract, tell_classes, verdict_of
+from components.promotion.gate import describe_classes, judge, refuse_contract, verdict_of
 from components.promotion.trial import hold_trial
 from components.registry.champion import Move, current_move, load_live, make_live, try_live
-from components.registry.store import card_sha256, demand_own, home, load_stored
+from components.registry.store import card_sha256, home, load_stored, require_own
 from components.registry.verdicts import read_verdict, write_verdict
 from components.settings import Settings, load_settings
 
@@ -31,7 +31,7 @@ class Promotion:
     is_news: bool = True  # False: it was live already, and nothing changed
 
     def __str__(self) -> str:
-        return _join(str(self.verdict), tell_classes(self.verdict)) if self.verdict else "it is live already"
+        return _join(str(self.verdict), describe_classes(self.verdict)) if self.verdict else "it is live already"
 
 
 def promote(
@@ -67,7 +67,7 @@ def promote(
     if force and not why.strip():
         raise SettingsError("a forced promotion needs a reason, which is kept in the history")
     settings = settings or load_settings()
-    demand_own(tag)
+    require_own(tag)
     sha256 = card_sha256(tag)
     model = load_stored(tag)
     bounds = bounds or load_bounds()
@@ -77,7 +77,7 @@ def promote(
         live = try_live() if force else current_move()
         if live and live.tag == tag:
             return Promotion(tag, True, read_verdict(tag), live.previous, is_news=False)
-        demand_writable(home())
+        require_writable(home())
         verdict = replace(_ask(model, live, bounds, settings, force), challenger_sha256=sha256)
         may = force or verdict.passed
         if may:
@@ -90,7 +90,7 @@ def promote(
         if not may:
             return Promotion(tag, False, verdict, live.tag if live else None)
         try:
-            move = make_live(tag, _join(why, tell_classes(verdict)), verdict)
+            move = make_live(tag, _join(why, describe_classes(verdict)), verdict)
         except LiveModelChanged:
             continue
         return Promotion(tag, True, verdict, move.previous)

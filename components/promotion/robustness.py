@@ -8,7 +8,7 @@ from torch import Tensor
 
 from components.contract import Images
 
-MOST_IMAGES = 2_500  # at even distances: a tenth of a per cent of them is two images, and both models see the same
+MAX_IMAGES = 2_500  # at even distances: a tenth of a per cent of them is two images, and both models see the same
 
 
 def measure_robustness(
@@ -21,7 +21,7 @@ def measure_robustness(
         images: at least one.
         labels: the true ones.
     """
-    step = -(-len(images) // MOST_IMAGES)
+    step = -(-len(images) // MAX_IMAGES)
     images, labels = images[::step], labels[::step]
 
     def find_right(seen: Images) -> NDArray[np.bool_]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from components import leash, telemetry
+from components import end_with_parent, telemetry
 from components.catalogue_in_use import VARIABLE, catalogue_in_use
 
 STOP = 10  # seconds, in which the kernel has ended a process that was killed
@@ -36,7 +36,7 @@ def start_server(source: Path, own: Path, log: Path) -> Iterator[tuple["subproce
             [
                 sys.executable,
                 "-P",
-                leash.__file__,
+                end_with_parent.__file__,
                 str(os.getpid()),
                 *serve,
                 "--host",

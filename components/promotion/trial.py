@@ -7,7 +7,7 @@ from statistics import median
 import numpy as np
 import torch
 
-from components.contract import Dataset, ModelCard, demand_equal
+from components.contract import Dataset, ModelCard, require_equal
 from components.dataset.manifest import Examples, check_receipt, dataset_of, read_manifest, read_split
 from components.errors import DatasetError, ModelError
 from components.evaluation.compare import find_chance
@@ -78,7 +78,7 @@ def perform(model: Classifier, test: Examples, dataset: Dataset) -> tuple[Answer
     Raises:
         ModelError: it is of another contract than the dataset, or a logit is not finite.
     """
-    demand_equal(dataset.contract, model.contract, model.tag, ModelError)
+    require_equal(dataset.contract, model.contract, model.tag, ModelError)
     logits = finite_logits(model, test.images)
     version = read_manifest(dataset).split_version("test")
     clean, disturbed = measure_robustness(model.logits, test.images, test.labels)

@@ -25,7 +25,15 @@ import yaml
 from components.catalogue_in_use import DEFAULT, VARIABLE, catalogue_in_use
 from components.contract import Verdict
 from components.errors import ModelError
-from components.files import DAY, demand_writable, move_folder, remove_leftovers, sha256_of, temporary_name, write_whole
+from components.files import (
+    DAY,
+    move_folder,
+    remove_leftovers,
+    require_writable,
+    sha256_of,
+    temporary_name,
+    write_whole,
+)
 from components.model.classifier import Classifier
 from components.registry.champion import load_model, verdict_when_promoted
 from components.registry.store import (
@@ -69,7 +77,7 @@ def build_bento(tag: str | None = None, *, source: Path = CHECKOUT) -> BuiltBent
     """
     model = load_model(tag)
     staging = home() / "staging" / temporary_name("bento")
-    demand_writable(home())
+    require_writable(home())
     remove_leftovers(staging.parent, older_than=DAY)
     try:
         options = _gather(model, source, staging / "source")

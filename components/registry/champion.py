@@ -23,7 +23,7 @@ from components.contract import ModelCard, Positive, Sha256, Share, Time, Verdic
 from components.errors import LiveModelChanged, ModelError, NoLiveModel, PromotionRefused
 from components.files import user_name, write_whole
 from components.records import read_file, read_record
-from components.registry.store import EXACT_TAG, card_sha256, check_stored, copy_stored, demand_own, home, load_stored
+from components.registry.store import EXACT_TAG, card_sha256, check_stored, copy_stored, home, load_stored, require_own
 
 if TYPE_CHECKING:
     from components.model.classifier import Classifier
@@ -173,7 +173,7 @@ def make_live(tag: str, why: str, verdict: Verdict | None = None) -> Move:
             it was.
         LiveModelChanged: another model went live since the verdict.
     """
-    demand_own(tag)
+    require_own(tag)
     with live_lock():
         _mend()
         live = try_live()

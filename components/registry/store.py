@@ -33,10 +33,10 @@ from components.contract import ModelCard
 from components.errors import FashionError, ModelError, ModelNotFound
 from components.files import (
     DAY,
-    demand_writable,
     flush_tree,
     move_folder,
     remove_leftovers,
+    require_writable,
     temporary_name,
     write_whole,
     writer_of,
@@ -119,7 +119,7 @@ def save_model(network: "MLP", card: ModelCard) -> str:
     described = orjson.dumps(asdict(card), option=orjson.OPT_INDENT_2)
     tag = bentoml.Tag.from_taglike(name_models(card.contract.name)).make_new_version()
     staging = home() / "staging" / temporary_name("store")
-    demand_writable(home())
+    require_writable(home())
     remove_leftovers(staging.parent, older_than=DAY)
     staging.mkdir(parents=True)
     try:
@@ -201,7 +201,7 @@ def describe_stored(tag: str) -> ModelCard:
     Raises:
         ModelNotFound, ModelError: as for `load_stored`.
     """
-    _demand_stored(tag)
+    _require_stored(tag)
     if _folder(tag).is_symlink():
         raise ModelError(f"{tag}: its folder is a symbolic link, expected the folder itself; copy it into the store")
     _check_files(tag)
@@ -237,7 +237,7 @@ def name_models(catalogue: str) -> str:
     return name
 
 
-def demand_own(tag: str) -> None:
+def require_own(tag: str) -> None:
     """Refuse a model of a catalogue that is not in use; whoever loads it says what is no tag at all.
 
     Raises:
@@ -259,7 +259,7 @@ def stored_folder(tag: str) -> Path:
     Raises:
         ModelNotFound: no such tag.
     """
-    _demand_stored(tag)
+    _require_stored(tag)
     return _folder(tag)
 
 
@@ -308,7 +308,7 @@ def _check_size(tag: str, card: ModelCard) -> None:
         raise ModelError(f"{tag}: {error}") from error
 
 
-def _demand_stored(tag: str) -> None:
+def _require_stored(tag: str) -> None:
     if not EXACT_TAG.fullmatch(tag):
         raise ModelNotFound(f"{tag!r} is not an exact tag; expected NAME-mlp:<version>, see 'fashion models'")
     if not _folder(tag).is_dir():
@@ -328,7 +328,7 @@ def _read(tag: str, name: str) -> bytes:
 
 
 def _unreadable(tag: str, name: str, error: OSError) -> ModelError:
-    _demand_stored(tag)  # it may have gone meanwhile
+    _require_stored(tag)  # it may have gone meanwhile
     return ModelError(f"{tag}: {name} cannot be read: {error.strerror}")
 
 
@@ -348,7 +348,7 @@ def _recorded_card_hash(tag: str) -> str:
     try:
         metadata = bentoml.models.get(tag).info.metadata
     except Exception as error:  # a damaged file makes it raise whatever its YAML reader and converters do
-        _demand_stored(tag)
+        _require_stored(tag)
         raise ModelError(f"{tag}: BentoML cannot read its model.yaml: {error}") from error
     return str(metadata.get("card_sha256"))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from components.errors import FashionError, InputError, Way
+from components.errors import FashionError, InputError, Remedy
 from components.files import remove, remove_leftovers_of, write_whole
 from components.records import read_record
 from components.scoring.work import Job
@@ -19,7 +19,7 @@ from components.storage import is_remote, remove_tree, write_new
 LOCK = "lock"  # in the job's folder, held while it is done
 JOB = "job.json"
 ENDING = 0.5  # seconds to wait for a job that is about to end
-MOST_TRIES = 20  # of one that finds its folder removed by another
+MAX_TRIES = 20  # of one that finds its folder removed by another
 
 
 @contextlib.contextmanager
@@ -55,7 +55,7 @@ def _lock(job: Job) -> contextlib.AbstractContextManager[object]:
         OSError: it cannot be made.
     """
     lock = FileLock(job.folder / LOCK, timeout=ENDING)
-    for _ in range(MOST_TRIES):
+    for _ in range(MAX_TRIES):
         with contextlib.suppress(FileNotFoundError, FileExistsError):
             job.folder.mkdir(parents=True, exist_ok=True)
             return _acquire(lock, job)
@@ -109,7 +109,7 @@ def _begin_remote(job: Job, resume: bool) -> Job:
         if resume:
             return _go_on(job)
         told = f"a job is writing it, or was stopped; remove {job.folder} if none is"
-        raise InputError(job.output, told).offering(Way("resume", "", "continues it")) from None
+        raise InputError(job.output, told).suggesting(Remedy("resume", "", "continues it")) from None
     return job
 
 
@@ -122,7 +122,7 @@ def _go_on(job: Job) -> Job:
     if not unfinished.same(job):
         refusal = InputError(job.output, f"its unfinished job had {_differences(unfinished, job)}; {_anew(job)}")
         if unfinished.same(replace(job, model=unfinished.model)):
-            refusal.offering(Way("model", unfinished.model, "resumes it, unless that model was pruned"))
+            refusal.suggesting(Remedy("model", unfinished.model, "resumes it, unless that model was pruned"))
         raise refusal
     return unfinished
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from components.errors import FashionError, InputError, explain
 from components.files import flush_folder, shown, write_whole
 from components.inbox import (
-    MOST_ATTEMPTS,
+    MAX_ATTEMPTS,
     ClaimNote,
     Inbox,
     count_attempt,
@@ -23,7 +23,7 @@ from components.inbox import (
 )
 from components.model.classifier import Classifier
 from components.registry.champion import load_model
-from components.scoring.first_rows import Looker, Mode
+from components.scoring.input_check import InputChecker, Mode
 from components.scoring.job import Summary, run_job
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Terms:
 
     max_reject_rate: float
     check: Mode
-    looker: Looker | None
+    checker: InputChecker | None
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def deliver(
     live: Classifier,
     max_reject_rate: float = 1.0,
     check: Mode = "fail",
-    looker: Looker | None = None,
+    checker: InputChecker | None = None,
 ) -> Delivery | None:
     """Score one item of `find_work`; an error of the item is told, not raised.
 
@@ -71,15 +71,15 @@ def deliver(
         live: the model that scores it, unless another one began.
         max_reject_rate: with a larger share of rejects it fails.
         check: whether it fails where its first rows cannot be right, see `run_job`.
-        looker: who looks at these, see `checking`.
+        checker: who looks at these, see `checking`.
 
     Returns:
         None where another worker has it.
     """
     try:
         with take(inbox, item) as claim:
-            return None if claim is None else _score(inbox, claim, live, Terms(max_reject_rate, check, looker))
-    except Exception as error:  # of the disk, or unforeseen: the next worker may have more luck, and the others go on
+            return None if claim is None else _score(inbox, claim, live, Terms(max_reject_rate, check, checker))
+    except Exception as error:  # of the disk, or unexpected: the next worker may have more luck, and the others go on
         told = _explain(error)
         log.warning("%s: %s", shown(str(item)), told, exc_info=not isinstance(error, OSError))
         return Delivery(shown(item.name), "left", item, error=told)
@@ -97,7 +97,7 @@ def _score(inbox: Inbox, claim: Path, live: Classifier, terms: Terms) -> Deliver
         told = shown(str(error).replace(str(source), source.name)).removeprefix(f"{name}: ")
         return _finish(claim, inbox.failed, Delivery(name, "failed", claim, error=told), report)
     except Exception as error:
-        if note.attempts < MOST_ATTEMPTS:
+        if note.attempts < MAX_ATTEMPTS:
             raise
         return _finish(claim, inbox.failed, Delivery(name, "failed", claim, error=_explain(error)), report)
     count = summary.count
@@ -158,7 +158,7 @@ def _finish(claim: Path, place: Path, delivery: Delivery, report: dict[str, Any]
     return replace(delivery, folder=place / claim.name)
 
 
-def tell_failures(found: Sequence[Delivery]) -> str:
+def describe_failures(found: Sequence[Delivery]) -> str:
     """Which of them were not scored, in words; empty where all were."""
     failed = [delivery for delivery in found if delivery.outcome != "done"]
     told = "; ".join(f"{delivery.name}: {delivery.error}" for delivery in failed[:3])

@@ -58,21 +58,23 @@ def _expectations(bounds: InputBounds) -> "list[Expectation]":
 
     critical, warning = FailureSeverity.CRITICAL, FailureSeverity.WARNING
 
-    def each(severity: FailureSeverity, kind: Kind, column: str, low: float, high: float, told: str) -> "Expectation":
-        mostly, meta = bounds.wrong if severity == critical else bounds.unusual, {"kind": kind, "told": told}
+    def each(
+        severity: FailureSeverity, kind: Kind, column: str, low: float, high: float, message: str
+    ) -> "Expectation":
+        mostly, meta = bounds.wrong if severity == critical else bounds.unusual, {"kind": kind, "message": message}
         return gxe.ExpectColumnValuesToBeBetween(
             column=column, min_value=low, max_value=high, mostly=mostly, severity=severity, meta=meta
         )
 
-    def mean(column: str, low: float, high: float, told: str) -> "Expectation":
-        meta = {"kind": "unusual", "told": f"{told} is {{found:.4g}}, usually {low:g} to {high:g}"}
+    def mean(column: str, low: float, high: float, message: str) -> "Expectation":
+        meta = {"kind": "unusual", "message": f"{message} is {{found:.4g}}, usually {low:g} to {high:g}"}
         return gxe.ExpectColumnMeanToBeBetween(
             column=column, min_value=low, max_value=high, severity=warning, meta=meta
         )
 
     blank = "nothing but one colour or noise in {found:.0f}% of the first rows"
     bright = f"a bright border in {{found:.0f}}% of the first rows; {INVERT}"
-    dark = {"kind": "scale", "told": f"no pixel above {{found:.0f}} in the first rows; {MULTIPLY}"}
+    dark = {"kind": "scale", "message": f"no pixel above {{found:.0f}} in the first rows; {MULTIPLY}"}
     return [
         each(critical, "blank", "content", 1, 1, blank),
         gxe.ExpectColumnMaxToBeBetween(
@@ -92,7 +94,7 @@ def _expectations(bounds: InputBounds) -> "list[Expectation]":
 def _describe(result: Any) -> Finding:
     config, found = result.expectation_config, result.result
     value = found["unexpected_percent"] if "unexpected_percent" in found else found["observed_value"]
-    return Finding(config.meta["kind"], config.meta["told"].format(found=value), config.severity == "critical")
+    return Finding(config.meta["kind"], config.meta["message"].format(found=value), config.severity == "critical")
 
 
 def ask(images: Images, bounds: InputBounds) -> bytes:

@@ -29,7 +29,7 @@ from components.readers.folders.names import LeftOut
 from components.readers.folders.opening import find_new, open_input
 from components.readers.folders.parts import CUT, Input, InputPart, TableReading
 from components.scoring.claims import hold
-from components.scoring.first_rows import Looker, Mode, checking
+from components.scoring.input_check import InputChecker, Mode, checking
 from components.scoring.outputs import REJECTED, format_of, schema_with
 from components.scoring.summary import Count
 from components.scoring.work import Job, Result, score_part
@@ -79,7 +79,7 @@ def run_job(
     reading: TableReading = AS_IT_IS,
     max_reject_rate: float = 1.0,
     check: Mode = "off",
-    looker: Looker | None = None,
+    checker: InputChecker | None = None,
     progress: Progress = lambda count, share: None,
 ) -> Summary:
     """Score an input of any size in bounded memory; the output appears whole or not at all.
@@ -94,14 +94,14 @@ def run_job(
         reading: how the input is read.
         max_reject_rate: with a larger share of rejects in all, the job fails, and the output is as it was.
         check: "fail": end the job where the first rows cannot be right; "warn": only tell it; "off": do not look.
-        looker: who looks, see `checking`.
+        checker: who looks, see `checking`.
         progress: called after each part.
 
     Raises:
         InputError: the input cannot be read, or too much of it, or is not checked well; another job holds this output.
     """
     with open_job(
-        source, output, model, rejects=rejects, reading=reading, resume=resume, check=check, looker=looker
+        source, output, model, rejects=rejects, reading=reading, resume=resume, check=check, checker=checker
     ) as opened:
         return finish_job(opened, _run_parts(opened, model, workers, progress), max_reject_rate)
 
@@ -133,12 +133,12 @@ def open_job(
     reading: TableReading,
     resume: bool,
     check: Mode = "fail",
-    looker: Looker | None = None,
+    checker: InputChecker | None = None,
 ) -> Iterator[Opened]:
     """Hold a job until the block ends.
 
     Args:
-        source, output, model, rejects, reading, resume, check, looker: see `run_job`.
+        source, output, model, rejects, reading, resume, check, checker: see `run_job`.
 
     Raises:
         InputError: as for `run_job`.
@@ -153,7 +153,7 @@ def open_job(
     now = datetime.now(UTC).isoformat(timespec="seconds")
     where = str(source), str(output), str(rejects)
     wanted = Job(*where, model.tag, reading, read.fingerprint(), CUT, now)
-    with hold(wanted, resume) as job, checking(source, reading, check, model.contract, looker) as look:
+    with hold(wanted, resume) as job, checking(source, reading, check, model.contract, checker) as look:
         yield Opened(job, read, schema, sum(1 for _ in job.folder.glob(f"*-{job.key}.json")), began, look)
 
 
@@ -182,8 +182,8 @@ def finish_job(opened: Opened, results: Iterable[Result], max_reject_rate: float
 
     with whole(locate(job.output)) as path:
         _join(job.output, scored(), opened.schema, path)
-        _demand_unchanged(opened)
-        warnings = opened.look(True) + _tell_new(opened)
+        _require_unchanged(opened)
+        warnings = opened.look(True) + _describe_new(opened)
         _check_rejects(job, count, max_reject_rate)
         output_sha256 = sha256_of(path)
         if count.rejected:
@@ -250,13 +250,13 @@ def _run_parts(opened: Opened, model: Classifier, workers: int, progress: Progre
         pool.shutdown(wait=not is_stopped, cancel_futures=True)
 
 
-def _demand_unchanged(opened: Opened) -> None:
+def _require_unchanged(opened: Opened) -> None:
     if opened.read.fingerprint() != opened.job.fingerprint:
         told = "it changed while it was scored, so the output would mix old and new rows; score a copy of it"
         raise InputError(opened.job.source, told)
 
 
-def _tell_new(opened: Opened) -> tuple[str, ...]:
+def _describe_new(opened: Opened) -> tuple[str, ...]:
     new = find_new(locate(opened.job.source), opened.read)
     return (f"{len(new):,} file(s) came while it was scored and are not in the output: {new[0]}",) if new else ()
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from components.contract import Predictions
-from components.errors import InputError, Way
+from components.errors import InputError, Remedy
 from components.readers.blocks import Block
 from components.scoring.answers import answer_schema
 from components.scoring.tables import inert, to_lines
@@ -56,7 +56,7 @@ def schema_with(extra: pa.Schema, classes: Sequence[str]) -> pa.Schema:
     own = scored_schema(classes)
     if twice := [name for name in extra.names if name in own.names]:
         told = "the output has a column of that name; rename the input's"
-        raise InputError(f"column {twice[0]!r}", told).offering(Way("drop", twice[0], "leaves it out"))
+        raise InputError(f"column {twice[0]!r}", told).suggesting(Remedy("drop", twice[0], "leaves it out"))
     return pa.schema([*own, *extra])
 
 

@@ -13,7 +13,7 @@ from components.model.classifier import Classifier
 from components.readers.blocks import Block
 from components.readers.images.content import has_content
 
-MOST_AT_ONCE = 1024  # images a forward pass: 3 MB of input, near what a processor's cache holds
+MAX_AT_ONCE = 1024  # images a forward pass: 3 MB of input, near what a processor's cache holds
 SURE_OF_VIEWS = 0.7  # mean probability; the thresholds hold for pictures like the dataset's (decision 8)
 
 
@@ -91,6 +91,6 @@ def _probabilities(model: Classifier, images: Images) -> Tensor:
     if images.dtype != np.uint8 or images.shape[1:] != shape or not images.ndim:
         expected = f"uint8 (n, {', '.join(map(str, shape))}), 0 to 255"
         raise InputError("images", f"found {images.dtype} {images.shape}, expected {expected}")
-    starts = range(0, max(len(images), 1), MOST_AT_ONCE)
-    chunks = [model.probabilities(images[start : start + MOST_AT_ONCE]) for start in starts]
+    starts = range(0, max(len(images), 1), MAX_AT_ONCE)
+    chunks = [model.probabilities(images[start : start + MAX_AT_ONCE]) for start in starts]
     return chunks[0] if len(chunks) == 1 else torch.cat(chunks)

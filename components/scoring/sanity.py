@@ -34,13 +34,13 @@ class Finding:
     """Something about images that is wrong or unusual."""
 
     kind: Kind
-    told: str  # what was found, and what to do about it
+    message: str  # what was found, and what to do about it
     is_wrong: bool  # whether nothing sensible can come of it
     images: tuple[int, ...] = ()  # of which ones, by position; () where it is of all of them together
 
     def to_json(self) -> dict[str, Any]:
         """As an answer over HTTP has it."""
-        return {"kind": self.kind, "images": list(self.images), "reason": self.told}
+        return {"kind": self.kind, "images": list(self.images), "reason": self.message}
 
 
 def measure(images: Images) -> dict[str, NDArray[Any]]:
@@ -92,7 +92,7 @@ def inspect_images(images: Images, bounds: InputBounds) -> tuple[Finding, ...]:
 
 def refuse_wrong(findings: tuple[Finding, ...], field: str) -> None:
     """Raises InputError, naming `field`, where nothing sensible can come of the images."""
-    if wrong := [one.told for one in findings if one.is_wrong]:
+    if wrong := [one.message for one in findings if one.is_wrong]:
         raise InputError(field, "; ".join(wrong))
 
 
@@ -103,5 +103,5 @@ def _sum_border_of_one(pixels: bytes, row: int) -> int:
 
 def _describe(kind: Kind, images: NDArray[np.intp], total: int, bounds: InputBounds) -> Finding:
     found = "the image" if total == 1 else f"{len(images):,} of {total:,} images"
-    told = TOLD[kind].format(found=found, dim=bounds.dim_peak)
-    return Finding(kind, told, kind in WRONG and len(images) > bounds.wrong * total, tuple(images.tolist()))
+    message = TOLD[kind].format(found=found, dim=bounds.dim_peak)
+    return Finding(kind, message, kind in WRONG and len(images) > bounds.wrong * total, tuple(images.tolist()))

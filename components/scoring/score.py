@@ -31,7 +31,7 @@ def score_blocks(
     blocks: Iterable[Block],
     outputs: Sequence[Output],
     name: str = "file",
-    most_rejects: int | None = None,
+    max_rejects: int | None = None,
 ) -> Generator[Score]:
     """Score a table block by block.
 
@@ -40,13 +40,13 @@ def score_blocks(
         blocks: what `read_pixel_csv` or `read_pixel_parquet` yields.
         outputs: what is written for each block, and in the end closed.
         name: what to call the table in an error.
-        most_rejects: with more of them, it is given up.
+        max_rejects: with more of them, it is given up.
 
     Yields:
         The count so far, once a block is written; in the end the whole count, once the outputs are closed.
 
     Raises:
-        InputError: as `blocks`, or more than `most_rejects` rows cannot be read.
+        InputError: as `blocks`, or more than `max_rejects` rows cannot be read.
     """
     began = time.perf_counter()
     score = Score(0, 0, 0, 0.0, model.tag)
@@ -57,8 +57,8 @@ def score_blocks(
                 writer.write(rows(block, predictions))
             scored, rejected = score.scored + len(block.ids), score.rejected + len(block.rejects)
             score = Score(scored + rejected, scored, rejected, time.perf_counter() - began, model.tag)
-            if most_rejects is not None and rejected > most_rejects:
-                raise InputError(name, f"more than {most_rejects:,} rows cannot be read; is this such a table?")
+            if max_rejects is not None and rejected > max_rejects:
+                raise InputError(name, f"more than {max_rejects:,} rows cannot be read; is this such a table?")
             yield score
         counts = {"rows": score.rows, "scored": score.scored, "rejected": score.rejected, "model": score.model}
         for _, writer in outputs:

@@ -9,9 +9,9 @@ import numpy as np
 
 from components.contract import Predictions
 from components.readers.blocks import Block
-from components.readers.tables.numbers import MOST_SHOWN, UNLABELLED
+from components.readers.tables.numbers import MAX_SHOWN, UNLABELLED
 
-MOST_REASONS = 50  # that are told apart
+MAX_REASONS = 50  # that are told apart
 OTHER = "other reasons"
 Confusion = tuple[tuple[int, ...], ...]
 
@@ -32,8 +32,8 @@ class Count:
 
     def __add__(self, other: "Count") -> "Count":
         counters = (Counter(self.reasons) + Counter(other.reasons)).most_common()
-        reasons = dict(counters[:MOST_REASONS])
-        if rest := sum(count for _, count in counters[MOST_REASONS:]):
+        reasons = dict(counters[:MAX_REASONS])
+        if rest := sum(count for _, count in counters[MAX_REASONS:]):
             reasons[OTHER] = reasons.get(OTHER, 0) + rest
         return Count(
             self.rows + other.rows,
@@ -44,7 +44,7 @@ class Count:
             dict(Counter(self.names) + Counter(other.names)),
             _add_confusions(self.confusion, other.confusion),
             self.unlabelled + other.unlabelled,
-            dict((Counter(self.unread) + Counter(other.unread)).most_common(MOST_SHOWN)),
+            dict((Counter(self.unread) + Counter(other.unread)).most_common(MAX_SHOWN)),
         )
 
     @property

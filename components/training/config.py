@@ -13,7 +13,7 @@ from components.training.tied import grids
 
 RARE, OFTEN = 10, 0.5  # a class is rare where the largest has more than so many times its images; its balance then
 LARGEST = 128  # megabytes of a stored network's hidden layers; one prediction reads them all
-MOST_CHANNELS = 512
+MAX_CHANNELS = 512
 Schedule = Literal["constant", "inverse-time", "one-cycle"]
 LabelKind = Literal["integer", "one-hot"]
 Precision = Literal["float32", "bfloat16", "auto"]
@@ -104,8 +104,8 @@ class TrainConfig:
             raise SettingsError(f"decay: {self.decay}; it belongs to the schedule inverse-time, not {self.schedule}")
         if self.channels and len(self.channels) != len(self.tied):
             raise SettingsError(f"channels: {len(self.channels)} layers, but tied has {len(self.tied)}")
-        if not all(1 <= channels <= MOST_CHANNELS for channels in self.channels):
-            raise SettingsError(f"channels: {self.channels}; expected each to be 1 to {MOST_CHANNELS}")
+        if not all(1 <= channels <= MAX_CHANNELS for channels in self.channels):
+            raise SettingsError(f"channels: {self.channels}; expected each to be 1 to {MAX_CHANNELS}")
         if not self.channels and len(self.tied) > len(self.model.hidden):
             raise SettingsError(f"tied: {len(self.tied)} layers, but hidden has {len(self.model.hidden)}")
 
@@ -124,7 +124,7 @@ class TrainConfig:
         hidden = (places[0] * max(1, min(self.channels[0], fitting)), *hidden[1:])
         return replace(self, model=replace(self.model, hidden=hidden), channels=())
 
-    def demand_fit(self, image: ImageSpec) -> None:
+    def require_fit(self, image: ImageSpec) -> None:
         """Check that the layers that are tied fit the images, and that the network is not too large.
 
         Raises:
@@ -132,7 +132,7 @@ class TrainConfig:
                 weights up to the last hidden layer take more than `LARGEST` megabytes.
         """
         if self.channels:
-            self.for_image(image).demand_fit(image)
+            self.for_image(image).require_fit(image)
             return
         most = min(image.height, image.width)
         sides = grids(image, len(self.tied))
@@ -150,7 +150,7 @@ class TrainConfig:
             fitting = _units_that_fit(image, self.model.hidden) // step * step
             raise SettingsError(
                 f"hidden: {self.model.hidden} with images of {image} is {megabytes:,.0f} MB of weights, expected at "
-                f"most {LARGEST}; {_tell_fitting(fitting)}"
+                f"most {LARGEST}; {_describe_fitting(fitting)}"
             )
 
     @property
@@ -210,7 +210,7 @@ def _units_that_fit(image: ImageSpec, hidden: tuple[int, ...]) -> int:
     return int((LARGEST - rest) * 1e6 / 4 / (image.size + sum(hidden[1:2])))
 
 
-def _tell_fitting(units: int) -> str:
+def _describe_fitting(units: int) -> str:
     others = "smaller images or narrower layers fit"
     return f"{others}, or {units:,} units in the first" if units > 0 else others
 

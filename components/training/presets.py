@@ -153,5 +153,5 @@ def configure(preset: str, overrides: dict[str, Any] | None = None, image: Image
         raise SettingsError(f"preset: no {preset!r}; there are {', '.join(PRESETS)}")
     config = PRESETS[preset].config.with_overrides(overrides or {})
     if image:
-        config.demand_fit(image)
+        config.require_fit(image)
     return config

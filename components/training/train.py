@@ -324,7 +324,7 @@ def build(config: TrainConfig, contract: DataContract) -> MLP | TiedMLP:
     Raises:
         SettingsError: layers that are tied do not fit the images, or the network is too large.
     """
-    config.demand_fit(contract.image)
+    config.require_fit(contract.image)
     config = config.for_image(contract.image)
     if config.tied:
         return TiedMLP(config.model, config.tied, contract)

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from components.errors import FashionError, Way
+from components.errors import FashionError, Remedy
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -21,14 +21,14 @@ def advising(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except FashionError as error:
-            if ways := [_spell(way) for way in error.ways if way.parameter in options]:
-                error.add_note(", ".join(ways))
+            if remedies := [_spell(remedy) for remedy in error.remedies if remedy.parameter in options]:
+                error.add_note(", ".join(remedies))
             raise
 
     return run
 
 
-def _spell(way: Way) -> str:
+def _spell(remedy: Remedy) -> str:
     """--drop image reads the pixels"""
-    value = "tab" if way.value == "\t" else shlex.quote(way.value) if way.value else ""
-    return " ".join(filter(None, [f"--{way.parameter}", value, way.effect]))
+    value = "tab" if remedy.value == "\t" else shlex.quote(remedy.value) if remedy.value else ""
+    return " ".join(filter(None, [f"--{remedy.parameter}", value, remedy.effect]))

@@ -26,7 +26,7 @@ def audit(
     dataset = current_dataset(load_settings().datasets_dir)
     if dataset is None:
         raise DatasetError("nothing to look through; 'fashion ingest' comes first")
-    found = audit(dataset, preset, tell=lambda text: print(text, file=sys.stderr))
+    found = audit(dataset, preset, echo=lambda text: print(text, file=sys.stderr))
     if as_json:
         print(json.dumps(asdict(found), default=str))
         return

@@ -30,13 +30,13 @@ def inbox(
     from components.errors import InputError
     from components.inbox import find_work, open_inbox
     from components.registry.champion import load_model
-    from components.scoring.delivery import deliver, tell_failures
-    from components.scoring.first_rows import Looker
+    from components.scoring.delivery import deliver, describe_failures
+    from components.scoring.input_check import InputChecker
 
     opened, model, found = open_inbox(folder), load_model(), []
-    with closing(Looker()) as looker:
+    with closing(InputChecker()) as checker:
         for item in find_work(opened, settle):
-            if delivery := deliver(opened, item, model, max_reject_rate, check, looker):
+            if delivery := deliver(opened, item, model, max_reject_rate, check, checker):
                 found.append(delivery)
                 if not as_json:
                     print(delivery)
@@ -44,5 +44,5 @@ def inbox(
         print(json.dumps([asdict(delivery) for delivery in found], default=str))
     elif not found:
         print(f"nothing to score in {opened.folder}")
-    if told := tell_failures(found):
+    if told := describe_failures(found):
         raise InputError("inbox", told)

@@ -20,7 +20,7 @@ def main() -> None:
 
 
 def run_command() -> None:
-    """Run the command that the arguments say; an error that was foreseen is one line and status 1.
+    """Run the command that the arguments say; an error that was expected is one line and status 1.
 
     Raises:
         SystemExit: always, with the status.

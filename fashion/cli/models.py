@@ -114,7 +114,7 @@ def report(
     from components.registry.verdicts import read_verdict
 
     path, verdict = report_path(tag), read_verdict(tag)
-    if beside or not _tells_all(path, verdict):
+    if beside or not _is_current(path, verdict):
         try:
             model = load_model(tag)
             rival = load_model(beside) if beside else _try_to_load(verdict.champion if verdict else None)
@@ -169,7 +169,7 @@ def _warn_of_damage() -> None:
         print(f"the live model is damaged: {damage}; 'fashion rollback' goes back to the one before", file=sys.stderr)
 
 
-def _tells_all(page: Path, verdict: "Verdict | None") -> bool:
+def _is_current(page: Path, verdict: "Verdict | None") -> bool:
     """Whether a report was written after the verdict and the impact that it tells of."""
     if not page.is_file():
         return False

@@ -41,13 +41,13 @@ def drift(
     The exit status is 3 where it has drifted, 0 where it has not or too few images came in to tell.
     """
     from components.errors import SettingsError
-    from components.files import demand_writable
+    from components.files import require_writable
     from components.monitoring.drift.check import check_live
 
     if scored and data:
         raise SettingsError("--scored and --data: one of them")
     if html:
-        demand_writable(html.parent)
+        require_writable(html.parent)
     check = _check_scored(scored) if scored else _check_data(data) if data else check_live(hours)
     if html:
         from components.monitoring.drift.page import write_page

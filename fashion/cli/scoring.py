@@ -98,7 +98,7 @@ class RowBar:
             self.bar.close()
 
 
-def tell(summary: "Summary", output: Path, as_json: bool) -> None:
+def print_summary(summary: "Summary", output: Path, as_json: bool) -> None:
     """Print what came of a job, and on standard error what was unusual; all of it there where the output is a pipe."""
     measured = None
     if summary.count.confusion:

@@ -24,7 +24,7 @@ def up(as_json: Json = False) -> None:
     from ops.start import bring_up, deploy, look
     from ops.stopping import stop
 
-    def tell(line: str) -> None:
+    def echo(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
     stop.keep("what is up stays up; 'fashion up' starts the rest, 'fashion down' ends it")
@@ -37,11 +37,11 @@ def up(as_json: Json = False) -> None:
             scheduled = find_scheduled()
         was_up = [piece.is_well for piece in look(layout)]
         if not was_up or not all(was_up):
-            bring_up(layout, scheduled, tell)
+            bring_up(layout, scheduled, echo)
         elif scheduled != kept_scheduled(layout.home):
-            deploy(layout, scheduled, tell)
+            deploy(layout, scheduled, echo)
         else:
-            tell("it is up already")
+            echo("it is up already")
         write_project(layout, Path.cwd())
     _show(layout, look(layout), as_json)
 
@@ -88,14 +88,19 @@ def down() -> None:
 def _show(layout: "StackLayout", pieces: "list[Piece]", as_json: bool) -> None:
     from ops.catalogues import describe_scheduled, kept_scheduled
     from ops.project import find_project
-    from ops.start import find_model_problem, tells_people
+    from ops.start import find_model_problem, sends_notifications
 
     is_served = any(piece.name == "service" and piece.is_well for piece in pieces)
     problem = find_model_problem(layout) if is_served else ""
     catalogues = kept_scheduled(layout.home).names
     if as_json:
         rows = {piece.name: {**asdict(piece), "is_well": piece.is_well} for piece in pieces}
-        told = {"pieces": rows, "api": layout.api, "logs": str(layout.logs), "tells_people": tells_people(layout)}
+        told = {
+            "pieces": rows,
+            "api": layout.api,
+            "logs": str(layout.logs),
+            "sends_notifications": sends_notifications(layout),
+        }
         print(json.dumps({**told, "model_problem": problem, "catalogues": catalogues}))
         return
     print_table(
@@ -107,7 +112,7 @@ def _show(layout: "StackLayout", pieces: "list[Piece]", as_json: bool) -> None:
     print(f"\ncatalogues: {describe_scheduled(catalogues)}")
     if problem:
         print(f"\nmodel: {problem}")
-    if tells_people(layout) is False:
+    if sends_notifications(layout) is False:
         print(
             "\nnobody is told of failures: set FASHION_NOTIFY_URL, then 'make down' and 'make up' (docs/monitoring.md)"
         )

@@ -10,7 +10,7 @@ import typer
 
 from fashion.cli.arguments import Json, SampleFallback, Source, resume_command
 from fashion.cli.tables import print_table
-from fashion.cli.training import quiet_foreseen_errors, read_fields
+from fashion.cli.training import quiet_expected_errors, read_fields
 
 if TYPE_CHECKING:
     from components.training.sweeps.candidates import Outcome
@@ -50,14 +50,14 @@ def sweep(
     except ValueError as error:
         raise SettingsError(f"--seeds {seeds}: expected whole numbers with commas between") from error
     overrides = read_fields(fields or []) | ({} if epochs is None else {"epochs": epochs})
-    from components.files import demand_writable
+    from components.files import require_writable
     from components.registry.store import home
     from components.settings import load_settings
     from components.training.presets import configure
 
     for name in names:  # bad settings end here, before a server is started
         configure(name, {**overrides, "seed": numbers[0]})
-    demand_writable(load_settings().data_dir, home(), *([output.parent] if output else []))
+    require_writable(load_settings().data_dir, home(), *([output.parent] if output else []))
     from ops.server import use_server
     from ops.stopping import stop
 
@@ -67,14 +67,14 @@ def sweep(
     from flows.sweep import sweep
 
     server.wait()
-    quiet_foreseen_errors()
+    quiet_expected_errors()
     found = sweep(names, numbers, overrides, workers, source, sample_fallback, save, resume)
     if output:
         write_table(output, found.outcomes)
     if as_json:
         print(json.dumps(asdict(found)))
     else:
-        tell(found)
+        print_results(found)
 
 
 def write_table(path: Path, outcomes: "list[Outcome]") -> None:
@@ -88,7 +88,7 @@ def write_table(path: Path, outcomes: "list[Outcome]") -> None:
         writer.writerows(rows)
 
 
-def tell(found: "Sweep") -> None:
+def print_results(found: "Sweep") -> None:
     """The table, and what it says."""
     print_table([COLUMNS, *map(_line, found.outcomes)])
     best = found.outcomes[0]

@@ -41,7 +41,7 @@ def ingest(
 
     size = parse_image(image) if image else None
     options = StartOptions(size, preparation, root, group, allow_small, replace)
-    done = ingest(source, sample_fallback=sample_fallback, options=options, tell=print)
+    done = ingest(source, sample_fallback=sample_fallback, options=options, echo=print)
     did = "wrote" if done.written else "already ingested, nothing to do:"
     print(f"{did} dataset {done.dataset.version}, {done.dataset.rows:,} rows of {done.dataset.source}")
     if done.added:
@@ -96,7 +96,7 @@ def train(
 
     Without PREFECT_API_URL a temporary Prefect server is started, which takes ten seconds.
     """
-    from components.files import demand_writable
+    from components.files import require_writable
     from components.registry.store import check_stored, home
     from components.settings import load_settings
     from components.training.presets import configure
@@ -105,7 +105,7 @@ def train(
     given = {"seed": seed, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     overrides = read_fields(fields or []) | {name: value for name, value in given.items() if value is not None}
     configure(preset, overrides)  # bad settings end here, before a server is started
-    demand_writable(load_settings().data_dir, home())
+    require_writable(load_settings().data_dir, home())
     if start_from not in {"", LIVE, ANEW}:
         check_stored(start_from)
     from ops.server import use_server
@@ -117,7 +117,7 @@ def train(
     from flows.training import training
 
     server.wait()
-    quiet_foreseen_errors()
+    quiet_expected_errors()
     result = training(
         preset=preset,
         overrides=overrides,
@@ -204,14 +204,14 @@ def read_fields(fields: list[str]) -> dict[str, Any]:
     return found
 
 
-def quiet_foreseen_errors() -> None:
+def quiet_expected_errors() -> None:
     """Let Prefect log them in one line, as the command line tells them."""
     for name in ("prefect.flow_runs", "prefect.task_runs"):
-        logging.getLogger(name).addFilter(_without_foreseen_traceback)
+        logging.getLogger(name).addFilter(_without_expected_traceback)
 
 
-def _without_foreseen_traceback(record: logging.LogRecord) -> bool:
-    """A foreseen error says all in its message; Prefect would print a page of its own stack below it."""
+def _without_expected_traceback(record: logging.LogRecord) -> bool:
+    """A expected error says all in its message; Prefect would print a page of its own stack below it."""
     if record.exc_info and isinstance(record.exc_info[1], FashionError | OSError):
         record.exc_info = None
     return True

@@ -69,9 +69,9 @@ def score(
     """Classify every row of an input of any size. Each row is scored, or rejected with line, reason and content."""
     from components.errors import InputError
     from components.readers.folders.parts import TableReading
-    from components.scoring.first_rows import Looker
+    from components.scoring.input_check import InputChecker
     from components.storage import locate
-    from fashion.cli.scoring import PIPE, RowBar, columns_of, load_scorer, open_ends, tell
+    from fashion.cli.scoring import PIPE, RowBar, columns_of, load_scorer, open_ends, print_summary
     from ops.stopping import stop
 
     if PIPE not in (locate(source), locate(output)):
@@ -83,10 +83,10 @@ def score(
     refused = locate(rejects) if rejects else None
     ends = open_ends(locate(source), locate(output), refused, file_format, resume)
     with ExitStack() as stack:
-        looker = stack.enter_context(closing(Looker()))
+        checker = stack.enter_context(closing(InputChecker()))
         if check != "off":
-            looker.start()
-        from components.scoring.job import run_job  # PyTorch comes with it: the looker imports its own meanwhile
+            checker.start()
+        from components.scoring.job import run_job  # PyTorch comes with it: the checker imports its own meanwhile
 
         classifier = load_scorer(model, resume)  # before a pipe is emptied
         read, written = stack.enter_context(ends)
@@ -101,10 +101,10 @@ def score(
             reading=reading,
             max_reject_rate=max_reject_rate,
             check=check,
-            looker=looker,
+            checker=checker,
             progress=bar.update,
         )
-    tell(summary, locate(output), as_json)
+    print_summary(summary, locate(output), as_json)
     if summary.count.rows and not summary.count.scored:
         raise InputError(source, f"no row could be scored; {summary.rejects} says why")
 

@@ -356,7 +356,7 @@ def wait_for_log() -> DriftCheck:
     """What was answered is written within a second or two."""
     deadline = time.monotonic() + 20
     while True:
-        check = check_live(bounds=DriftBounds(least_images=30, windows=1, drifting=1))
+        check = check_live(bounds=DriftBounds(min_images=30, windows=1, drifting=1))
         if sum(window.images for window in check.windows) >= len(NAMES) * 10 or time.monotonic() > deadline:
             return check
         time.sleep(0.2)

@@ -34,7 +34,7 @@ from components.training.train import train
 pytestmark = pytest.mark.slow
 BOUNDS = GateBounds(
     margin=1, f1_margin=1, f1_margins={}, loss_margin=99, calibration_margin=1, robustness_margin=1,
-    least_accuracy=0.1, least_f1=0, most_loss=3, most_calibration_error=0.5,
+    min_accuracy=0.1, min_f1=0, max_loss=3, max_calibration_error=0.5,
 )  # fmt: skip
 Answer = dict[str, Any]
 
@@ -92,7 +92,7 @@ def test_the_service_answers_through_every_change_and_names_never_shift(
 
         add_class("hat", hats, "sold now", settings=settings)
         second, verdict = train_on_newest(settings, "a class more")
-        told = next(check.told for check in verdict.checks if check.name == "classes")
+        told = next(check.message for check in verdict.checks if check.name == "classes")
         assert told.startswith("classes: hat is new; compared on 200 test images of 10 classes that both know")
         assert history()[-1].why == "a class more; classes: hat is new"
         wait_for(server, second)

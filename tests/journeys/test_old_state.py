@@ -114,7 +114,7 @@ def test_what_is_known_of_the_models_is_read() -> None:
 
 @pytest.mark.usefixtures("bentoml_home")
 def test_the_older_model_is_promoted_again_and_taken_back(settings: Settings) -> None:
-    bounds = GateBounds(f1_margin=0.1, f1_margins={}, loss_margin=0.5, most_calibration_error=0.2)
+    bounds = GateBounds(f1_margin=0.1, f1_margins={}, loss_margin=0.5, max_calibration_error=0.2)
     promotion = promote(OLDER, "it was better", bounds=bounds, settings=settings, canary=lambda *_: (SERVED,))
     assert promotion.promoted, str(promotion)
     assert champion.live_move().tag == OLDER
@@ -139,7 +139,7 @@ def test_the_newer_model_is_still_worse_than_the_older(settings: Settings) -> No
 
 @pytest.mark.usefixtures("bentoml_home")
 def test_what_the_service_logged_is_held_against_the_model_s_profile() -> None:
-    check = check_live(until=LOGGED_UNTIL, bounds=DriftBounds(least_images=30, windows=1, drifting=1))
+    check = check_live(until=LOGGED_UNTIL, bounds=DriftBounds(min_images=30, windows=1, drifting=1))
     assert check.unreadable == check.others == 0
     assert sum(window.images for window in check.windows) == 100
     assert check.verdict == "calm", check.drifted
@@ -194,7 +194,7 @@ def test_a_catalogue_is_scored(dataset: Dataset, tmp_path: Path) -> None:
 def test_what_was_scored_before_is_held_against_the_model_s_profile(bentoml_home: Path) -> None:
     output = KEPT / "scored" / "whole.csv"
     check = check_batch(
-        model_of(output), output, read_scored(output, NAMES), ("confidence",), DriftBounds(least_images=30)
+        model_of(output), output, read_scored(output, NAMES), ("confidence",), DriftBounds(min_images=30)
     )
     assert (check.model, check.verdict) == (NEWER, "calm")
 

@@ -58,9 +58,9 @@ from components.readers.images.photos import read_photo, read_views
 from components.scoring.job import rejects_path, run_job
 from components.scoring.predict import predict, predict_photos
 from serving.bodies import LARGEST_JSON, LARGEST_TABLE, LARGEST_UPLOAD
-from serving.door import Door
 from serving.endpoints import ENDPOINTS as SERVED_PATHS
-from serving.forms import MOST_FILES
+from serving.forms import MAX_FILES
+from serving.gateway import Gateway
 from serving.live import Serving, served
 from serving.openapi import describe_api
 
@@ -881,7 +881,7 @@ PICTURE = part("file", encode(NOISE), "a.png")
             "a text field (it has no file name)",
             id="text field",
         ),
-        pytest.param(PICTURE * (MOST_FILES + 1) + b"--cut--\r\n", "body", "Too many files", id="65 files"),
+        pytest.param(PICTURE * (MAX_FILES + 1) + b"--cut--\r\n", "body", "Too many files", id="65 files"),
         pytest.param(b"no boundary here", "body", "", id="malformed"),
         pytest.param(PICTURE.replace(b' name="file";', b"") + b"--cut--\r\n", "body", '"name"', id="no name"),
         pytest.param(PICTURE + b"--cut\r\n\x00: x\r\n\r\n--cut--\r\n", "body", "invalid character", id="a bad header"),
@@ -1081,7 +1081,7 @@ def test_a_body_that_does_not_arrive_is_given_up(
         await asyncio.sleep(20)
 
     async def ask() -> httpx.Response:
-        door = Door(Starlette(), SERVED_PATHS)
+        door = Gateway(Starlette(), SERVED_PATHS)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(door), base_url="http://localhost") as client:
             return await client.post(path, content=slowly(), headers=headers)
 

@@ -84,7 +84,7 @@ def test_uvicorn_takes_the_body_of_a_request_that_asks_for_another_protocol_for_
 
 
 def test_uvicorn_bounds_neither_a_head_nor_what_waits_behind_it(uvicorn: Server) -> None:
-    """`check_head`, `MOST_PIPELINED`."""
+    """`check_head`, `MAX_PIPELINED`."""
     lines = b"".join(b"x%d: y\r\n" % number for number in range(10_000))
     assert statuses(exchange(uvicorn, LAST[:-2] + lines + b"X: " + b"a" * 1_000_000 + b"\r\n\r\n")) == [200]
     assert statuses(exchange(uvicorn, (READ + SIZED) * 200 + LAST)) == [200] * 201

@@ -117,7 +117,7 @@ def test_a_canary_catches_each_kind_of_break(
 def test_a_canary_catches_a_slow_answer(
     network: MLP, card: ModelCard, bentoml_home: Path, shared_settings: Settings
 ) -> None:
-    hurried = GateBounds(most_request_seconds=1e-6)
+    hurried = GateBounds(max_request_seconds=1e-6)
     check_last(network, card, CHECKOUT, shared_settings, "time", "for a request, at most", hurried)
     nothing_is_left(bentoml_home)
 
@@ -134,9 +134,9 @@ def check_last(
     model = store.load_stored(store.save_model(network, card))
     *before, last = try_canary(model, bounds or GateBounds(), settings, checkout)
     assert all(check.passed for check in before)
-    assert (last.name, last.passed) == (f"canary: {step}", False), last.told
-    assert told in last.told
-    assert "the server's log is" in last.told
+    assert (last.name, last.passed) == (f"canary: {step}", False), last.message
+    assert told in last.message
+    assert "the server's log is" in last.message
 
 
 PROMOTE = """

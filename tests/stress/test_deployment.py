@@ -122,7 +122,7 @@ def test_a_table_is_scored_on_demand(deployed: Deployed, test_split: Examples) -
 def test_images_of_the_test_split_are_no_new_labels(deployed: Deployed, test_split: Examples) -> None:
     folder = Path(deployed.environment["FASHION_DATA_DIR"]) / "inbox" / "labelled"
     folder.mkdir(parents=True)
-    (folder / "copies.csv").write_text("\n".join([HEADER, *to_lines(test_split, 5)]) + "\n")
+    (folder / "duplicates.csv").write_text("\n".join([HEADER, *to_lines(test_split, 5)]) + "\n")
     ended, run = deployed.end_of("labels/inbox", settle=0)
     assert ended == "Failed", deployed.worker_log.read_text()
     (row,) = json.loads(deployed.artifact(run, "labels")["data"])

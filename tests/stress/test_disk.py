@@ -13,7 +13,7 @@ from readings import PIXEL_COLUMNS
 from components.contract import Dataset, ModelCard
 from components.dataset.manifest import Examples
 from components.errors import explain
-from components.files import demand_writable, write_whole
+from components.files import require_writable, write_whole
 from components.registry import champion, store
 from components.settings import CHECKOUT
 from components.training.train import Trained
@@ -68,7 +68,7 @@ TRIES = {
     "score to Parquet": lambda: run_job(model, table, disk / "out.parquet"),
 }
 LOCKED = {
-    "audit": lambda: audit(dataset, "quick", tell=steps.append, settings=settings),
+    "audit": lambda: audit(dataset, "quick", echo=steps.append, settings=settings),
     "promote": lambda: promote(other, "a test", force=True, settings=settings),
     "rollback": rollback,
     "pin": lambda: pin(other, "a test"),
@@ -162,9 +162,9 @@ def test_an_error_of_a_write_names_the_file_that_was_to_be(tmp_path: Path) -> No
 
 
 def test_what_may_be_written_is_found_out_without_a_trace(tmp_path: Path) -> None:
-    demand_writable(tmp_path / "not" / "yet", tmp_path)
+    require_writable(tmp_path / "not" / "yet", tmp_path)
     assert not list(tmp_path.iterdir())
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(NotADirectoryError) as raised:
-        demand_writable(tmp_path / "file" / "folder")
+        require_writable(tmp_path / "file" / "folder")
     assert str(tmp_path / "file" / "folder") in explain(raised.value)

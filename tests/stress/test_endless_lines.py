@@ -33,4 +33,4 @@ def test_lines_without_end_do_not_fill_the_memory(model: Classifier) -> None:
     assert grown * (1 if sys.platform == "darwin" else 1024) < 100e6
     empty.seek(0)
     with pytest.raises(InputError, match="more than 1,000 rows cannot be read"):
-        list(score_blocks(model, read_pixel_csv(empty, "file", WANTED), [], most_rejects=1000))
+        list(score_blocks(model, read_pixel_csv(empty, "file", WANTED), [], max_rejects=1000))

@@ -15,7 +15,7 @@ from receiving import Receiver, receiving
 from components.settings import CHECKOUT
 from ops.automations import NOTIFICATIONS
 from ops.layout import StackLayout
-from ops.start import tells_people
+from ops.start import sends_notifications
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect")]
 
@@ -23,11 +23,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect")]
 FAILING = """
 from prefect import flow
 from components.promotion.promote import Promotion
-from flows.notify.tell import tell_promotion
+from flows.notify.events import emit_promotion
 
 @flow(name="training")
 def training():
-    tell_promotion(Promotion("fashion-mlp:new", False, None, "fashion-mlp:old"))
+    emit_promotion(Promotion("fashion-mlp:new", False, None, "fashion-mlp:old"))
     raise ConnectionError("postgresql://fashion:hunter2@db/prefect, token=abc123, swordfish-42")
 
 training()
@@ -115,7 +115,7 @@ def test_the_address_is_kept_secret_and_registering_again_changes_nothing(prefec
     prefect.server.register(prefect.receiver.url)
     assert prefect.server.automations() == sorted(["dead-runs", "train-on-drift", *names_of_notifications()])
     assert prefect.block().raise_for_status().json()["data"]["url"] == "********"
-    assert tells_people(prefect.layout) is True
+    assert sends_notifications(prefect.layout) is True
 
 
 def test_a_message_that_cannot_be_sent_is_a_line_in_the_server_s_log(prefect: Told) -> None:
@@ -130,5 +130,5 @@ def test_without_an_address_the_server_tells_nobody_and_forgets_the_old_one(pref
     prefect.server.register()
     assert prefect.server.automations() == ["dead-runs", "train-on-drift"]
     assert prefect.block().status_code == 404
-    assert tells_people(prefect.layout) is False
-    assert tells_people(dataclasses.replace(prefect.layout, prefect_port=9)) is None
+    assert sends_notifications(prefect.layout) is False
+    assert sends_notifications(dataclasses.replace(prefect.layout, prefect_port=9)) is None

@@ -13,7 +13,7 @@ from components.readers.images.content import has_content
 from components.readers.images.idx import read_idx
 from components.readers.images.pixel_bytes import read_pixel_bytes
 from components.scoring.expectations import check_images
-from components.scoring.first_rows import LEAST_ROWS
+from components.scoring.input_check import MIN_ROWS
 from components.scoring.sanity import inspect_images
 from components.settings import Settings
 
@@ -56,7 +56,7 @@ def test_no_class_of_the_real_data_alarms_though_it_comes_alone() -> None:
     labels = read_idx(SOURCE / "t10k-labels-idx1-ubyte.gz", ())
     for one in range(10):
         assert check_images(images[labels == one], INPUTS) == ()
-        assert check_images(images[labels == one][:LEAST_ROWS], INPUTS) == ()
+        assert check_images(images[labels == one][:MIN_ROWS], INPUTS) == ()
     for start in range(0, 10_000, 1000):
         assert check_images(images[start : start + 1000], INPUTS) == ()
 

@@ -51,5 +51,5 @@ def test_what_the_bounds_say_of_the_data(source: Path, tmp_path: Path) -> None:
     assert open_archives(source).name == dataset.source
     frame = to_frame(dataset)
     assert len(frame) == dataset.rows
-    assert frame[["copies_within", "copies_across"]].sum().sum() == 0
+    assert frame[["duplicates_within", "duplicates_across"]].sum().sum() == 0
     assert validate(dataset, settings=settings).expectations > 40

@@ -22,7 +22,7 @@ from components.dataset.manifest import Examples
 from components.readers.images.photos import write_png
 from serving import connections
 from serving.bodies import LARGEST_UPLOAD
-from serving.load import MOST_ARRIVING, MOST_BYTES, WINDOW
+from serving.load import MAX_ARRIVING, MAX_BYTES, WINDOW
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("measured")]
 
@@ -87,7 +87,7 @@ def trickle(held: list[socket.socket], seconds: float, drop: bytes) -> dict[sock
     return answers
 
 
-@pytest.mark.parametrize("number", [200, MOST_ARRIVING + 100])
+@pytest.mark.parametrize("number", [200, MAX_ARRIVING + 100])
 def test_bodies_that_trickle_in_are_given_up_while_others_are_answered(server: Server, number: int) -> None:
     """Beyond the number that may arrive, the slowest goes before its window is over."""
     with honest(server), contextlib.ExitStack() as held:
@@ -116,7 +116,7 @@ def test_bodies_have_a_bound_in_memory_together(server: Server) -> None:
     """Each is within its own."""
     size = LARGEST_UPLOAD - 1
     with contextlib.ExitStack() as held:
-        large = [held.enter_context(connect(server)) for _ in range(MOST_BYTES // size + 2)]
+        large = [held.enter_context(connect(server)) for _ in range(MAX_BYTES // size + 2)]
         for one in large:
             with contextlib.suppress(ConnectionError):
                 one.sendall(HEAD % (b"/classify", b"image/png", size) + bytes(size - 1))
@@ -151,13 +151,13 @@ def test_beyond_a_number_of_connections_those_that_wait_longest_are_cut(server: 
     with honest(server), contextlib.ExitStack() as held:
         first = [held.enter_context(connect(server)) for _ in range(100)]
         time.sleep(1)
-        for _ in range(connections.MOST_CONNECTIONS + 100):
+        for _ in range(connections.MAX_CONNECTIONS + 100):
             held.enter_context(connect(server))
         deadline = time.monotonic() + 5
         while len(select.select(first, [], [], 0)[0]) < len(first):
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        assert len(worker.net_connections()) <= connections.MOST_CONNECTIONS + 1
+        assert len(worker.net_connections()) <= connections.MAX_CONNECTIONS + 1
 
 
 def test_a_client_that_does_not_take_its_answer_is_cut_and_one_that_takes_its_time_is_not(

@@ -13,7 +13,7 @@ from components.model.classifier import Classifier
 from components.model.mlp import MLP
 from components.registry import champion, store
 from components.scoring.delivery import Delivery, deliver
-from components.scoring.first_rows import Looker
+from components.scoring.input_check import InputChecker
 
 HEADER = ",".join(["label", *PIXEL_COLUMNS])
 
@@ -37,8 +37,8 @@ def table_of(examples: Examples, rows: int) -> str:
     return "\n".join([HEADER, *lines]) + "\n"
 
 
-def empty(inbox: Inbox, live: Classifier, settle: float = 0.0, looker: Looker | None = None) -> list[Delivery]:
-    deliveries = [deliver(inbox, item, live, looker=looker) for item in find_work(inbox, settle)]
+def empty(inbox: Inbox, live: Classifier, settle: float = 0.0, checker: InputChecker | None = None) -> list[Delivery]:
+    deliveries = [deliver(inbox, item, live, checker=checker) for item in find_work(inbox, settle)]
     return [delivery for delivery in deliveries if delivery]
 
 

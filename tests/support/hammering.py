@@ -77,7 +77,7 @@ class Worker:
 
 
 def hammer(home: Path, checkpoint: Path, until: float, number: int) -> None:
-    """Go on until a time; what was done is written beside the home, and so is what was not foreseen."""
+    """Go on until a time; what was done is written beside the home, and so is what was not expected."""
     os.environ["BENTOML_HOME"] = str(home)
     BentoMLContainer.bentoml_home.set(str(home))
     BentoMLContainer.model_store.set(ModelStore(home / "models"))

@@ -11,7 +11,7 @@ from components.model.mlp import MLP
 from components.promotion.bounds import GateBounds
 
 # Hard enough to refuse a broken model, easy enough for one of two epochs.
-LENIENT = GateBounds(most_loss=3, most_calibration_error=0.5, least_accuracy=0.1, least_f1=0)
+LENIENT = GateBounds(max_loss=3, max_calibration_error=0.5, min_accuracy=0.1, min_f1=0)
 SERVED = GateCheck("canary: a test", True, "served", "served", "it was served")  # what a canary that passes says
 
 

@@ -20,8 +20,8 @@ from starlette.routing import Route
 
 from serving.bodies import LARGEST_JSON, read_body, spool_body
 from serving.connections import GuardedProtocol
-from serving.door import Door, Endpoint
 from serving.errors import json_response
+from serving.gateway import Endpoint, Gateway
 
 LONG = 60  # seconds
 
@@ -78,5 +78,5 @@ async def live(app: Starlette) -> AsyncIterator[None]:
 if __name__ == "__main__":
     port, grace = map(int, sys.argv[1:3])
     connections = "httptools" if "own" in sys.argv else GuardedProtocol
-    door = Door(Starlette(routes=[Route("/livez", alive)], lifespan=live), ENDPOINTS)
+    door = Gateway(Starlette(routes=[Route("/livez", alive)], lifespan=live), ENDPOINTS)
     uvicorn.run(door, port=port, http=connections, timeout_graceful_shutdown=grace, timeout_keep_alive=1)

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from components.contract import DataContract, ImageSpec, demand_equal
+from components.contract import DataContract, ImageSpec, require_equal
 from components.errors import DatasetError, ModelError
 from components.records import read_record
 
@@ -103,13 +103,13 @@ def test_the_first_difference_is_named(told: str) -> None:
     assert told in SHOP.difference(other)
     assert (other == SHOP, SHOP.fingerprint == other.fingerprint) == (False, False)
     with pytest.raises(DatasetError, match=told):
-        demand_equal(SHOP, other, "here", DatasetError)
+        require_equal(SHOP, other, "here", DatasetError)
 
 
 def test_aliases_change_nothing_that_was_learned() -> None:
     other = dataclasses.replace(SHOP, aliases=())
     assert (other == SHOP, SHOP.difference(other), SHOP.fingerprint == other.fingerprint) == (True, "", True)
-    demand_equal(SHOP, other, "here", DatasetError)
+    require_equal(SHOP, other, "here", DatasetError)
 
 
 def test_it_is_read_as_it_was_written_and_only_its_fields_are_written() -> None:

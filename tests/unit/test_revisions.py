@@ -3,7 +3,7 @@
 import numpy as np
 
 from components.contract import Revision
-from components.revisions import Lineage, group, join_names, relate, tell_changes
+from components.revisions import Lineage, describe_changes, group, join_names, relate
 
 FIRST = ("boot", "coat", "shirt")
 ADDED = ("boot", "coat", "shirt", "hat")
@@ -26,7 +26,7 @@ def lineage(number: int) -> Lineage:
 def told(ours: Lineage, theirs: Lineage) -> str:
     related = relate(ours, theirs)
     assert related is not None
-    return tell_changes(ours.classes, theirs.classes, group(related))
+    return describe_changes(ours.classes, theirs.classes, group(related))
 
 
 def test_equal_classes_go_together_one_by_one() -> None:
@@ -73,7 +73,7 @@ def test_a_name_given_to_another_class_is_not_taken_for_the_old_one() -> None:
     related = relate(swapped, Lineage(first))
     assert related is not None
     assert (related == np.eye(2, dtype=bool)).all()
-    assert tell_changes(swapped.classes, first, group(related)) == "cap is hat now; hat is bonnet now"
+    assert describe_changes(swapped.classes, first, group(related)) == "cap is hat now; hat is bonnet now"
 
 
 def test_data_that_never_met_are_not_compared() -> None:
@@ -87,11 +87,11 @@ def test_many_names_are_told_in_one_sentence() -> None:
     assert join_names(classes).endswith(", class 9 and 2 more")
     alone = [((label,), ()) for label in range(2)] + [((), (0,)), ((), (1,)), ((), (2,))]
     expected = "class 0 and class 1 are new; boot, coat and shirt are gone"
-    assert tell_changes(classes, FIRST, alone) == expected
+    assert describe_changes(classes, FIRST, alone) == expected
 
 
 def test_classes_that_were_exchanged_are_told_as_several() -> None:
-    assert tell_changes(("top", "cap"), ("coat", "hat"), [((0, 1), (0, 1))]) == "coat and hat are top and cap now"
+    assert describe_changes(("top", "cap"), ("coat", "hat"), [((0, 1), (0, 1))]) == "coat and hat are top and cap now"
 
 
 def test_changes_that_cannot_lead_to_the_classes_are_found() -> None:

@@ -25,7 +25,7 @@ GROUND = {
     "expectations",
     "files",
     "inbox",
-    "leash",
+    "end_with_parent",
     "records",
     "revisions",
     "settings",

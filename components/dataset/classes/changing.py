@@ -128,7 +128,7 @@ def split_class(
     with _changing(settings) as (base, settings):
         members = {split: _members(base, split, name) for split in SPLITS}
         plan = plan_split(base.contract, name, _read_rows(table), [*members["train"], *members["test"]])
-        _demand_enough(plan, members, FEWEST_SMALL if allow_small else FEWEST)
+        _require_enough(plan, members, FEWEST_SMALL if allow_small else FEWEST)
         return _change(base, plan, why, settings)
 
 
@@ -297,7 +297,7 @@ def _read_rows(path: Path) -> dict[str, str]:
     return named
 
 
-def _demand_enough(plan: ClassPlan, members: dict[Split, list[str]], fewest: int) -> None:
+def _require_enough(plan: ClassPlan, members: dict[Split, list[str]], fewest: int) -> None:
     """Each part of a class that is split needs images to learn from and to be judged on."""
     parts = {one for names in plan.became if len(names) > 1 for one in names}
     whole = next(names[0] for names in plan.became if len(names) > 1)

@@ -12,7 +12,7 @@ import numpy as np
 
 from components.catalogues import catalogue_of
 from components.contract import DataContract, Images, ImageSpec
-from components.dataset.copies import find_copies
+from components.dataset.duplicates import find_duplicates
 from components.dataset.labels.examples import LabelCandidate, LabelReject
 from components.dataset.labels.naming import hash_of
 from components.dataset.manifest import Examples
@@ -81,7 +81,7 @@ def sort_candidates(candidates: list[LabelCandidate], train: Examples, test: Exa
         elif known.train_ids[row_id] != label:
             relabelled[row_id] = label
     good, bad = _split_by_bounds(new, train.contract)
-    added, copies = _split_by_copies(good, test)
+    added, copies = _split_by_duplicates(good, test)
     rejects += [*refused, *bad, *copies]
     return Sorted(added, relabelled, len(candidates) - len(added) - len(relabelled) - len(rejects), rejects)
 
@@ -130,13 +130,13 @@ def _split_by_bounds(
     return good, bad
 
 
-def _split_by_copies(
+def _split_by_duplicates(
     candidates: list[LabelCandidate], test: Examples
 ) -> tuple[list[LabelCandidate], list[LabelReject]]:
     """Those that are not, and those that are, a copy of a test image, changed a little."""
     if not candidates:
         return [], []
-    copies = {copy.row: copy for copy in find_copies(to_images(candidates, test.contract.image), test.images)}
+    copies = {copy.row: copy for copy in find_duplicates(to_images(candidates, test.contract.image), test.images)}
     rejects = [
         LabelReject.of(
             candidates[row], f"as good as an image of the test split: {test.ids[copy.other]}, {copy.likeness}"

@@ -15,7 +15,7 @@ import orjson
 from components.dataset.manifest import digest
 from components.files import whole_folder, write_whole
 
-MOST_ROWS = 100_000  # of one import
+MAX_ROWS = 100_000  # of one import
 LARGEST_FILE = 512 << 20  # bytes of a table
 FILES = "files"
 LARGEST_PICTURE = 32 << 20  # bytes

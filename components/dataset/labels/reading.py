@@ -15,7 +15,7 @@ import orjson
 
 from components.contract import DataContract
 from components.dataset.labels.corrections import largest_of, read_correction
-from components.dataset.labels.examples import LARGEST_FILE, MOST_ROWS, HandedIn, LabelCandidate, LabelReject, shown
+from components.dataset.labels.examples import LARGEST_FILE, MAX_ROWS, HandedIn, LabelCandidate, LabelReject, shown
 from components.dataset.labels.naming import read_naming_table
 from components.dataset.labels.pictures import read_class_folders
 from components.dataset.tables import has_pictures, read_picture_table
@@ -52,8 +52,8 @@ def read_handed_in(
         raise InputError(path.name, f"cannot be read: {error}") from error
     if states_below(path) != before:
         raise InputError(path.name, "it changed while it was read; import it again once nothing writes to it")
-    if len(found.candidates) > MOST_ROWS:
-        raise InputError(path.name, f"{len(found.candidates):,} rows, at most {MOST_ROWS:,} an import")
+    if len(found.candidates) > MAX_ROWS:
+        raise InputError(path.name, f"{len(found.candidates):,} rows, at most {MAX_ROWS:,} an import")
     return replace(found, name=shown(found.name), inputs={shown(name): sha for name, sha in found.inputs.items()})
 
 
@@ -107,17 +107,17 @@ def _read_pictures(path: Path, contract: DataContract) -> HandedIn:
     """Parquet with pictures in it, each as the model would see it."""
     candidates, rejects = list[LabelCandidate](), list[LabelReject]()
     for row in read_picture_table(path, contract):
-        if row.number > MOST_ROWS:
-            raise InputError(path.name, f"more than {MOST_ROWS:,} rows, the most of one import")
+        if row.number > MAX_ROWS:
+            raise InputError(path.name, f"more than {MAX_ROWS:,} rows, the most of one import")
         position, file = f"row {row.number}", f"row-{row.number}"
         try:
             if row.label is None:
-                raise UnknownClass("label", f"found {row.told[:40]!r}, expected {contract.choices}", row.told)
+                raise UnknownClass("label", f"found {row.given[:40]!r}, expected {contract.choices}", row.given)
             if not row.content:
                 raise InputError("image", "no picture in the row; a file that it names is not read")
             pixels = read_photo(row.content, contract, position).tobytes()
         except InputError as error:
-            kept = (row.content, file) if row.content else (row.told.encode(), "")
+            kept = (row.content, file) if row.content else (row.given.encode(), "")
             rejects.append(LabelReject(position, error.reason, *kept, unknown=getattr(error, "name", "")))
             continue
         candidates.append(LabelCandidate(position, row.label, pixels, original=row.content, file=file))

@@ -15,7 +15,7 @@ from components.readers.folders.below import Root
 from components.readers.images.photos import read_photo
 
 EVERY = 10  # seconds between two lines that say how far it is
-MOST_REJECTED = 0.5  # share of the rows; beyond it the source is not what it seems
+MAX_REJECTED = 0.5  # share of the rows; beyond it the source is not what it seems
 T = TypeVar("T")
 
 
@@ -43,14 +43,14 @@ def digest_rows(source: SourceRows) -> dict[str, str]:
     return {row.name: digest for row, digest in zip(source.rows, _each(digest, source.rows), strict=True)}
 
 
-def decode_rows(source: SourceRows, contract: DataContract, tell: Callable[[str], None]) -> Decoded:
+def decode_rows(source: SourceRows, contract: DataContract, echo: Callable[[str], None]) -> Decoded:
     """Read every row: a photo by the contract's preparation, as the service reads it; an image as it is.
 
     Raises:
         SourceError: more than half of the rows cannot be read.
     """
     root, shape = Root(source.root), contract.image.shape
-    tell(f"reading {len(source.rows):,} pictures of {source.name}")
+    echo(f"reading {len(source.rows):,} pictures of {source.name}")
 
     def read(row: SourceRow) -> tuple[str, Images, int] | Rejected:
         try:
@@ -62,10 +62,10 @@ def decode_rows(source: SourceRows, contract: DataContract, tell: Callable[[str]
             return Rejected(row.name, error.reason, row.label)
         return digest_of(content), image, label
 
-    found = list(zip(source.rows, _each(read, source.rows, tell), strict=True))
+    found = list(zip(source.rows, _each(read, source.rows, echo), strict=True))
     rejected = [one for _, one in found if isinstance(one, Rejected)]
     taken = [(row, one) for row, one in found if not isinstance(one, Rejected)]
-    if len(rejected) > MOST_REJECTED * len(found):
+    if len(rejected) > MAX_REJECTED * len(found):
         example = f"{rejected[0].name}: {rejected[0].reason}"
         raise SourceError(f"{source.name}: {len(rejected):,} of {len(found):,} rows cannot be read, such as {example}")
     return Decoded(
@@ -78,7 +78,7 @@ def decode_rows(source: SourceRows, contract: DataContract, tell: Callable[[str]
 
 
 def _each(
-    work: Callable[[SourceRow], T], rows: tuple[SourceRow, ...], tell: Callable[[str], None] = lambda line: None
+    work: Callable[[SourceRow], T], rows: tuple[SourceRow, ...], echo: Callable[[str], None] = lambda line: None
 ) -> list[T]:
     """Threads work side by side: Pillow, OpenCV and hashing leave the interpreter to others, and take nearly all of the
     time, so that processes, which take seconds to start, gain nothing."""
@@ -89,7 +89,7 @@ def _each(
                 done.append(one)
                 if time.monotonic() - shown > EVERY:
                     shown = time.monotonic()
-                    tell(f"  {len(done):,} of {len(rows):,}")
+                    echo(f"  {len(done):,} of {len(rows):,}")
         except BaseException:  # Ctrl-C too: what has not begun is not waited for
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -62,7 +62,7 @@ class StartOptions:
 
 
 def ingest_own(
-    path: Path, settings: Settings, options: StartOptions, tell: Callable[[str], None] = log.info
+    path: Path, settings: Settings, options: StartOptions, echo: Callable[[str], None] = log.info
 ) -> Ingested:
     """Start the catalogue in use with a source, or take in what the source has gained.
 
@@ -70,7 +70,7 @@ def ingest_own(
         path: see `read_source`.
         settings: where data lives, and the catalogue's name.
         options: the rest. Where there is a catalogue already, its contract stays.
-        tell: called with lines for a person: how far it is; and before anything is written, what will be.
+        echo: called with lines for a person: how far it is; and before anything is written, what will be.
 
     Raises:
         SettingsError: no such path, or an image or a preparation that cannot be.
@@ -96,14 +96,14 @@ def ingest_own(
             f"'fashion label import' adds pictures to it, --replace starts the catalogue anew"
         )
     before = _splits_before(base, digests, source.name) if base else {}
-    decoded = decode_rows(source, contract, tell)
+    decoded = decode_rows(source, contract, echo)
     test, left_out = _divide(source, decoded, before, contract)
     rejected = (*source.rejected, *decoded.rejected, *left_out.values())
     train = ~test & ~np.isin(np.arange(len(test)), list(left_out))
     for line in _describe(contract, decoded, train, test, rejected):
-        tell(line)
+        echo(line)
     if base is None and not options.preparation and source.image is None:
-        tell(CHOICE)
+        echo(CHOICE)
     with dataset_lock(folder):
         remove_leftovers(folder)
         remove_leftovers(folder / "parts")
@@ -196,9 +196,9 @@ def _divide(
     if source.divides:
         test = np.array([row.split == "test" for row in decoded.rows])
         equal = find_equal(decoded.images, decoded.labels, decoded.digests, groups, test.tolist())
-        _leave_out_copies(*equal, decoded, leave_out)
+        _leave_out_duplicates(*equal, decoded, leave_out)
         kept = ~np.isin(np.arange(len(test)), list(left_out))
-        _demand_every_class(
+        _require_every_class(
             source.name, contract, {"train": decoded.labels[kept & ~test], "test": decoded.labels[kept & test]}
         )
         return test & kept, left_out
@@ -211,7 +211,7 @@ def _divide(
         NO_MORE if before else SHARE,
         contract.classes,
     )
-    _leave_out_copies(drawn.duplicates, drawn.conflicts, decoded, leave_out)
+    _leave_out_duplicates(drawn.duplicates, drawn.conflicts, decoded, leave_out)
     test = drawn.test.copy()
     if before:
         for row in np.flatnonzero(test).tolist():
@@ -221,14 +221,14 @@ def _divide(
     return test, left_out
 
 
-def _demand_every_class(name: str, contract: DataContract, labels: dict[Split, Labels]) -> None:
+def _require_every_class(name: str, contract: DataContract, labels: dict[Split, Labels]) -> None:
     for split, found in labels.items():
         if missing := sorted({*range(len(contract.classes))} - set(found.tolist())):
             what = f"nothing that can be used of the class {contract.classes[missing[0]]!r} in its {split} split"
             raise SourceError(f"{name}: {what}; every class has to be in both. Without a test split, one is drawn")
 
 
-def _leave_out_copies(
+def _leave_out_duplicates(
     duplicates: dict[int, int],
     conflicts: tuple[tuple[int, ...], ...],
     decoded: Decoded,

@@ -178,12 +178,12 @@ class _Table:
             where = f"{self.before}row {row.number}"
             try:
                 if row.label is None:
-                    raise InputError("label", f"label {row.told[:40]!r} has no name")
+                    raise InputError("label", f"label {row.given[:40]!r} has no name")
                 if not row.content:
                     raise InputError("image", "no picture in it")
                 split = self._split_of(splits.get(row.number), f"row {row.number}")
             except InputError as error:
-                self.rejected.append(Rejected(where, error.reason, row.told))
+                self.rejected.append(Rejected(where, error.reason, row.given))
             else:
                 of = str(groups.get(row.number) or "")
                 yield SourceRow(where, contract.classes[row.label], row.content, split, of)

@@ -24,7 +24,7 @@ class DriftBounds(BaseSettings):
     answer worse."""
     chance: float = pydantic.Field(default=0.01, gt=0, lt=1)
     """How often a window that differs by chance alone may pass for one that does not, all features together."""
-    least_images: int = pydantic.Field(default=200, ge=30)
+    min_images: int = pydantic.Field(default=200, ge=30)
     """Different images in a window. With fewer, chance alone reaches the bounds above."""
     windows: int = pydantic.Field(default=4, ge=1)
     """The newest so many are looked at."""

@@ -21,7 +21,7 @@ from components.readers.images.statistics import MEASURES
 from components.registry.champion import live_move
 from components.registry.store import describe_stored, home
 
-MOST_ROWS = 2_000_000  # of a batch, 100 MB
+MAX_ROWS = 2_000_000  # of a batch, 100 MB
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,8 @@ def check_batch(
     kept, lines = [np.zeros(0, SEEN)], 0
     for part in parts:
         lines += len(part)
-        if lines > MOST_ROWS:
-            raise InputError(str(source), f"more than {MOST_ROWS:,} rows; a sample of them tells as much")
+        if lines > MAX_ROWS:
+            raise InputError(str(source), f"more than {MAX_ROWS:,} rows; a sample of them tells as much")
         kept.append(part)
     now = time.time()
     window = look_at(profile, contract.classes, bounds, np.concatenate(kept), now, now, measures)

@@ -39,7 +39,7 @@ class Feature:
     distance: float  # a share of the images, 0 to 1
     bound: float  # of the distance
     chance: float  # the p-value
-    most_chance: float  # the bound of that
+    max_chance: float  # the bound of that
     clumps: float  # the design effect: so many images tell as much as one, because they come together
     expected: tuple[float, ...]  # shares of the images in each bin or class
     found: tuple[float, ...]
@@ -48,7 +48,7 @@ class Feature:
     @property
     def drifted(self) -> bool:
         """Whether it is far away, and not by chance."""
-        return self.distance > self.bound and self.chance < self.most_chance
+        return self.distance > self.bound and self.chance < self.max_chance
 
 
 def compare(
@@ -64,23 +64,21 @@ def compare(
         measures: those that `seen` has.
     """
     sizes = np.array(profile.counts[MEASURES[0]]).sum(axis=1)
-    most_chance = bounds.chance / (len(measures) + 2)
+    max_chance = bounds.chance / (len(measures) + 2)
     features = []
     for measure in measures:
         limits, counts = np.array(profile.limits[measure]), np.array(profile.counts[measure])
         found = count_bins(seen, measure, limits, len(sizes), STRETCHES)
-        features.append(_compare_bins(measure, counts, found, limits, bounds.shift, most_chance))
+        features.append(_compare_bins(measure, counts, found, limits, bounds.shift, max_chance))
     unsure = np.array(profile.not_sure)
     counts, limits = np.stack([unsure, sizes - unsure], axis=1), np.array([0.5])
     found = count_bins(seen, "sure", limits, len(sizes), STRETCHES)
-    features.append(_compare_bins(NOT_SURE, counts, found, limits, bounds.not_sure, most_chance))
-    features.append(_compare_classes(classes, sizes, found.sum(axis=2), bounds.classes, most_chance))
+    features.append(_compare_bins(NOT_SURE, counts, found, limits, bounds.not_sure, max_chance))
+    features.append(_compare_classes(classes, sizes, found.sum(axis=2), bounds.classes, max_chance))
     return tuple(features)
 
 
-def _compare_bins(
-    name: str, counts: Counts, found: Counts, limits: Shares, bound: float, most_chance: float
-) -> Feature:
+def _compare_bins(name: str, counts: Counts, found: Counts, limits: Shares, bound: float, max_chance: float) -> Feature:
     """Kolmogorov's and Smirnov's distance of two samples over the profile's bins.
 
     The bins can only make it smaller, and drawing each class in its share can only make it vary less, so that the
@@ -92,7 +90,7 @@ def _compare_bins(
         found: the window's, (stretches, classes, bins).
         limits: of the bins, (bins - 1,).
         bound: of the distance.
-        most_chance: of the p-value.
+        max_chance: of the p-value.
     """
     sizes, rows = counts.sum(axis=1), found.sum(axis=(1, 2))
     given = np.cumsum(counts, axis=1)[:, :-1] / np.maximum(sizes, 1)[:, None]  # below each limit, by class
@@ -111,7 +109,7 @@ def _compare_bins(
         distance=distance,
         bound=bound,
         chance=float(kolmogorov(distance / np.sqrt(variance))),
-        most_chance=most_chance,
+        max_chance=max_chance,
         clumps=clumps,
         expected=tuple(expected.tolist()),
         found=tuple(now.tolist()),
@@ -119,7 +117,7 @@ def _compare_bins(
 
 
 def _compare_classes(
-    classes: Sequence[str], sizes: NDArray[np.int64], found: Counts, bound: float, most_chance: float
+    classes: Sequence[str], sizes: NDArray[np.int64], found: Counts, bound: float, max_chance: float
 ) -> Feature:
     """Total variation, and Pearson's test of two samples of counts, divided by the design effect.
 
@@ -128,7 +126,7 @@ def _compare_classes(
         sizes: the profile's images of each class, (classes,).
         found: the window's, (stretches, classes).
         bound: of the distance.
-        most_chance: of the p-value.
+        max_chance: of the p-value.
     """
     seen = found.sum(axis=0)
     expected, shares, together = (counts / counts.sum() for counts in (sizes, seen, sizes + seen))
@@ -147,7 +145,7 @@ def _compare_classes(
         distance=float(np.abs(shares - expected).sum() / 2),
         bound=bound,
         chance=float(chdtrc(max(np.count_nonzero(some) - 1, 1), squares)) if rows >= COCHRAN * len(sizes) else 1.0,
-        most_chance=most_chance,
+        max_chance=max_chance,
         clumps=clumps,
         expected=tuple(expected.tolist()),
         found=tuple(shares.tolist()),

@@ -45,13 +45,13 @@ def read_scored(path: Path, classes: Sequence[str]) -> Iterator[Seen]:
             raise InputError(str(path), f"not an output of 'fashion score': {error}") from error
         if seen["label"].max(initial=0) >= len(classes):
             raise InputError(str(path), f"label {seen['label'].max()}; expected 0 to {len(classes) - 1}")
-        _demand_names(path, batch["name"].cast(pa.string()), pa.array(classes).take(pa.array(seen["label"])))
+        _require_names(path, batch["name"].cast(pa.string()), pa.array(classes).take(pa.array(seen["label"])))
         seen["hash"] = np.arange(number, number + len(seen), dtype=np.uint64)
         number += len(seen)
         yield seen
 
 
-def _demand_names(path: Path, found: pa.Array, expected: pa.Array) -> None:
+def _require_names(path: Path, found: pa.Array, expected: pa.Array) -> None:
     import pyarrow.compute as pc
 
     if path.suffix == ".csv":

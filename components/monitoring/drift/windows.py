@@ -46,21 +46,21 @@ class Window:
 Look = Callable[[Seen, float, float], Window]
 
 
-def cut_windows(seen: Seen, until: float, hours: int, least_images: int, look: Look) -> Iterator[Window]:
+def cut_windows(seen: Seen, until: float, hours: int, min_images: int, look: Look) -> Iterator[Window]:
     """Cut windows, the newest first; the last may have too few images.
 
     Args:
         seen: in the order of time.
         until: seconds since 1970; the end of the newest window.
         hours: how far back to look.
-        least_images: different ones, of a window.
+        min_images: different ones, of a window.
         look: images, since, until -> the window, judged where it has enough.
     """
     edges = np.searchsorted(seen["time"], until - HOUR * np.arange(hours + 1), side="right")
     begun = 0
     for hour in range(1, hours + 1):
         part = seen[edges[hour] : edges[begun]]
-        if len(part) >= least_images or (hour == hours and len(part)):
+        if len(part) >= min_images or (hour == hours and len(part)):
             window = look(part, until - HOUR * hour, until - HOUR * begun)
             if window.features or hour == hours:
                 yield window
@@ -78,7 +78,7 @@ def look_at(
 ) -> Window:
     """Hold the different images of a stretch of time against a profile, if there are enough."""
     different = seen[np.sort(np.unique(seen["hash"], return_index=True)[1])]
-    features = compare(profile, classes, different, bounds, measures) if len(different) >= bounds.least_images else ()
+    features = compare(profile, classes, different, bounds, measures) if len(different) >= bounds.min_images else ()
     return Window(since, until, len(seen), len(different), features)
 
 
@@ -86,7 +86,7 @@ def judge_windows(
     profile: Profile, classes: Sequence[str], seen: Seen, until: float, hours: int, bounds: DriftBounds
 ) -> tuple[Window, ...]:
     """The windows of a time, newest first, each held against the profile. See `cut_windows`."""
-    return tuple(cut_windows(seen, until, hours, bounds.least_images, partial(look_at, profile, classes, bounds)))
+    return tuple(cut_windows(seen, until, hours, bounds.min_images, partial(look_at, profile, classes, bounds)))
 
 
 def weigh(windows: tuple[Window, ...], bounds: DriftBounds) -> Verdict:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from components.contract import DataContract
-from components.errors import InputError, Way
+from components.errors import InputError, Remedy
 from components.files import sha256_of
 from components.readers.blocks import Block
 from components.readers.folders.parts import Input, InputPart, TableReading
@@ -100,9 +100,9 @@ class NpzInput(BatchInput):
     def _refuse_two(self, names: list[str], what: str) -> None:
         if len(names) > 1:
             one, other = names[:2]
-            ways = Way("drop", other, f"takes {one}"), Way("drop", one, f"takes {other}")
+            remedies = Remedy("drop", other, f"takes {one}"), Remedy("drop", one, f"takes {other}")
             told = f"two readings fit: {one!r} and {other!r} could both be {what}"
-            raise InputError(self.path.name, told).offering(*ways)
+            raise InputError(self.path.name, told).suggesting(*remedies)
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         with self.path.open("rb") as file, self._archive(file) as archive, named_damage(self.path.name):

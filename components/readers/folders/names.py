@@ -9,7 +9,7 @@ from components.readers.images.headers import FORMATS
 
 NOT_READ = frozenset({".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2"})  # pictures too: each is a reject
 PICTURES = NOT_READ.union(*(form.suffixes for form in FORMATS))
-MOST_NAMED = 10
+MAX_NAMED = 10
 LITTER = frozenset(
     {
         ".ds_store",
@@ -38,7 +38,7 @@ class LeftOut:
     @classmethod
     def of(cls, names: Sequence[str]) -> "LeftOut":
         """Those of these names."""
-        return cls(len(names), tuple(map(to_text, names[:MOST_NAMED])))
+        return cls(len(names), tuple(map(to_text, names[:MAX_NAMED])))
 
     def __str__(self) -> str:
         return f"{', '.join(self.first)}{', ...' if self.count > len(self.first) else ''}"

@@ -20,7 +20,7 @@ RELATED = 0.2  # correlation of neighbouring pixels, across or down; Fashion-MNI
 BRIGHT = 64  # levels; more than one in `FEW` pixels above it on a background need no closer look
 LUMA = np.array([77, 150, 29], np.uint16)  # of 256: what red, green and blue give to the brightness (ITU-R BT.601)
 NOT_BLACK, NOT_BRIGHT = bytes(range(BLACK + 1, 256)), bytes(range(BRIGHT + 1))
-WORD, MOST_IN_A_BYTE = 8, 255
+WORD, MAX_IN_A_BYTE = 8, 255
 
 
 def few_of(shape: tuple[int, ...]) -> int:
@@ -85,7 +85,7 @@ def is_one_clear(pixels: bytes, shape: tuple[int, ...]) -> bool:
 def _count(masks: NDArray[np.bool_]) -> NDArray[np.integer[Any]]:
     """How many are true in each row of each mask, (k, n, pixels) -> (k, n)."""
     pixels = masks.shape[2]
-    if pixels % WORD or pixels > WORD * MOST_IN_A_BYTE:
+    if pixels % WORD or pixels > WORD * MAX_IN_A_BYTE:
         counts: NDArray[np.integer[Any]] = np.count_nonzero(masks, axis=2)
     else:
         words = np.einsum("kij->ki", masks.view(np.uint64))  # eight counts in each, of at most 255

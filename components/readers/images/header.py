@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 from components.errors import InputError, InputTooLarge
 
-MOST_PIXELS = 25_000_000  # a large phone photo
-MOST_WEBP_PIXELS = 16_777_216  # WebP's decoder has the picture in memory four times
+MAX_PIXELS = 25_000_000  # a large phone photo
+MAX_WEBP_PIXELS = 16_777_216  # WebP's decoder has the picture in memory four times
 LONGEST_SIDE = 32_768  # pixels
-MOST_PARTS = 10_000  # chunks, segments or blocks of a file; a PNG of 32 MB in chunks of 8 KB has 4,000
-MOST_SCANNED = 500_000_000  # pixels of a JPEG times its scans, each of which takes time for every pixel; ten are usual
-MOST_RUN_LENGTH = 1 << 20  # bytes of a run-length coded BMP, which is decoded in Python
-MOST_RUN_LENGTH_PIXELS = 4_000_000
+MAX_PARTS = 10_000  # chunks, segments or blocks of a file; a PNG of 32 MB in chunks of 8 KB has 4,000
+MAX_SCANNED = 500_000_000  # pixels of a JPEG times its scans, each of which takes time for every pixel; ten are usual
+MAX_RUN_LENGTH = 1 << 20  # bytes of a run-length coded BMP, which is decoded in Python
+MAX_RUN_LENGTH_PIXELS = 4_000_000
 
 
 CUT_SHORT = "a damaged picture: it is cut short. Send the whole file"
@@ -58,4 +58,4 @@ def animated(name: str) -> InputError:
 
 def too_many(name: str, parts: str) -> InputTooLarge:
     """The error of a file in more pieces than anybody writes."""
-    return InputTooLarge(name, f"more than {MOST_PARTS:,} {parts}. Save it anew as JPEG or PNG")
+    return InputTooLarge(name, f"more than {MAX_PARTS:,} {parts}. Save it anew as JPEG or PNG")

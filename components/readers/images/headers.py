@@ -14,11 +14,11 @@ from components.readers.images.foreign import name_foreign
 from components.readers.images.header import (
     CUT_SHORT,
     LONGEST_SIDE,
-    MOST_PARTS,
-    MOST_PIXELS,
-    MOST_RUN_LENGTH,
-    MOST_RUN_LENGTH_PIXELS,
-    MOST_WEBP_PIXELS,
+    MAX_PARTS,
+    MAX_PIXELS,
+    MAX_RUN_LENGTH,
+    MAX_RUN_LENGTH_PIXELS,
+    MAX_WEBP_PIXELS,
     PictureHeader,
     Ranges,
     animated,
@@ -68,7 +68,7 @@ def read_header(content: bytes, name: str) -> PictureHeader:
     except (struct.error, IndexError, ValueError) as error:
         raise InputError(name, "a damaged picture: it ends within its header") from error
     size = f"{header.width} x {header.height} pixels"
-    most, of_which = (MOST_WEBP_PIXELS, " of a WebP") if form.name == "WEBP" else (MOST_PIXELS, "")
+    most, of_which = (MAX_WEBP_PIXELS, " of a WebP") if form.name == "WEBP" else (MAX_PIXELS, "")
     if header.pixels > most:
         raise InputTooLarge(name, f"{size}; at most {most:,} pixels{of_which} are read")
     if max(header.width, header.height) > LONGEST_SIDE:
@@ -83,7 +83,7 @@ def _read_png(content: bytes, name: str) -> PictureHeader:
         raise InputError(name, "a damaged picture: its size does not come first")
     width, height, depth = struct.unpack_from(">IIB", content, 16)
     dropped, exif, xmp, place = Ranges(), b"", b"", 8
-    for _ in range(MOST_PARTS):
+    for _ in range(MAX_PARTS):
         if place + 12 > len(content):
             break
         length, kind = struct.unpack_from(">I4s", content, place)
@@ -118,7 +118,7 @@ def _read_webp(content: bytes, name: str) -> PictureHeader:
     else:
         width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", content, 26))
     frames, exif, xmp, place = 0, b"", b"", 12
-    for _ in range(MOST_PARTS):
+    for _ in range(MAX_PARTS):
         if place + 8 > len(content):
             break
         kind, length = struct.unpack_from("<4sI", content, place)
@@ -140,7 +140,7 @@ def _read_gif(content: bytes, name: str) -> PictureHeader:
     width, height, flags = struct.unpack_from("<HHB", content, 6)
     start = place = 13 + (3 << 1 + (flags & 7) if flags & 128 else 0)
     control, in_extension = b"", False
-    for _ in range(MOST_PARTS):
+    for _ in range(MAX_PARTS):
         kind = content[place]
         if in_extension:
             place, in_extension = place + 1 + kind, kind > 0
@@ -162,8 +162,8 @@ def _read_bmp(content: bytes, name: str) -> PictureHeader:
         return PictureHeader("BMP", width, height, content)
     width, height, _, _, compression = struct.unpack_from("<IiHHI", content, 18)
     header = PictureHeader("BMP", width, abs(height), content)
-    if compression in RUN_LENGTH and (len(content) > MOST_RUN_LENGTH or header.pixels > MOST_RUN_LENGTH_PIXELS):
-        most = f"{MOST_RUN_LENGTH >> 20} MiB or {MOST_RUN_LENGTH_PIXELS:,} pixels"
+    if compression in RUN_LENGTH and (len(content) > MAX_RUN_LENGTH or header.pixels > MAX_RUN_LENGTH_PIXELS):
+        most = f"{MAX_RUN_LENGTH >> 20} MiB or {MAX_RUN_LENGTH_PIXELS:,} pixels"
         raise InputTooLarge(name, f"a run-length coded BMP of more than {most}. Save it as PNG")
     return header
 

@@ -4,7 +4,7 @@ import re
 import struct
 
 from components.errors import InputError, InputTooLarge
-from components.readers.images.header import MOST_PARTS, MOST_SCANNED, PictureHeader, Ranges, too_many, without
+from components.readers.images.header import MAX_PARTS, MAX_SCANNED, PictureHeader, Ranges, too_many, without
 from components.readers.images.orientation import read_orientation
 
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")  # in coded data, where 0 stands for FF and D0 to D7 are restarts
@@ -28,7 +28,7 @@ def read_jpeg(content: bytes, name: str) -> PictureHeader:
     """
     width = height = layers = frame = 0
     dropped, exif, xmp, place = Ranges(), b"", b"", 2
-    for _ in range(MOST_PARTS):
+    for _ in range(MAX_PARTS):
         after = _after_fill(content, content.index(b"\xff", place))
         marker = content[after]
         if place < after - 1:  # fill bytes, and what is no marker: a decoder passes over them, slowly
@@ -57,7 +57,7 @@ def read_jpeg(content: bytes, name: str) -> PictureHeader:
     if frame == PROGRESSIVE or content[place + 2] < layers:  # else the decoder stops after the first one
         scans, last = _count_scans(content, end, name)
         dropped.append((last, len(content)))
-    if scans * width * height > MOST_SCANNED:
+    if scans * width * height > MAX_SCANNED:
         what = f"a JPEG of {width} x {height} pixels and {scans} scans"
         raise InputTooLarge(name, f"{what}. Save it without progressive coding")
     return PictureHeader("JPEG", width, height, without(content, dropped), read_orientation(exif, xmp), scans)
@@ -66,7 +66,7 @@ def read_jpeg(content: bytes, name: str) -> PictureHeader:
 def _count_scans(content: bytes, place: int, name: str) -> tuple[int, int]:
     """How many scans there are, and where the picture ends; another one may come after it."""
     scans = 1
-    for _ in range(MOST_PARTS):
+    for _ in range(MAX_PARTS):
         found = None
         while not found and place < len(content):
             found = MARKER.search(content, place, place + WINDOW + 1)

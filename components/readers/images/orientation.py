@@ -12,8 +12,8 @@ TAG = 0x0112  # Exif 2.32, "Orientation": 1 (upright) to 8
 KINDS = {1: "B", 3: "H", 4: "I"}  # EXIF's types of whole numbers -> struct's
 XMP = re.compile(rb"tiff:Orientation(?:=[\"']|>)([1-8])")
 PROFILE = b"Raw profile type exif\0"  # the PNG text in which older versions of ImageMagick keep EXIF, as hexadecimal
-MOST_SEARCHED = 1 << 20  # bytes of an XMP packet; a larger one has a picture in it, behind what is said of this one
-MOST_UNPACKED = 1 << 18  # bytes of such a text; EXIF has at most 64 KB
+MAX_SEARCHED = 1 << 20  # bytes of an XMP packet; a larger one has a picture in it, behind what is said of this one
+MAX_UNPACKED = 1 << 18  # bytes of such a text; EXIF has at most 64 KB
 
 
 def read_orientation(exif: bytes, xmp: bytes = b"") -> int:
@@ -29,7 +29,7 @@ def read_orientation(exif: bytes, xmp: bytes = b"") -> int:
     found = 0
     with contextlib.suppress(struct.error, KeyError):
         found = _from_exif(exif.removeprefix(b"Exif\0\0"))
-    if not found and (match := XMP.search(xmp, 0, MOST_SEARCHED)):
+    if not found and (match := XMP.search(xmp, 0, MAX_SEARCHED)):
         found = int(match[1])
     return found if 1 <= found <= 8 else 1
 
@@ -39,7 +39,7 @@ def unpack_profile(text: bytes) -> bytes:
     text = text.removeprefix(PROFILE)
     with contextlib.suppress(zlib.error, ValueError):
         if text.startswith(b"\0"):  # zTXt: the method of compression
-            text = zlib.decompressobj().decompress(text[1:], MOST_UNPACKED)
+            text = zlib.decompressobj().decompress(text[1:], MAX_UNPACKED)
         return bytes.fromhex(b"".join(text.split(b"\n")[3:]).decode("ascii"))
     return b""
 

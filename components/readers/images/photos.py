@@ -14,7 +14,7 @@ from components.contract import DataContract, Images, ImageSpec
 from components.readers.images.decoding import decode_picture
 
 SPARE = 960  # bytes of a small file beyond a picture's pixels in four colours
-MOST_SMALL = 16 << 10  # bytes of a small file, whatever the size of its picture
+MAX_SMALL = 16 << 10  # bytes of a small file, whatever the size of its picture
 
 
 class PlainPng(NamedTuple):
@@ -33,7 +33,7 @@ def plain_png(image: ImageSpec) -> PlainPng:
     header = struct.pack(">IIBBBBB", image.width, image.height, 8, colour, 0, 0, 0)
     start = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4s13sI", 13, b"IHDR", header, zlib.crc32(b"IHDR" + header))
     end = struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND"))
-    return PlainPng(mode, start, end, min(4 * image.height * image.width + SPARE, MOST_SMALL))
+    return PlainPng(mode, start, end, min(4 * image.height * image.width + SPARE, MAX_SMALL))
 
 
 def read_photo(content: bytes, contract: DataContract, field: str = "file") -> Images:

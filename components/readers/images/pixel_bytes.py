@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from components.contract import Images, ImageSpec
 from components.errors import InputError, InputTooLarge
-from components.readers.images.pixel_json import MOST_IMAGES
+from components.readers.images.pixel_json import MAX_IMAGES
 
 FLOATS: dict[np.dtype[Any], bytes] = {  # each with what the last byte of a pixel may be
     np.dtype("<f4"): bytes([0, *range(0x37, 0x44)]),
@@ -33,8 +33,8 @@ def read_pixel_bytes(body: bytes, image: ImageSpec) -> Images:
         raise InputError("body", f"{len(body):,} bytes, expected {size} for each of at least one image")
     if found := _find_other_kind(body, image):
         raise InputError("body", f"found {found}, expected one byte a pixel, from 0 to 255")
-    if len(body) > MOST_IMAGES * size:
-        raise InputTooLarge("body", f"{len(body) // size:,} images, at most {MOST_IMAGES:,} a request")
+    if len(body) > MAX_IMAGES * size:
+        raise InputTooLarge("body", f"{len(body) // size:,} images, at most {MAX_IMAGES:,} a request")
     return np.frombuffer(body, np.uint8).reshape(-1, *image.shape)
 
 

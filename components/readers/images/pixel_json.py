@@ -18,7 +18,7 @@ import orjson
 from components.contract import Images, ImageSpec
 from components.errors import InputError, InputTooLarge
 
-MOST_IMAGES = 1024  # a request
+MAX_IMAGES = 1024  # a request
 SMALL = 64 << 10  # bytes, which are parsed in some milliseconds whatever they are
 SPARE = 100  # images beyond those allowed whose number is still counted
 KEY = len('"images"')
@@ -48,8 +48,8 @@ def read_pixel_json(body: bytes, image: ImageSpec) -> Images:
     images = document.get("images")
     if not isinstance(images, list) or not images:
         raise InputError("images", f"found {_kind(images)}, expected a list of at least one image")
-    if len(images) > MOST_IMAGES:
-        raise InputTooLarge("images", f"{len(images):,} images, at most {MOST_IMAGES:,} a request")
+    if len(images) > MAX_IMAGES:
+        raise InputTooLarge("images", f"{len(images):,} images, at most {MAX_IMAGES:,} a request")
     only_numbers = b"true" not in body and b"false" not in body  # which `bytes` would take for 1 and 0
     pixels = b"".join(
         _read_fast(found, image, only_numbers) or _read_slowly(found, image, f"images[{number}]")
@@ -60,12 +60,12 @@ def read_pixel_json(body: bytes, image: ImageSpec) -> Images:
 
 
 def _refuse_crowded(body: bytes, image: ImageSpec) -> None:
-    content, images = np.frombuffer(body, np.uint8), MOST_IMAGES + SPARE
+    content, images = np.frombuffer(body, np.uint8), MAX_IMAGES + SPARE
     lists = 1 + image.height * (1 if image.channels == 1 else 1 + image.width)
     # Quotes and braces are of one object with one key
     for sign, most in {"[": images * lists, ",": images * image.size, "{": 1_000, '"': 1_000}.items():
         if np.count_nonzero(content == ord(sign)) > most:
-            raise InputTooLarge("body", f"more than {most:,} times {sign}; {MOST_IMAGES:,} images have fewer")
+            raise InputTooLarge("body", f"more than {most:,} times {sign}; {MAX_IMAGES:,} images have fewer")
 
 
 def _refuse_repeated(body: bytes) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from components.contract import ImageSpec
-from components.errors import InputError, Way
+from components.errors import InputError, Remedy
 
 LABELS = ("labels", "class", "category", "target", "y")  # where there is no `label`
 FILES = ("path", "image")  # columns that name or hold picture files
@@ -82,8 +82,8 @@ def means_files(
     pixels = "pixels" if "pixels" in columns.names else pixel_columns(image)[0]
     if naming and ("pixels" in columns.names or every_pixel(image).issubset(columns.names)):
         told = f"two readings fit: columns of pixels ({pixels}, ...), and {naming[0]!r} for picture files"
-        raise InputError(where, told).offering(
-            Way("drop", naming[0], "scores the pixels"), Way("drop", "pixels", "scores the files")
+        raise InputError(where, told).suggesting(
+            Remedy("drop", naming[0], "scores the pixels"), Remedy("drop", "pixels", "scores the files")
         )
     return bool(naming)
 
@@ -156,8 +156,8 @@ def _rename_alike(names: list[str], wanted: str, kept: set[str], others: Sequenc
     alike = [name for name in names if name.casefold() in {wanted, *others} and name not in kept]
     if len(set(alike)) > 1:
         told = f"two readings fit: {alike[0]!r} and {alike[1]!r} could both be the {wanted}"
-        raise InputError("header", told).offering(
-            Way("drop", alike[1], f"takes {alike[0]}"), Way("drop", alike[0], f"takes {alike[1]}")
+        raise InputError("header", told).suggesting(
+            Remedy("drop", alike[1], f"takes {alike[0]}"), Remedy("drop", alike[0], f"takes {alike[1]}")
         )
     for name in alike:
         names[names.index(name)] = wanted
@@ -176,14 +176,14 @@ def find_wrong_columns(columns: Sequence[str], needed: Sequence[str], optional: 
     return ", ".join(filter(None, problems))
 
 
-def find_ways(columns: Sequence[str], needed: Sequence[str], optional: Sequence[str]) -> tuple[Way, ...]:
+def find_remedies(columns: Sequence[str], needed: Sequence[str], optional: Sequence[str]) -> tuple[Remedy, ...]:
     """What can be said about columns that are not expected, where only those are wrong."""
     known = {*needed, *optional}
     unknown = [name for name in columns if name not in known and not is_left_out(name)]
     if not unknown or not set(needed) <= set(columns):
         return ()
     name = unknown[0]
-    return Way("keep", name, "takes such a column along"), Way("drop", name, "leaves it out")
+    return Remedy("keep", name, "takes such a column along"), Remedy("drop", name, "leaves it out")
 
 
 def _listed(what: str, columns: list[str]) -> str:

@@ -18,7 +18,7 @@ from components.readers.tables.encodings import as_utf8, read_first
 from components.readers.tables.layout import TableLayout, longest_line, read_head, refuse_long_lines
 
 BLOCK = 4 << 20  # bytes read at a time: about 2,000 rows
-MOST_LINES = 8192  # a block: short lines, all of them rejects, must not fill the memory
+MAX_LINES = 8192  # a block: short lines, all of them rejects, must not fill the memory
 
 
 def read_pixel_csv(stream: BinaryIO, name: str, wanted: Wanted) -> Iterator[Block]:
@@ -87,8 +87,8 @@ def _whole_lines(stream: BinaryIO, name: str, rest: bytes, longest: int) -> Iter
 
 
 def _split_lines(chunk: bytes) -> Iterator[bytes]:
-    """Pieces of at most `MOST_LINES` whole lines."""
-    ends = np.flatnonzero(np.frombuffer(chunk, np.uint8) == ord("\n"))[MOST_LINES - 1 :: MOST_LINES] + 1
+    """Pieces of at most `MAX_LINES` whole lines."""
+    ends = np.flatnonzero(np.frombuffer(chunk, np.uint8) == ord("\n"))[MAX_LINES - 1 :: MAX_LINES] + 1
     edges = [0, *ends.tolist(), len(chunk)]
     for start, end in pairwise(edges):
         if start < end:

@@ -44,7 +44,7 @@ from components.readers.tables.parquet_columns import (
 )
 from components.readers.tables.parquet_pages import check_pages
 
-MOST_WORK = 3_000_000_000  # of `Header.work`, about a minute: a thousand photos, or any number of small pictures
+MAX_WORK = 3_000_000_000  # of `Header.work`, about a minute: a thousand photos, or any number of small pictures
 FEW = 64  # pictures that are decoded at a time where somebody waits
 EXPECTED = "binary, or struct<bytes: binary, path: string>"
 
@@ -143,7 +143,7 @@ def read_parquet(stream: BinaryIO, name: str, wanted: Wanted) -> Iterator[Block]
         return
     refuse_many_rows(file.metadata, name)
     rows = Rows(range(file.metadata.num_row_groups), 1)
-    yield from read_picture_rows(stream, rows, name, wanted, PictureWork(MOST_WORK, name, wanted.contract.image))
+    yield from read_picture_rows(stream, rows, name, wanted, PictureWork(MAX_WORK, name, wanted.contract.image))
 
 
 def _open(stream: BinaryIO, name: str) -> Any:

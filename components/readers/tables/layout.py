@@ -16,7 +16,7 @@ from components.readers.tables.columns import (
     FILES,
     Columns,
     every_pixel,
-    find_ways,
+    find_remedies,
     find_wrong_columns,
     pixel_columns,
     read_columns,
@@ -152,12 +152,12 @@ def _to_layout(header: TableHeader, name: str, wanted: Wanted) -> TableLayout:
     try:
         columns = read_columns(header.cells, image, wanted.kept, wanted.dropped)
     except InputError as error:
-        raise InputError(name, f"{error.field}: {error.reason}").offering(*error.ways) from error
+        raise InputError(name, f"{error.field}: {error.reason}").suggesting(*error.remedies) from error
     needed, optional = (*pixel_columns(image), *wanted.kept), ("id", "label", *wanted.dropped)
     if wrong := find_wrong_columns(columns.names, needed, optional):
-        ways = find_ways(columns.names, needed, optional)
+        remedies = find_remedies(columns.names, needed, optional)
         expected = f"[id,][label,]pixel1,...,pixel{image.size}"
-        raise InputError(name, f"header: {wrong}; expected {expected}").offering(*ways)
+        raise InputError(name, f"header: {wrong}; expected {expected}").suggesting(*remedies)
     return _place(columns, header.cells, header, wanted)
 
 

@@ -14,7 +14,7 @@ UNLABELLED = 65_535  # stands for a label that cannot be read: the last of uint1
 DECIMAL = re.compile(r"[-+]?([0-9]{1,400}[.,]?[0-9]{0,400}|[.,][0-9]{1,400})([eE][-+]?[0-9]{1,3})?")
 LARGEST_NUMBER = 2**53  # beyond it a float is no certain number
 LONGEST_SHOWN = 20  # characters of a cell
-MOST_SHOWN = 5  # cells
+MAX_SHOWN = 5  # cells
 
 
 def number(cell: str) -> float | None:
@@ -65,7 +65,7 @@ def read_labels(cells: pa.Array, contract: DataContract) -> tuple[Labels, Mappin
     places = coded.indices.cast(pa.int64()).fill_null(len(values)).to_numpy()
     labels: Labels = known[places]
     counts = np.bincount(places[labels == UNLABELLED], minlength=len(known))
-    frequent = np.argsort(-counts, kind="stable")[:MOST_SHOWN].tolist()
+    frequent = np.argsort(-counts, kind="stable")[:MAX_SHOWN].tolist()
     return labels, {texts[place][:LONGEST_SHOWN]: int(counts[place]) for place in frequent if counts[place]}
 
 

@@ -17,10 +17,16 @@ import orjson
 import pyarrow as pa
 
 from components.contract import ImageSpec
-from components.errors import InputError, InputTooLarge, Way
+from components.errors import InputError, InputTooLarge, Remedy
 from components.readers.blocks import Block, RowReject, Wanted
 from components.readers.tables.class_names import name_classes
-from components.readers.tables.columns import find_ways, find_wrong_columns, is_left_out, pixel_columns, read_columns
+from components.readers.tables.columns import (
+    find_remedies,
+    find_wrong_columns,
+    is_left_out,
+    pixel_columns,
+    read_columns,
+)
 from components.readers.tables.parquet_columns import (
     WHOLE,
     Faults,
@@ -41,7 +47,7 @@ from components.readers.tables.parquet_columns import (
 from components.readers.tables.parquet_pages import check_pages
 
 REJECTS_AT_ONCE = 128
-MOST_ROWS = 1_000_000
+MAX_ROWS = 1_000_000
 LARGEST_FOOTER = 16 << 20  # bytes; some 800 columns of pixels in 25 row groups take 3 MB
 MAGIC, ENCRYPTED = b"PAR1", b"PARE"
 
@@ -212,8 +218,8 @@ def is_long(kind: pa.DataType) -> bool:
 
 def refuse_many_rows(metadata: Any, name: str) -> None:
     """Raises InputTooLarge: more than a million rows."""
-    if metadata.num_rows > MOST_ROWS:
-        raise InputTooLarge(name, f"{metadata.num_rows:,} rows, at most {MOST_ROWS:,}")
+    if metadata.num_rows > MAX_ROWS:
+        raise InputTooLarge(name, f"{metadata.num_rows:,} rows, at most {MAX_ROWS:,}")
 
 
 def names_of(schema: pa.Schema) -> list[str]:
@@ -233,17 +239,19 @@ def check_columns(schema: pa.Schema, name: str, wanted: Wanted) -> tuple[str, ..
     try:
         names = read_columns(names_of(schema), wanted.contract.image, wanted.kept, wanted.dropped).names
     except InputError as error:
-        raise InputError(name, f"columns: {error.reason}").offering(*error.ways) from error
+        raise InputError(name, f"columns: {error.reason}").suggesting(*error.remedies) from error
     if "pixels" in names and set(columns) <= set(names):
         told = f"columns: two readings fit: a column 'pixels', and {len(columns)} columns of pixels"
-        raise InputError(name, told).offering(Way("drop", "pixels", f"reads the {len(columns)} columns"))
+        raise InputError(name, told).suggesting(Remedy("drop", "pixels", f"reads the {len(columns)} columns"))
     if "pixels" in names and "split" not in wanted.kept:
         names = tuple(f"\0{ours}" if ours == "split" else ours for ours in names)
     pixels = ("pixels",) if "pixels" in names else columns
     needed, optional = (*pixels, *wanted.kept), ("id", "label", *wanted.dropped)
     if wrong := find_wrong_columns(names, needed, optional):
-        ways = find_ways(names, needed, optional)
-        raise InputError(name, f"columns: {wrong}; expected {describe_layouts(wanted.contract.image)}").offering(*ways)
+        remedies = find_remedies(names, needed, optional)
+        raise InputError(name, f"columns: {wrong}; expected {describe_layouts(wanted.contract.image)}").suggesting(
+            *remedies
+        )
     for column, ours in zip(schema, names, strict=True):
         if not is_left_out(ours) and (expected := _describe_type(column.type, ours, wanted)):
             raise InputError(name, f"column {column.name}: found {str(column.type)[:60]}, expected {expected}")

@@ -17,7 +17,7 @@ LONGEST_TEXT = 64 << 10  # bytes of a cell that comes along, as in a line of CSV
 LONGEST_ID = 1024  # bytes; one long id in a dictionary can stand in every row
 LONGEST_PIXELS = 2 << 10  # bytes of a cell of pixels, or twice those that are right: a reject keeps it
 ROWS_AT_ONCE, BYTES_AT_ONCE = 4096, 26 << 20  # of a batch; bytes of it, where each number takes eight
-MOST_TEXT = 32 << 20  # bytes of one column in a batch of rows, once each row has its own
+MAX_TEXT = 32 << 20  # bytes of one column in a batch of rows, once each row has its own
 WHOLE = "whole numbers"
 
 
@@ -28,10 +28,10 @@ class Faults:
         self.reasons: dict[int, str] = {}
         self.found = np.zeros(rows, bool)
 
-    def add(self, rows: NDArray[np.bool_], tell: Callable[[int], str]) -> None:
-        """Note those of `rows`, (n,), that had no fault before; `tell` gives the reason for one."""
+    def add(self, rows: NDArray[np.bool_], reason_of: Callable[[int], str]) -> None:
+        """Note those of `rows`, (n,), that had no fault before; `reason_of` gives the reason for one."""
         for row in np.flatnonzero(rows & ~self.found).tolist():
-            self.reasons[row] = tell(row)
+            self.reasons[row] = reason_of(row)
         self.found |= rows
 
 
@@ -238,11 +238,11 @@ def _read_values(values: pa.Array, rows: NDArray[np.intp], faults: Faults, image
     for place in np.flatnonzero(wrong.any(axis=1)).tolist():
         bad[rows[place]], at[int(rows[place])] = True, place
 
-    def tell(row: int) -> str:
+    def reason_of(row: int) -> str:
         first = int(wrong[at[row]].argmax())
         return f"pixels[{first}]: {_describe(None if missing[at[row], first] else numbers[at[row], first], 255)}"
 
-    faults.add(bad, tell)
+    faults.add(bad, reason_of)
     clean = np.where(wrong, 0, numbers) if at else numbers
     return clean.astype(np.uint8).reshape(-1, *image.shape)
 
@@ -297,8 +297,8 @@ def _refuse_long(values: pa.DictionaryArray, what: str, longest: int, name: str)
     lengths = pc.binary_length(values.dictionary)
     if (pc.max(lengths).as_py() or 0) > longest:
         raise InputTooLarge(name, f"{what} of more than {longest:,} bytes")
-    if (pc.sum(lengths.take(values.indices)).as_py() or 0) > MOST_TEXT:
-        raise InputTooLarge(name, f"{what} of more than {MOST_TEXT // 4096:,} bytes on average")
+    if (pc.sum(lengths.take(values.indices)).as_py() or 0) > MAX_TEXT:
+        raise InputTooLarge(name, f"{what} of more than {MAX_TEXT // 4096:,} bytes on average")
 
 
 def _is_null(column: pa.Array) -> NDArray[np.bool_]:

@@ -12,7 +12,7 @@ from components.errors import InputError, InputTooLarge
 
 LARGEST_GROUP = 256 << 20  # bytes of the columns of one row group, unpacked: Arrow may hold them all at once
 LARGEST_FILE = 1 << 30  # bytes of all row groups, unpacked
-MOST_PAGES = 500_000  # 785 columns of a million rows, with a dictionary and 4,096 rows a row group, have 380,000
+MAX_PAGES = 500_000  # 785 columns of a million rows, with a dictionary and 4,096 rows a row group, have 380,000
 LONGEST_HEADER = 64 << 10  # bytes
 DEEPEST = 8  # structs in structs
 UNPACKED, PACKED = 2, 3  # the fields of a page's header with its sizes
@@ -49,7 +49,7 @@ def check_pages(stream: BinaryIO, metadata: Any, columns: Sequence[int], name: s
             if start < 0 or chunk.total_compressed_size < 0 or packed > stream.seek(0, 2):
                 raise InputError(name, "damaged: column chunks share bytes or lie outside the file")
             end = start + chunk.total_compressed_size
-            found, size, values = _measure(stream, start, end, MOST_PAGES - pages, name)
+            found, size, values = _measure(stream, start, end, MAX_PAGES - pages, name)
             pages, group_unpacked = pages + found, group_unpacked + size
             decoded += max(size, values * _width(metadata.schema.column(column)))
         unpacked += group_unpacked
@@ -85,7 +85,7 @@ def _measure(stream: BinaryIO, start: int, end: int, most: int, name: str) -> tu
             raise InputError(name, "damaged: a page does not fit into its column chunk")
         pages, unpacked = pages + 1, unpacked + size
         if pages > most:
-            raise InputTooLarge(name, f"more than {MOST_PAGES:,} pages")
+            raise InputTooLarge(name, f"more than {MAX_PAGES:,} pages")
     return pages, unpacked, values
 
 

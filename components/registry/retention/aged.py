@@ -7,7 +7,7 @@ import psutil
 
 from components.files import DAY, age_of, remove, size_of
 from components.registry.retention.prune import Removed
-from components.registry.retention.unneeded import Unneeded
+from components.registry.retention.unreferenced import Unreferenced
 from components.registry.store import home
 from components.settings import Settings, load_settings
 
@@ -33,17 +33,17 @@ def remove_aged(
     return tuple(removed)
 
 
-def find_aged(training: float, log: float, settings: Settings, results: Path | None = None) -> Iterator[Unneeded]:
+def find_aged(training: float, log: float, settings: Settings, results: Path | None = None) -> Iterator[Unreferenced]:
     """Likewise, with ages in seconds; nothing is removed."""
     for pattern in ("unfinished-*", "*.safetensors"):
         for path in _older(settings.checkpoints_dir, pattern, training):
-            yield Unneeded("training", path.name, path)
+            yield Unreferenced("training", path.name, path)
     for path in _older(home() / "predictions", "[0-9]*.jsonl*", log):
         if psutil.pid_exists(int(path.name.partition(".")[0])):
             continue  # who writes it may only have had nothing to write
-        yield Unneeded("prediction log", path.name, path)
+        yield Unreferenced("prediction log", path.name, path)
     for path in _older(results, RESULT, log) if results else ():
-        yield Unneeded("result", path.name, path)
+        yield Unreferenced("result", path.name, path)
 
 
 def _older(folder: Path, pattern: str, age: float) -> list[Path]:

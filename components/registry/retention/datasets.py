@@ -6,11 +6,11 @@ from pathlib import Path
 from components.dataset.classes.journal import last_standing
 from components.dataset.manifest import VERSION, read_manifest, versions_in_use
 from components.files import age_of
-from components.registry.retention.unneeded import Unneeded
+from components.registry.retention.unreferenced import Unreferenced
 from components.settings import Settings
 
 
-def find_unneeded_datasets(settings: Settings, trained_on: set[str], grace: float) -> list[Unneeded]:
+def find_unreferenced_datasets(settings: Settings, trained_on: set[str], grace: float) -> list[Unreferenced]:
     """Manifests, then what only they refer to: receipts, parts, Data Docs. The caller holds `dataset_lock`.
 
     Args:
@@ -30,23 +30,23 @@ def find_unneeded_datasets(settings: Settings, trained_on: set[str], grace: floa
     stays = manifests.keys() - gone
     parts = {part.file for version in stays for part in read_manifest(manifests[version]).parts}
     return [
-        *(Unneeded("dataset", version, manifests[version]) for version in sorted(gone)),
+        *(Unreferenced("dataset", version, manifests[version]) for version in sorted(gone)),
         *_find_rest(settings, stays, parts),
     ]
 
 
-def _find_rest(settings: Settings, versions: set[str], parts: set[str]) -> Iterator[Unneeded]:
+def _find_rest(settings: Settings, versions: set[str], parts: set[str]) -> Iterator[Unreferenced]:
     folder = settings.datasets_dir
     for path in sorted(folder.glob("receipts/*.json")):
         if path.stem not in versions:
-            yield Unneeded("receipt", path.stem, path)
+            yield Unreferenced("receipt", path.stem, path)
     for path in sorted(folder.glob("parts/*.parquet")):
         if path.relative_to(folder).as_posix() not in parts:
-            yield Unneeded("part", path.name, path)
+            yield Unreferenced("part", path.name, path)
     for path in sorted(settings.validation_dir.glob("*-*")):
         version = path.name.partition("-")[0]
         if VERSION.fullmatch(version) and version not in versions:
-            yield Unneeded("Data Docs", path.name, path)
+            yield Unreferenced("Data Docs", path.name, path)
 
 
 def _age_of(folder: Path, version: str) -> float:

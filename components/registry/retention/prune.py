@@ -11,9 +11,9 @@ from components.dataset.manifest import dataset_lock
 from components.errors import DatasetError, ModelError, ModelNotFound, SettingsError
 from components.files import age_of, remove, size_of
 from components.registry.champion import live_lock
-from components.registry.retention.datasets import find_unneeded_datasets
+from components.registry.retention.datasets import find_unreferenced_datasets
 from components.registry.retention.states import reasons_to_keep
-from components.registry.retention.unneeded import Unneeded, What, find_leftovers, find_orphans, is_half_written
+from components.registry.retention.unreferenced import Unreferenced, What, find_leftovers, find_orphans, is_half_written
 from components.registry.retention.withdraw import withdraw
 from components.registry.store import (
     EXACT_TAG,
@@ -86,7 +86,7 @@ def prune(keep: int, dry_run: bool = False, settings: Settings | None = None, gr
         stays = [one for one in list_stored() if one.tag not in plan.doomed]
         found = [*find_orphans(settings, {one.tag for one in stays}, grace), *find_leftovers(settings, grace)]
         try:
-            found += find_unneeded_datasets(settings, _trained_on(stays), TRAINING * grace)
+            found += find_unreferenced_datasets(settings, _trained_on(stays), TRAINING * grace)
         except (ModelError, DatasetError) as error:
             plan.kept["every dataset"] = f"nobody knows which are needed: {error}"
         removed += [_remove(one, dry_run) for one in found]
@@ -134,7 +134,7 @@ def _young(grace: float) -> str:
     return f"written less than {grace / HOUR:g} h ago"
 
 
-def _withdraw(plan: Plan, grace: float, dry_run: bool) -> list[Unneeded]:
+def _withdraw(plan: Plan, grace: float, dry_run: bool) -> list[Unreferenced]:
     """Take the doomed out of the store, but for those that something needs by now."""
     with live_lock(), store_lock():
         reasons = reasons_to_keep()
@@ -148,7 +148,7 @@ def _withdraw(plan: Plan, grace: float, dry_run: bool) -> list[Unneeded]:
                 plan.kept[tag] = why
                 del plan.doomed[tag]
         where = {tag: stored_folder(tag) for tag in plan.doomed} if dry_run else withdraw(plan.doomed, plan.kept)
-        return [Unneeded(what, tag, where[tag]) for tag, what in plan.doomed.items()]
+        return [Unreferenced(what, tag, where[tag]) for tag, what in plan.doomed.items()]
 
 
 def _trained_on(models: list[Stored]) -> set[str]:
@@ -163,7 +163,7 @@ def _trained_on(models: list[Stored]) -> set[str]:
     return {one.card.dataset_version for one in models if one.card}
 
 
-def _remove(one: Unneeded, dry_run: bool) -> Removed:
+def _remove(one: Unreferenced, dry_run: bool) -> Removed:
     size = size_of(one.path)
     if not dry_run:
         remove(one.path)

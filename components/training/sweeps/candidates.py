@@ -79,7 +79,7 @@ def list_candidates(
     ]
 
 
-def tell_failure(candidate: Candidate, error: str) -> Outcome:
+def failed_outcome(candidate: Candidate, error: str) -> Outcome:
     """The row of a training that gave no network."""
     return Outcome(
         candidate.preset, candidate.config.seed, None, None, 0, 0.0, candidate.parameters, candidate.key, error

@@ -74,7 +74,7 @@ def read_trained(path: Path, candidate: Candidate) -> Trained:
     )
 
 
-def tell_trained(candidate: Candidate, trained: Trained) -> Outcome:
+def trained_outcome(candidate: Candidate, trained: Trained) -> Outcome:
     """Its row of the table."""
     chosen = trained.history[trained.best_epoch - 1]
     return Outcome(

@@ -19,8 +19,8 @@ from components.contract import Validated
 from components.errors import FashionError
 from components.settings import CHECKOUT
 from components.training.presets import configure
-from components.training.sweeps.candidates import Candidate, Outcome, tell_failure
-from components.training.sweeps.kept import keep_trained, kept_path, read_trained, tell_trained
+from components.training.sweeps.candidates import Candidate, Outcome, failed_outcome
+from components.training.sweeps.kept import keep_trained, kept_path, read_trained, trained_outcome
 from components.training.train import train
 
 LAST = 300  # characters of an error
@@ -47,8 +47,8 @@ def train_candidate(candidate: Candidate, validated: Validated, folder: Path, re
         done = subprocess.run(command, input=given, cwd=CHECKOUT, capture_output=True, text=True)
         if done.returncode:
             told = (done.stderr.strip().splitlines() or [f"ended by signal {-done.returncode}"])[-1]
-            return tell_failure(candidate, told[:LAST])
-    return tell_trained(candidate, read_trained(path, candidate))
+            return failed_outcome(candidate, told[:LAST])
+    return trained_outcome(candidate, read_trained(path, candidate))
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from components.catalogues.fashion_mnist import CLASSES, CONTRACT
 from components.catalogues.sample import draw
 from components.contract import Dataset, ImageSpec
 from components.dataset.archives import ARCHIVES, declare_source
-from components.dataset.copies import compare_within, find_copies
+from components.dataset.duplicates import compare_within, find_duplicates
 from components.dataset.ingest import ingest
 from components.dataset.labels.adding import import_labels
 from components.dataset.manifest import Examples, read_split
@@ -72,7 +72,7 @@ def test_most_wrong_labels_are_found_and_little_else(found: Audit, rows: list[di
 
 @pytest.mark.slow
 def test_copies_are_found_within_and_across_the_splits(found: Audit) -> None:
-    with (found.page.parent / "copies.csv").open(newline="") as file:
+    with (found.page.parent / "duplicates.csv").open(newline="") as file:
         pairs = {(row["id"], row["other"]) for row in csv.DictReader(file)}
     assert ("train-00030", "train-00031") in pairs
     assert ("train-00040", "test-00007") in pairs
@@ -88,7 +88,7 @@ def test_the_page_shows_them_and_needs_nothing_from_elsewhere(found: Audit, rows
     assert [one for one in page.references if not one.startswith(("data:image/png;base64,", "#"))] == [
         "train-labels.csv",
         "test-labels.csv",
-        "copies.csv",
+        "duplicates.csv",
     ]
     assert "script" not in page.tags
 
@@ -128,8 +128,8 @@ def test_a_split_that_agrees_with_its_networks_has_no_suspects() -> None:
 def test_copies_of_blank_and_of_no_images_are_none() -> None:
     some = draw(5, np.random.default_rng(0))[0]
     none = np.empty((0, 28, 28), np.uint8)
-    assert find_copies(none, some) == []
-    assert find_copies(np.zeros((2, 28, 28), np.uint8), some) == []
+    assert find_duplicates(none, some) == []
+    assert find_duplicates(np.zeros((2, 28, 28), np.uint8), some) == []
     pairs, nearest = compare_within(some)
     assert (pairs, len(nearest)) == ([], 5)
 
@@ -140,7 +140,7 @@ def test_copies_are_found_in_images_of_any_size(image: ImageSpec) -> None:
     smooth = gaussian_filter(some.astype(np.float32), 3, axes=(1, 2))
     some = np.interp(smooth, (smooth.min(), smooth.max()), (0, 200)).astype(np.uint8)
     moved = np.roll(some[[4, 1]], 1, axis=1) + 20
-    assert [(copy.row, copy.other) for copy in find_copies(moved, some)] == [(0, 4), (1, 1)]
+    assert [(copy.row, copy.other) for copy in find_duplicates(moved, some)] == [(0, 4), (1, 1)]
     pairs, nearest = compare_within(np.concatenate([some, some[:1] + 9]))
     assert [(pair.row, pair.other) for pair in pairs] == [(0, 6)]
     assert len(nearest) == 7

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from components.contract import Images, Split
-from components.dataset.copies import ROWS, compare_within
-from components.dataset.linking import link_copies
+from components.dataset.duplicates import ROWS, compare_within
+from components.dataset.linking import link_duplicates
 from components.dataset.splitting import SHARE, Drawn, draw_test_split
 from components.errors import SourceError
 
@@ -327,7 +327,7 @@ def test_copies_are_linked_across_blocks() -> None:
     images = np.random.default_rng(0).integers(0, 256, (2 * ROWS + 5, 10, 10), np.uint8)
     images[-1] = images[0] // 2 + 20
     images[ROWS + 1] = images[ROWS - 1]
-    sets, _ = link_copies(images, np.zeros(len(images), np.uint16))
+    sets, _ = link_duplicates(images, np.zeros(len(images), np.uint16))
     pairs, nearest = compare_within(images)
     assert [(pair.row, pair.other) for pair in pairs] == [(0, len(images) - 1), (ROWS - 1, ROWS + 1)]
     assert sets[0] == sets[-1] != sets[ROWS - 1] == sets[ROWS + 1]
@@ -338,6 +338,6 @@ def test_copies_are_linked_across_blocks() -> None:
 def test_of_images_that_are_all_copies_one_set_is_made() -> None:
     images = np.random.default_rng(0).integers(0, 250, (1, 10, 10), np.uint8).repeat(1500, 0)
     labels = np.arange(1500, dtype=np.uint16) % 2
-    sets, odd = link_copies(images, labels)
+    sets, odd = link_duplicates(images, labels)
     assert sets.max() == 0
     assert len(odd) == 1499, "one for each image, however many there are"

@@ -72,7 +72,7 @@ def test_the_data_docs_have_a_page_for_each_split(validated: Validated) -> None:
         (page,) = validated.docs.parent.rglob(f"validations/{split}/**/*.html")
         text = page.read_text()
         assert "Succeeded" in text
-        assert "copies_across" in text
+        assert "duplicates_across" in text
 
 
 def test_validating_again_gives_the_same_page(validated: Validated, shared_settings: Settings) -> None:
@@ -111,14 +111,14 @@ def test_every_fault_is_named_with_its_rows(settings: Settings) -> None:
         ("train", f"{BETWEEN}(ink)"): {"train-00005", "train-00006", "train-00007"},
         ("train", f"{BETWEEN}(edge)"): {"train-00006", "train-00007"},
         ("train", f"{BETWEEN}(peak)"): {"train-00005", "train-00010"},
-        ("train", f"{BETWEEN}(copies_within)"): {f"train-{row:05d}" for row in (8, 9, 19, 20, 21, 22)},
-        ("train", f"{BETWEEN}(copies_across)"): {"train-00011"},
-        ("test", f"{BETWEEN}(copies_across)"): {"test-00003"},
+        ("train", f"{BETWEEN}(duplicates_within)"): {f"train-{row:05d}" for row in (8, 9, 19, 20, 21, 22)},
+        ("train", f"{BETWEEN}(duplicates_across)"): {"train-00011"},
+        ("test", f"{BETWEEN}(duplicates_across)"): {"test-00003"},
     }
     edge = found["train", f"{BETWEEN}(edge)"]
     assert edge.expected == "min_value 0.0, max_value 150.0"
     assert edge.observed == "2 of 300 rows, such as 255.0, 255.0"
-    copies = found["train", f"{BETWEEN}(copies_within)"]
+    copies = found["train", f"{BETWEEN}(duplicates_within)"]
     assert copies.observed.startswith("6 of 300 rows, such as ")
     assert current_dataset(settings.datasets_dir) is None
 

@@ -340,7 +340,7 @@ def test_a_prefect_server_that_is_not_there_is_named(bentoml_home: Path, setting
     )
 
 
-def test_an_unforeseen_error_ends_in_one_line(fashion: Fashion, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_ends_in_one_line(fashion: Fashion, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(**_: object) -> None:
         raise LookupError("a fault\nof ours")
 

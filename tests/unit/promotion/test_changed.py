@@ -34,7 +34,7 @@ def live(settings: Settings) -> Classifier:
 
 
 def judged(trial: Trial, **bounds: float) -> Verdict:
-    return judge(trial, GateBounds(most_seconds=9, most_batch_seconds=99, **bounds))  # type: ignore[arg-type]
+    return judge(trial, GateBounds(max_seconds=9, max_batch_seconds=99, **bounds))  # type: ignore[arg-type]
 
 
 def check_of(verdict: Verdict, name: str) -> GateCheck:
@@ -83,12 +83,9 @@ def test_old_images_that_are_taken_for_the_new_class_count_against_it(live: Clas
 
 def test_a_new_class_that_is_never_found_does_not_reach_the_floor(live: Classifier, settings: Settings) -> None:
     blind = model_of(settings.datasets_dir, ADDED, became(FIRST, ADDED), dull={"hat": 50.0})
-    verdict = judged(hold_trial(blind, live, None, settings), most_loss=99, most_calibration_error=1)
+    verdict = judged(hold_trial(blind, live, None, settings), max_loss=99, max_calibration_error=1)
     assert failed(verdict) == ["least F1, of hat"]
-    assert (
-        failed(judged(hold_trial(blind, live, None, settings), least_f1=0, most_loss=99, most_calibration_error=1))
-        == []
-    )
+    assert failed(judged(hold_trial(blind, live, None, settings), min_f1=0, max_loss=99, max_calibration_error=1)) == []
 
 
 def test_a_class_that_was_only_renamed_is_the_same_to_the_bit(live: Classifier, settings: Settings) -> None:
@@ -168,7 +165,7 @@ def test_other_images_of_the_old_classes_are_refused(live: Classifier, settings:
     model = model_of(settings.datasets_dir, ADDED, became(FIRST, ADDED), left_out=2)
     verdict = judged(hold_trial(model, live, None, settings))
     assert failed(verdict) == ["same test images"]
-    assert check_of(verdict, "same test images").told == (
+    assert check_of(verdict, "same test images").message == (
         "of the classes that both know the challenger's dataset lacks 8 of the test images that shop-mlp:livelive,"
         " which is live, was judged on, and has 0 others"
     )
@@ -177,7 +174,7 @@ def test_other_images_of_the_old_classes_are_refused(live: Classifier, settings:
 def test_where_an_image_changed_its_class_the_images_are_others(live: Classifier, settings: Settings) -> None:
     relabelled: Shown = {**FIRST, "coat": ["shirt"], "shirt": ["coat"], "hat": ["hat"]}
     model = model_of(settings.datasets_dir, relabelled, became(FIRST, ADDED))
-    told = check_of(judged(hold_trial(model, live, None, settings)), "same test images").told
+    told = check_of(judged(hold_trial(model, live, None, settings)), "same test images").message
     assert "lacks 120 of" in told
     assert "has 120 others" in told
 
@@ -187,7 +184,7 @@ def test_without_the_dataset_of_the_live_model_it_fails_and_says_so(live: Classi
     (settings.datasets_dir / f"{live.card.dataset_version}.json").unlink()
     verdict = judged(hold_trial(model, live, None, settings))
     assert failed(verdict) == ["same test images"]
-    told = check_of(verdict, "same test images").told
+    told = check_of(verdict, "same test images").message
     assert told.startswith(
         "the test images of shop-mlp:livelive, which is live, cannot be read and so not be compared: "
     )
@@ -198,7 +195,7 @@ def test_margins_are_of_classes_that_kept_their_name(live: Classifier, settings:
     both: Shown = {**RENAMED, "hat": ["hat"]}
     model = model_of(settings.datasets_dir, both, became(FIRST, both), dull={"jacket": 5.0, "shirt": 5.0})
     trial = hold_trial(model, live, None, settings)
-    bounds = GateBounds(f1_margins={"jacket": 1, "shirt": 1}, most_seconds=9, most_batch_seconds=99)
+    bounds = GateBounds(f1_margins={"jacket": 1, "shirt": 1}, max_seconds=9, max_batch_seconds=99)
     assert {"F1 of jacket (coat before)", "F1 of shirt"} <= set(failed(judged(trial)))
     found = failed(judge(trial, bounds))
     assert "F1 of jacket (coat before)" in found

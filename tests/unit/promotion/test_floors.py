@@ -11,7 +11,7 @@ from components.catalogues.fashion_mnist import CONTRACT, FLOORS
 from components.contract import Calibration, Labels, Metrics
 from components.evaluation.metrics import measure
 from components.promotion.bounds import GateBounds
-from components.promotion.floors import fit_floors, large_enough, least_images, least_macro_f1
+from components.promotion.floors import fit_floors, large_enough, min_images, min_macro_f1
 
 SHOP = dataclasses.replace(CONTRACT, name="shop", classes=("Hat", "Scarf", "Glove"), aliases=())
 LABELS = np.repeat([0, 1, 2], [60, 30, 10]).astype(np.uint16)
@@ -26,18 +26,18 @@ def say(predicted: Labels, confidence: float = 0.8) -> Metrics:
 def test_those_of_fashion_mnist_are_data_of_its_catalogue() -> None:
     metrics = say(LABELS)
     assert fit_floors(GateBounds(), CONTRACT, metrics) == (FLOORS, {})
-    floors, _ = fit_floors(GateBounds(least_f1=0.2, most_loss=1), CONTRACT, metrics)
-    assert floors == dataclasses.replace(FLOORS, least_f1=0.2, most_loss=1)
+    floors, _ = fit_floors(GateBounds(min_f1=0.2, max_loss=1), CONTRACT, metrics)
+    assert floors == dataclasses.replace(FLOORS, min_f1=0.2, max_loss=1)
 
 
 def test_those_of_another_catalogue_follow_from_its_test_images() -> None:
     floors, reasons = fit_floors(GateBounds(), SHOP, say(LABELS))
-    assert floors.least_accuracy == pytest.approx(0.6 + 1.96 * math.sqrt(0.24 / 100))
-    assert floors.most_loss == pytest.approx(-0.6 * math.log(0.6) - 0.3 * math.log(0.3) - 0.1 * math.log(0.1))
-    assert reasons.keys() == {"least_accuracy", "least_f1", "most_loss", "most_calibration_error"}
-    floors, reasons = fit_floors(GateBounds(least_accuracy=0.5), SHOP, say(LABELS))
-    assert floors.least_accuracy == 0.5
-    assert "least_accuracy" not in reasons
+    assert floors.min_accuracy == pytest.approx(0.6 + 1.96 * math.sqrt(0.24 / 100))
+    assert floors.max_loss == pytest.approx(-0.6 * math.log(0.6) - 0.3 * math.log(0.3) - 0.1 * math.log(0.1))
+    assert reasons.keys() == {"min_accuracy", "min_f1", "max_loss", "max_calibration_error"}
+    floors, reasons = fit_floors(GateBounds(min_accuracy=0.5), SHOP, say(LABELS))
+    assert floors.min_accuracy == 0.5
+    assert "min_accuracy" not in reasons
 
 
 def test_the_least_accuracy_is_where_wilsons_interval_lies_above_the_most_frequent_class() -> None:
@@ -46,29 +46,29 @@ def test_the_least_accuracy_is_where_wilsons_interval_lies_above_the_most_freque
         predicted[60 + found :] = 0
         metrics = say(predicted)
         floors, _ = fit_floors(GateBounds(), SHOP, metrics)
-        assert (metrics.accuracy > floors.least_accuracy) == (metrics.accuracy_interval[0] > 0.6)
+        assert (metrics.accuracy > floors.min_accuracy) == (metrics.accuracy_interval[0] > 0.6)
 
 
 def test_always_saying_the_most_frequent_class_is_not_enough() -> None:
     metrics = say(np.zeros(100, np.uint16), 0.6)
     floors, _ = fit_floors(GateBounds(), SHOP, metrics)
-    assert metrics.accuracy < floors.least_accuracy
-    assert metrics.calibrated.loss > floors.most_loss
-    assert metrics.classes[1].f1 < floors.least_f1
-    assert metrics.macro_f1 == pytest.approx(least_macro_f1(metrics))
+    assert metrics.accuracy < floors.min_accuracy
+    assert metrics.calibrated.loss > floors.max_loss
+    assert metrics.classes[1].f1 < floors.min_f1
+    assert metrics.macro_f1 == pytest.approx(min_macro_f1(metrics))
 
 
 def test_a_class_of_which_one_image_is_found_is_found() -> None:
     predicted = np.ones(100, np.uint16)
     predicted[0] = 0
     floors, _ = fit_floors(GateBounds(), SHOP, say(predicted))
-    assert 0 < floors.least_f1 <= say(predicted).classes[0].f1
+    assert 0 < floors.min_f1 <= say(predicted).classes[0].f1
 
 
 def test_a_class_with_very_few_images_need_not_be_found() -> None:
     assert [one.name for one in large_enough(say(LABELS))] == ["Hat", "Scarf"]
     for classes in (2, 10, 100, 1_000):
-        least = least_images(classes)
+        least = min_images(classes)
         assert classes * (2 / 3) ** least <= 0.05 < classes * (2 / 3) ** (least - 1)
 
 
@@ -76,4 +76,4 @@ def test_fewer_images_leave_more_of_a_calibration_error_to_chance() -> None:
     metrics = say(np.roll(LABELS, 10))
     few, _ = fit_floors(GateBounds(), SHOP, metrics)
     many, _ = fit_floors(GateBounds(), SHOP, dataclasses.replace(metrics, rows=10_000))
-    assert 0.05 < many.most_calibration_error < 0.07 < few.most_calibration_error
+    assert 0.05 < many.max_calibration_error < 0.07 < few.max_calibration_error

@@ -38,12 +38,12 @@ EASY: dict[str, Any] = {  # what any model meets
     "loss_margin": 99,
     "calibration_margin": 1,
     "robustness_margin": 1,
-    "least_accuracy": 0,
-    "least_f1": 0,
-    "most_loss": 99,
-    "most_calibration_error": 1,
-    "most_seconds": 9,
-    "most_batch_seconds": 99,
+    "min_accuracy": 0,
+    "min_f1": 0,
+    "max_loss": 99,
+    "max_calibration_error": 1,
+    "max_seconds": 9,
+    "max_batch_seconds": 99,
 }
 SHOP = "a shop"  # a source that is not the drawn sample
 
@@ -112,17 +112,17 @@ def added(trial: Trial, figure: str) -> float:
 
 # check -> the bound it has, the value that the trial measured, and whether the bound is the least or the most
 BOUNDS: dict[str, tuple[str, Callable[[Trial], float], int]] = {
-    "least accuracy": ("least_accuracy", lambda trial: trial.challenger.metrics.accuracy, -1),
-    "least F1": ("least_f1", lambda trial: min(one.f1 for one in trial.challenger.metrics.classes), -1),
-    "most log loss": ("most_loss", lambda trial: trial.challenger.metrics.calibrated.loss, 1),
+    "least accuracy": ("min_accuracy", lambda trial: trial.challenger.metrics.accuracy, -1),
+    "least F1": ("min_f1", lambda trial: min(one.f1 for one in trial.challenger.metrics.classes), -1),
+    "most log loss": ("max_loss", lambda trial: trial.challenger.metrics.calibrated.loss, 1),
     "most calibration error": (
-        "most_calibration_error",
+        "max_calibration_error",
         lambda trial: trial.challenger.metrics.calibrated.calibration_error,
         1,
     ),
-    "bytes of weights": ("most_bytes", lambda trial: trial.challenger.bytes, 1),
-    "milliseconds for an image": ("most_seconds", lambda trial: trial.seconds, 1),
-    "milliseconds for 1,024": ("most_batch_seconds", lambda trial: trial.batch_seconds, 1),
+    "bytes of weights": ("max_bytes", lambda trial: trial.challenger.bytes, 1),
+    "milliseconds for an image": ("max_seconds", lambda trial: trial.seconds, 1),
+    "milliseconds for 1,024": ("max_batch_seconds", lambda trial: trial.batch_seconds, 1),
     "accuracy beside the best": ("margin", lambda trial: trial.best - trial.challenger.metrics.accuracy, 1),
     "F1 of Sandal": ("f1_margin", lost_f1, 1),
     "log loss": ("loss_margin", lambda trial: added(trial, "loss"), 1),
@@ -140,12 +140,12 @@ def test_each_check_has_two_sides(worse: Trial, name: str) -> None:
         worse = dataclasses.replace(worse, challenger=dataclasses.replace(worse.challenger, metrics=metrics))
     met = read(worse)
     assert met > 0, "else the bound would be that of another check"
-    step = 1 if field == "most_bytes" else 1e-9
+    step = 1 if field == "max_bytes" else 1e-9
     inside = judge(worse, bounded(**{field: met + sign * step}))
     outside = judge(worse, bounded(**{field: met - sign * step}))
     assert check_of(inside, name).passed
     assert not check_of(outside, name).passed
-    assert check_of(outside, name).told in str(outside)
+    assert check_of(outside, name).message in str(outside)
 
 
 def test_every_bound_is_in_the_table() -> None:
@@ -154,7 +154,7 @@ def test_every_bound_is_in_the_table() -> None:
         "min_gain",
         "f1_margins",
     }
-    assert tested | {"most_request_seconds"} == set(GateBounds.model_fields), "the last is the canary's"
+    assert tested | {"max_request_seconds"} == set(GateBounds.model_fields), "the last is the canary's"
 
 
 def test_accuracy_is_judged_by_the_images_that_one_of_the_two_gets_right(worse: Trial) -> None:
@@ -163,7 +163,7 @@ def test_accuracy_is_judged_by_the_images_that_one_of_the_two_gets_right(worse: 
     assert check_of(judge(worse, bounded(margin=-low + 1e-9)), "change of accuracy").passed
     refused = check_of(judge(worse, bounded(margin=-low - 1e-9)), "change of accuracy")
     assert not refused.passed
-    assert f"{worse.mended} mended, {worse.broken} broken, McNemar p" in refused.told
+    assert f"{worse.mended} mended, {worse.broken} broken, McNemar p" in refused.message
 
 
 @pytest.mark.parametrize("share", [0.006, 0.01, 0.03, 0.1])
@@ -221,7 +221,7 @@ def test_a_gain_is_asked_for_where_the_configuration_says_so(equal: Trial) -> No
 
 
 def test_equal_models_pass(equal: Trial) -> None:
-    floors = {name: EASY[name] for name in ("least_accuracy", "least_f1", "most_loss", "most_calibration_error")}
+    floors = {name: EASY[name] for name in ("min_accuracy", "min_f1", "max_loss", "max_calibration_error")}
     verdict = judge(equal, GateBounds(**floors))
     assert verdict.passed, str(verdict)
     assert verdict.outcome == "passed"
@@ -301,10 +301,10 @@ def test_the_floor_in_a_catalogue_s_code_is_not_meant_for_a_class_that_was_added
     trial = dataclasses.replace(
         equal, challenger=dataclasses.replace(challenger, card=card, metrics=metrics), champion=None, noise=None
     )
-    verdict = judge(trial, bounded(least_f1=None))
+    verdict = judge(trial, bounded(min_f1=None))
     assert check_of(verdict, "least F1, of hat").passed is passes
     assert check_of(verdict, "least F1, of Trouser").passed
-    assert not check_of(judge(trial, bounded(least_f1=0.5)), "least F1, of hat").passed
+    assert not check_of(judge(trial, bounded(min_f1=0.5)), "least F1, of hat").passed
 
 
 def test_a_disturbance_may_cost_more_where_more_is_left(equal: Trial) -> None:

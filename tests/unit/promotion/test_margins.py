@@ -23,7 +23,7 @@ from components.catalogues.fashion_mnist import CONTRACT, F1_MARGINS
 from components.contract import DataContract
 from components.promotion.bounds import GateBounds
 from components.promotion.gate import Performance, Trial, judge
-from components.promotion.margins import MOST_MARGIN, fit_margins
+from components.promotion.margins import MAX_MARGIN, fit_margins
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_equal_models_pass_as_often_on_few_images_and_much_worse_ones_hardly_eve
 
 @pytest.mark.parametrize("rows", [30, 60, 100])
 def test_the_margin_has_a_limit_however_few_images_there_are(rows: int) -> None:
-    assert margin_of(rows, rows // 10, rows // 10) == MOST_MARGIN
+    assert margin_of(rows, rows // 10, rows // 10) == MAX_MARGIN
     assert passes(rows, 0.06, WORSE, draws=1_000) < 0.05
 
 
@@ -111,12 +111,12 @@ def test_where_nothing_is_live_there_is_no_noise(trial: Trial) -> None:
 
 
 def test_the_verdict_says_what_so_few_images_show(trial: Trial) -> None:
-    (told,) = (check.told for check in judge(trial, GateBounds()).checks if check.name == "change of accuracy")
+    (told,) = (check.message for check in judge(trial, GateBounds()).checks if check.name == "change of accuracy")
     assert "on 400 test images a model that is worse by 0.0" in told
     assert "passes in about 2.5% of cases, an equal one in " in told
-    (of_a_class,) = (check.told for check in judge(trial, GateBounds()).checks if check.name == "F1 of class 3")
+    (of_a_class,) = (check.message for check in judge(trial, GateBounds()).checks if check.name == "F1 of class 3")
     assert of_a_class.endswith("(40 test images of it)")
-    (told,) = (c.told for c in judge(of_images(trial, 25), GateBounds()).checks if c.name == "change of accuracy")
+    (told,) = (c.message for c in judge(of_images(trial, 25), GateBounds()).checks if c.name == "change of accuracy")
     assert "test images" not in told
 
 

@@ -168,14 +168,14 @@ def test_what_became_of_the_classes_is_told_and_kept_in_the_history(shop: Settin
     assert (move.tag, move.why, move.verdict) == (tag, "training; classes: hat is new", "passed")
     kept = verdicts.read_verdict(tag)
     assert kept
-    told = [check.told for check in kept.checks if check.name == "classes"]
+    told = [check.message for check in kept.checks if check.name == "classes"]
     assert told == ["classes: hat is new; compared on 240 test images of 4 classes that both know"]
 
 
 def test_a_refusal_tells_of_the_classes_too(shop: Settings) -> None:
     champion.make_live(stored(shop, FIRST), "a test")
     tag = stored(shop, ADDED, FIRST)
-    strict = GateBounds(**{**LENIENT.model_dump(exclude_unset=True), "most_bytes": 1})
+    strict = GateBounds(**{**LENIENT.model_dump(exclude_unset=True), "max_bytes": 1})
     promotion = promote(tag, "training", bounds=strict, settings=shop, canary=serve_well)
     assert failed(promotion.verdict) == ["bytes of weights"]
     assert str(promotion).endswith("; classes: hat is new")

@@ -22,8 +22,8 @@ from components.readers.blocks import Block, RowReject, Wanted
 from components.readers.tables.kinds import Kind
 from components.scoring.job import run_job
 from components.settings import Settings
-from serving.door import Door
 from serving.endpoints import ENDPOINTS
+from serving.gateway import Gateway
 from serving.live import Serving, served
 
 BEGINNING = b"ROWS of images\n"
@@ -79,7 +79,7 @@ def test_it_is_scored_over_http(
     monkeypatch.setattr(served, "serving", Serving(model))
 
     async def ask(kind: str) -> httpx.Response:
-        door = Door(Starlette(), ENDPOINTS)
+        door = Gateway(Starlette(), ENDPOINTS)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(door), base_url="http://localhost") as client:
             return await client.post("/score", content=rows.read_bytes(), headers={"Content-Type": kind})
 

@@ -18,18 +18,18 @@ from components.dataset.manifest import Examples, to_table
 from components.errors import SettingsError
 from components.inbox import Inbox, find_work, open_inbox, take
 from components.model.classifier import Classifier
-from components.scoring.delivery import deliver, tell_failures
-from components.scoring.first_rows import Looker
+from components.scoring.delivery import deliver, describe_failures
+from components.scoring.input_check import InputChecker
 
 
 def test_what_was_dropped_is_scored_and_moved_with_all_that_came_of_it(
-    inbox: Inbox, live: Classifier, test_split: Examples, looker: Looker
+    inbox: Inbox, live: Classifier, test_split: Examples, checker: InputChecker
 ) -> None:
     (inbox.folder / "orders.csv").write_text(table_of(test_split, 20) + "bad\n")
     (inbox.folder / "folder").mkdir()
     rows = to_table(test_split.ids, "test", test_split.labels, test_split.images, CONTRACT)
     pq.write_table(rows, inbox.folder / "folder" / "part.parquet")
-    folder, orders = empty(inbox, live, looker=looker)
+    folder, orders = empty(inbox, live, checker=checker)
     assert (orders.name, orders.outcome, orders.rows, orders.rejected) == ("orders.csv", "done", 21, 1)
     assert orders.folder.parent == inbox.done
     assert {path.name for path in orders.folder.iterdir()} == {
@@ -71,7 +71,7 @@ def test_a_file_that_cannot_be_scored_fails_alone_and_says_why(
     assert "no row could be scored" in str(report_of(found["b.csv"])["error"])
     assert (found["b.csv"].folder / "scored.rejects.csv").exists()
     assert report_of(found["c.csv"])["error"] == "a link; drop the file itself"
-    assert tell_failures(list(found.values())).startswith("3 of 4 could not be scored: a.csv: header")
+    assert describe_failures(list(found.values())).startswith("3 of 4 could not be scored: a.csv: header")
 
 
 def test_what_is_no_file_fails_alone_and_names_may_have_any_bytes(
@@ -113,11 +113,11 @@ def test_a_scheduled_run_takes_so_many_files_and_the_next_one_the_others(inbox: 
 
 
 def test_images_the_wrong_way_round_fail_before_anybody_uses_them(
-    inbox: Inbox, live: Classifier, test_split: Examples, looker: Looker
+    inbox: Inbox, live: Classifier, test_split: Examples, checker: InputChecker
 ) -> None:
     rows = to_table(test_split.ids, "test", test_split.labels, 255 - test_split.images, CONTRACT)
     pq.write_table(rows, inbox.folder / "inverted.parquet")
-    (failed,) = empty(inbox, live, looker=looker)
+    (failed,) = empty(inbox, live, checker=checker)
     assert failed.outcome == "failed"
     assert "bright border" in failed.error
     assert not list(failed.folder.glob("scored.*"))

@@ -343,10 +343,10 @@ def test_what_keeps_a_job_from_being_resumed_is_named(model: Classifier, table: 
     newer = dataclasses.replace(model, tag="fashion-mlp:scoring2")
     with pytest.raises(InputError, match=f"had another model, {model.tag}; begin it anew") as refused:
         run_job(newer, table, output, reading=TableReading(SMALL), resume=True)
-    assert [(way.parameter, way.value) for way in refused.value.ways] == [("model", model.tag)]
+    assert [(way.parameter, way.value) for way in refused.value.remedies] == [("model", model.tag)]
     with pytest.raises(InputError, match="had other options; begin it anew") as refused:
         run_job(model, table, output, reading=TableReading(SMALL, dropped=("x",)), resume=True)
-    assert not refused.value.ways, "the other model alone would not do"
+    assert not refused.value.remedies, "the other model alone would not do"
 
 
 def test_a_byte_changed_at_the_same_size_and_time_is_another_input(

@@ -21,8 +21,8 @@ from servers import Server, free_port, running
 
 from components.settings import CHECKOUT
 from serving.bodies import LARGEST_JSON
-from serving.connections import MOST_PIPELINED
-from serving.heads import LARGEST_HEAD, LONGEST_URL, MOST_HEADERS
+from serving.connections import MAX_PIPELINED
+from serving.heads import LARGEST_HEAD, LONGEST_URL, MAX_HEADERS
 
 GRACE = 2  # seconds that a stop may take
 HOST = b"Host: localhost\r\n"
@@ -156,7 +156,7 @@ def test_a_client_that_waits_to_be_asked_for_the_body_is_asked(small: Server) ->
 def test_a_head_has_a_limit(small: Server) -> None:
     whole = LARGEST_HEAD - 200
     assert statuses(exchange(small, LAST[:-2] + b"X: " + b"a" * whole + b"\r\n\r\n")) == [200]
-    for lines in (b"X: " + b"a" * LARGEST_HEAD + b"\r\n", b"".join(b"x%d: y\r\n" % n for n in range(MOST_HEADERS))):
+    for lines in (b"X: " + b"a" * LARGEST_HEAD + b"\r\n", b"".join(b"x%d: y\r\n" % n for n in range(MAX_HEADERS))):
         answer = exchange(small, ALIVE + lines + b"\r\n" + LAST)
         assert (statuses(answer), error_of(answer)["field"]) == ([431], "headers")
     assert statuses(exchange(small, b"GET /livez?" + b"a" * LONGEST_URL + b" HTTP/1.1\r\n" + HOST + b"\r\n")) == [414]
@@ -225,9 +225,9 @@ def test_a_request_keeps_its_answer_whatever_comes_behind_it(small: Server) -> N
     for wrong in behind:
         answer = exchange(small, READ + SIZED + wrong)
         assert (statuses(answer)[0], b'"bytes":784' in answer) == (200, True)
-    assert statuses(exchange(small, (ALIVE + b"\r\n") * MOST_PIPELINED + LAST)) == [200] * (MOST_PIPELINED + 1)
-    too_many = exchange(small, (ALIVE + b"\r\n") * (MOST_PIPELINED + 9))
-    assert statuses(too_many) == [200] * (MOST_PIPELINED + 1)
+    assert statuses(exchange(small, (ALIVE + b"\r\n") * MAX_PIPELINED + LAST)) == [200] * (MAX_PIPELINED + 1)
+    too_many = exchange(small, (ALIVE + b"\r\n") * (MAX_PIPELINED + 9))
+    assert statuses(too_many) == [200] * (MAX_PIPELINED + 1)
 
 
 def test_who_leaves_behind_several_requests_leaves_no_error(small: Server) -> None:

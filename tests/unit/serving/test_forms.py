@@ -5,7 +5,7 @@ import io
 import pytest
 
 from components.errors import InputError
-from serving.forms import MOST_FILES, UploadForm, read_files
+from serving.forms import MAX_FILES, UploadForm, read_files
 
 KIND = "multipart/form-data; boundary=cut"
 END = b"--cut--\r\n"
@@ -106,7 +106,7 @@ def test_what_mail_would_pack_is_unpacked(encoding: bytes, content: bytes) -> No
         (part(NAMED + b"\r\nContent-Transfer-Encoding: gzip") + END, KIND, "Content-Transfer-Encoding 'gzip'"),
         (part(NAMED + b"\r\nContent-Transfer-Encoding: base64", b"iVBOR") + END, KIND, "not base64"),
         (part(NAMED + b"\r\nX: y" * 100) + END, KIND, "header count"),
-        (part() * (MOST_FILES + 1) + END, KIND, "Too many files"),
+        (part() * (MAX_FILES + 1) + END, KIND, "Too many files"),
     ],
 )
 def test_a_form_that_cannot_be_read_says_why(content: bytes, kind: str, reason: str) -> None:

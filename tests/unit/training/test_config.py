@@ -245,7 +245,7 @@ def test_a_large_image_is_averaged_and_leaves_the_first_layer_fewer_channels() -
     first, second, dense = config.for_image(MOST).model.hidden
     assert (second, dense) == (48 * 8 * 8, 512), "as for 32 x 32"
     assert (first % (16 * 16), first // (16 * 16)) == (0, 7)
-    config.demand_fit(MOST)
+    config.require_fit(MOST)
 
 
 def test_a_network_that_is_too_large_is_refused_with_its_size_and_what_fits() -> None:

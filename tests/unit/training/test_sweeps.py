@@ -12,8 +12,8 @@ from trainings import one_thread, weights_hash
 from components.contract import Dataset, Validated
 from components.errors import SettingsError, TrainingError
 from components.settings import CHECKOUT
-from components.training.sweeps.candidates import Candidate, Outcome, list_candidates, sort_outcomes, tell_failure
-from components.training.sweeps.kept import keep_trained, kept_path, read_trained, tell_trained
+from components.training.sweeps.candidates import Candidate, Outcome, failed_outcome, list_candidates, sort_outcomes
+from components.training.sweeps.kept import keep_trained, kept_path, read_trained, trained_outcome
 from components.training.sweeps.work import train_candidate
 from components.training.train import Trained
 
@@ -55,7 +55,7 @@ def test_what_cannot_be_swept_is_said(
 def test_the_best_is_the_most_accurate_on_the_validation_rows_and_failures_are_last(dataset: Dataset) -> None:
     (candidate,) = list_candidates(["quick"], [0], SMALL, dataset)
     rows = [
-        tell_failure(candidate, "no memory"),
+        failed_outcome(candidate, "no memory"),
         Outcome("a", 0, 0.90, 0.30, 2, 1.0, 10, "a"),
         Outcome("b", 0, 0.91, 0.40, 2, 1.0, 10, "b"),
         Outcome("c", 0, 0.91, 0.35, 2, 1.0, 10, "c"),
@@ -76,7 +76,7 @@ def test_a_kept_training_is_the_training(candidate: Candidate, trained: Trained,
     assert (read.history, read.best_epoch, read.config) == (trained.history, trained.best_epoch, trained.config)
     assert read.validation_logits.equal(trained.validation_logits)
     assert np.array_equal(read.validation_labels, trained.validation_labels)
-    row = tell_trained(candidate, read)
+    row = trained_outcome(candidate, read)
     assert row.validation_accuracy == trained.history[-1].validation_accuracy
     assert (row.epochs, row.parameters) == (2, 784 * 16 + 16 + 160 + 10)
 

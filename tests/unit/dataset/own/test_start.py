@@ -59,7 +59,7 @@ def reasons(dataset: Dataset) -> dict[str, str]:
 @pytest.mark.usefixtures("shop")
 def test_a_folder_of_class_folders_is_a_catalogue(photos: Path, shop: Settings) -> None:
     lines: list[str] = []
-    done = ingest(str(photos), tell=lines.append)
+    done = ingest(str(photos), echo=lines.append)
     contract = done.dataset.contract
     assert (contract.name, contract.classes, str(contract.image)) == ("shop", ("10", "Kids 2-6", "hat"), "28 x 28 x 1")
     assert (done.written, done.dataset.rows, done.dataset.source) == (True, 46, "images:photos")
@@ -332,7 +332,7 @@ def test_a_manifest_that_was_edited_by_hand_is_not_believed(photos: Path, old: s
 def test_the_choice_of_a_preparation_is_told_where_photos_come_in_and_none_was_named(photos: Path) -> None:
     def told(**options: Any) -> bool:
         lines: list[str] = []
-        ingest(str(photos), options=StartOptions(**options), tell=lines.append)
+        ingest(str(photos), options=StartOptions(**options), echo=lines.append)
         return any("--preparation garment" in line for line in lines)
 
     assert told()
@@ -357,7 +357,7 @@ def test_digits_of_eight_by_eight_in_idx_files(tmp_path: Path) -> None:
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(encode_idx(pixels))
     (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(encode_idx(digits.target.astype(np.uint8)))
     lines: list[str] = []
-    dataset = ingest(str(tmp_path), options=StartOptions(), tell=lines.append).dataset
+    dataset = ingest(str(tmp_path), options=StartOptions(), echo=lines.append).dataset
     assert dataset.contract.classes == tuple("0123456789")
     assert str(dataset.contract.image) == "8 x 8 x 1"
     assert dataset.rows == len(pixels)

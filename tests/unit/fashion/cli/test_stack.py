@@ -19,7 +19,7 @@ from fashion.cli import stack
 from ops.layout import StackLayout, read_layout
 from ops.start import Piece, find_model_problem
 from serving import endpoints
-from serving.door import Door
+from serving.gateway import Gateway
 from serving.live import LiveModel
 
 
@@ -36,7 +36,7 @@ def layout(live: LiveModel, settings: Settings, monkeypatch: pytest.MonkeyPatch)
     """Of a stack whose service answers /model, and asks for a token."""
     monkeypatch.setenv("FASHION_TOKEN", "s3cret")
     layout = replace(read_layout(), port=free_port(), prefect_port=9)
-    door = Door(Starlette(), {"/model": ("GET", endpoints.describe)})
+    door = Gateway(Starlette(), {"/model": ("GET", endpoints.describe)})
     server = uvicorn.Server(uvicorn.Config(door, port=layout.port, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -10,7 +10,7 @@ from noises import noise
 
 from components.catalogues.fashion_mnist import CONTRACT
 from components.errors import InputError, InputTooLarge
-from components.readers.images.pixel_json import MOST_IMAGES, _read_fast, read_pixel_json
+from components.readers.images.pixel_json import MAX_IMAGES, _read_fast, read_pixel_json
 
 
 def body(*images: Any) -> bytes:
@@ -169,7 +169,7 @@ def test_the_images_are_given_once() -> None:
 
 def test_a_request_has_at_most_1024_images() -> None:
     image = orjson.dumps(flat())
-    full = b'{"images": [' + b",".join([image] * MOST_IMAGES) + b"]}"
+    full = b'{"images": [' + b",".join([image] * MAX_IMAGES) + b"]}"
     assert read_pixel_json(full, CONTRACT.image).shape == (1024, 28, 28)
     with pytest.raises(InputTooLarge, match="images: 1,025 images, at most 1,024 a request"):
         read_pixel_json(full.replace(b"[", b"[" + image + b",", 1), CONTRACT.image)

@@ -22,7 +22,7 @@ from readings import PIXEL_COLUMNS, WANTED
 
 from components.catalogues.fashion_mnist import CLASSES, CONTRACT
 from components.contract import Images
-from components.errors import InputError, Way
+from components.errors import InputError, Remedy
 from components.readers.blocks import Block, Wanted
 from components.readers.folders.opening import open_input
 from components.readers.folders.parts import Input, TableReading
@@ -142,9 +142,9 @@ def test_pixels_and_picture_files_in_one_table_are_an_error_until_one_is_dropped
         pq.write_table(pa.table({**wide, column: [b"no picture"] * 4}), path)
     with pytest.raises(InputError, match=f"two readings fit: columns of pixels .pixel1, ....*{column}") as refused:
         open_input(path, TableReading(), CONTRACT)
-    assert refused.value.ways == (
-        Way("drop", column, "scores the pixels"),
-        Way("drop", "pixels", "scores the files"),
+    assert refused.value.remedies == (
+        Remedy("drop", column, "scores the pixels"),
+        Remedy("drop", "pixels", "scores the files"),
     )
     _, blocks = opened(path, TableReading(dropped=(column,)))
     assert np.array_equal(blocks[0].images, IMAGES)
@@ -426,8 +426,8 @@ def test_what_does_not_know_its_caller_names_no_option(path: Path) -> None:
 
 def test_a_command_offers_only_the_options_that_it_has() -> None:
     def score(drop: str = "") -> None:
-        raise InputError("a.csv", "two readings fit").offering(
-            Way("drop", "my image", "scores the pixels"), Way("keep", "x", "keeps it")
+        raise InputError("a.csv", "two readings fit").suggesting(
+            Remedy("drop", "my image", "scores the pixels"), Remedy("keep", "x", "keeps it")
         )
 
     with pytest.raises(InputError) as refused:
@@ -524,7 +524,7 @@ def test_training_and_test_images_in_one_npz_are_an_error_until_one_is_dropped(t
     (tmp_path / "mnist.npz").write_bytes(npz(**arrays))
     with pytest.raises(InputError, match="'x_train' and 'x_test' could both be the images") as refused:
         open_input(tmp_path / "mnist.npz", TableReading(), CONTRACT)
-    assert Way("drop", "x_train", "takes x_test") in refused.value.ways
+    assert Remedy("drop", "x_train", "takes x_test") in refused.value.remedies
     source, (block,) = opened(tmp_path / "mnist.npz", TableReading(dropped=("x_train",)))
     assert np.array_equal(block.images, IMAGES[:2])
     assert source.notes == ("'y_test' is taken for the labels of 'x_test'",)

@@ -179,7 +179,7 @@ def test_files_that_are_refused(content: bytes, reason: str) -> None:
 
 
 def test_too_many_rows_are_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pixel_parquet, "MOST_ROWS", 5)
+    monkeypatch.setattr(pixel_parquet, "MAX_ROWS", 5)
     with pytest.raises(InputTooLarge, match="6 rows, at most 5"):
         read(GOOD)
 

@@ -18,8 +18,8 @@ from components.catalogues.fashion_mnist import CONTRACT
 from components.errors import SettingsError
 from components.settings import CHECKOUT
 from serving.bentoml_patches import AT_ONCE, Journal
-from serving.door import BENTOML_PATHS, Door, Endpoint
 from serving.endpoints import ENDPOINTS as SERVED_PATHS
+from serving.gateway import BENTOML_PATHS, Endpoint, Gateway
 from serving.guard import PROBED_PATHS, Guard
 from serving.load import load
 from serving.metrics import Watch
@@ -62,11 +62,11 @@ def ask(door: ASGIApp, method: str, path: str, headers: Sent | None = None) -> h
 
 
 @pytest.fixture
-def door() -> Door:
-    return Door(Starlette(), ENDPOINTS)
+def door() -> Gateway:
+    return Gateway(Starlette(), ENDPOINTS)
 
 
-def test_an_unforeseen_error_is_logged_and_not_told(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unexpected_error_is_logged_and_not_told(door: Gateway, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR)
     answer = ask(door, "POST", "/fail")
     assert answer.status_code == 500
@@ -78,7 +78,7 @@ def test_an_unforeseen_error_is_logged_and_not_told(door: Door, caplog: pytest.L
     assert load.requests == 0
 
 
-def test_an_answer_that_breaks_off_is_no_whole_answer(door: Door) -> None:
+def test_an_answer_that_breaks_off_is_no_whole_answer(door: Gateway) -> None:
     with pytest.raises(KeyError, match="later"):
         ask(door, "GET", "/break")
 
@@ -95,7 +95,7 @@ def test_an_answer_that_breaks_off_is_no_whole_answer(door: Door) -> None:
         ("GET", "/DONE", 404, None),
     ],
 )
-def test_a_path_has_its_method(door: Door, method: str, path: str, status: int, allow: str | None) -> None:
+def test_a_path_has_its_method(door: Gateway, method: str, path: str, status: int, allow: str | None) -> None:
     answer = ask(door, method, path)
     assert (answer.status_code, answer.headers.get("allow")) == (status, allow)
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -163,7 +163,7 @@ def ask_as(door: ASGIApp, path: str, *hosts: bytes, version: str = "1.1") -> int
 def test_a_host_is_a_known_name_by_the_grammar(monkeypatch: pytest.MonkeyPatch, host: bytes, status: int) -> None:
     """User, path, fragment and query are of an address, not of a host."""
     monkeypatch.setenv("FASHION_ALLOWED_HOSTS", "a.example, XN--4CA,")
-    door = Door(PlainTextResponse("BentoML's"), ENDPOINTS)
+    door = Gateway(PlainTextResponse("BentoML's"), ENDPOINTS)
     assert ask_as(door, "/done", host) == status
     assert ask_as(door, "/schema.json", host) == (200 if status == 201 else status)
     is_address = host in {b"10.1.2.3:3000", b"[fd00::3]:3000", b"[::ffff:127.0.0.1]", b"0.0.0.0"}
@@ -173,7 +173,7 @@ def test_a_host_is_a_known_name_by_the_grammar(monkeypatch: pytest.MonkeyPatch, 
 
 def test_a_request_names_one_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASHION_ALLOWED_HOSTS", "*")
-    door = Door(PlainTextResponse("BentoML's"), ENDPOINTS)
+    door = Gateway(PlainTextResponse("BentoML's"), ENDPOINTS)
     assert ask_as(door, "/done", b"anybody.example") == 201
     for path in ("/done", "/livez"):
         assert ask_as(door, path) == ask_as(door, path, b"localhost", b"localhost") == 400
@@ -204,7 +204,7 @@ def test_a_request_names_one_host(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_page_is_of_a_known_name(monkeypatch: pytest.MonkeyPatch, origin: bytes, known: bool) -> None:
     monkeypatch.setenv("FASHION_ALLOWED_HOSTS", "a.example")
-    door = Door(PlainTextResponse("BentoML's"), ENDPOINTS)
+    door = Gateway(PlainTextResponse("BentoML's"), ENDPOINTS)
     for path, status in (("/done", 201), ("/metrics", 200), ("/livez", 200)):
         assert ask(door, "GET", path, [(b"Origin", origin)]).status_code == (status if known else 403)
         several = [(b"Origin", b"http://localhost"), (b"Origin", origin)]
@@ -227,7 +227,7 @@ OPEN = {"/", "/page.css", "/page.js", "/icon.svg", "/livez", "/readyz", "/metric
 
 def test_what_wants_the_token_is_what_the_documentation_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASHION_TOKEN", "secret")
-    door = Door(PlainTextResponse("BentoML's"), SERVED_PATHS)
+    door = Gateway(PlainTextResponse("BentoML's"), SERVED_PATHS)
     paths = {
         *SERVED_PATHS,
         *BENTOML_PATHS,
@@ -244,7 +244,7 @@ def test_what_wants_the_token_is_what_the_documentation_says(monkeypatch: pytest
 
 
 def token_status(*sent: bytes) -> int:
-    door = Door(PlainTextResponse("BentoML's"), ENDPOINTS)
+    door = Gateway(PlainTextResponse("BentoML's"), ENDPOINTS)
     return ask(door, "GET", "/done", [(b"Authorization", value) for value in sent]).status_code
 
 
@@ -282,12 +282,12 @@ def test_a_token_that_no_request_can_send_is_refused_at_the_start(monkeypatch: p
         Guard()
 
 
-def test_an_access_log_that_cannot_be_written_costs_no_answer(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_access_log_that_cannot_be_written_costs_no_answer(door: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     class Full(io.StringIO):
         def write(self, text: str) -> int:
             raise OSError(28, "No space left on device")
 
-    journal = Journal(door, "test_door", ("/metrics",), {"/done"}, Watch())
+    journal = Journal(door, "test_gateway", ("/metrics",), {"/done"}, Watch())
     monkeypatch.setattr("sys.stdout", Full())
     for _ in range(2 * AT_ONCE):
         assert ask(journal, "GET", "/nothing").status_code == 404

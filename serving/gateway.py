@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.errors import is_foreseen, refuse
+from serving.errors import is_expected, refuse
 from serving.guard import SECURITY_HEADERS, Guard
 from serving.load import LoadWork, load
 
@@ -26,7 +26,7 @@ RAW_HEADERS = [(name.encode(), value.encode()) for name, value in SECURITY_HEADE
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-class Door:
+class Gateway:
     """An ASGI middleware that checks all requests and answers all but those of BentoML's own paths."""
 
     def __init__(self, app: ASGIApp, endpoints: Mapping[str, tuple[str, Endpoint]]) -> None:
@@ -49,7 +49,7 @@ class Door:
         try:
             answer = await self._answer(Request(scope, receive))
         except Exception as error:
-            if not is_foreseen(error):
+            if not is_expected(error):
                 log.exception("%s %r failed", scope["method"], scope["path"])
             answer = refuse(error)
         if isinstance(answer, Response):

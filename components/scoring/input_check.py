@@ -22,7 +22,7 @@ import numpy as np
 from components.catalogues import catalogue_of
 from components.catalogues.catalogue import InputBounds
 from components.contract import DataContract, Images
-from components.errors import FashionError, InputError, Way
+from components.errors import FashionError, InputError, Remedy
 from components.readers.folders.opening import open_input
 from components.readers.folders.parts import TableReading
 from components.scoring import expectations
@@ -31,14 +31,14 @@ from components.settings import CHECKOUT
 
 Mode = Literal["fail", "warn", "off"]
 Look = Callable[[bool], tuple[str, ...]]  # the warnings that there are; told to, it waits for them
-LEAST_ROWS, MOST_ROWS = 100, 5000  # that Great Expectations looks at
-ENOUGH_PICTURES = LEAST_ROWS  # likewise, of picture files: a photo takes as long to read as a thousand rows
+MIN_ROWS, MAX_ROWS = 100, 5000  # that Great Expectations looks at
+ENOUGH_PICTURES = MIN_ROWS  # likewise, of picture files: a photo takes as long to read as a thousand rows
 SAMPLE_BYTES = 12 << 20  # of them as CSV
-GO_ON = Way("check", "warn", "scores it all the same")
-UNSEEN = Way("check", "off", "scores without it")
+GO_ON = Remedy("check", "warn", "scores it all the same")
+UNSEEN = Remedy("check", "off", "scores without it")
 
 
-class Looker:
+class InputChecker:
     """A process that looks, as often as it is asked; it is started for the first look, or before, by `start`."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class Looker:
         Raises:
             FashionError: it says nothing.
         """
-        if len(images) < LEAST_ROWS:
+        if len(images) < MIN_ROWS:
             return inspect_images(images, bounds)
         process = self.start()
         asked, answers = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
@@ -72,7 +72,7 @@ class Looker:
         if not (told := answers.readline()):
             self.errors.seek(0)
             said = (self.errors.read().decode("utf-8", "replace").splitlines() or [f"exit status {process.wait()}"])[-1]
-            raise FashionError(f"the look at the first rows failed: {said}").offering(UNSEEN)
+            raise FashionError(f"the look at the first rows failed: {said}").suggesting(UNSEEN)
         return tuple(Finding(**finding) for finding in json.loads(told))
 
     def close(self) -> None:
@@ -85,7 +85,7 @@ class Looker:
 
 @contextlib.contextmanager
 def checking(
-    source: Path, reading: TableReading, mode: Mode, contract: DataContract, looker: Looker | None = None
+    source: Path, reading: TableReading, mode: Mode, contract: DataContract, checker: InputChecker | None = None
 ) -> Iterator[Look]:
     """Look at the first rows of an input meanwhile.
 
@@ -93,7 +93,7 @@ def checking(
         source, reading: the input.
         mode: "fail": stop where the rows cannot be right; "warn": only tell it; "off": do not look.
         contract: what the input is about.
-        looker: who looks; it stays the caller's. None: one that ends with the block.
+        checker: who looks; it stays the caller's. None: one that ends with the block.
 
     Yields:
         A function that gives the warnings that there are; told to, it waits for them.
@@ -106,7 +106,7 @@ def checking(
         yield unchecked
         return
     with contextlib.ExitStack() as stack:
-        own = looker or stack.enter_context(contextlib.closing(Looker()))
+        own = checker or stack.enter_context(contextlib.closing(InputChecker()))
         pool = stack.enter_context(ThreadPoolExecutor(1, "check"))
         future = pool.submit(lambda: own.look_at(read_first(source, reading, contract), catalogue_of(contract).inputs))
 
@@ -114,9 +114,9 @@ def checking(
             if not (wait or future.done()):
                 return ()
             found = future.result()
-            if mode == "fail" and (wrong := [one.told for one in found if one.is_wrong]):
-                raise InputError(source.name, "; ".join(wrong)).offering(GO_ON)
-            return tuple(one.told for one in found)
+            if mode == "fail" and (wrong := [one.message for one in found if one.is_wrong]):
+                raise InputError(source.name, "; ".join(wrong)).suggesting(GO_ON)
+            return tuple(one.message for one in found)
 
         yield look
 
@@ -137,6 +137,6 @@ def read_first(source: Path, reading: TableReading, contract: DataContract) -> I
     for block in itertools.chain.from_iterable(map(read.read, read.parts())):
         found.append(block.shown)
         rows += len(found[-1])
-        if rows >= (MOST_ROWS if block.views is None else ENOUGH_PICTURES):
+        if rows >= (MAX_ROWS if block.views is None else ENOUGH_PICTURES):
             break
-    return np.concatenate(found)[:MOST_ROWS] if found else np.empty((0, *contract.image.shape), np.uint8)
+    return np.concatenate(found)[:MAX_ROWS] if found else np.empty((0, *contract.image.shape), np.uint8)

@@ -30,7 +30,7 @@ CLOCK = 60.0  # seconds by which a process may seem to have started after it wro
 
 
 @dataclass(frozen=True)
-class Unneeded:
+class Unreferenced:
     """A file or folder that nothing refers to."""
 
     what: What
@@ -38,13 +38,13 @@ class Unneeded:
     path: Path
 
 
-def find_orphans(settings: Settings, models: Collection[str], grace: float) -> Iterator[Unneeded]:
+def find_orphans(settings: Settings, models: Collection[str], grace: float) -> Iterator[Unreferenced]:
     """Reports and logs of canaries whose model is not among these, written longer ago than `grace` seconds."""
     reports = {path: ":".join(path.name.rsplit("-", 1)) for path in settings.reports_dir.glob("*-mlp-*")}
     logs = {path: _log_of(path.stem) for path in (home() / "canary").glob("*.log")}
     for path, tag in (reports | logs).items():
         if EXACT_TAG.fullmatch(tag) and tag not in models and age_of(path) >= grace:
-            yield Unneeded("report" if path in reports else "canary log", tag, path)
+            yield Unreferenced("report" if path in reports else "canary log", tag, path)
 
 
 def _log_of(stem: str) -> str:
@@ -52,7 +52,7 @@ def _log_of(stem: str) -> str:
     return ":".join(stem.rsplit("-", 1)) if "-" in stem else f"{NAME}:{stem}"
 
 
-def find_leftovers(settings: Settings, grace: float) -> Iterator[Unneeded]:
+def find_leftovers(settings: Settings, grace: float) -> Iterator[Unreferenced]:
     """Temporary files and folders whose writer was killed."""
     ours, store = home(), store_folder()
     places = [ours, ours / "staging", store, *store.glob("*/"), *(bentoml_home() / "bentos").glob("*/")]
@@ -60,7 +60,7 @@ def find_leftovers(settings: Settings, grace: float) -> Iterator[Unneeded]:
     places += [settings.reports_dir, *settings.reports_dir.glob("*/"), settings.checkpoints_dir]
     for path in sorted(path for place in places for path in _temporaries_in(place)):
         if _is_abandoned(path, grace):
-            yield Unneeded("leftover", path.name, path)
+            yield Unreferenced("leftover", path.name, path)
 
 
 def _temporaries_in(folder: Path) -> list[Path]:

@@ -10,12 +10,12 @@ from flows.notify.redact import redact
 PROMOTED, REFUSED = "fashion.model.promoted", "fashion.model.refused"
 
 
-def tell_promotion(promotion: Promotion) -> None:
+def emit_promotion(promotion: Promotion) -> None:
     """Emit what came of an attempt to promote."""
-    tell(PROMOTED if promotion.promoted else REFUSED, promotion.tag, of_promotion(promotion))
+    emit(PROMOTED if promotion.promoted else REFUSED, promotion.tag, of_promotion(promotion))
 
 
-def tell(event: str, about: str, message: Message) -> None:
+def emit(event: str, about: str, message: Message) -> None:
     """Emit an event. One that cannot be emitted is a line in the run's log: whatever it tells of stands.
 
     Args:

@@ -46,14 +46,14 @@ def _edges(images: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 @dataclass(frozen=True)
-class CopyKind:
+class DuplicateKind:
     """One way to compare, and the correlation from which on two images are copies."""
 
     prepare: Callable[[NDArray[np.float32]], NDArray[np.float32]]
     threshold: float
 
 
-WAYS = (CopyKind(_plain, 0.990), CopyKind(_edges, 0.943))
+WAYS = (DuplicateKind(_plain, 0.990), DuplicateKind(_edges, 0.943))
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Likeness:
     values: NDArray[np.float32]  # (rows, others); -1 for an image and itself, and for a pair that has had its turn
 
 
-def find_copies(images: Images, others: Images, shifted: bool = True) -> list[Alike]:
+def find_duplicates(images: Images, others: Images, shifted: bool = True) -> list[Alike]:
     """The copies of `others` among `images`: for each image the most alike one, by the first way that finds any.
 
     Args:
@@ -125,7 +125,7 @@ def compare_within(images: Images) -> tuple[list[Alike], NDArray[np.float32]]:
     return [found[pair] for pair in sorted(found)], nearest
 
 
-def likeness_within(images: Images, way: CopyKind) -> Iterator[Likeness]:
+def likeness_within(images: Images, way: DuplicateKind) -> Iterator[Likeness]:
     """Compare each image with every other, not shifted, in blocks: at no time is there a matrix of all pairs.
 
     Args:
@@ -142,7 +142,7 @@ def likeness_within(images: Images, way: CopyKind) -> Iterator[Likeness]:
             yield Likeness(row, other, values)
 
 
-def find_pairs(images: Images, way: CopyKind) -> Iterator[Pairs]:
+def find_pairs(images: Images, way: DuplicateKind) -> Iterator[Pairs]:
     """The copies of each other within a set, each pair once, not shifted: those that `likeness_within` shows.
 
     Args:
@@ -208,7 +208,7 @@ def _correlate(held: Features, rows: NDArray[np.intp], others: NDArray[np.intp])
     return values
 
 
-def _describe_all(images: Images, way: CopyKind) -> Features:
+def _describe_all(images: Images, way: DuplicateKind) -> Features:
     """`describe` in blocks, so that what is worked out on the way takes little memory."""
     described = np.empty((len(images), describe(images[:1], way, MIDDLE[0]).shape[1]), np.float32)
     for start in range(0, len(images), ROWS):
@@ -216,7 +216,7 @@ def _describe_all(images: Images, way: CopyKind) -> Features:
     return described
 
 
-def describe(images: Images, way: CopyKind, shift: tuple[int, int]) -> Features:
+def describe(images: Images, way: DuplicateKind, shift: tuple[int, int]) -> Features:
     """A window of each image, uint8 (n, height, width[, 3]); the product of two of these is their correlation."""
     down, right = shift
     prepared = way.prepare(_shrink(images))
@@ -240,7 +240,7 @@ def _shrink(images: Images) -> NDArray[np.float32]:
 
 
 def _most_alike(
-    images: Images, held: Features, way: CopyKind, shifts: tuple[tuple[int, int], ...]
+    images: Images, held: Features, way: DuplicateKind, shifts: tuple[tuple[int, int], ...]
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
     """The highest correlation of each image with any other, and with which one: (n,) each."""
     best = np.full(len(images), -1, np.float32)

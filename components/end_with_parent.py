@@ -1,6 +1,6 @@
 """Become the program in the arguments, which on Linux is sent SIGTERM when the process that started it ends.
 
-    python -P components/leash.py PARENT PROGRAM ARGUMENT...
+    python -P components/end_with_parent.py PARENT PROGRAM ARGUMENT...
 
 PARENT is the number of that process; where it is gone already, nothing is started. 0 stands for whichever it is now.
 """

@@ -22,7 +22,7 @@ from components.model.classifier import Classifier
 from components.readers.folders.parts import TableReading
 from components.readers.images.idx import read_idx
 from components.scoring.expectations import check_images
-from components.scoring.first_rows import GO_ON, LEAST_ROWS, MOST_ROWS, UNSEEN, Looker, Mode, read_first
+from components.scoring.input_check import GO_ON, MAX_ROWS, MIN_ROWS, UNSEEN, InputChecker, Mode, read_first
 from components.scoring.job import Summary, run_job
 from components.scoring.sanity import inspect_images, refuse_wrong
 from components.training.train import Trained
@@ -41,16 +41,16 @@ def images(test_split: Examples) -> Images:
     return test_split.images
 
 
-def score(model: Classifier, images: Images, folder: Path, check: Mode, looker: Looker) -> Summary:
+def score(model: Classifier, images: Images, folder: Path, check: Mode, checker: InputChecker) -> Summary:
     pixels = pa.array([image.tobytes() for image in images], pa.binary(784))
     pq.write_table(pa.table({"pixels": pixels}), folder / "in.parquet", row_group_size=50)
-    return run_job(model, folder / "in.parquet", folder / "out.csv", check=check, looker=looker)
+    return run_job(model, folder / "in.parquet", folder / "out.csv", check=check, checker=checker)
 
 
 def test_images_like_those_of_the_dataset_pass(
-    model: Classifier, images: Images, tmp_path: Path, looker: Looker
+    model: Classifier, images: Images, tmp_path: Path, checker: InputChecker
 ) -> None:
-    assert score(model, images, tmp_path, "fail", looker).warnings == ()
+    assert score(model, images, tmp_path, "fail", checker).warnings == ()
     assert (tmp_path / "out.csv").exists()
 
 
@@ -67,18 +67,20 @@ def test_images_like_those_of_the_dataset_pass(
 def test_what_cannot_be_right_is_found(images: Images, spoil: Spoil, told: str) -> None:
     (finding,) = check_images(spoil(images), INPUTS)
     assert finding.is_wrong
-    assert re.match(told, finding.told)
+    assert re.match(told, finding.message)
 
 
-def test_what_cannot_be_right_stops_the_job(model: Classifier, images: Images, tmp_path: Path, looker: Looker) -> None:
+def test_what_cannot_be_right_stops_the_job(
+    model: Classifier, images: Images, tmp_path: Path, checker: InputChecker
+) -> None:
     with pytest.raises(InputError, match=r"in\.parquet: a bright border in 100% ") as raised:
-        score(model, 255 - images, tmp_path, "fail", looker)
-    assert raised.value.ways == (GO_ON,)  # --check warn
+        score(model, 255 - images, tmp_path, "fail", checker)
+    assert raised.value.remedies == (GO_ON,)  # --check warn
     assert not (tmp_path / "out.csv").exists()
-    summary = score(model, 255 - images, tmp_path, "warn", looker)
+    summary = score(model, 255 - images, tmp_path, "warn", checker)
     assert len(summary.warnings) == 1
     assert summary.count.scored == len(images)
-    assert score(model, 255 - images, tmp_path, "off", looker).warnings == ()
+    assert score(model, 255 - images, tmp_path, "off", checker).warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -99,42 +101,44 @@ def test_what_cannot_be_right_stops_the_job(model: Classifier, images: Images, t
 def test_what_is_unusual_is_found(images: Images, spoil: Spoil, told: str) -> None:
     findings = check_images(spoil(images), INPUTS)
     assert not any(finding.is_wrong for finding in findings)
-    assert any(told in finding.told for finding in findings), findings
+    assert any(told in finding.message for finding in findings), findings
 
 
-def test_what_is_unusual_is_told_and_scored(model: Classifier, images: Images, tmp_path: Path, looker: Looker) -> None:
-    summary = score(model, np.maximum(images, 40), tmp_path, "fail", looker)
+def test_what_is_unusual_is_told_and_scored(
+    model: Classifier, images: Images, tmp_path: Path, checker: InputChecker
+) -> None:
+    summary = score(model, np.maximum(images, 40), tmp_path, "fail", checker)
     assert any("not black is 1" in warning for warning in summary.warnings), summary.warnings
     assert summary.count.scored == len(images)
 
 
 def test_few_rows_are_looked_at_without_a_process(images: Images) -> None:
-    with closing(Looker()) as looker:
-        (finding,) = looker.look_at(images[: LEAST_ROWS - 1] * 0, INPUTS)
+    with closing(InputChecker()) as checker:
+        (finding,) = checker.look_at(images[: MIN_ROWS - 1] * 0, INPUTS)
         assert finding.kind == "blank"
-        assert looker.process is None
-        assert looker.look_at(images[:LEAST_ROWS] * 0, INPUTS)
-        assert looker.look_at(images, INPUTS) == ()  # it is asked again
+        assert checker.process is None
+        assert checker.look_at(images[:MIN_ROWS] * 0, INPUTS)
+        assert checker.look_at(images, INPUTS) == ()  # it is asked again
 
 
-@pytest.mark.parametrize("rows", [1, 3, LEAST_ROWS - 1])
+@pytest.mark.parametrize("rows", [1, 3, MIN_ROWS - 1])
 @pytest.mark.parametrize(
     "spoil", [lambda images: 255 - images, lambda images: images // 255], ids=["inverted", "0 to 1"]
 )
 def test_what_cannot_be_right_stops_a_job_of_any_size(
-    model: Classifier, images: Images, tmp_path: Path, looker: Looker, spoil: Spoil, rows: int
+    model: Classifier, images: Images, tmp_path: Path, checker: InputChecker, spoil: Spoil, rows: int
 ) -> None:
     with pytest.raises(InputError, match=r"in\.parquet: .* 255"):
-        score(model, spoil(images[:rows]), tmp_path, "fail", looker)
+        score(model, spoil(images[:rows]), tmp_path, "fail", checker)
     assert not (tmp_path / "out.csv").exists()
-    summary = score(model, spoil(images[:rows]), tmp_path, "warn", looker)
+    summary = score(model, spoil(images[:rows]), tmp_path, "warn", checker)
     assert (len(summary.warnings), summary.count.scored) == (1, rows)
 
 
 def test_a_blank_row_among_few_costs_no_other_its_score(
-    model: Classifier, images: Images, tmp_path: Path, looker: Looker
+    model: Classifier, images: Images, tmp_path: Path, checker: InputChecker
 ) -> None:
-    summary = score(model, np.concatenate([images[:3], images[:1] * 0]), tmp_path, "fail", looker)
+    summary = score(model, np.concatenate([images[:3], images[:1] * 0]), tmp_path, "fail", checker)
     assert summary.count.scored == 4
     (warning,) = summary.warnings
     assert warning.startswith("nothing but one colour or noise in 1 of 4 images")
@@ -171,7 +175,7 @@ def test_what_few_of_many_show_is_a_warning_that_names_them(images: Images) -> N
         "scale": (8,),
     }
     refuse_wrong(tuple(found.values()), "images")
-    assert found["inverted"].told.startswith("a bright border in 2 of 9 images")
+    assert found["inverted"].message.startswith("a bright border in 2 of 9 images")
 
 
 def test_it_is_the_bounds_that_say_what_is_wrong(images: Images) -> None:
@@ -187,8 +191,8 @@ def test_nothing_is_said_of_no_images(images: Images) -> None:
 
 
 def test_a_looker_that_is_not_asked_ends() -> None:
-    with closing(Looker()) as looker:
-        process = looker.start()
+    with closing(InputChecker()) as checker:
+        process = checker.start()
         assert process.poll() is None
     assert process.returncode == -signal.SIGKILL
 
@@ -196,17 +200,17 @@ def test_a_looker_that_is_not_asked_ends() -> None:
 def test_a_look_that_fails_is_told(images: Images, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONHOME", "/nowhere")
     with (
-        closing(Looker()) as looker,
+        closing(InputChecker()) as checker,
         pytest.raises(FashionError, match=r"the look at the first rows failed: .+") as raised,
     ):
-        looker.look_at(images, INPUTS)
-    assert raised.value.ways == (UNSEEN,)  # --check off
+        checker.look_at(images, INPUTS)
+    assert raised.value.remedies == (UNSEEN,)  # --check off
 
 
 def test_only_the_first_rows_are_read(tmp_path: Path) -> None:
-    pixels = pa.array([bytes(784)] * (MOST_ROWS + 3000), pa.binary(784))
+    pixels = pa.array([bytes(784)] * (MAX_ROWS + 3000), pa.binary(784))
     pq.write_table(pa.table({"pixels": pixels}), tmp_path / "in.parquet", row_group_size=1000)
-    assert read_first(tmp_path / "in.parquet", TableReading(), CONTRACT).shape == (MOST_ROWS, *CONTRACT.image.shape)
+    assert read_first(tmp_path / "in.parquet", TableReading(), CONTRACT).shape == (MAX_ROWS, *CONTRACT.image.shape)
 
 
 def test_the_drawn_sample_passes_too(tmp_path: Path) -> None:

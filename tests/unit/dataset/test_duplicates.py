@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from components.contract import Images
-from components.dataset.copies import ROWS, WAYS, CopyKind, find_pairs, likeness_within
+from components.dataset.duplicates import ROWS, WAYS, DuplicateKind, find_pairs, likeness_within
 
 Random = np.random.Generator
 ROUNDING = 1e-5  # of a sum of float32, which depends on the order
@@ -60,7 +60,7 @@ def pairs_of(
     }
 
 
-def compare_all(images: Images, way: CopyKind) -> dict[tuple[int, int], float]:
+def compare_all(images: Images, way: DuplicateKind) -> dict[tuple[int, int], float]:
     """Every pair in full."""
     found = []
     for block in likeness_within(images, way):
@@ -71,7 +71,7 @@ def compare_all(images: Images, way: CopyKind) -> dict[tuple[int, int], float]:
 
 @pytest.mark.parametrize("way", WAYS, ids=["plain", "edges"])
 @pytest.mark.parametrize("draw", [noise, smooth, in_colour, large, nearly_all_alike, flat])
-def test_the_pairs_are_those_of_a_full_comparison(draw: Callable[[Random], Images], way: CopyKind) -> None:
+def test_the_pairs_are_those_of_a_full_comparison(draw: Callable[[Random], Images], way: DuplicateKind) -> None:
     images = draw(np.random.default_rng(1))
     expected = compare_all(images, way)
     found = pairs_of([(one.rows, one.others, one.values) for one in find_pairs(images, way)])
