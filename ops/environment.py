@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from components import telemetry
+from ops.settings_file import read_settings_file
 
 CHECKOUT = Path(__file__).resolve().parents[1]  # as in components.settings, which takes too long to import for --help
 DEFAULTS = {
@@ -23,7 +24,12 @@ DEFAULTS = {
 
 
 def prepare() -> None:
-    """Set what is not set yet, for this process and those it starts."""
+    """Set what is not set yet, for this process and those it starts: the settings file first, then our defaults.
+
+    Raises:
+        SettingsError: the settings file cannot be used.
+    """
+    read_settings_file()
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     if not _has_home():

@@ -1,4 +1,4 @@
-"""What is wrong with the data."""
+"""Auditing a dataset."""
 
 import json
 import sys
@@ -11,12 +11,14 @@ from fashion.cli.arguments import Json
 
 
 def audit(
-    preset: Annotated[str, typer.Option(help="The recipe of the five networks that judge the labels.")] = "dense-128",
+    preset: Annotated[
+        str, typer.Option(help="Preset of the five cross-validated networks that judge the labels.")
+    ] = "dense-128",
     as_json: Json = False,
 ) -> None:
-    """Look through the current dataset for wrong labels, copies and outliers: a page, and tables to correct.
+    """Find wrong labels, duplicates and outliers in the current dataset: a page, and tables to correct.
 
-    Change the column label of train-labels.csv where you are sure, then 'fashion label import' it.
+    Correct the column `label` of train-labels.csv where you are sure, then run 'fashion label import' on it.
     """
     from components.audit.audit import audit
     from components.dataset.manifest import current_dataset
@@ -25,13 +27,13 @@ def audit(
 
     dataset = current_dataset(load_settings().datasets_dir)
     if dataset is None:
-        raise DatasetError("nothing to look through; 'fashion ingest' comes first")
+        raise DatasetError("nothing to audit; run 'fashion ingest' first")
     found = audit(dataset, preset, echo=lambda text: print(text, file=sys.stderr))
     if as_json:
         print(json.dumps(asdict(found), default=str))
         return
     for split, count in found.suspects.items():
-        print(f"{count:,} {split} labels in doubt")
+        print(f"{count:,} {split} doubtful labels")
     for where, count in found.copies.items():
-        print(f"{count:,} pairs as good as copies: {where}")
-    print(f"page: {found.page}\nto correct and import: {found.corrections}")
+        print(f"{count:,} pairs of duplicates: {where}")
+    print(f"page: {found.page}\ntable to correct and import: {found.corrections}")

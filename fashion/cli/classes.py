@@ -1,4 +1,4 @@
-"""Classes that change: what there is, and add, rename, merge, split, remove, undo."""
+"""Listing and changing the classes: add, rename, merge, split, remove, undo."""
 
 import json
 from collections.abc import Iterator
@@ -9,26 +9,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fashion.cli.arguments import Json
+from fashion.cli.help import MARKUP, Grouped, show_example
 
 if TYPE_CHECKING:
     from components.dataset.classes.changing import ClassesChanged
 
 classes = typer.Typer(
     name="classes",
-    rich_markup_mode=None,
-    help="Show the classes with their images and F1, or change them: each change is a new dataset version.",
+    cls=Grouped,
+    rich_markup_mode=MARKUP,
+    help="List the classes with image counts and F1, or change them.",
 )
 
-Why = Annotated[str, typer.Option(help="Kept with the change.")]
-AllowSmall = Annotated[bool, typer.Option("--allow-small", help="Take a class of 2 to 9 pictures too.")]
+Why = Annotated[str, typer.Option(help="Reason, kept with the change.")]
+AllowSmall = Annotated[bool, typer.Option("--allow-small", help="Accept a class of 2 to 9 pictures.")]
 
 
-@classes.callback(invoke_without_command=True)
+@classes.callback(invoke_without_command=True, epilog="Example: fashion classes")
 def show(context: typer.Context, as_json: Json = False) -> None:
-    """Show the classes with their images and the live model's F1, or change them.
+    """List the classes with image counts and the live model's F1, or change them.
 
-    A change makes a new dataset version. The live model keeps the classes it was trained with until one that was
-    trained on the new version passes the gate.
+    Each change creates a new dataset version. The live model keeps its classes until a model trained on the new
+    version is promoted.
     """
     if context.invoked_subcommand:
         return
@@ -42,89 +44,92 @@ def show(context: typer.Context, as_json: Json = False) -> None:
         number, f1 = row["label"], row["f1"]
         counts = f"{row['train']:>7,}  {row['test']:>6,}" if number is not None else f"{'':>7}  {'':>6}"
         score = "" if f1 is None else f"{f1:.3f}"
-        note = "" if number is not None else "  (of the live model alone)"
+        note = "" if number is not None else "  (live model only)"
         print(f"{'' if number is None else number:>4}  {row['name']:{wide}}  {counts}  {score:>6}{note}")
 
 
-@classes.command()
+@classes.command(**show_example("fashion classes add hats --from photos/hats"))
 def add(
-    name: Annotated[str, typer.Argument(help="The new class.")],
-    folder: Annotated[Path, typer.Option("--from", metavar="FOLDER", help="Its pictures, at any depth.")],
+    name: Annotated[str, typer.Argument(help="Name of the new class.")],
+    folder: Annotated[Path, typer.Option("--from", metavar="FOLDER", help="Folder with its pictures, at any depth.")],
     why: Why = "asked for",
     allow_small: AllowSmall = False,
     as_json: Json = False,
 ) -> None:
-    """Add a class. A test split is drawn of its pictures; the other classes keep theirs."""
+    """Add a class, with a test split drawn from its pictures; other classes keep theirs."""
     from components.dataset.classes.changing import add_class
 
     _tell(add_class(name, folder, why, allow_small=allow_small), as_json)
 
 
-@classes.command()
+@classes.command(**show_example("fashion classes rename trainers sneakers"))
 def rename(
-    name: Annotated[str, typer.Argument(help="A class.")],
-    to: Annotated[str, typer.Argument(help="Its new name.")],
+    name: Annotated[str, typer.Argument(help="Name of the class.")],
+    to: Annotated[str, typer.Argument(help="New name.")],
     why: Why = "asked for",
     as_json: Json = False,
 ) -> None:
-    """Give a class another name; it keeps its number. Labels by the old name are still understood."""
+    """Rename a class; it keeps its number, and labels with the old name are still accepted."""
     from components.dataset.classes.changing import rename_class
 
     _tell(rename_class(name, to, why), as_json)
 
 
-@classes.command()
+@classes.command(**show_example("fashion classes merge hats caps --into headwear"))
 def merge(
-    names: Annotated[list[str], typer.Argument(help="Two classes or more.")],
-    into: Annotated[str, typer.Option(help="The class that they become: one of them, or a new name.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Names of two or more classes.")],
+    into: Annotated[str, typer.Option(metavar="NAME", help="Name of the merged class: one of them, or a new one.")],
     why: Why = "asked for",
     as_json: Json = False,
 ) -> None:
-    """Make one class of several."""
+    """Merge several classes into one."""
     from components.dataset.classes.changing import merge_classes
 
     _tell(merge_classes(names, into, why), as_json)
 
 
-@classes.command()
+@classes.command(**show_example("fashion classes split shoes --from shoes.csv"))
 def split(
-    name: Annotated[str, typer.Argument(help="A class.")],
-    table: Annotated[Path, typer.Option("--from", metavar="CSV", help="id,label: which of its rows is what now.")],
+    name: Annotated[str, typer.Argument(help="Name of the class.")],
+    table: Annotated[
+        Path,
+        typer.Option("--from", metavar="CSV", help="Table with the columns id and label: the new class of each row."),
+    ],
     why: Why = "asked for",
     allow_small: AllowSmall = False,
     as_json: Json = False,
 ) -> None:
-    """Make several classes of one. Rows that the table does not name stay in it."""
+    """Split a class into several; rows that the table does not name stay in it."""
     from components.dataset.classes.changing import split_class
 
     _tell(split_class(name, table, why, allow_small=allow_small), as_json)
 
 
-@classes.command()
+@classes.command(**show_example("fashion classes remove hats"))
 def remove(
-    name: Annotated[str, typer.Argument(help="A class.")], why: Why = "asked for", as_json: Json = False
+    name: Annotated[str, typer.Argument(help="Name of the class.")], why: Why = "asked for", as_json: Json = False
 ) -> None:
-    """Leave a class and its images out of the next versions."""
+    """Remove a class and its images from later versions."""
     from components.dataset.classes.changing import remove_class
 
     _tell(remove_class(name, why), as_json)
 
 
-@classes.command()
+@classes.command(**show_example("fashion classes undo"))
 def undo(
     why: Why = "asked for",
-    force: Annotated[bool, typer.Option("--force", help="Although labels taken in since get lost.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Undo even if labels imported since then are lost.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Take the newest change back: the dataset of before it is in use again."""
+    """Undo the last change: the dataset before it becomes current again."""
     from components.dataset.classes.changing import undo_change
 
     _tell(undo_change(why, force=force), as_json)
 
 
-@classes.command()
+@classes.command(**show_example("fashion classes history"))
 def history(as_json: Json = False) -> None:
-    """Show every change of the classes, oldest first."""
+    """List every change of the classes, oldest first."""
     from components.dataset.classes.journal import read_journal
     from components.settings import load_settings
 
@@ -135,7 +140,7 @@ def history(as_json: Json = False) -> None:
     for one in found:
         print(f"{one.time[:19]}  {one.who}  {one.change}  ({one.why})  {one.before} -> {one.after}")
     if not found:
-        print("the classes were never changed")
+        print("no changes yet")
 
 
 def _describe() -> Iterator[dict[str, Any]]:
@@ -151,7 +156,7 @@ def _describe() -> Iterator[dict[str, Any]]:
 
     dataset = current_dataset(load_settings().datasets_dir)
     if dataset is None:
-        raise DatasetError("nothing was ingested yet, so there are no classes; 'fashion ingest' comes first")
+        raise DatasetError("no dataset yet, so there are no classes; run 'fashion ingest' first")
     names, f1 = dataset.contract.classes, dict[str, float]()
     try:
         if live := try_live():
@@ -172,12 +177,12 @@ def _tell(done: "ClassesChanged", as_json: bool) -> None:
     entry, dataset = done.entry, done.dataset
     print(f"{entry.change}: {len(dataset.contract.classes)} classes, dataset {dataset.version}, {dataset.rows:,} rows")
     for name, (before, now) in done.moved.items():
-        print(f"{name} has the number {now} now, not {before}: a number was freed, and numbers have no gaps")
+        print(f"{name} has number {now} now, not {before}: it fills the number that was freed")
     for reason, count in done.rejected.items():
-        print(f"  {count:,} not taken: {reason}")
+        print(f"  {count:,} not imported: {reason}")
     if done.rejects:
         print(f"rejects: {done.rejects}")
     if done.called_back:
-        print(f"in the inbox again, where it waited for a class: {', '.join(done.called_back[:10])}")
+        print(f"back in the inbox after waiting for a class: {', '.join(done.called_back[:10])}")
     if not entry.undone:
-        print("the next training learns them; the live model keeps its own. 'fashion classes undo' takes it back")
+        print("the next training uses them; the live model keeps its own. Undo with 'fashion classes undo'")

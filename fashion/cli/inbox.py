@@ -1,4 +1,4 @@
-"""Scoring what was dropped into a folder, once, by hand; `flows/inbox.py` does it on a schedule."""
+"""Scoring the files in an inbox once, by hand; `flows/inbox.py` does it on a schedule."""
 
 import json
 from contextlib import closing
@@ -13,20 +13,20 @@ from fashion.cli.arguments import Json
 
 def inbox(
     folder: Annotated[
-        Path | None, typer.Argument(help="Where files are dropped [FASHION_INBOX_DIR, or data/inbox/scoring].")
+        Path | None, typer.Argument(help="Inbox folder [default: FASHION_INBOX_DIR, or data/inbox/scoring].")
     ] = None,
     settle: Annotated[
-        float, typer.Option(min=0, help="Seconds without a change after which a file is taken for whole.")
+        float, typer.Option(min=0, help="Seconds a file must stay unchanged to count as complete.")
     ] = 10.0,
     max_reject_rate: Annotated[
-        float, typer.Option(min=0, max=1, help="With a larger share of rejects a file fails.")
+        float, typer.Option(min=0, max=1, help="Largest share of rejects; above it a file fails.")
     ] = 1.0,
     check: Annotated[
-        Literal["fail", "warn", "off"], typer.Option(help="What becomes of a file whose first rows cannot be right.")
+        Literal["fail", "warn", "off"], typer.Option(help="Action when the input sanity check fails.")
     ] = "fail",
     as_json: Json = False,
 ) -> None:
-    """Score each file that was dropped into a folder, and move it to done/ or failed/ with what came of it."""
+    """Score each file in the inbox, and move it to done/ or failed/ with its predictions."""
     from components.errors import InputError
     from components.inbox import find_work, open_inbox
     from components.registry.champion import load_model

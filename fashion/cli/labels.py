@@ -1,4 +1,4 @@
-"""New labels: what people hand in and correct becomes a new dataset version."""
+"""Importing labels and corrections into a new dataset version."""
 
 import json
 from dataclasses import asdict
@@ -8,36 +8,45 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fashion.cli.arguments import Json
+from fashion.cli.help import MARKUP, Grouped, show_example
 
 if TYPE_CHECKING:
     from components.dataset.labels.adding import Imported
 
 label = typer.Typer(
     name="label",
+    cls=Grouped,
     no_args_is_help=True,
-    rich_markup_mode=None,
-    help="Take labelled images and corrections into the data.",
+    rich_markup_mode=MARKUP,
+    help="Import labelled images and corrections.",
 )
 
 
-@label.command("import")
+@label.command("import", **show_example("fashion label import new-photos/"))
 def import_labels(
     source: Annotated[
         Path,
         typer.Argument(
             metavar="FILE_OR_FOLDER",
-            help="CSV, Parquet, a folder for each class, or corrections.",
+            help="CSV, Parquet, class folders, or corrections.",
         ),
     ],
-    root: Annotated[Path | None, typer.Option(help="Where the paths of a CSV begin [its folder].")] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder that a table's paths are relative to [default: its own]."),
+    ] = None,
     images: Annotated[
-        Path | None, typer.Option(help="CSV or Parquet of pixels that a CSV's ids or hashes are of [the dataset].")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="CSV or Parquet of the pixels that ids and hashes refer to [default: the dataset]."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Add what is new as training examples, and change labels by id: a new dataset version, or none.
+    """Import new training examples, and correct labels by id, as a new dataset version.
 
-    Whatever looks like an image of the test split is refused; so is what validation would refuse. Rejects are kept.
+    Images that look like one of the test split are refused, and so is a version that fails validation.
+    Rejected rows are kept in a file.
     """
     from components.dataset.labels.adding import import_labels
     from components.errors import InputError
@@ -45,12 +54,12 @@ def import_labels(
     done = import_labels(source, root=root, images=images)
     print(json.dumps(asdict(done), default=str) if as_json else _tell(done))
     if done.read and sum(done.rejected.values()) == done.read:
-        raise InputError(str(source), f"nothing could be taken; {done.rejects} says why")
+        raise InputError(str(source), f"nothing could be imported; see {done.rejects}")
 
 
-@label.command()
+@label.command(**show_example("fashion label inbox"))
 def inbox(as_json: Json = False) -> None:
-    """Import everything in data/inbox/labelled, and move it to done or failed, or to waiting for a class to come."""
+    """Import every file in data/inbox/labelled, and move it to done, failed, or waiting (for a class to exist)."""
     from components.dataset.labels.inbox import empty_inbox
     from components.errors import InputError
     from components.files import shown
@@ -60,12 +69,14 @@ def inbox(as_json: Json = False) -> None:
         print(json.dumps([asdict(one) for one in emptied], default=str))
     else:
         for one in emptied:
-            told = _tell(one.imported) if one.imported else f"{'not taken' if one.waits_for else 'failed'}: {one.error}"
+            told = _tell(one.imported) if one.imported else f"{'waiting' if one.waits_for else 'failed'}: {one.error}"
             if one.waits_for:
-                told += f"\nwaits for the classes {', '.join(one.waits_for[:10])}; 'fashion classes add' makes one"
+                told += (
+                    f"\nwaits for the classes {', '.join(one.waits_for[:10])}; create one with 'fashion classes add'"
+                )
             print(f"{one.name} -> {shown(str(one.moved_to))}\n  " + told.replace("\n", "\n  "))
         if not emptied:
-            print("nothing waits")
+            print("the inbox is empty")
     failed = [one.name for one in emptied if one.imported is None and not one.waits_for]
     if failed:
         raise InputError("inbox", f"{len(failed)} of {len(emptied)} could not be imported: {', '.join(failed[:5])}")
@@ -81,6 +92,6 @@ def _tell(done: "Imported") -> str:
         *([f"rejects: {done.rejects}"] if done.rejects else []),
         *([f"not read: {len(done.left_out)} ({', '.join(done.left_out[:10])})"] if done.left_out else []),
         f"dataset {done.dataset.version}, {done.dataset.rows:,} rows"
-        + (f"; before: {done.base.version}" if done.changed else ", as before"),
+        + (f"; previous version: {done.base.version}" if done.changed else ", unchanged"),
     ]
     return "\n".join(lines)

@@ -1,5 +1,6 @@
 """Running a command: errors, signals and the exit status."""
 
+import json
 import os
 import sys
 
@@ -7,6 +8,7 @@ from ops.environment import prepare
 from ops.stopping import stop
 
 UNREACHABLE = "Failed to reach API at "  # Prefect's words before the address
+MISUSED = 2  # the status of a command line that cannot be parsed
 
 
 def main() -> None:
@@ -20,33 +22,48 @@ def main() -> None:
 
 
 def run_command() -> None:
-    """Run the command that the arguments say; an error that was expected is one line and status 1.
+    """Run the command in the arguments; an expected error is one line and status 1.
+
+    With --json among the arguments the error is also one JSON object on standard output: {"error": "..."}.
 
     Raises:
         SystemExit: always, with the status.
     """
-    prepare()
     from components.errors import FashionError, explain
-    from fashion.cli import app
 
     try:
-        app.app(prog_name="fashion")
+        prepare()
+        from fashion.cli.app import app
+
+        sys.exit(app(prog_name="fashion", standalone_mode=False) or 0)
     except (FashionError, OSError) as error:
-        told = explain(error) if isinstance(error, OSError) else str(error)
-        sys.exit(_tell("; ".join([told, *getattr(error, "__notes__", [])])))
+        message = explain(error) if isinstance(error, OSError) else str(error)
+        sys.exit(_report("; ".join([message, *getattr(error, "__notes__", [])])))
     except Exception as error:
+        if show := getattr(error, "show", None):  # Typer's: a command line that cannot be parsed
+            show()
+            _report_as_json(getattr(error, "format_message", error.__str__)())
+            sys.exit(MISUSED)
         if os.environ.get("FASHION_DEBUG"):
             raise
-        first_line = next(iter(str(error).splitlines()), "")
-        _, unreachable, server = first_line.partition(UNREACHABLE)
-        if unreachable:
-            server = server.rstrip("./")
-            told = f"the Prefect server at {server} no longer answers. Start it, then run the same command again"
-        else:
-            told = f"{type(error).__name__}: {first_line}; FASHION_DEBUG=1 shows where"
-        sys.exit(_tell(told))
+        sys.exit(_report(_explain_unexpected(error)))
 
 
-def _tell(error: str) -> int:
+def _explain_unexpected(error: Exception) -> str:
+    first_line = next(iter(str(error).splitlines()), "")
+    _, unreachable, server = first_line.partition(UNREACHABLE)
+    if unreachable:
+        server = server.rstrip("./")
+        return f"the Prefect server at {server} no longer answers. Start it, then run the same command again"
+    return f"{type(error).__name__}: {first_line}. Run it again with FASHION_DEBUG=1 to see the traceback"
+
+
+def _report(error: str) -> int:
     print(f"error: {error}", file=sys.stderr)
+    _report_as_json(error)
     return 1
+
+
+def _report_as_json(error: str) -> None:
+    if "--json" in sys.argv:
+        print(json.dumps({"error": error}))

@@ -1,4 +1,4 @@
-"""The models of the store, and which of them is live."""
+"""Releasing models: what the store has, what is live, and what would change."""
 
 import json
 import os
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fashion.cli.arguments import Json, Tag, dataset_of
+from fashion.cli.arguments import MODEL, Json, Reason, Tag, complete_tag, dataset_of, resolve
+from fashion.cli.progress import waiting
 from fashion.cli.tables import in_words, print_table
 
 if TYPE_CHECKING:
@@ -24,24 +25,27 @@ MOVE_COLUMNS = ("NUMBER", "WHEN", "WHO", "ACTION", "FROM", "", "TO", "VERDICT", 
 
 
 def models(as_json: Json = False) -> None:
-    """List the models of the store, oldest first: which is live, what a rollback goes back to, what was refused."""
+    """List the models, newest first: which is live, which was live before, which was rejected or rolled back."""
     from components.registry.retention.states import list_models
 
     listing = list_models()
     for problem in listing.problems:
         print(problem, file=sys.stderr)
+    rolled_back = _find_rolled_back()
+    rows = sorted(listing.models, key=lambda one: one.card.created_at if one.card else "", reverse=True)
     if as_json:
-        print(json.dumps([_model_row(one) for one in listing.models]))
+        print(json.dumps([_model_row(one, rolled_back) for one in rows]))
         return
-    print_table([MODEL_COLUMNS, *map(_model_line, listing.models)])
+    print_table([_model_line(one, rolled_back) for one in rows], MODEL_COLUMNS)
 
 
 def promote(
     tag: Tag,
-    force: Annotated[bool, typer.Option("--force", help="Past the gate, though not past the canary.")] = False,
-    reason: Annotated[str, typer.Option(help="Kept in the history; needed with --force.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Skip the evaluation gate. The canary still runs.")] = False,
+    reason: Annotated[str, typer.Option(help="Reason, kept in the history; required with --force.")] = "",
+    as_json: Json = False,
 ) -> None:
-    """Ask the gate, serve the model once for trial, and put it live if both let it."""
+    """Evaluate a model against the champion, run it as a canary, and make it live if it passes both."""
     from components.errors import PromotionRefused, SettingsError
     from components.promotion.promote import promote
     from flows.notify.message import of_promotion
@@ -49,16 +53,23 @@ def promote(
 
     if force and not reason:
         raise SettingsError("--force needs --reason, which is kept in the history")
-    promotion = promote(tag, reason or "asked for", force=force)
+    with waiting("evaluation gate and canary"):
+        promotion = promote(tag, reason or "asked for", force=force)
     if promotion.is_news:
         try_send(of_promotion(promotion))
     if not promotion.promoted:
-        raise PromotionRefused(f"{tag} was refused: {promotion}")
+        raise PromotionRefused(
+            f"{tag} was rejected: {promotion}. 'fashion verdict {tag}' lists the checks; "
+            f"'fashion promote {tag} --force --reason ...' skips the gate"
+        )
+    if as_json:
+        print(json.dumps({"tag": tag, "promoted": True, "previous": promotion.previous, "verdict": str(promotion)}))
+        return
     print(f"{tag} is live: {promotion}")
 
 
 def verdict(tag: Tag, as_json: Json = False) -> None:
-    """Show what the gate and the canary said of a model last: each check, what was measured, and its bound."""
+    """Show the last verdict on a model: each check of the gate and the canary, with what was measured and its bound."""
     from components.errors import ModelError
     from components.registry.store import describe_stored
     from components.registry.verdicts import encode_verdict, read_verdict
@@ -66,32 +77,44 @@ def verdict(tag: Tag, as_json: Json = False) -> None:
     describe_stored(tag)
     found = read_verdict(tag)
     if found is None:
-        raise ModelError(f"{tag}: it was not judged yet; 'fashion promote {tag}' does that")
+        raise ModelError(f"{tag}: not evaluated yet; run 'fashion promote {tag}'")
     if as_json:
         print(encode_verdict(found).decode(), end="")
         return
-    for check in found.checks:
-        print(f"{'ok' if check.passed else 'FAILED':6}  {check.name:42}  {check.measured:44}  {check.bound}")
+    rows = [("ok" if one.passed else "FAILED", one.name, one.measured, one.bound) for one in found.checks]
+    print_table(rows, ("", "CHECK", "MEASURED", "BOUND"))
     forced = f" ({found.forced})" if found.outcome == "forced" else ""
-    print(f"\n{found.outcome}{forced}: {tag} beside {found.champion or 'nothing'}, {found.when[:19]}")
+    print(f"\n{found.outcome}{forced}: {tag} compared with {found.champion or 'no champion'}, {found.when[:19]} UTC")
 
 
 def rollback(
-    tag: Annotated[str | None, typer.Argument(help="An earlier live model; none: the one before.")] = None,
-    reason: Annotated[str, typer.Option(help="Kept in the history.")] = "asked for",
+    tag: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            callback=resolve,
+            autocompletion=complete_tag,
+            help="Model to restore [default: previous].",
+        ),
+    ] = None,
+    reason: Reason = "asked for",
+    as_json: Json = False,
 ) -> None:
-    """Put the model that was live before back."""
+    """Restore the model that was live before, or an earlier one."""
     from components.registry.champion import rollback
     from flows.notify.message import of_rollback
     from flows.notify.send import try_send
 
     move = rollback(tag, reason)
     try_send(of_rollback(move))
-    print(f"{move.tag} is live again, in the place of {move.previous}")
+    if as_json:
+        print(json.dumps(asdict(move)))
+        return
+    print(f"{move.tag} is live again; it replaces {move.previous}")
 
 
 def history(as_json: Json = False) -> None:
-    """Show every change of the live model, oldest first."""
+    """List every change of the live model, oldest first."""
     from components.registry.champion import history
 
     moves = history()
@@ -99,14 +122,24 @@ def history(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps([asdict(move) for move in moves]))
         return
-    print_table([MOVE_COLUMNS, *map(_move_line, moves)])
+    print_table(list(map(_move_line, moves)), MOVE_COLUMNS)
 
 
 def report(
     tag: Tag,
-    beside: Annotated[str | None, typer.Option(help="Another tag: write it anew, with what changes beside it.")] = None,
+    compare_with: Annotated[
+        str | None,
+        typer.Option(
+            "--compare-with",
+            metavar="MODEL",
+            callback=resolve,
+            autocompletion=complete_tag,
+            help="Model to compare with; the report is written anew.",
+        ),
+    ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Print where a model's HTML report is, written now if need be; on a desktop, open it."""
+    """Print the path of a model's HTML report, written now if it is missing or old; open it on a desktop."""
     from components.errors import FashionError
     from components.evaluation.report import report_path, write_report
     from components.registry.champion import load_model
@@ -114,30 +147,43 @@ def report(
     from components.registry.verdicts import read_verdict
 
     path, verdict = report_path(tag), read_verdict(tag)
-    if beside or not _is_current(path, verdict):
+    if compare_with or not _is_current(path, verdict):
         try:
-            model = load_model(tag)
-            rival = load_model(beside) if beside else _try_to_load(verdict.champion if verdict else None)
-            write_report(model, dataset_of(model.card), rival, verdict=verdict)
+            with waiting("writing the report"):
+                model = load_model(tag)
+                rival = (
+                    load_model(compare_with) if compare_with else _try_to_load(verdict.champion if verdict else None)
+                )
+                write_report(model, dataset_of(model.card), rival, verdict=verdict)
         except FashionError as error:
-            if beside or not path.is_file():
+            if compare_with or not path.is_file():
                 raise
-            print(f"the page could not be written anew: {error}", file=sys.stderr)
+            print(f"the report could not be updated: {error}", file=sys.stderr)
     elif damage := find_damage_of(tag):
-        print(f"the model is damaged: {damage}; the page shows it as it was before", file=sys.stderr)
-    print(path)
+        print(f"the model is damaged: {damage}; the report is from before", file=sys.stderr)
+    print(json.dumps({"tag": tag, "report": str(path)}) if as_json else path)
     if sys.stdout.isatty() and os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}:
         typer.launch(path.as_uri())
 
 
 def impact(
     tag: Tag,
-    beside: Annotated[str | None, typer.Option(help="The model whose place it would take [the live one].")] = None,
+    compare_with: Annotated[
+        str | None,
+        typer.Option(
+            "--compare-with",
+            metavar="MODEL",
+            callback=resolve,
+            autocompletion=complete_tag,
+            help=f"{MODEL} [default: live].",
+        ),
+    ] = None,
     data: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A table as 'fashion score' takes it [the test split].")
+        Path | None,
+        typer.Option(metavar="FILE", help="Table to classify, as for 'fashion score' [default: the test split]."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="For the page and the CSV [the report's].")
+        Path | None, typer.Option(metavar="FOLDER", help="Folder for the page and the CSV [default: the report's].")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -148,12 +194,14 @@ def impact(
 
     model = load_model(tag)
     try:
-        other = load_model(beside)
+        other = load_model(compare_with)
     except NoLiveModel as error:
-        raise NoLiveModel(f"{error}; or name another model with --beside TAG") from error
+        raise NoLiveModel(f"{error}; or name a model with --compare-with") from error
     if other.tag == model.tag:
-        raise SettingsError(f"{tag} is {'live' if beside is None else 'the same model'}; --beside TAG names another")
-    found = write_impact(model, other, data or dataset_of(model.card), output)
+        which = "the live model" if compare_with is None else "the same model"
+        raise SettingsError(f"{tag} is {which}; name another with --compare-with")
+    with waiting("classifying with both models"):
+        found = write_impact(model, other, data or dataset_of(model.card), output)
     if as_json:
         print(json.dumps(found.to_json()))
         return
@@ -162,15 +210,15 @@ def impact(
 
 
 def _warn_of_damage() -> None:
-    """Say where the live model could not be loaded again."""
+    """Warn if the live model could not be loaded again."""
     from components.registry.retention.states import find_live_damage
 
     if damage := find_live_damage():
-        print(f"the live model is damaged: {damage}; 'fashion rollback' goes back to the one before", file=sys.stderr)
+        print(f"the live model is damaged: {damage}; 'fashion rollback' restores the previous one", file=sys.stderr)
 
 
 def _is_current(page: Path, verdict: "Verdict | None") -> bool:
-    """Whether a report was written after the verdict and the impact that it tells of."""
+    """Whether a report was written after the verdict and the impact page that it links to."""
     if not page.is_file():
         return False
     impact = page.with_name("impact.html")
@@ -187,11 +235,32 @@ def _try_to_load(tag: str | None) -> "Classifier | None":
     try:
         return load_model(tag) if tag else None
     except ModelError as error:
-        print(f"the report compares with no model: {error}", file=sys.stderr)
+        print(f"the report has no comparison: {error}", file=sys.stderr)
         return None
 
 
-def _model_row(one: "ModelState") -> dict[str, Any]:
+def _find_rolled_back() -> set[str]:
+    """The models that a rollback replaced and that did not go live again since."""
+    from components.errors import ModelError
+    from components.registry.champion import history
+
+    try:
+        moves = history()
+    except ModelError:
+        return set()  # the listing reports it
+    found = set[str]()
+    for move in moves:
+        if move.action == "rollback" and move.previous:
+            found.add(move.previous)
+        found.discard(move.tag)
+    return found
+
+
+def _state_of(one: "ModelState", rolled_back: set[str]) -> str:
+    return "rolled back" if one.state == "candidate" and one.tag in rolled_back else one.state
+
+
+def _model_row(one: "ModelState", rolled_back: set[str]) -> dict[str, Any]:
     card = one.card
     return {
         "tag": one.tag,
@@ -202,25 +271,25 @@ def _model_row(one: "ModelState") -> dict[str, Any]:
         "previous": one.pointed == "previous",
         "test_accuracy": card and card.test.accuracy,
         "created_at": card and card.created_at,
-        "state": one.state,
+        "state": _state_of(one, rolled_back),
         "pinned": one.pinned,
         "verdict": one.verdict,
         "problem": one.problem,
     }
 
 
-def _model_line(one: "ModelState") -> tuple[str, ...]:
-    words = dict.fromkeys((one.pointed, one.state, None if one.pinned is None else "pinned"))
+def _model_line(one: "ModelState", rolled_back: set[str]) -> tuple[str, ...]:
+    words = dict.fromkeys((one.pointed, _state_of(one, rolled_back), None if one.pinned is None else "pinned"))
     state, card = ", ".join(filter(None, words)), one.card
     if one.problem or card is None:
         return state, one.tag, one.problem.removeprefix(f"{one.tag}: ")
     age = (datetime.now(UTC) - datetime.fromisoformat(card.created_at)).total_seconds()
     accuracy = f"{card.test.accuracy:.4f}"
-    return state, one.tag, accuracy, card.preset, card.source, in_words(age), one.verdict or "not judged"
+    return state, one.tag, accuracy, card.preset, card.source, in_words(age), one.verdict or "not evaluated"
 
 
 def _move_line(move: "Move") -> tuple[str, ...]:
-    """What a person went past is told with the reason; `fashion verdict` has the rest."""
-    outcome, _, told = move.verdict.partition(": ")
+    """A forced promotion shows which checks it skipped; `fashion verdict` has the rest."""
+    outcome, _, skipped = move.verdict.partition(": ")
     what = (str(move.number), move.when[:19], move.who, move.action, move.previous or "nothing", "->", move.tag)
-    return *what, outcome or "-", told or move.why
+    return *what, outcome or "-", skipped or move.why

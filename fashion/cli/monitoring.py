@@ -1,4 +1,4 @@
-"""Whether what comes in is still what the live model was made for."""
+"""Checking recent predictions for drift."""
 
 import json
 import sys
@@ -20,32 +20,33 @@ if TYPE_CHECKING:
 DRIFT = 3  # the exit status; 1 is an error, 2 a wrong option
 COLUMNS = ("FEATURE", "REFERENCE", "NOW", "DISTANCE", "BOUND", "CHANCE", "VERDICT")
 TO_DO = """what to do
-  look at what comes in now: was a camera, a supplier, or the code that prepares pictures changed?
-  if the pictures are as they should be, the model is out of date: label some of them and train
-  docs/drift.md says what each feature means"""
+  look at recent inputs: did a camera, a supplier, or the code that prepares pictures change?
+  if the pictures are right, the model is out of date: label some of them and train
+  docs/drift.md explains each feature"""
 
 
 def drift(
-    hours: Annotated[int, typer.Option(min=1, max=24 * 31, help="How far back to look.")] = 24,
+    hours: Annotated[int, typer.Option(min=1, max=24 * 31, help="Hours to look back.")] = 24,
     scored: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Instead: an output of 'fashion score'; its pixels are unknown.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Check an output of 'fashion score' instead; pixels are not compared."),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Instead: a table as 'fashion score' takes it.")
+        Path | None, typer.Option(metavar="FILE", help="Check a table instead, as for 'fashion score'.")
     ] = None,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with pictures, too.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an HTML page with pictures.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Hold what the live model answered lately against its test images.
+    """Check recent predictions of the live model for drift from its test images.
 
-    The exit status is 3 where it has drifted, 0 where it has not or too few images came in to tell.
+    The exit status is 3 if they have drifted, and 0 if not, or if there are too few images to tell.
     """
     from components.errors import SettingsError
     from components.files import require_writable
     from components.monitoring.drift.check import check_live
 
     if scored and data:
-        raise SettingsError("--scored and --data: one of them")
+        raise SettingsError("--scored and --data cannot be combined")
     if html:
         require_writable(html.parent)
     check = _check_scored(scored) if scored else _check_data(data) if data else check_live(hours)
@@ -96,12 +97,12 @@ def _tell(check: "DriftCheck", page: Path | None) -> None:
     print(f"{check.verdict}{not_yet}: {check.model}, {check.source}")
     newest = check.judged[0] if check.judged else None
     if newest:
-        print_table([COLUMNS, *map(_line, newest.features)])
+        print_table(list(map(_line, newest.features)), COLUMNS)
     else:
         images = sum(window.images for window in check.windows)
-        print(f"{images:,} different images are too few; docs/drift.md says how many are needed")
+        print(f"{images:,} different images are too few to tell; see docs/drift.md")
     if check.of > 1 and check.windows:
-        print(f"\nwindows, newest first; drift is where {check.needed} of the newest {check.of} have drifted")
+        print(f"\nwindows, newest first; the verdict is drift if {check.needed} of the newest {check.of} drifted")
         print_table(list(map(_window_line, check.windows)))
     told = [f"{check.repeats:.1%} of the images are repeats, which count once"]
     told += [f"{check.others:,} images were answered by another model"] if check.others else []

@@ -1,4 +1,4 @@
-"""Which models stay."""
+"""Which models are kept."""
 
 import json
 from dataclasses import asdict
@@ -6,16 +6,16 @@ from typing import Annotated
 
 import typer
 
-from fashion.cli.arguments import Json, Tag
+from fashion.cli.arguments import Json, Reason, Tag
 from fashion.cli.tables import in_bytes
 
 
 def prune(
-    keep: Annotated[int, typer.Option(min=0, help="How many models stay besides those that always do.")] = 10,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")] = False,
+    keep: Annotated[int, typer.Option(min=0, help="Models to keep besides the live, previous and pinned ones.")] = 10,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be removed, and remove nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove all but the newest models, and what nothing needs any more. Live, previous and pinned ones always stay."""
+    """Remove old models and unreferenced files. Live, previous and pinned models are always kept."""
     from components.registry.retention.prune import prune
 
     done = prune(keep, dry_run)
@@ -32,19 +32,20 @@ def prune(
     print(f"{verb} {counted}, {in_bytes(done.bytes)}; kept {len(done.kept)}")
 
 
-def pin(
-    tag: Tag,
-    reason: Annotated[str, typer.Option(help="Kept with the pin.")] = "asked for",
-) -> None:
-    """Keep a model whatever 'fashion prune' is told."""
+def pin(tag: Tag, reason: Reason = "asked for", as_json: Json = False) -> None:
+    """Protect a model from 'fashion prune'."""
     from components.registry.retention.pins import pin
 
     pin(tag, reason)
-    print(f"{tag} is pinned: {reason}")
+    print(json.dumps({"tag": tag, "pinned": reason}) if as_json else f"{tag} is pinned: {reason}")
 
 
-def unpin(tag: Tag) -> None:
-    """Let 'fashion prune' have a model again."""
+def unpin(tag: Tag, as_json: Json = False) -> None:
+    """Allow 'fashion prune' to remove a model again."""
     from components.registry.retention.pins import unpin
 
-    print(f"{tag} is not pinned any more" if unpin(tag) else f"{tag} was not pinned")
+    was_pinned = unpin(tag)
+    if as_json:
+        print(json.dumps({"tag": tag, "was_pinned": was_pinned}))
+        return
+    print(f"{tag} is no longer pinned" if was_pinned else f"{tag} was not pinned")

@@ -1,4 +1,4 @@
-"""The whole system on this machine: up, status, down."""
+"""Running the whole system on this machine: up, status, down."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def up(as_json: Json = False) -> None:
-    """Start the Prefect server, the deployments, a worker and the service, and keep them running."""
+    """Start the Prefect server, its deployments, a worker and the service, and keep them running."""
     from ops import supervisor
     from ops.catalogues import asked_of_running, find_scheduled, kept_scheduled
     from ops.layout import read_layout, running_layout
@@ -27,7 +27,7 @@ def up(as_json: Json = False) -> None:
     def echo(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
-    stop.keep("what is up stays up; 'fashion up' starts the rest, 'fashion down' ends it")
+    stop.keep("what is up stays up; 'fashion up' starts the rest, 'fashion down' stops everything")
     layout = read_layout()
     with alone(layout):
         if supervisor.is_up(layout):
@@ -41,13 +41,13 @@ def up(as_json: Json = False) -> None:
         elif scheduled != kept_scheduled(layout.home):
             deploy(layout, scheduled, echo)
         else:
-            echo("it is up already")
+            echo("already up")
         write_project(layout, Path.cwd())
     _show(layout, look(layout), as_json)
 
 
 def status(as_json: Json = False) -> None:
-    """Say of each piece of the stack whether it runs and answers, and where it is. Status 1 unless all are well."""
+    """Show whether each piece of the stack runs and answers, and where. Exit status 1 unless all do."""
     from components.errors import StackError
     from ops import supervisor
     from ops.layout import running_layout
@@ -59,30 +59,33 @@ def status(as_json: Json = False) -> None:
         _show(layout, pieces, as_json)
     if not pieces and (left := supervisor.orphans(layout)):
         found = ", ".join(f"{name} ({', '.join(str(one.pid) for one in left[name])})" for name in sorted(left))
-        raise StackError(f"supervisord does not answer, but {found} still run; 'make up' replaces them")
+        raise StackError(f"supervisord does not answer, but {found} still run. Run 'make up' to replace them")
     if not pieces:
-        raise StackError("it is down; 'make up' starts it")
+        raise StackError("the stack is down; 'make up' starts it")
     if bad := [piece.name for piece in pieces if not piece.is_well]:
-        raise StackError(f"not well: {', '.join(bad)}; the log in {layout.logs} says why")
+        raise StackError(f"not well: {', '.join(bad)}. See the logs in {layout.logs}")
 
 
-def down() -> None:
-    """Stop everything that 'fashion up' started, runs included."""
+def down(as_json: Json = False) -> None:
+    """Stop everything that 'fashion up' started, including flow runs."""
     from ops import supervisor
     from ops.layout import running_layout
     from ops.lock import alone
     from ops.project import remove_project
     from ops.stopping import stop
 
-    stop.keep("part of it may be up; the same command ends the rest")
+    stop.keep("some of it may still be up; run the same command again")
     layout = running_layout()
     with alone(layout):
         remove_project(layout)
         if not supervisor.is_up(layout) and not supervisor.marked(layout):
-            print("it is down already")
+            print(json.dumps({"was_up": False, "runs": 0}) if as_json else "already down")
             return
         runs = supervisor.stop(layout)
-    print(f"it is down{f'; {runs} processes of runs were ended' if runs else ''}")
+    if as_json:
+        print(json.dumps({"was_up": True, "runs": runs}))
+        return
+    print(f"the stack is down{f'; {runs} processes of flow runs were stopped' if runs else ''}")
 
 
 def _show(layout: "StackLayout", pieces: "list[Piece]", as_json: bool) -> None:
@@ -113,9 +116,7 @@ def _show(layout: "StackLayout", pieces: "list[Piece]", as_json: bool) -> None:
     if problem:
         print(f"\nmodel: {problem}")
     if sends_notifications(layout) is False:
-        print(
-            "\nnobody is told of failures: set FASHION_NOTIFY_URL, then 'make down' and 'make up' (docs/monitoring.md)"
-        )
+        print("\nno one is notified of failures: set FASHION_NOTIFY_URL, then run 'make down' and 'make up'")
     if project := find_project(layout):
         print(f"\n'prefect' reaches this server in {project.parent}; elsewhere, and for 'fashion train':")
     else:

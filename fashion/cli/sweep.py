@@ -1,4 +1,4 @@
-"""Several recipes with several seeds, side by side."""
+"""Comparing presets and seeds."""
 
 import csv
 import json
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fashion.cli.arguments import Json, SampleFallback, Source, resume_command
-from fashion.cli.tables import print_table
+from fashion.cli.progress import waiting
+from fashion.cli.tables import print_next, print_table, program
 from fashion.cli.training import quiet_expected_errors, read_fields
 
 if TYPE_CHECKING:
@@ -20,27 +21,28 @@ COLUMNS = ("PRESET", "SEED", "ACCURACY", "LOSS", "EPOCHS", "SECONDS", "PARAMETER
 
 
 def sweep(
-    presets: Annotated[str, typer.Option(help="Recipes, with commas between.")] = "dense-128",
-    seeds: Annotated[str, typer.Option(help="Seeds, with commas between.")] = "0,1,2",
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images [each preset's].")] = None,
-    fields: Annotated[
-        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any other field, for all; see presets.")
+    presets: Annotated[str, typer.Option(help="Presets, separated by commas.")] = "dense-128",
+    seeds: Annotated[str, typer.Option(help="Random seeds, separated by commas.")] = "0,1,2",
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the training images [default: each preset's].")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Trainings at a time.")] = 2,
+    fields: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Any other field, for all presets; repeatable."),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Trainings that run at a time.")] = 2,
     source: Source = "auto",
     sample_fallback: SampleFallback = False,
-    save: Annotated[
-        bool, typer.Option("--save", help="Store the best by validation as a model; 'fashion promote' asks the gate.")
-    ] = False,
+    save: Annotated[bool, typer.Option("--save", help="Save the model with the best validation accuracy.")] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Take trainings that are done, go on with those begun.")
+        bool, typer.Option("--resume", help="Keep finished trainings and resume unfinished ones.")
     ] = False,
-    output: Annotated[Path | None, typer.Option(help="The table as a CSV file.")] = None,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="CSV file to write the table to.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Train each preset with each seed and tell which is best by its validation rows. The test split chooses nothing.
+    """Train each preset with each seed and rank them by validation accuracy; the test split is not used to choose.
 
-    Without PREFECT_API_URL a temporary Prefect server is started, which takes ten seconds.
+    Starts a temporary Prefect server, in about ten seconds, unless PREFECT_API_URL names one.
     """
     from components.errors import SettingsError
 
@@ -48,25 +50,26 @@ def sweep(
     try:
         numbers = tuple(map(int, seeds.split(",")))
     except ValueError as error:
-        raise SettingsError(f"--seeds {seeds}: expected whole numbers with commas between") from error
+        raise SettingsError(f"--seeds {seeds}: expected whole numbers separated by commas") from error
     overrides = read_fields(fields or []) | ({} if epochs is None else {"epochs": epochs})
     from components.files import require_writable
     from components.registry.store import home
     from components.settings import load_settings
     from components.training.presets import configure
 
-    for name in names:  # bad settings end here, before a server is started
+    for name in names:  # bad settings fail here, before a server starts
         configure(name, {**overrides, "seed": numbers[0]})
     require_writable(load_settings().data_dir, home(), *([output.parent] if output else []))
     from ops.server import use_server
     from ops.stopping import stop
 
-    stop.keep("trainings that are done or begun are kept", can_resume=True)
+    stop.keep("finished and unfinished trainings are kept", can_resume=True)
     stop.command = resume_command(source)
-    server = use_server()
-    from flows.sweep import sweep
+    with waiting("starting Prefect"):
+        server = use_server()
+        from flows.sweep import sweep
 
-    server.wait()
+        server.wait()
     quiet_expected_errors()
     found = sweep(names, numbers, overrides, workers, source, sample_fallback, save, resume)
     if output:
@@ -78,7 +81,7 @@ def sweep(
 
 
 def write_table(path: Path, outcomes: "list[Outcome]") -> None:
-    """A row a training, best first."""
+    """Write one row per training, best first."""
     from components.files import whole_file
 
     rows = [asdict(outcome) for outcome in outcomes]
@@ -89,13 +92,13 @@ def write_table(path: Path, outcomes: "list[Outcome]") -> None:
 
 
 def print_results(found: "Sweep") -> None:
-    """The table, and what it says."""
-    print_table([COLUMNS, *map(_line, found.outcomes)])
+    """Print the table and the best training."""
+    print_table(list(map(_line, found.outcomes)), COLUMNS)
     best = found.outcomes[0]
     print(f"\nbest by validation: {best.preset}, seed {best.seed}")
     if found.saved:
         print(f"saved as {found.saved}, test accuracy {found.test_accuracy:.4f}")
-        print(f"next: fashion promote {found.saved}")
+        print_next([(f"{program()} promote {found.saved}", "make it live if it passes the gate and the canary")])
 
 
 def _line(outcome: "Outcome") -> tuple[str, ...]:

@@ -2,14 +2,19 @@
 
 import json
 import logging
+import sys
+from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from components.errors import FashionError
-from fashion.cli.arguments import Json, SampleFallback, Source, resume_command
+from fashion.cli.arguments import MODEL, Json, SampleFallback, Source, complete_tag, resume_command
+from fashion.cli.progress import waiting
+from fashion.cli.tables import print_next, program
 
 if TYPE_CHECKING:
     from flows.training import TrainingResult
@@ -20,20 +25,35 @@ def ingest(
     sample_fallback: SampleFallback = False,
     image: Annotated[
         str | None,
-        typer.Option(envvar="FASHION_IMAGE", help="Of your catalogue: HEIGHTxWIDTHxCHANNELS, as 64x64x3 [28x28x1]."),
+        typer.Option(
+            envvar="FASHION_IMAGE",
+            metavar="HxWxC",
+            help="Image size of your catalogue, such as 64x64x3 [default: 28x28x1].",
+        ),
     ] = None,
     preparation: Annotated[
-        str, typer.Option(envvar="FASHION_PREPARATION", help="How its photos become images [letterbox].")
+        str,
+        typer.Option(
+            envvar="FASHION_PREPARATION", help="How photos become images: garment or letterbox [default: letterbox]."
+        ),
     ] = "",
-    root: Annotated[Path | None, typer.Option(help="Where the paths of a table begin [its folder].")] = None,
-    group: Annotated[str, typer.Option(metavar="COLUMN", help="Rows alike in it stay in one split: a product.")] = "",
-    allow_small: Annotated[bool, typer.Option("--allow-small", help="Take classes of 2 to 9 pictures too.")] = False,
-    replace: Annotated[bool, typer.Option("--replace", help="Start the catalogue anew; the live model stays.")] = False,
+    root: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder that a table's paths are relative to [default: its own]."),
+    ] = None,
+    group: Annotated[
+        str, typer.Option(metavar="COLUMN", help="Column whose equal values stay in one split, such as the product.")
+    ] = "",
+    allow_small: Annotated[bool, typer.Option("--allow-small", help="Accept classes of 2 to 9 pictures.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Start the catalogue anew. The live model keeps serving.")
+    ] = False,
+    as_json: Json = False,
 ) -> None:
-    """Write raw data as Parquet parts and a manifest. The same input again is a no-op.
+    """Write raw data as Parquet files and a manifest. Ingesting the same data again changes nothing.
 
-    With FASHION_CATALOGUE=NAME the source starts a catalogue of your own (docs/own-catalogue.md); the options from
-    --image on are for such a one. For Fashion-MNIST, images without a test split are added to the training split.
+    With FASHION_CATALOGUE=NAME the source starts a catalogue of your own; the options from --image on apply to it.
+    For Fashion-MNIST, a source without a test split is added to the training split.
     """
     from components.dataset.ingest import ingest
     from components.dataset.own.start import StartOptions
@@ -41,17 +61,23 @@ def ingest(
 
     size = parse_image(image) if image else None
     options = StartOptions(size, preparation, root, group, allow_small, replace)
-    done = ingest(source, sample_fallback=sample_fallback, options=options, echo=print)
+    echo = partial(print, file=sys.stderr if as_json else sys.stdout)
+    done = ingest(source, sample_fallback=sample_fallback, options=options, echo=echo)
+    dataset = done.dataset
+    if as_json:
+        row = {"version": dataset.version, "rows": dataset.rows, "source": dataset.source, "path": str(dataset.path)}
+        print(json.dumps({**row, "written": done.written, "left_out": list(done.left_out)}))
+        return
     did = "wrote" if done.written else "already ingested, nothing to do:"
-    print(f"{did} dataset {done.dataset.version}, {done.dataset.rows:,} rows of {done.dataset.source}")
+    print(f"{did} dataset {dataset.version}, {dataset.rows:,} rows of {dataset.source}")
     if done.added:
-        print("the source has no test split: its examples are added to the training split of the dataset in use")
+        print("the source has no test split: its examples were added to the training split of the current dataset")
     if done.left_out:
         print(f"not read: {len(done.left_out)} ({', '.join(done.left_out[:10])})")
-    print(done.dataset.path)
+    print(dataset.path)
 
 
-def validate() -> None:
+def validate(as_json: Json = False) -> None:
     """Check every row of the current dataset with Great Expectations and write Data Docs."""
     from components.dataset.manifest import current_dataset
     from components.dataset.profiling import describe_bounds, read_bounds
@@ -61,62 +87,78 @@ def validate() -> None:
 
     dataset = current_dataset(load_settings().datasets_dir)
     if dataset is None:
-        raise DatasetError("nothing to validate; 'fashion ingest' comes first")
-    validated = validate(dataset)
+        raise DatasetError("nothing to validate; run 'fashion ingest' first")
+    with waiting("validating"):
+        validated = validate(dataset)
+    if as_json:
+        row = {"dataset": dataset.version, "rows": dataset.rows, "expectations": validated.expectations}
+        print(json.dumps({**row, "docs": str(validated.docs)}))
+        return
     name = f"{dataset.version} ({dataset.source})"
     print(f"dataset {name}: {validated.expectations} expectations met by {dataset.rows:,} rows")
     print(f"Data Docs: {validated.docs}")
     if bounds := read_bounds(dataset.path.parent, dataset.contract):  # Fashion-MNIST's are in its code
-        print(f"what later versions are held to:\n{describe_bounds(bounds)}")
+        print(f"bounds for later versions:\n{describe_bounds(bounds)}")
 
 
 def train(
-    preset: Annotated[str, typer.Option(help="The recipe.")] = "dense-128",
-    seed: Annotated[int | None, typer.Option(help="Of the weights, the split and the order [the preset's].")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images [the preset's].")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images a step [the preset's].")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="The highest of the schedule [the preset's].")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Preset, see 'fashion presets' [default: dense-128; photos for a catalogue of your own]."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed [default: the preset's].")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images [default: the preset's].")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per step [default: the preset's].")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate [default: the preset's].")] = None,
     fields: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="Any other field, as JSON; may be given again. See presets."),
+        typer.Option("--set", metavar="FIELD=VALUE", help="Any other field of the preset, as JSON; repeatable."),
     ] = None,
     source: Source = "auto",
     sample_fallback: SampleFallback = False,
-    promote: Annotated[bool, typer.Option(help="Put the model live if the gate lets it.")] = True,
+    promote: Annotated[
+        bool, typer.Option("--promote/--no-promote", help="Make the model live if it passes the gate and the canary.")
+    ] = True,
     start_from: Annotated[
         str,
-        typer.Option(metavar="TAG", help="A model to go on from, live, or none [live if the classes changed since]."),
+        typer.Option(
+            metavar="MODEL",
+            autocompletion=complete_tag,
+            help=f"{MODEL} to continue from, or none [default: live if the classes changed].",
+        ),
     ] = "",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the same training where it was stopped.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the same training where it stopped.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Run the training flow: ingest, validate, train and evaluate, save, promote.
+    """Train a model: ingest, validate, train and evaluate, save, promote.
 
-    Without PREFECT_API_URL a temporary Prefect server is started, which takes ten seconds.
+    Starts a temporary Prefect server, in about ten seconds, unless PREFECT_API_URL names one.
     """
     from components.files import require_writable
+    from components.registry.names import resolve_tag
     from components.registry.store import check_stored, home
     from components.settings import load_settings
     from components.training.presets import configure
     from components.training.starting import ANEW, LIVE
 
+    preset = preset or default_preset()
     given = {"seed": seed, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     overrides = read_fields(fields or []) | {name: value for name, value in given.items() if value is not None}
-    configure(preset, overrides)  # bad settings end here, before a server is started
+    configure(preset, overrides)  # bad settings fail here, before a server starts
     require_writable(load_settings().data_dir, home())
     if start_from not in {"", LIVE, ANEW}:
+        start_from = resolve_tag(start_from)
         check_stored(start_from)
     from ops.server import use_server
     from ops.stopping import stop
 
-    stop.keep("nothing is trained yet; the same command starts again")
+    stop.keep("nothing was trained yet; run the same command again")
     stop.command = resume_command(source)
-    server = use_server()
-    from flows.training import training
+    with waiting("starting Prefect"):
+        server = use_server()
+        from flows.training import training
 
-    server.wait()
+        server.wait()
     quiet_expected_errors()
     result = training(
         preset=preset,
@@ -141,11 +183,19 @@ def train(
         )
         print(json.dumps({name: getattr(result, name) for name in names}))
     else:
-        print(_told(result))
+        print_result(result, promote)
+
+
+def default_preset() -> str:
+    """What is trained if no preset is named: `photos` for a catalogue of one's own."""
+    from components import catalogue_in_use
+    from components.training.presets import DEFAULT
+
+    return DEFAULT if catalogue_in_use.catalogue_in_use() == catalogue_in_use.DEFAULT else "photos"
 
 
 def presets(as_json: Json = False) -> None:
-    """List the recipes: layers, parameters, every field, and where each comes from."""
+    """List the presets: layers, parameters, fields and origin of each."""
     from components.catalogues import DEFAULT
     from components.training.config import TrainConfig
     from components.training.presets import PRESETS, Preset, count_parameters
@@ -159,37 +209,54 @@ def presets(as_json: Json = False) -> None:
         parameters = count_parameters(preset.config, DEFAULT.contract)
         print(f"{preset.name}: {preset.layers(DEFAULT.contract)}, {parameters:,} parameters")
         print(f"  {preset.origin}\n  {_list_fields(own)}\n")
-    print(f"What a recipe does not name: {_list_fields(defaults)}")
-    print("fashion train --preset NAME --set FIELD=VALUE changes any of them.")
+    print(f"fields that a preset does not set: {_list_fields(defaults)}")
+    print("fashion train --preset NAME --set FIELD=VALUE overrides any of them.")
 
 
 def _list_fields(fields: dict[str, Any]) -> str:
     return " ".join(f"{name}={json.dumps(value, separators=(',', ':'))}" for name, value in fields.items())
 
 
-def _told(result: "TrainingResult") -> str:
-    from components.catalogue_in_use import DEFAULT, VARIABLE, catalogue_in_use
-
-    sample = "\n\nSAMPLE: trained on drawn stand-ins, not on real data; set FASHION_SOURCE to the archives."
-    live = "live" if result.promoted else f"not live: {result.verdict}"
-    uneven = "" if result.test_macro_f1 is None else f", macro F1 {result.test_macro_f1:.4f},"
-    training = f"{result.epochs} epochs of {result.preset} in {result.train_seconds:.1f} s"
-    own = "" if (name := catalogue_in_use()) == DEFAULT else f"{VARIABLE}={name} "
-    return f"""
-model          {result.tag} ({live})
-test accuracy  {result.test_accuracy:.4f}{uneven} after {training}
+def print_result(result: "TrainingResult", promote: bool) -> None:
+    """Print what a training came to, and the commands that make sense next."""
+    uneven = "" if result.test_macro_f1 is None else f", macro F1 {result.test_macro_f1:.4f}"
+    epochs = f"{result.epochs} epochs of {result.preset} in {result.train_seconds:.1f} s"
+    print(f"""
+model          {result.tag} ({"live" if result.promoted else f"not live: {result.verdict}"})
+test accuracy  {result.test_accuracy:.4f}{uneven} ({epochs})
 dataset        {result.dataset_version} ({result.source})
-Data Docs      {result.docs}
-report         {result.report}{sample if result.source == "sample" else ""}
+validation     {result.docs}
+report         {result.report}""")
+    if result.source == "sample":
+        print("\nSAMPLE: trained on synthetic images, not on real data; set FASHION_SOURCE to the archives.")
+    print_next(next_steps(result, promote))
 
-next
-  {own}make serve                                  the web page and API on http://127.0.0.1:3000
-  {own}.venv/bin/fashion score INPUT.csv OUT.csv   classify a file
-  {own}.venv/bin/fashion models                    what is in the store, and what is live"""
+
+def next_steps(result: "TrainingResult", promote: bool) -> Iterator[tuple[str, str]]:
+    """What makes sense after a training: a model that went live is served, one that was rejected is looked at."""
+    from components.catalogue_in_use import DEFAULT, VARIABLE, catalogue_in_use
+    from components.settings import CHECKOUT
+    from ops.settings_file import given
+
+    own = "" if (name := catalogue_in_use()) == DEFAULT or VARIABLE in given else f"{VARIABLE}={name} "
+    fashion = f"{own}{program()}"
+    if result.promoted or result.skipped:
+        serve = f"{own}make serve" if Path.cwd() == CHECKOUT else f"{fashion} serve"
+        yield serve, "serve it: web page and API on http://127.0.0.1:3000"
+        yield f"{fashion} predict PHOTO...", "classify photos"
+        yield f"{fashion} score IN.csv OUT.csv", "classify a catalogue"
+        yield f"{fashion} models", "list the models, and which is live"
+    elif not promote:
+        yield f"{fashion} report latest", "look at its report"
+        yield f"{fashion} promote latest", "make it live if it passes the gate and the canary"
+    else:
+        yield f"{fashion} verdict latest", "see which check failed"
+        yield f"{fashion} report latest", "compare it with the champion"
+        yield f"{fashion} promote latest --force --reason WHY", "skip the gate"
 
 
 def read_fields(fields: list[str]) -> dict[str, Any]:
-    """FIELD=VALUE, the value as JSON; what is not JSON is a word, and 512,256 is a list."""
+    """Read FIELD=VALUE pairs: the value as JSON, else as a string; 512,256 is a list."""
     from components.errors import SettingsError
 
     found = {}
@@ -205,13 +272,13 @@ def read_fields(fields: list[str]) -> dict[str, Any]:
 
 
 def quiet_expected_errors() -> None:
-    """Let Prefect log them in one line, as the command line tells them."""
+    """Have Prefect log expected errors in one line, as the command line does."""
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(_without_expected_traceback)
 
 
 def _without_expected_traceback(record: logging.LogRecord) -> bool:
-    """A expected error says all in its message; Prefect would print a page of its own stack below it."""
+    """The message of an expected error is enough; Prefect would add a page of its own stack."""
     if record.exc_info and isinstance(record.exc_info[1], FashionError | OSError):
         record.exc_info = None
     return True

@@ -1,4 +1,4 @@
-"""What a model is for: to score files, to be served, and to be taken elsewhere."""
+"""Using a model: score files, serve it, build a Bento, export it."""
 
 import json
 import os
@@ -10,28 +10,32 @@ from typing import Annotated, Literal
 
 import typer
 
-from fashion.cli.arguments import Json, Tag, dataset_of, resume_command
+from fashion.cli.arguments import MODEL, Json, OptionalTag, Tag, complete_tag, dataset_of, resolve, resume_command
+from fashion.cli.progress import waiting
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def export(
     tag: Tag,
-    file_format: Annotated[Literal["onnx"], typer.Option("--format", help="Of the file.")] = "onnx",
+    file_format: Annotated[Literal["onnx"], typer.Option("--format", help="File format.")] = "onnx",
     precision: Annotated[
-        Literal["float32", "int8"], typer.Option(help="int8 is a quarter of the size, and accurate to 0.003.")
+        Literal["float32", "int8"], typer.Option(help="Precision of the weights; int8 is a quarter of the size.")
     ] = "float32",
-    output: Annotated[Path | None, typer.Option(help="The file [data/exports/TAG.PRECISION.onnx].")] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File to write [default: data/exports/TAG.PRECISION.onnx].")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a model for phones and browsers, once it answers on the test split as the stored one does."""
+    """Export a model as ONNX for phones and browsers, checked against the stored one on the test split."""
     from components.export.onnx import export_onnx
     from components.registry.champion import load_model
     from components.settings import load_settings
 
     model = load_model(tag)
     path = output or load_settings().exports_dir / f"{tag.replace(':', '-')}.{precision}.{file_format}"
-    done = export_onnx(model, dataset_of(model.card), path, precision)
+    with waiting("exporting and checking"):
+        done = export_onnx(model, dataset_of(model.card), path, precision)
     if as_json:
         print(json.dumps(asdict(done), default=str))
         return
@@ -42,31 +46,49 @@ def export(
 def score(
     source: Annotated[
         str,
-        typer.Argument(metavar="INPUT", help="Table, picture, archive, folder, 'pattern*', s3://...; - is a pipe."),
+        typer.Argument(
+            metavar="INPUT", help="Table, picture, archive, folder, 'pattern*' or s3://...; - reads standard input."
+        ),
     ],
-    output: Annotated[str, typer.Argument(help="*.csv, *.parquet or *.jsonl; s3://... too; - is a pipe.")],
-    model: Annotated[str | None, typer.Option(help="An exact tag [the live model's].")] = None,
-    delimiter: Annotated[str, typer.Option(help="Of CSV: one character, or the word tab.")] = ",",
-    keep: Annotated[list[str], typer.Option(help="Columns of INPUT to copy to OUTPUT: sku,price.")] = [],  # noqa: B006
-    drop: Annotated[list[str], typer.Option(help="Columns of INPUT to leave out: a,b.")] = [],  # noqa: B006
-    root: Annotated[str, typer.Option(help="Folder that the paths in a CSV are relative to [that of the CSV].")] = "",
-    rejects: Annotated[str | None, typer.Option(help="Rows that cannot be read [OUTPUT.rejects.*, beside it].")] = None,
+    output: Annotated[
+        str, typer.Argument(help="*.csv, *.parquet or *.jsonl, also s3://...; - writes to standard output.")
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", callback=resolve, autocompletion=complete_tag, help=f"{MODEL} [default: live]."),
+    ] = None,
+    delimiter: Annotated[str, typer.Option(help="CSV delimiter: one character, or the word tab.")] = ",",
+    keep: Annotated[list[str], typer.Option(help="Columns of INPUT to copy to OUTPUT, such as sku,price.")] = [],  # noqa: B006
+    drop: Annotated[list[str], typer.Option(help="Columns of INPUT to ignore, such as a,b.")] = [],  # noqa: B006
+    root: Annotated[
+        str, typer.Option(metavar="FOLDER", help="Folder that a table's paths are relative to [default: its own].")
+    ] = "",
+    rejects: Annotated[
+        str | None, typer.Option(metavar="FILE", help="File for rows that cannot be read [default: OUTPUT.rejects.*].")
+    ] = None,
     file_format: Annotated[
-        Literal["csv", "jsonl", "parquet"] | None, typer.Option("--format", help="Of OUTPUT where it is - [csv].")
+        Literal["csv", "jsonl", "parquet"] | None,
+        typer.Option("--format", help="Format of standard output [default: csv]."),
     ] = None,
     check: Annotated[
         Literal["fail", "warn", "off"],
-        typer.Option(help="What to do where the first rows cannot be right; what is unusual is only told."),
+        typer.Option(help="Action when the input sanity check fails."),
     ] = "fail",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where the same job was stopped.")] = False,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Parts at a time, a core each.")] = 2,
-    part_size: Annotated[int, typer.Option(min=1, max=4096, help="Of a part of the input, MiB.")] = 32,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the same job where it stopped.")] = False,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Parts scored at a time, one core each.")] = 2,
+    part_size: Annotated[int, typer.Option(min=1, max=4096, help="Part size in MiB.")] = 32,
     max_reject_rate: Annotated[
-        float, typer.Option(min=0, max=1, help="With a larger share of rejects it fails, and OUTPUT is as it was.")
+        float,
+        typer.Option(
+            min=0, max=1, help="Largest share of rejects; above it the job fails and OUTPUT is left unchanged."
+        ),
     ] = 1.0,
     as_json: Json = False,
 ) -> None:
-    """Classify every row of an input of any size. Each row is scored, or rejected with line, reason and content."""
+    """Classify a table or a set of pictures of any size.
+
+    Each row is scored, or written to the rejects file with its line, the reason and its content.
+    """
     from components.errors import InputError
     from components.readers.folders.parts import TableReading
     from components.scoring.input_check import InputChecker
@@ -75,7 +97,7 @@ def score(
     from ops.stopping import stop
 
     if PIPE not in (locate(source), locate(output)):
-        stop.keep("the parts that are scored are kept", can_resume=True)
+        stop.keep("finished parts are kept", can_resume=True)
         stop.command = resume_command()
     mark = "\t" if delimiter == "tab" else delimiter
     below = str(Path(root).resolve()) if root else ""
@@ -106,16 +128,16 @@ def score(
         )
     print_summary(summary, locate(output), as_json)
     if summary.count.rows and not summary.count.scored:
-        raise InputError(source, f"no row could be scored; {summary.rejects} says why")
+        raise InputError(source, f"no row could be scored; see {summary.rejects}")
 
 
 def serve(
-    port: Annotated[int, typer.Option(min=1, max=65535, envvar="PORT")] = 3000,
-    host: Annotated[str, typer.Option(help="127.0.0.1 keeps it on this machine.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, envvar="PORT", help="TCP port.")] = 3000,
+    host: Annotated[str, typer.Option(help="Address to listen on; 127.0.0.1 is this machine only.")] = "127.0.0.1",
 ) -> None:
-    """Serve the live model over HTTP, with BentoML.
+    """Serve the live model over HTTP with BentoML, and follow promotions and rollbacks.
 
-    On this machine alone it takes corrections, into data/inbox/labelled; elsewhere FASHION_CORRECTIONS_DIR says where.
+    On this machine only, corrections from the page go to data/inbox/labelled; elsewhere set FASHION_CORRECTIONS_DIR.
     """
     from components.settings import CHECKOUT, load_settings
     from ops.ports import refuse_used_port
@@ -130,10 +152,14 @@ def serve(
     os.execv(program, [program, "serve", str(CHECKOUT), *address])
 
 
-def bento(tag: Annotated[str | None, typer.Argument(help="An exact tag [the live model's].")] = None) -> None:
-    """Build a Bento that holds one exact model and the serving code, and nothing else."""
+def bento(tag: OptionalTag = None, as_json: Json = False) -> None:
+    """Build a Bento with one model and the serving code."""
     from components.registry.bento import build_bento
 
-    built = build_bento(tag)
+    with waiting("building the Bento"):
+        built = build_bento(tag)
+    if as_json:
+        print(json.dumps(asdict(built), default=str))
+        return
     print(built.tag if built.is_new else f"{built.tag}, built before from the same content")
     print(f"with {built.model}, verdict: {built.verdict}\nserve it from any folder: bentoml serve {built.tag}")

@@ -1,13 +1,14 @@
 """The command line, in this process; whole flows from it are in tests/journeys."""
 
-import inspect
 import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,11 @@ from components.model.mlp import MLP
 from components.registry import champion, store, verdicts
 from components.settings import CHECKOUT, Settings
 from components.training.presets import DEFAULT, PRESETS, configure, count_parameters
-from fashion.cli.app import app
+from fashion.cli.app import GROUPS
+from fashion.cli.arguments import complete_tag
 from fashion.cli.main import run_command
 from fashion.cli.tables import in_bytes, in_words
-from fashion.cli.training import train
+from fashion.cli.training import default_preset
 
 pytestmark = pytest.mark.usefixtures("bentoml_home", "settings")
 Fashion = Callable[..., tuple[int, str, str]]
@@ -58,12 +60,76 @@ def write_csv(path: Path, images: Images, bad: int = 0) -> Path:
     return path
 
 
-def test_help_teaches_every_command(fashion: Fashion) -> None:
-    for command in (group.name or group.callback.__name__ for group in app.registered_commands if group.callback):
-        status, out, _ = fashion(command, "--help")
-        assert status == 0
-        assert "Usage: fashion" in out
-    assert fashion("--help")[0] == 0
+COMMANDS = [
+    ("label", "import"),
+    ("label", "inbox"),
+    *(("classes", name) for name in ("add", "rename", "merge", "split", "remove", "undo", "history")),
+    *((entry.function.__name__,) for entries in GROUPS.values() for entry in entries),
+]
+VERB = (
+    "Add|Allow|Build|Check|Classify|Create|Evaluate|Export|Find|Import|List|Merge|Print|Protect|Remove|Rename|Restore"
+    "|Score|Send|Serve|Show|Split|Start|Stop|Train|Undo|Write"
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_the_help_of_each_command_begins_with_a_verb_and_ends_with_an_example(
+    fashion: Fashion, command: tuple[str, ...]
+) -> None:
+    status, out, _ = fashion(*command, "--help")
+    usage, _, summary, *_, example = out.splitlines()
+    assert status == 0
+    assert usage.startswith(f"Usage: fashion {' '.join(command)} ")
+    assert re.fullmatch(VERB, summary.split()[0]), summary
+    assert example.startswith(f"  Example: fashion {' '.join(command)}")
+    assert "..." not in out.removeprefix(usage).replace("s3://...", "")
+    assert fashion(*command, "-h")[1] == out
+    assert "--json" in out or command == ("serve",)
+
+
+def test_the_list_of_commands_is_in_groups_and_cuts_no_line(fashion: Fashion) -> None:
+    status, out, _ = fashion("-h")
+    assert status == 0
+    assert [line[:-1] for line in out.splitlines() if re.fullmatch(r"\S.*:", line)] == ["Options", *GROUPS]
+    assert "..." not in out.replace("[ARGS]...", "")
+    for entries in GROUPS.values():
+        for entry in entries:
+            assert re.search(rf"^  {entry.function.__name__} +[A-Z]", out, re.MULTILINE)
+
+
+def test_the_version_is_the_package_s(fashion: Fashion) -> None:
+    assert fashion("--version") == (0, f"fashion {version('fashion')}\n", "")
+
+
+def test_with_json_an_error_is_one_json_object_too(fashion: Fashion) -> None:
+    for arguments, status, message in (
+        (("promote", "live", "--json"), 1, "no model is live"),
+        (("train", "--epochs", "many", "--json"), 2, "Invalid value for '--epochs'"),
+    ):
+        found, out, err = fashion(*arguments)
+        assert found == status
+        assert message in json.loads(out)["error"]
+        assert message in err
+
+
+def test_a_shell_is_offered_the_models_and_their_short_names(
+    live: str, bentoml_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENTOML_HOME", str(bentoml_home))
+    assert [name for name, _ in complete_tag("")] == ["live", "previous", "latest", live]
+    assert [name for name, _ in complete_tag(live[:14])] == [live]
+
+
+def test_the_newest_model_is_first_and_a_rolled_back_one_says_so(
+    fashion: Fashion, live: str, network: MLP, card: ModelCard
+) -> None:
+    newer = store.save_model(network, replace(card, created_at=datetime.now(UTC).isoformat()))
+    champion.make_live(newer, "a test")
+    champion.rollback()
+    rows = json.loads(fashion("models", "--json")[1])
+    assert [(row["tag"], row["state"]) for row in rows] == [(newer, "rolled back"), (live, "live")]
+    champion.make_live(newer, "a test")
+    assert json.loads(fashion("models", "--json")[1])[0]["state"] == "live"
 
 
 @pytest.mark.parametrize(
@@ -76,12 +142,12 @@ def test_help_teaches_every_command(fashion: Fashion) -> None:
         (("ingest", "--source", "/nowhere"), 1, "error: --source /nowhere"),
         (("validate",), 1, "error: nothing to validate"),
         (("promote", "fashion-mlp:nothere1"), 1, "error: fashion-mlp:nothere1: not in the store"),
-        (("promote", "latest"), 1, "not an exact tag"),
+        (("promote", "latest"), 1, "the store has no model"),
         (("promote", "fashion-mlp:nothere1", "--force"), 1, "--force needs --reason"),
         (("rollback",), 1, "nothing to roll back to"),
         (("report", "fashion-mlp:nothere1"), 1, "not in the store"),
         (("pin", "fashion-mlp:nothere1"), 1, "not in the store"),
-        (("unpin", "latest"), 1, "not an exact tag"),
+        (("unpin", "previous"), 1, "no model was live"),
         (("prune", "--keep", "-1"), 2, "--keep"),
         (("impact", "fashion-mlp:nothere1"), 1, "not in the store"),
         (("score", "in.csv", "out.csv"), 1, "error: no model is live"),
@@ -144,8 +210,8 @@ def test_models_as_a_person_reads_them(fashion: Fashion, live: str, network: MLP
     assert head == ["STATE", "TAG", "ACCURACY", "PRESET", "SOURCE", "AGE", "VERDICT"]
     accuracy = f"{card.test.accuracy:.4f}"
     assert sorted(row[:5] + row[6:] for row in rows[:2]) == [  # made in the same moment
-        ["candidate, pinned", pinned, accuracy, "quick", "sample", "not judged"],
-        ["live", live, accuracy, "quick", "sample", "not judged"],
+        ["candidate, pinned", pinned, accuracy, "quick", "sample", "not evaluated"],
+        ["live", live, accuracy, "quick", "sample", "not evaluated"],
     ]
     assert all(re.fullmatch(r"\d+ (s|min)", row[5]) for row in rows[:2])
     assert rows[2] == ["damaged", damaged, "model.json cannot be read: No such file or directory"]
@@ -181,7 +247,7 @@ def test_prune_says_what_goes_and_why_the_others_stay(
 
 def test_unpin_says_whether_it_was_pinned(fashion: Fashion, live: str) -> None:
     fashion("pin", live)
-    assert fashion("unpin", live)[1] == f"{live} is not pinned any more\n"
+    assert fashion("unpin", live)[1] == f"{live} is no longer pinned\n"
     assert fashion("unpin", live)[1] == f"{live} was not pinned\n"
 
 
@@ -197,7 +263,7 @@ def test_promote_roll_back_and_the_history(fashion: Fashion, live: str, network:
     other = store.save_model(network, card)
     champion.make_live(other, "a test")
     told = fashion("rollback", "--reason", "too many shirts")[1]
-    assert f"{live} is live again, in the place of {other}" in told
+    assert f"{live} is live again; it replaces {other}" in told
     moves = json.loads(fashion("history", "--json")[1])
     assert [(move["action"], move["tag"]) for move in moves] == [
         ("promote", live),
@@ -289,8 +355,8 @@ def test_a_report_that_cannot_be_written_anew_is_shown_as_it_is(
     verdicts.write_verdict(Verdict(live, None, "2100-01-01T00:00:00+00:00", "", 200, (), {}))
     status, out, err = fashion("report", live)
     assert (status, out.strip()) == (0, str(path))
-    assert "could not be written anew" in err
-    assert fashion("report", live, "--beside", live)[0] == 1
+    assert "could not be updated" in err
+    assert fashion("report", live, "--compare-with", live)[0] == 1
 
 
 def test_impact_needs_another_model(fashion: Fashion, network: MLP, card: ModelCard) -> None:
@@ -298,11 +364,11 @@ def test_impact_needs_another_model(fashion: Fashion, network: MLP, card: ModelC
     assert fashion("impact", tag)[::2] == (
         1,
         "error: no model is live; 'fashion train' or 'fashion promote TAG' makes one so; "
-        "or name another model with --beside TAG\n",
+        "or name a model with --compare-with\n",
     )
     champion.make_live(tag, "a test")
-    assert f"{tag} is live; --beside TAG names another" in fashion("impact", tag)[2]
-    assert f"{tag} is the same model" in fashion("impact", tag, "--beside", tag)[2]
+    assert f"{tag} is the live model; name another with --compare-with" in fashion("impact", tag)[2]
+    assert f"{tag} is the same model" in fashion("impact", tag, "--compare-with", tag)[2]
 
 
 def test_impact_tells_the_counts_and_where_the_rest_is(
@@ -321,7 +387,7 @@ def test_impact_tells_the_counts_and_where_the_rest_is(
     assert shirts["gained"] > 0 == shirts["lost"]
     assert out.splitlines()[-2:] == [told["page"], told["table"]]
     assert Path(told["table"]).read_text().count("\n") == told["flips"] + 1
-    back = json.loads(fashion("impact", live, "--beside", tag, "--json")[1])
+    back = json.loads(fashion("impact", live, "--compare-with", tag, "--json")[1])
     assert (back["mended"], back["broken"]) == (told["broken"], told["mended"])
     source = write_csv(tmp_path / "in.csv", test_split.images, bad=2)
     found = json.loads(fashion("impact", tag, "--data", source, "--output", tmp_path / "here", "--json")[1])
@@ -346,7 +412,11 @@ def test_an_unexpected_error_ends_in_one_line(fashion: Fashion, monkeypatch: pyt
 
     monkeypatch.setattr("fashion.cli.app.app", fail)
     monkeypatch.delenv("FASHION_DEBUG", raising=False)
-    assert fashion("train") == (1, "", "error: LookupError: a fault; FASHION_DEBUG=1 shows where\n")
+    assert fashion("train") == (
+        1,
+        "",
+        "error: LookupError: a fault. Run it again with FASHION_DEBUG=1 to see the traceback\n",
+    )
 
 
 def test_presets_are_listed_with_layers_parameters_origin_and_fields(fashion: Fashion) -> None:
@@ -355,7 +425,7 @@ def test_presets_are_listed_with_layers_parameters_origin_and_fields(fashion: Fa
         layers, parameters = preset.layers(CONTRACT), count_parameters(preset.config, CONTRACT)
         assert f"{preset.name}: {layers}, {parameters:,} parameters\n  {preset.origin}\n" in told
     assert "dense-128: 784-128-10 relu, 101,770 parameters" in told
-    assert "What a recipe does not name: hidden=[128]" in told
+    assert "fields that a preset does not set: hidden=[128]" in told
 
 
 def test_presets_as_json_are_the_whole_configurations(fashion: Fashion) -> None:
@@ -381,10 +451,11 @@ def test_a_field_that_cannot_be_set_is_refused_before_anything_starts(fashion: F
     assert err.startswith(told)
 
 
-def test_the_default_preset_is_one_and_the_same() -> None:
+def test_the_default_preset_is_one_and_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command line names it without importing torch, the Makefile in its own words."""
     assert f"PRESET ?= $(if $(OWN),photos,{DEFAULT})\n" in (CHECKOUT / "Makefile").read_text()
-    assert inspect.signature(train).parameters["preset"].default == DEFAULT
+    monkeypatch.delenv("FASHION_CATALOGUE", raising=False)
+    assert default_preset() == DEFAULT
 
 
 def test_the_scheduled_training_is_the_most_accurate_one() -> None:

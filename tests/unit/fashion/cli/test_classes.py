@@ -46,7 +46,7 @@ def test_the_classes_are_listed_with_images_and_the_live_model_s_f1(
     assert rows["Bag"] == {"label": None, "name": "Bag", "train": None, "test": None, "f1": card.test.classes[8].f1}
     _, shown, _ = fashion()
     assert f"   4  Coat         {rows['Coat']['train']:>7}" in shown
-    assert "(of the live model alone)" in shown
+    assert "(live model only)" in shown
 
 
 def test_a_change_says_what_it_did_and_what_comes_next(fashion: Fashion, tmp_path: Path) -> None:
@@ -55,10 +55,10 @@ def test_a_change_says_what_it_did_and_what_comes_next(fashion: Fashion, tmp_pat
     status, told, _ = fashion("add", "hat", "--from", photos / "hat", "--why", "sold now")
     assert status == 0
     assert told.startswith("add 'hat': 11 classes, dataset ")
-    assert "  1 not taken: not a PNG" in told
-    assert "the next training learns them" in told
+    assert "  1 not imported: not a PNG" in told
+    assert "the next training uses them" in told
     _, told, _ = fashion("merge", "Pullover", "Shirt", "--into", "Top")
-    assert "hat has the number 6 now, not 10" in told
+    assert "hat has number 6 now, not 10" in told
     _, told, _ = fashion("history")
     assert [line.split("  ")[2] for line in told.splitlines()] == ["add 'hat'", "merge 'Pullover', 'Shirt' into 'Top'"]
     assert "(sold now)" in told
@@ -93,4 +93,4 @@ def test_without_data_there_are_no_classes(
 ) -> None:
     monkeypatch.setenv("FASHION_DATA_DIR", str(tmp_path / "empty"))
     status, _, error = fashion()
-    assert (status, "nothing was ingested yet" in error) == (1, True)
+    assert (status, "no dataset yet" in error) == (1, True)
