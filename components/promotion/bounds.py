@@ -1,4 +1,4 @@
-"""The gate's settings, each with its reason."""
+"""Settings of the evaluation gate, each with its rationale."""
 
 from typing import Annotated
 
@@ -13,66 +13,66 @@ Share = Annotated[float, pydantic.Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class GateBounds(BaseSettings):
-    """How much worse a challenger may be, and what any model must reach.
+    """How much worse than the champion a challenger may be, and what every model must reach.
 
-    Each field is an environment variable with the prefix FASHION_GATE_. The margins are meant for 10,000 test images,
-    and are wider on fewer (`components.promotion.margins`); one that is set is taken as it is. "Between seeds" is the
-    standard deviation of `dense-128` over eight trainings that differ in their seed alone (`benchmarks.gate`).
+    Each field is an environment variable with the prefix FASHION_GATE_. The default margins apply to 10,000 test images
+    and widen on fewer (`components.promotion.margins`); a margin that you set is used unchanged. "Between seeds" is the
+    standard deviation of `dense-128` over eight training runs that differ only in their seed (`benchmarks.gate`).
     """
 
     model_config = SettingsConfigDict(env_prefix="FASHION_GATE_", frozen=True, allow_inf_nan=False)
 
     margin: float = pydantic.Field(default=0.005, ge=0, le=1)
-    """Of accuracy. Between seeds: 0.004; and 10,000 images tell a difference to 0.003 to 0.005, so that a smaller
-    margin would refuse equals."""
+    """Accuracy, 0 to 1. Between seeds: 0.004. 10,000 images resolve a difference of 0.003 to 0.005, so a smaller margin
+    would reject equal models."""
     confidence: float = pydantic.Field(default=0.95, gt=0.5, lt=1)
-    """Of the interval of that difference, two-sided: about one challenger in forty that is worse by the margin passes
-    this check."""
+    """Confidence level of the two-sided interval of the accuracy difference. At 0.95, about one in forty challengers
+    that are worse by exactly the margin passes."""
     min_gain: float = pydantic.Field(default=0.0, ge=0, le=1)
-    """Of accuracy. 0: as good is good enough, because newer data is worth having."""
+    """Required accuracy gain. 0: an equal model passes, because newer data is worth having."""
     f1_margin: float = pydantic.Field(default=0.02, ge=0, le=1)
-    """Of a class, and of their mean where classes are of very different sizes. Between seeds a class's F1 has a
-    standard deviation of 0.002 to 0.012."""
+    """Per-class F1, and macro F1 if the classes are imbalanced. Between seeds: 0.002 to 0.012 per class."""
     f1_margins: dict[str, Share] | None = None
-    """Class -> its own margin; none: the catalogue's."""
+    """Class name -> its own F1 margin. None: the catalogue's."""
     loss_margin: float = pydantic.Field(default=0.02, ge=0)
-    """Of the served probabilities' cross-entropy, nats. Between seeds: 0.006."""
+    """Cross-entropy of the served probabilities, nats. Between seeds: 0.006."""
     calibration_margin: float = pydantic.Field(default=0.01, ge=0)
-    """Of the expected calibration error. Between seeds: 0.002."""
+    """Expected calibration error, 0 to 1. Between seeds: 0.002."""
     robustness_margin: float = pydantic.Field(default=0.03, ge=0, le=1)
-    """Of the accuracy that a disturbance costs. Between seeds: 0.012 for a move by two pixels, 0.003 for the others."""
+    """Accuracy lost under a disturbance. Between seeds: 0.012 for a shift by two pixels, 0.003 for the others."""
     min_accuracy: Share | None = None
-    """None, as for the next three: the catalogue's, or what the test images imply (`components.promotion.floors`)."""
+    """None, here and in the next three: the catalogue's, or derived from the test images
+    (`components.promotion.floors`)."""
     min_f1: Share | None = None
-    """Of every class."""
+    """F1 that every class must reach."""
     max_loss: Annotated[float, pydantic.Field(ge=0)] | None = None
-    """Nats."""
+    """Cross-entropy of the served probabilities, nats."""
     max_calibration_error: Share | None = None
     max_bytes: int = pydantic.Field(default=140_000_000, ge=1)
-    """Of weights. The flagship has 44 million; a recipe may come to 128, and a head for a thousand classes is more."""
+    """Size of the weights. The flagship preset has 44 million bytes; a preset may have up to 128 million, plus the head
+    of a catalogue with a thousand classes."""
     max_seconds: float = pydantic.Field(default=0.05, gt=0)
-    """For one image, median: a page waits a tenth of a second without looking slow."""
+    """Median latency for one image. A page feels instant up to a tenth of a second."""
     max_batch_seconds: float = pydantic.Field(default=2.0, gt=0)
-    """For 1,024 images, the most that a request may hold."""
-
+    """Median latency for 1,024 images, the largest request."""
     max_request_seconds: float = pydantic.Field(default=0.1, gt=0)
-    """For one image as JSON through the canary's server, median."""
+    """Median latency of the canary server for one image as JSON."""
 
     def check_classes(self, contract: DataContract) -> None:
-        """Check that the margins are of classes that a contract has.
+        """Check that every per-class margin names a class of the contract.
 
         Raises:
-            SettingsError: one is of another.
+            SettingsError: a margin names an unknown class.
         """
         if unknown := sorted((self.f1_margins or {}).keys() - set(contract.classes)):
-            told = f"no class {', '.join(unknown)}; there are {', '.join(contract.classes)}"
-            raise SettingsError(f"FASHION_GATE_F1_MARGINS: {told}")
+            message = f"unknown class {', '.join(unknown)}; expected {', '.join(contract.classes)}"
+            raise SettingsError(f"FASHION_GATE_F1_MARGINS: {message}")
 
 
 def load_bounds() -> GateBounds:
-    """Read the bounds from the environment now.
+    """Read the settings from the environment.
 
     Raises:
-        SettingsError: a variable whose value cannot be used, by name.
+        SettingsError: a variable has an invalid value; the message names it.
     """
     return read_settings(GateBounds)

@@ -1,8 +1,7 @@
-"""A stored model in a real server, before anything depends on it.
+"""Canary deployment: serve a stored model with the real server before it goes live.
 
-`bentoml serve` runs in a process of its own, on a free port of the loopback, with a BENTOML_HOME in which this model
-and nothing else is live. What it answers through each of its doors must be what the network said right after its
-training.
+`bentoml serve` runs in a separate process on a free loopback port, with a temporary BENTOML_HOME in which this model is
+live. Every endpoint must return the predictions that the network made right after training.
 """
 
 import contextlib
@@ -29,66 +28,69 @@ from components.registry.store import home
 from components.scoring.predict import predict
 from components.settings import CHECKOUT, Settings
 
-WAIT_FOR_OTHERS = 600  # seconds: one canary at a time, each with the memory it needs
+WAIT_FOR_OTHERS = 600  # seconds
 
 
 def try_canary(
     model: Classifier, bounds: GateBounds, settings: Settings, source: Path = CHECKOUT
 ) -> tuple[GateCheck, ...]:
-    """Serve a model and ask the server for all that the service promises.
+    """Serve a model and check every endpoint of the service.
 
     Args:
         model: loaded from the store.
-        bounds: how long a request may take.
-        settings: where the images of its dataset are.
-        source: the folder that `bentoml serve` takes.
+        bounds: maximum request latency.
+        settings: where the datasets are.
+        source: folder passed to `bentoml serve`.
 
     Returns:
-        A check for each step, up to the first that failed, which names the log that is kept then.
+        One check per step, up to the first failure, whose message names the server log.
+
+    Raises:
+        PromotionRefused: other canaries held the lock for 10 minutes.
     """
     log = home() / "canary" / f"{model.tag.replace(':', '-')}.log"
-    own = home() / "staging" / temporary_name("canary")
+    canary_home = home() / "staging" / temporary_name("canary")
     log.parent.mkdir(parents=True, exist_ok=True)
-    with _alone():
-        remove_leftovers(own.parent, older_than=DAY)
+    with _canary_lock():
+        remove_leftovers(canary_home.parent, older_than=DAY)
         try:
-            make_home(own, model.tag)
-            checks = tuple(_take_steps(model, bounds, settings, source, own, log))
-            if not checks[0].passed:  # another program may have taken the port, or the machine was too busy
-                checks = tuple(_take_steps(model, bounds, settings, source, own, log))
+            make_home(canary_home, model.tag)
+            checks = tuple(_run_steps(model, bounds, settings, source, canary_home, log))
+            if not checks[0].passed:  # retry once: the port may have been taken, or the machine overloaded
+                checks = tuple(_run_steps(model, bounds, settings, source, canary_home, log))
         finally:
-            shutil.rmtree(own, ignore_errors=True)
+            shutil.rmtree(canary_home, ignore_errors=True)
     if all(check.passed for check in checks):
         log.unlink(missing_ok=True)
         return checks
-    return (*checks[:-1], replace(checks[-1], message=f"{checks[-1].message}; the server's log is {log}"))
+    return (*checks[:-1], replace(checks[-1], message=f"{checks[-1].message}; server log: {log}"))
 
 
-def _take_steps(
-    model: Classifier, bounds: GateBounds, settings: Settings, source: Path, own: Path, log: Path
+def _run_steps(
+    model: Classifier, bounds: GateBounds, settings: Settings, source: Path, canary_home: Path, log: Path
 ) -> Iterator[GateCheck]:
     expected = _find_expected(model, settings)
-    with start_server(source, own, log) as (process, port), client_of(port) as client:
-        canary = Canary(process, client, model.tag, model.contract, own, *expected)
+    with start_server(source, canary_home, log) as (process, port), client_of(port) as client:
+        canary = Canary(process, client, model.tag, model.contract, canary_home, *expected)
         for name, step in STEPS.items():
             try:
                 measured, bound = step(canary, bounds)
             except (CanaryFailed, httpx.HTTPError, LookupError, TypeError, ValueError) as error:
-                told = f"canary, {name}: {error or type(error).__name__}"
-                yield GateCheck(f"canary: {name}", False, "failed", "", told)
+                message = f"canary, {name}: {error or type(error).__name__}"
+                yield GateCheck(f"canary: {name}", False, "failed", "", message)
                 return
-            yield GateCheck(f"canary: {name}", True, measured, bound, f"canary, {name}: {measured}, asked for: {bound}")
+            yield GateCheck(f"canary: {name}", True, measured, bound, f"canary, {name}: {measured}, expected: {bound}")
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    """One canary at a time, each with the memory it needs."""
+def _canary_lock() -> Iterator[None]:
+    """Run one canary at a time, so that each has enough memory."""
     lock = FileLock(home() / "canary.lock", timeout=WAIT_FOR_OTHERS)
     try:
         lock.acquire()
     except Timeout:
-        told = f"the canaries of other promotions took {WAIT_FOR_OTHERS // 60} minutes; try again"
-        raise PromotionRefused(told) from None
+        message = f"other canary deployments did not finish within {WAIT_FOR_OTHERS // 60} minutes; try again"
+        raise PromotionRefused(message) from None
     try:
         yield
     finally:
@@ -96,7 +98,12 @@ def _alone() -> Iterator[None]:
 
 
 def _find_expected(model: Classifier, settings: Settings) -> tuple[Images, NDArray[np.float32], bool]:
-    """Images, what must be said of them, and whether that is the record from the training: all of it, or none."""
+    """Find the images to send and the probabilities to expect.
+
+    Returns:
+        Images; probabilities, float32 (n, classes); whether these were recorded right after training. If the test
+        images are missing, random images and the loaded model's own probabilities take their place.
+    """
     probes = {probe.id: probe.probabilities for probe in model.card.probes}
     try:
         test = read_split(dataset_of(settings.datasets_dir, model.card.dataset_version), "test")

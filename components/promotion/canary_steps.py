@@ -1,4 +1,4 @@
-"""What a canary is asked: each step says what it measured and what was asked for, or raises `CanaryFailed`."""
+"""Steps of the canary deployment. Each returns what it measured and its bound, or raises `CanaryFailed`."""
 
 import contextlib
 import csv
@@ -22,16 +22,16 @@ from components.promotion.server import find_processes
 from components.readers.images.photos import write_png
 from components.readers.tables.columns import pixel_columns
 
-READY = 60  # seconds for the server to come up
-STOP = 20  # seconds for it to go
-REQUESTS = 50  # of timing
-FILES = 20  # a form
-ONE_LESS = b""  # stands for an image that lacks its last number
+READY = 60  # seconds until the server must be ready
+STOP = 20  # seconds from SIGTERM to exit
+REQUESTS = 50  # for the latency median
+FILES = 20  # per form
+TRUNCATED = b""  # placeholder for an image without its last pixel value
 BAD: tuple[tuple[str, bytes, str], ...] = (
     ("/predict", b'{"images": [[[0', "application/json"),
     ("/predict", b'{"images": [[0, 1, 2]]}', "application/json"),
     ("/predict", b'{"images": "none"}', "application/json"),
-    ("/predict", ONE_LESS, "application/octet-stream"),
+    ("/predict", TRUNCATED, "application/octet-stream"),
     ("/predict", b"hello", "text/plain"),
     ("/classify", b"not a form", "multipart/form-data; boundary=x"),
     ("/score", b"a,b,c\n1,2,3\n", "text/csv"),
@@ -40,40 +40,40 @@ BAD: tuple[tuple[str, bytes, str], ...] = (
 
 
 class CanaryFailed(Exception):
-    """What the server did otherwise than it must."""
+    """The server did not behave as required."""
 
 
 @dataclass(frozen=True)
 class Canary:
-    """A server that was started, and what it must say."""
+    """A running server and the predictions expected from it."""
 
     process: "subprocess.Popen[bytes]"
     client: httpx.Client
     tag: str
     contract: DataContract  # the model's
-    own: Path  # its BENTOML_HOME
+    home: Path  # BENTOML_HOME of the server
     images: Images
     expected: NDArray[np.float32]  # probabilities, (n, classes)
-    recorded: bool  # whether these are what the network said after its training; else, what the loaded model says here
+    recorded: bool  # True: recorded right after training; False: computed here by the loaded model
 
 
 def _become_ready(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
     began = time.monotonic()
-    told = "no answer"
+    status = "no answer"
     while time.monotonic() < began + READY:
         if canary.process.poll() is not None:
-            raise CanaryFailed(f"the server ended with status {canary.process.returncode}")
+            raise CanaryFailed(f"the server exited with status {canary.process.returncode}")
         with contextlib.suppress(httpx.TransportError):
             answer = canary.client.get("/readyz")
             if answer.is_success:
-                told = canary.client.get("/model").json()
-                _require_tag(canary, told["model"])
-                if told["classes"] != list(canary.contract.classes):
-                    raise CanaryFailed("it tells of other classes than the model's")
+                described = canary.client.get("/model").json()
+                _require_tag(canary, described["model"])
+                if described["classes"] != list(canary.contract.classes):
+                    raise CanaryFailed("GET /model: the classes differ from the model's")
                 return f"after {time.monotonic() - began:.1f} s", f"within {READY} s"
-            told = f"{answer.status_code} {answer.text[:300]}"
+            status = f"{answer.status_code} {answer.text[:300]}"
         time.sleep(0.1)
-    raise CanaryFailed(f"not ready within {READY} s: {told}")
+    raise CanaryFailed(f"not ready within {READY} s: {status}")
 
 
 def _predict_json(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
@@ -91,7 +91,7 @@ def _classify_png(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
         canary.client.post("/classify", files=[("file", ("a.png", write_png(image))) for image in canary.images[part]])
         for part in parts
     ]
-    rows = [row for answer in answers for row in _require(canary, answer)]
+    rows = [row for answer in answers for row in _read_predictions(canary, answer)]
     return _compare_rows(canary, rows)
 
 
@@ -108,7 +108,7 @@ def _score_csv(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
         raise CanaryFailed(f"{len(rows)} rows for {len(canary.images)} images")
     for row in rows:
         _require_tag(canary, row["model"])
-    wrong = _are_wrong(canary, rows)
+    wrong = _find_wrong(canary, rows)
     error = float(np.abs(np.array([float(row["confidence"]) for row in rows]) - confidences).max())
     return _require_same(canary, int(wrong.sum()), error)
 
@@ -118,10 +118,10 @@ def _refuse_bad_input(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
         content = found or bytes(canary.contract.image.size - 1)
         answer = canary.client.post(path, content=content, headers={"Content-Type": kind})
         if not 400 <= answer.status_code < 500 or "reason" not in answer.text:
-            raise CanaryFailed(f"{path} of {content[:40]!r} gave {answer.status_code} {answer.text[:200]}")
+            raise CanaryFailed(f"{path} with {content[:40]!r} gave {answer.status_code} {answer.text[:200]}")
     if not canary.client.get("/readyz").is_success:
-        raise CanaryFailed("not ready any more after bad input")
-    return f"{len(BAD)} of {len(BAD)} with 4xx and the reason", "all"
+        raise CanaryFailed("no longer ready after bad input")
+    return f"{len(BAD)} of {len(BAD)} refused with 4xx and a reason", "all"
 
 
 def _answer_in_time(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
@@ -134,8 +134,8 @@ def _answer_in_time(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
             break
     found = median(np.diff(times).tolist())
     if found > bounds.max_request_seconds:
-        raise CanaryFailed(f"{found:.4f} s for a request, at most {bounds.max_request_seconds:.4f}")
-    return f"{found:.4f} s for a request, median", f"at most {bounds.max_request_seconds:.4f} s"
+        raise CanaryFailed(f"{found:.4f} s per request, expected at most {bounds.max_request_seconds:.4f} s")
+    return f"{found:.4f} s per request, median", f"at most {bounds.max_request_seconds:.4f} s"
 
 
 def _stop(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
@@ -144,10 +144,10 @@ def _stop(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
     try:
         status = canary.process.wait(STOP)
     except subprocess.TimeoutExpired:
-        raise CanaryFailed(f"it goes on {STOP} s after SIGTERM") from None
-    left = psutil.wait_procs(find_processes(canary.own), timeout=5)[1]
+        raise CanaryFailed(f"the server still runs {STOP} s after SIGTERM") from None
+    left = psutil.wait_procs(find_processes(canary.home), timeout=5)[1]
     if status or left:
-        raise CanaryFailed(f"it ended with status {status}, and {len(left)} of its processes go on")
+        raise CanaryFailed(f"the server exited with status {status}; {len(left)} of its processes still run")
     return f"after {time.monotonic() - began:.1f} s, status 0", f"within {STOP} s, status 0"
 
 
@@ -164,34 +164,34 @@ STEPS: dict[str, Callable[[Canary, GateBounds], tuple[str, str]]] = {
 
 
 def _compare(canary: Canary, answer: httpx.Response) -> tuple[str, str]:
-    return _compare_rows(canary, _require(canary, answer))
+    return _compare_rows(canary, _read_predictions(canary, answer))
 
 
-def _require(canary: Canary, answer: httpx.Response) -> list[dict[str, Any]]:
-    """The rows of an answer that is one, and this model's."""
+def _read_predictions(canary: Canary, answer: httpx.Response) -> list[dict[str, Any]]:
+    """Return the predictions of a successful answer by this model."""
     if not answer.is_success:
         raise CanaryFailed(f"{answer.status_code} {answer.text[:300]}")
-    told = answer.json()
-    _require_tag(canary, told["model"])
-    rows: list[dict[str, Any]] = told["predictions"]
+    body = answer.json()
+    _require_tag(canary, body["model"])
+    rows: list[dict[str, Any]] = body["predictions"]
     return rows
 
 
 def _require_tag(canary: Canary, found: str) -> None:
     if found != canary.tag:
-        raise CanaryFailed(f"{found} answered, not {canary.tag}")
+        raise CanaryFailed(f"answered by {found}, expected {canary.tag}")
 
 
 def _compare_rows(canary: Canary, rows: list[dict[str, Any]]) -> tuple[str, str]:
     found = np.array([row["probabilities"] for row in rows])
     if found.shape != canary.expected.shape:
-        raise CanaryFailed(f"probabilities {found.shape} for {canary.expected.shape[0]} images")
-    wrong = _are_wrong(canary, rows)
+        raise CanaryFailed(f"probabilities of shape {found.shape}, expected {canary.expected.shape}")
+    wrong = _find_wrong(canary, rows)
     return _require_same(canary, int(wrong.sum()), float(np.abs(found - canary.expected).max()))
 
 
-def _are_wrong(canary: Canary, rows: list[dict[str, Any]]) -> NDArray[np.bool_]:
-    """Which rows do not name the class that they must, by number and by name."""
+def _find_wrong(canary: Canary, rows: list[dict[str, Any]]) -> NDArray[np.bool_]:
+    """Mark the rows whose class number or name is wrong, (n,)."""
     labels = canary.expected.argmax(axis=1).tolist()
     names = canary.contract.classes
     return np.array(
@@ -201,9 +201,9 @@ def _are_wrong(canary: Canary, rows: list[dict[str, Any]]) -> NDArray[np.bool_]:
 
 def _require_same(canary: Canary, wrong: int, error: float) -> tuple[str, str]:
     rows = len(canary.images)
-    told = f"{rows - wrong} of {rows} labels, probabilities to {error:.1e}"
-    basis = "what the network said right after its training" if canary.recorded else "what the loaded model says"
+    measured = f"{rows - wrong} of {rows} labels, probabilities within {error:.1e}"
+    basis = "the predictions recorded after training" if canary.recorded else "the loaded model's predictions"
     if wrong or not error <= SAME:
-        raise CanaryFailed(f"{told} of {basis}")
-    bound = f"all labels, probabilities to {SAME:.0e}"
-    return told, bound if canary.recorded else f"{bound} of {basis}, because there is no record from its training"
+        raise CanaryFailed(f"{measured} of {basis}")
+    bound = f"all labels, probabilities within {SAME:.0e}"
+    return measured, bound if canary.recorded else f"{bound} of {basis}; none were recorded after training"

@@ -1,4 +1,4 @@
-"""A challenger beside a live model of other classes: on the test images and by the groups of classes that both know."""
+"""Compare a challenger with a champion that has different classes, on the groups of classes that both know."""
 
 import hashlib
 from collections import Counter
@@ -19,69 +19,70 @@ from components.promotion.gate import ChangedClasses, Performance
 from components.promotion.noise import Answers, Noise, measure_noise, to_answers
 from components.promotion.robustness import measure_robustness
 
-Known = Counter[tuple[int, str, bytes]]  # group, id and SHA-256 of the pixels -> images
+ImageCounts = Counter[tuple[int, str, bytes]]  # (group, id, SHA-256 of the pixels) -> number of images
 
 
 @dataclass(frozen=True)
-class Beside:
-    """What two models say of the same images."""
+class PairedAnswers:
+    """Answers of challenger and champion on the same images."""
 
-    labels: Labels  # the true ones, (n,); groups where classes changed
+    labels: Labels  # true labels, (n,); groups if the classes changed
     ours: Answers
     theirs: Answers
     champion: Performance
-    changed: ChangedClasses | None = None  # None: both know the same classes
+    changed: ChangedClasses | None = None  # None: both have the same classes
 
-    def count_uneven(self) -> tuple[int, int]:
-        """How many images only the challenger gets right, and how many only the champion."""
+    def count_discordant(self) -> tuple[int, int]:
+        """Count the images that only the challenger gets right (fixed) and only the champion does (regressed)."""
         right, other_right = self.ours.labels == self.labels, self.theirs.labels == self.labels
         return int((right & ~other_right).sum()), int((other_right & ~right).sum())
 
     def measure_noise(self) -> Noise:
-        """How far models of equal quality would differ by chance."""
+        """Estimate how far equally good models differ by chance on these images."""
         return measure_noise(self.labels, self.ours, self.theirs, len(self.champion.metrics.classes))
 
 
 @dataclass(frozen=True)
 class CommonImages:
-    """Test images of the classes that both know."""
+    """Test images of the classes that both models know."""
 
     images: Images  # (n, height, width[, 3])
-    labels: Labels  # the groups, (n,)
-    version: str  # of the split that they are of
+    labels: Labels  # groups, (n,)
+    version: str  # version of their split
 
 
 def compare_changed(
     challenger: Classifier, champion: Classifier, common: CommonClasses, test: Examples, dataset: Dataset
-) -> Beside:
-    """Measure both on what both know.
+) -> PairedAnswers:
+    """Evaluate both models on the classes that both know.
 
     Args:
-        challenger: of the dataset's contract.
-        champion: of other classes.
-        common: what goes together.
-        test: the test split of the challenger's dataset.
-        dataset: that dataset; the champion's is looked for beside it.
+        challenger: model with the dataset's contract.
+        champion: model with other classes.
+        common: class groups of the two models.
+        test: test split of the challenger's dataset.
+        dataset: the challenger's dataset; the champion's is expected in the same folder.
 
     Raises:
-        DatasetError: no test image is of a class that both know.
+        DatasetError: no test image belongs to a common class.
         ModelError: a logit is not finite.
     """
     groups = common.ours.part_of(test.labels)
     rows = groups < len(common.names)
     if not rows.any():
-        raise DatasetError(f"dataset {dataset.version}: no test image is of a class that {champion.tag} knows too")
+        raise DatasetError(f"dataset {dataset.version}: no test image belongs to a class that {champion.tag} knows")
     seen = CommonImages(test.images[rows], groups[rows], read_manifest(dataset).split_version("test"))
     ours, performance = _perform(challenger, common, common.ours, seen)
-    theirs, rival = _perform(champion, common, common.theirs, seen)
+    theirs, champion_performance = _perform(champion, common, common.theirs, seen)
     other = find_other_images(common, test, champion, dataset.path.parent)
-    return Beside(seen.labels, ours, theirs, rival, ChangedClasses(performance, common.summary, other))
+    changed = ChangedClasses(performance, common.summary, other)
+    return PairedAnswers(seen.labels, ours, theirs, champion_performance, changed)
 
 
 def _perform(
     model: Classifier, common: CommonClasses, grouped: GroupedClasses, seen: CommonImages
 ) -> tuple[Answers, Performance]:
-    """As `trial.perform`, by group; the probabilities of a group are the served ones of its classes, added up."""
+    """Evaluate by group, like `trial.perform`. A group's probability is the sum over its classes, as served."""
 
     def answer(images: Images) -> Tensor:
         return grouped.join(finite_logits(model, images) / model.card.calibration.temperature)
@@ -99,25 +100,28 @@ def _perform(
 
 
 def finite_logits(model: Classifier, images: Images) -> Tensor:
-    """What a model says, float32 (n, classes).
+    """Compute a model's logits, float32 (n, classes).
 
     Raises:
         ModelError: a logit is not finite.
     """
     logits = model.logits(images)
     if not torch.isfinite(logits).all():
-        raise ModelError(f"{model.tag}: what it says of the test images is not finite")
+        raise ModelError(f"{model.tag}: its logits on the test images are not finite")
     return logits
 
 
 def find_other_images(common: CommonClasses, test: Examples, champion: Classifier, folder: Path) -> str:
-    """Why the images of the common classes are not those that the live model was judged on; "" where they are.
+    """Check that the champion was evaluated on the same test images of the common classes.
 
     Args:
-        common: the classes.
-        test: the test split of the challenger's dataset.
+        common: class groups of the two models.
+        test: test split of the challenger's dataset.
         champion: the live model.
-        folder: where datasets are.
+        folder: where the datasets are.
+
+    Returns:
+        How the images differ; "" if they are the same.
     """
     card, groups = champion.card, len(common.names)
     try:
@@ -125,19 +129,19 @@ def find_other_images(common: CommonClasses, test: Examples, champion: Classifie
         require_equal(card.contract, dataset.contract, f"dataset {dataset.version}", DatasetError)
         theirs = read_split(dataset, "test")
     except DatasetError as error:
-        return f"the test images of {champion.tag}, which is live, cannot be read and so not be compared: {error}"
+        return f"the test images of the live model {champion.tag} cannot be read: {error}"
     ours = _count(test, common.ours.part_of(test.labels), groups)
     live = _count(theirs, common.theirs.part_of(theirs.labels), groups)
-    gone, new = (live - ours).total(), (ours - live).total()
-    if not gone and not new:
+    missing, new = (live - ours).total(), (ours - live).total()
+    if not missing and not new:
         return ""
     return (
-        f"of the classes that both know the challenger's dataset lacks {gone:,} of the test images that {champion.tag},"
-        f" which is live, was judged on, and has {new:,} others"
+        f"in the common classes, the challenger's dataset lacks {missing:,} test images of the live model"
+        f" {champion.tag} and has {new:,} others"
     )
 
 
-def _count(examples: Examples, parts: NDArray[np.uint16], groups: int) -> Known:
+def _count(examples: Examples, parts: NDArray[np.uint16], groups: int) -> ImageCounts:
     return Counter(
         (int(parts[row]), examples.ids[row], hashlib.sha256(examples.images[row].tobytes()).digest())
         for row in np.flatnonzero(parts < groups)

@@ -1,4 +1,4 @@
-"""What any model must reach, whatever is live: what its catalogue says, or else what the test images imply."""
+"""Quality floors for every model: set by its catalogue, or else derived from the test images."""
 
 import math
 from dataclasses import asdict, replace
@@ -9,19 +9,19 @@ from components.contract import ClassMetrics, DataContract, Metrics
 from components.evaluation.metrics import BINS
 from components.promotion.bounds import GateBounds
 
-SURE = 1.96  # standard errors: two-sided, 95 %
-UNFOUND = 0.05  # how often a model that finds a third of each class is refused because chance hid one from it
-CALIBRATION_ERROR = 0.05  # probabilities that are meant to be read are right to five points
-REASONS = {  # of each floor that the test images imply
-    "min_accuracy": "surely more than always saying the most frequent class",
-    "min_f1": "each class is found at all",
-    "max_loss": "less than that of the classes' shares, without looking at an image",
-    "max_calibration_error": "0.05, and what chance makes of so many images",
+Z_95 = 1.96  # standard errors of a two-sided 95 % interval
+FALSE_REJECTIONS = 0.05  # of models with a recall of 1/3 in every class, because chance hides one class
+CALIBRATION_ERROR = 0.05  # served probabilities are right to within five percentage points
+REASONS = {  # for each derived floor
+    "min_accuracy": "significantly above the majority-class baseline",
+    "min_f1": "every class is predicted correctly at least once",
+    "max_loss": "below the entropy of the class distribution",
+    "max_calibration_error": "0.05 plus the sampling error of so many images",
 }
 
 
 def fit_floors(bounds: GateBounds, contract: DataContract, metrics: Metrics) -> tuple[QualityFloors, dict[str, str]]:
-    """The floors of one trial, and the reason for each that neither a person nor the catalogue set."""
+    """Return the floors of one trial, and the reason for each that neither the settings nor the catalogue set."""
     own = catalogue_of(contract).floors
     floors = own or imply_floors(metrics)
     given = {name: value for name in asdict(floors) if (value := getattr(bounds, name)) is not None}
@@ -29,32 +29,35 @@ def fit_floors(bounds: GateBounds, contract: DataContract, metrics: Metrics) -> 
 
 
 def imply_floors(metrics: Metrics) -> QualityFloors:
-    """What a model reaches that has learned anything, with the classes' shares of the test images and their number."""
+    """Derive floors from the size and class distribution of the test split: what any trained model reaches."""
     rows, accuracy = metrics.rows, metrics.accuracy
     shares = [one.support / rows for one in metrics.classes if one.support]
-    most = max(shares)
-    # The calibration error of a perfectly calibrated model is the mean of absolute normal numbers, one for each bin.
+    majority = max(shares)
+    # The ECE of a perfectly calibrated model is a mean of absolute normal variables, one per bin.
     chance = math.sqrt(2 / math.pi * BINS * accuracy * (1 - accuracy) / rows)
     return QualityFloors(
-        min_accuracy=min(1.0, most + SURE * math.sqrt(most * (1 - most) / rows)),
-        min_f1=1 / rows,  # of a class of which one image is found it is at least that
+        min_accuracy=min(1.0, majority + Z_95 * math.sqrt(majority * (1 - majority) / rows)),
+        min_f1=1 / rows,  # one true positive gives at least that
         max_loss=-sum(share * math.log(share) for share in shares),
         max_calibration_error=CALIBRATION_ERROR + chance,
     )
 
 
 def min_macro_f1(metrics: Metrics) -> float:
-    """The macro F1 of always saying the most frequent class."""
+    """Return the macro F1 of the majority-class baseline."""
     supports = [one.support for one in metrics.classes if one.support]
     return 2 * max(supports) / (metrics.rows + max(supports)) / len(supports)
 
 
 def large_enough(metrics: Metrics) -> list[ClassMetrics]:
-    """The classes with so many images that a model that finds a third of them hardly misses all by chance."""
-    least = min_images(len(metrics.classes))
-    return [one for one in metrics.classes if one.support >= least]
+    """Return the classes with enough test images for the F1 floor, see `min_images`."""
+    enough = min_images(len(metrics.classes))
+    return [one for one in metrics.classes if one.support >= enough]
 
 
 def min_images(classes: int) -> int:
-    """How many that takes: (2/3)^n for each class, added up over all."""
-    return math.ceil(math.log(UNFOUND / classes) / math.log(2 / 3))
+    """Return n at which a model with recall 1/3 misses all n images of any class with probability 0.05.
+
+    Union bound: classes * (2/3)^n.
+    """
+    return math.ceil(math.log(FALSE_REJECTIONS / classes) / math.log(2 / 3))

@@ -1,6 +1,6 @@
-"""What was measured of a challenger and of the live model -> verdict. It fails closed: what was not measured fails.
+"""Evaluation gate: measurements of challenger and champion -> verdict. It fails closed: a missing measurement fails.
 
-Nothing is measured here; `components.promotion.trial` does that, on the same untouched images for both.
+`components.promotion.trial` takes the measurements, on the same held-out test images for both models.
 """
 
 from collections.abc import Iterator
@@ -18,54 +18,54 @@ from components.promotion.floors import fit_floors, imply_floors, large_enough, 
 from components.promotion.margins import ENOUGH, ENOUGH_OF_A_CLASS, Margins, fit_margins
 from components.promotion.noise import Noise
 
-CLASSES = "classes"  # the check that says what became of them
-SAME = 1e-5  # probabilities that differ by less are the same: batches of other sizes are added up in other orders
+CLASSES = "classes"  # name of the check that describes changed classes
+SAME = 1e-5  # tolerance of equal probabilities: other batch sizes sum in another order
 
 
 @dataclass(frozen=True)
 class Performance:
-    """What a model does on the images that it is judged on."""
+    """A model's results on the test images."""
 
     tag: str
     card: ModelCard
     metrics: Metrics
-    robustness: dict[str, tuple[float, float]]  # disturbance -> accuracy under it, and without it
-    bytes: int  # of weights
+    robustness: dict[str, tuple[float, float]]  # disturbance -> (accuracy under it, accuracy without it)
+    bytes: int  # size of the weights
 
 
 @dataclass(frozen=True)
 class ChangedClasses:
-    """What a challenger is compared on with a live model of other classes: the images of those that both know."""
+    """Comparison with a champion that has other classes, on the images of the common classes."""
 
-    challenger: Performance  # by group of classes and on these images, as the champion's is
-    summary: str  # what changed
-    other_images: str  # why these are not the images that the live model was judged on; "" they are
+    challenger: Performance  # by class group on these images, like the champion's
+    summary: str  # what changed, in words
+    other_images: str  # how the test images differ from the champion's; "" if they are the same
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Challenger and live model, measured side by side."""
+    """Measurements of challenger and champion on the same test images."""
 
     challenger: Performance
-    champion: Performance | None
-    noise: Noise | None  # of the differences between the two; None where nothing is live
-    seconds: float  # of the challenger for one image, median
-    batch_seconds: float  # for 1,024 images
-    mended: int  # images that only the challenger gets right
-    broken: int  # images that only the champion gets right
-    chance: float  # that they part so unevenly although both are equally good: McNemar's exact test
-    leaked: int  # test images among those that the challenger was trained on
-    receipt: str  # what is wrong with the validation of its dataset; "" nothing
-    probe_error: float  # the largest difference between a probability now and right after the training
-    best: float  # the highest accuracy of any model that was live before, on the same split; 0 where there was none
-    changed: ChangedClasses | None = None  # None: both models know the same classes
+    champion: Performance | None  # None: no model is live
+    noise: Noise | None  # standard errors of the differences; None: no model is live
+    seconds: float  # challenger, one image, median
+    batch_seconds: float  # challenger, 1,024 images, median
+    mended: int  # fixed: images that only the challenger gets right
+    broken: int  # regressed: images that only the champion gets right
+    chance: float  # p-value of McNemar's exact test of these two counts
+    leaked: int  # test images in the challenger's training data
+    receipt: str  # problem with the validation of its dataset; "" if none
+    probe_error: float  # largest difference between a probability now and right after training
+    best: float  # highest accuracy of any champion so far on the same split; 0 if none
+    changed: ChangedClasses | None = None  # None: both models have the same classes
 
 
 def judge(trial: Trial, bounds: GateBounds) -> Verdict:
-    """Whether the challenger may go live in the champion's place.
+    """Decide whether the challenger may replace the champion.
 
     Raises:
-        SettingsError: a bound for a class that the challenger does not know.
+        SettingsError: a margin names a class that the challenger does not know.
     """
     challenger, champion = trial.challenger, trial.champion
     bounds.check_classes(challenger.card.contract)
@@ -74,8 +74,8 @@ def judge(trial: Trial, bounds: GateBounds) -> Verdict:
     margins = fit_margins(bounds, challenger.card.contract, metrics, trial.noise)
     checks = [*_check_soundness(trial), *_check_floors(trial, bounds)]
     if trial.best:
-        least = trial.best - margins.accuracy
-        checks.append(_at_least("accuracy beside the best that was live", challenger.metrics.accuracy, least))
+        floor = trial.best - margins.accuracy
+        checks.append(_at_least("accuracy vs. best champion so far", challenger.metrics.accuracy, floor))
     if champion:
         checks.append(_check_source(challenger.card, champion.card))
         if challenger.card.is_sample == champion.card.is_sample:
@@ -93,22 +93,22 @@ def verdict_of(
     split_version: str = "",
     rows: int = 0,
 ) -> Verdict:
-    """Put checks together."""
+    """Combine checks into a verdict with the current time."""
     when = datetime.now(UTC).isoformat(timespec="milliseconds")
     return Verdict(challenger, champion, when, split_version, rows, tuple(checks), bounds.model_dump())
 
 
 def _check_soundness(trial: Trial) -> Iterator[GateCheck]:
-    """Whether what is known of the challenger can be believed."""
+    """Check that the evaluation itself is sound."""
     passed = not trial.receipt
-    told = trial.receipt or "its dataset passed validation and is unchanged since"
-    yield GateCheck("dataset receipt", passed, "valid" if passed else "not valid", "valid", told)
+    message = trial.receipt or "its dataset passed validation and has not changed since"
+    yield GateCheck("dataset receipt", passed, "valid" if passed else "not valid", "valid", message)
     yield _at_most("test images in the training data", trial.leaked, 0, ",")
-    yield _at_most("change of its answers since its training", trial.probe_error, SAME, ".1e")
+    yield _at_most("change of predictions since training", trial.probe_error, SAME, ".1e")
 
 
 def _check_floors(trial: Trial, bounds: GateBounds) -> Iterator[GateCheck]:
-    """What any model must reach, whatever is live; figures on the drawn sample say too little to be asked for."""
+    """Check the bounds that hold whatever is live. A model of the synthetic sample has no quality floors."""
     model = trial.challenger
     if not model.card.is_sample:
         yield from _check_quality(model, bounds)
@@ -118,166 +118,168 @@ def _check_floors(trial: Trial, bounds: GateBounds) -> Iterator[GateCheck]:
 
 
 def _check_quality(model: Performance, bounds: GateBounds) -> Iterator[GateCheck]:
-    """What the catalogue or the test images ask for."""
+    """Check the quality floors."""
     metrics, served = model.metrics, model.metrics.calibrated
     floors, reasons = fit_floors(bounds, model.card.contract, metrics)
-    yield _at_least("least accuracy", metrics.accuracy, floors.min_accuracy, why=reasons.get("min_accuracy"))
+    yield _at_least("minimum accuracy", metrics.accuracy, floors.min_accuracy, why=reasons.get("min_accuracy"))
     yield from _check_min_f1(metrics, floors.min_f1, reasons.get("min_f1"), _find_new(model, bounds))
     if metrics.is_skewed:
-        always = "that of always saying the most frequent class"
-        yield _at_least("least macro F1", metrics.macro_f1, min_macro_f1(metrics), why=always)
-    yield _at_most("most log loss", served.loss, floors.max_loss, why=reasons.get("max_loss"))
-    most, why = floors.max_calibration_error, reasons.get("max_calibration_error")
-    yield _at_most("most calibration error", served.calibration_error, most, why=why)
+        baseline = "the majority-class baseline"
+        yield _at_least("minimum macro F1", metrics.macro_f1, min_macro_f1(metrics), why=baseline)
+    yield _at_most("maximum log loss", served.loss, floors.max_loss, why=reasons.get("max_loss"))
+    limit, why = floors.max_calibration_error, reasons.get("max_calibration_error")
+    yield _at_most("maximum calibration error", served.calibration_error, limit, why=why)
 
 
 def _find_new(model: Performance, bounds: GateBounds) -> frozenset[str]:
-    """The classes that the floor of F1 in a catalogue's code is not meant for: they were added, merged or renamed."""
+    """Find the classes that were added, merged or renamed; the catalogue's F1 floor does not apply to them."""
     catalogue = catalogue_of(model.card.contract)
     if not catalogue.floors or bounds.min_f1 is not None:
         return frozenset()
     return frozenset(model.card.classes) - frozenset(catalogue.contract.classes)
 
 
-def _check_min_f1(metrics: Metrics, least: float, why: str | None, new: frozenset[str]) -> Iterator[GateCheck]:
-    asked = tuple(one for one in metrics.classes if one.name not in new)
+def _check_min_f1(metrics: Metrics, floor: float, why: str | None, new: frozenset[str]) -> Iterator[GateCheck]:
+    checked = tuple(one for one in metrics.classes if one.name not in new)
     if why:
-        asked = tuple(large_enough(metrics))
-        if few := len(metrics.classes) - len(asked):
-            why += f"; not asked of {few} with fewer than {min_images(len(metrics.classes))} test images"
-    if asked:
-        worst = min(asked, key=lambda one: one.f1)
-        yield _at_least(f"least F1, of {worst.name}", worst.f1, least, why=why)
+        checked = tuple(large_enough(metrics))
+        if small := len(metrics.classes) - len(checked):
+            why += f"; {small} classes with fewer than {min_images(len(metrics.classes))} test images are exempt"
+    if checked:
+        worst = min(checked, key=lambda one: one.f1)
+        yield _at_least(f"minimum F1 of {worst.name}", worst.f1, floor, why=why)
     else:
-        yield GateCheck("least F1", True, "", "", f"least F1: {why}")
+        yield GateCheck("minimum F1", True, "", "", f"minimum F1: {why}")
     if found := [one for one in large_enough(metrics) if one.name in new]:
         worst = min(found, key=lambda one: one.f1)
-        reason = "of classes that the catalogue did not ship with, each is found at all"
-        yield _at_least(f"least F1, of {worst.name}", worst.f1, imply_floors(metrics).min_f1, why=reason)
+        reason = "new class: predicted correctly at least once"
+        yield _at_least(f"minimum F1 of {worst.name}", worst.f1, imply_floors(metrics).min_f1, why=reason)
 
 
 def refuse_contract(challenger: str, contract: DataContract, champion: str, live: DataContract) -> GateCheck | None:
-    """The failed check of a challenger that is about other data than the live model; None where it is not."""
+    """Return the failed check for a challenger with another data contract; None if the contracts match."""
     difference = live.difference(contract)
-    told = f"{challenger} is about other data than {champion}, which is live: {difference}"
-    return GateCheck("data contract", False, contract.name, live.name, told) if difference else None
+    message = f"{challenger} has another data contract than the live model {champion}: {difference}"
+    return GateCheck("data contract", False, contract.name, live.name, message) if difference else None
 
 
 def _check_source(challenger: ModelCard, champion: ModelCard) -> GateCheck:
     passed = not challenger.is_sample or champion.is_sample
-    told = f"trained on {challenger.source}, the live model on {champion.source}"
+    message = f"trained on {challenger.source}; the live model was trained on {champion.source}"
     if not passed:
-        told = "trained on the drawn sample, which never takes the place of a model from real data"
-    return GateCheck("source", passed, challenger.source, "not the sample" if not champion.is_sample else "any", told)
+        message = "a model trained on the synthetic sample never replaces one trained on real data"
+    bound = "any" if champion.is_sample else "not the sample"
+    return GateCheck("source", passed, challenger.source, bound, message)
 
 
 def _check_images(trial: Trial, champion: Performance) -> Iterator[GateCheck]:
-    """Whether the live model was judged on the same images; where classes changed, on those of the common ones."""
+    """Check that both models have the same test images; if classes changed, those of the common classes."""
     if trial.changed is None:
         split, live_split = trial.challenger.card.test.split_version, champion.card.test.split_version
-        told = f"the challenger's is {split}, the live model's {live_split}"
-        yield GateCheck("same test split", split == live_split, split, live_split, told)
+        message = f"challenger: {split}, live model: {live_split}"
+        yield GateCheck("same test split", split == live_split, split, live_split, message)
         return
-    what, metrics, other = trial.changed.summary, champion.metrics, trial.changed.other_images
-    where = f"compared on {metrics.rows:,} test images of {len(metrics.classes)} classes that both know"
-    yield GateCheck(CLASSES, True, what, where, f"{CLASSES}: {what}; {where}")
+    summary, metrics, other = trial.changed.summary, champion.metrics, trial.changed.other_images
+    basis = f"compared on {metrics.rows:,} test images of {len(metrics.classes)} common classes"
+    yield GateCheck(CLASSES, True, summary, basis, f"{CLASSES}: {summary}; {basis}")
     measured, bound = "others" if other else f"the same {metrics.rows:,}", "the same"
-    told = other or "the live model was judged on the same test images of the classes that both know"
-    yield GateCheck("same test images", not other, measured, bound, told)
+    message = other or "the live model was evaluated on the same test images of the common classes"
+    yield GateCheck("same test images", not other, measured, bound, message)
 
 
 def describe_classes(verdict: Verdict | None) -> str:
-    """What a verdict says of classes that changed: "classes: hat is new"; "" where none did."""
+    """Describe the changed classes of a verdict, such as "classes: hat is new"; "" if none changed."""
     found = [check for check in verdict.checks if check.name == CLASSES] if verdict else []
     return f"{CLASSES}: {found[0].measured}" if found else ""
 
 
 def _compare(trial: Trial, champion: Performance, bounds: GateBounds, margins: Margins) -> Iterator[GateCheck]:
-    """What the live model does, and how much less the challenger may."""
+    """Compare the challenger with the champion, within the margins."""
     ours, theirs = trial.challenger.metrics, champion.metrics
     yield _check_accuracy(trial, margins.accuracy, bounds.confidence)
     if bounds.min_gain:
-        yield _at_least("gain of accuracy", ours.accuracy - theirs.accuracy, bounds.min_gain)
+        yield _at_least("accuracy gain", ours.accuracy - theirs.accuracy, bounds.min_gain)
     for one, other, margin in zip(ours.classes, theirs.classes, margins.f1, strict=True):
-        why = f"{one.support:,} test images of it" if one.support < ENOUGH_OF_A_CLASS else None
+        why = f"{one.support:,} test images" if one.support < ENOUGH_OF_A_CLASS else None
         yield _at_least(f"F1 of {one.name}", one.f1, max(0.0, other.f1 - margin), why=why)
     if ours.is_skewed:
         yield _at_least("macro F1", ours.macro_f1, max(0.0, theirs.macro_f1 - margins.macro_f1))
     yield _at_most("log loss", ours.calibrated.loss, theirs.calibrated.loss + margins.loss)
-    most = theirs.calibrated.calibration_error + margins.calibration_error
-    yield _at_most("calibration error", ours.calibrated.calibration_error, most)
+    limit = theirs.calibrated.calibration_error + margins.calibration_error
+    yield _at_most("calibration error", ours.calibrated.calibration_error, limit)
     for disturbance in trial.challenger.robustness:
         yield _check_robustness(disturbance, trial.challenger, champion, margins.robustness)
 
 
 def _check_accuracy(trial: Trial, margin: float, confidence: float) -> GateCheck:
-    """The difference, from the images that only one of the two gets right, must surely be above the margin.
+    """Check that the whole confidence interval of the paired accuracy difference lies above the negative margin.
 
-    Where no image tells the two apart there is nothing to be unsure of.
+    If no image tells the two models apart, the interval is 0.
     """
-    rows, uneven = trial.challenger.metrics.rows, trial.mended + trial.broken
-    gain = (trial.mended - trial.broken) / rows
-    low, high = bound_difference(trial.mended, trial.broken, rows, confidence) if uneven else (0.0, 0.0)
+    fixed, regressed, rows = trial.mended, trial.broken, trial.challenger.metrics.rows
+    gain = (fixed - regressed) / rows
+    low, high = bound_difference(fixed, regressed, rows, confidence) if fixed + regressed else (0.0, 0.0)
     measured = f"{gain:+.4f} ({low:+.4f} to {high:+.4f})"
-    bound = f"surely above {-margin:+.4f}"
-    told = f"change of accuracy: {measured}, {trial.mended:,} mended, {trial.broken:,} broken, "
-    told += f"McNemar p {trial.chance:.2g}"
+    bound = f"interval above {-margin:+.4f}"
+    message = f"change of accuracy: {measured}, {fixed:,} fixed, {regressed:,} regressed, "
+    message += f"McNemar p {trial.chance:.2g}"
     if low < -margin:
-        told += f"; it may be worse by more than {margin:.4f}"
-    if uneven and rows < ENOUGH:
-        told += _describe_power(margin, uneven, rows, confidence)
-    return GateCheck("change of accuracy", low >= -margin, measured, bound, told)
+        message += f"; it may be worse by more than {margin:.4f}"
+    if fixed + regressed and rows < ENOUGH:
+        message += _describe_power(margin, fixed + regressed, rows, confidence)
+    return GateCheck("change of accuracy", low >= -margin, measured, bound, message)
 
 
-def _describe_power(margin: float, uneven: int, rows: int, confidence: float) -> str:
-    """What so few images can and cannot show."""
-    equal = norm.cdf(tango_score(uneven // 2, uneven // 2, rows, -margin) - norm.ppf((1 + confidence) / 2))
+def _describe_power(margin: float, discordant: int, rows: int, confidence: float) -> str:
+    """Describe the statistical power of a small test split."""
+    half = discordant // 2
+    equal = norm.cdf(tango_score(half, half, rows, -margin) - norm.ppf((1 + confidence) / 2))
     return (
-        f"; on {rows:,} test images a model that is worse by {margin:.4f} passes in about {(1 - confidence) / 2:.1%} of"
-        f" cases, an equal one in {equal:.0%}, and a smaller loss cannot be told from none"
+        f"; on {rows:,} test images, a model that is worse by {margin:.4f} passes with a probability of about"
+        f" {(1 - confidence) / 2:.1%}, an equal one of {equal:.0%}; a smaller loss cannot be detected"
     )
 
 
-def bound_difference(mended: int, broken: int, rows: int, confidence: float) -> tuple[float, float]:
-    """Tango's score interval of a paired difference of proportions (Statistics in Medicine 17, 1998, 891-908).
+def bound_difference(fixed: int, regressed: int, rows: int, confidence: float) -> tuple[float, float]:
+    """Return Tango's score interval of a paired difference of proportions (Statistics in Medicine 17, 1998, 891-908).
 
-    At a difference of 0 its score is McNemar's; it holds its confidence for few uneven images as for many.
+    At a difference of 0 its score is McNemar's. Its coverage holds for few discordant images, too.
 
     Args:
-        mended: images that only the first is right on.
-        broken: images that only the second is right on.
-        rows: images in all.
-        confidence: two-sided.
+        fixed: images that only the challenger gets right.
+        regressed: images that only the champion gets right.
+        rows: number of images.
+        confidence: two-sided confidence level, 0.5 to 1.
     """
     limit = float(norm.ppf((1 + confidence) / 2))
 
     def excess(difference: float, sign: int) -> float:
-        return tango_score(mended, broken, rows, difference) - sign * limit
+        return tango_score(fixed, regressed, rows, difference) - sign * limit
 
-    end, seen = 1 - 1e-9, (mended - broken) / rows
+    end, seen = 1 - 1e-9, (fixed - regressed) / rows
     low = brentq(excess, -end, seen, args=(1,)) if seen > -end else -1.0
     high = brentq(excess, seen, end, args=(-1,)) if seen < end else 1.0
     return float(low), float(high)
 
 
-def tango_score(mended: int, broken: int, rows: int, difference: float) -> float:
-    """How many standard deviations the counts are above what a true difference would give."""
-    b = -mended - broken + (2 * rows - mended + broken) * difference
-    c = -broken * difference * (1 - difference)
-    share = (np.sqrt(b * b - 8 * rows * c) - b) / (4 * rows)  # of broken ones, the likeliest under that difference
+def tango_score(fixed: int, regressed: int, rows: int, difference: float) -> float:
+    """Return how many standard deviations the observed difference is above a hypothetical one."""
+    b = -fixed - regressed + (2 * rows - fixed + regressed) * difference
+    c = -regressed * difference * (1 - difference)
+    share = (np.sqrt(b * b - 8 * rows * c) - b) / (4 * rows)  # regressed, maximum likelihood under `difference`
     variance = rows * (2 * share + difference * (1 - difference))
-    return float((mended - broken - rows * difference) / np.sqrt(variance)) if variance > 0 else 0.0
+    return float((fixed - regressed - rows * difference) / np.sqrt(variance)) if variance > 0 else 0.0
 
 
 def _check_robustness(disturbance: str, challenger: Performance, champion: Performance, margin: float) -> GateCheck:
-    """It may cost no more than it costs the live model, unless the challenger is better under it all the same."""
+    """Check the accuracy lost under a disturbance. Any loss passes if the accuracy left is at least the champion's."""
     under, clean = challenger.robustness[disturbance]
     live_under, live_clean = champion.robustness[disturbance]
-    cost, most = clean - under, live_clean - live_under + margin
-    passed = cost <= most or under >= live_under
-    told = f"{disturbance}: {cost:.4f} of accuracy lost, {under:.4f} left; the live model has {live_under:.4f} left"
-    bound = f"at most {most:.4f}, or {live_under:.4f} left"
-    return GateCheck(f"accuracy lost, {disturbance}", passed, f"{cost:.4f}, {under:.4f} left", bound, told)
+    cost, limit = clean - under, live_clean - live_under + margin
+    passed = cost <= limit or under >= live_under
+    message = f"{disturbance}: {cost:.4f} of accuracy lost, {under:.4f} left; the live model has {live_under:.4f} left"
+    bound = f"at most {limit:.4f}, or {live_under:.4f} left"
+    return GateCheck(f"accuracy lost, {disturbance}", passed, f"{cost:.4f}, {under:.4f} left", bound, message)
 
 
 def _at_least(name: str, value: float, bound: float, form: str = ".4f", why: str | None = None) -> GateCheck:
@@ -289,5 +291,5 @@ def _at_most(name: str, value: float, bound: float, form: str = ".4f", why: str 
 
 
 def _make_check(name: str, passed: bool, measured: str, bound: str, why: str | None) -> GateCheck:
-    told = f"{name}: {measured}, {'' if passed else 'not '}{bound}" + (f" ({why})" if why else "")
-    return GateCheck(name, passed, measured, bound, told)
+    message = f"{name}: {measured}, {'' if passed else 'not '}{bound}" + (f" ({why})" if why else "")
+    return GateCheck(name, passed, measured, bound, message)

@@ -1,6 +1,6 @@
-"""Which images change label where one model takes another's place: a page for people, a table for programs.
+"""Impact of replacing one model with another: the images that change label, as an HTML page and a CSV.
 
-The images go by in blocks, so memory does not grow with their number.
+Images are read in blocks, so memory does not grow with their number.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,16 +29,17 @@ from components.scoring.predict import predict_block
 from components.scoring.tables import CsvWriter
 from components.settings import Settings
 
-JUDGED = ("mended", "broken", "moved")  # what can be told of a flip where the true label is known
+JUDGED = ("mended", "broken", "moved")  # keys in JSON and CSV, for flips with a true label
+HEADERS = {"mended": "fixed", "broken": "regressed"}
 
 
 @dataclass(frozen=True)
 class Impact:
-    """What came of following images through two models."""
+    """The differences between two models on the same images."""
 
     tag: str
-    beside: str  # the model whose place it would take
-    data: str  # which images
+    other: str  # tag of the model to replace
+    data: str  # description of the images
     tally: Tally
     page: Path
     table: Path
@@ -48,34 +49,36 @@ class Impact:
 
     def _describe_counts(self) -> Iterator[str]:
         changes, tally = self.tally.changes, self.tally
-        yield f"{self.tag} in the place of {self.beside}, on {self.data}"
+        yield f"{self.tag} replacing {self.other}, on {self.data}"
         if tally.common:
             yield f"classes: {tally.common.summary}"
         yield f"{changes.images:,} images, {changes.flips:,} change label ({changes.flips / changes.images:.2%})"
         if changes.labelled:
-            counts = f"{changes.mended:,} mended, {changes.broken:,} broken, {changes.moved:,} moved"
+            counts = f"{changes.mended:,} fixed, {changes.broken:,} regressed, {changes.moved:,} moved"
             yield f"{counts}; McNemar's p {changes.chance:.2g}"
-        sure = f"sure of {tally.sure_before:,} before, {tally.sure_after:,} after"
-        yield f"{sure}; {tally.both_sure:,} change though both models are sure"
+        coverage = f"above the confidence threshold: {tally.sure_before:,} before, {tally.sure_after:,} after"
+        yield f"{coverage}; {tally.both_sure:,} change label with neither model abstaining"
         if tally.rejected:
-            yield f"{tally.rejected:,} rejected; the first, line {tally.first_reject}"
+            yield f"{tally.rejected:,} rows rejected; first: line {tally.first_reject}"
 
     def _describe_classes(self) -> Iterator[str]:
         names = ("before", "after", "gained", "lost", *(JUDGED if self.tally.changes.labelled else ()))
         classes = self.tally.changes.classes
-        wide = max(len(one.name) for one in classes)
-        yield " " * wide + "".join(f"{name:>9}" for name in names)
+        width = max(len(one.name) for one in classes)
+        yield " " * width + "".join(f"{HEADERS.get(name, name):>11}" for name in names)
         for one in classes:
-            yield f"{one.name:{wide}}" + "".join(f"{getattr(one, name):>9,}" for name in names)
+            yield f"{one.name:{width}}" + "".join(f"{getattr(one, name):>11,}" for name in names)
 
     def to_json(self) -> dict[str, Any]:
-        """The counts, as JSON has them; mended, broken, moved and chance are None where no labels are known."""
+        """Return the counts for JSON. Without labels, mended (fixed), broken (regressed), moved and chance are None."""
         changes, tally = self.tally.changes, self.tally
         classes = [asdict(one) for one in changes.classes]
         if not changes.labelled:
             classes = [one | dict.fromkeys(JUDGED) for one in classes]
         return {
-            **{name: getattr(self, name) for name in ("tag", "beside", "data")},
+            "tag": self.tag,
+            "beside": self.other,
+            "data": self.data,
             **{name: getattr(changes, name) for name in ("images", "flips")},
             **{name: getattr(changes, name) if changes.labelled else None for name in (*JUDGED, "chance")},
             **{name: getattr(tally, name) for name in ("sure_before", "sure_after", "both_sure", "rejected")},
@@ -89,27 +92,27 @@ class Impact:
 
 def write_impact(
     model: Classifier,
-    beside: Classifier,
+    other: Classifier,
     data: Dataset | Path,
     folder: Path | None = None,
     settings: Settings | None = None,
 ) -> Impact:
-    """Follow images through two models and write `impact.html` and `impact.csv`, each whole or not at all.
+    """Classify images with two models and write `impact.html` and `impact.csv`, each atomically.
 
     Args:
-        model: the one that would take the other's place.
-        beside: the other one, usually the live model.
-        data: a dataset, for its test split; or a table, see `open_input`.
-        folder: where the two go; None: beside the model's report.
+        model: the new model.
+        other: the model to replace, usually the live one.
+        data: a dataset, of which the test split is used, or a table, see `open_input`.
+        folder: output folder; None: next to the model's report.
         settings: where reports are; None: from the environment.
 
     Raises:
-        DatasetError: the dataset is missing or changed.
-        ModelError: the dataset is of another contract than the model, or the two models have nothing in common.
-        InputError: no such table, none of its rows can be read, or it would be overwritten.
+        DatasetError: the dataset is missing or has changed.
+        ModelError: the dataset has another contract than the model, or the two models have no common classes.
+        InputError: the table is missing, has no readable row, or would be overwritten.
         OSError: an output cannot be written.
     """
-    common = _find_changed(model, beside)
+    common = _find_common(model, other)
     if isinstance(data, Dataset):
         require_equal(data.contract, model.contract, model.tag, ModelError)
     folder = (folder or report_path(model.tag, settings).parent).resolve()
@@ -120,29 +123,31 @@ def write_impact(
     with whole_file(table) as rows, whole_file(page) as shown:
         with rows.open("wb") as file:
             tally = Tally(common.all_names if common else model.contract.classes, common)
-            _follow(model, beside, blocks, CsvWriter(file, _changed_schema(model, beside)), tally)
+            _compare(model, other, blocks, CsvWriter(file, _schema_for(model, other)), tally)
         if not tally.changes.images:
-            raise InputError(name, f"no row of {tally.rejected:,} can be read; {tally.first_reject or 'it is empty'}")
-        impact = Impact(model.tag, beside.tag, name, tally, page, table)
-        shown.write_bytes(_render(impact, model, beside))
+            raise InputError(
+                name, f"none of {tally.rejected:,} rows is readable; {tally.first_reject or 'the table is empty'}"
+            )
+        impact = Impact(model.tag, other.tag, name, tally, page, table)
+        shown.write_bytes(_render(impact, model, other))
     return impact
 
 
-def _find_changed(model: Classifier, beside: Classifier) -> CommonClasses | None:
-    """How the classes of the two go together where they differ; None where they are the same.
+def _find_common(model: Classifier, other: Classifier) -> CommonClasses | None:
+    """Return the class groups of two models with different classes; None if their contracts are equal.
 
     Raises:
-        ModelError: no image belongs to a class of both.
+        ModelError: they have no common classes.
     """
-    if model.contract == beside.contract:
+    if model.contract == other.contract:
         return None
-    if common := find_common(model.card, beside.card):
+    if common := find_common(model.card, other.card):
         return common
-    raise ModelError(f"{beside.tag}: its data contract is another: {model.contract.difference(beside.contract)}")
+    raise ModelError(f"{other.tag}: different data contract: {model.contract.difference(other.contract)}")
 
 
 def _open(data: Dataset | Path, contract: DataContract) -> tuple[str, Iterator[Block]]:
-    """What the images are called, and the images."""
+    """Return a description of the images, and the images in blocks."""
     if isinstance(data, Dataset):
         test = read_split(data, "test")
         block = Block(np.arange(1, len(test.ids) + 1), test.ids, test.images, test.labels, ())
@@ -151,30 +156,30 @@ def _open(data: Dataset | Path, contract: DataContract) -> tuple[str, Iterator[B
     return data.name, (block for part in table.parts() for block in table.read(part))
 
 
-def _follow(model: Classifier, beside: Classifier, blocks: Iterator[Block], writer: CsvWriter, tally: Tally) -> None:
+def _compare(model: Classifier, other: Classifier, blocks: Iterator[Block], writer: CsvWriter, tally: Tally) -> None:
     for block in blocks:
-        before, after = predict_block(beside, block), predict_block(model, block)
+        before, after = predict_block(other, block), predict_block(model, block)
         flipped = tally.add(block, before, after)
         writer.write(_changed_rows(flipped, block, before, after, tally))
 
 
 def changed_schema(classes: Sequence[str]) -> pa.Schema:
-    """The columns of a flip: its id, or the row's number from 1; the true label and the change, where that is known."""
+    """Return the CSV columns: id, or row number from 1; true label and change, if known; both answers."""
     answer = answer_schema(classes)
     answers = [field.with_name(f"{when}_{field.name}") for when in ("before", "after") for field in answer]
     return pa.schema([("id", pa.string()), answer.field("label"), ("change", pa.string()), *answers])
 
 
-def _changed_schema(model: Classifier, beside: Classifier) -> pa.Schema:
-    """Wide enough for the labels of both."""
-    return changed_schema(max(model.contract.classes, beside.contract.classes, key=len))
+def _schema_for(model: Classifier, other: Classifier) -> pa.Schema:
+    """Return the schema whose label type holds the labels of both models."""
+    return changed_schema(max(model.contract.classes, other.contract.classes, key=len))
 
 
 def _changed_rows(
     flipped: NDArray[np.intp], block: Block, before: Predictions, after: Predictions, tally: Tally
 ) -> Columns:
-    """The flips of a block, as `changed_schema`."""
-    none = len(after.classes)  # or more: nobody knows
+    """Return the flips of a block as columns of `changed_schema`."""
+    none = len(after.classes)  # this label or a higher one: unknown
     labels = np.full(len(flipped), none, np.uint16) if block.labels is None else block.labels[flipped]
     return [
         [block.ids[row] for row in flipped],
@@ -195,7 +200,7 @@ def _judge(labels: Labels, before: Labels, after: Labels, none: int) -> list[str
     return [kind if label < none else None for label, kind in zip(labels.tolist(), kinds, strict=True)]
 
 
-def _render(impact: Impact, model: Classifier, beside: Classifier) -> bytes:
+def _render(impact: Impact, model: Classifier, other: Classifier) -> bytes:
     return render_page(
         Path(__file__).with_name("impact.html.j2"),
         impact=impact,
@@ -204,7 +209,7 @@ def _render(impact: Impact, model: Classifier, beside: Classifier) -> bytes:
         changes=impact.tally.changes,
         most=SHOWN,
         shown=list(zip(impact.tally.classes, impact.tally.most_confident(), strict=True)),
-        samples=[one.tag for one in (model, beside) if one.card.is_sample],
+        samples=[one.tag for one in (model, other) if one.card.is_sample],
         report=(impact.page.parent / "index.html").is_file(),
         table=impact.table.name,
     )

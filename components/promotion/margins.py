@@ -1,13 +1,13 @@
-"""How much worse than the live model a challenger may look, on as many test images as there are.
+"""Margins by which a challenger may be worse than the champion, adjusted to the number of test images.
 
-The margins of `GateBounds` are meant for 10,000 test images, 1,000 of a class. On fewer, chance makes equal models
-differ by more. Each margin grows by k times what the standard error of the paired difference is larger on n images:
+The margins of `GateBounds` apply to 10,000 test images, 1,000 per class. On fewer, equal models differ more by chance.
+So each margin grows by k times the increase of the standard error of the paired difference:
 
     margin on n images = margin on 10,000 + k x standard error on n x (1 - sqrt(n / 10,000))
 
-For accuracy k is 2.2: equal models then pass about as often as on 10,000 images of Fashion-MNIST. For the other checks
-k follows from how many there are (Bonferroni), so that chance refuses about one equal model in twenty by any of them.
-`python -m benchmarks.gate_sizes` measures both; docs/decisions/0021 says why.
+For accuracy, k is 2.2: equal models then pass about as often as on the 10,000 images of Fashion-MNIST. For the other
+checks, k follows from a Bonferroni correction: together they reject about one equal model in twenty by chance.
+`python -m benchmarks.gate_sizes` measures both; docs/decisions/0021 has the rationale.
 """
 
 import math
@@ -19,37 +19,37 @@ from components.contract import DataContract, Metrics
 from components.promotion.bounds import GateBounds
 from components.promotion.noise import Noise
 
-ENOUGH, ENOUGH_OF_A_CLASS = 10_000, 1_000  # test images for which the margins are meant
-ERRORS_OF_ACCURACY = 2.2  # about those of the confidence, 1.96, and more because counts are whole numbers
-MAX_MARGIN = 0.05  # of accuracy, however few images: a model that is worse by as much passes once in forty
-FALSE_REFUSALS = 0.05  # of equal models, by all comparisons but that of accuracy
-OTHERS = 7  # comparisons besides accuracy and each class's F1: macro F1, loss, calibration, four disturbances
+ENOUGH, ENOUGH_OF_A_CLASS = 10_000, 1_000  # test images, in all and per class, to which the margins apply
+ERRORS_OF_ACCURACY = 2.2  # standard errors: 1.96 for 95 % confidence, plus a correction because counts are integers
+MAX_MARGIN = 0.05  # of accuracy, however few images; a model that is worse by as much passes once in forty
+FALSE_REJECTIONS = 0.05  # of equal models, over all comparisons except accuracy
+OTHERS = 7  # comparisons besides accuracy and per-class F1: macro F1, loss, calibration, four disturbances
 
 
 @dataclass(frozen=True)
 class Margins:
-    """What a challenger may lose against the live model."""
+    """How much a challenger may lose against the champion."""
 
     accuracy: float
     f1: tuple[float, ...]  # by label
     macro_f1: float
     loss: float  # nats
     calibration_error: float
-    robustness: float  # of the accuracy that a disturbance costs
+    robustness: float  # additional accuracy lost under a disturbance
 
 
 def fit_margins(bounds: GateBounds, contract: DataContract, metrics: Metrics, noise: Noise | None) -> Margins:
-    """The margins of one trial. One that a person set is taken as it is.
+    """Compute the margins of one trial. A margin that is set explicitly is used unchanged.
 
     Args:
-        bounds: the settings.
+        bounds: the gate's settings.
         contract: the challenger's.
-        metrics: the challenger's, of the split that both were measured on.
-        noise: of the two models on it; None where nothing is live.
+        metrics: the challenger's, on the test images of the comparison.
+        noise: standard errors of the differences on these images; None: no model is live.
     """
     classes = len(metrics.classes)
     noise = noise or Noise(0.0, (0.0,) * classes, 0.0, 0.0, 0.0, 0.0)
-    errors = NormalDist().inv_cdf(1 - FALSE_REFUSALS / (classes + OTHERS))
+    errors = NormalDist().inv_cdf(1 - FALSE_REJECTIONS / (classes + OTHERS))
     own = catalogue_of(contract).f1_margins if bounds.f1_margins is None else bounds.f1_margins
 
     def fit(field: str, error: float) -> float:
@@ -73,5 +73,5 @@ def fit_margins(bounds: GateBounds, contract: DataContract, metrics: Metrics, no
 
 
 def widen(margin: float, error: float, rows: int, enough: int) -> float:
-    """A margin meant for `enough` images, on `rows` of them: wider by what the error is larger on fewer."""
+    """Widen a margin that applies to `enough` images for `rows` images, where the standard error is larger."""
     return margin + error * max(0.0, 1 - math.sqrt(rows / enough))

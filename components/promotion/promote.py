@@ -1,4 +1,4 @@
-"""A stored model -> live, or refused: the gate, then the canary, then the pointer."""
+"""Promote a stored model: evaluation gate, canary deployment, live-model pointer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,27 +11,27 @@ from components.model.classifier import Classifier
 from components.promotion.bounds import GateBounds, load_bounds
 from components.promotion.canary import try_canary
 from components.promotion.gate import describe_classes, judge, refuse_contract, verdict_of
-from components.promotion.trial import hold_trial
+from components.promotion.trial import run_trial
 from components.registry.champion import Move, current_move, load_live, make_live, try_live
 from components.registry.store import card_sha256, home, load_stored, require_own
 from components.registry.verdicts import read_verdict, write_verdict
 from components.settings import Settings, load_settings
 
-ATTEMPTS = 10  # how often the live model may change while a challenger is judged
+ATTEMPTS = 10  # retries if the live model changes during an evaluation
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """What came of an attempt to promote."""
+    """The result of a promotion attempt."""
 
     tag: str
-    promoted: bool  # False: refused, and the live model is as it was
-    verdict: Verdict | None  # None: it was live already, and has none
-    previous: str | None  # what was live before
-    is_news: bool = True  # False: it was live already, and nothing changed
+    promoted: bool  # False: rejected; the live model is unchanged
+    verdict: Verdict | None  # None: already live, without a verdict
+    previous: str | None  # the live model before
+    is_news: bool = True  # False: already live; nothing changed
 
     def __str__(self) -> str:
-        return _join(str(self.verdict), describe_classes(self.verdict)) if self.verdict else "it is live already"
+        return _join(str(self.verdict), describe_classes(self.verdict)) if self.verdict else "already live"
 
 
 def promote(
@@ -43,29 +43,28 @@ def promote(
     settings: Settings | None = None,
     canary: Callable[[Classifier, GateBounds, Settings], tuple[GateCheck, ...]] = try_canary,
 ) -> Promotion:
-    """Put a model live if the gate and the canary let it; what they measured is kept beside its weights.
+    """Promote a model if it passes the evaluation gate and the canary deployment. The verdict is stored with the model.
 
-    Nothing is locked meanwhile: a rollback never waits for a trial. Where another model goes live before this one
-    could, it is judged again, beside that.
+    No lock is held during the evaluation, so a rollback never waits for it. If another model goes live in the
+    meantime, the model is evaluated again, against the new champion.
 
     Args:
-        tag: exact.
-        why: kept in the history, with what became of the classes.
-        force: past the gate, though not past the canary.
-        bounds: the gate's; None: from the environment.
-        settings: where datasets are; None: from the environment.
-        canary: serves the model for trial; returns its checks, of which the last failed or none did.
+        tag: exact tag.
+        why: reason stored in the history, followed by the changed classes.
+        force: skip the evaluation gate. The canary still runs.
+        bounds: the gate's settings; None: from the environment.
+        settings: where the datasets are; None: from the environment.
+        canary: runs the canary deployment and returns its checks; only the last may have failed.
 
     Raises:
-        ModelNotFound, ModelError: it does not load, is another catalogue's, or the live model that it must be
-            compared with does not load.
-        DatasetError: the images it would be judged on are missing or changed.
-        LiveModelChanged: the live model changed again and again.
-        PromotionRefused: other promotions kept the canary waiting for too long.
-        SettingsError: forced without a reason, or a bound for a class that the model does not know.
+        ModelNotFound, ModelError: the model or the champion does not load, or the model belongs to another catalogue.
+        DatasetError: the test images are missing or changed.
+        LiveModelChanged: the live model changed 10 times during the evaluation.
+        PromotionRefused: other canary deployments held the lock for too long.
+        SettingsError: `force` without a reason, or a margin for an unknown class.
     """
     if force and not why.strip():
-        raise SettingsError("a forced promotion needs a reason, which is kept in the history")
+        raise SettingsError("a forced promotion needs a reason; it is stored in the history")
     settings = settings or load_settings()
     require_own(tag)
     sha256 = card_sha256(tag)
@@ -78,37 +77,37 @@ def promote(
         if live and live.tag == tag:
             return Promotion(tag, True, read_verdict(tag), live.previous, is_news=False)
         require_writable(home())
-        verdict = replace(_ask(model, live, bounds, settings, force), challenger_sha256=sha256)
-        may = force or verdict.passed
-        if may:
+        verdict = replace(_evaluate(model, live, bounds, settings, force), challenger_sha256=sha256)
+        accepted = force or verdict.passed
+        if accepted:
             served = served or canary(model, bounds, settings)
-            may = all(check.passed for check in served)
-        verdict = replace(verdict, checks=verdict.checks + served, forced=why if force and may else "")
+            accepted = all(check.passed for check in served)
+        verdict = replace(verdict, checks=verdict.checks + served, forced=why if force and accepted else "")
         if (now := try_live()) and now.tag == tag:
-            continue  # somebody else made it live meanwhile, under a verdict that stands
+            continue  # another process promoted it; keep that verdict
         write_verdict(verdict)
-        if not may:
+        if not accepted:
             return Promotion(tag, False, verdict, live.tag if live else None)
         try:
             move = make_live(tag, _join(why, describe_classes(verdict)), verdict)
         except LiveModelChanged:
             continue
         return Promotion(tag, True, verdict, move.previous)
-    raise LiveModelChanged(f"{tag}: the live model changed {ATTEMPTS} times while it was judged; try again")
+    raise LiveModelChanged(f"{tag}: the live model changed {ATTEMPTS} times during the evaluation; try again")
 
 
-def _join(*told: str) -> str:
-    return "; ".join(filter(None, told))
+def _join(*parts: str) -> str:
+    return "; ".join(filter(None, parts))
 
 
-def _ask(model: Classifier, live: Move | None, bounds: GateBounds, settings: Settings, force: bool) -> Verdict:
-    """The gate's verdict; where a person goes past it anyway, what cannot be measured is one more failed check."""
+def _evaluate(model: Classifier, live: Move | None, bounds: GateBounds, settings: Settings, force: bool) -> Verdict:
+    """Return the gate's verdict. With `force`, a failed measurement becomes a failed check."""
     try:
         champion = load_live(live) if live else None
-        if champion and (other := _refuse(model, champion)):
-            verdict = verdict_of(model.tag, champion.tag, [other], bounds)
+        if champion and (mismatch := _check_comparable(model, champion)):
+            verdict = verdict_of(model.tag, champion.tag, [mismatch], bounds)
         else:
-            verdict = judge(hold_trial(model, champion, live, settings), bounds)
+            verdict = judge(run_trial(model, champion, live, settings), bounds)
     except FashionError as error:
         if not force:
             raise
@@ -117,8 +116,8 @@ def _ask(model: Classifier, live: Move | None, bounds: GateBounds, settings: Set
     return replace(verdict, champion_sha256=live.card_sha256 if live else "")
 
 
-def _refuse(model: Classifier, champion: Classifier) -> GateCheck | None:
-    """The failed check where the two have nothing that they could be compared on."""
+def _check_comparable(model: Classifier, champion: Classifier) -> GateCheck | None:
+    """Return the failed check if the two models have no common classes, else None."""
     if find_common(model.card, champion.card):
         return None
     return refuse_contract(model.tag, model.contract, champion.tag, champion.contract)

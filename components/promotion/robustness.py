@@ -1,4 +1,4 @@
-"""Accuracy under small disturbances that a photographer's day brings."""
+"""Accuracy under small, realistic disturbances: shift, brightness, noise."""
 
 from collections.abc import Callable
 
@@ -8,18 +8,21 @@ from torch import Tensor
 
 from components.contract import Images
 
-MAX_IMAGES = 2_500  # at even distances: a tenth of a per cent of them is two images, and both models see the same
+MAX_IMAGES = 2_500  # evenly spaced and the same for both models; resolves 0.04 % of accuracy
 
 
 def measure_robustness(
     answer: Callable[[Images], Tensor], images: Images, labels: NDArray[np.integer]
 ) -> tuple[NDArray[np.bool_], dict[str, NDArray[np.bool_]]]:
-    """Which images a model is right on, and which under each disturbance, by name; (n,) of the same images.
+    """Evaluate a model on images without and with each disturbance.
 
     Args:
-        answer: images -> the model's logits, float32 (n, classes).
-        images: at least one.
-        labels: the true ones.
+        answer: images -> logits, float32 (n, classes).
+        images: at least one; at most 2,500 of them are used.
+        labels: true labels.
+
+    Returns:
+        Whether the model is right on each image used, (n,), and the same under each disturbance, by name.
     """
     step = -(-len(images) // MAX_IMAGES)
     images, labels = images[::step], labels[::step]
@@ -32,7 +35,7 @@ def measure_robustness(
 
 
 def move(images: Images) -> Images:
-    """By two pixels: every fourth image up, the next right, down, left; zeros come in."""
+    """Shift images by two pixels, in turn up, right, down and left; fill with zeros."""
     moved = np.zeros_like(images)
     moved[0::4, :-2] = images[0::4, 2:]
     moved[1::4, :, 2:] = images[1::4, :, :-2]
@@ -42,18 +45,18 @@ def move(images: Images) -> Images:
 
 
 def darken(images: Images) -> Images:
-    """Every pixel to 0.7 of its brightness."""
+    """Scale every pixel by 0.7."""
     return (images * np.float32(0.7)).astype(np.uint8)
 
 
 def brighten(images: Images) -> Images:
-    """Every pixel to 1.3 of its brightness, 255 at most."""
+    """Scale every pixel by 1.3, clipped at 255."""
     brighter: Images = np.minimum(images * np.float32(1.3), 255).astype(np.uint8)
     return brighter
 
 
 def add_noise(images: Images) -> Images:
-    """Gaussian noise with a standard deviation of 16, the same for the same number of images."""
+    """Add Gaussian noise with a standard deviation of 16 and a fixed seed."""
     noise = np.random.default_rng(0).normal(0, 16, images.shape).astype(np.float32)
     noisy: Images = np.clip(np.rint(images + noise), 0, 255).astype(np.uint8)
     return noisy

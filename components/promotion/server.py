@@ -1,4 +1,4 @@
-"""`bentoml serve` in a process of its own, gone when it is no longer needed, whatever happens to this one."""
+"""Run `bentoml serve` in a separate process that never outlives this one."""
 
 import contextlib
 import os
@@ -15,22 +15,30 @@ import psutil
 from components import end_with_parent, telemetry
 from components.catalogue_in_use import VARIABLE, catalogue_in_use
 
-STOP = 10  # seconds, in which the kernel has ended a process that was killed
+STOP = 10  # seconds for killed processes to disappear
 
 
 @contextlib.contextmanager
-def start_server(source: Path, own: Path, log: Path) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
-    """Serve a folder on a free port of the loopback; after the block it is gone, with everything it started.
+def start_server(source: Path, bentoml_home: Path, log: Path) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
+    """Serve a folder on a free loopback port. On exit, kill the server and every process it started.
 
     Args:
-        source: the folder that `bentoml serve` takes.
-        own: its BENTOML_HOME.
-        log: its standard output and error.
+        source: folder passed to `bentoml serve`.
+        bentoml_home: BENTOML_HOME of the server.
+        log: file for its standard output and error.
+
+    Yields:
+        The server process and its port.
     """
     port = _free_port()
     serve = [str(Path(sys.executable).with_name("bentoml")), "serve", str(source)]
-    settings = {name: value for name, value in os.environ.items() if not name.startswith(("FASHION_", "BENTOML_"))}
-    ours = {**telemetry.OFF, "BENTOML_HOME": str(own), "FASHION_PREDICTION_LOG": "off", VARIABLE: catalogue_in_use()}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("FASHION_", "BENTOML_"))}
+    ours = {
+        **telemetry.OFF,
+        "BENTOML_HOME": str(bentoml_home),
+        "FASHION_PREDICTION_LOG": "off",
+        VARIABLE: catalogue_in_use(),
+    }
     with log.open("wb") as output:
         process = subprocess.Popen(
             [
@@ -44,7 +52,7 @@ def start_server(source: Path, own: Path, log: Path) -> Iterator[tuple["subproce
                 "--port",
                 str(port),
             ],
-            env=settings | ours,
+            env=inherited | ours,
             cwd=source,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -57,25 +65,25 @@ def start_server(source: Path, own: Path, log: Path) -> Iterator[tuple["subproce
         if process.poll() is None:
             process.kill()
         process.wait()
-        _end_processes(own)
+        _kill_processes(bentoml_home)
 
 
-def _end_processes(own: Path) -> None:
-    """Kill what is left, and what that started meanwhile, and wait until it is gone."""
+def _kill_processes(bentoml_home: Path) -> None:
+    """Kill the remaining processes, including new ones, and wait until all are gone."""
     deadline = time.monotonic() + STOP
-    while (left := find_processes(own)) and time.monotonic() < deadline:
+    while (left := find_processes(bentoml_home)) and time.monotonic() < deadline:
         for process in left:
             with contextlib.suppress(psutil.Error):
                 process.kill()
         time.sleep(0.02)
 
 
-def find_processes(own: Path) -> list[psutil.Process]:
-    """Those that work for a BENTOML_HOME, whoever is their parent now: a worker outlives a supervisor that crashed."""
+def find_processes(bentoml_home: Path) -> list[psutil.Process]:
+    """Find the processes that use a BENTOML_HOME, including workers whose supervisor crashed."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get("BENTOML_HOME") == str(own) and process.status() != psutil.STATUS_ZOMBIE:
+            if process.environ().get("BENTOML_HOME") == str(bentoml_home) and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
 
@@ -87,5 +95,5 @@ def _free_port() -> int:
 
 
 def client_of(port: int) -> httpx.Client:
-    """A client of that server and of no other."""
+    """Return an HTTP client for the server; proxy settings are ignored."""
     return httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False)

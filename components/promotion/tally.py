@@ -1,4 +1,4 @@
-"""What is kept of images that go by two models: counts, and the pictures of the most confident flips to each class."""
+"""Compare two models on a stream of images: counts, and the most confident flips to each class with their pictures."""
 
 import heapq
 from dataclasses import dataclass, field
@@ -12,54 +12,54 @@ from components.evaluation.groups import CommonClasses
 from components.evaluation.pages import to_uri
 from components.readers.blocks import Block
 
-SHOWN = 16  # pictures of each new label
+SHOWN = 16  # pictures per new label
 
 
 @dataclass(frozen=True)
 class ModelAnswer:
-    """What a model says of one image."""
+    """A model's answer for one image."""
 
     name: str
     confidence: float  # 0 to 1
-    sure: bool
+    sure: bool  # False: the model abstains
 
 
 @dataclass(frozen=True)
 class Flip:
-    """An image that two models answer differently."""
+    """An image that two models classify differently."""
 
     id: str
-    true: str  # the name of its class, "" where nobody knows
+    true: str  # name of its class; "" if unknown
     before: ModelAnswer
     after: ModelAnswer
     image: Images  # uint8 (height, width[, 3])
 
     @property
     def uri(self) -> str:
-        """The picture."""
+        """The picture as a data URI."""
         return to_uri(self.image)
 
 
 @dataclass
 class Tally:
-    """What is kept of the images that went by."""
+    """Counts and flips of the images so far."""
 
-    classes: tuple[str, ...]  # of both models, by label; `all_names` where these have others
-    common: CommonClasses | None = None  # how they go together then
+    classes: tuple[str, ...]  # of both models, by label; `CommonClasses.all_names` if their classes differ
+    common: CommonClasses | None = None  # class groups if their classes differ
     changes: Changes = field(init=False)
-    sure_before: int = 0  # images that the other model is sure of
-    sure_after: int = 0
-    both_sure: int = 0  # flips of which both are
-    rejected: int = 0  # rows that could not be read
-    first_reject: str = ""  # and why the first one could not
+    sure_before: int = 0  # images on which the other model does not abstain
+    sure_after: int = 0  # images on which the new model does not abstain
+    both_sure: int = 0  # flips on which neither abstains
+    rejected: int = 0  # unreadable rows
+    first_reject: str = ""  # line and reason of the first
     heaps: list[list[tuple[float, int, Flip]]] = field(init=False)
 
     def __post_init__(self) -> None:
-        nothing = np.empty(0, np.uint16)
-        self.changes, self.heaps = count_changes(None, nothing, nothing, self.classes), [[] for _ in self.classes]
+        empty = np.empty(0, np.uint16)
+        self.changes, self.heaps = count_changes(None, empty, empty, self.classes), [[] for _ in self.classes]
 
     def add(self, block: Block, before: Predictions, after: Predictions) -> NDArray[np.intp]:
-        """Count a block and keep its most confident flips. Returns the rows of all of them."""
+        """Count a block and keep its most confident flips. Return the rows of all its flips."""
         labels = None if block.labels is None else self.place_ours(block.labels)
         was, now = self.place_theirs(before.labels), self.place_ours(after.labels)
         flipped = np.flatnonzero(was != now)
@@ -76,11 +76,11 @@ class Tally:
         return flipped
 
     def place_ours(self, labels: Labels) -> Labels:
-        """True labels, or the new model's, as positions in `classes`."""
+        """Map true labels, or the new model's, to positions in `classes`."""
         return self.common.place_ours(labels) if self.common else labels
 
     def place_theirs(self, labels: Labels) -> Labels:
-        """The other model's likewise."""
+        """Map the other model's labels to positions in `classes`."""
         return self.common.place_theirs(labels) if self.common else labels
 
     def _name(self, label: int) -> str:
@@ -98,7 +98,7 @@ class Tally:
             true=true,
             before=self._to_answer(row, *before),
             after=self._to_answer(row, *after),
-            image=block.shown[row].copy(),  # and not a view that keeps the block
+            image=block.shown[row].copy(),  # a view would keep the block in memory
         )
         (heapq.heappush if len(heap) < SHOWN else heapq.heapreplace)(heap, (*rank, flip))
 
@@ -106,5 +106,5 @@ class Tally:
         return ModelAnswer(self.classes[label], float(answers.confidences[row]), bool(answers.sure[row]))
 
     def most_confident(self) -> list[list[Flip]]:
-        """For each class the flips to it that the new model is most confident of, the most confident first."""
+        """Return for each class the flips to it, most confident first."""
         return [[flip for _, _, flip in sorted(heap, key=lambda one: one[:2], reverse=True)] for heap in self.heaps]

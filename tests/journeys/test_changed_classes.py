@@ -93,7 +93,7 @@ def test_the_service_answers_through_every_change_and_names_never_shift(
         add_class("hat", hats, "sold now", settings=settings)
         second, verdict = train_on_newest(settings, "a class more")
         told = next(check.message for check in verdict.checks if check.name == "classes")
-        assert told.startswith("classes: hat is new; compared on 200 test images of 10 classes that both know")
+        assert told.startswith("classes: hat is new; compared on 200 test images of 10 common classes")
         assert history()[-1].why == "a class more; classes: hat is new"
         wait_for(server, second)
         refused = client.post("/predict", params={"classes": old}, json={"images": [image.tolist()]})

@@ -133,8 +133,8 @@ def test_the_newer_model_is_still_worse_than_the_older(settings: Settings) -> No
     assert promotion.verdict
     checks = {check.name: check.passed for check in promotion.verdict.checks}
     assert checks["dataset receipt"]
-    assert checks["change of its answers since its training"]
-    assert not checks["accuracy beside the best that was live"]
+    assert checks["change of predictions since training"]
+    assert not checks["accuracy vs. best champion so far"]
 
 
 @pytest.mark.usefixtures("bentoml_home")

@@ -65,7 +65,7 @@ def test_a_canary_catches_preprocessing_that_differs(
     network: MLP, card: ModelCard, bentoml_home: Path, checkout: Path, shared_settings: Settings
 ) -> None:
     replace_in(checkout / "components" / "model" / "tensors.py", "255", "127")
-    check_last(network, card, checkout, shared_settings, "/predict, JSON", "labels, probabilities to")
+    check_last(network, card, checkout, shared_settings, "/predict, JSON", "labels, probabilities within")
     nothing_is_left(bentoml_home)
 
 
@@ -84,7 +84,7 @@ def test_a_canary_catches_a_service_that_does_not_import(
     network: MLP, card: ModelCard, bentoml_home: Path, checkout: Path, shared_settings: Settings
 ) -> None:
     replace_in(checkout / "service.py", "import gc\n", "import gc\nimport no_such_module\n")
-    check_last(network, card, checkout, shared_settings, "ready", "the server ended with status")
+    check_last(network, card, checkout, shared_settings, "ready", "the server exited with status")
     nothing_is_left(bentoml_home)
     (log,) = (bentoml_home / "fashion" / "canary").iterdir()
     assert "no_such_module" in log.read_text()
@@ -99,7 +99,7 @@ BREAKS: dict[str, tuple[str, str, str, str]] = {  # step -> a file, what is chan
         "service.py",
         "        end_with_parent()\n",
         '        os.system("setsid sleep 600 &")\n',
-        "1 of its processes go on",
+        "1 of its processes still run",
     ),
 }
 
@@ -118,7 +118,7 @@ def test_a_canary_catches_a_slow_answer(
     network: MLP, card: ModelCard, bentoml_home: Path, shared_settings: Settings
 ) -> None:
     hurried = GateBounds(max_request_seconds=1e-6)
-    check_last(network, card, CHECKOUT, shared_settings, "time", "for a request, at most", hurried)
+    check_last(network, card, CHECKOUT, shared_settings, "time", "per request, expected at most", hurried)
     nothing_is_left(bentoml_home)
 
 
@@ -136,7 +136,7 @@ def check_last(
     assert all(check.passed for check in before)
     assert (last.name, last.passed) == (f"canary: {step}", False), last.message
     assert told in last.message
-    assert "the server's log is" in last.message
+    assert "server log: " in last.message
 
 
 PROMOTE = """

@@ -94,7 +94,7 @@ def test_a_second_training_tells_what_changes_beside_the_first(
     told = report.read_text()
     for part in ('id="verdict"', f"Beside {first['tag']}", 'href="impact.html"', 'href="impact.csv"'):
         assert part in told
-    assert f"in the place of {first['tag']}" in report.with_name("impact.html").read_text()
+    assert f"replacing {first['tag']}" in report.with_name("impact.html").read_text()
     assert report.with_name("impact.csv").read_text().startswith("id,label,change,")
 
 

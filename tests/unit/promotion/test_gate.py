@@ -1,4 +1,4 @@
-"""The gate: each of its checks on both sides of its bound, with what real small models measured."""
+"""The evaluation gate: each check on both sides of its bound, with measurements of real small models."""
 
 import dataclasses
 import shutil
@@ -25,13 +25,13 @@ from components.model.mlp import MLP
 from components.promotion.bounds import GateBounds, load_bounds
 from components.promotion.gate import Performance, Trial, bound_difference, judge, tango_score
 from components.promotion.robustness import DISTURBANCES
-from components.promotion.trial import hold_trial
+from components.promotion.trial import run_trial
 from components.readers.images.idx import encode_idx, read_idx
 from components.settings import Settings
 from components.training.train import Trained, train
 
 SANDAL, SHIRT, TSHIRT = CLASSES.index("Sandal"), CLASSES.index("Shirt"), CLASSES.index("T-shirt/top")
-EASY: dict[str, Any] = {  # what any model meets
+EASY: dict[str, Any] = {  # bounds that every model meets
     "margin": 1,
     "f1_margin": 1,
     "f1_margins": {},
@@ -45,7 +45,7 @@ EASY: dict[str, Any] = {  # what any model meets
     "max_seconds": 9,
     "max_batch_seconds": 99,
 }
-SHOP = "a shop"  # a source that is not the drawn sample
+SHOP = "a shop"  # a source other than the synthetic sample
 
 
 def bounded(**changed: Any) -> GateBounds:
@@ -58,7 +58,7 @@ def live(trained: Trained, card: ModelCard) -> Classifier:
 
 
 def changed(model: Classifier, change: Callable[[dict[str, torch.Tensor]], object]) -> Classifier:
-    """A challenger: the model with other weights."""
+    """Return a challenger: the model with changed weights."""
     network = MLP(model.network.config, CONTRACT)
     state = {name: weight.clone() for name, weight in model.network.state_dict().items()}
     change(state)
@@ -74,14 +74,14 @@ def shake(state: dict[str, torch.Tensor]) -> None:
 
 @pytest.fixture(scope="session")
 def worse(live: Classifier, shared_settings: Settings, validated: Validated) -> Trial:
-    """A challenger that is worse in every respect, and a past in which a better one was live."""
-    trial = hold_trial(changed(live, shake), live, None, shared_settings)
+    """A challenger that is worse in every respect, after a better model was live."""
+    trial = run_trial(changed(live, shake), live, None, shared_settings)
     return dataclasses.replace(trial, best=0.9, probe_error=0.0)
 
 
 @pytest.fixture(scope="session")
 def equal(live: Classifier, shared_settings: Settings, validated: Validated) -> Trial:
-    return hold_trial(dataclasses.replace(live, tag="fashion-mlp:theequal"), live, None, shared_settings)
+    return run_trial(dataclasses.replace(live, tag="fashion-mlp:theequal"), live, None, shared_settings)
 
 
 def check_of(verdict: Verdict, name: str) -> GateCheck:
@@ -110,12 +110,12 @@ def added(trial: Trial, figure: str) -> float:
     return float(ours - theirs)
 
 
-# check -> the bound it has, the value that the trial measured, and whether the bound is the least or the most
+# check -> its setting, the measured value, and the sign: -1 for a lower bound, 1 for an upper bound
 BOUNDS: dict[str, tuple[str, Callable[[Trial], float], int]] = {
-    "least accuracy": ("min_accuracy", lambda trial: trial.challenger.metrics.accuracy, -1),
-    "least F1": ("min_f1", lambda trial: min(one.f1 for one in trial.challenger.metrics.classes), -1),
-    "most log loss": ("max_loss", lambda trial: trial.challenger.metrics.calibrated.loss, 1),
-    "most calibration error": (
+    "minimum accuracy": ("min_accuracy", lambda trial: trial.challenger.metrics.accuracy, -1),
+    "minimum F1": ("min_f1", lambda trial: min(one.f1 for one in trial.challenger.metrics.classes), -1),
+    "maximum log loss": ("max_loss", lambda trial: trial.challenger.metrics.calibrated.loss, 1),
+    "maximum calibration error": (
         "max_calibration_error",
         lambda trial: trial.challenger.metrics.calibrated.calibration_error,
         1,
@@ -123,7 +123,7 @@ BOUNDS: dict[str, tuple[str, Callable[[Trial], float], int]] = {
     "bytes of weights": ("max_bytes", lambda trial: trial.challenger.bytes, 1),
     "milliseconds for an image": ("max_seconds", lambda trial: trial.seconds, 1),
     "milliseconds for 1,024": ("max_batch_seconds", lambda trial: trial.batch_seconds, 1),
-    "accuracy beside the best": ("margin", lambda trial: trial.best - trial.challenger.metrics.accuracy, 1),
+    "accuracy vs. best champion": ("margin", lambda trial: trial.best - trial.challenger.metrics.accuracy, 1),
     "F1 of Sandal": ("f1_margin", lost_f1, 1),
     "log loss": ("loss_margin", lambda trial: added(trial, "loss"), 1),
     "calibration error": ("calibration_margin", lambda trial: added(trial, "calibration_error"), 1),
@@ -132,79 +132,78 @@ BOUNDS: dict[str, tuple[str, Callable[[Trial], float], int]] = {
 
 
 @pytest.mark.parametrize("name", BOUNDS)
-def test_each_check_has_two_sides(worse: Trial, name: str) -> None:
+def test_each_check_passes_inside_its_bound_and_fails_outside(worse: Trial, name: str) -> None:
     field, read, sign = BOUNDS[name]
-    if name == "least F1":  # of the worst class, which is 0 in so bad a model
+    if name == "minimum F1":  # the worst class of so bad a model has an F1 of 0
         classes = tuple(dataclasses.replace(one, f1=one.f1 + 0.1) for one in worse.challenger.metrics.classes)
         metrics = dataclasses.replace(worse.challenger.metrics, classes=classes)
         worse = dataclasses.replace(worse, challenger=dataclasses.replace(worse.challenger, metrics=metrics))
-    met = read(worse)
-    assert met > 0, "else the bound would be that of another check"
+    measured = read(worse)
+    assert measured > 0, "else another check would apply"
     step = 1 if field == "max_bytes" else 1e-9
-    inside = judge(worse, bounded(**{field: met + sign * step}))
-    outside = judge(worse, bounded(**{field: met - sign * step}))
+    inside = judge(worse, bounded(**{field: measured + sign * step}))
+    outside = judge(worse, bounded(**{field: measured - sign * step}))
     assert check_of(inside, name).passed
     assert not check_of(outside, name).passed
     assert check_of(outside, name).message in str(outside)
 
 
-def test_every_bound_is_in_the_table() -> None:
+def test_the_table_covers_every_setting() -> None:
     tested = {field for field, _, _ in BOUNDS.values()} | {
         "confidence",
         "min_gain",
         "f1_margins",
     }
-    assert tested | {"max_request_seconds"} == set(GateBounds.model_fields), "the last is the canary's"
+    assert tested | {"max_request_seconds"} == set(GateBounds.model_fields), "max_request_seconds belongs to the canary"
 
 
-def test_accuracy_is_judged_by_the_images_that_one_of_the_two_gets_right(worse: Trial) -> None:
+def test_accuracy_is_compared_on_the_discordant_images(worse: Trial) -> None:
     worse = dataclasses.replace(worse, best=0.0)
     low, _ = bound_difference(worse.mended, worse.broken, worse.challenger.metrics.rows, 0.95)
     assert check_of(judge(worse, bounded(margin=-low + 1e-9)), "change of accuracy").passed
-    refused = check_of(judge(worse, bounded(margin=-low - 1e-9)), "change of accuracy")
-    assert not refused.passed
-    assert f"{worse.mended} mended, {worse.broken} broken, McNemar p" in refused.message
+    failed = check_of(judge(worse, bounded(margin=-low - 1e-9)), "change of accuracy")
+    assert not failed.passed
+    assert f"{worse.mended} fixed, {worse.broken} regressed, McNemar p" in failed.message
 
 
 @pytest.mark.parametrize("share", [0.006, 0.01, 0.03, 0.1])
 def test_a_challenger_that_is_worse_by_the_margin_passes_once_in_forty(share: float) -> None:
-    """Whatever share of the images tells the two apart: 4,000 draws, each of 10,000 images."""
+    """Independent of the share of discordant images: 4,000 draws of 10,000 images each."""
     lost, limit = 0.005, norm.ppf(0.975)
     draws = np.random.default_rng(0).multinomial(10_000, [(share - lost) / 2, (share + lost) / 2, 1 - share], 4_000)
-    passed = [tango_score(mended, broken, 10_000, -lost) >= limit for mended, broken, _ in draws]
+    passed = [tango_score(fixed, regressed, 10_000, -lost) >= limit for fixed, regressed, _ in draws]
     assert 0.015 < np.mean(passed) < 0.035
 
 
-@pytest.mark.parametrize(("mended", "broken", "rows"), [(10, 25, 500), (3, 0, 40), (0, 7, 100), (60, 60, 10_000)])
-def test_the_interval_ends_where_the_score_is_as_improbable_as_asked(mended: int, broken: int, rows: int) -> None:
-    low, high = bound_difference(mended, broken, rows, 0.95)
-    assert low < (mended - broken) / rows < high
-    assert tango_score(mended, broken, rows, low) == pytest.approx(norm.ppf(0.975), abs=1e-6)
-    assert tango_score(mended, broken, rows, high) == pytest.approx(-norm.ppf(0.975), abs=1e-6)
-    uneven = mended + broken
-    mcnemar = (mended - broken) / uneven**0.5  # the root of the test's statistic
-    assert tango_score(mended, broken, rows, 0.0) == pytest.approx(mcnemar)
+@pytest.mark.parametrize(("fixed", "regressed", "rows"), [(10, 25, 500), (3, 0, 40), (0, 7, 100), (60, 60, 10_000)])
+def test_the_interval_ends_at_the_critical_score(fixed: int, regressed: int, rows: int) -> None:
+    low, high = bound_difference(fixed, regressed, rows, 0.95)
+    assert low < (fixed - regressed) / rows < high
+    assert tango_score(fixed, regressed, rows, low) == pytest.approx(norm.ppf(0.975), abs=1e-6)
+    assert tango_score(fixed, regressed, rows, high) == pytest.approx(-norm.ppf(0.975), abs=1e-6)
+    mcnemar = (fixed - regressed) / (fixed + regressed) ** 0.5  # the square root of the test statistic
+    assert tango_score(fixed, regressed, rows, 0.0) == pytest.approx(mcnemar)
 
 
 @pytest.mark.parametrize(
-    ("mended", "broken", "passes"),
+    ("fixed", "regressed", "passes"),
     [
-        (0, 0, True),  # the same answers
-        (300, 300, True),  # equally good, 600 apart
-        (280, 300, False),  # 20 fewer: it could be 67 fewer
+        (0, 0, True),  # identical answers
+        (300, 300, True),  # equally good, 600 discordant
+        (280, 300, False),  # 20 fewer right; the interval ends at 67 fewer
         (400, 330, True),
-        (0, 30, True),  # 30 worse of 10,000: 43 at most
-        (0, 49, False),  # 49 worse: it may be 65
+        (0, 30, True),  # 30 fewer right of 10,000; the interval ends at 43 fewer
+        (0, 49, False),  # 49 fewer right; the interval ends at 65 fewer
     ],
 )
-def test_a_difference_counts_for_what_it_can_be(equal: Trial, mended: int, broken: int, passes: bool) -> None:
+def test_the_lower_end_of_the_interval_decides(equal: Trial, fixed: int, regressed: int, passes: bool) -> None:
     metrics = dataclasses.replace(equal.challenger.metrics, rows=10_000)
     challenger = dataclasses.replace(equal.challenger, metrics=metrics)
-    trial = dataclasses.replace(equal, challenger=challenger, mended=mended, broken=broken)
+    trial = dataclasses.replace(equal, challenger=challenger, mended=fixed, broken=regressed)
     assert check_of(judge(trial, bounded(margin=0.005)), "change of accuracy").passed is passes
 
 
-def test_less_confidence_lets_more_through(equal: Trial) -> None:
+def test_a_lower_confidence_level_accepts_more_challengers(equal: Trial) -> None:
     metrics = dataclasses.replace(equal.challenger.metrics, rows=10_000)
     challenger = dataclasses.replace(equal.challenger, metrics=metrics)
     trial = dataclasses.replace(equal, challenger=challenger, mended=280, broken=300)
@@ -212,12 +211,12 @@ def test_less_confidence_lets_more_through(equal: Trial) -> None:
         assert judge(trial, bounded(margin=0.005, confidence=confidence)).passed is passes
 
 
-def test_a_gain_is_asked_for_where_the_configuration_says_so(equal: Trial) -> None:
-    assert not check_of(judge(equal, bounded(min_gain=1e-9)), "gain of accuracy").passed
-    assert "gain of accuracy" not in {check.name for check in judge(equal, bounded()).checks}
+def test_an_accuracy_gain_is_required_only_if_configured(equal: Trial) -> None:
+    assert not check_of(judge(equal, bounded(min_gain=1e-9)), "accuracy gain").passed
+    assert "accuracy gain" not in {check.name for check in judge(equal, bounded()).checks}
     better = dataclasses.replace(equal.challenger.metrics, accuracy=equal.challenger.metrics.accuracy + 0.1)
     gained = dataclasses.replace(equal, challenger=dataclasses.replace(equal.challenger, metrics=better))
-    assert check_of(judge(gained, bounded(min_gain=0.0999)), "gain of accuracy").passed
+    assert check_of(judge(gained, bounded(min_gain=0.0999)), "accuracy gain").passed
 
 
 def test_equal_models_pass(equal: Trial) -> None:
@@ -229,17 +228,17 @@ def test_equal_models_pass(equal: Trial) -> None:
     assert sum(check.name.startswith("accuracy lost") for check in verdict.checks) == len(DISTURBANCES)
 
 
-def test_better_overall_but_worse_on_shirts_is_refused_and_says_so(
+def test_a_challenger_better_overall_but_worse_on_shirts_is_rejected(
     shared_settings: Settings, validated: Validated
 ) -> None:
-    """Two trainings, one three times as long as the other, which then calls hardly anything a shirt."""
+    """The challenger is trained three times as long but hardly ever predicts shirt."""
     short, long = (train(validated, dataclasses.replace(QUICK, epochs=epochs)) for epochs in (10, 30))
     champion, better = (
         Classifier(tag, write_card("quick", validated, trained), trained.network)
         for tag, trained in (("fashion-mlp:livelive", short), ("fashion-mlp:thebetter", long))
     )
     shy = changed(better, lambda state: state["logits.bias"][SHIRT].sub_(6))
-    trial = hold_trial(shy, champion, None, shared_settings)
+    trial = run_trial(shy, champion, None, shared_settings)
     ours, theirs = trial.challenger.metrics, champion_of(trial).metrics
     assert ours.accuracy > theirs.accuracy
     assert ours.classes[SHIRT].f1 < theirs.classes[SHIRT].f1 - 0.03
@@ -248,24 +247,24 @@ def test_better_overall_but_worse_on_shirts_is_refused_and_says_so(
     assert str(verdict).startswith("F1 of Shirt: ")
 
 
-def test_labels_exchanged_in_the_training_data_pass_validation_and_not_the_gate(archives: Path, tmp_path: Path) -> None:
-    """T-shirts and shirts, in the training split alone: refused beside a good model, and as the first one, too."""
+def test_swapped_training_labels_pass_validation_but_fail_the_gate(archives: Path, tmp_path: Path) -> None:
+    """T-shirts and shirts are swapped in the training split: rejected with and without a champion."""
     settings = Settings(data_dir=tmp_path / "data")
     good = train_on(declared(archives, tmp_path / "good"), settings)
     wrong = train_on(declared(archives, tmp_path / "wrong", exchanged=(TSHIRT, SHIRT)), settings)
-    floors = ["least accuracy", "least F1, of "]
+    floors = ["minimum accuracy", "minimum F1 of "]
     names = {f"F1 of {CLASSES[TSHIRT]}", f"F1 of {CLASSES[SHIRT]}"}
-    assert all(check_of(judge(hold_trial(good, None, None, settings), GateBounds()), name).passed for name in floors)
+    assert all(check_of(judge(run_trial(good, None, None, settings), GateBounds()), name).passed for name in floors)
     for champion in (None, good):
-        verdict = judge(hold_trial(wrong, champion, None, settings), GateBounds())
+        verdict = judge(run_trial(wrong, champion, None, settings), GateBounds())
         assert verdict.outcome == "refused"
         failed = {check.name for check in verdict.checks if not check.passed}
-        assert failed & {f"least F1, of {CLASSES[label]}" for label in (TSHIRT, SHIRT)}
+        assert failed & {f"minimum F1 of {CLASSES[label]}" for label in (TSHIRT, SHIRT)}
         assert champion is None or names <= failed
 
 
 def declared(archives: Path, folder: Path, exchanged: tuple[int, int] | None = None) -> Path:
-    """A copy of the drawn archives under another name, so that it is held to what is asked of real data."""
+    """Copy the synthetic archives under another source name, so that they count as real data."""
     shutil.copytree(archives, folder)
     if exchanged:
         path = folder / ARCHIVES["train"].labels
@@ -285,10 +284,8 @@ def train_on(folder: Path, settings: Settings) -> Classifier:
 
 
 @pytest.mark.parametrize(("f1", "passes"), [(0.02, True), (0.0, False)])
-def test_the_floor_in_a_catalogue_s_code_is_not_meant_for_a_class_that_was_added(
-    equal: Trial, f1: float, passes: bool
-) -> None:
-    """Nor for one that was renamed; of these it is asked that they are found."""
+def test_the_f1_floor_of_a_catalogue_does_not_apply_to_new_classes(equal: Trial, f1: float, passes: bool) -> None:
+    """Added and renamed classes only need one correct prediction."""
     challenger = equal.challenger
     classes = ("hat", *CLASSES[1:])
     contract = dataclasses.replace(challenger.card.contract, classes=classes, aliases=())
@@ -302,12 +299,12 @@ def test_the_floor_in_a_catalogue_s_code_is_not_meant_for_a_class_that_was_added
         equal, challenger=dataclasses.replace(challenger, card=card, metrics=metrics), champion=None, noise=None
     )
     verdict = judge(trial, bounded(min_f1=None))
-    assert check_of(verdict, "least F1, of hat").passed is passes
-    assert check_of(verdict, "least F1, of Trouser").passed
-    assert not check_of(judge(trial, bounded(min_f1=0.5)), "least F1, of hat").passed
+    assert check_of(verdict, "minimum F1 of hat").passed is passes
+    assert check_of(verdict, "minimum F1 of Trouser").passed
+    assert not check_of(judge(trial, bounded(min_f1=0.5)), "minimum F1 of hat").passed
 
 
-def test_a_disturbance_may_cost_more_where_more_is_left(equal: Trial) -> None:
+def test_a_larger_loss_under_a_disturbance_passes_if_more_accuracy_is_left(equal: Trial) -> None:
     costs = dict.fromkeys(DISTURBANCES, (0.85, 0.95))
     live_costs = dict.fromkeys(DISTURBANCES, (0.8, 0.81))
     challenger = dataclasses.replace(equal.challenger, robustness=costs)
@@ -316,18 +313,18 @@ def test_a_disturbance_may_cost_more_where_more_is_left(equal: Trial) -> None:
     assert judge(trial, bounded(robustness_margin=0.03)).passed
 
 
-def test_no_checks_are_no_pass() -> None:
+def test_a_verdict_without_checks_does_not_pass() -> None:
     assert not Verdict("fashion-mlp:nochecks", None, "", "", 0, (), {}).passed
 
 
-def test_a_past_with_a_better_model_counts_whatever_is_live(equal: Trial) -> None:
-    """A sample that a person forced live does not make everything better than what was."""
+def test_the_best_champion_so_far_counts_whatever_is_live(equal: Trial) -> None:
+    """Forcing a sample model live does not lower the bar."""
     trial = dataclasses.replace(with_source(equal, SHOP, SAMPLE), best=0.99)
     verdict = judge(trial, bounded(margin=0.005))
-    assert [check.name for check in verdict.checks if not check.passed] == ["accuracy beside the best that was live"]
+    assert [check.name for check in verdict.checks if not check.passed] == ["accuracy vs. best champion so far"]
 
 
-# --- what it can be believed by ---
+# --- soundness of the evaluation ---
 
 
 def with_source(trial: Trial, challenger: str, champion: str) -> Trial:
@@ -338,45 +335,45 @@ def with_source(trial: Trial, challenger: str, champion: str) -> Trial:
     return dataclasses.replace(trial, challenger=ours, champion=theirs)
 
 
-def test_the_sample_never_takes_the_place_of_real_data(equal: Trial) -> None:
-    refused = judge(with_source(equal, SAMPLE, "fashion-mnist"), bounded())
-    assert "never takes the place of a model from real data" in str(refused)
-    assert not refused.passed
+def test_a_sample_model_never_replaces_a_model_trained_on_real_data(equal: Trial) -> None:
+    rejected = judge(with_source(equal, SAMPLE, "fashion-mnist"), bounded())
+    assert "never replaces one trained on real data" in str(rejected)
+    assert not rejected.passed
     assert judge(with_source(equal, "fashion-mnist", SAMPLE), bounded()).passed
-    assert judge(with_source(equal, SAMPLE, SAMPLE), GateBounds()).passed, "and no floors are asked of it"
+    assert judge(with_source(equal, SAMPLE, SAMPLE), GateBounds()).passed, "no floors apply to it"
     assert judge(dataclasses.replace(with_source(equal, SAMPLE, SAMPLE), champion=None), GateBounds()).passed
 
 
-def test_another_test_split_is_refused(equal: Trial) -> None:
+def test_a_different_test_split_is_rejected(equal: Trial) -> None:
     champion = champion_of(equal)
     other = dataclasses.replace(champion.card, test=dataclasses.replace(champion.card.test, split_version="0" * 16))
     verdict = judge(dataclasses.replace(equal, champion=dataclasses.replace(champion, card=other)), bounded())
     assert [check.name for check in verdict.checks if not check.passed] == ["same test split"]
 
 
-def test_test_images_in_the_training_data_are_refused(equal: Trial) -> None:
+def test_test_images_in_the_training_data_are_rejected(equal: Trial) -> None:
     verdict = judge(dataclasses.replace(equal, leaked=1), bounded())
     assert str(verdict) == "test images in the training data: 1, not at most 0"
 
 
 @pytest.mark.parametrize("error", [2e-5, float("inf"), float("nan")])
-def test_a_model_that_no_longer_says_what_it_said_is_refused(equal: Trial, error: float) -> None:
-    assert "since its training" in str(judge(dataclasses.replace(equal, probe_error=error), bounded()))
+def test_predictions_that_changed_since_training_are_rejected(equal: Trial, error: float) -> None:
+    assert "since training" in str(judge(dataclasses.replace(equal, probe_error=error), bounded()))
 
 
-def test_what_the_network_said_after_its_training_is_compared(
+def test_predictions_are_compared_with_those_recorded_after_training(
     live: Classifier, shared_settings: Settings, validated: Validated
 ) -> None:
-    assert hold_trial(live, None, None, shared_settings).probe_error < 1e-6
+    assert run_trial(live, None, None, shared_settings).probe_error < 1e-6
     permuted = changed(live, lambda state: state.update({"logits.bias": state["logits.bias"].flip(0)}))
-    assert hold_trial(permuted, None, None, shared_settings).probe_error > 0.01
+    assert run_trial(permuted, None, None, shared_settings).probe_error > 0.01
     for probes in ((), (Probed("test-99999", (0.1,) * 10), *live.card.probes)):
         card = dataclasses.replace(live.card, probes=probes)
-        found = hold_trial(dataclasses.replace(live, card=card), None, None, shared_settings).probe_error
+        found = run_trial(dataclasses.replace(live, card=card), None, None, shared_settings).probe_error
         assert found == float("inf")
 
 
-def test_a_dataset_without_a_receipt_is_refused(
+def test_a_dataset_without_a_receipt_is_rejected(
     live: Classifier, shared_settings: Settings, validated: Validated
 ) -> None:
     path = receipt_path(validated.dataset)
@@ -386,44 +383,42 @@ def test_a_dataset_without_a_receipt_is_refused(
             path.unlink()
             if content is not None:
                 path.write_bytes(content)
-            verdict = judge(hold_trial(live, None, None, shared_settings), bounded())
+            verdict = judge(run_trial(live, None, None, shared_settings), bounded())
             assert "no receipt of a passed validation" in str(verdict)
             path.touch()
     finally:
         path.write_bytes(kept)
-    assert judge(hold_trial(live, None, None, shared_settings), bounded()).passed
+    assert judge(run_trial(live, None, None, shared_settings), bounded()).passed
 
 
-def test_a_model_whose_data_met_fewer_expectations_is_refused(
+def test_a_dataset_that_met_fewer_expectations_than_claimed_is_rejected(
     live: Classifier, shared_settings: Settings, validated: Validated
 ) -> None:
     for claimed in (0, validated.expectations + 1):
         card = dataclasses.replace(live.card, expectations=claimed)
-        verdict = judge(hold_trial(dataclasses.replace(live, card=card), None, None, shared_settings), bounded())
+        verdict = judge(run_trial(dataclasses.replace(live, card=card), None, None, shared_settings), bounded())
         assert "expectations" in str(verdict)
 
 
-def test_missing_images_are_an_error_and_not_a_pass(live: Classifier, tmp_path: Path, validated: Validated) -> None:
+def test_a_missing_dataset_raises(live: Classifier, tmp_path: Path, validated: Validated) -> None:
     with pytest.raises(DatasetError, match="no such dataset"):
-        hold_trial(live, None, None, Settings(data_dir=tmp_path))
+        run_trial(live, None, None, Settings(data_dir=tmp_path))
 
 
-def test_logits_that_are_not_finite_are_an_error_and_not_a_pass(
-    live: Classifier, shared_settings: Settings, validated: Validated
-) -> None:
+def test_non_finite_logits_raise(live: Classifier, shared_settings: Settings, validated: Validated) -> None:
     wild = changed(live, lambda state: [weight.fill_(3e38) for weight in state.values()])
     with pytest.raises(ModelError, match="not finite"):
-        hold_trial(wild, live, None, shared_settings)
+        run_trial(wild, live, None, shared_settings)
 
 
-def test_what_is_measured_is_what_the_service_would_say(
+def test_metrics_use_the_served_probabilities(
     live: Classifier, shared_settings: Settings, validated: Validated
 ) -> None:
-    """Twice too sure of itself: the weights are the same, the served probabilities are not."""
+    """Overconfident: same weights, other served probabilities."""
     calibration = Calibration(live.card.calibration.temperature / 4, live.card.calibration.thresholds)
     bold = dataclasses.replace(live, tag="fashion-mlp:boldbold", card=dataclasses.replace(
         live.card, calibration=calibration))  # fmt: skip
-    trial = hold_trial(bold, live, None, shared_settings)
+    trial = run_trial(bold, live, None, shared_settings)
     assert (trial.mended, trial.broken) == (0, 0)
     failed = {check.name for check in judge(trial, bounded(loss_margin=0.02)).checks if not check.passed}
     assert "log loss" in failed
@@ -432,7 +427,7 @@ def test_what_is_measured_is_what_the_service_would_say(
 # --- the settings ---
 
 
-def test_bounds_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASHION_GATE_MARGIN", "0.02")
     monkeypatch.setenv("FASHION_GATE_F1_MARGINS", '{"Bag": 0.5}')
     assert (load_bounds().margin, load_bounds().f1_margins) == (0.02, {"Bag": 0.5})
@@ -450,22 +445,20 @@ def test_bounds_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
         ("F1_MARGINS", "{"),
     ],
 )
-def test_a_bad_bound_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_an_invalid_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"FASHION_GATE_{name}", value)
     with pytest.raises(SettingsError, match=name):
         load_bounds()
 
 
-def test_a_margin_of_a_class_that_the_models_do_not_know_is_named(
-    monkeypatch: pytest.MonkeyPatch, worse: Trial
-) -> None:
-    """Only here, because the settings are of every catalogue."""
+def test_a_margin_for_an_unknown_class_is_named(monkeypatch: pytest.MonkeyPatch, worse: Trial) -> None:
+    """Checked by the gate, because the settings are shared by all catalogues."""
     monkeypatch.setenv("FASHION_GATE_F1_MARGINS", '{"Hat": 1}')
-    with pytest.raises(SettingsError, match="FASHION_GATE_F1_MARGINS: no class Hat; there are T-shirt/top, Trouser"):
+    with pytest.raises(SettingsError, match="FASHION_GATE_F1_MARGINS: unknown class Hat; expected T-shirt/top, "):
         judge(worse, load_bounds())
 
 
-def test_disturbances_change_little_and_always_the_same(validated: Validated) -> None:
+def test_disturbances_are_small_and_deterministic(validated: Validated) -> None:
     images = read_split(validated.dataset, "test").images[:8]
     before = images.copy()
     for name, disturb in DISTURBANCES.items():

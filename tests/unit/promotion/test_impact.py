@@ -1,4 +1,4 @@
-"""Which images change label: counted, shown and written for the test split and for any table."""
+"""Impact of replacing a model: counts, page and CSV, for the test split and for any table."""
 
 import csv
 import dataclasses
@@ -44,7 +44,7 @@ def model(trained: Trained, card: ModelCard) -> Classifier:
 
 @pytest.fixture(scope="module")
 def live(card: ModelCard) -> Classifier:
-    """A network that was never trained, and is sure of some classes."""
+    """An untrained network that abstains on half of the classes."""
     torch.manual_seed(5)
     calibration = dataclasses.replace(card.calibration, thresholds=(0.0, 1.0) * 5)
     unlike = dataclasses.replace(card, calibration=calibration)
@@ -70,13 +70,13 @@ def write_csv(path: Path, examples: Examples, *, ids: bool = True, labels: bool 
     return path
 
 
-# --- what is counted ---
+# --- counts ---
 
 Answers = st.lists(st.tuples(*[st.integers(0, 9)] * 3), max_size=60)
 
 
 @given(Answers)
-def test_the_changes_of_classes_add_up_to_the_flips(answers: list[tuple[int, int, int]]) -> None:
+def test_per_class_changes_sum_to_the_flips(answers: list[tuple[int, int, int]]) -> None:
     labels, before, after = np.array(answers, np.uint8).reshape(-1, 3).T
     changes = count_changes(labels, before, after, CLASSES)
     flips = find_flips(labels, after, np.ones(len(after)), before)
@@ -95,7 +95,7 @@ def test_the_changes_of_classes_add_up_to_the_flips(answers: list[tuple[int, int
 
 
 @given(Answers, st.integers(0, 60))
-def test_parts_add_up_to_the_whole(answers: list[tuple[int, int, int]], cut: int) -> None:
+def test_counts_of_parts_sum_to_the_counts_of_the_whole(answers: list[tuple[int, int, int]], cut: int) -> None:
     labels, before, after = np.array(answers, np.uint8).reshape(-1, 3).T
     first, second = (
         count_changes(labels[part], before[part], after[part], CLASSES) for part in (np.s_[:cut], np.s_[cut:])
@@ -105,7 +105,7 @@ def test_parts_add_up_to_the_whole(answers: list[tuple[int, int, int]], cut: int
     assert (together.classes, together.unlabelled) == (whole.classes, whole.unlabelled)
 
 
-def test_without_labels_nothing_is_called_right_or_wrong() -> None:
+def test_without_labels_nothing_is_fixed_or_regressed() -> None:
     before, after = np.array([[0, 1, 2], [0, 2, 1]], np.uint8)
     changes = count_changes(None, before, after, CLASSES)
     assert not changes.labelled
@@ -113,10 +113,10 @@ def test_without_labels_nothing_is_called_right_or_wrong() -> None:
     assert (changes.mended, changes.broken, changes.moved, changes.chance) == (0, 0, 0, 1.0)
 
 
-# --- what is written ---
+# --- outputs ---
 
 
-def test_the_table_has_every_flip_and_nothing_else(
+def test_the_csv_has_every_flip_and_nothing_else(
     model: Classifier, live: Classifier, test_split: Examples, impact: Impact
 ) -> None:
     before, after = predict(live, test_split.images), predict(model, test_split.images)
@@ -125,50 +125,52 @@ def test_the_table_has_every_flip_and_nothing_else(
     assert 0 < len(flipped) < len(test_split.ids)
     assert list(rows[0]) == changed_schema(CLASSES).names
     assert [row["id"] for row in rows] == [test_split.ids[row] for row in flipped]
-    for row, told in zip(flipped, rows, strict=True):
-        assert told["label"] == str(test_split.labels[row])
-        for word, said in (("before", before), ("after", after)):
-            assert told[f"{word}_label"] == str(said.labels[row])
-            assert told[f"{word}_name"] == said.names[row]
-            assert float(told[f"{word}_confidence"]) == pytest.approx(said.confidences[row], abs=1e-6)
-            assert told[f"{word}_sure"] == ("yes" if said.sure[row] else "no")
-            assert told[f"{word}_model"] == said.model
-        right = [said.labels[row] == test_split.labels[row] for said in (before, after)]
-        assert told["change"] == ("mended" if right[1] else "broken" if right[0] else "moved")
-    assert {told["before_sure"] for told in rows} == {"yes", "no"}
+    for row, line in zip(flipped, rows, strict=True):
+        assert line["label"] == str(test_split.labels[row])
+        for word, answers in (("before", before), ("after", after)):
+            assert line[f"{word}_label"] == str(answers.labels[row])
+            assert line[f"{word}_name"] == answers.names[row]
+            assert float(line[f"{word}_confidence"]) == pytest.approx(answers.confidences[row], abs=1e-6)
+            assert line[f"{word}_sure"] == ("yes" if answers.sure[row] else "no")
+            assert line[f"{word}_model"] == answers.model
+        right = [answers.labels[row] == test_split.labels[row] for answers in (before, after)]
+        assert line["change"] == ("mended" if right[1] else "broken" if right[0] else "moved")
+    assert {line["before_sure"] for line in rows} == {"yes", "no"}
 
 
-def test_the_counts_are_those_of_the_table(impact: Impact, test_split: Examples) -> None:
-    told, rows = impact.to_json(), rows_of(impact)
-    json.dumps(told)
-    assert (told["images"], told["flips"], told["rejected"]) == (len(test_split.ids), len(rows), 0)
+def test_the_counts_match_the_csv(impact: Impact, test_split: Examples) -> None:
+    counts, rows = impact.to_json(), rows_of(impact)
+    json.dumps(counts)
+    assert (counts["images"], counts["flips"], counts["rejected"]) == (len(test_split.ids), len(rows), 0)
     for kind in ("mended", "broken", "moved"):
-        assert told[kind] == sum(row["change"] == kind for row in rows) > 0
-    assert told["both_sure"] == sum(row["before_sure"] == row["after_sure"] == "yes" for row in rows)
-    for label, one in enumerate(told["classes"]):
+        assert counts[kind] == sum(row["change"] == kind for row in rows) > 0
+    assert counts["both_sure"] == sum(row["before_sure"] == row["after_sure"] == "yes" for row in rows)
+    for label, one in enumerate(counts["classes"]):
         assert one["gained"] == sum(row["after_label"] == str(label) for row in rows)
         assert one["lost"] == sum(row["before_label"] == str(label) for row in rows)
         assert one["broken"] == sum(row["label"] == str(label) and row["change"] == "broken" for row in rows)
-        for other, count in enumerate(told["from_to"][label]):
+        for other, count in enumerate(counts["from_to"][label]):
             pair = [row for row in rows if (row["before_label"], row["after_label"]) == (str(label), str(other))]
             assert label == other or count == len(pair)
 
 
-def test_the_page_tells_the_counts_class_by_class(impact: Impact) -> None:
-    page, told = Page(impact.page), impact.to_json()
+def test_the_page_shows_the_counts_by_class(impact: Impact) -> None:
+    page, counts = Page(impact.page), impact.to_json()
     assert page.sections == ["classes", "flips", "pictures"]
-    assert f"{told['flips']} of {told['images']}" in page.text
-    assert f"{told['mended']}mended" in page.text
-    assert f"{impact.tag} and {impact.beside} were trained on drawn stand-ins" in page.text
+    assert f"{counts['flips']} of {counts['images']}" in page.text
+    assert f"{counts['mended']}fixed" in page.text
+    assert f"{impact.tag} and {impact.other} were trained on synthetic samples" in page.text
     rows = page.table("before", "after", "gained", "lost", "mended", "broken", "moved")
     names = ("name", "before", "after", "gained", "lost", "mended", "broken", "moved")
-    assert rows[:10] == [[str(one[name]) for name in names] for one in told["classes"]]
+    assert rows[:10] == [[str(one[name]) for name in names] for one in counts["classes"]]
     shown = page.table("from, down; to, across")[:10]
-    counts = [[str(count) for count in row if count] for row in np.array(told["from_to"]) * (1 - np.eye(10, dtype=int))]
-    assert [[cell for cell in row[1:] if cell != "\u00b7"] for row in shown] == counts
+    moves = [
+        [str(count) for count in row if count] for row in np.array(counts["from_to"]) * (1 - np.eye(10, dtype=int))
+    ]
+    assert [[cell for cell in row[1:] if cell != "\u00b7"] for row in shown] == moves
 
 
-def test_the_pictures_are_the_most_confident_of_each_new_label(
+def test_the_examples_are_the_most_confident_of_each_new_label(
     model: Classifier, live: Classifier, test_split: Examples, impact: Impact
 ) -> None:
     before, after = predict(live, test_split.images), predict(model, test_split.images)
@@ -185,17 +187,17 @@ def test_the_pictures_are_the_most_confident_of_each_new_label(
         assert caption[0] == CLASSES[test_split.labels[row]]
         assert caption[1] == f"was: {before.names[row]}"
         assert caption[3] == f"now: {after.names[row]}"
-        assert caption[4] == f"{100 * after.confidences[row]:.1f} %" + ("" if after.sure[row] else ", not sure")
+        assert caption[4] == f"{100 * after.confidences[row]:.1f} %" + ("" if after.sure[row] else ", abstains")
 
 
-def test_the_page_needs_nothing_from_outside_but_its_table(impact: Impact) -> None:
+def test_the_page_references_only_its_csv(impact: Impact) -> None:
     page = Page(impact.page)
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
-    beside = {one for one in page.references if not one.startswith(("#", "data:image/png;base64,"))}
-    assert beside == {"impact.csv"}
+    external = {one for one in page.references if not one.startswith(("#", "data:image/png;base64,"))}
+    assert external == {"impact.csv"}
 
 
-def test_a_table_says_what_the_split_says(
+def test_a_table_gives_the_same_result_as_the_split(
     model: Classifier, live: Classifier, test_split: Examples, impact: Impact, tmp_path: Path
 ) -> None:
     import pyarrow.parquet as pq
@@ -210,7 +212,7 @@ def test_a_table_says_what_the_split_says(
         assert source.name in Page(found.page).text
 
 
-def test_a_table_without_ids_and_labels_has_row_numbers_and_no_judgement(
+def test_a_table_without_ids_and_labels_gives_row_numbers_and_no_changes(
     model: Classifier, live: Classifier, test_split: Examples, impact: Impact, tmp_path: Path
 ) -> None:
     source = write_csv(tmp_path / "in.csv", test_split, ids=False, labels=False)
@@ -219,27 +221,27 @@ def test_a_table_without_ids_and_labels_has_row_numbers_and_no_judgement(
     assert [row["id"] for row in rows] == [str(test_split.ids.index(row["id"]) + 1) for row in labelled]
     assert {(row["label"], row["change"]) for row in rows} == {("", "")}
     assert [row["after_label"] for row in rows] == [row["after_label"] for row in labelled]
-    told = found.to_json()
-    assert [told[name] for name in ("mended", "broken", "moved", "chance")] == [None] * 4
-    assert told["classes"][3]["mended"] is None
+    counts = found.to_json()
+    assert [counts[name] for name in ("mended", "broken", "moved", "chance")] == [None] * 4
+    assert counts["classes"][3]["mended"] is None
     text = Page(found.page).text
-    assert "mended" not in text
+    assert "fixed" not in text
     assert "McNemar" not in text + str(found)
 
 
-def test_rows_that_cannot_be_read_are_counted_and_told(
+def test_unreadable_rows_are_counted_and_reported(
     model: Classifier, live: Classifier, test_split: Examples, impact: Impact, tmp_path: Path
 ) -> None:
     found = write_impact(model, live, write_csv(tmp_path / "in.csv", test_split, bad=3), tmp_path / "out")
     assert (found.tally.rejected, found.tally.changes.images) == (3, len(test_split.ids))
-    told = f"line {len(test_split.ids) + 2}: row: 3 cells"
-    assert told in Page(found.page).text
-    assert told in str(found)
+    reason = f"line {len(test_split.ids) + 2}: row: 3 cells"
+    assert reason in Page(found.page).text
+    assert reason in str(found)
     assert "3 rows" in Page(found.page).text
     assert "rejected" not in str(impact)
 
 
-def test_whatever_an_id_or_a_file_is_called_it_is_only_text(
+def test_hostile_ids_and_file_names_are_escaped(
     model: Classifier, live: Classifier, test_split: Examples, tmp_path: Path
 ) -> None:
     ids = [HOSTILE[place % len(HOSTILE)] for place in range(len(test_split.ids))]
@@ -254,7 +256,7 @@ def test_whatever_an_id_or_a_file_is_called_it_is_only_text(
     assert "<b>in<b>.csv" in page.text
 
 
-def test_the_same_answers_are_no_impact(model: Classifier, dataset: Dataset, tmp_path: Path) -> None:
+def test_identical_answers_have_no_impact(model: Classifier, dataset: Dataset, tmp_path: Path) -> None:
     twin = dataclasses.replace(model, tag="fashion-mlp:cccccccc")
     found = write_impact(twin, model, dataset, tmp_path)
     assert found.table.read_text() == ",".join(changed_schema(CLASSES).names) + "\n"
@@ -264,7 +266,7 @@ def test_the_same_answers_are_no_impact(model: Classifier, dataset: Dataset, tmp
     assert found.tally.changes.chance == 1.0
 
 
-def test_it_goes_beside_the_report_and_each_leads_to_the_other(
+def test_the_page_is_next_to_the_report_and_each_links_to_the_other(
     model: Classifier, live: Classifier, dataset: Dataset, settings: Settings
 ) -> None:
     from components.evaluation.report import write_report
@@ -277,7 +279,7 @@ def test_it_goes_beside_the_report_and_each_leads_to_the_other(
     assert "index.html" in Page(again.page).references
 
 
-# --- what goes wrong ---
+# --- errors ---
 
 
 def keep_old(folder: Path) -> Callable[[], bool]:
@@ -293,20 +295,20 @@ def keep_old(folder: Path) -> Callable[[], bool]:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("a,b\n1,2\n", "missing 784"),
-        (",".join(PIXEL_COLUMNS) + "\n", "it is empty"),
-        (",".join(PIXEL_COLUMNS) + "\n1,2\n", "no row of 1 can be read; 2: row: 2 cells"),
+        (",".join(PIXEL_COLUMNS) + "\n", "the table is empty"),
+        (",".join(PIXEL_COLUMNS) + "\n1,2\n", "none of 1 rows is readable; 2: row: 2 cells"),
         ("", "empty"),
     ],
 )
-def test_what_is_no_table_leaves_the_outputs_as_they_were(
-    model: Classifier, live: Classifier, tmp_path: Path, content: str, told: str
+def test_an_invalid_table_leaves_the_outputs_unchanged(
+    model: Classifier, live: Classifier, tmp_path: Path, content: str, message: str
 ) -> None:
     (tmp_path / "in.csv").write_text(content)
     unchanged = keep_old(tmp_path)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         write_impact(model, live, tmp_path / "in.csv", tmp_path)
     assert unchanged()
 
@@ -320,17 +322,15 @@ def test_an_input_is_not_overwritten(model: Classifier, live: Classifier, tmp_pa
     assert unchanged()
 
 
-def test_a_dataset_that_changed_is_refused(
-    model: Classifier, live: Classifier, dataset: Dataset, tmp_path: Path
-) -> None:
+def test_a_missing_dataset_raises(model: Classifier, live: Classifier, dataset: Dataset, tmp_path: Path) -> None:
     gone = dataclasses.replace(dataset, path=tmp_path / "0123456789abcdef.json")
     with pytest.raises(DatasetError, match="no such dataset"):
         write_impact(model, live, gone, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_kept_does_not_grow_with_the_images() -> None:
-    """A thousand blocks in which everything flips to one label, each more confidently than the one before."""
+def test_memory_does_not_grow_with_the_images() -> None:
+    """A thousand blocks flip to one label, each more confidently than the one before."""
     tally, rows = Tally(CLASSES), 50
     images = np.zeros((rows, 28, 28), np.uint8)
     for block in range(1000):
@@ -346,7 +346,7 @@ def test_what_is_kept_does_not_grow_with_the_images() -> None:
         assert len(tally.add(parsed, before, after)) == rows
     kept = tally.most_confident()
     assert [len(flips) for flips in kept] == [0, 0, 0, SHOWN, *[0] * 6]
-    assert [flip.id for flip in kept[3]] == [str(999 * rows + 2 + row) for row in range(SHOWN)], "of equals, the first"
+    assert [flip.id for flip in kept[3]] == [str(999 * rows + 2 + row) for row in range(SHOWN)], "ties: the first rows"
     assert all(flip.image.base is None for flip in kept[3]), "a view would keep its block"
     assert (tally.changes.flips, tally.rejected, tally.first_reject) == (50_000, 1000, "52: too short")
 
@@ -358,13 +358,13 @@ def test_on_a_phone_nothing_scrolls_sideways(
 ) -> None:
     ids = ["a-name-without-an-end" * 20] * len(test_split.ids)
     source = write_csv(tmp_path / "in.csv", dataclasses.replace(test_split, ids=ids))
-    said: list[str] = []
+    logged: list[str] = []
     page = browser.new_page(viewport={"width": 360, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
-    page.on("console", lambda message: said.append(message.text))
+    page.on("console", lambda message: logged.append(message.text))
     for data in (source, write_csv(tmp_path / "unlabelled.csv", test_split, labels=False, bad=1)):
         page.goto(write_impact(model, live, data, tmp_path / "out").page.as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") == 360
-    assert not said
+    assert not logged
 
 
 @pytest.mark.slow
@@ -375,9 +375,9 @@ def test_it_fits_on_paper(browser: "Browser", impact: Impact) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") == 718
 
 
-# --- classes that changed ---
+# --- changed classes ---
 
-MERGED: Shown = {"boot": ["boot"], "top": ["coat", "shirt"], "hat": ["hat"]}  # and bag is gone
+MERGED: Shown = {"boot": ["boot"], "top": ["coat", "shirt"], "hat": ["hat"]}  # bag is removed
 
 
 @pytest.fixture
@@ -387,9 +387,7 @@ def before_and_after(settings: Settings) -> tuple[Classifier, Classifier, Datase
     return before, after, dataset_of(settings.datasets_dir, after.card.dataset_version)
 
 
-def test_a_class_that_goes_into_another_is_no_flip(
-    before_and_after: tuple[Classifier, Classifier, Dataset], tmp_path: Path
-) -> None:
+def test_a_merged_class_is_not_a_flip(before_and_after: tuple[Classifier, Classifier, Dataset], tmp_path: Path) -> None:
     before, after, data = before_and_after
     impact, test = write_impact(after, before, data, tmp_path / "out"), read_split(data, "test")
     was, now = predict(before, test.images).names, predict(after, test.images).names
@@ -406,7 +404,7 @@ def test_a_class_that_goes_into_another_is_no_flip(
     assert {"mended", "broken"} == set(expected)
 
 
-def test_all_classes_of_both_are_counted(
+def test_classes_of_both_models_are_counted(
     before_and_after: tuple[Classifier, Classifier, Dataset], tmp_path: Path
 ) -> None:
     before, after, data = before_and_after
@@ -419,17 +417,17 @@ def test_all_classes_of_both_are_counted(
         "hat": (0, now.count("hat")),
         "bag (gone)": (was.count("bag"), 0),
     }
-    told = "coat and shirt are top now; hat is new; bag is gone"
-    assert f"classes: {told}" in str(impact)
-    assert impact.to_json()["class_changes"] == told
+    summary = "coat and shirt are top now; hat is new; bag is gone"
+    assert f"classes: {summary}" in str(impact)
+    assert impact.to_json()["class_changes"] == summary
     page = Page(impact.page)
-    assert f"Classes: {told}." in page.text
+    assert f"Classes: {summary}." in page.text
     assert "Now hat:" in page.text
     (first, *_) = (caption for caption in page.captions if caption[0] == "hat")
     assert first[3] == "now: hat"
 
 
-def test_a_table_without_labels_tells_of_other_classes_too(
+def test_a_table_without_labels_works_with_changed_classes(
     before_and_after: tuple[Classifier, Classifier, Dataset], tmp_path: Path
 ) -> None:
     import pyarrow.parquet as pq
@@ -444,9 +442,9 @@ def test_a_table_without_labels_tells_of_other_classes_too(
     assert {row["change"] for row in rows_of(found)} == {""}
 
 
-def test_two_models_without_a_class_in_common_are_refused(settings: Settings, tmp_path: Path) -> None:
+def test_two_models_without_common_classes_raise(settings: Settings, tmp_path: Path) -> None:
     before = model_of(settings.datasets_dir, FIRST, tag="shop-mlp:livelive")
     after = model_of(settings.datasets_dir, ADDED)
     data = dataset_of(settings.datasets_dir, after.card.dataset_version)
-    with pytest.raises(ModelError, match="livelive: its data contract is another: found 4 classes, expected 5"):
+    with pytest.raises(ModelError, match="livelive: different data contract: found 4 classes, expected 5"):
         write_impact(after, before, data, tmp_path)

@@ -1,4 +1,4 @@
-"""The margins follow the number of test images: what passes then, repeating a part of `benchmarks.gate_sizes`."""
+"""Margins depend on the number of test images: pass rates, as in a part of `benchmarks.gate_sizes`."""
 
 import dataclasses
 from functools import partial
@@ -28,7 +28,7 @@ from components.promotion.margins import MAX_MARGIN, fit_margins
 
 @pytest.fixture(scope="module")
 def people() -> Population:
-    """Of 400 photos in ten classes: as hard, and as unlike each other, as small catalogues make models."""
+    """400 photos in ten classes, with the accuracy and disagreement of models of small catalogues."""
     return populate(Setup("400", (40,) * 10, 0.78, 0.12))
 
 
@@ -38,7 +38,7 @@ def trial(people: Population) -> Trial:
 
 
 def of_images(trial: Trial, factor: int, contract: DataContract | None = None) -> Trial:
-    """The same figures, measured on more images, of a catalogue."""
+    """Return the same metrics as if measured on `factor` times as many images."""
     challenger = trial.challenger
     metrics = dataclasses.replace(
         challenger.metrics,
@@ -54,28 +54,28 @@ def of_images(trial: Trial, factor: int, contract: DataContract | None = None) -
 
 @pytest.mark.parametrize("rows", [200, 400, 1_000])
 @pytest.mark.parametrize("uneven", [0.02, 0.06, 0.12])
-def test_equal_models_pass_as_often_on_few_images_and_much_worse_ones_hardly_ever(rows: int, uneven: float) -> None:
+def test_equal_models_pass_as_often_on_few_images_and_much_worse_models_rarely(rows: int, uneven: float) -> None:
     on_fashion_mnist = passes(10_000, 0.06, 0, draws=1_000)
     assert abs(passes(rows, uneven, 0, draws=1_000) - on_fashion_mnist) < 0.2
     assert passes(rows, uneven, WORSE, draws=1_000) < 0.05
 
 
 @pytest.mark.parametrize("rows", [30, 60, 100])
-def test_the_margin_has_a_limit_however_few_images_there_are(rows: int) -> None:
+def test_the_margin_is_capped_however_few_images_there_are(rows: int) -> None:
     assert margin_of(rows, rows // 10, rows // 10) == MAX_MARGIN
     assert passes(rows, 0.06, WORSE, draws=1_000) < 0.05
 
 
-def test_chance_refuses_few_equal_models_and_what_is_broken_does_not_pass(people: Population) -> None:
+def test_few_equal_models_are_rejected_and_bad_models_do_not_pass(people: Population) -> None:
     equal = try_gate(people, 40)
     assert equal.others >= 0.85
     assert 0.25 <= equal.gate <= 0.75
-    assert equal.fixed <= 0.1, "what the margins for 10,000 images would do"
+    assert equal.fixed <= 0.1, "pass rate with the margins for 10,000 images"
     for weaker, change in ((people.weaker, None), (1, partial(collapse, 3)), (1, partial(exchange, 3, 4))):
         assert try_gate(people, 20, weaker, change).gate <= 0.05
 
 
-def test_on_ten_thousand_images_the_margins_are_those_of_the_settings(trial: Trial) -> None:
+def test_on_ten_thousand_images_the_margins_equal_the_settings(trial: Trial) -> None:
     many = of_images(trial, 25, CONTRACT)
     margins = fit_margins(GateBounds(), CONTRACT, many.challenger.metrics, many.noise)
     assert margins.accuracy == 0.005
@@ -83,7 +83,7 @@ def test_on_ten_thousand_images_the_margins_are_those_of_the_settings(trial: Tri
     assert (margins.loss, margins.calibration_error, margins.robustness) == (0.02, 0.01, 0.03)
 
 
-def test_fewer_images_make_every_margin_wider(trial: Trial) -> None:
+def test_fewer_images_widen_every_margin(trial: Trial) -> None:
     few, more, many = (
         fit_margins(GateBounds(), CONTRACT, one.challenger.metrics, one.noise)
         for one in (of_images(trial, factor, CONTRACT) for factor in (1, 4, 25))
@@ -93,7 +93,7 @@ def test_fewer_images_make_every_margin_wider(trial: Trial) -> None:
     assert all(a > b > c for a, b, c in zip(few.f1, more.f1, many.f1, strict=True))
 
 
-def test_a_margin_that_is_set_is_taken_as_it_is(trial: Trial) -> None:
+def test_an_explicit_margin_is_used_unchanged(trial: Trial) -> None:
     metrics, contract = trial.challenger.metrics, trial.challenger.card.contract
     bounds = GateBounds(margin=0.005, f1_margin=0.02, f1_margins={"class 3": 0.5}, loss_margin=0.1)
     margins = fit_margins(bounds, contract, metrics, trial.noise)
@@ -105,34 +105,34 @@ def test_a_margin_that_is_set_is_taken_as_it_is(trial: Trial) -> None:
     assert all(margin > 0.02 for margin in own.f1)
 
 
-def test_where_nothing_is_live_there_is_no_noise(trial: Trial) -> None:
+def test_without_a_champion_there_is_no_noise(trial: Trial) -> None:
     contract, metrics = trial.challenger.card.contract, trial.challenger.metrics
     assert fit_margins(GateBounds(), contract, metrics, None).accuracy == 0.005
 
 
-def test_the_verdict_says_what_so_few_images_show(trial: Trial) -> None:
-    (told,) = (check.message for check in judge(trial, GateBounds()).checks if check.name == "change of accuracy")
-    assert "on 400 test images a model that is worse by 0.0" in told
-    assert "passes in about 2.5% of cases, an equal one in " in told
+def test_the_verdict_describes_the_power_of_a_small_test_split(trial: Trial) -> None:
+    (message,) = (check.message for check in judge(trial, GateBounds()).checks if check.name == "change of accuracy")
+    assert "on 400 test images, a model that is worse by 0.0" in message
+    assert "passes with a probability of about 2.5%, an equal one of " in message
     (of_a_class,) = (check.message for check in judge(trial, GateBounds()).checks if check.name == "F1 of class 3")
-    assert of_a_class.endswith("(40 test images of it)")
-    (told,) = (c.message for c in judge(of_images(trial, 25), GateBounds()).checks if c.name == "change of accuracy")
-    assert "test images" not in told
+    assert of_a_class.endswith("(40 test images)")
+    (message,) = (c.message for c in judge(of_images(trial, 25), GateBounds()).checks if c.name == "change of accuracy")
+    assert "test images" not in message
 
 
-def test_macro_f1_is_judged_where_classes_are_of_very_different_sizes(trial: Trial) -> None:
+def test_macro_f1_is_checked_if_the_classes_are_imbalanced(trial: Trial) -> None:
     even = {check.name for check in judge(trial, GateBounds()).checks}
-    assert not even & {"macro F1", "least macro F1"}
+    assert not even & {"macro F1", "minimum macro F1"}
     trial = draw_trial(populate(Setup("372", SKEWED, 0.78, 0.12)), np.random.default_rng(0))
     skewed = {check.name: check.passed for check in judge(trial, GateBounds()).checks}
     assert skewed["macro F1"]
-    assert skewed["least macro F1"]
+    assert skewed["minimum macro F1"]
     worse = dataclasses.replace(trial, challenger=sink_small(trial.challenger))
     assert not {check.name: check.passed for check in judge(worse, GateBounds()).checks}["macro F1"]
 
 
 def sink_small(challenger: Performance) -> Performance:
-    """The same with an F1 of 0.2 in every class but the two largest."""
+    """Set F1 to 0.2 in every class but the two largest."""
     metrics = challenger.metrics
     classes = tuple(one if place < 2 else dataclasses.replace(one, f1=0.2) for place, one in enumerate(metrics.classes))
     return dataclasses.replace(challenger, metrics=dataclasses.replace(metrics, classes=classes))

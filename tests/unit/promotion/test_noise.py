@@ -1,4 +1,4 @@
-"""Standard errors of paired differences, beside those of images drawn again."""
+"""Standard errors of paired differences, compared with the bootstrap."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def labels() -> Labels:
     return np.random.default_rng(0).choice(CLASSES, ROWS, p=[0.5, 0.3, 0.15, 0.05]).astype(np.uint16)
 
 
-def test_each_error_is_that_of_images_drawn_again(labels: Labels) -> None:
+def test_each_standard_error_matches_the_bootstrap(labels: Labels) -> None:
     ours, theirs = answer(labels, 1), answer(labels, 2)
     noise = measure_noise(labels, ours, theirs, CLASSES)
     random = np.random.default_rng(3)
@@ -50,7 +50,7 @@ def test_each_error_is_that_of_images_drawn_again(labels: Labels) -> None:
         assert error == pytest.approx(np.std([differences[rows].mean() for rows in drawn]), rel=0.15)
 
 
-def test_the_same_answers_do_not_differ_by_chance(labels: Labels) -> None:
+def test_identical_answers_have_no_error(labels: Labels) -> None:
     noise = measure_noise(labels, answer(labels, 1), answer(labels, 1), CLASSES)
     assert (noise.accuracy, noise.macro_f1, noise.loss, noise.calibration_error, noise.robustness) == (0, 0, 0, 0, 0)
     assert noise.f1 == (0.0,) * CLASSES
@@ -62,7 +62,7 @@ def test_a_class_without_images_has_no_error(labels: Labels) -> None:
     assert noise.macro_f1 == measure_noise(labels, answer(labels, 1), answer(labels, 2), CLASSES).macro_f1
 
 
-def test_the_means_of_the_parts_are_what_is_measured(labels: Labels) -> None:
+def test_the_means_of_the_contributions_equal_the_metrics(labels: Labels) -> None:
     logits = torch.tensor(np.random.default_rng(1).normal(size=(ROWS, CLASSES)), dtype=torch.float32)
     found = to_answers(logits, labels, 2.0, np.ones(ROWS, bool), {})
     confidences = torch.softmax(logits.double() / 2, dim=1).amax(dim=1).numpy()
@@ -72,7 +72,7 @@ def test_the_means_of_the_parts_are_what_is_measured(labels: Labels) -> None:
     assert found.losses.mean() == pytest.approx(torch.nn.functional.cross_entropy(logits / 2, truth).item(), rel=1e-5)
 
 
-def test_seventeen_photos_leave_an_f1_unsure_by_about_a_tenth() -> None:
+def test_the_f1_of_a_class_with_17_photos_has_a_standard_error_of_about_0_1() -> None:
     trial = draw_trial(populate(Setup("372", SKEWED, 0.78, 0.12)), np.random.default_rng(0))
     assert trial.noise
     assert 0.04 < trial.noise.f1[-1] < 0.15

@@ -1,4 +1,4 @@
-"""A promotion: what the gate and the canary say, and what the pointer does then."""
+"""Promotion: evaluation gate, canary deployment, and the live-model pointer."""
 
 import dataclasses
 import shutil
@@ -26,7 +26,7 @@ def serve_well(model: Classifier, bounds: GateBounds, settings: Settings) -> tup
     return (SERVED,)
 
 
-def test_what_the_gate_refuses_is_not_served(
+def test_a_model_rejected_by_the_gate_is_not_served(
     network: MLP, card: ModelCard, bentoml_home: Path, shared_settings: Settings
 ) -> None:
     live = store.save_model(network, card)
@@ -34,7 +34,7 @@ def test_what_the_gate_refuses_is_not_served(
     permuted = store.save_model(change_bias(network, torch.arange(10.0)), card)
     promotion = promote(permuted, "a test", bounds=LENIENT, settings=shared_settings)
     assert not promotion.promoted
-    assert "change of its answers since its training" in failed(promotion.verdict)
+    assert "change of predictions since training" in failed(promotion.verdict)
     assert champion.live_move().tag == live
     verdict = verdicts.read_verdict(permuted)
     assert verdict
@@ -42,7 +42,9 @@ def test_what_the_gate_refuses_is_not_served(
     assert not (bentoml_home / "fashion" / "canary").exists()
 
 
-def test_force_goes_past_the_gate_and_says_past_what(network: MLP, card: ModelCard, shared_settings: Settings) -> None:
+def test_force_skips_the_gate_and_records_the_failed_checks(
+    network: MLP, card: ModelCard, shared_settings: Settings
+) -> None:
     champion.make_live(store.save_model(network, card), "a test")
     other = store.save_model(network, dataclasses.replace(card, expectations=0))
     assert not promote(other, "a test", bounds=LENIENT, settings=shared_settings).promoted
@@ -59,7 +61,7 @@ def _renamed(split: Metrics) -> Metrics:
     return dataclasses.replace(split, classes=(dataclasses.replace(split.classes[0], name="Tee"), *split.classes[1:]))
 
 
-def test_a_model_of_another_catalogue_is_refused_whatever_is_asked(
+def test_a_model_of_another_catalogue_is_refused_even_with_force(
     network: MLP, card: ModelCard, shared_settings: Settings
 ) -> None:
     shop = store.save_model(
@@ -69,7 +71,7 @@ def test_a_model_of_another_catalogue_is_refused_whatever_is_asked(
         promote(shop, "new", force=True, bounds=LENIENT, settings=shared_settings, canary=serve_well)
 
 
-def test_a_model_of_another_contract_is_refused_unless_forced(
+def test_a_model_with_another_contract_is_rejected_unless_forced(
     network: MLP, card: ModelCard, shared_settings: Settings
 ) -> None:
     live = store.save_model(network, card)
@@ -81,13 +83,13 @@ def test_a_model_of_another_contract_is_refused_unless_forced(
     promotion = promote(other, "a test", bounds=LENIENT, settings=shared_settings)
     assert failed(promotion.verdict) == ["data contract"]
     assert str(promotion.verdict) == (
-        f"{other} is about other data than {live}, which is live: class 0: found 'Tee', expected 'T-shirt/top'"
+        f"{other} has another data contract than the live model {live}: class 0: found 'Tee', expected 'T-shirt/top'"
     )
     assert champion.live_move().tag == live
     assert promote(other, "new", force=True, bounds=LENIENT, settings=shared_settings, canary=serve_well).promoted
 
 
-def test_force_does_not_go_past_the_canary(network: MLP, card: ModelCard, shared_settings: Settings) -> None:
+def test_force_does_not_skip_the_canary(network: MLP, card: ModelCard, shared_settings: Settings) -> None:
     live, other = store.save_model(network, card), store.save_model(network, card)
     champion.make_live(live, "a test")
     broken = dataclasses.replace(SERVED, passed=False)
@@ -102,7 +104,7 @@ def test_force_does_not_go_past_the_canary(network: MLP, card: ModelCard, shared
     assert champion.live_move().tag == live
 
 
-def test_without_the_images_nothing_goes_live_unless_forced(network: MLP, card: ModelCard, tmp_path: Path) -> None:
+def test_missing_images_prevent_a_promotion_unless_forced(network: MLP, card: ModelCard, tmp_path: Path) -> None:
     tag = store.save_model(network, card)
     elsewhere = Settings(data_dir=tmp_path / "elsewhere")
     with pytest.raises(DatasetError, match="no such dataset"):
@@ -113,7 +115,7 @@ def test_without_the_images_nothing_goes_live_unless_forced(network: MLP, card: 
     assert failed(promotion.verdict) == ["measurement"]
 
 
-def test_where_the_live_model_cannot_be_read_nothing_goes_live_unless_forced(
+def test_an_unreadable_live_model_prevents_a_promotion_unless_forced(
     network: MLP, card: ModelCard, bentoml_home: Path, shared_settings: Settings
 ) -> None:
     live, other = store.save_model(network, card), store.save_model(network, card)
@@ -127,7 +129,7 @@ def test_where_the_live_model_cannot_be_read_nothing_goes_live_unless_forced(
     ).promoted
 
 
-def test_a_challenger_is_judged_again_when_another_goes_live_meanwhile(
+def test_a_challenger_is_evaluated_again_if_the_live_model_changes(
     network: MLP, card: ModelCard, shared_settings: Settings
 ) -> None:
     first, second, third = (store.save_model(network, card) for _ in range(3))
@@ -152,12 +154,12 @@ def shop(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 def stored(settings: Settings, shown: Shown, *before: Shown) -> str:
-    """A model that is right on most images of its classes, which became so from others."""
+    """Save a model that is right on most images of its classes, with the given class history."""
     model = model_of(settings.datasets_dir, shown, *(became(one, shown) for one in before))
     return store.save_model(model.network, model.card)
 
 
-def test_what_became_of_the_classes_is_told_and_kept_in_the_history(shop: Settings) -> None:
+def test_changed_classes_are_reported_and_stored_in_the_history(shop: Settings) -> None:
     live = stored(shop, FIRST)
     champion.make_live(live, "a test")
     tag = stored(shop, ADDED, FIRST)
@@ -168,11 +170,11 @@ def test_what_became_of_the_classes_is_told_and_kept_in_the_history(shop: Settin
     assert (move.tag, move.why, move.verdict) == (tag, "training; classes: hat is new", "passed")
     kept = verdicts.read_verdict(tag)
     assert kept
-    told = [check.message for check in kept.checks if check.name == "classes"]
-    assert told == ["classes: hat is new; compared on 240 test images of 4 classes that both know"]
+    messages = [check.message for check in kept.checks if check.name == "classes"]
+    assert messages == ["classes: hat is new; compared on 240 test images of 4 common classes"]
 
 
-def test_a_refusal_tells_of_the_classes_too(shop: Settings) -> None:
+def test_a_rejection_reports_the_changed_classes(shop: Settings) -> None:
     champion.make_live(stored(shop, FIRST), "a test")
     tag = stored(shop, ADDED, FIRST)
     strict = GateBounds(**{**LENIENT.model_dump(exclude_unset=True), "max_bytes": 1})
@@ -185,7 +187,7 @@ def test_a_refusal_tells_of_the_classes_too(shop: Settings) -> None:
     assert champion.live_move().why == "for today; classes: hat is new"
 
 
-def test_where_no_classes_changed_nothing_is_told_of_them(shop: Settings) -> None:
+def test_unchanged_classes_are_not_reported(shop: Settings) -> None:
     champion.make_live(stored(shop, FIRST), "a test")
     promotion = promote(stored(shop, FIRST), "training", bounds=LENIENT, settings=shop, canary=serve_well)
     assert promotion.promoted
@@ -193,15 +195,16 @@ def test_where_no_classes_changed_nothing_is_told_of_them(shop: Settings) -> Non
     assert champion.live_move().why == "training"
 
 
-def test_classes_that_no_change_leads_to_are_refused_with_the_first_difference(shop: Settings) -> None:
+def test_unrelated_classes_are_rejected_with_the_first_difference(shop: Settings) -> None:
     live, tag = stored(shop, FIRST), stored(shop, ADDED)
     champion.make_live(live, "a test")
     promotion = promote(tag, "training", bounds=LENIENT, settings=shop, canary=serve_well)
     assert failed(promotion.verdict) == ["data contract"]
-    assert str(promotion) == f"{tag} is about other data than {live}, which is live: found 5 classes, expected 4"
+    message = f"{tag} has another data contract than the live model {live}: found 5 classes, expected 4"
+    assert str(promotion) == message
 
 
-def test_an_older_model_with_other_classes_comes_back_without_a_gate(shop: Settings) -> None:
+def test_a_rollback_to_a_model_with_other_classes_needs_no_gate(shop: Settings) -> None:
     live, tag = stored(shop, FIRST), stored(shop, ADDED, FIRST)
     champion.make_live(live, "a test")
     promote(tag, "training", bounds=LENIENT, settings=shop, canary=serve_well)
