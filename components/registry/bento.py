@@ -1,10 +1,10 @@
-"""Build a Bento that holds one exact model, what the gate said of it, and the serving code.
+"""Build a Bento from one exact model, its verdict and the serving code.
 
-Its version is the hash of its content: the files that `bentofile.yaml` names, the build options, the verdict, the
-model's card (which has the hash of its weights), and BentoML's version. The same content is the same Bento, built once.
+The version is a content hash over the files listed in `bentofile.yaml`, the build options, the verdict, the model card
+(which contains the hash of the weights) and BentoML's version. A Bento with the same content is built only once.
 
-BentoML copies a Bento file by file into its final place. Here it builds in a home of its own, from a copy of the files
-that were hashed, and the finished folder is renamed into place: whoever looks sees all of it or nothing.
+BentoML copies a Bento file by file into its final place. To make that atomic, this module builds in a temporary
+BENTOML_HOME, from a copy of the hashed files, and renames the finished folder into place.
 """
 
 import base64
@@ -49,31 +49,31 @@ from components.registry.verdicts import encode_verdict, read_verdict
 from components.settings import CHECKOUT, checkout_commit
 
 BUILD_FILE, LOCK_FILE = "bentofile.yaml", "requirements.lock"
-VERSION_LENGTH = 16  # characters: of base 32, so 80 bits, as BentoML's own versions look
-LABEL_LENGTH = 63  # what Kubernetes takes as a label's value
+VERSION_LENGTH = 16  # characters in base 32, or 80 bits, like BentoML's own versions
+LABEL_LENGTH = 63  # maximum length of a label value in Kubernetes
 
-Options = dict[str, Any]  # a build file
+Options = dict[str, Any]  # content of a build file
 
 
 @dataclass(frozen=True)
 class BuiltBento:
-    """A Bento of the store."""
+    """A Bento in the store."""
 
-    tag: str  # exact
-    model: str  # the exact tag of the model inside
-    verdict: str  # "passed", "forced", "refused", or "none" where the gate was not asked
-    is_new: bool  # False: it was there already
+    tag: str  # exact tag
+    model: str  # exact tag of the bundled model
+    verdict: str  # "passed", "forced", "refused", or "none" if the gate has not run
+    is_new: bool  # False: it already existed
 
 
 def build_bento(tag: str | None = None, *, source: Path = CHECKOUT) -> BuiltBento:
-    """Build a Bento, unless one with the same content is there.
+    """Build a Bento, unless one with the same content exists.
 
     Args:
-        tag: the model's, exact, whatever the gate said of it; None: the live model's.
+        tag: exact tag of the model, whatever its verdict; None: the live model.
         source: the checkout.
 
     Raises:
-        NoLiveModel, ModelNotFound, ModelError: the model cannot be loaded, or the build failed.
+        NoLiveModel, ModelNotFound, ModelError: the model does not load, or the build failed.
     """
     model = load_model(tag)
     staging = home() / "staging" / temporary_name("bento")
@@ -87,8 +87,8 @@ def build_bento(tag: str | None = None, *, source: Path = CHECKOUT) -> BuiltBent
         is_new = not folder.exists()
         if is_new:
             copy_stored(model.tag, staging / "home")
-            _put(_build(staging, options), folder, model)
-        _check_whole(folder)
+            _install(_build(staging, options), folder, model)
+        _check_complete(folder)
         write_whole(folder.with_name("latest"), content.encode())
         return BuiltBento(f"{options['name']}:{content}", model.tag, options["labels"]["verdict"], is_new)
     finally:
@@ -96,7 +96,7 @@ def build_bento(tag: str | None = None, *, source: Path = CHECKOUT) -> BuiltBent
 
 
 def _gather(model: Classifier, source: Path, copy: Path) -> Options:
-    """Copy what travels, add the verdict, and complete the build options."""
+    """Copy the files to include, add the verdict, and complete the build options."""
     options: Options = yaml.safe_load((source / BUILD_FILE).read_text())
     for path in sorted(path for pattern in options["include"] for path in source.glob(pattern.removeprefix("/"))):
         destination = copy / path.relative_to(source)
@@ -110,29 +110,29 @@ def _gather(model: Classifier, source: Path, copy: Path) -> Options:
     if (catalogue := catalogue_in_use()) != DEFAULT:
         options["envs"] = [*options.get("envs", []), {"name": VARIABLE, "value": catalogue}]
     options["python"]["packages"] = _locked(options["python"]["packages"], source / LOCK_FILE)
-    told = {"model": model.tag, "preset": model.card.preset, "source": model.card.source}
-    told |= {"dataset": model.card.dataset_version, "verdict": _verdict_of(model.tag, verdict)}
-    told |= {"contract": model.contract.fingerprint[:VERSION_LENGTH]}
-    options["labels"] |= {name: _as_label(value) for name, value in told.items()}
+    labels = {"model": model.tag, "preset": model.card.preset, "source": model.card.source}
+    labels |= {"dataset": model.card.dataset_version, "verdict": _verdict_of(model.tag, verdict)}
+    labels |= {"contract": model.contract.fingerprint[:VERSION_LENGTH]}
+    options["labels"] |= {name: _as_label(value) for name, value in labels.items()}
     return options
 
 
 def _verdict_of(tag: str, last: Verdict | None) -> str:
-    """The one under which it went live, if it did; else what the gate said last."""
+    """Return the verdict of the last promotion, if any, else the last outcome of the gate."""
     return verdict_when_promoted(tag) or (last.outcome if last else "none")
 
 
 def _locked(packages: list[str], lock: Path) -> list[str]:
-    """Each package in the version that the tests ran with: the lines of a lock file, markers and all."""
+    """Pin each package to the version the tests ran with, as lines of the lock file, markers included."""
     lines = [line for line in lock.read_text().splitlines() if re.match(r"\w", line)]
     names = [re.split(r"[<>=!~; \[]", package, maxsplit=1)[0] for package in packages]
     if missing := [name for name in names if not any(line.startswith(f"{name}==") for line in lines)]:
-        raise ModelError(f"{lock.name} has no {', '.join(missing)}, which {BUILD_FILE} names")
+        raise ModelError(f"{lock.name} has no version of {', '.join(missing)}, which {BUILD_FILE} lists; add it")
     return [line for name in names for line in lines if line.startswith(f"{name}==")]
 
 
 def _content_of(copy: Path, options: Options, card: str) -> str:
-    """The hash of all that decides what the Bento is; neither the time nor the commit is in it."""
+    """Hash everything that defines the Bento; time and commit are not part of it."""
     files = {path.relative_to(copy).as_posix(): sha256_of(path) for path in copy.rglob("*") if path.is_file()}
     content = {"files": files, "options": options, "card": card, "bentoml": version("bentoml")}
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
@@ -140,7 +140,7 @@ def _content_of(copy: Path, options: Options, card: str) -> str:
 
 
 def _build(staging: Path, options: Options) -> Path:
-    """Build in a home of its own; the Bento's folder there."""
+    """Build in a temporary BENTOML_HOME. Return the folder of the Bento."""
     build_file = staging / BUILD_FILE
     build_file.write_text(yaml.safe_dump(options, sort_keys=False))
     content = options["labels"]["content"]
@@ -158,20 +158,20 @@ def _build(staging: Path, options: Options) -> Path:
     return folder
 
 
-def _put(built: Path, folder: Path, model: Classifier) -> None:
-    """Rename a finished Bento into the store, unless another build of the same was faster."""
+def _install(built: Path, folder: Path, model: Classifier) -> None:
+    """Move a finished Bento into the store, unless a concurrent build was faster."""
     with store_lock():
-        card_sha256(model.tag)  # raises where the model went meanwhile
+        card_sha256(model.tag)  # raises if the model has been removed
         if not folder.exists():
             move_folder(built, folder)
 
 
-def _check_whole(folder: Path) -> None:
+def _check_complete(folder: Path) -> None:
     if not (folder / "bento.yaml").is_file():
         tag = f"{folder.parent.name}:{folder.name}"
-        raise ModelError(f"{tag}: {folder} has no bento.yaml; remove it with 'bentoml delete {tag}', then build again")
+        raise ModelError(f"{tag}: {folder} has no bento.yaml. Remove it with 'bentoml delete {tag}' and build again")
 
 
 def _as_label(value: str) -> str:
-    """A value that is a label's in BentoML, in image registries and in Kubernetes."""
+    """Convert a value to a label that BentoML, image registries and Kubernetes accept."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", value)[:LABEL_LENGTH].strip("._-")

@@ -1,11 +1,10 @@
 """The live-model pointer: which model serves, since when, and why.
 
-    BENTOML_HOME/fashion/live.json       the last move, replaced atomically; the model it names is live
-    BENTOML_HOME/fashion/history.jsonl   every move, a line each, only ever added to
+    BENTOML_HOME/fashion/live.json       the last move, replaced atomically; it names the live model
+    BENTOML_HOME/fashion/history.jsonl   all moves, one per line, append-only
 
-A move is written to the pointer first and then to the history, under a lock. A kill between the two is mended by the
-next move, which finds the pointer's number missing from the history and adds it first. Where the pointer is missing or
-damaged, the last move of the history is in force.
+Each move is written to the pointer, then to the history, under a lock. If the process is killed in between, the next
+move adds the missing line first. If the pointer is missing or damaged, the last move in the history applies.
 """
 
 import json
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LOCK_TIMEOUT = 60  # seconds to wait for another move
+LOCK_TIMEOUT = 60  # seconds to wait for a concurrent move
 
 Tag = Annotated[str, Field(pattern=f"^{EXACT_TAG.pattern}$")]
 PointerState = tuple[tuple[int, ...] | None, ...]
@@ -40,24 +39,24 @@ PointerState = tuple[tuple[int, ...] | None, ...]
 class Move:
     """One change of the live model."""
 
-    number: Positive  # from 1, without a gap
+    number: Positive  # from 1, without gaps
     action: Literal["promote", "rollback"]
-    tag: Tag  # live from here on
-    previous: Tag | None  # live until here
-    card_sha256: Sha256  # of its card, which has that of its weights: a model with another is not the one promoted
+    tag: Tag  # live from now on
+    previous: Tag | None  # live until now
+    card_sha256: Sha256  # of the model card, which contains the hash of the weights
     who: str
     when: Time  # UTC
     why: str
-    verdict: str = ""  # of a promotion: "passed", or "forced" and past what
+    verdict: str = ""  # of a promotion: "passed", or "forced: ..." with the failed checks
     accuracy: Share | None = None  # on the test split
-    split_version: str = ""  # of that split
+    split_version: str = ""  # version of that split
 
 
 def live_move() -> Move:
-    """The move that made the live model live.
+    """Return the move that made the live model live.
 
     Raises:
-        NoLiveModel: nothing was promoted yet, or neither pointer nor history can be read.
+        NoLiveModel: no model has been promoted, or neither pointer nor history can be read.
     """
     path = home() / "live.json"
     try:
@@ -65,20 +64,20 @@ def live_move() -> Move:
     except (FileNotFoundError, ModelError) as error:
         moves = _read_history()
         if moves:
-            log.warning("%s is missing or damaged; the last move of the history is in force", path.name)
+            log.warning("%s is missing or damaged; using the last move of the history", path.name)
             return moves[-1]
         if isinstance(error, FileNotFoundError):
-            raise NoLiveModel("no model is live; 'fashion train' or 'fashion promote TAG' makes one so") from error
+            raise NoLiveModel("no model is live; run 'fashion train' or 'fashion promote TAG'") from error
         raise NoLiveModel(
-            f"{path.name} cannot be read ({error}); 'fashion promote TAG --force --reason ...' writes it anew"
+            f"{path.name} cannot be read ({error}); 'fashion promote TAG --force --reason ...' rewrites it"
         ) from error
 
 
 def current_move() -> Move | None:
-    """The move in force, or None where nothing was ever live.
+    """Return the current move, or None if no model was ever live.
 
     Raises:
-        NoLiveModel: something was, but neither pointer nor history can be read.
+        NoLiveModel: pointer and history exist but neither can be read.
     """
     if not (home() / "live.json").exists() and not _read_history():
         return None
@@ -86,10 +85,10 @@ def current_move() -> Move | None:
 
 
 def load_model(tag: str | None = None) -> "Classifier":
-    """Load a model for `predict`: the live one, or the one with this exact tag.
+    """Load a model for `predict`: the live one, or the one with an exact tag.
 
     Raises:
-        NoLiveModel: no tag given and nothing is live.
+        NoLiveModel: no tag is given and no model is live.
         ModelNotFound, ModelError: see `load_stored`.
     """
     return load_live(live_move()) if tag is None else load_stored(tag)
@@ -99,7 +98,7 @@ def load_live(move: Move) -> "Classifier":
     """Load the model that a move made live.
 
     Raises:
-        ModelNotFound, ModelError: see `load_stored`; or it is not the model that was promoted.
+        ModelNotFound, ModelError: see `load_stored`, or its files differ from the promoted ones.
     """
     model = load_stored(move.tag)
     _check_promoted(move)
@@ -107,7 +106,7 @@ def load_live(move: Move) -> "Classifier":
 
 
 def check_live(move: Move) -> ModelCard:
-    """Check every byte of the model that a move made live, without loading it.
+    """Check every byte of the model that a move made live, without loading it into torch.
 
     Raises:
         ModelNotFound, ModelError: as for `load_live`.
@@ -118,15 +117,15 @@ def check_live(move: Move) -> ModelCard:
 
 
 def pointer_state() -> PointerState:
-    """What differs once the pointer or its history was written: a look that costs microseconds."""
+    """Return a fingerprint that changes when the pointer or the history is written; takes microseconds."""
     return tuple(_stat_of(home() / name) for name in ("live.json", "history.jsonl"))
 
 
 def history() -> tuple[Move, ...]:
-    """Every move, oldest first.
+    """Return all moves, oldest first.
 
     Raises:
-        ModelError: a line that is no move, by its number.
+        ModelError: a line is not a valid move; the message gives its number.
     """
     moves = _read_history()
     live = try_live()
@@ -134,15 +133,15 @@ def history() -> tuple[Move, ...]:
 
 
 def _read_history() -> tuple[Move, ...]:
-    """The moves in the file; a half-written last line is none."""
+    """Read the moves in the file, without an incomplete last line."""
     path = home() / "history.jsonl"
     try:
         lines = read_file(path, ModelError).splitlines(keepends=True)
     except FileNotFoundError:
         return ()
-    whole = [line for line in lines if line.endswith(b"\n")]
+    complete = [line for line in lines if line.endswith(b"\n")]
     named = (
-        (f"{path.name}, line {number}: not a move of the live model", line) for number, line in enumerate(whole, 1)
+        (f"{path.name}, line {number}: not a move of the live model", line) for number, line in enumerate(complete, 1)
     )
     return tuple(read_record(Move, line, where, ModelError) for where, line in named)
 
@@ -157,51 +156,51 @@ def _stat_of(path: Path) -> tuple[int, ...] | None:
 
 def _check_promoted(move: Move) -> None:
     if card_sha256(move.tag) != move.card_sha256:
-        raise ModelError(f"{move.tag}: it is not the model that was promoted; its files were exchanged")
+        raise ModelError(f"{move.tag}: not the model that was promoted; its files were replaced")
 
 
 def make_live(tag: str, why: str, verdict: Verdict | None = None) -> Move:
-    """Put a model live, whatever the gate would say of it; `components.promotion.promote` asks first.
+    """Make a model live without running the gate; see `components.promotion.promote` for that.
 
     Args:
-        tag: exact; the live model's changes nothing.
-        why: kept in the history.
-        verdict: what the gate said; the model it compared with must be the live one still, and both what they were.
+        tag: exact tag; the live model's tag changes nothing.
+        why: reason stored in the history.
+        verdict: verdict of the gate; champion and challenger must still be the models that it compared.
 
     Raises:
-        ModelNotFound, ModelError: it does not load, is another catalogue's or not what was judged; the live model is as
-            it was.
-        LiveModelChanged: another model went live since the verdict.
+        ModelNotFound, ModelError: the model does not load, belongs to another catalogue, or is not the one that was
+            evaluated. The live model does not change.
+        LiveModelChanged: the live model has changed since the verdict.
     """
     require_own(tag)
     with live_lock():
-        _mend()
+        _repair()
         live = try_live()
         if live and live.tag == tag:
             return live
-        told = ""
+        outcome = ""
         if verdict:
             if (verdict.champion, verdict.champion_sha256) != ((live.tag, live.card_sha256) if live else (None, "")):
-                raise LiveModelChanged(f"{tag} was compared with {verdict.champion}, which is not live any more")
+                raise LiveModelChanged(f"{tag} was compared with {verdict.champion}, which is no longer live")
             if verdict.challenger_sha256 != card_sha256(tag):
-                raise ModelError(f"{tag}: it is not the model that was judged; its files were exchanged")
-            told = "passed" if verdict.passed else str(verdict)
-        return _move("promote", tag, load_stored(tag).card, why, told)
+                raise ModelError(f"{tag}: not the model that was evaluated; its files were replaced")
+            outcome = "passed" if verdict.passed else str(verdict)
+        return _move("promote", tag, load_stored(tag).card, why, outcome)
 
 
-def rollback(tag: str | None = None, why: str = "asked for") -> Move:
-    """Put the model that was live before back, or an earlier one by its exact tag.
+def rollback(tag: str | None = None, why: str = "requested") -> Move:
+    """Roll back to the previous live model, or to an earlier one by its exact tag.
 
-    Rolling back twice goes back twice; it does not return to what was taken back. Rolling back to the live model
-    changes nothing. The model's files must be, byte for byte, those that loaded when it was promoted; so torch, whose
-    import takes two seconds, is not asked again.
+    Rolling back twice goes back two models; a model that was rolled back is skipped. Rolling back to the live model
+    changes nothing. The files must match the promoted ones byte for byte, so the model need not be loaded again: the
+    import of torch takes two seconds.
 
     Raises:
-        PromotionRefused: nothing to go back to, or `tag` was never live.
-        ModelNotFound, ModelError: it is damaged, or not the model that was live; the live model is as it was.
+        PromotionRefused: there is no earlier model, or `tag` was never live.
+        ModelNotFound, ModelError: the model is damaged or its files were replaced. The live model does not change.
     """
     with live_lock():
-        _mend()
+        _repair()
         live = try_live()
         if live and live.tag == tag:
             return live
@@ -210,12 +209,12 @@ def rollback(tag: str | None = None, why: str = "asked for") -> Move:
             raise PromotionRefused("nothing to roll back to: no other model was live before")
         target = next((move for move in reversed(earlier) if tag in (None, move.tag)), None)
         if target is None:
-            raise PromotionRefused(f"{tag} was not live before the present model; 'fashion promote {tag}' may do it")
+            raise PromotionRefused(f"{tag} was not live before the current model; use 'fashion promote {tag}' instead")
         return _move("rollback", target.tag, check_live(target), why)
 
 
 def earlier_moves() -> list[Move]:
-    """The moves that made earlier models live, oldest first, without those that were taken back since."""
+    """Return the moves of earlier live models, oldest first, without those that were rolled back."""
     stack: list[Move] = []
     for move in history():
         if move.action == "rollback":
@@ -227,13 +226,13 @@ def earlier_moves() -> list[Move]:
 
 
 def verdict_when_promoted(tag: str) -> str:
-    """What the history has of the verdict under which a model went live last: "passed", "forced", or "" for none."""
+    """Return the outcome of the verdict of a model's last promotion: "passed", "forced", or "" if none."""
     found = [move.verdict for move in history() if move.tag == tag and move.action == "promote"]
     return found[-1].partition(":")[0] if found else ""
 
 
 def previous_move() -> Move | None:
-    """The move that a rollback would go back to, or None where there is none.
+    """Return the move that a rollback would restore, or None.
 
     Raises:
         ModelError: the history is damaged.
@@ -243,7 +242,7 @@ def previous_move() -> Move | None:
 
 
 def try_live() -> Move | None:
-    """The move that made the live model live, or None where there is none that can be read."""
+    """Return the move that made the live model live, or None if none can be read."""
     try:
         return live_move()
     except NoLiveModel:
@@ -251,25 +250,25 @@ def try_live() -> Move | None:
 
 
 def live_lock() -> FileLock:
-    """Held while the live model changes; who needs `store_lock` too takes it inside this one, never around it."""
+    """Return the lock for changes of the live model. Acquire `store_lock` inside it, never around it."""
     home().mkdir(parents=True, exist_ok=True)
     return FileLock(home() / "live.lock", timeout=LOCK_TIMEOUT)
 
 
 def make_home(folder: Path, tag: str) -> None:
-    """Make a BENTOML_HOME in which one model, copied from this one's store, is live, and nothing else is there.
+    """Create a BENTOML_HOME with a copy of one model, which is live there.
 
     Raises:
         ModelNotFound: no such tag.
     """
     copy_stored(tag, folder)
     when = datetime.now(UTC).isoformat(timespec="milliseconds")
-    move = Move(1, "promote", tag, None, card_sha256(tag), user_name(), when, "to try it")
+    move = Move(1, "promote", tag, None, card_sha256(tag), user_name(), when, "canary deployment")
     write_whole(home(folder) / "live.json", _encode(move))
 
 
 def _move(action: Literal["promote", "rollback"], tag: str, card: ModelCard, why: str, verdict: str = "") -> Move:
-    """Write a move. The caller holds the lock."""
+    """Write a move. The caller holds `live_lock`."""
     moves = history()
     move = Move(
         number=moves[-1].number + 1 if moves else 1,
@@ -297,19 +296,19 @@ def _encode(move: Move) -> bytes:
     return json.dumps(asdict(move), indent=2).encode() + b"\n"
 
 
-def _mend() -> None:
-    """Cut a half-written last line off the history, add the pointer's move where it is missing, and the other way."""
+def _repair() -> None:
+    """Drop an incomplete last line of the history, and write the last move to pointer or history if one lacks it."""
     path = home() / "history.jsonl"
     if path.exists():
         content = path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if whole != content:
-            write_whole(path, whole)
+        complete = content[: content.rfind(b"\n") + 1]
+        if complete != content:
+            write_whole(path, complete)
     moves, live = _read_history(), try_live()
     if live and (not moves or live.number > moves[-1].number):
         _append(path, live)
     elif live and live == moves[-1]:
-        _point(live)  # written again as it was, in case it was missing or damaged
+        _point(live)  # in case the pointer was missing or damaged
 
 
 def _append(path: Path, move: Move) -> None:

@@ -1,15 +1,15 @@
-"""Weights and JSON <-> the BentoML model store. The only module that imports bentoml, and only its model store.
+"""Save and load models in the BentoML model store. The only module that imports bentoml.
 
-BentoML copies a model file by file into its final place, with no lock and no checksum. Here it makes the model in a
-store of its own, and the finished folder is renamed into place: whoever looks sees all of it or nothing.
+BentoML copies a model file by file into its final place, without a lock or a checksum. To make that atomic, this module
+creates the model in a temporary store and renames the finished folder into place.
 
     BENTOML_HOME/models/NAME-mlp/<version>/weights.safetensors   float32, no pickle
                                            model.json            the ModelCard, with the weights' SHA-256
                                            model.yaml            BentoML's, with the SHA-256 of model.json
-                                           README.md             the card for people, from what was measured
-                                           verdict.json          what the gate said of it last, if it was asked
+                                           README.md             the model card as text, with its metrics
+                                           verdict.json          the last verdict of the gate, if it has run
 
-NAME is the catalogue's, and "fashion" for Fashion-MNIST.
+NAME is the name of the catalogue; Fashion-MNIST's is "fashion".
 """
 
 import contextlib
@@ -51,12 +51,12 @@ if TYPE_CHECKING:
     from components.model.classifier import Classifier
     from components.model.mlp import MLP
 
-disable_telemetry()  # else BentoML reports every save
+disable_telemetry()  # BentoML would report every save
 
-NAME = "fashion-mlp"  # of Fashion-MNIST's models, as it always was
-BUNDLED = "fashion-bundled"  # the alias under which a built Bento knows the model inside it
+NAME = "fashion-mlp"  # model name of Fashion-MNIST
+BUNDLED = "fashion-bundled"  # alias of the model bundled in a built Bento
 EXACT_TAG = re.compile(r"[a-z0-9][a-z0-9-]{0,39}-mlp:[a-z0-9]{8,64}")
-LOCK_TIMEOUT = 120  # seconds to wait for another save
+LOCK_TIMEOUT = 120  # seconds to wait for a concurrent save
 
 FilesState = tuple[tuple[int, ...] | None, ...]
 
@@ -69,43 +69,43 @@ FILES = {WEIGHTS, CARD, VERDICT, README, "model.yaml"}
 
 @dataclass(frozen=True)
 class Stored:
-    """One model of the store, as far as it can be read."""
+    """A model in the store, as far as it can be read."""
 
     tag: str
     card: ModelCard | None
-    problem: str = ""  # what is wrong with it, as far as it shows without reading the weights
+    problem: str = ""  # what is wrong, as far as visible without reading the weights
 
 
 def bentoml_home() -> Path:
-    """BENTOML_HOME, as BentoML has it now."""
+    """Return the BENTOML_HOME that BentoML uses."""
     return Path(BentoMLContainer.bentoml_home.get())
 
 
 def home(of: Path | None = None) -> Path:
-    """Our folder for the catalogue in use: the live-model pointer, its history, the locks.
+    """Return this project's folder for the catalogue in use: live-model pointer, history, locks.
 
     Args:
-        of: a BENTOML_HOME; None: this process's.
+        of: a BENTOML_HOME; None: the current one.
     """
     return in_catalogue((of or bentoml_home()) / "fashion", catalogue_in_use())
 
 
 def bundled_tag() -> str | None:
-    """The exact tag of the model inside the running Bento, or None outside a built one."""
+    """Return the exact tag of the model bundled in the running Bento, or None outside a built Bento."""
     aliases: dict[str, str] = BentoMLContainer.model_aliases.get()
     return aliases.get(BUNDLED)
 
 
 def use_own_models() -> None:
-    """Look for models in BENTOML_HOME; a Bento that carries its model, as in a container, has BentoML look in that."""
+    """Use the model store in BENTOML_HOME instead of the models bundled in the running Bento."""
     BentoMLContainer.model_store.reset()
 
 
 def save_model(network: "MLP", card: ModelCard) -> str:
-    """Store a network and what is known of it.
+    """Store a network with its model card.
 
     Returns:
-        Its exact tag, "<name>-mlp:<version>".
+        The exact tag, "<name>-mlp:<version>".
 
     Raises:
         ModelError: a weight is not finite.
@@ -113,7 +113,7 @@ def save_model(network: "MLP", card: ModelCard) -> str:
     from safetensors.torch import save
 
     weights = save({name: weight.contiguous() for name, weight in network.state_dict().items()})
-    with _naming("the network"):
+    with _prefix_errors("the network"):
         check_finite(decode_weights(weights))
     card = replace(card, weights_sha256=hashlib.sha256(weights).hexdigest())
     described = orjson.dumps(asdict(card), option=orjson.OPT_INDENT_2)
@@ -132,7 +132,7 @@ def save_model(network: "MLP", card: ModelCard) -> str:
             Path(model.path_of(WEIGHTS)).write_bytes(weights)
             Path(model.path_of(CARD)).write_bytes(described)
             Path(model.path_of(README)).write_text(write_readme(str(tag), card), encoding="utf-8")
-        flush_tree(staging / tag.path())  # here, because others wait for the lock
+        flush_tree(staging / tag.path())  # before the lock is taken, so that others need not wait
         with store_lock():
             move_folder(staging / tag.path(), _folder(str(tag)))
             write_whole(_folder(str(tag)).with_name("latest"), str(tag.version).encode())
@@ -142,11 +142,11 @@ def save_model(network: "MLP", card: ModelCard) -> str:
 
 
 def load_stored(tag: str) -> "Classifier":
-    """Load a model by its exact tag, every byte checked.
+    """Load a model by its exact tag and check every byte.
 
     Raises:
         ModelNotFound: no such tag.
-        ModelError: a file that is missing, changed or unknown, weights that do not fit the network, or are not finite.
+        ModelError: a file is missing, changed or unknown, or the weights do not fit the network or are not finite.
     """
     from safetensors.torch import load
 
@@ -160,7 +160,7 @@ def load_stored(tag: str) -> "Classifier":
 
 
 def check_stored(tag: str) -> ModelCard:
-    """Check every byte of a model as `load_stored` does, but without torch, whose import takes two seconds.
+    """Check every byte of a model like `load_stored`, but without torch, whose import takes two seconds.
 
     Raises:
         ModelNotFound, ModelError: as for `load_stored`.
@@ -175,7 +175,7 @@ def _read_checked(tag: str) -> tuple[ModelCard, ModelConfig, bytes]:
     if found != card.weights_sha256:
         raise ModelError(f"{tag}: {WEIGHTS} has the SHA-256 {found[:16]}..., {CARD} says {card.weights_sha256[:16]}...")
     config = read_config(card, f"{tag}: {CARD}")
-    with _naming(f"{tag}: {WEIGHTS}"):
+    with _prefix_errors(f"{tag}: {WEIGHTS}"):
         state = decode_weights(weights)
         check_fit(state, config, card.contract)
         check_finite(state)
@@ -183,7 +183,7 @@ def _read_checked(tag: str) -> tuple[ModelCard, ModelConfig, bytes]:
 
 
 def files_state(tag: str) -> FilesState:
-    """What differs once a model's files were written, removed or made unreadable: a look that costs microseconds."""
+    """Return a fingerprint that changes when a model's files are written, removed or unreadable; takes microseconds."""
     return tuple(_stat_of(_folder(tag) / name) for name in ("", WEIGHTS, CARD, "model.yaml"))
 
 
@@ -196,21 +196,21 @@ def _stat_of(path: Path) -> tuple[int, ...] | None:
 
 
 def describe_stored(tag: str) -> ModelCard:
-    """A model's card, checked against the hash that BentoML keeps of it.
+    """Return a model's card, checked against the hash stored by BentoML.
 
     Raises:
         ModelNotFound, ModelError: as for `load_stored`.
     """
     _require_stored(tag)
     if _folder(tag).is_symlink():
-        raise ModelError(f"{tag}: its folder is a symbolic link, expected the folder itself; copy it into the store")
+        raise ModelError(f"{tag}: the model folder is a symbolic link; copy the folder itself into the store")
     _check_files(tag)
     content = _read(tag, CARD)
     if hashlib.sha256(content).hexdigest() != _recorded_card_hash(tag):
         raise ModelError(f"{tag}: {CARD} changed since it was saved")
     card = read_card(content, f"{tag}: {CARD}")
     if name_models(card.contract.name) != tag.partition(":")[0]:
-        raise ModelError(f"{tag}: it is a model of the catalogue {card.contract.name!r}, kept under another's name")
+        raise ModelError(f"{tag}: the model belongs to the catalogue {card.contract.name!r}, which the tag contradicts")
     return card
 
 
@@ -225,36 +225,36 @@ def copy_stored(tag: str, other_home: Path) -> None:
 
 
 def name_models(catalogue: str) -> str:
-    """What the store calls the models of a catalogue.
+    """Return the store's model name for a catalogue.
 
     Raises:
-        ModelError: another catalogue's models are called so.
+        ModelError: the name is already used for another catalogue.
     """
     if catalogue == DEFAULT:
         return NAME
     if (name := f"{catalogue}-mlp") == NAME:
-        raise ModelError(f"a catalogue called {catalogue!r} would have the models of {DEFAULT}; rename it")
+        raise ModelError(f"catalogue {catalogue!r}: its model name would be that of {DEFAULT}; rename the catalogue")
     return name
 
 
 def require_own(tag: str) -> None:
-    """Refuse a model of a catalogue that is not in use; whoever loads it says what is no tag at all.
+    """Require that a model belongs to the catalogue in use. Invalid tags pass; loading them raises.
 
     Raises:
-        ModelError: it is one.
+        ModelError: the model belongs to another catalogue.
     """
     catalogue = catalogue_in_use()
     if EXACT_TAG.fullmatch(tag) and (found := tag.partition(":")[0]) != name_models(catalogue):
-        raise ModelError(f"{tag}: the catalogue in use is {catalogue!r} ({VARIABLE}), {found!r} is another's models")
+        raise ModelError(f"{tag}: the catalogue in use is {catalogue!r} ({VARIABLE}); {found!r} belongs to another")
 
 
 def store_folder() -> Path:
-    """Where the models of the catalogue in use are."""
+    """Return the folder with the models of the catalogue in use."""
     return Path(BentoMLContainer.model_store.get()._path) / name_models(catalogue_in_use())
 
 
 def stored_folder(tag: str) -> Path:
-    """Where the files of a model are.
+    """Return the folder of a model.
 
     Raises:
         ModelNotFound: no such tag.
@@ -264,7 +264,7 @@ def stored_folder(tag: str) -> Path:
 
 
 def card_sha256(tag: str) -> str:
-    """SHA-256 of a model's card, which holds that of its weights: what the live-model pointer keeps of a model.
+    """Return the SHA-256 of a model's card, which contains that of its weights. The live-model pointer stores it.
 
     Raises:
         ModelError: the card cannot be read.
@@ -273,19 +273,19 @@ def card_sha256(tag: str) -> str:
 
 
 def store_lock() -> FileLock:
-    """Held while a model's folder appears, changes, is copied or goes."""
+    """Return the lock for adding, changing, copying and removing model folders."""
     home().mkdir(parents=True, exist_ok=True)
     return FileLock(home() / "store.lock", timeout=LOCK_TIMEOUT)
 
 
 def list_stored() -> list[Stored]:
-    """Every model of the catalogue in use, oldest first; those without a card that can be read come last.
+    """List the models of the catalogue in use, oldest first, then those without a readable card.
 
-    Of the weights only the size is checked: a flagship model has 44 MB of them. `check_stored` reads them.
+    Only the size of the weights is checked, as a flagship model has 44 MB of them; `check_stored` reads them.
     """
     folders = [path for path in store_folder().glob("*") if path.is_dir()]
     described = [(path, _try_to_describe(f"{path.parent.name}:{path.name}")) for path in folders]
-    stored = [one for path, one in described if one.card or path.is_dir()]  # not those that went meanwhile
+    stored = [one for path, one in described if one.card or path.is_dir()]  # skip removed ones
     return sorted(stored, key=lambda one: (one.card is None, one.card.created_at if one.card else "", one.tag))
 
 
@@ -310,7 +310,7 @@ def _check_size(tag: str, card: ModelCard) -> None:
 
 def _require_stored(tag: str) -> None:
     if not EXACT_TAG.fullmatch(tag):
-        raise ModelNotFound(f"{tag!r} is not an exact tag; expected NAME-mlp:<version>, see 'fashion models'")
+        raise ModelNotFound(f"{tag!r} is not an exact tag: expected NAME-mlp:<version>; see 'fashion models'")
     if not _folder(tag).is_dir():
         raise ModelNotFound(f"{tag}: not in the store; see 'fashion models'")
 
@@ -328,34 +328,36 @@ def _read(tag: str, name: str) -> bytes:
 
 
 def _unreadable(tag: str, name: str, error: OSError) -> ModelError:
-    _require_stored(tag)  # it may have gone meanwhile
+    _require_stored(tag)  # the model may have been removed
     return ModelError(f"{tag}: {name} cannot be read: {error.strerror}")
 
 
 def _check_files(tag: str) -> None:
-    """Nothing that somebody might load as code lies among them, but for a verdict that is being written."""
+    """Refuse unknown files, which could be loaded as code. A verdict that is being written is allowed."""
     unknown: list[str] = []
-    with contextlib.suppress(FileNotFoundError):  # the model went meanwhile; whoever reads its files next says so
+    with contextlib.suppress(FileNotFoundError):  # the model was removed; the next read reports that
         for entry in os.scandir(_folder(tag)):
             being_written = writer_of(Path(entry.name)) is not None and entry.name.startswith(f".{VERDICT}.")
             if not being_written and (entry.name not in FILES or not entry.is_file(follow_symlinks=False)):
                 unknown.append(entry.name)
     if unknown:
-        raise ModelError(f"{tag}: unknown file {min(unknown)!r}; a model has {', '.join(sorted(FILES))}, each a file")
+        raise ModelError(
+            f"{tag}: unknown file {min(unknown)!r}; expected {', '.join(sorted(FILES))}, each a regular file"
+        )
 
 
 def _recorded_card_hash(tag: str) -> str:
     try:
         metadata = bentoml.models.get(tag).info.metadata
-    except Exception as error:  # a damaged file makes it raise whatever its YAML reader and converters do
+    except Exception as error:  # for a damaged file, BentoML raises any error of its YAML reader and converters
         _require_stored(tag)
         raise ModelError(f"{tag}: BentoML cannot read its model.yaml: {error}") from error
     return str(metadata.get("card_sha256"))
 
 
 @contextlib.contextmanager
-def _naming(where: str) -> Iterator[None]:
-    """Put before an error what it is about."""
+def _prefix_errors(where: str) -> Iterator[None]:
+    """Prefix the message of a ModelError with its context."""
     try:
         yield
     except ModelError as error:

@@ -1,4 +1,4 @@
-"""What the gate and the canary said of a model, kept beside its weights."""
+"""Read and write verdicts of the gate and the canary, stored next to the model weights."""
 
 from dataclasses import asdict
 
@@ -12,22 +12,22 @@ from components.registry.store import VERDICT, store_lock, stored_folder
 
 
 def write_verdict(verdict: Verdict) -> None:
-    """Keep a verdict with the model it is of, in the place of an earlier one.
+    """Store a verdict with its model, replacing an earlier one.
 
     Raises:
-        ModelNotFound: the model is gone.
+        ModelNotFound: the model has been removed.
     """
     with store_lock():
         write_whole(stored_folder(verdict.challenger) / VERDICT, encode_verdict(verdict))
 
 
 def encode_verdict(verdict: Verdict) -> bytes:
-    """The JSON that is kept of a verdict."""
+    """Encode a verdict as JSON."""
     return orjson.dumps({"outcome": verdict.outcome, **asdict(verdict)}, option=orjson.OPT_INDENT_2) + b"\n"
 
 
 def read_verdict(tag: str) -> Verdict | None:
-    """What the gate said of a model last; None where it was not asked, or there is no such model.
+    """Return the last verdict on a model; None if the gate has not run or the model does not exist.
 
     Raises:
         ModelError: the file is damaged.
@@ -37,7 +37,7 @@ def read_verdict(tag: str) -> Verdict | None:
         content = read_file(stored_folder(tag) / VERDICT, ModelError)
     except (FileNotFoundError, ModelNotFound):
         return None
-    verdict = read_record(Verdict, content, where, ModelError, extra="ignore")  # "outcome", for people
+    verdict = read_record(Verdict, content, where, ModelError, extra="ignore")  # "outcome" is for readers only
     if verdict.challenger != tag:
-        raise ModelError(f"{where}: it is the verdict on {verdict.challenger[:80]!r}")
+        raise ModelError(f"{where}: verdict on {verdict.challenger[:80]!r}, expected {tag!r}")
     return verdict

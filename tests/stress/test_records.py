@@ -458,7 +458,9 @@ def test_a_model_is_a_folder_of_files_and_not_of_links(place: Place, name: str) 
     target = place.folder / "elsewhere" / "it"
     path.rename(target) if path.exists() else target.write_text("{}")
     path.symlink_to(target)
-    with pytest.raises(ModelError, match="symbolic link" if not name else rf"unknown file '{name}'.* each a file"):
+    with pytest.raises(
+        ModelError, match="symbolic link" if not name else rf"unknown file '{name}'.* each a regular file"
+    ):
         store.load_stored(tag)
     assert [(one.tag, one.card) for one in store.list_stored()] == [(tag, None)]
 

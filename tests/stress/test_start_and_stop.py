@@ -56,7 +56,7 @@ def tamper(home: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "reason"),
     [
-        (remove, "no model is live; 'fashion train' or 'fashion promote TAG' makes one so"),
+        (remove, "no model is live; run 'fashion train' or 'fashion promote TAG'"),
         (
             corrupt,
             "line 1 column 2 (char 1)); 'fashion promote TAG --force",

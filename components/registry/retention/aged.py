@@ -1,4 +1,4 @@
-"""What nobody came back for: trainings that were never gone on with, and the logs of processes that ended long ago."""
+"""Remove aged files: training runs that were never resumed, and logs and results of finished processes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,19 +11,19 @@ from components.registry.retention.unreferenced import Unreferenced
 from components.registry.store import home
 from components.settings import Settings, load_settings
 
-RESULT = "[0-9a-f]" * 32  # what Prefect calls a file that it was given no name for
+RESULT = "[0-9a-f]" * 32  # Prefect's default name of a result file
 
 
 def remove_aged(
     training_days: float, log_days: float, settings: Settings | None = None, results: Path | None = None
 ) -> tuple[Removed, ...]:
-    """Remove what was written last that long ago. A prune leaves these, since a person may want them.
+    """Remove files last written longer ago than the given ages. `prune` keeps these, as someone may still want them.
 
     Args:
-        training_days: of the state of an unfinished training, and of a network that never reached the store.
-        log_days: of the prediction log, and of results.
-        settings: where they are; None: from the environment.
-        results: Prefect's folder of what flows and tasks returned, a file each; None: there is none.
+        training_days: maximum age of unfinished training runs and of networks that were never stored, days.
+        log_days: maximum age of prediction logs and results, days.
+        settings: where the files are; None: from the environment.
+        results: Prefect's folder of flow and task results, one file each; None: skip.
     """
     found = find_aged(training_days * DAY, log_days * DAY, settings or load_settings(), results)
     removed = []
@@ -34,13 +34,13 @@ def remove_aged(
 
 
 def find_aged(training: float, log: float, settings: Settings, results: Path | None = None) -> Iterator[Unreferenced]:
-    """Likewise, with ages in seconds; nothing is removed."""
+    """Find the files that `remove_aged` removes; ages are in seconds."""
     for pattern in ("unfinished-*", "*.safetensors"):
         for path in _older(settings.checkpoints_dir, pattern, training):
             yield Unreferenced("training", path.name, path)
     for path in _older(home() / "predictions", "[0-9]*.jsonl*", log):
         if psutil.pid_exists(int(path.name.partition(".")[0])):
-            continue  # who writes it may only have had nothing to write
+            continue  # the process still runs and may write again
         yield Unreferenced("prediction log", path.name, path)
     for path in _older(results, RESULT, log) if results else ():
         yield Unreferenced("result", path.name, path)

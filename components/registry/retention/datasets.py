@@ -1,4 +1,4 @@
-"""Datasets that nothing refers to: no model, no pointer, no change of the classes that can be taken back."""
+"""Find datasets that no model, no pointer and no revertible change of the classes refers to."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,20 +11,22 @@ from components.settings import Settings
 
 
 def find_unreferenced_datasets(settings: Settings, trained_on: set[str], grace: float) -> list[Unreferenced]:
-    """Manifests, then what only they refer to: receipts, parts, Data Docs. The caller holds `dataset_lock`.
+    """Find unreferenced manifests, and the receipts, parts and Data Docs of no other version.
+
+    The caller holds `dataset_lock`.
 
     Args:
-        settings: where they are.
+        settings: where the datasets are.
         trained_on: versions that a model needs.
-        grace: seconds since a version was written, or passed validation last, in which a training may be reading it.
+        grace: seconds since a version was written or last passed validation, in which a training run may read it.
 
     Raises:
-        DatasetError: a pointer, the journal of the classes or a manifest that is needed cannot be read.
+        DatasetError: a pointer, the class journal or a needed manifest cannot be read.
     """
     folder = settings.datasets_dir
     needed = trained_on | versions_in_use(folder)
     if last := last_standing(folder):
-        needed.add(last.before)  # or that change of the classes could not be taken back
+        needed.add(last.before)  # needed to revert that change of the classes
     manifests = {path.stem: path for path in folder.glob("*.json") if VERSION.fullmatch(path.stem)}
     gone = {version for version in manifests.keys() - needed if _age_of(folder, version) >= grace}
     stays = manifests.keys() - gone
@@ -50,6 +52,6 @@ def _find_rest(settings: Settings, versions: set[str], parts: set[str]) -> Itera
 
 
 def _age_of(folder: Path, version: str) -> float:
-    """Seconds since it was written, or passed validation last: every training begins with that."""
+    """Return the seconds since it was written or last passed validation, the first step of every training run."""
     files = [folder / f"{version}.json", folder / "receipts" / f"{version}.json"]
     return min(age_of(path) for path in files if path.exists())

@@ -1,4 +1,4 @@
-"""Models that a person wants kept: BENTOML_HOME/fashion/pins.json, exact tag -> reason."""
+"""Pinned models, which `prune` keeps: BENTOML_HOME/fashion/pins.json, exact tag -> reason."""
 
 import json
 from pathlib import Path
@@ -11,25 +11,25 @@ from components.registry.store import home, store_lock, stored_folder
 
 
 def pin(tag: str, reason: str) -> None:
-    """Keep a model whatever `prune` is told; pinned again, the new reason stays.
+    """Pin a model, so that `prune` keeps it. Pinning it again replaces the reason.
 
     Raises:
         ModelNotFound: no such tag.
         ModelError: the pins cannot be read.
     """
-    with store_lock():  # so that a prune comes before, and the model is gone, or after, and it stays
+    with store_lock():  # a concurrent prune runs either before or after
         stored_folder(tag)
         _write({**pinned(), tag: reason})
 
 
 def unpin(tag: str) -> bool:
-    """Let `prune` have a model again.
+    """Unpin a model, so that `prune` may remove it.
 
     Returns:
         Whether it was pinned.
 
     Raises:
-        ModelNotFound: it was not, and no such model is stored.
+        ModelNotFound: the model is neither pinned nor stored.
         ModelError: the pins cannot be read.
     """
     with store_lock():
@@ -43,7 +43,7 @@ def unpin(tag: str) -> bool:
 
 
 def pinned() -> dict[str, str]:
-    """Exact tag -> why it is pinned.
+    """Return the pins: exact tag -> reason.
 
     Raises:
         ModelError: the file is damaged.

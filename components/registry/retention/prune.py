@@ -1,8 +1,8 @@
-"""Remove the models that nobody needs any more, and what belonged to them.
+"""Remove models that are no longer needed, and the files that belong to them.
 
-What stays is decided twice: for a plan, and again under the locks that a promotion, a pin and a Bento's build hold too,
-just before models leave the store. A model leaves by a rename and is deleted after the locks were let go: whoever looks
-sees all of it or nothing, and nobody waits for the deletion.
+What to keep is decided twice: once for the plan, and again under the locks shared with promotions, pins and Bento
+builds, just before models leave the store. A model is renamed out of the store atomically and deleted after the locks
+are released, so no one waits for the deletion.
 """
 
 from dataclasses import dataclass, field
@@ -26,12 +26,12 @@ from components.registry.store import (
 from components.settings import Settings, load_settings
 
 HOUR = 3600.0  # seconds
-TRAINING = 2  # times the grace: so long may a training read a dataset that is not in use any more
+TRAINING = 2  # multiple of the grace period in which a training run may read a dataset that is no longer in use
 
 
 @dataclass(frozen=True)
 class Removed:
-    """One thing that is gone, or would be."""
+    """A file or folder that was removed, or would be."""
 
     what: What
     name: str
@@ -44,37 +44,37 @@ class Pruned:
 
     dry_run: bool
     removed: tuple[Removed, ...]
-    kept: dict[str, str]  # every model that stays, newest first -> why; and what could not be decided
+    kept: dict[str, str]  # model kept, newest first, or undecided item -> reason
 
     @property
     def bytes(self) -> int:
-        """What was freed."""
+        """Total size of the removed items."""
         return sum(one.bytes for one in self.removed)
 
 
 @dataclass
 class Plan:
-    """Which models stay, and why, and which do not; both newest first."""
+    """Models to keep, with reasons, and models to remove; both newest first."""
 
     kept: dict[str, str] = field(default_factory=dict)
-    doomed: dict[str, What] = field(default_factory=dict)
+    removable: dict[str, What] = field(default_factory=dict)
 
 
 def prune(keep: int, dry_run: bool = False, settings: Settings | None = None, grace: float = HOUR) -> Pruned:
-    """Remove all but the newest models, and what nothing refers to any more.
+    """Remove all but the newest models, and everything that is no longer referenced.
 
-    The live model, the one before, pinned ones and those in a Bento always stay, and so does what is damaged: it is
-    evidence. Exports and raw archives are the user's.
+    The live, previous and pinned models and those in a Bento always stay. So do damaged models, as evidence. Exports
+    and raw archives belong to the user and are never removed.
 
     Args:
-        keep: how many of the other models stay.
-        dry_run: decide, and remove nothing.
+        keep: how many of the other models to keep.
+        dry_run: only report what would be removed.
         settings: where reports and datasets are; None: from the environment.
-        grace: seconds in which nothing is removed; a model that was just saved is about to be judged.
+        grace: minimum age of removable items, seconds. A new model is about to be evaluated.
 
     Raises:
         SettingsError: `keep` is negative.
-        NoLiveModel, ModelError: the pointer, its history, the pins or a Bento cannot be read. Nothing was removed.
+        NoLiveModel, ModelError: the pointer, its history, the pins or a Bento cannot be read. Nothing is removed.
     """
     if keep < 0:
         raise SettingsError(f"keep: found {keep}, expected 0 or more")
@@ -83,12 +83,12 @@ def prune(keep: int, dry_run: bool = False, settings: Settings | None = None, gr
     withdrawn = _withdraw(plan, grace, dry_run)
     removed = [_remove(one, dry_run) for one in withdrawn]
     with dataset_lock(settings.datasets_dir):
-        stays = [one for one in list_stored() if one.tag not in plan.doomed]
+        stays = [one for one in list_stored() if one.tag not in plan.removable]
         found = [*find_orphans(settings, {one.tag for one in stays}, grace), *find_leftovers(settings, grace)]
         try:
             found += find_unreferenced_datasets(settings, _trained_on(stays), TRAINING * grace)
         except (ModelError, DatasetError) as error:
-            plan.kept["every dataset"] = f"nobody knows which are needed: {error}"
+            plan.kept["every dataset"] = f"cannot determine which are needed: {error}"
         removed += [_remove(one, dry_run) for one in found]
     return Pruned(dry_run, tuple(removed), plan.kept)
 
@@ -101,24 +101,24 @@ def _plan(keep: int, grace: float) -> Plan:
             others += 1
             why = f"one of the newest {keep}" if others <= keep else None
         try:
-            why = why or _demur(one, grace)
+            why = why or _reason_against(one, grace)
         except ModelNotFound:
-            continue  # it went meanwhile
+            continue  # already removed
         if why is None:
-            plan.doomed[one.tag] = "model" if one.card else "leftover"
+            plan.removable[one.tag] = "model" if one.card else "leftover"
         else:
             damage = f"; damaged: {one.problem}" if one.problem and one.tag in reasons else ""
             plan.kept[one.tag] = f"{why}{damage}"
     return plan
 
 
-def _demur(one: Stored, grace: float) -> str | None:
-    """What speaks against removing a model that nothing needs."""
+def _reason_against(one: Stored, grace: float) -> str | None:
+    """Return why a model must not be removed although nothing refers to it, or None."""
     if not EXACT_TAG.fullmatch(one.tag):
         return f"damaged: {one.problem}"
     folder = stored_folder(one.tag)
     if age_of(folder) < grace:
-        return _young(grace)
+        return _describe_young(grace)
     if one.card is None:
         return None if is_half_written(folder) else f"damaged: {one.problem}"
     try:
@@ -130,32 +130,32 @@ def _demur(one: Stored, grace: float) -> str | None:
     return None
 
 
-def _young(grace: float) -> str:
+def _describe_young(grace: float) -> str:
     return f"written less than {grace / HOUR:g} h ago"
 
 
 def _withdraw(plan: Plan, grace: float, dry_run: bool) -> list[Unreferenced]:
-    """Take the doomed out of the store, but for those that something needs by now."""
+    """Move the removable models out of the store, except those needed since the plan was made."""
     with live_lock(), store_lock():
         reasons = reasons_to_keep()
-        for tag in tuple(plan.doomed):
+        for tag in tuple(plan.removable):
             try:
-                why = reasons.get(tag) or (_young(grace) if age_of(stored_folder(tag)) < grace else None)
+                why = reasons.get(tag) or (_describe_young(grace) if age_of(stored_folder(tag)) < grace else None)
             except ModelNotFound:
-                del plan.doomed[tag]  # another prune was faster
+                del plan.removable[tag]  # a concurrent prune was faster
                 continue
             if why:
                 plan.kept[tag] = why
-                del plan.doomed[tag]
-        where = {tag: stored_folder(tag) for tag in plan.doomed} if dry_run else withdraw(plan.doomed, plan.kept)
-        return [Unreferenced(what, tag, where[tag]) for tag, what in plan.doomed.items()]
+                del plan.removable[tag]
+        where = {tag: stored_folder(tag) for tag in plan.removable} if dry_run else withdraw(plan.removable, plan.kept)
+        return [Unreferenced(what, tag, where[tag]) for tag, what in plan.removable.items()]
 
 
 def _trained_on(models: list[Stored]) -> set[str]:
-    """The versions of the datasets that models need.
+    """Return the dataset versions that models need.
 
     Raises:
-        ModelError: one cannot say.
+        ModelError: the card of a model cannot be read.
     """
     for one in models:
         if one.card is None:

@@ -1,4 +1,4 @@
-"""What stands where: every model of the store, with what is known of it and why it is kept."""
+"""List the models in the store with their state, and the reasons to keep them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,32 +21,30 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ModelState:
-    """A model of the store."""
+    """A model in the store."""
 
     tag: str
-    state: State  # damaged: `problem` says why, whatever points to it
-    pointed: Literal["live", "previous"] | None  # previous: what a rollback would go back to
-    pinned: str | None  # the reason
-    verdict: str  # of the gate, last: passed, forced, refused; "" where it was not asked
-    card: ModelCard | None  # None: it cannot be read
-    problem: (
-        str  # what is wrong with it; of models that are neither live nor previous, only the weights' size is checked
-    )
+    state: State  # damaged takes precedence; `problem` says why
+    pointed: Literal["live", "previous"] | None  # previous: the target of a rollback
+    pinned: str | None  # reason
+    verdict: str  # last outcome of the gate: passed, forced, refused; "" if it has not run
+    card: ModelCard | None  # None: unreadable
+    problem: str  # what is wrong; only live and previous models are checked byte by byte
 
 
 @dataclass(frozen=True)
 class ModelListing:
-    """Every model, as far as it can be told."""
+    """All models in the store, as far as they can be read."""
 
     models: tuple[ModelState, ...]  # oldest first, damaged ones last
-    problems: tuple[str, ...]  # what could not be read
+    problems: tuple[str, ...]  # errors while reading
 
 
 def list_models() -> ModelListing:
-    """Every model of the store with its state; what cannot be read hides no other.
+    """List every model with its state. An unreadable file does not hide other models.
 
-    Every byte of the live and the previous model is read and checked, 0.05 s for a flagship model. Of the others, all
-    but the content of the weights is checked; a promotion and a prune check that.
+    Every byte of the live and the previous model is checked, which takes 0.05 s for a flagship model. For the others,
+    everything but the content of the weights is checked; a promotion or a prune checks that.
     """
     problems: list[str] = []
     live: Move | None = _attempt(live_move, None, problems)
@@ -58,26 +56,26 @@ def list_models() -> ModelListing:
     models = []
     for one in stored:
         verdict = _attempt(partial(_outcome_of, one.tag), "", problems)
-        pointed = _who_points(one.tag, live, previous)
+        pointed = _pointer_to(one.tag, live, previous)
         move = live if pointed == "live" else previous if pointed else None
-        problem = one.problem or (_damage_told_by(partial(check_live, move)) if move else "")
+        problem = one.problem or (_error_of(partial(check_live, move)) if move else "")
         state: State = "damaged" if problem else pointed or ("refused" if verdict == "refused" else "candidate")
         models.append(ModelState(one.tag, state, pointed, pins.get(one.tag), verdict, one.card, problem))
     return ModelListing(tuple(models), tuple(dict.fromkeys(problems)))
 
 
 def find_live_damage() -> str:
-    """What keeps the live model from being loaded; "" where nothing does, or none is live."""
+    """Describe why the live model does not load; "" if it does, or if no model is live."""
     move = try_live()
-    return _damage_told_by(lambda: check_live(move)) if move else ""
+    return _error_of(lambda: check_live(move)) if move else ""
 
 
 def find_damage_of(tag: str) -> str:
-    """What keeps any model from being loaded; "" where nothing does."""
-    return _damage_told_by(lambda: check_stored(tag))
+    """Describe why a model does not load; "" if it does."""
+    return _error_of(lambda: check_stored(tag))
 
 
-def _damage_told_by(check: Callable[[], object]) -> str:
+def _error_of(check: Callable[[], object]) -> str:
     try:
         check()
     except ModelError as error:
@@ -86,7 +84,7 @@ def _damage_told_by(check: Callable[[], object]) -> str:
 
 
 def reasons_to_keep() -> dict[str, str]:
-    """The models that are never removed: exact tag -> why. It fails closed.
+    """Return the models that are never removed: exact tag -> reason. It fails closed.
 
     Raises:
         NoLiveModel, ModelError: the pointer, the history, the pins or a Bento cannot be read.
@@ -94,19 +92,19 @@ def reasons_to_keep() -> dict[str, str]:
     live, previous = current_move(), previous_move()
     reasons = tags_in_bentos() | {tag: f"pinned: {reason}" for tag, reason in pinned().items()}
     if live and live.previous:
-        reasons[live.previous] = "live until the last move"
+        reasons[live.previous] = "live before the last move"
     if previous:
-        reasons[previous.tag] = "what a rollback goes back to"
+        reasons[previous.tag] = "target of a rollback"
     if live:
         reasons[live.tag] = "live"
     return reasons
 
 
 def tags_in_bentos() -> dict[str, str]:
-    """The models that a Bento of the store refers to: exact tag -> which Bento.
+    """Return the models that a Bento in the store refers to: exact tag -> Bento.
 
     Raises:
-        ModelError: a Bento whose description cannot be read.
+        ModelError: the description of a Bento cannot be read.
     """
     folders = [path for path in (bentoml_home() / "bentos").glob("*/*") if path.is_dir()]
     return {
@@ -117,19 +115,19 @@ def tags_in_bentos() -> dict[str, str]:
 
 
 def _tags_in(path: Path) -> list[str]:
-    """Every tag in the file, in whatever field, once it is seen to be a whole one."""
+    """Find every model tag in a complete bento.yaml, in any field."""
     try:
         content = path.read_text(encoding="utf-8")
         described = yaml.safe_load(content)
     except (OSError, ValueError, yaml.YAMLError) as error:
-        told = str(error).splitlines()[0]
-        raise ModelError(f"{path}: cannot be read ({told}), so nobody knows which models that Bento needs") from error
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{path}: cannot be read ({reason}), so the models of that Bento are unknown") from error
     if not isinstance(described, dict) or not isinstance(described.get("models"), list):
-        raise ModelError(f"{path}: lists no models, so nobody knows which of them that Bento needs")
+        raise ModelError(f"{path}: lists no models, so the models of that Bento are unknown")
     return EXACT_TAG.findall(content)
 
 
-def _who_points(tag: str, live: Move | None, previous: Move | None) -> Literal["live", "previous"] | None:
+def _pointer_to(tag: str, live: Move | None, previous: Move | None) -> Literal["live", "previous"] | None:
     if live and live.tag == tag:
         return "live"
     return "previous" if previous and previous.tag == tag else None
@@ -140,9 +138,9 @@ def _outcome_of(tag: str) -> str:
     return verdict.outcome if verdict else ""
 
 
-def _attempt(read: Callable[[], T], otherwise: T, problems: list[str]) -> T:
+def _attempt(read: Callable[[], T], default: T, problems: list[str]) -> T:
     try:
         return read()
     except ModelError as error:
         problems.append(str(error))
-        return otherwise
+        return default

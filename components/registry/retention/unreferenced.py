@@ -1,4 +1,4 @@
-"""What is left over: of models that are gone, and of processes that were killed while they wrote."""
+"""Find files left over from removed models and from processes that were killed while writing."""
 
 import time
 from collections.abc import Collection, Iterator
@@ -26,7 +26,7 @@ What = Literal[
     "result",
 ]
 
-CLOCK = 60.0  # seconds by which a process may seem to have started after it wrote
+CLOCK = 60.0  # tolerance in seconds between process start times and file times
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Unreferenced:
 
 
 def find_orphans(settings: Settings, models: Collection[str], grace: float) -> Iterator[Unreferenced]:
-    """Reports and logs of canaries whose model is not among these, written longer ago than `grace` seconds."""
+    """Find reports and canary logs of models not in `models`, last written at least `grace` seconds ago."""
     reports = {path: ":".join(path.name.rsplit("-", 1)) for path in settings.reports_dir.glob("*-mlp-*")}
     logs = {path: _log_of(path.stem) for path in (home() / "canary").glob("*.log")}
     for path, tag in (reports | logs).items():
@@ -48,14 +48,14 @@ def find_orphans(settings: Settings, models: Collection[str], grace: float) -> I
 
 
 def _log_of(stem: str) -> str:
-    """The tag in the name of a canary's log; before other contracts it had the version alone."""
+    """Return the tag in the file name of a canary log; older logs have only the version."""
     return ":".join(stem.rsplit("-", 1)) if "-" in stem else f"{NAME}:{stem}"
 
 
 def find_leftovers(settings: Settings, grace: float) -> Iterator[Unreferenced]:
-    """Temporary files and folders whose writer was killed."""
-    ours, store = home(), store_folder()
-    places = [ours, ours / "staging", store, *store.glob("*/"), *(bentoml_home() / "bentos").glob("*/")]
+    """Find temporary files and folders of killed processes."""
+    own, store = home(), store_folder()
+    places = [own, own / "staging", store, *store.glob("*/"), *(bentoml_home() / "bentos").glob("*/")]
     places += [settings.datasets_dir, *settings.datasets_dir.glob("*/"), settings.validation_dir]
     places += [settings.reports_dir, *settings.reports_dir.glob("*/"), settings.checkpoints_dir]
     for path in sorted(path for place in places for path in _temporaries_in(place)):
@@ -66,23 +66,23 @@ def find_leftovers(settings: Settings, grace: float) -> Iterator[Unreferenced]:
 def _temporaries_in(folder: Path) -> list[Path]:
     try:
         return [path for path in folder.iterdir() if writer_of(path)]
-    except (FileNotFoundError, NotADirectoryError):  # there never was one, or it went meanwhile
+    except (FileNotFoundError, NotADirectoryError):  # never created, or already removed
         return []
 
 
 def is_half_written(folder: Path) -> bool:
-    """Whether a model's folder is what a killed `bentoml.models.create` leaves: neither description is there yet."""
+    """Check whether a killed `bentoml.models.create` left this model folder: neither description exists."""
     return not any((folder / name).exists() for name in (CARD, "model.yaml"))
 
 
 def _is_abandoned(path: Path, grace: float) -> bool:
-    """Not before `grace`, since a writer in another container has a number that means nothing here."""
+    """Check that the writer is gone. A process id of another container means nothing here, hence `grace`."""
     writer, age = writer_of(path), age_of(path)
     return writer is not None and age >= grace and (age >= DAY or not _may_write(writer, age))
 
 
 def _may_write(writer: int, age: float) -> bool:
-    """Whether a process with that number runs, and ran when the file was written last."""
+    """Check whether a process with that id runs and was running when the file was last written."""
     try:
         process = psutil.Process(writer)
         ran = time.time() - process.create_time()

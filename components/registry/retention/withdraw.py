@@ -1,4 +1,4 @@
-"""Take models out of the store: one moment each is there with all its files, the next it is not."""
+"""Move models out of the store atomically."""
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -8,14 +8,16 @@ from components.registry.store import home, stored_folder
 
 
 def withdraw(tags: Collection[str], others: Iterable[str]) -> dict[str, Path]:
-    """Rename models' folders out of the store; BentoML's `latest` names one that stays before they go.
+    """Rename model folders out of the store, after pointing BentoML's `latest` to a model that stays.
+
+    The caller holds `store_lock`.
 
     Args:
-        tags: exact.
+        tags: exact tags to withdraw.
         others: models that stay, newest first.
 
     Returns:
-        Where each one's folder is now, for the caller to remove. The caller holds `store_lock`.
+        Exact tag -> new folder, which the caller removes.
 
     Raises:
         ModelNotFound: no such tag.
@@ -25,7 +27,7 @@ def withdraw(tags: Collection[str], others: Iterable[str]) -> dict[str, Path]:
         return {}
     stores = {folder.parent for folder in folders.values()}
     for store in stores:
-        _name_another_latest(store, {folder.name for folder in folders.values()}, others)
+        _update_latest(store, {folder.name for folder in folders.values()}, others)
     staging = home() / "staging"
     staging.mkdir(exist_ok=True)
     withdrawn = {tag: folder.rename(staging / temporary_name("pruned")) for tag, folder in folders.items()}
@@ -34,9 +36,9 @@ def withdraw(tags: Collection[str], others: Iterable[str]) -> dict[str, Path]:
     return withdrawn
 
 
-def _name_another_latest(store: Path, going: set[str], others: Iterable[str]) -> None:
+def _update_latest(store: Path, leaving: set[str], others: Iterable[str]) -> None:
     latest = store / "latest"
-    staying = {path.name for path in store.iterdir() if path.is_dir()} - going
+    staying = {path.name for path in store.iterdir() if path.is_dir()} - leaving
     if latest.is_file() and latest.read_text().strip() in staying:
         return
     newest = next((version for tag in others if (version := tag.partition(":")[2]) in staying), None)

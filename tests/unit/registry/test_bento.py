@@ -1,4 +1,4 @@
-"""Building a Bento: the same from the same, whole or not at all, with the verdict inside."""
+"""Build a Bento: reproducible, atomic, with the verdict inside."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,12 +27,12 @@ def built(trained: Trained, card: ModelCard, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="module")
 def checkout(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Another copy of the checkout, somewhere else."""
+    """A copy of the checkout in another folder."""
     return copy_checkout(tmp_path_factory.mktemp("another") / "copy")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Path -> bytes of every file, without the one line that BentoML stamps with the time."""
+    """Return path -> content of every file, without BentoML's line with the creation time."""
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     lines = files["bento.yaml"].splitlines(keepends=True)
     files["bento.yaml"] = b"".join(line for line in lines if not line.startswith(b"creation_time:"))
@@ -40,7 +40,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return files
 
 
-def test_what_is_built_again_is_there_already(built: Built, checkout: Path) -> None:
+def test_building_the_same_content_again_reuses_the_bento(built: Built, checkout: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in built.folder.rglob("*")}
     again = build_bento(source=checkout)
     assert (again.tag, again.model, again.is_new) == (built.tag, built.model, False)
@@ -48,7 +48,7 @@ def test_what_is_built_again_is_there_already(built: Built, checkout: Path) -> N
 
 
 def test_another_checkout_and_home_give_the_same_bytes(built: Built, checkout: Path, tmp_path: Path) -> None:
-    """Also where two build it at once: one of them finds that it is there."""
+    """Also for two concurrent builds."""
     store.copy_stored(built.model, tmp_path / "bentoml")
     with using_home(tmp_path / "bentoml") as home, ThreadPoolExecutor() as pool:
         found = list(pool.map(lambda _: build_bento(built.model, source=checkout), range(2)))
@@ -58,7 +58,7 @@ def test_another_checkout_and_home_give_the_same_bytes(built: Built, checkout: P
     assert list((home / "fashion" / "staging").iterdir()) == []
 
 
-def test_a_changed_file_and_a_refused_model_make_it_another(
+def test_a_changed_file_or_verdict_changes_the_version(
     built: Built, network: MLP, card: ModelCard, checkout: Path, tmp_path: Path
 ) -> None:
     refused = store.save_model(network, card)
@@ -75,15 +75,15 @@ def test_a_changed_file_and_a_refused_model_make_it_another(
     assert labels["commit"].endswith("-changes")
 
 
-def test_half_a_bento_that_others_left_is_not_taken_for_one(built: Built, checkout: Path, tmp_path: Path) -> None:
+def test_an_incomplete_bento_is_refused(built: Built, checkout: Path, tmp_path: Path) -> None:
     store.copy_stored(built.model, tmp_path / "bentoml")
     with using_home(tmp_path / "bentoml") as home:
         folder_of(home, built.tag).mkdir(parents=True)
-        with pytest.raises(ModelError, match=rf"has no bento.yaml; remove it with 'bentoml delete {built.tag}'"):
+        with pytest.raises(ModelError, match=rf"has no bento.yaml. Remove it with 'bentoml delete {built.tag}'"):
             build_bento(built.model, source=checkout)
 
 
-def test_a_file_that_does_not_import_is_told(built: Built, tmp_path: Path) -> None:
+def test_an_import_error_fails_the_build(built: Built, tmp_path: Path) -> None:
     source = copy_checkout(tmp_path / "checkout")
     (source / "service.py").write_text("import no_such_module\n")
     with pytest.raises(ModelError, match=r"(?s)bentoml build failed.*no_such_module"):

@@ -1,4 +1,4 @@
-"""The live-model pointer: what goes live, and back, and what never does."""
+"""The live-model pointer: promotion, rollback, and models that never go live."""
 
 import dataclasses
 import hashlib
@@ -35,7 +35,7 @@ def save_and_promote(network: MLP, card: ModelCard) -> str:
 
 
 def forge(home: Path, tag: str, weights: bytes) -> None:
-    """Exchange a model's weights, and every hash that is kept of them."""
+    """Replace a model's weights and every stored hash of them."""
     folder = folder_of(home, tag)
     card = json.loads((folder / "model.json").read_bytes())
     before = hashlib.sha256((folder / "model.json").read_bytes()).hexdigest()
@@ -53,7 +53,7 @@ def with_nan(network: MLP) -> bytes:
 
 
 class Bomb:
-    """Makes a folder when it is unpickled."""
+    """Creates a folder when unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -72,25 +72,25 @@ FORGED: dict[str, Callable[[MLP, Path], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("told", FORGED)
-def test_weights_that_fit_their_hash_but_not_the_contract_never_go_live(
-    network: MLP, card: ModelCard, bentoml_home: Path, tmp_path: Path, shared_settings: Settings, told: str
+@pytest.mark.parametrize("message", FORGED)
+def test_invalid_weights_with_a_valid_hash_never_go_live(
+    network: MLP, card: ModelCard, bentoml_home: Path, tmp_path: Path, shared_settings: Settings, message: str
 ) -> None:
     live = save_and_promote(network, card)
     tag, bomb = store.save_model(network, card), tmp_path / "bomb"
-    forge(bentoml_home, tag, FORGED[told](network, bomb))
+    forge(bentoml_home, tag, FORGED[message](network, bomb))
     for act in (lambda: champion.make_live(tag, "a test"), lambda: promote(tag, "a test", force=True)):
-        with pytest.raises(ModelError, match=told):
+        with pytest.raises(ModelError, match=message):
             act()
     assert champion.live_move().tag == live
     assert not bomb.exists()
 
 
 @pytest.mark.parametrize("name", ["custom_objects.pkl", ".hidden.pkl", ".x.tmp", "sub/x.pkl"])
-def test_a_pickle_beside_the_weights_keeps_a_model_from_going_live(
+def test_a_model_with_a_pickle_next_to_the_weights_never_goes_live(
     network: MLP, card: ModelCard, bentoml_home: Path, name: str
 ) -> None:
-    """BentoML would load the first of them when it is asked for a model's custom objects."""
+    """BentoML would load it as the model's custom objects."""
     tag = store.save_model(network, card)
     path = folder_of(bentoml_home, tag) / name
     path.parent.mkdir(exist_ok=True)
@@ -105,7 +105,7 @@ def test_nothing_is_live_at_first() -> None:
     assert champion.history() == ()
 
 
-def test_promotion_says_who_when_from_to_and_why(network: MLP, card: ModelCard) -> None:
+def test_a_promotion_records_who_when_from_to_and_why(network: MLP, card: ModelCard) -> None:
     first, second = save_and_promote(network, card), save_and_promote(network, card)
     move = champion.live_move()
     assert (move.number, move.action, move.previous, move.tag) == (2, "promote", first, second)
@@ -122,18 +122,18 @@ def test_promoting_the_live_model_again_changes_nothing(network: MLP, card: Mode
     assert len(champion.history()) == 1
 
 
-def test_a_verdict_of_another_comparison_moves_nothing(network: MLP, card: ModelCard) -> None:
+def test_an_outdated_verdict_changes_nothing(network: MLP, card: ModelCard) -> None:
     first, second = save_and_promote(network, card), save_and_promote(network, card)
     third = store.save_model(network, card)
     live = champion.live_move()
     check = GateCheck("a check", True, "", "", "")
     fitting = Verdict(third, second, "2026-01-01T00:00:00+00:00", "", 0, (check,), {})
     fitting = dataclasses.replace(fitting, challenger_sha256=store.card_sha256(third), champion_sha256=live.card_sha256)
-    with pytest.raises(LiveModelChanged, match="not live any more"):
+    with pytest.raises(LiveModelChanged, match="no longer live"):
         champion.make_live(third, "a test", dataclasses.replace(fitting, champion=first))
-    with pytest.raises(LiveModelChanged, match="not live any more"):
+    with pytest.raises(LiveModelChanged, match="no longer live"):
         champion.make_live(third, "a test", dataclasses.replace(fitting, champion_sha256="other"))
-    with pytest.raises(ModelError, match="not the model that was judged"):
+    with pytest.raises(ModelError, match="not the model that was evaluated"):
         champion.make_live(third, "a test", dataclasses.replace(fitting, challenger_sha256="other"))
     assert champion.live_move().tag == second
     move = champion.make_live(third, "a test", fitting)
@@ -157,11 +157,11 @@ def test_rollback_goes_back_step_by_step(network: MLP, card: ModelCard) -> None:
     with pytest.raises(PromotionRefused, match="nothing to roll back to"):
         champion.rollback()
     champion.make_live(third, "a test")
-    assert champion.rollback().tag == first, "what was taken back is not gone back to"
+    assert champion.rollback().tag == first, "a model that was rolled back is skipped"
     assert [move.number for move in champion.history()] == [1, 2, 3, 4, 5, 6, 7]
 
 
-def test_rollback_to_a_tag_that_was_live(network: MLP, card: ModelCard) -> None:
+def test_rollback_to_an_earlier_tag(network: MLP, card: ModelCard) -> None:
     first = save_and_promote(network, card)
     save_and_promote(network, card)
     save_and_promote(network, card)
@@ -170,7 +170,7 @@ def test_rollback_to_a_tag_that_was_live(network: MLP, card: ModelCard) -> None:
         champion.rollback("fashion-mlp:neverlive")
 
 
-def test_rollback_to_a_broken_model_leaves_the_live_one(network: MLP, card: ModelCard, bentoml_home: Path) -> None:
+def test_a_rollback_to_a_damaged_model_changes_nothing(network: MLP, card: ModelCard, bentoml_home: Path) -> None:
     first, second = save_and_promote(network, card), save_and_promote(network, card)
     (folder_of(bentoml_home, first) / "model.json").unlink()
     with pytest.raises(ModelError):
@@ -178,14 +178,12 @@ def test_rollback_to_a_broken_model_leaves_the_live_one(network: MLP, card: Mode
     assert champion.live_move().tag == second
 
 
-def test_rollback_to_other_files_than_those_that_were_live_is_refused(
-    network: MLP, card: ModelCard, bentoml_home: Path
-) -> None:
-    """A stranger exchanged the earlier model, hashes and all; what is loadable was still never live."""
+def test_a_rollback_to_replaced_files_is_refused(network: MLP, card: ModelCard, bentoml_home: Path) -> None:
+    """The earlier model was replaced, including its hashes; it loads but was never live."""
     first, second = save_and_promote(network, card), save_and_promote(network, card)
     forge(bentoml_home, first, encode_weights(MLP(network.config, CONTRACT).state_dict()))
     store.load_stored(first)
-    with pytest.raises(ModelError, match="files were exchanged"):
+    with pytest.raises(ModelError, match="files were replaced"):
         champion.rollback()
     assert champion.live_move().tag == second
 
@@ -198,18 +196,18 @@ def test_a_lost_or_corrupt_pointer_leaves_the_last_promoted_model_live(
     path = bentoml_home / "fashion" / "live.json"
     path.unlink() if content is None else path.write_bytes(content)
     assert champion.load_model().tag == live
-    assert champion.make_live(live, "it is live already").number == 1
-    assert path.read_bytes().startswith(b"{"), "and the pointer is written anew"
+    assert champion.make_live(live, "already live").number == 1
+    assert path.read_bytes().startswith(b"{"), "the pointer is rewritten"
     assert f'"{live}"'.encode() in path.read_bytes()
     current = champion.current_move()
     assert current
-    assert current.tag == live, "a lost pointer opens no gate"
+    assert current.tag == live, "a lost pointer does not skip the gate"
     other = save_and_promote(network, card)
     assert [move.tag for move in champion.history()] == [live, other]
     assert champion.live_move().number == 2
 
 
-def test_pointer_and_history_both_lost_is_said_and_force_mends_it(
+def test_losing_pointer_and_history_raises_until_a_model_is_made_live(
     network: MLP, card: ModelCard, bentoml_home: Path
 ) -> None:
     tag = save_and_promote(network, card)
@@ -223,7 +221,7 @@ def test_pointer_and_history_both_lost_is_said_and_force_mends_it(
     assert champion.load_model().tag == tag
 
 
-def test_a_line_that_is_no_move_is_named(network: MLP, card: ModelCard, bentoml_home: Path) -> None:
+def test_an_invalid_line_of_the_history_is_named(network: MLP, card: ModelCard, bentoml_home: Path) -> None:
     tag = save_and_promote(network, card)
     with (bentoml_home / "fashion" / "history.jsonl").open("a") as file:
         file.write("garbage\n")
@@ -234,7 +232,7 @@ def test_a_line_that_is_no_move_is_named(network: MLP, card: ModelCard, bentoml_
 
 
 def test_the_live_model_s_card_cannot_be_made_easier_to_beat(network: MLP, card: ModelCard, bentoml_home: Path) -> None:
-    """Somebody writes a lower accuracy into the live model's files, hash and all."""
+    """Someone writes a lower accuracy into the live model's files, including the hashes."""
     live = save_and_promote(network, card)
     easy = store.save_model(network, dataclasses.replace(card, test=dataclasses.replace(card.test, accuracy=0.0)))
     version, other = (tag.split(":")[1].encode() for tag in (live, easy))
@@ -242,19 +240,19 @@ def test_the_live_model_s_card_cannot_be_made_easier_to_beat(network: MLP, card:
         content = (folder_of(bentoml_home, easy) / name).read_bytes().replace(other, version)
         (folder_of(bentoml_home, live) / name).write_bytes(content)
     assert store.describe_stored(live).test.accuracy == 0.0
-    with pytest.raises(ModelError, match="files were exchanged"):
+    with pytest.raises(ModelError, match="files were replaced"):
         champion.load_live(champion.live_move())
 
 
 @pytest.mark.parametrize("content", ["", "{[", "- a list", "metadata: 3", "\x00"])
-def test_a_damaged_model_yaml_is_told_and_hides_no_other(
+def test_a_damaged_model_yaml_is_reported_and_hides_no_other_model(
     network: MLP, card: ModelCard, bentoml_home: Path, content: str
 ) -> None:
-    whole, damaged = store.save_model(network, card), store.save_model(network, card)
+    intact, damaged = store.save_model(network, card), store.save_model(network, card)
     (folder_of(bentoml_home, damaged) / "model.yaml").write_text(content)
     with pytest.raises(ModelError, match=r"model\.yaml"):
         store.load_stored(damaged)
-    assert [(one.tag, one.problem == "") for one in store.list_stored()] == [(whole, True), (damaged, False)]
+    assert [(one.tag, one.problem == "") for one in store.list_stored()] == [(intact, True), (damaged, False)]
 
 
 def test_rolling_back_to_the_live_model_changes_nothing(network: MLP, card: ModelCard) -> None:
@@ -265,10 +263,10 @@ def test_rolling_back_to_the_live_model_changes_nothing(network: MLP, card: Mode
     assert champion.rollback().tag == second
 
 
-def test_weights_exchanged_together_with_their_card_are_noticed(
+def test_weights_replaced_together_with_their_card_are_detected(
     network: MLP, card: ModelCard, bentoml_home: Path
 ) -> None:
-    """A stranger who rewrites every file of the live model still does not fit the pointer."""
+    """Even if every file of the live model is replaced, the hash in the pointer differs."""
     live = save_and_promote(network, card)
     network.state_dict()["logits.bias"].add_(1)
     other = store.save_model(network, card)
@@ -276,15 +274,15 @@ def test_weights_exchanged_together_with_their_card_are_noticed(
         content = (folder_of(bentoml_home, other) / name).read_bytes()
         version, exchanged = (tag.split(":")[1].encode() for tag in (live, other))
         (folder_of(bentoml_home, live) / name).write_bytes(content.replace(exchanged, version))
-    with pytest.raises(ModelError, match="files were exchanged"):
+    with pytest.raises(ModelError, match="files were replaced"):
         champion.load_model()
 
 
 @pytest.mark.parametrize("lost", [0, 20])
-def test_a_kill_between_pointer_and_history_is_mended(
+def test_a_kill_between_pointer_and_history_is_repaired(
     network: MLP, card: ModelCard, bentoml_home: Path, lost: int
 ) -> None:
-    """The last line is missing, or was written in part."""
+    """The last line is missing or incomplete."""
     save_and_promote(network, card)
     second = save_and_promote(network, card)
     path = bentoml_home / "fashion" / "history.jsonl"
@@ -295,7 +293,7 @@ def test_a_kill_between_pointer_and_history_is_mended(
     assert [json.loads(line)["tag"] for line in path.read_bytes().splitlines()][1:] == [second, third]
 
 
-def test_the_readme_s_two_lines(network: MLP, card: ModelCard, test_split: Examples) -> None:
+def test_the_python_example_of_the_readme(network: MLP, card: ModelCard, test_split: Examples) -> None:
     import fashion
 
     save_and_promote(network, card)

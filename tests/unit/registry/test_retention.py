@@ -1,4 +1,4 @@
-"""What a prune removes, and what it never does."""
+"""What a prune removes, and what it keeps."""
 
 import dataclasses
 import hashlib
@@ -37,7 +37,7 @@ DAY = 86_400
 
 
 class Shelf:
-    """A store of the test's own, in which each model is newer than the one before."""
+    """A temporary store in which each model is newer than the one before."""
 
     def __init__(self, home: Path, settings: Settings, network: MLP, card: ModelCard) -> None:
         self.home, self.settings, self.network, self.card = home, settings, network, card
@@ -51,7 +51,7 @@ class Shelf:
         return store.save_model(self.network, card)
 
     def save_other(self) -> str:
-        """One with other weights of the same form."""
+        """Save a model with other weights of the same shapes."""
         network = MLP(self.network.config, CONTRACT)
         return store.save_model(network, self.card)
 
@@ -79,7 +79,7 @@ def shelf(bentoml_home: Path, settings: Settings, network: MLP, card: ModelCard)
 
 
 def age(path: Path, seconds: float) -> None:
-    """Make a file, or a folder with all in it, look as old."""
+    """Set the times of a file, or of a folder and its content, to `seconds` ago."""
     for item in (path, *path.rglob("*")):
         os.utime(item, (time.time() - seconds,) * 2)
 
@@ -102,7 +102,7 @@ def removed(done: Pruned, what: str) -> list[str]:
 # --- models ---
 
 
-def test_a_job_keeps_its_model_when_that_is_pruned_and_a_resume_says_that_it_is_gone(
+def test_a_running_job_survives_the_prune_of_its_model_but_cannot_be_resumed(
     shelf: Shelf, test_split: Examples, tmp_path: Path
 ) -> None:
     old = shelf.save_and_promote()
@@ -117,7 +117,7 @@ def test_a_job_keeps_its_model_when_that_is_pruned_and_a_resume_says_that_it_is_
     def pruned_meanwhile(count: Count, share: float | None) -> None:
         shelf.prune()
 
-    with pytest.raises(InputError, match="cannot be read"):  # ends at its last row, with all parts done
+    with pytest.raises(InputError, match="cannot be read"):  # fails at the last row, after all parts
         run_job(model, table, output, reading=small, progress=pruned_meanwhile, max_reject_rate=0)
     assert old not in shelf.tags
     with pytest.raises(InputError, match=f"its unfinished job had another model, {old}"):
@@ -127,7 +127,7 @@ def test_a_job_keeps_its_model_when_that_is_pruned_and_a_resume_says_that_it_is_
     assert run_job(champion.load_model(), table, output, reading=small).count.scored == len(lines)
 
 
-def test_the_newest_stay_and_the_others_are_gone_whole(shelf: Shelf) -> None:
+def test_the_newest_models_stay_and_the_others_are_removed_completely(shelf: Shelf) -> None:
     first, second, third, fourth = (shelf.save() for _ in range(4))
     sizes = sum(path.stat().st_size for tag in (first, second) for path in shelf.folder(tag).iterdir())
     done = shelf.prune(keep=2)
@@ -139,7 +139,7 @@ def test_the_newest_stay_and_the_others_are_gone_whole(shelf: Shelf) -> None:
     assert [str(model.tag) for model in bentoml.models.list()] == sorted([third, fourth])
 
 
-def test_bentoml_s_latest_names_a_model_that_stays(shelf: Shelf) -> None:
+def test_bentoml_s_latest_points_to_a_model_that_stays(shelf: Shelf) -> None:
     live = shelf.save_and_promote()
     newer = shelf.save()
     assert shelf.latest == newer
@@ -148,7 +148,7 @@ def test_bentoml_s_latest_names_a_model_that_stays(shelf: Shelf) -> None:
     assert (shelf.home / "models" / store.NAME / "latest").read_text() == live.split(":")[1]
 
 
-def test_of_an_empty_store_nothing_is_left_to_name(shelf: Shelf) -> None:
+def test_an_empty_store_has_no_latest(shelf: Shelf) -> None:
     shelf.save()
     shelf.prune()
     assert shelf.tags == []
@@ -158,31 +158,31 @@ def test_of_an_empty_store_nothing_is_left_to_name(shelf: Shelf) -> None:
     assert shelf.latest == tag
 
 
-def test_live_and_previous_ones_stay(shelf: Shelf) -> None:
+def test_live_and_previous_models_stay(shelf: Shelf) -> None:
     first, second, third, fourth = (shelf.save_and_promote() for _ in range(4))
     champion.rollback()
     done = shelf.prune()
     assert done.kept == {
-        fourth: "live until the last move",
+        fourth: "live before the last move",
         third: "live",
-        second: "what a rollback goes back to",
+        second: "target of a rollback",
     }
     assert removed(done, "model") == [first]
     assert champion.rollback().tag == second
 
 
-def test_a_pinned_one_stays_until_it_is_let_go(shelf: Shelf) -> None:
+def test_a_pinned_model_stays_until_it_is_unpinned(shelf: Shelf) -> None:
     tag = shelf.save()
     pin(tag, "for the audit")
     assert shelf.prune().kept == {tag: "pinned: for the audit"}
     assert unpin(tag)
-    assert not unpin(tag), "once more changes nothing"
+    assert not unpin(tag), "a second time changes nothing"
     assert pinned() == {}
     assert removed(shelf.prune(), "model") == [tag]
 
 
 @pytest.mark.parametrize("tag", ["fashion-mlp:nothere1", "latest", "fashion-mlp:../../x"])
-def test_only_what_is_stored_can_be_pinned(shelf: Shelf, tag: str) -> None:
+def test_only_stored_models_can_be_pinned(shelf: Shelf, tag: str) -> None:
     for act in (lambda: pin(tag, "a test"), lambda: unpin(tag)):
         with pytest.raises(ModelNotFound):
             act()
@@ -197,7 +197,7 @@ def put_bento(home: Path, content: str | None) -> Path:
     return path
 
 
-def test_what_a_bento_refers_to_stays(shelf: Shelf) -> None:
+def test_models_in_a_bento_stay(shelf: Shelf) -> None:
     first, second, third = (shelf.save() for _ in range(3))
     path = put_bento(
         shelf.home, f"name: fashion\nmodels:\n- tag: {first}\nservices:\n- name: x\n  models:\n  - {second}\n"
@@ -210,7 +210,7 @@ def test_what_a_bento_refers_to_stays(shelf: Shelf) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "", "{[", "- a list", "name: fashion", "models: 3", "\x00"])
-def test_a_bento_that_cannot_be_read_stops_everything(shelf: Shelf, content: str | None) -> None:
+def test_an_unreadable_bento_stops_the_prune(shelf: Shelf, content: str | None) -> None:
     shelf.save()
     path = put_bento(shelf.home, content)
     before = everything_in(shelf.home)
@@ -225,7 +225,7 @@ def lose_the_pointer(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("harm", "told"),
+    ("harm", "message"),
     [
         (lose_the_pointer, r"live\.json cannot be read"),
         (lambda home: (home / "history.jsonl").write_text("garbage\n"), r"history\.jsonl, line 1"),
@@ -233,24 +233,24 @@ def lose_the_pointer(home: Path) -> None:
     ],
     ids=["pointer", "history", "pins"],
 )
-def test_where_nobody_can_say_what_is_needed_nothing_is_removed(shelf: Shelf, harm: object, told: str) -> None:
+def test_nothing_is_removed_if_the_needed_models_are_unknown(shelf: Shelf, harm: object, message: str) -> None:
     shelf.save_and_promote()
     shelf.save()
     assert callable(harm)
     harm(shelf.home / "fashion")
     before = everything_in(shelf.home)
-    with pytest.raises(ModelError, match=told):
+    with pytest.raises(ModelError, match=message):
         shelf.prune()
     assert everything_in(shelf.home) == before
 
 
-def test_a_lost_history_does_not_cost_the_model_before(shelf: Shelf) -> None:
+def test_the_previous_model_survives_a_lost_history(shelf: Shelf) -> None:
     first, second = shelf.save_and_promote(), shelf.save_and_promote()
     (shelf.home / "fashion" / "history.jsonl").unlink()
-    assert shelf.prune().kept == {second: "live", first: "live until the last move"}
+    assert shelf.prune().kept == {second: "live", first: "live before the last move"}
 
 
-def test_what_was_just_saved_or_judged_stays(shelf: Shelf) -> None:
+def test_recently_saved_or_evaluated_models_stay(shelf: Shelf) -> None:
     old, judged, new = (shelf.save() for _ in range(3))
     for tag in (old, judged):
         age(shelf.folder(tag), 2 * pruning.HOUR)
@@ -260,7 +260,7 @@ def test_what_was_just_saved_or_judged_stays(shelf: Shelf) -> None:
     assert removed(done, "model") == [old]
 
 
-def test_a_dry_run_decides_the_same_and_removes_nothing(shelf: Shelf) -> None:
+def test_a_dry_run_reports_the_same_and_removes_nothing(shelf: Shelf) -> None:
     shelf.save_and_promote()
     for _ in range(3):
         (shelf.settings.reports_dir / shelf.save().replace(":", "-")).mkdir(parents=True)
@@ -272,13 +272,13 @@ def test_a_dry_run_decides_the_same_and_removes_nothing(shelf: Shelf) -> None:
     assert {one.what for one in planned.removed} >= {"model", "report", "dataset", "part"}
 
 
-def test_a_negative_number_is_refused(shelf: Shelf) -> None:
+def test_a_negative_keep_raises(shelf: Shelf) -> None:
     with pytest.raises(SettingsError, match="keep: found -1, expected 0 or more"):
         shelf.prune(keep=-1)
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "model.json", "model.yaml"])
-def test_what_is_damaged_is_named_and_stays(shelf: Shelf, name: str) -> None:
+def test_damaged_models_are_reported_and_stay(shelf: Shelf, name: str) -> None:
     tag = shelf.save()
     (shelf.folder(tag) / name).write_bytes(b"")
     done = shelf.prune()
@@ -287,8 +287,8 @@ def test_what_is_damaged_is_named_and_stays(shelf: Shelf, name: str) -> None:
     assert shelf.folder(tag).is_dir()
 
 
-def test_a_half_written_folder_goes_once_it_is_old(shelf: Shelf) -> None:
-    """A killed `bentoml.models.create` copies weights first, or has come no further than the folder."""
+def test_an_incomplete_folder_is_removed_once_it_is_old(shelf: Shelf) -> None:
+    """`bentoml.models.create` was killed after copying the weights."""
     tag = f"{store.NAME}:halfwritten1"
     shelf.folder(tag).mkdir(parents=True)
     (shelf.folder(tag) / "weights.safetensors").write_bytes(b"half")
@@ -298,20 +298,20 @@ def test_a_half_written_folder_goes_once_it_is_old(shelf: Shelf) -> None:
     assert not shelf.folder(tag).exists()
 
 
-def test_a_folder_that_no_tag_names_is_left_alone(shelf: Shelf) -> None:
+def test_a_folder_without_a_valid_tag_stays(shelf: Shelf) -> None:
     folder = shelf.home / "models" / store.NAME / "Some Folder"
     folder.mkdir(parents=True)
     assert "not an exact tag" in shelf.prune().kept[f"{store.NAME}:Some Folder"]
     assert folder.is_dir()
 
 
-# --- beside others ---
+# --- concurrency ---
 
 
-def test_what_goes_live_or_is_pinned_after_the_plan_stays(shelf: Shelf) -> None:
+def test_models_promoted_or_pinned_after_the_plan_stay(shelf: Shelf) -> None:
     first, second, third = (shelf.save() for _ in range(3))
     plan = pruning._plan(0, 0.0)
-    assert set(plan.doomed) == {first, second, third}
+    assert set(plan.removable) == {first, second, third}
     champion.make_live(first, "between")
     pin(second, "between")
     assert [one.name for one in pruning._withdraw(plan, 0.0, False)] == [third]
@@ -319,7 +319,7 @@ def test_what_goes_live_or_is_pinned_after_the_plan_stays(shelf: Shelf) -> None:
     assert champion.load_model().tag == first
 
 
-def test_a_promotion_that_comes_too_late_leaves_the_live_model(shelf: Shelf) -> None:
+def test_promoting_a_pruned_model_raises_and_changes_nothing(shelf: Shelf) -> None:
     live, other = shelf.save_and_promote(), shelf.save()
     shelf.prune()
     for act in (lambda: champion.make_live(other, "too late"), lambda: pin(other, "too late")):
@@ -328,14 +328,14 @@ def test_a_promotion_that_comes_too_late_leaves_the_live_model(shelf: Shelf) -> 
     assert champion.load_model().tag == live
 
 
-def test_a_second_prune_at_once_removes_nothing_twice(shelf: Shelf) -> None:
+def test_concurrent_prunes_remove_nothing_twice(shelf: Shelf) -> None:
     tag = shelf.save()
     plan = pruning._plan(0, 0.0)
     assert removed(shelf.prune(), "model") == [tag]
     assert pruning._withdraw(plan, 0.0, False) == []
 
 
-def test_a_prune_that_was_killed_before_it_deleted_is_finished_by_the_next(shelf: Shelf) -> None:
+def test_the_next_prune_finishes_a_killed_one(shelf: Shelf) -> None:
     tag = shelf.save()
     [withdrawn] = pruning._withdraw(pruning._plan(0, 0.0), 0.0, False)
     assert store.list_stored() == []
@@ -349,7 +349,7 @@ def test_a_prune_that_was_killed_before_it_deleted_is_finished_by_the_next(shelf
 
 
 def leftovers_of(shelf: Shelf, writer: int) -> list[Path]:
-    """What saves, canaries, verdicts and ingests leave when they are killed."""
+    """Create the files that killed saves, canaries, verdicts and ingests leave."""
     suffix = f"{writer}-0a1b2c3d.tmp"
     ours = shelf.home / "fashion"
     files = [
@@ -368,10 +368,10 @@ def leftovers_of(shelf: Shelf, writer: int) -> list[Path]:
     return [*files, *folders]
 
 
-def test_what_killed_writers_left_goes(shelf: Shelf) -> None:
+def test_leftovers_of_killed_processes_are_removed(shelf: Shelf) -> None:
     live = shelf.save_and_promote()
     paths = leftovers_of(shelf, dead_process())
-    assert shelf.prune(grace=pruning.HOUR).removed == (), "it may be a writer in another container"
+    assert shelf.prune(grace=pruning.HOUR).removed == (), "the writer may run in another container"
     for path in paths:
         age(path, 2 * pruning.HOUR)
     done = shelf.prune(grace=pruning.HOUR)
@@ -380,7 +380,7 @@ def test_what_killed_writers_left_goes(shelf: Shelf) -> None:
     assert champion.load_model().tag == live
 
 
-def test_what_a_living_process_writes_stays_for_a_day(shelf: Shelf) -> None:
+def test_temporary_files_of_a_running_process_stay_for_a_day(shelf: Shelf) -> None:
     shelf.save_and_promote()
     paths = leftovers_of(shelf, os.getpid())
     assert shelf.prune().removed == ()
@@ -389,14 +389,14 @@ def test_what_a_living_process_writes_stays_for_a_day(shelf: Shelf) -> None:
     assert len(shelf.prune().removed) == len(paths)
 
 
-def test_a_process_that_started_later_is_another_of_the_same_number(shelf: Shelf) -> None:
+def test_a_reused_process_id_does_not_protect_leftovers(shelf: Shelf) -> None:
     shelf.save_and_promote()
     [path, *_] = leftovers_of(shelf, os.getpid())
     age(path, DAY / 2)
     assert removed(shelf.prune(grace=pruning.HOUR), "leftover") == [path.name]
 
 
-def test_a_user_s_hidden_file_is_not_ours(shelf: Shelf) -> None:
+def test_hidden_files_of_the_user_stay(shelf: Shelf) -> None:
     shelf.save_and_promote()
     path = shelf.home / "fashion" / ".notes.tmp"
     path.write_text("mine")
@@ -404,7 +404,7 @@ def test_a_user_s_hidden_file_is_not_ours(shelf: Shelf) -> None:
     assert shelf.prune().removed == ()
 
 
-def test_only_the_models_of_the_catalogue_in_use_are_listed_and_go(
+def test_only_models_of_the_catalogue_in_use_are_listed_and_removed(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fashion = shelf.save()
@@ -426,8 +426,8 @@ def test_only_the_models_of_the_catalogue_in_use_are_listed_and_go(
 
 
 @pytest.mark.parametrize("name", [lambda tag: tag.replace(":", "-"), lambda tag: tag.split(":")[1]])
-def test_reports_and_logs_go_with_their_model(shelf: Shelf, name: Callable[[str], str]) -> None:
-    """A log was once called by the version alone."""
+def test_reports_and_logs_are_removed_with_their_model(shelf: Shelf, name: Callable[[str], str]) -> None:
+    """Older log names have only the version."""
     gone, stays = shelf.save(), shelf.save()
     paths = {}
     for tag in (gone, stays):
@@ -450,7 +450,7 @@ def test_reports_and_logs_go_with_their_model(shelf: Shelf, name: Callable[[str]
 
 
 def put_dataset(settings: Settings, *parts: str, source: str = "fashion-mnist") -> str:
-    """A manifest with its parts and Data Docs, which is current now; what is in them does not matter here."""
+    """Write a manifest with dummy parts and Data Docs, and make it current."""
     folder = settings.datasets_dir
     (folder / "parts").mkdir(parents=True, exist_ok=True)
     hashes = [name * 64 for name in parts]  # each a hex digit
@@ -470,14 +470,14 @@ def validate(settings: Settings, version: str) -> None:
 
 
 def put_datasets(settings: Settings) -> tuple[str, str, str]:
-    """An old one, one that a training accepted, and one with a part of each that was ingested since."""
+    """Write an old dataset, an accepted one, and a newer current one that shares parts."""
     old, accepted = put_dataset(settings, "a", "b"), put_dataset(settings, "b", "c")
     validate(settings, old)
     validate(settings, accepted)
     return old, accepted, put_dataset(settings, "c", "d")
 
 
-def test_a_dataset_that_nothing_refers_to_goes_with_all_that_is_its_own(shelf: Shelf) -> None:
+def test_an_unreferenced_dataset_is_removed_with_its_own_files(shelf: Shelf) -> None:
     old, accepted, current = put_datasets(shelf.settings)
     sample = put_dataset(shelf.settings, "e", source=SAMPLE)
     done = shelf.prune()
@@ -491,15 +491,15 @@ def test_a_dataset_that_nothing_refers_to_goes_with_all_that_is_its_own(shelf: S
     assert shelf.prune().removed == ()
 
 
-def test_the_dataset_of_a_model_stays_as_long_as_the_model(shelf: Shelf) -> None:
+def test_a_dataset_stays_as_long_as_its_model(shelf: Shelf) -> None:
     old, _, _ = put_datasets(shelf.settings)
     shelf.save(dataset_version=old)
     assert removed(shelf.prune(keep=1), "dataset") == []
     assert removed(shelf.prune(keep=0), "dataset") == [old]
 
 
-def test_a_dataset_that_was_just_validated_stays(shelf: Shelf) -> None:
-    """A training may be reading it, though another one is in use by now."""
+def test_a_recently_validated_dataset_stays(shelf: Shelf) -> None:
+    """A training run may still read it after another one became current."""
     old, accepted, _ = put_datasets(shelf.settings)
     grace = pruning.HOUR
     age(shelf.settings.data_dir, 3 * grace)
@@ -511,7 +511,7 @@ def test_a_dataset_that_was_just_validated_stays(shelf: Shelf) -> None:
 
 
 @pytest.mark.parametrize("harm", ["a model", "a pointer", "a manifest"])
-def test_where_nobody_can_say_which_datasets_are_needed_all_stay(shelf: Shelf, harm: str) -> None:
+def test_all_datasets_stay_if_the_needed_ones_are_unknown(shelf: Shelf, harm: str) -> None:
     old, accepted, _ = put_datasets(shelf.settings)
     tag = shelf.save(dataset_version=old)
     folder = shelf.settings.datasets_dir
@@ -523,11 +523,11 @@ def test_where_nobody_can_say_which_datasets_are_needed_all_stay(shelf: Shelf, h
         (folder / f"{accepted}.json").write_text("{}")
     before = everything_in(shelf.settings.data_dir)
     done = shelf.prune()
-    assert "nobody knows which are needed" in done.kept["every dataset"]
+    assert "cannot determine which are needed" in done.kept["every dataset"]
     assert everything_in(shelf.settings.data_dir) == before
 
 
-def test_exports_and_archives_are_the_user_s(shelf: Shelf) -> None:
+def test_exports_and_archives_stay(shelf: Shelf) -> None:
     for folder in (shelf.settings.exports_dir, shelf.settings.raw_dir, shelf.settings.sample_dir):
         folder.mkdir(parents=True)
         (folder / "fashion-mlp-abcdefgh.float32.onnx").write_bytes(b"mine")
@@ -535,7 +535,7 @@ def test_exports_and_archives_are_the_user_s(shelf: Shelf) -> None:
     assert shelf.prune().removed == ()
 
 
-# --- who stands where ---
+# --- states ---
 
 
 def test_each_model_has_a_state(shelf: Shelf) -> None:
@@ -565,7 +565,7 @@ def test_each_model_has_a_state(shelf: Shelf) -> None:
 
 
 def flip(path: Path) -> None:
-    """Change one byte of the numbers."""
+    """Change one byte of the weights."""
     content = bytearray(path.read_bytes())
     content[-9] ^= 1
     path.write_bytes(content)
@@ -582,7 +582,7 @@ HARMS: dict[str, tuple[Callable[[Path, Path], object], str]] = {
     "cut off": (lambda weights, other: weights.write_bytes(weights.read_bytes()[:-4]), "has [0-9,]+ bytes, expected"),
     "the weights of another": (lambda weights, other: weights.write_bytes(other.read_bytes()), "has the SHA-256"),
     "a link": (link, "unknown file 'weights"),
-    "the files of another": (lambda weights, other: exchange(weights.parent, other.parent), "files were exchanged"),
+    "the files of another": (lambda weights, other: replace_files(weights.parent, other.parent), "files were replaced"),
 }
 
 
@@ -590,23 +590,23 @@ def hash_of(content: bytes) -> bytes:
     return hashlib.sha256(content).hexdigest().encode()
 
 
-def exchange(one: Path, other: Path) -> None:
+def replace_files(one: Path, other: Path) -> None:
     for name in ("weights.safetensors", "model.json", "model.yaml"):
         (one / name).write_bytes((other / name).read_bytes().replace(other.name.encode(), one.name.encode()))
 
 
 @pytest.mark.parametrize("harm", HARMS)
 @pytest.mark.parametrize("pointed", ["live", "previous"])
-def test_a_damaged_model_that_serves_or_would_is_listed_as_damaged(
+def test_a_damaged_live_or_previous_model_is_listed_as_damaged(
     shelf: Shelf, harm: str, pointed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    act, told = HARMS[harm]
+    act, message = HARMS[harm]
     tags = {"previous": shelf.save_and_promote(), "live": shelf.save_and_promote()}
     tag, other = tags[pointed], shelf.save_other()
     act(shelf.folder(tag) / "weights.safetensors", shelf.folder(other) / "weights.safetensors")
     (found,) = (one for one in list_models().models if one.tag == tag)
     assert (found.state, found.pointed) == ("damaged", pointed)
-    assert re.search(told, found.problem)
+    assert re.search(message, found.problem)
     commands.models()
     line = next(line for line in capsys.readouterr().out.splitlines() if tag in line)
     assert line.startswith(f"{pointed}, damaged")
@@ -619,18 +619,18 @@ def test_a_damaged_model_that_serves_or_would_is_listed_as_damaged(
 
 
 @pytest.mark.parametrize("harm", ["no weights", "cut off", "a link"])
-def test_of_other_models_everything_but_the_weights_content_is_looked_at(shelf: Shelf, harm: str) -> None:
-    act, told = HARMS[harm]
+def test_other_models_are_checked_except_the_content_of_the_weights(shelf: Shelf, harm: str) -> None:
+    act, message = HARMS[harm]
     tag, other = shelf.save(), shelf.save()
     act(shelf.folder(tag) / "weights.safetensors", shelf.folder(other) / "weights.safetensors")
     states = {one.tag: (one.state, one.problem) for one in list_models().models}
     assert states[other] == ("candidate", "")
     assert states[tag][0] == "damaged"
-    assert re.search(told, states[tag][1])
+    assert re.search(message, states[tag][1])
 
 
-def test_weights_that_are_no_numbers_are_damage_though_their_hash_fits(shelf: Shelf) -> None:
-    """Whoever writes the hash anew, into the card and into the pointer, is found out by the numbers."""
+def test_non_finite_weights_are_damage_even_with_a_valid_hash(shelf: Shelf) -> None:
+    """The hashes in card and pointer are rewritten, too; the values reveal it."""
     tag = shelf.save_and_promote()
     folder, live = shelf.folder(tag), shelf.home / "fashion" / "live.json"
     before = [(folder / name).read_bytes() for name in ("weights.safetensors", "model.json")]
@@ -645,7 +645,7 @@ def test_weights_that_are_no_numbers_are_damage_though_their_hash_fits(shelf: Sh
     assert "holds values that are not finite" in found.problem
 
 
-def test_what_cannot_be_read_hides_no_model(shelf: Shelf) -> None:
+def test_unreadable_files_hide_no_model(shelf: Shelf) -> None:
     first, second = shelf.save_and_promote(), shelf.save_and_promote()
     (shelf.home / "fashion" / "history.jsonl").write_text("garbage\n")
     (shelf.home / "fashion" / "pins.json").write_text("garbage")
@@ -656,7 +656,7 @@ def test_what_cannot_be_read_hides_no_model(shelf: Shelf) -> None:
     assert "verdict.json" in listing.problems[2]
 
 
-def test_a_live_model_that_is_gone_is_told(shelf: Shelf) -> None:
+def test_a_missing_live_model_is_reported(shelf: Shelf) -> None:
     tag = shelf.save_and_promote()
     shutil.rmtree(shelf.folder(tag))
     assert list_models().problems == (f"{tag} is live, but not in the store",)

@@ -1,4 +1,4 @@
-"""The store: what is loaded is what was saved, or it is refused."""
+"""The model store: a model loads exactly as saved, or not at all."""
 
 import dataclasses
 from pathlib import Path
@@ -23,12 +23,12 @@ def folder_of(home: Path, tag: str) -> Path:
     return home / "models" / tag.replace(":", "/")
 
 
-def test_what_is_loaded_is_what_was_saved(network: MLP, card: ModelCard, test_split: Examples) -> None:
+def test_a_model_loads_exactly_as_saved(network: MLP, card: ModelCard, test_split: Examples) -> None:
     loaded = store.load_stored(store.save_model(network, card))
     before = network(torch.tensor(test_split.images).reshape(-1, 784) / 255)
     assert torch.equal(loaded.logits(test_split.images), before)
-    said = dataclasses.asdict(dataclasses.replace(loaded.card, weights_sha256=""))
-    assert orjson.dumps(said) == orjson.dumps(dataclasses.asdict(card)), "without what a contract has worked out since"
+    described = dataclasses.asdict(dataclasses.replace(loaded.card, weights_sha256=""))
+    assert orjson.dumps(described) == orjson.dumps(dataclasses.asdict(card)), "without cached properties"
 
 
 def test_bentoml_sees_the_model(network: MLP, card: ModelCard) -> None:
@@ -40,7 +40,7 @@ def test_bentoml_sees_the_model(network: MLP, card: ModelCard) -> None:
     assert bentoml.models.get(tag).info.labels == {"preset": "quick", "source": SAMPLE}
 
 
-def test_only_an_exact_tag_is_found(network: MLP, card: ModelCard) -> None:
+def test_only_exact_tags_load(network: MLP, card: ModelCard) -> None:
     tag = store.save_model(network, card)
     for near in (tag[:-1], tag + "x", "fashion-mlp:latest", "fashion-mlp", "other:abcdefgh", "fashion-mlp:../../x", ""):
         with pytest.raises(ModelNotFound):
@@ -53,7 +53,7 @@ def test_no_pickle_is_stored(network: MLP, card: ModelCard, bentoml_home: Path) 
     assert found == {"weights.safetensors", "model.json", "model.yaml", "README.md"}
 
 
-def test_a_network_with_a_weight_that_is_not_finite_is_not_saved(network: MLP, card: ModelCard) -> None:
+def test_non_finite_weights_are_not_saved(network: MLP, card: ModelCard) -> None:
     network.state_dict()["logits.bias"][3] = torch.nan
     with pytest.raises(ModelError, match=r"logits\.bias holds values that are not finite"):
         store.save_model(network, card)
@@ -77,7 +77,7 @@ def test_a_changed_file_is_refused(network: MLP, card: ModelCard, bentoml_home: 
         store.load_stored(tag)
 
 
-def test_weights_that_do_not_fit_are_named(network: MLP, card: ModelCard) -> None:
+def test_weights_of_the_wrong_shape_are_named(network: MLP, card: ModelCard) -> None:
     tag = store.save_model(network, dataclasses.replace(card, model={"hidden": [17], "dropout": 0.0}))
     expected = r"dense1\.weight is float32 \(16, 784\), expected float32 \(17, 784\)"
     with pytest.raises(ModelError, match=expected):
@@ -93,7 +93,7 @@ def test_weights_that_do_not_fit_are_named(network: MLP, card: ModelCard) -> Non
     ],
     ids=str,
 )
-def test_what_is_expected_of_a_file_is_what_the_network_has(config: ModelConfig) -> None:
+def test_the_expected_weights_match_the_network(config: ModelConfig) -> None:
     state = MLP(config, CONTRACT).state_dict()
     assert {name: (tuple(weight.shape), weight.numpy().dtype) for name, weight in state.items()} == {
         name: (form.shape, form.dtype) for name, form in forms_of(config, CONTRACT).items()
@@ -108,7 +108,7 @@ def test_other_classes_are_refused(network: MLP, card: ModelCard) -> None:
         store.load_stored(tag)
 
 
-def test_a_torn_folder_does_not_hide_the_others(network: MLP, card: ModelCard, bentoml_home: Path) -> None:
+def test_an_incomplete_folder_does_not_hide_other_models(network: MLP, card: ModelCard, bentoml_home: Path) -> None:
     tag = store.save_model(network, card)
     (bentoml_home / "models" / store.NAME / "tornfolder").mkdir()
     first, second = store.list_stored()
@@ -117,7 +117,7 @@ def test_a_torn_folder_does_not_hide_the_others(network: MLP, card: ModelCard, b
     assert "model.json cannot be read" in second.problem
 
 
-def test_no_catalogue_takes_the_name_of_another_s_models() -> None:
+def test_two_catalogues_never_share_a_model_name() -> None:
     assert store.name_models("shop") == "shop-mlp"
-    with pytest.raises(ModelError, match="would have the models of fashion-mnist"):
+    with pytest.raises(ModelError, match="its model name would be that of fashion-mnist"):
         store.name_models("fashion")
