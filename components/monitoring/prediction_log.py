@@ -1,12 +1,12 @@
-"""What was predicted lately: a line an image, never the image itself.
+"""The prediction log: one line per image, never the image itself.
 
     {"time": "2026-11-21T09:30:00.123+00:00", "model": "fashion-mlp:...", "label": 9, "confidence": 0.98, "sure": true,
      "mean": 72.9, "ink": 0.51, "edge": 3.2, "hash": "5f0c1d2e3a4b5c6d"}
 
-The last four are what `components.readers.images.statistics` says of an image.
+The last four fields come from `components.readers.images.statistics`.
 
-The files of a process are `PID.jsonl` and, older, `PID.jsonl.1` and so on. A process starts by removing all but the
-newest. Of a great many predictions a sample is written, so that the files reach back far enough to compare days.
+Each process writes `PID.jsonl`, rotated to `PID.jsonl.1` and so on, and removes old files when it starts. Large numbers
+of predictions are sampled, so that the files reach back far enough to compare days.
 """
 
 import logging
@@ -26,21 +26,21 @@ from components.readers.images.statistics import hash_images, log_images
 
 log = logging.getLogger(__name__)
 
-LINES = 200  # a write; more images are sampled
+LINES = 200  # maximum per write; more images are sampled
 LINES_AT_ONCE = 20
 FIELDS = ("time", "model", "label", "confidence", "sure", "mean", "ink", "edge", "hash")
-FILE_BYTES, FILES = 8 << 20, 8  # of a process: at most 64 MB, about 350,000 lines
-ALL_FILES = 32  # in the folder when a process starts
+FILE_BYTES, FILES = 8 << 20, 8  # per process: at most 64 MB, about 350,000 lines
+ALL_FILES = 32  # maximum in the folder after a process starts
 
 
 def log_folder(home: Path) -> Path | None:
-    """Where the log is: what `FASHION_PREDICTION_LOG` names, else a folder in `home`; None where it says "off"."""
+    """Return the log folder: `FASHION_PREDICTION_LOG`, or a folder in `home` by default; None if it is "off"."""
     chosen = os.environ.get("FASHION_PREDICTION_LOG") or str(home / "predictions")
     return None if chosen == "off" else Path(chosen)
 
 
 class LoggedAnswer(NamedTuple):
-    """One answer: n images and what was said of them."""
+    """One answer of the service: n images and their predictions."""
 
     time: float  # seconds since 1970
     predictions: Predictions
@@ -49,27 +49,31 @@ class LoggedAnswer(NamedTuple):
 
 class _File(RotatingFileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, the name is logging's
-        """Raise what was raised, where logging would print it."""
+        """Raise the error, which logging would only print."""
         raise
 
 
 class PredictionLog:
-    """A log of one process's predictions."""
+    """The prediction log of one process."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises OSError where the folder cannot be written."""
+        """Open the log.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        for old in sorted(folder.glob("*.jsonl*"), key=_changed_at, reverse=True)[ALL_FILES - FILES :]:
+        for old in sorted(folder.glob("*.jsonl*"), key=_modified_at, reverse=True)[ALL_FILES - FILES :]:
             old.unlink(missing_ok=True)
         path = folder / f"{os.getpid()}.jsonl"
         self._file = _File(path, maxBytes=FILE_BYTES, backupCount=FILES - 1, encoding="utf-8")
         self._file.setFormatter(logging.Formatter("%(message)s"))
 
     def write(self, answers: Sequence[LoggedAnswer]) -> int:
-        """Write a line for each image, or for 200 of them at even distances. A disk that is full loses lines.
+        """Write one line per image, for at most 200 evenly spaced images. If the disk is full, lines are lost.
 
         Returns:
-            How many images have no line.
+            Number of images without a line.
         """
         ends = np.cumsum([len(answer.images) for answer in answers], dtype=int)
         images = int(ends[-1]) if len(ends) else 0
@@ -81,7 +85,7 @@ class PredictionLog:
         try:
             for start in range(0, len(rows), LINES_AT_ONCE):
                 self._file.handle(_record("\n".join(describe(rows[start : start + LINES_AT_ONCE]))))
-                time.sleep(0.001)  # the thread that answers must not wait for all of them
+                time.sleep(0.001)  # let the thread that answers requests run
         except OSError as error:
             log.error("%d predictions could not be logged: %s", len(rows) - start, error)
             return images - start
@@ -96,7 +100,7 @@ def _record(text: str) -> logging.LogRecord:
     return logging.makeLogRecord({"msg": text})
 
 
-def _changed_at(path: Path) -> float:
+def _modified_at(path: Path) -> float:
     try:
         return path.stat().st_mtime
     except FileNotFoundError:
@@ -104,7 +108,7 @@ def _changed_at(path: Path) -> float:
 
 
 def describe(rows: Sequence[tuple[LoggedAnswer, int]]) -> list[str]:
-    """A line of JSON for each image: one of an answer's, by its place from the end."""
+    """Return one JSON line per image, given as an answer and a negative index into it."""
     images = np.stack([answer.images[place] for answer, place in rows])
     labels = [int(answer.predictions.labels[place]) for answer, place in rows]
     columns = zip(

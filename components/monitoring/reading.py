@@ -1,4 +1,4 @@
-"""The prediction log -> what was seen lately. Nothing is written, and whoever writes need not wait."""
+"""Read recent predictions from the prediction log, without locks or writes."""
 
 import contextlib
 from collections.abc import Iterator
@@ -14,18 +14,18 @@ import orjson
 from components.evaluation.profile import SEEN, Seen
 from components.readers.images.statistics import MEASURES
 
-AT_ONCE = 20_000  # lines held as Python's objects
-LONGEST_LINE = 4096  # bytes; what is longer is none of ours
-MOST = 2_000_000  # images, 100 MB: more than the bounds of the log let it hold
+BATCH_LINES = 20_000  # lines held as Python objects
+LONGEST_LINE = 4096  # bytes; longer lines are invalid
+MAX_IMAGES = 2_000_000  # 100 MB; more than the size limits of the log allow
 
 
 @dataclass
 class LogReading:
-    """What the log has of a model in a time."""
+    """Predictions of one model in a period."""
 
-    seen: Seen  # in the order of time
-    others: int = 0  # lines of other models in that time
-    unreadable: int = 0  # lines, of any time, that are none of the log's
+    seen: Seen  # in order of time
+    others: int = 0  # lines of other models in that period
+    unreadable: int = 0  # invalid lines of any time
 
 
 @dataclass
@@ -37,35 +37,35 @@ class _Rows:
     others: int = 0
     unreadable: int = 0
 
-    def settle(self) -> Seen:
-        """All of it in the order of time; of too many, the newest."""
-        together = np.concatenate([self.seen, *self.new])
-        self.seen, self.new = together[np.argsort(together["time"], kind="stable")][-MOST:], []
+    def merge(self) -> Seen:
+        """Merge all rows in order of time and keep the newest."""
+        merged = np.concatenate([self.seen, *self.new])
+        self.seen, self.new = merged[np.argsort(merged["time"], kind="stable")][-MAX_IMAGES:], []
         return self.seen
 
 
 def read_log(folder: Path, model: str, classes: int, since: float, until: float) -> LogReading:
-    """Read the lines of all processes, rotated files too.
+    """Read the lines of all processes, including rotated files.
 
     Args:
-        folder: of the prediction log; where it is not there, nothing was seen.
-        model: exact tag; lines of others are counted and left out.
-        classes: how many the model knows; a line with another label is none of its.
-        since: seconds since 1970; a line of exactly then is left out.
-        until: likewise; a line of exactly then is in.
+        folder: folder of the prediction log; if it does not exist, the result is empty.
+        model: exact tag; lines of other models are only counted.
+        classes: number of classes of the model; a line with another label is invalid.
+        since: start of the period, exclusive, seconds since 1970.
+        until: end of the period, inclusive, seconds since 1970.
     """
     rows = _Rows()
     with contextlib.ExitStack() as stack:
         for file in _open_all(folder, since, stack):
-            while lines := list(islice(_lines(file), AT_ONCE)):
-                _keep(rows, lines, model, classes, since, until)
-                if sum(map(len, rows.new)) > MOST // 2:
-                    rows.settle()
-    return LogReading(rows.settle(), rows.others, rows.unreadable)
+            while lines := list(islice(_lines(file), BATCH_LINES)):
+                _parse(rows, lines, model, classes, since, until)
+                if sum(map(len, rows.new)) > MAX_IMAGES // 2:
+                    rows.merge()
+    return LogReading(rows.merge(), rows.others, rows.unreadable)
 
 
 def _open_all(folder: Path, since: float, stack: contextlib.ExitStack) -> list[BinaryIO]:
-    """Each file once, though the log renames them meanwhile: what is open stays open; a second look finds the rest."""
+    """Open each file once, even if the log rotates meanwhile: list twice, as open files survive a rename."""
     found: dict[tuple[int, int], BinaryIO] = {}
     for _ in range(2):
         for path in sorted(folder.glob("*.jsonl*")):
@@ -78,7 +78,7 @@ def _open_all(folder: Path, since: float, stack: contextlib.ExitStack) -> list[B
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """Whole lines; the last one of a file may still be written."""
+    """Yield complete lines; the last line of a file may be incomplete."""
     while line := file.readline(LONGEST_LINE):
         if line.endswith(b"\n"):
             yield line
@@ -88,34 +88,34 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
                 pass
 
 
-def _keep(rows: _Rows, lines: list[bytes], model: str, classes: int, since: float, until: float) -> None:
+def _parse(rows: _Rows, lines: list[bytes], model: str, classes: int, since: float, until: float) -> None:
     kept = []
     for line in lines:
         try:
-            told = orjson.loads(line)
-            time = datetime.fromisoformat(told["time"]).timestamp()
+            entry = orjson.loads(line)
+            time = datetime.fromisoformat(entry["time"]).timestamp()
             if not since < time <= until:
                 continue
-            if told["model"] != model:
+            if entry["model"] != model:
                 rows.others += 1
                 continue
-            kept.append(_to_row(told, time, classes))
+            kept.append(_to_row(entry, time, classes))
         except (KeyError, TypeError, ValueError):
             rows.unreadable += 1
     if kept:
         rows.new.append(np.array(kept, SEEN))
 
 
-def _to_row(told: dict[str, object], time: float, classes: int) -> tuple[object, ...]:
-    """A line's values in the order of `SEEN`.
+def _to_row(entry: dict[str, object], time: float, classes: int) -> tuple[object, ...]:
+    """Convert a line to the fields of `SEEN`.
 
     Raises:
-        KeyError, TypeError, ValueError: it is none of the log's.
+        KeyError, TypeError, ValueError: the line is invalid.
     """
-    label, sure = told["label"], told["sure"]
-    values = [told[measure] for measure in MEASURES]
+    label, sure = entry["label"], entry["sure"]
+    values = [entry[measure] for measure in MEASURES]
     if type(label) is not int or not 0 <= label < classes or type(sure) is not bool:
         raise ValueError(f"label {label}, sure {sure}")
     if any(type(value) not in (int, float) for value in values):
         raise TypeError(f"measures {values}")
-    return time, label, sure, int.from_bytes(bytes.fromhex(str(told["hash"]))[:8]), *values
+    return time, label, sure, int.from_bytes(bytes.fromhex(str(entry["hash"]))[:8]), *values

@@ -1,4 +1,4 @@
-"""When traffic has drifted: each bound with its reason; docs/drift.md has what they were measured to do."""
+"""Settings of the drift check, each with its rationale; docs/drift.md has their measured effect."""
 
 import pydantic
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -7,41 +7,42 @@ from components.settings import read_settings
 
 
 class DriftBounds(BaseSettings):
-    """What a window of traffic may differ by, and how many windows must.
+    """How far a window of traffic may differ from the reference, and how many windows must drift.
 
-    Each field is an environment variable with the prefix FASHION_DRIFT_. A distance is a share of the images: how many
-    of them would have to be others for the window to look as it should.
+    Each field is an environment variable with the prefix FASHION_DRIFT_. A distance is the share of images that would
+    have to change for the window to match the reference.
     """
 
     model_config = SettingsConfigDict(env_prefix="FASHION_DRIFT_", frozen=True, allow_inf_nan=False)
 
     shift: float = pydantic.Field(default=0.1, ge=0, le=1)
-    """Of brightness, ink, edge and confidence, each beside test images of the same predicted classes."""
+    """Maximum distance of mean, ink, edge and confidence from test images of the same predicted classes, 0 to 1."""
     not_sure: float = pydantic.Field(default=0.1, ge=0, le=1)
-    """Of the share of answers that the model is not sure of, beside the same."""
+    """Maximum distance of the abstention rate from the same reference, 0 to 1."""
     classes: float = pydantic.Field(default=0.4, ge=0, le=1)
-    """Of the mix of predicted classes. Wider, because it changes with the hour and the season, and by itself makes no
-    answer worse."""
+    """Maximum distance of the predicted-class distribution, 0 to 1. Wider, because it changes with hour and season, and
+    that alone makes no answer worse."""
     chance: float = pydantic.Field(default=0.01, gt=0, lt=1)
-    """How often a window that differs by chance alone may pass for one that does not, all features together."""
+    """Significance level: maximum share of windows that drift by chance alone, over all features."""
     min_images: int = pydantic.Field(default=200, ge=30)
-    """Different images in a window. With fewer, chance alone reaches the bounds above."""
+    """Minimum number of distinct images per window. With fewer, chance alone reaches the bounds above."""
     windows: int = pydantic.Field(default=4, ge=1)
-    """The newest so many are looked at."""
+    """Number of newest windows to evaluate."""
     drifting: int = pydantic.Field(default=3, ge=1)
-    """So many of them must drift: one upload of a thousand odd pictures is one window, and no reason to train."""
+    """Number of these windows that must drift. One upload of a thousand odd pictures fills a single window and is no
+    reason to retrain."""
 
     @pydantic.model_validator(mode="after")
     def _fit(self) -> "DriftBounds":
         if self.drifting > self.windows:
-            raise ValueError(f"drifting {self.drifting} of {self.windows} windows cannot be")
+            raise ValueError(f"drifting: found {self.drifting}, expected at most windows, {self.windows}")
         return self
 
 
 def load_bounds() -> DriftBounds:
-    """Read the bounds from the environment now.
+    """Read the settings from the environment.
 
     Raises:
-        SettingsError: a variable whose value cannot be used, by name.
+        SettingsError: a variable has an invalid value; the message names it.
     """
     return read_settings(DriftBounds)

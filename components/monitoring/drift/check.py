@@ -1,4 +1,4 @@
-"""The live model's profile and what was predicted lately -> whether traffic has drifted."""
+"""Check whether recent traffic, or a batch, has drifted from a model's profile."""
 
 import time
 from collections import Counter
@@ -21,42 +21,42 @@ from components.readers.images.statistics import MEASURES
 from components.registry.champion import live_move
 from components.registry.store import describe_stored, home
 
-MAX_ROWS = 2_000_000  # of a batch, 100 MB
+MAX_ROWS = 2_000_000  # per batch, 100 MB
 
 
 @dataclass(frozen=True)
 class DriftCheck:
-    """What came of holding traffic, or a batch, against a model's profile."""
+    """The result of comparing traffic, or a batch, with a model's profile."""
 
     model: str
     contract: DataContract  # the model's
-    source: str  # the log's folder or the batch's file
+    source: str  # folder of the log, or file of the batch
     checked_at: str  # ISO 8601, UTC
-    windows: tuple[Window, ...]  # newest first; of a batch one
+    windows: tuple[Window, ...]  # newest first; one for a batch
     verdict: Verdict
-    needed: int  # windows that must drift
-    of: int  # among so many
-    others: int = 0  # images that another model answered
-    unreadable: int = 0  # lines that are none of the log's
+    needed: int  # number of windows that must drift
+    of: int  # number of newest windows evaluated
+    others: int = 0  # images answered by another model
+    unreadable: int = 0  # invalid lines in the log
 
     @property
     def judged(self) -> tuple[Window, ...]:
-        """Those that the verdict is made of, newest first."""
+        """The windows behind the verdict, newest first."""
         return tuple(window for window in self.windows if window.features)[: self.of]
 
     @property
     def drifted(self) -> tuple[str, ...]:
-        """The features that drifted in any of these, most often first."""
+        """The features that drifted in any judged window, most frequent first."""
         return tuple(name for name, _ in Counter(name for one in self.judged for name in one.drifted).most_common())
 
     @property
     def repeats(self) -> float:
-        """The share of the images that had been there before in their window, 0 to 1."""
+        """Share of images that repeat an earlier one in their window, 0 to 1."""
         lines = sum(window.lines for window in self.windows)
         return 1 - sum(window.images for window in self.windows) / lines if lines else 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """All of it but the contract."""
+        """Convert to JSON, without the contract."""
         windows = [
             {
                 **asdict(window),
@@ -67,30 +67,30 @@ class DriftCheck:
             }
             for window in self.windows
         ]
-        told = asdict(self)
-        del told["contract"]
-        return {**told, "drifted": self.drifted, "repeats": self.repeats, "windows": windows}
+        fields = asdict(self)
+        del fields["contract"]
+        return {**fields, "drifted": self.drifted, "repeats": self.repeats, "windows": windows}
 
 
 def check_live(hours: int = 24, until: float | None = None, bounds: DriftBounds | None = None) -> DriftCheck:
-    """Hold what the live model answered lately against its profile.
+    """Compare the live model's recent predictions with its profile.
 
     Args:
-        hours: how far back to look.
-        until: seconds since 1970; None: now.
-        bounds: None: from the environment.
+        hours: how far to look back.
+        until: end of the period, seconds since 1970; None: now.
+        bounds: settings; None: from the environment.
 
     Raises:
-        NoLiveModel: nothing is live.
-        ModelError: the live model has no profile, or is damaged.
-        SettingsError: no prediction log is kept.
+        NoLiveModel: no model is live.
+        ModelError: the live model is damaged or has no profile.
+        SettingsError: the prediction log is off.
     """
     bounds, until = bounds or load_bounds(), time.time() if until is None else until
     model = live_move().tag
     contract, profile = reference_of(model)
     folder = log_folder(home())
     if folder is None:
-        raise SettingsError("FASHION_PREDICTION_LOG=off: no prediction log is kept, so there is nothing to look at")
+        raise SettingsError("FASHION_PREDICTION_LOG=off: the drift check needs the prediction log; turn it on")
     reading = read_log(folder, model, len(contract.classes), until - hours * HOUR, until)
     windows = judge_windows(profile, contract.classes, reading.seen, until, hours, bounds)
     return DriftCheck(
@@ -114,18 +114,18 @@ def check_batch(
     measures: tuple[str, ...] = MEASURES,
     bounds: DriftBounds | None = None,
 ) -> DriftCheck:
-    """Hold a batch against a model's profile: one window, which speaks for itself.
+    """Compare a batch with a model's profile. A batch is one window, and its verdict counts alone.
 
     Args:
         model: exact tag.
-        source: what the batch is called.
-        parts: its images, different ones where `hash` tells them apart.
-        measures: those that are known of them.
-        bounds: None: from the environment.
+        source: name of the batch.
+        parts: rows of the batch; rows with the same `hash` count once.
+        measures: measures available in `parts`.
+        bounds: settings; None: from the environment.
 
     Raises:
         ModelError: the model has no profile.
-        InputError: more rows than are looked at.
+        InputError: the batch has more than 2,000,000 rows.
     """
     bounds = bounds or load_bounds()
     contract, profile = reference_of(model)
@@ -133,7 +133,7 @@ def check_batch(
     for part in parts:
         lines += len(part)
         if lines > MAX_ROWS:
-            raise InputError(str(source), f"more than {MAX_ROWS:,} rows; a sample of them tells as much")
+            raise InputError(str(source), f"more than {MAX_ROWS:,} rows; check a sample of them instead")
         kept.append(part)
     now = time.time()
     window = look_at(profile, contract.classes, bounds, np.concatenate(kept), now, now, measures)
@@ -141,19 +141,17 @@ def check_batch(
 
 
 def reference_of(tag: str) -> tuple[DataContract, Profile]:
-    """What a model is about, and what its traffic should look like.
+    """Return the contract and the profile of a model.
 
     Raises:
-        ModelNotFound, ModelError: no such model, or it has none.
+        ModelNotFound, ModelError: the model does not exist, is damaged, or has no profile.
     """
     card = describe_stored(tag)
     if card.profile is None:
-        raise ModelError(
-            f"{tag} has no profile: it was stored by an earlier version; 'fashion train' makes one that has"
-        )
+        raise ModelError(f"{tag} has no profile: it was stored by an earlier version. Train a new one: 'fashion train'")
     return card.contract, card.profile
 
 
 def to_iso(seconds: float) -> str:
-    """Seconds since 1970 -> ISO 8601, UTC."""
+    """Convert seconds since 1970 to ISO 8601, UTC."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

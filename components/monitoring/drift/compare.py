@@ -1,13 +1,13 @@
-"""A profile and what was seen -> how far each feature is from it, and whether that is more than chance.
+"""Compare a window of traffic with a model's profile: the distance of each feature, and its significance.
 
-Brightness and confidence differ from class to class, so that more shoes alone would move them. Everything but the mix
-of classes is therefore held against the profile's images of the same predicted classes in the same shares.
+Brightness and confidence depend on the class, so more shoes alone would move them. Every feature except the class
+distribution is therefore compared with the profile's images reweighted to the window's predicted classes.
 
-Every distance is a share of the images, 0 to 1, and every feature asks two questions: is it enough to matter (a bound),
-and is it more than chance (a p-value, Bonferroni's correction over the features). Images that come together are alike,
-so that a hundred of them tell less than a hundred that have nothing to do with each other. How much less is measured
-in the window itself: it is cut into stretches of time, and where these differ more than chance would have them, the
-test takes the images for as many fewer (a design effect, as Rao and Scott divide by, doi:10.1214/aos/1176346391).
+A distance is a share of images, 0 to 1. A feature drifts if its distance exceeds a bound (it matters) and its p-value
+is below the significance level, Bonferroni-corrected over the features (it is not chance). Images of one upload are
+alike, so they carry less information than independent ones. The design effect accounts for that: the window is split
+into consecutive slices, and the effective sample size shrinks by the factor by which the variance between slices
+exceeds that of independent images (Rao and Scott, doi:10.1214/aos/1176346391).
 """
 
 from collections.abc import Sequence
@@ -23,89 +23,89 @@ from components.monitoring.drift.bounds import DriftBounds
 from components.readers.images.statistics import MEASURES
 
 NOT_SURE, MIX = "not sure", "classes"
-STRETCHES = 20  # of a window
-COCHRAN = 5  # images a class, that come one by one, on the mean: with fewer, Pearson's test is no test
+SLICES = 20  # per window
+COCHRAN = 5  # minimum mean of independent images per class for Pearson's test
 Shares = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Feature:
-    """One question of a window, and its answer."""
+    """One compared feature of a window."""
 
     name: str
-    reference: float  # what is expected: a mean, or a share of the images
-    now: float  # likewise
-    distance: float  # a share of the images, 0 to 1
-    bound: float  # of the distance
-    chance: float  # the p-value
-    max_chance: float  # the bound of that
-    clumps: float  # the design effect: so many images tell as much as one, because they come together
-    expected: tuple[float, ...]  # shares of the images in each bin or class
+    reference: float  # expected value: a median, or a share of images
+    now: float  # found value, in the same unit
+    distance: float  # share of images, 0 to 1
+    bound: float  # maximum distance
+    chance: float  # p-value
+    max_chance: float  # significance level
+    clumps: float  # design effect: number of images that carry as much information as one independent image
+    expected: tuple[float, ...]  # share of images in each bin or class
     found: tuple[float, ...]
-    most_moved: str = ""  # of the mix: the class that `reference` and `now` are of
+    most_moved: str = ""  # class distribution only: the class that `reference` and `now` refer to
 
     @property
     def drifted(self) -> bool:
-        """Whether it is far away, and not by chance."""
+        """Whether the distance is large and significant."""
         return self.distance > self.bound and self.chance < self.max_chance
 
 
 def compare(
     profile: Profile, classes: Sequence[str], seen: Seen, bounds: DriftBounds, measures: Sequence[str] = MEASURES
 ) -> tuple[Feature, ...]:
-    """Hold n images against a profile: their measures, the share of unsure answers, the mix of classes.
+    """Compare images with a profile: measures, abstention rate, class distribution.
 
     Args:
-        profile: the model's.
-        classes: their names, by label.
-        seen: different images in the order of time, at least 30.
-        bounds: of distance and chance.
-        measures: those that `seen` has.
+        profile: the model's profile.
+        classes: class names by label.
+        seen: distinct images in order of time, at least 30.
+        bounds: bounds of distances and p-values.
+        measures: measures available in `seen`.
     """
     sizes = np.array(profile.counts[MEASURES[0]]).sum(axis=1)
     max_chance = bounds.chance / (len(measures) + 2)
     features = []
     for measure in measures:
         limits, counts = np.array(profile.limits[measure]), np.array(profile.counts[measure])
-        found = count_bins(seen, measure, limits, len(sizes), STRETCHES)
+        found = count_bins(seen, measure, limits, len(sizes), SLICES)
         features.append(_compare_bins(measure, counts, found, limits, bounds.shift, max_chance))
-    unsure = np.array(profile.not_sure)
-    counts, limits = np.stack([unsure, sizes - unsure], axis=1), np.array([0.5])
-    found = count_bins(seen, "sure", limits, len(sizes), STRETCHES)
+    abstained = np.array(profile.not_sure)
+    counts, limits = np.stack([abstained, sizes - abstained], axis=1), np.array([0.5])
+    found = count_bins(seen, "sure", limits, len(sizes), SLICES)
     features.append(_compare_bins(NOT_SURE, counts, found, limits, bounds.not_sure, max_chance))
     features.append(_compare_classes(classes, sizes, found.sum(axis=2), bounds.classes, max_chance))
     return tuple(features)
 
 
 def _compare_bins(name: str, counts: Counts, found: Counts, limits: Shares, bound: float, max_chance: float) -> Feature:
-    """Kolmogorov's and Smirnov's distance of two samples over the profile's bins.
+    """Two-sample Kolmogorov-Smirnov test over the profile's bins.
 
-    The bins can only make it smaller, and drawing each class in its share can only make it vary less, so that the
-    p-value is an upper bound.
+    Binning can only reduce the distance, and stratifying by class can only reduce its variance, so the p-value is an
+    upper bound.
 
     Args:
-        name: the feature's.
-        counts: the profile's images, (classes, bins).
-        found: the window's, (stretches, classes, bins).
-        limits: of the bins, (bins - 1,).
-        bound: of the distance.
-        max_chance: of the p-value.
+        name: name of the feature.
+        counts: images of the profile, (classes, bins).
+        found: images of the window, (slices, classes, bins).
+        limits: upper limits of the bins, (bins - 1,).
+        bound: maximum distance.
+        max_chance: significance level.
     """
     sizes, rows = counts.sum(axis=1), found.sum(axis=(1, 2))
     given = np.cumsum(counts, axis=1)[:, :-1] / np.maximum(sizes, 1)[:, None]  # below each limit, by class
-    given[sizes == 0] = np.cumsum(counts.sum(axis=0))[:-1] / sizes.sum()  # of a class nobody has seen: as of any
+    given[sizes == 0] = np.cumsum(counts.sum(axis=0))[:-1] / sizes.sum()  # class without reference images: use all
     shares = found.sum(axis=(0, 2)) / rows.sum()
     below = np.cumsum(found.sum(axis=1), axis=1)[:, :-1] / rows[:, None]
-    surplus = below - found.sum(axis=2) / rows[:, None] @ given  # (stretches, bins - 1)
+    surplus = below - found.sum(axis=2) / rows[:, None] @ given  # (slices, bins - 1)
     distance = float(np.abs(rows @ surplus / rows.sum()).max(initial=0))
-    clumps = _clumping(surplus, shares @ (given * (1 - given)), rows.sum())
+    clumps = _design_effect(surplus, shares @ (given * (1 - given)), rows.sum())
     variance = clumps / rows.sum() + float((shares**2 / np.where(sizes > 0, sizes, sizes.sum())).sum())
-    expected, now = (np.diff(told, prepend=0, append=1) for told in (shares @ given, rows @ below / rows.sum()))
+    expected, now = (np.diff(curve, prepend=0, append=1) for curve in (shares @ given, rows @ below / rows.sum()))
     return Feature(
         name=name,
-        reference=_tell(name, expected, limits),
-        now=_tell(name, now, limits),
+        reference=_summarize(name, expected, limits),
+        now=_summarize(name, now, limits),
         distance=distance,
         bound=bound,
         chance=float(kolmogorov(distance / np.sqrt(variance))),
@@ -119,23 +119,23 @@ def _compare_bins(name: str, counts: Counts, found: Counts, limits: Shares, boun
 def _compare_classes(
     classes: Sequence[str], sizes: NDArray[np.int64], found: Counts, bound: float, max_chance: float
 ) -> Feature:
-    """Total variation, and Pearson's test of two samples of counts, divided by the design effect.
+    """Total variation distance, and Pearson's chi-squared test of two samples corrected by the design effect.
 
     Args:
-        classes: their names.
-        sizes: the profile's images of each class, (classes,).
-        found: the window's, (stretches, classes).
-        bound: of the distance.
-        max_chance: of the p-value.
+        classes: class names.
+        sizes: images of the profile by class, (classes,).
+        found: images of the window, (slices, classes).
+        bound: maximum distance.
+        max_chance: significance level.
     """
     seen = found.sum(axis=0)
     expected, shares, together = (counts / counts.sum() for counts in (sizes, seen, sizes + seen))
-    clumps = _clumping(found / found.sum(axis=1, keepdims=True), shares * (1 - shares), seen.sum())
+    clumps = _design_effect(found / found.sum(axis=1, keepdims=True), shares * (1 - shares), seen.sum())
     some = together > 0
     rows = seen.sum() / clumps
     squares = sum(
-        count * float(((told - together)[some] ** 2 / together[some]).sum())
-        for count, told in ((rows, shares), (sizes.sum(), expected))
+        count * float(((part - together)[some] ** 2 / together[some]).sum())
+        for count, part in ((rows, shares), (sizes.sum(), expected))
     )
     most = int(np.argmax(np.abs(shares - expected)))
     return Feature(
@@ -153,20 +153,20 @@ def _compare_classes(
     )
 
 
-def _clumping(shares: Shares, variances: Shares, rows: int) -> float:
-    """How many times as much shares vary between stretches as they would among images that come one by one; 1 or more.
+def _design_effect(shares: Shares, variances: Shares, rows: int) -> float:
+    """Return the variance of shares between slices, relative to that of independent images; at least 1.
 
     Args:
-        shares: (stretches, k).
-        variances: of one image, (k,).
-        rows: images in all stretches.
+        shares: shares per slice, (slices, k).
+        variances: variances of one image, (k,).
+        rows: number of images in all slices.
     """
-    between = shares.var(axis=0, ddof=1).sum() * rows / STRETCHES
+    between = shares.var(axis=0, ddof=1).sum() * rows / SLICES
     return max(1.0, float(between / variances.sum())) if variances.sum() > 0 else 1.0
 
 
-def _tell(name: str, shares: Shares, limits: Shares) -> float:
-    """The share that is not sure; else the limit of the bin in which the median is."""
+def _summarize(name: str, shares: Shares, limits: Shares) -> float:
+    """Return the abstention rate; for other features, the upper limit of the bin that contains the median."""
     if name == NOT_SURE:
         return float(shares[0])
     return float(limits[min(int(np.searchsorted(np.cumsum(shares), 0.5)), len(limits) - 1)]) if len(limits) else 0.0

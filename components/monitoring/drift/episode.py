@@ -1,4 +1,4 @@
-"""Drift has a beginning and an end, and each is told once: the state between two checks, in a small file."""
+"""Report the start and the end of a drift once each. The state between checks is kept in a small file."""
 
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -14,30 +14,33 @@ from components.monitoring.drift.check import DriftCheck
 
 @dataclass(frozen=True)
 class Episode:
-    """A drift that goes on."""
+    """An ongoing drift."""
 
-    model: str  # that was live when it began
-    since: str  # ISO 8601, UTC: when it was noticed
-    drifted: tuple[str, ...]  # features
+    model: str  # exact tag of the live model at its start
+    since: str  # time of detection, ISO 8601, UTC
+    drifted: tuple[str, ...]  # names of the features
 
 
 @dataclass(frozen=True)
 class News:
-    """What somebody should hear of."""
+    """A change to report."""
 
     what: Literal["detected", "ended"]
     episode: Episode
 
 
 def find_news(before: Episode | None, check: DriftCheck) -> tuple[tuple[News, ...], Episode | None]:
-    """What a check changes.
+    """Compare a check with the ongoing episode.
 
-    Drift begins where enough windows drift, and ends where not one of those that are looked at does, so that traffic
-    on the border is not told of again each hour. It ends, too, where another model went live. Too few images change
-    nothing.
+    A drift starts when enough windows drift. It ends when none of the judged windows drifts, so that borderline traffic
+    is not reported every hour, or when another model goes live. Too few images change nothing.
+
+    Args:
+        before: the ongoing episode, or None.
+        check: the newest check.
 
     Returns:
-        What to tell, and the episode that goes on.
+        The changes to report, and the ongoing episode or None.
     """
     news: tuple[News, ...] = ()
     if before and (check.model != before.model or (check.judged and not check.drifted)):
@@ -49,18 +52,18 @@ def find_news(before: Episode | None, check: DriftCheck) -> tuple[tuple[News, ..
 
 
 def read_episode(path: Path) -> Episode | None:
-    """The episode that goes on; None where there is none, or the file is not one: then a drift is told once more."""
+    """Read the ongoing episode; None if none exists or the file is invalid, in which case a drift is reported again."""
     try:
-        return _episodes().validate_json(path.read_bytes())
+        return _adapter().validate_json(path.read_bytes())
     except (FileNotFoundError, pydantic.ValidationError):
         return None
 
 
 def write_episode(path: Path, episode: Episode | None) -> None:
-    """Keep what goes on, atomically."""
+    """Write the ongoing episode atomically."""
     write_whole(path, orjson.dumps(episode and asdict(episode), option=orjson.OPT_INDENT_2) + b"\n")
 
 
 @cache
-def _episodes() -> pydantic.TypeAdapter[Episode | None]:
+def _adapter() -> pydantic.TypeAdapter[Episode | None]:
     return pydantic.TypeAdapter(Episode | None)

@@ -1,4 +1,4 @@
-"""A check -> an HTML page with its pictures inside, readable without a network and without a script."""
+"""Write a drift check as a self-contained HTML page, without scripts or network requests."""
 
 from pathlib import Path
 
@@ -11,21 +11,29 @@ from components.monitoring.drift.check import DriftCheck, to_iso
 from components.monitoring.drift.compare import MIX, NOT_SURE, Feature
 from components.monitoring.drift.windows import Window
 
+TITLES = {
+    "mean": "brightness",
+    "ink": "foreground share",
+    "edge": "border brightness",
+    "confidence": "confidence",
+    NOT_SURE: "abstention rate",
+    MIX: "class distribution",
+}
 MEANING = {
-    "mean": "Brightness: the mean of an image's pixels, 0 to 255.",
-    "ink": "The share of the pixels that are not black: the {subject}'s size, or a ground that is not black.",
-    "edge": "The mean of the outermost pixels, 0 to 255: what the {subject} stands on, or that it is cut off.",
-    "confidence": "How probable the model finds its answer, 0 to 1.",
-    NOT_SURE: "The share of the answers that the model is not sure of.",
-    MIX: "Which classes the model finds: what people ask about, or what it takes it for.",
+    "mean": "Mean of all pixels, 0 to 255.",
+    "ink": "Share of pixels that are not black. It grows with the {subject} and with a background that is not black.",
+    "edge": "Mean of the border pixels, 0 to 255. It grows with a bright background or a {subject} that is cut off.",
+    "confidence": "Probability of the predicted class, 0 to 1.",
+    NOT_SURE: "Share of answers below the confidence threshold.",
+    MIX: "Share of answers per predicted class.",
 }
 
 
 def write_page(check: DriftCheck, path: Path) -> None:
-    """Write the page, whole or not at all.
+    """Write the page atomically.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the page cannot be written.
     """
     newest = check.judged[0] if check.judged else None
     subject = catalogue_of(check.contract).subject
@@ -33,7 +41,8 @@ def write_page(check: DriftCheck, path: Path) -> None:
         Path(__file__).with_name("drift.html.j2"),
         check=check,
         newest=newest,
-        meaning={name: told.format(subject=subject) for name, told in MEANING.items()},
+        titles=TITLES,
+        meaning={name: text.format(subject=subject) for name, text in MEANING.items()},
         pictures=[(feature, _draw(feature, check.contract)) for feature in newest.features] if newest else [],
         times=[_times(window) for window in check.windows],
         shares=(NOT_SURE, MIX),
@@ -45,10 +54,10 @@ def _draw(feature: Feature, contract: DataContract) -> str:
     if feature.name == MIX:
         labels = contract.classes
     elif feature.name == NOT_SURE:
-        labels = ("not sure", "sure")
+        labels = ("abstains", "answers")
     else:
         labels = ("lowest", "highest")
-    return draw_shares(feature.name, labels, feature.expected, feature.found)
+    return draw_shares(TITLES[feature.name], labels, feature.expected, feature.found)
 
 
 def _times(window: Window) -> str:

@@ -1,4 +1,4 @@
-"""An output of `fashion score` -> what is known of its rows: class, confidence, and whether the model was sure."""
+"""Read class, confidence and abstention from an output of `fashion score`."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,10 +13,10 @@ COLUMNS = ("label", "name", "confidence", "sure", "model")
 
 
 def model_of(path: Path) -> str:
-    """The exact tag of the model that scored a file.
+    """Return the exact tag of the model that scored a file.
 
     Raises:
-        InputError: no such file, not an output of `fashion score`, or without a row.
+        InputError: the file is missing, is not an output of `fashion score`, or has no rows.
     """
     for batch in _read(path):
         if batch.num_rows:
@@ -25,14 +25,14 @@ def model_of(path: Path) -> str:
 
 
 def read_scored(path: Path, classes: Sequence[str]) -> Iterator[Seen]:
-    """The rows of a file in parts. They have no hash: each counts.
+    """Read the rows of a file in batches. Images are unknown, so each row gets a hash of its own and counts.
 
     Args:
-        path: of the file.
-        classes: of the model that scored it, by label.
+        path: the file.
+        classes: class names of the model that scored it, by label.
 
     Raises:
-        InputError: no such file, not an output of `fashion score`, or a class in it is called otherwise.
+        InputError: the file is missing, is not an output of `fashion score`, or has a class name that the model lacks.
     """
     number = 0
     for batch in _read(path):
@@ -44,7 +44,7 @@ def read_scored(path: Path, classes: Sequence[str]) -> Iterator[Seen]:
         except (pa.ArrowInvalid, ValueError) as error:
             raise InputError(str(path), f"not an output of 'fashion score': {error}") from error
         if seen["label"].max(initial=0) >= len(classes):
-            raise InputError(str(path), f"label {seen['label'].max()}; expected 0 to {len(classes) - 1}")
+            raise InputError(str(path), f"label: found {seen['label'].max()}, expected 0 to {len(classes) - 1}")
         _require_names(path, batch["name"].cast(pa.string()), pa.array(classes).take(pa.array(seen["label"])))
         seen["hash"] = np.arange(number, number + len(seen), dtype=np.uint64)
         number += len(seen)
@@ -57,12 +57,12 @@ def _require_names(path: Path, found: pa.Array, expected: pa.Array) -> None:
     if path.suffix == ".csv":
         found = pc.replace_substring_regex(found, "^'", "")  # see `components.scoring.tables.inert`
     if (place := pc.index(pc.equal(found, expected), False).as_py()) >= 0:
-        told = f"a class is called {found[place].as_py()!r}, by the model that it names {expected[place].as_py()!r}"
-        raise InputError(str(path), told)
+        message = f"class name: found {found[place].as_py()!r}, its model says {expected[place].as_py()!r}"
+        raise InputError(str(path), message)
 
 
 def _read(path: Path) -> Iterator[pa.RecordBatch]:
-    """Batches of `COLUMNS`, by the suffix of the name."""
+    """Read batches of `COLUMNS`; the file suffix determines the format."""
     import pyarrow.csv
     import pyarrow.json
     import pyarrow.parquet as pq
@@ -84,10 +84,10 @@ def _read(path: Path) -> Iterator[pa.RecordBatch]:
             as_text = pyarrow.json.ParseOptions(explicit_schema=pa.schema([("name", pa.string())]))
             batches = iter(pyarrow.json.read_json(path, parse_options=as_text).select(list(COLUMNS)).to_batches())
         else:
-            raise InputError(str(path), "expected a name that ends in .csv, .parquet, .jsonl")
+            raise InputError(str(path), "unknown file format; expected a name that ends in .csv, .parquet or .jsonl")
         for batch in batches:
             if missing := set(COLUMNS) - set(batch.schema.names):
-                raise InputError(str(path), f"no column {min(missing)}; expected an output of 'fashion score'")
+                raise InputError(str(path), f"column {min(missing)} is missing; expected an output of 'fashion score'")
             yield batch
     except (pa.ArrowException, KeyError, OSError) as error:
         raise InputError(str(path), f"not an output of 'fashion score': {error}") from error

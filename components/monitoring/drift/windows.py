@@ -1,7 +1,7 @@
-"""What was seen -> windows with enough different images in each, and what the newest of them say together.
+"""Split traffic into windows with enough distinct images, and derive the verdict from the newest windows.
 
-A window is an hour, counted back from now, or as many hours as it takes until there are enough different images.
-Repeats of an image within a window count once: a health check or a client that retries is not traffic.
+A window is one hour, counted back from now, or as many hours as it takes to collect enough distinct images. Repeats of
+an image in a window count once, so health checks and retries do not count as traffic.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,22 +24,22 @@ Verdict = Literal["drift", "calm", "too few"]
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of time, and what came in it."""
+    """A period of time and its traffic."""
 
-    since: float  # seconds since 1970; what came at exactly that time is not in it
-    until: float
+    since: float  # seconds since 1970, exclusive
+    until: float  # seconds since 1970, inclusive
     lines: int  # images
-    images: int  # different ones
-    features: tuple[Feature, ...]  # () where there are too few images
+    images: int  # distinct images
+    features: tuple[Feature, ...]  # (): too few images
 
     @cached_property
     def drifted(self) -> tuple[str, ...]:
-        """The features that have."""
+        """The names of the features that drifted."""
         return tuple(feature.name for feature in self.features if feature.drifted)
 
     @property
     def verdict(self) -> Verdict:
-        """Of this window alone."""
+        """The verdict on this window alone."""
         return "drift" if self.drifted else "calm" if self.features else "too few"
 
 
@@ -47,24 +47,24 @@ Look = Callable[[Seen, float, float], Window]
 
 
 def cut_windows(seen: Seen, until: float, hours: int, min_images: int, look: Look) -> Iterator[Window]:
-    """Cut windows, the newest first; the last may have too few images.
+    """Split traffic into windows, newest first; the last may have too few images.
 
     Args:
-        seen: in the order of time.
-        until: seconds since 1970; the end of the newest window.
-        hours: how far back to look.
-        min_images: different ones, of a window.
-        look: images, since, until -> the window, judged where it has enough.
+        seen: traffic in order of time.
+        until: end of the newest window, seconds since 1970.
+        hours: how far to look back.
+        min_images: minimum number of distinct images per window.
+        look: images, since, until -> window, with features if it has enough images.
     """
     edges = np.searchsorted(seen["time"], until - HOUR * np.arange(hours + 1), side="right")
-    begun = 0
+    start = 0
     for hour in range(1, hours + 1):
-        part = seen[edges[hour] : edges[begun]]
+        part = seen[edges[hour] : edges[start]]
         if len(part) >= min_images or (hour == hours and len(part)):
-            window = look(part, until - HOUR * hour, until - HOUR * begun)
+            window = look(part, until - HOUR * hour, until - HOUR * start)
             if window.features or hour == hours:
                 yield window
-                begun = hour
+                start = hour
 
 
 def look_at(
@@ -76,25 +76,25 @@ def look_at(
     until: float,
     measures: Sequence[str] = MEASURES,
 ) -> Window:
-    """Hold the different images of a stretch of time against a profile, if there are enough."""
-    different = seen[np.sort(np.unique(seen["hash"], return_index=True)[1])]
-    features = compare(profile, classes, different, bounds, measures) if len(different) >= bounds.min_images else ()
-    return Window(since, until, len(seen), len(different), features)
+    """Compare the distinct images of a period with a profile, if there are enough."""
+    distinct = seen[np.sort(np.unique(seen["hash"], return_index=True)[1])]
+    features = compare(profile, classes, distinct, bounds, measures) if len(distinct) >= bounds.min_images else ()
+    return Window(since, until, len(seen), len(distinct), features)
 
 
 def judge_windows(
     profile: Profile, classes: Sequence[str], seen: Seen, until: float, hours: int, bounds: DriftBounds
 ) -> tuple[Window, ...]:
-    """The windows of a time, newest first, each held against the profile. See `cut_windows`."""
+    """Split traffic into windows and compare each with the profile, newest first. See `cut_windows`."""
     return tuple(cut_windows(seen, until, hours, bounds.min_images, partial(look_at, profile, classes, bounds)))
 
 
 def weigh(windows: tuple[Window, ...], bounds: DriftBounds) -> Verdict:
-    """What the newest windows say together: drift where enough of them do.
+    """Derive the verdict: drift if enough of the newest windows drift.
 
     Args:
         windows: newest first.
-        bounds: how many are looked at, and how many must drift.
+        bounds: how many windows to evaluate, and how many must drift.
     """
     judged = [window for window in windows if window.features][: bounds.windows]
     if not judged:

@@ -255,7 +255,7 @@ def test_models_of_an_empty_store(fashion: Fashion) -> None:
     assert fashion("models", "--json") == (
         0,
         "[]\n",
-        "no model is live; 'fashion train' or 'fashion promote TAG' makes one so\n",
+        "no model is live; run 'fashion train' or 'fashion promote TAG'\n",
     )
 
 
@@ -363,8 +363,8 @@ def test_impact_needs_another_model(fashion: Fashion, network: MLP, card: ModelC
     tag = store.save_model(network, card)
     assert fashion("impact", tag)[::2] == (
         1,
-        "error: no model is live; 'fashion train' or 'fashion promote TAG' makes one so; "
-        "or name a model with --compare-with\n",
+        "error: no model is live; run 'fashion train' or 'fashion promote TAG'; or name a model with --compare-with
+",
     )
     champion.make_live(tag, "a test")
     assert f"{tag} is the live model; name another with --compare-with" in fashion("impact", tag)[2]
@@ -379,7 +379,7 @@ def test_impact_tells_the_counts_and_where_the_rest_is(
     tag = store.save_model(network, card)
     status, out, err = fashion("impact", tag)
     assert (status, err) == (0, "")
-    assert out.startswith(f"{tag} in the place of {live}, on the test split of dataset {card.dataset_version}")
+    assert out.startswith(f"{tag} replacing {live}, on the test split of dataset {card.dataset_version}")
     told = json.loads(fashion("impact", tag, "--json")[1])
     shirts = told["classes"][6]
     names = ("before", "after", "gained", "lost", "mended", "broken", "moved")

@@ -1,4 +1,4 @@
-"""The prediction log: a line an image, none of the image, bounded in memory and on disk."""
+"""The prediction log: one line per image, without the image, bounded in memory and on disk."""
 
 import hashlib
 import json
@@ -39,7 +39,7 @@ def read(folder: Path) -> Lines:
     return [json.loads(line) for path in folder.glob("*.jsonl*") for line in path.read_text().splitlines()]
 
 
-def test_every_image_is_a_line(log: PredictionLog, tmp_path: Path) -> None:
+def test_every_image_gets_a_line(log: PredictionLog, tmp_path: Path) -> None:
     given = [make(rows, rows) for rows in (1, 3, 196)]
     assert log.write(given) == 0
     lines = read(tmp_path)
@@ -63,7 +63,7 @@ def assert_about(line: dict[str, object], answer: LoggedAnswer, row: int) -> Non
     assert line["hash"] == hashlib.blake2b(image.tobytes(), digest_size=8).hexdigest()
 
 
-def test_of_many_images_a_sample_is_written(log: PredictionLog, tmp_path: Path) -> None:
+def test_many_images_are_sampled(log: PredictionLog, tmp_path: Path) -> None:
     given = [make(rows, rows) for rows in (1, 700, 300)]
     assert log.write(given) == 801
     lines = read(tmp_path)
@@ -76,12 +76,12 @@ def test_of_many_images_a_sample_is_written(log: PredictionLog, tmp_path: Path) 
     assert of_the_second == pytest.approx(140, abs=2)
 
 
-def test_nothing_is_written_of_nothing(log: PredictionLog, tmp_path: Path) -> None:
+def test_no_images_give_no_lines(log: PredictionLog, tmp_path: Path) -> None:
     assert log.write([]) == log.write([make(0)]) == 0
     assert read(tmp_path) == []
 
 
-def test_old_lines_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_lines_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prediction_log, "FILE_BYTES", 2000)
     monkeypatch.setattr(prediction_log, "FILES", 3)
     log = PredictionLog(tmp_path)
@@ -95,14 +95,14 @@ def test_old_lines_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert last in {line["hash"] for line in read(tmp_path)}
 
 
-def test_files_of_processes_that_are_gone_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_of_ended_processes_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(50):
         (tmp_path / f"{number}.jsonl").write_text("{}\n")
     PredictionLog(tmp_path).close()
     assert len(list(tmp_path.iterdir())) <= prediction_log.ALL_FILES
 
 
-def test_a_full_disk_loses_lines_and_nothing_else(
+def test_a_full_disk_only_loses_lines(
     log: PredictionLog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(record: object) -> None:

@@ -58,7 +58,7 @@ def test_a_file_says_it_by_the_models_own_classes(classes: tuple[str, ...], suff
     first = predictions.names[0]
     with pytest.raises(InputError) as refused:
         list(read_scored(path, [f"{name}." for name in classes]))
-    assert refused.value.reason == f"a class is called {first!r}, by the model that it names {first + '.'!r}"
+    assert refused.value.reason == f"class name: found {first!r}, its model says {first + '.'!r}"
 
 
 @pytest.mark.parametrize(("count", "label"), [(2, pa.uint8()), (256, pa.uint8()), (257, pa.uint16())])
