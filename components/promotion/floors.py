@@ -10,13 +10,13 @@ from components.evaluation.metrics import BINS
 from components.promotion.bounds import GateBounds
 
 Z_95 = 1.96  # standard errors of a two-sided 95 % interval
-FALSE_REJECTIONS = 0.05  # of models with a recall of 1/3 in every class, because chance hides one class
+FALSE_REJECTIONS = 0.05  # of models with a recall of 1/3 in every class
 CALIBRATION_ERROR = 0.05  # served probabilities are right to within five percentage points
 REASONS = {  # for each derived floor
     "min_accuracy": "significantly above the majority-class baseline",
     "min_f1": "every class is predicted correctly at least once",
     "max_loss": "below the entropy of the class distribution",
-    "max_calibration_error": "0.05 plus the sampling error of so many images",
+    "max_calibration_error": "0.05 plus the expected sampling error",
 }
 
 
@@ -56,8 +56,9 @@ def large_enough(metrics: Metrics) -> list[ClassMetrics]:
 
 
 def min_images(classes: int) -> int:
-    """Return n at which a model with recall 1/3 misses all n images of any class with probability 0.05.
+    """Return how many test images per class the F1 floor needs.
 
-    Union bound: classes * (2/3)^n.
+    With n images per class, a model with a recall of 1/3 misses all images of some class with a probability of at most
+    classes * (2/3)^n; this is the smallest n for which that is at most 0.05.
     """
     return math.ceil(math.log(FALSE_REJECTIONS / classes) / math.log(2 / 3))

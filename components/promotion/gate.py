@@ -144,7 +144,7 @@ def _check_min_f1(metrics: Metrics, floor: float, why: str | None, new: frozense
     if why:
         checked = tuple(large_enough(metrics))
         if small := len(metrics.classes) - len(checked):
-            why += f"; {small} classes with fewer than {min_images(len(metrics.classes))} test images are exempt"
+            why += f"; exempt: {small} with fewer than {min_images(len(metrics.classes))} test images"
     if checked:
         worst = min(checked, key=lambda one: one.f1)
         yield _at_least(f"minimum F1 of {worst.name}", worst.f1, floor, why=why)

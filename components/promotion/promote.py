@@ -51,7 +51,7 @@ def promote(
     Args:
         tag: exact tag.
         why: reason stored in the history, followed by the changed classes.
-        force: skip the evaluation gate. The canary still runs.
+        force: ignore a rejection by the gate, which is still recorded. The canary must pass.
         bounds: the gate's settings; None: from the environment.
         settings: where the datasets are; None: from the environment.
         canary: runs the canary deployment and returns its checks; only the last may have failed.

@@ -1,4 +1,4 @@
-"""Save and load models in the BentoML model store. The only module that imports bentoml.
+"""Save and load models in the BentoML model store. The only module of `components` that imports bentoml.
 
 BentoML copies a model file by file into its final place, without a lock or a checksum. To make that atomic, this module
 creates the model in a temporary store and renames the finished folder into place.

@@ -13,7 +13,7 @@ from components.monitoring.drift.windows import Window
 
 TITLES = {
     "mean": "brightness",
-    "ink": "foreground share",
+    "ink": "non-black share",
     "edge": "border brightness",
     "confidence": "confidence",
     NOT_SURE: "abstention rate",
@@ -21,7 +21,7 @@ TITLES = {
 }
 MEANING = {
     "mean": "Mean of all pixels, 0 to 255.",
-    "ink": "Share of pixels that are not black. It grows with the {subject} and with a background that is not black.",
+    "ink": "Share of pixels that are not black, 0 to 1. It grows with the {subject} and with a non-black background.",
     "edge": "Mean of the border pixels, 0 to 255. It grows with a bright background or a {subject} that is cut off.",
     "confidence": "Probability of the predicted class, 0 to 1.",
     NOT_SURE: "Share of answers below the confidence threshold.",

@@ -330,9 +330,7 @@ def test_an_episode_is_stored_between_checks(tmp_path: Path) -> None:
     assert read_episode(path) is None
 
 
-def test_the_page_says_what_moved_and_what_to_do(
-    tmp_path: Path, live: Classifier, calm: Seen
-) -> None:
+def test_the_page_says_what_moved_and_what_to_do(tmp_path: Path, live: Classifier, calm: Seen) -> None:
     odd = calm.copy()
     odd["mean"] += 60
     page = tmp_path / "drift.html"
@@ -341,7 +339,7 @@ def test_the_page_says_what_moved_and_what_to_do(
     assert text.count("<svg") == 6
     for part in ("Traffic has drifted", "&lt;b&gt;.csv", live.tag, "Content-Security-Policy"):
         assert part in text
-    for part in ("What was compared", "What moved.</b> brightness: expected ", "How sure", "What to do.</b> Look at"):
+    for part in ("What was compared", "<li>brightness: expected ", "How sure", "What to do.</b> Look at"):
         assert part in text
     assert "in at most 1&nbsp;% of cases" in text
     assert "<b>.csv" not in text
@@ -353,8 +351,8 @@ def test_the_page_of_live_traffic_counts_the_drifted_windows(tmp_path: Path) -> 
     write_page(made("cddd"), tmp_path / "drift.html")
     text = (tmp_path / "drift.html").read_text()
     assert "Nothing in the newest window." in text
-    assert "In the newest 4 windows: brightness." in text
-    assert "3 of the newest 4 windows drifted; 3 of 4 make the verdict drift." in text
+    assert "Over the newest 4 windows: brightness." in text
+    assert "3 of the newest 4 windows drifted; it takes 3 of 4 for the verdict" in text
     write_page(made("cccc"), tmp_path / "drift.html")
     text = (tmp_path / "drift.html").read_text()
     assert "Traffic has not drifted" in text
