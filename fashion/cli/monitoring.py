@@ -116,7 +116,7 @@ def _line(feature: "Feature") -> tuple[str, ...]:
     shares = feature.name in ("not sure", "classes")
     told = [f"{value:.1%}" if shares else f"{value:.4g}" for value in (feature.reference, feature.now)]
     name = f"{feature.name} ({feature.most_moved})" if feature.most_moved else feature.name
-    verdict = "DRIFT" if feature.drifted else "ok" if feature.distance <= feature.bound else "may be chance"
+    verdict = "DRIFT" if feature.drifted else "ok" if feature.distance <= feature.bound else "not significant"
     return name, *told, f"{feature.distance:.1%}", f"{feature.bound:.0%}", f"{feature.chance:.2g}", verdict
 
 

@@ -363,8 +363,7 @@ def test_impact_needs_another_model(fashion: Fashion, network: MLP, card: ModelC
     tag = store.save_model(network, card)
     assert fashion("impact", tag)[::2] == (
         1,
-        "error: no model is live; run 'fashion train' or 'fashion promote TAG'; or name a model with --compare-with
-",
+        "error: no model is live; run 'fashion train' or 'fashion promote TAG'; or name a model with --compare-with\n",
     )
     champion.make_live(tag, "a test")
     assert f"{tag} is the live model; name another with --compare-with" in fashion("impact", tag)[2]
