@@ -1,4 +1,4 @@
-"""Which catalogue this process works on: `FASHION_CATALOGUE`. Its data, models, pointer and inboxes are its own."""
+"""The catalogue that this process works on: `FASHION_CATALOGUE`. Each has its own data, models, pointer and inboxes."""
 
 import os
 from pathlib import Path
@@ -7,21 +7,21 @@ from components.contract import CATALOGUE_NAME
 from components.errors import SettingsError
 
 VARIABLE = "FASHION_CATALOGUE"
-DEFAULT = "fashion-mnist"  # its data and models are where they were before there were others
+DEFAULT = "fashion-mnist"  # keeps its data and models where they were before there were other catalogues
 
 
 def catalogue_in_use() -> str:
-    """Its name, as the environment has it now.
+    """Read the catalogue's name from the environment.
 
     Raises:
-        SettingsError: no catalogue can have that name.
+        SettingsError: the name is not valid for a catalogue.
     """
     name = os.environ.get(VARIABLE) or DEFAULT
     if not CATALOGUE_NAME.fullmatch(name):
-        raise SettingsError(f"{VARIABLE}: {name[:60]!r}; expected up to 40 small letters, digits and hyphens")
+        raise SettingsError(f"{VARIABLE}: {name[:60]!r}; expected at most 40 lowercase letters, digits and hyphens")
     return name
 
 
 def in_catalogue(folder: Path, name: str) -> Path:
-    """Where a catalogue's own things are, in a folder that all of them share."""
+    """The folder of one catalogue within a folder that all catalogues share."""
     return folder if name == DEFAULT else folder / "catalogues" / name

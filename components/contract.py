@@ -1,7 +1,7 @@
-"""What every room agrees on: what a model is about, and the values that pass between rooms.
+"""The data contract of a catalogue, and the types that all packages share.
 
-Standard library, numpy, pyarrow and pydantic's annotations only, so that anything may import it. The bounds in the
-annotations are checked where a value is read from disk, by `components.records`, and not where one is made.
+Imports only the standard library, numpy, pyarrow and pydantic's annotations, so any module can import it. The bounds in
+the annotations are checked by `components.records` when a value is read from disk, not when it is created.
 """
 
 import hashlib
@@ -25,34 +25,37 @@ from components.errors import FashionError
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
 
-Images = NDArray[np.uint8]  # (n, height, width) where they are grey, (n, height, width, 3) where they are RGB
-Labels = NDArray[np.unsignedinteger[Any]]  # (n,), positions in the contract's classes; uint16 where we make them
+Images = NDArray[np.uint8]  # (n, height, width) if grey, (n, height, width, 3) if RGB
+Labels = NDArray[np.unsignedinteger[Any]]  # (n,), indices into the contract's classes; uint16 when created here
 
 CATALOGUE_NAME = re.compile("[a-z0-9][a-z0-9-]{0,39}")
 MAX_CLASSES = 1_000
 IMAGE = re.compile(r"(\d{1,4})x(\d{1,4})(?:x(\d))?")
-WHOLE = re.compile("0|[1-9][0-9]{0,3}")  # a label in text
-SHOWN = 20  # classes in an error
+LABEL_NUMBER = re.compile("0|[1-9][0-9]{0,3}")  # a label written as text
+SHOWN = 20  # classes listed in an error
 SMALLEST_SIDE, LARGEST_SIDE = 8, 128  # pixels
 
 
 def fold_name(name: str) -> str:
-    """A class name as names are compared: NFKC, case folded, white space collapsed. Nothing else makes names equal."""
+    """Normalize a class name for comparison: NFKC, case folded, white space collapsed."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     return " ".join(folded.split())
 
 
 def fingerprint_of(classes: Sequence[str]) -> str:
-    """What a client names the classes by that it expects: 16 hex digits of the SHA-256 of their names, a line each."""
+    """The fingerprint by which a client names the classes it expects.
+
+    The first 16 hex digits of the SHA-256 of the class names, joined by line feeds.
+    """
     return hashlib.sha256("\n".join(classes).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """What every image of a catalogue is: its size and its channels.
+    """Height, width and channels of every image in a catalogue.
 
     Raises:
-        ValueError: a side outside 8 to 128, or channels other than 1 (grey) and 3 (red, green, blue).
+        ValueError: a side is outside 8 to 128 pixels, or the channels are neither 1 (grey) nor 3 (RGB).
     """
 
     height: int  # rows
@@ -68,16 +71,16 @@ class ImageSpec:
 
     @classmethod
     def parse(cls, text: str) -> "ImageSpec":
-        """HEIGHTxWIDTH, grey, or HEIGHTxWIDTHxCHANNELS, as in "28x28x1" or "64x64x3".
+        """Parse HEIGHTxWIDTH (grey) or HEIGHTxWIDTHxCHANNELS, such as "28x28x1" or "64x64x3".
 
         Raises:
-            ValueError: another text, or an image that no catalogue can have.
+            ValueError: the text has another form, or its values are out of range.
         """
         found = IMAGE.fullmatch(text.strip().lower())
         if not found:
             raise ValueError(f"an image of {text[:40]!r}; expected HEIGHTxWIDTHxCHANNELS, as in 28x28x1 or 64x64x3")
         height, width, channels = (int(one or 1) for one in found.groups())
-        return cls(height, width, channels)  # type: ignore[arg-type]  # checked there
+        return cls(height, width, channels)  # type: ignore[arg-type]  # checked in __post_init__
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -86,7 +89,7 @@ class ImageSpec:
 
     @property
     def size(self) -> int:
-        """How many numbers an image is, row by row, the channels of a pixel beside each other."""
+        """Number of values per image, stored row by row with the channels of a pixel adjacent."""
         return self.height * self.width * self.channels
 
     def __str__(self) -> str:
@@ -95,37 +98,37 @@ class ImageSpec:
 
 @dataclass(frozen=True)
 class DataContract:
-    """What a catalogue and every model of it are about. The position of a class is its label; its name is what it is.
+    """The classes and images of a catalogue and all its models. A label is an index into `classes`.
 
     Raises:
-        ValueError: a name that no catalogue can have, fewer than 2 or more than 1,000 classes, class names that are
-            empty or equal, or an alias of no class.
+        ValueError: the name is invalid, there are fewer than 2 or more than 1,000 classes, class names are empty or
+            equal, or an alias stands for an unknown class.
     """
 
-    name: str  # the catalogue's, by which the store names its models: up to 40 small letters, digits and hyphens
+    name: str  # of the catalogue; part of its models' tags: at most 40 lowercase letters, digits and hyphens
     classes: tuple[str, ...]
     image: ImageSpec
-    preparation: str  # the name of the function that makes an image of a photo: `components.catalogues.preparation`
-    # What else people call a class -> its name. It helps to read labels and changes nothing that was learned from them.
+    preparation: str  # the function that turns a photo into an image, by name: see `components.catalogues.preparation`
+    # Alias -> class name. Aliases only help to read labels, so they are not part of the comparison.
     aliases: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         if not CATALOGUE_NAME.fullmatch(self.name):
             raise ValueError(
-                f"a catalogue called {self.name[:60]!r}; expected up to 40 small letters, digits and hyphens"
+                f"a catalogue called {self.name[:60]!r}; expected at most 40 lowercase letters, digits and hyphens"
             )
         if not 2 <= len(self.classes) <= MAX_CLASSES:
             raise ValueError(f"{len(self.classes)} classes; expected 2 to {MAX_CLASSES:,}")
         if len(self._labels) < len(self.classes):
             folded = [fold_name(name) for name in self.classes]
             twice = next(name for name, one in zip(self.classes, folded, strict=True) if folded.count(one) > 1)
-            raise ValueError(f"two classes are called {twice!r}; names differ by more than case and white space")
+            raise ValueError(f"two classes are called {twice!r}; names must differ by more than case and white space")
         if "" in self._labels:
             raise ValueError("a class without a name")
         if strange := [alias for alias, name in self.aliases if fold_name(name) not in self._labels]:
             raise ValueError(f"{strange[0]!r} stands for no class")
 
-    # What is worked out once is kept under a name that begins with "_": orjson writes others out, as it does fields.
+    # Cached values need a leading underscore: orjson serializes all other attributes along with the fields.
 
     @cached_property
     def _labels(self) -> dict[str, int]:
@@ -133,13 +136,13 @@ class DataContract:
 
     @cached_property
     def _known(self) -> dict[str, int]:
-        """Every name and alias -> its label; a name goes before an alias."""
+        """Every name and alias -> its label; names take precedence over aliases."""
         return {fold_name(alias): self._labels[fold_name(name)] for alias, name in self.aliases} | self._labels
 
     @cached_property
     def _fingerprint(self) -> str:
-        said = {key: value for key, value in asdict(self).items() if key != "aliases"}
-        return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+        values = {key: value for key, value in asdict(self).items() if key != "aliases"}
+        return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     @cached_property
     def _are_numbers(self) -> bool:
@@ -147,40 +150,40 @@ class DataContract:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of what it says, hex: equal where two contracts are, whatever their aliases."""
+        """SHA-256 of the contract without its aliases, hex."""
         return self._fingerprint
 
     @property
     def are_numbers(self) -> bool:
-        """Whether a class is called by a number, so that a number in a column of labels is a name, no position."""
+        """Whether any class name is a number, so that a number in a label column is a name and not an index."""
         return self._are_numbers
 
     @property
     def choices(self) -> str:
-        """What a label may be written as, in the words of an error."""
+        """The accepted spellings of a label, for an error message."""
         names = ", ".join(self.classes[:SHOWN]) + (" ..." if len(self.classes) > SHOWN else "")
         return f"one of {names}" if self.are_numbers else f"0 to {len(self.classes) - 1} or one of {names}"
 
     def label_of(self, name: str) -> int | None:
-        """The class that a folder or a cell names, by its name or an alias; None where it names none."""
+        """The label of a class name or alias; None if unknown."""
         return self._known.get(fold_name(name))
 
     def label_of_number(self, number: int) -> int | None:
-        """The class that a number in a column of labels means: its position, or its name where names are numbers."""
+        """The label for a number in a label column: an index, or a class name if names are numbers. None if unknown."""
         if self.are_numbers:
             return self._labels.get(str(number))
         return number if 0 <= number < len(self.classes) else None
 
     def label_of_cell(self, cell: object) -> int | None:
-        """The class that a cell of a table or a field of JSON means, by name or by number; None where it means none."""
+        """The label for a table cell or JSON value, given by name or by number; None if unknown."""
         if isinstance(cell, str):
             text = cell.strip()
             label = self.label_of(text)
-            return self.label_of_number(int(text)) if label is None and WHOLE.fullmatch(text) else label
+            return self.label_of_number(int(text)) if label is None and LABEL_NUMBER.fullmatch(text) else label
         return self.label_of_number(cell) if type(cell) is int else None
 
     def difference(self, other: "DataContract") -> str:
-        """The first thing in which another contract differs, in words; "" where the two are equal."""
+        """Describe the first difference from another contract; "" if the two are equal."""
         for what in ("name", "image", "preparation"):
             mine, found = getattr(self, what), getattr(other, what)
             if mine != found:
@@ -195,20 +198,20 @@ class DataContract:
 
 @dataclass(frozen=True)
 class Revision:
-    """One change of a catalogue's classes. A dataset and its models carry all of them, the oldest first."""
+    """One change of a catalogue's classes. A dataset and its models carry all of them, oldest first."""
 
-    before: tuple[str, ...]  # the classes until then, by label
-    became: tuple[tuple[str, ...], ...]  # of each, the classes its images went to; () of one that was removed
+    before: tuple[str, ...]  # the classes before the change, by label
+    became: tuple[tuple[str, ...], ...]  # per class, the classes that its images went to; () if it was removed
 
 
 def require_equal(expected: DataContract, found: DataContract, where: str, error: type[FashionError]) -> None:
-    """Check that what meets is about the same: a model and a dataset, or two models.
+    """Check that two data contracts are equal: a model's and a dataset's, or those of two models.
 
     Raises:
-        FashionError: of the kind given; it names the first difference.
+        error: they differ; the message names the first difference.
     """
     if difference := expected.difference(found):
-        raise error(f"{where}: its data contract is another: {difference}")
+        raise error(f"{where}: its data contract differs: {difference}")
 
 
 def _check_time(text: str) -> str:
@@ -225,11 +228,11 @@ Time = Annotated[str, AfterValidator(_check_time)]  # ISO 8601 with a zone
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 NoHash = Literal[""]
 
-SAMPLE = "sample"  # the source name of everything made from the drawn stand-in
+SAMPLE = "sample"  # source name of the synthetic sample
 
 
 def schema_of(image: ImageSpec) -> pa.Schema:
-    """The columns of a dataset's Parquet parts."""
+    """The schema of a dataset's Parquet parts."""
     return pa.schema(
         [
             pa.field("id", pa.string(), nullable=False),  # "train-00042"
@@ -242,28 +245,28 @@ def schema_of(image: ImageSpec) -> pa.Schema:
 
 @dataclass(frozen=True)
 class Dataset:
-    """An immutable dataset on disk, by the path of its manifest."""
+    """An immutable dataset on disk, identified by its manifest."""
 
-    path: Path  # the manifest; its parts are named in it, relative to its folder
+    path: Path  # the manifest, which lists the parts relative to its folder
     version: str  # SHA-256 of the manifest, 16 hex digits
     rows: int
-    source: str  # "fashion-mnist", "sample", or the name a folder gives itself
+    source: str  # "fashion-mnist", "sample", or the name in a folder's `source.json`
     contract: DataContract
 
 
 @dataclass(frozen=True)
 class Validated:
-    """The receipt of a passed validation: the only thing that training takes."""
+    """The receipt of a passed validation. Training accepts nothing else."""
 
     dataset: Dataset
-    expectations: int  # how many were run, all of them met
+    expectations: int  # how many were run; all were met
     docs: Path  # the Data Docs page
     checked_at: str  # ISO 8601, UTC
 
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """How well one class is told from the others, each from 0 to 1."""
+    """Precision, recall and F1 of one class, each from 0 to 1."""
 
     name: str
     precision: Share
@@ -274,7 +277,7 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class ProbabilityMetrics:
-    """How far probabilities can be believed."""
+    """Quality of predicted probabilities."""
 
     loss: NonNegative  # mean cross-entropy, nats
     brier: Annotated[float, Field(ge=0, le=2)]  # mean squared distance from the one-hot label, 0 to 2
@@ -283,24 +286,24 @@ class ProbabilityMetrics:
 
 @dataclass(frozen=True)
 class Metrics:
-    """What a model does on one split."""
+    """A model's metrics on one split."""
 
     split: Split
-    split_version: str  # SHA-256 over the split's parts, 16 hex digits: equal means the same images
+    split_version: str  # SHA-256 over the split's parts, 16 hex digits; equal versions have the same images
     rows: Natural
     accuracy: Share
-    accuracy_interval: tuple[Share, Share]  # Wilson's, 95 %
-    loss: NonNegative  # mean cross-entropy of the network's own probabilities, nats
-    uncalibrated: ProbabilityMetrics  # of the network's own probabilities
-    calibrated: ProbabilityMetrics  # of those that are served: the logits divided by the temperature
-    coverage: Share  # share of the images that the model is sure of
-    sure_accuracy: Share  # on those; 0 where there are none
+    accuracy_interval: tuple[Share, Share]  # Wilson score interval, 95 %
+    loss: NonNegative  # mean cross-entropy of the uncalibrated probabilities, nats
+    uncalibrated: ProbabilityMetrics  # before temperature scaling
+    calibrated: ProbabilityMetrics  # after temperature scaling, as served
+    coverage: Share  # share of images on which the model does not abstain
+    sure_accuracy: Share  # accuracy on those; 0 if there are none
     classes: tuple[ClassMetrics, ...]
     confusion: tuple[tuple[Natural, ...], ...]  # [true][predicted]
 
     @property
     def macro_f1(self) -> float:
-        """The mean F1 of the classes that have images, each counted alike however many it has; 0 to 1."""
+        """Unweighted mean F1 of the classes that have images, 0 to 1."""
         found = [one.f1 for one in self.classes if one.support]
         return sum(found) / len(found) if found else 0.0
 
@@ -313,42 +316,42 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What turns logits into served probabilities, and when the model is sure; fitted on the validation rows."""
+    """Temperature and per-class confidence thresholds, fitted on the validation rows."""
 
     temperature: Annotated[float, Field(gt=0)] = 1.0  # the logits are divided by it before the softmax
-    thresholds: tuple[Share, ...] = ()  # sure of class c: its probability exceeds thresholds[c]; (): of all
-    target: Share = 0.97  # the accuracy aimed at where the model is sure, in each class
-    rows: Natural = 0  # validation images it was fitted on
+    thresholds: tuple[Share, ...] = ()  # the model abstains on class c unless its probability exceeds thresholds[c]
+    target: Share = 0.97  # target accuracy of each class above its threshold
+    rows: Natural = 0  # number of validation images used for the fit
 
     def bars(self, classes: int) -> NDArray[np.float32]:
-        """float32 (classes,): sure of a class is a model whose probability of it exceeds its own bar."""
+        """The threshold of each class, float32 (classes,); 0 for all classes if none were fitted."""
         return np.array(self.thresholds or (0.0,) * classes, np.float32)
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What traffic should look like: counts of test images, which no model was trained on, by the class predicted."""
+    """The reference distribution for drift detection: counts of test images by predicted class."""
 
-    limits: dict[str, tuple[float, ...]]  # measure -> its bins' upper limits; the last bin has none
-    counts: dict[str, tuple[tuple[Natural, ...], ...]]  # measure -> [predicted class][bin], one bin more than limits
-    not_sure: tuple[Natural, ...]  # of each predicted class's images
+    limits: dict[str, tuple[float, ...]]  # measure -> upper limits of its bins; the last bin has none
+    counts: dict[str, tuple[tuple[Natural, ...], ...]]  # measure -> [predicted class][bin], one more bin than limits
+    not_sure: tuple[Natural, ...]  # per predicted class, the images below its threshold
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch as it happened. Losses are the mean cross-entropy with the true labels, nats."""
+    """Metrics of one epoch. Losses are mean cross-entropy, nats."""
 
     number: Positive  # from 1
-    loss: NonNegative  # over the epoch's steps: training mode, augmented images, weights that change
-    accuracy: Share  # likewise
+    loss: NonNegative  # mean over the epoch's steps, in training mode on augmented images
+    accuracy: Share  # mean over the epoch's steps, in training mode on augmented images
     validation_loss: NonNegative
     validation_accuracy: Share
-    seconds: NonNegative  # the steps and the validation
+    seconds: NonNegative  # steps and validation
 
 
 @dataclass(frozen=True)
 class Probed:
-    """What a network said of one test image right after its training: any later code must say the same."""
+    """A test image's probabilities right after training. The stored model must reproduce them."""
 
     id: str
     probabilities: tuple[Share, ...]  # calibrated, (classes,)
@@ -356,31 +359,31 @@ class Probed:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What is known of a stored model: kept as `model.json` beside its weights."""
+    """The metadata of a stored model, kept as `model.json` next to its weights."""
 
     preset: str
     contract: DataContract
     model: dict[str, Any]  # ModelConfig, as JSON
     training: dict[str, Any]  # TrainConfig, as JSON, with the seed
-    hardware: dict[str, Any]  # what trained it: device, precision, threads
-    source: str  # the dataset's
+    hardware: dict[str, Any]  # device, precision and threads of the training
+    source: str  # of the dataset
     dataset_version: str
-    expectations: Natural  # how many the dataset met before the training
+    expectations: Natural  # how many the dataset met before training
     calibration: Calibration
     train: Metrics
     test: Metrics
     history: tuple[Epoch, ...]
-    best_epoch: Natural  # the one whose weights these are
+    best_epoch: Natural  # the epoch that the weights are from
     train_seconds: NonNegative
     created_at: Time  # UTC
-    git_commit: str  # of the code that trained it, "+changes" when the tree had any, "unknown" outside git
+    git_commit: str  # of the training code; ends in "+changes" if the tree was dirty; "unknown" outside git
     packages: dict[str, str]  # name -> version
-    weights_sha256: NoHash | Sha256 = ""  # filled in when the model is stored
-    probes: tuple[Probed, ...] = ()  # ten test images of each class, as far as there are
-    licence: str = ""  # the dataset's, as its source says; "" in cards of before it was kept
-    profile: Profile | None = None  # what drift is measured against; None in cards of before it was kept
-    code: str = ""  # of the sources that trained it: `training.identity`; "" in cards of before it was kept
-    revisions: tuple[Revision, ...] = ()  # of its classes, as its dataset has them
+    weights_sha256: NoHash | Sha256 = ""  # set when the model is stored
+    probes: tuple[Probed, ...] = ()  # at most ten test images of each class
+    licence: str = ""  # of the dataset, as declared by its source; "" in older cards
+    profile: Profile | None = None  # reference distribution for drift detection; None in older cards
+    code: str = ""  # hash of the training code, see `training.identity`; "" in older cards
+    revisions: tuple[Revision, ...] = ()  # of the classes, copied from the dataset
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -389,74 +392,74 @@ class ModelCard:
 
     @property
     def input(self) -> str:
-        """What its network was given, in words."""
+        """A description of the network's input."""
         shape = ", ".join(map(str, self.contract.image.shape))
         return f"uint8 (n, {shape}), 0 to 255, divided by 255"
 
     @property
     def is_sample(self) -> bool:
-        """Whether it was trained on the drawn stand-in."""
+        """Whether the model was trained on the synthetic sample."""
         return self.source == SAMPLE
 
 
 @dataclass(frozen=True)
 class GateCheck:
-    """One question of the gate, with what was measured and what was asked for."""
+    """One check of the gate: what was measured and what was required."""
 
     name: str
     passed: bool
-    measured: str  # in words and units, "" where nothing can be measured
+    measured: str  # text with units; "" if nothing can be measured
     bound: str
-    message: Annotated[str, Field(validation_alias=AliasChoices("message", "told"))]  # both, as a sentence; once `told`
+    message: Annotated[str, Field(validation_alias=AliasChoices("message", "told"))]  # older files call it `told`
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate says of a challenger; kept as `verdict.json` beside its weights."""
+    """The gate's verdict on a challenger, kept as `verdict.json` next to its weights."""
 
     challenger: str  # exact tag
-    champion: str | None  # the live model it was compared with
+    champion: str | None  # exact tag of the live model it was compared with
     when: Time  # UTC
-    split_version: str  # of the test images both were measured on; "" where they could not be read
-    rows: Natural  # how many these are
+    split_version: str  # of the test split that both were evaluated on; "" if it could not be read
+    rows: Natural  # test images
     checks: tuple[GateCheck, ...]
     bounds: dict[str, Any]  # the gate's settings
-    challenger_sha256: NoHash | Sha256 = ""  # of its card, which has that of its weights: what was judged may go live
+    challenger_sha256: NoHash | Sha256 = ""  # of its card, which contains the hash of its weights
     champion_sha256: NoHash | Sha256 = ""
-    forced: str = ""  # the reason a person gave for going past the gate; "" where the canary failed, which stands
+    forced: str = ""  # the reason given for skipping the gate; "" if the canary failed, which cannot be skipped
 
     @property
     def passed(self) -> bool:
-        """Whether there are checks, and every one is met."""
+        """Whether there are checks and all of them passed."""
         return bool(self.checks) and all(check.passed for check in self.checks)
 
     @property
     def outcome(self) -> Literal["passed", "forced", "refused"]:
-        """What it lets happen."""
+        """Whether the challenger may go live."""
         return "passed" if self.passed else "forced" if self.forced else "refused"
 
     def __str__(self) -> str:
         failed = [check.message for check in self.checks if not check.passed]
-        told = "; ".join(failed) or f"{len(self.checks)} checks passed"
-        return f"forced: {self.forced}; past: {told}" if self.outcome == "forced" else told
+        summary = "; ".join(failed) or f"{len(self.checks)} checks passed"
+        return f"forced: {self.forced}; past: {summary}" if self.outcome == "forced" else summary
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says of n images."""
+    """A model's predictions for n images."""
 
     model: str  # exact tag
-    classes: tuple[str, ...]  # the names of the classes that the model knows, by label
+    classes: tuple[str, ...]  # class names, by label
     labels: Labels  # (n,)
     probabilities: NDArray[np.float32]  # (n, classes), calibrated, each row sums to 1
-    sure: NDArray[np.bool_]  # (n,), whether the image shows something and the probability exceeds the class's threshold
+    sure: NDArray[np.bool_]  # (n,), False if the model abstains: a blank image, or a probability below the threshold
 
     @property
     def names(self) -> list[str]:
-        """The predicted classes' names, (n,)."""
+        """Names of the predicted classes, (n,)."""
         return [self.classes[label] for label in self.labels]
 
     @property
     def confidences(self) -> NDArray[np.float32]:
-        """The probability of the predicted class, float32 (n,)."""
+        """Probability of the predicted class, float32 (n,)."""
         return self.probabilities[np.arange(len(self.labels)), self.labels]

@@ -1,8 +1,8 @@
-"""Become the program in the arguments, which on Linux is sent SIGTERM when the process that started it ends.
+"""Execute a program that, on Linux, receives SIGTERM when its parent process ends.
 
     python -P components/end_with_parent.py PARENT PROGRAM ARGUMENT...
 
-PARENT is the number of that process; where it is gone already, nothing is started. 0 stands for whichever it is now.
+PARENT is the parent's process ID, or 0 for the current parent. If the parent has already ended, nothing is started.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ PR_SET_PDEATHSIG, SIGTERM = 1, 15
 
 
 def main(parent: int, program: list[str]) -> None:
-    """Become the program."""
+    """Replace this process with the program."""
     parent = parent or os.getppid()
     libc = ctypes.CDLL(None)
     if hasattr(libc, "prctl"):

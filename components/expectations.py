@@ -1,4 +1,4 @@
-"""How Great Expectations is opened: in memory, reporting to no one. It takes four seconds to import, so only here."""
+"""Opens Great Expectations in memory, with telemetry disabled. Imported lazily, because the import takes 4 seconds."""
 
 import contextlib
 import logging
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def open_context(docs: Path | None = None) -> "EphemeralDataContext":
-    """A context in memory.
+    """Create an in-memory context.
 
     Args:
-        docs: the folder that `build_docs` writes to; None: nothing is written.
+        docs: the folder that `build_docs` writes to; None disables Data Docs.
     """
     import great_expectations as gx
     from great_expectations.data_context.types.base import (
@@ -39,13 +39,13 @@ def open_context(docs: Path | None = None) -> "EphemeralDataContext":
 
 
 def build_docs(context: "EphemeralDataContext") -> None:
-    """Write the Data Docs. What keeps Great Expectations from writing a page is raised; it would only log it."""
-    with _failing_whole():
+    """Write the Data Docs. Raises page errors, which Great Expectations would only log."""
+    with _raising_page_errors():
         context.build_data_docs()
 
 
 @contextlib.contextmanager
-def _failing_whole() -> Iterator[None]:
+def _raising_page_errors() -> Iterator[None]:
     def fail(record: logging.LogRecord) -> bool:
         if error := sys.exception():
             raise error

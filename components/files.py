@@ -1,4 +1,4 @@
-"""Files appear whole or not at all."""
+"""Atomic writes of files and folders, and other file helpers."""
 
 import contextlib
 import getpass
@@ -16,10 +16,10 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def whole_file(path: Path, flush: bool = True) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; when the block ends well, flush it to disk and rename it to `path`.
+    """Yield a temporary path next to `path`; when the block succeeds, flush it to disk and rename it to `path`.
 
-    If the block raises, or cannot be flushed, `path` is as it was and the temporary file is gone. Without `flush` a
-    power cut may leave a damaged file there: for files whose hash is checked before they are used.
+    If the block or the flush fails, `path` is unchanged and the temporary file is removed. Without `flush`, a power cut
+    may leave a damaged file: use this only for files whose hash is checked before use.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(temporary_name(path.name))
@@ -38,7 +38,7 @@ def whole_file(path: Path, flush: bool = True) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
-    """Name `path` in an error of the disk that names no file, as that of a write does, or one in `temporary`."""
+    """Name `path` in disk errors that name no file, as write errors do, or that name a file in `temporary`."""
     try:
         yield
     except OSError as error:
@@ -49,15 +49,15 @@ def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
 
 
 def require_writable(*folders: Path) -> None:
-    """Fail before the work where its results could not be written. A folder need not exist yet.
+    """Check that results can be written, before the work begins. A folder need not exist yet.
 
     Raises:
-        OSError: nothing can be made in one of them, and why.
+        OSError: a folder is not writable.
     """
     for folder in folders:
-        there = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
+        existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
         try:
-            with tempfile.TemporaryFile(dir=there):
+            with tempfile.TemporaryFile(dir=existing):
                 pass
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(folder)) from error
@@ -65,9 +65,9 @@ def require_writable(*folders: Path) -> None:
 
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; when the block ends well, rename it to `path`.
+    """Yield a temporary folder next to `path`; when the block succeeds, rename it to `path`.
 
-    Where `path` is there already it stays, and the temporary folder goes: two names cannot be swapped atomically.
+    If `path` already exists, it stays and the temporary folder is removed: two names cannot be swapped atomically.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(temporary_name(path.name))
@@ -85,7 +85,7 @@ def move_folder(folder: Path, path: Path) -> None:
     """Flush a finished folder to disk and rename it to `path`, on the same file system.
 
     Raises:
-        FileExistsError: `path` is there already.
+        FileExistsError: `path` already exists.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     flush_tree(folder)
@@ -98,7 +98,7 @@ def move_folder(folder: Path, path: Path) -> None:
     flush_folder(path.parent)
 
 
-DAY = 86_400.0  # seconds: no writer takes so long
+DAY = 86_400.0  # seconds; no writer takes that long
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
@@ -108,31 +108,31 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
 
 
 def temporary_name(name: str) -> str:
-    """A hidden name that no other writer uses; see `remove_leftovers`."""
+    """A hidden name, unique to this writer; see `remove_leftovers`."""
     return f".{name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
 
 
 def writer_of(path: Path) -> int | None:
-    """The process that made a temporary name; None for any other name."""
+    """The ID of the process that created a temporary name; None for any other name."""
     found = re.fullmatch(r"\..+\.(\d+)-[0-9a-f]{8}\.tmp", path.name)
     return int(found[1]) if found else None
 
 
 def remove_leftovers(folder: Path, older_than: float = 0.0) -> None:
-    """Remove what killed writers left in `folder`.
+    """Remove temporary files that killed writers left in `folder`.
 
     Args:
         folder: need not exist.
-        older_than: seconds; 0 only while holding the lock that the folder's writers hold.
+        older_than: minimum age in seconds; 0 is safe only while holding the lock of the folder's writers.
     """
     for leftover in folder.glob(".*.tmp"):
-        with contextlib.suppress(FileNotFoundError):  # its writer lives and has just renamed it
+        with contextlib.suppress(FileNotFoundError):  # its writer is alive and has just renamed it
             if time.time() - leftover.stat().st_mtime >= older_than:
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
 def remove_leftovers_of(path: Path) -> None:
-    """Remove what killed writers of `path` left beside it, while holding a lock that its writers hold."""
+    """Remove temporary files that killed writers of `path` left next to it. Requires the lock of its writers."""
     left = re.compile(rf"\.{re.escape(path.name)}\.\d+-[0-9a-f]{{8}}\.tmp")
     for leftover in path.parent.iterdir():
         if left.fullmatch(leftover.name):
@@ -140,7 +140,7 @@ def remove_leftovers_of(path: Path) -> None:
 
 
 def flush_folder(path: Path) -> None:
-    """Make a rename inside `path` survive a power cut."""
+    """Flush a folder to disk, so that a rename in it survives a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -165,36 +165,36 @@ def sha256_of(path: Path) -> str:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files below a folder."""
+    """Size of a file, or of all files below a folder, in bytes."""
     return sum(found.st_size for found in _stats_below(path) if stat.S_ISREG(found.st_mode))
 
 
 def states_below(path: Path) -> list[tuple[int, ...]]:
-    """What differs once a file, or anything in a folder, was written: inodes, sizes and times."""
+    """Inodes, sizes and times of a file, or of everything in a folder. They differ after any write."""
     return sorted((one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) for one in _stats_below(path))
 
 
 def is_inside(path: Path | str, folder: Path | str) -> bool:
-    """Whether a path leads to a folder or to something in it, with every link in both followed; it need not exist."""
+    """Whether a path is a folder or inside it, with all links in both resolved. The path need not exist."""
     try:
         found, above = os.path.realpath(path), os.path.realpath(folder)
-    except ValueError:  # it has a NUL, as no file's name does
+    except ValueError:  # the path contains a NUL
         return False
     return found == above or found.startswith(f"{above.rstrip('/')}/")
 
 
 def shown(name: str) -> str:
-    """A file's name on one line of UTF-8: it may have any bytes, line ends and marks that turn a text round."""
+    """Escape a file name to one printable line: names may contain any bytes, line ends and bidirectional controls."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in name)
 
 
 def age_of(path: Path) -> float:
-    """Seconds since a file, or anything in a folder, was written last; negative where the clock was put back since."""
+    """Seconds since a file, or anything in a folder, was last written; negative if the clock was set back since."""
     return time.time() - max((found.st_mtime for found in _stats_below(path)), default=0.0)
 
 
 def user_name() -> str:
-    """Whoever runs this process, for what is kept of a change."""
+    """The user who runs this process, for the history of changes."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container's user id may have no name
@@ -202,7 +202,7 @@ def user_name() -> str:
 
 
 def _stats_below(path: Path) -> Iterator[os.stat_result]:
-    """Of the path and all below it; what vanishes meanwhile is not there."""
+    """Stats of a path and everything below it, skipping what disappears in the meantime."""
     below = (Path(folder, name) for folder, folders, files in os.walk(path) for name in (*folders, *files))
     for item in (path, *below):
         with contextlib.suppress(FileNotFoundError):
@@ -210,7 +210,7 @@ def _stats_below(path: Path) -> Iterator[os.stat_result]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link or a folder, though others may be removing it too."""
+    """Remove a file, link or folder, even if other processes are removing it too."""
     while os.path.lexists(path):
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -1,11 +1,11 @@
-"""A folder into which files are dropped to be scored or to be learned from, and who has which of them.
+"""An inbox: a folder for files to be scored or learned from, from which workers claim them.
 
     INBOX/orders.csv                      dropped
           working/20261121T0200-3f9c1e-orders.csv/input/orders.csv      claimed, by one rename
-          done/...  failed/...            the same folder, with output, rejects and report: by one rename again
+          done/...  failed/...            the same folder, with output, rejects and report, by another rename
 
-A claim is held by a lock beside its folder. Where that is free, its worker died, and the next one goes on with it. Its
-note, `claim.json`, says how often that happened.
+A worker holds a claim with a lock next to its folder. If the lock is free, the worker died and the next one resumes the
+claim. The claim's note, `claim.json`, counts the attempts.
 """
 
 import contextlib
@@ -28,55 +28,55 @@ from components.records import read_record
 from components.settings import load_settings
 
 log = logging.getLogger(__name__)
-SETTLE = 10.0  # seconds without a change after which a file is taken for whole
-MOST = 1_000  # files that a scheduled run takes: each is a row of its table and a task of its own
-UNFINISHED = (".part", ".tmp")  # the end of a name that its writer will change
-LONGEST_NAME = 150  # bytes of a name that its claim bears: with its lock it must fit into 255
+SETTLE = 10.0  # seconds without a change after which a file counts as complete
+MOST = 1_000  # maximum number of files in a scheduled run: each is a task and a table row
+UNFINISHED = (".part", ".tmp")  # suffixes of files that are still being written
+LONGEST_NAME = 150  # bytes of a file name kept in its claim's name, so that the lock's name fits into 255
 NOTE = "claim.json"
-MAX_ATTEMPTS = 3  # of one file: whatever ends its worker each time must not end every worker after it
+MAX_ATTEMPTS = 3  # per file, so that a file that crashes its worker does not crash every worker
 
 
 @dataclass(frozen=True)
 class Inbox:
-    """Where files are dropped, and where they go."""
+    """The inbox folder and its subfolders."""
 
     folder: Path
-    others: tuple[str, ...] = ()  # names of further folders in it, which nobody dropped
+    others: tuple[str, ...] = ()  # names of other subfolders, which are not inputs
 
     @property
     def working(self) -> Path:
-        """Claimed."""
+        """Claimed files."""
         return self.folder / "working"
 
     @property
     def done(self) -> Path:
-        """What was done."""
+        """Files that were processed."""
         return self.folder / "done"
 
     @property
     def failed(self) -> Path:
-        """What could not be done."""
+        """Files that could not be processed."""
         return self.folder / "failed"
 
 
 @dataclass(frozen=True)
 class ClaimNote:
-    """What a claim says of itself."""
+    """The note of a claim."""
 
     claimed_at: str  # ISO 8601, UTC
     attempts: int
-    model: str = ""  # exact tag of what scores it: what is gone on with is gone on with by the same one
+    model: str = ""  # exact tag of the scoring model; a resumed claim uses the same one
 
 
 def open_inbox(folder: Path | None = None, others: tuple[str, ...] = ()) -> Inbox:
-    """Make sure that files can be moved about in it.
+    """Open an inbox, after checking that files can be moved in it.
 
     Args:
-        folder: None: FASHION_INBOX_DIR, or data/inbox/scoring, which is made where it is not there.
+        folder: None selects FASHION_INBOX_DIR, or else data/inbox/scoring, which is created if necessary.
         others: see `Inbox`.
 
     Raises:
-        SettingsError: it is not there, is no folder, or cannot be written.
+        SettingsError: the folder does not exist or is not writable.
     """
     if folder is None:
         settings = load_settings()
@@ -85,7 +85,7 @@ def open_inbox(folder: Path | None = None, others: tuple[str, ...] = ()) -> Inbo
             folder.mkdir(parents=True, exist_ok=True)
     inbox = Inbox(folder.resolve(), others)
     if not inbox.folder.is_dir():
-        raise SettingsError(f"inbox {folder}: no such folder; make it, or name another in FASHION_INBOX_DIR")
+        raise SettingsError(f"inbox {folder}: no such folder; create it, or set FASHION_INBOX_DIR to another one")
     try:
         for place in (inbox.working, inbox.done, inbox.failed):
             place.mkdir(exist_ok=True)
@@ -98,20 +98,20 @@ def open_inbox(folder: Path | None = None, others: tuple[str, ...] = ()) -> Inbo
 
 
 def find_work(inbox: Inbox, settle: float = SETTLE, most: int | None = None) -> list[Path]:
-    """What is to be scored: claims that may have been left behind, then what was dropped, oldest name first.
+    """List the work: claims that may have been abandoned, then dropped files sorted by name.
 
-    A file is looked at twice; one that changed in between is still being written.
+    A file that changes within `settle` seconds is still being written and is skipped.
 
     Args:
-        inbox: what `open_inbox` returned.
-        settle: seconds between the two looks.
-        most: of what was dropped; the rest is for the next time. None: all.
+        inbox: returned by `open_inbox`.
+        settle: seconds between two checks of a file.
+        most: maximum number of dropped files; None means all.
     """
     before = {path: look(path) for path in find_dropped(inbox)}
     if before:
         time.sleep(settle)
-    whole = [path for path, seen in before.items() if seen and look(path) == seen]
-    return find_claims(inbox) + sorted(whole)[:most]
+    complete = [path for path, seen in before.items() if seen and look(path) == seen]
+    return find_claims(inbox) + sorted(complete)[:most]
 
 
 @contextlib.contextmanager
@@ -119,7 +119,7 @@ def take(inbox: Inbox, item: Path) -> Iterator[Path | None]:
     """Claim one item of `find_work` until the block ends.
 
     Yields:
-        Its folder in `working`, with what was dropped in `input`; None where somebody else has it, or had it.
+        The claim's folder in `working`, with the dropped file in `input`; None if another worker has or had it.
     """
     folder = item if item.parent == inbox.working else _name_claim(inbox, item.name)
     path = inbox.working / f".{folder.name}.lock"
@@ -130,38 +130,38 @@ def take(inbox: Inbox, item: Path) -> Iterator[Path | None]:
         yield None
         return
     try:
-        there = _is_filled(folder) if item == folder else _move_in(item, folder)
-        yield folder if there else None
+        has_input = _is_filled(folder) if item == folder else _move_in(item, folder)
+        yield folder if has_input else None
     finally:
         if not folder.exists():
-            path.unlink(missing_ok=True)  # while it is held: who waits for it finds no folder either
+            path.unlink(missing_ok=True)  # while the lock is held: a waiting worker finds no folder either
         lock.release()
 
 
 def dropped_in(claim: Path) -> Path:
-    """The file or folder that a claim is about."""
+    """The file or folder that was claimed."""
     return next((claim / "input").iterdir())
 
 
 def find_claims(inbox: Inbox) -> list[Path]:
-    """What a worker has, or may have left behind: by the second of the claim, then by what was dropped."""
-    there = (path for path in inbox.working.iterdir() if path.is_dir() and not path.name.startswith("."))
-    return sorted(there, key=lambda path: (path.name.split("-")[0], path.name.split("-", 2)[2:]))
+    """All claims, held or abandoned, sorted by time (in seconds), then by name."""
+    claims = (path for path in inbox.working.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(claims, key=lambda path: (path.name.split("-")[0], path.name.split("-", 2)[2:]))
 
 
 def find_dropped(inbox: Inbox) -> list[Path]:
-    """What lies in the inbox, by name, but for names that its writers will change."""
+    """Dropped files and folders, sorted by name, without those still being written."""
     own = {inbox.working.name, inbox.done.name, inbox.failed.name, *inbox.others}
-    there = (path for path in inbox.folder.iterdir() if path.name not in own)
-    return sorted(path for path in there if not path.name.startswith(".") and not path.name.endswith(UNFINISHED))
+    dropped = (path for path in inbox.folder.iterdir() if path.name not in own)
+    return sorted(path for path in dropped if not path.name.startswith(".") and not path.name.endswith(UNFINISHED))
 
 
 def count_attempt(claim: Path, note: ClaimNote | None, model: str = "") -> ClaimNote:
-    """Note that work on a claim begins.
+    """Record the start of another attempt in a claim's note.
 
     Args:
-        claim: what `take` yields.
-        note: what `read_note` found.
+        claim: yielded by `take`.
+        note: returned by `read_note`.
         model: see `ClaimNote`.
     """
     note = note or ClaimNote(datetime.now(UTC).isoformat(timespec="seconds"), 0)
@@ -171,20 +171,20 @@ def count_attempt(claim: Path, note: ClaimNote | None, model: str = "") -> Claim
 
 
 def read_note(claim: Path) -> ClaimNote | None:
-    """The note of a claim; None where it has none, or one that is damaged or of another version of this code."""
+    """Read the note of a claim; None if it is missing, damaged or from another version of this code."""
     path = claim / NOTE
     try:
         return read_record(ClaimNote, path.read_bytes(), path, FashionError) if path.exists() else None
     except FashionError as error:
-        log.warning("%s is begun anew: %s", claim.name, error)
+        log.warning("%s starts over: %s", claim.name, error)
         return None
 
 
 def refuse_unfit(dropped: Path, note: ClaimNote) -> None:
-    """Give up what ended its worker each time, and a link, which may lead anywhere.
+    """Reject files that crash their worker, and links, which may point anywhere.
 
     Raises:
-        InputError: it is one of these.
+        InputError: the file is one of these.
     """
     if note.attempts > MAX_ATTEMPTS:
         raise InputError(shown(dropped.name), f"its worker died {MAX_ATTEMPTS} times")
@@ -193,7 +193,7 @@ def refuse_unfit(dropped: Path, note: ClaimNote) -> None:
 
 
 def look(path: Path) -> list[tuple[str, int, int, int]]:
-    """Names, sizes and times of a file, or of all that is in a folder; empty where it is gone."""
+    """Names, sizes and times of a file or of everything in a folder; empty if it is gone or still being written."""
     below = [Path(folder, name) for folder, folders, files in os.walk(path) for name in (*folders, *files)]
     try:
         found = [(str(one), one.lstat()) for one in (path, *below)]
@@ -205,7 +205,7 @@ def look(path: Path) -> list[tuple[str, int, int, int]]:
 
 
 def make_claim(inbox: Inbox, name: str) -> Path:
-    """An empty folder in `working`, under a name that no other claim has, in order of time."""
+    """Create an empty folder in `working` with a unique name that sorts by time."""
     claim = _name_claim(inbox, name)
     (claim / "input").mkdir(parents=True)
     return claim
@@ -223,13 +223,13 @@ def _move_in(item: Path, folder: Path) -> bool:
     except OSError as error:
         shutil.rmtree(folder)
         if isinstance(error, FileNotFoundError):
-            return False  # another worker was faster
+            return False  # another worker claimed it first
         raise
     return True
 
 
 def _is_filled(folder: Path) -> bool:
-    """Whether there is something to go on with; a worker may have died before it moved anything in."""
+    """Whether a claim has an input; its worker may have died before moving it in."""
     try:
         if any((folder / "input").iterdir()):
             return True

@@ -1,7 +1,7 @@
-"""JSON that this project wrote, read back strictly: it fits its dataclass, or an error names the file and the field.
+"""Strict reading of JSON into dataclasses. An error names the file and the field.
 
-Strict means: UTF-8, each field once, no field missing or unknown, no conversion between types, no NaN or infinity, and
-whatever bounds the dataclass declares with `typing.Annotated`.
+Strict means: UTF-8, no duplicate, missing or unknown fields, no type conversion, no NaN or infinity, and all bounds
+that the dataclass declares with `typing.Annotated`.
 """
 
 import json
@@ -19,15 +19,15 @@ LONGEST_NAME = 100  # characters of a field's name in a message
 
 
 def read_file(path: Path, error: type[FashionError]) -> bytes:
-    """The content of a file.
+    """Read a file.
 
     Args:
-        path: of the file.
-        error: what to raise where it is no file, or cannot be read.
+        path: the file.
+        error: raised if the path is not a regular file or cannot be read.
 
     Raises:
-        FileNotFoundError: it does not exist.
-        error: it is a folder or a pipe, or the disk fails.
+        FileNotFoundError: the file does not exist.
+        error: the path is a folder or a pipe, or the disk fails.
     """
     try:
         if path.exists() and not path.is_file():
@@ -49,14 +49,14 @@ def read_record(
     """Read a dataclass from JSON.
 
     Args:
-        kind: the dataclass; its fields' types and bounds are what is accepted.
+        kind: the dataclass, with the types and bounds of its fields.
         content: JSON in UTF-8.
-        where: the file, for the error.
-        error: what to raise.
-        extra: what to do with fields that the dataclass does not have.
+        where: the file, for the error message.
+        error: the type of error to raise.
+        extra: how to treat unknown fields.
 
     Raises:
-        error: the content does not fit; in one line, with the field.
+        error: the content does not fit; the message has one line and names the field.
     """
     try:
         text = content.decode() if isinstance(content, bytes) else content
@@ -70,7 +70,7 @@ def read_record(
 
 
 def explain(error: pydantic.ValidationError) -> str:
-    """The first thing that does not fit, in one line: field, what is wrong, what was found."""
+    """Describe the first validation error on one line: field, problem, value found."""
     first = error.errors(include_url=False)[0]
     name = ".".join(map(str, first["loc"]))[:LONGEST_NAME]
     field = "".join(letter if letter.isprintable() else "?" for letter in name)
@@ -80,7 +80,7 @@ def explain(error: pydantic.ValidationError) -> str:
 
 @cache
 def _adapter_of(kind: Any) -> pydantic.TypeAdapter[Any]:
-    """Made once for each kind: that takes as long as reading a hundred records."""
+    """Cached, because creating an adapter takes as long as reading a hundred records."""
     return pydantic.TypeAdapter(kind)
 
 

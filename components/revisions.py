@@ -1,4 +1,4 @@
-"""How the classes of two models of one catalogue go together, through the changes that their datasets carry."""
+"""Map the classes of two models of one catalogue to each other, using the class changes stored in their datasets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,23 +9,23 @@ from numpy.typing import NDArray
 from components.contract import Revision
 
 Classes = tuple[str, ...]
-SHOWN = 10  # names in a sentence
+SHOWN = 10  # names listed in a sentence
 
 
 @dataclass(frozen=True)
 class Lineage:
-    """The classes of a dataset or a model now, and the changes that led to them."""
+    """The current classes of a dataset or model, and the changes that led to them."""
 
     classes: Classes
     revisions: tuple[Revision, ...] = ()
 
     @property
     def states(self) -> list[Classes]:
-        """The classes after each change, the first ones first and today's last."""
+        """The original classes, then the classes after each change; the current ones come last."""
         return [one.before for one in self.revisions] + [self.classes]
 
     def became_since(self, state: int) -> NDArray[np.bool_]:
-        """(classes then, classes now): which class of the state with this number has images in which class of now."""
+        """Which classes of an earlier state have images in which current class, bool (classes then, classes now)."""
         states = self.states
         found = np.eye(len(states[state]), dtype=bool)
         for one, after in zip(self.revisions[state:], states[state + 1 :], strict=True):
@@ -37,19 +37,19 @@ class Lineage:
         return found
 
     def find_misfit(self) -> str:
-        """Why these cannot be the changes that led to the classes, in words; "" where they can."""
+        """Explain why the changes cannot lead to the current classes; "" if they can."""
         for number, (one, after) in enumerate(zip(self.revisions, self.states[1:], strict=True)):
             if len(one.became) != len(one.before):
-                return f"revisions.{number}: {len(one.before)} classes before, but {len(one.became)} became something"
+                return f"revisions.{number}: found {len(one.became)} entries in became, expected {len(one.before)}"
             if strange := {name for names in one.became for name in names} - set(after):
-                return f"revisions.{number}.became: {min(strange)[:60]!r} is no class after it"
+                return f"revisions.{number}.became: {min(strange)[:60]!r} is not a class after this change"
         return ""
 
 
 def relate(ours: Lineage, theirs: Lineage) -> NDArray[np.bool_] | None:
-    """Which of our classes and which of theirs share images, (our classes, their classes).
+    """Which of our classes share images with which of theirs, bool (our classes, their classes).
 
-    They part at the last state that both went through. None where there is none: they are about other data.
+    The lineages diverge at the last state that both have in common. Returns None if they have none.
     """
     states = theirs.states
     for number in reversed(range(len(states))):
@@ -60,10 +60,10 @@ def relate(ours: Lineage, theirs: Lineage) -> NDArray[np.bool_] | None:
 
 
 def group(related: NDArray[np.bool_]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """The smallest groups of classes, (ours, theirs) by label, such that no image of one belongs to another.
+    """The smallest groups of classes, (our labels, their labels), that share no images with each other.
 
-    A class that stayed is a group with itself; two that were merged, with what they became. A class that only one side
-    knows is a group without the other side.
+    An unchanged class forms a group with itself, and merged classes with the class that they became. A class that only
+    one side has forms a group in which the other side is empty.
     """
     left = set(range(related.shape[0]))
     found = list[tuple[tuple[int, ...], tuple[int, ...]]]()
@@ -82,7 +82,7 @@ def group(related: NDArray[np.bool_]) -> list[tuple[tuple[int, ...], tuple[int, 
 
 
 def describe_changes(ours: Classes, theirs: Classes, groups: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> str:
-    """What became of their classes in ours, in words; "" where they are the same, by name."""
+    """Describe how their classes became ours; "" if the names are the same."""
     changes, new, gone = list[str](), list[str](), list[str]()
     for left, right in groups:
         now, before = [ours[label] for label in left], [theirs[label] for label in right]
@@ -97,7 +97,7 @@ def describe_changes(ours: Classes, theirs: Classes, groups: Sequence[tuple[tupl
 
 
 def join_names(names: Sequence[str]) -> str:
-    """ "hat", "hat and cap", "hat, cap and coat"; of many the first."""
+    """Join names as in "hat", "hat and cap" or "hat, cap and coat", listing at most the first ten."""
     shown, more = names[:SHOWN], len(names) - SHOWN
     words = [*shown, f"{more} more"] if more > 0 else list(shown)
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))

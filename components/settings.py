@@ -1,4 +1,4 @@
-"""Where data lives and how the raw data is reached; each field is an environment variable with the prefix FASHION_."""
+"""Locations of data and sources of raw data. Each field is an environment variable with the prefix FASHION_."""
 
 import os
 import subprocess
@@ -17,19 +17,19 @@ S = TypeVar("S", bound=BaseSettings)
 
 
 class Settings(BaseSettings):
-    """The project's settings. Models and the live-model pointer live in BENTOML_HOME, which is BentoML's own."""
+    """The project's settings. Models and the live-model pointer are in BENTOML_HOME, a setting of BentoML."""
 
     model_config = SettingsConfigDict(env_prefix="FASHION_", frozen=True)
 
-    catalogue: str = pydantic.Field(default=DEFAULT, pattern=f"^{CATALOGUE_NAME.pattern}$")  # what is worked on
+    catalogue: str = pydantic.Field(default=DEFAULT, pattern=f"^{CATALOGUE_NAME.pattern}$")  # the catalogue in use
     source: str = "auto"  # auto, sample, download, or a path; see docs/data.md
     data_dir: Path = CHECKOUT / "data"
-    image: Annotated[ImageSpec | None, NoDecode] = None  # of a catalogue that is started, as in 32x32x3; none: grey
-    preparation: str = ""  # of its photos; empty: letterbox
-    inbox_dir: Path | None = None  # where files to be scored are dropped; none: data_dir/inbox/scoring
+    image: Annotated[ImageSpec | None, NoDecode] = None  # of a new catalogue, e.g. 32x32x3
+    preparation: str = ""  # photo preparation of a new catalogue; empty: letterbox
+    inbox_dir: Path | None = None  # inbox for files to be scored; None: data_dir/inbox/scoring
     mirrors: tuple[str, ...] = ()  # base URLs of the four archives, as a JSON list; empty: torchvision's
-    download_timeout: float = pydantic.Field(default=10.0, gt=0)  # seconds without a byte before an attempt ends
-    download_attempts: int = pydantic.Field(default=3, ge=1)  # per archive, over all mirrors in turn
+    download_timeout: float = pydantic.Field(default=10.0, gt=0)  # seconds without data before an attempt is aborted
+    download_attempts: int = pydantic.Field(default=3, ge=1)  # per archive, cycling through the mirrors
 
     @pydantic.field_validator("image", mode="before")
     @classmethod
@@ -43,7 +43,7 @@ class Settings(BaseSettings):
 
     @property
     def catalogue_dir(self) -> Path:
-        """What belongs to one catalogue: all of `data_dir` for the default one, a folder in it for any other."""
+        """The data folder of the catalogue: `data_dir` for the default one, a subfolder for any other."""
         return in_catalogue(self.data_dir, self.catalogue)
 
     @property
@@ -53,60 +53,60 @@ class Settings(BaseSettings):
 
     @property
     def sample_dir(self) -> Path:
-        """The drawn stand-in, as archives."""
+        """Archives of the synthetic sample."""
         return self.data_dir / "sample"
 
     @property
     def datasets_dir(self) -> Path:
-        """Manifests and Parquet parts."""
+        """Dataset manifests and Parquet parts."""
         return self.catalogue_dir / "datasets"
 
     @property
     def validation_dir(self) -> Path:
-        """One folder of Data Docs a dataset version."""
+        """Data Docs, one folder per dataset version."""
         return self.catalogue_dir / "validation"
 
     @property
     def checkpoints_dir(self) -> Path:
-        """Trainings in progress, and trained networks on their way to the store."""
+        """Trainings in progress, and trained networks that are not yet in the store."""
         return self.catalogue_dir / "checkpoints"
 
     @property
     def inbox(self) -> Path:
-        """Where files to be scored are dropped."""
+        """The inbox for files to be scored."""
         return self.inbox_dir or self.catalogue_dir / "inbox" / "scoring"
 
     @property
     def labelled_dir(self) -> Path:
-        """Where labelled images and corrections wait to be imported."""
+        """The inbox for labelled images and corrections to be imported."""
         return self.catalogue_dir / "inbox" / "labelled"
 
     @property
     def exports_dir(self) -> Path:
-        """Models for phones and browsers."""
+        """Exported models for phones and browsers."""
         return self.catalogue_dir / "exports"
 
     @property
     def audits_dir(self) -> Path:
-        """What was found wrong with a dataset, one folder a version."""
+        """Dataset audits, one folder per version."""
         return self.catalogue_dir / "audits"
 
     @property
     def drift_path(self) -> Path:
-        """Whether traffic has drifted, as the last hourly check found."""
+        """Result of the last hourly drift check."""
         return self.catalogue_dir / "drift.json"
 
     @property
     def reports_dir(self) -> Path:
-        """One HTML report a model."""
+        """HTML reports, one per model."""
         return self.catalogue_dir / "reports"
 
 
 def parse_image(text: str) -> ImageSpec:
-    """What a person says of an image, see `ImageSpec.parse`.
+    """Parse the `--image` option, see `ImageSpec.parse`.
 
     Raises:
-        SettingsError: something else.
+        SettingsError: the text is not a valid image format.
     """
     try:
         return ImageSpec.parse(text)
@@ -115,31 +115,31 @@ def parse_image(text: str) -> ImageSpec:
 
 
 def load_settings() -> Settings:
-    """Read the settings from the environment now.
+    """Read the settings from the current environment.
 
     Raises:
-        SettingsError: a variable whose value cannot be used, by name.
+        SettingsError: a variable has an invalid value; the message names it.
     """
     return read_settings(Settings)
 
 
 def read_settings(kind: type[S]) -> S:
-    """Read settings of a kind from the environment now.
+    """Read settings of a given class from the current environment.
 
     Raises:
-        SettingsError: a variable whose value cannot be used, by name.
+        SettingsError: a variable has an invalid value; the message names it.
     """
     prefix = kind.model_config.get("env_prefix", "")
     try:
         return kind()
     except (pydantic.ValidationError, ValueError) as error:
         problems = error.errors() if isinstance(error, pydantic.ValidationError) else []
-        told = "; ".join(f"{prefix}{'.'.join(map(str, p['loc'])).upper()}: {p['msg']}" for p in problems)
-        raise SettingsError(told or f"{error}; lists and tables are written as JSON") from error
+        message = "; ".join(f"{prefix}{'.'.join(map(str, p['loc'])).upper()}: {p['msg']}" for p in problems)
+        raise SettingsError(message or f"{error}; write lists and tables as JSON") from error
 
 
 def checkout_commit(checkout: Path = CHECKOUT) -> str:
-    """The commit of a checkout, with "+changes" where tracked files differ from it; "unknown" where git knows none."""
+    """The commit of a checkout, with "+changes" if tracked files are modified; "unknown" outside a repository."""
     try:
         commit = _git(checkout, "rev-parse", "HEAD")
         return f"{commit}+changes" if _git(checkout, "status", "--porcelain", "--untracked-files=no") else commit

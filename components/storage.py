@@ -1,7 +1,7 @@
-"""Where inputs and outputs are: on a disk of this machine, in a folder that several share, or as objects in S3.
+"""Inputs and outputs on a local disk, in a shared folder, or as objects in S3.
 
-A path in S3 has pathlib's methods (universal-pathlib); what differs is here. An object appears when its last byte is
-there, so that no rename is needed: it is written to a temporary file here first, which is then sent.
+Paths in S3 have pathlib's methods (universal-pathlib); this module covers the differences. An S3 object appears only
+once it is complete, so no rename is needed: it is written to a local temporary file first and then uploaded.
 """
 
 import contextlib
@@ -15,14 +15,14 @@ from components.errors import SettingsError
 from components.files import whole_file
 
 S3 = "s3://"
-BLOCK = 5 << 20  # bytes a request, the least that s3fs takes
+BLOCK = 5 << 20  # bytes per request, the minimum of s3fs
 
 
 def locate(place: str | Path) -> Path:
-    """A path here, or `s3://bucket/key`, which is reached as the environment says (`AWS_*`). Nothing is looked up yet.
+    """Turn a local path or `s3://bucket/key` into a path, without accessing it. `AWS_*` variables configure S3.
 
     Raises:
-        SettingsError: another address, or what reaches S3 is not installed.
+        SettingsError: the address has another scheme, or the S3 packages are not installed.
     """
     text = str(place)
     if not text:
@@ -37,21 +37,20 @@ def locate(place: str | Path) -> Path:
 
         fsspec.get_filesystem_class("s3")
     except ImportError as error:
-        raise SettingsError(f"{text}: to reach S3 takes the extra s3: pip install -e '.[s3]'") from error
-    # Others write too, and a listing that was kept would not have what they wrote. Up to a block is fetched beyond what
-    # is read.
+        raise SettingsError(f"{text}: S3 requires the extra s3. Run: pip install -e '.[s3]'") from error
+    # No listings cache, because other processes write too. Each read fetches at most one block more than requested.
     return cast(Path, UPath(text, use_listings_cache=False, default_block_size=BLOCK))
 
 
 def is_remote(path: Path) -> bool:
-    """Whether it is an object, not a file."""
+    """Whether a path is an S3 object and not a local file."""
     return "://" in str(path)
 
 
 def state_of(path: Path) -> str:
-    """What differs once a file or an object was written.
+    """A text that differs after every write to a file or object.
 
-    The time of the last change of a file's inode catches a write that left its size and time of modification.
+    The change time of a file's inode catches writes that preserve its size and modification time.
     """
     if is_remote(path):
         return str(_system(path).ukey(cast(Any, path).path))
@@ -61,9 +60,9 @@ def state_of(path: Path) -> str:
 
 @contextlib.contextmanager
 def whole(path: Path, flush: bool = True) -> Iterator[Path]:
-    """`whole_file` for any `path`: yield a local name; what is written there is at `path` once the block ends well.
+    """`whole_file` for local and S3 paths: yield a local path, and move or upload it to `path` when the block succeeds.
 
-    If the block raises, or it cannot be sent, `path` is as it was.
+    If the block or the upload fails, `path` is unchanged.
     """
     if not is_remote(path):
         with whole_file(path, flush) as temporary:
@@ -76,16 +75,16 @@ def whole(path: Path, flush: bool = True) -> Iterator[Path]:
 
 
 def write_new(path: Path, content: bytes) -> None:
-    """Write an object that is not there yet; of several who try, one does.
+    """Create an S3 object. Among concurrent writers, exactly one succeeds.
 
     Raises:
-        FileExistsError: it is there.
+        FileExistsError: the object already exists.
     """
     _system(path).pipe_file(cast(Any, path).path, content, mode="create")
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder and all in it, as far as that can be done."""
+    """Remove a folder and its contents. Local files that cannot be removed are left in place."""
     if is_remote(folder):
         _system(folder).rm(cast(Any, folder).path, recursive=True)
     else:

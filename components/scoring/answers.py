@@ -1,4 +1,4 @@
-"""What a model says of an image, spelled the same wherever it is written: in files, in tables over HTTP, in JSON."""
+"""The fields of a prediction, the same in files, in tables over HTTP and in JSON."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, NotRequired
@@ -11,19 +11,21 @@ from typing_extensions import TypeAliasType, TypedDict
 
 from components.contract import Predictions, Share
 
-# Named, so that a description of them can say which classes there are.
-Label = TypeAliasType("Label", Annotated[int, Field(ge=0, description="The class, by its position.")])
-ClassName = TypeAliasType("ClassName", Annotated[str, Field(description="The class, by its name.")])
-Probabilities = TypeAliasType("Probabilities", Annotated[list[Share], Field(description="Of each class, by label.")])
+# Named types, so that the OpenAPI description can list the classes.
+Label = TypeAliasType("Label", Annotated[int, Field(ge=0, description="Index of the class.")])
+ClassName = TypeAliasType("ClassName", Annotated[str, Field(description="Name of the class.")])
+Probabilities = TypeAliasType(
+    "Probabilities", Annotated[list[Share], Field(description="Probability of each class, by label.")]
+)
 
 closed = with_config(ConfigDict(extra="forbid"))
 
-Columns = list[list[Any]]  # of a schema, in its order, each of n values; None where there is none
+Columns = list[list[Any]]  # in the order of a schema, each with n values; None marks a missing value
 
 
 @closed
 class LikelyClass(TypedDict):
-    """One of the likeliest classes of an image."""
+    """One of the most likely classes of an image."""
 
     label: Label
     name: ClassName
@@ -32,21 +34,24 @@ class LikelyClass(TypedDict):
 
 @closed
 class Answer(TypedDict):
-    """What is said of one image, as JSON has it. Columns have the same fields, but for the lists, and the model."""
+    """The prediction for one image, as JSON. Tables have the same fields without the lists, plus the model."""
 
     label: Label
     name: ClassName
-    confidence: Annotated[Share, Field(description="The probability of this class, calibrated.")]
+    confidence: Annotated[Share, Field(description="Calibrated probability of this class.")]
     sure: Annotated[
         bool,
-        Field(description="Whether the class is probable enough to act on without a look; never of a blank image."),
+        Field(description="False if the model abstains: the image is blank, or the confidence is below the threshold."),
     ]
     probabilities: Probabilities
-    top: NotRequired[Annotated[list[LikelyClass], Field(description="As many as asked for, likeliest first.")]]
+    top: NotRequired[Annotated[list[LikelyClass], Field(description="The most likely classes, most likely first.")]]
 
 
 def to_answers(predictions: Predictions, top: int = 0) -> list[Answer]:
-    """n answers, each with its `top` likeliest classes. The probabilities are arrays, which orjson takes."""
+    """Convert n predictions to answers, each with its `top` most likely classes.
+
+    The probabilities stay NumPy arrays, which orjson serializes.
+    """
     names, rows = predictions.classes, predictions.probabilities
     answers: list[Any] = [
         {"label": label, "name": names[label], "confidence": row[label], "sure": sure, "probabilities": row}
@@ -60,11 +65,11 @@ def to_answers(predictions: Predictions, top: int = 0) -> list[Answer]:
 
 
 def answer_schema(classes: Sequence[str], text: pa.DataType | None = None) -> pa.Schema:
-    """The columns that say it, the exact tag of the model last.
+    """The columns of an answer; the last one is the exact tag of the model.
 
     Args:
-        classes: the model's.
-        text: the type of names and tags; None: strings.
+        classes: the model's classes.
+        text: the type of names and tags; None means strings.
     """
     text = text or pa.string()
     return pa.schema(
@@ -79,7 +84,7 @@ def answer_schema(classes: Sequence[str], text: pa.DataType | None = None) -> pa
 
 
 def to_columns(predictions: Predictions, rows: NDArray[np.intp] | slice = slice(None)) -> Columns:
-    """Predictions, or some of them, as `answer_schema`."""
+    """Convert predictions, or some of their rows, to the columns of `answer_schema`."""
     labels = predictions.labels[rows].tolist()
     return [
         labels,

@@ -1,4 +1,4 @@
-"""Who may write an output: one job at a time, and the unfinished one where it is gone on with."""
+"""Exclusive access to an output: one job at a time, which may resume an unfinished one."""
 
 import contextlib
 import json
@@ -16,50 +16,50 @@ from components.records import read_record
 from components.scoring.work import Job
 from components.storage import is_remote, remove_tree, write_new
 
-LOCK = "lock"  # in the job's folder, held while it is done
+LOCK = "lock"  # in the job's folder, held while the job runs
 JOB = "job.json"
-ENDING = 0.5  # seconds to wait for a job that is about to end
-MAX_TRIES = 20  # of one that finds its folder removed by another
+LOCK_TIMEOUT = 0.5  # seconds; long enough for a job that is about to end
+MAX_TRIES = 20  # attempts to lock a folder that another job keeps removing
 
 
 @contextlib.contextmanager
 def hold(job: Job, resume: bool) -> Iterator[Job]:
-    """Hold the output; the folder goes where the job ends well, and stays for `resume` where it does not.
+    """Hold the output. The job's folder is removed if the job succeeds and kept for `resume` if it fails.
 
-    On a disk a lock holds it, which ends with its process. S3 has none: there `job.json` is written where there is
-    none yet, and who finds one goes on with it or is refused. Two that go on with one job write the same bytes.
+    On a disk, a file lock holds the output and is released with its process. S3 has no locks: there, the first job
+    creates `job.json`, and a later one resumes it or is refused. Two jobs that resume the same one write equal bytes.
 
     Yields:
-        The job to do: the unfinished one where it may be gone on with, else this one.
+        The job to run: the unfinished one if it can be resumed, otherwise `job`.
 
     Raises:
-        InputError: another job holds it, or the unfinished one cannot be gone on with.
+        InputError: another job holds the output, or the unfinished one cannot be resumed.
     """
     if is_remote(job.folder):
         yield _begin_remote(job, resume)
         remove_tree(job.folder)
         return
     with _lock(job):
-        with contextlib.suppress(OSError):  # of a full disk, which the next write reports
+        with contextlib.suppress(OSError):  # a full disk is reported by the next write
             (job.folder / LOCK).write_text(f"process {os.getpid()} on {platform.node()}")
-        remove_leftovers_of(Path(job.output))  # as large as it is, where a job was killed near its end
+        remove_leftovers_of(Path(job.output))  # as large as the output if a job was killed near its end
         yield _begin(job, resume)
         _remove(job.folder)
 
 
 def _lock(job: Job) -> contextlib.AbstractContextManager[object]:
-    """Make the folder and lock it, though another job may be removing it just now.
+    """Create the folder and lock it, even if another job is removing it at the same time.
 
     Raises:
-        InputError: another job holds it.
-        OSError: it cannot be made.
+        InputError: another job holds the lock.
+        OSError: the folder cannot be created.
     """
-    lock = FileLock(job.folder / LOCK, timeout=ENDING)
+    lock = FileLock(job.folder / LOCK, timeout=LOCK_TIMEOUT)
     for _ in range(MAX_TRIES):
         with contextlib.suppress(FileNotFoundError, FileExistsError):
             job.folder.mkdir(parents=True, exist_ok=True)
             return _acquire(lock, job)
-    job.folder.mkdir(parents=True, exist_ok=True)  # and if there is something else of that name, this says so
+    job.folder.mkdir(parents=True, exist_ok=True)  # raises if the name belongs to something else
     return _acquire(lock, job)
 
 
@@ -67,13 +67,13 @@ def _acquire(lock: BaseFileLock, job: Job) -> contextlib.AbstractContextManager[
     try:
         return lock.acquire()
     except Timeout:
-        raise InputError(job.output, f"another job is writing it{_read_holder(job.folder / LOCK)}") from None
+        raise InputError(job.output, f"another job is writing this output{_read_holder(job.folder / LOCK)}") from None
 
 
 def _remove(folder: Path) -> None:
-    """Remove the folder of a job that is done, as far as that can be done: once its lock is gone, another may have it.
+    """Remove the folder of a finished job, ignoring errors: once its lock is gone, another job may use the folder.
 
-    The lock goes last, so that job finds the folder empty.
+    The lock is removed last, so that the other job finds the folder empty.
     """
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
@@ -84,17 +84,17 @@ def _remove(folder: Path) -> None:
 
 
 def _read_holder(path: Path) -> str:
-    """Who holds the lock, where it says so already."""
+    """The holder of the lock, if it has written its name yet."""
     with contextlib.suppress(OSError):
-        if told := path.read_text(errors="replace"):
-            return f": {told}"
+        if holder := path.read_text(errors="replace"):
+            return f": {holder}"
     return ""
 
 
 def _begin(job: Job, resume: bool) -> Job:
     path = job.folder / JOB
     if resume and path.exists():
-        return _go_on(job)
+        return _resume(job)
     for item in job.folder.iterdir():
         if item.name != LOCK:
             item.unlink()
@@ -107,20 +107,21 @@ def _begin_remote(job: Job, resume: bool) -> Job:
         write_new(job.folder / JOB, _encode(job))
     except FileExistsError:
         if resume:
-            return _go_on(job)
-        told = f"a job is writing it, or was stopped; remove {job.folder} if none is"
-        raise InputError(job.output, told).suggesting(Remedy("resume", "", "continues it")) from None
+            return _resume(job)
+        reason = f"a job is writing this output or was stopped; if it was stopped, remove {job.folder}"
+        raise InputError(job.output, reason).suggesting(Remedy("resume", "", "continues it")) from None
     return job
 
 
-def _go_on(job: Job) -> Job:
+def _resume(job: Job) -> Job:
     path = job.folder / JOB
     try:
         unfinished = read_record(Job, path.read_bytes(), path, FashionError)
     except (OSError, FashionError) as error:
-        raise InputError(job.output, f"its unfinished job cannot be read ({error}); {_anew(job)}") from error
+        raise InputError(job.output, f"its unfinished job cannot be read ({error}); {_restart_advice(job)}") from error
     if not unfinished.same(job):
-        refusal = InputError(job.output, f"its unfinished job had {_differences(unfinished, job)}; {_anew(job)}")
+        reason = f"its unfinished job had {_differences(unfinished, job)}; {_restart_advice(job)}"
+        refusal = InputError(job.output, reason)
         if unfinished.same(replace(job, model=unfinished.model)):
             refusal.suggesting(Remedy("model", unfinished.model, "resumes it, unless that model was pruned"))
         raise refusal
@@ -128,19 +129,19 @@ def _go_on(job: Job) -> Job:
 
 
 def _differences(unfinished: Job, job: Job) -> str:
-    """Why one cannot be gone on with, for a person."""
+    """Describe why the unfinished job cannot be resumed."""
     inputs = {(one.source, one.fingerprint) for one in (unfinished, job)}
     found = {
-        "another input, or it changed since": len(inputs) > 1,
+        "another input, or the input changed since": len(inputs) > 1,
         f"another model, {unfinished.model}": unfinished.model != job.model,
         "other options": (unfinished.reading, unfinished.rejects) != (job.reading, job.rejects),
         "another version": unfinished.cut != job.cut,
     }
-    return ", ".join(told for told, differs in found.items() if differs)
+    return ", ".join(reason for reason, differs in found.items() if differs)
 
 
-def _anew(job: Job) -> str:
-    return f"remove {job.folder}" if is_remote(job.folder) else "begin it anew"
+def _restart_advice(job: Job) -> str:
+    return f"remove {job.folder}" if is_remote(job.folder) else "start it over"
 
 
 def _encode(job: Job) -> bytes:

@@ -1,9 +1,9 @@
-"""Do images look like their catalogue's? Great Expectations looks, at a frame of scalars an image.
+"""The input sanity check: Great Expectations validates a data frame of per-image scalars.
 
-What cannot be right is told apart from what is only unusual.
+It distinguishes images that are wrong from images that are merely unusual.
 
-    python -m components.scoring.expectations    looks at what it is sent: a line of JSON with the shape of the images
-                                                 and their bounds, then as many bytes
+    python -m components.scoring.expectations    checks images from standard input: a line of JSON with their shape and
+                                                 bounds, then their bytes
 """
 
 import json
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 def check_images(images: Images, bounds: InputBounds) -> tuple[Finding, ...]:
-    """What is wrong with images, or unusual.
+    """Find what is wrong or unusual about images.
 
     Args:
         images: uint8 (n, height, width[, 3]), n at least 1.
-        bounds: what is usual.
+        bounds: the usual range of each measure.
     """
     import great_expectations as gx
 
@@ -39,12 +39,12 @@ def check_images(images: Images, bounds: InputBounds) -> tuple[Finding, ...]:
     missed = [_describe(one) for one in result.results if not one.success]
     wrong = [one for one in missed if one.is_wrong]
     if images.any():
-        wrong.sort(key=lambda one: one.kind != "scale")  # as whole numbers, pixels of 0 to 1 are mostly 0
-    return tuple(wrong[:1] or missed)  # one reason for what is wrong brings the others with it
+        wrong.sort(key=lambda one: one.kind != "scale")  # pixels of 0 to 1 are mostly 0 as integers
+    return tuple(wrong[:1] or missed)  # the first cause of wrong images usually causes the other findings too
 
 
 def to_frame(images: Images) -> "pd.DataFrame":
-    """The scalars that the expectations look at, a row an image: those of `measure`, and copy."""
+    """The scalars to validate, one row per image: those of `measure`, and `copy`."""
     import pandas as pd
 
     copies = pd.Series([row.tobytes() for row in images]).duplicated()
@@ -52,7 +52,7 @@ def to_frame(images: Images) -> "pd.DataFrame":
 
 
 def _expectations(bounds: InputBounds) -> "list[Expectation]":
-    """Every bound has two ends: infinity passes a lone minimum."""
+    """Every expectation has a minimum and a maximum, because infinity would pass a minimum alone."""
     from great_expectations import expectations as gxe
     from great_expectations.expectations.metadata_types import FailureSeverity
 
@@ -97,20 +97,20 @@ def _describe(result: Any) -> Finding:
     return Finding(config.meta["kind"], config.meta["message"].format(found=value), config.severity == "critical")
 
 
-def ask(images: Images, bounds: InputBounds) -> bytes:
-    """What `main` is sent, to look at images."""
+def encode_request(images: Images, bounds: InputBounds) -> bytes:
+    """Encode images and bounds for `main`."""
     head = {"shape": images.shape, "bounds": asdict(bounds)}
     return json.dumps(head).encode() + b"\n" + images.tobytes()
 
 
 def main() -> None:
-    """Look at whatever images come on standard input, until its end."""
-    import great_expectations  # noqa: F401, before anything is there to look at
+    """Check images from standard input until it ends."""
+    import great_expectations  # noqa: F401, ahead of the first request
 
-    asked, answers, sys.stdout = sys.stdin.buffer, sys.stdout, sys.stderr
-    while line := asked.readline():
+    requests, answers, sys.stdout = sys.stdin.buffer, sys.stdout, sys.stderr
+    while line := requests.readline():
         head = json.loads(line)
-        pixels = np.frombuffer(asked.read(math.prod(head["shape"])), np.uint8)
+        pixels = np.frombuffer(requests.read(math.prod(head["shape"])), np.uint8)
         findings = check_images(pixels.reshape(head["shape"]), InputBounds(**head["bounds"]))
         print(json.dumps([asdict(finding) for finding in findings]), file=answers, flush=True)
 

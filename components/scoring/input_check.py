@@ -1,7 +1,7 @@
-"""The look at the first rows, beside the scoring: what cannot be right stops the job before anything is written.
+"""The input sanity check on the first rows, concurrent with the scoring. It stops a wrong job before any output exists.
 
-Great Expectations looks, in a process of its own: its import takes seconds in which it would hold up every thread of
-this one. Fewer than a hundred rows are scored by then: `inspect_images` looks at them, in this process.
+Great Expectations runs in a separate process, because its import would block every thread of this one for seconds.
+Fewer than 100 rows would be scored by then, so `inspect_images` checks them in this process instead.
 """
 
 import contextlib
@@ -30,53 +30,54 @@ from components.scoring.sanity import Finding, inspect_images
 from components.settings import CHECKOUT
 
 Mode = Literal["fail", "warn", "off"]
-Look = Callable[[bool], tuple[str, ...]]  # the warnings that there are; told to, it waits for them
-MIN_ROWS, MAX_ROWS = 100, 5000  # that Great Expectations looks at
-ENOUGH_PICTURES = MIN_ROWS  # likewise, of picture files: a photo takes as long to read as a thousand rows
-SAMPLE_BYTES = 12 << 20  # of them as CSV
-GO_ON = Remedy("check", "warn", "scores it all the same")
-UNSEEN = Remedy("check", "off", "scores without it")
+GetWarnings = Callable[[bool], tuple[str, ...]]  # the warnings so far; with True, waits for the check to finish
+MIN_ROWS, MAX_ROWS = 100, 5000  # rows that Great Expectations checks
+ENOUGH_PICTURES = MIN_ROWS  # picture files to check: reading a photo takes as long as reading a thousand rows
+SAMPLE_BYTES = 12 << 20  # of CSV to read for the check
+WARN_ONLY = Remedy("check", "warn", "scores the input anyway")
+SKIP_CHECK = Remedy("check", "off", "skips the check")
 
 
 class InputChecker:
-    """A process that looks, as often as it is asked; it is started for the first look, or before, by `start`."""
+    """A reusable process that runs the input sanity check. It starts with the first check, or earlier with `start`."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115, `close` closes it
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Have it import Great Expectations, which takes it seconds; it is not waited for."""
+        """Start the process without waiting; it spends seconds importing Great Expectations."""
         if self.process is None:
             command = [sys.executable, "-m", expectations.__name__]
             self.process = subprocess.Popen(command, cwd=CHECKOUT, stdin=PIPE, stdout=PIPE, stderr=self.errors)
         return self.process
 
-    def look_at(self, images: Images, bounds: InputBounds) -> tuple[Finding, ...]:
-        """What `check_images` says of them; of fewer than 100, what `inspect_images` does.
+    def check(self, images: Images, bounds: InputBounds) -> tuple[Finding, ...]:
+        """Run `check_images` in the process, or `inspect_images` here for fewer than 100 images.
 
         Args:
             images: uint8 (n, height, width[, 3]).
-            bounds: what is usual.
+            bounds: the usual range of each measure.
 
         Raises:
-            FashionError: it says nothing.
+            FashionError: the process failed.
         """
         if len(images) < MIN_ROWS:
             return inspect_images(images, bounds)
         process = self.start()
-        asked, answers = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
-        with contextlib.suppress(BrokenPipeError):  # no answer comes, then
-            asked.write(expectations.ask(images, bounds))
-            asked.flush()
-        if not (told := answers.readline()):
+        requests, answers = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
+        with contextlib.suppress(BrokenPipeError):  # the missing answer is handled below
+            requests.write(expectations.encode_request(images, bounds))
+            requests.flush()
+        if not (answer := answers.readline()):
             self.errors.seek(0)
-            said = (self.errors.read().decode("utf-8", "replace").splitlines() or [f"exit status {process.wait()}"])[-1]
-            raise FashionError(f"the look at the first rows failed: {said}").suggesting(UNSEEN)
-        return tuple(Finding(**finding) for finding in json.loads(told))
+            lines = self.errors.read().decode("utf-8", "replace").splitlines()
+            reason = (lines or [f"exit status {process.wait()}"])[-1]
+            raise FashionError(f"the input sanity check failed to run: {reason}").suggesting(SKIP_CHECK)
+        return tuple(Finding(**finding) for finding in json.loads(answer))
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         self.errors.close()
         if self.process is not None:
             self.process.kill()
@@ -86,48 +87,48 @@ class InputChecker:
 @contextlib.contextmanager
 def checking(
     source: Path, reading: TableReading, mode: Mode, contract: DataContract, checker: InputChecker | None = None
-) -> Iterator[Look]:
-    """Look at the first rows of an input meanwhile.
+) -> Iterator[GetWarnings]:
+    """Check the first rows of an input in the background while the block runs.
 
     Args:
         source, reading: the input.
-        mode: "fail": stop where the rows cannot be right; "warn": only tell it; "off": do not look.
-        contract: what the input is about.
-        checker: who looks; it stays the caller's. None: one that ends with the block.
+        mode: "fail" raises an error if the rows are wrong, "warn" returns warnings, "off" skips the check.
+        contract: the data contract of the input.
+        checker: runs the check and stays open; None creates one that ends with the block.
 
     Yields:
-        A function that gives the warnings that there are; told to, it waits for them.
+        A function that returns the warnings so far; called with True, it waits for the check to finish.
 
     Raises:
-        InputError: from that function, where `mode` is "fail" and the rows cannot be right.
-        FashionError: from that function, where nobody could look.
+        InputError: raised by that function if `mode` is "fail" and the rows are wrong.
+        FashionError: raised by that function if the check could not run.
     """
     if mode == "off":
-        yield unchecked
+        yield no_warnings
         return
     with contextlib.ExitStack() as stack:
         own = checker or stack.enter_context(contextlib.closing(InputChecker()))
         pool = stack.enter_context(ThreadPoolExecutor(1, "check"))
-        future = pool.submit(lambda: own.look_at(read_first(source, reading, contract), catalogue_of(contract).inputs))
+        future = pool.submit(lambda: own.check(read_first(source, reading, contract), catalogue_of(contract).inputs))
 
-        def look(wait: bool) -> tuple[str, ...]:
+        def get_warnings(wait: bool) -> tuple[str, ...]:
             if not (wait or future.done()):
                 return ()
             found = future.result()
             if mode == "fail" and (wrong := [one.message for one in found if one.is_wrong]):
-                raise InputError(source.name, "; ".join(wrong)).suggesting(GO_ON)
+                raise InputError(source.name, "; ".join(wrong)).suggesting(WARN_ONLY)
             return tuple(one.message for one in found)
 
-        yield look
+        yield get_warnings
 
 
-def unchecked(wait: bool) -> tuple[str, ...]:
-    """No warnings, where nothing was looked at."""
+def no_warnings(wait: bool) -> tuple[str, ...]:
+    """No warnings, because the check is off."""
     return ()
 
 
 def read_first(source: Path, reading: TableReading, contract: DataContract) -> Images:
-    """The images of the first rows that can be read, uint8 (n, height, width[, 3]), n at most 5,000.
+    """Read the images of the first readable rows, uint8 (n, height, width[, 3]), n at most 5,000.
 
     Raises:
         InputError: the input cannot be read.

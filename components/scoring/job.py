@@ -1,11 +1,11 @@
-"""A scoring job: parts that are scored side by side, and whatever was done before a crash is not done again.
+"""A scoring job: scores the parts of an input in parallel and resumes after a crash.
 
-    .OUTPUT.job/job.json                 what is scored, with what, since when
-                00000-1a2b3c4d.part      the predictions of a part; the letters stand for this job
-                00000-1a2b3c4d.rejects   the rows of it that could not be read
-                00000-1a2b3c4d.json      the count of it, and the hashes of the two: written last
+    .OUTPUT.job/job.json                 the input, the model, the options and the start time
+                00000-1a2b3c4d.part      predictions of a part; the hex digits identify the job
+                00000-1a2b3c4d.rejects   rows of the part that could not be read
+                00000-1a2b3c4d.json      counts of the part and hashes of the two files, written last
 
-When all parts are there they are put together, the output takes its name, and the folder goes.
+When all parts are complete, they are joined into the output and the folder is removed.
 """
 
 import contextlib
@@ -29,43 +29,44 @@ from components.readers.folders.names import LeftOut
 from components.readers.folders.opening import find_new, open_input
 from components.readers.folders.parts import CUT, Input, InputPart, TableReading
 from components.scoring.claims import hold
-from components.scoring.input_check import InputChecker, Mode, checking
+from components.scoring.input_check import GetWarnings, InputChecker, Mode, checking
 from components.scoring.outputs import REJECTED, format_of, schema_with
 from components.scoring.summary import Count
 from components.scoring.work import Job, Result, score_part
 from components.storage import locate, whole
 
-AS_IT_IS = TableReading()
-WORKERS = 2  # parts at a time, where nothing else is said: reading and model take turns on a core
+DEFAULT_READING = TableReading()
+WORKERS = 2  # default number of parallel parts: reading and inference alternate on a core
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What came of a job: rows = scored + rejected."""
+    """The result of a job: rows = scored + rejected."""
 
     count: Count
     seconds: float
-    resumed: int  # parts that an earlier run had done
+    resumed: int  # parts completed by an earlier run
     model: str
     scored_at: str
     input_sha256: str
     output_sha256: str
-    rejects: str  # path of the rejects; "" where there are none
-    left_out: LeftOut  # files beside those that were read
-    warnings: tuple[str, ...] = ()  # what is unusual about the first rows
+    rejects: str  # path of the rejects; "" if there are none
+    left_out: LeftOut  # files that were not read
+    warnings: tuple[str, ...] = ()  # from the input sanity check and the reader
 
     @property
     def rows_per_second(self) -> float:
-        """Of this run, what an earlier one had done included."""
+        """Rows per second of this run, counting rows that an earlier run completed."""
         return self.count.rows / self.seconds if self.seconds else 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """All of it in one flat value."""
-        told = asdict(self)
-        return {**told.pop("count"), "accuracy": self.count.accuracy, **told, "rows_per_second": self.rows_per_second}
+        """All fields as one flat dictionary."""
+        values = asdict(self)
+        counts = values.pop("count")
+        return {**counts, "accuracy": self.count.accuracy, **values, "rows_per_second": self.rows_per_second}
 
 
-Progress = Callable[[Count, float | None], object]  # called after each part: its count, and the share that is done
+Progress = Callable[[Count, float | None], object]  # called after each part with its count and the completed share
 
 
 def run_job(
@@ -76,29 +77,30 @@ def run_job(
     rejects: Path | None = None,
     resume: bool = False,
     workers: int = WORKERS,
-    reading: TableReading = AS_IT_IS,
+    reading: TableReading = DEFAULT_READING,
     max_reject_rate: float = 1.0,
     check: Mode = "off",
     checker: InputChecker | None = None,
     progress: Progress = lambda count, share: None,
 ) -> Summary:
-    """Score an input of any size in bounded memory; the output appears whole or not at all.
+    """Score an input of any size in bounded memory. The output is written atomically.
 
     Args:
-        model: what `load_model` returned; it stays the same to the end.
+        model: returned by `load_model`; used for the whole job.
         source: see `open_input`.
         output: `*.csv`, `*.parquet` or `*.jsonl`.
-        rejects: where the rows go that cannot be read, likewise; None: beside the output, see `rejects_path`.
-        resume: go on where the same job stopped, if it did; without it, such a beginning is thrown away.
-        workers: parts at a time.
-        reading: how the input is read.
-        max_reject_rate: with a larger share of rejects in all, the job fails, and the output is as it was.
-        check: "fail": end the job where the first rows cannot be right; "warn": only tell it; "off": do not look.
-        checker: who looks, see `checking`.
+        rejects: output for rows that cannot be read, in the same formats; None: next to `output`, see `rejects_path`.
+        resume: resume the same job if it was interrupted; otherwise its parts are discarded.
+        workers: number of parts to score in parallel.
+        reading: how to read the input.
+        max_reject_rate: the job fails, and the output is unchanged, if the share of rejected rows is larger.
+        check: action when the input sanity check fails: "fail" the job, only "warn", or "off" to skip the check.
+        checker: runs the input sanity check, see `checking`.
         progress: called after each part.
 
     Raises:
-        InputError: the input cannot be read, or too much of it, or is not checked well; another job holds this output.
+        InputError: the input cannot be read, has too many rejected rows or fails the input sanity check, or another job
+            holds the output.
     """
     with open_job(
         source, output, model, rejects=rejects, reading=reading, resume=resume, check=check, checker=checker
@@ -108,14 +110,14 @@ def run_job(
 
 @dataclass(frozen=True)
 class Opened:
-    """A job that is held: its parts may be scored, by whomever."""
+    """A job that is held. Any process may score its parts."""
 
     job: Job
     read: Input
     schema: pa.Schema  # of the output
-    resumed: int  # parts that are done already
+    resumed: int  # parts that are already complete
     began: float  # on the monotonic clock
-    look: Callable[[bool], tuple[str, ...]]  # at the first rows, see `checking`
+    get_warnings: GetWarnings  # of the input sanity check, see `checking`
 
     def parts(self) -> Iterator[InputPart]:
         """All parts of the input, in order."""
@@ -144,38 +146,38 @@ def open_job(
         InputError: as for `run_job`.
     """
     began = time.monotonic()
-    source = source.absolute()  # workers are elsewhere; a link in it is not followed: it has the suffix
-    output = output.resolve()  # a link is followed, not replaced
+    source = source.absolute()  # for workers in other folders; links are not resolved, because they have the suffix
+    output = output.resolve()  # write to a link's target instead of replacing the link
     rejects = (rejects or rejects_path(output)).resolve()
     read = open_input(source, reading, model.contract)
     _check_outputs(read, output, rejects)
     schema = schema_with(read.extra, model.contract.classes)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    where = str(source), str(output), str(rejects)
-    wanted = Job(*where, model.tag, reading, read.fingerprint(), CUT, now)
-    with hold(wanted, resume) as job, checking(source, reading, check, model.contract, checker) as look:
-        yield Opened(job, read, schema, sum(1 for _ in job.folder.glob(f"*-{job.key}.json")), began, look)
+    paths = str(source), str(output), str(rejects)
+    requested = Job(*paths, model.tag, reading, read.fingerprint(), CUT, now)
+    with hold(requested, resume) as job, checking(source, reading, check, model.contract, checker) as get_warnings:
+        yield Opened(job, read, schema, sum(1 for _ in job.folder.glob(f"*-{job.key}.json")), began, get_warnings)
 
 
 def finish_job(opened: Opened, results: Iterable[Result], max_reject_rate: float) -> Summary:
-    """Put the parts together as they are done, unless too many rows cannot be read.
+    """Join the parts as they complete and write both outputs atomically.
 
-    Both outputs appear whole, and that of rejects, where there are any, first: the other never stands there without it.
+    Rejects are written first, so that the output never exists without them.
 
     Args:
         opened: a job that is held.
-        results: of all its parts, in order; of each no more is kept than the name of its rejects.
+        results: of all parts, in order. They are streamed: only the names of the reject files stay in memory.
         max_reject_rate: see `run_job`.
 
     Raises:
-        InputError: more than that, the first rows cannot be right, or the input changed meanwhile.
+        InputError: too many rows were rejected, the input sanity check failed, or the input changed in the meantime.
     """
     job, count, rejected = opened.job, Count(), list[Path]()
 
     def scored() -> Iterator[Path]:
         nonlocal count
         for result in results:
-            opened.look(False)
+            opened.get_warnings(False)
             count += result.count
             rejected.append(job.folder / result.rejects)
             yield job.folder / result.scored
@@ -183,7 +185,7 @@ def finish_job(opened: Opened, results: Iterable[Result], max_reject_rate: float
     with whole(locate(job.output)) as path:
         _join(job.output, scored(), opened.schema, path)
         _require_unchanged(opened)
-        warnings = opened.look(True) + _describe_new(opened)
+        warnings = opened.get_warnings(True) + _describe_new(opened)
         _check_rejects(job, count, max_reject_rate)
         output_sha256 = sha256_of(path)
         if count.rejected:
@@ -206,7 +208,7 @@ def finish_job(opened: Opened, results: Iterable[Result], max_reject_rate: float
 
 
 def rejects_path(output: Path) -> Path:
-    """Where the rejects of `out.csv` go: `out.rejects.csv` beside it."""
+    """The default path for rejects: `out.rejects.csv` next to `out.csv`."""
     return output.with_name(f"{output.stem}.rejects{output.suffix}")
 
 
@@ -216,7 +218,7 @@ def _check_outputs(read: Input, output: Path, rejects: Path) -> None:
     for path in (output, rejects):
         format_of(path)
         if path.exists() and not path.is_file():
-            raise InputError(str(path), "not a file; an output takes the place of a file or of nothing")
+            raise InputError(str(path), "not a file; an output must be a new path or replace a file")
         if path.exists() and any(_is_same(path, one) for one in read.files()):
             raise InputError(str(path), "the output would overwrite the input")
 
@@ -224,12 +226,12 @@ def _check_outputs(read: Input, output: Path, rejects: Path) -> None:
 def _is_same(path: Path, one: Path) -> bool:
     try:
         return path.samefile(one)
-    except OSError:  # what cannot be read, as a link to nothing, cannot be overwritten either
+    except OSError:  # an unreadable input, such as a broken link, cannot be overwritten either
         return False
 
 
 def _run_parts(opened: Opened, model: Classifier, workers: int, progress: Progress) -> Iterator[Result]:
-    """Score the parts side by side, few enough at a time to fit into the memory; their results in order."""
+    """Score the parts in parallel and yield their results in order. Limits the pending parts to bound memory."""
     job, read = opened.job, opened.read
     waiting: deque[tuple[InputPart, Future[Result]]] = deque()
     pool = ThreadPoolExecutor(workers, "part", initializer=take_one_core)
@@ -244,7 +246,7 @@ def _run_parts(opened: Opened, model: Classifier, workers: int, progress: Progre
                 progress(result.count, read.share(scored))
                 yield result
     except KeyboardInterrupt:
-        is_stopped = True  # and nobody waits for the parts that are being scored
+        is_stopped = True  # do not wait for the parts that are being scored
         raise
     finally:
         pool.shutdown(wait=not is_stopped, cancel_futures=True)
@@ -252,28 +254,28 @@ def _run_parts(opened: Opened, model: Classifier, workers: int, progress: Progre
 
 def _require_unchanged(opened: Opened) -> None:
     if opened.read.fingerprint() != opened.job.fingerprint:
-        told = "it changed while it was scored, so the output would mix old and new rows; score a copy of it"
-        raise InputError(opened.job.source, told)
+        reason = "it changed while it was scored, so the output would mix old and new rows; score a copy of it"
+        raise InputError(opened.job.source, reason)
 
 
 def _describe_new(opened: Opened) -> tuple[str, ...]:
     new = find_new(locate(opened.job.source), opened.read)
-    return (f"{len(new):,} file(s) came while it was scored and are not in the output: {new[0]}",) if new else ()
+    return (f"{len(new):,} file(s) arrived during scoring and are not in the output: {new[0]}",) if new else ()
 
 
 def _check_rejects(job: Job, total: Count, max_reject_rate: float) -> None:
     if total.rows and total.rejected / total.rows > max_reject_rate:
         reasons = "; ".join(f"{count:,} {reason}" for reason, count in list(total.reasons.items())[:3])
-        told = f"{total.rejected:,} of {total.rows:,} rows cannot be read, more than {max_reject_rate:.1%}: {reasons}"
-        raise InputError(job.source, told)
+        rejected = f"{total.rejected:,} of {total.rows:,} rows cannot be read"
+        raise InputError(job.source, f"{rejected}, more than {max_reject_rate:.1%}: {reasons}")
 
 
 def take_one_core() -> None:
-    """Said in each thread that scores: else its first product is made by two, and added up in another order."""
+    """Limit PyTorch to one thread. Call it in each scoring thread: two would add up products in another order."""
     torch.set_num_threads(1)
 
 
 def _join(name: str, parts: Iterable[Path], schema: pa.Schema, path: Path) -> None:
-    """Write the parts of an output of that name to `path`, one after the other."""
+    """Join the parts and write them to `path`, in the format of `name`."""
     with path.open("wb") as file:
         format_of(locate(name)).join(parts, schema, file)

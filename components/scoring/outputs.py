@@ -1,4 +1,4 @@
-"""Predictions as CSV, Parquet or JSON lines: written part by part, put together in the end."""
+"""Predictions as CSV, Parquet or JSON Lines: written in parts, joined at the end."""
 
 import base64
 import shutil
@@ -20,20 +20,20 @@ from components.scoring.tables import inert, to_lines
 
 REJECTED = pa.schema(
     [("line", pa.int64()), ("reason", pa.string()), ("row", pa.binary())]
-)  # of Parquet: the row's number
-LAST = "scored_at"  # of our columns; those of the input that come along follow
-RUNNERS_UP = ("second", "third")  # as far as there are classes
+)  # for Parquet, `line` is the row number
+LAST = "scored_at"  # the last of our columns; columns kept from the input follow
+RUNNERS_UP = ("second", "third")  # only as many as there are classes
 THREE_DIGITS = np.frombuffer(b"".join(b"%03d" % number for number in range(1000)), np.uint8).reshape(-1, 3)
-GROUP = 1 << 18  # rows that a row group of the output has at least, but for the last
+GROUP = 1 << 18  # minimum number of rows per row group of the output, except for the last one
 
 
 def scored_schema(classes: Sequence[str]) -> pa.Schema:
-    """What is written of a row that was read, by a model of these classes. Texts that repeat are in dictionaries."""
+    """The schema of scored rows for a model with these classes. Repeated strings are dictionary-encoded."""
     named = pa.dictionary(pa.int8() if len(classes) < 128 else pa.int16(), pa.string())
     *answer, sure, model = answer_schema(classes, named)
     return pa.schema(
         [
-            pa.field("id", pa.string()),  # the id column, or the row's number from 1
+            pa.field("id", pa.string()),  # the ID column, or the row number from 1
             *answer,
             *(
                 pa.field(name, kind)
@@ -42,41 +42,41 @@ def scored_schema(classes: Sequence[str]) -> pa.Schema:
             ),
             sure,
             model,
-            pa.field(LAST, named),  # when the job began, ISO 8601
+            pa.field(LAST, named),  # start of the job, ISO 8601
         ]
     )
 
 
 def schema_with(extra: pa.Schema, classes: Sequence[str]) -> pa.Schema:
-    """`scored_schema`, and the columns of the input that come along.
+    """`scored_schema` plus the columns kept from the input.
 
     Raises:
-        InputError: one of these has the name of one of those.
+        InputError: an input column has the same name as an output column.
     """
     own = scored_schema(classes)
     if twice := [name for name in extra.names if name in own.names]:
-        told = "the output has a column of that name; rename the input's"
-        raise InputError(f"column {twice[0]!r}", told).suggesting(Remedy("drop", twice[0], "leaves it out"))
+        reason = "the output already has a column with this name; rename the input column"
+        raise InputError(f"column {twice[0]!r}", reason).suggesting(Remedy("drop", twice[0], "leaves it out"))
     return pa.schema([*own, *extra])
 
 
 def to_table(block: Block, predictions: Predictions, scored_at: str) -> pa.Table:
-    """The rows that were read, see `schema_with`."""
+    """The scored rows of a block as a table, see `schema_with`."""
     schema = scored_schema(predictions.classes)
     index, names = schema.field("name").type.index_type.to_pandas_dtype(), pa.array(predictions.classes, pa.string())
     likeliest = np.argsort(-predictions.probabilities, axis=1, kind="stable")[:, : 1 + len(RUNNERS_UP)].astype(index)
     chances = np.take_along_axis(predictions.probabilities, likeliest, axis=1)
     named = [pa.DictionaryArray.from_arrays(np.ascontiguousarray(column), names) for column in likeliest.T]
     confidences = [pa.array(np.ascontiguousarray(column)) for column in chances.T]
-    always = pa.array(np.zeros(len(block.ids), index))
+    zeros = pa.array(np.zeros(len(block.ids), index))
     own = pa.table(
         [
             pa.array(block.ids, pa.string()),
             pa.array(predictions.labels, schema.field("label").type),
             *(column for pair in zip(named, confidences, strict=True) for column in pair),
             pa.array(predictions.sure),
-            pa.DictionaryArray.from_arrays(always, pa.array([predictions.model])),
-            pa.DictionaryArray.from_arrays(always, pa.array([scored_at])),
+            pa.DictionaryArray.from_arrays(zeros, pa.array([predictions.model])),
+            pa.DictionaryArray.from_arrays(zeros, pa.array([scored_at])),
         ],
         schema=schema,
     )
@@ -87,7 +87,7 @@ def to_table(block: Block, predictions: Predictions, scored_at: str) -> pa.Table
 
 
 def to_rejects(block: Block) -> pa.Table:
-    """The rows that were not, as `REJECTED`, byte for byte."""
+    """The rejected rows of a block as a table of `REJECTED`, byte for byte."""
     rejects = block.rejects
     columns = [
         [reject.line for reject in rejects],
@@ -98,18 +98,18 @@ def to_rejects(block: Block) -> pa.Table:
 
 
 class OutputFormat(Protocol):
-    """A kind of file."""
+    """A file format of outputs."""
 
     def write(self, tables: Iterable[pa.Table], schema: pa.Schema, file: BinaryIO) -> None:
-        """Write the rows of a part."""
+        """Write the rows of one part."""
 
     def join(self, parts: Iterable[Path], schema: pa.Schema, file: BinaryIO) -> None:
-        """Write the whole."""
+        """Join all parts into the output."""
 
 
 @dataclass(frozen=True)
 class CsvFormat:
-    """A part is lines; the header comes with the whole."""
+    """CSV. Parts have no header; `join` writes it."""
 
     def write(self, tables: Iterable[pa.Table], schema: pa.Schema, file: BinaryIO) -> None:
         """See `OutputFormat`."""
@@ -122,8 +122,9 @@ class CsvFormat:
                 rows = zip(*(column.to_pylist() for column in columns), strict=True)
                 file.write(to_lines(map(_decode, row) for row in rows))
             else:
-                may = [_may_need_quotes(column.type) for column in own] + [True] * len(extra)
-                file.write(_join_cells([_quote(one) if some else one for one, some in zip(columns, may, strict=True)]))
+                is_text = [_may_need_quotes(column.type) for column in own] + [True] * len(extra)
+                cells = [_quote(column) if text else column for column, text in zip(columns, is_text, strict=True)]
+                file.write(_join_cells(cells))
 
     def join(self, parts: Iterable[Path], schema: pa.Schema, file: BinaryIO) -> None:
         """See `OutputFormat`."""
@@ -134,7 +135,7 @@ class CsvFormat:
 
 @dataclass(frozen=True)
 class JsonLinesFormat:
-    """An object a line."""
+    """JSON Lines: one object per line."""
 
     def write(self, tables: Iterable[pa.Table], schema: pa.Schema, file: BinaryIO) -> None:
         """See `OutputFormat`."""
@@ -152,7 +153,7 @@ class JsonLinesFormat:
 
 @dataclass(frozen=True)
 class ParquetFormat:
-    """A part is Arrow's stream of it, which costs nothing to write and to read; it is encoded once, with the whole."""
+    """Parquet. Parts are Arrow streams, which are cheap to write and read; `join` encodes them once."""
 
     def write(self, tables: Iterable[pa.Table], schema: pa.Schema, file: BinaryIO) -> None:
         """See `OutputFormat`."""
@@ -160,7 +161,7 @@ class ParquetFormat:
             writer.write_table(pa.concat_tables([schema.empty_table(), *tables]).unify_dictionaries())
 
     def join(self, parts: Iterable[Path], schema: pa.Schema, file: BinaryIO) -> None:
-        """See `OutputFormat`. Parts share row groups: with tens of thousands of these, few readers take the footer."""
+        """See `OutputFormat`. Parts share row groups, because few readers cope with tens of thousands of row groups."""
         import pyarrow.parquet as pq
 
         waiting: list[pa.Table] = []
@@ -179,10 +180,10 @@ FORMATS: dict[str, OutputFormat] = {".csv": CsvFormat(), ".parquet": ParquetForm
 
 
 def format_of(path: Path) -> OutputFormat:
-    """By the suffix.
+    """The format for a path, by its suffix.
 
     Raises:
-        InputError: another one.
+        InputError: the suffix is unknown.
     """
     if path.suffix not in FORMATS:
         raise InputError(str(path), f"expected a name that ends in {', '.join(FORMATS)}")
@@ -196,7 +197,7 @@ def _append(parts: Iterable[Path], file: BinaryIO) -> None:
 
 
 def _as_json(row: Any) -> str | dict[str, str]:
-    """Text as it is; bytes that are none so that they can be had back."""
+    """Bytes as text if they are UTF-8, otherwise as base64, which is lossless."""
     if not isinstance(row, bytes):
         return str(row)
     try:
@@ -210,7 +211,7 @@ def _decode(cell: Any) -> Any:
 
 
 def _join_cells(columns: Sequence[pa.Array]) -> "bytes | memoryview":
-    """Columns of n cells -> n lines of CSV."""
+    """Join columns of n cells into n lines of CSV."""
     import pyarrow.compute as pc
 
     *cells, last = [column.cast(pa.string()) for column in columns]
@@ -222,26 +223,26 @@ def _join_cells(columns: Sequence[pa.Array]) -> "bytes | memoryview":
 
 
 def _may_need_quotes(kind: pa.DataType) -> bool:
-    """Numbers do not, nor what is written for them."""
+    """Whether cells of this type may need quotes; numbers and booleans never do."""
     return bool(pa.types.is_string(kind) or pa.types.is_dictionary(kind))
 
 
 def _quote(column: pa.Array) -> pa.Array:
-    """Texts, or a dictionary of them, each of which is looked at once: with quotes where they need them."""
+    """Quote the strings that need it. In a dictionary, each distinct string is checked once."""
     import pyarrow.compute as pc
 
     if pa.types.is_dictionary(column.type):
         return pa.DictionaryArray.from_arrays(column.indices, _quote(column.dictionary))
     cells = column.cast(pa.string())
-    wanting = pc.match_substring_regex(cells, '[",\r\n]')
-    if not pc.any(wanting).as_py():
+    needed = pc.match_substring_regex(cells, '[",\r\n]')
+    if not pc.any(needed).as_py():
         return cells
     quoted = pc.binary_join_element_wise("", pc.replace_substring(cells, '"', '""'), "", '"')
-    return pc.if_else(wanting, quoted, cells)
+    return pc.if_else(needed, quoted, cells)
 
 
 def _as_values(column: pa.ChunkedArray) -> list[Any]:
-    """A column as Python's values: what `to_pylist` gives, ten times as fast where none is missing."""
+    """A column as Python values, as from `to_pylist` but ten times as fast if no value is missing."""
     kind = column.type
     if column.null_count:
         return list(column.to_pylist())
@@ -258,7 +259,7 @@ def _look_up(column: pa.DictionaryArray) -> list[Any]:
 
 
 def _as_text(column: pa.Array) -> pa.Array:
-    """What stands in the cells of a column; nothing in them is a formula to a spreadsheet."""
+    """A column as CSV cells. Formulas are neutralized, see `inert`."""
     import pyarrow.compute as pc
 
     if pa.types.is_dictionary(column.type):
@@ -273,7 +274,7 @@ def _as_text(column: pa.Array) -> pa.Array:
 
 
 def _as_cells(column: pa.Array) -> pa.Array:
-    """A column of the input as it stands in cells: its texts inert, its bytes as hexadecimal digits."""
+    """A column kept from the input as CSV cells: formulas neutralized, bytes as hex digits."""
     kind = column.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return _as_text(column.cast(pa.string()))
@@ -284,7 +285,7 @@ def _as_cells(column: pa.Array) -> pa.Array:
 
 
 def _with_six_digits(values: NDArray[np.float32]) -> pa.Array:
-    """float32 (n,) from 0 to 1 -> texts such as 0.998930."""
+    """Format float32 (n,) from 0 to 1 with six decimals, such as 0.998930."""
     millionths = np.rint(values.astype(np.float64) * 1e6).astype(np.int32)
     thousandths, rest = np.divmod(millionths, 1000)
     texts = np.full((len(values), 8), ord("."), np.uint8)

@@ -1,4 +1,4 @@
-"""Standard input and output as files: what comes and goes through a pipe is whole, too."""
+"""Standard input and output as temporary files, so that pipes, too, transfer all or nothing."""
 
 import contextlib
 import shutil
@@ -7,21 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-KINDS = {b"\x1f\x8b": ".csv.gz", b"\x28\xb5\x2f\xfd": ".csv.zst", b"PAR1": ".parquet"}  # by the first bytes
+SUFFIXES = {b"\x1f\x8b": ".csv.gz", b"\x28\xb5\x2f\xfd": ".csv.zst", b"PAR1": ".parquet"}  # by magic number
 CHUNK = 1 << 20
 
 
 @contextlib.contextmanager
-def spooled(stream: BinaryIO) -> Iterator[Path]:
-    """All that comes, as a temporary file whose name says what it is: CSV, CSV in gzip or zstd, or Parquet.
+def spooled_input(stream: BinaryIO) -> Iterator[Path]:
+    """Copy a stream to a temporary file with the suffix of its content: CSV, CSV in gzip or zstd, or Parquet.
 
-    A Parquet file is read from its end, and a job counts and checks its input before the last part: a pipe can do
-    neither.
+    A pipe is not seekable, but Parquet is read from its end and a job reads its input more than once.
     """
     head = stream.read(4)
-    kind = next((kind for magic, kind in KINDS.items() if head.startswith(magic)), ".csv")
+    suffix = next((suffix for magic, suffix in SUFFIXES.items() if head.startswith(magic)), ".csv")
     with tempfile.TemporaryDirectory(prefix="fashion-score-") as folder:
-        path = Path(folder) / f"stdin{kind}"
+        path = Path(folder) / f"stdin{suffix}"
         with path.open("wb") as file:
             file.write(head)
             shutil.copyfileobj(stream, file, CHUNK)
@@ -29,8 +28,8 @@ def spooled(stream: BinaryIO) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def poured(stream: BinaryIO, suffix: str) -> Iterator[Path]:
-    """A temporary file to write; when the block ends well, all of it goes to the stream, and else nothing."""
+def buffered_output(stream: BinaryIO, suffix: str) -> Iterator[Path]:
+    """Yield a temporary file to write. Its content is copied to the stream only if the block succeeds."""
     with tempfile.TemporaryDirectory(prefix="fashion-score-") as folder:
         path = Path(folder) / f"stdout{suffix}"
         yield path

@@ -1,4 +1,4 @@
-"""A loaded model + images -> Predictions."""
+"""Classify images with a loaded model."""
 
 from collections.abc import Sequence
 
@@ -13,20 +13,20 @@ from components.model.classifier import Classifier
 from components.readers.blocks import Block
 from components.readers.images.content import has_content
 
-MAX_AT_ONCE = 1024  # images a forward pass: 3 MB of input, near what a processor's cache holds
-SURE_OF_VIEWS = 0.7  # mean probability; the thresholds hold for pictures like the dataset's (decision 8)
+MAX_AT_ONCE = 1024  # images per forward pass: 3 MB of input, about the size of a CPU cache
+SURE_OF_VIEWS = 0.7  # threshold for the mean probability of several views; see decision 8
 
 
 def predict(model: Classifier, images: Images, all_show: bool = False) -> Predictions:
-    """Classify images. Of an image that shows nothing (see `has_content`) no model is sure.
+    """Classify images. The model abstains on blank images (see `has_content`).
 
     Args:
-        model: what `load_model` returned.
-        images: uint8 (n, height, width[, 3]) as the model's contract has them; n may be 0.
-        all_show: whether each image is known to show something, so that this is not looked at again.
+        model: returned by `load_model`.
+        images: uint8 (n, height, width[, 3]), as in the model's contract; n may be 0.
+        all_show: skip the check for blank images, because the caller has already done it.
 
     Raises:
-        InputError: another dtype or shape.
+        InputError: the images have another dtype or shape.
     """
     probabilities = _probabilities(model, images)
     confidences, labels = (found.numpy() for found in probabilities.max(dim=1))
@@ -37,26 +37,26 @@ def predict(model: Classifier, images: Images, all_show: bool = False) -> Predic
 
 
 def predict_photos(model: Classifier, photos: Sequence[Images]) -> Predictions:
-    """Classify photos, each by the mean of the probabilities of its views.
+    """Classify photos by the mean probabilities of their views.
 
-    Views that disagree make that mean less sure of any class, and the model is sure of a photo only if every view shows
-    something. A photo of one view is classified as by `predict`.
+    The mean is lower if views disagree, and the model abstains if any view is blank. A photo with a single view is
+    classified as by `predict`.
 
     Args:
-        model: what `load_model` returned.
-        photos: n of what `read_views` returned; n at least 1.
+        model: returned by `load_model`.
+        photos: n arrays returned by `read_views`; n at least 1.
 
     Raises:
-        InputError: another dtype or shape.
+        InputError: the views have another dtype or shape.
     """
     return predict_views(model, np.concatenate(photos), np.array([len(views) for views in photos]))
 
 
 def predict_block(model: Classifier, block: Block) -> Predictions:
-    """Classify the rows of a block, those of several views as by `predict_photos`.
+    """Classify the rows of a block; rows with several views are classified as by `predict_photos`.
 
     Raises:
-        InputError: another dtype or shape.
+        InputError: the images have another dtype or shape.
     """
     if block.views is None:
         return predict(model, block.images)
@@ -64,15 +64,15 @@ def predict_block(model: Classifier, block: Block) -> Predictions:
 
 
 def predict_views(model: Classifier, images: Images, counts: NDArray[np.intp]) -> Predictions:
-    """Classify n photos whose views follow each other.
+    """Classify n photos, given as concatenated views.
 
     Args:
-        model: what `load_model` returned.
+        model: returned by `load_model`.
         images: uint8, all views of the first photo, then of the second, and so on.
-        counts: (n,) how many views each has, at least 1; n may be 0.
+        counts: (n,), number of views per photo, at least 1; n may be 0.
 
     Raises:
-        InputError: another dtype or shape.
+        InputError: the images have another dtype or shape.
     """
     if (counts == 1).all():
         return predict(model, images)

@@ -1,4 +1,4 @@
-"""A table of pixels -> tables of predictions, block by block: memory does not grow with it."""
+"""Score a table of pixels block by block, in bounded memory."""
 
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -12,12 +12,12 @@ from components.scoring.answers import Columns
 from components.scoring.predict import predict_block
 from components.scoring.tables import TableWriter
 
-Output = tuple[Callable[[Block, Predictions], Columns], TableWriter]  # which rows, and where they go
+Output = tuple[Callable[[Block, Predictions], Columns], TableWriter]  # selects the columns to write, and writes them
 
 
 @dataclass(frozen=True)
 class Score:
-    """The count of one scoring: rows = scored + rejected."""
+    """The row counts of a scored table: rows = scored + rejected."""
 
     rows: int
     scored: int
@@ -36,17 +36,17 @@ def score_blocks(
     """Score a table block by block.
 
     Args:
-        model: what `load_model` returned.
-        blocks: what `read_pixel_csv` or `read_pixel_parquet` yields.
-        outputs: what is written for each block, and in the end closed.
-        name: what to call the table in an error.
-        max_rejects: with more of them, it is given up.
+        model: returned by `load_model`.
+        blocks: yielded by `read_pixel_csv` or `read_pixel_parquet`.
+        outputs: written for each block, and closed at the end.
+        name: name of the table in error messages.
+        max_rejects: maximum number of rejected rows.
 
     Yields:
-        The count so far, once a block is written; in the end the whole count, once the outputs are closed.
+        The counts so far after each block, and the total counts after closing the outputs.
 
     Raises:
-        InputError: as `blocks`, or more than `max_rejects` rows cannot be read.
+        InputError: from `blocks`, or if more than `max_rejects` rows cannot be read.
     """
     began = time.perf_counter()
     score = Score(0, 0, 0, 0.0, model.tag)
@@ -58,7 +58,7 @@ def score_blocks(
             scored, rejected = score.scored + len(block.ids), score.rejected + len(block.rejects)
             score = Score(scored + rejected, scored, rejected, time.perf_counter() - began, model.tag)
             if max_rejects is not None and rejected > max_rejects:
-                raise InputError(name, f"more than {max_rejects:,} rows cannot be read; is this such a table?")
+                raise InputError(name, f"more than {max_rejects:,} rows cannot be read. Check the format of the table")
             yield score
         counts = {"rows": score.rows, "scored": score.scored, "rejected": score.rejected, "model": score.model}
         for _, writer in outputs:

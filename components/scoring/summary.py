@@ -1,4 +1,4 @@
-"""What came of scoring: every row counted once."""
+"""Row counts of a scoring job."""
 
 import re
 from collections import Counter
@@ -11,23 +11,23 @@ from components.contract import Predictions
 from components.readers.blocks import Block
 from components.readers.tables.numbers import MAX_SHOWN, UNLABELLED
 
-MAX_REASONS = 50  # that are told apart
+MAX_REASONS = 50  # reasons counted separately
 OTHER = "other reasons"
 Confusion = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
 class Count:
-    """The count of some rows; two are added up with `+`."""
+    """Counts of rows; add two with `+`."""
 
     rows: int = 0  # scored and rejected
     scored: int = 0
     rejected: int = 0
-    not_sure: int = 0
-    reasons: dict[str, int] = field(default_factory=dict)  # of rejects, without the values in them
+    not_sure: int = 0  # rows on which the model abstains
+    reasons: dict[str, int] = field(default_factory=dict)  # reason for rejection, see `generalize` -> rows
     names: dict[str, int] = field(default_factory=dict)  # predicted class -> rows
-    confusion: Confusion = ()  # [true][predicted] of the rows that have a label; () where none has
-    unlabelled: int = 0  # rows whose label cannot be read; they are scored all the same
+    confusion: Confusion = ()  # [true][predicted] of the labelled rows; () if there are none
+    unlabelled: int = 0  # scored rows whose label cannot be read
     unread: dict[str, int] = field(default_factory=dict)  # the most frequent of those labels -> rows
 
     def __add__(self, other: "Count") -> "Count":
@@ -49,21 +49,21 @@ class Count:
 
     @property
     def accuracy(self) -> float | None:
-        """Of the rows that have a label, the share whose prediction is that; None where none has."""
+        """Accuracy on the labelled rows, 0 to 1; None if there are none."""
         if not self.confusion:
             return None
         table = np.array(self.confusion)
         return float(np.trace(table) / table.sum())
 
     @classmethod
-    def from_json(cls, told: dict[str, Any]) -> "Count":
-        """What `dataclasses.asdict` and JSON made of one."""
-        known = {one.name: told[one.name] for one in fields(cls)}
+    def from_json(cls, values: dict[str, Any]) -> "Count":
+        """Restore counts from the JSON of `dataclasses.asdict`."""
+        known = {one.name: values[one.name] for one in fields(cls)}
         return cls(**{**known, "confusion": tuple(map(tuple, known["confusion"]))})
 
 
 def count_rows(predictions: Predictions, block: Block) -> Count:
-    """Count the n rows of a block, by what was predicted of them, and its rejects."""
+    """Count the n rows of a block by predicted class, and its rejects."""
     labels, predicted, classes = block.labels, predictions.labels, predictions.classes
     found = np.bincount(predicted, minlength=len(classes)).tolist()
     reasons = Counter(generalize(reject.reason) for reject in block.rejects)
@@ -85,9 +85,9 @@ def count_rows(predictions: Predictions, block: Block) -> Count:
 
 
 def generalize(reason: str) -> str:
-    """A reason without the values in it: "pixel7: '300' is not ..." and "pixel9: 'x' is not ..." are one.
+    """Remove the values from a reason, so that "pixel7: '300' is not ..." and "pixel9: 'x' is not ..." become equal.
 
-    What is expected instead, the same in all rows, keeps its numbers.
+    Numbers in the expected value stay, because they are the same in all rows.
     """
     found = re.sub(r"'[^']*'|\"[^\"]*\"", "...", reason)
     expected = re.search(r"[,;] expected | is not a ", found)

@@ -1,4 +1,4 @@
-"""The tables that are scored and written: CSV and Parquet, each answered in kind."""
+"""Tables scored over HTTP: CSV and Parquet, each returned in the same format."""
 
 import contextlib
 import csv
@@ -22,18 +22,18 @@ from components.scoring.answers import Columns, answer_schema, to_columns
 REJECTED_LINES = pa.schema([("line", pa.uint32()), ("reason", pa.string()), ("row", pa.string())])
 REJECTED_ROWS = pa.schema([("number", pa.uint32()), ("reason", pa.string()), ("row", pa.string())])
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a cell that begins with one of these
-NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")  # but a number is only a number
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # spreadsheets treat cells with these prefixes as formulas
+NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")  # except for plain numbers
 
 
 def table_schema(classes: Sequence[str]) -> pa.Schema:
-    """The columns of a scored table: the id column or the row's number from 1, the answer, why there is none."""
+    """The columns of a scored table: the ID column or row number from 1, the answer, the reason for rejection."""
     text = pa.string()
     return pa.schema([pa.field("id", text), *answer_schema(classes), pa.field("reason", text)])
 
 
 def rejected_rows(block: Block, predictions: Predictions) -> Columns:
-    """The rows that were not, as `REJECTED_LINES` or `REJECTED_ROWS`; they keep their bytes, whatever the encoding."""
+    """Rejected rows as columns of `REJECTED_LINES` or `REJECTED_ROWS`, with their original bytes."""
     return [
         [reject.line for reject in block.rejects],
         [reject.reason for reject in block.rejects],
@@ -42,7 +42,7 @@ def rejected_rows(block: Block, predictions: Predictions) -> Columns:
 
 
 def every_row(block: Block, predictions: Predictions) -> Columns:
-    """All rows in the order of the table, as `table_schema`; one that could not be read has its id and the reason."""
+    """All rows in table order as columns of `table_schema`; a rejected row has only its ID and the reason."""
     scored: Columns = [list(block.ids), *to_columns(predictions), [None] * len(block.ids)]
     if not block.rejects:
         return scored
@@ -55,20 +55,20 @@ def every_row(block: Block, predictions: Predictions) -> Columns:
 
 
 class TableWriter(Protocol):
-    """Writes rows to a file as they come. The file stays open."""
+    """Writes rows to a file incrementally. The file stays open."""
 
     def write(self, columns: Columns) -> None:
-        """Write rows; where there are none, nothing."""
+        """Write rows, if any."""
 
     def close(self, counts: Mapping[str, object]) -> None:
-        """Write what must follow the last row."""
+        """Finish the table."""
 
     def discard(self) -> None:
-        """Give up what is not closed; the file is of no use then."""
+        """Abandon the table if it is not closed; the file is then invalid."""
 
 
 class CsvWriter:
-    """The header at once, even where no row follows; an empty cell where there is no value."""
+    """Writes CSV. The header is written immediately; missing values are empty cells."""
 
     def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
         self.file, self.names = file, schema.names
@@ -80,20 +80,20 @@ class CsvWriter:
         self._write(zip(*texts, strict=True))
 
     def close(self, counts: Mapping[str, object]) -> None:
-        """Nothing follows: the lines are the count."""
+        """Do nothing; CSV has no footer."""
 
     def discard(self) -> None:
-        """Nothing is held."""
+        """Do nothing; there is no state to release."""
 
     def _write(self, rows: Any) -> None:
         self.file.write(to_lines(rows))
 
 
 class ParquetWriter:
-    """A row group for the rows of each call, so that they can be sent on; the counts go into the footer's metadata."""
+    """Writes Parquet. Each call writes one row group, which can be streamed; the counts go into the metadata."""
 
     def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
-        import pyarrow.parquet as pq  # here for the reason that the reader gives
+        import pyarrow.parquet as pq  # imported lazily, as in the reader
 
         self.schema = schema
         self.writer = pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True)
@@ -105,40 +105,40 @@ class ParquetWriter:
             self.writer.write_table(pa.table(arrays, schema=self.schema))
 
     def close(self, counts: Mapping[str, object]) -> None:
-        """Write the footer, with these counts in it; without it nobody reads the file."""
+        """Write the footer, including the counts. The file cannot be read without it."""
         self.writer.add_key_value_metadata({name: str(count) for name, count in counts.items()})
         self.writer.close()
 
     def discard(self) -> None:
-        """Close it while the file is open still; later, Arrow would write to a closed one."""
+        """Close the writer while the file is still open; otherwise Arrow would later write to a closed file."""
         with contextlib.suppress(OSError):
             self.writer.close()
 
 
 @dataclass(frozen=True)
 class TableFormat:
-    """A format of tables, and how one is answered."""
+    """An input format and the format of its response."""
 
     format: Format
-    media_type: str  # of the answer
+    media_type: str  # of the response
     writer: Callable[[BinaryIO, pa.Schema], TableWriter]
     rejected: pa.Schema
-    dropped: tuple[str, ...] = ()  # columns that may be there, and are left out
+    dropped: tuple[str, ...] = ()  # columns to ignore; they need not exist
 
     def without(self, columns: Sequence[str]) -> "TableFormat":
-        """The same, but for these columns, which may be there."""
+        """The same format, ignoring these columns, which need not exist."""
         return replace(self, dropped=tuple(columns))
 
     def read(self, stream: BinaryIO, name: str, contract: DataContract) -> Iterator[Block]:
-        """The rows of a table. A label that cannot be read costs no row its score.
+        """Read the rows of a table. Rows with an unreadable label are scored too.
 
         Args:
             stream: the table, seekable.
-            name: what to call it in an error.
-            contract: of its images and labels.
+            name: name of the table in error messages.
+            contract: the data contract of its images and labels.
 
         Raises:
-            InputError: it is another kind of file, or see the readers.
+            InputError: the file has another format, or as in the readers.
         """
         kind = formats.kind_of(read_first(stream, HEAD))
         stream.seek(0)
@@ -152,14 +152,14 @@ CSV = TableFormat(formats.CSV, TEXT, CsvWriter, REJECTED_LINES)
 PARQUET = TableFormat(formats.PARQUET, formats.PARQUET.media_types[0], ParquetWriter, REJECTED_ROWS)
 
 
-def answer_to(asked: Format) -> TableFormat:
-    """In kind where that is CSV or Parquet; as CSV otherwise."""
-    in_kind = next((one for one in (CSV, PARQUET) if one.format == asked), None)
-    return in_kind or TableFormat(asked, TEXT, CsvWriter, REJECTED_ROWS)
+def answer_to(input_format: Format) -> TableFormat:
+    """The response format for an input format: the same for CSV and Parquet, CSV for all others."""
+    same = next((one for one in (CSV, PARQUET) if one.format == input_format), None)
+    return same or TableFormat(input_format, TEXT, CsvWriter, REJECTED_ROWS)
 
 
 def _as_text(name: str, column: list[Any]) -> list[str]:
-    """A column as cells, by what it is: the last word of its name."""
+    """Format a column as cells, depending on the last word of its name."""
     match name.rpartition("_")[2]:
         case "id" | "name" | "reason" | "row":
             return ["" if cell is None else inert(cell) for cell in column]
@@ -168,14 +168,14 @@ def _as_text(name: str, column: list[Any]) -> list[str]:
         case "sure":
             return ["" if cell is None else "yes" if cell else "no" for cell in column]
         case _:
-            return column  # csv writes numbers and tags, and nothing for None
+            return column  # the csv module writes numbers and tags as they are, and None as an empty cell
 
 
 def to_lines(rows: Iterable[Iterable[Any]]) -> bytes:
-    """Rows as lines of CSV, surrogates in them as the bytes that they stand for.
+    """Format rows as lines of CSV, with surrogates as the bytes that they escape.
 
-    Told to end lines with a line feed, `csv.writer` leaves a carriage return without quotes before Python 3.13, and to
-    whoever reads it the row ends there.
+    Writes CRLF and replaces it: before Python 3.13, `csv.writer` with a line feed as the terminator does not quote
+    carriage returns, which end the row for a reader.
     """
     lines: list[str] = []
     csv.writer(Sink(lines.append), lineterminator="\r\n").writerows(rows)
@@ -183,16 +183,16 @@ def to_lines(rows: Iterable[Iterable[Any]]) -> bytes:
 
 
 class Sink(NamedTuple):
-    """What `csv.writer` writes to, a line at a time."""
+    """A file-like object for `csv.writer`; receives one line at a time."""
 
     write: Callable[[str], object]
 
 
 def inert(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula.
+    """Neutralize a cell that a spreadsheet would treat as a formula.
 
-    A leading =, +, -, @, tab or CR that is no number's gets an apostrophe before it, and so does an apostrophe, so that
-    two cells never become one: leave out one leading apostrophe to have the original.
+    Prefixes an apostrophe to cells that start with =, +, -, @, tab or CR and are not numbers. Cells that start with an
+    apostrophe get another one, so that removing one leading apostrophe restores the original.
     """
     if cell.startswith("'") or (cell.startswith(FORMULA) and not NUMBER.fullmatch(cell)):
         return f"'{cell}"

@@ -1,4 +1,4 @@
-"""One part of a job: read, predicted, written, counted; done twice, it is the same."""
+"""Score one part of a job: read, predict, write and count. Idempotent."""
 
 import hashlib
 import json
@@ -23,66 +23,66 @@ from components.storage import locate, whole
 
 @dataclass(frozen=True)
 class Job:
-    """What is scored, and how; two that are equal give the same output."""
+    """The input and options of a scoring job. Equal jobs give the same output."""
 
     source: str
     output: str
     rejects: str
     model: str  # exact tag
-    reading: TableReading  # how the input is read
+    reading: TableReading  # how to read the input
     fingerprint: str  # of the input's files: names, sizes and times
-    cut: int  # see `CUT`
-    scored_at: str  # ISO 8601, UTC: when the job began first
+    cut: int  # version of how inputs are split, see `CUT`
+    scored_at: str  # ISO 8601, UTC: first start of the job
 
     @classmethod
-    def from_json(cls, told: dict[str, Any]) -> "Job":
-        """What `dataclasses.asdict` and JSON made of one."""
-        return cls(**{**told, "reading": TableReading.from_json(told["reading"])})
+    def from_json(cls, values: dict[str, Any]) -> "Job":
+        """Restore a job from the JSON of `dataclasses.asdict`."""
+        return cls(**{**values, "reading": TableReading.from_json(values["reading"])})
 
     @property
     def folder(self) -> Path:
-        """Where its parts are until it is done."""
+        """The folder of the parts until the job is finished."""
         output = locate(self.output)
         return output.with_name(f".{output.name}.job")
 
     @property
     def key(self) -> str:
-        """What the names of its parts bear: a worker left over from another job does not write into this one."""
+        """An identifier in the names of the parts, so that a stale worker of another job cannot overwrite them."""
         return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:8]
 
     def same(self, other: "Job") -> bool:
-        """Whether one may go on where the other stopped."""
+        """Whether one job can resume the other."""
         return replace(other, scored_at=self.scored_at) == self
 
 
 @dataclass(frozen=True)
 class Result:
-    """A part that is done."""
+    """The result of a completed part."""
 
     number: int
     count: Count
-    scored: str  # name of the file with its predictions
-    rejects: str  # name of the file with its rejects
-    sha256: tuple[str, str]  # of the two
+    scored: str  # name of the file with the predictions
+    rejects: str  # name of the file with the rejects
+    sha256: tuple[str, str]  # of the two files
 
     @classmethod
-    def from_json(cls, told: dict[str, Any]) -> "Result":
-        """What `dataclasses.asdict` and JSON made of one."""
-        return cls(**{**told, "count": Count.from_json(told["count"]), "sha256": tuple(told["sha256"])})
+    def from_json(cls, values: dict[str, Any]) -> "Result":
+        """Restore a result from the JSON of `dataclasses.asdict`."""
+        return cls(**{**values, "count": Count.from_json(values["count"]), "sha256": tuple(values["sha256"])})
 
 
 def score_part(job: Job, read: Input, part: InputPart, model: Classifier) -> Result:
-    """Score a part, unless it is done.
+    """Score a part, unless it is already complete.
 
     Args:
-        job: whose part it is.
+        job: the job of the part.
         read: the job's input.
-        part: one of its parts.
-        model: the job's.
+        part: one part of the input.
+        model: the job's model.
 
     Raises:
-        InputError: its rows cannot be read at all.
-        OSError: it cannot be written.
+        InputError: the part cannot be read.
+        OSError: the files cannot be written.
     """
     if done := find_done(job, part):
         return done
@@ -114,7 +114,7 @@ def _read(read: Input, part: InputPart) -> Iterator[Block]:
 
 
 def find_done(job: Job, part: InputPart) -> Result | None:
-    """The result of a part whose files are whole; None where it must be scored."""
+    """The result of a part whose files are complete and intact; None if it must be scored."""
     path = name_part(job, part)
     try:
         result = read_record(Result, path.with_suffix(".json").read_bytes(), path, FashionError)
@@ -127,12 +127,12 @@ def find_done(job: Job, part: InputPart) -> Result | None:
 
 
 def name_part(job: Job, part: InputPart) -> Path:
-    """What its files are called, without their suffixes."""
+    """The path of a part's files, without the suffix."""
     return job.folder / f"{part.number:05}-{job.key}"
 
 
 def _write(form: OutputFormat, tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> str:
-    """Write a file of a part; its SHA-256, by which `find_done` tells what a power cut damaged."""
+    """Write a file of a part and return its SHA-256, by which `find_done` detects damage from a power cut."""
     with whole(path, flush=False) as temporary:
         with temporary.open("wb") as file:
             form.write(tables, schema, file)

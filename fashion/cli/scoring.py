@@ -39,7 +39,7 @@ def open_ends(
     """
     from components.errors import SettingsError
     from components.scoring.outputs import format_of
-    from components.scoring.pipes import poured, spooled
+    from components.scoring.pipes import buffered_output, spooled_input
 
     if resume and PIPE in (source, output):
         raise SettingsError("--resume: what went through a pipe is gone, so a job with one begins anew; name files")
@@ -53,8 +53,8 @@ def open_ends(
     with contextlib.ExitStack() as ends:
         written = output
         if output == PIPE:
-            written = ends.enter_context(poured(sys.stdout.buffer, f".{file_format or 'csv'}"))
-        yield ends.enter_context(spooled(sys.stdin.buffer)) if source == PIPE else source, written
+            written = ends.enter_context(buffered_output(sys.stdout.buffer, f".{file_format or 'csv'}"))
+        yield ends.enter_context(spooled_input(sys.stdin.buffer)) if source == PIPE else source, written
 
 
 def load_scorer(model: str | None, resume: bool) -> "Classifier":

@@ -18,8 +18,8 @@ from components.registry import champion, store
 from components.settings import CHECKOUT
 from components.training.train import Trained
 
-FULL = "the disk is full. Free some space, or name another place"
-READ_ONLY = "the file system is read-only. Mount it for writing, or name another place"
+FULL = "the disk is full. Free some space, or choose another location"
+READ_ONLY = "the file system is read-only. Mount it for writing, or choose another location"
 
 # A file system of 16 MB in a namespace of the process's own, without any right of root's.
 MOUNT = 'mount -t tmpfs -o size=16m tmpfs "$0" && exec "$@"'
@@ -137,8 +137,8 @@ def test_every_way_to_write_names_the_path_and_what_to_do(told: dict[str, object
 @pytest.mark.parametrize(
     ("number", "told"),
     [
-        (errno.ENOSPC, "/a/b: the disk is full. Free some space, or name another place"),
-        (errno.EACCES, f"/a/b: permission denied. Give user {os.geteuid()} access, or name another place"),
+        (errno.ENOSPC, "/a/b: the disk is full. Free some space, or choose another location"),
+        (errno.EACCES, f"/a/b: permission denied. Give user {os.geteuid()} access, or choose another location"),
         (errno.ENAMETOOLONG, "/a/b: the name is too long. A name has at most 255 bytes, a path 4,095"),
         (errno.EMFILE, "/a/b: this process has too many open files. Raise the limit: ulimit -n"),
         (errno.EIO, "/a/b: the disk reports an input/output error. Check the disk and the system's log"),

@@ -35,7 +35,7 @@ def test_the_first_rows_are_checked_without_a_home(tmp_path: Path, archives: Pat
         "from ops.environment import prepare; prepare()\n"
         "import numpy as np; from components.catalogues.catalogue import InputBounds\n"
         "from components.scoring.input_check import InputChecker\n"
-        "print(InputChecker().look_at(np.zeros((100, 28, 28), np.uint8), InputBounds())[0].kind)"
+        "print(InputChecker().check(np.zeros((100, 28, 28), np.uint8), InputBounds())[0].kind)"
     )
     done = run(tmp_path, archives, sys.executable, "-c", code)
     assert (done.returncode, done.stdout) == (0, "blank\n"), done.stderr

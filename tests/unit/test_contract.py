@@ -56,7 +56,7 @@ def test_an_alias_never_takes_the_place_of_a_name() -> None:
     [
         ({"name": "Shop!"}, "a catalogue called 'Shop!'"),
         ({"name": "../shop"}, r"a catalogue called '\.\./shop'"),
-        ({"name": "s" * 41}, "up to 40"),
+        ({"name": "s" * 41}, "at most 40"),
         ({"classes": ("one",)}, "1 classes; expected 2 to 1,000"),
         ({"classes": tuple(map(str, range(1001)))}, "1001 classes"),
         ({"classes": ("Hat", "Bag", " hat ")}, "two classes are called 'Hat'"),

@@ -82,7 +82,7 @@ def test_the_readme_speaks_of_its_images(shop_card: ModelCard) -> None:
 def test_what_is_of_another_contract_is_refused_by_name(
     shop_model: Classifier, receipt: Validated, dataset: Dataset, trained: Trained, card: ModelCard, tmp_path: Path
 ) -> None:
-    told = "its data contract is another: name: found 'shop', expected 'fashion-mnist'"
+    told = "its data contract differs: name: found 'shop', expected 'fashion-mnist'"
     with pytest.raises(ModelError, match=f"^the network: {told}"):
         evaluate(shop_model.network, dataset, "test", shop_model.card.calibration)
     with pytest.raises(ModelError, match=f"^shop-mlp:aaaaaaaa: {told}"):

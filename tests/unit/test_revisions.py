@@ -97,7 +97,7 @@ def test_classes_that_were_exchanged_are_told_as_several() -> None:
 def test_changes_that_cannot_lead_to_the_classes_are_found() -> None:
     assert lineage(4).find_misfit() == ""
     assert Lineage(FIRST, (Revision(FIRST, (("boot",), ("coat",))),)).find_misfit() == (
-        "revisions.0: 3 classes before, but 2 became something"
+        "revisions.0: found 2 entries in became, expected 3"
     )
     strange = Lineage(FIRST, (Revision(FIRST, (("boot",), ("coat",), ("hat",))),))
-    assert strange.find_misfit() == "revisions.0.became: 'hat' is no class after it"
+    assert strange.find_misfit() == "revisions.0.became: 'hat' is not a class after this change"

@@ -113,7 +113,7 @@ def test_a_job_that_was_stopped_in_s3_is_gone_on_with_or_refused(
     output = locate(f"{place}/out.csv")
     with pytest.raises(InputError, match="cannot be read, more than"):
         run_job(model, table, output, reading=READING, max_reject_rate=0)
-    with pytest.raises(InputError, match="is writing it, or was stopped") as refused:
+    with pytest.raises(InputError, match="is writing this output or was stopped") as refused:
         run_job(model, table, output, reading=READING)
     assert [way.parameter for way in refused.value.remedies] == ["resume"]
     with pytest.raises(InputError, match=r"had other options; remove s3://"):

@@ -90,5 +90,5 @@ def test_changes_that_cannot_be_are_refused_in_a_card(live: str) -> None:
     card = store.check_stored(live)
     wrong = dataclasses.replace(card, revisions=(Revision(card.classes, tuple(("hat",) for _ in card.classes)),))
     tag = store.save_model(champion.load_model(live).network, wrong)
-    with pytest.raises(ModelError, match=r"revisions\.0\.became: 'hat' is no class after it"):
+    with pytest.raises(ModelError, match=r"revisions\.0\.became: 'hat' is not a class after this change"):
         store.check_stored(tag)

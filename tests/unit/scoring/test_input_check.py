@@ -22,7 +22,7 @@ from components.model.classifier import Classifier
 from components.readers.folders.parts import TableReading
 from components.readers.images.idx import read_idx
 from components.scoring.expectations import check_images
-from components.scoring.input_check import GO_ON, MAX_ROWS, MIN_ROWS, UNSEEN, InputChecker, Mode, read_first
+from components.scoring.input_check import MAX_ROWS, MIN_ROWS, SKIP_CHECK, WARN_ONLY, InputChecker, Mode, read_first
 from components.scoring.job import Summary, run_job
 from components.scoring.sanity import inspect_images, refuse_wrong
 from components.training.train import Trained
@@ -75,7 +75,7 @@ def test_what_cannot_be_right_stops_the_job(
 ) -> None:
     with pytest.raises(InputError, match=r"in\.parquet: a bright border in 100% ") as raised:
         score(model, 255 - images, tmp_path, "fail", checker)
-    assert raised.value.remedies == (GO_ON,)  # --check warn
+    assert raised.value.remedies == (WARN_ONLY,)  # --check warn
     assert not (tmp_path / "out.csv").exists()
     summary = score(model, 255 - images, tmp_path, "warn", checker)
     assert len(summary.warnings) == 1
@@ -114,11 +114,11 @@ def test_what_is_unusual_is_told_and_scored(
 
 def test_few_rows_are_looked_at_without_a_process(images: Images) -> None:
     with closing(InputChecker()) as checker:
-        (finding,) = checker.look_at(images[: MIN_ROWS - 1] * 0, INPUTS)
+        (finding,) = checker.check(images[: MIN_ROWS - 1] * 0, INPUTS)
         assert finding.kind == "blank"
         assert checker.process is None
-        assert checker.look_at(images[:MIN_ROWS] * 0, INPUTS)
-        assert checker.look_at(images, INPUTS) == ()  # it is asked again
+        assert checker.check(images[:MIN_ROWS] * 0, INPUTS)
+        assert checker.check(images, INPUTS) == ()  # it is asked again
 
 
 @pytest.mark.parametrize("rows", [1, 3, MIN_ROWS - 1])
@@ -201,10 +201,10 @@ def test_a_look_that_fails_is_told(images: Images, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PYTHONHOME", "/nowhere")
     with (
         closing(InputChecker()) as checker,
-        pytest.raises(FashionError, match=r"the look at the first rows failed: .+") as raised,
+        pytest.raises(FashionError, match=r"the input sanity check failed to run: .+") as raised,
     ):
-        checker.look_at(images, INPUTS)
-    assert raised.value.remedies == (UNSEEN,)  # --check off
+        checker.check(images, INPUTS)
+    assert raised.value.remedies == (SKIP_CHECK,)  # --check off
 
 
 def test_only_the_first_rows_are_read(tmp_path: Path) -> None:

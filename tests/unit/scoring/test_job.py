@@ -330,7 +330,7 @@ def test_a_job_goes_on_only_with_the_same_input_and_model(
     with pytest.raises(InputError):
         run_job(model, table, output, reading=TableReading(SMALL), max_reject_rate=0)
     table.write_text(table.read_text() + to_lines(test_split, 1)[0] + "\n")
-    with pytest.raises(InputError, match="had another input, or it changed since; begin it anew"):
+    with pytest.raises(InputError, match="had another input, or the input changed since; start it over"):
         run_job(model, table, output, reading=TableReading(SMALL), resume=True)
     fresh = run_job(model, table, output, reading=TableReading(SMALL))
     assert (fresh.resumed, fresh.count.rows) == (0, 201)
@@ -341,10 +341,10 @@ def test_what_keeps_a_job_from_being_resumed_is_named(model: Classifier, table: 
     with pytest.raises(InputError, match="cannot be read"):
         run_job(model, table, output, reading=TableReading(SMALL), max_reject_rate=0)
     newer = dataclasses.replace(model, tag="fashion-mlp:scoring2")
-    with pytest.raises(InputError, match=f"had another model, {model.tag}; begin it anew") as refused:
+    with pytest.raises(InputError, match=f"had another model, {model.tag}; start it over") as refused:
         run_job(newer, table, output, reading=TableReading(SMALL), resume=True)
     assert [(way.parameter, way.value) for way in refused.value.remedies] == [("model", model.tag)]
-    with pytest.raises(InputError, match="had other options; begin it anew") as refused:
+    with pytest.raises(InputError, match="had other options; start it over") as refused:
         run_job(model, table, output, reading=TableReading(SMALL, dropped=("x",)), resume=True)
     assert not refused.value.remedies, "the other model alone would not do"
 
@@ -356,7 +356,7 @@ def test_a_byte_changed_at_the_same_size_and_time_is_another_input(
     with pytest.raises(InputError, match="cannot be read"):
         run_job(model, table, output, reading=TableReading(SMALL), max_reject_rate=0)
     change_a_byte(table)
-    with pytest.raises(InputError, match="had another input, or it changed since"):
+    with pytest.raises(InputError, match="had another input, or the input changed since"):
         run_job(model, table, output, reading=TableReading(SMALL), resume=True)
 
 
@@ -441,7 +441,7 @@ def test_a_job_of_a_version_that_cut_otherwise_is_not_gone_on_with(
     told = json.loads(note.read_bytes())
     del told["cut"]
     note.write_text(json.dumps(told if cut is None else {**told, "cut": cut}))
-    with pytest.raises(InputError, match=r"its unfinished job .* begin it anew"):
+    with pytest.raises(InputError, match=r"its unfinished job .* start it over"):
         run_job(model, table, tmp_path / "out.csv", reading=TableReading(SMALL), resume=True)
 
 
@@ -462,7 +462,10 @@ def test_two_jobs_do_not_write_one_output(model: Classifier, table: Path, tmp_pa
 
     output = tmp_path / "out.csv"
     (tmp_path / ".out.csv.job").mkdir()
-    with FileLock(tmp_path / ".out.csv.job" / "lock"), pytest.raises(InputError, match="another job is writing it"):
+    with (
+        FileLock(tmp_path / ".out.csv.job" / "lock"),
+        pytest.raises(InputError, match="another job is writing this output"),
+    ):
         run_job(model, table, output)
     assert run_job(model, table, output).count.rows == 200
 
@@ -486,7 +489,7 @@ def test_of_many_jobs_for_one_output_one_writes_it_and_the_others_say_who(
             told.extend(pool.map(attempt, range(others)))
 
         assert run_job(model, table, tmp_path / "out.csv", progress=meanwhile).count.rows == 200
-    holder = f"another job is writing it: process {os.getpid()} on {platform.node()}"
+    holder = f"another job is writing this output: process {os.getpid()} on {platform.node()}"
     assert told == [f"{tmp_path}/out.csv: {holder}"] * others
     assert not (tmp_path / ".out.csv.job").exists()
 

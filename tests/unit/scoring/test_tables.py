@@ -283,7 +283,10 @@ def test_a_folder_whose_files_differ_in_a_kept_column_is_refused(fixed: Classifi
             "unknown 2 column.s. 'sku', 'name'; expected",
         ),
         (TableReading(kept=("sku", "prise"), dropped=("name",)), "missing 1 column.s. 'prise'"),
-        (TableReading(kept=("sku", "name")), "column 'name': the output has a column of that name; rename the input's"),
+        (
+            TableReading(kept=("sku", "name")),
+            "column 'name': the output already has a column with this name; rename the input column",
+        ),
     ],
 )
 @pytest.mark.parametrize("form", ["in.csv", "in.parquet"])
@@ -450,7 +453,7 @@ def test_a_full_disk_under_a_pipe_leaves_nothing(tmp_path: Path) -> None:
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192));"
-        "from components.scoring.pipes import spooled\nwith spooled(sys.stdin.buffer) as path: print(path)"
+        "from components.scoring.pipes import spooled_input\nwith spooled_input(sys.stdin.buffer) as path: print(path)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -475,7 +478,7 @@ def test_what_is_unusual_about_the_first_rows_is_a_warning(fashion: Fashion, tmp
     black = "\n".join([HEADER, *[BLACK] * 120]) + "\n"
     status, out, err = fashion("score", "-", tmp_path / "black.csv", stdin=black.encode())
     assert (status, out) == (1, "")
-    assert err.endswith("in 100% of the first rows; --check warn scores it all the same\n")
+    assert err.endswith("in 100% of the first rows; --check warn scores the input anyway\n")
     assert not (tmp_path / "black.csv").exists()
 
 

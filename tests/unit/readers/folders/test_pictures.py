@@ -307,7 +307,7 @@ def test_pictures_that_come_while_their_folder_is_scored_are_told(
 
     summary = run_job(model, folder, folder / "out.csv", progress=come)
     assert summary.count.scored == len(pictures)
-    assert summary.warnings == ("1 file(s) came while it was scored and are not in the output: late.png",)
+    assert summary.warnings == ("1 file(s) arrived during scoring and are not in the output: late.png",)
 
 
 # --- folders ---
