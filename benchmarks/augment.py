@@ -1,8 +1,8 @@
-"""Time the flagship's augmentation beside torchvision's transforms and beside the step that it feeds.
+"""Compare the time of the flagship's augmentation with torchvision's transforms and with a training step.
 
     .venv/bin/python -m benchmarks.augment [--runs 30]
 
-Needs no data: the images are noise, and the time does not depend on them. Medians of alternating runs, one batch each.
+Uses noise as images, because the time does not depend on them. Prints medians of alternating runs of one batch each.
 """
 
 import argparse
@@ -25,21 +25,21 @@ ROWS = 54_000
 
 
 def candidates(images: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
-    """Each way of making a batch float32 (b, 784) of rows int64 (b,)."""
+    """Functions that map rows, int64 (b,), to a batch, float32 (b, 784)."""
     shift = v2.RandomCrop(28, padding=CONFIG.shift)
     transforms = v2.Compose([shift, v2.RandomHorizontalFlip()])
 
-    def each(rows: Tensor) -> Tensor:
+    def per_image(rows: Tensor) -> Tensor:
         return to_input(torch.stack([transforms(image) for image in images[rows][:, None]]))
 
-    def whole(rows: Tensor) -> Tensor:
+    def per_batch(rows: Tensor) -> Tensor:
         return to_input(transforms(images[rows][:, None]))
 
     return {
         "ours": TrainingImages(images, CONFIG),
         "ours, without augmentation": lambda rows: to_input(images[rows]),
-        "torchvision, an image at a time": each,
-        "torchvision, the same shift and flip for a whole batch": whole,
+        "torchvision, image by image": per_image,
+        "torchvision, same shift and flip for the whole batch": per_batch,
     }
 
 
@@ -50,19 +50,19 @@ def main() -> None:
     runs = parser.parse_args().runs
     torch.set_flush_denormal(True)
     images, labels = torch.randint(256, (ROWS, 28, 28), dtype=torch.uint8), torch.randint(10, (ROWS,))
-    ways = candidates(images)
-    data = TrainingData(ways["ours"], labels, labels, to_input(images[:1024]), labels[:1024])  # type: ignore[arg-type]
+    augmentations = candidates(images)
+    data = TrainingData(augmentations["ours"], labels, labels, to_input(images[:1024]), labels[:1024])  # type: ignore[arg-type]
     steps = {
         f"step of epochs {name}": Phase(build(phase), phase, data)
         for name, phase in zip(("tied", "untied"), CONFIG.phases(), strict=True)
     }
-    seconds: dict[str, list[float]] = {name: [] for name in (*ways, *steps)}
+    seconds: dict[str, list[float]] = {name: [] for name in (*augmentations, *steps)}
     batch = to_input(images[: CONFIG.batch_size])
     for _ in range(runs + 1):
         rows = torch.randint(ROWS, (CONFIG.batch_size,))
-        for name, way in ways.items():
+        for name, augment in augmentations.items():
             began = time.perf_counter()
-            way(rows)
+            augment(rows)
             seconds[name].append(time.perf_counter() - began)
         for name, phase in steps.items():
             began = time.perf_counter()

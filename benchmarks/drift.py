@@ -1,10 +1,10 @@
-"""How often calm traffic raises an alarm, and how soon traffic that has changed does.
+"""Measure the false alarm rate and the detection delay of the drift check, by simulation.
 
     .venv/bin/python -m benchmarks.drift [--months 200] [--trials 100] [--seed 0]
 
-One half of the test images makes the profile, the other half is the traffic, as the live model answers it. The seed
-says which is which and what happens; the bounds were chosen with 0. Nothing here is a time that a computer takes, so
-other load does not matter.
+Half of the test images form the profile, the other half is the traffic, classified by the live model. The seed
+determines the halves and the traffic; the bounds were chosen with seed 0. No computing time is measured, so other load
+does not matter.
 """
 
 import argparse
@@ -40,9 +40,9 @@ SHOPS = (
     Shop("large", 2000),
     Shop("medium, more shoes at night", 400, night=0.4),
     Shop("medium, a health check every second", 400, health=3600),
-    Shop("medium, uploads of 5 alike", 400, together=5),
-    Shop("medium, uploads of 20 alike", 400, together=20),
-    Shop("large, uploads of 20 alike", 2000, together=20),
+    Shop("medium, uploads of 5 similar images", 400, together=5),
+    Shop("medium, uploads of 20 similar images", 400, together=20),
+    Shop("large, uploads of 20 similar images", 2000, together=20),
 )
 
 
@@ -66,7 +66,7 @@ def main() -> None:
         *describe_machine(),
         f"\nA `{model.card.preset}` on {model.card.source}; {arguments.months} simulated months, "
         f"{arguments.trials} changes of each kind, seed {arguments.seed}. "
-        "Nothing here is a time that a computer takes, so load does not matter.\n",
+        "No computing time is measured, so load does not matter.\n",
         *_calm_table(profile, make_pool(calm), arguments.months, arguments.seed),
         "",
         *_change_table(profile, make_pool(calm), changed | choose_classes(calm), arguments.trials, arguments.seed),
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def _calm_table(profile: Profile, pool: Pool, months: int, seed: int) -> Iterator[str]:
-    yield "| calm traffic | images an hour | windows that drift alone | alarms | in a month |"
+    yield "| stable traffic | images per hour | windows with drift | alarms | alarms per month |"
     yield "| --- | ---: | ---: | ---: | ---: |"
     for shop in SHOPS:
         random = np.random.default_rng(seed + 1)
@@ -85,31 +85,31 @@ def _calm_table(profile: Profile, pool: Pool, months: int, seed: int) -> Iterato
         ]
         alarms = sum(alarm for alarm, _ in found)
         alone = np.mean([share for _, share in found])
-        most = f"{alarms / months:.2f}" if alarms else f"under {3 / months:.3f}"  # the rule of three, 95 %
-        yield f"| {shop.name} | {shop.images:,.0f} | {alone:.3%} | {alarms} | {most} |"
+        rate = f"{alarms / months:.2f}" if alarms else f"under {3 / months:.3f}"  # the rule of three, 95 %
+        yield f"| {shop.name} | {shop.images:,.0f} | {alone:.3%} | {alarms} | {rate} |"
         print(f"{shop.name}: {alarms} alarms", flush=True)
 
 
 def _change_table(profile: Profile, calm: Pool, changed: dict[str, Seen], trials: int, seed: int) -> Iterator[str]:
     shops = SHOPS[:3]
-    yield f"| change | {' | '.join(f'{shop.name}, {shop.images:,.0f} an hour' for shop in shops)} |"
+    yield f"| change | {' | '.join(f'{shop.name}, {shop.images:,.0f} per hour' for shop in shops)} |"
     yield "| --- |" + " ---: |" * len(shops)
     for kind, seen in changed.items():
         cells = []
         for shop in shops:
             random = np.random.default_rng(seed + 2)
             found = [hours_to_alarm(profile, calm, make_pool(seen), shop, DriftBounds(), random) for _ in range(trials)]
-            noticed = sorted(hours for hours in found if hours is not None)
-            cells.append(_describe_delays(noticed, trials))
+            delays = sorted(hours for hours in found if hours is not None)
+            cells.append(_describe_delays(delays, trials))
         yield f"| {kind} | {' | '.join(cells)} |"
         print(f"{kind}: {cells}", flush=True)
 
 
 def _describe_delays(hours: list[int], trials: int) -> str:
     if not hours:
-        return "not in two days"
-    noticed = f" ({len(hours) / trials:.0%} noticed)" if len(hours) < trials else ""
-    return f"{np.median(hours):.0f} h, 95 % within {np.quantile(hours, 0.95):.0f} h{noticed}"
+        return "not within two days"
+    detected = f" ({len(hours) / trials:.0%} detected)" if len(hours) < trials else ""
+    return f"{np.median(hours):.0f} h, 95 % within {np.quantile(hours, 0.95):.0f} h{detected}"
 
 
 if __name__ == "__main__":

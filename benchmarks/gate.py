@@ -1,9 +1,9 @@
-"""What the gate lets through, beside what a comparison of two accuracies would.
+"""Compare what the gate passes with what a plain comparison of accuracies would pass.
 
     .venv/bin/python -m benchmarks.gate [--seeds 8] [--preset dense-128]
 
-Every model is trained and measured once; then each challenger is judged beside each live model, as a promotion would.
-The archives are those that FASHION_SOURCE names.
+Trains and evaluates each model once, then judges each challenger against each champion, as a promotion does.
+FASHION_SOURCE names the archives.
 """
 
 import argparse
@@ -42,13 +42,13 @@ from components.training.train import train
 
 TSHIRT = CLASSES.index("T-shirt/top")
 HEAD = """
-| challenger | pairs | mean change of accuracy | the gate passes | "not less accurate" passes | most often refused for |
+| challenger | pairs | mean change of accuracy | gate passes | "not less accurate" passes | most frequent rejections |
 | --- | ---: | ---: | ---: | ---: | --- |"""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A model on the test images."""
+    """A model's results on the test images."""
 
     labels: Labels  # the true ones, (n,)
     answers: Answers
@@ -56,7 +56,7 @@ class Measured:
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """Where it is, (n,)."""
+        """Whether each prediction is correct, bool (n,)."""
         return self.answers.labels == self.labels
 
 
@@ -82,11 +82,11 @@ def main() -> None:
         "",
         *describe_machine(),
         "",
-        f"{len(live)} seeds of `{options.preset}`. Nothing here is a time, so other load does not matter.",
+        f"{len(live)} seeds of `{options.preset}`. No time is measured, so other load does not matter.",
     ]
     lines += [
         HEAD,
-        *(_tell(name, live, challengers) for name, challengers in kinds.items()),
+        *(_describe_kind(name, live, challengers) for name, challengers in kinds.items()),
         "",
         *_describe_noise(live),
     ]
@@ -116,7 +116,7 @@ def _changed(model: Classifier, change: Callable[[dict[str, torch.Tensor]], obje
 
 
 def _slightly_noisy(state: dict[str, torch.Tensor]) -> None:
-    """About one per cent of accuracy: what a training that stopped early or a hasty quantization costs."""
+    """Add noise that costs about one percentage point of accuracy, like early stopping or a careless quantization."""
     generator = torch.Generator().manual_seed(0)
     for weight in state.values():
         weight.add_(torch.randn(weight.shape, generator=generator) * weight.std() * 0.12)
@@ -124,11 +124,11 @@ def _slightly_noisy(state: dict[str, torch.Tensor]) -> None:
 
 CHANGES: dict[str, Callable[[Classifier], Classifier]] = {
     "another seed": lambda model: model,
-    "another seed, its weights a little wrong": lambda model: _changed(model, _slightly_noisy),
-    "another seed, shirts called T-shirts more often": lambda model: _changed(
+    "another seed, slightly noisy weights": lambda model: _changed(model, _slightly_noisy),
+    "another seed, shirts more often classified as T-shirts": lambda model: _changed(
         model, lambda state: state["logits.bias"][TSHIRT].add_(1)
     ),
-    "another seed, twice too sure of itself": lambda model: replace(
+    "another seed, overconfident: half the temperature": lambda model: replace(
         model,
         card=replace(
             model.card,
@@ -138,7 +138,7 @@ CHANGES: dict[str, Callable[[Classifier], Classifier]] = {
 }
 
 
-def _tell(name: str, live: list[Measured], challengers: list[Measured]) -> str:
+def _describe_kind(name: str, live: list[Measured], challengers: list[Measured]) -> str:
     differences, passed, not_less, reasons = [], 0, 0, Counter[str]()
     seeds = itertools.permutations(range(len(live)), 2)
     pairs = [(challengers[one], live[other]) for one, other in seeds]
@@ -172,7 +172,7 @@ def _trial(challenger: Measured, champion: Measured) -> Trial:
 
 
 def _describe_noise(models: list[Measured]) -> Iterable[str]:
-    """How much trainings differ that differ in their seed alone: what the margins are for."""
+    """The variation between seeds, which the margins allow for."""
     yield "| between seeds | mean | standard deviation |\n| --- | ---: | ---: |"
     for name, read in FIGURES.items():
         values = [read(model.performance) for model in models]

@@ -1,10 +1,10 @@
-"""What the gate lets through on small test splits, by simulation.
+"""Simulate what the gate passes on small test splits.
 
     .venv/bin/python -m benchmarks.gate_sizes [--draws 200]
 
-No model is trained. Logits are drawn: the true class's number is `strength` higher than the others, and each number has
-Gaussian noise, part of which two retrainings of one recipe share, because an image that is hard is hard for both. The
-strength makes the accuracy, the shared part how many images only one of the two gets right.
+Samples logits instead of training models: the logit of the true class is higher by `strength`, and all logits have
+Gaussian noise. Two retrainings of one preset share part of the noise, because an image that is hard for one is hard for
+the other. The strength determines the accuracy, the shared part the number of images that only one model gets right.
 """
 
 import argparse
@@ -29,11 +29,11 @@ from components.promotion.noise import Answers, Right, measure_noise, to_answers
 from components.settings import CHECKOUT
 
 CONFIDENCE, MARGIN = GateBounds().confidence, GateBounds().margin
-HARDER = 0.35  # the classes' strengths lie between 0.65 and 1.35 of their mean, so that their F1 differ as real ones do
-BETWEEN = 0.04  # standard deviation of a class's strength between retrainings: 0.004 of accuracy, as Fashion-MNIST has
-DISTURBED = {"moved by 2 pixels": 1.0, "0.7 as bright": 0.2, "1.3 as bright": 0.2, "with noise": 0.4}  # noise added
-WORSE = 0.05  # of accuracy
-FIXED = GateBounds(  # as the gate was before the number of images counted
+HARDER = 0.35  # class strengths range from 0.65 to 1.35 of their mean, so that F1 scores vary realistically
+BETWEEN = 0.04  # standard deviation of a class's strength between retrainings: 0.004 of accuracy, as on Fashion-MNIST
+DISTURBED = {"moved by 2 pixels": 1.0, "0.7 as bright": 0.2, "1.3 as bright": 0.2, "with noise": 0.4}  # added noise
+WORSE = 0.05  # drop in accuracy
+FIXED = GateBounds(  # the margins before they depended on the number of images
     margin=0.005, f1_margin=0.02, f1_margins={}, loss_margin=0.02, calibration_margin=0.01, robustness_margin=0.03
 )
 
@@ -41,14 +41,14 @@ FIXED = GateBounds(  # as the gate was before the number of images counted
 
 
 def passes(rows: int, uneven: float, lost: float, draws: int = 4_000, seed: int = 0) -> float:
-    """The share of challengers that pass the check of accuracy.
+    """The share of challengers that pass the accuracy check.
 
     Args:
-        rows: test images.
-        uneven: share of them that only one of two equal models gets right.
-        lost: how much lower the challenger's accuracy truly is.
-        draws: how many challengers.
-        seed: of the draws.
+        rows: number of test images.
+        uneven: share of images that only one of two equally good models gets right.
+        lost: true drop in the challenger's accuracy.
+        draws: number of challengers.
+        seed: random seed.
     """
     shares = [uneven / 2, uneven / 2 + lost, 1 - uneven - lost]
     limit = norm.ppf((1 + CONFIDENCE) / 2)
@@ -61,7 +61,7 @@ def passes(rows: int, uneven: float, lost: float, draws: int = 4_000, seed: int 
 
 
 def margin_of(rows: int, mended: int, broken: int) -> float:
-    """The margin of accuracy with so many images of which only one model gets right."""
+    """The accuracy margin, given the images that only the challenger or only the champion gets right."""
     share, difference = (mended + broken) / rows, (mended - broken) / rows
     error = math.sqrt((share - difference**2) / rows)
     return min(MAX_MARGIN, widen(MARGIN, ERRORS_OF_ACCURACY * error, rows, ENOUGH))
@@ -72,22 +72,22 @@ def margin_of(rows: int, mended: int, broken: int) -> float:
 
 @dataclass(frozen=True)
 class Setup:
-    """A test split, and how good and how like each other two retrainings are."""
+    """A test split, and the accuracy and agreement of two retrainings."""
 
     name: str
-    supports: tuple[int, ...]  # images of each class
+    supports: tuple[int, ...]  # images per class
     accuracy: float
-    uneven: float  # share of the images that only one of the two gets right
+    uneven: float  # share of images that only one of the two gets right
 
 
 @dataclass(frozen=True)
 class Population:
-    """What two retrainings are drawn from."""
+    """The distribution that retrainings are sampled from."""
 
     labels: Labels  # (n,)
     strengths: NDArray[np.float64]  # (classes,)
-    weaker: float  # what the mean strength is multiplied with where the accuracy is lower by WORSE
-    shared: float  # share of the noise's variance that two retrainings share
+    weaker: float  # factor on the strengths that lowers the accuracy by WORSE
+    shared: float  # share of the noise variance common to two retrainings
     contract: DataContract
 
 
@@ -95,7 +95,7 @@ Change = Callable[[NDArray[np.float64]], NDArray[np.float64]]  # of logits, (n, 
 
 
 def populate(setup: Setup) -> Population:
-    """Find the strengths and the shared noise that make a setup."""
+    """Find the strengths and the shared noise that produce a setup."""
     classes = len(setup.supports)
     spread = np.linspace(1 - HARDER, 1 + HARDER, classes)[np.random.default_rng(1).permutation(classes)]
     shares = np.array(setup.supports) / sum(setup.supports)
@@ -122,7 +122,7 @@ def populate(setup: Setup) -> Population:
 def draw_trial(
     people: Population, random: np.random.Generator, weaker: float = 1.0, change: Change | None = None
 ) -> Trial:
-    """Two retrainings of one recipe on the test images, of which the challenger may be weaker or broken."""
+    """Sample two retrainings of one preset on the test images; the challenger may be weaker or broken."""
     size = (len(people.labels), len(people.strengths))
     shared, disturbance = random.normal(size=(2, *size))
 
@@ -134,7 +134,7 @@ def draw_trial(
         moved = math.sqrt(0.8) * disturbance + math.sqrt(0.2) * own_disturbance
         change = change or (lambda logits: logits)
         disturbed = {name: _right(change(numbers + by * moved), people.labels) for name, by in DISTURBED.items()}
-        logits = change(numbers * strengths.mean())  # by which their softmax is calibrated
+        logits = change(numbers * strengths.mean())  # makes their softmax calibrated
         return _perform(logits, people, disturbed)
 
     theirs, champion = retrain(1.0, None)
@@ -158,7 +158,7 @@ def _right(numbers: NDArray[np.float64], labels: Labels) -> Right:
 
 
 def _search(function: Callable[[float], float], wanted: float, low: float, high: float) -> float:
-    """Where a rising function of samples has a value, nearly: it has steps."""
+    """Bisect an increasing function; the result is approximate, because the function is a step function of samples."""
     for _ in range(14):
         middle = (low + high) / 2
         low, high = (middle, high) if function(middle) < wanted else (low, middle)
@@ -199,14 +199,14 @@ def _write_card(contract: DataContract, metrics: Metrics) -> ModelCard:
 
 
 def collapse(label: int, logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Take nothing for one class."""
+    """Never predict one class."""
     changed = logits.copy()
     changed[:, label] = -99
     return changed
 
 
 def exchange(label: int, other: int, logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Take one class for another, and the other way."""
+    """Swap two classes."""
     changed = logits.copy()
     changed[:, [label, other]] = logits[:, [other, label]]
     return changed
@@ -214,18 +214,18 @@ def exchange(label: int, other: int, logits: NDArray[np.float64]) -> NDArray[np.
 
 @dataclass(frozen=True)
 class Passed:
-    """Which share of challengers passes."""
+    """Shares of challengers that pass."""
 
-    accuracy: float  # its check
+    accuracy: float  # the accuracy check
     others: float  # all other checks
-    gate: float  # all
-    fixed: float  # all, with the margins that do not follow the number of images
+    gate: float  # all checks
+    fixed: float  # all checks, with margins independent of the number of images
 
 
 def try_gate(
     people: Population, draws: int, weaker: float = 1.0, change: Change | None = None, seed: int = 0
 ) -> Passed:
-    """Judge challengers, each beside another retraining."""
+    """Judge challengers, each against another retraining."""
     random = np.random.default_rng(seed)
     counts = np.zeros(4)
     for _ in range(draws):
@@ -241,11 +241,11 @@ def try_gate(
 
 EVEN = [(200, 10), (400, 10), (1_000, 10), (10_000, 10)]  # test images, classes
 LIKENESS = [(0.90, 0.02), (0.90, 0.06), (0.78, 0.06), (0.78, 0.12)]  # accuracy, uneven
-SKEWED = (80, 70, 55, 45, 35, 28, 22, 20, 17)  # photos a class, 372 in all
+SKEWED = (80, 70, 55, 45, 35, 28, 22, 20, 17)  # photos per class, 372 in total
 
 
 def list_setups() -> list[Setup]:
-    """Even classes by number of images, a skewed shop, many classes."""
+    """Balanced classes by number of images, skewed classes, and many classes."""
     even = [
         Setup(f"{rows:,}", (rows // classes,) * classes, accuracy, uneven)
         for rows, classes in EVEN
@@ -257,9 +257,9 @@ def list_setups() -> list[Setup]:
 
 
 def main() -> None:
-    """Draw, judge, print the tables and write them."""
+    """Simulate, print the tables and write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=200, help="of a row of the second table")
+    parser.add_argument("--draws", type=int, default=200, help="challengers per row of the second table")
     parser.add_argument("--to", type=Path, default=CHECKOUT / "benchmarks" / "results" / "gate_sizes.md")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -278,8 +278,8 @@ def _describe_accuracy() -> list[str]:
         for share in shares
     ]
     return [
-        "The check of accuracy alone, 4,000 draws each. `uneven`: the share of the images that only one of two equal",
-        "models gets right; of a worse one there are as many more as it is worse.",
+        "The accuracy check alone, 4,000 challengers per row. `uneven`: share of images that only one of two equally",
+        "good models gets right; a worse challenger loses additional images.",
         "",
         "| test images | uneven | margin | equal passes | worse by 0.02 passes | worse by 0.05 passes |",
         "| ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -289,14 +289,14 @@ def _describe_accuracy() -> list[str]:
 
 def _describe_gate(draws: int) -> list[str]:
     lines = [
-        f"The whole gate: {draws} equal challengers and {draws // 2} of each other kind, a quarter on 10,000 images.",
-        "The true accuracies of retrainings of one recipe have a standard deviation of 0.004. `others`: all checks but",
-        "that of accuracy. `fixed`: the whole gate with the margins that are meant for 10,000 images. The last three",
-        "columns: how often the gate passes such a challenger. A class collapsed: nothing is taken for the smallest,",
-        "or the first of equal ones.",
+        f"The whole gate: {draws} equal challengers and {draws // 2} of each other kind; a quarter of that on 10,000",
+        "images. The true accuracies of retrainings of one preset have a standard deviation of 0.004. `others`: all",
+        "checks except accuracy. `fixed`: the whole gate with the margins for 10,000 images. The last three columns:",
+        "how often the gate passes such a challenger. Class collapsed: the smallest class, or the first of several, is",
+        "never predicted.",
         "",
         "| test images | accuracy | uneven | equal: accuracy | equal: others | equal: gate | equal: fixed "
-        "| worse by 0.05 | a class collapsed | two classes exchanged |",
+        "| worse by 0.05 | class collapsed | two classes swapped |",
         "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for setup in list_setups():

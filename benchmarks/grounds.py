@@ -1,11 +1,11 @@
-"""How well the live model names a garment on a plain ground of each level.
+"""Measure the live model's accuracy on garments on plain backgrounds of every grey level.
 
     .venv/bin/python -m benchmarks.grounds [--first 400] [--images 1000] [--step 15] [--split test] [--to FILE]
 
-Images of the dataset the live model was trained on are enlarged five times and laid on a ground, as negatives ("dark":
-what the camera saw) and as they are ("light"). The mask is each image's ink: what is brighter than 5 %, as in the
-dataset's paper, its edge as soft as the image's own. The method was chosen on images of the training split. The first
-400 of the test split were looked at before the last changes, so they are left out.
+Enlarges images of the live model's dataset five times and composites them onto a background, both as negatives ("dark",
+as the camera saw them) and unchanged ("light"). The mask is every pixel brighter than 5 %, as in the dataset's paper,
+with a soft edge. The method was chosen on the training split. The first 400 test images were inspected before the last
+changes, so they are excluded.
 """
 
 import argparse
@@ -27,20 +27,20 @@ from components.registry.champion import load_model
 from components.scoring.predict import predict_photos
 from components.settings import CHECKOUT, load_settings
 
-TIMES = 5  # as large as the image
+SCALE = 5  # enlargement of the image
 MARGIN = 20  # pixels on each side
-OWN = 0.1  # share of a garment's pixels; with more of the ground's colour it is of the ground's own colour
+MAX_SIMILAR = 0.1  # share of a garment's pixels; with more of the background's colour the garment is not distinct
 HEAD = """
-| ground | garments | right | apart from the ground | of these right | on white | difference | drawn both ways |
+| background | garments | accuracy | distinct from it | their accuracy | on white | difference | read both ways |
 | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |"""
 
 
 def main() -> None:
     """Print the table and write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--first", type=int, default=400, help="the first image's index in the split")
-    parser.add_argument("--images", type=int, default=1000, help="how many")
-    parser.add_argument("--step", type=int, default=15, help="levels from one ground to the next")
+    parser.add_argument("--first", type=int, default=400, help="index of the first image in the split")
+    parser.add_argument("--images", type=int, default=1000, help="number of images")
+    parser.add_argument("--step", type=int, default=15, help="grey levels between backgrounds")
     parser.add_argument("--split", choices=["train", "test"], default="test")
     parser.add_argument("--to", type=Path, default=CHECKOUT / "benchmarks" / "results" / "grounds.md")
     options = parser.parse_args()
@@ -55,8 +55,8 @@ def main() -> None:
         "# `python -m benchmarks.grounds`",
         "",
         f"{packages}. {model.card.preset} is live (test accuracy {model.card.test.accuracy:.4f}).",
-        f"{len(images)} images of the {options.split} split, from number {options.first} on; dark on plain white, "
-        f"{on_white.mean():.3f} are right.",
+        f"{len(images)} images of the {options.split} split, starting at index {options.first}; accuracy of dark "
+        f"garments on plain white: {on_white.mean():.3f}.",
         HEAD,
     ]
     for light in (False, True):
@@ -76,9 +76,9 @@ def describe_ground(
         model: the live one.
         images: uint8 (n, 28, 28).
         labels: (n,).
-        ground: its level.
-        light: whether the garments are the images themselves, or their negatives.
-        on_white: (n,), which are right as dark garments on plain white.
+        ground: grey level of the background, 0 to 255.
+        light: whether the garments are the images or their negatives.
+        on_white: bool (n,), which are correct as dark garments on plain white.
     """
     right, views = classify(model, images, labels, ground, light)
     apart = np.array([is_apart(image, ground, light) for image in images])
@@ -92,20 +92,20 @@ def describe_ground(
 def classify(
     model: Classifier, images: Images, labels: Labels, ground: int, light: bool
 ) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
-    """Which are right, and how many views each has, (n,) both."""
+    """Whether each prediction is correct, bool (n,), and the number of views of each photo, (n,)."""
     photos = [read_views(encode(lay(image, ground, light)), CONTRACT) for image in images]
     return predict_photos(model, photos).labels == labels, np.array([len(views) for views in photos])
 
 
 def lay(image: NDArray[np.uint8], ground: int, light: bool) -> NDArray[np.uint8]:
-    """An image of the dataset, enlarged, on a ground.
+    """Composite an enlarged image of the dataset onto a background.
 
     Args:
         image: uint8 (28, 28).
-        ground: its level, 0 to 255.
-        light: the image itself, or its negative.
+        ground: grey level of the background, 0 to 255.
+        light: use the image itself instead of its negative.
     """
-    sides = (TIMES * image.shape[1], TIMES * image.shape[0])
+    sides = (SCALE * image.shape[1], SCALE * image.shape[0])
     ink = Image.fromarray(((image > PLAIN) * 255).astype(np.uint8)).resize(sides, Image.Resampling.BILINEAR)
     large = Image.fromarray(image if light else 255 - image).resize(sides, Image.Resampling.BICUBIC)
     share = np.pad(np.asarray(ink, np.float32) / 255, MARGIN)
@@ -114,13 +114,13 @@ def lay(image: NDArray[np.uint8], ground: int, light: bool) -> NDArray[np.uint8]
 
 
 def is_apart(image: NDArray[np.uint8], ground: int, light: bool) -> bool:
-    """Whether the garment is of another colour than the ground, in nearly all of its pixels."""
+    """Whether nearly all pixels of the garment differ from the background."""
     garment = (image if light else 255 - image)[image > PLAIN].astype(int)
-    return bool((abs(garment - ground) <= PLAIN).mean() < OWN)
+    return bool((abs(garment - ground) <= PLAIN).mean() < MAX_SIMILAR)
 
 
 def encode(pixels: NDArray[np.uint8]) -> bytes:
-    """A PNG file."""
+    """Encode pixels as a PNG file."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()

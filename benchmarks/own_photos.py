@@ -1,11 +1,10 @@
-"""How well a preset learns a small, skewed catalogue of real photos, from pixels alone.
+"""Evaluate a preset on a small, imbalanced catalogue of real photos.
 
     .venv/bin/python -m benchmarks.own_photos FOLDER [--preset photos] [--seeds 0 1 2] [--folds 3] [--to FILE]
 
-FOLDER has `train` and `validation`, each with a folder of photos for every class. With --folds nothing of `validation`
-is read: the training photos are cut into so many parts of the same mixture, and each is predicted by a model trained on
-the others. That is how a recipe is chosen; without it the models are trained on all of `train` and measured on
-`validation`, once each.
+FOLDER contains `train` and `validation`, each with one folder of photos per class. With --folds, `validation` is not
+read: the models are cross-validated on stratified folds of `train`. Use it to choose a preset. Without --folds, the
+models are trained on all of `train` and evaluated once on `validation`.
 """
 
 import argparse
@@ -36,23 +35,23 @@ HEAD = ["| seed | accuracy | macro-F1 | seconds |", "| --- | ---: | ---: | ---: 
 
 @dataclass(frozen=True)
 class Measured:
-    """What the models of one seed made of photos that they had not seen."""
+    """Predictions of one seed's models on unseen photos."""
 
     seed: int
     labels: Labels  # (n,)
     predicted: NDArray[np.intp]  # (n,)
-    seconds: float  # of the training
+    seconds: float  # training time
 
     @property
     def accuracy(self) -> float:
-        """The share of the photos that are right, 0 to 1."""
+        """Accuracy, 0 to 1."""
         return float((self.labels == self.predicted).mean())
 
     def f1(self, classes: int) -> NDArray[np.float64]:
-        """Of each class, (classes,), 0 to 1."""
-        true, said = (np.bincount(found, minlength=classes) for found in (self.labels, self.predicted))
+        """F1 of each class, (classes,), 0 to 1."""
+        true, predicted = (np.bincount(found, minlength=classes) for found in (self.labels, self.predicted))
         right = np.bincount(self.labels[self.labels == self.predicted], minlength=classes)
-        return np.asarray(2 * right / np.maximum(true + said, 1), np.float64)
+        return np.asarray(2 * right / np.maximum(true + predicted, 1), np.float64)
 
 
 def main() -> None:
@@ -60,30 +59,38 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--preset", choices=PRESETS, default="photos", metavar="PRESET")
-    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="as in fashion train")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="as for fashion train")
     parser.add_argument("--preparation", default="garment")
-    parser.add_argument("--side", type=int, default=32, help="of the images, pixels")
+    parser.add_argument("--side", type=int, default=32, help="side of the images in pixels")
     parser.add_argument("--channels", type=int, default=1, choices=(1, 3))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--folds", type=int, default=0, help="cross-validate within train")
-    parser.add_argument("--prepared", type=Path, help="an .npz file that keeps the prepared images for the next run")
-    parser.add_argument("--to", type=Path, help="where the tables are written besides")
+    parser.add_argument("--folds", type=int, default=0, help="number of folds for cross-validation")
+    parser.add_argument("--prepared", type=Path, help=".npz file that caches the prepared images")
+    parser.add_argument("--to", type=Path, help="output file for the tables")
     options = parser.parse_args()
     contract = describe(options.folder, ImageSpec(options.side, options.side, options.channels), options.preparation)
     config = configure(options.preset, read_fields(options.set), contract.image)
     train = prepare(options.folder, "train", contract, options.prepared)
     if options.folds:
         found = [cross_validate(train, config, seed, options.folds) for seed in options.seeds]
-        where = f"cross-validated in {options.folds} parts"
+        where = f"cross-validated in {options.folds} folds"
     else:
         unseen = prepare(options.folder, "validation", contract, options.prepared)
         found = [measure(train, unseen, config, seed) for seed in options.seeds]
-        where = f"measured on {len(unseen.ids):,} others"
+        where = f"evaluated on {len(unseen.ids):,} others"
     about = f"{options.preset}, trained on {len(train.ids):,} photos and {where}"
     layers = PRESETS[options.preset].layers(contract)
     size = 4 * count_parameters(config, contract) / 1e6
     summary = f"{about}; {options.preparation} {contract.image}, {layers}, {size:.0f} MB."
-    lines = ["# `python -m benchmarks.own_photos`", "", *describe_machine(), "", summary, "", *tell(found, contract)]
+    lines = [
+        "# `python -m benchmarks.own_photos`",
+        "",
+        *describe_machine(),
+        "",
+        summary,
+        "",
+        *describe_results(found, contract),
+    ]
     text = "\n".join([*lines, ""])
     if options.to:
         options.to.write_text(text)
@@ -91,18 +98,18 @@ def main() -> None:
 
 
 def describe(folder: Path, image: ImageSpec, preparation: str) -> DataContract:
-    """The contract of a catalogue whose classes are the folders in `train`."""
+    """The data contract of a catalogue whose classes are the folders in `train`."""
     classes = tuple(sorted(path.name for path in (folder / "train").iterdir() if path.is_dir()))
     return DataContract("own-photos", classes, image, preparation)
 
 
 def read_fields(given: list[str]) -> dict[str, Any]:
-    """FIELD=VALUE, the value as JSON."""
+    """Parse FIELD=VALUE arguments, with values in JSON."""
     return {name: json.loads(value) for name, _, value in (one.partition("=") for one in given)}
 
 
 def prepare(folder: Path, split: str, contract: DataContract, kept: Path | None) -> Examples:
-    """The photos of a split as images, from `kept` where it has them."""
+    """Read and prepare the photos of a split, or load them from the cache `kept`."""
     path = kept.with_name(f"{kept.stem}-{split}-{contract.fingerprint[:8]}.npz") if kept else None
     if path and path.is_file():
         with np.load(path) as file:
@@ -122,7 +129,7 @@ def prepare(folder: Path, split: str, contract: DataContract, kept: Path | None)
 
 
 def cross_validate(examples: Examples, config: TrainConfig, seed: int, folds: int) -> Measured:
-    """Predict each part by a model of the others."""
+    """Predict each fold with a model trained on the other folds."""
     part_of = deal_out(examples.labels, folds, seed)
     predicted, seconds = np.zeros(len(part_of), np.intp), 0.0
     for part in range(folds):
@@ -134,7 +141,7 @@ def cross_validate(examples: Examples, config: TrainConfig, seed: int, folds: in
 
 
 def deal_out(labels: Labels, folds: int, seed: int) -> NDArray[np.intp]:
-    """(n,), the part of each image: within each class by chance, the parts equally large but for one image."""
+    """The fold of each image, (n,): random within each class, with fold sizes that differ by at most one per class."""
     random, part_of = np.random.default_rng(seed), np.zeros(len(labels), np.intp)
     for label in np.unique(labels):
         rows = random.permutation(np.flatnonzero(labels == label))
@@ -143,13 +150,13 @@ def deal_out(labels: Labels, folds: int, seed: int) -> NDArray[np.intp]:
 
 
 def rows_of(examples: Examples, rows: NDArray[np.intp]) -> Examples:
-    """Some of the images."""
+    """Select rows of the examples."""
     ids = [examples.ids[row] for row in rows]
     return Examples(ids, examples.images[rows], examples.labels[rows], examples.contract)
 
 
 def measure(train: Examples, unseen: Examples, config: TrainConfig, seed: int) -> Measured:
-    """Train on the one, predict the other."""
+    """Train on `train` and predict `unseen`."""
     began, threads = time.perf_counter(), use_threads(config.threads)
     torch.set_flush_denormal(True)
     try:
@@ -166,8 +173,8 @@ def measure(train: Examples, unseen: Examples, config: TrainConfig, seed: int) -
     return Measured(seed, unseen.labels, predicted, seconds)
 
 
-def tell(found: list[Measured], contract: DataContract) -> list[str]:
-    """A row for each seed and for their mean, then the F1 of each class."""
+def describe_results(found: list[Measured], contract: DataContract) -> list[str]:
+    """A row per seed and one for the mean, then the F1 of each class."""
     f1s = np.array([one.f1(len(contract.classes)) for one in found])
     rows = [
         f"| {one.seed} | {one.accuracy:.4f} | {f1.mean():.4f} | {one.seconds:.0f} |"

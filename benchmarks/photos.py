@@ -1,11 +1,12 @@
-"""How well the live model names the garment in real photos.
+"""Evaluate the live model on real photos of garments.
 
     .venv/bin/python -m benchmarks.photos FOLDER [--to FILE]
 
-FOLDER has a folder of JPEG files for each category of the "clothing dataset (small)". Nothing is trained on them. Which
-of the ten classes count as right is below; for a hat, shorts or a skirt none does, and "not sure" is the right answer.
+FOLDER has a folder of JPEG files for each category of the "clothing dataset (small)". No model is trained on them.
+RIGHT lists which of the ten classes count as correct. Hats, shorts and skirts are out of distribution: the model should
+abstain.
 
-How photos are read was chosen on one half of the files, those whose SHA-256 is even; the other half only measures.
+Photo preparation was chosen on the half of the files with an even SHA-256; the other half is held out.
 """
 
 import argparse
@@ -56,8 +57,8 @@ def main() -> None:
         [
             "# `python -m benchmarks.photos`",
             "",
-            f"{len(files)} photos, {model.card.preset} is live (test accuracy {model.card.test.accuracy:.4f}); "
-            f"{(read - began) / len(files) * 1000:.0f} ms a photo to read it and find the garment, "
+            f"{len(files)} photos, {model.card.preset} is live (test accuracy {model.card.test.accuracy:.4f}). "
+            f"Per photo, {(read - began) / len(files) * 1000:.0f} ms to read it and find the garment, "
             f"{(ended - read) / len(files) * 1000:.1f} ms to classify its views.",
             "",
             *describe_halves(kinds, predictions, chosen_on),
@@ -71,23 +72,23 @@ def main() -> None:
 
 
 def describe_halves(kinds: NDArray[np.str_], predictions: Predictions, chosen_on: NDArray[np.bool_]) -> list[str]:
-    """How many are right, sure, and right among the most confident, for each half and all photos.
+    """Accuracy, abstention and accuracy by coverage, for each half and for all photos.
 
     Args:
         kinds: (n,), the category of each photo.
-        predictions: of n photos.
-        chosen_on: (n,), true for the half that the method was chosen on.
+        predictions: for n photos.
+        chosen_on: bool (n,), True for the half that the method was chosen on.
     """
     right, known = judge(kinds, predictions)
     shares = " | ".join(f"{covered:.0%}" for covered in COVERED)
     lines = [
-        "Photos of the seven kinds that are among the ten classes: how many are right among the most confident share.",
+        "Photos of the seven categories that match one of the ten classes: accuracy on the most confident share.",
         "",
-        f"| | photos | not sure | right where sure | {shares} | hat, shorts, skirt | not sure |",
+        f"| | photos | abstains | accuracy otherwise | {shares} | hat, shorts, skirt | abstains |",
         "|" + " --- |" + " ---: |" * (len(COVERED) + 5),
     ]
     everything = np.ones(len(kinds), bool)
-    for name, half in (("chosen on", chosen_on), ("**the other half**", ~chosen_on), ("all", everything)):
+    for name, half in (("development half", chosen_on), ("**held-out half**", ~chosen_on), ("all", everything)):
         inside, outside = half & known, half & ~known
         order = np.argsort(-predictions.confidences[inside], kind="stable")
         ranked = right[inside][order]
@@ -104,14 +105,15 @@ def describe_halves(kinds: NDArray[np.str_], predictions: Predictions, chosen_on
 
 
 def describe_categories(kinds: NDArray[np.str_], predictions: Predictions) -> list[str]:
-    """A row for each category, all photos.
+    """A row per category, over all photos.
 
     Args:
         kinds: (n,), the category of each photo.
-        predictions: of n photos.
+        predictions: for n photos.
     """
     right, known = judge(kinds, predictions)
-    lines = ["| photos of | number | right | not sure | most often called |", "| --- | ---: | ---: | ---: | --- |"]
+    lines = ["| category | photos | accuracy | abstains | most frequent prediction |"]
+    lines.append("| --- | ---: | ---: | ---: | --- |")
     for kind in (*RIGHT, *OUTSIDE):
         chosen = kinds == kind
         called = CLASSES[np.bincount(predictions.labels[chosen], minlength=len(CLASSES)).argmax()]
@@ -121,13 +123,13 @@ def describe_categories(kinds: NDArray[np.str_], predictions: Predictions) -> li
 
 
 def judge(kinds: NDArray[np.str_], predictions: Predictions) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which photos are called rightly, and which are of a kind that could be; bool (n,) each."""
+    """Which photos are classified correctly, and which are in distribution; bool (n,) each."""
     right = [name in RIGHT.get(kind, ()) for kind, name in zip(kinds, predictions.names, strict=True)]
     return np.array(right), np.isin(kinds, list(RIGHT))
 
 
 def _share(true: NDArray[np.bool_]) -> str:
-    """How many of these, bool (n,), are true; nothing where there are none."""
+    """Format the share of True values in bool (n,); "" if n is 0."""
     return f"{true.mean():.2f}" if len(true) else ""
 
 

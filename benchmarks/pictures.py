@@ -1,9 +1,9 @@
-"""Time the scoring of picture files beside their decoder alone, on the same files by turns.
+"""Compare the time to score picture files with the time to decode them, in alternating runs.
 
     .venv/bin/python -m benchmarks.pictures [FOLDER] [--runs 5] > benchmarks/results/pictures.md
 
-Without FOLDER, on Fashion-MNIST's test images as 10,000 PNG files, from the archives that FASHION_SOURCE names. The
-decoder alone opens each file with Pillow, makes it grey and an array, in two threads; the job scores it with a
+Without FOLDER, uses the Fashion-MNIST test images as 10,000 PNG files, from the archives that FASHION_SOURCE names. The
+decoder opens each file with Pillow and converts it to a grey array, in two threads. The job scores the files with a
 dense-128 network.
 """
 
@@ -45,19 +45,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         folder = arguments.folder or write_pictures(Path(made) / "pictures")
         files = sorted(str(path) for path in folder.rglob("*") if is_picture(path.name))
-        ways: dict[str, Callable[[], object]] = {
-            "the decoder alone, two threads": lambda: decode(files),
+        tasks: dict[str, Callable[[], object]] = {
+            "decoder only, two threads": lambda: decode(files),
             "`fashion score`, two workers": lambda: run_job(model, folder, Path(made) / "out.csv"),
         }
-        times: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+        times: dict[str, list[tuple[float, float]]] = {name: [] for name in tasks}
         for _ in range(arguments.runs):
-            for name, way in ways.items():
-                times[name].append(timed(way))
-    tell(times, len(files), arguments.runs)
+            for name, task in tasks.items():
+                times[name].append(timed(task))
+    print_table(times, len(files), arguments.runs)
 
 
 def write_pictures(folder: Path) -> Path:
-    """The test images, a PNG each."""
+    """Write each test image as a PNG."""
     folder.mkdir()
     source = Path(os.environ.get("FASHION_SOURCE", "data/raw"))
     for number, image in enumerate(read_idx(source / "t10k-images-idx3-ubyte.gz", CONTRACT.image.shape)):
@@ -66,35 +66,36 @@ def write_pictures(folder: Path) -> Path:
 
 
 def decode(files: list[str]) -> None:
-    """Pillow and NumPy, and nothing else."""
+    """Decode files with Pillow and NumPy only."""
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(lambda some: [np.asarray(Image.open(file).convert("L")).sum() for file in some], halves(files)))
 
 
 def halves(files: list[str]) -> list[list[str]]:
-    """Every other file."""
+    """Split the files evenly between the threads."""
     return [files[start::THREADS] for start in range(THREADS)]
 
 
-def timed(way: Callable[[], object]) -> tuple[float, float]:
-    """Seconds of the clock and of the process."""
+def timed(task: Callable[[], object]) -> tuple[float, float]:
+    """Wall time and CPU time of a task, seconds."""
     clock, process = time.perf_counter(), time.process_time()
-    way()
+    task()
     return time.perf_counter() - clock, time.process_time() - process
 
 
-def tell(times: dict[str, list[tuple[float, float]]], files: int, runs: int) -> None:
-    """The table, and how one way compares with the other, run by run."""
-    print(f"{files:,} files, {runs} runs by turns, {time.strftime('%Y-%m-%d')}; load {os.getloadavg()[0]:.1f}\n")
-    print("| | pictures a second | microseconds of processor a picture |\n| --- | ---: | ---: |")
+def print_table(times: dict[str, list[tuple[float, float]]], files: int, runs: int) -> None:
+    """Print the table, and the ratios of the runs."""
+    print(f"{files:,} files, {runs} alternating runs, {time.strftime('%Y-%m-%d')}; load {os.getloadavg()[0]:.1f}\n")
+    print("| | pictures/s | CPU time per picture, µs |\n| --- | ---: | ---: |")
     for name, found in times.items():
         clock, process = (statistics.median(column) for column in zip(*found, strict=True))
         print(f"| {name} | {files / clock:,.0f} | {process / files * 1e6:.1f} |")
     alone, scored = times.values()
-    for what, place in (("pace", 0), ("processor time", 1)):
+    for what, place in (("throughput", 0), ("CPU time", 1)):
         ratios = sorted(one[place] / other[place] for one, other in zip(alone, scored, strict=True))
-        print(f"\nDecoder to score, {what}: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
-    print(f"\nMemory at its end: {psutil.Process().memory_info().rss >> 20:,} MiB")
+        spread = f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
+        print(f"\nDecoder relative to scoring, {what}: {statistics.median(ratios):.2f} ({spread})")
+    print(f"\nMemory at the end: {psutil.Process().memory_info().rss >> 20:,} MiB")
 
 
 if __name__ == "__main__":

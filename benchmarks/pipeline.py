@@ -1,9 +1,9 @@
-"""Time each stage of the main job on the archives that FASHION_SOURCE names, and print the table of the README.
+"""Time each stage of the pipeline on the archives that FASHION_SOURCE names, and print the README's table.
 
     .venv/bin/python -m benchmarks.pipeline [--runs 5]
 
-Each stage runs in a process of its own, imports included, as a command would; the median of the runs is told, with the
-smallest and the largest. Scoring stands beside what a user would write with pandas.
+Each stage runs in a separate process, as a command does. Prints the median and the range of the runs. Scoring is
+compared with a script that uses pandas.
 """
 
 import argparse
@@ -60,7 +60,7 @@ names = [model.card.classes[number] for number in label.tolist()]
 answer = pandas.DataFrame({{"id": table.index + 1, "label": label.numpy(), "name": names, "confidence": confidence}})
 answer.assign(model=model.tag).to_csv(os.environ["TABLE"] + ".pandas.csv", index=False)""",
 }
-TELL = "\nprint(time.perf_counter() - began)"
+PRINT_SECONDS = "\nprint(time.perf_counter() - began)"
 
 PREPARE = """
 import os
@@ -114,17 +114,17 @@ def main() -> None:
                 fresh = (
                     {**environment, "FASHION_DATA_DIR": f"{folder}/data{number}"} if "ingest" in name else environment
                 )
-                times[name].append(float(run(code + TELL, fresh)))
+                times[name].append(float(run(code + PRINT_SECONDS, fresh)))
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "pyarrow", "great-expectations", "pandas"))
     print(f"{time.strftime('%Y-%m-%d')}: {os.cpu_count()} cores of {cpu_name()}; Python {platform.python_version()},")
     print(packages)
-    print(f"\n| stage | median of {runs}, s | smallest to largest |\n| --- | ---: | ---: |")
+    print(f"\n| stage | median of {runs}, s | range, s |\n| --- | ---: | ---: |")
     for name, found in times.items():
         print(f"| {name} | {statistics.median(found):.2f} | {min(found):.2f} to {max(found):.2f} |")
 
 
 def cpu_name() -> str:
-    """The processor as Linux names it."""
+    """The CPU model, from /proc/cpuinfo on Linux."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())

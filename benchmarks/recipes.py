@@ -1,9 +1,10 @@
-"""Train every recipe with several seeds and write the README's table of results.
+"""Train every preset with several seeds and write the README's table of results.
 
     .venv/bin/python -m benchmarks.recipes [--seeds 0 1 2] [--presets dense-128 ...]
 
-Every training is a process of its own, on the archives that FASHION_SOURCE names. A recipe that takes less than a
-minute runs once more with the first seed: its weights must be the same. The test split is read after each training.
+Each training runs in a separate process, on the archives that FASHION_SOURCE names. A preset that trains in less than a
+minute is trained again with the first seed and must produce the same weights. The test split is only read after
+training.
 """
 
 import argparse
@@ -28,24 +29,25 @@ from components.settings import CHECKOUT
 from components.training.presets import PRESETS, configure, count_parameters
 from components.training.train import train
 
-KERAS = {  # the same recipe in Keras 3, one seed
+KERAS = {  # the same preset in Keras 3, one seed
     "ann-128x2": "0.874",
     "dense-128": "0.873",
     "dense-dropout": "0.889 (256-128, 20 epochs)",
     "mlp-512x256": "0.874",
     "dense-128-logits": "0.882",
 }
-TWICE_BELOW = 60  # seconds
+MAX_SECONDS_TO_REPEAT = 60
 HEAD = """
-| recipe | layers | parameters | epochs | seconds | last epoch | train split | test | seeds | Keras | twice the same |
+| preset | layers | parameters | epochs | seconds | last epoch | train split | test | seeds | Keras | reproducible |
 | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |"""
 NOTES = """
-- seconds: the median of all epochs together, validation included
-- last epoch: mean accuracy and loss over its steps, in training mode on augmented images, as Keras tells them
-- train split: accuracy and loss of the finished model on all 60,000 images, validation rows included
-- test: mean accuracy, and the standard deviation over the seeds; then that of each seed
-- Keras: test accuracy of the same recipe in Keras 3, one seed
-- twice the same: whether the first seed gave the same SHA-256 of the weights again, and its first 16 digits
+- seconds: median training time over the seeds, including validation
+- last epoch: mean accuracy and loss over the steps, in training mode on augmented images, as Keras reports them
+- train split: accuracy and loss of the trained model on all 60,000 images, including the validation rows
+- test: mean accuracy ± standard deviation over the seeds; then the accuracy of each seed
+- Keras: test accuracy of the same preset in Keras 3, one seed
+- reproducible: whether a second training with the first seed gave the same weights, and the first 16 hex digits of
+  their SHA-256
 """
 
 
@@ -62,19 +64,19 @@ def main() -> None:
         os.environ["FASHION_DATA_DIR"] = folder
         ingest()
         for preset in options.presets:
-            lines.append(tell(preset, options.seeds))
+            lines.append(describe_preset(preset, options.seeds))
             print(lines[-1], file=sys.stderr)
     text = "\n".join([*lines, NOTES])
     options.to.write_text(text)
     print(text)
 
 
-def tell(preset: str, seeds: list[int]) -> str:
-    """A line of the table."""
+def describe_preset(preset: str, seeds: list[int]) -> str:
+    """A row of the table."""
     cards, hashes = zip(*(in_a_process(preset, seed) for seed in seeds), strict=True)
-    again = "not tried"
-    if cards[0].train_seconds < TWICE_BELOW:
-        again = f"{'yes' if in_a_process(preset, seeds[0])[1] == hashes[0] else '**no**'}, {hashes[0][:16]}"
+    reproducible = "not tested"
+    if cards[0].train_seconds < MAX_SECONDS_TO_REPEAT:
+        reproducible = f"{'yes' if in_a_process(preset, seeds[0])[1] == hashes[0] else '**no**'}, {hashes[0][:16]}"
     tests = [card.test.accuracy for card in cards]
     spread = f" ± {statistics.stdev(tests):.4f}" if len(tests) > 1 else ""
     cells = [
@@ -88,7 +90,7 @@ def tell(preset: str, seeds: list[int]) -> str:
         f"**{statistics.mean(tests):.4f}**{spread}",
         ", ".join(f"{accuracy:.4f}" for accuracy in tests),
         KERAS.get(preset, ""),
-        again,
+        reproducible,
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -106,7 +108,7 @@ def in_a_process(preset: str, seed: int) -> tuple[ModelCard, str]:
 
 
 def train_once(preset: str, seed: int) -> tuple[ModelCard, str]:
-    """What is known of the model, and the SHA-256 of its weights."""
+    """The model card, and the SHA-256 of the weights."""
     receipt = Validated(ingest().dataset, expectations=0, docs=Path(), checked_at="")
     trained = train(receipt, configure(preset, {"seed": seed}))
     return write_card(preset, receipt, trained), sha256(save(trained.network.state_dict())).hexdigest()

@@ -2,9 +2,8 @@
 
     .venv/bin/python -m benchmarks.scale [--runs 3] [--rows 600000]
 
-It starts a Prefect server, a Dask scheduler and two workers on the loopback, and takes them down. By turns; what is
-timed is the job (`Summary.seconds`), without the start of any process and the look at the first rows: each way scores a
-small table first.
+Starts and stops a Prefect server, a Dask scheduler and two workers on localhost. Runs alternate. Only the job is timed
+(`Summary.seconds`), without process start-up and the input sanity check: each configuration scores a small table first.
 """
 
 import argparse
@@ -22,7 +21,7 @@ from pathlib import Path
 import httpx
 
 BIN = Path(sys.executable).parent
-SMALL = 2000  # rows that warm a way up
+SMALL = 2000  # rows for the warm-up
 PREFECT, DASK = 24_200, 24_786  # ports
 
 PREPARE = """
@@ -90,7 +89,7 @@ print(many(300))
 
 
 def run(code: str, environment: dict[str, str], folder: Path, *arguments: str) -> str:
-    """Run code in a fresh interpreter; the last line that it printed."""
+    """Run code in a fresh interpreter and return the last line of its output."""
     done = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, cwd=folder, capture_output=True)
     if done.returncode:
         sys.exit(done.stderr.decode())
@@ -99,7 +98,7 @@ def run(code: str, environment: dict[str, str], folder: Path, *arguments: str) -
 
 @contextlib.contextmanager
 def started(command: list[str], environment: dict[str, str], folder: Path) -> Iterator[None]:
-    """A process that runs until the block ends."""
+    """Run a process until the block ends."""
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
     try:
@@ -113,7 +112,7 @@ def started(command: list[str], environment: dict[str, str], folder: Path) -> It
 
 
 def time_cluster(workers: int, environment: dict[str, str], folder: Path) -> float:
-    """Seconds of a job on a cluster of so many processes."""
+    """Seconds of a job on a cluster with this many worker processes."""
     here = ["--host", "127.0.0.1", "--no-dashboard"]
     address = f"tcp://127.0.0.1:{DASK}"
     with contextlib.ExitStack() as stack:
@@ -126,14 +125,14 @@ def time_cluster(workers: int, environment: dict[str, str], folder: Path) -> flo
 
 
 def wait_for(url: str) -> None:
-    """Until a server answers, two minutes at most."""
+    """Wait until a server responds, for at most two minutes."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         with contextlib.suppress(httpx.HTTPError):
             if httpx.get(url, timeout=2).is_success:
                 return
         time.sleep(0.2)
-    sys.exit(f"{url} did not answer")
+    sys.exit(f"{url} did not respond")
 
 
 def main() -> None:
@@ -141,7 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--rows", type=int, default=600_000)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         environment = {
@@ -153,30 +152,30 @@ def main() -> None:
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PYTHONPATH": str(Path.cwd()),
         }
-        run(PREPARE, environment, folder, str(asked.rows), str(SMALL))
+        run(PREPARE, environment, folder, str(options.rows), str(SMALL))
         with started([str(BIN / "prefect"), "server", "start", "--port", str(PREFECT)], environment, folder):
             wait_for(f"http://127.0.0.1:{PREFECT}/api/health")
             seconds: dict[str, list[float]] = {}
-            for _ in range(asked.runs):
+            for _ in range(options.runs):
                 for workers in (1, 2):
                     given = environment, folder, str(workers)
                     seconds.setdefault(f"`fashion score`, {workers}", []).append(float(run(COMMAND, *given)))
                     seconds.setdefault(f"flow in threads, {workers}", []).append(float(run(FLOW, *given)))
                     seconds.setdefault(f"flow on Dask, {workers}", []).append(time_cluster(workers, *given[:2]))
             overhead = float(run(TASKS, environment, folder))
-    tell(asked.rows, seconds, overhead)
+    print_table(options.rows, seconds, overhead)
 
 
-def tell(rows: int, seconds: dict[str, list[float]], overhead: float) -> None:
+def print_table(rows: int, seconds: dict[str, list[float]], overhead: float) -> None:
     """Print the machine and the table."""
     print(
         f"{time.strftime('%Y-%m-%d')}: {os.cpu_count()} cores, load {json.dumps(os.getloadavg())}, {rows:,} rows of CSV"
     )
-    print(f"a Prefect task that does nothing: {overhead * 1e3:.1f} ms of the flow's processor time")
-    print("\n| workers | rows a second, median | smallest to largest |\n| --- | ---: | ---: |")
+    print(f"an empty Prefect task: {overhead * 1e3:.1f} ms of the flow's CPU time")
+    print("\n| workers | rows/s, median | range |\n| --- | ---: | ---: |")
     for name in sorted(seconds):
-        paces = sorted(rows / one for one in seconds[name])
-        print(f"| {name} | {statistics.median(paces):,.0f} | {paces[0]:,.0f} to {paces[-1]:,.0f} |")
+        rates = sorted(rows / one for one in seconds[name])
+        print(f"| {name} | {statistics.median(rates):,.0f} | {rates[0]:,.0f} to {rates[-1]:,.0f} |")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Rows a second of `fashion score`, beside what one would write instead and what nobody can be faster than.
+"""Compare the throughput of `fashion score` with other ways to score a table and with an upper bound.
 
     .venv/bin/python -m benchmarks.score [--runs 3] [--networks flagship dense-128] [--rows 600000]
                                          [--pictures 30000] [--large]
 
-Each run is a process of its own; contestants take turns. Polars is in `.venv-bench` (`make .venv-bench/ready`). The
-flagship is trained for two epochs, which makes it no slower, and scores a tenth of the rows. Rows a second are from the
-first byte read to the last written; imports and the loading of the model are only in the seconds in all. `--large`
-scores 5,000,000 rows too and tells the pace of each tenth of them.
+Each run is a separate process; contestants alternate. Polars is in `.venv-bench` (`make .venv-bench/ready`). The
+flagship is trained for two epochs, which does not affect its speed, and scores a tenth of the rows. Rows per second are
+measured from the first byte read to the last byte written; the total seconds also include imports and loading the
+model. `--large` also scores 5,000,000 rows and prints the rows per second of each tenth.
 """
 
 import argparse
@@ -57,24 +57,24 @@ MODULES = {
 SHORT = {"flagship": {"epochs": 1, "untied_epochs": 1, "schedule": "constant"}}
 LARGE = 5_000_000  # rows
 NOTES = """
-- rows/s: median of the runs, smallest to largest in brackets; x: how many times the pace of `fashion score`
-- s in all: of the process, imports and the loading of the model with it; median
-- MB: the largest of the runs' peaks, of the process and those it started; of `POST /score` the client's alone; in
-  brackets without what is mapped from files, which is PyTorch's libraries
-- labels: how many differ from those of `fashion score`
-- `--check off` leaves out the look at the first rows: by Great Expectations, in a process of its own, which takes
-  seconds to import it, most of them while `fashion score` imports PyTorch
-- comes up against: the largest share of a job's processor time without that look, each measured on one thread
+- rows/s: median of the runs, range in brackets; x: relative to `fashion score`
+- total s: median time of the process, including imports and loading the model
+- MB: highest peak memory of the runs, including child processes; for `POST /score` only the client; in brackets without
+  memory mapped from files, i.e. PyTorch's libraries
+- labels: number of labels that differ from those of `fashion score`
+- `--check off` skips the input sanity check: Great Expectations in a separate process, which takes seconds to import,
+  mostly while `fashion score` imports PyTorch
+- bottleneck: the stage with the largest share of a job's CPU time without that check, measured on one thread
 """
 
 
 @dataclass(frozen=True)
 class Network:
-    """A model that scores."""
+    """A model to score with."""
 
     name: str
     tag: str
-    job: ScoreJob  # with its weights; source and output are filled in
+    job: ScoreJob  # with its weights; source and output are set for each run
 
 
 def main() -> None:
@@ -106,19 +106,19 @@ def main() -> None:
 
 
 def parse_options() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--networks", nargs="+", choices=["dense-128", "flagship"], default=["flagship", "dense-128"])
     parser.add_argument("--rows", type=int, default=600_000)
     parser.add_argument("--pictures", type=int, default=30_000)
-    parser.add_argument("--large", action="store_true", help="5,000,000 rows of Parquet too")
+    parser.add_argument("--large", action="store_true", help="also score 5,000,000 rows of Parquet")
     parser.add_argument("--to", type=Path, default=CHECKOUT / "benchmarks" / "results" / "score.md")
     return parser.parse_args()
 
 
 def prepare_network(preset: str, receipt: Validated) -> Network:
-    """Train a model and put it live: the service serves it."""
+    """Train a model and make it live, so that the service serves it."""
     trained = train(receipt, configure(preset, SHORT.get(preset)))
     card = write_card(preset, receipt, trained)
     tag = store.save_model(trained.network, card)
@@ -131,7 +131,7 @@ def prepare_network(preset: str, receipt: Validated) -> Network:
 def inputs(
     folder: Path, images: np.ndarray, preset: str, options: argparse.Namespace
 ) -> Iterator[tuple[str, Path, list[str]]]:
-    """Title, path and contestants of each input, written as it comes up."""
+    """Title, path and contestants of each input; the files are written lazily."""
     tables = [OURS, UNCHECKED, FLOOR, PANDAS, POLARS, HTTP]
     rows = options.rows if preset == "dense-128" else options.rows // 10
     yield f"CSV, {rows:,} rows", write_csv(folder, images, rows), tables
@@ -159,24 +159,24 @@ def describe_input(title: str, network: Network, source: Path, names: list[str],
                     refused[name] = run
                 else:
                     found[name].append(run)
-    lines = ["", f"## {title}", "", "| | rows/s | x | s in all | MB | labels |", "| --- " + "| ---: " * 5 + "|"]
+    lines = ["", f"## {title}", "", "| | rows/s | x | total s | MB | labels |", "| --- " + "| ---: " * 5 + "|"]
     ours = statistics.median(run.rows / run.seconds for run in found[OURS])
     for name, done in found.items():
         if name in refused:
             lines.append(f"| {name} | {refused[name]} | | | | |")
             continue
-        paces = sorted(run.rows / run.seconds for run in done)
-        pace = statistics.median(paces)
+        rates = sorted(run.rows / run.seconds for run in done)
+        rate = statistics.median(rates)
         peak, own = max(run.peak for run in done), max(run.own for run in done)
         labels = describe_labels(outputs[OURS], outputs[name]) if name != FLOOR else ""
-        paced = f"{pace:,.0f} ({paces[0]:,.0f} to {paces[-1]:,.0f}) | {pace / ours:.2f}"
-        whole = statistics.median(run.whole for run in done)
-        lines.append(f"| {name} | {paced} | {whole:.1f} | {peak:,.0f} ({own:,.0f}) | {labels} |")
+        throughput = f"{rate:,.0f} ({rates[0]:,.0f} to {rates[-1]:,.0f}) | {rate / ours:.2f}"
+        total = statistics.median(run.total for run in done)
+        lines.append(f"| {name} | {throughput} | {total:.1f} | {peak:,.0f} ({own:,.0f}) | {labels} |")
     return [*lines, "", describe_limit(network, source, folder / f"stages{suffix}")]
 
 
 def contend(name: str, network: Network, source: Path, output: Path, url: str) -> Run | str:
-    """Let one of them score once; in words, why it could not."""
+    """Run one contestant once; returns the error message if it failed."""
     if name in (OURS, UNCHECKED):
         command = [str(BIN / "fashion"), "score", str(source), str(output), "--model", network.tag, "--json"]
         command += ["--check", "off"] if name == UNCHECKED else []
@@ -185,14 +185,14 @@ def contend(name: str, network: Network, source: Path, output: Path, url: str) -
         command = [sys.executable, "-m", *MODULES[name]]
         given = {"source": str(source), "output": str(output), "url": url}
         text = json.dumps({**asdict(network.job), **given})
-    os.sync()  # what was written before is not written out beside this
+    os.sync()  # so that earlier writes are not flushed during the run
     run = watch(command, text, output.with_name(f".{output.name}.job"))
     print(f"  {name}: {run}", file=sys.stderr)
     return run
 
 
 def describe_labels(ours: Path, other: Path) -> str:
-    """How many labels differ."""
+    """The number of labels that differ."""
     one, two = (read_labels(path) for path in (ours, other))
     if len(one) != len(two):
         return f"**{len(two):,} rows instead of {len(one):,}**"
@@ -200,7 +200,7 @@ def describe_labels(ours: Path, other: Path) -> str:
 
 
 def read_labels(path: Path) -> np.ndarray:
-    """The column of an output."""
+    """Read the label column of an output."""
     if path.suffix == ".parquet":
         return pq.read_table(path, columns=["label"])["label"].to_numpy()
     options = pyarrow.csv.ConvertOptions(include_columns=["label"], column_types={"label": pa.uint8()})
@@ -208,19 +208,19 @@ def read_labels(path: Path) -> np.ndarray:
 
 
 def describe_limit(network: Network, source: Path, output: Path) -> str:
-    """The share of each stage in the processor time of a job."""
+    """The share of each stage in a job's CPU time."""
     command = [sys.executable, "-m", "benchmarks.peers.score_stages", network.tag, str(source), str(output)]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr)
     taken = json.loads(done.stdout.splitlines()[-1])
     shares = {name: seconds / sum(taken.values()) for name, seconds in taken.items()}
-    told = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
-    return f"Comes up against: {max(shares, key=lambda name: shares[name])} ({told})."
+    details = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+    return f"Bottleneck: {max(shares, key=lambda name: shares[name])} ({details})."
 
 
 def describe_large(folder: Path, images: np.ndarray) -> list[str]:
-    """5,000,000 rows: memory, and whether the pace stays."""
+    """Score 5,000,000 rows: memory, and whether the throughput stays constant."""
     source, output = write_parquet(folder, images, LARGE), folder / "large.parquet"
     os.sync()
     command = [str(BIN / "fashion"), "score", str(source), str(output), "--json"]
@@ -229,10 +229,10 @@ def describe_large(folder: Path, images: np.ndarray) -> list[str]:
         return ["", f"## Parquet, {LARGE:,} rows", "", run]
     edges = [run.done_at[round(len(run.done_at) * tenth / 10) - 1] for tenth in range(1, 11)]
     spans = np.diff([run.done_at[0] - run.done_at[-1] / len(run.done_at), *edges])
-    paces = ", ".join(f"{run.rows / 10 / span:,.0f}" for span in spans)
-    memory = f"{run.peak:,.0f} MB at most, {run.own:,.0f} of them its own"
-    told = f"{run.rows / run.seconds:,.0f} rows/s, {memory}; rows/s of each tenth of the parts: {paces}"
-    return ["", f"## Parquet, {LARGE:,} rows, the network above", "", told]
+    rates = ", ".join(f"{run.rows / 10 / span:,.0f}" for span in spans)
+    memory = f"peak memory {run.peak:,.0f} MB, {run.own:,.0f} MB without mapped files"
+    summary = f"{run.rows / run.seconds:,.0f} rows/s, {memory}; rows/s of each tenth of the parts: {rates}"
+    return ["", f"## Parquet, {LARGE:,} rows, the network above", "", summary]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The tables and pictures that `benchmarks.score` scores: the training images, as often as it takes."""
+"""The inputs of `benchmarks.score`: the training images, repeated as often as needed."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ ROW_GROUP = 20_000  # rows
 
 
 def write_csv(folder: Path, images: Images, rows: int) -> Path:
-    """label,pixel1,...,pixel784; the labels are 0."""
+    """Write a CSV with the columns label,pixel1,...,pixel784; all labels are 0."""
     path = folder / f"{rows}.csv"
     if not path.exists():
         pixels = take(images, 0, rows).reshape(-1, CONTRACT.image.size)
@@ -28,7 +28,7 @@ def write_csv(folder: Path, images: Images, rows: int) -> Path:
 
 
 def write_parquet(folder: Path, images: Images, rows: int) -> Path:
-    """The column pixels, 784 bytes a row."""
+    """Write a Parquet file with the column pixels, 784 bytes per row."""
     path = folder / f"{rows}.parquet"
     if not path.exists():
         schema = pa.schema([("pixels", pa.binary(CONTRACT.image.size))])
@@ -42,7 +42,7 @@ def write_parquet(folder: Path, images: Images, rows: int) -> Path:
 
 
 def write_pictures(folder: Path, images: Images, count: int) -> Path:
-    """PNGs in a folder."""
+    """Write PNG files to a folder."""
     path = folder / "pictures"
     path.mkdir(exist_ok=True)
     for number, image in enumerate(take(images, 0, count)):
@@ -51,6 +51,6 @@ def write_pictures(folder: Path, images: Images, count: int) -> Path:
 
 
 def take(images: Images, start: int, stop: int) -> Images:
-    """Some rows, of the images repeated without end."""
+    """Rows start to stop of the endlessly repeated images."""
     found: Images = images[np.arange(start, stop) % len(images)]
     return found

@@ -1,4 +1,4 @@
-"""A process that scores, watched; and the service that scores for those who ask."""
+"""Run a scoring process and measure it; start the service for the HTTP contestant."""
 
 import contextlib
 import json
@@ -23,45 +23,45 @@ BIN = Path(sys.executable).parent
 
 @dataclass
 class Run:
-    """What one process did."""
+    """Measurements of one process."""
 
     rows: int
     seconds: float
-    peak: float  # MB, of it and those it started
-    own: float = 0.0  # MB of that, without what is mapped from files and can be dropped: PyTorch's libraries
-    whole: float = 0.0  # seconds, of the process
-    done_at: list[float] = field(default_factory=list)  # seconds after its start: when the n-th part was done
+    peak: float  # peak memory in MB, including child processes
+    own: float = 0.0  # peak memory in MB without memory mapped from files, i.e. PyTorch's libraries
+    total: float = 0.0  # seconds from start to end of the process
+    done_at: list[float] = field(default_factory=list)  # seconds from the start to the completion of the n-th part
 
 
 def watch(command: list[str], text: str, parts: Path) -> Run | str:
-    """Run a command, and look at its memory and at the parts it has done meanwhile."""
+    """Run a command while sampling its memory and its completed parts; returns the last error line if it fails."""
     with (
-        tempfile.TemporaryFile("w+") as given,
-        tempfile.TemporaryFile("w+") as told,
+        tempfile.TemporaryFile("w+") as stdin,
+        tempfile.TemporaryFile("w+") as stdout,
         tempfile.TemporaryFile("w+") as log,
     ):
-        given.write(text)
-        given.seek(0)
-        process = psutil.Popen(command, stdin=given, stdout=told, stderr=log, cwd=CHECKOUT)
+        stdin.write(text)
+        stdin.seek(0)
+        process = psutil.Popen(command, stdin=stdin, stdout=stdout, stderr=log, cwd=CHECKOUT)
         run, began = Run(0, 0.0, 0.0), time.monotonic()
         while process.poll() is None:
             resident, mapped = memory_of(process)
             run.peak, run.own = max(run.peak, resident), max(run.own, resident - mapped)
             done = sum(1 for path in parts.glob("*.json") if path.name != "job.json")
             run.done_at += [time.monotonic() - began] * (done - len(run.done_at))
-            time.sleep(0.1)  # a look takes a millisecond of the cores that are timed
-        run.whole = time.monotonic() - began
-        told.seek(0)
+            time.sleep(0.1)  # each sample costs a millisecond of the measured cores
+        run.total = time.monotonic() - began
+        stdout.seek(0)
         log.seek(0)
         if process.returncode:
-            return (log.read().splitlines() or ["no word"])[-1]
-        answer = json.loads(told.read().splitlines()[-1])
+            return (log.read().splitlines() or [f"exit status {process.returncode}"])[-1]
+        answer = json.loads(stdout.read().splitlines()[-1])
         run.rows, run.seconds = answer["rows"], answer["seconds"]
         return run
 
 
 def memory_of(process: psutil.Process) -> tuple[float, float]:
-    """MB of a process and those it started, and how much of that is mapped from files."""
+    """Memory of a process and its children in MB, and how much of it is mapped from files."""
     size = mapped = 0
     with contextlib.suppress(psutil.NoSuchProcess):
         for one in (process, *process.children(recursive=True)):
@@ -73,7 +73,7 @@ def memory_of(process: psutil.Process) -> tuple[float, float]:
 
 @contextlib.contextmanager
 def served(folder: Path) -> Iterator[str]:
-    """The live model behind `bentoml serve`; its address."""
+    """Run `bentoml serve` with the live model and yield its URL."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -92,7 +92,7 @@ def served(folder: Path) -> Iterator[str]:
 
 
 def wait_until(ready: Callable[[], bool], process: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Give a server two minutes."""
+    """Wait for a server to become ready, for at most two minutes."""
     deadline = time.monotonic() + 120
     while not ready():
         if process.poll() is not None or time.monotonic() > deadline:

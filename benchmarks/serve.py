@@ -1,11 +1,11 @@
-"""Requests a second of this service, beside the same model in a hand-written FastAPI application and an empty handler.
+"""Compare the throughput of the service with the same model in FastAPI and LitServe, and with an empty handler.
 
     .venv/bin/python -m benchmarks.serve [--preset dense-128] [--runs 3] [--seconds 3] [--connections 1 8 32 128]
 
-Needs `wrk`, and LitServe in `.venv-bench` (`make .venv-bench/ready`). The servers run on core 0, the load comes from
-core 1, and only one server is asked at a time, in turns. Ours runs as `bentoml serve`, with its metrics, access log and
-prediction log; FastAPI and the empty handler under uvicorn without an access log; all with uvloop and httptools. The
-empty handler reads the body and answers `{}`. LitServe reads JSON and forms, not bytes.
+Requires `wrk`, and LitServe in `.venv-bench` (`make .venv-bench/ready`). The servers run on core 0, the load generator
+on core 1; the servers are tested in turn. Ours runs under `bentoml serve` with metrics, access log and prediction log,
+FastAPI and the empty handler under uvicorn without an access log; all use uvloop and httptools. The empty handler reads
+the body and returns `{}`. LitServe accepts JSON and forms, not bytes.
 """
 
 import argparse
@@ -45,8 +45,8 @@ SERVER_CORE, LOAD_CORE = "0", "1"
 JSON, BYTES = "application/json", "application/octet-stream"
 BOUNDARY = "wrk"
 NOTES = """
-Each cell: requests a second, p50 and p99 in milliseconds (medians of the runs), and errors, if there were any.
-x FastAPI: how many times its requests a second.
+Each cell: requests per second, p50 and p99 in milliseconds (medians of the runs), and the number of errors, if any.
+x FastAPI: requests per second relative to FastAPI.
 """
 
 
@@ -57,18 +57,18 @@ class Payload:
     name: str
     content_type: str
     body: bytes
-    paths: dict[str, str]  # server -> path; a server that is not here does not read such a body
+    paths: dict[str, str]  # server -> path; servers that are missing do not support such a body
     max_connections: int = 128
 
 
 @dataclass(frozen=True)
 class Load:
-    """What wrk found."""
+    """The results of wrk."""
 
-    requests: float  # a second
+    requests: float  # per second
     p50: float  # milliseconds
     p99: float
-    errors: int  # of the socket, and answers other than 2xx
+    errors: int  # socket errors and responses other than 2xx
 
 
 def main() -> None:
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=CHECKOUT / "benchmarks" / "results" / "serve.md")
     options = parser.parse_args()
     if shutil.which("wrk") is None:
-        sys.exit("wrk is missing; it is a package of most distributions")
+        sys.exit("wrk is not installed. Install your distribution's package wrk")
     packages = ", ".join(f"{name} {version(name)}" for name in ("bentoml", "fastapi", "uvicorn", "starlette"))
     lines = ["# `python -m benchmarks.serve`", "", *describe_machine(), f"{packages}; {options.preset} is live."]
     print(*lines, sep="\n", file=sys.stderr)
@@ -92,7 +92,7 @@ def main() -> None:
         with contextlib.ExitStack() as stack:
             servers = {server: stack.enter_context(started(server, folder)) for server in COMMANDS}
             for payload in payloads:
-                lines += tell(payload, servers, options, folder)
+                lines += describe_payload(payload, servers, options, folder)
                 print(*lines[-len(options.connections) - 4 :], sep="\n", file=sys.stderr)
             memory = {server: resident(port) for server, port in servers.items()}
     lines += ["", "Memory afterwards: " + ", ".join(f"{server} {size:.0f} MB" for server, size in memory.items())]
@@ -102,7 +102,7 @@ def main() -> None:
 
 
 def prepare(folder: Path, preset: str) -> list[Payload]:
-    """Train and promote a model, and make the requests of the test images."""
+    """Train a model, make it live, and build the requests from the test images."""
     from components.registry import champion, store
 
     dataset = ingest().dataset
@@ -113,7 +113,7 @@ def prepare(folder: Path, preset: str) -> list[Payload]:
 
 
 def make_payloads(images: Images) -> list[Payload]:
-    """The requests, of the first of these images."""
+    """Build the requests from the first images."""
     json_paths = dict.fromkeys(COMMANDS, "/predict")
     byte_paths = {"ours": "/predict", "FastAPI": "/bytes", "empty": "/"}
     form_paths = {"ours": "/classify", "FastAPI": "/classify", "LitServe": "/predict", "empty": "/"}
@@ -130,12 +130,12 @@ def make_payloads(images: Images) -> list[Payload]:
 
 
 def as_json(images: Images) -> bytes:
-    """The body of a request."""
+    """Encode images as a JSON body."""
     return json.dumps({"images": images.tolist()}).encode()
 
 
 def as_form(image: Images) -> bytes:
-    """A form with one file."""
+    """Encode an image as a multipart form with one file."""
     head = (
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\nContent-Type: image/png\r\n'
     )
@@ -153,7 +153,7 @@ COMMANDS = {
 
 @contextlib.contextmanager
 def started(server: str, folder: Path) -> Iterator[int]:
-    """Start a server on a free port, which is yielded once it answers."""
+    """Start a server on a free port and yield the port once the server responds."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -176,7 +176,7 @@ def started(server: str, folder: Path) -> Iterator[int]:
 
 
 def answers(port: int) -> bool:
-    """Whether a server is there, whatever it says."""
+    """Whether a server responds, with any status."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/livez", timeout=5):
             return True
@@ -186,25 +186,25 @@ def answers(port: int) -> bool:
         return False
 
 
-def tell(payload: Payload, servers: dict[str, int], options: argparse.Namespace, folder: Path) -> list[str]:
+def describe_payload(payload: Payload, servers: dict[str, int], options: argparse.Namespace, folder: Path) -> list[str]:
     """The table of one kind of request."""
-    asked = {server: port for server, port in servers.items() if server in payload.paths}
-    lines = ["", f"## {payload.name}", "", f"| connections | {' | '.join(asked)} | x FastAPI |"]
-    lines.append("| ---: |" + " ---: |" * (len(asked) + 1))
+    tested = {server: port for server, port in servers.items() if server in payload.paths}
+    lines = ["", f"## {payload.name}", "", f"| connections | {' | '.join(tested)} | x FastAPI |"]
+    lines.append("| ---: |" + " ---: |" * (len(tested) + 1))
     for connections in (one for one in options.connections if one <= payload.max_connections):
-        found: dict[str, list[Load]] = {server: [] for server in asked}
+        found: dict[str, list[Load]] = {server: [] for server in tested}
         for _ in range(options.runs):
-            for server, port in asked.items():
+            for server, port in tested.items():
                 url = f"http://127.0.0.1:{port}{payload.paths[server]}"
-                found[server].append(ask(url, payload, connections, options.seconds, folder))
+                found[server].append(run_wrk(url, payload, connections, options.seconds, folder))
         cells = [describe(loads) for loads in found.values()]
-        pace = {server: statistics.median(load.requests for load in loads) for server, loads in found.items()}
-        lines.append(f"| {connections} | {' | '.join(cells)} | {pace['ours'] / pace['FastAPI']:.2f} |")
+        rate = {server: statistics.median(load.requests for load in loads) for server, loads in found.items()}
+        lines.append(f"| {connections} | {' | '.join(cells)} | {rate['ours'] / rate['FastAPI']:.2f} |")
     return lines
 
 
-def ask(url: str, payload: Payload, connections: int, seconds: int, folder: Path) -> Load:
-    """Let wrk ask for some seconds, after a second that does not count."""
+def run_wrk(url: str, payload: Payload, connections: int, seconds: int, folder: Path) -> Load:
+    """Run wrk for some seconds, after a warm-up of one second."""
     (folder / "body").write_bytes(payload.body)
     script = folder / "request.lua"
     script.write_text(
@@ -218,7 +218,7 @@ def ask(url: str, payload: Payload, connections: int, seconds: int, folder: Path
 
 
 def read_wrk(text: str) -> Load:
-    """The figures in what wrk prints."""
+    """Parse the output of wrk."""
 
     def latency(share: str) -> float:
         number, unit = re.search(rf"^\s+{share}%\s+([\d.]+)(us|ms|s)\s*$", text, re.MULTILINE).groups()  # type: ignore[union-attr]
@@ -226,19 +226,19 @@ def read_wrk(text: str) -> Load:
 
     errors = sum(int(count) for count in re.findall(r"(?:connect|read|write|timeout) (\d+)", text))
     errors += sum(int(count) for count in re.findall(r"Non-2xx or 3xx responses: (\d+)", text))
-    pace = float(re.search(r"Requests/sec:\s+([\d.]+)", text).group(1))  # type: ignore[union-attr]
-    return Load(pace, latency("50"), latency("99"), errors)
+    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text).group(1))  # type: ignore[union-attr]
+    return Load(rate, latency("50"), latency("99"), errors)
 
 
 def describe(loads: list[Load]) -> str:
-    """A cell."""
-    pace, p50, p99 = (statistics.median(getattr(load, name) for load in loads) for name in ("requests", "p50", "p99"))
+    """A table cell."""
+    rate, p50, p99 = (statistics.median(getattr(load, name) for load in loads) for name in ("requests", "p50", "p99"))
     errors = sum(load.errors for load in loads)
-    return f"{pace:,.0f}/s, {p50:.1f}, {p99:.1f}" + (f", **{errors} errors**" if errors else "")
+    return f"{rate:,.0f}/s, {p50:.1f}, {p99:.1f}" + (f", **{errors} errors**" if errors else "")
 
 
 def resident(port: int) -> float:
-    """MB of the processes that listen on a port, and those they started."""
+    """Memory of the processes that listen on a port, MB."""
     listening = {one.pid for one in psutil.net_connections("tcp") if one.laddr and one.laddr.port == port and one.pid}
     return sum(psutil.Process(pid).memory_info().rss for pid in listening) / 1e6
 

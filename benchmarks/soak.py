@@ -1,12 +1,12 @@
-"""The whole system under its own schedules, compressed, with constant requests and two kills.
+"""Soak test: run the whole system on compressed schedules, under constant load, with two kills.
 
     .venv/bin/python -m benchmarks.soak [--minutes 20] [--rate 30] [--keep]
 
-Starts the stack as `make up` does, on temporary homes and free ports, with FASHION_SOURCE. A training is due every two
-minutes (`dense-128`, each with another seed), a check of drift and a look into the inbox every minute, where a file is
-dropped every minute; the maintenance runs once, when everything old enough to matter has been made older. One client
-asks without pause. Midway the worker, then the service is killed with SIGKILL. Writes benchmarks/results/soak.md; exit
-status 1 where a promise was broken. `--keep` leaves the homes where they are.
+Starts the stack like `make up`, with temporary homes and free ports, on the data of FASHION_SOURCE. A training runs
+every two minutes (`dense-128`, each with another seed), the drift check and the inbox every minute. A file is dropped
+into the inbox every minute. The maintenance runs once, after files have been backdated. One client sends requests at a
+constant rate. Midway, the worker and then the service are killed with SIGKILL. Writes benchmarks/results/soak.md and
+exits with status 1 if a guarantee was broken. `--keep` keeps the temporary homes.
 """
 
 import argparse
@@ -35,17 +35,17 @@ from ops.environment import prepare
 from ops.layout import HOST, StackLayout, read_layout
 from ops.start import bring_up
 
-EVERY = 5.0  # seconds between two looks at memory and disk
-OLDER = 3.0  # hours by which things are made older before the maintenance
-KEEP = 3  # models besides those that always stay
-IMAGES = 2_000  # of the test split, that the client asks about
+EVERY = 5.0  # seconds between samples of memory and disk
+OLDER = 3.0  # hours by which files are backdated before the maintenance
+KEEP = 3  # models to keep in addition to those that are never removed
+IMAGES = 2_000  # of the test split, sent by the client
 
 
 def main() -> int:
-    """Returns the exit status."""
+    """Run the soak test and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=20)
-    parser.add_argument("--rate", type=float, default=30, help="requests a second")
+    parser.add_argument("--rate", type=float, default=30, help="requests per second")
     parser.add_argument("--keep", action="store_true")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
@@ -55,17 +55,17 @@ def main() -> int:
         soak.left = len(supervisor.marked(layout))
         write_page(soak)
         print(PAGE.read_text())
-        return int(not all(promise.is_kept for promise in judge(soak)))
+        return int(not all(guarantee.is_kept for guarantee in judge(soak)))
     finally:
         if options.keep:
-            tell(f"kept: {folder}")
+            log(f"kept: {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def up(folder: Path) -> Iterator[StackLayout]:
-    """The stack in a folder, as `make up` starts it, until the block ends."""
+    """Run the stack in a folder, like `make up`, until the block ends."""
     ours = ("PREFECT_", "FASHION_INBOX", "FASHION_PREDICTION", "FASHION_GATE", "FASHION_NOTIFY")
     for name in [name for name in os.environ if name.startswith(ours) and "ANALYTICS" not in name]:
         del os.environ[name]
@@ -76,18 +76,18 @@ def up(folder: Path) -> Iterator[StackLayout]:
     (folder / "data" / "inbox" / "scoring").mkdir(parents=True)
     layout = read_layout()
     try:
-        bring_up(layout, tell)
+        bring_up(layout, log)
         yield layout
     finally:
-        tell("stopping")
+        log("stopping")
         supervisor.stop(layout)
 
 
 def run(layout: StackLayout, folder: Path, seconds: float, rate: float) -> Soak:
-    """Everything that happens, while all of it runs."""
+    """Run the client, the sampler and the disturbances until the time is up."""
     plan, service = Plan(layout.api), f"http://{HOST}:{layout.port}"
     plan.pause()
-    tell("the first training")
+    log("the first training")
     state = plan.finish(plan.start(TRAINING, {"preset": "dense-128", "epochs": 2, "seed": 0}))
     if state != "COMPLETED":
         raise SystemExit(f"the first training ended {state}; {layout.logs / 'worker.log'}")
@@ -101,7 +101,7 @@ def run(layout: StackLayout, folder: Path, seconds: float, rate: float) -> Soak:
     sampler.start()
     disturb(soak, layout, plan, folder, examples, seconds)
     plan.pause()
-    tell("waiting for what runs")
+    log("waiting for active runs")
     plan.drain(5 * MINUTE)
     client.stop()
     sampler.stop()
@@ -114,7 +114,7 @@ def run(layout: StackLayout, folder: Path, seconds: float, rate: float) -> Soak:
 
 
 def disturb(soak: Soak, layout: StackLayout, plan: Plan, folder: Path, examples: Examples, seconds: float) -> None:
-    """A file each minute until a minute and a half before the end; two kills; time that passes; a maintenance."""
+    """Drop a file each minute until 90 seconds before the end, kill two processes, backdate files, run maintenance."""
     inbox = folder / "data" / "inbox" / "scoring"
     due = [("worker", 0.5), ("service", 0.6), ("maintenance", 0.8)]
     start = time.monotonic()
@@ -124,7 +124,7 @@ def disturb(soak: Soak, layout: StackLayout, plan: Plan, folder: Path, examples:
             soak.dropped += 1
         if due and passed >= due[0][1] * seconds:
             what = due.pop(0)[0]
-            tell(f"{what}, after {passed:.0f} seconds")
+            log(f"{what}, after {passed:.0f} seconds")
             if what == "maintenance":
                 age(
                     [folder / "bentoml" / "models", folder / "bentoml" / "fashion", folder / "data" / "datasets"], OLDER
@@ -136,7 +136,7 @@ def disturb(soak: Soak, layout: StackLayout, plan: Plan, folder: Path, examples:
 
 
 def kill(soak: Soak, layout: StackLayout, name: str) -> None:
-    """SIGKILL to a piece's own process; what it started is left to itself. Returns once another is started."""
+    """Send SIGKILL to the process of a component, not to its children, and wait until it is restarted."""
     before = supervisor.describe(layout)[name]["pid"]
     soak.killed[name] = time.time()
     psutil.Process(before).kill()
@@ -146,35 +146,35 @@ def kill(soak: Soak, layout: StackLayout, name: str) -> None:
 
 
 def wait_until_ready(service: str) -> None:
-    """It follows the live model; there is one."""
+    """Wait until the service is ready, i.e. has loaded the live model."""
     while not httpx.get(f"{service}/readyz", timeout=30, trust_env=False).is_success:
         time.sleep(0.5)
 
 
 def read_test_images(datasets: Path) -> Examples:
-    """Of the one dataset."""
+    """Read the test split of the only dataset."""
     (manifest,) = datasets.glob("*.json")
     return read_split(describe(manifest, read_manifest(manifest)), "test")
 
 
 def fashion(command: str) -> list[dict[str, object]]:
-    """What a command tells as JSON."""
+    """Run a command and return its JSON output."""
     done = subprocess.run(
         [sys.executable, "-m", "fashion", command, "--json"], capture_output=True, text=True, check=True
     )
-    told: list[dict[str, object]] = json.loads(done.stdout)
-    return told
+    output: list[dict[str, object]] = json.loads(done.stdout)
+    return output
 
 
 def free_port() -> int:
-    """One that nobody listens on just now."""
+    """A port that is currently free."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
 
 
-def tell(line: str) -> None:
-    """To whoever waits."""
+def log(line: str) -> None:
+    """Print a line with the time to standard error."""
     print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""What a soak came to: its promises, kept or broken, and the page."""
+"""The report of the soak test: its guarantees, kept or broken, and its measurements."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -15,44 +15,44 @@ from components.settings import CHECKOUT
 
 PAGE = CHECKOUT / "benchmarks" / "results" / "soak.md"
 MB = 1e6
-MAX_GROWTH = 100 * MB  # of a piece's memory, from the first quarter of the time to the last
-LASTING = ("prefect", "worker", "service", "others")  # pieces that are there all the time
+MAX_GROWTH = 100 * MB  # of a component's memory, from the first to the last quarter of the time
+LASTING = ("prefect", "worker", "service", "others")  # components that run all the time
 NOTES = """
-PSS: each page of memory that processes share is counted by shares. Slope: through the second half, which the kills of
-worker and service are part of. "others" is the supervisor. Runs are processes of their own and have ended in between.
+PSS: memory shared between processes is divided between them. Slope: over the second half, which includes the kills of
+the worker and the service. "others" is the supervisor. Runs are separate processes that end in between.
 """
 
 
 @dataclass
 class Soak:
-    """All that was seen."""
+    """Everything recorded in a soak test."""
 
-    began: float  # seconds since the epoch, like the others
+    began: float  # seconds since the epoch, like all times
     first_load: float
     ended: float = 0.0
-    dropped: int = 0  # files into the inbox
+    dropped: int = 0  # files dropped into the inbox
     scored: int = 0
-    killed: dict[str, float] = field(default_factory=dict)  # piece -> when
-    back: dict[str, float] = field(default_factory=dict)  # piece -> when another was started
+    killed: dict[str, float] = field(default_factory=dict)  # component -> time of the kill
+    back: dict[str, float] = field(default_factory=dict)  # component -> time of the restart
     traffic: Tally = field(default_factory=lambda: tally([], None))
     samples: list[Sample] = field(default_factory=list)
-    runs: list[dict[str, Any]] = field(default_factory=list)  # as Prefect's API has them
+    runs: list[dict[str, Any]] = field(default_factory=list)  # as returned by Prefect's API
     models: list[dict[str, Any]] = field(default_factory=list)
     moves: list[dict[str, Any]] = field(default_factory=list)
-    left: int = 0  # processes after the end
+    left: int = 0  # processes that remain after the end
 
 
 @dataclass(frozen=True)
-class Promise:
-    """One thing that must hold."""
+class Guarantee:
+    """One property that must hold."""
 
     message: str
     is_kept: bool
     found: str
 
 
-def judge(soak: Soak) -> list[Promise]:
-    """Every promise."""
+def judge(soak: Soak) -> list[Guarantee]:
+    """Check every guarantee."""
     traffic = soak.traffic
     bad = [run for run in soak.runs if run["state_type"] in {"FAILED", "CRASHED"}]
     open_ = [run for run in soak.runs if run["state_type"] not in ENDED and run["start_time"]]
@@ -61,27 +61,27 @@ def judge(soak: Soak) -> list[Promise]:
     late = [name for name in LASTING if growth_of(soak.samples, "memory", name).last_over_first > MAX_GROWTH]
     first = traffic.lost[0] if traffic.lost else None
     return [
-        Promise(
-            "no request is lost, but while a killed service starts",
+        Guarantee(
+            "no request is lost, except while a killed service restarts",
             not traffic.lost,
             f"{len(traffic.lost)} {first or ''}",
         ),
-        Promise("models change under way", promoted > 1, f"{promoted} promotions"),
-        Promise("two runs of a deployment never overlap", not overlaps, "; ".join(overlaps) or "none"),
-        Promise("no run fails or crashes", not bad, "; ".join(map(_describe_run, bad)) or "none"),
-        Promise("every run ends", not open_, "; ".join(map(_describe_run, open_)) or "all"),
-        Promise("every dropped file is scored, once", soak.dropped == soak.scored, f"{soak.scored} of {soak.dropped}"),
-        Promise("what is killed is started again", soak.killed.keys() == soak.back.keys(), ", ".join(soak.back)),
-        Promise(f"no piece's memory grows by {MAX_GROWTH / MB:.0f} MB", not late, ", ".join(late) or "none"),
-        Promise("nothing is left after the end", not soak.left, f"{soak.left} processes"),
+        Guarantee("models are promoted during the test", promoted > 1, f"{promoted} promotions"),
+        Guarantee("runs of one deployment never overlap", not overlaps, "; ".join(overlaps) or "none"),
+        Guarantee("no run fails or crashes", not bad, "; ".join(map(_describe_run, bad)) or "none"),
+        Guarantee("every run ends", not open_, "; ".join(map(_describe_run, open_)) or "all"),
+        Guarantee("every dropped file is scored once", soak.dropped == soak.scored, f"{soak.scored} of {soak.dropped}"),
+        Guarantee("killed components are restarted", soak.killed.keys() == soak.back.keys(), ", ".join(soak.back)),
+        Guarantee(f"no component's memory grows by {MAX_GROWTH / MB:.0f} MB", not late, ", ".join(late) or "none"),
+        Guarantee("no process remains after the end", not soak.left, f"{soak.left} processes"),
     ]
 
 
 def find_overlaps(soak: Soak) -> list[str]:
-    """Pairs of runs of one deployment that were on at the same time."""
+    """Pairs of runs of one deployment that overlapped."""
     spans: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
     for run in soak.runs:
-        if run["total_run_time"]:  # one that was cancelled before it began has a start, and none
+        if run["total_run_time"]:  # a run cancelled before it began has a start time but no run time
             spans[run["deployment"]].append((run["start_time"], run["end_time"], run["name"]))
     return [
         f"{name}: {one[2]} and {other[2]}"
@@ -96,19 +96,20 @@ def _describe_run(run: dict[str, Any]) -> str:
 
 
 def write_page(soak: Soak) -> None:
-    """Markdown, whole at once."""
+    """Write the report as Markdown."""
     PAGE.write_text("\n".join(_lines(soak)) + "\n")
 
 
 def _lines(soak: Soak) -> Iterator[str]:
     minutes = (soak.ended - soak.began) / MINUTE
-    yield "# A soak of the whole system"
+    yield "# Soak test of the whole system"
     yield ""
     yield f"`python -m benchmarks.soak`, {minutes:.1f} minutes; load {soak.first_load:.1f} at the start."
     yield from describe_machine()
     yield ""
     yield from _table(
-        ("promise", "", "found"), [(one.message, "kept" if one.is_kept else "BROKEN", one.found) for one in judge(soak)]
+        ("guarantee", "", "found"),
+        [(one.message, "kept" if one.is_kept else "BROKEN", one.found) for one in judge(soak)],
     )
     yield from _describe_traffic(soak)
     yield from _describe_runs(soak)
@@ -121,21 +122,21 @@ def _describe_traffic(soak: Soak) -> Iterator[str]:
     paths = ", ".join(f"{number:,} {path}" for path, number in traffic.by_path.items())
     yield ""
     yield f"- requests: {traffic.asked:,} ({paths}); lost: {len(traffic.lost)}"
-    yield f"- lost besides, while the service was killed and started: {traffic.lost_to_kill}, in {traffic.gap:.1f} s"
-    yield f"- p50 {traffic.p50 * 1000:.1f} ms, p99 {traffic.p99 * 1000:.1f} ms, beside trainings"
-    yield f"- models that answered, one after the other: {len(traffic.models)}"
+    yield f"- also lost while the service was killed and restarted: {traffic.lost_to_kill}, in {traffic.gap:.1f} s"
+    yield f"- p50 {traffic.p50 * 1000:.1f} ms, p99 {traffic.p99 * 1000:.1f} ms, with concurrent trainings"
+    yield f"- models that served requests, in succession: {len(traffic.models)}"
     yield from (
-        f"- {name} was killed; another was started {soak.back[name] - at:.1f} s later"
+        f"- {name} was killed and restarted {soak.back[name] - at:.1f} s later"
         for name, at in soak.killed.items()
         if name in soak.back
     )
     promoted = sum(move["action"] == "promote" for move in soak.moves)
     trained = len(done(soak, "training/nightly"))
-    yield f"- trainings that ended well: {trained}; promotions: {promoted}; models in the end: {len(soak.models)}"
+    yield f"- completed trainings: {trained}; promotions: {promoted}; models at the end: {len(soak.models)}"
 
 
 def done(soak: Soak, deployment: str) -> list[dict[str, Any]]:
-    """Its runs that ended well."""
+    """The completed runs of a deployment."""
     return [run for run in soak.runs if run["deployment"] == deployment and run["state_type"] == "COMPLETED"]
 
 
@@ -155,10 +156,10 @@ def _describe_memory(soak: Soak) -> Iterator[str]:
     rows = []
     for name in names:
         growth = growth_of(soak.samples, "memory", name)
-        sizes = (growth.first, growth.last, growth.most, growth.slope)
+        sizes = (growth.first, growth.last, growth.peak, growth.slope)
         rows.append((name, *(f"{size / MB:,.0f}" for size in sizes)))
     yield ""
-    yield from _table(("memory (PSS), MB", "first quarter", "last quarter", "most", "slope, an hour"), rows)
+    yield from _table(("memory (PSS), MB", "first quarter", "last quarter", "peak", "slope, per hour"), rows)
     yield NOTES.rstrip()
 
 
@@ -167,10 +168,10 @@ def _describe_disk(soak: Soak, minutes: float) -> Iterator[str]:
     rows = []
     for name in sorted(first.keys() | last.keys()):
         begin, end = first.get(name, 0), last.get(name, 0)
-        most = growth_of(soak.samples, "disk", name).most
-        rows.append((name, *(f"{size / MB:,.1f}" for size in (begin, end, most, (end - begin) * MINUTE / minutes))))
+        peak = growth_of(soak.samples, "disk", name).peak
+        rows.append((name, *(f"{size / MB:,.1f}" for size in (begin, end, peak, (end - begin) * MINUTE / minutes))))
     yield ""
-    yield from _table(("disk, MB", "start", "end", "most", "an hour"), rows)
+    yield from _table(("disk, MB", "start", "end", "peak", "per hour"), rows)
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Schedules, compressed, through Prefect's API; what is dropped into the inbox; and time that passes at once."""
+"""The actions of the soak test: compress schedules through Prefect's API, drop files into the inbox, backdate files."""
 
 import os
 import time
@@ -12,7 +12,7 @@ from components.dataset.manifest import Examples
 
 MINUTE = 60  # seconds
 TRAINING, DRIFT, INBOX, MAINTENANCE = "training/nightly", "monitoring/hourly", "scoring/inbox", "maintenance/weekly"
-LEAD = 60  # seconds from a schedule to its first run: the server writes none down that is due by the time it looks
+LEAD = 60  # seconds until the first run of a new schedule: the server skips runs that are already due
 ROWS = 300  # of a dropped table
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
@@ -24,22 +24,22 @@ class Plan:
         self.client = httpx.Client(base_url=api, timeout=90, trust_env=False)
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
-        """The answer, from JSON; a database that is locked is asked again, as Prefect's own clients do."""
+        """Send a request and return the JSON response. Retries while the database is locked, like Prefect's clients."""
         while (answer := self.client.request(method, path, json=body)).status_code == 503:
             time.sleep(2)
         return answer.raise_for_status().json() if answer.content else None
 
     def pause(self) -> None:
-        """Take every deployment's schedules off, and with them the runs that are not due yet."""
+        """Delete all schedules, and with them the runs that are not due yet."""
         for deployment in self.ask("POST", "/deployments/filter", {}):
             for schedule in deployment["schedules"]:
                 self.ask("DELETE", f"/deployments/{deployment['id']}/schedules/{schedule['id']}")
 
     def compress(self, seconds: float) -> None:
-        """Make everything but the maintenance due many times within so many seconds.
+        """Schedule everything except the maintenance many times within `seconds`.
 
-        Each training has a schedule of its own, since its seed is a parameter of the schedule. One epoch more for each
-        four: the gate should have models to refuse, and better ones to let live.
+        Each training has its own schedule, because the seed is a parameter of the schedule. Every fourth training adds
+        an epoch, so that the gate sees both models to reject and better ones to promote.
         """
         count = int(seconds // (2 * MINUTE))
         for number in range(count):
@@ -61,20 +61,20 @@ class Plan:
         return str(self.ask("POST", f"/deployments/{deployment}/create_flow_run", {"parameters": parameters})["id"])
 
     def finish(self, run: str) -> str:
-        """Wait for a run to end -> its state."""
+        """Wait for a run to end and return its state."""
         while (state := str(self.ask("GET", f"/flow_runs/{run}")["state_type"])) not in ENDED:
             time.sleep(1)
         return state
 
     def drain(self, patience: float) -> None:
-        """Wait for what runs to end; seconds."""
+        """Wait for active runs to end, for at most `patience` seconds."""
         deadline = time.monotonic() + patience
         busy = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}}}
         while self.ask("POST", "/flow_runs/count", busy) and time.monotonic() < deadline:
             time.sleep(1)
 
     def runs(self) -> list[dict[str, Any]]:
-        """Every run that was due, oldest first, with the name of its deployment as `deployment`."""
+        """All runs that were due, oldest first, with the name of their deployment as `deployment`."""
         names = {one["id"]: one for one in self.ask("POST", "/deployments/filter", {})}
         flows = {one["id"]: one["name"] for one in self.ask("POST", "/flows/filter", {})}
         found: list[dict[str, Any]] = []
@@ -90,7 +90,7 @@ class Plan:
 
 
 def drop(inbox: Path, number: int, examples: Examples) -> None:
-    """Put a table of images into the inbox, whole at once."""
+    """Drop a table of images into the inbox atomically."""
     first = number * ROWS % (len(examples.images) - ROWS)
     header = ",".join(f"pixel{place}" for place in range(1, 785))
     lines = [",".join(map(str, image.ravel().tolist())) for image in examples.images[first : first + ROWS]]
@@ -100,7 +100,7 @@ def drop(inbox: Path, number: int, examples: Examples) -> None:
 
 
 def age(folders: list[Path], hours: float) -> None:
-    """Everything below was last written so much earlier."""
+    """Backdate the modification times of folders and everything in them."""
     for folder in folders:
         for path in [folder, *folder.rglob("*")]:
             stat = path.lstat()

@@ -1,4 +1,4 @@
-"""What the pieces of a running stack take of memory and disk, every few seconds."""
+"""Samples the memory and disk usage of a running stack at intervals."""
 
 import contextlib
 import os
@@ -16,22 +16,22 @@ import psutil
 from ops import supervisor
 from ops.layout import PIECES, StackLayout
 
-RUNS = "runs"  # processes of flow runs, of the worker's and those that outlive it
+RUNS = "runs"  # processes of flow runs, including those that outlive their worker
 STATES = ("SCHEDULED", "PENDING", "RUNNING", "COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One look."""
+    """One sample."""
 
     at: float  # seconds since the epoch
-    memory: dict[str, int]  # piece -> bytes, each shared page by halves (PSS)
-    disk: dict[str, int]  # what it is for -> bytes
-    runs: dict[str, int]  # state -> flow runs
+    memory: dict[str, int]  # component -> bytes (PSS)
+    disk: dict[str, int]  # home and first folder -> bytes
+    runs: dict[str, int]  # state -> number of flow runs
 
 
 class Sampler(threading.Thread):
-    """Looks until it is told to stop."""
+    """Collects samples until `stop` is called."""
 
     def __init__(self, layout: StackLayout, homes: dict[str, Path], every: float) -> None:
         super().__init__(daemon=True, name="sampler")
@@ -40,7 +40,7 @@ class Sampler(threading.Thread):
         self._ended = threading.Event()
 
     def run(self) -> None:
-        """A look that fails since a piece was just killed is left out."""
+        """Collect samples, skipping those that fail because a component was just killed."""
         with httpx.Client(base_url=self.layout.api, timeout=60, trust_env=False) as client:
             while not self._ended.wait(self.every):
                 with contextlib.suppress(httpx.HTTPError):
@@ -57,7 +57,7 @@ class Sampler(threading.Thread):
         return dict(sizes)
 
     def stop(self) -> None:
-        """Returns after the last look."""
+        """Stop after the current sample."""
         self._ended.set()
         self.join()
 
@@ -71,7 +71,7 @@ def _files_below(home: Path) -> Iterator[tuple[Path, int]]:
 
 
 def measure_memory(layout: StackLayout) -> dict[str, int]:
-    """Piece -> bytes of all its processes, now."""
+    """Component -> bytes of all its processes."""
     infos = supervisor.describe(layout)
     trees = {name: supervisor.descendants_of(infos[name]["pid"]) for name in PIECES if infos.get(name, {}).get("pid")}
     found: Counter[str] = Counter()
@@ -84,7 +84,7 @@ def measure_memory(layout: StackLayout) -> dict[str, int]:
 
 
 def count_runs(client: httpx.Client) -> dict[str, int]:
-    """State -> flow runs that the server knows."""
+    """State -> number of flow runs on the server."""
     return {state: _count(client, state) for state in STATES}
 
 
@@ -95,26 +95,26 @@ def _count(client: httpx.Client, state: str) -> int:
 
 @dataclass(frozen=True)
 class Growth:
-    """Of one piece's memory, or of one folder."""
+    """Growth of one component's memory or of one folder."""
 
-    first: float  # mean of the first quarter of the time, bytes
-    last: float  # of the last quarter
-    most: int
-    slope: float  # bytes an hour, through the second half
+    first: float  # mean of the first quarter, bytes
+    last: float  # mean of the last quarter, bytes
+    peak: int  # bytes
+    slope: float  # bytes per hour, over the second half
 
     @property
     def last_over_first(self) -> float:
-        """Bytes that came on top."""
+        """Growth from the first to the last quarter, bytes."""
         return self.last - self.first
 
 
 def growth_of(samples: list[Sample], what: str, name: str) -> Growth:
-    """How `samples[...].memory[name]`, or `.disk[name]`, changed.
+    """Growth of `samples[...].memory[name]` or `.disk[name]`.
 
     Args:
         samples: at least four.
         what: memory or disk.
-        name: the piece or folder; where a sample has none it is 0.
+        name: the component or folder; counts as 0 in samples without it.
     """
     at = np.array([sample.at for sample in samples])
     sizes = np.array([getattr(sample, what).get(name, 0) for sample in samples], dtype=float)

@@ -1,4 +1,4 @@
-"""One client that asks the service all the time and keeps count of every answer."""
+"""A client that sends requests to the service at a constant rate and records every response."""
 
 import itertools
 import math
@@ -13,29 +13,29 @@ import numpy as np
 from components.contract import Images
 from components.readers.images.photos import write_png
 
-PATIENCE = 30.0  # seconds for an answer
-OUTAGE = 120.0  # seconds after its kill within which the service must be back
+PATIENCE = 30.0  # seconds; timeout of a request
+OUTAGE = 120.0  # seconds in which a killed service must be back
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one request."""
+    """The result of one request."""
 
-    asked: float  # seconds since the epoch
-    seconds: float  # until the answer
+    asked: float  # time of the request, seconds since the epoch
+    seconds: float  # until the response
     path: str
-    status: int  # 0: none came
-    model: str  # the tag that the answer names; "" for none
-    error: str  # why none came
+    status: int  # 0 if there was no response
+    model: str  # tag in the response; "" if there is none
+    error: str  # why there was no response
 
     @property
     def is_good(self) -> bool:
-        """Whether a client would be content."""
+        """Whether the request succeeded."""
         return self.status == 200 and bool(self.model)
 
 
 class Client(threading.Thread):
-    """Asks at a steady pace, by turns with JSON, bytes and a PNG file, until it is told to stop."""
+    """Sends requests at a constant rate, alternating JSON, bytes and a PNG file, until `stop` is called."""
 
     def __init__(self, url: str, images: Images, a_second: float) -> None:
         super().__init__(daemon=True, name="client")
@@ -45,7 +45,7 @@ class Client(threading.Thread):
         self._ended = threading.Event()
 
     def run(self) -> None:
-        """One request after the other; one that is late is not made good by two at once."""
+        """Send requests one after the other; a late request is not followed by a burst."""
         due = time.monotonic()
         with httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=False) as client:
             while not self._ended.wait(max(0.0, due - time.monotonic())):
@@ -53,13 +53,13 @@ class Client(threading.Thread):
                 self.answers.append(_ask(client, *next(self._bodies)))
 
     def stop(self) -> None:
-        """Returns once the last answer is there."""
+        """Stop after the current request."""
         self._ended.set()
         self.join()
 
 
 def _bodies_of(image: Images) -> list[tuple[str, str, bytes]]:
-    """uint8 (28, 28) -> path, content type and body of a request of each kind."""
+    """Path, content type and body of each kind of request for an image, uint8 (28, 28)."""
     text = str(image.tolist()).replace(" ", "")
     return [
         ("/predict", "application/json", f'{{"images":[{text}]}}'.encode()),
@@ -80,24 +80,24 @@ def _ask(client: httpx.Client, path: str, kind: str, body: bytes) -> Answer:
 
 @dataclass(frozen=True)
 class Tally:
-    """What came of all requests."""
+    """The results of all requests."""
 
-    asked: int
+    asked: int  # number of requests
     by_path: dict[str, int]
     p50: float  # seconds
     p99: float
-    models: tuple[str, ...]  # in the order in which they answered first
-    lost: tuple[Answer, ...]  # while nothing of the service had been killed
+    models: tuple[str, ...]  # in order of their first response
+    lost: tuple[Answer, ...]  # failed requests unrelated to the kill
     lost_to_kill: int
-    gap: float  # seconds without a good answer, around the kill; 0 where nobody noticed
+    gap: float  # seconds without a successful request around the kill; 0 if none failed
 
 
 def tally(answers: list[Answer], killed: float | None) -> Tally:
-    """Count; what is not answered well in the time after the kill that a service has to come back in is the kill's.
+    """Count the results. Failures within the allowed outage after the kill are attributed to the kill.
 
     Args:
-        answers: in the order in which they were asked.
-        killed: when the service was killed, seconds since the epoch; None: it was not.
+        answers: in the order of the requests.
+        killed: time of the kill, seconds since the epoch; None if the service was not killed.
     """
     good = [one for one in answers if one.is_good]
     bad = [one for one in answers if not one.is_good]
@@ -116,7 +116,7 @@ def tally(answers: list[Answer], killed: float | None) -> Tally:
 
 
 def _gap(good: list[Answer], bad: list[Answer]) -> float:
-    """Seconds from the last good answer before the bad ones to the first one after them."""
+    """Seconds from the last success before the failures to the first success after them."""
     if not bad:
         return 0.0
     before = max((one.asked + one.seconds for one in good if one.asked < bad[0].asked), default=bad[0].asked)

@@ -1,4 +1,4 @@
-"""Traffic of a shop, simulated from images that a model answered, and what an hourly check makes of it."""
+"""Simulated traffic of a shop, sampled from classified images, and the hourly drift check on it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,40 +19,40 @@ SHOES = tuple(map(CLASSES.index, ("Sandal", "Sneaker", "Ankle boot")))
 
 @dataclass(frozen=True)
 class Shop:
-    """Where traffic comes from: how much, and how alike the images are that come together."""
+    """A source of traffic: its volume, and the similarity of images within an upload."""
 
     name: str
-    images: float  # an hour, on the mean of a day
-    together: int = 1  # images of an upload, of one class and nearly as bright
-    night: float = 0.0  # at night, so many of the images are shoes beyond their share
-    health: int = 0  # times an hour that one image comes again
+    images: float  # mean number of images per hour
+    together: int = 1  # mean number of images per upload, of one class and similar brightness
+    night: float = 0.0  # share of images replaced by shoes at night
+    health: int = 0  # how often per hour the same image is sent as a health check
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Images that traffic is drawn from, as a model answers them."""
+    """Classified images to sample traffic from."""
 
     seen: Seen
-    order: NDArray[np.intp]  # rows by class and brightness: neighbours are alike
+    order: NDArray[np.intp]  # rows sorted by class and brightness, so that neighbours are similar
     shoes: NDArray[np.intp]  # rows
 
 
 def make_pool(seen: Seen) -> Pool:
-    """Of any images."""
+    """Create a pool from classified images."""
     return Pool(seen, np.lexsort((seen["mean"], seen["label"])), np.flatnonzero(np.isin(seen["label"], SHOES)))
 
 
 def make_traffic(shop: Shop, pool: Pool, hours: int, random: np.random.Generator) -> Seen:
-    """Hours of traffic: few images at night, most in the evening, and as many as chance will have.
+    """Sample hours of traffic with a daily cycle: few images at night, most in the afternoon.
 
     Returns:
-        In the order of time, from 0.
+        The traffic, sorted by time from 0.
     """
     return np.concatenate([_make_hour(shop, pool, hour, random) for hour in range(hours)])
 
 
 def _make_hour(shop: Shop, pool: Pool, hour: int, random: np.random.Generator) -> Seen:
-    swing = 1 - 0.8 * np.cos(2 * np.pi * (hour - 4) / DAY)  # 0.2 at four in the morning, 1.8 at four in the afternoon
+    swing = 1 - 0.8 * np.cos(2 * np.pi * (hour - 4) / DAY)  # 0.2 at 4 a.m., 1.8 at 4 p.m.
     uploads = random.poisson(swing * shop.images / shop.together)
     sizes = random.geometric(1 / shop.together, uploads)
     first = random.integers(0, len(pool.order), uploads)
@@ -62,7 +62,7 @@ def _make_hour(shop: Shop, pool: Pool, hour: int, random: np.random.Generator) -
         other = random.random(len(rows)) < shop.night
         rows[other] = random.choice(pool.shoes, np.count_nonzero(other))
     made: Seen = pool.seen[rows]
-    made["hash"] = random.integers(2**63, size=len(made))  # the pool has few images; of a shop each is new
+    made["hash"] = random.integers(2**63, size=len(made))  # a shop's images are all new, but the pool is small
     made = np.concatenate([made, np.repeat(pool.seen[:1], shop.health)])
     made["time"] = HOUR * (hour + np.sort(random.random(len(made))))
     return made
@@ -71,22 +71,22 @@ def _make_hour(shop: Shop, pool: Pool, hour: int, random: np.random.Generator) -
 def follow(
     profile: Profile, traffic: Seen, hours: int, bounds: DriftBounds, begin: int = 1
 ) -> Iterator[tuple[int, bool, tuple[Window, ...]]]:
-    """Look at traffic each hour, as monitoring/hourly does.
+    """Check the traffic each hour, as monitoring/hourly does.
 
     Yields:
-        The hour, whether it is an alarm, and the windows that were looked at.
+        The hour, whether it raises an alarm, and the windows that were checked.
     """
     known: dict[tuple[float, float], Window] = {}
 
-    def look(seen: Seen, since: float, until: float) -> Window:
-        """A window is the same in the next hour: it is judged once."""
+    def judge(seen: Seen, since: float, until: float) -> Window:
+        """Judge a window, cached because later hours check it again."""
         if (since, until) not in known:
             known[since, until] = look_at(profile, CLASSES, bounds, seen, since, until)
         return known[since, until]
 
     for hour in range(begin, hours + 1):
         windows = []
-        for window in cut_windows(traffic, hour * HOUR, min(hour, LOOK_BACK), bounds.min_images, look):
+        for window in cut_windows(traffic, hour * HOUR, min(hour, LOOK_BACK), bounds.min_images, judge):
             windows.append(window)
             if len(windows) == bounds.windows:
                 break
@@ -94,7 +94,7 @@ def follow(
 
 
 def count_alarms(profile: Profile, traffic: Seen, hours: int, bounds: DriftBounds) -> tuple[int, float]:
-    """How many alarms begin in this time, and the share of the newest windows that drift."""
+    """The number of alarms that start in this time, and the share of newest windows with drift."""
     alarms, before, drifting, judged = 0, False, 0, 0
     for _, alarm, windows in follow(profile, traffic, hours, bounds):
         alarms += alarm and not before
@@ -107,7 +107,7 @@ def count_alarms(profile: Profile, traffic: Seen, hours: int, bounds: DriftBound
 def hours_to_alarm(
     profile: Profile, calm: Pool, changed: Pool, shop: Shop, bounds: DriftBounds, random: np.random.Generator
 ) -> int | None:
-    """Hours from a change of traffic, at any hour of the day, to the alarm; None: not within two days."""
+    """Hours from a change of traffic at a random time of day to the alarm; None if not within two days."""
     change = DAY + int(random.integers(DAY))
     before, after = (make_traffic(shop, pool, change + 2 * DAY, random) for pool in (calm, changed))
     traffic = np.concatenate([before[before["time"] < change * HOUR], after[after["time"] >= change * HOUR]])
@@ -116,7 +116,7 @@ def hours_to_alarm(
 
 
 def change_images(images: Images) -> dict[str, Images]:
-    """Kinds of change, uint8 (n, 28, 28) each."""
+    """Changed versions of the images by kind of change, uint8 (n, 28, 28) each."""
 
     def times(factor: float) -> Images:
         scaled: Images = np.clip(images.astype(np.float32) * factor, 0, 255).astype(np.uint8)
@@ -142,6 +142,6 @@ def change_images(images: Images) -> dict[str, Images]:
 
 
 def choose_classes(seen: Seen) -> dict[str, Seen]:
-    """Kinds of change of the classes alone."""
+    """Traffic with fewer classes, by kind of change."""
     kinds = {"bags and sandals only": ("Bag", "Sandal"), "shoes only": ("Sandal", "Sneaker", "Ankle boot")}
     return {kind: seen[np.isin(seen["label"], list(map(CLASSES.index, names)))] for kind, names in kinds.items()}

@@ -1,4 +1,4 @@
-"""What a contestant is asked and what it answers. Standard library and numpy only: every environment has them."""
+"""The input and output of a training contestant. Imports only numpy and the standard library, for all environments."""
 
 import json
 import sys
@@ -11,27 +11,27 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Job:
-    """One training, given as JSON on standard input."""
+    """One training, read as JSON from standard input."""
 
     preset: str
     config: dict[str, Any]  # the fields of TrainConfig
     epochs: int
     threads: int
-    arrays: str  # an .npz of train_images and test_images, uint8 (n, 28, 28), train_labels and test_labels, uint8 (n,)
+    arrays: str  # .npz with train_images and test_images, uint8 (n, 28, 28), train_labels and test_labels, uint8 (n,)
 
     @property
     def hidden(self) -> list[int]:
-        """Units of each hidden layer."""
+        """Number of units of each hidden layer."""
         return list(self.config["model"]["hidden"])
 
     @property
     def dropout(self) -> float:
-        """After each hidden layer."""
+        """Dropout rate after each hidden layer."""
         return float(self.config["model"]["dropout"])
 
     @property
     def one_hot(self) -> bool:
-        """Whether the targets are rows of 0 and 1."""
+        """Whether the targets are one-hot encoded."""
         return bool(self.config["labels"] == "one-hot")
 
     def load(self) -> dict[str, NDArray[np.uint8]]:
@@ -40,23 +40,23 @@ class Job:
             return dict(arrays)
 
     def trained_rows(self, rows: int) -> int:
-        """How many of the training split's rows are learned from; the others are for validation."""
+        """Number of rows to train on; the rest of the training split is for validation."""
         return rows - round(rows * self.config["validation_share"])
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of it, as JSON on the last line of standard output."""
+    """The result, written as JSON to the last line of standard output."""
 
-    seconds: list[float]  # of each epoch that counts
+    seconds: list[float]  # per counted epoch
     accuracy: float | None = None  # on the test split
 
 
 def read_job() -> Job:
-    """The job that this process was started for."""
+    """Read the job from standard input."""
     return Job(**json.load(sys.stdin))
 
 
 def give(answer: Answer) -> None:
-    """Hand the answer back."""
+    """Write the answer to standard output."""
     print(json.dumps(asdict(answer)))

@@ -1,4 +1,4 @@
-"""The recipe in Keras as people write it: NumPy arrays and model.fit. Runs in .venv-bench."""
+"""The preset in idiomatic Keras: NumPy arrays and model.fit. Runs in .venv-bench."""
 
 import os
 import time
@@ -13,27 +13,27 @@ from benchmarks.peers.job import Answer, Job, give, read_job
 
 
 class Clock(keras.callbacks.Callback):
-    """Seconds of each epoch, its validation included."""
+    """Measures the seconds of each epoch, including validation."""
 
     def __init__(self) -> None:
         super().__init__()
         self.seconds: list[float] = []
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Start."""
+        """Start the clock."""
         self.began = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Stop; Keras has validated by now."""
+        """Stop the clock; Keras has already validated."""
         self.seconds.append(time.perf_counter() - self.began)
 
 
 def build(job: Job, steps: int) -> keras.Sequential:
-    """The compiled model.
+    """Build and compile the model.
 
     Args:
-        job: names the recipe.
-        steps: of the whole training.
+        job: the training, with its preset.
+        steps: total number of training steps.
     """
     from_logits = job.preset == "dense-128-logits"
     model = keras.Sequential([keras.Input((28, 28)), keras.layers.Flatten()])
@@ -49,7 +49,7 @@ def build(job: Job, steps: int) -> keras.Sequential:
 
 
 def rate(job: Job, steps: int) -> Any:
-    """The learning rate. Keras has no one-cycle; a linear warm-up and a cosine after it come nearest."""
+    """The learning rate schedule. Keras has no one-cycle schedule; a linear warm-up with cosine decay is closest."""
     highest, schedules = job.config["learning_rate"], keras.optimizers.schedules
     if job.config["schedule"] == "inverse-time":
         return schedules.InverseTimeDecay(highest, decay_steps=1, decay_rate=job.config["decay"])
@@ -60,7 +60,7 @@ def rate(job: Job, steps: int) -> Any:
 
 
 def run(job: Job) -> Answer:
-    """Train; the first epoch compiles and does not count."""
+    """Train; the first epoch compiles and is not counted."""
     tf.config.threading.set_intra_op_parallelism_threads(job.threads)
     tf.config.threading.set_inter_op_parallelism_threads(job.threads)
     keras.utils.set_random_seed(job.config["seed"])

@@ -1,4 +1,4 @@
-"""The recipe as PyTorch's quickstart writes it: a Dataset of pictures, ToTensor for each, a DataLoader and a loop."""
+"""The preset in the style of PyTorch's quickstart: a Dataset of pictures, ToTensor, a DataLoader and a loop."""
 
 import time
 from typing import Any
@@ -15,7 +15,7 @@ from benchmarks.peers.job import Answer, Job, give, read_job
 
 
 class Pictures(Dataset[tuple[Tensor, int]]):
-    """What torchvision.datasets.FashionMNIST does with its arrays."""
+    """A dataset like torchvision.datasets.FashionMNIST."""
 
     def __init__(self, images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> None:
         self.images, self.labels, self.transform = images, labels, ToTensor()
@@ -28,7 +28,7 @@ class Pictures(Dataset[tuple[Tensor, int]]):
 
 
 def build(job: Job) -> nn.Sequential:
-    """The layers."""
+    """Build the network."""
     layers: list[nn.Module] = [nn.Flatten()]
     width = 28 * 28
     for units in job.hidden:
@@ -40,7 +40,7 @@ def build(job: Job) -> nn.Sequential:
 
 
 def schedule(job: Job, optimizer: optim.Optimizer, steps: int) -> Any:
-    """The learning rate of each step."""
+    """The learning rate schedule, per step."""
     schedules, decay = optim.lr_scheduler, job.config["decay"]
     if job.config["schedule"] == "one-cycle":
         return schedules.OneCycleLR(optimizer, job.config["learning_rate"], steps)
@@ -48,7 +48,7 @@ def schedule(job: Job, optimizer: optim.Optimizer, steps: int) -> Any:
 
 
 def train(model: nn.Module, batches: Any, optimizer: optim.Optimizer, rates: Any) -> None:
-    """One epoch."""
+    """Train for one epoch."""
     model.train()
     for x, y in batches:
         loss = nn.functional.cross_entropy(model(x), y)
@@ -60,7 +60,7 @@ def train(model: nn.Module, batches: Any, optimizer: optim.Optimizer, rates: Any
 
 
 def accuracy_of(model: nn.Module, batches: Any) -> float:
-    """Share of the images that are told right."""
+    """Accuracy, 0 to 1."""
     model.eval()
     with torch.no_grad():
         right = sum((model(x).argmax(1) == y).sum().item() for x, y in batches)
@@ -68,7 +68,7 @@ def accuracy_of(model: nn.Module, batches: Any) -> float:
 
 
 def run(job: Job) -> Answer:
-    """Train and validate; the first epoch does not count, as with the others."""
+    """Train and validate; the first epoch is not counted, as for the other contestants."""
     torch.set_num_threads(job.threads)
     torch.manual_seed(job.config["seed"])
     arrays, batch = job.load(), job.config["batch_size"]

@@ -1,4 +1,4 @@
-"""The recipe as this project trains it."""
+"""The preset as trained by this project."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from components.training.train import train
 
 
 def run(job: Job) -> Answer:
-    """Train on what FASHION_SOURCE names."""
+    """Train on the data of FASHION_SOURCE."""
     torch.set_num_threads(job.threads)
     receipt = Validated(ingest().dataset, expectations=0, docs=Path(), checked_at="")
     trained = train(receipt, configure(job.preset, {"epochs": job.epochs, "threads": job.threads}))

@@ -1,4 +1,4 @@
-"""The matrix products of the recipe's epoch and nothing else: what no float32 training with torch goes below."""
+"""Only the matrix products of the preset's epoch: a lower bound for float32 training with torch."""
 
 import time
 from itertools import pairwise
@@ -8,11 +8,11 @@ from torch import Tensor
 
 from benchmarks.peers.job import Answer, Job, give, read_job
 
-Product = tuple[Tensor, Tensor, Tensor]  # left, right, what takes the result
+Product = tuple[Tensor, Tensor, Tensor]  # left, right, output buffer
 
 
 def products(widths: list[int], batch: int) -> list[Product]:
-    """Of one step: each layer's output, the gradient of its weights and, but for the first, of its input."""
+    """The products of one step: each layer's output, weight gradient and, except for the first, input gradient."""
     made = []
     for number, (before, after) in enumerate(pairwise(widths)):
         x, weight, gradient = torch.rand(batch, before), torch.rand(after, before), torch.rand(batch, after)
@@ -23,7 +23,7 @@ def products(widths: list[int], batch: int) -> list[Product]:
 
 
 def run(job: Job) -> Answer:
-    """Multiply for so many epochs; the first does not count."""
+    """Multiply for the job's number of epochs; the first is not counted."""
     torch.set_num_threads(job.threads)
     batch = job.config["batch_size"]
     step = products([784, *job.hidden, 10], batch)

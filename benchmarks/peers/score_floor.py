@@ -1,4 +1,4 @@
-"""What scoring cannot be faster than: the reader of a table, or of pictures, with nothing after it, on two threads.
+"""Reference for scoring: only read a table or decode pictures, on two threads.
 
 python -m benchmarks.peers.score_floor < JOB
 """
@@ -25,7 +25,7 @@ def decode(path: Path) -> int:
 
 
 def read(job: ScoreJob) -> int:
-    """Read it all, and keep the count."""
+    """Read the whole input and return the number of rows."""
     if Path(job.source).is_dir():
         with ThreadPoolExecutor(THREADS) as pool:
             return sum(pool.map(decode, Path(job.source).glob("*.png"), chunksize=64))
@@ -36,7 +36,7 @@ def read(job: ScoreJob) -> int:
 
 
 def main() -> None:
-    """Do the job that came on standard input."""
+    """Run the job from standard input."""
     pa.set_cpu_count(THREADS)
     cv2.setNumThreads(1)
     job = read_job()

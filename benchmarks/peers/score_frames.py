@@ -1,4 +1,4 @@
-"""A table of pixels scored as one would write it with a data frame and torch: read whole, then predicted in batches.
+"""Score a table of pixels with a data frame and torch: read it at once, then predict in batches.
 
 python -m benchmarks.peers.score_frames pandas|polars < JOB
 """
@@ -24,7 +24,7 @@ Columns = dict[str, Any]
 
 
 def build(job: ScoreJob) -> nn.Sequential:
-    """The network, of the stored weights."""
+    """Build the network from the stored weights."""
     tensors = load_file(job.weights)
     names = [name.removesuffix(".weight") for name in tensors if name.endswith(".weight")]
     names.sort(key=lambda name: (name == "logits", name))
@@ -38,7 +38,7 @@ def build(job: ScoreJob) -> nn.Sequential:
 
 
 def predict(network: nn.Module, pixels: NDArray[np.uint8], temperature: float) -> Columns:
-    """uint8 (n, 784) -> the columns of the output."""
+    """Predict the output columns for pixels, uint8 (n, 784)."""
     found: list[Tensor] = []
     with torch.inference_mode():
         for start in range(0, len(pixels), BATCH):
@@ -51,7 +51,7 @@ def predict(network: nn.Module, pixels: NDArray[np.uint8], temperature: float) -
 
 
 def unpack(column: Any) -> NDArray[np.uint8]:
-    """A column of 784 bytes each -> uint8 (n, 784)."""
+    """Convert a column of 784 bytes per row to uint8 (n, 784)."""
     return np.frombuffer(b"".join(column), np.uint8).reshape(-1, 784)
 
 
@@ -78,15 +78,15 @@ def with_polars(job: ScoreJob, network: nn.Module) -> int:
 
 
 def main() -> None:
-    """Do the job that came on standard input."""
-    ways: dict[str, Callable[[ScoreJob, nn.Module], int]] = {"pandas": with_pandas, "polars": with_polars}
+    """Run the job from standard input."""
+    scorers: dict[str, Callable[[ScoreJob, nn.Module], int]] = {"pandas": with_pandas, "polars": with_polars}
     name, job = sys.argv[1], read_job()
-    if name == "polars":  # it lives where the other peers do; last on the path, so that every other package is ours
+    if name == "polars":  # installed with the other peers; appended to the path, so that all other packages are ours
         sys.path += map(str, Path(".venv-bench/lib").glob("python*/site-packages"))
     __import__(name)
     network = build(job)
     began = time.perf_counter()
-    give(ScoreAnswer(ways[name](job, network), time.perf_counter() - began))
+    give(ScoreAnswer(scorers[name](job, network), time.perf_counter() - began))
 
 
 if __name__ == "__main__":

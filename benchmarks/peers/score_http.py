@@ -1,4 +1,4 @@
-"""One client that sends a table to `POST /score` and writes the answer down as it comes.
+"""A client that streams a table to `POST /score` and the response to a file.
 
 python -m benchmarks.peers.score_http < JOB
 """
@@ -17,10 +17,10 @@ PATIENCE = 600.0  # seconds
 
 
 def send(job: ScoreJob) -> None:
-    """Stream there and back.
+    """Stream the request and the response.
 
     Raises:
-        httpx.HTTPError: refused, or broken off.
+        httpx.HTTPError: the connection was refused or interrupted.
     """
     kind = {"content-type": PARQUET if job.is_parquet else CSV}
     with Path(job.source).open("rb") as table, Path(job.output).open("wb") as output:
@@ -33,7 +33,7 @@ def send(job: ScoreJob) -> None:
 
 
 def main() -> None:
-    """Do the job that came on standard input."""
+    """Run the job from standard input."""
     job = read_job()
     began = time.perf_counter()
     send(job)

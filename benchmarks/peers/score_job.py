@@ -1,4 +1,4 @@
-"""What a contestant in scoring is asked and what it answers."""
+"""The input and output of a scoring contestant."""
 
 import json
 import sys
@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class ScoreJob:
-    """One table to score, given as JSON on standard input."""
+    """One table to score, read as JSON from standard input."""
 
     source: str  # path of a CSV (label,pixel1,...,pixel784), of a Parquet file (pixels), or of a folder of PNGs
-    output: str  # path; CSV with the columns id,label,name,confidence, or the same as Parquet
-    weights: str  # path of the network's safetensors: weight and bias of each layer, from the first to the last
+    output: str  # path of a CSV with the columns id,label,name,confidence, or the same as Parquet
+    weights: str  # path of the network's safetensors: weight and bias of each layer, first to last
     activation: str  # between the layers: relu or gelu
     temperature: float  # the logits are divided by it before the softmax
     url: str = ""  # of the service
@@ -24,17 +24,17 @@ class ScoreJob:
 
 @dataclass(frozen=True)
 class ScoreAnswer:
-    """What came of it, as JSON on the last line of standard output."""
+    """The result, written as JSON to the last line of standard output."""
 
     rows: int
-    seconds: float  # from the first byte read to the last one written, imports and the loading of weights left out
+    seconds: float  # from the first byte read to the last byte written, without imports and loading the weights
 
 
 def read_job() -> ScoreJob:
-    """The job that this process was started for."""
+    """Read the job from standard input."""
     return ScoreJob(**json.load(sys.stdin))
 
 
 def give(answer: ScoreAnswer) -> None:
-    """Hand the answer back."""
+    """Write the answer to standard output."""
     print(json.dumps(asdict(answer)))

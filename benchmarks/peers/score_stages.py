@@ -1,4 +1,4 @@
-"""Where the processor time of a scoring goes: read, predict, and the rest (writing, hashing, putting together).
+"""Measure the CPU time of each scoring stage: read, predict, and the rest (write, hash, join).
 
 python -m benchmarks.peers.score_stages TAG SOURCE OUTPUT
 """
@@ -18,7 +18,7 @@ from components.scoring.predict import predict
 
 
 def main() -> None:
-    """Print the seconds of each as JSON; each is measured on its own, in one thread, the rest is what is left."""
+    """Print the seconds of each stage as JSON. Read and predict are measured separately, in one thread."""
     tag, source, output = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     torch.set_num_threads(1)
     model = fashion.load_model(tag)
@@ -37,8 +37,8 @@ def main() -> None:
             taken["model"] += time.thread_time() - began
     began = time.process_time()
     run_job(model, source, output, workers=1)
-    whole = time.process_time() - began
-    print(json.dumps({**taken, "write": max(whole - sum(taken.values()), 0.0)}))
+    total = time.process_time() - began
+    print(json.dumps({**taken, "write": max(total - sum(taken.values()), 0.0)}))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The recipe's layers, batch, rate and epochs in scikit-learn, which knows no dropout and no schedule for Adam.
+"""The preset's layers, batch size, learning rate and epochs in scikit-learn, without dropout and schedules.
 
-It is given the rows that the others train on, does not validate, and tells no epoch apart: the mean of all of them.
+It trains on the same rows as the others and does not validate. The time per epoch is the mean over all epochs.
 """
 
 import time
@@ -13,8 +13,8 @@ from benchmarks.peers.job import Answer, Job, give, read_job
 
 
 def run(job: Job) -> Answer:
-    """Train."""
-    warnings.simplefilter("ignore", ConvergenceWarning)  # it is not to converge, but to run so many epochs
+    """Train and measure."""
+    warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is fixed
     arrays = job.load()
     images = (arrays[f"{split}_images"] for split in ("train", "test"))
     x_train, x_test = (pixels.reshape(-1, 784).astype("float32") / 255 for pixels in images)

@@ -1,1 +1,1 @@
-"""Other ways to serve the same model, for benchmarks/serve.py: each a module with an ASGI application named `app`."""
+"""Other servers for the same model, for benchmarks/serve.py."""

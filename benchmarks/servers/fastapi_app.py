@@ -1,4 +1,4 @@
-"""The model behind FastAPI as people write it: a pydantic model for the body, tensors, a dictionary as the answer."""
+"""The model behind idiomatic FastAPI: a pydantic model for the body, tensors, a dictionary as the response."""
 
 import io
 
@@ -17,13 +17,13 @@ model = load_model()
 
 
 class Body(BaseModel):
-    """A request."""
+    """The body of a request."""
 
     images: list[list[list[int]]]
 
 
 def classify(images: np.ndarray) -> dict[str, object]:
-    """Images, (n, 28, 28) -> an answer."""
+    """Classify images, (n, 28, 28)."""
     if images.ndim != 3 or images.shape[1:] != (28, 28) or images.min() < 0 or images.max() > 255:
         raise HTTPException(400, "expected images of 28 x 28, 0 to 255")
     with torch.inference_mode():
@@ -41,7 +41,7 @@ def classify(images: np.ndarray) -> dict[str, object]:
 
 @app.post("/predict")
 async def predict(body: Body) -> dict[str, object]:
-    """JSON."""
+    """Classify images in JSON."""
     try:
         images = np.array(body.images)
     except ValueError as error:
@@ -51,12 +51,12 @@ async def predict(body: Body) -> dict[str, object]:
 
 @app.post("/bytes")
 async def predict_bytes(request: Request) -> dict[str, object]:
-    """784 bytes an image."""
+    """Classify raw images of 784 bytes each."""
     return classify(np.frombuffer(await request.body(), np.uint8).reshape(-1, 28, 28))
 
 
 @app.post("/classify")
 async def classify_file(file: UploadFile) -> dict[str, object]:
-    """A picture."""
+    """Classify a picture file."""
     with Image.open(io.BytesIO(await file.read())) as picture:
         return classify(np.asarray(picture.convert("L").resize((28, 28)))[None])

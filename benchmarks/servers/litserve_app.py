@@ -1,8 +1,8 @@
-"""The model behind LitServe as its guide has it: decode, predict, encode.
+"""The model behind LitServe, as in its guide: decode, predict, encode.
 
     .venv/bin/python -m benchmarks.servers.litserve_app PORT
 
-LitServe is in .venv-bench and takes all else from here: its packages stand last on the path.
+LitServe is installed in .venv-bench. Its packages are appended to the path, so that all others come from .venv.
 """
 
 import os
@@ -25,7 +25,7 @@ import litserve  # type: ignore[import-not-found]
 
 
 class FashionAPI(litserve.LitAPI):  # type: ignore[misc]
-    """JSON, or a form with a picture."""
+    """Accepts JSON, or a form with a picture."""
 
     def setup(self, device: str) -> None:
         """Load the model."""
@@ -33,7 +33,7 @@ class FashionAPI(litserve.LitAPI):  # type: ignore[misc]
         self.model = load_model()
 
     def decode_request(self, request: Request) -> torch.Tensor:
-        """Images, float32 (n, 784); LitServe gives what it has read, not the request."""
+        """Decode images to float32 (n, 784); LitServe passes the parsed body, not the request."""
         found: Any = request
         if "file" in found:
             picture = Image.open(found["file"].file).convert("L").resize((28, 28))
@@ -41,12 +41,12 @@ class FashionAPI(litserve.LitAPI):  # type: ignore[misc]
         return torch.tensor(found["images"], dtype=torch.float32).flatten(1) / 255
 
     def predict(self, x: torch.Tensor) -> torch.Tensor:
-        """Probabilities, float32 (n, 10)."""
+        """Predict probabilities, float32 (n, 10)."""
         with torch.inference_mode():
             return torch.softmax(self.model.network(x) / self.model.card.calibration.temperature, 1)
 
     def encode_response(self, output: torch.Tensor) -> dict[str, object]:
-        """An answer."""
+        """Encode the response."""
         labels = output.argmax(1).tolist()
         return {
             "model": self.model.tag,
