@@ -1,4 +1,4 @@
-"""Small real things: drawn archives, a validated dataset, a BentoML store of the test's own."""
+"""Shared fixtures: synthetic archives, a validated dataset, a trained model, a BentoML store, servers."""
 
 import contextlib
 import os
@@ -12,8 +12,8 @@ from _pytest.nodeid import coerce_node_id
 
 from ops.environment import DEFAULTS
 
-os.environ["PREFECT_API_URL"] = ""  # or it may be that of a stack that is in use, by `prefect.toml` in the checkout
-os.environ.update({**DEFAULTS, **os.environ})  # before torch is loaded, which reads how its threads shall wait
+os.environ["PREFECT_API_URL"] = ""  # otherwise `prefect.toml` in the checkout may point to a running stack
+os.environ.update({**DEFAULTS, **os.environ})  # before importing torch, which reads thread settings from it
 
 from awkward import AWKWARD
 from bentoml._internal.configuration.containers import BentoMLContainer
@@ -40,13 +40,13 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
-# Groups in the order of how long each takes, of `make test` and of `make stress`.
+# The slowest groups of `make test` and `make stress`, in order of duration.
 LONGEST = ("stack", "test_readme", "prefect", "server", "test_service", "test_own_catalogue", "test_bento")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """In a worker: the tests of a file share its fixtures, so they are a group. The longest groups come first, or the
-    last one would be waited for alone; then the files with slow tests."""
+    """In an xdist worker, group tests by file, because they share fixtures, and run the longest groups first, so that
+    the other workers do not wait for them at the end; then the files with slow tests."""
     if not hasattr(config, "workerinput"):
         return
     slow = {item.path for item in items if item.get_closest_marker("slow")}
@@ -57,13 +57,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     items.sort(key=rank)
     for item in items:
-        # As xdist 3.8 does it, which since pytest 9.2 has no effect: there an id is no text.
+        # As in xdist 3.8, whose own code has no effect since pytest 9.2, where an ID is not a string.
         item._id = coerce_node_id(f"{item.nodeid}@{_group_of(item)}")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """In a worker: the Prefect server, which is at work also when nobody asks, ends with the last test of its group."""
+    """In an xdist worker, stop the Prefect server after the last test of its group, because it uses CPU when idle."""
     yield
     groups = [_group_of(one) for one in (item, nextitem) if one]
     if hasattr(item.config, "workerinput") and groups[0] == "prefect" != groups[-1]:
@@ -77,13 +77,13 @@ def _group_of(item: pytest.Item) -> str:
 
 @pytest.fixture(scope="session")
 def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The four IDX archives of a small drawn sample."""
+    """The four IDX archives of a small synthetic sample."""
     return write_sample(tmp_path_factory.mktemp("archives"), train_rows=600, test_rows=200)
 
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings whose data folder is the test's own; the environment says the same."""
+    """Settings with a temporary data folder, which is also set in the environment."""
     for name in [name for name in os.environ if name.startswith("FASHION_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("FASHION_DATA_DIR", str(tmp_path / "data"))
@@ -92,14 +92,14 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 @pytest.fixture
 def awkward_settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Likewise, with another catalogue in use."""
+    """Settings with a temporary data folder and another catalogue in use."""
     monkeypatch.setenv("FASHION_CATALOGUE", AWKWARD.name)
     return Settings()
 
 
 @pytest.fixture(scope="session")
 def shared_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A data folder that tests only read."""
+    """A shared data folder; tests must not write to it."""
     return Settings(data_dir=tmp_path_factory.mktemp("data"))
 
 
@@ -130,7 +130,7 @@ def card(trained: Trained, validated: Validated) -> ModelCard:
 
 @pytest.fixture
 def network(trained: Trained) -> MLP:
-    """A trained network that the test may change."""
+    """A copy of the trained network that the test may change."""
     copy = MLP(trained.network.config, CONTRACT)
     copy.load_state_dict(trained.network.state_dict())
     return copy.eval()
@@ -138,7 +138,7 @@ def network(trained: Trained) -> MLP:
 
 @pytest.fixture
 def bentoml_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty BENTOML_HOME, in this process and those it starts."""
+    """An empty BENTOML_HOME for this process and its children."""
     home = tmp_path / "bentoml"
     (home / "models").mkdir(parents=True)
     monkeypatch.setenv("BENTOML_HOME", str(home))
@@ -149,7 +149,7 @@ def bentoml_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     BentoMLContainer.model_store.reset()
 
 
-@pytest.fixture(scope="module")  # while one is open, no other event loop can run
+@pytest.fixture(scope="module")  # no other event loop can run while it is open
 def browser() -> Iterator["Browser"]:
     executable = shutil.which("chromium")
     if executable is None:
@@ -164,14 +164,14 @@ def browser() -> Iterator["Browser"]:
 
 @pytest.fixture(scope="session")
 def checker() -> Iterator[InputChecker]:
-    """Great Expectations in a process of its own, which starts for seconds, for all jobs that look at first rows."""
+    """A shared checker process for the input sanity check, because Great Expectations takes seconds to start."""
     with contextlib.closing(InputChecker()) as checker:
         yield checker
 
 
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
-    """A Prefect server for all; what is whose is told by its name."""
+    """A Prefect server that all tests share; they use different names."""
     with sharing(tmp_path_factory.mktemp("prefect_server")) as shared:
         yield shared
 
@@ -185,7 +185,7 @@ def prepared_stack(archives: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module")
 def stack(prepared_stack: Stack) -> Stack:
-    """The whole system, as `fashion up` starts it; one for all, which comes up again where tests took it down."""
+    """The whole system as started by `fashion up`, shared by all tests and restarted if a test stopped it."""
     if not prepared_stack.processes():
         done = prepared_stack.fashion("up")
         assert done.returncode == 0, done.stderr
@@ -202,7 +202,7 @@ def served(trained: Trained, card: ModelCard, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="session")
 def server(served: Path) -> Iterator[Server]:
-    """The service with that model, for all who ask; whatever they do, nothing unexpected is in its log."""
+    """A shared service with that model. Its log must contain no traceback at the end."""
     with serve(served) as server:
         yield server
     assert "Traceback" not in server.log.read_text()
@@ -210,7 +210,7 @@ def server(served: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def guarded(served: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Likewise, behind a token. It has a home of its own: servers that share one share their metrics."""
+    """A shared service that requires a token. It has a separate home, because servers with one home share metrics."""
     home = tmp_path_factory.mktemp("guarded") / "bentoml"
     shutil.copytree(served, home)
     with serve(home, environment={"FASHION_TOKEN": SERVICE_TOKEN}) as server:

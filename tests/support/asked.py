@@ -1,4 +1,4 @@
-"""A service to be asked over HTTP, what it is asked with, and how it refuses."""
+"""A service to test over HTTP, request bodies for it, and assertions on its error responses."""
 
 import dataclasses
 import http.client
@@ -41,7 +41,7 @@ PNG = {"Content-Type": "image/png"}
 
 @dataclass(frozen=True)
 class Live:
-    """A server, its store, and the model it serves as this process loads it."""
+    """A server, its store, and its live model loaded in this process."""
 
     server: Server
     home: Path
@@ -50,7 +50,7 @@ class Live:
 
 @pytest.fixture(scope="module")
 def half_sure(trained: Trained, card: ModelCard, pictures: Images) -> ModelCard:
-    """The model's card with a temperature, and thresholds that half of the pictures exceed."""
+    """The model's card with a temperature, and thresholds at which it abstains on half of the pictures."""
     warm = dataclasses.replace(card, calibration=Calibration(temperature=1.5))
     median = float(np.median(predict(Classifier("", warm, trained.network), pictures).confidences))
     return dataclasses.replace(card, calibration=Calibration(temperature=1.5, thresholds=(median,) * len(CLASSES)))
@@ -87,7 +87,7 @@ def encode(image: Images, form: str = "PNG") -> bytes:
 
 
 def assert_refused(answer: httpx.Response, status: int, field: str, reason: str) -> None:
-    """Refused in the one shape, saying what is wrong and where."""
+    """Check that a response is an error with this status, field and reason."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/json"
     (key, error), *others = answer.json().items()
@@ -98,7 +98,7 @@ def assert_refused(answer: httpx.Response, status: int, field: str, reason: str)
 
 
 def announce(server: Server, path: str, kind: str, length: int) -> http.client.HTTPConnection:
-    """The head of a request whose client waits to be asked for the body."""
+    """Send the head of a request with `Expect: 100-continue`."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     connection.putrequest("POST", path)
     for name, value in {"Content-Type": kind, "Content-Length": str(length), "Expect": "100-continue"}.items():
@@ -108,7 +108,7 @@ def announce(server: Server, path: str, kind: str, length: int) -> http.client.H
 
 
 def begin(server: Server, path: str, headers: dict[str, str], length: int, sent: bytes) -> http.client.HTTPConnection:
-    """A request that the service is reading, with only the first bytes of its body sent."""
+    """Start a request and send only the first bytes of its body."""
     connection = announce(server, path, headers["Content-Type"], length)
     assert connection.sock.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
     connection.send(sent)
@@ -117,7 +117,7 @@ def begin(server: Server, path: str, headers: dict[str, str], length: int, sent:
 
 @pytest.fixture(scope="module")
 def table(test_split: Examples) -> bytes:
-    """Five rows, one with a formula for its id, and two that cannot be read."""
+    """A CSV with five valid rows, one of them with a formula as its ID, and two invalid rows."""
     rows = [
         f"{number or '=1+1'},{label},{','.join(map(str, image.ravel()))}"
         for number, (image, label) in enumerate(zip(test_split.images[:5], test_split.labels, strict=False))

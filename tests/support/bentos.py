@@ -1,4 +1,4 @@
-"""Bentos of the tests: a checkout to build from, a store to build in, and what an image would be filled with."""
+"""Bentos for tests: a checkout to build from, a store to build in, and the content of a container image."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ BENTOFILE: dict[str, Any] = yaml.safe_load((CHECKOUT / "bentofile.yaml").read_te
 
 @dataclass(frozen=True)
 class Built:
-    """A Bento in a store of its own, and the model that was live when it was built."""
+    """A Bento in a separate store, and the model that was live when it was built."""
 
     home: Path
     tag: str
@@ -39,13 +39,13 @@ class Built:
 
     @property
     def described(self) -> dict[str, Any]:
-        """What its bento.yaml says."""
-        told: dict[str, Any] = yaml.safe_load((self.folder / "bento.yaml").read_text())
-        return told
+        """The content of its bento.yaml."""
+        content: dict[str, Any] = yaml.safe_load((self.folder / "bento.yaml").read_text())
+        return content
 
     @property
     def sources(self) -> list[Path]:
-        """Every file that travels, relative to `src`; BentoML adds the build file."""
+        """Every packaged file, relative to `src`; BentoML adds the build file."""
         return sorted(path.relative_to(self.folder / "src") for path in self.folder.glob("src/**/*") if path.is_file())
 
 
@@ -55,7 +55,7 @@ def folder_of(home: Path, tag: str) -> Path:
 
 @contextmanager
 def built_in(folder: Path, network: MLP, card: ModelCard) -> Iterator[Built]:
-    """A Bento of a model that passed the gate, built from a checkout of its own in `folder`; its store is in use."""
+    """Build a Bento of a model that passed the gate, from a separate checkout in `folder`; its store is in use."""
     source = copy_checkout(folder / "checkout")
     with using_home(folder / "bentoml") as home:
         model = store.save_model(network, card)
@@ -65,7 +65,7 @@ def built_in(folder: Path, network: MLP, card: ModelCard) -> Iterator[Built]:
 
 
 def judge(tag: str, *, passed: bool) -> None:
-    """Keep a verdict with a model."""
+    """Store a verdict with a model."""
     verdicts.write_verdict(verdict(tag, passed=passed))
 
 
@@ -75,7 +75,7 @@ def verdict(tag: str, *, passed: bool) -> Verdict:
 
 
 def copy_checkout(folder: Path) -> Path:
-    """A checkout with what a Bento is built from, in one commit that is the same in every copy."""
+    """Copy the files that a Bento is built from to a repository, whose only commit is the same in every copy."""
     for name in ("bentofile.yaml", "requirements.lock", "service.py"):
         folder.mkdir(exist_ok=True)
         shutil.copy(CHECKOUT / name, folder)
@@ -91,7 +91,7 @@ def copy_checkout(folder: Path) -> Path:
 
 
 def fill_image(tag: str, folder: Path) -> Path:
-    """Write what `bentoml containerize` would hand to a container engine: the Bento, its models and a Dockerfile."""
+    """Write the build context of `bentoml containerize`: the Bento, its models and a Dockerfile."""
     with construct_containerfile(bentoml.get(tag)) as (context, _):
         shutil.copytree(context, folder)
     return folder

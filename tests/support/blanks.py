@@ -1,4 +1,4 @@
-"""Images that show nothing."""
+"""Blank images."""
 
 import io
 
@@ -9,7 +9,7 @@ from components.contract import Images
 
 
 def draw_blanks() -> dict[str, Images]:
-    """By name, uint8 (n, 28, 28) each."""
+    """Blank images by name, uint8 (n, 28, 28) each."""
     random = np.random.default_rng(0)
     black, grey, white = (np.full((1, 28, 28), level, np.uint8) for level in (0, 128, 255))
     stray = black.copy()
@@ -29,7 +29,7 @@ def draw_blanks() -> dict[str, Images]:
 
 
 def as_jpeg(image: Images) -> Images:
-    """An image, uint8 (28, 28), as it comes back out of a JPEG of low quality."""
+    """An image, uint8 (28, 28), after compression as a low-quality JPEG."""
     file = io.BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=30)
     return np.asarray(Image.open(file))

@@ -1,8 +1,8 @@
-# Run a command as a container would: `unshare --mount bash container.sh ROOT BENTO USER VARIABLE=VALUE... COMMAND...`
+# Run a command like in a container: `unshare --mount bash container.sh ROOT BENTO USER VARIABLE=VALUE... COMMAND...`
 #
-# ROOT, an empty folder, becomes a root file system of this machine's programs, of BENTO, and of nothing else. All of it
-# is read-only but for what $WRITABLE names. The command runs in it as the user with that number, without capabilities,
-# and with no other variable. $PYTHONS names the folders of the environment that an image would have.
+# ROOT, an empty folder, becomes a root file system with this machine's programs and BENTO only. It is read-only, except
+# for the folders in $WRITABLE. The command runs in it with the user ID USER, without capabilities, and with the given
+# variables only. $PYTHONS lists the folders of the Python environment that an image would contain.
 set -eu
 root=$1 bento=$2 user=$3
 shift 3

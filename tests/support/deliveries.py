@@ -1,4 +1,4 @@
-"""An inbox, a live model, and what came of the files in it."""
+"""An inbox, a live model, and the deliveries of its files."""
 
 import json
 from pathlib import Path
@@ -43,5 +43,5 @@ def empty(inbox: Inbox, live: Classifier, settle: float = 0.0, checker: InputChe
 
 
 def report_of(delivery: Delivery) -> dict[str, object]:
-    told: dict[str, object] = json.loads((delivery.folder / "report.json").read_bytes())
-    return told
+    report: dict[str, object] = json.loads((delivery.folder / "report.json").read_bytes())
+    return report

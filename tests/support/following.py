@@ -1,4 +1,4 @@
-"""A service that follows the live model, and models of which each answers otherwise."""
+"""A service that follows the live model, and models with different probabilities."""
 
 import dataclasses
 import time
@@ -14,7 +14,7 @@ from components.training.train import Trained
 
 
 def save(trained: Trained, card: ModelCard, temperature: float) -> str:
-    """A model whose probabilities only it gives."""
+    """Store a model whose probabilities are unique to its temperature."""
     calibration = Calibration(temperature=temperature, thresholds=card.calibration.thresholds)
     return store.save_model(trained.network, dataclasses.replace(card, calibration=calibration))
 
@@ -32,7 +32,7 @@ def restore(home: Path, tag: str) -> None:
 
 
 def wait_for(server: Server, tag: str, within: float = 10) -> float:
-    """Seconds until every answer comes from this model."""
+    """Seconds until the service serves this model."""
     began = time.monotonic()
     with server.client() as client:
         while client.get("/model").json().get("model") != tag:

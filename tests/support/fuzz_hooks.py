@@ -1,4 +1,4 @@
-"""What schemathesis, which loads this, cannot make up from a description: pictures, tables, bytes of whole images."""
+"""Schemathesis hooks: generate pictures, tables and raw images, which cannot be derived from the OpenAPI schema."""
 
 import io
 from typing import Any
@@ -24,7 +24,7 @@ MODES = {
 
 @st.composite
 def pictures(draw: st.DrawFn, form: str, odd_exif: bool = False) -> bytes:
-    """A small file of any mode of this format, perhaps with nonsense for its EXIF data."""
+    """A small picture file in any mode of the format, possibly with invalid EXIF data."""
     width, height = draw(st.integers(1, 90)), draw(st.integers(1, 90))
     pixels = np.random.default_rng(draw(st.integers(0, 9))).integers(0, 256, (height, width, 3), np.uint8)
     mode = draw(st.sampled_from(MODES[form]))
@@ -44,7 +44,7 @@ def tables() -> st.SearchStrategy[bytes]:
 
 @st.composite
 def parquet_tables(draw: st.DrawFn) -> bytes:
-    """As our own datasets have it: 784 bytes an image, some of them missing."""
+    """Like the project's datasets: 784 bytes per image, some missing."""
     pixels = draw(st.lists(st.integers(0, 255).map(lambda value: bytes([value]) * 784) | st.none(), max_size=4))
     columns = {"pixels": pa.array(pixels, pa.binary(784))}
     if draw(st.booleans()):
@@ -64,9 +64,9 @@ schemathesis.openapi.media_type("application/octet-stream", st.binary(min_size=1
 
 @schemathesis.hook
 def map_body(context: schemathesis.HookContext, body: Any) -> Any:
-    """To a JSON schema 212.0 is a whole number; to the service it is a sign of pixels that were scaled.
+    """Convert 212.0 to 212: both are integers in JSON Schema, but the service takes floats for scaled pixels.
 
-    And a list of files with media types of their own comes as a single one, without the name that makes it a file.
+    Also wrap single files in a list, because schemathesis flattens lists of files with their own media types.
     """
     if isinstance(body, dict):
         return {key: [value] if isinstance(value, bytes) else map_body(context, value) for key, value in body.items()}
@@ -77,8 +77,5 @@ def map_body(context: schemathesis.HookContext, body: Any) -> Any:
 
 @schemathesis.hook
 def filter_failure(context: schemathesis.HookContext, failure: Any, case: Any, response: Any) -> bool:
-    """What is refused rightly, and no description can say: images that cannot be right, dropping the pixels.
-
-    Nor, where bodies are enumerated, that a file needs a name.
-    """
+    """Ignore correct refusals that the schema cannot express: wrong images, missing pixels, files without a name."""
     return not any(reason in response.text for reason in ("it has no file name", MULTIPLY, INVERT, "missing 784 col"))

@@ -1,4 +1,4 @@
-"""Photos of a drawn garment on a carpet."""
+"""Synthetic photos of a garment on a carpet."""
 
 import io
 
@@ -11,7 +11,7 @@ OUTLINE = [(30, 30), (90, 30), (105, 70), (88, 75), (88, 135), (32, 135), (32, 7
 
 
 def carpet(seed: int = 0) -> NDArray[np.uint8]:
-    """Stripes and noise, brown."""
+    """Brown stripes and noise."""
     random = np.random.default_rng(seed)
     stripes = 20 * (np.arange(HEIGHT)[:, None, None] // 10 % 2)
     noise = random.normal(0, 10, (HEIGHT, WIDTH, 1))
@@ -32,7 +32,7 @@ def photo(color: tuple[int, int, int], seed: int = 0) -> NDArray[np.uint8]:
 
 
 def encode(color: tuple[int, int, int], form: str = "PNG") -> bytes:
-    """A file of it, as large as from a phone that was told to save space."""
+    """A photo file in the size of a small phone photo."""
     content = io.BytesIO()
     Image.fromarray(photo(color)).resize((WIDTH * 3, HEIGHT * 3)).save(content, form)
     return content.getvalue()

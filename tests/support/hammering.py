@@ -1,4 +1,4 @@
-"""A process that saves, promotes, rolls back, pins and prunes as fast as it can; `test_hammer` starts many."""
+"""A process that saves, promotes, rolls back, pins and prunes as fast as it can; `test_hammer` starts several."""
 
 import json
 import os
@@ -34,7 +34,7 @@ PRELOADED = [
 
 @dataclass
 class Worker:
-    """What a process does, one of these at random each time."""
+    """The actions of a process, which are chosen at random."""
 
     network: torch.nn.Module
     card: object
@@ -48,16 +48,16 @@ class Worker:
         champion.make_live(self.save(), "a hammer")
 
     def promote(self) -> None:
-        stored = store.list_stored()  # all of them may be gone by now
+        stored = store.list_stored()  # may be empty after a prune
         champion.make_live(self.chance.choice(stored).tag if stored else self.save(), "a hammer")
 
     def judge_and_promote(self) -> None:
-        """As a promotion does, but for the trial and the canary: a verdict that another's move may have made void."""
+        """Promote without evaluation and canary, with a verdict that another process may have invalidated."""
         tag, live = self.save(), champion.try_live()
         check = GateCheck("a check", True, "", "", "")
         sha256 = store.card_sha256(tag)
-        beside = (live.tag, live.card_sha256) if live else (None, "")
-        verdict = Verdict(tag, beside[0], "2026-01-01T00:00:00+00:00", "", 0, (check,), {}, sha256, beside[1])
+        champion_of = (live.tag, live.card_sha256) if live else (None, "")
+        verdict = Verdict(tag, champion_of[0], "2026-01-01T00:00:00+00:00", "", 0, (check,), {}, sha256, champion_of[1])
         verdicts.write_verdict(verdict)
         champion.make_live(tag, "a hammer", verdict)
 
@@ -65,7 +65,7 @@ class Worker:
         champion.rollback(why="a hammer")
 
     def pin(self) -> None:
-        """What is pinned stays for as long as it is."""
+        """A pinned model must not be pruned."""
         tag = self.save()
         pin(tag, "a hammer")
         time.sleep(self.chance.uniform(0, 0.1))
@@ -77,7 +77,7 @@ class Worker:
 
 
 def hammer(home: Path, checkpoint: Path, until: float, number: int) -> None:
-    """Go on until a time; what was done is written beside the home, and so is what was not expected."""
+    """Run random actions until a time, and write their counts, or an unexpected error, next to the home."""
     os.environ["BENTOML_HOME"] = str(home)
     BentoMLContainer.bentoml_home.set(str(home))
     BentoMLContainer.model_store.set(ModelStore(home / "models"))
@@ -93,7 +93,7 @@ def hammer(home: Path, checkpoint: Path, until: float, number: int) -> None:
             try:
                 act()
                 done[act.__name__] += 1
-            except (ModelNotFound, PromotionRefused) as error:  # another was faster
+            except (ModelNotFound, PromotionRefused) as error:  # another process was faster
                 done[f"{act.__name__}: {type(error).__name__}"] += 1
     except BaseException:
         (home.parent / f"worker-{number}.error").write_text(traceback.format_exc())

@@ -1,4 +1,4 @@
-"""A dataset, and images that people labelled since."""
+"""A dataset, and newly labelled images to import."""
 
 import shutil
 from pathlib import Path
@@ -21,7 +21,7 @@ New = tuple[Images, Labels]
 
 @pytest.fixture(scope="module")
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with a small validated dataset that says it is real, and the archives that it came from."""
+    """A data folder with a small validated dataset that is declared as real, and its source archives."""
     folder = tmp_path_factory.mktemp("ready")
     write_sample(folder / "acme", train_rows=600, test_rows=200, seed=1)
     declare_source(folder / "acme", "acme", "CC-BY-4.0")
@@ -32,7 +32,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def base(ready: Path, settings: Settings) -> Dataset:
-    """The same in the test's own data folder."""
+    """A copy of the dataset in the test's data folder."""
     shutil.copytree(ready / "data", settings.data_dir)
     current = current_dataset(settings.datasets_dir)
     assert current
@@ -41,7 +41,7 @@ def base(ready: Path, settings: Settings) -> Dataset:
 
 @pytest.fixture
 def new() -> New:
-    """Eight images that are in no dataset, one each of eight classes."""
+    """Eight images of eight classes that are not in the dataset."""
     images, labels = draw(200, np.random.default_rng(77))
     rows = [int(np.flatnonzero(labels == label)[0]) for label in range(8)]
     return images[rows].copy(), labels[rows].copy()
@@ -54,7 +54,7 @@ def write_pixels(path: Path, images: Images, labels: object, extra: str = "") ->
 
 
 def counted(done: Imported) -> tuple[int, int, int, int, int]:
-    """Added, relabelled, known, unchanged, rejected."""
+    """The counts of added, relabelled, known, unchanged and rejected images."""
     rejected = sum(done.rejected.values())
     found = sum(done.added.values()), len(done.relabelled), done.known, done.unchanged, rejected
     assert done.read == sum(found)

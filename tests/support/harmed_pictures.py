@@ -1,4 +1,4 @@
-"""Small picture files of every kind, and what damage and malice make of them."""
+"""Small picture files in all formats, and randomly damaged versions of them."""
 
 import io
 import random
@@ -17,11 +17,11 @@ PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), 
 ODD = (0, 1, 2, 127, 128, 254, 255, 256, 1000, 5000, 32_767, 65_535, 2**31 - 1, 2**32 - 1)
 
 
-# --- files that are whole ---
+# --- valid files ---
 
 
 def whole_pictures() -> dict[str, list[bytes]]:
-    """Files of each format, of at most 63 pixels a side, so that no garment is looked for."""
+    """Files of each format with sides of at most 63 pixels, which are too small for garment detection."""
     return {
         "PNG": list(_pngs()),
         "JPEG": list(_jpegs()),
@@ -44,7 +44,7 @@ def encode(picture: Image.Image, form: str, **options: object) -> bytes:
 
 
 def exif(orientation: int) -> bytes:
-    """As a camera writes it, with a second directory behind the first."""
+    """EXIF data like a camera's, with a second directory after the first."""
     block = Image.Exif()
     block[0x0112], block[0x010F] = orientation, "A maker"
     return block.tobytes()
@@ -57,7 +57,7 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
 def png(
     size: tuple[int, int], depth: int, kind: int, rows: bytes, *before: tuple[bytes, bytes], passes: int = 0
 ) -> bytes:
-    """A PNG of these raw rows, each with its filter's byte, and with these chunks before them."""
+    """A PNG from raw rows, each starting with its filter byte, and with extra chunks before them."""
     header = (b"IHDR", struct.pack(">IIBBBBB", *size, depth, kind, 0, 0, passes))
     return join_png([header, *before, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")])
 
@@ -76,7 +76,7 @@ def split_png(content: bytes) -> Pieces:
 
 
 def join_jpeg(segments: Pieces) -> bytes:
-    """Of (marker, content); what follows a scan's header belongs to its content."""
+    """A JPEG from (marker, content); the data of a scan is part of its content."""
     return b"\xff\xd8" + b"".join(b"\xff" + kind + content for kind, content in segments) + b"\xff\xd9"
 
 
@@ -108,7 +108,7 @@ def split_webp(content: bytes) -> Pieces:
 
 
 def _pngs() -> Iterator[bytes]:
-    """Every kind, depth and way of interlacing, with and without a transparent colour, and with metadata."""
+    """Every colour type, bit depth and interlacing, with and without a transparent colour, and with metadata."""
     random = np.random.default_rng(1)
     width, height = 13, 9
     for kind, depths in DEPTHS.items():
@@ -153,13 +153,13 @@ def _gifs() -> Iterator[bytes]:
 def _bmps() -> Iterator[bytes]:
     for mode in ("1", "L", "P", "RGB", "RGBA"):
         yield encode(noise(mode), "BMP")
-    lines = b"\5\1\3\2\0\0" * 5 + b"\0\4abcd\4\1\0\0" + b"\0\2\2\1"  # runs, bytes as they are, a step to the side
+    lines = b"\5\1\3\2\0\0" * 5 + b"\0\4abcd\4\1\0\0" + b"\0\2\2\1"  # runs, literal bytes, a delta
     yield bmp(1, lines + b"\x06\1\0\0\0\1")
     yield bmp(2, lines.replace(b"abcd", b"ab") + b"\x06\1\0\0\0\1", bits=4)
 
 
 def bmp(compression: int, coded: bytes, size: tuple[int, int] = (8, 8), bits: int = 8) -> bytes:
-    """A run-length coded one."""
+    """A BMP with run-length encoding."""
     palette = bytes(range(256)) * 4 if bits == 8 else bytes(64)
     start = 54 + len(palette)
     header = struct.pack("<IiiHHIIiiII", 40, *size, 1, bits, compression, len(coded), 0, 0, 0, 0)
@@ -176,7 +176,7 @@ SPLIT: dict[str, tuple[Callable[[bytes], Pieces], Callable[[Pieces], bytes]]] = 
 
 
 def harm(form: str, wholes: list[bytes], rng: random.Random) -> bytes:
-    """A file of this format with up to three faults; half of those of chunks have them inside, checksums put right."""
+    """A file of this format with at most three faults, at byte level or within chunks with correct checksums."""
     content = rng.choice(wholes)
     if form in SPLIT and rng.random() < 0.6:
         split, join = SPLIT[form]
@@ -193,7 +193,7 @@ def harm(form: str, wholes: list[bytes], rng: random.Random) -> bytes:
 
 
 def _harm_pieces(pieces: Pieces, others: Pieces, rng: random.Random) -> None:
-    """One lost, doubled, moved, taken from another file, of another kind, or harmed within."""
+    """Remove, repeat or move a piece, insert one of another file, change its type, or damage its content."""
     place = rng.randrange(len(pieces)) if pieces else 0
     match rng.randrange(6) if pieces else 3:
         case 0:
@@ -214,7 +214,7 @@ def _harm_pieces(pieces: Pieces, others: Pieces, rng: random.Random) -> None:
 
 
 def _harm_bytes(content: bytearray, rng: random.Random, within: int) -> None:
-    """A bit flipped, some bytes replaced, lost, doubled or put in, a number made odd, or the end cut off."""
+    """Flip a bit, replace, remove, repeat or insert bytes, write an extreme number, or truncate the content."""
     start = rng.randrange(max(1, min(within, len(content))))
     end = min(len(content), start + rng.choice([1, 2, 4, 40]))
     match rng.randrange(7):
@@ -238,5 +238,5 @@ def _harm_bytes(content: bytearray, rng: random.Random, within: int) -> None:
 
 
 def palette_picture_without_palette() -> bytes:
-    """28 x 28 pixels; Pillow raises AssertionError when it is asked for its transparency."""
+    """A PNG of 28 x 28 pixels for which Pillow raises AssertionError when its transparency is read."""
     return png((28, 28), 8, 3, bytes(29) * 28)

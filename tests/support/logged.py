@@ -1,4 +1,4 @@
-"""A prediction log as the service writes it."""
+"""Prediction logs."""
 
 from pathlib import Path
 
@@ -11,13 +11,19 @@ from components.scoring.predict import predict
 
 
 def write_lines(folder: Path, seen: Images, model: Classifier, since: float, until: float) -> None:
-    """A log as the service writes it."""
+    """Write a prediction log like the service does."""
     log = PredictionLog(folder)
-    said = predict(model, seen)
+    predictions = predict(model, seen)
     answers = [
         LoggedAnswer(
             float(when),
-            Predictions(model.tag, said.classes, said.labels[[row]], said.probabilities[[row]], said.sure[[row]]),
+            Predictions(
+                model.tag,
+                predictions.classes,
+                predictions.labels[[row]],
+                predictions.probabilities[[row]],
+                predictions.sure[[row]],
+            ),
             seen[[row]],
         )
         for row, when in enumerate(np.linspace(since, until, len(seen) + 1)[1:])

@@ -1,4 +1,4 @@
-"""The Kubernetes manifests, read."""
+"""The parsed Kubernetes manifests."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A mirror of the archives on this machine, and drawn archives in the place of the official ones."""
+"""A local mirror of the archives, and synthetic archives in place of the official ones."""
 
 import gzip
 import hashlib
@@ -24,7 +24,7 @@ from components.settings import Settings
 
 @pytest.fixture
 def sample_is_official(archives: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The drawn archives have the checksums of the official ones, so that they can stand in for them."""
+    """Make the checksums of the synthetic archives the official ones."""
     for file in FILES:
         path = archives / file
         unpacked = hashlib.sha256(gzip.decompress(path.read_bytes())).hexdigest()
@@ -34,7 +34,7 @@ def sample_is_official(archives: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the mirror says to one request."""
+    """The mirror's response to one request."""
 
     body: bytes = b""
     status: int = 200
@@ -43,13 +43,13 @@ class Answer:
 
 
 def told(case: object) -> str:
-    """A short name for a case."""
+    """A short ID for a test case."""
     return f"{case.status}-{case.body.decode()}" if isinstance(case, Answer) else str(case)
 
 
 @dataclass
 class Mirror:
-    """A web server of the test's own. Each file has its answers in turn, the last for good; others are not found."""
+    """A local web server. Each file has a queue of answers, the last of which repeats; other files are not found."""
 
     answers: dict[str, list[Answer]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
@@ -63,7 +63,7 @@ class Mirror:
 
 @pytest.fixture
 def mirror(archives: Path) -> Iterator[Mirror]:
-    """A mirror that has the drawn archives."""
+    """A mirror with the synthetic archives."""
     mirror = Mirror({file: [Answer((archives / file).read_bytes())] for file in FILES})
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -90,7 +90,7 @@ def mirror(archives: Path) -> Iterator[Mirror]:
 
 @pytest.fixture
 def downloading(sample_is_official: None, mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings whose one mirror is the test's."""
+    """Settings whose only mirror is the local one."""
     monkeypatch.setattr(download, "BACK_OFF", 0.01)
     return Settings(data_dir=tmp_path / "data", mirrors=(mirror.url,), download_attempts=2, download_timeout=5)
 

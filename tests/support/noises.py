@@ -1,4 +1,4 @@
-"""Noise as images."""
+"""Images of random noise."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""The notebooks in docs, run."""
+"""Runs the notebooks in docs."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ PICTURES = {"look", "curves", "confusion", "reliability", "coverage", "mistakes"
 
 
 def run_notebook(path: Path, folder: Path, homes: Path, monkeypatch: pytest.MonkeyPatch) -> nbformat.NotebookNode:
-    """In a folder; every cell runs, and none has anything to complain of. Returns it with its outputs."""
+    """Run a notebook in a folder and return it with its outputs; no cell may print to standard error."""
     homes.mkdir(exist_ok=True)
     for name in HOMES:
         monkeypatch.setenv(name, str(homes / name.lower()))
@@ -27,7 +27,7 @@ def run_notebook(path: Path, folder: Path, homes: Path, monkeypatch: pytest.Monk
 
 
 def run_tour(folder: Path, source: str, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a folder, on archives or the sample; it shows what it is to show, and leaves what it should."""
+    """Run the tour in a folder, on archives or the sample, and check its pictures and the files it leaves."""
     monkeypatch.setenv("FASHION_SOURCE", source)
     notebook = run_notebook(TOUR, folder, tmp_path, monkeypatch)
     assert pictures_in(notebook) == PICTURES
@@ -37,12 +37,12 @@ def run_tour(folder: Path, source: str, settings: Settings, tmp_path: Path, monk
 
 
 def shown_in(notebook: nbformat.NotebookNode) -> list[tuple[str, nbformat.NotebookNode]]:
-    """Every output, with the id of its cell."""
+    """All outputs with the ID of their cell."""
     return [(cell.id, output) for cell in notebook.cells for output in cell.get("outputs", [])]
 
 
 def pictures_in(notebook: nbformat.NotebookNode) -> set[str]:
-    """The ids of cells that show a picture."""
+    """The IDs of cells that show a picture."""
     return {name for name, output in shown_in(notebook) if is_picture(output)}
 
 

@@ -1,11 +1,11 @@
-"""What is on an HTML page."""
+"""A parsed HTML page."""
 
 from html.parser import HTMLParser
 from pathlib import Path
 
 
 class Page(HTMLParser):
-    """A page, taken apart."""
+    """The text, tables, references and captions of an HTML page."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -45,6 +45,6 @@ class Page(HTMLParser):
             self.captions[-1].append(data.strip())
 
     def table(self, *headings: str) -> list[list[str]]:
-        """The rows below the first one that starts with these headings."""
+        """The rows after the first row that starts with these headings."""
         start = next(place for place, row in enumerate(self.rows) if row[: len(headings)] == list(headings))
         return self.rows[start + 1 :]

@@ -1,4 +1,4 @@
-"""Pictures of classes that anything can tell apart: a patch of the class's colour on white, no two alike."""
+"""Pictures of easily separable classes: a patch in the class's colour on white; all pictures differ."""
 
 import colorsys
 import io
@@ -33,7 +33,7 @@ def encode_photo(photo: Images, form: str = "PNG") -> bytes:
 
 
 def write_photos(root: Path, counts: dict[str, int], first: int = 0) -> Path:
-    """A folder for each class with so many pictures; another `first` makes other ones."""
+    """Write `counts` pictures to one folder per class; the numbers start at `first`."""
     for label, (name, count) in enumerate(counts.items()):
         folder = root / name
         folder.mkdir(parents=True, exist_ok=True)

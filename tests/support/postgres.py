@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the test's own, in a folder that goes with it."""
+"""A temporary PostgreSQL server."""
 
 import os
 import secrets
@@ -19,7 +19,7 @@ DEBIAN = Path("/usr/lib/postgresql")
 
 
 def find_programs() -> Path:
-    """The folder with `initdb` and `postgres`, of the newest version that is installed."""
+    """The folder with `initdb` and `postgres` of the newest installed version."""
     found = sorted(DEBIAN.glob("*/bin/postgres"), key=lambda path: float(path.parts[-3]))
     if not found:
         pytest.skip("no PostgreSQL is installed (Debian's package postgresql)")
@@ -28,9 +28,9 @@ def find_programs() -> Path:
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """Run one on a free port of the loopback until the block ends -> its address, for asyncpg through SQLAlchemy."""
+    """Run a server on a free local port until the block ends, and yield its SQLAlchemy URL for asyncpg."""
     programs, port, password = find_programs(), free_port(), secrets.token_urlsafe()
-    # PostgreSQL refuses to be root, and another user cannot look into a folder of pytest's.
+    # PostgreSQL refuses to run as root, and other users cannot read pytest's folders.
     other: dict[str, Any] = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     try:
@@ -52,7 +52,7 @@ def postgres() -> Iterator[str]:
             _wait(programs, port, server, folder / "log")
             yield f"postgresql+asyncpg://prefect:{password}@127.0.0.1:{port}/postgres"
         finally:
-            server.send_signal(signal.SIGINT)  # end the connections, and then itself
+            server.send_signal(signal.SIGINT)  # closes the connections, then stops
             server.wait(30)
     finally:
         shutil.rmtree(folder)

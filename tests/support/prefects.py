@@ -1,4 +1,4 @@
-"""A Prefect server by its address, and one that the tests of a session share."""
+"""A client for a Prefect server, and a server that the tests of a session share."""
 
 import contextlib
 import os
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 PREFECT = Path(sys.executable).with_name("prefect")
-LONG = 600  # seconds, for anything that a test waits for
-EVERY = 0.5  # seconds between two looks; each costs the server processor time
-OPEN = list[Server]()  # those that are shared
-TOKEN = "swordfish-42"  # a secret that the server knows, and nobody may be told
+LONG = 600  # seconds; timeout of anything that a test waits for
+EVERY = 0.5  # seconds between polls, which cost the server CPU time
+OPEN = list[Server]()  # shared servers
+TOKEN = "swordfish-42"  # a secret of the server that must not be disclosed
 
 
 class Api:
-    """What a server answers under /api, behind a password where it has one."""
+    """A client for a server's /api, with a password if it requires one."""
 
     def __init__(self, url: str, secret: str = "") -> None:
         self.url = url
         user, _, password = secret.partition(":")
-        # Without TLS's certificates, whose reading costs more than most requests; a connection each, since tests kill
+        # Without TLS certificates, which take longer to load than most requests; without keep-alive, because tests kill
         # servers.
         self.client = httpx.Client(
             auth=(user, password) if secret else None,
@@ -42,7 +42,7 @@ class Api:
         )
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
-        """What it answers, from JSON; one whose database is locked is asked again, as Prefect's own clients do."""
+        """Send a request and return the JSON response. Retries while the database is locked, like Prefect's clients."""
         deadline = time.monotonic() + LONG
         while (answer := self.client.request(method, f"{self.url}{path}", json=body)).status_code == 503:
             assert time.monotonic() < deadline, answer.text
@@ -60,7 +60,7 @@ class Api:
         return str(self.ask("GET", f"/flow_runs/{run}")["state"]["name"])
 
     def end_of(self, run: str, log: Path) -> str:
-        """Wait for a run to end, and say how; `log` is the worker's."""
+        """Wait for a run to end and return its final state; `log` is the worker's."""
         last = ("Completed", "Failed", "Crashed", "Cancelled")
         states: list[str] = []
 
@@ -74,15 +74,15 @@ class Api:
 
 @dataclass(frozen=True)
 class Shared:
-    """A server that nobody registered anything with at first, and the environment of what runs beside it."""
+    """An initially empty server, and the environment for processes that use it."""
 
     api: Api
-    environment: dict[str, str]  # without the homes that a test must have of its own
+    environment: dict[str, str]  # without the homes, which each test must set
     log: Path
 
     @contextlib.contextmanager
     def client(self) -> Iterator["SyncPrefectClient"]:
-        """Prefect's own, in this process."""
+        """Prefect's client, in this process."""
         from prefect.client.orchestration import get_client
         from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -90,7 +90,7 @@ class Shared:
             yield client
 
     def register(self, url: str = "") -> None:
-        """The automations, with FASHION_NOTIFY_URL as given."""
+        """Register the automations with this FASHION_NOTIFY_URL."""
         from ops.automations import register_automations
 
         with pytest.MonkeyPatch.context() as patch, self.client() as client:
@@ -98,11 +98,11 @@ class Shared:
             register_automations(client)
 
     def automations(self) -> list[str]:
-        """The names of those that are switched on."""
+        """The names of the enabled automations."""
         return sorted(one["name"] for one in self.api.ask("POST", "/automations/filter", {}) if one["enabled"])
 
     def have_deployment(self) -> str:
-        """training/on-demand, by `prefect deploy` or else made here for nobody to run. Returns its id."""
+        """Return the ID of training/on-demand, which is created if `prefect deploy` has not done so."""
         answer = self.api.client.get(f"{self.api.url}/deployments/name/training/on-demand")
         if answer.is_success:
             return str(answer.json()["id"])
@@ -112,7 +112,7 @@ class Shared:
 
 @contextlib.contextmanager
 def sharing(folder: Path) -> Iterator[Shared]:
-    """Run one until the block ends."""
+    """Run a shared server until the block ends."""
     port = free_port()
     url = f"http://127.0.0.1:{port}/api"
     environment = {
@@ -120,7 +120,7 @@ def sharing(folder: Path) -> Iterator[Shared]:
         "PREFECT_HOME": str(folder / "home"),
         "PREFECT_API_URL": url,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_WORKER_QUERY_SECONDS": "1",  # instead of 10: how often a worker looks for runs
+        "PREFECT_WORKER_QUERY_SECONDS": "1",  # polling interval of workers, instead of 10
         "FASHION_TOKEN": TOKEN,
     }
     command = [str(PREFECT), "server", "start", "--port", str(port)]
@@ -131,7 +131,7 @@ def sharing(folder: Path) -> Iterator[Shared]:
 
 
 def end_shared() -> None:
-    """End those that run, before their block does."""
+    """Stop the shared servers before their block ends."""
     while OPEN:
         stop(OPEN.pop().process)
 
@@ -143,5 +143,5 @@ def wait_until(holds: Callable[[], bool], what: str, log: Path | None = None) ->
             if holds():
                 return
         if time.monotonic() > deadline:
-            pytest.fail(f"waited for {what} in vain\n{log.read_text()[-4000:] if log else ''}")
+            pytest.fail(f"timed out waiting for {what}\n{log.read_text()[-4000:] if log else ''}")
         time.sleep(EVERY)

@@ -1,4 +1,4 @@
-"""What the tests of promotions have in common."""
+"""Helpers for the tests of promotions."""
 
 import contextlib
 from pathlib import Path
@@ -10,9 +10,9 @@ from components.contract import GateCheck, Verdict
 from components.model.mlp import MLP
 from components.promotion.bounds import GateBounds
 
-# Hard enough to refuse a broken model, easy enough for one of two epochs.
+# Strict enough to reject a broken model, lenient enough for a model trained for two epochs.
 LENIENT = GateBounds(max_loss=3, max_calibration_error=0.5, min_accuracy=0.1, min_f1=0)
-SERVED = GateCheck("canary: a test", True, "served", "served", "it was served")  # what a canary that passes says
+SERVED = GateCheck("canary: a test", True, "served", "served", "it was served")  # the check of a passing canary
 
 
 def change_bias(network: MLP, change: torch.Tensor) -> MLP:
@@ -27,7 +27,7 @@ def failed(verdict: Verdict | None) -> list[str]:
 
 
 def nothing_is_left(home: Path) -> None:
-    """No server, no copy of a model."""
+    """Check that no canary server and no copy of a model remain."""
     running = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):

@@ -1,4 +1,4 @@
-"""Prometheus' own tool, on the rules in deploy."""
+"""Runs promtool on the Prometheus rules in deploy."""
 
 import shutil
 import subprocess
@@ -11,7 +11,7 @@ FOLDER = CHECKOUT / "deploy" / "prometheus"
 
 
 def promtool(*arguments: object) -> str:
-    """What it says; it fails the test where it finds fault."""
+    """Run promtool and return its output; fails the test if promtool reports an error."""
     if shutil.which("promtool") is None:
         pytest.skip("no promtool is installed; it comes with Debian's package prometheus")
     done = subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, timeout=300)

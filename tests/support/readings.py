@@ -1,4 +1,4 @@
-"""What most tests read: tables and pictures of Fashion-MNIST."""
+"""Columns and reader options for Fashion-MNIST."""
 
 from components.catalogues.fashion_mnist import CONTRACT
 from components.readers.blocks import Wanted

@@ -1,4 +1,4 @@
-"""The commands of the README, typed in its order in a folder that looks like a checkout."""
+"""Runs the commands of the README in order, in a folder that looks like a checkout."""
 
 import os
 import re
@@ -20,15 +20,15 @@ COMMANDS = [
     for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
     for line in block.splitlines()
 ]
-FIRST = "make run"  # before all of them
-AGAIN = COMMANDS.index(".venv/bin/fashion presets")  # the first that does without the service
-SERVED, AFTERWARDS = COMMANDS[:AGAIN], COMMANDS[AGAIN:]  # neither needs the other
-TIMEOUT = 600  # seconds a command
+FIRST = "make run"  # runs before all others
+AGAIN = COMMANDS.index(".venv/bin/fashion presets")  # the first command that does not need the service
+SERVED, AFTERWARDS = COMMANDS[:AGAIN], COMMANDS[AGAIN:]  # independent of each other
+TIMEOUT = 600  # seconds per command
 
 
 @dataclass(frozen=True)
 class User:
-    """A folder with the checkout's files, and an environment with homes of its own."""
+    """A folder with the checkout's files, and an environment with temporary homes."""
 
     folder: Path
     environment: dict[str, str]
@@ -52,7 +52,7 @@ class User:
         return cls(folder, environment)
 
     def type_each(self, commands: list[str]) -> None:
-        """Each does what it says; a service that one of them starts ends with the last."""
+        """Run the commands; a service that one of them starts is stopped after the last."""
         server = None
         try:
             for command in commands:

@@ -1,4 +1,4 @@
-"""Receivers of messages: what is posted or mailed to them is kept."""
+"""Receivers that record webhook notifications and mails."""
 
 import json
 import threading
@@ -16,35 +16,35 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from servers import free_port
 
-WAIT = 60  # seconds for a message to come
+WAIT = 60  # seconds to wait for a message
 
 
 @dataclass
 class Receiver:
-    """An HTTP server of this process, and the JSON that came."""
+    """An HTTP server in this process, and the JSON it received."""
 
     port: int
     received: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def url(self) -> str:
-        """As Apprise has it."""
+        """The Apprise URL."""
         return f"json://127.0.0.1:{self.port}/hook"
 
-    def wait_for(self, told: str) -> dict[str, Any]:
-        """The first message with these words in its subject."""
+    def wait_for(self, subject: str) -> dict[str, Any]:
+        """Wait for the first message whose subject contains this text."""
         deadline = time.monotonic() + WAIT
         while time.monotonic() < deadline:
             for message in list(self.received):
-                if told in message["title"]:
+                if subject in message["title"]:
                     return message
             time.sleep(0.1)
-        pytest.fail(f"nobody was told of {told!r}, only of {[message['title'] for message in self.received]}")
+        pytest.fail(f"no message about {subject!r}; received {[message['title'] for message in self.received]}")
 
 
 @contextmanager
 def receiving() -> Iterator[Receiver]:
-    """Receive on a free port of the loopback while the block lasts."""
+    """Receive notifications on a free local port until the block ends."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -67,23 +67,23 @@ def receiving() -> Iterator[Receiver]:
 
 @dataclass
 class Mailbox:
-    """A mail server of this process, and what came."""
+    """A mail server in this process, and the mails it received."""
 
     port: int
     received: list[EmailMessage] = field(default_factory=list)
 
     @property
     def url(self) -> str:
-        """As Apprise has it."""
+        """The Apprise URL."""
         return f"mailto://127.0.0.1:{self.port}?from=fashion@example.com&to=team@example.com"
 
 
 @contextmanager
 def mailing() -> Iterator[Mailbox]:
-    """Take mail on a free port of the loopback while the block lasts."""
+    """Receive mail on a free local port until the block ends."""
 
     class Handler:
-        async def handle_DATA(  # noqa: N802, aiosmtpd's name
+        async def handle_DATA(  # noqa: N802, name required by aiosmtpd
             self, server: SMTP, session: Session, envelope: Envelope
         ) -> str:
             content = envelope.original_content or b""

@@ -1,7 +1,7 @@
-"""A catalogue whose classes change: each image shows one thing, and a class is one thing or several.
+"""A catalogue whose classes change: each image shows one thing, and a class consists of one or more things.
 
-What is drawn of a thing is the same in every dataset. A thing is a bright row of pixels; in some images another row is
-brighter, so that a network that looks at the rows is right on most of them.
+The images of a thing are the same in every dataset. A thing is a bright row of pixels; in some images another row is
+brighter, so that a network that compares the rows is right on most but not all images.
 """
 
 import hashlib
@@ -42,10 +42,10 @@ from components.model.mlp import MLP, ModelConfig
 from components.training.config import TrainConfig
 
 IMAGE = ImageSpec(8, 8)
-THINGS = ("boot", "coat", "shirt", "bag", "hat", "cap")  # by the row of pixels that shows them
-ROWS: Mapping[Split, int] = {"train": 20, "test": 60}  # of a thing
-SHARP = 1.2  # how much a network makes of a row that is wholly bright
-Shown = Mapping[str, Sequence[str]]  # class -> the things that it is
+THINGS = ("boot", "coat", "shirt", "bag", "hat", "cap")  # by their row of pixels
+ROWS: Mapping[Split, int] = {"train": 20, "test": 60}  # per thing
+SHARP = 1.2  # logit of a fully bright row
+Shown = Mapping[str, Sequence[str]]  # class -> its things
 
 FIRST: Shown = {name: [name] for name in ("boot", "coat", "shirt", "bag")}
 ADDED: Shown = {**FIRST, "hat": ["hat"]}
@@ -56,7 +56,7 @@ def contract_of(shown: Shown) -> DataContract:
 
 
 def became(before: Shown, after: Shown) -> Revision:
-    """The change from one to the other: a class's images go where its things are."""
+    """The change between two states: a class's images go to the classes of its things."""
     went = (tuple(name for name in after if set(after[name]) & set(before[old])) for old in before)
     return Revision(tuple(before), tuple(went))
 
@@ -73,7 +73,7 @@ def draw(thing: str, split: Split) -> Images:
 
 
 def write_dataset(folder: Path, shown: Shown, *changes: Revision, left_out: int = 0) -> Dataset:
-    """A dataset of it, with a receipt; `left_out` test images of each thing are not in it."""
+    """Write a dataset with a receipt, without the last `left_out` test images of each thing."""
     contract = contract_of(shown)
     (folder / "parts").mkdir(parents=True, exist_ok=True)
     parts = tuple(_write_part(folder, split, shown, left_out if split == "test" else 0) for split in SPLITS)
@@ -97,12 +97,12 @@ def _write_part(folder: Path, split: Split, shown: Shown, left_out: int) -> Data
 
 
 def network_of(shown: Shown, dull: Mapping[str, float] | None = None, sharp: float = SHARP) -> MLP:
-    """A network that looks at the rows of each class's things.
+    """A network whose logits are the brightness of the rows of each class's things.
 
     Args:
         shown: the classes.
-        dull: class -> what is taken from its logit.
-        sharp: what a wholly bright row adds to one.
+        dull: class -> value subtracted from its logit.
+        sharp: contribution of a fully bright row to a logit.
     """
     network = MLP(ModelConfig(hidden=()), contract_of(shown))
     weights = torch.zeros(len(shown), *IMAGE.shape)
@@ -147,7 +147,7 @@ def model_of(
     sharp: float = SHARP,
     left_out: int = 0,
 ) -> Classifier:
-    """A model and the dataset that it knows its classes from."""
+    """A model with its dataset."""
     network = network_of(shown, dull, sharp)
     dataset = write_dataset(folder, shown, *changes, left_out=left_out)
     return Classifier(tag, card_of(network, dataset, *changes), network)

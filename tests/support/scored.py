@@ -1,4 +1,4 @@
-"""A table to score, a model that scores it, and the rows that come of it."""
+"""A table to score, a model, and helpers to read the output."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ from components.dataset.manifest import Examples
 from components.model.classifier import Classifier
 from components.training.train import Trained
 
-SMALL = 64 << 10  # bytes of a part: some twenty rows of CSV
+SMALL = 64 << 10  # bytes per part: about twenty rows of CSV
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,7 @@ HEADER = ",".join(["label", *PIXEL_COLUMNS])
 
 @pytest.fixture
 def table(tmp_path: Path, test_split: Examples) -> Path:
-    """200 rows, of which three cannot be read: a table of several parts."""
+    """A CSV with 200 rows in several parts, three of them invalid."""
     lines = to_lines(test_split, 200)
     lines[3], lines[77], lines[199] = "bad", lines[77].replace(",", ",x", 1), lines[199] + ",1"
     path = tmp_path / "in.csv"
@@ -45,7 +45,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def rows_of(path: Path) -> list[dict[str, object]]:
-    """Without the time, which is each job's own."""
+    """The rows of an output without `scored_at`, which differs between jobs."""
     if path.suffix == ".parquet":
         rows = pq.read_table(path).to_pylist()
     elif path.suffix == ".jsonl":

@@ -1,4 +1,4 @@
-"""Real servers: `bentoml serve` in a session of its own, stopped with everything it started; and the store it reads."""
+"""Real servers: runs `bentoml serve` in a separate session and stops it with all its children; sets its store."""
 
 import contextlib
 import os
@@ -19,10 +19,10 @@ from bentoml._internal.models import ModelStore
 
 from components.settings import CHECKOUT
 
-SERVICE_TOKEN = "a long secret, voil\u00e0"  # of a service behind one
-START = 120  # seconds for a server to come up; Prefect migrates an empty home first
-STOP = 15  # seconds for it to go after SIGTERM
-# Below those that the system hands out; each process of the tests begins elsewhere, and takes none twice.
+SERVICE_TOKEN = "a long secret, voil\u00e0"  # of the guarded service
+START = 120  # seconds for a server to start; Prefect migrates an empty home first
+STOP = 15  # seconds for a server to stop after SIGTERM
+# Below the system's ephemeral ports; each test process starts at another port and uses none twice.
 PORTS = iter(range(20_000 + os.getpid() % 100 * 100, 32_000))
 
 
@@ -36,14 +36,14 @@ class Server:
     log: Path  # its standard output and error
 
     def client(self) -> httpx.Client:
-        """A client that opens a connection for each request, so that none inherits what another did to its own."""
+        """A client that opens a new connection for each request, so that requests do not affect each other."""
         limits = httpx.Limits(max_keepalive_connections=0)
         return httpx.Client(base_url=self.url, timeout=30, trust_env=False, limits=limits)
 
 
 @contextlib.contextmanager
 def using_home(home: Path) -> Iterator[Path]:
-    """Make `home` the BENTOML_HOME of this process and those it starts; conftest's fixture for longer than a test."""
+    """Make `home` the BENTOML_HOME of this process and its children; like conftest's fixture, for any scope."""
     (home / "models").mkdir(parents=True, exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENTOML_HOME", str(home))
@@ -60,13 +60,13 @@ def using_home(home: Path) -> Iterator[Path]:
 def serve(
     home: Path, target: str = str(CHECKOUT), cwd: Path = CHECKOUT, environment: dict[str, str] | None = None
 ) -> Iterator[Server]:
-    """Serve the checkout, or a Bento by its tag, on a free port of the loopback until the block ends.
+    """Serve the checkout, or a Bento by its tag, on a free local port until the block ends.
 
     Args:
-        home: the server's BENTOML_HOME; the log goes beside it.
-        target: what `bentoml serve` takes: a folder or a Bento's tag.
-        cwd: the folder to start it in.
-        environment: variables beside this process's own.
+        home: the server's BENTOML_HOME; the log is written next to it.
+        target: argument of `bentoml serve`: a folder or a Bento's tag.
+        cwd: working directory of the server.
+        environment: variables to add to this process's environment.
     """
     port = free_port()
     bentoml = Path(sys.executable).with_name("bentoml")
@@ -81,7 +81,7 @@ def serve(
 def running(
     command: list[str], port: int, environment: dict[str, str], cwd: Path, log: Path, alive: str = "/livez"
 ) -> Iterator[Server]:
-    """Run a command that serves on a port of the loopback until the block ends; `alive` answers once it is up."""
+    """Run a command that serves on a local port until the block ends; `alive` is the path of its health check."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, env=environment, cwd=cwd, stdout=output, stderr=output, start_new_session=True
@@ -95,10 +95,10 @@ def running(
 
 
 def free_port() -> int:
-    """One that nobody listens on, and that neither the system nor another process of the tests will hand out."""
+    """A free port that neither the system nor another test process will assign."""
     for port in PORTS:
         with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # like servers
             probe.bind(("127.0.0.1", port))
             return port
     raise OSError("no port is free")
@@ -112,11 +112,11 @@ def wait_until_alive(server: Server, path: str = "/livez") -> None:
                 if client.get(path).is_success:
                     return
             time.sleep(0.1)
-    pytest.fail(f"{server.url}{path} did not answer:\n{server.log.read_text()}")
+    pytest.fail(f"{server.url}{path} did not respond:\n{server.log.read_text()}")
 
 
 def wait_until_ready(client: httpx.Client) -> None:
-    """Wait until the service has a model."""
+    """Wait until the service has loaded a model."""
     deadline = time.monotonic() + 60
     while client.get("/readyz").status_code != 200:
         assert time.monotonic() < deadline
@@ -124,7 +124,7 @@ def wait_until_ready(client: httpx.Client) -> None:
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
-    """SIGTERM to the process; past a bound, SIGKILL to its group and its workers, which BentoML starts outside it."""
+    """Send SIGTERM; after a timeout, SIGKILL to the process group and to BentoML's workers, which are outside it."""
     with contextlib.suppress(psutil.NoSuchProcess):
         workers = psutil.Process(process.pid).children(recursive=True)
         process.terminate()

@@ -1,4 +1,4 @@
-"""A catalogue that is not Fashion-MNIST: three classes with awkward names, in colour and wider than high."""
+"""A test catalogue: three classes with awkward names, and RGB images that are wider than high."""
 
 import hashlib
 from pathlib import Path
@@ -18,11 +18,11 @@ from components.dataset.manifest import (
 )
 
 SHOP = DataContract("shop", ("Kids 2-6", "10", "Étagère, 2 m"), ImageSpec(20, 24, 3), "letterbox")
-COLOURS = np.array([(200, 60, 60), (60, 200, 60), (60, 60, 200)])  # of each class, and noise
+COLOURS = np.array([(200, 60, 60), (60, 200, 60), (60, 60, 200)])  # per class; noise is added
 
 
 def draw_shop(rows: int, seed: int = 0) -> tuple[Images, Labels]:
-    """uint8 (n, 20, 24, 3) and uint16 (n,): rectangles of their class's colour, a little noisy, on black."""
+    """uint8 (n, 20, 24, 3) and uint16 (n,): noisy rectangles in the colour of their class on black."""
     random = np.random.default_rng(seed)
     labels = (np.arange(rows) % len(SHOP.classes)).astype(np.uint16)
     images = np.zeros((rows, *SHOP.image.shape), np.uint8)
@@ -36,7 +36,7 @@ def examples_of(rows: int, seed: int = 0) -> Examples:
 
 
 def write_shop(folder: Path, train: int = 300, test: int = 90) -> Validated:
-    """A dataset of it, and a receipt."""
+    """Write a dataset and return its receipt."""
     rows: dict[Split, int] = {"train": train, "test": test}
     parts = tuple(_write_part(folder, split, rows[split], seed) for seed, split in enumerate(SPLITS))
     return Validated(write_manifest(folder, Manifest("shop", "", parts, SHOP)), 1, folder, "2026-01-01T00:00:00+00:00")

@@ -1,7 +1,7 @@
-"""The service's connections and its door in front of endpoints that need no model: it is up in a second.
+"""The service's connections and gateway with endpoints that need no model; starts within a second.
 
-python tests/support/small_service.py PORT SECONDS [own]: a stop may take so many; "own" has uvicorn's own connections,
-which it closes a second after an answer.
+python tests/support/small_service.py PORT SECONDS [own]: SECONDS is the timeout of a graceful shutdown; "own" uses
+uvicorn's connections, which close one second after a response.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ LONG = 60  # seconds
 
 
 async def read(request: Request) -> Response:
-    """Of a body: how many bytes it has; of a request: its headers."""
+    """Return the size of the body and the headers of the request."""
     body = await read_body(request, LARGEST_JSON)
     return json_response({"bytes": len(body), "headers": [name.decode() for name, _ in request.scope["headers"]]})
 
@@ -45,7 +45,7 @@ async def wait(request: Request) -> Response:
 
 
 async def work(request: Request) -> Response:
-    """What no cancellation stops."""
+    """Block in a thread that cannot be cancelled."""
     await read_body(request, LARGEST_JSON)
     await anyio.to_thread.run_sync(time.sleep, LONG)
     raise AssertionError
@@ -70,7 +70,7 @@ def alive(request: Request) -> Response:
 
 @contextlib.asynccontextmanager
 async def live(app: Starlette) -> AsyncIterator[None]:
-    """As BentoML's application, it takes a moment to close, in which what was cancelled ends."""
+    """Take a moment to shut down, like BentoML's application, so that cancelled tasks can end."""
     yield
     await asyncio.sleep(0.3)
 
@@ -78,5 +78,5 @@ async def live(app: Starlette) -> AsyncIterator[None]:
 if __name__ == "__main__":
     port, grace = map(int, sys.argv[1:3])
     connections = "httptools" if "own" in sys.argv else GuardedProtocol
-    door = Gateway(Starlette(routes=[Route("/livez", alive)], lifespan=live), ENDPOINTS)
-    uvicorn.run(door, port=port, http=connections, timeout_graceful_shutdown=grace, timeout_keep_alive=1)
+    gateway = Gateway(Starlette(routes=[Route("/livez", alive)], lifespan=live), ENDPOINTS)
+    uvicorn.run(gateway, port=port, http=connections, timeout_graceful_shutdown=grace, timeout_keep_alive=1)

@@ -1,4 +1,4 @@
-"""Requests written by hand, on connections that the test holds."""
+"""Raw HTTP requests on sockets."""
 
 import socket
 
@@ -9,7 +9,7 @@ HEAD = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Leng
 
 
 def connect(server: Server, window: int = 0) -> socket.socket:
-    """A connection, with so many bytes of room for what comes."""
+    """Open a connection with a receive buffer of `window` bytes."""
     connection = socket.socket()
     connection.settimeout(30)
     if window:
@@ -23,7 +23,7 @@ def status_of(answer: bytes) -> int:
 
 
 def take(one: socket.socket, end: bytes) -> bytes:
-    """What comes until it ends so, or the connection does."""
+    """Receive until the content ends with `end` or the connection closes."""
     content = b""
     while not content.endswith(end) and (piece := one.recv(64 << 10)):
         content += piece

@@ -1,4 +1,4 @@
-"""A stack that `fashion up` started, with homes and ports of its own, behind a password; and what tests do to it."""
+"""A stack started by `fashion up` with separate homes and ports and a password, and helpers to control it."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ QUICK = {"preset": "quick", "overrides": {"hidden": [16]}, "epochs": 1}  # the p
 
 @dataclass(frozen=True)
 class Stack:
-    """Its environment, which the commands of a user have too, but for the server's address and the password."""
+    """A stack and its environment; a user's commands also need the server's address and password."""
 
     folder: Path
     environment: dict[str, str]
@@ -34,7 +34,7 @@ class Stack:
     def prepare(cls, folder: Path, archives: Path) -> "Stack":
         ours = ("PREFECT_", "FASHION_", "MAKE")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-        # A socket's path has at most 107 bytes; a checkout may lie deeper.
+        # A socket's path has at most 107 bytes, but a checkout may be deeper.
         data = folder / ("deep-" * 20) / "data"
         (folder / "project").mkdir()
         (folder / "project" / "prefect.yaml").symlink_to(CHECKOUT / "prefect.yaml")
@@ -58,7 +58,7 @@ class Stack:
 
     @property
     def project(self) -> Path:
-        """The folder where its user types `fashion up`; the checkout's may belong to a stack that is in use."""
+        """The folder in which `fashion up` runs; the checkout itself may belong to a running stack."""
         return self.folder / "project"
 
     @cached_property
@@ -71,7 +71,7 @@ class Stack:
 
     @property
     def layout(self) -> "StackLayout":
-        """As a command of its user finds it."""
+        """The layout as seen by a user's command."""
         from ops.layout import running_layout
 
         with pytest.MonkeyPatch.context() as patch:
@@ -84,9 +84,9 @@ class Stack:
 
     @property
     def user(self) -> dict[str, str]:
-        """The environment of one who uses the server, with a home of their own."""
-        door = {"PREFECT_API_URL": self.api.url, "PREFECT_API_AUTH_STRING": SECRET}
-        return {**self.environment, **door, "PREFECT_HOME": str(self.folder / "user")}
+        """The environment of a user of the server, with a separate home."""
+        access = {"PREFECT_API_URL": self.api.url, "PREFECT_API_AUTH_STRING": SECRET}
+        return {**self.environment, **access, "PREFECT_HOME": str(self.folder / "user")}
 
     def prefect(self, *arguments: str, cwd: Path = CHECKOUT) -> "subprocess.CompletedProcess[str]":
         return self._run([str(PREFECT), *arguments], self.user, cwd)
@@ -100,7 +100,7 @@ class Stack:
         return {piece.name: piece for piece in look(self.layout)}
 
     def processes(self) -> list[psutil.Process]:
-        """Everything that runs and was started by it, however deep."""
+        """All running processes of the stack, including descendants."""
         found = []
         for process in psutil.process_iter():
             try:
@@ -120,6 +120,6 @@ class Stack:
         return self.api.end_of(run, self.log("worker"))
 
     def process_of(self, run: str) -> psutil.Process:
-        """The process that a run is in."""
+        """The process of a flow run."""
         (process,) = (one for one in self.processes() if one.environ().get("PREFECT__FLOW_RUN_ID") == run)
         return process

@@ -1,4 +1,4 @@
-"""A command in a terminal of its own, and what a person does there."""
+"""Runs a command in a pseudo-terminal and simulates key presses."""
 
 import fcntl
 import os
@@ -19,12 +19,12 @@ SIZE = struct.pack("HHHH", 40, 160, 0, 0)  # rows, columns
 
 
 class Terminal:
-    """What a command prints there, and its end."""
+    """A command in a pseudo-terminal, with its output and exit status."""
 
     def __init__(self, command: list[str], environment: dict[str, str], cwd: Path) -> None:
         signal.signal(
             signal.SIGINT, signal.default_int_handler
-        )  # a job in the background ignores it, and so do its own
+        )  # background jobs and their children ignore it by default
         self.keyboard, screen = pty.openpty()
         fcntl.ioctl(screen, termios.TIOCSWINSZ, SIZE)
         self.process = subprocess.Popen(
@@ -56,12 +56,12 @@ class Terminal:
         os.write(self.keyboard, key)
 
     def end(self, timeout: float = 30) -> tuple[int, float]:
-        """Wait for the end. Returns the status and the seconds waited."""
+        """Wait for the command to end. Returns the exit status and the seconds waited."""
         began = time.monotonic()
         while self.process.poll() is None:
             if time.monotonic() - began > timeout:
                 self.process.kill()
-                pytest.fail(f"it goes on\n{self.text}")
+                pytest.fail(f"the command did not end\n{self.text}")
             self._read()
         took = time.monotonic() - began
         while self._read():
@@ -74,7 +74,7 @@ class Terminal:
             return False
         try:
             read = os.read(self.keyboard, 1 << 16)
-        except OSError:  # the other side is closed
+        except OSError:  # the terminal was closed
             return False
         self.printed += read
         return bool(read)

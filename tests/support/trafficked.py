@@ -1,4 +1,4 @@
-"""A model, its profile, and calm traffic of it."""
+"""A model, its profile, and stable traffic."""
 
 import numpy as np
 import pytest

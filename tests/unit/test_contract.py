@@ -1,4 +1,4 @@
-"""When two names are one class, when two contracts are one, and which there cannot be."""
+"""Data contracts: matching class names, comparing contracts, and rejecting invalid ones."""
 
 import dataclasses
 import json
@@ -36,23 +36,23 @@ DIGITS = DataContract("digits", ("10", "2", "7"), ImageSpec(28, 28), "letterbox"
         ("", None),
     ],
 )
-def test_names_are_equal_by_nfkc_case_and_white_space_and_not_otherwise(name: str, label: int | None) -> None:
+def test_names_match_up_to_nfkc_case_and_white_space(name: str, label: int | None) -> None:
     assert SHOP.label_of(name) == label
 
 
-def test_a_number_is_a_position_unless_classes_are_called_by_numbers() -> None:
+def test_a_number_is_an_index_unless_class_names_are_numbers() -> None:
     assert [SHOP.label_of_number(number) for number in (0, 3, 4, -1)] == [0, 3, None, None]
     assert [DIGITS.label_of_number(number) for number in (10, 2, 7, 0, 1)] == [0, 1, 2, None, None]
     assert [DIGITS.label_of(name) for name in ("10", "2", "0", "1")] == [0, 1, None, None]
 
 
-def test_an_alias_never_takes_the_place_of_a_name() -> None:
+def test_names_take_precedence_over_aliases() -> None:
     contract = dataclasses.replace(SHOP, aliases=(("Straße", "a,b"),))
     assert contract.label_of("strasse") == 1
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         ({"name": "Shop!"}, "a catalogue called 'Shop!'"),
         ({"name": "../shop"}, r"a catalogue called '\.\./shop'"),
@@ -65,24 +65,22 @@ def test_an_alias_never_takes_the_place_of_a_name() -> None:
         ({"aliases": (("cap", "Hat"),)}, "'cap' stands for no class"),
     ],
 )
-def test_what_cannot_be_a_contract_is_refused_where_it_is_made_and_where_it_is_read(
-    fields: dict[str, Any], told: str
-) -> None:
+def test_invalid_contracts_are_refused_when_created_and_when_read(fields: dict[str, Any], message: str) -> None:
     bare = {**fields, "aliases": fields.get("aliases", ())}
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         dataclasses.replace(SHOP, **bare)
     content = json.dumps({**dataclasses.asdict(SHOP), **bare})
-    with pytest.raises(ModelError, match=told):
+    with pytest.raises(ModelError, match=message):
         read_record(DataContract, content, "here", ModelError)
 
 
 @pytest.mark.parametrize("image", [(7, 28, 1), (28, 129, 1), (28, 28, 2), (28, 28, 4)])
-def test_an_image_has_bounds(image: tuple[int, int, Any]) -> None:
+def test_image_sizes_have_bounds(image: tuple[int, int, Any]) -> None:
     with pytest.raises(ValueError, match="an image of"):
         ImageSpec(*image)
 
 
-def test_a_thousand_classes_and_the_largest_image_are_a_contract() -> None:
+def test_the_largest_contract_is_valid() -> None:
     names = tuple(f"class {number}" for number in range(1000))
     large = DataContract("large", names, ImageSpec(128, 128, 3), "letterbox")
     assert (large.label_of("CLASS 999"), large.image.size) == (999, 49_152)
@@ -97,23 +95,23 @@ DIFFERENT: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("told", DIFFERENT)
-def test_the_first_difference_is_named(told: str) -> None:
-    other = dataclasses.replace(SHOP, **DIFFERENT[told])
-    assert told in SHOP.difference(other)
+@pytest.mark.parametrize("message", DIFFERENT)
+def test_the_first_difference_is_named(message: str) -> None:
+    other = dataclasses.replace(SHOP, **DIFFERENT[message])
+    assert message in SHOP.difference(other)
     assert (other == SHOP, SHOP.fingerprint == other.fingerprint) == (False, False)
-    with pytest.raises(DatasetError, match=told):
+    with pytest.raises(DatasetError, match=message):
         require_equal(SHOP, other, "here", DatasetError)
 
 
-def test_aliases_change_nothing_that_was_learned() -> None:
+def test_aliases_are_not_compared() -> None:
     other = dataclasses.replace(SHOP, aliases=())
     assert (other == SHOP, SHOP.difference(other), SHOP.fingerprint == other.fingerprint) == (True, "", True)
     require_equal(SHOP, other, "here", DatasetError)
 
 
-def test_it_is_read_as_it_was_written_and_only_its_fields_are_written() -> None:
-    assert (SHOP.label_of("a,b"), len(SHOP.fingerprint), SHOP.are_numbers) == (3, 64, False)  # worked out, and kept
+def test_a_contract_survives_a_round_trip_and_only_fields_are_written() -> None:
+    assert (SHOP.label_of("a,b"), len(SHOP.fingerprint), SHOP.are_numbers) == (3, 64, False)  # fill the caches
     for content in (orjson.dumps(SHOP), json.dumps(dataclasses.asdict(SHOP)).encode()):
         assert json.loads(content).keys() == {field.name for field in dataclasses.fields(SHOP)}
         read = read_record(DataContract, content, "here", ModelError)

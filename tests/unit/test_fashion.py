@@ -1,4 +1,4 @@
-"""`import fashion`: what its docstring shows works, and what a type checker reads is what there is."""
+"""`import fashion`: the examples in its docstring work, and the types match the API."""
 
 import ast
 import inspect
@@ -29,7 +29,7 @@ def test_the_first_example_runs(
     assert capsys.readouterr().out.startswith("[")
 
 
-def test_the_second_example_names_what_there_is() -> None:
+def test_the_second_example_uses_existing_names() -> None:
     called = {
         node.attr
         for node in ast.walk(ast.parse(examples()[2]))

@@ -1,4 +1,4 @@
-"""What the ground floor says of files."""
+"""Paths inside folders."""
 
 import os
 from pathlib import Path
@@ -35,7 +35,7 @@ from components.files import is_inside
         ("a\0b", False),
     ],
 )
-def test_a_path_is_inside_a_folder_where_its_links_end(tmp_path: Path, name: str, inside: bool) -> None:
+def test_is_inside_resolves_links(tmp_path: Path, name: str, inside: bool) -> None:
     folder = tmp_path / "in"
     (folder / "a").mkdir(parents=True)
     (folder / "a" / "b.png").write_bytes(b"")
@@ -48,5 +48,5 @@ def test_a_path_is_inside_a_folder_where_its_links_end(tmp_path: Path, name: str
         assert is_inside(os.path.relpath(root / name) if "\0" not in name else name, root) is inside
 
 
-def test_everything_is_inside_the_root() -> None:
+def test_every_path_is_inside_the_root() -> None:
     assert is_inside("/etc/passwd", "/")

@@ -1,4 +1,4 @@
-"""Classes that changed, seen from two models."""
+"""Mapping classes between models whose catalogue changed."""
 
 import numpy as np
 
@@ -23,44 +23,44 @@ def lineage(number: int) -> Lineage:
     return Lineage(STATES[number], STEPS[:number])
 
 
-def told(ours: Lineage, theirs: Lineage) -> str:
+def describe(ours: Lineage, theirs: Lineage) -> str:
     related = relate(ours, theirs)
     assert related is not None
     return describe_changes(ours.classes, theirs.classes, group(related))
 
 
-def test_equal_classes_go_together_one_by_one() -> None:
+def test_equal_classes_match_one_to_one() -> None:
     related = relate(lineage(2), lineage(2))
     assert related is not None
     assert (related == np.eye(3, dtype=bool)).all()
     assert group(related) == [((0,), (0,)), ((1,), (1,)), ((2,), (2,))]
-    assert told(lineage(2), lineage(2)) == ""
+    assert describe(lineage(2), lineage(2)) == ""
 
 
-def test_every_change_is_told_by_name() -> None:
-    assert told(lineage(1), lineage(0)) == "hat is new"
-    assert told(lineage(2), lineage(1)) == "coat and shirt are top now"
-    assert told(lineage(3), lineage(2)) == "boot is shoe now"
-    assert told(lineage(4), lineage(3)) == "hat is cap and beanie now"
+def test_every_change_is_described_by_name() -> None:
+    assert describe(lineage(1), lineage(0)) == "hat is new"
+    assert describe(lineage(2), lineage(1)) == "coat and shirt are top now"
+    assert describe(lineage(3), lineage(2)) == "boot is shoe now"
+    assert describe(lineage(4), lineage(3)) == "hat is cap and beanie now"
 
 
-def test_changes_add_up_over_models_that_were_never_trained() -> None:
-    assert told(lineage(4), lineage(0)) == "boot is shoe now; coat and shirt are top now; cap and beanie are new"
+def test_changes_accumulate_over_several_revisions() -> None:
+    assert describe(lineage(4), lineage(0)) == "boot is shoe now; coat and shirt are top now; cap and beanie are new"
     related = relate(lineage(4), lineage(0))
     assert related is not None
     assert group(related) == [((0,), (0,)), ((1,), (1, 2)), ((2,), ()), ((3,), ())]
 
 
-def test_going_back_is_told_the_other_way_round() -> None:
-    assert told(lineage(0), lineage(2)) == "top is coat and shirt now; hat is gone"
+def test_older_classes_are_described_in_reverse() -> None:
+    assert describe(lineage(0), lineage(2)) == "top is coat and shirt now; hat is gone"
 
 
-def test_two_ways_from_one_dataset_meet_where_they_parted() -> None:
+def test_diverged_lineages_are_compared_through_their_common_ancestor() -> None:
     other = Lineage((*FIRST, "bag"), (Revision(FIRST, (("boot",), ("coat",), ("shirt",))),))
-    assert told(other, lineage(1)) == "bag is new; hat is gone"
+    assert describe(other, lineage(1)) == "bag is new; hat is gone"
 
 
-def test_a_name_given_to_another_class_is_not_taken_for_the_old_one() -> None:
+def test_a_reused_name_is_not_mistaken_for_the_old_class() -> None:
     first = ("cap", "hat")
     swapped = Lineage(
         ("hat", "bonnet"),
@@ -76,11 +76,11 @@ def test_a_name_given_to_another_class_is_not_taken_for_the_old_one() -> None:
     assert describe_changes(swapped.classes, first, group(related)) == "cap is hat now; hat is bonnet now"
 
 
-def test_data_that_never_met_are_not_compared() -> None:
+def test_unrelated_lineages_are_not_compared() -> None:
     assert relate(lineage(1), Lineage(("cat", "dog"))) is None
 
 
-def test_many_names_are_told_in_one_sentence() -> None:
+def test_many_names_are_shortened_in_a_sentence() -> None:
     classes = tuple(f"class {number}" for number in range(12))
     assert join_names(classes[:3]) == "class 0, class 1 and class 2"
     assert join_names(classes[:10]).endswith("class 8 and class 9")
@@ -90,11 +90,11 @@ def test_many_names_are_told_in_one_sentence() -> None:
     assert describe_changes(classes, FIRST, alone) == expected
 
 
-def test_classes_that_were_exchanged_are_told_as_several() -> None:
+def test_exchanged_classes_are_described_together() -> None:
     assert describe_changes(("top", "cap"), ("coat", "hat"), [((0, 1), (0, 1))]) == "coat and hat are top and cap now"
 
 
-def test_changes_that_cannot_lead_to_the_classes_are_found() -> None:
+def test_inconsistent_changes_are_found() -> None:
     assert lineage(4).find_misfit() == ""
     assert Lineage(FIRST, (Revision(FIRST, (("boot",), ("coat",))),)).find_misfit() == (
         "revisions.0: found 2 entries in became, expected 3"

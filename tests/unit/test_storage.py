@@ -1,4 +1,4 @@
-"""Objects in S3 as inputs and outputs, in a real S3 server that runs here."""
+"""Objects in S3 as inputs and outputs, on a local S3 server."""
 
 import contextlib
 import logging
@@ -35,16 +35,16 @@ def bucket() -> Iterator[str]:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             patch.setenv(name, "test")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        there: Any = locate("s3://shop/catalogue")
-        there.fs.mkdir("shop")
+        path: Any = locate("s3://shop/catalogue")
+        path.fs.mkdir("shop")
         yield "s3://shop"
-        type(there.fs).clear_instance_cache()
+        type(path.fs).clear_instance_cache()
     server.stop()
 
 
 @pytest.fixture
 def place(bucket: str, request: pytest.FixtureRequest) -> str:
-    """A folder of the test's own."""
+    """A folder for the test."""
     return f"{bucket}/{request.node.name}"
 
 
@@ -52,20 +52,20 @@ def names_in(folder: str) -> set[str]:
     return {path.name for path in locate(folder).iterdir()}
 
 
-def test_a_table_in_s3_is_scored_into_s3_as_a_file_is_into_a_file(
+def test_scoring_in_s3_gives_the_same_output_as_on_disk(
     place: str,
     model: Classifier,
     table: Path,
     tmp_path: Path,
 ) -> None:
-    here = run_job(model, table, tmp_path / "out.csv", reading=READING)
+    local = run_job(model, table, tmp_path / "out.csv", reading=READING)
     locate(f"{place}/in.csv").write_bytes(table.read_bytes())
-    there = run_job(model, locate(f"{place}/in.csv"), locate(f"{place}/out.csv"), reading=READING)
-    assert (there.count, there.input_sha256) == (here.count, here.input_sha256)
-    whole_output = locate(f"{place}/out.csv").read_bytes().replace(there.scored_at.encode(), here.scored_at.encode())
-    assert whole_output == (tmp_path / "out.csv").read_bytes()
-    assert there.rejects == f"{place}/out.rejects.csv"
-    assert locate(there.rejects).read_bytes() == (tmp_path / "out.rejects.csv").read_bytes()
+    remote = run_job(model, locate(f"{place}/in.csv"), locate(f"{place}/out.csv"), reading=READING)
+    assert (remote.count, remote.input_sha256) == (local.count, local.input_sha256)
+    output = locate(f"{place}/out.csv").read_bytes().replace(remote.scored_at.encode(), local.scored_at.encode())
+    assert output == (tmp_path / "out.csv").read_bytes()
+    assert remote.rejects == f"{place}/out.rejects.csv"
+    assert locate(remote.rejects).read_bytes() == (tmp_path / "out.rejects.csv").read_bytes()
     assert names_in(place) == {"in.csv", "out.csv", "out.rejects.csv"}
 
 
@@ -86,7 +86,7 @@ def test_a_folder_of_parquet_files_in_s3_is_one_input(
         assert pq.read_table(file)["id"].to_pylist() == list(test_split.ids)
 
 
-def test_a_write_that_fails_leaves_the_object_as_it_was(place: str) -> None:
+def test_a_failed_write_leaves_the_object_unchanged(place: str) -> None:
     path = locate(f"{place}/out.csv")
     path.write_bytes(b"of yesterday")
     with contextlib.suppress(ZeroDivisionError), whole(path) as temporary:
@@ -98,14 +98,14 @@ def test_a_write_that_fails_leaves_the_object_as_it_was(place: str) -> None:
     assert path.read_bytes() == b"of today"
 
 
-def test_of_two_who_write_an_object_anew_one_does(place: str) -> None:
+def test_only_one_writer_creates_an_object(place: str) -> None:
     write_new(locate(f"{place}/job.json"), b"first")
     with pytest.raises(FileExistsError):
         write_new(locate(f"{place}/job.json"), b"second")
     assert locate(f"{place}/job.json").read_bytes() == b"first"
 
 
-def test_a_job_that_was_stopped_in_s3_is_gone_on_with_or_refused(
+def test_a_stopped_job_in_s3_is_resumed_or_refused(
     place: str,
     model: Classifier,
     table: Path,
@@ -123,20 +123,20 @@ def test_a_job_that_was_stopped_in_s3_is_gone_on_with_or_refused(
     assert names_in(place) == {"out.csv", "out.rejects.csv"}
 
 
-def test_a_worker_left_over_from_another_job_does_not_write_into_this_one(
+def test_a_stale_worker_does_not_write_into_another_job(
     model: Classifier,
     table: Path,
     tmp_path: Path,
     test_split: Examples,
 ) -> None:
-    """Its driver was killed; the job was begun again with another input while it was still at its part."""
+    """Its driver was killed, and the job was restarted with another input while the worker was still scoring a part."""
     output = tmp_path / "out.csv"
-    anew = partial(open_job, table, output, model, reading=READING, resume=False, check="off")
-    with pytest.raises(KeyboardInterrupt), anew() as old:
+    open_again = partial(open_job, table, output, model, reading=READING, resume=False, check="off")
+    with pytest.raises(KeyboardInterrupt), open_again() as old:
         raise KeyboardInterrupt
     lines = table.read_text().splitlines()
     table.write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
-    with anew() as new:
+    with open_again() as new:
         part = next(new.read.parts())
         score_part(old.job, new.read, part, model)
         assert find_done(old.job, part)
@@ -144,11 +144,11 @@ def test_a_worker_left_over_from_another_job_does_not_write_into_this_one(
 
 
 @pytest.mark.parametrize("address", ["", "s3://", "gs://bucket/key", "http://127.0.0.1/in.csv"])
-def test_another_address_is_refused(address: str) -> None:
+def test_other_addresses_are_refused(address: str) -> None:
     with pytest.raises(SettingsError, match="expected a path or s3://bucket/key"):
         locate(address)
 
 
-def test_a_bucket_that_is_not_there_is_said(bucket: str, model: Classifier) -> None:
+def test_a_missing_bucket_is_reported(bucket: str, model: Classifier) -> None:
     with pytest.raises(InputError, match=r"s3://nowhere/in\.csv: no such file"):
         run_job(model, locate("s3://nowhere/in.csv"), locate(f"{bucket}/out.csv"))

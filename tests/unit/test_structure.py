@@ -1,4 +1,4 @@
-"""The arrows between the rooms, and what importing does."""
+"""Allowed imports between packages, and the side effects of importing them."""
 
 import ast
 import os
@@ -18,7 +18,7 @@ MODULES = sorted(
     for path in (CHECKOUT / folder).rglob("*.py")
     if path.name != "__main__.py"
 )
-GROUND = {
+SHARED = {
     "catalogue_in_use",
     "contract",
     "errors",
@@ -32,7 +32,7 @@ GROUND = {
     "storage",
     "telemetry",
 }
-# room -> the rooms below it that it may use, besides the ground floor
+# package -> the packages that it may import, besides the shared modules
 MAY_USE = {
     "catalogues": set[str](),
     "model": {"catalogues"},
@@ -65,26 +65,26 @@ def imports_of(path: Path) -> set[str]:
     return found
 
 
-ROOMS = [
+IN_PACKAGES = [
     path for path in MODULES if path.relative_to(CHECKOUT).parts[0] == "components" and path.parent.name != "components"
 ]
 
 
-@pytest.mark.parametrize("path", ROOMS, ids=name_of)
-def test_rooms_use_only_what_is_below_them(path: Path) -> None:
-    room = path.relative_to(CHECKOUT).parts[1]
+@pytest.mark.parametrize("path", IN_PACKAGES, ids=name_of)
+def test_packages_import_only_lower_packages(path: Path) -> None:
+    package = path.relative_to(CHECKOUT).parts[1]
     for used in (name for name in imports_of(path) if name.startswith("components.")):
-        assert used.split(".")[1] in GROUND | {room} | MAY_USE[room], f"{name_of(path)} imports {used}"
+        assert used.split(".")[1] in SHARED | {package} | MAY_USE[package], f"{name_of(path)} imports {used}"
 
 
-@pytest.mark.parametrize("name", sorted(GROUND))
-def test_the_ground_floor_stands_on_itself(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(SHARED))
+def test_shared_modules_import_only_each_other(name: str) -> None:
     used = {module for module in imports_of(CHECKOUT / "components" / f"{name}.py") if module.startswith("components")}
-    assert used <= {f"components.{other}" for other in GROUND}
+    assert used <= {f"components.{other}" for other in SHARED}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_frameworks_stay_in_their_rooms(path: Path) -> None:
+def test_frameworks_stay_in_their_packages(path: Path) -> None:
     used = {module.split(".")[0] for module in imports_of(path)}
     if path.is_relative_to(CHECKOUT / "components"):
         assert not used & {"prefect", "starlette", "fashion", "flows", "ops", "serving"}
@@ -99,8 +99,8 @@ TESTS = sorted(path for path in UNIT.rglob("test_*.py") if path.name != "test_st
 
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.relative_to(UNIT)))
-def test_a_test_has_its_place_from_what_it_tests(path: Path) -> None:
-    """tests/unit/readers/tables/test_csv.py is of components/readers/tables/csv.py, one of a folder likewise."""
+def test_tests_mirror_the_modules(path: Path) -> None:
+    """tests/unit/readers/tables/test_csv.py tests components/readers/tables/csv.py; the same holds for folders."""
     place = path.relative_to(UNIT).parent / path.stem.removeprefix("test_")
     tested = [CHECKOUT / place, CHECKOUT / "components" / place]
     assert any(one.is_dir() or one.with_suffix(".py").is_file() for one in tested), (
@@ -115,8 +115,8 @@ def in_a_fresh_interpreter(code: str, home: Path) -> str:
     return done.stdout
 
 
-def test_importing_every_module_makes_nothing(tmp_path: Path) -> None:
-    """No folder, no log, no download. Prefect and BentoML make their own homes; ours makes no more than they do."""
+def test_importing_modules_has_no_side_effects(tmp_path: Path) -> None:
+    """No folder, log or download is created, except for the homes that Prefect and BentoML create themselves."""
     names = [name_of(path) for path in MODULES]
     in_a_fresh_interpreter(f"import importlib\nfor name in {names}: importlib.import_module(name)", tmp_path)
     made = {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*")}
@@ -136,12 +136,12 @@ def test_the_public_api_is_cheap_to_import(tmp_path: Path) -> None:
     assert not {"torch", "bentoml", "prefect", "numpy", "components"} & set(loaded)
 
 
-def test_who_only_looks_at_the_store_does_not_wait_for_torch(tmp_path: Path) -> None:
+def test_reading_the_store_does_not_import_torch(tmp_path: Path) -> None:
     code = "import sys, components.registry.champion, components.registry.retention.prune; print(*sys.modules)"
     assert not {"torch", "scipy", "pandas"} & set(in_a_fresh_interpreter(code, tmp_path).split())
 
 
-# --- what only a catalogue may know ---
+# --- class names and image sizes belong to the catalogue ---
 
 COMPONENTS = CHECKOUT / "components"
 OWN = [COMPONENTS / "catalogues" / f"{name}.py" for name in ("fashion_mnist", "sample")]

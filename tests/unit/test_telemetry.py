@@ -1,4 +1,4 @@
-"""No package reports usage, whoever starts it."""
+"""Telemetry is disabled in every process."""
 
 import os
 import subprocess
@@ -12,8 +12,8 @@ from components.settings import CHECKOUT
 from components.telemetry import OFF
 
 
-def test_what_starts_without_python_of_ours_says_the_same() -> None:
-    """A Bento's image, and a worker of Prefect's that somebody else started."""
+def test_configuration_files_disable_telemetry_too() -> None:
+    """In the image of a Bento, and in runs of a Prefect worker that was started separately."""
     bento = {one["name"]: one["value"] for one in yaml.safe_load((CHECKOUT / "bentofile.yaml").read_text())["envs"]}
     work_pool = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["definitions"]["work_pool"]
     runs = work_pool["job_variables"]["env"]
@@ -24,7 +24,7 @@ def test_what_starts_without_python_of_ours_says_the_same() -> None:
 
 
 @pytest.mark.parametrize("module", ["components.registry.store", "components.export.onnx"])
-def test_modules_that_import_such_packages_switch_it_off(module: str, tmp_path: Path) -> None:
+def test_modules_that_import_such_packages_disable_telemetry(module: str, tmp_path: Path) -> None:
     code = f"import {module}, os, json; print(json.dumps(dict(os.environ)))"
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(CHECKOUT)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""One spelling of a prediction: in files, in tables over HTTP, in JSON, for any number of classes."""
+"""Predictions have the same fields in files, in tables over HTTP and in JSON, for any number of classes."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ from components.scoring.outputs import FORMATS, scored_schema, to_table
 from components.scoring.summary import count_rows
 from components.scoring.tables import CsvWriter, every_row, inert, table_schema
 
-SHOP = ("10", "=Kids 2-6", 'A "B", C', "2026-01-01")  # names that a reader may take for something else
+SHOP = ("10", "=Kids 2-6", 'A "B", C', "2026-01-01")  # names that a reader may misinterpret
 
 
 def predict_any(classes: tuple[str, ...], rows: int = 6) -> Predictions:
@@ -40,7 +40,7 @@ def many(count: int) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("classes", [SHOP[:2], SHOP, many(128), many(200), many(1000)], ids=len)
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_a_file_says_it_by_the_models_own_classes(classes: tuple[str, ...], suffix: str, tmp_path: Path) -> None:
+def test_files_use_the_models_own_classes(classes: tuple[str, ...], suffix: str, tmp_path: Path) -> None:
     predictions, schema = predict_any(classes), scored_schema(classes)
     part, path = tmp_path / "part", tmp_path / f"out{suffix}"
     with part.open("wb") as file:
@@ -62,7 +62,7 @@ def test_a_file_says_it_by_the_models_own_classes(classes: tuple[str, ...], suff
 
 
 @pytest.mark.parametrize(("count", "label"), [(2, pa.uint8()), (256, pa.uint8()), (257, pa.uint16())])
-def test_files_tables_and_json_have_the_same_fields(count: int, label: pa.DataType) -> None:
+def test_files_tables_and_json_share_fields(count: int, label: pa.DataType) -> None:
     classes = many(count)
     fields = answer_schema(classes)
     assert fields.field("label").type == label
@@ -74,7 +74,7 @@ def test_files_tables_and_json_have_the_same_fields(count: int, label: pa.DataTy
     assert list(Answer.__annotations__)[:4] == fields.names[:4]
 
 
-def test_json_has_every_probability_and_as_many_likely_classes_as_asked_for() -> None:
+def test_json_has_all_probabilities_and_the_top_classes() -> None:
     answers = json.loads(orjson.dumps(to_answers(predict_any(SHOP), top=2), option=orjson.OPT_SERIALIZE_NUMPY))
     for answer in answers:
         assert answer.keys() == Answer.__annotations__.keys()
@@ -83,7 +83,7 @@ def test_json_has_every_probability_and_as_many_likely_classes_as_asked_for() ->
         assert len(answer["top"]) == 2
 
 
-def test_no_name_in_a_table_is_a_formula() -> None:
+def test_class_names_in_tables_are_never_formulas() -> None:
     file = io.BytesIO()
     CsvWriter(file, table_schema(SHOP)).write(every_row(block_of(6), predictions := predict_any(SHOP)))
     rows = list(csv.DictReader(io.StringIO(file.getvalue().decode())))

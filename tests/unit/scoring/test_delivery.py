@@ -1,4 +1,4 @@
-"""Files that are dropped into a folder are scored once each, whoever writes them and whatever dies."""
+"""Each file dropped into an inbox is scored once, even if writers or workers fail."""
 
 import dataclasses
 import json
@@ -22,7 +22,7 @@ from components.scoring.delivery import deliver, describe_failures
 from components.scoring.input_check import InputChecker
 
 
-def test_what_was_dropped_is_scored_and_moved_with_all_that_came_of_it(
+def test_dropped_files_are_scored_and_moved_with_their_results(
     inbox: Inbox, live: Classifier, test_split: Examples, checker: InputChecker
 ) -> None:
     (inbox.folder / "orders.csv").write_text(table_of(test_split, 20) + "bad\n")
@@ -45,11 +45,11 @@ def test_what_was_dropped_is_scored_and_moved_with_all_that_came_of_it(
     assert (report["model"], report["rows"], report["rejects"]) == (live.tag, 21, "scored.rejects.csv")
     assert (folder.name, folder.outcome, folder.rows) == ("folder", "done", len(test_split.ids))
     assert [path.name for path in sorted(inbox.folder.iterdir())] == ["done", "failed", "working"]
-    assert not list(inbox.working.iterdir()), "no lock stays either"
-    assert empty(inbox, live) == [], "once each"
+    assert not list(inbox.working.iterdir()), "no lock remains"
+    assert empty(inbox, live) == [], "each is scored once"
 
 
-def test_the_same_name_again_overwrites_nothing(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
+def test_a_repeated_name_overwrites_nothing(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
     found = []
     for rows in (3, 4):
         (inbox.folder / "orders.csv").write_text(table_of(test_split, rows))
@@ -57,9 +57,7 @@ def test_the_same_name_again_overwrites_nothing(inbox: Inbox, live: Classifier, 
     assert [len(pyarrow.csv.read_csv(one.folder / "scored.csv")) for one in found] == [3, 4]
 
 
-def test_a_file_that_cannot_be_scored_fails_alone_and_says_why(
-    inbox: Inbox, live: Classifier, test_split: Examples
-) -> None:
+def test_an_invalid_file_fails_alone_with_a_reason(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
     (inbox.folder / "a.csv").write_text("no,such,columns\n1,2,3\n")
     (inbox.folder / "b.csv").write_text(f"{HEADER}\nbad\n")
     (inbox.folder / "c.csv").symlink_to("/etc/hostname")
@@ -74,10 +72,10 @@ def test_a_file_that_cannot_be_scored_fails_alone_and_says_why(
     assert describe_failures(list(found.values())).startswith("3 of 4 could not be scored: a.csv: header")
 
 
-def test_what_is_no_file_fails_alone_and_names_may_have_any_bytes(
+def test_special_files_fail_alone_and_names_may_contain_any_bytes(
     inbox: Inbox, live: Classifier, test_split: Examples
 ) -> None:
-    """A name that is not UTF-8 stopped every file after it."""
+    """A name that is not UTF-8 used to stop all later files."""
     names = [b"bad\xff.csv", b"caf\xc3\xa9.csv", b"cafe\xcc\x81.csv", b"A.csv", b"a.csv", b"-rf.csv", b"two\nlines.csv"]
     for name in names:
         (inbox.folder / os.fsdecode(name)).write_text(table_of(test_split, 2))
@@ -94,8 +92,8 @@ def test_what_is_no_file_fails_alone_and_names_may_have_any_bytes(
     assert not list(inbox.working.iterdir())
 
 
-def test_an_error_that_nobody_foresaw_stops_no_other_file(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
-    """It is tried three times, as after a death of its worker."""
+def test_an_unexpected_error_does_not_stop_other_files(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
+    """The file is attempted three times, as if its worker had died."""
     for name in ("a.csv", "b.csv"):
         (inbox.folder / name).write_text(table_of(test_split, 2))
     broken = dataclasses.replace(live, card=dataclasses.replace(live.card, calibration=cast(Any, None)))
@@ -105,14 +103,14 @@ def test_an_error_that_nobody_foresaw_stops_no_other_file(inbox: Inbox, live: Cl
     assert "AttributeError" in json.loads((folder / "report.json").read_bytes())["error"]
 
 
-def test_a_scheduled_run_takes_so_many_files_and_the_next_one_the_others(inbox: Inbox) -> None:
+def test_a_run_takes_a_limited_number_of_files(inbox: Inbox) -> None:
     for name in "abcde":
         (inbox.folder / f"{name}.csv").write_text("")
     assert [path.name for path in find_work(inbox, 0, most=2)] == ["a.csv", "b.csv"]
     assert len(find_work(inbox, 0)) == 5
 
 
-def test_images_the_wrong_way_round_fail_before_anybody_uses_them(
+def test_inverted_images_fail_without_an_output(
     inbox: Inbox, live: Classifier, test_split: Examples, checker: InputChecker
 ) -> None:
     rows = to_table(test_split.ids, "test", test_split.labels, 255 - test_split.images, CONTRACT)
@@ -123,8 +121,8 @@ def test_images_the_wrong_way_round_fail_before_anybody_uses_them(
     assert not list(failed.folder.glob("scored.*"))
 
 
-def test_half_written_files_are_left_alone(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
-    """One that grows while it is looked at; and names that their writers will change, in a folder too."""
+def test_files_still_being_written_are_skipped(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
+    """Files that grow, and files with a temporary name, also within a folder."""
     text = table_of(test_split, 5)
     for name in (".hidden.csv", "orders.csv.part", "orders.tmp"):
         (inbox.folder / name).write_text(text)
@@ -149,25 +147,25 @@ def test_half_written_files_are_left_alone(inbox: Inbox, live: Classifier, test_
     assert [(one.name, one.rows) for one in empty(inbox, live)] == [("growing.csv", 5), ("orders.csv", 5)]
 
 
-def test_what_another_worker_holds_is_not_touched(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
+def test_a_claim_held_by_another_worker_is_skipped(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
     (inbox.folder / "orders.csv").write_text(table_of(test_split, 2))
     (item,) = find_work(inbox, 0)
     with take(inbox, item) as claim:
         assert claim
         assert find_work(inbox, 0) == [claim]
         assert deliver(inbox, claim, live) is None
-        assert deliver(inbox, item, live) is None, "it is gone from where it was"
+        assert deliver(inbox, item, live) is None, "the file has been moved"
     (delivery,) = empty(inbox, live)
     assert delivery.outcome == "done"
 
 
-def test_a_claim_whose_worker_died_before_it_held_anything_goes(inbox: Inbox, live: Classifier) -> None:
+def test_an_empty_claim_of_a_dead_worker_is_removed(inbox: Inbox, live: Classifier) -> None:
     (inbox.working / "20260101T000000-abcdef-orders.csv" / "input").mkdir(parents=True)
     assert empty(inbox, live) == []
     assert not list(inbox.working.iterdir())
 
 
-def test_a_file_that_ends_every_worker_fails_in_the_end(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
+def test_a_file_that_kills_its_workers_eventually_fails(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
     claim = inbox.working / "20260101T000000-abcdef-orders.csv"
     (claim / "input").mkdir(parents=True)
     (claim / "input" / "orders.csv").write_text(table_of(test_split, 2))
@@ -177,7 +175,7 @@ def test_a_file_that_ends_every_worker_fails_in_the_end(inbox: Inbox, live: Clas
     assert (delivery.outcome, delivery.error) == ("failed", "its worker died 3 times")
 
 
-def test_a_folder_that_cannot_be_used_is_said(tmp_path: Path) -> None:
+def test_an_unusable_inbox_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no such folder; create it, or set FASHION_INBOX_DIR to another one"):
         open_inbox(tmp_path / "nothing")
     (tmp_path / "working").write_text("")
@@ -200,7 +198,7 @@ def test_the_command_empties_an_inbox_once(
     assert [one["outcome"] for one in json.loads(capsys.readouterr().out)] == ["done", "failed"]
 
 
-def test_the_table_of_a_parquet_file_is_parquet(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
+def test_the_output_of_a_parquet_file_is_parquet(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
     pq.write_table(
         pa.table({"pixels": pa.array([image.tobytes() for image in test_split.images[:9]], pa.binary(784))}),
         inbox.folder / "x.parquet",
@@ -209,16 +207,14 @@ def test_the_table_of_a_parquet_file_is_parquet(inbox: Inbox, live: Classifier, 
     assert len(pq.read_table(delivery.folder / "scored.parquet")) == 9
 
 
-def test_a_name_may_be_as_long_as_a_disk_has_it(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
+def test_names_may_be_as_long_as_the_file_system_allows(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
     name = f"{'鞋' * 83}.csv"  # 253 bytes
     (inbox.folder / name).write_text(table_of(test_split, 3))
     (delivery,) = empty(inbox, live)
     assert (delivery.name, delivery.outcome, delivery.rows) == (name, "done", 3)
 
 
-def test_a_claim_whose_note_is_damaged_is_scored_and_stops_no_other(
-    inbox: Inbox, live: Classifier, test_split: Examples
-) -> None:
+def test_a_claim_with_a_damaged_note_is_scored(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
     for name, note in (("1-a.csv", '{"model": "x"}'), ("2-b.csv", "{")):
         (inbox.working / name / "input").mkdir(parents=True)
         (inbox.working / name / "input" / "in.csv").write_text(table_of(test_split, 3))

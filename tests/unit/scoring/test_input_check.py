@@ -1,4 +1,4 @@
-"""The look at the first rows: what it stops, what it tells, and what it lets pass."""
+"""The input sanity check: what it stops, what it warns about, and what it passes."""
 
 import os
 import re
@@ -47,15 +47,13 @@ def score(model: Classifier, images: Images, folder: Path, check: Mode, checker:
     return run_job(model, folder / "in.parquet", folder / "out.csv", check=check, checker=checker)
 
 
-def test_images_like_those_of_the_dataset_pass(
-    model: Classifier, images: Images, tmp_path: Path, checker: InputChecker
-) -> None:
+def test_images_of_the_dataset_pass(model: Classifier, images: Images, tmp_path: Path, checker: InputChecker) -> None:
     assert score(model, images, tmp_path, "fail", checker).warnings == ()
     assert (tmp_path / "out.csv").exists()
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
         (lambda images: 255 - images, "a bright border in 100% of the first rows; the background must be black"),
         (lambda images: images // 255, "no pixel above 1 in the first rows; .* multiply those of 0 to 1 by 255"),
@@ -64,15 +62,13 @@ def test_images_like_those_of_the_dataset_pass(
     ],
     ids=["inverted", "0 to 1", "black", "white"],
 )
-def test_what_cannot_be_right_is_found(images: Images, spoil: Spoil, told: str) -> None:
+def test_wrong_images_are_found(images: Images, spoil: Spoil, message: str) -> None:
     (finding,) = check_images(spoil(images), INPUTS)
     assert finding.is_wrong
-    assert re.match(told, finding.message)
+    assert re.match(message, finding.message)
 
 
-def test_what_cannot_be_right_stops_the_job(
-    model: Classifier, images: Images, tmp_path: Path, checker: InputChecker
-) -> None:
+def test_wrong_images_stop_the_job(model: Classifier, images: Images, tmp_path: Path, checker: InputChecker) -> None:
     with pytest.raises(InputError, match=r"in\.parquet: a bright border in 100% ") as raised:
         score(model, 255 - images, tmp_path, "fail", checker)
     assert raised.value.remedies == (WARN_ONLY,)  # --check warn
@@ -84,7 +80,7 @@ def test_what_cannot_be_right_stops_the_job(
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
         (lambda images: (images * 0.6).astype(np.uint8), "the brightest pixel of an image"),
         (lambda images: np.concatenate([255 - images[:20], images[20:]]), "a bright border in 10% of the first rows"),
@@ -96,15 +92,15 @@ def test_what_cannot_be_right_stops_the_job(
         (lambda images: np.maximum(images, 40), "the share of pixels that are not black is 1"),
         (lambda images: np.pad(images[:, ::3, ::3], ((0, 0), (9, 9), (9, 9))), "the average pixel is"),
     ],
-    ids=["dim", "some inverted", "some black", "copies", "grey background", "small"],
+    ids=["dim", "some inverted", "some black", "duplicates", "grey background", "small"],
 )
-def test_what_is_unusual_is_found(images: Images, spoil: Spoil, told: str) -> None:
+def test_unusual_images_are_found(images: Images, spoil: Spoil, message: str) -> None:
     findings = check_images(spoil(images), INPUTS)
     assert not any(finding.is_wrong for finding in findings)
-    assert any(told in finding.message for finding in findings), findings
+    assert any(message in finding.message for finding in findings), findings
 
 
-def test_what_is_unusual_is_told_and_scored(
+def test_unusual_images_are_scored_with_a_warning(
     model: Classifier, images: Images, tmp_path: Path, checker: InputChecker
 ) -> None:
     summary = score(model, np.maximum(images, 40), tmp_path, "fail", checker)
@@ -112,20 +108,20 @@ def test_what_is_unusual_is_told_and_scored(
     assert summary.count.scored == len(images)
 
 
-def test_few_rows_are_looked_at_without_a_process(images: Images) -> None:
+def test_few_rows_are_checked_without_a_process(images: Images) -> None:
     with closing(InputChecker()) as checker:
         (finding,) = checker.check(images[: MIN_ROWS - 1] * 0, INPUTS)
         assert finding.kind == "blank"
         assert checker.process is None
         assert checker.check(images[:MIN_ROWS] * 0, INPUTS)
-        assert checker.check(images, INPUTS) == ()  # it is asked again
+        assert checker.check(images, INPUTS) == ()  # the process is reused
 
 
 @pytest.mark.parametrize("rows", [1, 3, MIN_ROWS - 1])
 @pytest.mark.parametrize(
     "spoil", [lambda images: 255 - images, lambda images: images // 255], ids=["inverted", "0 to 1"]
 )
-def test_what_cannot_be_right_stops_a_job_of_any_size(
+def test_wrong_images_stop_small_jobs_too(
     model: Classifier, images: Images, tmp_path: Path, checker: InputChecker, spoil: Spoil, rows: int
 ) -> None:
     with pytest.raises(InputError, match=r"in\.parquet: .* 255"):
@@ -135,7 +131,7 @@ def test_what_cannot_be_right_stops_a_job_of_any_size(
     assert (len(summary.warnings), summary.count.scored) == (1, rows)
 
 
-def test_a_blank_row_among_few_costs_no_other_its_score(
+def test_a_blank_row_does_not_stop_a_small_job(
     model: Classifier, images: Images, tmp_path: Path, checker: InputChecker
 ) -> None:
     summary = score(model, np.concatenate([images[:3], images[:1] * 0]), tmp_path, "fail", checker)
@@ -160,13 +156,15 @@ def test_a_blank_row_among_few_costs_no_other_its_score(
     ids=["inverted", "0 to 1", "one bit", "0 to 15", "black", "white"],
 )
 @pytest.mark.parametrize("count", [1, 2, 20])
-def test_a_single_image_shows_it(images: Images, spoil: Spoil, kind: str, is_wrong: bool, count: int) -> None:
+def test_findings_do_not_depend_on_the_number_of_images(
+    images: Images, spoil: Spoil, kind: str, is_wrong: bool, count: int
+) -> None:
     findings = inspect_images(spoil(images[:count]), INPUTS)
     assert (kind, is_wrong) in {(finding.kind, finding.is_wrong) for finding in findings}
     assert inspect_images(images[:count], INPUTS) == ()
 
 
-def test_what_few_of_many_show_is_a_warning_that_names_them(images: Images) -> None:
+def test_a_minority_of_wrong_images_is_a_warning_with_their_indices(images: Images) -> None:
     mixed = np.concatenate([images[:5], 255 - images[5:7], images[7:8] * 0, images[8:9] > 127])
     found = {finding.kind: finding for finding in inspect_images(mixed, INPUTS)}
     assert {kind: finding.images for kind, finding in found.items()} == {
@@ -178,26 +176,26 @@ def test_what_few_of_many_show_is_a_warning_that_names_them(images: Images) -> N
     assert found["inverted"].message.startswith("a bright border in 2 of 9 images")
 
 
-def test_it_is_the_bounds_that_say_what_is_wrong(images: Images) -> None:
+def test_the_bounds_define_what_is_wrong(images: Images) -> None:
     assert inspect_images(255 - images, InputBounds(edge=256.0)) == ()
     assert inspect_images(images, InputBounds(edge=-1.0))[0].is_wrong
 
 
-def test_nothing_is_said_of_no_images(images: Images) -> None:
+def test_an_empty_batch_has_no_findings(images: Images) -> None:
     assert inspect_images(images[:0], INPUTS) == ()
 
 
 # --- the process ---
 
 
-def test_a_looker_that_is_not_asked_ends() -> None:
+def test_an_unused_checker_process_ends() -> None:
     with closing(InputChecker()) as checker:
         process = checker.start()
         assert process.poll() is None
     assert process.returncode == -signal.SIGKILL
 
 
-def test_a_look_that_fails_is_told(images: Images, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_check_is_reported(images: Images, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONHOME", "/nowhere")
     with (
         closing(InputChecker()) as checker,
@@ -213,6 +211,6 @@ def test_only_the_first_rows_are_read(tmp_path: Path) -> None:
     assert read_first(tmp_path / "in.parquet", TableReading(), CONTRACT).shape == (MAX_ROWS, *CONTRACT.image.shape)
 
 
-def test_the_drawn_sample_passes_too(tmp_path: Path) -> None:
+def test_the_synthetic_sample_passes(tmp_path: Path) -> None:
     folder = write_sample(tmp_path, train_rows=600, test_rows=100)
     assert check_images(read_idx(folder / "train-images-idx3-ubyte.gz", CONTRACT.image.shape), INPUTS) == ()

@@ -1,4 +1,4 @@
-"""Scoring jobs: every row is accounted for, and an interruption changes nothing."""
+"""Scoring jobs: every row is accounted for, and interruptions do not change the output."""
 
 import base64
 import contextlib
@@ -51,34 +51,34 @@ def test_every_row_is_scored_or_rejected(model: Classifier, table: Path, test_sp
     assert sum(count.reasons.values()) == 3
     rows, rejects = read_csv(output), read_csv(rejects_path(output))
     good = [row for row in range(200) if row not in {3, 77, 199}]
-    assert [int(row["id"]) - 1 for row in rows] == good, "in the order of the file"
-    assert [int(row["line"]) - 2 for row in rejects] == [3, 77, 199], "counted with the header, as an editor does"
+    assert [int(row["id"]) - 1 for row in rows] == good, "in file order"
+    assert [int(row["line"]) - 2 for row in rejects] == [3, 77, 199], "line numbers include the header"
     assert rejects[0]["row"] == "bad"
-    said = predict(model, test_split.images[good])
-    assert [int(row["label"]) for row in rows] == said.labels.tolist()
-    assert [row["name"] for row in rows] == said.names
-    assert [row["sure"] == "yes" for row in rows] == said.sure.tolist()
-    np.testing.assert_allclose([float(row["confidence"]) for row in rows], said.confidences, atol=1e-6)
-    assert count.not_sure == int((~said.sure).sum())
-    assert count.accuracy == pytest.approx((said.labels == test_split.labels[good]).mean())
-    likeliest = np.argsort(-said.probabilities, axis=1, kind="stable")
+    expected = predict(model, test_split.images[good])
+    assert [int(row["label"]) for row in rows] == expected.labels.tolist()
+    assert [row["name"] for row in rows] == expected.names
+    assert [row["sure"] == "yes" for row in rows] == expected.sure.tolist()
+    np.testing.assert_allclose([float(row["confidence"]) for row in rows], expected.confidences, atol=1e-6)
+    assert count.not_sure == int((~expected.sure).sum())
+    assert count.accuracy == pytest.approx((expected.labels == test_split.labels[good]).mean())
+    likeliest = np.argsort(-expected.probabilities, axis=1, kind="stable")
     assert [row["third"] for row in rows] == [CLASSES[place] for place in likeliest[:, 2]]
     assert {path.name for path in tmp_path.iterdir()} == {"in.csv", "out.csv", "out.rejects.csv"}
 
 
-def test_rejects_that_were_mended_can_be_scored(model: Classifier, table: Path, tmp_path: Path) -> None:
+def test_corrected_rejects_can_be_scored(model: Classifier, table: Path, tmp_path: Path) -> None:
     run_job(model, table, tmp_path / "out.csv")
     rejects = read_csv(tmp_path / "out.rejects.csv")
-    mended = tmp_path / "mended.csv"
-    mended.write_text("\n".join([HEADER, rejects[1]["row"].replace("x", ""), rejects[2]["row"][:-2]]) + "\n")
-    assert run_job(model, mended, tmp_path / "rest.csv").count.scored == 2
+    corrected = tmp_path / "corrected.csv"
+    corrected.write_text("\n".join([HEADER, rejects[1]["row"].replace("x", ""), rejects[2]["row"][:-2]]) + "\n")
+    assert run_job(model, corrected, tmp_path / "rest.csv").count.scored == 2
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
-def test_parts_and_workers_do_not_show_in_the_output(
+def test_the_output_does_not_depend_on_parts_and_workers(
     model: Classifier, table: Path, tmp_path: Path, suffix: str
 ) -> None:
-    """But for the last digit: how many rows are added up together depends on the part."""
+    """Except for the last digit, because floating-point sums depend on the batch, and batches on the parts."""
     outputs = []
     for number, (part, workers) in enumerate([(SMALL, 1), (SMALL, 3), (32 << 20, 2)]):
         output = tmp_path / f"out{number}{suffix}"
@@ -92,7 +92,7 @@ def test_parts_and_workers_do_not_show_in_the_output(
         assert float(str(one["confidence"])) == pytest.approx(float(str(other["confidence"])), abs=2e-6)
 
 
-def test_the_formats_say_the_same(model: Classifier, table: Path, tmp_path: Path) -> None:
+def test_all_formats_have_the_same_content(model: Classifier, table: Path, tmp_path: Path) -> None:
     for suffix in (".csv", ".parquet", ".jsonl"):
         run_job(model, table, tmp_path / f"out{suffix}", reading=TableReading(SMALL))
     csv_rows, parquet, lines = (rows_of(tmp_path / f"out{suffix}") for suffix in (".csv", ".parquet", ".jsonl"))
@@ -102,7 +102,7 @@ def test_the_formats_say_the_same(model: Classifier, table: Path, tmp_path: Path
         assert float(str(one["confidence"])) == pytest.approx(other["confidence"], abs=1e-6)
 
 
-def test_compressed_tables_are_read_alike(model: Classifier, table: Path, tmp_path: Path) -> None:
+def test_compressed_tables_give_the_same_output(model: Classifier, table: Path, tmp_path: Path) -> None:
     plain = run_job(model, table, tmp_path / "plain.csv", reading=TableReading(SMALL))
     (tmp_path / "in.csv.gz").write_bytes(gzip.compress(table.read_bytes()))
     with pa.output_stream(str(tmp_path / "in.csv.zst"), compression="zstd") as file:
@@ -135,10 +135,10 @@ def test_a_folder_of_parquet_files_is_one_input(model: Classifier, test_split: E
 
 
 @pytest.mark.parametrize("column", ["pixels", "image"])
-def test_one_large_row_group_is_shared_out(
+def test_a_large_row_group_is_split_into_parts(
     model: Classifier, test_split: Examples, tmp_path: Path, column: str
 ) -> None:
-    """As pandas writes it: all rows in one."""
+    """pandas writes all rows into one row group."""
     images = test_split.images[:100]
     made = [image.tobytes() if column == "pixels" else write_png(image) for image in images]
     rows: list[bytes | None] = made * 90
@@ -146,8 +146,8 @@ def test_one_large_row_group_is_shared_out(
     labels = np.zeros(9000, np.uint8)
     labels[[7, 5001]] = 99
     kind = pa.binary(784) if column == "pixels" else pa.binary()
-    whole = pa.table({column: pa.array(rows, kind), "label": labels})
-    pq.write_table(whole, tmp_path / "in.parquet", use_dictionary=False)
+    table = pa.table({column: pa.array(rows, kind), "label": labels})
+    pq.write_table(table, tmp_path / "in.parquet", use_dictionary=False)
     parts = list(open_input(tmp_path / "in.parquet", TableReading(), CONTRACT).parts())
     assert [(part.first, part.skip, part.count) for part in parts] == [
         (1, 0, 4096),
@@ -164,7 +164,7 @@ def test_one_large_row_group_is_shared_out(
     assert pq.read_table(tmp_path / "out.rejects.parquet")["line"].to_pylist() == [5001, 9000]
 
 
-def test_small_inputs_are_cut_into_smaller_parts() -> None:
+def test_small_inputs_are_split_into_smaller_parts() -> None:
     assert TableReading().part_of(8 << 20) == 1 << 20
     assert TableReading().part_of(160 << 20) == 10 << 20
     assert TableReading().part_of(1 << 40) == 32 << 20
@@ -178,7 +178,7 @@ def test_small_inputs_are_cut_into_smaller_parts() -> None:
     last=st.booleans(),
     part=st.sampled_from([5_000, 40_000]),
 )
-def test_rows_in_are_rows_scored_and_rejected_in_order(
+def test_every_row_is_scored_or_rejected_in_order(
     model: Classifier,
     tmp_path_factory: pytest.TempPathFactory,
     rows: list[str],
@@ -190,7 +190,7 @@ def test_rows_in_are_rows_scored_and_rejected_in_order(
     good = ",".join(["0"] * 784)
     lines = [",".join(PIXEL_COLUMNS), *(good if row == "good" else row for row in rows)]
     (folder / "in.csv").write_bytes((end.join(lines) + (end if last else "")).encode())
-    present = rows if last or not rows or rows[-1] else rows[:-1]  # an empty last line without its end is none
+    present = rows if last or not rows or rows[-1] else rows[:-1]  # an empty last line without a line end is not a row
     summary = run_job(model, folder / "in.csv", folder / "out.csv", reading=TableReading(part))
     count = summary.count
     assert (count.rows, count.scored) == (len(present), present.count("good"))
@@ -214,24 +214,24 @@ def test_a_reject_keeps_its_bytes(model: Classifier, tmp_path: Path, suffix: str
         assert base64.b64decode(json.loads(content)["row"]["base64"]) == b"caf\xe9,1"
 
 
-def test_a_carriage_return_in_a_reject_begins_no_row(model: Classifier, tmp_path: Path) -> None:
+def test_a_carriage_return_in_a_reject_does_not_start_a_row(model: Classifier, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_bytes(f"{HEADER}\n".encode() + b"no\r=1+1\n")
     run_job(model, tmp_path / "in.csv", tmp_path / "out.csv")
     (reject,) = read_csv(tmp_path / "out.rejects.csv")
     assert reject["row"] == "no\r=1+1"
 
 
-def test_a_suffix_may_be_in_capitals(model: Classifier, table: Path, tmp_path: Path) -> None:
+def test_suffixes_are_case_insensitive(model: Classifier, table: Path, tmp_path: Path) -> None:
     packed = tmp_path / "IN.CSV.GZ"
     packed.write_bytes(gzip.compress(table.read_bytes()))
     assert run_job(model, packed, tmp_path / "out.csv").count.scored == 197
 
 
 @pytest.mark.parametrize("name", ["link.csv.gz", "folder"])
-def test_a_worker_elsewhere_reads_the_same_parts(
+def test_a_worker_in_another_folder_reads_the_same_parts(
     model: Classifier, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """However the input was named: relative to a folder that is not the worker's, or by a link that has the suffix."""
+    """The input may be a relative path, or a link of which only the name has the suffix."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "1.csv").write_bytes(table.read_bytes())
     (tmp_path / "blob").write_bytes(gzip.compress(table.read_bytes()))
@@ -249,7 +249,7 @@ def test_a_worker_elsewhere_reads_the_same_parts(
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 def test_damaged_parquet_leaves_no_output(model: Classifier, test_split: Examples, tmp_path: Path) -> None:
-    """Damage in the last row group: by then, much is written."""
+    """The damage is in the last row group, after most of the output has been written."""
     table = to_table(test_split.ids, "test", test_split.labels, test_split.images, CONTRACT)
     source = tmp_path / "in.parquet"
     pq.write_table(table, source, row_group_size=50, compression="none", use_dictionary=False, write_page_checksum=True)
@@ -262,7 +262,7 @@ def test_damaged_parquet_leaves_no_output(model: Classifier, test_split: Example
 
 
 @pytest.mark.parametrize("name", ["in.csv", "in.parquet"])
-def test_a_table_without_rows_is_scored_too(model: Classifier, tmp_path: Path, name: str) -> None:
+def test_an_empty_table_is_scored(model: Classifier, tmp_path: Path, name: str) -> None:
     if name == "in.csv":
         (tmp_path / name).write_text(f"{HEADER}\n")
     else:
@@ -278,7 +278,7 @@ def note_share(shares: list[float | None], count: Count, share: float | None) ->
     shares.append(share)
 
 
-def test_progress_ends_where_everything_is_done(model: Classifier, table: Path, tmp_path: Path) -> None:
+def test_progress_ends_at_one(model: Classifier, table: Path, tmp_path: Path) -> None:
     pixels = pa.array([bytes(784)] * 100, pa.binary(784))
     pq.write_table(pa.table({"pixels": pixels}), tmp_path / "in.parquet", row_group_size=30)
     for source in (table, tmp_path / "in.parquet"):
@@ -292,16 +292,16 @@ def test_progress_ends_where_everything_is_done(model: Classifier, table: Path, 
 # --- bounds and interruptions ---
 
 
-def test_an_output_never_stands_there_without_its_rejects(model: Classifier, table: Path, tmp_path: Path) -> None:
+def test_an_output_never_exists_without_its_rejects(model: Classifier, table: Path, tmp_path: Path) -> None:
     (tmp_path / "out.csv").write_text("of yesterday")
-    too_long = tmp_path / f"{'r' * 251}.csv"  # for the temporary name beside it
+    too_long = tmp_path / f"{'r' * 251}.csv"  # too long for its temporary name
     with pytest.raises(OSError, match="too long"):
         run_job(model, table, tmp_path / "out.csv", rejects=too_long)
     assert (tmp_path / "out.csv").read_text() == "of yesterday"
     assert run_job(model, table, tmp_path / "out.csv", resume=False).count.rejected == 3
 
 
-def test_what_a_killed_job_left_beside_its_output_goes(model: Classifier, table: Path, tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_job_are_removed(model: Classifier, table: Path, tmp_path: Path) -> None:
     (tmp_path / ".out.csv.123-0a1b2c3d.tmp").write_text("half of it")
     others = {".out.csv.csv.123-0a1b2c3d.tmp", ".other.csv.123-0a1b2c3d.tmp", "out.csv.tmp"}
     for name in others:
@@ -310,7 +310,7 @@ def test_what_a_killed_job_left_beside_its_output_goes(model: Classifier, table:
     assert {path.name for path in tmp_path.iterdir()} == {"in.csv", "out.csv", "out.rejects.csv"} | others
 
 
-def test_too_many_rejects_fail_the_job_and_leave_the_output(model: Classifier, table: Path, tmp_path: Path) -> None:
+def test_too_many_rejects_fail_the_job_and_keep_the_old_output(model: Classifier, table: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.csv"
     output.write_text("of yesterday")
     with pytest.raises(InputError, match=r"3 of 200 rows cannot be read, more than 1\.0%: "):
@@ -319,14 +319,14 @@ def test_too_many_rejects_fail_the_job_and_leave_the_output(model: Classifier, t
     assert run_job(model, table, output, max_reject_rate=0.015).count.rejected == 3
 
 
-def test_a_job_goes_on_only_with_the_same_input_and_model(
+def test_a_job_is_resumed_only_with_the_same_input_and_model(
     model: Classifier, table: Path, tmp_path: Path, test_split: Examples
 ) -> None:
     output = tmp_path / "out.csv"
     with pytest.raises(InputError, match="cannot be read"):
         run_job(model, table, output, reading=TableReading(SMALL), max_reject_rate=0)
-    again = run_job(model, table, output, reading=TableReading(SMALL), resume=True)
-    assert again.resumed > 1
+    resumed = run_job(model, table, output, reading=TableReading(SMALL), resume=True)
+    assert resumed.resumed > 1
     with pytest.raises(InputError):
         run_job(model, table, output, reading=TableReading(SMALL), max_reject_rate=0)
     table.write_text(table.read_text() + to_lines(test_split, 1)[0] + "\n")
@@ -336,7 +336,7 @@ def test_a_job_goes_on_only_with_the_same_input_and_model(
     assert (fresh.resumed, fresh.count.rows) == (0, 201)
 
 
-def test_what_keeps_a_job_from_being_resumed_is_named(model: Classifier, table: Path, tmp_path: Path) -> None:
+def test_the_reason_why_a_job_cannot_be_resumed_is_named(model: Classifier, table: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.csv"
     with pytest.raises(InputError, match="cannot be read"):
         run_job(model, table, output, reading=TableReading(SMALL), max_reject_rate=0)
@@ -346,7 +346,7 @@ def test_what_keeps_a_job_from_being_resumed_is_named(model: Classifier, table: 
     assert [(way.parameter, way.value) for way in refused.value.remedies] == [("model", model.tag)]
     with pytest.raises(InputError, match="had other options; start it over") as refused:
         run_job(model, table, output, reading=TableReading(SMALL, dropped=("x",)), resume=True)
-    assert not refused.value.remedies, "the other model alone would not do"
+    assert not refused.value.remedies, "changing the model alone would not help"
 
 
 def test_a_byte_changed_at_the_same_size_and_time_is_another_input(
@@ -361,7 +361,7 @@ def test_a_byte_changed_at_the_same_size_and_time_is_another_input(
 
 
 def change_a_byte(path: Path) -> None:
-    """The last but one, a digit of a CSV; size and time of modification stay."""
+    """Change the last byte but one, a digit in a CSV, and preserve the size and modification time."""
     content, before = path.read_bytes(), path.stat()
     time.sleep(0.02)  # a file system's clock ticks every few milliseconds
     path.write_bytes(content[:-2] + bytes([content[-2] ^ 1]) + content[-1:])
@@ -408,7 +408,7 @@ def make_archive(folder: Path, examples: Examples) -> Path:
 
 @pytest.mark.parametrize("change", [grow, replace, change_a_byte])
 @pytest.mark.parametrize("make", [make_csv, make_gzip, make_parquet, make_archive])
-def test_an_input_that_changes_while_it_is_scored_gives_no_output(
+def test_an_input_that_changes_during_scoring_gives_no_output(
     model: Classifier,
     test_split: Examples,
     tmp_path: Path,
@@ -431,30 +431,30 @@ def test_an_input_that_changes_while_it_is_scored_gives_no_output(
 
 
 @pytest.mark.parametrize("cut", [1, None])
-def test_a_job_of_a_version_that_cut_otherwise_is_not_gone_on_with(
+def test_a_job_of_a_version_that_split_differently_is_not_resumed(
     model: Classifier, table: Path, tmp_path: Path, cut: int | None
 ) -> None:
-    """Its parts are other rows."""
+    """Its parts contain different rows."""
     with pytest.raises(InputError, match="cannot be read"):
         run_job(model, table, tmp_path / "out.csv", reading=TableReading(SMALL), max_reject_rate=0)
     note = tmp_path / ".out.csv.job" / "job.json"
-    told = json.loads(note.read_bytes())
-    del told["cut"]
-    note.write_text(json.dumps(told if cut is None else {**told, "cut": cut}))
+    values = json.loads(note.read_bytes())
+    del values["cut"]
+    note.write_text(json.dumps(values if cut is None else {**values, "cut": cut}))
     with pytest.raises(InputError, match=r"its unfinished job .* start it over"):
         run_job(model, table, tmp_path / "out.csv", reading=TableReading(SMALL), resume=True)
 
 
-def test_a_part_that_was_damaged_meanwhile_is_scored_again(model: Classifier, table: Path, tmp_path: Path) -> None:
-    whole = run_job(model, table, tmp_path / "whole.csv", reading=TableReading(SMALL))
+def test_a_damaged_part_is_scored_again(model: Classifier, table: Path, tmp_path: Path) -> None:
+    expected = run_job(model, table, tmp_path / "expected.csv", reading=TableReading(SMALL))
     output = tmp_path / "out.csv"
     with pytest.raises(InputError):
         run_job(model, table, output, reading=TableReading(SMALL), max_reject_rate=0)
     (part,) = (tmp_path / ".out.csv.job").glob("00001-*.part")
     part.write_bytes(part.read_bytes()[:-7])
     summary = run_job(model, table, output, reading=TableReading(SMALL), resume=True)
-    assert summary.count == whole.count
-    assert rows_of(output) == rows_of(tmp_path / "whole.csv")
+    assert summary.count == expected.count
+    assert rows_of(output) == rows_of(tmp_path / "expected.csv")
 
 
 def test_two_jobs_do_not_write_one_output(model: Classifier, table: Path, tmp_path: Path) -> None:
@@ -470,9 +470,7 @@ def test_two_jobs_do_not_write_one_output(model: Classifier, table: Path, tmp_pa
     assert run_job(model, table, output).count.rows == 200
 
 
-def test_of_many_jobs_for_one_output_one_writes_it_and_the_others_say_who(
-    model: Classifier, table: Path, tmp_path: Path
-) -> None:
+def test_of_concurrent_jobs_one_writes_and_the_others_name_it(model: Classifier, table: Path, tmp_path: Path) -> None:
     others = 6
 
     def attempt(_: int) -> str:
@@ -483,19 +481,19 @@ def test_of_many_jobs_for_one_output_one_writes_it_and_the_others_say_who(
         return ""
 
     with ThreadPoolExecutor(others) as pool:
-        told = list[str]()
+        messages = list[str]()
 
-        def meanwhile(count: Count, share: float | None) -> None:
-            told.extend(pool.map(attempt, range(others)))
+        def attempt_others(count: Count, share: float | None) -> None:
+            messages.extend(pool.map(attempt, range(others)))
 
-        assert run_job(model, table, tmp_path / "out.csv", progress=meanwhile).count.rows == 200
+        assert run_job(model, table, tmp_path / "out.csv", progress=attempt_others).count.rows == 200
     holder = f"another job is writing this output: process {os.getpid()} on {platform.node()}"
-    assert told == [f"{tmp_path}/out.csv: {holder}"] * others
+    assert messages == [f"{tmp_path}/out.csv: {holder}"] * others
     assert not (tmp_path / ".out.csv.job").exists()
 
 
-def test_a_job_may_begin_while_another_removes_its_folder(model: Classifier, table: Path, tmp_path: Path) -> None:
-    """Each has the output for itself, with the files of its own job, or is refused."""
+def test_a_job_may_start_while_another_removes_its_folder(model: Classifier, table: Path, tmp_path: Path) -> None:
+    """Each job has exclusive access to the output and sees only its own files, or is refused."""
     names = str(table), str(tmp_path / "out.csv"), str(tmp_path / "out.rejects.csv")
     job = Job(*names, model.tag, TableReading(), "", 1, "2026-11-29T00:00:00+00:00")
     alone, wrong = threading.Lock(), list[str]()
@@ -529,7 +527,7 @@ def test_an_input_is_never_overwritten(model: Classifier, table: Path, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("source", "output", "told"),
+    ("source", "output", "message"),
     [
         ("nothing.csv", "out.csv", "no such file"),
         ("folder.csv", "out.csv", "no pictures, CSV or Parquet files there"),
@@ -537,15 +535,15 @@ def test_an_input_is_never_overwritten(model: Classifier, table: Path, tmp_path:
         ("in.csv", "folder.csv", "not a file"),
     ],
 )
-def test_what_cannot_be_done_is_said(
-    model: Classifier, table: Path, tmp_path: Path, source: str, output: str, told: str
+def test_invalid_arguments_are_reported(
+    model: Classifier, table: Path, tmp_path: Path, source: str, output: str, message: str
 ) -> None:
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         run_job(model, tmp_path / source, tmp_path / output)
 
 
-def test_ids_that_a_spreadsheet_would_run_are_inert(model: Classifier, tmp_path: Path) -> None:
+def test_ids_that_look_like_formulas_are_neutralized(model: Classifier, tmp_path: Path) -> None:
     good = ",".join(["0"] * 784)
     ids = ["=1+1", "@x", "'quoted", "-5", "plain"]
     (tmp_path / "in.csv").write_text(
@@ -556,7 +554,7 @@ def test_ids_that_a_spreadsheet_would_run_are_inert(model: Classifier, tmp_path:
 
 
 @pytest.mark.parametrize("column", ["id", "label"])
-def test_ids_of_one_parquet_file_and_row_numbers_of_another_are_not_mixed(
+def test_parquet_files_with_and_without_a_column_are_not_mixed(
     model: Classifier, test_split: Examples, tmp_path: Path, column: str
 ) -> None:
     rows = to_table(test_split.ids, "test", test_split.labels, test_split.images, CONTRACT)
@@ -567,7 +565,7 @@ def test_ids_of_one_parquet_file_and_row_numbers_of_another_are_not_mixed(
         run_job(model, tmp_path / "in", tmp_path / "out.csv")
 
 
-def test_a_time_before_another_is_no_formula(model: Classifier, tmp_path: Path) -> None:
+def test_a_negative_duration_is_not_a_formula(model: Classifier, tmp_path: Path) -> None:
     late = pa.array([-1], pa.duration("s"))
     pq.write_table(pa.table({"pixels": pa.array([bytes(784)], pa.binary(784)), "late": late}), tmp_path / "in.parquet")
     run_job(model, tmp_path / "in.parquet", tmp_path / "out.csv", reading=TableReading(kept=("late",)))

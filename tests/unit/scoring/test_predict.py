@@ -1,4 +1,4 @@
-"""Predictions of arrays, and what score writes."""
+"""Predictions for arrays and photos, and the thresholds below which the model abstains."""
 
 import dataclasses
 from pathlib import Path
@@ -28,12 +28,12 @@ def model(network: MLP, card: ModelCard) -> Classifier:
 
 
 def with_thresholds(model: Classifier, thresholds: list[float]) -> Classifier:
-    """The same network, sure of other predictions."""
+    """The same network with other thresholds."""
     calibration = dataclasses.replace(model.card.calibration, thresholds=tuple(thresholds))
     return dataclasses.replace(model, card=dataclasses.replace(model.card, calibration=calibration))
 
 
-def test_predictions_do_not_depend_on_the_company(model: Classifier, test_split: Examples) -> None:
+def test_predictions_do_not_depend_on_the_batch(model: Classifier, test_split: Examples) -> None:
     together = predict(model, test_split.images)
     for row in (0, 7, 199):
         alone = predict(model, test_split.images[row : row + 1])
@@ -42,7 +42,7 @@ def test_predictions_do_not_depend_on_the_company(model: Classifier, test_split:
     assert np.array_equal(together.confidences, together.probabilities.max(axis=1))
 
 
-def test_more_images_than_one_pass_takes_and_none(model: Classifier, test_split: Examples) -> None:
+def test_large_and_empty_batches(model: Classifier, test_split: Examples) -> None:
     many = predict(model, np.concatenate([test_split.images] * 42))
     assert np.allclose(many.probabilities[-200:], predict(model, test_split.images).probabilities, atol=1e-6)
     assert predict(model, test_split.images[:0]).probabilities.shape == (0, 10)
@@ -65,8 +65,8 @@ def test_a_photo_of_one_view_is_classified_as_an_image(model: Classifier, test_s
     assert np.array_equal(predictions.sure, expected.sure)
 
 
-def test_of_several_views_it_is_sure_where_they_agree(model: Classifier, test_split: Examples) -> None:
-    """The thresholds, here none, are for pictures like the dataset's."""
+def test_the_model_abstains_if_views_disagree(model: Classifier, test_split: Examples) -> None:
+    """Photos with several views have a fixed threshold; the class thresholds, here 0, do not apply."""
     model = with_thresholds(model, [0.0] * len(CLASSES))
     plain = predict(model, test_split.images)
     clear, *_, unclear = np.argsort(-plain.confidences)
@@ -82,8 +82,8 @@ def test_of_several_views_it_is_sure_where_they_agree(model: Classifier, test_sp
         predict_photos(model, [np.zeros((2, 28, 27), np.uint8)])
 
 
-def test_it_is_sure_of_what_exceeds_the_threshold_of_its_class(model: Classifier, test_split: Examples) -> None:
-    """Each class's threshold is one of its own confidences: that one does not exceed it, the higher ones do."""
+def test_the_model_abstains_below_the_threshold_of_the_class(model: Classifier, test_split: Examples) -> None:
+    """Each class's threshold equals one of its confidences, so that only higher confidences exceed it."""
     plain = predict(model, test_split.images)
     middles = [float(np.sort(plain.confidences[plain.labels == label])[-2:][0]) for label in np.unique(plain.labels)]
     thresholds = np.ones(len(CLASSES))
@@ -96,14 +96,14 @@ def test_it_is_sure_of_what_exceeds_the_threshold_of_its_class(model: Classifier
 
 
 @pytest.mark.parametrize(("threshold", "sure"), [(0.0, True), (1.0, False)])
-def test_it_can_be_sure_of_everything_and_of_nothing(
+def test_the_model_can_abstain_never_or_always(
     model: Classifier, test_split: Examples, threshold: float, sure: bool
 ) -> None:
     assert set(predict(with_thresholds(model, [threshold] * 10), test_split.images).sure.tolist()) == {sure}
 
 
-def test_no_model_is_sure_of_a_blank_image(model: Classifier, test_split: Examples) -> None:
-    """Whatever its thresholds: here it would be sure of everything."""
+def test_the_model_abstains_on_blank_images(model: Classifier, test_split: Examples) -> None:
+    """Even with thresholds of 0, at which it abstains on nothing else."""
     model = with_thresholds(model, [0.0] * len(CLASSES))
     blanks = np.concatenate(list(draw_blanks().values()))
     assert not predict(model, blanks).sure.any()
@@ -113,7 +113,7 @@ def test_no_model_is_sure_of_a_blank_image(model: Classifier, test_split: Exampl
     assert predict_photos(model, photos).sure.tolist() == [False, False, True, False]
 
 
-def test_what_is_served_is_divided_by_the_temperature(model: Classifier, test_split: Examples) -> None:
+def test_logits_are_divided_by_the_temperature(model: Classifier, test_split: Examples) -> None:
     calibration = dataclasses.replace(model.card.calibration, temperature=2.5)
     warm = dataclasses.replace(model, card=dataclasses.replace(model.card, calibration=calibration))
     logits = model.logits(test_split.images).double().numpy() / 2.5
@@ -132,7 +132,7 @@ def test_what_is_served_is_divided_by_the_temperature(model: Classifier, test_sp
         np.zeros((1, 28, 27), np.uint8),
     ],
 )
-def test_another_shape_or_type_is_refused(model: Classifier, images: np.ndarray) -> None:
+def test_another_shape_or_dtype_is_refused(model: Classifier, images: np.ndarray) -> None:
     with pytest.raises(InputError, match=r"expected uint8 \(n, 28, 28\)"):
         predict(model, images)
 
@@ -150,7 +150,7 @@ def test_another_shape_or_type_is_refused(model: Classifier, images: np.ndarray)
         ("a=1", "a=1"),
     ],
 )
-def test_a_cell_that_a_spreadsheet_would_run_is_made_inert(cell: str, written: str) -> None:
+def test_formulas_are_neutralized(cell: str, written: str) -> None:
     assert inert(cell) == written
 
 

@@ -1,4 +1,4 @@
-"""Whether images can be right, whatever their size and their channels."""
+"""The input sanity check on images of any size and number of channels."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ SPECS = [ImageSpec(8, 9), ImageSpec(20, 24), ImageSpec(20, 24, 3), ImageSpec(128
 
 
 def draw(image: ImageSpec, rows: int = 3) -> Images:
-    """A shaded square on black; in RGB a red one."""
+    """A shaded square on black, red if RGB."""
     grey = np.zeros((rows, image.height, image.width), np.uint8)
     grey[:, 2:-2, 2:-2] = np.linspace(100, 250, image.width - 4).astype(np.uint8)
     return grey if image.channels == 1 else grey[..., None] * np.array([1, 0, 0], np.uint8)
@@ -31,13 +31,13 @@ def test_each_size_is_judged_by_its_own_bounds(image: ImageSpec, rows: int) -> N
     assert inspect_images(images, strict) == inspect_images(images[:0], strict) == ()
     (inverted,) = inspect_images(255 - images, strict)
     assert (inverted.kind, inverted.is_wrong) == ("inverted", True)
-    assert inspect_images(255 - images, WIDE) == (), "no bound of the edge says that the ground is black"
+    assert inspect_images(255 - images, WIDE) == (), "without a bound on the edge, the background may be bright"
     (scaled,) = inspect_images(images // 100, WIDE) if image.height > 8 else inspect_images(images // 250, WIDE)
     assert scaled.kind in {"scale", "blank"}
 
 
 @pytest.mark.parametrize("image", SPECS, ids=str)
-def test_one_colour_shows_nothing(image: ImageSpec) -> None:
+def test_a_single_colour_is_blank(image: ImageSpec) -> None:
     blank = np.zeros((2, *image.shape), np.uint8)
     blank[..., :1] = 255 if image.channels == 3 else 0
     assert has_content(draw(image)).all()
@@ -53,8 +53,8 @@ def test_the_edge_is_the_mean_of_the_outermost_pixels(image: ImageSpec) -> None:
     assert measure_images(images)["edge"] == pytest.approx(expected, abs=0.001)
 
 
-def test_great_expectations_looks_at_colour_too() -> None:
+def test_great_expectations_checks_colour_images() -> None:
     images = draw(ImageSpec(20, 24, 3), 100)
-    assert {finding.kind for finding in check_images(images, WIDE)} == {"unusual"}  # all of them are the same
+    assert {finding.kind for finding in check_images(images, WIDE)} == {"unusual"}  # because all images are equal
     (inverted,) = check_images(255 - images, dataclasses.replace(WIDE, edge=50.0))
     assert (inverted.kind, inverted.is_wrong) == ("inverted", True)

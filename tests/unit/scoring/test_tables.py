@@ -1,4 +1,4 @@
-"""Tables of every form: delimiters, columns that come along, pipes, and what is wrong with them."""
+"""Tables in all formats: delimiters, kept columns, pipes and errors."""
 
 import csv
 import datetime
@@ -50,7 +50,7 @@ LITTLE = examples(max_examples=25, deadline=None, derandomize=True, database=Non
 
 @pytest.fixture(scope="session")
 def fixed(card: ModelCard) -> Classifier:
-    """A network whose weights are the same everywhere: no training, no machine has a part in them."""
+    """A network with fixed weights, independent of training and machine."""
     network, numbers = MLP(ModelConfig(hidden=(8,)), CONTRACT), np.random.RandomState(0)
     with torch.no_grad():
         for weights in network.parameters():
@@ -84,7 +84,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_each_form_gives_the_rows_it_gave_before(fixed: Classifier, tmp_path: Path, name: str) -> None:
+def test_golden_inputs_give_the_golden_outputs(fixed: Classifier, tmp_path: Path, name: str) -> None:
     output = tmp_path / "out.csv"
     run_job(fixed, GOLDEN / name, output, reading=FORMS[name])
     found, expected = read_csv(output), read_csv(GOLDEN / f"{name.partition('.')[0]}.out.csv")
@@ -112,8 +112,8 @@ def test_a_declared_delimiter_gives_the_same_rows(fixed: Classifier, tmp_path: P
 
 @pytest.mark.parametrize("mark", [";", "\t", "|"])
 @pytest.mark.parametrize("first", ["", "sep={mark}\r\n"])
-def test_a_delimiter_that_was_not_declared_is_found(fixed: Classifier, tmp_path: Path, mark: str, first: str) -> None:
-    """As a spreadsheet writes it where a comma stands in numbers, with Excel's own first line or without."""
+def test_an_undeclared_delimiter_is_detected(fixed: Classifier, tmp_path: Path, mark: str, first: str) -> None:
+    """As spreadsheets with a decimal comma write it, with or without Excel's sep= line."""
     content = (GOLDEN / "plain.in.csv").read_text()
     (tmp_path / "in.csv").write_text(first.format(mark=mark) + content.replace(",", mark))
     run_job(fixed, tmp_path / "in.csv", tmp_path / "out.csv")
@@ -122,12 +122,12 @@ def test_a_delimiter_that_was_not_declared_is_found(fixed: Classifier, tmp_path:
 
 
 @pytest.mark.parametrize("mark", ["", "5", '"', "\n", ";;", "é", "\x00"])
-def test_what_could_be_part_of_a_cell_is_no_delimiter(mark: str) -> None:
+def test_an_ambiguous_delimiter_is_refused(mark: str) -> None:
     with pytest.raises(SettingsError, match="expected one ASCII character"):
         TableReading(delimiter=mark)
 
 
-# --- every row counts, whatever the form ---
+# --- every row is counted in every format ---
 
 CELLS = st.one_of(
     st.sampled_from(["", "=1+1", "-5", "'x", "a,b", 'say "it"', "0x10", "7", "größer", "@", "a;b|c\td"]),
@@ -196,7 +196,7 @@ def test_rows_are_scored_or_rejected_in_order_with_their_columns(
     places=st.permutations(["id", "label", "pixels", "sku"]),
     mark=st.sampled_from([",", ";", "|"]),
 )
-def test_the_parsers_agree_on_texts_beside_the_pixels(
+def test_the_parsers_agree_on_text_next_to_the_pixels(
     rows: list[tuple[str, str, str]], places: list[str], mark: str
 ) -> None:
     names = [name for place in places for name in (PIXEL_COLUMNS if place == "pixels" else [place])]
@@ -221,7 +221,7 @@ def contents(block: Block) -> tuple[object, ...]:
 @pytest.mark.parametrize(
     "places", [("sku", "label", "pixels", "note"), ("label", "sku", "pixels"), ("pixels", "label", "sku")]
 )
-def test_texts_around_the_pixels_stay_on_the_fast_path(places: tuple[str, ...]) -> None:
+def test_text_around_the_pixels_stays_on_the_fast_path(places: tuple[str, ...]) -> None:
     names = [name for place in places for name in (PIXEL_COLUMNS if place == "pixels" else [place])]
     kept = [one for one in places if one in {"sku", "note"}]
     layout, _ = read_head(";".join(names).encode(), "in.csv", Wanted(CONTRACT, kept), ";")
@@ -234,7 +234,7 @@ def test_texts_around_the_pixels_stay_on_the_fast_path(places: tuple[str, ...]) 
     assert block.extra["sku"].to_pylist() == ["a-1"]
 
 
-# --- columns that come along ---
+# --- kept columns ---
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
@@ -276,7 +276,7 @@ def test_a_folder_whose_files_differ_in_a_kept_column_is_refused(fixed: Classifi
 
 
 @pytest.mark.parametrize(
-    ("reading", "told"),
+    ("reading", "message"),
     [
         (
             TableReading(),
@@ -290,22 +290,22 @@ def test_a_folder_whose_files_differ_in_a_kept_column_is_refused(fixed: Classifi
     ],
 )
 @pytest.mark.parametrize("form", ["in.csv", "in.parquet"])
-def test_columns_that_do_not_fit_are_said_at_once(
-    fixed: Classifier, tmp_path: Path, form: str, reading: TableReading, told: str
+def test_unexpected_columns_are_reported_immediately(
+    fixed: Classifier, tmp_path: Path, form: str, reading: TableReading, message: str
 ) -> None:
     if form == "in.csv":
         (tmp_path / form).write_text(f"sku,name,{HEADER}\na,b,{BLACK}\n")
     else:
         pixels = pa.array([bytes(784)], pa.binary(784))
         pq.write_table(pa.table({"sku": ["a"], "name": ["b"], "pixels": pixels}), tmp_path / form)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         run_job(fixed, tmp_path / form, tmp_path / "out.csv", reading=reading)
     assert {path.name for path in tmp_path.iterdir()} == {form}
 
 
 @pytest.mark.parametrize("pixels", [BLACK, f'"0"{BLACK[1:]}', "0x"])
-def test_ids_and_labels_that_are_dropped_are_not_looked_at(fixed: Classifier, tmp_path: Path, pixels: str) -> None:
-    """By each of the parsers of CSV, and in Parquet, whatever is in them."""
+def test_dropped_ids_and_labels_are_not_read(fixed: Classifier, tmp_path: Path, pixels: str) -> None:
+    """In Parquet and by each CSV parser, regardless of their content."""
     (tmp_path / "in.csv").write_text(f"id,label,{HEADER}\na,shoes,{pixels}\nb,boots,{BLACK}\n")
     values = pa.array([bytes(784)], pa.binary(784))
     pq.write_table(pa.table({"id": [1.5], "label": ["shoes"], "pixels": values}), tmp_path / "in.parquet")
@@ -318,7 +318,7 @@ def test_ids_and_labels_that_are_dropped_are_not_looked_at(fixed: Classifier, tm
     assert read_csv(tmp_path / "out.csv")[0]["id"] == "1"
 
 
-def test_a_column_is_named_once() -> None:
+def test_a_column_cannot_be_named_twice() -> None:
     with pytest.raises(SettingsError, match="'sku' is named more than once"):
         TableReading(kept=("sku",), dropped=("sku",))
 
@@ -333,11 +333,11 @@ def test_a_resume_with_other_columns_is_refused(fixed: Classifier, tmp_path: Pat
     assert run_job(fixed, source, tmp_path / "out.csv", reading=TableReading(kept=("sku",)), resume=True).resumed == 1
 
 
-# --- faults ---
+# --- errors ---
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("in.csv", b"", "empty; expected a header"),
         ("in.csv.gz", b"id,pixel1\n", "header: missing 783"),
@@ -347,16 +347,16 @@ def test_a_resume_with_other_columns_is_refused(fixed: Classifier, tmp_path: Pat
         ("in.csv.gz", gzip.compress(f"{HEADER}\n{BLACK}\n".encode() * 9, mtime=0)[:-20], "damaged"),
     ],
 )
-def test_a_file_that_is_not_what_its_name_says_leaves_nothing(
-    fixed: Classifier, tmp_path: Path, name: str, content: bytes, told: str
+def test_a_file_with_the_wrong_suffix_leaves_no_output(
+    fixed: Classifier, tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         run_job(fixed, tmp_path / name, tmp_path / "out.csv")
     assert not (tmp_path / "out.csv").exists()
 
 
-def test_rejects_go_where_they_are_told_to(fixed: Classifier, tmp_path: Path) -> None:
+def test_rejects_go_to_the_given_path(fixed: Classifier, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text(f"{HEADER}\n{BLACK}\n1,2\n")
     summary = run_job(fixed, tmp_path / "in.csv", tmp_path / "out.parquet", rejects=tmp_path / "bad" / "rows.csv")
     assert summary.rejects == str(tmp_path / "bad" / "rows.csv")
@@ -381,7 +381,7 @@ def fashion(
     network: MLP,
     card: ModelCard,
 ) -> Fashion:
-    """Run a command with a live model: (status, standard output, standard error)."""
+    """Run a command with a live model; returns (status, standard output, standard error)."""
     champion.make_live(store.save_model(network, card), "a test")
 
     def run(*arguments: object, stdin: bytes = b"") -> tuple[int, str, str]:
@@ -417,7 +417,7 @@ def test_a_pipe_gets_all_or_nothing(fashion: Fashion, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("-", "out.csv", "--resume"), "--resume: what went through a pipe is gone"),
         (("in.csv", "-"), "--rejects FILE"),
@@ -426,14 +426,14 @@ def test_a_pipe_gets_all_or_nothing(fashion: Fashion, tmp_path: Path) -> None:
         (("in.csv", "out.csv", "--delimiter", ";;"), "expected one ASCII character"),
     ],
 )
-def test_what_a_pipe_cannot_do_is_said(fashion: Fashion, arguments: tuple[str, ...], told: str) -> None:
+def test_unsupported_options_of_a_pipe_are_reported(fashion: Fashion, arguments: tuple[str, ...], message: str) -> None:
     status, out, err = fashion("score", *arguments)
     assert (status, out) == (1, "")
-    assert told in err
+    assert message in err
     assert err.count("\n") == 1
 
 
-def test_a_labelled_table_is_measured(fashion: Fashion, tmp_path: Path) -> None:
+def test_a_labelled_table_is_evaluated(fashion: Fashion, tmp_path: Path) -> None:
     source = GOLDEN / "semicolon.in.csv"
     options = ("--delimiter", ";", "--keep", "sku")
     status, out, err = fashion("score", source, tmp_path / "out.csv", *options)
@@ -448,8 +448,8 @@ def test_a_labelled_table_is_measured(fashion: Fashion, tmp_path: Path) -> None:
     assert sum(count for _, _, count in measured["confused"]) == round(3 * (1 - measured["accuracy"]))
 
 
-def test_a_full_disk_under_a_pipe_leaves_nothing(tmp_path: Path) -> None:
-    """The process may write files of at most 8 KB: what a full disk does, without filling one."""
+def test_a_full_disk_while_reading_a_pipe_leaves_nothing(tmp_path: Path) -> None:
+    """A limit of 8 KB on file sizes stands in for a full disk."""
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192));"
@@ -467,7 +467,7 @@ def test_a_full_disk_under_a_pipe_leaves_nothing(tmp_path: Path) -> None:
     assert (done.stdout, list(tmp_path.iterdir())) == (b"", [])
 
 
-def test_what_is_unusual_about_the_first_rows_is_a_warning(fashion: Fashion, tmp_path: Path) -> None:
+def test_unusual_first_rows_give_a_warning(fashion: Fashion, tmp_path: Path) -> None:
     dim = ",".join(["20"] * 300 + ["0"] * 484)
     (tmp_path / "in.csv").write_text("\n".join([HEADER, *[dim] * 120]) + "\n")
     status, out, err = fashion("score", tmp_path / "in.csv", tmp_path / "out.csv")
@@ -482,7 +482,7 @@ def test_what_is_unusual_about_the_first_rows_is_a_warning(fashion: Fashion, tmp
     assert not (tmp_path / "black.csv").exists()
 
 
-def test_files_are_scored_where_there_is_no_standard_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_scored_without_standard_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     monkeypatch.setattr(sys, "stdout", None)
     ends = tmp_path / "in.csv", tmp_path / "out.csv"
@@ -490,14 +490,14 @@ def test_files_are_scored_where_there_is_no_standard_output(tmp_path: Path, monk
         assert opened == ends
 
 
-def test_a_pipe_that_is_named_is_an_error_that_says_how(fashion: Fashion, tmp_path: Path) -> None:
+def test_a_named_pipe_is_an_error_with_advice(fashion: Fashion, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "63")
     status, _, err = fashion("score", tmp_path / "63", tmp_path / "out.csv")
     assert status == 1
     assert "not a file; what comes through a pipe is read from standard input: -" in err
 
 
-def test_a_stop_while_a_pipe_is_read_leaves_nothing(tmp_path: Path) -> None:
+def test_stopping_while_reading_a_pipe_leaves_nothing(tmp_path: Path) -> None:
     code = (
         "from pathlib import Path\nfrom fashion.cli.scoring import open_ends\nfrom ops.stopping import stop\n"
         "stop.listen()\n"
@@ -520,7 +520,7 @@ def test_a_stop_while_a_pipe_is_read_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_flow_takes_what_the_command_takes() -> None:
+def test_the_flow_and_the_command_have_the_same_options() -> None:
     from flows.scoring import scoring  # which takes seconds
 
     command, flow = (set(inspect.signature(one).parameters) for one in (score, scoring.fn))
