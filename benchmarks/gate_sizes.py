@@ -120,28 +120,28 @@ def populate(setup: Setup) -> Population:
 
 
 def draw_trial(
-    people: Population, random: np.random.Generator, weaker: float = 1.0, change: Change | None = None
+    population: Population, random: np.random.Generator, weaker: float = 1.0, change: Change | None = None
 ) -> Trial:
     """Sample two retrainings of one preset on the test images; the challenger may be weaker or broken."""
-    size = (len(people.labels), len(people.strengths))
+    size = (len(population.labels), len(population.strengths))
     shared, disturbance = random.normal(size=(2, *size))
 
     def retrain(factor: float, change: Change | None) -> tuple[Answers, Performance]:
-        strengths = factor * (people.strengths + random.normal(0, BETWEEN, size[1]))
+        strengths = factor * (population.strengths + random.normal(0, BETWEEN, size[1]))
         own, own_disturbance = random.normal(size=(2, *size))
-        noise = math.sqrt(people.shared) * shared + math.sqrt(1 - people.shared) * own
-        numbers = _draw(people.labels, strengths, noise)
+        noise = math.sqrt(population.shared) * shared + math.sqrt(1 - population.shared) * own
+        numbers = _draw(population.labels, strengths, noise)
         moved = math.sqrt(0.8) * disturbance + math.sqrt(0.2) * own_disturbance
         change = change or (lambda logits: logits)
-        disturbed = {name: _right(change(numbers + by * moved), people.labels) for name, by in DISTURBED.items()}
+        disturbed = {name: _right(change(numbers + by * moved), population.labels) for name, by in DISTURBED.items()}
         logits = change(numbers * strengths.mean())  # makes their softmax calibrated
-        return _perform(logits, people, disturbed)
+        return _perform(logits, population, disturbed)
 
     theirs, champion = retrain(1.0, None)
     ours, challenger = retrain(weaker, change)
-    right, other = (one.labels == people.labels for one in (ours, theirs))
+    right, other = (one.labels == population.labels for one in (ours, theirs))
     mended, broken = int((right & ~other).sum()), int((other & ~right).sum())
-    noise = measure_noise(people.labels, ours, theirs, size[1])
+    noise = measure_noise(population.labels, ours, theirs, size[1])
     best = champion.metrics.accuracy
     return Trial(challenger, champion, noise, 0, 0, mended, broken, find_chance(mended, broken), 0, "", 0, best)
 
@@ -166,13 +166,13 @@ def _search(function: Callable[[float], float], wanted: float, low: float, high:
 
 
 def _perform(
-    logits: NDArray[np.float64], people: Population, disturbed: dict[str, Right]
+    logits: NDArray[np.float64], population: Population, disturbed: dict[str, Right]
 ) -> tuple[Answers, Performance]:
-    tensor, labels = torch.tensor(logits, dtype=torch.float32), people.labels
+    tensor, labels = torch.tensor(logits, dtype=torch.float32), population.labels
     clean = _right(logits, labels)
-    metrics = measure(tensor, labels, people.contract.classes, "test", "0" * 16, Calibration())
+    metrics = measure(tensor, labels, population.contract.classes, "test", "0" * 16, Calibration())
     robustness = {name: (float(right.mean()), float(clean.mean())) for name, right in disturbed.items()}
-    performance = Performance("simulated", _write_card(people.contract, metrics), metrics, robustness, 1)
+    performance = Performance("simulated", _write_card(population.contract, metrics), metrics, robustness, 1)
     return to_answers(tensor, labels, 1.0, clean, disturbed), performance
 
 
@@ -223,13 +223,13 @@ class Passed:
 
 
 def try_gate(
-    people: Population, draws: int, weaker: float = 1.0, change: Change | None = None, seed: int = 0
+    population: Population, draws: int, weaker: float = 1.0, change: Change | None = None, seed: int = 0
 ) -> Passed:
     """Judge challengers, each against another retraining."""
     random = np.random.default_rng(seed)
     counts = np.zeros(4)
     for _ in range(draws):
-        trial = draw_trial(people, random, weaker, change)
+        trial = draw_trial(population, random, weaker, change)
         checks = judge(trial, GateBounds()).checks
         accuracy = all(check.passed for check in checks if check.name == "change of accuracy")
         others = all(check.passed for check in checks if check.name != "change of accuracy")
@@ -306,12 +306,12 @@ def _describe_gate(draws: int) -> list[str]:
 
 
 def _describe_setup(setup: Setup, draws: int) -> str:
-    people, label = populate(setup), int(np.argmin(setup.supports))
-    equal = try_gate(people, draws)
+    population, label = populate(setup), int(np.argmin(setup.supports))
+    equal = try_gate(population, draws)
     bad = [
-        try_gate(people, draws // 2, weaker=people.weaker),
-        try_gate(people, draws // 2, change=partial(collapse, label)),
-        try_gate(people, draws // 2, change=partial(exchange, label, label - 1)),
+        try_gate(population, draws // 2, weaker=population.weaker),
+        try_gate(population, draws // 2, change=partial(collapse, label)),
+        try_gate(population, draws // 2, change=partial(exchange, label, label - 1)),
     ]
     shown = [equal.accuracy, equal.others, equal.gate, equal.fixed, *(one.gate for one in bad)]
     cells = " | ".join(f"{share:.0%}" for share in shown)

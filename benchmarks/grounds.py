@@ -60,15 +60,15 @@ def main() -> None:
         HEAD,
     ]
     for light in (False, True):
-        for ground in range(0, 256, options.step):
-            lines.append(describe_ground(model, images, labels, ground, light, on_white))
+        for background in range(0, 256, options.step):
+            lines.append(describe_background(model, images, labels, background, light, on_white))
             print(lines[-1], flush=True)
     options.to.write_text("\n".join(lines) + "\n")
     print("\n".join(lines[:-1]))
 
 
-def describe_ground(
-    model: Classifier, images: Images, labels: Labels, ground: int, light: bool, on_white: NDArray[np.bool_]
+def describe_background(
+    model: Classifier, images: Images, labels: Labels, background: int, light: bool, on_white: NDArray[np.bool_]
 ) -> str:
     """A row of the table.
 
@@ -76,33 +76,33 @@ def describe_ground(
         model: the live one.
         images: uint8 (n, 28, 28).
         labels: (n,).
-        ground: grey level of the background, 0 to 255.
+        background: grey level of the background, 0 to 255.
         light: whether the garments are the images or their negatives.
         on_white: bool (n,), which are correct as dark garments on plain white.
     """
-    right, views = classify(model, images, labels, ground, light)
-    apart = np.array([is_apart(image, ground, light) for image in images])
-    same, white = right[apart].mean(), on_white[apart].mean()
+    right, views = classify(model, images, labels, background, light)
+    distinct = np.array([is_distinct(image, background, light) for image in images])
+    same, white = right[distinct].mean(), on_white[distinct].mean()
     return (
-        f"| {ground} | {'light' if light else 'dark'} | {right.mean():.3f} | {apart.sum()} | {same:.3f} | {white:.3f} "
-        f"| {same - white:+.3f} | {(views > 1).mean():.0%} |"
+        f"| {background} | {'light' if light else 'dark'} | {right.mean():.3f} | {distinct.sum()} | {same:.3f} "
+        f"| {white:.3f} | {same - white:+.3f} | {(views > 1).mean():.0%} |"
     )
 
 
 def classify(
-    model: Classifier, images: Images, labels: Labels, ground: int, light: bool
+    model: Classifier, images: Images, labels: Labels, background: int, light: bool
 ) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
     """Whether each prediction is correct, bool (n,), and the number of views of each photo, (n,)."""
-    photos = [read_views(encode(lay(image, ground, light)), CONTRACT) for image in images]
+    photos = [read_views(encode(composite(image, background, light)), CONTRACT) for image in images]
     return predict_photos(model, photos).labels == labels, np.array([len(views) for views in photos])
 
 
-def lay(image: NDArray[np.uint8], ground: int, light: bool) -> NDArray[np.uint8]:
+def composite(image: NDArray[np.uint8], background: int, light: bool) -> NDArray[np.uint8]:
     """Composite an enlarged image of the dataset onto a background.
 
     Args:
         image: uint8 (28, 28).
-        ground: grey level of the background, 0 to 255.
+        background: grey level of the background, 0 to 255.
         light: use the image itself instead of its negative.
     """
     sides = (SCALE * image.shape[1], SCALE * image.shape[0])
@@ -110,13 +110,13 @@ def lay(image: NDArray[np.uint8], ground: int, light: bool) -> NDArray[np.uint8]
     large = Image.fromarray(image if light else 255 - image).resize(sides, Image.Resampling.BICUBIC)
     share = np.pad(np.asarray(ink, np.float32) / 255, MARGIN)
     garment = np.pad(np.asarray(large, np.float32), MARGIN)
-    return np.asarray((share * garment + (1 - share) * ground).round(), np.uint8)
+    return np.asarray((share * garment + (1 - share) * background).round(), np.uint8)
 
 
-def is_apart(image: NDArray[np.uint8], ground: int, light: bool) -> bool:
+def is_distinct(image: NDArray[np.uint8], background: int, light: bool) -> bool:
     """Whether nearly all pixels of the garment differ from the background."""
     garment = (image if light else 255 - image)[image > PLAIN].astype(int)
-    return bool((abs(garment - ground) <= PLAIN).mean() < MAX_SIMILAR)
+    return bool((abs(garment - background) <= PLAIN).mean() < MAX_SIMILAR)
 
 
 def encode(pixels: NDArray[np.uint8]) -> bytes:

@@ -130,7 +130,7 @@ def take(inbox: Inbox, item: Path) -> Iterator[Path | None]:
         yield None
         return
     try:
-        has_input = _is_filled(folder) if item == folder else _move_in(item, folder)
+        has_input = _has_input(folder) if item == folder else _move_in(item, folder)
         yield folder if has_input else None
     finally:
         if not folder.exists():
@@ -228,7 +228,7 @@ def _move_in(item: Path, folder: Path) -> bool:
     return True
 
 
-def _is_filled(folder: Path) -> bool:
+def _has_input(folder: Path) -> bool:
     """Whether a claim has an input; its worker may have died before moving it in."""
     try:
         if any((folder / "input").iterdir()):

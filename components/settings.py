@@ -24,7 +24,7 @@ class Settings(BaseSettings):
     catalogue: str = pydantic.Field(default=DEFAULT, pattern=f"^{CATALOGUE_NAME.pattern}$")  # the catalogue in use
     source: str = "auto"  # auto, sample, download, or a path; see docs/data.md
     data_dir: Path = CHECKOUT / "data"
-    image: Annotated[ImageSpec | None, NoDecode] = None  # of a new catalogue, e.g. 32x32x3
+    image: Annotated[ImageSpec | None, NoDecode] = None  # of a new catalogue, e.g. 32x32x3; None: grey
     preparation: str = ""  # photo preparation of a new catalogue; empty: letterbox
     inbox_dir: Path | None = None  # inbox for files to be scored; None: data_dir/inbox/scoring
     mirrors: tuple[str, ...] = ()  # base URLs of the four archives, as a JSON list; empty: torchvision's

@@ -1,4 +1,4 @@
-"""The input sanity check on the first rows, concurrent with the scoring. It stops a wrong job before any output exists.
+"""The input sanity check on the first rows, concurrent with the scoring. Wrong images stop the job before any output.
 
 Great Expectations runs in a separate process, because its import would block every thread of this one for seconds.
 Fewer than 100 rows would be scored by then, so `inspect_images` checks them in this process instead.
