@@ -1,4 +1,4 @@
-"""A model's card, read from JSON: every field in its bounds, every list as long as there are classes."""
+"""Reads a model card from JSON and validates it: every field is in range, every list has one item per class."""
 
 import contextlib
 import json
@@ -14,14 +14,14 @@ from components.revisions import Lineage
 
 
 def read_card(content: bytes | str, where: str) -> ModelCard:
-    """Read a card.
+    """Read and validate a model card.
 
     Args:
         content: JSON.
-        where: the file, for the error.
+        where: File name, for error messages.
 
     Raises:
-        ModelError: names the field that does not fit.
+        ModelError: A field is invalid; the message names it.
     """
     card = read_record(ModelCard, _with_contract(content), where, ModelError)
     if problem := next(_find_misfits(card), ""):
@@ -31,8 +31,8 @@ def read_card(content: bytes | str, where: str) -> ModelCard:
 
 
 def _with_contract(content: bytes | str) -> bytes | str:
-    """A card of before there were contracts: it is of Fashion-MNIST, and says so by the names of its classes."""
-    with contextlib.suppress(ValueError, RecursionError):  # which `read_record` puts into words
+    """Add the Fashion-MNIST contract to a card written before cards had one; its class names identify it."""
+    with contextlib.suppress(ValueError, RecursionError):  # `read_record` reports these
         card = json.loads(content)
         if isinstance(card, dict) and "contract" not in card and card.get("classes") == list(CONTRACT.classes):
             del card["classes"]
@@ -42,10 +42,10 @@ def _with_contract(content: bytes | str) -> bytes | str:
 
 
 def read_config(card: ModelCard, where: str) -> ModelConfig:
-    """The form of a card's network.
+    """Return the network configuration of a card.
 
     Raises:
-        ModelError: no network has it.
+        ModelError: The configuration is invalid.
     """
     try:
         return read_record(ModelConfig, json.dumps(card.model), f"{where}: model", ModelError)
@@ -56,8 +56,8 @@ def read_config(card: ModelCard, where: str) -> ModelConfig:
 
 
 def _find_misfits(card: ModelCard) -> Iterator[str]:
-    """What is wrong with the card's lists, in words."""
-    wide = len(card.classes)
+    """Yield a message for each inconsistency in the card."""
+    count = len(card.classes)
     for name, metrics in (("train", card.train), ("test", card.test)):
         yield from _find_misfits_of(name, metrics, card.classes)
     lengths = {"calibration.thresholds": len(card.calibration.thresholds or card.classes)}
@@ -69,7 +69,7 @@ def _find_misfits(card: ModelCard) -> Iterator[str]:
             bins = len(card.profile.limits.get(measure, ())) + 1
             if any(len(found) != bins for found in counts):
                 yield f"profile.counts.{measure}: expected {bins} bins for each class"
-    yield from (f"{name}: {found} values, expected {wide}" for name, found in lengths.items() if found != wide)
+    yield from (f"{name}: {found} values, expected {count}" for name, found in lengths.items() if found != count)
     if problem := Lineage(card.classes, card.revisions).find_misfit():
         yield problem
     if card.history and not 1 <= card.best_epoch <= len(card.history):
@@ -78,7 +78,7 @@ def _find_misfits(card: ModelCard) -> Iterator[str]:
 
 def _find_misfits_of(name: str, metrics: Metrics, classes: tuple[str, ...]) -> Iterator[str]:
     if metrics.split != name:
-        yield f"{name}.split: found {metrics.split!r}"
+        yield f"{name}.split: found {metrics.split!r}, expected {name!r}"
     if tuple(one.name for one in metrics.classes) != classes:
         yield f"{name}.classes: expected one of each class, in the order of the classes"
     if [len(row) for row in metrics.confusion] != [len(classes)] * len(classes):

@@ -1,4 +1,4 @@
-"""A network and its card in one file: what training hands on before the model has a tag."""
+"""Checkpoints: a network and its card in one file, before the model is stored under a tag."""
 
 import hashlib
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from components.model.packing import pack, unpack
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file by its path and content: safetensors, with the card in its metadata."""
+    """A safetensors file with the card in its metadata."""
 
     path: Path
-    sha256: str
+    sha256: str  # of the content
 
 
 def write_checkpoint(folder: Path, network: MLP, card: ModelCard) -> Checkpoint:
-    """Write a network under a name made of its content.
+    """Write a network and its card to a file named after the content hash.
 
     Raises:
-        ModelError: the card is about another contract.
+        ModelError: The card and the network have different data contracts.
     """
     require_equal(card.contract, network.contract, card.preset, ModelError)
     content = pack(network.state_dict(), "card", card)
@@ -35,16 +35,16 @@ def write_checkpoint(folder: Path, network: MLP, card: ModelCard) -> Checkpoint:
 
 
 def read_checkpoint(checkpoint: Checkpoint) -> tuple[MLP, ModelCard]:
-    """The network, in evaluation mode, and its card.
+    """Return the network, in evaluation mode, and its card.
 
     Raises:
-        ModelError: the file is missing or not the one that was written.
+        ModelError: The file is missing or has changed.
     """
     if not checkpoint.path.is_file() or sha256_of(checkpoint.path) != checkpoint.sha256:
         raise ModelError(f"{checkpoint.path}: missing, or changed since it was written")
     try:
-        weights, told = unpack(checkpoint.path.read_bytes(), "card")
-        card = read_card(told, f"{checkpoint.path}: card")
+        weights, metadata = unpack(checkpoint.path.read_bytes(), "card")
+        card = read_card(metadata, f"{checkpoint.path}: card")
         network = MLP(read_config(card, f"{checkpoint.path}: card"), card.contract)
         network.load_state_dict(weights)
     except (ValueError, RuntimeError) as error:

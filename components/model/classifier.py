@@ -1,4 +1,4 @@
-"""A trained network with its name and what is known of it."""
+"""Classifier: a trained network with its tag and card."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,26 +17,26 @@ from components.model.tensors import to_input
 
 @dataclass(frozen=True)
 class Classifier:
-    """What `load_model` returns and `predict` takes."""
+    """A stored model, as returned by `load_model` and used by `predict`."""
 
     tag: str  # exact, "fashion-mlp:<version>"
     card: ModelCard
     network: MLP  # in evaluation mode
 
     def __post_init__(self) -> None:
-        self.network.requires_grad_(False)  # nothing is recorded for a training, without a context at each call
+        self.network.requires_grad_(False)  # disables autograd without a context manager at each call
 
     @property
     def contract(self) -> DataContract:
-        """What it was trained on, and so what it takes and says."""
+        """Data contract of the training data: image format and classes."""
         return self.card.contract
 
     def logits(self, images: Images) -> Tensor:
-        """uint8 (n, height, width[, 3]) -> float32 (n, classes), before calibration."""
+        """Return uncalibrated logits, float32 (n, classes), for images, uint8 (n, height, width[, 3])."""
         return self._forward(to_input(images))
 
     def probabilities(self, images: Images) -> Tensor:
-        """uint8 (n, height, width[, 3]) -> float32 (n, classes), calibrated, each row sums to 1."""
+        """Return calibrated probabilities, float32 (n, classes), for images, uint8 (n, height, width[, 3])."""
         return torch.softmax(self._forward(to_input(images)).div_(self.card.calibration.temperature), dim=1)
 
     def _forward(self, x: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ class Classifier:
 
     @cached_property
     def _steps(self) -> list[Callable[[Tensor], Tensor]]:
-        """The network's layers as functions of their weights; calling a module takes longer than a small layer does."""
+        """The layers as plain functions: calling an `nn.Module` takes longer than computing a small layer."""
         return [
             partial(linear, weight=layer.weight, bias=layer.bias) if type(layer) is nn.Linear else layer.forward
             for layer in self.network
@@ -54,10 +54,10 @@ class Classifier:
 
     @cached_property
     def weights(self) -> int:
-        """How many numbers an image is multiplied with."""
+        """Number of parameters."""
         return sum(weight.numel() for weight in self.network.parameters())
 
     @cached_property
     def thresholds(self) -> NDArray[np.float32]:
-        """float32 (classes,): the model is sure of a class whose probability exceeds its own."""
+        """Confidence threshold of each class, float32 (classes,); the model abstains below it."""
         return self.card.calibration.bars(len(self.contract.classes))

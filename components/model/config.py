@@ -1,4 +1,4 @@
-"""What an MLP looks like."""
+"""Architecture of an MLP."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -6,27 +6,27 @@ from typing import Literal, get_args
 from components.contract import DataContract
 from components.errors import SettingsError
 
-WIDEST = 16_384  # units; past that the weights of one layer pair weigh a gigabyte
+MAX_UNITS = 16_384  # per layer; two layers of this width have a gigabyte of weights between them
 Activation = Literal["relu", "gelu"]
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What an MLP looks like.
+    """Architecture of an MLP.
 
     Raises:
-        SettingsError: a value outside the bounds beside it.
+        SettingsError: A value is out of range.
     """
 
     hidden: tuple[int, ...] = (128,)  # units of each hidden layer, 1 to 16,384
     activation: Activation = "relu"  # after each hidden layer
-    batch_norm: bool = False  # before each activation (arXiv:1502.03167)
-    dropout: float = 0.0  # probability, after each activation, in training only; 0 or more and less than 1
+    batch_norm: bool = False  # batch normalization before each activation (arXiv:1502.03167)
+    dropout: float = 0.0  # dropout probability after each activation, 0 <= p < 1; training only
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))  # JSON gives a list
-        if any(not 1 <= width <= WIDEST for width in self.hidden):
-            raise SettingsError(f"hidden: {self.hidden}; expected each layer to have 1 to {WIDEST:,} units")
+        if any(not 1 <= width <= MAX_UNITS for width in self.hidden):
+            raise SettingsError(f"hidden: {self.hidden}; expected each layer to have 1 to {MAX_UNITS:,} units")
         if self.activation not in get_args(Activation):
             known = ", ".join(get_args(Activation))
             raise SettingsError(f"activation: {self.activation!r}; expected one of {known}")
@@ -34,5 +34,5 @@ class ModelConfig:
             raise SettingsError(f"dropout: {self.dropout}; expected 0 or more and less than 1")
 
     def widths(self, contract: DataContract) -> tuple[int, ...]:
-        """From the numbers of an image through the units of each hidden layer to the classes."""
+        """Number of units of each layer, from the flattened input through the hidden layers to the logits."""
         return contract.image.size, *self.hidden, len(contract.classes)

@@ -1,4 +1,4 @@
-"""The network: dense layers with an activation between them."""
+"""The network: a multilayer perceptron."""
 
 from collections import OrderedDict
 
@@ -13,7 +13,7 @@ ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 
 
 class MLP(nn.Sequential):
-    """float32 (n, numbers of an image) -> logits float32 (n, classes)."""
+    """Maps flattened images, float32 (n, pixels * channels), to logits, float32 (n, classes)."""
 
     def __init__(self, config: ModelConfig, contract: DataContract) -> None:
         layers: OrderedDict[str, nn.Module] = OrderedDict()

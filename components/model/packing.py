@@ -1,4 +1,4 @@
-"""Tensors and what is known of them in one file: safetensors, with JSON in its metadata."""
+"""Safetensors files with JSON in their metadata."""
 
 import json
 from collections.abc import Mapping
@@ -11,29 +11,29 @@ from torch import Tensor
 
 
 def pack(tensors: Mapping[str, Tensor], name: str, facts: Any) -> bytes:
-    """A file's bytes: the same for the same tensors and facts.
+    """Serialize tensors and metadata to bytes. Equal inputs give equal bytes.
 
     Args:
-        tensors: of any shape and dtype, by name.
-        name: of the facts in the metadata.
-        facts: what orjson writes.
+        tensors: Tensors of any shape and dtype, by name.
+        name: Metadata key.
+        facts: Metadata value; anything that orjson can serialize.
     """
-    whole = {key: tensor.contiguous() for key, tensor in tensors.items()}
-    return save(whole, metadata={name: orjson.dumps(facts).decode()})
+    contiguous = {key: tensor.contiguous() for key, tensor in tensors.items()}
+    return save(contiguous, metadata={name: orjson.dumps(facts).decode()})
 
 
 def unpack(content: bytes, name: str) -> tuple[dict[str, Tensor], str]:
-    """The tensors and the JSON that `pack` was given.
+    """Return the tensors and the JSON that `pack` wrote.
 
     Raises:
-        ValueError: it is no such file, or its metadata have no facts of that name.
+        ValueError: The content is not a safetensors file, or its metadata lacks the key `name`.
     """
     try:
         tensors = load(content)
     except SafetensorError as error:
         raise ValueError(str(error).splitlines()[0]) from error
-    size = int.from_bytes(content[:8], "little")  # of the header, which follows: safetensors, "Format"
+    size = int.from_bytes(content[:8], "little")  # header size; see "Format" in the safetensors documentation
     metadata = json.loads(content[8 : 8 + size]).get("__metadata__", {})
     if name not in metadata:
-        raise ValueError(f"its metadata has no {name!r}")
+        raise ValueError(f"metadata: key {name!r} is missing")
     return tensors, metadata[name]

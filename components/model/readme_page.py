@@ -1,4 +1,4 @@
-"""The words of a model's README; what is in braces is filled in by `components.model.readme`."""
+"""Templates of a model's README; `components.model.readme` fills in the placeholders."""
 
 FRONT_MATTER = """---
 license: {license}
@@ -32,25 +32,25 @@ model-index:
 
 PAGE = """# {tag}
 
-Pictures of {subject}s, {size}, into {count} categories. This page was written when the model was stored, from what
-was measured; `model.json` beside it has every figure, and `verdict.json`, where there is one, what the gate said of it.
+Classifies pictures of {subject}s, {size}, into {count} categories. This page was generated from the measurements when
+the model was stored. `model.json` has every figure; `verdict.json`, if present, has the verdict of the evaluation gate.
 
 ## Model details
 
 {details}
 ## Intended use
 
-For keeping a catalogue of product photos in order: each new photo gets its category, and a person looks at those of
-which the model is not sure. Its users are the people who run such a catalogue. Out of scope:
+Categorizing product photos for the operators of a catalogue: each new photo gets a category, and a person reviews those
+on which the model abstains. Out of scope:
 
-- anything that is none of the {count} categories: there is no answer for it, so {outsider} gets one of the {count};
-- {unseen}, size, material or wearer: at {size}, nothing was learned of them;
-- people: nothing about a person may be concluded from an answer.
+- anything outside the {count} categories: the model has no "other" class, so {outsider} gets one of the {count};
+- {unseen}, size, material or wearer: at {size}, the model has learned nothing about them;
+- people: a prediction says nothing about a person.
 
 ## Factors
 
-The classes are the only factor that the data names, and there are figures for each. Of camera, light, season, cut and
-wearer it says nothing, so nothing was measured for them.
+The class is the only factor that the data labels; each class has its own figures. The data does not record camera,
+light, season, cut or wearer, so they were not evaluated.
 
 ## Training and evaluation data
 
@@ -58,8 +58,8 @@ wearer it says nothing, so nothing was measured for them.
 ## Metrics
 
 Accuracy, because every image has one label; log loss, Brier score and calibration error, because people act on the
-probabilities. The model is sure of an answer above the threshold of its class, which was chosen on the held-out images
-so that {target} of the sure answers in each class are right.
+probabilities. The model abstains when the confidence is not above the threshold of the predicted class. Each threshold
+was chosen on the held-out images so that {target} of the predictions above it are correct.
 
 ## Quantitative analysis
 
@@ -67,30 +67,31 @@ so that {target} of the sure answers in each class are right.
 {classes}
 ## Ethical considerations and limits
 
-On the test split it is worst at {worst}. It confuses most:
+The lowest F1 scores on the test split: {worst}. The most frequent confusions:
 
 {confused}
-It is wrong on {wrong} of the test images, and on {wrong_though_sure} of those it is sure of. How it does on photos with
-other light, background or framing was not measured here. The images are of {subject}s and name no person.
+The error rate on the test images is {error_rate}, and {error_rate_above_threshold} on those above the threshold.
+Performance under other light, background or framing was not measured here. The images show {subject}s and identify no
+person.
 
 ## How to load it
 
 ```python
 import fashion
 
-model = fashion.load_model("{exact}")  # every byte is checked against its hash
+model = fashion.load_model("{exact}")  # verifies every file against its hash
 predictions = fashion.predict(model, images)  # {images}
 print(predictions.names, predictions.confidences, predictions.sure)
 ```
 
-`fashion promote {exact}` puts it live if the gate lets it.
+`fashion promote {exact}` makes it the live model if it passes the evaluation gate.
 
 ## Reproduction
 
-The same recipe, seed, data, packages and machine give the same weights to the bit.
+The same preset, seed, data, packages and machine give bit-identical weights.
 
 {origin}
-Every field of the recipe, for `fashion train --set FIELD=VALUE`:
+Every training setting, for `fashion train --set FIELD=VALUE`:
 
 ```json
 {training}

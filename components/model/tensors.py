@@ -1,4 +1,4 @@
-"""The only way from pixels to a model's input, in training and in serving."""
+"""Preprocessing: the one conversion from pixels to model input, shared by training and serving."""
 
 import math
 
@@ -10,9 +10,15 @@ from components.contract import Images
 
 
 def to_input(images: Images | Tensor) -> Tensor:
-    """uint8 (n, height, width[, 3]) -> float32 (n, numbers of an image), from 0 to 1, on the device of a tensor.
+    """Flatten images and scale them to [0, 1]. A tensor stays on its device.
 
-    An array is divided by NumPy: the same numbers, in a quarter of the time for one image.
+    NumPy arrays are divided by NumPy: the result is the same, and a single image takes a quarter of the time.
+
+    Args:
+        images: uint8 (n, height, width[, 3]).
+
+    Returns:
+        float32 (n, pixels * channels).
     """
     if isinstance(images, Tensor):
         return images.flatten(1).to(torch.float32).div_(255)

@@ -1,4 +1,4 @@
-"""Whether a file holds the weights of a network, asked without torch, which takes two seconds to import."""
+"""Checks that a file holds the weights of a given network, without importing torch, which takes two seconds."""
 
 import math
 import os
@@ -18,8 +18,8 @@ State = dict[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True)
-class Form:
-    """Of one array of weights."""
+class TensorSpec:
+    """Shape and dtype of one weight array."""
 
     shape: tuple[int, ...]
     dtype: DTypeLike = np.float32
@@ -28,60 +28,60 @@ class Form:
         return f"{np.dtype(self.dtype)} {self.shape}"
 
 
-def forms_of(config: ModelConfig, contract: DataContract) -> dict[str, Form]:
-    """What the state of such a network holds; a test compares it with that of a real one."""
-    forms: dict[str, Form] = {}
+def forms_of(config: ModelConfig, contract: DataContract) -> dict[str, TensorSpec]:
+    """Return the expected state dict of a network: array name to shape and dtype. Must match `MLP`; a test checks."""
+    forms: dict[str, TensorSpec] = {}
     width = contract.image.size
     for number, units in enumerate(config.hidden, 1):
-        forms[f"dense{number}.weight"] = Form((units, width))
+        forms[f"dense{number}.weight"] = TensorSpec((units, width))
         if config.batch_norm:
-            forms |= {f"norm{number}.{name}": Form((units,)) for name in ("weight", "bias")}
-            forms |= {f"norm{number}.running_{name}": Form((units,)) for name in ("mean", "var")}
-            forms[f"norm{number}.num_batches_tracked"] = Form((), np.int64)
+            forms |= {f"norm{number}.{name}": TensorSpec((units,)) for name in ("weight", "bias")}
+            forms |= {f"norm{number}.running_{name}": TensorSpec((units,)) for name in ("mean", "var")}
+            forms[f"norm{number}.num_batches_tracked"] = TensorSpec((), np.int64)
         else:
-            forms[f"dense{number}.bias"] = Form((units,))
+            forms[f"dense{number}.bias"] = TensorSpec((units,))
         width = units
     classes = len(contract.classes)
-    return forms | {"logits.weight": Form((classes, width)), "logits.bias": Form((classes,))}
+    return forms | {"logits.weight": TensorSpec((classes, width)), "logits.bias": TensorSpec((classes,))}
 
 
 def check_size(path: Path, config: ModelConfig, contract: DataContract) -> None:
-    """Compare a file's size with what the network's weights take; only its first bytes are read.
+    """Check a file's size against the network's weights. Reads only the first 8 bytes.
 
-    A safetensors file is the length of its header in 8 bytes, the header, and the numbers.
+    A safetensors file consists of the header size (8 bytes), the header and the data.
 
     Raises:
-        ModelError: it is shorter or longer.
-        OSError: it cannot be read.
+        ModelError: The size differs.
+        OSError: The file cannot be read.
     """
     with path.open("rb") as file:
         header = int.from_bytes(file.read(8), "little")
         found = os.fstat(file.fileno()).st_size
-    numbers = sum(math.prod(form.shape) * np.dtype(form.dtype).itemsize for form in forms_of(config, contract).values())
-    if found != 8 + header + numbers:
-        raise ModelError(f"{path.name} has {found:,} bytes, expected {8 + header + numbers:,}")
+    data = sum(math.prod(spec.shape) * np.dtype(spec.dtype).itemsize for spec in forms_of(config, contract).values())
+    if found != 8 + header + data:
+        raise ModelError(f"{path.name} has {found:,} bytes, expected {8 + header + data:,}")
 
 
 def decode_weights(content: bytes) -> State:
-    """The arrays of a safetensors file.
+    """Decode a safetensors file to arrays.
 
     Raises:
-        ModelError: it is none, or has a kind of number that no network here has.
+        ModelError: The content is not a safetensors file, or has an unsupported dtype.
     """
     try:
         state: State = load(content)
     except SafetensorError as error:
         raise ModelError(f"the content is not a safetensors file: {error}") from error
     except KeyError as error:
-        raise ModelError(f"it has numbers of the kind {error}, expected {np.dtype(np.float32)}") from error
+        raise ModelError(f"unsupported dtype: {error}, expected {np.dtype(np.float32)}") from error
     return state
 
 
 def check_fit(state: State, config: ModelConfig, contract: DataContract) -> None:
-    """Compare every array with what the network has.
+    """Check the name, shape and dtype of every array.
 
     Raises:
-        ModelError: names the first that is missing, unknown or of another form.
+        ModelError: An array is missing, unknown, or has the wrong shape or dtype. The message names the first.
     """
     forms = forms_of(config, contract)
     for name, expected in forms.items():
@@ -89,16 +89,16 @@ def check_fit(state: State, config: ModelConfig, contract: DataContract) -> None
         if found is None:
             raise ModelError(f"weight {name} is missing, expected {expected}")
         if (found.shape, found.dtype) != (expected.shape, expected.dtype):
-            raise ModelError(f"weight {name} is {Form(found.shape, found.dtype)}, expected {expected}")
+            raise ModelError(f"weight {name} is {TensorSpec(found.shape, found.dtype)}, expected {expected}")
     if extra := state.keys() - forms.keys():
         raise ModelError(f"unknown weights {', '.join(sorted(extra))}")
 
 
 def check_finite(state: State) -> None:
-    """Look at every number.
+    """Check that every value is finite.
 
     Raises:
-        ModelError: one is infinite or none at all.
+        ModelError: A value is infinite or NaN.
     """
     for name, weight in state.items():
         if not np.isfinite(weight).all():

@@ -72,7 +72,7 @@ def test_the_report_shows_its_images_and_names(shop_model: Classifier, receipt: 
 
 def test_the_readme_speaks_of_its_images(shop_card: ModelCard) -> None:
     readme = " ".join(write_readme("shop-mlp:aaaaaaaa", shop_card).split())
-    assert "Pictures of products, 20 x 24 in colour, into three categories." in readme
+    assert "Classifies pictures of products, 20 x 24 in colour, into three categories." in readme
     assert "1440-16-3" in readme
     assert "uint8 (n, 20, 24, 3), 0 to 255" in readme
     assert f"| data contract, SHA-256 | {SHOP.fingerprint} |" in readme

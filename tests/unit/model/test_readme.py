@@ -1,4 +1,4 @@
-"""The README of a stored model: what was measured and nothing else, whatever its dataset is called."""
+"""The README of a stored model: the card's figures, and external text escaped."""
 
 import dataclasses
 import json
@@ -47,12 +47,12 @@ def body(readme: str) -> str:
 
 
 def rendered(markdown: str) -> str:
-    """As GitHub and Hugging Face render it: tables, and HTML let through."""
+    """Render Markdown as GitHub and Hugging Face do: with tables, and HTML passed through."""
     return str(MarkdownIt("commonmark", {"html": True}).enable("table").enable("strikethrough").render(markdown))
 
 
 def table(readme: str, *headings: str) -> dict[str, list[str]]:
-    """A table's rows by their first cell."""
+    """Return a table's rows by their first cell."""
     lines = readme.splitlines()
     start = lines.index(f"| {' | '.join(headings)} |") + 2
     rows = {}
@@ -64,7 +64,7 @@ def table(readme: str, *headings: str) -> dict[str, list[str]]:
     return rows
 
 
-def test_the_front_matter_is_what_a_hub_reads(card: ModelCard) -> None:
+def test_the_front_matter_follows_the_hugging_face_schema(card: ModelCard) -> None:
     """https://github.com/huggingface/hub-docs/blob/main/modelcard.md"""
     found = front_matter(write_readme(TAG, card))
     assert {"license", "tags", "datasets", "metrics", "pipeline_tag", "model-index"} <= found.keys()
@@ -88,35 +88,37 @@ def test_the_front_matter_is_what_a_hub_reads(card: ModelCard) -> None:
     }
 
 
-def test_the_figures_are_the_card_s(card: ModelCard) -> None:
+def test_the_figures_match_the_card(card: ModelCard) -> None:
     readme = write_readme(TAG, card)
     figures = table(readme, "", "test split", "training split")
     for place, one in enumerate((card.test, card.train)):
         low, high = one.accuracy_interval
         assert figures["accuracy"][place] == f"{one.accuracy:.4f}"
-        assert figures["its 95 % interval, Wilson's"][place] == f"{low:.4f} to {high:.4f}"
+        assert figures["accuracy, 95 % Wilson interval"][place] == f"{low:.4f} to {high:.4f}"
         assert figures["log loss, nats"][place] == f"{one.calibrated.loss:.4f}"
         assert figures["log loss before calibration, nats"][place] == f"{one.uncalibrated.loss:.4f}"
         assert figures["Brier score, 0 to 2"][place] == f"{one.calibrated.brier:.4f}"
         assert figures["expected calibration error"][place] == f"{one.calibrated.calibration_error:.4f}"
-        assert figures["coverage, the share it is sure of"][place] == f"{one.coverage:.4f}"
-        assert figures["accuracy on that"][place] == (f"{one.sure_accuracy:.4f}" if one.coverage else "none")
+        assert figures["coverage: share above the threshold"][place] == f"{one.coverage:.4f}"
+        assert figures["accuracy above the threshold"][place] == (
+            f"{one.sure_accuracy:.4f}" if one.coverage else "none"
+        )
     assert f"{card.train.rows:,} images" in readme
     assert f"{card.calibration.rows:,} of them held out" in readme
     assert f"{card.expectations} expectations" in readme
 
 
-def test_the_classes_are_the_card_s(card: ModelCard) -> None:
+def test_the_classes_match_the_card(card: ModelCard) -> None:
     thresholds = (0.0, 1.0, 0.9, *card.calibration.thresholds[3:])
     changed = dataclasses.replace(card, calibration=dataclasses.replace(card.calibration, thresholds=thresholds))
-    rows = table(write_readme(TAG, changed), "test split", "precision", "recall", "F1", "images", "sure above")
+    rows = table(write_readme(TAG, changed), "test split", "precision", "recall", "F1", "images", "threshold")
     assert list(rows) == list(CLASSES)
     assert [row[-1] for row in rows.values()][:3] == ["always", "never", "0.9000"]
     for one in card.test.classes:
         assert rows[one.name][:4] == [f"{one.precision:.4f}", f"{one.recall:.4f}", f"{one.f1:.4f}", f"{one.support:,}"]
 
 
-def test_the_worst_classes_and_the_commonest_mistakes_are_named(card: ModelCard) -> None:
+def test_the_worst_classes_and_most_frequent_confusions_are_listed(card: ModelCard) -> None:
     confusion = np.diag([20] * 10)
     confusion[6, 0], confusion[4, 2] = 7, 5
     classes = tuple(
@@ -125,30 +127,30 @@ def test_the_worst_classes_and_the_commonest_mistakes_are_named(card: ModelCard)
     )
     test = dataclasses.replace(card.test, classes=classes, confusion=tuple(map(tuple, confusion.tolist())))
     readme = write_readme(TAG, dataclasses.replace(card, test=test))
-    assert "worst at Shirt (F1 0.5000), Coat (F1 0.6000), Dress (F1 0.7000)" in readme
-    assert "- Shirt taken for T-shirt/top: 7 of 27\n- Coat taken for Pullover: 5 of 25\n\n" in readme
+    assert "test split: Shirt (F1 0.5000), Coat (F1 0.6000), Dress (F1 0.7000)." in readme
+    assert "- Shirt classified as T-shirt/top: 7 of 27\n- Coat classified as Pullover: 5 of 25\n\n" in readme
     right = dataclasses.replace(test, confusion=tuple(map(tuple, np.diag([20] * 10).tolist())))
-    assert "every test image is right" in write_readme(TAG, dataclasses.replace(card, test=right))
+    assert "every test image is classified correctly" in write_readme(TAG, dataclasses.replace(card, test=right))
 
 
-def test_how_it_was_made_can_be_repeated(card: ModelCard) -> None:
+def test_the_readme_has_everything_needed_to_reproduce_the_model(card: ModelCard) -> None:
     readme = write_readme(TAG, dataclasses.replace(card, weights_sha256="ab" * 32))
-    (recipe,) = re.findall(r"```json\n(.*?)\n```", readme, re.DOTALL)
-    assert json.loads(recipe) == json.loads(json.dumps(card.training))
-    for told in ("ab" * 32, card.git_commit, card.dataset_version, card.packages["torch"], "| seed | 0 |"):
-        assert told in readme
+    (settings,) = re.findall(r"```json\n(.*?)\n```", readme, re.DOTALL)
+    assert json.loads(settings) == json.loads(json.dumps(card.training))
+    for fact in ("ab" * 32, card.git_commit, card.dataset_version, card.packages["torch"], "| seed | 0 |"):
+        assert fact in readme
 
 
-def test_a_sample_is_called_one_in_the_first_line(card: ModelCard) -> None:
-    told = "say nothing about real clothes"
-    assert told in body(write_readme(TAG, card)).splitlines()[0]
+def test_a_sample_is_marked_in_the_first_line(card: ModelCard) -> None:
+    warning = "say nothing about real clothes"
+    assert warning in body(write_readme(TAG, card)).splitlines()[0]
     real = body(write_readme(TAG, dataclasses.replace(card, source="acme")))
-    assert told not in real
+    assert warning not in real
     assert real.startswith(f"# {TAG}\n")
 
 
 @pytest.mark.parametrize(
-    ("licence", "told"),
+    ("licence", "expected"),
     [
         ("MIT, Copyright (c) 2017 Zalando SE", "mit"),
         ("MIT; of examples added later, as their owners say", "other"),
@@ -157,19 +159,19 @@ def test_a_sample_is_called_one_in_the_first_line(card: ModelCard) -> None:
         ("", "other"),
     ],
 )
-def test_only_data_under_mit_makes_the_model_so(card: ModelCard, licence: str, told: str) -> None:
+def test_the_model_is_mit_licensed_only_if_the_data_is(card: ModelCard, licence: str, expected: str) -> None:
     found = front_matter(write_readme(TAG, dataclasses.replace(card, licence=licence)))
-    assert found["license"] == told
-    assert ("license_name" in found) == (told == "other")
+    assert found["license"] == expected
+    assert ("license_name" in found) == (expected == "other")
 
 
-def test_the_card_has_the_licence_of_the_data(trained: Trained, validated: Validated, card: ModelCard) -> None:
+def test_the_card_records_the_licence_of_the_data(trained: Trained, validated: Validated, card: ModelCard) -> None:
     licence = read_manifest(validated.dataset).licence
     assert write_card("quick", validated, trained).licence == card.licence == licence
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_what_comes_from_outside_is_only_text(card: ModelCard, text: str) -> None:
+def test_external_text_is_escaped(card: ModelCard, text: str) -> None:
     shown = "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(text.split()))
     assert front_matter(f"---\na: {as_yaml(text)}\n---\n")["a"] == shown
     page = rendered(f"| a | b |\n| --- | --- |\n| x | {as_text(text)} |\n")
@@ -178,7 +180,7 @@ def test_what_comes_from_outside_is_only_text(card: ModelCard, text: str) -> Non
     readme, tame = write_readme(TAG, with_text(card, text)), write_readme(TAG, with_text(card, "tame"))
     assert front_matter(readme)["datasets"] == [shown]
     assert re.findall(r"<[^>]*>", rendered(body(readme))) == re.findall(r"<[^>]*>", rendered(body(tame)))
-    assert not re.search(r"<(script|img)|://|www\.|@", body(readme).split("```json")[0]), "nothing to make a link of"
+    assert not re.search(r"<(script|img)|://|www\.|@", body(readme).split("```json")[0]), "no autolink"
     assert "<" not in readme
     assert readme.count("\n") == tame.count("\n")
 
@@ -188,7 +190,7 @@ def with_text(card: ModelCard, text: str) -> ModelCard:
     return dataclasses.replace(card, training={text: text}, hardware={text: text}, dataset_version=text)
 
 
-def test_its_python_runs(network: MLP, card: ModelCard, test_split: Examples, bentoml_home: Path) -> None:
+def test_the_python_example_runs(network: MLP, card: ModelCard, test_split: Examples, bentoml_home: Path) -> None:
     tag = store.save_model(network, card)
     readme = (bentoml_home / "models" / tag.replace(":", "/") / "README.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
@@ -197,7 +199,7 @@ def test_its_python_runs(network: MLP, card: ModelCard, test_split: Examples, be
     assert found["predictions"].model == tag
 
 
-def test_a_model_of_before_it_had_a_readme_loads(network: MLP, card: ModelCard, bentoml_home: Path) -> None:
+def test_a_model_stored_without_a_readme_loads(network: MLP, card: ModelCard, bentoml_home: Path) -> None:
     tag = store.save_model(network, card)
     (bentoml_home / "models" / tag.replace(":", "/") / "README.md").unlink()
     assert store.load_stored(tag).card.preset == card.preset
