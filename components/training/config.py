@@ -1,4 +1,4 @@
-"""TrainConfig: a whole recipe as one value."""
+"""TrainConfig: every setting of a training."""
 
 from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
@@ -11,8 +11,8 @@ from components.errors import SettingsError
 from components.model.mlp import ModelConfig
 from components.training.tied import grids
 
-RARE, OFTEN = 10, 0.5  # a class is rare where the largest has more than so many times its images; its balance then
-LARGEST = 128  # megabytes of a stored network's hidden layers; one prediction reads them all
+RARE, DEFAULT_BALANCE = 10, 0.5  # a class is rare if the largest has over 10 times its images; the balance used then
+MAX_MEGABYTES = 128  # of the stored hidden layers; each prediction reads them all
 MAX_CHANNELS = 512
 Schedule = Literal["constant", "inverse-time", "one-cycle"]
 LabelKind = Literal["integer", "one-hot"]
@@ -22,49 +22,49 @@ Device = Literal["auto", "cpu", "cuda"]
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A recipe: two trainings of the same configuration on the same data and machine are equal to the bit.
+    """Configuration of a training. The same configuration, data and machine give bit-identical weights.
 
     Raises:
-        SettingsError: a value outside the bounds beside it.
+        SettingsError: A value is out of range.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
-    # How long, and in which steps
+    # Duration and batches
     epochs: int = 10  # 1 or more
-    batch_size: int = 32  # images a step, 1 or more
-    patience: int | None = None  # epochs without a lower validation loss before stopping; then the best weights stay
-    # The optimizer: Adam, or AdamW where weight_decay is not 0
-    learning_rate: float = 1e-3  # the highest of the schedule; above 0 and at most 1
+    batch_size: int = 32  # images per step, 1 or more
+    patience: int | None = None  # early stopping: epochs without a lower validation loss; restores the best weights
+    # Optimizer: Adam, or AdamW if weight_decay is not 0
+    learning_rate: float = 1e-3  # peak of the schedule; 0 < rate <= 1
     schedule: Schedule = "constant"
-    decay: float = 0.0  # of inverse-time: the rate at step t is learning_rate / (1 + decay * t)
+    decay: float = 0.0  # inverse-time schedule: the rate at step t is learning_rate / (1 + decay * t)
     weight_decay: float = 0.0  # decoupled (arXiv:1711.05101), 0 to 1
-    average: float = 0.0  # of the weights: an exponential average with this decay a step is kept; 0 to below 1
-    # What is learned from
-    labels: LabelKind = "integer"  # the form of the targets; the loss is the same
-    label_smoothing: float = 0.0  # share of a target spread over all classes, 0 to below 1
-    shift: int = 0  # pixels, 0 to 4: each image is moved by up to so many, each way, anew every time
-    flip: bool = False  # half of the images are mirrored left to right
-    erase: float = 0.0  # probability that a rectangle, a seventh to half of each side, is blackened; 0 to 1
-    rotate: float = 0.0  # degrees, 0 to 45: each image is turned by up to so many, either way
-    scale: float = 0.0  # 0 to 0.5: height and width are each multiplied by 1 plus or minus up to so much
-    translate: float = 0.0  # 0 to 0.25: each image is moved by up to this share of its sides, either way
-    brightness: float = 0.0  # 0 to 0.9: all levels of an image are multiplied by 1 plus or minus up to so much
-    colour: float = 0.0  # 0 to 0.9: likewise each channel by itself, of RGB images; grey ones stay as they are
-    # 0: each image is as likely to be drawn as any other; 1: each class is. None: `OFTEN` where one is rare
+    average: float = 0.0  # decay per step of the exponential moving average of the weights, 0 <= decay < 1; 0: off
+    # Targets and augmentation
+    labels: LabelKind = "integer"  # encoding of the targets; the loss is the same
+    label_smoothing: float = 0.0  # 0 <= smoothing < 1
+    shift: int = 0  # pixels, 0 to 4: random shift of at most this many pixels per axis
+    flip: bool = False  # random horizontal flip, probability 0.5
+    erase: float = 0.0  # probability of blacking out a random rectangle, 1/7 to 1/2 of each side; 0 to 1
+    rotate: float = 0.0  # degrees, 0 to 45: random rotation of at most this angle in either direction
+    scale: float = 0.0  # 0 to 0.5: height and width are each scaled by a random factor in [1 - scale, 1 + scale]
+    translate: float = 0.0  # 0 to 0.25: random translation of at most this share of each side
+    brightness: float = 0.0  # 0 to 0.9: pixels are multiplied by a random factor in [1 - brightness, 1 + brightness]
+    colour: float = 0.0  # 0 to 0.9: the same for each channel of RGB images separately; no effect on grey images
+    # Sampling: 0 draws images uniformly, 1 draws classes uniformly. None: `DEFAULT_BALANCE` if a class is rare, else 0
     balance: float | None = None
-    # Layers that are convolutions at first: see tied.py
-    tied: tuple[int, ...] = ()  # kernel, in pixels, of each of the first layers; () for a plain training
-    channels: tuple[int, ...] = ()  # 1 to 512, of each tied layer: see `for_image`; () where hidden names its units
-    untied_epochs: int = 0  # after the epochs above, with all layers dense; 0 or more
-    untied_learning_rate: float = 1e-4  # the highest in these; above 0 and at most 1
-    # The rest
-    start_from: str = ""  # exact tag of a model to go on from, see starting.py; "": from the beginning
-    validation_share: float = 0.1  # of the training split, above 0 and below 0.5; never trained on
-    stratify: bool = False  # hold that share of each class out, one image at least; otherwise of all images together
-    seed: int = 0  # of the first weights, the validation rows, the order of the images, augmentation and dropout
-    precision: Precision = "float32"  # of the matrix products; auto: bfloat16 where it measures faster
-    device: Device = "auto"  # auto: CUDA where there is one
-    threads: int | None = None  # of the matrix products, 1 to 256; none: as many as PyTorch takes
+    # Layers that start as convolutions: see tied.py
+    tied: tuple[int, ...] = ()  # kernel size, in pixels, of each of the first layers; () for none
+    channels: tuple[int, ...] = ()  # of each tied layer, 1 to 512: see `for_image`; () if `hidden` gives the units
+    untied_epochs: int = 0  # epochs with all layers dense, after the epochs above; 0 or more
+    untied_learning_rate: float = 1e-4  # peak rate of these epochs; 0 < rate <= 1
+    # Everything else
+    start_from: str = ""  # exact tag of the model to start from, see starting.py; "": random weights
+    validation_share: float = 0.1  # of the training split, held out from training; above 0 and below 0.5
+    stratify: bool = False  # hold out that share of each class, at least one image; otherwise of all images
+    seed: int = 0  # of the initial weights, the validation split, the order of images, augmentation and dropout
+    precision: Precision = "float32"  # of the matrix products; auto: bfloat16 if it measures faster
+    device: Device = "auto"  # auto: CUDA if available
+    threads: int | None = None  # of the matrix products, 1 to 256; None: PyTorch's default
 
     def __post_init__(self) -> None:
         for name in ("tied", "channels"):
@@ -92,7 +92,7 @@ class TrainConfig:
             "untied_epochs": (self.untied_epochs == 0 or (self.tied and self.untied_epochs > 0), "0 without tied"),
             "untied_learning_rate": (0 < self.untied_learning_rate <= 1, "above 0 and at most 1"),
             "validation_share": (0 < self.validation_share < 0.5, "above 0 and below 0.5"),
-            "seed": (0 <= self.seed < 2**63, "0 or more, below 2 to the 63rd"),
+            "seed": (0 <= self.seed < 2**63, "0 to 2**63 - 1"),
             "precision": (self.precision in get_args(Precision), f"one of {', '.join(get_args(Precision))}"),
             "threads": (self.threads is None or 1 <= self.threads <= 256, "1 to 256, or none"),
             "device": (self.device in get_args(Device), f"one of {', '.join(get_args(Device))}"),
@@ -101,19 +101,20 @@ class TrainConfig:
             if not fits:
                 raise SettingsError(f"{name}: {getattr(self, name)!r}; expected {expected}")
         if self.decay and self.schedule != "inverse-time":
-            raise SettingsError(f"decay: {self.decay}; it belongs to the schedule inverse-time, not {self.schedule}")
+            raise SettingsError(f"decay: {self.decay}; expected 0 with the schedule {self.schedule}")
         if self.channels and len(self.channels) != len(self.tied):
-            raise SettingsError(f"channels: {len(self.channels)} layers, but tied has {len(self.tied)}")
+            raise SettingsError(f"channels: {len(self.channels)} layers; expected {len(self.tied)}, as in tied")
         if not all(1 <= channels <= MAX_CHANNELS for channels in self.channels):
             raise SettingsError(f"channels: {self.channels}; expected each to be 1 to {MAX_CHANNELS}")
         if not self.channels and len(self.tied) > len(self.model.hidden):
-            raise SettingsError(f"tied: {len(self.tied)} layers, but hidden has {len(self.model.hidden)}")
+            most = len(self.model.hidden)
+            raise SettingsError(f"tied: {len(self.tied)} layers; expected at most {most}, as in hidden")
 
     def for_image(self, image: ImageSpec) -> "TrainConfig":
-        """This recipe with the units of every layer in `hidden`, where it names channels; otherwise itself.
+        """Return the configuration with `channels` resolved to units in `hidden`; itself if it has no `channels`.
 
-        A tied layer has its channels at each place of its grid, which follows from the image. Where the weights of the
-        dense layers would exceed `LARGEST`, the first tied layer has as few channels as it takes, and at least one.
+        A tied layer has channels * rows * columns units; its grid of rows and columns depends on the image size. If the
+        weights would exceed `MAX_MEGABYTES`, the first tied layer gets fewer channels, but at least one.
         """
         if not self.channels:
             return self
@@ -125,11 +126,11 @@ class TrainConfig:
         return replace(self, model=replace(self.model, hidden=hidden), channels=())
 
     def require_fit(self, image: ImageSpec) -> None:
-        """Check that the layers that are tied fit the images, and that the network is not too large.
+        """Check that the tied layers fit the images and that the network is not too large.
 
         Raises:
-            SettingsError: a kernel is 1, even or larger than an image, a layer has no whole number of channels, or the
-                weights up to the last hidden layer take more than `LARGEST` megabytes.
+            SettingsError: A kernel is 1, even or larger than the image; the units of a tied layer are not a multiple of
+                its grid; or the weights up to the last hidden layer exceed `MAX_MEGABYTES`.
         """
         if self.channels:
             self.for_image(image).require_fit(image)
@@ -137,31 +138,29 @@ class TrainConfig:
         most = min(image.height, image.width)
         sides = grids(image, len(self.tied))
         for kernel, units, (rows, columns) in zip(self.tied, self.model.hidden, sides, strict=False):
-            # In the backward pass of a kernel of 1 over several channels PyTorch 2.15 writes past its memory.
+            # PyTorch 2.15 writes out of bounds in the backward pass of a kernel of 1 over several channels.
             if not 3 <= kernel <= most or kernel % 2 == 0:
-                raise SettingsError(
-                    f"tied: a kernel of {kernel}; expected an odd number of pixels from 3, at most {most}"
-                )
+                raise SettingsError(f"tied: kernel size {kernel}; expected an odd number of pixels from 3 to {most}")
             if units % (rows * columns):
-                raise SettingsError(f"hidden: {units} units where tied asks for a multiple of {rows} x {columns}")
+                raise SettingsError(f"hidden: {units} units in a tied layer; expected a multiple of {rows} x {columns}")
         megabytes = _megabytes(image, self.model.hidden)
-        if megabytes > LARGEST:
+        if megabytes > MAX_MEGABYTES:
             step = sides[0][0] * sides[0][1] if sides else 1
             fitting = _units_that_fit(image, self.model.hidden) // step * step
             raise SettingsError(
                 f"hidden: {self.model.hidden} with images of {image} is {megabytes:,.0f} MB of weights, expected at "
-                f"most {LARGEST}; {_describe_fitting(fitting)}"
+                f"most {MAX_MEGABYTES}. {_describe_fitting(fitting)}"
             )
 
     @property
     def total_epochs(self) -> int:
-        """Of all phases, where patience ends none of them early."""
+        """Epochs of all phases, without early stopping."""
         return sum(phase.epochs for phase in self.phases())
 
     def phases(self) -> tuple["TrainConfig", ...]:
-        """The trainings that this one is made of: one, or one tied and one untied that starts where it ended.
+        """Split the training into its phases: one, or a tied phase followed by an untied one.
 
-        One that goes on from another model, whose layers are dense, is the last of these with dense layers.
+        A training that starts from another model has the untied phase only, because a stored model has dense layers.
         """
         if self.start_from and (self.tied or self.model.batch_norm):
             dense = replace(self, model=replace(self.model, batch_norm=False), tied=(), channels=(), untied_epochs=0)
@@ -181,38 +180,38 @@ class TrainConfig:
         return replace(self, untied_epochs=0), untied
 
     def with_overrides(self, overrides: dict[str, Any]) -> "TrainConfig":
-        """This recipe with some fields replaced.
+        """Return the configuration with some fields replaced.
 
         Args:
-            overrides: field of TrainConfig or ModelConfig -> value, as from JSON.
+            overrides: Field of TrainConfig or ModelConfig -> value, as decoded from JSON.
 
         Raises:
-            SettingsError: no such field, or a value that cannot be used.
+            SettingsError: A field is unknown, or a value is invalid.
         """
         of_model = {name: value for name, value in overrides.items() if name in _names(ModelConfig)}
         of_training = {name: value for name, value in overrides.items() if name not in of_model}
         unknown = of_training.keys() - (_names(TrainConfig) - {"model"})
         if unknown:
             known = ", ".join(sorted(_names(ModelConfig) | _names(TrainConfig) - {"model"}))
-            raise SettingsError(f"{', '.join(sorted(unknown))}: no such field of a training; there are {known}")
+            raise SettingsError(f"{', '.join(sorted(unknown))}: no such training setting; expected one of {known}")
         model = replace(self.model, **_typed(ModelConfig, of_model))
         return replace(self, model=model, **_typed(TrainConfig, of_training))
 
 
 def _megabytes(image: ImageSpec, hidden: tuple[int, ...]) -> float:
-    """Of the float32 weights of all hidden layers."""
+    """Return the size of the float32 weights of all hidden layers, in megabytes."""
     return 4 * sum(before * after for before, after in pairwise((image.size, *hidden))) / 1e6
 
 
 def _units_that_fit(image: ImageSpec, hidden: tuple[int, ...]) -> int:
-    """How many units the first hidden layer may have, the others being as they are; 0 or less: none."""
-    rest = _megabytes(image, hidden) - _megabytes(image, hidden[:2])  # without the layers before and after the first
-    return int((LARGEST - rest) * 1e6 / 4 / (image.size + sum(hidden[1:2])))
+    """Return the most units the first hidden layer may have, with the others unchanged; 0 or less if none fit."""
+    rest = _megabytes(image, hidden) - _megabytes(image, hidden[:2])  # weights that the first layer does not affect
+    return int((MAX_MEGABYTES - rest) * 1e6 / 4 / (image.size + sum(hidden[1:2])))
 
 
 def _describe_fitting(units: int) -> str:
-    others = "smaller images or narrower layers fit"
-    return f"{others}, or {units:,} units in the first" if units > 0 else others
+    advice = "Use smaller images or narrower layers"
+    return f"{advice}, or at most {units:,} units in the first layer" if units > 0 else advice
 
 
 def _names(kind: type) -> set[str]:
@@ -220,7 +219,7 @@ def _names(kind: type) -> set[str]:
 
 
 def _typed(kind: type, values: dict[str, Any]) -> dict[str, Any]:
-    """The values as the types that the dataclass names: 3 stays 3, "3" and 3.5 are no epochs."""
+    """Validate values against the types of the dataclass, strictly: neither "3" nor 3.5 is a valid int."""
     types = get_type_hints(kind)
     typed = {}
     for name, value in values.items():
@@ -228,6 +227,6 @@ def _typed(kind: type, values: dict[str, Any]) -> dict[str, Any]:
         try:
             typed[name] = pydantic.TypeAdapter(types[name]).validate_python(given, strict=True)
         except pydantic.ValidationError as error:
-            told = error.errors()[0]["msg"].lower().replace("tuple", "list, as in [512]")
-            raise SettingsError(f"{name}: {value!r}; {told}") from error
+            message = error.errors()[0]["msg"].lower().replace("tuple", "list, as in [512]")
+            raise SettingsError(f"{name}: {value!r}; {message}") from error
     return typed

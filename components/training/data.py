@@ -1,4 +1,4 @@
-"""The training split as tensors: rows to train on, plain or augmented, and rows to choose by."""
+"""The training split as tensors: training rows, optionally augmented, and validation rows."""
 
 import math
 from dataclasses import dataclass
@@ -10,30 +10,30 @@ from torch.nn.functional import affine_grid, grid_sample, one_hot, pad
 from components.dataset.manifest import Examples
 from components.errors import TrainingError
 from components.model.tensors import to_input
-from components.training.config import OFTEN, RARE, TrainConfig
+from components.training.config import DEFAULT_BALANCE, RARE, TrainConfig
 
-SMALLEST, LARGEST = 7, 2  # an erased rectangle's side is at least this part of the image's, and at most that
+MIN_ERASED, MAX_ERASED = 7, 2  # the sides of an erased rectangle are 1/7 to 1/2 of the image's
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What one training learns from, on its device."""
+    """Training and validation rows of one training, on its device."""
 
     images: "TrainingImages"
     labels: Tensor  # int64 (n,)
-    targets: Tensor  # the labels, or float32 (n, classes) one-hot
-    validation_x: Tensor  # float32 (m, numbers of an image)
+    targets: Tensor  # the labels, or one-hot, float32 (n, classes)
+    validation_x: Tensor  # float32 (m, pixels * channels)
     validation_labels: Tensor  # int64 (m,)
-    shares: Tensor | None = None  # float64 (n,), of the images drawn in an epoch; None: each once
+    shares: Tensor | None = None  # float64 (n,), sampling weight of each row, sums to 1; None: each row once per epoch
 
     def draw_order(self) -> Tensor:
-        """The rows of one epoch in the order they are learned from, int64 (n,), by torch's global generator.
+        """Draw the rows of one epoch in random order, int64 (n,), with torch's global generator.
 
-        Each row comes once, or as often as its share says: the next whole number below or above it, by chance.
+        Each row comes once, or with `shares` n * share times, randomly rounded up or down (systematic sampling).
         """
         order = torch.randperm(len(self.labels))
         if self.shares is not None:
-            order = order[self.labels.cpu()[order].sort(stable=True).indices]  # each class has its share to the row
+            order = order[self.labels.cpu()[order].sort(stable=True).indices]  # gives each class its exact share
             ends = self.shares[order].cumsum(0) * len(order)
             drawn = torch.searchsorted(ends, torch.arange(len(order)) + torch.rand((), dtype=torch.float64), right=True)
             order = order[drawn.clamp_(max=len(order) - 1)][torch.randperm(len(order))]
@@ -42,7 +42,7 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class RowsBefore:
-    """How an earlier training divided its rows, by their ids."""
+    """Row ids of an earlier training's validation and training rows."""
 
     held_out: frozenset[str]
     trained_on: frozenset[str]
@@ -51,10 +51,16 @@ class RowsBefore:
 def divide(
     examples: Examples, config: TrainConfig, device: torch.device, before: RowsBefore | None = None
 ) -> TrainingData:
-    """Hold the validation rows out, by torch's global generator, or as the model did that a training goes on from.
+    """Split the rows into training and validation, with torch's global generator.
+
+    Args:
+        examples: The training split.
+        config: Configuration of the training.
+        device: Device of the returned tensors.
+        before: Split of the model that the training starts from, which is kept.
 
     Raises:
-        TrainingError: there are too few images for the configuration.
+        TrainingError: There are too few images for the configuration.
     """
     labels = torch.tensor(examples.labels, dtype=torch.int64)
     classes = len(examples.contract.classes)
@@ -62,7 +68,7 @@ def divide(
     if len(held_out) < classes or len(rest) < config.batch_size:
         raise TrainingError(
             f"{len(labels)} training images are too few for validation_share {config.validation_share} "
-            f"and batch_size {config.batch_size}"
+            f"and batch_size {config.batch_size}; expected at least one validation image per class and one full batch"
         )
     kept = labels[rest].to(device)
     return TrainingData(
@@ -71,12 +77,12 @@ def divide(
         one_hot(kept, classes).to(torch.float32) if config.labels == "one-hot" else kept,
         to_input(examples.images[held_out.numpy()]).to(device),
         labels[held_out].to(device),
-        _share_out(labels[rest], balance) if (balance := balance_of(labels[rest], config)) else None,
+        _sampling_weights(labels[rest], balance) if (balance := balance_of(labels[rest], config)) else None,
     )
 
 
 def divide_ids(examples: Examples, config: TrainConfig, before: RowsBefore | None = None) -> RowsBefore:
-    """How a training of this recipe divides these rows; torch's global generator stays as it is."""
+    """Return how a training with this configuration splits the rows. Leaves torch's global generator unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         divided = hold_out(examples, config, before)
@@ -85,30 +91,30 @@ def divide_ids(examples: Examples, config: TrainConfig, before: RowsBefore | Non
 
 
 def hold_out(examples: Examples, config: TrainConfig, before: RowsBefore | None = None) -> tuple[Tensor, Tensor]:
-    """The validation rows, and the others in order, int64.
+    """Return the validation rows and the training rows, the latter in ascending order, int64.
 
-    Rows that an earlier training knew stay on the side that they were on; of others a share of each class is held out.
+    Rows of an earlier training keep their side of the split. New rows are split by class.
     """
     labels = torch.tensor(examples.labels, dtype=torch.int64)
     if before is None:
-        return _hold_out_of_each(labels, config) if config.stratify else _hold_out(labels, config)
+        return _hold_out_stratified(labels, config) if config.stratify else _hold_out(labels, config)
     held_out = torch.tensor([row_id in before.held_out for row_id in examples.ids])
     known = held_out | torch.tensor([row_id in before.trained_on for row_id in examples.ids])
     new = (~known).nonzero().flatten()
     if len(new):
-        held_out[new[_hold_out_of_each(labels[new], config)[0]]] = True
+        held_out[new[_hold_out_stratified(labels[new], config)[0]]] = True
     return held_out.nonzero().flatten(), (~held_out).nonzero().flatten()
 
 
 def _hold_out(labels: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:
-    """The validation rows, and the others in order: a share of all rows, whatever their classes."""
+    """Hold out a share of all rows, regardless of class."""
     held_out_rows = round(len(labels) * config.validation_share)
     order = torch.randperm(len(labels))
     return order[:held_out_rows], order[held_out_rows:].sort().values
 
 
-def _hold_out_of_each(labels: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:
-    """Likewise, a share of the rows of each class: one at least, unless that is all the class has."""
+def _hold_out_stratified(labels: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:
+    """Hold out a share of each class: at least one row, unless the class has only one."""
     order = torch.randperm(len(labels))
     order = order[labels[order].sort(stable=True).indices]  # class by class, each in random order
     counts = torch.bincount(labels)
@@ -119,35 +125,35 @@ def _hold_out_of_each(labels: Tensor, config: TrainConfig) -> tuple[Tensor, Tens
 
 
 def balance_of(labels: Tensor, config: TrainConfig) -> float:
-    """How far the classes are balanced: as the recipe says, or else by how uneven they are."""
+    """Return the configured balance; if None, a default that depends on how imbalanced the classes are."""
     if config.balance is not None:
         return config.balance
     counts = torch.bincount(labels)
     counts = counts[counts > 0]
-    return OFTEN if counts.max() > RARE * counts.min() else 0.0
+    return DEFAULT_BALANCE if counts.max() > RARE * counts.min() else 0.0
 
 
-def _share_out(labels: Tensor, balance: float) -> Tensor:
-    """float64 (n,), sums to 1: the rows of a class of m images get m to the power of 1 - balance together."""
+def _sampling_weights(labels: Tensor, balance: float) -> Tensor:
+    """Return float64 (n,) that sums to 1; the total of a class of m images is proportional to m ** (1 - balance)."""
     weights = torch.bincount(labels).double().pow(-balance)[labels]
     return weights / weights.sum()
 
 
 class TrainingImages:
-    """uint8 (n, height, width[, 3]) -> batches of float32 (b, numbers of an image), 0 to 1.
+    """Batches of training images: uint8 (n, height, width[, 3]) -> float32 (b, pixels * channels), 0 to 1.
 
-    They are augmented by torch's global generator. The images are padded once. A shift is then a window into them and a
-    flip a second copy, so that one indexing operation makes a batch of shifted, flipped images: about what it costs to
-    take them as they are. To be turned, scaled and moved by less than a pixel, images are sampled anew.
+    Augmentation uses torch's global generator. The images are padded once; a shift is then a window into them and a
+    flip a second copy, so one indexing operation makes a batch of shifted, flipped images at about the cost of plain
+    indexing. Rotation, scaling and translation resample the images.
     """
 
     def __init__(self, images: Tensor, config: TrainConfig) -> None:
         self.config, self.erase = config, config.erase
         self.flips, self.shifts = 1 + config.flip, 1 + 2 * config.shift
-        self.are_sampled = bool(config.rotate or config.scale or config.translate)
-        self.are_lit = bool(config.brightness or config.colour)
+        self.is_resampled = bool(config.rotate or config.scale or config.translate)
+        self.is_jittered = bool(config.brightness or config.colour)
         self.plain: Tensor | None = None
-        if self.flips == self.shifts == 1 and not (self.erase or self.are_sampled or self.are_lit):
+        if self.flips == self.shifts == 1 and not (self.erase or self.is_resampled or self.is_jittered):
             self.plain = to_input(images)
         else:
             mirrored, self.sides = [images, images.flip(2)][: self.flips], images.shape[1:3]
@@ -157,16 +163,16 @@ class TrainingImages:
             self.windows = windows.movedim(4, -1) if are_rgb else windows  # (flip, n, down, right, height, width[, 3])
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """The images of these rows, int64 (b,); augmented ones differ from call to call."""
+        """Return the images of these rows, int64 (b,), augmented anew at each call."""
         if self.plain is not None:
             return self.plain.index_select(0, rows)
         flip = self._draw(self.flips, rows)
         down, right = self._draw(self.shifts, rows), self._draw(self.shifts, rows)
         images = self.windows[flip, rows, down, right]
-        if self.are_sampled:
-            images = vary_place(images, self.config)
-        if self.are_lit:
-            images = vary_light(images, self.config)
+        if self.is_resampled:
+            images = jitter_geometry(images, self.config)
+        if self.is_jittered:
+            images = jitter_color(images, self.config)
         if self.erase:
             erased = self._rectangles(rows)
             images.masked_fill_(erased if images.dim() == 3 else erased[..., None], 0)
@@ -176,37 +182,37 @@ class TrainingImages:
         return torch.randint(choices, rows.shape, device=rows.device)
 
     def _rectangles(self, rows: Tensor) -> Tensor:
-        """bool (b, height, width): true inside one random rectangle an image, or nowhere."""
+        """Return bool (b, height, width): true inside one random rectangle per image, or nowhere."""
         chosen = torch.rand(rows.shape, device=rows.device) < self.erase
         down, right = (self._run(rows, side) for side in self.sides)
         return (down & chosen[:, None])[:, :, None] & right[:, None, :]
 
     def _run(self, rows: Tensor, side: int) -> Tensor:
-        """bool (b, side): true in a random run of a seventh to half of the places."""
-        least = side // SMALLEST
-        length = least + self._draw(side // LARGEST - least + 1, rows)
+        """Return bool (b, side): true in a random run of 1/7 to 1/2 of the positions."""
+        least = side // MIN_ERASED
+        length = least + self._draw(side // MAX_ERASED - least + 1, rows)
         start = (torch.rand(rows.shape, device=rows.device) * (side - length + 1)).long()
         place = torch.arange(side, device=rows.device)
         return (place >= start[:, None]) & (place < (start + length)[:, None])
 
 
-def vary_place(images: Tensor, config: TrainConfig) -> Tensor:
-    """Turn, scale and move each image about its middle by as much as chance and the configuration have it.
+def jitter_geometry(images: Tensor, config: TrainConfig) -> Tensor:
+    """Rotate, scale and translate each image at random about its center.
 
     Args:
         images: uint8 (b, height, width[, 3]).
-        config: of `rotate`, `scale` and `translate`.
+        config: Configuration with the ranges `rotate`, `scale` and `translate`.
 
     Returns:
-        float32 of the same shape, 0 to 255, interpolated; what comes from outside an image has the level of its border.
+        float32 of the same shape, 0 to 255, interpolated. Pixels from outside an image take the level of its border.
     """
     count, height, width = images.shape[:3]
     channels_first = images.view(count, height, width, -1).permute(0, 3, 1, 2).float()
-    angle, down, right, tall, wide = _draw_evenly((5, count), images.device)
+    angle, down, right, tall, wide = _draw_uniform((5, count), images.device)
     angle = angle * math.radians(config.rotate)
     tall, wide = 1 / (1 + config.scale * tall), 1 / (1 + config.scale * wide)
     cosine, sine, longer = angle.cos(), angle.sin(), height / width
-    matrix = torch.stack(  # from a place in the result to one in the image, both from -1 to 1 each way
+    matrix = torch.stack(  # maps output to input coordinates, both -1 to 1
         [
             torch.stack([wide * cosine, wide * sine * longer, 2 * config.translate * right], 1),
             torch.stack([-tall * sine / longer, tall * cosine, 2 * config.translate * down], 1),
@@ -214,33 +220,33 @@ def vary_place(images: Tensor, config: TrainConfig) -> Tensor:
         1,
     )
     places = affine_grid(matrix, list(channels_first.shape), align_corners=False)
-    ground = _border_levels(channels_first)
-    varied = grid_sample(channels_first - ground, places, align_corners=False) + ground
-    return varied.clamp_(0, 255).permute(0, 2, 3, 1).reshape(images.shape)
+    background = _border_levels(channels_first)
+    moved = grid_sample(channels_first - background, places, align_corners=False) + background
+    return moved.clamp_(0, 255).permute(0, 2, 3, 1).reshape(images.shape)
 
 
-def vary_light(images: Tensor, config: TrainConfig) -> Tensor:
-    """Multiply the levels of each image, and of each channel of RGB, as chance and the configuration have it.
+def jitter_color(images: Tensor, config: TrainConfig) -> Tensor:
+    """Multiply each image, and each channel of RGB images, by a random factor.
 
     Args:
         images: uint8 or float32 (b, height, width[, 3]), 0 to 255.
-        config: of `brightness` and `colour`.
+        config: Configuration with the ranges `brightness` and `colour`.
 
     Returns:
         float32 of the same shape, 0 to 255.
     """
-    factors = 1 + config.brightness * _draw_evenly((len(images), *(1,) * (images.dim() - 1)), images.device)
+    factors = 1 + config.brightness * _draw_uniform((len(images), *(1,) * (images.dim() - 1)), images.device)
     if images.dim() == 4 and config.colour:
-        factors = factors * (1 + config.colour * _draw_evenly((len(images), 1, 1, 3), images.device))
+        factors = factors * (1 + config.colour * _draw_uniform((len(images), 1, 1, 3), images.device))
     return (images * factors).clamp_(max=255)
 
 
 def _border_levels(images: Tensor) -> Tensor:
-    """float (b, channels, height, width) -> (b, channels, 1, 1): the median of each channel's outermost pixels."""
+    """Return the median of each channel's border pixels: float (b, channels, height, width) -> (b, channels, 1, 1)."""
     edges = [images[:, :, 0], images[:, :, -1], images[:, :, :, 0], images[:, :, :, -1]]
     return torch.cat(edges, 2).median(2).values[:, :, None, None]
 
 
-def _draw_evenly(shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """float32 from -1 to 1."""
+def _draw_uniform(shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Draw float32 uniformly from [-1, 1)."""
     return torch.rand(shape, device=device) * 2 - 1

@@ -1,6 +1,6 @@
-"""The gradients of a plain MLP, written out.
+"""Hand-written gradients of a plain MLP.
 
-They are those of autograd, which a test holds them to, without what autograd spends around the matrix products.
+They equal autograd's, as a test checks, and avoid autograd's overhead around the matrix products.
 """
 
 import torch
@@ -13,7 +13,7 @@ from components.training.tied import TiedMLP
 
 
 class Gradients:
-    """Forward and backward pass of float32 dense layers with ReLU and perhaps dropout, in training mode."""
+    """Forward and backward pass of float32 dense layers with ReLU and optional dropout, in training mode."""
 
     def __init__(self, network: MLP | TiedMLP) -> None:
         self.layers = [layer for layer in network if isinstance(layer, nn.Linear)]
@@ -22,17 +22,17 @@ class Gradients:
 
     @staticmethod
     def fit(network: MLP | TiedMLP, config: TrainConfig, hardware: Hardware) -> bool:
-        """Whether a training is of that kind."""
+        """Return whether these gradients apply to a training."""
         plain = isinstance(network, MLP) and network.config.activation == "relu" and not network.config.batch_norm
         return plain and not config.label_smoothing and not hardware.bfloat16
 
     @torch.no_grad()
     def __call__(self, x: Tensor, targets: Tensor) -> Tensor:
-        """Set the gradients of the mean cross-entropy.
+        """Run a forward pass and set the gradients of the mean cross-entropy.
 
         Args:
-            x: float32 (b, numbers of an image).
-            targets: int64 (b,), or float32 (b, classes), rows that sum to 1.
+            x: float32 (b, pixels * channels).
+            targets: int64 (b,), or float32 (b, classes) with rows that sum to 1.
 
         Returns:
             The logits, float32 (b, classes).
@@ -47,7 +47,7 @@ class Gradients:
         for layer, given in zip(self.layers[::-1], inputs[::-1], strict=True):
             layer.weight.grad = torch.mm(gradient.t(), given)
             layer.bias.grad = gradient.sum(0)
-            if given is not x:  # a unit that is 0 was dropped or not active: nothing came from it
+            if given is not x:  # a unit of 0 was dropped or inactive, so its gradient is 0
                 gradient = torch.ops.aten.threshold_backward(torch.mm(gradient, layer.weight), given, 0)
                 if self.dropout:
                     gradient.div_(1 - self.dropout)
@@ -55,9 +55,9 @@ class Gradients:
 
 
 def drop(x: Tensor, probability: float) -> Tensor:
-    """Dropout in place: a unit is 0 with this probability, else divided by what is left of 1.
+    """Apply dropout in place: zero each unit with this probability, and divide the others by 1 - probability.
 
-    16 random bits decide, drawn four units at a time; `nn.Dropout` draws a double for each, and takes twice as long.
+    Draws 16 random bits per unit, four units at a time. `nn.Dropout` draws a double per unit and takes twice as long.
     """
     bits = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device).random_(-(2**63), None)
     kept = bits.view(torch.int16)[: x.numel()].view_as(x) >= round(probability * 2**16) - 2**15

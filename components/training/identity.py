@@ -1,4 +1,4 @@
-"""Whether a training would be the one that gave a model: same data, same recipe, same code, same PyTorch."""
+"""Detects that a training would repeat the one that produced a model: same data, settings, code and PyTorch."""
 
 import hashlib
 from dataclasses import asdict
@@ -12,13 +12,13 @@ from components.contract import Dataset, ModelCard
 from components.settings import CHECKOUT
 from components.training.config import TrainConfig
 
-# What the weights and the calibration of a model depend on.
+# The sources that a model's weights and calibration depend on.
 SOURCES = ("contract.py", "dataset/manifest.py", "model/*.py", "training/*.py", "evaluation/c*.py")
 
 
-@cache  # it is the code of this process, whatever becomes of the files
+@cache  # identifies the code of this process, even if the files change later
 def training_code() -> str:
-    """SHA-256 of the sources that a training depends on, 16 hex digits. A commit elsewhere leaves it as it is."""
+    """Return the hash of the sources that a training depends on: SHA-256, 16 hex digits. Other files do not count."""
     folder, digest = CHECKOUT / "components", hashlib.sha256()
     for path in sorted(path for pattern in SOURCES for path in folder.glob(pattern)):
         content = path.read_bytes()
@@ -27,12 +27,12 @@ def training_code() -> str:
 
 
 def is_same_training(card: ModelCard, dataset: Dataset, config: TrainConfig) -> bool:
-    """Whether training again would be to repeat what gave this model.
+    """Return whether training with this configuration would repeat the training of a model.
 
     Args:
-        card: the model's.
-        dataset: what would be trained on.
-        config: the recipe.
+        card: The model's card.
+        dataset: The dataset to train on.
+        config: The configuration to train with.
     """
     return (
         card.dataset_version == dataset.version

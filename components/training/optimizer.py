@@ -1,8 +1,8 @@
-"""Adam, as PyTorch's own fused kernel does it, and the learning rate of each step.
+"""Adam on PyTorch's fused kernel, and the learning rate schedules.
 
-`torch.optim.AdamW(fused=True)` calls this very kernel, but what it does around it makes a whole step of dense-128 at
-batch 32 take 1.4 times as long (torch 2.15), and making one imports PyTorch's compiler, another two seconds. A test
-holds the two equal to the bit.
+`torch.optim.AdamW(fused=True)` calls the same kernel, but its overhead makes a step of dense-128 at batch size 32 take
+1.4 times as long (torch 2.15), and constructing it imports PyTorch's compiler, which takes two seconds. A test checks
+that the two are bit-identical.
 """
 
 import math
@@ -13,39 +13,39 @@ from torch import Tensor
 
 from components.training.config import TrainConfig
 
-WARM_UP = 0.3  # share of a one-cycle training in which the rate rises
-EPSILON = 1e-7  # added to the root of the squares; Keras' default, where PyTorch has 1e-8
-FIRST, LAST = 1 / 25, 1 / 250_000  # of the one-cycle's highest rate
+WARM_UP = 0.3  # share of the steps in which a one-cycle rate rises
+EPSILON = 1e-7  # added to the denominator; Keras' default (PyTorch's is 1e-8)
+FIRST, LAST = 1 / 25, 1 / 250_000  # one-cycle: initial and final rate, relative to the peak
 
 
 class FusedAdam:
-    """AdamW (arXiv:1711.05101) over float32 parameters; with a weight decay of 0, Adam (arXiv:1412.6980)."""
+    """AdamW (arXiv:1711.05101) over float32 parameters; Adam (arXiv:1412.6980) if `weight_decay` is 0."""
 
     def __init__(self, parameters: Iterable[Tensor], weight_decay: float = 0.0) -> None:
         self.weight_decay = weight_decay
         self.parameters = list(parameters)
         self.means = [torch.zeros_like(parameter) for parameter in self.parameters]
         self.squares = [torch.zeros_like(parameter) for parameter in self.parameters]
-        self.count = torch.zeros((), device=self.parameters[0].device)  # steps made
+        self.count = torch.zeros((), device=self.parameters[0].device)  # steps taken
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Its memory, by name."""
+        """Return the optimizer state, by name."""
         named = {"mean": self.means, "square": self.squares, "count": [self.count]}
         return {f"{name}{number}": tensor for name, tensors in named.items() for number, tensor in enumerate(tensors)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take the memory of another one over."""
+        """Restore the optimizer state."""
         for name, tensor in self.state_dict().items():
             tensor.copy_(state[name])
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Clear the gradients."""
         for parameter in self.parameters:
             parameter.grad = None
 
     @torch.no_grad()
     def step(self, lr: float) -> None:
-        """Apply the gradients at this learning rate; every parameter must have one."""
+        """Take one step at this learning rate. Every parameter must have a gradient."""
         self.count.add_(1)
         torch._fused_adamw_(
             self.parameters,
@@ -65,13 +65,13 @@ class FusedAdam:
 
 
 def rate_at(step: int, steps: int, config: TrainConfig) -> float:
-    """The learning rate of one step of a training.
+    """Return the learning rate of one step.
 
     Args:
-        step: from 0.
-        steps: of the whole training.
-        config: names the schedule. Inverse-time is Keras' (`InverseTimeDecay` with decay_steps 1); one-cycle is that of
-            `torch.optim.lr_scheduler.OneCycleLR` (arXiv:1708.07120) with its defaults.
+        step: Index of the step, from 0.
+        steps: Number of steps of the training.
+        config: Configuration with the schedule. "inverse-time" is Keras' `InverseTimeDecay` with decay_steps 1;
+            "one-cycle" is `torch.optim.lr_scheduler.OneCycleLR` (arXiv:1708.07120) with its defaults.
     """
     highest = config.learning_rate
     if config.schedule == "inverse-time":

@@ -1,4 +1,4 @@
-"""The named recipes."""
+"""The presets: named training configurations."""
 
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
@@ -12,25 +12,26 @@ from components.training.config import TrainConfig
 
 @dataclass(frozen=True)
 class Preset:
-    """A recipe and where it comes from."""
+    """A named training configuration and its origin."""
 
     name: str
     origin: str
     config: TrainConfig
 
     def layers(self, contract: DataContract) -> str:
-        """Widths from input to output and the activation, as in "1440-128-3 relu"."""
+        """Return the layer widths from input to output and the activation, such as "1440-128-3 relu"."""
         model = self.config.for_image(contract.image).model
         return f"{'-'.join(map(str, model.widths(contract)))} {model.activation}"
 
     def fields(self) -> dict[str, Any]:
-        """What can be overridden -> its value here."""
+        """Return the fields that can be overridden and their values."""
         config = asdict(self.config)
         return {**config.pop("model"), **config}
 
 
-# Small layers train on one thread: a second gains a third on an idle machine, but on a busy one, where the two wait for
-# each other by spinning, an epoch takes thirty times as long. Nor do their weights depend on how many cores there are.
+# Small layers train on one thread. A second thread is a third faster on an idle machine, but on a busy one the two spin
+# while they wait for each other and an epoch takes thirty times as long. It also makes the weights independent of the
+# number of cores.
 DENSE_128 = TrainConfig(model=ModelConfig(hidden=(128,)), epochs=10, batch_size=32, threads=1)
 PRESETS = {
     preset.name: preset
@@ -75,7 +76,7 @@ PRESETS = {
         Preset("dense-128-logits", "'Fashion-MNIST Neural Classification'", replace(DENSE_128, epochs=20)),
         Preset(
             "quick",
-            "this project's: above 0.88 in seconds",
+            "this project: above 0.88 accuracy in seconds",
             TrainConfig(
                 model=ModelConfig(hidden=(256,)),
                 epochs=6,
@@ -87,7 +88,7 @@ PRESETS = {
         ),
         Preset(
             "flagship",
-            "this project's: its first two layers train as convolutions, then dense (docs/training.md)",
+            "this project: the first two layers train as convolutions, then as dense layers (docs/training.md)",
             TrainConfig(
                 model=ModelConfig(hidden=(3136, 2352, 512), activation="gelu", batch_norm=True, dropout=0.2),
                 epochs=40,
@@ -107,7 +108,7 @@ PRESETS = {
         ),
         Preset(
             "photos",
-            "this project's: a few thousand photos of a catalogue's own, some classes rare (docs/training.md)",
+            "this project: for a few thousand photos of your own, with rare classes (docs/training.md)",
             TrainConfig(
                 model=ModelConfig(hidden=(256,), activation="gelu", batch_norm=True, dropout=0.2),
                 epochs=40,
@@ -133,24 +134,24 @@ DEFAULT = "dense-128"
 
 
 def count_parameters(config: TrainConfig, contract: DataContract) -> int:
-    """Weights and biases of the network that is stored."""
+    """Return the number of weights and biases of the stored network."""
     widths = config.for_image(contract.image).model.widths(contract)
     return sum(before * after + after for before, after in pairwise(widths))
 
 
 def configure(preset: str, overrides: dict[str, Any] | None = None, image: ImageSpec | None = None) -> TrainConfig:
-    """A preset's configuration with some fields replaced.
+    """Return a preset's configuration with some fields replaced.
 
     Args:
-        preset: its name.
-        overrides: field of TrainConfig or ModelConfig -> value.
-        image: what it is to be trained on, where that is known by now.
+        preset: Name of the preset.
+        overrides: Field of TrainConfig or ModelConfig -> value.
+        image: Format of the training images, if known.
 
     Raises:
-        SettingsError: no such preset or field, or a value that cannot be used, or not with these images.
+        SettingsError: The preset or a field is unknown, or a value is invalid or does not fit the images.
     """
     if preset not in PRESETS:
-        raise SettingsError(f"preset: no {preset!r}; there are {', '.join(PRESETS)}")
+        raise SettingsError(f"preset: no {preset!r}; expected one of {', '.join(PRESETS)}")
     config = PRESETS[preset].config.with_overrides(overrides or {})
     if image:
         config.require_fit(image)

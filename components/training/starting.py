@@ -1,7 +1,7 @@
-"""Where a training begins that goes on from another model: with its layers, whatever its classes are.
+"""Warm starts: a training that starts from the weights of a stored model, even if its classes differ.
 
-The rows that the other model was not trained on stay held out. A network is surer of rows that it was trained on, so
-that without this the temperature and the thresholds would be fitted on rows that look easier than any to come.
+The validation rows of the stored model stay held out. A network is more confident on rows that it was trained on, so
+the temperature and the thresholds would otherwise be fitted on rows that are easier than new ones.
 """
 
 from dataclasses import dataclass, field
@@ -16,32 +16,32 @@ from components.revisions import Lineage, relate
 from components.training.config import TrainConfig
 from components.training.data import RowsBefore
 
-LIVE, ANEW = "live", "none"  # in place of a tag: the live model, and no model
+LIVE, ANEW = "live", "none"  # instead of a tag: the live model; no model
 
 
 @dataclass(frozen=True)
 class Start:
-    """A stored model to go on from."""
+    """A stored model to start from."""
 
     tag: str
     network: MLP
     lineage: Lineage  # of its classes
-    rows: RowsBefore = field(repr=False)
+    rows: RowsBefore = field(repr=False)  # of its training
 
-    def give_layers(self, network: nn.Module, contract: DataContract, config: TrainConfig, lineage: Lineage) -> None:
-        """Copy the model's weights into a network that is about to be trained.
+    def copy_weights(self, network: nn.Module, contract: DataContract, config: TrainConfig, lineage: Lineage) -> None:
+        """Copy the model's weights into a network before training.
 
-        A class that the model knows begins with what the model knows of it; one that was merged, with the mean of its
-        parts; a new class begins as any network does.
+        In the output layer, a class that the model knows takes that class's weights, a merged class takes the mean of
+        its parts, and a new class keeps its random weights.
 
         Args:
-            network: changed in place.
-            contract: of the data.
-            config: the recipe, of the phase that is about to begin.
-            lineage: of the classes of the data.
+            network: The network to train; modified in place.
+            contract: Data contract of the dataset.
+            config: Configuration of the first phase.
+            lineage: Lineage of the dataset's classes.
 
         Raises:
-            SettingsError: its layers or its images are not those of the recipe, or other classes altogether.
+            SettingsError: The model has other layers, images or unrelated classes.
         """
         if problem := self.find_misfit(contract, config, lineage):
             raise SettingsError(f"start_from: {self.tag} {problem}")
@@ -55,13 +55,13 @@ class Start:
         network.load_state_dict({**ours, **theirs})
 
     def find_misfit(self, contract: DataContract, config: TrainConfig, lineage: Lineage) -> str:
-        """Why a recipe cannot go on from it, in words that follow its tag; "" where it can."""
-        mine, wanted = self.network.config, config.model
+        """Return why a training cannot start from this model, as a phrase that follows its tag; "" if it can."""
+        found, expected = self.network.config, config.model
         if self.network.contract.image != contract.image or self.network.contract.preparation != contract.preparation:
-            return f"is about other images than {contract.name}'s"
-        if (mine.hidden, mine.activation) != (wanted.hidden, wanted.activation):
-            found, expected = (f"{'-'.join(map(str, one.hidden))} {one.activation}" for one in (mine, wanted))
-            return f"has the layers {found}, the recipe {expected}"
+            return f"takes images of another format than {contract.name}"
+        if (found.hidden, found.activation) != (expected.hidden, expected.activation):
+            layers = (f"{'-'.join(map(str, one.hidden))} {one.activation}" for one in (found, expected))
+            return "has hidden layers {}; expected {}".format(*layers)
         if relate(lineage, self.lineage) is None:
-            return f"is about other classes ({', '.join(self.lineage.classes[:5])}, ...), and nothing joins them"
+            return f"has unrelated classes ({', '.join(self.lineage.classes[:5])}, ...)"
         return ""

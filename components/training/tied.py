@@ -1,8 +1,8 @@
-"""An MLP whose first layers are convolutions while they train.
+"""An MLP whose first layers are convolutions during training.
 
-A convolution is a dense layer most of whose weights are zero and the others shared ("tied"). Trained that way first,
-then untied and trained on as the plain dense layer it is, an MLP gets where it does not get from random weights
-(arXiv:1906.06766). What is stored and served has dense layers and activations only.
+A convolution is a dense layer whose weights are mostly zero and otherwise shared ("tied"). An MLP that is trained that
+way first, then untied and trained further as plain dense layers, reaches an accuracy that it does not reach from random
+weights (arXiv:1906.06766). The stored model has dense layers and activations only.
 """
 
 from collections import OrderedDict
@@ -18,18 +18,18 @@ from components.contract import DataContract, ImageSpec
 from components.model.mlp import ACTIVATIONS, MLP, ModelConfig
 
 STRIDE = 2
-SEEN = 32  # pixels of an image's longer side as the tied layers see it; a larger one is averaged down to that
-AT_ONCE = 4096  # units whose columns of a dense layer's weights are worked out together
+MAX_SIDE = 32  # pixels; tied layers see larger images averaged down to this longer side
+UNROLLED_AT_ONCE = 4096  # input units, columns of the weight matrix, per forward pass
 
 
 def sides_seen(image: ImageSpec) -> tuple[int, int]:
-    """Rows and columns of an image as the tied layers see it."""
-    share = min(1.0, SEEN / max(image.height, image.width))
+    """Return the rows and columns of an image as the tied layers see it."""
+    share = min(1.0, MAX_SIDE / max(image.height, image.width))
     return max(1, round(image.height * share)), max(1, round(image.width * share))
 
 
 def grids(image: ImageSpec, layers: int) -> list[tuple[int, int]]:
-    """Rows and columns of the grid of places of each of so many tied layers."""
+    """Return the rows and columns of the output grid of each tied layer."""
     (height, width), found = sides_seen(image), []
     for _ in range(layers):
         height, width = (height + 1) // STRIDE, (width + 1) // STRIDE
@@ -38,13 +38,13 @@ def grids(image: ImageSpec, layers: int) -> list[tuple[int, int]]:
 
 
 class TiedMLP(nn.Sequential):
-    """float32 (n, numbers of an image) -> logits float32 (n, classes).
+    """Maps flattened images, float32 (n, pixels * channels), to logits, float32 (n, classes).
 
-    Hidden layer i, of channels x height x width units, is a convolution of stride 2 with the i-th kernel; those after
-    the last kernel are dense. Batch norm before each activation; dropout after the dense ones only.
+    Hidden layer i, of channels x height x width units, is a convolution of stride 2 with the i-th kernel size; the
+    layers after the last kernel are dense. Batch norm precedes each activation; dropout follows dense layers only.
 
-    The first layer sees an image whose longer side exceeds 32 pixels averaged down to that. As a dense layer it has a
-    weight for every number of the image and every unit, so it would otherwise grow with the square of the pixels.
+    Images whose longer side exceeds 32 pixels are averaged down first. Unrolled to a dense layer, the first layer has a
+    weight per input value and unit, so it would otherwise grow with the square of the number of pixels.
     """
 
     def __init__(self, config: ModelConfig, kernels: tuple[int, ...], contract: DataContract) -> None:
@@ -73,9 +73,9 @@ class TiedMLP(nn.Sequential):
 
 
 class ToImages(nn.Module):
-    """float (n, numbers of an image) -> (n, channels, height, width), without a copy; RGB is channels-last so.
+    """Reshapes float (n, pixels * channels) to (n, channels, height, width) without a copy; RGB is channels-last.
 
-    An image that is larger than the tied layers see it is averaged down.
+    Averages larger images down to the size that the tied layers see.
     """
 
     def __init__(self, image: ImageSpec) -> None:
@@ -85,7 +85,7 @@ class ToImages(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        if self.image.channels == 1:  # no permutation, whose strides PyTorch would take for another layout
+        if self.image.channels == 1:  # no permute: PyTorch would infer another memory format from its strides
             images = x.view(-1, 1, self.image.height, self.image.width)
         else:
             images = x.view(-1, *self.image.shape).permute(0, 3, 1, 2)
@@ -93,10 +93,10 @@ class ToImages(nn.Module):
 
 
 class ToUnits(nn.Module):
-    """float (n, channels, height, width) -> (n, units), in the order row, column, channel.
+    """Flattens float (n, channels, height, width) to (n, units), in the order row, column, channel.
 
-    That is the order of channels-last memory, in which the convolutions work: nothing is copied, and the gradient comes
-    back in the layout of the activations (in another, a step of the flagship takes 1.8 times as long).
+    This is the order of channels-last memory, which the convolutions use: nothing is copied, and the gradient has the
+    layout of the activations. In another layout, a step of the flagship takes 1.8 times as long.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -106,9 +106,9 @@ class ToUnits(nn.Module):
 
 @torch.no_grad()
 def to_dense(network: MLP | TiedMLP) -> MLP:
-    """The same function of the pixels in dense layers and activations alone, for evaluation or further training.
+    """Convert a network to an equivalent one of dense layers and activations, for evaluation or further training.
 
-    Convolutions become the dense layers they are, batch norms are folded into the layers before them.
+    Convolutions are unrolled to dense layers; batch norms are folded into the preceding layers.
     """
     if isinstance(network, MLP) and not network.config.batch_norm:
         return network
@@ -131,24 +131,24 @@ def to_dense(network: MLP | TiedMLP) -> MLP:
 
 
 def _unroll(layer: nn.Module, shape: tuple[int, int, int]) -> tuple[nn.Linear, tuple[int, int, int]]:
-    """A convolution as a dense layer: its answer to each single unit is a column of the weights.
+    """Unroll a convolution to a dense layer: its response to each unit vector is a column of the weights.
 
     Args:
-        layer: with a bias; it may average what it is given first.
-        shape: (channels, height, width) of what it is given.
+        layer: A convolution with a bias, optionally after average pooling.
+        shape: (channels, height, width) of its input.
 
     Returns:
-        The dense layer, and the shape of what the convolution gives.
+        The dense layer, and the (channels, height, width) of its output.
     """
     channels, height, width = shape
     units, to_units = channels * height * width, ToUnits()
     bias = layer(torch.zeros(1, *shape))
     weight = torch.empty(bias.numel(), units)
-    for start in range(0, units, AT_ONCE):
-        single = torch.zeros(min(AT_ONCE, units - start), units)
+    for start in range(0, units, UNROLLED_AT_ONCE):
+        single = torch.zeros(min(UNROLLED_AT_ONCE, units - start), units)
         single.diagonal(start).fill_(1)
-        answers = layer(single.view(-1, height, width, channels).permute(0, 3, 1, 2)) - bias
-        weight[:, start : start + len(single)] = to_units(answers).T
+        responses = layer(single.view(-1, height, width, channels).permute(0, 3, 1, 2)) - bias
+        weight[:, start : start + len(single)] = to_units(responses).T
     dense = nn.Linear(units, bias.numel())
     dense.load_state_dict({"weight": weight, "bias": to_units(bias).flatten()})
     return dense, (bias.shape[1], bias.shape[2], bias.shape[3])

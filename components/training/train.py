@@ -1,7 +1,7 @@
-"""Validated dataset -> trained network.
+"""Trains a network on a validated dataset.
 
-The training split is one tensor, sliced by index: no loader, no worker, no copy an item. The validation rows come out
-of the training split and make every choice; the test split is not read here.
+The training split is one tensor that is batched by indexing: no data loader, no workers, no copy per item. Validation
+rows are held out from the training split and drive model selection; the test split is not read here.
 """
 
 import logging
@@ -27,7 +27,7 @@ from components.training.data import TrainingData, divide
 from components.training.gradients import Gradients
 from components.training.hardware import Hardware, pick_device, pick_precision, use_threads
 from components.training.optimizer import FusedAdam, rate_at
-from components.training.resume import START_ANEW, State, read_state, state_path, write_state
+from components.training.resume import START_OVER, State, read_state, state_path, write_state
 from components.training.starting import Start
 from components.training.tied import TiedMLP, to_dense
 
@@ -36,15 +36,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training gave."""
+    """Result of a training."""
 
     network: MLP  # dense layers and activations, in evaluation mode, on the CPU
     config: TrainConfig
-    history: tuple[Epoch, ...]  # every epoch that ran
-    best_epoch: int  # the one whose weights these are: the last, or with patience the one of lowest validation loss
+    history: tuple[Epoch, ...]  # all completed epochs
+    best_epoch: int  # epoch of the weights: the last, or with patience the one of lowest validation loss
     seconds: float  # of all epochs
-    hardware: dict[str, str | int]  # device, precision and threads, as used
-    validation_logits: Tensor  # float32 (m, classes), of the network
+    hardware: dict[str, str | int]  # device, precision and threads that were used
+    validation_logits: Tensor  # float32 (m, classes)
     validation_labels: Labels  # (m,)
 
 
@@ -59,31 +59,31 @@ def train(
     """Train on the training split of a validated dataset.
 
     Args:
-        validated: the receipt of a passed validation.
-        config: the recipe.
-        on_epoch: called after each epoch, once its state is kept, for a progress bar or a log.
-        keep_in: a folder for the state after each epoch, which is removed at the end; None: none is kept.
-        resume: go on from the state kept there by the same recipe on the same data, where there is one.
-        start: the model that the recipe says to go on from.
+        validated: Receipt of a passed validation.
+        config: Configuration of the training.
+        on_epoch: Called after each epoch, once its state is saved.
+        keep_in: Folder in which to save the state after each epoch, removed at the end. None: save no state.
+        resume: Resume from the saved state of the same configuration and dataset, if any.
+        start: Model to start from; must be the one that `config.start_from` names.
 
     Raises:
-        DatasetError: the data changed since it was validated.
-        TrainingError: the loss is not finite, there are too few images, or the kept state is damaged.
-        SettingsError: CUDA was asked for and there is none, or the recipe does not fit the images or the start.
+        DatasetError: The data changed since its validation.
+        TrainingError: The loss is not finite, there are too few images, or the saved state is damaged.
+        SettingsError: CUDA was requested but is not available, or the configuration does not fit the images or `start`.
     """
     if config.start_from != (given := start.tag if start else ""):
-        raise SettingsError(f"start_from: the recipe says {config.start_from!r}, and {given!r} is given")
+        raise SettingsError(f"start_from: {config.start_from!r}; expected the tag of the model passed, {given!r}")
     examples = read_split(validated.dataset, "train")
-    torch.set_flush_denormal(True)  # Adam's moments of ever-black pixels turn denormal: 10 to 25 % of the time
+    torch.set_flush_denormal(True)  # Adam's moments of always-black pixels turn denormal: 10 to 25 % slower
     threads = use_threads(config.threads)
     path = state_path(keep_in, validated.dataset.version, config) if keep_in else None
     try:
         run = Run(examples, config, start, read_manifest(validated.dataset).revisions)
         if resume and path and path.is_file():
             _restore(run, path)
-            log.warning("going on after epoch %d", len(run.history))
+            log.warning("resuming after epoch %d", len(run.history))
         elif resume:
-            log.warning("no unfinished training of this recipe on this data; starting anew")
+            log.warning("no unfinished training with these settings on this dataset; starting from epoch 1")
         while not run.is_finished:
             epoch = run.advance()
             if path:
@@ -96,7 +96,7 @@ def train(
         raise
     except KeyboardInterrupt:
         if path and path.is_file():
-            log.warning("stopped; the epochs so far are kept, and the same command with --resume goes on from there")
+            log.warning("stopped; completed epochs are saved. To continue, run the same command with --resume")
         raise
     finally:
         torch.set_flush_denormal(False)
@@ -111,12 +111,12 @@ def _restore(run: "Run", path: Path) -> None:
     try:
         run.restore(state)
     except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        told = (str(error).splitlines() or [""])[0]
-        raise TrainingError(f"{path}: not the state of this training: {told}; {START_ANEW}") from error
+        reason = (str(error).splitlines() or [""])[0]
+        raise TrainingError(f"{path}: not the state of this training: {reason}; {START_OVER}") from error
 
 
 class Run:
-    """A training in progress, phase after phase; see `TrainConfig.phases`."""
+    """A training in progress: a sequence of phases, see `TrainConfig.phases`."""
 
     def __init__(
         self, examples: Examples, config: TrainConfig, start: Start | None = None, revisions: tuple[Revision, ...] = ()
@@ -130,12 +130,12 @@ class Run:
         self.number = 0  # of the phase
         network = build(self.phases[0], self.contract)
         if start:
-            start.give_layers(network, self.contract, self.phases[0], Lineage(self.contract.classes, revisions))
+            start.copy_weights(network, self.contract, self.phases[0], Lineage(self.contract.classes, revisions))
         self.phase = Phase(network, self.phases[0], self.data)
 
     @property
     def is_finished(self) -> bool:
-        """Whether no epoch is left."""
+        """Whether all epochs are done."""
         return self.number == len(self.phases) - 1 and self.phase.is_finished
 
     def advance(self) -> Epoch:
@@ -148,7 +148,7 @@ class Run:
         return self.history[-1]
 
     def finish(self) -> Trained:
-        """The result, on the CPU."""
+        """Return the result, on the CPU."""
         network = to_dense(self.phase.result()).eval()
         with torch.inference_mode():
             logits = network(self.data.validation_x.cpu())
@@ -164,7 +164,7 @@ class Run:
         )
 
     def state(self) -> State:
-        """Everything that the next epoch depends on, but for the data and the configuration."""
+        """Return everything that the next epoch depends on, except the data and the configuration."""
         tensors, facts = self.phase.state()
         tensors["rng"] = torch.get_rng_state()
         if self.device.type == "cuda":
@@ -172,7 +172,7 @@ class Run:
         return State(tensors, {"phase": self.number, "history": [asdict(epoch) for epoch in self.history], **facts})
 
     def restore(self, state: State) -> None:
-        """Become the training that the state was taken of."""
+        """Restore a training from its state."""
         self.number = state.facts["phase"]
         self.history = [Epoch(**epoch) for epoch in state.facts["history"]]
         config = self.phases[self.number]
@@ -184,7 +184,7 @@ class Run:
 
 
 class Phase:
-    """One network, its optimizer and its schedule."""
+    """One phase of a training: a network with its optimizer and schedule."""
 
     def __init__(
         self, network: MLP | TiedMLP, config: TrainConfig, data: TrainingData, bfloat16: bool | None = None
@@ -203,17 +203,17 @@ class Phase:
 
     @property
     def chosen_epoch(self) -> int:
-        """The epoch whose weights count, from 1: the last, or with patience the one of lowest validation loss."""
+        """Epoch of the selected weights, from 1: the last, or with patience the one of lowest validation loss."""
         return self.best_epoch if self.config.patience else self.epoch
 
     @property
-    def judged(self) -> MLP | TiedMLP:
-        """The network that is examined and handed on."""
+    def evaluated(self) -> MLP | TiedMLP:
+        """The network that is validated and returned: the average of the weights, if configured."""
         return cast(MLP | TiedMLP, self.average.module) if self.average else self.network
 
     @property
     def is_finished(self) -> bool:
-        """Whether no epoch is left, or too many went by without a lower validation loss."""
+        """Whether all epochs are done, or patience has run out."""
         patience = self.config.patience or math.inf
         return self.epoch == self.config.epochs or (self.epoch - self.best_epoch >= patience)
 
@@ -221,32 +221,32 @@ class Phase:
         """Run one epoch.
 
         Raises:
-            TrainingDiverged: a loss is not finite.
+            TrainingDiverged: A loss is not finite.
         """
         began = time.perf_counter()
         loss, accuracy = self._train()
-        validation_loss, validation_accuracy = self._examine()
+        validation_loss, validation_accuracy = self._validate()
         if not math.isfinite(loss) or not math.isfinite(validation_loss):
             raise TrainingDiverged(
-                f"epoch {number}: the loss is {loss}, the validation loss {validation_loss}; nothing is saved; "
-                f"a learning rate below {self.config.learning_rate} may help"
+                f"epoch {number}: training loss {loss}, validation loss {validation_loss}; expected finite losses. "
+                f"Nothing was saved; try a learning rate below {self.config.learning_rate}"
             )
         self.epoch += 1
         if validation_loss < self.best:
             self.best, self.best_epoch = validation_loss, self.epoch
             if self.config.patience:
-                self.best_weights = {name: weight.clone() for name, weight in self.judged.state_dict().items()}
+                self.best_weights = {name: weight.clone() for name, weight in self.evaluated.state_dict().items()}
         return Epoch(number, loss, accuracy, validation_loss, validation_accuracy, time.perf_counter() - began)
 
     def result(self) -> MLP | TiedMLP:
-        """The network of the chosen epoch, on the CPU."""
-        network = self.judged
+        """Return the network of the chosen epoch, on the CPU."""
+        network = self.evaluated
         if self.config.patience:
             network.load_state_dict(self.best_weights)
         return network.cpu()
 
     def _train(self) -> tuple[float, float]:
-        """One pass over the training images in a new order: mean loss and accuracy of its steps."""
+        """Run one pass over the training images in a new order. Returns mean loss and accuracy of its steps."""
         self.network.train()
         order = self.data.draw_order()
         batches = order.split(self.config.batch_size)[: count_batches(len(order), self.config)]
@@ -256,14 +256,14 @@ class Phase:
         return _score(outputs, self.data.labels[order[: len(outputs)]])
 
     def learn(self, x: Tensor, targets: Tensor) -> Tensor:
-        """Make one step of the optimizer.
+        """Run one optimizer step.
 
         Args:
-            x: float32 (b, numbers of an image).
+            x: float32 (b, pixels * channels).
             targets: int64 (b,), or float32 (b, classes).
 
         Returns:
-            The logits it was made with, float32 (b, classes).
+            The logits of the forward pass, float32 (b, classes).
         """
         if self.gradients:
             logits = self.gradients(x, targets)
@@ -279,14 +279,14 @@ class Phase:
             self.average.update_parameters(self.network)
         return logits.detach()
 
-    def _examine(self) -> tuple[float, float]:
-        """The validation rows' loss and accuracy."""
-        network = self.judged.eval()
+    def _validate(self) -> tuple[float, float]:
+        """Return loss and accuracy on the validation rows."""
+        network = self.evaluated.eval()
         with torch.inference_mode():
             return _score(network(self.data.validation_x), self.data.validation_labels)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors by name, and the rest as JSON."""
+        """Return the tensors of the state by name, and the JSON-serializable rest."""
         groups = {
             "network": self.network.state_dict(),
             "average": self.average.state_dict() if self.average else {},
@@ -298,7 +298,7 @@ class Phase:
         return tensors, {"bfloat16": self.hardware.bfloat16, **{name: getattr(self, name) for name in names}}
 
     def restore(self, state: State) -> None:
-        """Become the phase that the state was taken of."""
+        """Restore the phase from its state."""
         named = {group: _under(group, state.tensors) for group in ("network", "average", "best", "optimizer")}
         self.network.load_state_dict(named["network"])
         self.optimizer.load_state_dict(named["optimizer"])
@@ -310,19 +310,19 @@ class Phase:
 
 
 def count_batches(images: int, config: TrainConfig) -> int:
-    """Steps of an epoch: with batch norm, a last image on its own is left out, because it has no variance."""
+    """Return the steps per epoch. With batch norm, a last batch of one image is dropped: it has no variance."""
     left_over = images % config.batch_size
     return images // config.batch_size + (left_over > (1 if config.model.batch_norm else 0))
 
 
 def build(config: TrainConfig, contract: DataContract) -> MLP | TiedMLP:
-    """The network that a training starts with.
+    """Build the initial network of a training.
 
-    Dense layers start as in Keras, which the published recipes were written for: weights by Glorot and Bengio (2010),
-    biases 0. PyTorch's own first weights are less than half as large.
+    Dense layers are initialized as in Keras, which the published presets were written for: Glorot uniform weights
+    (Glorot and Bengio, 2010), biases 0. PyTorch's default weights are less than half as large.
 
     Raises:
-        SettingsError: layers that are tied do not fit the images, or the network is too large.
+        SettingsError: Tied layers do not fit the images, or the network is too large.
     """
     config.require_fit(contract.image)
     config = config.for_image(contract.image)
@@ -338,7 +338,7 @@ def build(config: TrainConfig, contract: DataContract) -> MLP | TiedMLP:
 
 
 def _averaged(network: MLP | TiedMLP, decay: float) -> AveragedModel:
-    """An exponential average that forgets the first weights sooner, as TensorFlow's ExponentialMovingAverage does."""
+    """Return an exponential moving average with a decay that warms up, as in TensorFlow's ExponentialMovingAverage."""
 
     @torch.no_grad()
     def update(averaged: Any, current: Any, count: Any) -> None:
@@ -349,7 +349,7 @@ def _averaged(network: MLP | TiedMLP, decay: float) -> AveragedModel:
 
 
 def _score(logits: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Mean cross-entropy with the labels, nats, and accuracy."""
+    """Return the mean cross-entropy, in nats, and the accuracy."""
     return cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).float().mean().item()
 
 

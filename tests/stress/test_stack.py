@@ -40,7 +40,7 @@ def test_a_killed_training_goes_on_goes_live_and_is_not_repeated(stack: Stack) -
     stack.process_of(killed).send_signal(signal.SIGKILL)
     assert stack.end_of(killed) == "Crashed"
     assert stack.end_of(stack.start_run("training/nightly", longer)) == "Completed", stack.log("worker").read_text()
-    assert "going on after epoch" in stack.log("worker").read_text()
+    assert "resuming after epoch" in stack.log("worker").read_text()
     (model,) = json.loads(stack.fashion("models", "--json").stdout)
     assert model["live"]
     wait_until(lambda: httpx.get(f"{stack.service}/readyz", timeout=30).is_success, "the service to be ready")

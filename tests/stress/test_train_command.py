@@ -55,7 +55,7 @@ def test_ctrl_c_says_how_to_resume_and_that_comes_to_the_same_weights(archives: 
     command = [*shlex.split(found[2]), "--json"]
     again = subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=600)
     assert again.returncode == 0, again.stderr
-    assert f"going on after epoch {found[1]}" in again.stderr
+    assert f"resuming after epoch {found[1]}" in again.stderr
     assert "epoch 19 of" not in again.stderr
     tag = json.loads(again.stdout)["tag"]
     stored = tmp_path / "bentoml" / "models" / tag.replace(":", "/") / "weights.safetensors"

@@ -1,4 +1,4 @@
-"""The trainings of a sweep, what each came to, and which is best by its validation rows. The test split is not read."""
+"""Candidates of a sweep, their outcomes, and their ranking by validation accuracy. The test split is not read."""
 
 import hashlib
 import math
@@ -27,25 +27,26 @@ class Candidate:
 
     @property
     def parameters(self) -> int:
-        """Weights and biases of the network that it would store."""
+        """Number of weights and biases of the stored network."""
         return count_parameters(self.config, self.dataset.contract)
 
     @property
     def key(self) -> str:
-        """What its files are called: another recipe, dataset or PyTorch is another name."""
-        told = orjson.dumps([self.dataset.version, torch.__version__, asdict(self.config)], option=orjson.OPT_SORT_KEYS)
-        return f"{self.preset}-{self.config.seed}-{hashlib.sha256(told).hexdigest()[:16]}"
+        """File name stem: unique to the preset, configuration, dataset and PyTorch version."""
+        identity = [self.dataset.version, torch.__version__, asdict(self.config)]
+        content = orjson.dumps(identity, option=orjson.OPT_SORT_KEYS)
+        return f"{self.preset}-{self.config.seed}-{hashlib.sha256(content).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a training came to, of its chosen epoch; a row of the table."""
+    """Result of one training, at its best epoch: a row of the sweep's table."""
 
     preset: str
     seed: int
-    validation_accuracy: float | None  # None where it failed
-    validation_loss: float | None  # mean cross-entropy, nats
-    epochs: int  # that ran
+    validation_accuracy: float | None  # None if it failed
+    validation_loss: float | None  # mean cross-entropy, nats; None if it failed
+    epochs: int  # completed
     seconds: float  # of all epochs
     parameters: int
     key: str
@@ -53,7 +54,7 @@ class Outcome:
 
     @property
     def rank(self) -> tuple[float, float, str]:
-        """The best comes first: the highest validation accuracy, then the lowest loss; failures come last."""
+        """Sort key, best first: highest validation accuracy, then lowest validation loss; failures last."""
         if self.validation_accuracy is None or self.validation_loss is None:
             return math.inf, math.inf, self.key
         return -self.validation_accuracy, self.validation_loss, self.key
@@ -62,16 +63,16 @@ class Outcome:
 def list_candidates(
     presets: Sequence[str], seeds: Sequence[int], overrides: dict[str, Any], dataset: Dataset
 ) -> list[Candidate]:
-    """Every preset with every seed.
+    """Return a candidate for every combination of preset and seed.
 
     Raises:
-        SettingsError: no presets or seeds, one twice, no such preset or field, or a value that cannot be used.
+        SettingsError: Presets or seeds are empty or repeated, a preset or field is unknown, or a value is invalid.
     """
     for name, given in (("presets", presets), ("seeds", seeds)):
         if not given or len(set(given)) != len(given):
-            raise SettingsError(f"{name}: {', '.join(map(str, given)) or 'none'}; expected one or more, each once")
+            raise SettingsError(f"{name}: {', '.join(map(str, given)) or 'none'}; expected one or more, no duplicates")
     if "seed" in overrides:
-        raise SettingsError("seed: a sweep takes it from --seeds")
+        raise SettingsError("seed: cannot be set in a sweep. Use --seeds")
     image = dataset.contract.image
     return [
         Candidate(preset, configure(preset, {**overrides, "seed": seed}, image), dataset)
@@ -80,17 +81,17 @@ def list_candidates(
 
 
 def failed_outcome(candidate: Candidate, error: str) -> Outcome:
-    """The row of a training that gave no network."""
+    """Return the row of a failed training."""
     return Outcome(
         candidate.preset, candidate.config.seed, None, None, 0, 0.0, candidate.parameters, candidate.key, error
     )
 
 
 def sort_outcomes(found: Iterable[Outcome]) -> list[Outcome]:
-    """Best first."""
+    """Sort outcomes, best first."""
     return sorted(found, key=lambda outcome: outcome.rank)
 
 
 def sweeps_folder(checkpoints: Path) -> Path:
-    """Where finished trainings of sweeps stay until they are swept again."""
+    """Return the folder of the finished trainings of sweeps."""
     return checkpoints / "sweeps"

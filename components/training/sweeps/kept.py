@@ -1,4 +1,4 @@
-"""A finished training in one file, so that it need not be done again: safetensors, with the facts in their metadata."""
+"""Stores a finished training of a sweep in one safetensors file, so that it can be reused."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ LOGITS, LABELS, NETWORK = "validation_logits", "validation_labels", "network."
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a training besides its tensors."""
+    """Metadata of a training: everything but its tensors."""
 
     model: ModelConfig
     history: tuple[Epoch, ...]
@@ -30,12 +30,12 @@ class Facts:
 
 
 def kept_path(folder: Path, candidate: Candidate) -> Path:
-    """Where a finished training is."""
+    """Return the file of a candidate's finished training."""
     return folder / f"{candidate.key}.safetensors"
 
 
 def keep_trained(path: Path, trained: Trained) -> None:
-    """Write it down, whole or not at all."""
+    """Write a finished training to a file, atomically."""
     tensors = {f"{NETWORK}{name}": weight for name, weight in trained.network.state_dict().items()}
     tensors |= {LOGITS: trained.validation_logits, LABELS: torch.tensor(trained.validation_labels)}
     facts = Facts(
@@ -45,23 +45,24 @@ def keep_trained(path: Path, trained: Trained) -> None:
 
 
 def read_trained(path: Path, candidate: Candidate) -> Trained:
-    """What `keep_trained` wrote.
+    """Read a training that `keep_trained` wrote.
 
     Raises:
-        TrainingError: it is missing or damaged.
+        TrainingError: The file is missing or damaged.
     """
     try:
-        tensors, told = unpack(path.read_bytes(), "facts")
-        facts = read_record(Facts, told, "facts", TrainingError)
+        tensors, metadata = unpack(path.read_bytes(), "facts")
+        facts = read_record(Facts, metadata, "facts", TrainingError)
         network = MLP(facts.model, candidate.dataset.contract)
         weights = {name.removeprefix(NETWORK): tensor for name, tensor in tensors.items() if name.startswith(NETWORK)}
         network.load_state_dict(weights)
         logits, labels = tensors[LOGITS], tensors[LABELS].numpy()
     except (FashionError, OSError, KeyError, ValueError, RuntimeError) as error:
-        told = str(error).splitlines()[0]
-        raise TrainingError(f"{path}: cannot be read: {told}; sweep without --resume") from error
+        reason = str(error).splitlines()[0]
+        raise TrainingError(f"{path}: cannot be read: {reason}; sweep without --resume") from error
     if facts.best_epoch > len(facts.history):
-        raise TrainingError(f"{path}: best epoch {facts.best_epoch} of {len(facts.history)}; sweep without --resume")
+        found = f"best epoch {facts.best_epoch}, expected at most {len(facts.history)}"
+        raise TrainingError(f"{path}: {found}; sweep without --resume")
     return Trained(
         network=network.eval(),
         config=candidate.config,
@@ -75,7 +76,7 @@ def read_trained(path: Path, candidate: Candidate) -> Trained:
 
 
 def trained_outcome(candidate: Candidate, trained: Trained) -> Outcome:
-    """Its row of the table."""
+    """Return the row of a finished training."""
     chosen = trained.history[trained.best_epoch - 1]
     return Outcome(
         preset=candidate.preset,

@@ -1,9 +1,9 @@
-"""One training of a sweep, in a process of its own.
+"""Runs one training of a sweep in a separate process.
 
-PyTorch's random generator is one a process: two trainings in the threads of one would draw from it in turns, and no
-seed would mean anything. Nor does a training that runs out of memory take the others with it.
+PyTorch's random generator is global to a process: two trainings in threads would share it, and seeds would not be
+reproducible. A separate process also keeps a training that runs out of memory from taking the others down.
 
-    python -m components.training.sweeps.work < CANDIDATE        leaves the training in the folder that it names
+    python -m components.training.sweeps.work < CANDIDATE        writes the training to the folder named in CANDIDATE
 """
 
 import json
@@ -23,20 +23,20 @@ from components.training.sweeps.candidates import Candidate, Outcome, failed_out
 from components.training.sweeps.kept import keep_trained, kept_path, read_trained, trained_outcome
 from components.training.train import train
 
-LAST = 300  # characters of an error
+MAX_ERROR = 300  # characters
 
 
 def train_candidate(candidate: Candidate, validated: Validated, folder: Path, resume: bool = False) -> Outcome:
-    """Train in a process of its own; a training that fails is a row that says why.
+    """Train a candidate in a separate process. A failed training gives an outcome with the error.
 
     Args:
-        candidate: what is trained.
-        validated: the receipt of its dataset.
-        folder: where it is kept.
-        resume: take what is there, done or half done.
+        candidate: The candidate to train.
+        validated: Receipt of the validation of its dataset.
+        folder: Folder for the finished training.
+        resume: Reuse a finished training, or resume an unfinished one.
 
     Raises:
-        TrainingError: what is there is damaged.
+        TrainingError: The finished training on disk is damaged.
     """
     path = kept_path(folder, candidate)
     if not (resume and path.is_file()):
@@ -46,13 +46,13 @@ def train_candidate(candidate: Candidate, validated: Validated, folder: Path, re
         command = [sys.executable, "-m", "components.training.sweeps.work"]
         done = subprocess.run(command, input=given, cwd=CHECKOUT, capture_output=True, text=True)
         if done.returncode:
-            told = (done.stderr.strip().splitlines() or [f"ended by signal {-done.returncode}"])[-1]
-            return failed_outcome(candidate, told[:LAST])
+            error = (done.stderr.strip().splitlines() or [f"ended by signal {-done.returncode}"])[-1]
+            return failed_outcome(candidate, error[:MAX_ERROR])
     return trained_outcome(candidate, read_trained(path, candidate))
 
 
 def main() -> None:
-    """Do what came on standard input."""
+    """Train the candidate given on standard input."""
     job = json.load(sys.stdin)
     validated = TypeAdapter(Validated).validate_python(job["validated"])
     candidate = Candidate(job["preset"], configure(job["preset"], job["fields"]), validated.dataset)

@@ -438,7 +438,7 @@ def test_presets_as_json_are_the_whole_configurations(fashion: Fashion) -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ("momentum=0.9", "error: momentum: no such field of a training; there are activation, "),
+        ("momentum=0.9", "error: momentum: no such training setting; expected one of activation, "),
         ("epochs", "error: --set epochs: expected FIELD=VALUE"),
         ("epochs=many", "error: epochs: 'many'; input should be a valid integer"),
         ("hidden=512,0", "error: hidden: (512, 0); expected each layer to have 1 to 16,384 units"),

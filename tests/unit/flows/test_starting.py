@@ -49,7 +49,7 @@ def test_where_they_changed_it_goes_on_from_the_live_model(live: str, base: Data
     assert found("", changed) == live
     assert found("none", changed) == ""
     assert found("", changed, WIDE) == "", "its layers are others"
-    with pytest.raises(SettingsError, match=f"start_from: {live} has the layers 16 relu, the recipe 24 relu"):
+    with pytest.raises(SettingsError, match=f"start_from: {live} has hidden layers 16 relu; expected 24 relu"):
         found(live, changed, WIDE)
 
 

@@ -1,4 +1,4 @@
-"""Every field of a recipe: what is taken, what is refused and how, and the recipes themselves."""
+"""Every field of a training configuration: accepted and rejected values, and the presets."""
 
 import dataclasses
 import itertools
@@ -12,14 +12,14 @@ from components.catalogues.fashion_mnist import CONTRACT
 from components.contract import DataContract, ImageSpec, Validated
 from components.errors import SettingsError
 from components.model.mlp import MLP, ModelConfig
-from components.training.config import LARGEST, TrainConfig
+from components.training.config import MAX_MEGABYTES, TrainConfig
 from components.training.presets import PRESETS, configure, count_parameters
 from components.training.tied import TiedMLP
 from components.training.train import build, train
 
 NAN, INFINITE = float("nan"), float("inf")
-# field -> values that no recipe takes, as JSON has them
-REFUSED: dict[str, list[Any]] = {
+# field -> invalid values, as decoded from JSON
+INVALID: dict[str, list[Any]] = {
     "hidden": [[0], [-1], [16_385], [8.0], [True], ["8"], [None], "8", 8, None],
     "activation": ["tanh", "ReLU", "", None, 1],
     "batch_norm": [1, "true", None],
@@ -61,12 +61,12 @@ def names_of(*kinds: type) -> set[str]:
     return {field.name for kind in kinds for field in dataclasses.fields(kind)}
 
 
-def test_every_field_has_a_value_here_that_is_refused() -> None:
-    assert REFUSED.keys() == names_of(ModelConfig, TrainConfig) - {"model"}
+def test_every_field_has_invalid_values_above() -> None:
+    assert INVALID.keys() == names_of(ModelConfig, TrainConfig) - {"model"}
 
 
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in REFUSED.items() for value in values])
-def test_a_bad_value_is_refused_by_the_name_of_its_field(name: str, value: object) -> None:
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in INVALID.items() for value in values])
+def test_an_invalid_value_is_refused_with_the_name_of_its_field(name: str, value: object) -> None:
     with pytest.raises(SettingsError, match=f"^{name}: "):
         configure("dense-128", {name: value})
 
@@ -74,15 +74,18 @@ def test_a_bad_value_is_refused_by_the_name_of_its_field(name: str, value: objec
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [
-        ({"tied": [4, 3]}, "^tied: a kernel of 4; expected an odd number"),
-        ({"tied": [0, 3]}, "^tied: a kernel of 0; expected an odd number"),
-        ({"tied": [1, 3]}, "^tied: a kernel of 1; expected an odd number of pixels from 3"),
-        ({"tied": [-1, 3]}, "^tied: a kernel of -1; expected an odd number"),
-        ({"tied": [100_001, 3]}, "^tied: a kernel of 100001"),  # 40 GB a channel, of which 55 x 55 can see a pixel
-        ({"hidden": [1568], "tied": [5, 3]}, "^tied: 2 layers, but hidden has 1"),
-        ({"hidden": [1568, 1567, 512]}, "^hidden: 1567 units where tied asks for a multiple of 7 x 7"),
-        ({"hidden": [100, 1568, 512]}, "^hidden: 100 units where tied asks for a multiple of 14 x 14"),
-        ({"channels": [16]}, "^channels: 1 layers, but tied has 2"),
+        ({"tied": [4, 3]}, "^tied: kernel size 4; expected an odd number"),
+        ({"tied": [0, 3]}, "^tied: kernel size 0; expected an odd number"),
+        ({"tied": [1, 3]}, "^tied: kernel size 1; expected an odd number of pixels from 3"),
+        ({"tied": [-1, 3]}, "^tied: kernel size -1; expected an odd number"),
+        (
+            {"tied": [100_001, 3]},
+            "^tied: kernel size 100001",
+        ),  # 40 GB a channel, of which 55 x 55 weights see a pixel
+        ({"hidden": [1568], "tied": [5, 3]}, "^tied: 2 layers; expected at most 1, as in hidden"),
+        ({"hidden": [1568, 1567, 512]}, "^hidden: 1567 units in a tied layer; expected a multiple of 7 x 7"),
+        ({"hidden": [100, 1568, 512]}, "^hidden: 100 units in a tied layer; expected a multiple of 14 x 14"),
+        ({"channels": [16]}, "^channels: 1 layers; expected 2, as in tied"),
         ({"channels": [16, 0]}, r"^channels: \(16, 0\); expected each to be 1 to 512"),
         ({"channels": [16, 513]}, r"^channels: \(16, 513\); expected each to be 1 to 512"),
         ({"batch_norm": False}, r"^tied: \(5, 3\); expected none without batch_norm"),
@@ -90,7 +93,7 @@ def test_a_bad_value_is_refused_by_the_name_of_its_field(name: str, value: objec
         ({"batch_size": 1}, "^batch_size: 1; expected .* with batch_norm 2 or more"),
     ],
 )
-def test_settings_that_do_not_go_together_are_refused(overrides: dict[str, Any], reason: str) -> None:
+def test_incompatible_settings_are_refused(overrides: dict[str, Any], reason: str) -> None:
     tied = {"hidden": [1568, 1568, 512], "batch_norm": True, "tied": [5, 3], "untied_epochs": 2}
     assert configure("dense-128", tied, CONTRACT.image).tied == (5, 3)
     with pytest.raises(SettingsError, match=reason):
@@ -98,17 +101,17 @@ def test_settings_that_do_not_go_together_are_refused(overrides: dict[str, Any],
 
 
 @pytest.mark.parametrize("name", ["momentum", "model", "Epochs", ""])
-def test_an_unknown_field_is_answered_with_the_known_ones(name: str) -> None:
-    with pytest.raises(SettingsError, match=rf"^{name}: no such field.*average, balance, batch_norm.*weight_decay$"):
+def test_an_unknown_field_is_refused_with_the_known_ones(name: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^{name}: no such training setting.*average, balance, .*weight_decay$"):
         configure("dense-128", {name: 0.9})
 
 
-def test_an_unknown_preset_is_answered_with_the_known_ones() -> None:
+def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
     with pytest.raises(SettingsError, match=r"'dense-129'.*dense-128.*flagship"):
         configure("dense-129")
 
 
-def test_the_ends_of_the_bounds_are_taken() -> None:
+def test_the_bounds_are_inclusive() -> None:
     least = {"epochs": 1, "batch_size": 1, "patience": 1, "seed": 0, "hidden": [1], "erase": 0, "learning_rate": 1e-9}
     most = {"shift": 4, "erase": 1, "weight_decay": 1, "learning_rate": 1, "seed": 2**63 - 1, "hidden": [16_384]}
     most |= {"rotate": 45, "scale": 0.5, "translate": 0.25, "brightness": 0.9, "colour": 0.9, "balance": 1}
@@ -117,18 +120,18 @@ def test_the_ends_of_the_bounds_are_taken() -> None:
         assert configure("dense-128", overrides)
 
 
-def test_overrides_replace_only_what_is_given() -> None:
+def test_overrides_replace_only_the_given_fields() -> None:
     config = configure("dense-128", {"epochs": 3, "hidden": [8]})
     assert config == dataclasses.replace(PRESETS["dense-128"].config, epochs=3, model=ModelConfig(hidden=(8,)))
 
 
-def test_lists_from_json_are_the_tuples_that_they_stand_for() -> None:
+def test_lists_from_json_become_tuples() -> None:
     assert TrainConfig(model=ModelConfig(hidden=[4])) == TrainConfig(model=ModelConfig(hidden=(4,)))  # type: ignore[arg-type]
     given = {"hidden": [196], "batch_norm": True, "tied": [3]}
     assert configure("dense-128", given).tied == (3,)
 
 
-# --- the recipes ---
+# --- the presets ---
 
 
 @pytest.mark.parametrize(
@@ -140,7 +143,7 @@ def test_lists_from_json_are_the_tuples_that_they_stand_for() -> None:
         ("dense-128-logits", "784-128-10 relu", 101_770),
     ],
 )
-def test_a_published_recipe_has_the_published_layers(name: str, layers: str, parameters: int) -> None:
+def test_a_published_preset_has_the_published_layers(name: str, layers: str, parameters: int) -> None:
     preset = PRESETS[name]
     assert (preset.layers(CONTRACT), count_parameters(preset.config, CONTRACT)) == (layers, parameters)
 
@@ -158,13 +161,13 @@ def test_a_published_recipe_has_the_published_layers(name: str, layers: str, par
         ("dense-128-logits", {"labels": "integer", "schedule": "constant", "batch_size": 32, "epochs": 20}),
     ],
 )
-def test_a_published_recipe_has_the_published_settings(name: str, published: dict[str, Any]) -> None:
+def test_a_published_preset_has_the_published_settings(name: str, published: dict[str, Any]) -> None:
     fields = PRESETS[name].fields()
     assert {field: fields[field] for field in published} == published
-    assert fields["learning_rate"] == 1e-3 or name == "dense-dropout"  # which leaves it to whoever trains it
+    assert fields["learning_rate"] == 1e-3 or name == "dense-dropout"  # its source does not state the rate
 
 
-def test_dense_dropout_drops() -> None:
+def test_dense_dropout_uses_dropout() -> None:
     assert PRESETS["dense-dropout"].config.model.dropout > 0
 
 
@@ -182,12 +185,12 @@ def test_every_preset_is_listed_under_its_name_with_all_its_fields() -> None:
     for name, preset in PRESETS.items():
         assert preset.name == name
         assert preset.origin
-        assert preset.fields().keys() == REFUSED.keys()
+        assert preset.fields().keys() == INVALID.keys()
         assert configure(name, preset.fields()) == preset.config
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_trains_on_the_drawn_sample(validated: Validated, name: str) -> None:
+def test_every_preset_trains_on_the_synthetic_sample(validated: Validated, name: str) -> None:
     config = configure(name, {"epochs": 1, "untied_epochs": min(1, PRESETS[name].config.untied_epochs)})
     trained = train(validated, config)
     assert [epoch.number for epoch in trained.history] == list(range(1, config.total_epochs + 1))
@@ -198,36 +201,36 @@ def test_every_preset_trains_on_the_drawn_sample(validated: Validated, name: str
     assert type(trained.network) is MLP
 
 
-def test_tied_layers_are_held_against_the_images() -> None:
+def test_tied_layers_must_fit_the_images() -> None:
     tied = {"hidden": [240, 30], "batch_norm": True, "tied": [3, 3]}
     assert configure("dense-128", tied, SHOP.image)
-    with pytest.raises(SettingsError, match="hidden: 100 units where tied asks for a multiple of 10 x 12"):
+    with pytest.raises(SettingsError, match="hidden: 100 units in a tied layer; expected a multiple of 10 x 12"):
         configure("dense-128", {**tied, "hidden": [100, 30]}, SHOP.image)
-    with pytest.raises(SettingsError, match=r"tied: a kernel of 21; expected .* from 3, at most 20"):
+    with pytest.raises(SettingsError, match=r"tied: kernel size 21; expected .* from 3 to 20"):
         configure("dense-128", {**tied, "tied": [21]}, SHOP.image)
-    with pytest.raises(SettingsError, match="hidden: 784 units where tied asks for a multiple of 10 x 12"):
+    with pytest.raises(SettingsError, match="hidden: 784 units in a tied layer; expected a multiple of 10 x 12"):
         build(configure("dense-128", {**tied, "hidden": [784, 49]}), SHOP)
     preset = PRESETS["dense-128"]
     assert preset.layers(SHOP) == "1440-128-3 relu"
     assert count_parameters(preset.config, SHOP) == 1440 * 128 + 128 + 128 * 3 + 3
 
 
-# --- widths that follow the image, and networks that are too large ---
+# --- widths that depend on the image, and networks that are too large ---
 
 LEAST, MOST = ImageSpec(8, 8), ImageSpec(64, 64, 3)
 
 
 @pytest.mark.parametrize("image", [LEAST, ImageSpec(8, 64, 3), SHOP.image, CONTRACT.image, ImageSpec(32, 32, 3), MOST])
 @pytest.mark.parametrize("classes", [2, 1000])
-def test_the_recipe_for_photos_fits_every_contract(image: ImageSpec, classes: int) -> None:
+def test_the_photos_preset_fits_every_contract(image: ImageSpec, classes: int) -> None:
     contract = DataContract("any", tuple(f"class {number}" for number in range(classes)), image, "garment")
     config = configure("photos", image=image)
     assert isinstance(build(config, contract), TiedMLP)
     hidden = 4 * (count_parameters(config, contract) - classes * (config.model.hidden[-1] + 1)) / 1e6
-    assert hidden < LARGEST * 1.01, "biases come on top"
+    assert hidden < MAX_MEGABYTES * 1.01, "biases are not counted"
 
 
-def test_channels_become_units_by_the_size_of_the_image() -> None:
+def test_channels_become_units_that_depend_on_the_image_size() -> None:
     config = TrainConfig(
         model=ModelConfig(hidden=(512,), batch_norm=True), tied=(5, 3), channels=(16, 48), untied_epochs=1
     )
@@ -240,34 +243,34 @@ def test_channels_become_units_by_the_size_of_the_image() -> None:
     assert config.for_image(CONTRACT.image).phases()[1].model.hidden == (3136, 2352, 512)
 
 
-def test_a_large_image_is_averaged_and_leaves_the_first_layer_fewer_channels() -> None:
+def test_a_large_image_is_averaged_down_and_the_first_layer_gets_fewer_channels() -> None:
     config = TrainConfig(model=ModelConfig(hidden=(512,), batch_norm=True), tied=(5, 3), channels=(16, 48))
     first, second, dense = config.for_image(MOST).model.hidden
-    assert (second, dense) == (48 * 8 * 8, 512), "as for 32 x 32"
+    assert (second, dense) == (48 * 8 * 8, 512), "the same as for 32 x 32"
     assert (first % (16 * 16), first // (16 * 16)) == (0, 7)
     config.require_fit(MOST)
 
 
 def test_a_network_that_is_too_large_is_refused_with_its_size_and_what_fits() -> None:
-    told = r"^hidden: \(16384, 512\) with images of 64 x 64 x 3 is 839 MB of weights, expected at most 128; smaller"
-    with pytest.raises(SettingsError, match=told) as refused:
+    message = r"^hidden: \(16384, 512\) with images of 64 x 64 x 3 is 839 MB of weights, expected at most 128\. Use s"
+    with pytest.raises(SettingsError, match=message) as refused:
         configure("dense-128", {"hidden": [16384, 512]}, MOST)
-    fitting = int(str(refused.value).split(" or ")[-1].split()[0].replace(",", ""))
+    fitting = int(str(refused.value).split(" at most ")[-1].split()[0].replace(",", ""))
     assert configure("dense-128", {"hidden": [fitting, 512]}, MOST)
     with pytest.raises(SettingsError, match="MB of weights"):
         configure("dense-128", {"hidden": [fitting + 1, 512]}, MOST)
-    with pytest.raises(SettingsError, match=r"smaller images or narrower layers fit$"):
+    with pytest.raises(SettingsError, match=r"Use smaller images or narrower layers$"):
         configure("dense-128", {"hidden": [16, 16384, 16384]}, LEAST)
 
 
-def test_what_fits_of_a_tied_layer_is_a_whole_number_of_channels() -> None:
+def test_the_suggested_units_of_a_tied_layer_are_a_whole_number_of_channels() -> None:
     tied = {"hidden": [4096, 3072], "batch_norm": True, "tied": [5, 3]}
-    with pytest.raises(SettingsError, match=r"252 MB .* or 2,048 units in the first$"):
+    with pytest.raises(SettingsError, match=r"252 MB .* or at most 2,048 units in the first layer$"):
         configure("dense-128", tied, MOST)
     assert configure("dense-128", {**tied, "hidden": [2048, 3072]}, MOST)
 
 
 @pytest.mark.parametrize("image", [SHOP.image, ImageSpec(32, 32, 3), MOST])
-def test_the_flagship_says_where_its_layers_do_not_fit(image: ImageSpec) -> None:
-    with pytest.raises(SettingsError, match=r"^hidden: 3136 units where tied asks for a multiple of"):
+def test_the_flagship_is_refused_for_images_that_its_layers_do_not_fit(image: ImageSpec) -> None:
+    with pytest.raises(SettingsError, match=r"^hidden: 3136 units in a tied layer; expected a multiple of"):
         configure("flagship", image=image)

@@ -1,4 +1,4 @@
-"""Shift, flip and erase, each image found again among the ones that it could have become."""
+"""Augmentation, validation splits and sampling of rare classes."""
 
 import collections
 import dataclasses
@@ -28,12 +28,12 @@ DRAWS = 6000
 
 @pytest.fixture
 def images() -> Images:
-    """Noise without a black pixel: what is black afterwards came from outside or was erased."""
+    """Noise without black pixels: a black pixel after augmentation comes from padding or was erased."""
     return np.random.default_rng(0).integers(1, 256, (3, 28, 28), np.uint8)
 
 
 def augment(images: Images, config: TrainConfig, rows: Tensor) -> NDArray[np.uint8]:
-    """uint8 (b, 28, 28), seed 0."""
+    """Augment rows with seed 0 -> uint8 (b, 28, 28)."""
     torch.manual_seed(0)
     x = TrainingImages(torch.tensor(images), config)(rows)
     assert (x.dtype, x.shape) == (torch.float32, (len(rows), 784))
@@ -43,7 +43,7 @@ def augment(images: Images, config: TrainConfig, rows: Tensor) -> NDArray[np.uin
 
 
 def moved(image: Images, most: int, flip: bool) -> list[bytes]:
-    """Every way to move an image by up to so many pixels each way, and its mirror image likewise."""
+    """Return every shift of an image by at most `most` pixels per axis, and with `flip` those of its mirror image."""
     ways = []
     for one in (image, image[:, ::-1])[: 1 + flip]:
         padded = np.pad(one, most)
@@ -53,9 +53,7 @@ def moved(image: Images, most: int, flip: bool) -> list[bytes]:
 
 
 @pytest.mark.parametrize(("shift", "flip"), [(1, False), (0, True), (1, True), (2, True), (4, False)])
-def test_every_image_is_moved_or_mirrored_and_all_ways_are_equally_likely(
-    images: Images, shift: int, flip: bool
-) -> None:
+def test_images_are_shifted_and_flipped_with_equal_probabilities(images: Images, shift: int, flip: bool) -> None:
     rows = torch.arange(DRAWS) % len(images)
     found = augment(images, TrainConfig(shift=shift, flip=flip), rows)
     ways = [moved(image, shift, flip) for image in images]
@@ -67,7 +65,7 @@ def test_every_image_is_moved_or_mirrored_and_all_ways_are_equally_likely(
 
 
 @pytest.mark.parametrize("share", [0.25, 1.0])
-def test_at_most_one_rectangle_is_erased_and_the_rest_is_untouched(images: Images, share: float) -> None:
+def test_at_most_one_rectangle_is_erased_and_the_rest_is_unchanged(images: Images, share: float) -> None:
     rows = torch.arange(DRAWS) % len(images)
     found = augment(images, TrainConfig(erase=share), rows)
     erased = 0
@@ -88,8 +86,8 @@ def test_at_most_one_rectangle_is_erased_and_the_rest_is_untouched(images: Image
     assert {("top", 0), ("bottom", 27), ("left", 0), ("right", 27)} <= edges
 
 
-def test_erasing_goes_with_moving(images: Images) -> None:
-    """Outside its rectangle, an image is one of the moved ones."""
+def test_erasing_combines_with_shifting(images: Images) -> None:
+    """Outside its rectangle, an image is one of the shifted ones."""
     config = TrainConfig(shift=1, flip=True, erase=1.0)
     for image in augment(images[:1], config, torch.zeros(100, dtype=torch.int64)):
         ways = (np.frombuffer(way, np.uint8).reshape(28, 28) for way in moved(images[0], 1, flip=True))
@@ -98,7 +96,7 @@ def test_erasing_goes_with_moving(images: Images) -> None:
         assert min(extents) <= 14
 
 
-def test_the_images_themselves_are_never_changed(images: Images) -> None:
+def test_augmentation_does_not_change_its_input(images: Images) -> None:
     before = images.copy()
     augmented = TrainingImages(torch.from_numpy(images), TrainConfig(shift=2, flip=True, erase=1.0))
     for _ in range(20):
@@ -117,17 +115,17 @@ def test_an_image_differs_from_call_to_call() -> None:
         assert not torch.equal(first, second)
 
 
-def test_without_augmentation_images_are_what_serving_makes_of_them(images: Images) -> None:
+def test_without_augmentation_preprocessing_equals_serving(images: Images) -> None:
     random = torch.get_rng_state()
     rows = torch.tensor([2, 0, 0])
     x = TrainingImages(torch.tensor(images), TrainConfig())(rows)
     assert torch.equal(x, to_input(images[rows.numpy()]))
     assert np.array_equal(x.numpy(), images[rows.numpy()].reshape(3, 784).astype(np.float32) / 255)
-    assert torch.equal(torch.get_rng_state(), random), "and it draws nothing"
+    assert torch.equal(torch.get_rng_state(), random), "no random number is drawn"
 
 
-def test_augmentation_costs_less_than_the_step_that_it_feeds() -> None:
-    """The flagship's, in the phase with the cheaper steps, of as many images as it has: a thirtieth when measured."""
+def test_augmentation_is_faster_than_a_training_step() -> None:
+    """With the flagship's settings, images and cheaper phase; a thirtieth of the time when measured."""
     config = PRESETS["flagship"].config.phases()[0]
     images, labels = torch.randint(256, (54_000, 28, 28), dtype=torch.uint8), torch.randint(10, (54_000,))
     data = TrainingData(TrainingImages(images, config), labels, labels, to_input(images[:1000]), labels[:1000])
@@ -144,7 +142,7 @@ def test_augmentation_costs_less_than_the_step_that_it_feeds() -> None:
     assert statistics.median(augmenting) < statistics.median(stepping)
 
 
-def test_images_in_colour_are_moved_and_mirrored_as_a_whole_and_erased_in_all_channels() -> None:
+def test_colour_images_are_shifted_flipped_and_erased_in_all_channels_alike() -> None:
     images = np.random.default_rng(0).integers(1, 256, (3, 20, 24, 3), np.uint8)
     rows = torch.arange(300) % 3
     torch.manual_seed(0)
@@ -161,7 +159,7 @@ def test_images_in_colour_are_moved_and_mirrored_as_a_whole_and_erased_in_all_ch
     assert {right for _, right in sides} == set(range(3, 13)), "a seventh to half of 24"
 
 
-# --- turning, scaling, moving by a share, and light ---
+# --- rotation, scaling, translation and brightness ---
 
 
 @pytest.fixture
@@ -181,7 +179,7 @@ def many(images: Images, config: TrainConfig, count: int = 400) -> NDArray[np.fl
 
 
 def bright(images: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The middle of what is brighter than the ground, (n, 2), and its extent down and right, (n, 2), pixels."""
+    """Return center and extent of what is brighter than the background, each (n, 2), rows and columns, in pixels."""
     shares = (images - 50) / 150
     down, right = shares.max(axis=2).sum(axis=1), shares.max(axis=1).sum(axis=1)
     places = np.arange(images.shape[1])
@@ -189,7 +187,7 @@ def bright(images: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np
     return np.stack(middle, 1), np.stack([down, right], 1)
 
 
-def test_images_are_moved_by_up_to_a_share_of_their_sides_and_the_ground_goes_on(square: Images) -> None:
+def test_images_are_translated_by_at_most_a_share_of_their_sides_and_the_background_is_extended(square: Images) -> None:
     found = many(square, TrainConfig(translate=0.1))
     middle, extent = bright(found)
     np.testing.assert_allclose(extent, 20, atol=0.01)
@@ -198,7 +196,7 @@ def test_images_are_moved_by_up_to_a_share_of_their_sides_and_the_ground_goes_on
     assert found[:, [0, -1]] == pytest.approx(50, abs=0.01), "the level of the border, not black"
 
 
-def test_height_and_width_are_scaled_each_by_itself(square: Images) -> None:
+def test_height_and_width_are_scaled_independently(square: Images) -> None:
     middle, extent = bright(many(square, TrainConfig(scale=0.3)))
     np.testing.assert_allclose(middle, 19.5, atol=0.01)
     assert extent.min(axis=0) == pytest.approx([14, 14], abs=0.3)
@@ -207,8 +205,8 @@ def test_height_and_width_are_scaled_each_by_itself(square: Images) -> None:
 
 
 @pytest.mark.parametrize("sides", [(40, 40), (30, 50)])
-def test_turning_keeps_shapes_whatever_the_sides_of_the_image(sides: tuple[int, int]) -> None:
-    """A bar turned by an angle is found at that angle, and as long as before."""
+def test_rotation_preserves_shapes_in_rectangular_images(sides: tuple[int, int]) -> None:
+    """A bar keeps its length and has an angle within the range."""
     images = np.zeros((1, *sides), np.uint8)
     down, right = (side // 2 for side in sides)
     images[:, down - 2 : down + 2, right - 10 : right + 10] = 255
@@ -221,7 +219,7 @@ def test_turning_keeps_shapes_whatever_the_sides_of_the_image(sides: tuple[int, 
     assert (angles.min(), angles.max()) == (pytest.approx(-30, abs=1), pytest.approx(30, abs=1))
 
 
-def test_light_changes_all_levels_alike_and_colour_each_channel() -> None:
+def test_brightness_scales_all_pixels_and_colour_each_channel() -> None:
     images = np.full((1, 8, 8, 3), 100, np.uint8)
     found = many(images, TrainConfig(brightness=0.4))
     assert np.ptp(found, axis=(1, 2, 3)).max() < 1e-4
@@ -230,11 +228,11 @@ def test_light_changes_all_levels_alike_and_colour_each_channel() -> None:
     assert np.ptp(found, axis=(1, 2)).max() < 1e-4
     assert abs(np.corrcoef(found[:, 0, 0].T) - np.eye(3)).max() < 0.2
     grey = many(images[..., 0], TrainConfig(colour=0.4))
-    assert (grey == grey[0, 0, 0]).all(), "a grey image has no colour"
+    assert (grey == grey[0, 0, 0]).all(), "colour has no effect on a grey image"
     assert many(np.full((1, 8, 8), 250, np.uint8), TrainConfig(brightness=0.5)).max() <= 255
 
 
-def test_everything_goes_together_in_grey_and_in_colour(images: Images) -> None:
+def test_all_augmentations_combine_for_grey_and_colour_images(images: Images) -> None:
     everything = TrainConfig(
         shift=1, flip=True, erase=0.5, rotate=10, scale=0.1, translate=0.1, brightness=0.3, colour=0.2
     )
@@ -246,14 +244,14 @@ def test_everything_goes_together_in_grey_and_in_colour(images: Images) -> None:
         assert np.array_equal(given, before)
 
 
-# --- classes that are rare ---
+# --- rare classes ---
 
 
 def examples_with(counts: list[int]) -> Examples:
     names = tuple(f"class {label}" for label in range(len(counts)))
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts)).astype(np.uint16)
     images = np.zeros((len(labels), 8, 8), np.uint8)
-    images[:, 0, 0] = labels  # an image shows its class
+    images[:, 0, 0] = labels  # an image encodes its class
     return Examples(
         [str(row) for row in range(len(labels))], images, labels, DataContract("skew", names, ImageSpec(8, 8), "none")
     )
@@ -264,7 +262,7 @@ def divided(counts: list[int], **options: Any) -> TrainingData:
     return divide(examples_with(counts), TrainConfig(batch_size=8, **options), torch.device("cpu"))
 
 
-def test_of_each_class_the_same_share_is_held_out_and_one_image_at_least() -> None:
+def test_a_stratified_split_holds_out_the_same_share_of_each_class_and_at_least_one_image() -> None:
     counts = [400, 40, 6, 2, 1]
     data = divided(counts, stratify=True, validation_share=0.25)
     held_out, kept = (torch.bincount(found, minlength=5) for found in (data.validation_labels, data.labels))
@@ -276,7 +274,7 @@ def test_of_each_class_the_same_share_is_held_out_and_one_image_at_least() -> No
     assert torch.equal(shown, data.labels)
 
 
-def test_which_images_are_held_out_is_up_to_the_seed() -> None:
+def test_the_held_out_images_depend_on_the_seed() -> None:
     examples = examples_with([60, 30])
     config = TrainConfig(batch_size=8, stratify=True)
     found = []
@@ -291,7 +289,7 @@ def test_which_images_are_held_out_is_up_to_the_seed() -> None:
 
 @pytest.mark.parametrize(("balance", "expected"), [(0.0, [800, 80, 20]), (0.5, [550, 174, 87]), (1.0, [270, 270, 270])])
 def test_balance_draws_rare_classes_more_often(balance: float, expected: list[int]) -> None:
-    """Of 900 images a tenth is held out: 720, 72 and 18 are drawn from."""
+    """A tenth of the 900 images is held out, which leaves 720, 72 and 18."""
     data = divided([800, 80, 20], stratify=True, balance=balance)
     rows = data.draw_order()
     assert len(rows) == len(data.labels) == 810
@@ -301,21 +299,19 @@ def test_balance_draws_rare_classes_more_often(balance: float, expected: list[in
     times = torch.bincount(rows, minlength=810)
     for label in range(3):
         of_class = times[data.labels == label]
-        assert of_class.max() - of_class.min() <= 1, "within a class, one is drawn as often as another, or once more"
+        assert of_class.max() - of_class.min() <= 1, "the counts within a class differ by at most one"
     assert not torch.equal(data.draw_order(), rows)
 
 
 @pytest.mark.parametrize(("counts", "expected"), [([800, 90, 90], [720, 81, 81]), ([800, 80, 70], [530, 168, 157])])
-def test_rare_classes_are_drawn_more_often_unless_the_recipe_says_otherwise(
-    counts: list[int], expected: list[int]
-) -> None:
+def test_rare_classes_are_drawn_more_often_by_default(counts: list[int], expected: list[int]) -> None:
     data = divided(counts, stratify=True)
     torch.manual_seed(0)
     drawn = torch.bincount(data.labels[data.draw_order()]).tolist()
     assert drawn == pytest.approx(expected, abs=2)
 
 
-def test_without_balance_the_order_is_a_permutation_and_nothing_else_is_drawn() -> None:
+def test_without_balance_the_order_is_a_permutation_and_no_other_random_number_is_drawn() -> None:
     data = divided([30, 20])
     torch.manual_seed(3)
     rows, after = data.draw_order(), torch.get_rng_state()

@@ -1,4 +1,4 @@
-"""The written-out gradients against autograd's."""
+"""The hand-written gradients, compared with autograd's."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def gradients_of(network: MLP) -> list[Tensor]:
 
 @pytest.mark.parametrize("hidden", [(), (7,), (9, 5), (6, 8, 4)])
 @pytest.mark.parametrize("rows", [False, True], ids=["integers", "one-hot"])
-def test_they_are_autograd_s(hidden: tuple[int, ...], rows: bool) -> None:
+def test_gradients_equal_autograd_s(hidden: tuple[int, ...], rows: bool) -> None:
     network = MLP(ModelConfig(hidden=hidden), CONTRACT)
     x, labels = batch()
     expected_logits = network(x)
@@ -40,7 +40,7 @@ def test_they_are_autograd_s(hidden: tuple[int, ...], rows: bool) -> None:
     torch.testing.assert_close(gradients_of(network), expected, rtol=1e-5, atol=1e-7)
 
 
-def test_with_dropout_they_are_autograd_s_under_the_same_mask() -> None:
+def test_gradients_with_dropout_equal_autograd_s_under_the_same_mask() -> None:
     network = MLP(ModelConfig(hidden=(40, 30), dropout=0.25), CONTRACT)
     x, labels = batch()
     torch.manual_seed(3)
@@ -56,7 +56,7 @@ def test_with_dropout_they_are_autograd_s_under_the_same_mask() -> None:
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.5, 0.9])
-def test_dropout_drops_its_share_and_keeps_the_mean(probability: float) -> None:
+def test_dropout_zeroes_its_share_and_scales_the_rest(probability: float) -> None:
     torch.manual_seed(0)
     dropped = drop(torch.ones(300, 401), probability)
     share = (dropped == 0).float().mean().item()
@@ -73,7 +73,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean(probability: float) -> None:
         ({}, {}, True),
     ],
 )
-def test_what_they_do_not_know_is_left_to_autograd(
+def test_unsupported_settings_are_left_to_autograd(
     model: dict[str, object], training: dict[str, float], bfloat16: bool
 ) -> None:
     config = TrainConfig(model=ModelConfig(**model), **training)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Device and precision: bfloat16 only where it was asked for or measured faster."""
+"""Device and precision: bfloat16 only if requested or measured to be faster."""
 
 import dataclasses
 import os
@@ -27,7 +27,7 @@ has_bfloat16_tiles = CPUINFO.is_file() and "amx_bf16" in CPUINFO.read_text()
 
 
 def test_a_processor_that_emulates_bfloat16_multiplies_in_float32() -> None:
-    """oneDNN, told to forget what comes after AVX2, emulates it, and no flag of PyTorch's says so."""
+    """oneDNN limited to AVX2 emulates it, and PyTorch has no flag that says so."""
     code = f"""
 import torch
 from components.catalogues.fashion_mnist import CONTRACT
@@ -41,18 +41,18 @@ print(pick_precision("auto", MLP({WIDE}, CONTRACT), torch.rand(128, 784)))
     assert done.stdout == "False\n", done.stderr
 
 
-@pytest.mark.skipif(not has_bfloat16_tiles, reason="needs a processor that multiplies tiles of bfloat16")
-def test_a_processor_made_for_bfloat16_uses_it() -> None:
-    """At least once in three measurements: others may be using the processor too."""
+@pytest.mark.skipif(not has_bfloat16_tiles, reason="needs a processor with AMX bfloat16")
+def test_a_processor_with_bfloat16_tiles_uses_them() -> None:
+    """At least once in three measurements, because the processor may be busy."""
     assert any(pick_precision("auto", MLP(WIDE, CONTRACT), torch.rand(512, 784)) for _ in range(3))
 
 
-@pytest.mark.parametrize(("wanted", "used"), [("float32", False), ("bfloat16", True)])
-def test_a_precision_that_was_asked_for_is_used_unmeasured(wanted: Precision, used: bool) -> None:
-    assert pick_precision(wanted, torch.nn.Identity(), torch.empty(0)) is used
+@pytest.mark.parametrize(("requested", "used"), [("float32", False), ("bfloat16", True)])
+def test_a_requested_precision_is_used_without_measurement(requested: Precision, used: bool) -> None:
+    assert pick_precision(requested, torch.nn.Identity(), torch.empty(0)) is used
 
 
-def test_measuring_changes_neither_the_network_nor_the_random_numbers() -> None:
+def test_measuring_changes_neither_the_network_nor_the_random_state() -> None:
     torch.manual_seed(0)
     network = MLP(dataclasses.replace(WIDE, batch_norm=True), CONTRACT)
     before, random = weights_hash(network), torch.get_rng_state()
@@ -62,11 +62,11 @@ def test_measuring_changes_neither_the_network_nor_the_random_numbers() -> None:
     assert torch.equal(torch.get_rng_state(), random)
 
 
-def test_a_measured_precision_trains_as_the_same_one_asked_for(validated: Validated) -> None:
+def test_a_measured_precision_trains_like_the_same_requested_one(validated: Validated) -> None:
     config = dataclasses.replace(QUICK, model=ModelConfig(hidden=(16,), dropout=0.3), epochs=1, precision="auto")
     measured = train(validated, config)
-    asked_for: Precision = "bfloat16" if measured.hardware["precision"] == "bfloat16" else "float32"
-    expected = train(validated, dataclasses.replace(config, precision=asked_for))
+    requested: Precision = "bfloat16" if measured.hardware["precision"] == "bfloat16" else "float32"
+    expected = train(validated, dataclasses.replace(config, precision=requested))
     assert weights_hash(measured.network) == weights_hash(expected.network)
 
 
@@ -80,21 +80,21 @@ def test_bfloat16_trains_to_about_the_same_loss_in_float32_weights(validated: Va
     assert {weight.dtype for weight in coarse.network.parameters()} == {torch.float32}
 
 
-def test_the_hardware_is_described_as_it_was_used() -> None:
+def test_the_description_has_the_hardware_that_was_used() -> None:
     described = {"device": "cpu", "precision": "bfloat16", "threads": 1}
     assert Hardware(torch.device("cpu"), bfloat16=True).describe() == described
 
 
-@pytest.mark.skipif(has_cuda, reason="there is a CUDA device")
-def test_a_device_that_is_not_there_is_refused(validated: Validated) -> None:
-    expected = "device: 'cuda', but PyTorch finds no CUDA device; expected auto or cpu here"
+@pytest.mark.skipif(has_cuda, reason="a CUDA device is available")
+def test_a_missing_device_is_refused(validated: Validated) -> None:
+    expected = "device: 'cuda', but PyTorch finds no CUDA device; expected auto or cpu"
     with pytest.raises(SettingsError, match=re.escape(expected)):
         train(validated, dataclasses.replace(QUICK, device="cuda"))
     assert (pick_device("auto"), pick_device("cpu")) == (torch.device("cpu"), torch.device("cpu"))
 
 
-@pytest.mark.skipif(not has_cuda, reason="there is no CUDA device")
-def test_cuda_is_taken_where_it_is_and_gives_a_network_on_the_cpu(validated: Validated) -> None:
+@pytest.mark.skipif(not has_cuda, reason="no CUDA device is available")
+def test_cuda_is_used_if_available_and_the_network_is_returned_on_the_cpu(validated: Validated) -> None:
     trained, on_the_cpu = train(validated, QUICK), train(validated, dataclasses.replace(QUICK, device="cpu"))
     assert trained.hardware["device"] == torch.cuda.get_device_name()
     assert {weight.device.type for weight in trained.network.parameters()} == {"cpu"}

@@ -1,4 +1,4 @@
-"""Adam and the learning rate of each step, against PyTorch's own and Keras' formula."""
+"""Adam and the learning rate schedules, compared with PyTorch and Keras."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from components.training.optimizer import FusedAdam, rate_at
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.05])
-def test_fused_adam_is_pytorch_s_to_the_bit(weight_decay: float) -> None:
+def test_fused_adam_is_bit_identical_to_pytorch_s(weight_decay: float) -> None:
     torch.manual_seed(0)
     ours = [torch.randn(5, 3, requires_grad=True), torch.randn(3, requires_grad=True)]
     theirs = [weight.detach().clone().requires_grad_() for weight in ours]
@@ -29,7 +29,7 @@ def test_fused_adam_is_pytorch_s_to_the_bit(weight_decay: float) -> None:
 
 
 @pytest.mark.parametrize("decay", [0.0, 1e-3, 1.0])
-def test_the_inverse_time_rate_is_keras_at_every_step(decay: float) -> None:
+def test_the_inverse_time_rate_equals_keras_at_every_step(decay: float) -> None:
     """initial_learning_rate / (1 + decay_rate * step / decay_steps), with decay_steps 1."""
     config = TrainConfig(learning_rate=0.02, schedule="inverse-time", decay=decay)
     assert [rate_at(step, 500, config) for step in range(500)] == pytest.approx(
@@ -48,7 +48,7 @@ def rates_of_pytorch(highest: float, steps: int) -> Iterator[float]:
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 10, 34, 1000])
-def test_the_one_cycle_rate_is_pytorch_s_at_every_step(steps: int) -> None:
+def test_the_one_cycle_rate_equals_pytorch_s_at_every_step(steps: int) -> None:
     config = TrainConfig(learning_rate=0.02, schedule="one-cycle")
     found = [rate_at(step, steps, config) for step in range(steps)]
     assert found == pytest.approx(list(rates_of_pytorch(0.02, steps)), rel=1e-9)

@@ -1,4 +1,4 @@
-"""Stop and resume: the same bits as a training that nobody stopped, or a refusal that says why."""
+"""Stop and resume: bit-identical to an uninterrupted training, or an error that says why not."""
 
 import dataclasses
 import logging
@@ -20,7 +20,7 @@ from components.training.train import Trained, train
 
 AUGMENTED = {"dropout": 0.2, "shift": 1, "flip": True, "erase": 0.5, "average": 0.9}
 TIED = {"hidden": [196, 24], "batch_norm": True, "tied": [3], "epochs": 3, "untied_epochs": 3, "batch_size": 128}
-RECIPES: dict[str, dict[str, Any]] = {
+CONFIGS: dict[str, dict[str, Any]] = {
     "plain": {"epochs": 3},
     "average, augmentation, dropout": {"epochs": 3, **AUGMENTED, "schedule": "one-cycle", "weight_decay": 0.1},
     "patience": {"epochs": 9, "batch_size": 64, "learning_rate": 0.3, "patience": 2},  # the best of its 7 is the 5th
@@ -31,12 +31,12 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-def recipe(name: str) -> TrainConfig:
-    return QUICK.with_overrides(RECIPES[name])
+def config_of(name: str) -> TrainConfig:
+    return QUICK.with_overrides(CONFIGS[name])
 
 
 def stopper(epoch: int) -> Callable[[Epoch], None]:
-    """Ctrl-C as this epoch is reported, once it is kept."""
+    """Simulate Ctrl-C when this epoch is reported, once its state is saved."""
 
     def stop(reported: Epoch) -> None:
         if reported.number == epoch:
@@ -51,7 +51,7 @@ def train_until(validated: Validated, config: TrainConfig, folder: Path, epoch: 
 
 
 def assert_same(found: Trained, expected: Trained) -> None:
-    """To the bit, but for the time it took."""
+    """Check that two results are bit-identical, except for the time they took."""
     assert weights_hash(found.network) == weights_hash(expected.network)
     assert torch.equal(found.validation_logits, expected.validation_logits)
     assert found.best_epoch == expected.best_epoch
@@ -60,33 +60,35 @@ def assert_same(found: Trained, expected: Trained) -> None:
     assert next(histories) == next(histories)
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_stopped_at_any_epoch_it_comes_to_the_same_bits(validated: Validated, tmp_path: Path, name: str) -> None:
-    config = recipe(name)
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_training_stopped_at_any_epoch_resumes_to_identical_weights(
+    validated: Validated, tmp_path: Path, name: str
+) -> None:
+    config = config_of(name)
     expected = train(validated, config)
     for epoch in range(1, len(expected.history) + 1):
         train_until(validated, config, tmp_path, epoch)
-        assert len(list(tmp_path.iterdir())) == 1, "what is kept is one file"
-        torch.manual_seed(99)  # what other work in between leaves behind
+        assert len(list(tmp_path.iterdir())) == 1, "the state is one file"
+        torch.manual_seed(99)  # other work in between changes the generator
         seen: list[int] = []
         found = train(validated, config, lambda done: seen.append(done.number), tmp_path, resume=True)  # noqa: B023
         assert_same(found, expected)
         assert seen == list(range(epoch + 1, len(expected.history) + 1)), "no epoch is run twice"
-        assert list(tmp_path.iterdir()) == [], "and nothing stays behind"
+        assert list(tmp_path.iterdir()) == [], "the state is removed"
 
 
-def test_the_recipes_end_as_their_names_say(validated: Validated) -> None:
-    """So that the boundaries above are where they are meant to be."""
-    patient = train(validated, recipe("patience"))
+def test_the_configurations_end_as_their_names_say(validated: Validated) -> None:
+    """So the test above covers these boundaries."""
+    patient = train(validated, config_of("patience"))
     assert patient.best_epoch + 2 == len(patient.history) < 9
-    averaged = train(validated, recipe("patience and average"))
+    averaged = train(validated, config_of("patience and average"))
     assert averaged.best_epoch + 3 == len(averaged.history) < 9
-    early = train(validated, recipe("two phases that end early"))
+    early = train(validated, config_of("two phases that end early"))
     assert 2 < len(early.history) < early.config.total_epochs - 1
 
 
-def test_it_can_be_stopped_again_and_again(validated: Validated, tmp_path: Path) -> None:
-    config = recipe("two phases")
+def test_a_training_can_be_stopped_repeatedly(validated: Validated, tmp_path: Path) -> None:
+    config = config_of("two phases")
     expected = train(validated, config)
     train_until(validated, config, tmp_path, 2)
     for epoch in (3, 4, 5, 6):
@@ -97,7 +99,7 @@ def test_it_can_be_stopped_again_and_again(validated: Validated, tmp_path: Path)
 
 @pytest.mark.parametrize("measured", [False, True])
 def test_a_precision_is_measured_once(validated: Validated, tmp_path: Path, measured: bool) -> None:
-    """A second measurement could come out otherwise, and the two halves would not fit."""
+    """A second measurement could differ, and the two halves would use different precisions."""
     config = dataclasses.replace(QUICK, precision="auto")
     train_until(validated, config, tmp_path, 2)
     (path,) = tmp_path.iterdir()
@@ -107,20 +109,20 @@ def test_a_precision_is_measured_once(validated: Validated, tmp_path: Path, meas
     assert trained.hardware["precision"] == ("bfloat16" if measured else "float32")
 
 
-def test_a_stop_says_how_to_go_on_once_there_is_something_to_go_on_with(
+def test_a_stop_says_how_to_resume_if_a_state_is_saved(
     validated: Validated, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(validated, QUICK, stopper(1))
-    assert "--resume" not in caplog.text, "nothing is kept"
+    assert "--resume" not in caplog.text, "no state is saved"
     train_until(validated, QUICK, tmp_path, 1)
-    assert "stopped; the epochs so far are kept, and the same command with --resume goes on from there" in caplog.text
+    assert "stopped; completed epochs are saved. To continue, run the same command with --resume" in caplog.text
     caplog.set_level(logging.INFO)
     train(validated, QUICK, keep_in=tmp_path, resume=True)
-    assert "going on after epoch 1" in caplog.text
+    assert "resuming after epoch 1" in caplog.text
 
 
-def test_without_a_folder_nothing_is_kept(
+def test_without_a_folder_no_state_is_saved(
     validated: Validated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -129,29 +131,29 @@ def test_without_a_folder_nothing_is_kept(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_with_nothing_kept_resuming_starts_anew(
+def test_resuming_without_a_saved_state_starts_over(
     validated: Validated, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     assert_same(train(validated, QUICK, keep_in=tmp_path / "new", resume=True), train(validated, QUICK))
-    assert "no unfinished training of this recipe on this data; starting anew" in caplog.text
+    assert "no unfinished training with these settings on this dataset; starting from epoch 1" in caplog.text
 
 
-def test_without_resume_it_starts_anew_beside_what_was_kept(validated: Validated, tmp_path: Path) -> None:
+def test_without_resume_a_training_starts_over_despite_a_saved_state(validated: Validated, tmp_path: Path) -> None:
     train_until(validated, QUICK, tmp_path, 2)
     seen: list[int] = []
     assert_same(train(validated, QUICK, lambda epoch: seen.append(epoch.number), tmp_path), train(validated, QUICK))
     assert seen == [1, 2]
 
 
-def test_another_recipe_s_state_is_not_gone_on_with(validated: Validated, tmp_path: Path) -> None:
+def test_the_state_of_another_configuration_is_not_resumed(validated: Validated, tmp_path: Path) -> None:
     other = dataclasses.replace(QUICK, seed=1)
     train_until(validated, other, tmp_path, 2)
     assert_same(train(validated, QUICK, keep_in=tmp_path, resume=True), train(validated, QUICK))
-    assert list(tmp_path.iterdir()) == [state_path(tmp_path, validated.dataset.version, other)], "and it is left alone"
+    assert list(tmp_path.iterdir()) == [state_path(tmp_path, validated.dataset.version, other)], "the other one is kept"
 
 
-OTHERWISE: dict[str, Any] = {
+OTHER_VALUES: dict[str, Any] = {
     "hidden": [17],
     "activation": "gelu",
     "batch_norm": True,
@@ -187,7 +189,7 @@ OTHERWISE: dict[str, Any] = {
     "threads": 2,
     "device": "cpu",
 }
-GOES_WITH: dict[str, dict[str, Any]] = {
+PREREQUISITES: dict[str, dict[str, Any]] = {
     "decay": {"schedule": "inverse-time"},
     "tied": {"hidden": [196], "batch_norm": True},
     "channels": {"hidden": [196], "batch_norm": True, "tied": [3]},
@@ -195,11 +197,11 @@ GOES_WITH: dict[str, dict[str, Any]] = {
 }
 
 
-def test_a_state_belongs_to_one_recipe_and_one_dataset(tmp_path: Path) -> None:
+def test_a_state_belongs_to_one_configuration_and_one_dataset(tmp_path: Path) -> None:
     names = {field.name for kind in (ModelConfig, TrainConfig) for field in dataclasses.fields(kind)} - {"model"}
-    assert OTHERWISE.keys() == names
-    for name, value in OTHERWISE.items():
-        base = QUICK.with_overrides(GOES_WITH.get(name, {}))
+    assert OTHER_VALUES.keys() == names
+    for name, value in OTHER_VALUES.items():
+        base = QUICK.with_overrides(PREREQUISITES.get(name, {}))
         changed = base.with_overrides({name: value})
         assert state_path(tmp_path, "a", changed) != state_path(tmp_path, "a", base), name
         assert state_path(tmp_path, "a", changed) == state_path(tmp_path, "a", base.with_overrides({name: value}))
@@ -214,7 +216,7 @@ def small_state() -> State:
     return State({**tensors, "count": torch.tensor(7)}, {"step": 3, "best": 0.1 + 0.2, "history": [{"number": 1}]})
 
 
-def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
+def test_a_state_round_trips(tmp_path: Path) -> None:
     written = small_state()
     write_state(tmp_path / "folder" / "state", written)
     found = read_state(tmp_path / "folder" / "state")
@@ -235,11 +237,13 @@ def test_damage_to_any_byte_is_refused(tmp_path: Path) -> None:
     shortened = [whole[:end] for end in range(len(whole))]
     for damaged in (*flipped, *shortened, whole + b"\0"):
         path.write_bytes(damaged)
-        with pytest.raises(TrainingError, match="changed since it was written; train without --resume, or remove it"):
+        with pytest.raises(
+            TrainingError, match="changed since it was written; train without --resume, or remove the file"
+        ):
             read_state(path)
 
 
-def test_a_damaged_state_is_not_gone_on_with(validated: Validated, tmp_path: Path) -> None:
+def test_a_damaged_state_is_not_resumed(validated: Validated, tmp_path: Path) -> None:
     train_until(validated, QUICK, tmp_path, 2)
     (path,) = tmp_path.iterdir()
     content = bytearray(path.read_bytes())

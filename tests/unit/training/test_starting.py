@@ -1,4 +1,4 @@
-"""Trainings that go on from another model, whatever its classes."""
+"""Warm starts from a stored model, even with other classes."""
 
 import dataclasses
 
@@ -28,11 +28,11 @@ def start_of(trained: Trained, rows: RowsBefore = NOWHERE) -> Start:
     return Start("fashion-mlp:before", trained.network, Lineage(CLASSES), rows)
 
 
-def test_a_larger_head_begins_with_what_the_model_knows(trained: Trained) -> None:
+def test_a_larger_output_layer_starts_with_the_model_s_weights(trained: Trained) -> None:
     torch.manual_seed(1)
     network = build(QUICK, ADDED)
     fresh = network.state_dict()["logits.weight"][10:].clone()
-    start_of(trained).give_layers(network, ADDED, QUICK, Lineage(ADDED.classes, (NEW,)))
+    start_of(trained).copy_weights(network, ADDED, QUICK, Lineage(ADDED.classes, (NEW,)))
     before, now = trained.network.state_dict(), network.state_dict()
     assert torch.equal(now["dense1.weight"], before["dense1.weight"])
     assert torch.equal(now["logits.weight"][:10], before["logits.weight"])
@@ -40,25 +40,25 @@ def test_a_larger_head_begins_with_what_the_model_knows(trained: Trained) -> Non
     assert torch.equal(now["logits.weight"][10:], fresh)
 
 
-def test_a_merged_class_begins_with_the_mean_of_its_parts(trained: Trained) -> None:
+def test_a_merged_class_starts_with_the_mean_of_its_parts(trained: Trained) -> None:
     network = build(QUICK, MERGED)
-    start_of(trained).give_layers(network, MERGED, QUICK, Lineage(MERGED.classes, (MERGER,)))
+    start_of(trained).copy_weights(network, MERGED, QUICK, Lineage(MERGED.classes, (MERGER,)))
     before, now = trained.network.state_dict()["logits.weight"], network.state_dict()["logits.weight"]
     assert torch.allclose(now[0], (before[0] + before[6]) / 2)
     assert torch.equal(now[6], before[9])
 
 
-def test_the_first_step_is_made_from_the_model_s_weights(validated: Validated, trained: Trained) -> None:
+def test_a_training_starts_from_the_model_s_weights(validated: Validated, trained: Trained) -> None:
     config = dataclasses.replace(QUICK, start_from="fashion-mlp:before", learning_rate=1e-9, epochs=1)
     examples = train_split(validated)
     rows = divide_ids(examples, QUICK)
-    gone_on = train(validated, config, start=start_of(trained, rows))
+    continued = train(validated, config, start=start_of(trained, rows))
     for name, weight in trained.network.state_dict().items():
-        assert torch.allclose(gone_on.network.state_dict()[name], weight, atol=1e-6), name
-    assert sorted(gone_on.validation_labels.tolist()) == sorted(trained.validation_labels.tolist())
+        assert torch.allclose(continued.network.state_dict()[name], weight, atol=1e-6), name
+    assert sorted(continued.validation_labels.tolist()) == sorted(trained.validation_labels.tolist())
 
 
-def test_rows_that_the_model_was_not_trained_on_stay_held_out_and_new_ones_join(validated: Validated) -> None:
+def test_validation_rows_stay_held_out_and_new_rows_join_them(validated: Validated) -> None:
     before = train_split(validated)
     rows = divide_ids(before, QUICK)
     labels = np.concatenate([before.labels, np.full(40, 10, np.uint16)])
@@ -71,7 +71,7 @@ def test_rows_that_the_model_was_not_trained_on_stay_held_out_and_new_ones_join(
     assert len(now.held_out - rows.held_out) == 4
 
 
-def test_dividing_by_ids_is_what_a_training_does(validated: Validated, trained: Trained) -> None:
+def test_divide_ids_returns_the_split_of_a_training(validated: Validated, trained: Trained) -> None:
     examples = train_split(validated)
     torch.manual_seed(11)
     state = torch.get_rng_state()
@@ -82,7 +82,7 @@ def test_dividing_by_ids_is_what_a_training_does(validated: Validated, trained: 
     assert rows.held_out | rows.trained_on == set(examples.ids)
 
 
-def test_a_recipe_of_tied_layers_goes_on_with_dense_ones() -> None:
+def test_a_warm_start_with_tied_layers_trains_dense_layers() -> None:
     tied = dataclasses.replace(
         QUICK, model=dataclasses.replace(QUICK.model, hidden=(196,), batch_norm=True), tied=(3,), untied_epochs=3
     )
@@ -94,16 +94,18 @@ def test_a_recipe_of_tied_layers_goes_on_with_dense_ones() -> None:
     assert dataclasses.replace(tied, start_from="fashion-mlp:before").total_epochs == 3
 
 
-def test_what_cannot_be_gone_on_from_is_refused(validated: Validated, trained: Trained) -> None:
+def test_a_model_that_does_not_fit_is_refused(validated: Validated, trained: Trained) -> None:
     start = start_of(trained)
     wide = dataclasses.replace(QUICK, model=dataclasses.replace(QUICK.model, hidden=(64, 32)))
-    assert "has the layers" in start.find_misfit(CONTRACT, wide, Lineage(CLASSES))
-    assert "about other classes" in start.find_misfit(CONTRACT, QUICK, Lineage(("cat", "dog")))
+    assert "has hidden layers" in start.find_misfit(CONTRACT, wide, Lineage(CLASSES))
+    assert "has unrelated classes" in start.find_misfit(CONTRACT, QUICK, Lineage(("cat", "dog")))
     other = dataclasses.replace(CONTRACT, preparation="letterbox")
-    assert "about other images" in start.find_misfit(other, QUICK, Lineage(CLASSES))
-    with pytest.raises(SettingsError, match="start_from: fashion-mlp:before is about other classes"):
-        start.give_layers(MLP(QUICK.model, CONTRACT), CONTRACT, QUICK, Lineage(("cat", "dog")))
-    with pytest.raises(SettingsError, match="the recipe says '', and 'fashion-mlp:before' is given"):
+    assert "takes images of another format" in start.find_misfit(other, QUICK, Lineage(CLASSES))
+    with pytest.raises(SettingsError, match="start_from: fashion-mlp:before has unrelated classes"):
+        start.copy_weights(MLP(QUICK.model, CONTRACT), CONTRACT, QUICK, Lineage(("cat", "dog")))
+    with pytest.raises(
+        SettingsError, match="start_from: ''; expected the tag of the model passed, 'fashion-mlp:before'"
+    ):
         train(validated, QUICK, start=start)
-    with pytest.raises(SettingsError, match="the recipe says 'a:b', and '' is given"):
+    with pytest.raises(SettingsError, match="start_from: 'a:b'; expected the tag of the model passed, ''"):
         train(validated, dataclasses.replace(QUICK, start_from="a:b"))

@@ -1,4 +1,4 @@
-"""Sweeps: the validation rows choose, a failure is a row, and what is done is not done again."""
+"""Sweeps: ranking by validation accuracy, failed trainings, and reuse of finished ones."""
 
 import subprocess
 import sys
@@ -36,23 +36,23 @@ def test_every_preset_is_trained_with_every_seed(dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize(
-    ("presets", "seeds", "overrides", "told"),
+    ("presets", "seeds", "overrides", "message"),
     [
-        ([], [0], {}, "presets: none; expected one or more, each once"),
-        (["quick"], [0, 0], {}, "seeds: 0, 0; expected one or more, each once"),
-        (["quick"], [0], {"seed": 3}, "seed: a sweep takes it from --seeds"),
+        ([], [0], {}, "presets: none; expected one or more, no duplicates"),
+        (["quick"], [0, 0], {}, "seeds: 0, 0; expected one or more, no duplicates"),
+        (["quick"], [0], {"seed": 3}, r"seed: cannot be set in a sweep\. Use --seeds"),
         (["quack"], [0], {}, "preset: no 'quack'"),
-        (["quick"], [0], {"momentum": 1}, "momentum: no such field"),
+        (["quick"], [0], {"momentum": 1}, "momentum: no such training setting"),
     ],
 )
-def test_what_cannot_be_swept_is_said(
-    dataset: Dataset, presets: list[str], seeds: list[int], overrides: dict[str, object], told: str
+def test_an_invalid_sweep_is_refused(
+    dataset: Dataset, presets: list[str], seeds: list[int], overrides: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(SettingsError, match=told):
+    with pytest.raises(SettingsError, match=message):
         list_candidates(presets, seeds, overrides, dataset)
 
 
-def test_the_best_is_the_most_accurate_on_the_validation_rows_and_failures_are_last(dataset: Dataset) -> None:
+def test_outcomes_are_sorted_by_validation_accuracy_and_loss_with_failures_last(dataset: Dataset) -> None:
     (candidate,) = list_candidates(["quick"], [0], SMALL, dataset)
     rows = [
         failed_outcome(candidate, "no memory"),
@@ -68,7 +68,7 @@ def candidate(trained: Trained, dataset: Dataset) -> Candidate:
     return Candidate("quick", trained.config, dataset)
 
 
-def test_a_kept_training_is_the_training(candidate: Candidate, trained: Trained, tmp_path: Path) -> None:
+def test_a_finished_training_round_trips(candidate: Candidate, trained: Trained, tmp_path: Path) -> None:
     path = kept_path(tmp_path, candidate)
     keep_trained(path, trained)
     read = read_trained(path, candidate)
@@ -81,7 +81,7 @@ def test_a_kept_training_is_the_training(candidate: Candidate, trained: Trained,
     assert (row.epochs, row.parameters) == (2, 784 * 16 + 16 + 160 + 10)
 
 
-def test_a_damaged_one_is_refused(candidate: Candidate, trained: Trained, tmp_path: Path) -> None:
+def test_a_damaged_training_is_refused(candidate: Candidate, trained: Trained, tmp_path: Path) -> None:
     path = kept_path(tmp_path, candidate)
     keep_trained(path, trained)
     path.write_bytes(path.read_bytes()[:-9])
@@ -89,7 +89,7 @@ def test_a_damaged_one_is_refused(candidate: Candidate, trained: Trained, tmp_pa
         train_candidate(candidate, Validated(candidate.dataset, 0, Path(), ""), tmp_path, resume=True)
 
 
-def test_seeds_that_are_no_numbers_are_refused_before_anything_starts() -> None:
+def test_seeds_that_are_not_numbers_are_refused_before_training() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "fashion", "sweep", "--seeds", "0,one"], cwd=CHECKOUT, capture_output=True, text=True
     )

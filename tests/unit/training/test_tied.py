@@ -1,4 +1,4 @@
-"""Layers that train as convolutions and are stored as the dense layers they are; the two phases of such a training."""
+"""Layers that train as convolutions and are stored as dense layers; trainings with two phases."""
 
 import copy
 import dataclasses
@@ -30,7 +30,7 @@ NETWORKS = [
     pytest.param((392, 147, 20, 12), (3, 7), id="two tied, two dense"),
     pytest.param((392, 147, 64, 20), (3, 5, 7), id="three tied"),
 ]
-# The flagship's kind, small
+# A small version of the flagship
 TWO_PHASES = QUICK.with_overrides(
     {
         "hidden": [392, 98, 24],
@@ -56,7 +56,7 @@ def tied_network(
     steps: int = 4,
     contract: DataContract = CONTRACT,
 ) -> TiedMLP:
-    """After a few steps, so that no statistic and no weight is what it was at first."""
+    """Return a network after a few steps, so that no weight or statistic has its initial value."""
     torch.manual_seed(0)
     network = TiedMLP(ModelConfig(hidden=hidden, activation="gelu", batch_norm=True, dropout=0.1), kernels, contract)
     optimizer = FusedAdam(network.parameters())
@@ -69,7 +69,7 @@ def tied_network(
 
 @pytest.mark.parametrize("steps", [0, 4])
 @pytest.mark.parametrize(("hidden", "kernels"), NETWORKS)
-def test_untied_it_is_the_same_function_of_the_pixels(
+def test_the_dense_network_is_equivalent_to_the_tied_one(
     hidden: tuple[int, ...], kernels: tuple[int, ...], steps: int, test_split: Examples
 ) -> None:
     x = torch.tensor(test_split.images[:64]).flatten(1).float() / 255
@@ -80,11 +80,13 @@ def test_untied_it_is_the_same_function_of_the_pixels(
     assert dense.config == dataclasses.replace(network.config, batch_norm=False)
     assert {type(layer) for layer in dense} <= PLAIN_KINDS
     torch.testing.assert_close(logits_of(dense, test_split.images), expected, rtol=0, atol=1e-4)
-    assert expected.std() > 1e-3, "there is something to compare"
+    assert expected.std() > 1e-3, "the logits differ between images"
 
 
 @pytest.mark.parametrize(("hidden", "kernels"), [((240, 30), (3,)), ((360, 60), (5, 3)), ((240, 90, 27), (3, 5, 7))])
-def test_so_it_is_of_images_in_colour_that_are_not_square(hidden: tuple[int, ...], kernels: tuple[int, ...]) -> None:
+def test_the_dense_network_is_equivalent_for_rectangular_colour_images(
+    hidden: tuple[int, ...], kernels: tuple[int, ...]
+) -> None:
     images = draw_shop(64)[0]
     network = tied_network(hidden, kernels, torch.tensor(images).flatten(1).float() / 255, contract=SHOP)
     expected = logits_of(network, images)
@@ -92,19 +94,19 @@ def test_so_it_is_of_images_in_colour_that_are_not_square(hidden: tuple[int, ...
     first, shown = network.state_dict()["dense1.weight"], torch.tensor(images).permute(0, 3, 1, 2).float() / 255
     given = network[1](network[0](torch.tensor(images).flatten(1).float() / 255))
     torch.testing.assert_close(given, conv2d(shown, first, stride=2, padding=kernels[0] // 2), rtol=1e-4, atol=1e-4)
-    assert expected.std() > 1e-3, "there is something to compare"
+    assert expected.std() > 1e-3, "the logits differ between images"
 
 
 @pytest.mark.parametrize(("image", "hidden"), [(ImageSpec(64, 64, 3), (256, 128)), (ImageSpec(40, 80), (128, 96, 20))])
 def test_a_large_image_is_averaged_down_before_the_first_layer(image: ImageSpec, hidden: tuple[int, ...]) -> None:
-    """The same is true of its dense form, whose weights are worked out in several goes."""
+    """Also in the dense network, whose weights are unrolled in several passes."""
     contract = DataContract("large", ("a", "b", "c"), image, "none")
     images = np.random.default_rng(0).integers(0, 256, (24, *image.shape), np.uint8)
     x = torch.tensor(images).flatten(1).float() / 255
     network = tied_network(hidden, (5, 3), x, contract=contract)
     expected = logits_of(network, images)
     torch.testing.assert_close(logits_of(to_dense(network), images), expected, rtol=0, atol=1e-4)
-    assert expected.std() > 1e-3, "there is something to compare"
+    assert expected.std() > 1e-3, "the logits differ between images"
     shown = torch.tensor(images.reshape(24, image.height, image.width, -1)).permute(0, 3, 1, 2).float() / 255
     sides = (32, 32) if image.width == 64 else (16, 32)
     torch.testing.assert_close(network[0](x), adaptive_avg_pool2d(shown, sides))
@@ -114,15 +116,15 @@ NORM = ("running_mean", "running_var", "weight", "bias")
 
 
 def in_units(found: Tensor) -> Tensor:
-    """Channels beside rows and columns -> units by row, column and channel."""
+    """Flatten (n, channels, rows, columns) to units in the order row, column, channel."""
     return found.permute(0, 2, 3, 1).reshape(len(found), -1) if found.dim() == 4 else found
 
 
 @pytest.mark.parametrize(("hidden", "kernels"), NETWORKS)
-def test_a_tied_network_is_a_row_of_convolutions(
+def test_a_tied_network_is_a_sequence_of_convolutions(
     hidden: tuple[int, ...], kernels: tuple[int, ...], test_split: Examples
 ) -> None:
-    """Computed again with conv2d and the formula of batch norm, layer by layer."""
+    """Recomputed layer by layer with conv2d and the batch norm formula."""
     x = torch.tensor(test_split.images[:64]).flatten(1).float() / 255
     network = tied_network(hidden, kernels, x)
     state, found = network.state_dict(), x.view(-1, 1, 28, 28)
@@ -140,11 +142,11 @@ def test_a_tied_network_is_a_row_of_convolutions(
 
 @pytest.mark.parametrize("kernel", [1, 3, 5, 9])
 def test_an_untied_layer_is_zero_outside_its_kernels_and_shares_their_weights(kernel: int) -> None:
-    """A unit sees the pixels around twice its row and column, through the kernel that all of its channel share."""
+    """A unit sees the pixels around twice its row and column, through the kernel of its channel."""
     torch.manual_seed(0)
     network = TiedMLP(ModelConfig(hidden=(3 * 196, 2 * 49), batch_norm=True), (kernel, kernel), CONTRACT)
     dense = to_dense(network)
-    scale = 1 / np.sqrt(1 + 1e-5)  # of a batch norm that has seen nothing
+    scale = 1 / np.sqrt(1 + 1e-5)  # of an untrained batch norm
     for number, (channels, side, before) in enumerate([(3, 14, 1), (2, 7, 3)], 1):
         kernels = network.state_dict()[f"dense{number}.weight"].numpy() * scale
         expected = np.zeros((side, side, channels, 2 * side, 2 * side, before), np.float32)
@@ -174,11 +176,11 @@ def test_batch_norm_is_folded_into_the_layers_before_it(hidden: tuple[int, ...],
     torch.testing.assert_close(logits_of(dense, test_split.images), expected, rtol=0, atol=1e-4)
 
 
-def test_a_dense_network_is_its_own_dense_form(network: MLP) -> None:
+def test_a_dense_network_is_returned_as_is(network: MLP) -> None:
     assert to_dense(network) is network
 
 
-def test_untying_leaves_the_tied_network_as_it_was(test_split: Examples) -> None:
+def test_to_dense_does_not_change_the_tied_network(test_split: Examples) -> None:
     x = torch.tensor(test_split.images[:64]).flatten(1).float() / 255
     network = tied_network((392, 32), (3,), x)
     before = copy.deepcopy(network.state_dict())
@@ -189,7 +191,7 @@ def test_untying_leaves_the_tied_network_as_it_was(test_split: Examples) -> None
 # --- trainings in two phases ---
 
 
-def test_the_epochs_are_numbered_through_both_phases(validated: Validated) -> None:
+def test_epochs_are_numbered_across_phases(validated: Validated) -> None:
     seen: list[int] = []
     trained = train(validated, TWO_PHASES, lambda epoch: seen.append(epoch.number))
     assert seen == [epoch.number for epoch in trained.history] == [1, 2, 3, 4, 5]
@@ -200,10 +202,10 @@ def test_the_epochs_are_numbered_through_both_phases(validated: Validated) -> No
 
 
 @pytest.mark.parametrize("options", [{}, {"patience": 1, "learning_rate": 0.5, "epochs": 8, "average": 0.0}])
-def test_the_second_phase_starts_from_the_function_that_the_first_kept(
+def test_the_second_phase_starts_from_the_selected_weights_of_the_first(
     validated: Validated, options: dict[str, Any]
 ) -> None:
-    """At a rate of next to nothing, its first epoch changes next to nothing."""
+    """At a negligible learning rate, its first epoch changes almost nothing."""
     config = TWO_PHASES.with_overrides({**options, "untied_epochs": 1, "untied_learning_rate": 1e-12})
     trained = train(validated, config)
     losses = [epoch.validation_loss for epoch in trained.history]
@@ -211,10 +213,10 @@ def test_the_second_phase_starts_from_the_function_that_the_first_kept(
     assert losses[-1] == pytest.approx(kept, rel=1e-4)
     assert validation_loss(trained) == pytest.approx(kept, rel=1e-4)
     if config.patience:
-        assert kept < losses[-2], "the first phase went on past its best epoch"
+        assert kept < losses[-2], "the first phase continued past its best epoch"
 
 
-def test_the_second_phase_trains_the_weights_that_were_tied(validated: Validated) -> None:
+def test_the_second_phase_trains_untied_weights(validated: Validated) -> None:
     tied = train(validated, TWO_PHASES.with_overrides({"untied_epochs": 0}))
     untied = train(validated, TWO_PHASES)
     assert weights_hash(tied.network) != weights_hash(untied.network)
@@ -235,8 +237,8 @@ def test_each_phase_has_its_own_schedule() -> None:
     assert TrainConfig().phases() == (TrainConfig(),)
 
 
-def test_patience_counts_in_each_phase_and_the_best_epoch_over_both(validated: Validated) -> None:
-    """At a rate this high both phases end early, two epochs after the best of each."""
+def test_patience_applies_per_phase_and_best_epoch_counts_across_phases(validated: Validated) -> None:
+    """At this learning rate both phases stop early, two epochs after their best."""
     config = TWO_PHASES.with_overrides(
         {"epochs": 30, "untied_epochs": 30, "patience": 2, "learning_rate": 0.3, "untied_learning_rate": 0.3}
     )
@@ -251,7 +253,7 @@ def test_patience_counts_in_each_phase_and_the_best_epoch_over_both(validated: V
     assert validation_loss(both) == pytest.approx(min(untied), rel=1e-4)
 
 
-def test_the_same_seed_gives_the_same_weights_in_two_phases_with_every_option(validated: Validated) -> None:
+def test_two_phases_with_every_option_are_reproducible(validated: Validated) -> None:
     config = TWO_PHASES.with_overrides(EVERYTHING)
     first, again = train(validated, config), train(validated, config)
     assert weights_hash(first.network) == weights_hash(again.network)

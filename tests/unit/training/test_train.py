@@ -1,4 +1,4 @@
-"""The loop: the same epochs computed again by plain PyTorch, and what comes of them."""
+"""The training loop, compared with plain PyTorch, and its results."""
 
 import dataclasses
 import math
@@ -41,7 +41,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass
 class Plain:
-    """What a plain PyTorch loop came to."""
+    """Result of a plain PyTorch loop."""
 
     network: nn.Sequential
     loss: float  # over the last epoch's steps, nats
@@ -59,7 +59,7 @@ def train_plainly(
     schedule: Callable[[Optimizer, int], LRScheduler] | None = None,
     loss: Loss = nn.functional.cross_entropy,
 ) -> Plain:
-    """Seed 0, Adam, batches in a new order each epoch; nothing of ours but the read of the split."""
+    """Seed 0, Adam, a new order each epoch; uses none of our code but the reading of the split."""
     examples = train_split(validated)
     torch.manual_seed(0)
     rows = torch.randperm(TRAIN_ROWS)[HELD_OUT:].sort().values
@@ -122,7 +122,7 @@ def close(found: object, expected: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "layers", "plain"),
+    ("overrides", "layers", "plain"),
     [
         pytest.param({}, (), {}, id="defaults"),
         pytest.param({"batch_size": 100, "epochs": 3}, (), {"batch": 100, "epochs": 3}, id="batches and epochs"),
@@ -155,17 +155,17 @@ def close(found: object, expected: object) -> None:
         pytest.param({"hidden": []}, (dense(784, 10),), {}, id="no hidden layer"),
     ],
 )
-def test_an_epoch_is_what_plain_pytorch_makes_of_it(
-    validated: Validated, recipe: dict[str, Any], layers: tuple[Callable[[], nn.Module], ...], plain: dict[str, Any]
+def test_training_equals_plain_pytorch(
+    validated: Validated, overrides: dict[str, Any], layers: tuple[Callable[[], nn.Module], ...], plain: dict[str, Any]
 ) -> None:
     expected = train_plainly(validated, *layers, **plain)
-    found = train(validated, QUICK.with_overrides(recipe))
+    found = train(validated, QUICK.with_overrides(overrides))
     close(list(found.network.parameters()), list(expected.network.parameters()))
     assert found.history[-1].loss == pytest.approx(expected.loss, abs=1e-4)
     assert found.history[-1].accuracy == pytest.approx(expected.accuracy, abs=1e-4)
 
 
-def test_batch_norm_is_pytorch_s_and_is_folded_away_afterwards(validated: Validated) -> None:
+def test_batch_norm_equals_pytorch_s_and_is_folded_after_training(validated: Validated) -> None:
     layers = (dense(784, 16, bias=False), lambda: nn.BatchNorm1d(16), nn.ReLU, dense(16, 10))
     expected = train_plainly(validated, *layers)
     found = train(validated, QUICK.with_overrides({"batch_norm": True}))
@@ -178,10 +178,10 @@ def test_batch_norm_is_pytorch_s_and_is_folded_away_afterwards(validated: Valida
 
 @pytest.mark.parametrize("decay", [0.5, 0.999])
 @pytest.mark.parametrize("batch_norm", [False, True])
-def test_what_is_averaged_is_an_exponential_average_of_every_step(
+def test_averaging_is_an_exponential_moving_average_over_all_steps(
     validated: Validated, decay: float, batch_norm: bool
 ) -> None:
-    """Computed again from the weights after each step, in numpy; the running statistics of batch norm likewise."""
+    """Recomputed in numpy from the weights and the batch norm statistics after each step."""
     layers: tuple[Callable[[], nn.Module], ...] = PLAIN_LAYERS
     if batch_norm:
         layers = (dense(784, 16, bias=False), lambda: nn.BatchNorm1d(16), nn.ReLU, dense(16, 10))
@@ -201,7 +201,7 @@ def test_what_is_averaged_is_an_exponential_average_of_every_step(
 
 
 def test_integer_and_one_hot_labels_give_the_same_loss_and_gradients(validated: Validated) -> None:
-    """On the targets that training makes of them, and over a whole training."""
+    """On the targets of a training, and over a whole training."""
     examples, gradients = train_split(validated), []
     logits = torch.randn(TRAIN_ROWS - HELD_OUT, 10, generator=torch.Generator().manual_seed(0), requires_grad=True)
     configs = [dataclasses.replace(QUICK, labels="integer"), dataclasses.replace(QUICK, labels="one-hot")]
@@ -216,7 +216,7 @@ def test_integer_and_one_hot_labels_give_the_same_loss_and_gradients(validated: 
     assert one_hot.history[-1].validation_loss == pytest.approx(integer.history[-1].validation_loss, abs=1e-5)
 
 
-def test_dropout_drops_at_its_rate_scales_the_rest_and_is_off_in_evaluation() -> None:
+def test_dropout_has_its_rate_scales_the_rest_and_is_off_in_evaluation() -> None:
     torch.manual_seed(0)
     network = MLP(ModelConfig(hidden=(5000,), dropout=0.3), CONTRACT)
     dense, relu, dropout, logits = network
@@ -238,11 +238,11 @@ def test_dropout_and_depth_come_from_the_configuration() -> None:
     assert [layer.p for layer in network if isinstance(layer, nn.Dropout)] == [0.25, 0.25]
 
 
-# --- how long ---
+# --- duration ---
 
 
 @pytest.mark.parametrize(("batch", "steps"), [(32, 17), (100, 6), (270, 2), (540, 1)])
-def test_every_training_image_is_in_one_step_of_each_epoch(validated: Validated, batch: int, steps: int) -> None:
+def test_each_epoch_has_a_step_for_every_batch(validated: Validated, batch: int, steps: int) -> None:
     run = Run(train_split(validated), dataclasses.replace(QUICK, batch_size=batch, epochs=3))
     while not run.is_finished:
         run.advance()
@@ -251,15 +251,17 @@ def test_every_training_image_is_in_one_step_of_each_epoch(validated: Validated,
 
 @pytest.mark.parametrize("batch", [49, 77])  # 540 = 11 * 49 + 1 = 7 * 77 + 1
 @pytest.mark.parametrize("batch_norm", [False, True])
-def test_one_image_left_over_is_no_obstacle(validated: Validated, batch: int, batch_norm: bool) -> None:
-    """Batch norm has nothing to learn from one image, and PyTorch refuses it; the schedule must know."""
+def test_a_last_batch_of_one_image_is_dropped_with_batch_norm(
+    validated: Validated, batch: int, batch_norm: bool
+) -> None:
+    """One image has no variance, and PyTorch refuses it. The schedule must not count that step."""
     run = Run(train_split(validated), QUICK.with_overrides({"batch_size": batch, "batch_norm": batch_norm}))
     while not run.is_finished:
         run.advance()
     assert run.phase.step == run.phase.steps == 2 * (540 // batch + (not batch_norm))
 
 
-def test_every_epoch_is_reported_as_it_ends(validated: Validated) -> None:
+def test_every_epoch_is_reported(validated: Validated) -> None:
     seen: list[Epoch] = []
     trained = train(validated, QUICK, seen.append)
     assert [epoch.number for epoch in seen] == [1, 2]
@@ -268,8 +270,8 @@ def test_every_epoch_is_reported_as_it_ends(validated: Validated) -> None:
     assert all(epoch.seconds > 0 for epoch in seen)
 
 
-def test_without_patience_the_last_epoch_s_weights_are_kept(validated: Validated) -> None:
-    """At a rate this high the loss jumps about, and the last epoch is not the best one."""
+def test_without_patience_the_last_epoch_s_weights_are_returned(validated: Validated) -> None:
+    """At this learning rate the loss fluctuates, and the last epoch is not the best."""
     trained = train(validated, dataclasses.replace(QUICK, epochs=7, batch_size=64, learning_rate=0.3))
     losses = [epoch.validation_loss for epoch in trained.history]
     assert trained.best_epoch == 7
@@ -278,7 +280,7 @@ def test_without_patience_the_last_epoch_s_weights_are_kept(validated: Validated
 
 
 @pytest.mark.parametrize("average", [0.0, 0.5])
-def test_patience_ends_a_training_and_restores_the_best_weights(validated: Validated, average: float) -> None:
+def test_patience_stops_a_training_and_restores_the_best_weights(validated: Validated, average: float) -> None:
     config = dataclasses.replace(QUICK, epochs=50, batch_size=64, learning_rate=0.3, average=average, patience=2)
     trained = train(validated, config)
     losses = [epoch.validation_loss for epoch in trained.history]
@@ -289,7 +291,7 @@ def test_patience_ends_a_training_and_restores_the_best_weights(validated: Valid
     assert weights_hash(train(validated, as_long).network) == weights_hash(trained.network)
 
 
-def test_patience_that_is_not_used_up_restores_the_best_weights_too(validated: Validated) -> None:
+def test_patience_restores_the_best_weights_without_early_stopping_too(validated: Validated) -> None:
     trained = train(validated, dataclasses.replace(QUICK, epochs=7, batch_size=64, learning_rate=0.3, patience=7))
     losses = [epoch.validation_loss for epoch in trained.history]
     assert len(losses) == 7
@@ -297,12 +299,12 @@ def test_patience_that_is_not_used_up_restores_the_best_weights_too(validated: V
     assert validation_loss(trained) == pytest.approx(min(losses), rel=1e-4)
 
 
-# --- what is held out ---
+# --- validation rows ---
 
 
 @pytest.mark.parametrize(("share", "rows"), [(0.1, 60), (0.2, 120), (0.49, 294), (0.0174, 10)])
-def test_the_validation_rows_are_as_many_as_said_and_no_others_are_lost(share: float, rows: int) -> None:
-    """Each image holds its own number, so that none can be counted twice."""
+def test_the_split_has_the_configured_share_and_every_row_once(share: float, rows: int) -> None:
+    """Each image encodes its row number."""
     numbers = np.arange(TRAIN_ROWS)
     images = np.zeros((TRAIN_ROWS, 28, 28), np.uint8)
     images[:, 0, 0], images[:, 0, 1] = numbers % 256, numbers // 256
@@ -318,7 +320,7 @@ def test_the_validation_rows_are_as_many_as_said_and_no_others_are_lost(share: f
     assert sorted([*trained_on.tolist(), *held_out.tolist()]) == list(range(TRAIN_ROWS))
     assert torch.equal(data.labels, trained_on % 10)
     assert torch.equal(data.validation_labels, held_out % 10)
-    assert held_out.tolist() != sorted(held_out.tolist()), "they are drawn, not the first ones"
+    assert held_out.tolist() != sorted(held_out.tolist()), "the rows are drawn at random"
 
 
 def test_the_weights_do_not_depend_on_the_validation_images(validated: Validated) -> None:
@@ -336,9 +338,9 @@ def test_the_weights_do_not_depend_on_the_validation_images(validated: Validated
     assert histories[0][-1].validation_loss != histories[1][-1].validation_loss
 
 
-@pytest.mark.parametrize("recipe", [{}, {"dropout": 0.5}, {"average": 0.9}, {"batch_norm": True}, {"shift": 2}])
-def test_the_validation_loss_is_that_of_the_network_handed_on(validated: Validated, recipe: dict[str, Any]) -> None:
-    trained = train(validated, QUICK.with_overrides(recipe))
+@pytest.mark.parametrize("overrides", [{}, {"dropout": 0.5}, {"average": 0.9}, {"batch_norm": True}, {"shift": 2}])
+def test_the_validation_loss_is_that_of_the_returned_network(validated: Validated, overrides: dict[str, Any]) -> None:
+    trained = train(validated, QUICK.with_overrides(overrides))
     last = trained.history[-1]
     assert validation_loss(trained) == pytest.approx(last.validation_loss, rel=1e-4)
     right = trained.validation_logits.argmax(1).numpy() == trained.validation_labels
@@ -350,11 +352,11 @@ def test_the_validation_loss_is_that_of_the_network_handed_on(validated: Validat
     close(trained.validation_logits, logits_of(trained.network, examples.images[held_out]))
 
 
-# --- whether it can be relied on ---
+# --- reliability ---
 
 
-def test_the_same_seed_gives_the_same_weights_to_the_bit(validated: Validated) -> None:
-    """With as many threads as a user's training has."""
+def test_the_same_seed_gives_bit_identical_weights(validated: Validated) -> None:
+    """With more than one thread, as in a user's training."""
     torch.set_num_threads(2)
     config = dataclasses.replace(QUICK, epochs=1)
     first, again = (train(validated, config) for _ in range(2))
@@ -362,14 +364,14 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit(validated: Validated) -
     assert weights_hash(first.network) == weights_hash(again.network) != weights_hash(other.network)
 
 
-def test_it_learns(validated: Validated, test_split: Examples) -> None:
+def test_training_learns(validated: Validated, test_split: Examples) -> None:
     trained = train(validated, dataclasses.replace(QUICK, epochs=8))
     predicted = logits_of(trained.network, test_split.images).argmax(1).numpy()
     assert (predicted == test_split.labels).mean() > 0.6
     assert trained.history[-1].loss < trained.history[0].loss / 2
 
 
-def test_what_is_handed_on_is_ready_to_serve(trained: Trained) -> None:
+def test_the_returned_network_is_ready_to_serve(trained: Trained) -> None:
     assert not trained.network.training
     assert all(weight.dtype == torch.float32 for weight in trained.network.parameters())
     assert all(weight.is_contiguous() for weight in trained.network.parameters())
@@ -385,11 +387,11 @@ DIVERGING = TrainConfig(model=ModelConfig(hidden=(128,) * 44), epochs=10, batch_
         (DIVERGING, "[2-9]"),
     ],
 )
-def test_a_loss_that_is_not_finite_fails_the_training_with_nothing_kept(
+def test_a_loss_that_is_not_finite_fails_the_training_and_saves_nothing(
     validated: Validated, tmp_path: Path, config: TrainConfig, epoch: str
 ) -> None:
     """Adam moves every weight by about 1; dozens of layers of such weights overflow."""
-    with pytest.raises(TrainingError, match=rf"^epoch {epoch}: .*(nan|inf).*a learning rate below 1\.0 may help"):
+    with pytest.raises(TrainingError, match=rf"^epoch {epoch}: .*(nan|inf).*try a learning rate below 1\.0"):
         train(validated, config, keep_in=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -400,7 +402,7 @@ def test_too_few_images_are_refused(validated: Validated, options: dict[str, Any
         train(validated, QUICK.with_overrides(options))
 
 
-def test_data_that_changed_after_its_validation_is_not_trained_on(archives: Path, settings: Settings) -> None:
+def test_data_that_changed_after_its_validation_is_refused(archives: Path, settings: Settings) -> None:
     dataset = ingest(str(archives), settings=settings).dataset
     receipt = Validated(dataset, 1, Path("docs"), "now")
     part = settings.datasets_dir / read_manifest(dataset).of("train")[0].file
@@ -411,8 +413,8 @@ def test_data_that_changed_after_its_validation_is_not_trained_on(archives: Path
         train(receipt, QUICK)
 
 
-def test_dense_layers_start_as_in_keras() -> None:
-    """glorot_uniform: evenly spread up to sqrt(6 / (inputs + outputs)) each way; biases 0."""
+def test_dense_layers_are_initialized_as_in_keras() -> None:
+    """glorot_uniform: uniform within ±sqrt(6 / (inputs + outputs)); biases 0."""
     torch.manual_seed(0)
     network = build(TrainConfig(model=ModelConfig(hidden=(300, 200))), CONTRACT)
     for layer in (layer for layer in network if isinstance(layer, nn.Linear)):
