@@ -1,4 +1,4 @@
-"""Validation logits -> Calibration: a temperature, and for each class how probable it must be to be sure of it."""
+"""Fits a Calibration to validation logits: a temperature, and a confidence threshold for each class."""
 
 import numpy as np
 import torch
@@ -9,8 +9,8 @@ from torch.nn.functional import cross_entropy
 
 from components.contract import Calibration, Labels
 
-TARGET = 0.97  # accuracy where the model is sure
-TINY = 1e-9  # 1 - 0.9 is a little less than a tenth
+TARGET = 0.97  # accuracy of the predictions above the threshold
+TINY = 1e-9  # tolerance: in floating point, 1 - 0.9 is less than 0.1
 COLDEST, HOTTEST = 0.05, 20.0  # bounds of the temperature
 
 
@@ -19,8 +19,8 @@ def calibrate(logits: Tensor, labels: Labels, target: float = TARGET) -> Calibra
 
     Args:
         logits: float32 (n, classes).
-        labels: (n,), n at least 1.
-        target: the accuracy to reach, in each predicted class, on the images that the model is sure of.
+        labels: True labels, (n,), n at least 1.
+        target: Accuracy to reach above the threshold, for each predicted class, 0 to 1.
     """
     temperature = fit_temperature(logits, labels)
     probabilities = torch.softmax(logits / temperature, dim=1).numpy()
@@ -33,7 +33,7 @@ def calibrate(logits: Tensor, labels: Labels, target: float = TARGET) -> Calibra
 
 
 def fit_temperature(logits: Tensor, labels: Labels) -> float:
-    """The temperature with the lowest cross-entropy (arXiv:1706.04599, section 4.2)."""
+    """Return the temperature with the lowest cross-entropy (arXiv:1706.04599, section 4.2)."""
     target = torch.tensor(labels, dtype=torch.int64)
 
     def loss(log_temperature: float) -> float:
@@ -44,25 +44,25 @@ def fit_temperature(logits: Tensor, labels: Labels) -> float:
 
 
 def find_threshold(confidences: NDArray[np.float32], right: NDArray[np.bool_], target: float) -> float:
-    """The lowest threshold above which predictions of one class are right often enough.
+    """Return the lowest threshold above which predictions of one class reach the target accuracy.
 
-    Often enough is (wrong + 1) / (n + 1) <= 1 - target, the correction of conformal risk control (arXiv:2208.02814) for
-    having looked: with 3 % wrong allowed, a class needs 33 confident predictions before the model is sure of any.
+    The condition is (wrong + 1) / (n + 1) <= 1 - target, with the finite-sample correction of conformal risk control
+    (arXiv:2208.02814): at a target of 97 %, a class needs at least 33 predictions above the threshold.
 
     Args:
-        confidences: float32 (n,), of the images predicted to be of this class.
-        right: (n,), whether they are.
-        target: 0 to 1.
+        confidences: Confidences of the images predicted as this class, float32 (n,).
+        right: Whether each prediction is correct, (n,).
+        target: Accuracy, 0 to 1.
 
     Returns:
-        0 where every prediction may stand, 1 where none may.
+        The threshold; 0 to accept every prediction, 1 to accept none.
     """
     order = np.argsort(-confidences, kind="stable")
     ranked = confidences[order]
     wrong = np.cumsum(~right[order])
     answered = np.arange(1, len(ranked) + 1)
     enough = (wrong + 1) / (answered + 1) <= 1 - target + TINY
-    ends = np.append(ranked[1:] < ranked[:-1], True)  # a threshold cannot part equal confidences
+    ends = np.append(ranked[1:] < ranked[:-1], True)  # a threshold cannot separate equal confidences
     last = np.flatnonzero(enough & ends)
     if not len(last):
         return 1.0

@@ -1,4 +1,4 @@
-"""What is known of a training, as it happened -> ModelCard."""
+"""Writes the ModelCard of a finished training."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -19,19 +19,19 @@ from components.training.identity import training_code
 from components.training.train import Trained
 
 PACKAGES = ("torch", "numpy", "pyarrow", "safetensors", "bentoml", "prefect", "great-expectations")
-PROBES, MAX_NUMBERS = 10, 1_000_000  # test images of each class; and what all of their probabilities may come to
+PROBES, MAX_NUMBERS = 10, 1_000_000  # probes per class; upper bound of the number of probabilities of all probes
 
 
 def write_card(preset: str, validated: Validated, trained: Trained) -> ModelCard:
-    """Calibrate a trained network on its validation rows, then read the test split, once.
+    """Calibrate a trained network on its validation rows, evaluate it, and write its card.
 
     Args:
-        preset: the recipe's name.
-        validated: what it was trained on.
-        trained: what came of it.
+        preset: Name of the preset.
+        validated: Receipt of the validated training data.
+        trained: Result of the training.
 
     Raises:
-        DatasetError: the data changed since it was validated.
+        DatasetError: The data changed since its validation.
     """
     calibration = calibrate(trained.validation_logits, trained.validation_labels)
     manifest = read_manifest(validated.dataset)
@@ -62,12 +62,12 @@ def write_card(preset: str, validated: Validated, trained: Trained) -> ModelCard
 
 
 def probe(network: MLP, dataset: Dataset, calibration: Calibration) -> tuple[Probed, ...]:
-    """What a network says of the first test images of each class, as it was trained: without any of the serving code.
+    """Return the calibrated probabilities of the first test images of each class, computed without any serving code.
 
-    With more than 316 classes there are fewer of each, so that a card stays below a few megabytes.
+    With more than 316 classes there are fewer probes per class, which keeps the card below a few megabytes.
 
     Raises:
-        DatasetError: the data changed since it was written.
+        DatasetError: The data changed since it was written.
     """
     test = read_split(dataset, "test")
     classes = len(dataset.contract.classes)
@@ -76,14 +76,14 @@ def probe(network: MLP, dataset: Dataset, calibration: Calibration) -> tuple[Pro
     with torch.inference_mode():
         logits = network.eval()(to_input(test.images[rows]))
     probabilities = torch.softmax(logits / calibration.temperature, dim=1).double().numpy().round(7)
-    return tuple(Probed(test.ids[row], tuple(told)) for row, told in zip(rows, probabilities.tolist(), strict=True))
+    return tuple(Probed(test.ids[row], tuple(probed)) for row, probed in zip(rows, probabilities.tolist(), strict=True))
 
 
 def profile(network: MLP, dataset: Dataset, calibration: Calibration) -> Profile:
-    """What traffic should look like: the test images, and what a network says of them.
+    """Return the reference profile for drift detection: statistics of the test images and their predictions.
 
     Raises:
-        DatasetError: the data changed since it was written.
+        DatasetError: The data changed since it was written.
     """
     images = read_split(dataset, "test").images
     with torch.inference_mode():
@@ -92,10 +92,10 @@ def profile(network: MLP, dataset: Dataset, calibration: Calibration) -> Profile
     confidences, labels = (found.numpy() for found in probabilities.max(dim=1))
     classes = network.contract.classes
     sure = confidences > calibration.bars(len(classes))[labels]
-    said = Predictions("", classes, labels.astype(np.uint16), probabilities.numpy(), sure)
-    return make_profile(to_seen(said, images), len(classes))
+    predictions = Predictions("", classes, labels.astype(np.uint16), probabilities.numpy(), sure)
+    return make_profile(to_seen(predictions, images), len(classes))
 
 
 def _licence_of(manifest: Manifest) -> str:
     added = len(manifest.parts) > len(SPLITS)
-    return f"{manifest.licence}; of examples added later, as their owners say" if added else manifest.licence
+    return f"{manifest.licence}; examples added later: as stated by their owners" if added else manifest.licence

@@ -1,4 +1,4 @@
-"""Two models on the same images: which of them flip, and whether the difference could be chance."""
+"""Compares two models on the same images: the images whose label changes, and the significance of the difference."""
 
 from dataclasses import dataclass
 
@@ -8,31 +8,31 @@ from scipy.stats import binomtest
 
 from components.contract import Labels
 
-Rows = tuple[int, ...]  # of the images, this model's most confident first
+Rows = tuple[int, ...]  # row numbers of images, sorted by this model's confidence, highest first
 
 
 @dataclass(frozen=True)
 class Flips:
-    """The images that two models answer differently."""
+    """The images that two models classify differently."""
 
-    mended: Rows  # only the other model gets them wrong
-    broken: Rows  # only this one does
-    moved: Rows  # both do, in different ways
-    chance: float  # of a split of mended and broken at least this uneven, were both equally good: McNemar's exact test
+    mended: Rows  # fixed: only the other model is wrong
+    broken: Rows  # regressed: only this model is wrong
+    moved: Rows  # both are wrong, with different labels
+    chance: float  # p-value of McNemar's exact test
 
 
-def find_flips(labels: Labels, answers: Labels, confidences: NDArray[np.floating], others: Labels) -> Flips:
-    """Put a model's answers beside another's.
+def find_flips(labels: Labels, predictions: Labels, confidences: NDArray[np.floating], others: Labels) -> Flips:
+    """Compare a model's predictions with another model's.
 
     Args:
-        labels: the true ones, (n,).
-        answers: this model's labels, (n,).
-        confidences: how probable it says they are, (n,), 0 to 1.
-        others: the other model's labels, (n,).
+        labels: True labels, (n,).
+        predictions: This model's labels, (n,).
+        confidences: This model's confidences, (n,), 0 to 1.
+        others: The other model's labels, (n,).
     """
     order = np.argsort(-confidences, kind="stable")
-    flipped = order[answers[order] != others[order]]
-    right, other_right = answers[flipped] == labels[flipped], others[flipped] == labels[flipped]
+    flipped = order[predictions[order] != others[order]]
+    right, other_right = predictions[flipped] == labels[flipped], others[flipped] == labels[flipped]
     mended, broken = flipped[right], flipped[other_right]
     return Flips(
         mended=tuple(mended.tolist()),
@@ -43,33 +43,33 @@ def find_flips(labels: Labels, answers: Labels, confidences: NDArray[np.floating
 
 
 def find_chance(mended: int, broken: int) -> float:
-    """How probable a split at least this uneven is between models that are equally good: McNemar's exact test."""
+    """Return the p-value of McNemar's exact test for these numbers of fixed and regressed images."""
     uneven = mended + broken
     return float(binomtest(mended, uneven).pvalue) if uneven else 1.0
 
 
 @dataclass(frozen=True)
 class ClassChange:
-    """What becomes of one class where a model takes another's place."""
+    """Changes of one class when a model replaces another."""
 
     name: str
-    before: int  # images that the other model takes for it
-    after: int  # images that this one does
-    gained: int  # of these, those that the other takes for something else
-    lost: int
-    mended: int  # images of this class that only this model gets right
-    broken: int  # that only the other does
-    moved: int  # that both get wrong, in different ways
+    before: int  # images that the other model predicts as this class
+    after: int  # images that this model predicts as this class
+    gained: int  # images that only this model predicts as this class
+    lost: int  # images that only the other model predicts as this class
+    mended: int  # fixed: images of this class that only this model classifies correctly
+    broken: int  # regressed: images of this class that only the other model classifies correctly
+    moved: int  # images of this class that both misclassify, with different labels
 
 
 @dataclass(frozen=True)
 class Changes:
-    """How two models' answers to the same images go together; can be added up over parts of the images."""
+    """Counts of two models' predictions on the same images. Counts of disjoint sets of images can be added."""
 
     names: tuple[str, ...]  # of the classes, by label
-    table: NDArray[np.int64]  # images by the other's answer and this one's, (classes, classes)
-    judged: NDArray[np.int64]  # images of each true class that are mended, broken and moved, (classes, 3)
-    unlabelled: int  # images whose true class nobody knows
+    table: NDArray[np.int64]  # images by the other model's prediction and this model's, (classes, classes)
+    judged: NDArray[np.int64]  # images of each true class that are fixed, regressed and moved, (classes, 3)
+    unlabelled: int  # images whose true class is unknown
 
     def __add__(self, more: "Changes") -> "Changes":
         return Changes(
@@ -78,17 +78,17 @@ class Changes:
 
     @property
     def images(self) -> int:
-        """All of them."""
+        """Number of images."""
         return int(self.table.sum())
 
     @property
     def flips(self) -> int:
-        """Those that the two answer differently."""
+        """Number of images that the two models classify differently."""
         return self.images - int(self.table.trace())
 
     @property
     def most_common(self) -> int:
-        """How many images the most frequent flip has."""
+        """Number of images of the most frequent label change."""
         return int((self.table - np.diag(self.table.diagonal())).max())
 
     @property
@@ -98,40 +98,40 @@ class Changes:
 
     @property
     def mended(self) -> int:
-        """Those that only this model gets right."""
+        """Number of fixed images: only this model is right."""
         return int(self.judged[:, 0].sum())
 
     @property
     def broken(self) -> int:
-        """Those that only the other model gets right."""
+        """Number of regressed images: only the other model is right."""
         return int(self.judged[:, 1].sum())
 
     @property
     def moved(self) -> int:
-        """Those that both get wrong, in different ways."""
+        """Number of images that both models misclassify, with different labels."""
         return int(self.judged[:, 2].sum())
 
     @property
     def chance(self) -> float:
-        """See `find_chance`."""
+        """P-value of McNemar's exact test."""
         return find_chance(self.mended, self.broken)
 
     @property
     def classes(self) -> tuple[ClassChange, ...]:
-        """Class by class."""
+        """Changes by class."""
         before, after, stayed = self.table.sum(axis=1), self.table.sum(axis=0), self.table.diagonal()
         counts = np.column_stack([before, after, after - stayed, before - stayed, self.judged]).tolist()
         return tuple(ClassChange(name, *found) for name, found in zip(self.names, counts, strict=True))
 
 
 def count_changes(labels: Labels | None, before: Labels, after: Labels, names: tuple[str, ...]) -> Changes:
-    """Count two models' answers.
+    """Count the changes between two models' predictions.
 
     Args:
-        labels: the true ones, (n,), one that is no class's where nobody knows; None: of all of them.
-        before: the other model's labels, (n,).
-        after: this model's, (n,).
-        names: of the classes, by label.
+        labels: True labels, (n,); a value outside the classes means unknown. None: all unknown.
+        before: The other model's labels, (n,).
+        after: This model's labels, (n,).
+        names: Class names, by label.
     """
     classes = len(names)
     table = np.bincount(before.astype(np.intp) * classes + after, minlength=classes**2).reshape(classes, classes)

@@ -1,4 +1,4 @@
-"""Two versions of a dataset: what the newer one has that the older has not."""
+"""Compares two versions of a dataset."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -10,26 +10,30 @@ from components.errors import DatasetError
 
 @dataclass(frozen=True)
 class DataChange:
-    """What happened between two versions."""
+    """Differences between two versions of a dataset."""
 
     before: str  # version
     after: str
-    added: dict[str, dict[str, int]]  # origin -> class -> new training images
-    removed: int  # training images that only the older has
-    relabelled: dict[tuple[str, str], int]  # (class before, class now) -> training images
+    added: dict[str, dict[str, int]]  # origin -> class -> number of new training images
+    removed: int  # training images that only the older version has
+    relabelled: dict[tuple[str, str], int]  # (class before, class now) -> number of training images
     same_test: bool  # whether both have the same test images and labels
 
     @property
     def rows_added(self) -> int:
-        """New training images of all origins."""
+        """Number of new training images of all origins."""
         return sum(sum(classes.values()) for classes in self.added.values())
 
 
 def compare_versions(before: str, after: Dataset) -> DataChange:
-    """What an older version lacks.
+    """Compare a dataset with an older version.
+
+    Args:
+        before: The older version.
+        after: The newer dataset.
 
     Raises:
-        DatasetError: one of them is missing or changed, or is about other classes or images.
+        DatasetError: One of them is missing or changed, or their data contracts differ.
     """
     folder = after.path.parent
     old, new, classes = dataset_of(folder, before), after, after.contract.classes

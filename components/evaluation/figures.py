@@ -1,8 +1,7 @@
-"""What is known of a model, drawn: figures for the report and for notebooks.
+"""Figures about a model, for the report and for notebooks.
 
-Every function returns SVG to put into a page. Its text takes the page's colour and font, and no other colour depends on
-what is behind it, so it is readable on light and on dark pages alike. Without pyplot: no window system and no global
-state is left changed.
+Every function returns SVG to embed in a page. Text takes the page's colour and font, and the other colours work on
+light and dark backgrounds. Does not use pyplot: no window system, no global state.
 """
 
 import functools
@@ -26,11 +25,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 P = ParamSpec("P")
-INK = "#123456"  # stands for the colour of the page's text
-BLUE, ORANGE, GREEN = "#3b7dd8", "#e07b39", "#3a9d6e"  # told apart on white and on black, also without red or green
-STYLE: Any = {  # of matplotlib's settings
-    "svg.fonttype": "none",  # letters and not their outlines: the page can be searched
-    "text.parse_math": False,  # a dollar in the name of a class is a dollar
+INK = "#123456"  # placeholder for the page's text colour
+BLUE, ORANGE, GREEN = "#3b7dd8", "#e07b39", "#3a9d6e"  # distinguishable on white and black, and when colour-blind
+STYLE: Any = {  # matplotlib rcParams
+    "svg.fonttype": "none",  # text instead of outlines, so the page can be searched
+    "text.parse_math": False,  # a dollar sign in a class name is literal
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": INK,
@@ -44,13 +43,13 @@ STYLE: Any = {  # of matplotlib's settings
     "legend.labelcolor": INK,
     "font.size": 10,
 }
-LONGEST_NAME = 30  # characters; longer names would leave no room for what is drawn
-ROOM = 12  # classes for which a confusion matrix of the usual size has room
-UNSAID = dict.fromkeys(("Creator", "Date", "Format", "Type"))  # matplotlib's own metadata; it names an address
+MAX_NAME = 30  # characters; longer names would leave no space for the plot
+DEFAULT_CLASSES = 12  # number of classes that fit into a confusion matrix of the default size
+NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))  # matplotlib's metadata contains a URL
 
 
 def _as_svg(label: str) -> "Callable[[Callable[P, Figure]], Callable[P, str]]":
-    """Draw in our style and return the figure as SVG that a screen reader reads as `label`."""
+    """Decorate a drawing function to use our style and return SVG with `label` for screen readers."""
 
     def decorate(draw: "Callable[P, Figure]") -> Callable[P, str]:
         @functools.wraps(draw)
@@ -60,11 +59,11 @@ def _as_svg(label: str) -> "Callable[[Callable[P, Figure]], Callable[P, str]]":
             import matplotlib
 
             content = io.StringIO()
-            style = STYLE | {"svg.hashsalt": label}  # the same figure is the same text, and ids are its own
+            style = STYLE | {"svg.hashsalt": label}  # deterministic output with ids unique to the figure
             with matplotlib.rc_context(style):
-                draw(*args, **kwargs).savefig(content, format="svg", transparent=True, metadata=UNSAID)
+                draw(*args, **kwargs).savefig(content, format="svg", transparent=True, metadata=NO_METADATA)
             text = content.getvalue()
-            text = re.sub('<g id="[^"]*"', "<g", text[text.index("<svg") :])  # no one refers to these
+            text = re.sub('<g id="[^"]*"', "<g", text[text.index("<svg") :])  # these ids are not referenced
             return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1).replace(INK, "currentColor")
 
         return drawn
@@ -73,36 +72,36 @@ def _as_svg(label: str) -> "Callable[[Callable[P, Figure]], Callable[P, str]]":
 
 
 def draw_curves(history: tuple[Epoch, ...], best_epoch: int | None = None) -> str:
-    """Loss and accuracy of training and validation, epoch by epoch: two figures.
+    """Draw training and validation curves of loss and accuracy: two figures.
 
     Args:
-        history: at least one epoch.
-        best_epoch: the one to mark, whose weights were kept.
+        history: At least one epoch.
+        best_epoch: Epoch to mark, whose weights are used.
     """
     loss = [(epoch.number, epoch.loss, epoch.validation_loss) for epoch in history]
     accuracy = [(epoch.number, 100 * epoch.accuracy, 100 * epoch.validation_accuracy) for epoch in history]
     return _draw_loss(np.array(loss), best_epoch) + _draw_accuracy(np.array(accuracy), best_epoch)
 
 
-@_as_svg("loss of training and validation, epoch by epoch")
+@_as_svg("training and validation loss by epoch")
 def _draw_loss(points: NDArray[np.floating], best_epoch: int | None) -> "Figure":
     return _draw_curve(points, best_epoch, "loss, nats")
 
 
-@_as_svg("accuracy of training and validation, epoch by epoch")
+@_as_svg("training and validation accuracy by epoch")
 def _draw_accuracy(points: NDArray[np.floating], best_epoch: int | None) -> "Figure":
     return _draw_curve(points, best_epoch, "accuracy, %")
 
 
 def _draw_curve(points: NDArray[np.floating], best_epoch: int | None, quantity: str) -> "Figure":
-    """Points are rows of epoch, training, validation."""
+    """Draw one curve pair; the columns of `points` are epoch, training, validation."""
     from matplotlib.ticker import MaxNLocator
 
     figure, axes = _figure(4.6, 3)
     axes.plot(points[:, 0], points[:, 1], ".-", color=BLUE, label="training")
     axes.plot(points[:, 0], points[:, 2], ".-", color=ORANGE, label="validation")
     if best_epoch is not None:
-        axes.axvline(best_epoch, linestyle=":", color=INK, linewidth=1, label="kept")
+        axes.axvline(best_epoch, linestyle=":", color=INK, linewidth=1, label="selected epoch")
     axes.set(xlabel="epoch", ylabel=quantity)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y")
@@ -110,19 +109,19 @@ def _draw_curve(points: NDArray[np.floating], best_epoch: int | None, quantity: 
     return figure
 
 
-@_as_svg("confusion matrix, true classes down, predicted ones across")
+@_as_svg("confusion matrix: rows are true classes, columns are predicted classes")
 def draw_confusion(metrics: Metrics) -> "Figure":
-    """The confusion matrix: counts, shaded by their share of the true class, right in blue and wrong in orange."""
+    """Draw the confusion matrix: counts, shaded by their share of the true class; blue if correct, orange if not."""
     from matplotlib.patches import Rectangle
 
     counts, names = np.array(metrics.confusion), [_shorten(one.name) for one in metrics.classes]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    larger = max(1, len(names) / ROOM)
-    figure, axes = _figure(5.3 * larger, 4.7 * larger)
+    scale = max(1, len(names) / DEFAULT_CLASSES)
+    figure, axes = _figure(5.3 * scale, 4.7 * scale)
     for (true, predicted), count in np.ndenumerate(counts):
         if not count:
             continue
-        strength = 0.08 + 0.5 * np.sqrt(shares[true, predicted])  # a root, so that rare mistakes are seen too
+        strength = 0.08 + 0.5 * np.sqrt(shares[true, predicted])  # square root makes rare mistakes visible
         color = BLUE if true == predicted else ORANGE
         axes.add_patch(Rectangle((predicted - 0.48, true - 0.48), 0.96, 0.96, color=color, alpha=strength, linewidth=0))
         axes.text(predicted, true, f"{count:,}", ha="center", va="center_baseline")
@@ -134,28 +133,28 @@ def draw_confusion(metrics: Metrics) -> "Figure":
     return figure
 
 
-@_as_svg("accuracy against confidence, before and after temperature scaling, and how many images have which confidence")
+@_as_svg("reliability diagram before and after temperature scaling, with a histogram of confidence")
 def draw_reliability(
     uncalibrated: NDArray[np.floating], calibrated: NDArray[np.floating], right: NDArray[np.bool_]
 ) -> "Figure":
-    """How often the model is right, by how confident it is, before and after temperature scaling.
+    """Draw a reliability diagram: accuracy by confidence, before and after temperature scaling.
 
     Args:
-        uncalibrated: confidences before, (n,), 0 to 1.
-        calibrated: confidences after, (n,).
-        right: (n,), whether the prediction is.
+        uncalibrated: Confidences before temperature scaling, (n,), 0 to 1.
+        calibrated: Confidences after temperature scaling, (n,), 0 to 1.
+        right: Whether each prediction is correct, (n,).
     """
     figure = _empty_figure(4.6, 4.4)
     accuracy, number = figure.subplots(2, sharex=True, height_ratios=(3, 1))
     accuracy.plot([0, 100], [0, 100], ":", color=INK, linewidth=1)
-    for confidences, color, name in ((uncalibrated, ORANGE, "before"), (calibrated, BLUE, "as served")):
+    for confidences, color, name in ((uncalibrated, ORANGE, "uncalibrated"), (calibrated, BLUE, "calibrated")):
         bins = bin_of(confidences)
         count = np.bincount(bins, minlength=BINS)
         some = count > 0
         mean = np.bincount(bins, weights=confidences, minlength=BINS)[some] / count[some]
         share = np.bincount(bins, weights=right, minlength=BINS)[some] / count[some]
         error = expected_calibration_error(confidences, right)
-        accuracy.plot(100 * mean, 100 * share, ".-", color=color, label=f"{name}, error {100 * error:.2f} %")
+        accuracy.plot(100 * mean, 100 * share, ".-", color=color, label=f"{name}, ECE {100 * error:.2f} %")
         number.stairs(100 * count / len(right), np.linspace(0, 100, BINS + 1), color=color)
     accuracy.set(ylabel="accuracy, %", xlim=(0, 100), ylim=(0, 103))
     number.set(xlabel="confidence, %", ylabel="images, %", ylim=(0, None))
@@ -163,36 +162,38 @@ def draw_reliability(
     return figure
 
 
-@_as_svg("accuracy on the images that are answered, against how many are answered")
+@_as_svg("accuracy against coverage")
 def draw_coverage(
     confidences: NDArray[np.floating], right: NDArray[np.bool_], metrics: Metrics, target: float
 ) -> "Figure":
-    """Accuracy on what is answered, by how much is answered: the most confident predictions first.
+    """Draw accuracy against coverage: the accuracy of the most confident predictions, by their share of the images.
 
     Args:
-        confidences: calibrated, (n,), 0 to 1.
-        right: (n,), whether the prediction is.
-        metrics: whose coverage and accuracy where sure are marked.
-        target: the accuracy aimed at where the model is sure.
+        confidences: Calibrated confidences, (n,), 0 to 1.
+        right: Whether each prediction is correct, (n,).
+        metrics: Metrics whose coverage and accuracy above the threshold are marked.
+        target: Target accuracy above the threshold, 0 to 1.
     """
     order = np.argsort(-confidences, kind="stable")
-    answered = np.arange(1, len(order) + 1)
-    accuracy = np.cumsum(right[order]) / answered
-    shown = np.unique(np.linspace(len(order) // 50, len(order) - 1, 400).astype(int))  # of very few it says nothing
+    covered = np.arange(1, len(order) + 1)
+    accuracy = np.cumsum(right[order]) / covered
+    shown = np.unique(np.linspace(len(order) // 50, len(order) - 1, 400).astype(int))  # skip the noisy first 2 %
     figure, axes = _figure(4.6, 4.4)
-    axes.plot(100 * answered[shown] / len(order), 100 * accuracy[shown], color=BLUE, label="one threshold for all")
-    axes.axhline(100 * target, linestyle=":", color=INK, linewidth=1, label=f"aim: {100 * target:.0f} % right")
+    axes.plot(
+        100 * covered[shown] / len(order), 100 * accuracy[shown], color=BLUE, label="one threshold for all classes"
+    )
+    axes.axhline(100 * target, linestyle=":", color=INK, linewidth=1, label=f"target: {100 * target:.0f} %")
     if metrics.coverage:
         x, y = 100 * metrics.coverage, 100 * metrics.sure_accuracy
-        axes.scatter([x], [y], color=GREEN, zorder=3, label=f"as served: {x:.1f} %, {y:.1f} % right")
-    axes.set(xlabel="answered, % of the test images", ylabel="right, % of those", xlim=(0, 102))
+        axes.scatter([x], [y], color=GREEN, zorder=3, label=f"threshold per class: {y:.1f} % at {x:.1f} %")
+    axes.set(xlabel="coverage, % of the test images", ylabel="accuracy, %", xlim=(0, 102))
     axes.legend(loc="lower left")
     return figure
 
 
-@_as_svg("the layers, from the input to the output")
+@_as_svg("network architecture, from input to output")
 def draw_architecture(config: ModelConfig, contract: DataContract) -> "Figure":
-    """The layers from input to output, as high as the root of their units, and the weights and biases between them."""
+    """Draw the layers, with heights proportional to the square root of their units, and the parameters between them."""
     widths = config.widths(contract)
     names = ("input", *(f"dense {number}" for number in range(1, len(widths) - 1)), "logits")
     below = (" x ".join(map(str, contract.image.shape)), *(config.activation for _ in config.hidden), "softmax")
@@ -212,21 +213,21 @@ def draw_architecture(config: ModelConfig, contract: DataContract) -> "Figure":
 
 
 def draw_shares(name: str, labels: Sequence[str], expected: Sequence[float], found: Sequence[float]) -> str:
-    """Two distributions beside each other.
+    """Draw an expected and an observed distribution side by side.
 
     Args:
-        name: of what is distributed.
-        labels: of the k bins, or of the first and the last.
-        expected: shares of the images, (k,), 0 to 1.
-        found: likewise.
+        name: Name of the variable.
+        labels: Labels of the k bins, or of the first and the last.
+        expected: Expected shares of the images, (k,), 0 to 1.
+        found: Observed shares of the images, (k,), 0 to 1.
     """
 
-    @_as_svg(f"{name}: shares of the images, expected and found")
+    @_as_svg(f"{name}: expected and observed distribution")
     def draw() -> "Figure":
         figure, axes = _figure(4.6, 2.9)
         places = np.arange(len(expected))
-        for shares, shift, color, told in ((expected, -0.2, BLUE, "expected"), (found, 0.2, ORANGE, "found")):
-            axes.bar(places + shift, 100 * np.array(shares), width=0.4, color=color, label=told)
+        for shares, shift, color, label in ((expected, -0.2, BLUE, "expected"), (found, 0.2, ORANGE, "observed")):
+            axes.bar(places + shift, 100 * np.array(shares), width=0.4, color=color, label=label)
         shown = places if len(labels) == len(places) else places[[0, -1]]
         rotation, side = (35, "right") if len(labels) > 2 else (0, "center")
         axes.set_xticks(shown, [_shorten(one) for one in labels], rotation=rotation, ha=side)
@@ -238,11 +239,11 @@ def draw_shares(name: str, labels: Sequence[str], expected: Sequence[float], fou
 
 
 def _shorten(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"
 
 
 def _figure(width: float, height: float) -> "tuple[Figure, Axes]":
-    """A figure of one pair of axes; in inches."""
+    """Create a figure with one pair of axes. Sizes are in inches."""
     figure = _empty_figure(width, height)
     return figure, figure.subplots()
 

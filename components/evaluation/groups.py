@@ -1,7 +1,7 @@
-"""Two models of one catalogue whose classes changed in between, seen through the classes that both know.
+"""Maps the classes of two models of one catalogue to common groups, if the classes changed in between.
 
-A class that was renamed is one class for both. One that was merged is, for the model that still has its parts, the sum
-of these; one that was split likewise. Such classes that go together are a group.
+A renamed class is one group. A merged or split class forms a group with its parts: for the model that has the parts,
+the probability of the group is their sum.
 """
 
 from collections.abc import Sequence
@@ -16,27 +16,27 @@ from components.contract import Calibration, Labels, Metrics, ModelCard
 from components.evaluation.metrics import measure
 from components.revisions import Lineage, describe_changes, group, join_names, relate
 
-MIN_GROUPS = 2  # in one, every answer is the same
+MIN_GROUPS = 2  # with one group, every prediction is the same
 
 
 @dataclass(frozen=True)
 class GroupedClasses:
-    """A model's classes by group: first those of each common group, then each that only this model knows, alone."""
+    """A partition of a model's classes: the common groups first, then each class that only this model has."""
 
-    parts: tuple[tuple[int, ...], ...]  # labels; each label is in one part
+    parts: tuple[tuple[int, ...], ...]  # labels of each part; each label is in exactly one part
     names: tuple[str, ...]  # of the parts
 
     @property
     def count(self) -> int:
-        """How many classes there are."""
+        """Number of classes."""
         return sum(map(len, self.parts))
 
     def join(self, logits: Tensor) -> Tensor:
-        """Float32 (n, classes) -> (n, parts), whose softmax is the sum of a part's probabilities."""
+        """Join logits, float32 (n, classes), to (n, parts); their softmax is the sum of each part's probabilities."""
         return torch.stack([logits[:, list(part)].logsumexp(dim=1) for part in self.parts], dim=1)
 
     def part_of(self, labels: Labels) -> NDArray[np.uint16]:
-        """The part that each label belongs to, (n,)."""
+        """Return the index of the part of each label, (n,)."""
         places = np.empty(self.count, np.uint16)
         for number, part in enumerate(self.parts):
             places[list(part)] = number
@@ -45,43 +45,45 @@ class GroupedClasses:
 
 @dataclass(frozen=True)
 class CommonClasses:
-    """The groups of classes that two models know."""
+    """The groups of classes that two models have in common."""
 
     names: tuple[str, ...]  # of the groups: "coat", or "top (coat and shirt before)"
     ours: GroupedClasses
     theirs: GroupedClasses
-    summary: str  # what became of their classes in ours
+    summary: str  # changes from their classes to ours, in words
 
     @property
     def all_names(self) -> tuple[str, ...]:
-        """The groups, then the classes that only we know, then those that only they do."""
+        """Names of the groups, then of the classes that only we have, then of those that only they have."""
         gone = self.theirs.names[len(self.names) :]
         return (*self.ours.names, *(f"{name} (gone)" for name in gone))
 
     def place_ours(self, labels: Labels) -> Labels:
-        """Labels of our classes as positions in `all_names`, (n,); a label of none of them as one past these."""
+        """Map labels of our classes to positions in `all_names`, (n,); an unknown label to one past the last."""
         places = np.full(len(labels), len(self.all_names), np.uint16)
         known = labels < self.ours.count
         places[known] = self.ours.part_of(labels[known])
         return places
 
     def place_theirs(self, labels: Labels) -> Labels:
-        """Labels of their classes as positions in `all_names`, (n,)."""
+        """Map labels of their classes to positions in `all_names`, (n,)."""
         return self.place_their_parts(self.theirs.part_of(labels))
 
     def place_their_parts(self, parts: Labels) -> Labels:
-        """Parts of their classes as positions in `all_names`, (n,)."""
+        """Map parts of their classes to positions in `all_names`, (n,)."""
         groups = len(self.names)
         return np.where(parts < groups, parts, parts + len(self.ours.parts) - groups).astype(np.uint16)
 
     def measure(self, logits: Tensor, labels: Labels, grouped: GroupedClasses, version: str) -> Metrics:
-        """What a model does on test images of the groups: every other answer is wrong, and no class is sure.
+        """Evaluate a model on the test images of the common groups. Every prediction outside the groups is wrong.
+
+        The model's thresholds are ignored, so `coverage` and `sure_accuracy` do not apply to it as served.
 
         Args:
-            logits: by part, divided by the model's temperature; float32 (n, parts).
-            labels: the true groups, (n,), n at least 1.
-            grouped: the model's classes.
-            version: of the test split.
+            logits: Logits by part, divided by the model's temperature, float32 (n, parts).
+            labels: True groups, (n,), n at least 1.
+            grouped: The model's classes.
+            version: Version of the test split.
         """
         found = measure(logits, labels, grouped.names, "test", version, Calibration())
         groups = len(self.names)
@@ -89,7 +91,7 @@ class CommonClasses:
 
 
 def find_common(ours: ModelCard, theirs: ModelCard) -> CommonClasses | None:
-    """What two models can be compared on; None where they are about other data, or less than two groups are left."""
+    """Return the classes to compare two models on; None if their data is unrelated or fewer than two groups remain."""
     if replace(ours.contract, classes=theirs.classes, aliases=()) != theirs.contract:
         return None
     related = relate(Lineage(ours.classes, ours.revisions), Lineage(theirs.classes, theirs.revisions))

@@ -1,4 +1,4 @@
-"""A network, a calibration and a split -> Metrics."""
+"""Computes the Metrics of a network on a split."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,16 +25,16 @@ from components.errors import ModelError
 from components.model.mlp import MLP
 from components.model.tensors import to_input
 
-BINS = 15  # of the calibration error, of equal width, as in arXiv:1706.04599
-AT_ONCE = 8192  # images a forward pass
+BINS = 15  # equal-width bins of the expected calibration error, as in arXiv:1706.04599
+AT_ONCE = 8192  # images per forward pass
 
 
 def evaluate(network: MLP, dataset: Dataset, split: Split, calibration: Calibration) -> Metrics:
-    """What a network does on one split, in evaluation mode.
+    """Evaluate a network on one split.
 
     Raises:
-        DatasetError: the data changed since it was written.
-        ModelError: the network is of another contract than the dataset.
+        DatasetError: The data changed since it was written.
+        ModelError: The network and the dataset have different data contracts.
     """
     require_equal(dataset.contract, network.contract, "the network", ModelError)
     examples = read_split(dataset, split)
@@ -48,15 +48,15 @@ def evaluate(network: MLP, dataset: Dataset, split: Split, calibration: Calibrat
 def measure(
     logits: Tensor, labels: Labels, classes: Sequence[str], split: Split, split_version: str, calibration: Calibration
 ) -> Metrics:
-    """Logits against labels.
+    """Compute metrics from logits and labels.
 
     Args:
         logits: float32 (n, classes).
-        labels: (n,), n at least 1.
-        classes: their names, by label.
-        split: which split they are of.
-        split_version: see `Metrics`.
-        calibration: what the served probabilities are made with.
+        labels: True labels, (n,), n at least 1.
+        classes: Class names, by label.
+        split: Split of the images.
+        split_version: See `Metrics`.
+        calibration: Calibration of the served probabilities.
     """
     predicted = logits.argmax(1).numpy()
     right = predicted == labels
@@ -83,20 +83,20 @@ def measure(
 
 @dataclass(frozen=True)
 class Measured:
-    """What a table of true and predicted classes says."""
+    """Metrics that follow from a confusion matrix."""
 
     accuracy: float
     accuracy_interval: tuple[float, float]  # Wilson's, 95 %
     classes: tuple[ClassMetrics, ...]
-    confused: tuple[tuple[str, str, int], ...]  # true class, predicted class, rows: the most frequent first
+    confused: tuple[tuple[str, str, int], ...]  # true class, predicted class, count; most frequent first
 
 
 def measure_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> Measured:
-    """The metrics that need no more than counts.
+    """Compute the metrics that follow from a confusion matrix.
 
     Args:
-        confusion: [true][predicted], (classes, classes), one row at least.
-        classes: their names, by label.
+        confusion: Counts [true][predicted], (classes, classes), with at least one image.
+        classes: Class names, by label.
     """
     counts = np.array(confusion)
     labels, predicted = np.indices(counts.shape).reshape(2, -1)
@@ -106,7 +106,9 @@ def measure_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str]
     right, rows = int(np.trace(counts)), int(counts.sum())
     interval = binomtest(right, rows).proportion_ci(0.95, method="wilson")
     wrong = [
-        (int(counts[true, said]), classes[true], classes[said]) for true, said in np.argwhere(counts) if true != said
+        (int(counts[true, other]), classes[true], classes[other])
+        for true, other in np.argwhere(counts)
+        if true != other
     ]
     return Measured(
         accuracy=right / rows,
@@ -115,16 +117,16 @@ def measure_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str]
             ClassMetrics(name, float(precision), float(recall), float(f1), int(support))
             for name, precision, recall, f1, support in zip(classes, *table, strict=True)
         ),
-        confused=tuple((true, said, count) for count, true, said in sorted(wrong, key=lambda one: -one[0])),
+        confused=tuple((true, other, count) for count, true, other in sorted(wrong, key=lambda one: -one[0])),
     )
 
 
 def measure_probabilities(logits: Tensor, labels: Labels) -> ProbabilityMetrics:
-    """How far softmax(logits) can be believed.
+    """Compute log loss, Brier score and calibration error of softmax(logits).
 
     Args:
         logits: float32 (n, classes).
-        labels: (n,), n at least 1.
+        labels: True labels, (n,), n at least 1.
     """
     probabilities = torch.softmax(logits.double(), dim=1).numpy()
     loss = torch.nn.functional.cross_entropy(logits, torch.tensor(labels, dtype=torch.int64))
@@ -134,21 +136,21 @@ def measure_probabilities(logits: Tensor, labels: Labels) -> ProbabilityMetrics:
 
 
 def expected_calibration_error(confidences: NDArray[np.floating], right: NDArray[np.bool_]) -> float:
-    """The mean distance between confidence and accuracy over bins of confidence (arXiv:1706.04599, equation 3).
+    """Return the expected calibration error, 0 to 1 (arXiv:1706.04599, equation 3).
 
     Args:
         confidences: (n,), 0 to 1.
-        right: (n,), whether the prediction is.
+        right: Whether each prediction is correct, (n,).
     """
     return float(calibration_gaps(confidences, right).mean())
 
 
 def calibration_gaps(confidences: NDArray[np.floating], right: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Each image's part in the expected calibration error, which is their mean; (n,), -1 to 1.
+    """Return each image's contribution to the expected calibration error, which is their mean; (n,), -1 to 1.
 
     Args:
         confidences: (n,), 0 to 1.
-        right: (n,), whether the prediction is.
+        right: Whether each prediction is correct, (n,).
     """
     bins, excess = bin_of(confidences), confidences - right
     sums = np.bincount(bins, weights=excess, minlength=BINS)
@@ -157,5 +159,5 @@ def calibration_gaps(confidences: NDArray[np.floating], right: NDArray[np.bool_]
 
 
 def bin_of(confidences: NDArray[np.floating]) -> NDArray[np.intp]:
-    """Which of the bins each confidence falls into, (n,): 0 to 14."""
+    """Return the bin of each confidence, (n,), 0 to 14."""
     return np.minimum((confidences * BINS).astype(np.intp), BINS - 1)

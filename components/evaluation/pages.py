@@ -1,4 +1,4 @@
-"""Templates -> HTML pages that need no network and no script; whatever is put into them is escaped."""
+"""Renders templates to self-contained HTML pages without scripts. All values are escaped."""
 
 import base64
 import io
@@ -10,18 +10,18 @@ from PIL import Image
 
 from components.contract import Images
 
-SHARED = Path(__file__).parent  # page.html.j2, which the others extend, and parts.html.j2, which they take from
+SHARED = Path(__file__).parent  # page.html.j2, the base template, and parts.html.j2, shared macros
 
 
 def render_page(template: Path, **values: Any) -> bytes:
-    """Fill in a template; a name that it uses and is not given is an error."""
+    """Render a template. An undefined name is an error."""
     loader = FileSystemLoader([template.parent, SHARED])
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
     return environment.get_template(template.name).render(**values).encode()
 
 
 def to_uri(image: Images) -> str:
-    """One image, uint8 (height, width[, 3]), as a PNG data URI."""
+    """Encode an image, uint8 (height, width[, 3]), as a PNG data URI."""
     content = io.BytesIO()
     Image.fromarray(image).save(content, "PNG")
     return f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"

@@ -1,4 +1,4 @@
-"""Images and what was said of them -> Profile: what traffic should look like, in a few kilobytes."""
+"""Computes a Profile: the reference statistics for drift detection, from images and their predictions."""
 
 from typing import TypeAlias
 
@@ -8,21 +8,21 @@ from numpy.typing import NDArray
 from components.contract import Images, Predictions, Profile
 from components.readers.images.statistics import MEASURES, hash_images, log_images
 
-BINS = 20  # of about as many reference images each
+BINS = 20  # quantile bins, with about the same number of reference images in each
 SEEN = np.dtype(
     [
-        ("time", "f8"),  # seconds since 1970; 0 where nobody knows
+        ("time", "f8"),  # seconds since 1970; 0 if unknown
         ("label", "u2"),  # the predicted class
         ("sure", "?"),
         ("hash", "u8"),
         *((measure, "f8") for measure in MEASURES),
     ]
 )
-Seen: TypeAlias = NDArray[np.void]  # (n,) of SEEN: images, and what was said of them
+Seen: TypeAlias = NDArray[np.void]  # (n,) of SEEN: image statistics and predictions
 
 
 def to_seen(predictions: Predictions, images: Images) -> Seen:
-    """What the prediction log would have of n images, uint8 (n, height, width[, 3]), but for the time."""
+    """Return what the prediction log would record of images, uint8 (n, height, width[, 3]), without the time."""
     seen = np.zeros(len(images), SEEN)
     seen["label"], seen["sure"], seen["hash"] = predictions.labels, predictions.sure, hash_images(images)
     seen["confidence"] = predictions.confidences.astype(np.float64).round(6)
@@ -32,7 +32,12 @@ def to_seen(predictions: Predictions, images: Images) -> Seen:
 
 
 def make_profile(seen: Seen, classes: int) -> Profile:
-    """Count n images, at least 1, that a model of so many classes was not trained on."""
+    """Compute the profile of reference images, at least 1, that the model was not trained on.
+
+    Args:
+        seen: Image statistics and predictions, (n,).
+        classes: Number of classes.
+    """
     steps = np.linspace(0, 1, BINS + 1)[1:-1]
     limits = {measure: np.unique(np.quantile(seen[measure], steps, method="higher")).tolist() for measure in MEASURES}
     return Profile(
@@ -48,10 +53,17 @@ def make_profile(seen: Seen, classes: int) -> Profile:
 def count_bins(
     seen: Seen, measure: str, limits: NDArray[np.float64], classes: int, blocks: int = 1
 ) -> NDArray[np.int64]:
-    """How many images fall into which bin, by stretch and predicted class. A limit is in the bin below it.
+    """Count the images per bin and predicted class. A value equal to a limit is in the bin below it.
+
+    Args:
+        seen: Image statistics and predictions, (n,).
+        measure: Name of the statistic.
+        limits: Limits between the bins, ascending, (bins - 1,).
+        classes: Number of classes.
+        blocks: Number of consecutive blocks of equal length to count separately.
 
     Returns:
-        int64 (classes, bins); of several stretches, as long as each other, (blocks, classes, bins).
+        int64 (classes, bins), or (blocks, classes, bins) if there are several blocks.
     """
     bins = len(limits) + 1
     block = np.arange(len(seen)) * blocks // max(len(seen), 1)

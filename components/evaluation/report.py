@@ -1,4 +1,4 @@
-"""A model's report: one HTML file with its pictures inside, readable without a network and without a script."""
+"""Writes a model's report: one self-contained HTML file with embedded images and no scripts."""
 
 import os
 from collections.abc import Iterable
@@ -25,79 +25,81 @@ from components.model.classifier import Classifier
 from components.settings import Settings, load_settings
 
 MISTAKES = 50
-FLIPS = 16  # pictures of each kind of image that another model answers differently
-EXAMPLES = 8  # pictures of each class
-ALONE: dict[str, Any] = {"other": None, "left_out": "", "changed_classes": ""}  # of a page without a comparison
+FLIPS = 16  # images per kind of label change
+EXAMPLES = 8  # images per class
+NO_COMPARISON: dict[str, Any] = {"other": None, "left_out": "", "changed_classes": ""}
 
 
 @dataclass(frozen=True)
 class ReportPicture:
-    """A test image and what a model says of it."""
+    """A test image with a model's prediction."""
 
     true: str
     predicted: str
     confidence: float  # calibrated
-    other: str  # what another model said, or nothing
-    uri: str  # a data URI
+    other: str  # the other model's prediction, or ""
+    uri: str  # data URI
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What a model makes of n test images."""
+class Evaluated:
+    """A model's predictions and metrics on n test images."""
 
     model: Classifier
     metrics: Metrics
     uncalibrated: NDArray[np.float32]  # confidences before temperature scaling, (n,)
-    probabilities: NDArray[np.float32]  # as served, (n, classes)
-    confidences: NDArray[np.float32]  # of the answers, as served, (n,)
-    answers: Labels  # the most probable, (n,)
-    right: NDArray[np.bool_]  # whether the answers are, (n,)
+    probabilities: NDArray[np.float32]  # calibrated, (n, classes)
+    confidences: NDArray[np.float32]  # of the predictions, calibrated, (n,)
+    predictions: Labels  # (n,)
+    right: NDArray[np.bool_]  # whether each prediction is correct, (n,)
 
 
 @dataclass(frozen=True)
 class ShownImages:
-    """Test images, and what their labels are called."""
+    """Test images with their labels and label names."""
 
     images: Images  # (n, height, width[, 3])
-    labels: Labels  # the true ones, (n,)
-    names: tuple[str, ...]  # of the labels, and of all answers
+    labels: Labels  # true labels, (n,)
+    names: tuple[str, ...]  # of the labels and of all predictions
 
 
 def report_path(tag: str, settings: Settings | None = None) -> Path:
-    """Where a model's report is, whether or not it was written yet."""
+    """Return the path of a model's report, whether or not it exists."""
     return (settings or load_settings()).reports_dir / tag.replace(":", "-") / "index.html"
 
 
 def write_report(
     model: Classifier,
     dataset: Dataset,
-    rival: Classifier | None = None,
+    other: Classifier | None = None,
     settings: Settings | None = None,
     verdict: Verdict | None = None,
 ) -> Path:
     """Write a model's report.
 
     Args:
-        model: any stored model.
-        dataset: whose test images both models are measured and shown on.
-        rival: the model to show it beside, usually the one that was live when it came; one of other classes is
-            compared by what both know, and left out where that is nothing.
-        settings: where reports go; None: from the environment.
-        verdict: what the gate said of it; None: it was not asked.
+        model: Any stored model.
+        dataset: Dataset whose test images the models are evaluated on.
+        other: Model to compare it with, usually the live model at the time. If its classes differ, the two are compared
+            by their common classes; if there are none, the report says so.
+        settings: Settings with the reports folder; None: from the environment.
+        verdict: Verdict of the evaluation gate, if any.
 
     Returns:
-        The page.
+        Path of the page.
 
     Raises:
-        DatasetError: the dataset is missing or changed.
-        ModelError: the model is of another contract than the dataset.
+        DatasetError: The dataset is missing or changed.
+        ModelError: The model and the dataset have different data contracts.
     """
     settings = settings or load_settings()
     path = report_path(model.tag, settings)
     require_writable(path.parent)
     test = read_split(dataset, "test")
-    this = _judge(model, test, dataset)
-    beside = ALONE | (_judge_beside(this, rival, test, dataset) if rival and rival.tag != model.tag else {})
+    this = _evaluate(model, test, dataset)
+    comparison = NO_COMPARISON | (
+        _evaluate_other(this, other, test, dataset) if other and other.tag != model.tag else {}
+    )
     page = render_page(
         Path(__file__).with_name("report.html.j2"),
         this=this,
@@ -108,18 +110,18 @@ def write_report(
         failed=[check for check in verdict.checks if not check.passed] if verdict else [],
         docs=_find_docs(model.card.dataset_version, path.parent, settings),
         impact=[name for name in ("impact.html", "impact.csv") if (path.parent / name).is_file()],
-        **_draw_judged(this, test),
-        **beside,
+        **_draw_evaluated(this, test),
+        **comparison,
         **_describe_network(model),
         **_describe_dataset(dataset, test),
-        data_change=_compare_data(this, beside["other"], dataset),
+        data_change=_compare_data(this, comparison["other"], dataset),
     )
     write_whole(path, page)
     return path
 
 
 def find_mistakes(model: Classifier, examples: Examples, most: int = MISTAKES) -> list[ReportPicture]:
-    """The mistakes that the model is most confident of, the worst first."""
+    """Return the model's misclassified images, most confident first."""
     probabilities = model.probabilities(examples.images).numpy()
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != examples.labels)
     worst = wrong[np.argsort(-probabilities.max(axis=1)[wrong], kind="stable")][:most]
@@ -127,76 +129,76 @@ def find_mistakes(model: Classifier, examples: Examples, most: int = MISTAKES) -
     return list(_to_pictures(worst.tolist(), shown, probabilities))
 
 
-def _judge(model: Classifier, test: Examples, dataset: Dataset) -> Judged:
+def _evaluate(model: Classifier, test: Examples, dataset: Dataset) -> Evaluated:
     require_equal(dataset.contract, model.contract, model.tag, ModelError)
     logits, calibration = model.logits(test.images), model.card.calibration
     probabilities = torch.softmax(logits / calibration.temperature, dim=1).numpy()
-    answers = probabilities.argmax(axis=1).astype(np.uint16)
+    predictions = probabilities.argmax(axis=1).astype(np.uint16)
     version = read_manifest(dataset).split_version("test")
-    return Judged(
+    return Evaluated(
         model=model,
         metrics=measure(logits, test.labels, test.contract.classes, "test", version, calibration),
         uncalibrated=torch.softmax(logits, dim=1).numpy().max(axis=1),
         probabilities=probabilities,
         confidences=probabilities.max(axis=1),
-        answers=answers,
-        right=answers == test.labels,
+        predictions=predictions,
+        right=predictions == test.labels,
     )
 
 
-def _draw_judged(this: Judged, test: Examples) -> dict[str, Any]:
-    """What the model does on the test images, in pictures and class by class."""
+def _draw_evaluated(this: Evaluated, test: Examples) -> dict[str, Any]:
+    """Return the figures, mistakes and coverage by class of a model."""
     card = this.model.card
     return {
         "curves": figures.draw_curves(card.history, card.best_epoch),
         "confusion": figures.draw_confusion(this.metrics),
         "reliability": figures.draw_reliability(this.uncalibrated, this.confidences, this.right),
         "coverage": figures.draw_coverage(this.confidences, this.right, this.metrics, card.calibration.target),
-        "sureness": _count_sure(this),
+        "class_coverage": _count_sure(this),
         "mistakes": find_mistakes(this.model, test),
     }
 
 
-def _count_sure(this: Judged) -> list[tuple[str, int, int, int]]:
-    """For each class: how many answers name it, how many of these are sure, and how many of these are right."""
-    sure = this.confidences > this.model.thresholds[this.answers]
+def _count_sure(this: Evaluated) -> list[tuple[str, int, int, int]]:
+    """Count, for each predicted class: all predictions, those above the threshold, and the correct ones of these."""
+    sure = this.confidences > this.model.thresholds[this.predictions]
     kinds, classes = (np.ones_like(sure), sure, sure & this.right), this.model.contract.classes
-    chosen = [np.bincount(this.answers[rows], minlength=len(classes)) for rows in kinds]
+    chosen = [np.bincount(this.predictions[rows], minlength=len(classes)) for rows in kinds]
     return [(name, *map(int, counts)) for name, *counts in zip(classes, *chosen, strict=True)]
 
 
-def _judge_beside(this: Judged, rival: Classifier, test: Examples, dataset: Dataset) -> dict[str, Any]:
-    """Both models on the same images; where their classes differ, by those that both know."""
-    if this.model.contract == rival.contract:
+def _evaluate_other(this: Evaluated, other: Classifier, test: Examples, dataset: Dataset) -> dict[str, Any]:
+    """Compare two models on the same images, by their common classes if their classes differ."""
+    if this.model.contract == other.contract:
         shown = ShownImages(test.images, test.labels, test.contract.classes)
-        return _compare(this, _judge(rival, test, dataset), shown)
-    common = find_common(this.model.card, rival.card)
+        return _compare(this, _evaluate(other, test, dataset), shown)
+    common = find_common(this.model.card, other.card)
     groups = common.ours.part_of(test.labels) if common else test.labels
     rows = groups < (len(common.names) if common else 0)
     if common is None or not rows.any():
-        difference = this.model.contract.difference(rival.contract)
-        return {"left_out": f"{rival.tag}, which is about other data: {difference}"}
+        difference = this.model.contract.difference(other.contract)
+        return {"left_out": f"{other.tag}, because the data contracts differ: {difference}"}
     shown = ShownImages(test.images[rows], groups[rows], common.all_names)
     version = read_manifest(dataset).split_version("test")
-    ours = _judge_common(this.model, common, common.ours, shown, version)
-    theirs = _judge_common(rival, common, common.theirs, shown, version)
-    theirs = replace(theirs, answers=common.place_their_parts(theirs.answers))
+    ours = _evaluate_common(this.model, common, common.ours, shown, version)
+    theirs = _evaluate_common(other, common, common.theirs, shown, version)
+    theirs = replace(theirs, predictions=common.place_their_parts(theirs.predictions))
     return {**_compare(ours, theirs, shown), "changed_classes": common.summary}
 
 
-def _judge_common(
+def _evaluate_common(
     model: Classifier, common: CommonClasses, grouped: GroupedClasses, shown: ShownImages, version: str
-) -> Judged:
-    """By part of its classes; it is sure of what it is sure of as served."""
+) -> Evaluated:
+    """Evaluate a model by parts of its classes. It abstains on the same images as when served."""
     logits = model.logits(shown.images)
     served = logits / model.card.calibration.temperature
     joined = grouped.join(served)
     probabilities = torch.softmax(joined, dim=1).numpy()
-    answers = probabilities.argmax(axis=1).astype(np.uint16)
-    right = answers == shown.labels
-    confidences, said = (found.numpy() for found in torch.softmax(served, dim=1).max(dim=1))
-    sure = confidences > model.thresholds[said]
-    return Judged(
+    predictions = probabilities.argmax(axis=1).astype(np.uint16)
+    right = predictions == shown.labels
+    confidences, labels = (found.numpy() for found in torch.softmax(served, dim=1).max(dim=1))
+    sure = confidences > model.thresholds[labels]
+    return Evaluated(
         model=model,
         metrics=replace(
             common.measure(joined, shown.labels, grouped, version),
@@ -206,20 +208,20 @@ def _judge_common(
         uncalibrated=torch.softmax(grouped.join(logits), dim=1).numpy().max(axis=1),
         probabilities=probabilities,
         confidences=probabilities.max(axis=1),
-        answers=answers,
+        predictions=predictions,
         right=right,
     )
 
 
-def _compare(this: Judged, other: Judged, test: ShownImages) -> dict[str, Any]:
-    flips = find_flips(test.labels, this.answers, this.confidences, other.answers)
+def _compare(this: Evaluated, other: Evaluated, test: ShownImages) -> dict[str, Any]:
+    flips = find_flips(test.labels, this.predictions, this.confidences, other.predictions)
     kinds = (
-        ("Right here, wrong in the other", flips.mended),
-        ("Wrong here, right in the other", flips.broken),
-        ("Wrong in both, differently", flips.moved),
+        ("Fixed: wrong before, right now", flips.mended),
+        ("Regressed: right before, wrong now", flips.broken),
+        ("Moved: wrong before and now, with different labels", flips.moved),
     )
     shown = [
-        (title, len(rows), list(_to_pictures(rows[:FLIPS], test, this.probabilities, other.answers)))
+        (title, len(rows), list(_to_pictures(rows[:FLIPS], test, this.probabilities, other.predictions)))
         for title, rows in kinds
     ]
     return {
@@ -227,13 +229,13 @@ def _compare(this: Judged, other: Judged, test: ShownImages) -> dict[str, Any]:
         "other": other,
         "flips": flips,
         "flips_shown": shown,
-        "changes": count_changes(test.labels, other.answers, this.answers, test.names),
+        "changes": count_changes(test.labels, other.predictions, this.predictions, test.names),
         "other_parameters": other.model.weights,
     }
 
 
 def _describe_network(model: Classifier) -> dict[str, Any]:
-    """The layers, as torchinfo lists them."""
+    """Return the layers as torchinfo lists them, the number of parameters and the figure of the architecture."""
     image = torch.zeros(1, model.contract.image.size)
     summary = torchinfo.summary(model.network, input_data=image, device="cpu", verbose=0)
     return {
@@ -244,7 +246,7 @@ def _describe_network(model: Classifier) -> dict[str, Any]:
 
 
 def _describe_dataset(dataset: Dataset, test: Examples) -> dict[str, Any]:
-    """Where the images come from, how many and how bright they are, and what they look like."""
+    """Return the manifest, class counts, brightness and example images of a dataset."""
     train, classes = read_split(dataset, "train"), len(dataset.contract.classes)
     first = [np.flatnonzero(train.labels == label)[:EXAMPLES] for label in range(classes)]
     return {
@@ -259,8 +261,8 @@ def _describe_dataset(dataset: Dataset, test: Examples) -> dict[str, Any]:
     }
 
 
-def _compare_data(this: Judged, other: Judged | None, dataset: Dataset) -> DataChange | None:
-    """What this model's data has that the other's has not; None where they are the same, of other classes, or gone."""
+def _compare_data(this: Evaluated, other: Evaluated | None, dataset: Dataset) -> DataChange | None:
+    """Compare the datasets of two models; None if they are the same, have other classes, or no longer exist."""
     before = other.model.card.dataset_version if other else ""
     if not before or before == this.model.card.dataset_version or dataset.version != this.model.card.dataset_version:
         return None
@@ -271,14 +273,14 @@ def _compare_data(this: Judged, other: Judged | None, dataset: Dataset) -> DataC
 
 
 def _measure_brightness(images: Images) -> tuple[float, float]:
-    """Mean and standard deviation of the pixels, 0 to 255."""
+    """Return mean and standard deviation of the pixels, 0 to 255."""
     mean = images.mean()
-    square = np.square(images, dtype=np.uint16).mean()  # numpy's std would make a float64 copy, 8 times the images
+    square = np.square(images, dtype=np.uint16).mean()  # np.std would make a float64 copy, 8 times the size
     return float(mean), float(np.sqrt(square - mean**2))
 
 
 def _find_docs(version: str, folder: Path, settings: Settings) -> str:
-    """A link to the newest Data Docs of a dataset version, relative to the report's folder; "" where there are none."""
+    """Return a link to the newest Data Docs of a dataset version, relative to the report's folder; "" if none exist."""
     pages = sorted(settings.validation_dir.glob(f"{version}-*/index.html"), key=lambda page: page.stat().st_mtime)
     return Path(os.path.relpath(pages[-1], folder)).as_posix() if pages else ""
 

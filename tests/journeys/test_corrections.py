@@ -270,10 +270,10 @@ def test_a_correction_comes_to_be_in_the_data_of_the_next_live_model(
     train_split = read_split(emptied.imported.dataset, "train")
     assert np.array_equal(train_split.images[-1], image)
     assert train_split.labels[-1] == right
-    told = Page(write_report(second, emptied.imported.dataset, first)).text
-    assert f"Dataset {second.card.dataset_version} in the place of {first.card.dataset_version}" in told
-    assert "1 training images are new, 0 are gone, 0 have another label" in told
-    assert "The test images are the same, with the same labels" in told
+    page = Page(write_report(second, emptied.imported.dataset, first)).text
+    assert f"Dataset {second.card.dataset_version} replaces {first.card.dataset_version}." in page
+    assert "Training images: 1 added, 0 removed, 0 relabelled" in page
+    assert "The test images are the same, with the same labels" in page
 
 
 def train_and_make_live(archives: Path) -> Classifier:

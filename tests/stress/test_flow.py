@@ -92,7 +92,7 @@ def test_a_second_training_tells_what_changes_beside_the_first(
     report = Path(next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("report")))
     assert "test images change label" in done.stderr
     told = report.read_text()
-    for part in ('id="verdict"', f"Beside {first['tag']}", 'href="impact.html"', 'href="impact.csv"'):
+    for part in ('id="verdict"', f"Compared with {first['tag']}", 'href="impact.html"', 'href="impact.csv"'):
         assert part in told
     assert f"replacing {first['tag']}" in report.with_name("impact.html").read_text()
     assert report.with_name("impact.csv").read_text().startswith("id,label,change,")

@@ -1,4 +1,4 @@
-"""Training, card, report and export of a catalogue of three classes of 20 x 24 images in colour."""
+"""Training, card, report and export for a catalogue with three classes and 20 x 24 colour images."""
 
 import dataclasses
 import html
@@ -50,7 +50,7 @@ def shop_model(learned: Trained, shop_card: ModelCard) -> Classifier:
     return Classifier("shop-mlp:aaaaaaaa", shop_card, learned.network)
 
 
-def test_the_card_is_about_its_classes(shop_card: ModelCard) -> None:
+def test_the_card_has_the_catalogue_s_classes(shop_card: ModelCard) -> None:
     assert shop_card.contract == SHOP
     assert tuple(one.name for one in shop_card.test.classes) == shop_card.classes == SHOP.classes
     assert shop_card.test.accuracy > 0.9
@@ -60,17 +60,19 @@ def test_the_card_is_about_its_classes(shop_card: ModelCard) -> None:
     assert len(shop_card.calibration.thresholds) == 3
 
 
-def test_the_report_shows_its_images_and_names(shop_model: Classifier, receipt: Validated, tmp_path: Path) -> None:
+def test_the_report_shows_the_catalogue_s_images_and_names(
+    shop_model: Classifier, receipt: Validated, tmp_path: Path
+) -> None:
     path = write_report(shop_model, receipt.dataset, settings=Settings(data_dir=tmp_path))
-    page, told = Page(path), path.read_text()
+    page, source = Page(path), path.read_text()
     assert all(name in page.text for name in SHOP.classes)
     assert not any(name in page.text for name in CLASSES)
-    assert 'width="24" height="20"' in told
-    assert ">20 x 24 x 3<" in told
-    assert ">1,440<" in told
+    assert 'width="24" height="20"' in source
+    assert ">20 x 24 x 3<" in source
+    assert ">1,440<" in source
 
 
-def test_the_readme_speaks_of_its_images(shop_card: ModelCard) -> None:
+def test_the_readme_describes_the_catalogue_s_images(shop_card: ModelCard) -> None:
     readme = " ".join(write_readme("shop-mlp:aaaaaaaa", shop_card).split())
     assert "Classifies pictures of products, 20 x 24 in colour, into three categories." in readme
     assert "1440-16-3" in readme
@@ -79,22 +81,22 @@ def test_the_readme_speaks_of_its_images(shop_card: ModelCard) -> None:
     assert not any(f" {name} " in readme for name in CLASSES)
 
 
-def test_what_is_of_another_contract_is_refused_by_name(
+def test_another_data_contract_is_refused_by_name(
     shop_model: Classifier, receipt: Validated, dataset: Dataset, trained: Trained, card: ModelCard, tmp_path: Path
 ) -> None:
-    told = "its data contract differs: name: found 'shop', expected 'fashion-mnist'"
-    with pytest.raises(ModelError, match=f"^the network: {told}"):
+    message = "its data contract differs: name: found 'shop', expected 'fashion-mnist'"
+    with pytest.raises(ModelError, match=f"^the network: {message}"):
         evaluate(shop_model.network, dataset, "test", shop_model.card.calibration)
-    with pytest.raises(ModelError, match=f"^shop-mlp:aaaaaaaa: {told}"):
+    with pytest.raises(ModelError, match=f"^shop-mlp:aaaaaaaa: {message}"):
         write_report(shop_model, dataset, settings=Settings(data_dir=tmp_path))
     other = Classifier("fashion-mlp:aaaaaaaa", card, trained.network)
     page = write_report(shop_model, receipt.dataset, other, Settings(data_dir=tmp_path)).read_text()
-    assert "Not shown beside fashion-mlp:aaaaaaaa" in page
+    assert "Not compared with fashion-mlp:aaaaaaaa" in page
     assert "name: found" in html.unescape(page)
-    assert 'id="beside"' not in page
+    assert 'id="comparison"' not in page
 
 
-def test_versions_of_other_contracts_are_not_compared(receipt: Validated, tmp_path: Path) -> None:
+def test_dataset_versions_with_different_contracts_are_not_compared(receipt: Validated, tmp_path: Path) -> None:
     folder = receipt.dataset.path.parent
     changed = dataclasses.replace(
         receipt.dataset, contract=dataclasses.replace(SHOP, classes=("Kids 2-6", "11", "Étagère, 2 m"))
@@ -105,18 +107,18 @@ def test_versions_of_other_contracts_are_not_compared(receipt: Validated, tmp_pa
     assert folder.is_dir()
 
 
-def test_images_in_colour_are_flattened_row_by_row(shop_model: Classifier) -> None:
+def test_colour_images_are_flattened_row_by_row(shop_model: Classifier) -> None:
     images = draw_shop(6)[0]
     expected = shop_model.network(torch.tensor(images.reshape(6, -1)) / 255)
     torch.testing.assert_close(shop_model.logits(images), expected)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_the_exported_file_takes_its_images(
+def test_the_exported_file_takes_the_catalogue_s_images(
     shop_model: Classifier, receipt: Validated, tmp_path: Path, precision: Precision
 ) -> None:
-    """It is compared with PyTorch on the test split before it is written."""
-    card = dataclasses.replace(shop_model.card, calibration=Calibration())  # sure of whatever shows something
+    """The export itself compares the file with PyTorch on the test split."""
+    card = dataclasses.replace(shop_model.card, calibration=Calibration())  # abstains on blank images only
     shop_model = dataclasses.replace(shop_model, card=card)
     path = export_onnx(shop_model, receipt.dataset, tmp_path / "shop.onnx", precision).path
     blank, faint = np.full((2, 20, 24, 3), 90, np.uint8), np.arange(2 * 1440).reshape(2, 20, 24, 3).astype(np.uint8) % 9
@@ -127,5 +129,5 @@ def test_the_exported_file_takes_its_images(
     assert (labels == shop_model.logits(images).argmax(1).numpy()).mean() > 0.9
     assert np.array_equal(sure, predict(shop_model, images).sure)
     assert sure.tolist() == [1] * 30 + [0] * 4
-    said = json.loads(session.get_modelmeta().custom_metadata_map["data_contract"])
-    assert (said["fingerprint"], tuple(said["classes"])) == (SHOP.fingerprint, SHOP.classes)
+    contract = json.loads(session.get_modelmeta().custom_metadata_map["data_contract"])
+    assert (contract["fingerprint"], tuple(contract["classes"])) == (SHOP.fingerprint, SHOP.classes)

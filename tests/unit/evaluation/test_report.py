@@ -1,4 +1,4 @@
-"""The report of a model: every section, true figures, nothing from outside; and in a browser at a phone's width."""
+"""The report of a model: sections and figures, self-contained and escaped, and in a browser at phone width."""
 
 import dataclasses
 import re
@@ -24,8 +24,8 @@ from components.training.train import Trained
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-SECTIONS = ["classes", "confusion", "trust", "mistakes", "training", "network", "data", "made"]
-NAMESPACES = ("http://www.w3.org/",)  # names in SVG, not addresses
+SECTIONS = ["classes", "confusion", "calibration", "mistakes", "training", "network", "data", "reproduction"]
+NAMESPACES = ("http://www.w3.org/",)  # SVG namespaces, not links
 
 
 @pytest.fixture(scope="module")
@@ -34,22 +34,24 @@ def model(trained: Trained, card: ModelCard) -> Classifier:
 
 
 @pytest.fixture(scope="module")
-def rival(card: ModelCard) -> Classifier:
-    """A network that was never trained."""
+def other(card: ModelCard) -> Classifier:
+    """An untrained network."""
     torch.manual_seed(5)
     return Classifier("fashion-mlp:bbbbbbbb", card, MLP(ModelConfig(hidden=(8,)), CONTRACT).eval())
 
 
 @pytest.fixture(scope="module")
 def page(model: Classifier, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Page:
-    """The model's report, without a rival."""
+    """The model's report, without a comparison."""
     return Page(write_report(model, dataset, settings=Settings(data_dir=tmp_path_factory.mktemp("page"))))
 
 
 @pytest.fixture(scope="module")
-def beside(model: Classifier, rival: Classifier, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Page:
-    """The model's report, beside the rival."""
-    return Page(write_report(model, dataset, rival, Settings(data_dir=tmp_path_factory.mktemp("beside"))))
+def comparison(
+    model: Classifier, other: Classifier, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> Page:
+    """The model's report, compared with the other model."""
+    return Page(write_report(model, dataset, other, Settings(data_dir=tmp_path_factory.mktemp("comparison"))))
 
 
 def with_thresholds(model: Classifier, thresholds: tuple[float, ...]) -> Classifier:
@@ -57,7 +59,7 @@ def with_thresholds(model: Classifier, thresholds: tuple[float, ...]) -> Classif
     return dataclasses.replace(model, card=dataclasses.replace(model.card, calibration=calibration))
 
 
-def test_every_section_is_there_once_and_can_be_gone_to(page: Page) -> None:
+def test_every_section_exists_once_and_is_linked(page: Page) -> None:
     assert page.sections == SECTIONS
     assert len(page.ids) == len(set(page.ids))
     assert [reference for reference in page.references if reference[:1] == "#" and reference[1:] in SECTIONS] == [
@@ -67,12 +69,12 @@ def test_every_section_is_there_once_and_can_be_gone_to(page: Page) -> None:
     assert page.tags.count("img") == len(page.captions) + EXAMPLES * len(CLASSES)
 
 
-def test_the_figures_told_are_those_of_the_card(model: Classifier, page: Page) -> None:
+def test_the_figures_match_the_card(model: Classifier, page: Page) -> None:
     test, (low, high) = model.card.test, model.card.test.accuracy_interval
     assert f"{100 * test.accuracy:.2f} %" in page.text
     assert f"interval {100 * low:.1f} % to {100 * high:.1f} %" in page.text
-    assert f"{test.calibrated.loss:.4f}test loss as served" in page.text
-    assert f"{100 * test.coverage:.1f} %of the test images it is sure of" in page.text
+    assert f"{test.calibrated.loss:.4f}test log loss, calibrated" in page.text
+    assert f"{100 * test.coverage:.1f} %coverage: test images above the threshold" in page.text
     before, after = page.table("probabilities")[:2]
     assert before[1:3] == [f"{test.uncalibrated.loss:.4f}", f"{test.uncalibrated.brier:.4f}"]
     assert after[3] == f"{100 * test.calibrated.calibration_error:.2f} %"
@@ -81,7 +83,7 @@ def test_the_figures_told_are_those_of_the_card(model: Classifier, page: Page) -
         assert name in page.text
 
 
-def test_the_classes_are_told_with_their_thresholds(model: Classifier, dataset: Dataset, settings: Settings) -> None:
+def test_the_classes_are_listed_with_their_thresholds(model: Classifier, dataset: Dataset, settings: Settings) -> None:
     thresholds = (0.0, 1.0, 0.876, *model.card.calibration.thresholds[3:])
     changed = with_thresholds(model, thresholds)
     rows = Page(write_report(changed, dataset, settings=settings)).table("precision", "recall", "F1")[: len(CLASSES)]
@@ -92,26 +94,28 @@ def test_the_classes_are_told_with_their_thresholds(model: Classifier, dataset: 
     ]
 
 
-def test_sure_answers_are_counted_class_by_class(rival: Classifier, dataset: Dataset, settings: Settings) -> None:
+def test_predictions_above_the_threshold_are_counted_by_class(
+    other: Classifier, dataset: Dataset, settings: Settings
+) -> None:
     test = read_split(dataset, "test")
-    chances = rival.probabilities(test.images).tolist()
-    threshold = float(np.median([max(row) for row in chances]))
+    probabilities = other.probabilities(test.images).tolist()
+    threshold = float(np.median([max(row) for row in probabilities]))
     expected = {name: [0, 0, 0] for name in CLASSES}
-    for label, row in zip(test.labels.tolist(), chances, strict=True):
-        answer, sure = row.index(max(row)), max(row) > np.float32(threshold)
-        for place, counts in enumerate((True, sure, sure and answer == label)):
-            expected[CLASSES[answer]][place] += int(counts)
+    for label, row in zip(test.labels.tolist(), probabilities, strict=True):
+        predicted, sure = row.index(max(row)), max(row) > np.float32(threshold)
+        for place, counts in enumerate((True, sure, sure and predicted == label)):
+            expected[CLASSES[predicted]][place] += int(counts)
     assert 0 < sum(right for _, _, right in expected.values()) < sum(sure for _, sure, _ in expected.values())
-    changed = with_thresholds(rival, (threshold,) * len(CLASSES))
-    for name, answers, sure, right in Page(write_report(changed, dataset, settings=settings)).table("answers")[:10]:
+    changed = with_thresholds(other, (threshold,) * len(CLASSES))
+    for name, count, sure, right in Page(write_report(changed, dataset, settings=settings)).table("predictions")[:10]:
         share = 0 if right == "none" else float(right.removesuffix(" %")) / 100
-        assert [int(answers), int(sure), round(share * int(sure))] == expected[name]
+        assert [int(count), int(sure), round(share * int(sure))] == expected[name]
 
 
-def test_every_epoch_is_told_with_its_time(model: Classifier, page: Page) -> None:
+def test_every_epoch_is_listed_with_its_time(model: Classifier, page: Page) -> None:
     history, best = model.card.history, model.card.best_epoch
     rows = page.table("epoch")[: len(history)]
-    assert [row[0] for row in rows] == [f"{n.number}, kept" if n.number == best else str(n.number) for n in history]
+    assert [row[0] for row in rows] == [f"{n.number}, selected" if n.number == best else str(n.number) for n in history]
     assert [row[1] for row in rows] == [f"{epoch.loss:.4f}" for epoch in history]
     assert [row[5] for row in rows] == [f"{epoch.seconds:.2f}" for epoch in history]
 
@@ -122,7 +126,7 @@ def test_layers_are_listed_with_their_parameters(page: Page) -> None:
         ["dense1", "Linear", "784", "16", f"{784 * 16 + 16:,}"],
         ["relu1", "ReLU", "16", "16"],
         ["logits", "Linear", "16", "10", f"{16 * 10 + 10}"],
-        ["together", f"{784 * 16 + 16 + 16 * 10 + 10:,}"],
+        ["total", f"{784 * 16 + 16 + 16 * 10 + 10:,}"],
     ]
 
 
@@ -138,9 +142,7 @@ def test_the_dataset_is_described(model: Classifier, dataset: Dataset, page: Pag
     assert f"dataset {dataset.version} met all {model.card.expectations} expectations" in page.text
 
 
-def test_the_newest_data_docs_are_linked_where_there_are_any(
-    model: Classifier, dataset: Dataset, settings: Settings
-) -> None:
+def test_the_newest_data_docs_are_linked_if_any_exist(model: Classifier, dataset: Dataset, settings: Settings) -> None:
     path = write_report(model, dataset, settings=settings)
     assert "Data Docs" not in Page(path).text
     docs = settings.validation_dir / f"{dataset.version}-00000000" / "index.html"
@@ -152,38 +154,38 @@ def test_the_newest_data_docs_are_linked_where_there_are_any(
 
 
 def test_a_page_on_other_data_says_so(model: Classifier, dataset: Dataset, settings: Settings, page: Page) -> None:
-    told = f"measures the model on dataset {dataset.version}"
-    assert told not in page.text
+    notice = f"evaluates the model on dataset {dataset.version}"
+    assert notice not in page.text
     moved = dataclasses.replace(model, card=dataclasses.replace(model.card, dataset_version="0123456789abcdef"))
-    assert told in Page(write_report(moved, dataset, settings=settings)).text
+    assert notice in Page(write_report(moved, dataset, settings=settings)).text
 
 
-def test_the_page_needs_nothing_from_outside(beside: Page) -> None:
-    assert all(reference.startswith(("#", "data:image/png;base64,")) for reference in beside.references)
-    assert not {"script", "link", "iframe", "object"} & set(beside.tags)
-    addresses = re.findall(r"https?://[^\s\"'<)]*", re.sub(r">[^<]*<", "><", beside.path.read_text()))
+def test_the_page_is_self_contained(comparison: Page) -> None:
+    assert all(reference.startswith(("#", "data:image/png;base64,")) for reference in comparison.references)
+    assert not {"script", "link", "iframe", "object"} & set(comparison.tags)
+    addresses = re.findall(r"https?://[^\s\"'<)]*", re.sub(r">[^<]*<", "><", comparison.path.read_text()))
     assert all(address.startswith(NAMESPACES) for address in addresses), addresses
-    assert "@import" not in beside.path.read_text()
+    assert "@import" not in comparison.path.read_text()
 
 
-def test_what_it_shows_is_escaped(model: Classifier, rival: Classifier, dataset: Dataset, settings: Settings) -> None:
+def test_the_values_are_escaped(model: Classifier, other: Classifier, dataset: Dataset, settings: Settings) -> None:
     hostile = dataclasses.replace(
         model.card, preset="<script>alert(1)</script>", source='"><img src=x onerror=alert(1)>'
     )
     path = write_report(
-        dataclasses.replace(model, card=hostile), dataset, dataclasses.replace(rival, card=hostile), settings
+        dataclasses.replace(model, card=hostile), dataset, dataclasses.replace(other, card=hostile), settings
     )
     page = Page(path)
     assert "script" not in page.tags
     assert "x" not in page.references
-    assert page.text.count("<script>alert(1)</script>") == 4, "title line, beside twice, recipe"
+    assert page.text.count("<script>alert(1)</script>") == 4, "header, comparison twice, settings"
 
 
-def test_a_sample_is_called_one(model: Classifier, dataset: Dataset, settings: Settings, page: Page) -> None:
-    told = "These figures say nothing about real clothes"
-    assert told in page.text
+def test_a_sample_is_marked(model: Classifier, dataset: Dataset, settings: Settings, page: Page) -> None:
+    warning = "These figures say nothing about real clothes"
+    assert warning in page.text
     real = dataclasses.replace(model, card=dataclasses.replace(model.card, source="acme"))
-    assert told not in Page(write_report(real, dataset, settings=settings)).text
+    assert warning not in Page(write_report(real, dataset, settings=settings)).text
 
 
 def test_the_same_model_gives_the_same_page(
@@ -191,78 +193,78 @@ def test_the_same_model_gives_the_same_page(
 ) -> None:
     path = write_report(model, dataset, model, settings)
     assert path == report_path(model.tag, settings)
-    assert path.read_bytes() == page.path.read_bytes(), "nor does it stand beside itself"
+    assert path.read_bytes() == page.path.read_bytes(), "it is not compared with itself"
 
 
-def test_the_mistakes_are_the_most_confident_ones(rival: Classifier, dataset: Dataset, settings: Settings) -> None:
+def test_the_mistakes_are_the_most_confident_ones(other: Classifier, dataset: Dataset, settings: Settings) -> None:
     test = read_split(dataset, "test")
-    rows = zip(rival.probabilities(test.images).tolist(), test.labels.tolist(), strict=True)
-    wrong = [(max(chances), label, chances.index(max(chances))) for chances, label in rows]
+    rows = zip(other.probabilities(test.images).tolist(), test.labels.tolist(), strict=True)
+    wrong = [(max(probabilities), label, probabilities.index(max(probabilities))) for probabilities, label in rows]
     wrong = sorted((one for one in wrong if one[1] != one[2]), key=lambda one: -one[0])[:MISTAKES]
     assert len(wrong) == MISTAKES
-    expected = [(CLASSES[label], CLASSES[answer], confidence) for confidence, label, answer in wrong]
-    assert [(one.true, one.predicted, one.confidence) for one in find_mistakes(rival, test)] == expected
-    page = Page(write_report(rival, dataset, settings=settings))
-    assert page.captions == [[true, said, f"{100 * confidence:.1f} %"] for true, said, confidence in expected]
+    expected = [(CLASSES[label], CLASSES[predicted], confidence) for confidence, label, predicted in wrong]
+    assert [(one.true, one.predicted, one.confidence) for one in find_mistakes(other, test)] == expected
+    page = Page(write_report(other, dataset, settings=settings))
+    assert page.captions == [[true, predicted, f"{100 * confidence:.1f} %"] for true, predicted, confidence in expected]
 
 
-def test_without_mistakes_there_are_no_pictures_of_them(model: Classifier, test_split: Examples) -> None:
-    answers = model.probabilities(test_split.images).numpy().argmax(axis=1).astype(np.uint8)
-    assert not find_mistakes(model, dataclasses.replace(test_split, labels=answers))
+def test_a_model_without_errors_has_no_mistakes(model: Classifier, test_split: Examples) -> None:
+    predicted = model.probabilities(test_split.images).numpy().argmax(axis=1).astype(np.uint8)
+    assert not find_mistakes(model, dataclasses.replace(test_split, labels=predicted))
 
 
-def test_flips_are_counted_by_who_is_right() -> None:
-    labels, answers, others = np.array(
-        [  # mended, broken, moved, both wrong alike, both right, mended with more confidence
+def test_flips_are_split_by_which_model_is_right() -> None:
+    labels, predictions, others = np.array(
+        [  # fixed, regressed, moved, both wrong with the same label, both right, fixed with higher confidence
             [0, 1, 2, 3, 4, 5],
             [0, 9, 8, 9, 4, 5],
             [9, 1, 9, 9, 4, 9],
         ],
         np.uint8,
     )
-    flips = find_flips(labels, answers, np.array([0.6, 0.9, 0.9, 0.9, 0.9, 0.7]), others)
+    flips = find_flips(labels, predictions, np.array([0.6, 0.9, 0.9, 0.9, 0.9, 0.7]), others)
     assert (flips.mended, flips.broken, flips.moved) == ((5, 0), (1,), (2,))
-    assert flips.chance == 1.0, "two to one says nothing"
+    assert flips.chance == 1.0, "two to one is not significant"
 
 
-def test_an_uneven_split_is_hardly_chance() -> None:
+def test_an_uneven_split_has_a_small_p_value() -> None:
     labels = np.zeros(10, np.uint8)
     flips = find_flips(labels, labels, np.ones(10), np.ones(10, np.uint8))
     assert flips.chance == pytest.approx(2 * 0.5**10)
     assert find_flips(labels, labels, np.ones(10), labels).chance == 1.0
 
 
-def test_beside_a_rival_the_flips_are_counted_and_shown(
-    model: Classifier, rival: Classifier, dataset: Dataset, beside: Page
+def test_the_comparison_counts_and_shows_the_flips(
+    model: Classifier, other: Classifier, dataset: Dataset, comparison: Page
 ) -> None:
     test = read_split(dataset, "test")
-    new, old = (one.logits(test.images).argmax(1).tolist() for one in (model, rival))
-    answers = list(zip(new, old, test.labels.tolist(), strict=True))
-    mended = sum(a == label != b for a, b, label in answers)
-    broken = sum(b == label != a for a, b, label in answers)
-    moved = sum(a != b and a != label != b for a, b, label in answers)
-    assert beside.sections == ["beside", *SECTIONS]
-    assert "#beside" in beside.references
-    assert mended > 0
-    assert f"{mended} are right here and wrong in the other" in beside.text
-    assert f"{broken} are wrong here and right in the other" in beside.text
-    assert f"{moved} are wrong in both, differently" in beside.text
-    shown = [caption for caption in beside.captions if len(caption) == 4]
-    assert len(shown) == sum(min(count, FLIPS) for count in (mended, broken, moved))
-    for true, this, _, _ in shown[: min(mended, FLIPS)]:
+    new, old = (one.logits(test.images).argmax(1).tolist() for one in (model, other))
+    predictions = list(zip(new, old, test.labels.tolist(), strict=True))
+    fixed = sum(a == label != b for a, b, label in predictions)
+    regressed = sum(b == label != a for a, b, label in predictions)
+    moved = sum(a != b and a != label != b for a, b, label in predictions)
+    assert comparison.sections == ["comparison", *SECTIONS]
+    assert "#comparison" in comparison.references
+    assert fixed > 0
+    assert f"{fixed} fixed (only this model is right)" in comparison.text
+    assert f"{regressed} regressed (only the other is right)" in comparison.text
+    assert f"{moved} moved (both are wrong, with different labels)" in comparison.text
+    shown = [caption for caption in comparison.captions if len(caption) == 4]
+    assert len(shown) == sum(min(count, FLIPS) for count in (fixed, regressed, moved))
+    for true, this, _, _ in shown[: min(fixed, FLIPS)]:
         assert this == f"this: {true}"
-    confidences = [float(caption[3].removesuffix(" %")) for caption in shown[: min(mended, FLIPS)]]
+    confidences = [float(caption[3].removesuffix(" %")) for caption in shown[: min(fixed, FLIPS)]]
     assert confidences == sorted(confidences, reverse=True)
 
 
-def test_a_rival_is_measured_on_these_test_images_whatever_its_card_says(
-    model: Classifier, rival: Classifier, dataset: Dataset, settings: Settings
+def test_the_other_model_is_evaluated_on_these_test_images_regardless_of_its_card(
+    model: Classifier, other: Classifier, dataset: Dataset, settings: Settings
 ) -> None:
-    elsewhere = dataclasses.replace(rival.card.test, accuracy=0.123, split_version="fedcba9876543210")
-    card = dataclasses.replace(rival.card, test=elsewhere, dataset_version="fedcba9876543210")
+    elsewhere = dataclasses.replace(other.card.test, accuracy=0.123, split_version="fedcba9876543210")
+    card = dataclasses.replace(other.card, test=elsewhere, dataset_version="fedcba9876543210")
     test = read_split(dataset, "test")
-    right = rival.logits(test.images).argmax(1).numpy() == test.labels
-    page = Page(write_report(model, dataset, dataclasses.replace(rival, card=card), settings))
+    right = other.logits(test.images).argmax(1).numpy() == test.labels
+    page = Page(write_report(model, dataset, dataclasses.replace(other, card=card), settings))
     new, old = 100 * model.card.test.accuracy, 100 * right.mean()
     change = f"{new - old:+.2f}"
     assert page.table("this", "other", "change")[0] == ["accuracy", f"{new:.2f} %", f"{old:.2f} %", change]
@@ -273,12 +275,12 @@ def test_a_rival_is_measured_on_these_test_images_whatever_its_card_says(
         assert float(row[6]) == pytest.approx(float(row[4]) - float(row[5]), abs=1e-9)
 
 
-def test_beside_a_rival_the_labels_that_change_are_counted(
-    model: Classifier, rival: Classifier, dataset: Dataset, beside: Page
+def test_the_comparison_counts_label_changes_by_class(
+    model: Classifier, other: Classifier, dataset: Dataset, comparison: Page
 ) -> None:
     test = read_split(dataset, "test")
-    after, before = (one.logits(test.images).argmax(1).numpy() for one in (model, rival))
-    rows = beside.table("before", "after", "gained", "lost", "mended", "broken", "moved")
+    after, before = (one.logits(test.images).argmax(1).numpy() for one in (model, other))
+    rows = comparison.table("before", "after", "gained", "lost", "fixed", "regressed", "moved")
     for label, row in enumerate(rows[: len(CLASSES)]):
         gained, lost = (after == label) & (before != label), (before == label) & (after != label)
         assert row[:5] == [
@@ -286,11 +288,11 @@ def test_beside_a_rival_the_labels_that_change_are_counted(
             *(f"{one.sum():,}" for one in (before == label, after == label, gained, lost)),
         ]
     flips = int((before != after).sum())
-    assert rows[len(CLASSES)][:5] == ["together", "200", "200", str(flips), str(flips)]
-    shirts = beside.table("from, down; to, across")[6]
+    assert rows[len(CLASSES)][:5] == ["total", "200", "200", str(flips), str(flips)]
+    shirts = comparison.table("from (rows) to (columns)")[6]
     counts = [int(((before == 6) & (after == label)).sum()) for label in range(len(CLASSES)) if label != 6]
     assert [cell for cell in shirts[1:] if cell != "\u00b7"] == [str(count) for count in counts if count]
-    assert f"{flips / 2:.2f} % of the test images change label" in beside.text
+    assert f"{flips / 2:.2f} % of the test images change label" in comparison.text
 
 
 def verdict_of(model: Classifier, *failed: str, forced: str = "") -> Verdict:
@@ -309,7 +311,7 @@ def verdict_of(model: Classifier, *failed: str, forced: str = "") -> Verdict:
         ((), "why not", "passed"),
     ],
 )
-def test_the_verdict_is_told_check_by_check_in_words(
+def test_the_verdict_lists_every_check(
     model: Classifier, dataset: Dataset, settings: Settings, failed: tuple[str, ...], forced: str, outcome: str
 ) -> None:
     verdict = verdict_of(model, *failed, forced=forced)
@@ -321,18 +323,18 @@ def test_the_verdict_is_told_check_by_check_in_words(
     expected = [[name, "failed", "0.1", "at least 0.8"] for name in failed]
     assert rows == expected + [[name, "passed", "0.9", "at least 0.8"] for name in ("one", "two")]
     assert ("three: too little" in page.text) == bool(failed)
-    assert ("All 2 checks are met" in page.text) == (not failed)
-    assert "compared with fashion-mlp:bbbbbbbb, which was live, on 200 test images" in page.text
+    assert ("All 2 checks passed" in page.text) == (not failed)
+    assert "Compared with the live model, fashion-mlp:bbbbbbbb, on 200 test images" in page.text
     assert "2026-01-02 03:04 UTC" in page.text
-    assert (f"A person went past the checks: {forced}" in page.text) == (outcome == "forced")
+    assert (f"A person overrode the gate: {forced}" in page.text) == (outcome == "forced")
 
 
-def test_a_verdict_with_nothing_live_says_so(model: Classifier, dataset: Dataset, settings: Settings) -> None:
+def test_a_verdict_without_a_live_model_says_so(model: Classifier, dataset: Dataset, settings: Settings) -> None:
     alone = dataclasses.replace(verdict_of(model), champion=None)
-    assert "Nothing was live" in Page(write_report(model, dataset, settings=settings, verdict=alone)).text
+    assert "No model was live" in Page(write_report(model, dataset, settings=settings, verdict=alone)).text
 
 
-def test_without_a_verdict_there_is_no_section_of_it(page: Page) -> None:
+def test_without_a_verdict_the_page_has_no_verdict_section(page: Page) -> None:
     assert "Verdict" not in page.text
 
 
@@ -346,49 +348,49 @@ def test_figures_take_the_colour_of_the_page(card: ModelCard) -> None:
 
 def test_the_confusion_matrix_has_every_count(card: ModelCard) -> None:
     drawn = figures.draw_confusion(card.test)
-    told = sorted(int(count) for count in re.findall(r">(\d+)</text>", drawn))
-    assert told == sorted(count for row in card.test.confusion for count in row if count)
+    found = sorted(int(count) for count in re.findall(r">(\d+)</text>", drawn))
+    assert found == sorted(count for row in card.test.confusion for count in row if count)
 
 
 def test_the_architecture_has_every_layer() -> None:
     drawn = figures.draw_architecture(ModelConfig(hidden=(300, 20), activation="gelu"), CONTRACT)
-    for told in ("784", "300", "20", "10", f"{784 * 300 + 300:,}", f"{300 * 20 + 20:,}", f"{20 * 10 + 10}"):
-        assert f">{told}<" in drawn
+    for number in ("784", "300", "20", "10", f"{784 * 300 + 300:,}", f"{300 * 20 + 20:,}", f"{20 * 10 + 10}"):
+        assert f">{number}<" in drawn
     assert drawn.count(">gelu<") == 2
 
 
-def test_the_reliability_diagram_tells_the_errors() -> None:
+def test_the_reliability_diagram_shows_the_calibration_errors() -> None:
     right = np.array([True] * 70 + [False] * 30)
     drawn = figures.draw_reliability(np.full(100, 0.95), np.full(100, 0.7), right)
-    assert "before, error 25.00 %" in drawn
-    assert "as served, error 0.00 %" in drawn
+    assert "uncalibrated, ECE 25.00 %" in drawn
+    assert ">calibrated, ECE 0.00 %" in drawn
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_on_a_phone_nothing_scrolls_sideways_and_nothing_is_fetched(
-    browser: "Browser", beside: Page, scheme: str
+def test_on_a_phone_the_page_does_not_scroll_sideways_and_fetches_nothing(
+    browser: "Browser", comparison: Page, scheme: str
 ) -> None:
     page = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
-    said: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(beside.path.as_uri())
+    messages: list[str] = []
+    requested: list[str] = []
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("request", lambda request: requested.append(request.url))
+    page.goto(comparison.path.as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     assert page.evaluate("[...document.images].every(image => image.naturalWidth == 28)")
     ink = page.evaluate("getComputedStyle(document.body).color")
     assert page.evaluate("getComputedStyle(document.querySelector('svg text')).fill") == ink
-    assert not said
-    assert [url for url in asked if not url.startswith("data:")] == [beside.path.as_uri()]
+    assert not messages
+    assert [url for url in requested if not url.startswith("data:")] == [comparison.path.as_uri()]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1280])
-def test_no_label_of_a_figure_is_cut_off(browser: "Browser", beside: Page, width: int) -> None:
+def test_no_figure_label_is_cut_off(browser: "Browser", comparison: Page, width: int) -> None:
     page = browser.new_page(viewport={"width": width, "height": 800})
-    page.goto(beside.path.as_uri())
+    page.goto(comparison.path.as_uri())
     cut_off = page.evaluate("""[...document.querySelectorAll('svg text')].filter(text => {
         const label = text.getBoundingClientRect(), figure = text.closest('svg').getBoundingClientRect()
         return label.left < figure.left - 1 || label.right > figure.right + 1
@@ -398,32 +400,32 @@ def test_no_label_of_a_figure_is_cut_off(browser: "Browser", beside: Page, width
 
 
 @pytest.mark.slow
-def test_print_is_dark_on_white_and_leaves_nothing_folded(browser: "Browser", beside: Page) -> None:
+def test_print_is_dark_on_white_and_shows_all_details(browser: "Browser", comparison: Page) -> None:
     page = browser.new_page(viewport={"width": 718, "height": 1047}, color_scheme="dark")
-    page.goto(beside.path.as_uri())
+    page.goto(comparison.path.as_uri())
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.evaluate("document.querySelector('details td').getBoundingClientRect().height") > 0
     assert page.evaluate("document.documentElement.scrollWidth") == 718
 
 
-# --- a rival of other classes ---
+# --- another model with other classes ---
 
 
-def test_a_rival_of_other_classes_is_compared_by_what_both_know(settings: Settings) -> None:
+def test_models_with_different_classes_are_compared_by_their_common_classes(settings: Settings) -> None:
     merged: Shown = {"boot": ["boot"], "top": ["coat", "shirt"], "hat": ["hat"]}
     live = model_of(settings.datasets_dir, FIRST, tag="shop-mlp:livelive")
     model = model_of(settings.datasets_dir, merged, became(FIRST, merged))
     dataset = dataset_of(settings.datasets_dir, model.card.dataset_version)
     page = Page(write_report(model, dataset, live, settings))
-    assert page.sections == ["beside", *SECTIONS]
-    assert "Their classes differ: coat and shirt are top now; hat is new; bag is gone." in page.text
-    assert "Both models answered the same 180 test images." in page.text
+    assert page.sections == ["comparison", *SECTIONS]
+    assert "The classes differ: coat and shirt are top now; hat is new; bag is gone." in page.text
+    assert "Both models classified the same 180 test images" in page.text
     test = read_split(dataset, "test")
     rows = test.labels != 2
     said = live.probabilities(test.images[rows]).numpy()
     joined = np.column_stack([said[:, 0], said[:, 1] + said[:, 2], said[:, 3]]).argmax(axis=1)
-    taken = page.table("before", "after", "gained", "lost", "mended", "broken", "moved")[:4]
+    taken = page.table("before", "after", "gained", "lost", "fixed", "regressed", "moved")[:4]
     before = [(joined == answer).sum() for answer in (0, 1, 9, 2)]
     names = ["boot", "top (coat and shirt before)", "hat", "bag (gone)"]
     assert before[3] > 0
@@ -433,10 +435,11 @@ def test_a_rival_of_other_classes_is_compared_by_what_both_know(settings: Settin
     assert [row[0] for row in page.table("precision", "recall", "F1")[1:3]] == names[:2]
 
 
-def test_a_rival_of_other_data_is_left_out_with_the_reason(settings: Settings) -> None:
+def test_a_model_of_unrelated_data_is_left_out_with_the_reason(settings: Settings) -> None:
     live = model_of(settings.datasets_dir, FIRST, tag="shop-mlp:livelive")
     model = model_of(settings.datasets_dir, ADDED)
     dataset = dataset_of(settings.datasets_dir, model.card.dataset_version)
     page = Page(write_report(model, dataset, live, settings))
     assert page.sections == SECTIONS
-    assert "Not shown beside shop-mlp:livelive, which is about other data: found 4 classes, expected 5." in page.text
+    reason = "because the data contracts differ: found 4 classes, expected 5."
+    assert f"Not compared with shop-mlp:livelive, {reason}" in page.text

@@ -335,7 +335,7 @@ def test_the_report_is_written_anew_once_the_gate_was_asked(
     verdicts.write_verdict(Verdict(tag, live, datetime.now(UTC).isoformat(), "", 200, (check,), {}))
     fashion("report", tag)
     assert "Verdict" in path.read_text()
-    assert f"Beside {live}" in path.read_text()
+    assert f"Compared with {live}" in path.read_text()
     assert "impact.csv" not in path.read_text()
     fashion("impact", tag)
     fashion("report", tag)

@@ -153,7 +153,7 @@ def test_a_sample_is_marked_in_the_first_line(card: ModelCard) -> None:
     ("licence", "expected"),
     [
         ("MIT, Copyright (c) 2017 Zalando SE", "mit"),
-        ("MIT; of examples added later, as their owners say", "other"),
+        ("MIT; examples added later: as stated by their owners", "other"),
         ("MITRE's own", "other"),
         ("CC0-1.0", "other"),
         ("", "other"),

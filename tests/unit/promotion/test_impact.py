@@ -160,10 +160,10 @@ def test_the_page_shows_the_counts_by_class(impact: Impact) -> None:
     assert f"{counts['flips']} of {counts['images']}" in page.text
     assert f"{counts['mended']}fixed" in page.text
     assert f"{impact.tag} and {impact.other} were trained on synthetic samples" in page.text
-    rows = page.table("before", "after", "gained", "lost", "mended", "broken", "moved")
+    rows = page.table("before", "after", "gained", "lost", "fixed", "regressed", "moved")
     names = ("name", "before", "after", "gained", "lost", "mended", "broken", "moved")
     assert rows[:10] == [[str(one[name]) for name in names] for one in counts["classes"]]
-    shown = page.table("from, down; to, across")[:10]
+    shown = page.table("from (rows) to (columns)")[:10]
     moves = [
         [str(count) for count in row if count] for row in np.array(counts["from_to"]) * (1 - np.eye(10, dtype=int))
     ]
