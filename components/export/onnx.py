@@ -1,14 +1,14 @@
-"""A stored model as one ONNX file, for phones, browsers and programs without torch.
+"""Exports a stored model to one ONNX file, for phones, browsers and programs without torch.
 
     images          uint8 (n, height, width[, 3]), any n
-       |            divided by 255, through the network, divided by the temperature, softmax
+       |            divide by 255, network, divide by the temperature, softmax
        v
-    probabilities   float32 (n, classes), calibrated: what the service answers
-    labels          int64 (n,), of the highest probability
-    sure            uint8 (n,), 1 where it exceeds the model's threshold for that class and the image shows something
+    probabilities   float32 (n, classes), calibrated: the same as the service returns
+    labels          int64 (n,), class of the highest probability
+    sure            uint8 (n,), 1 if it exceeds the model's threshold for that class and the image is not blank, else 0
 
-The graph is written node by node. An MLP has few kinds of them, and the exporters of torch need onnxscript, import the
-compiler, and leave the pixels' preparation and the calibration to others. Nothing in serving imports this module.
+The graph is built node by node, because an MLP needs few node types. torch's exporters need onnxscript, import the
+compiler, and leave out preprocessing and calibration. Serving does not import this module.
 """
 
 import hashlib
@@ -39,58 +39,60 @@ try:
     import onnxruntime
     from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 except ModuleNotFoundError as error:
-    raise SettingsError(f"{error}; '.venv/bin/uv pip install --group edge' brings what an export needs") from error
+    raise SettingsError(f"{error}. Install the export dependencies: .venv/bin/uv pip install --group edge") from error
 
 OPSET = 20  # the first with GELU; onnxruntime 1.17 and later read it
-IR_VERSION = 9  # the first that allows it
-NODES = {"relu": "Relu", "gelu": "Gelu"}  # of each activation
+IR_VERSION = 9  # the first that allows this opset
+NODES = {"relu": "Relu", "gelu": "Gelu"}  # activation -> ONNX operator
 
-CALIBRATION_IMAGES = 2048  # of the training split, from which int8 learns the range of each activation
-AT_ONCE = 1000  # images a comparison step
+CALIBRATION_IMAGES = 2048  # training images that determine the int8 range of each activation
+AT_ONCE = 1000  # images per batch when comparing
 
-MAX_LABELS_CHANGED = 0.001  # share of the test images, in float32
-MAX_DISTANCE = 0.001  # of a probability, in float32: labels alone would not show a wrong temperature
-MAX_ACCURACY_CHANGED = 0.003  # in int8
+MAX_LABELS_CHANGED = 0.001  # float32: share of the test images
+MAX_DISTANCE = 0.001  # float32: difference of a probability; labels alone would not reveal a wrong temperature
+MAX_ACCURACY_CHANGED = 0.003  # int8
 
 Precision = Literal["float32", "int8"]
 
 
 @dataclass(frozen=True)
 class Export:
-    """A file that was written, and how it compares with torch on the test split."""
+    """An exported file, and how it compares with torch on the test split."""
 
     path: Path
     tag: str
     precision: Precision
     bytes: int
     sha256: str
-    accuracy: float  # of the file, by onnxruntime
+    accuracy: float  # of the file, in onnxruntime
     torch_accuracy: float  # of the stored model
     agreement: float  # share of images with the same label from both
-    largest_difference: float  # between the two, of any class's probability for any image
+    largest_difference: float  # of any probability between the two
 
 
 def export_onnx(model: Classifier, dataset: Dataset, path: Path, precision: Precision = "float32") -> Export:
-    """Write a model as ONNX, once it was seen to answer as torch does.
+    """Export a model to ONNX, after checking that its predictions match torch's.
 
     Args:
-        model: what `load_model` returned.
-        dataset: its test split is what the two are compared on; int8 also takes typical images from its training split.
-        path: replaced atomically.
-        precision: of weights and products; int8 is a quarter of the size.
+        model: Model returned by `load_model`.
+        dataset: Dataset whose test split is used for the check; int8 also takes calibration images from its training
+            split.
+        path: Output file, replaced atomically.
+        precision: Precision of weights and products. An int8 file is a quarter of the size.
 
     Raises:
-        ModelError: the file would answer differently, or the model is of another contract. Nothing was written.
-        DatasetError: the dataset is missing or changed.
+        ModelError: The predictions differ too much, or the model and the dataset have different data contracts. Nothing
+            is written.
+        DatasetError: The dataset is missing or changed.
     """
     require_equal(dataset.contract, model.contract, model.tag, ModelError)
     require_writable(path.parent)
     test = read_split(dataset, "test")
-    expected = _ask_torch(model, test.images)
+    expected = _predict_with_torch(model, test.images)
     if not np.isfinite(expected).all():
-        raise ModelError(f"{model.tag}: it gives probabilities that are not finite, so there is nothing to export")
+        raise ModelError(f"{model.tag}: found probabilities that are not finite. Nothing was exported")
     content = _build(model, precision, dataset).SerializeToString()
-    found, labels = _ask_onnx(content, test.images)
+    found, labels = _predict_with_onnx(content, test.images)
     export = Export(
         path=path,
         tag=model.tag,
@@ -108,44 +110,44 @@ def export_onnx(model: Classifier, dataset: Dataset, path: Path, precision: Prec
 
 
 def _check(export: Export) -> None:
-    """Raises ModelError where the bounds of the precision are not kept."""
-    of_labels, of_accuracy = 1 - export.agreement, abs(export.accuracy - export.torch_accuracy)
+    """Raise ModelError if the file differs from torch by more than its precision allows."""
+    labels_changed, accuracy_changed = 1 - export.agreement, abs(export.accuracy - export.torch_accuracy)
     if export.precision == "float32":
-        passed = of_labels <= MAX_LABELS_CHANGED and export.largest_difference <= MAX_DISTANCE
-        found = f"{of_labels:.2%} of the labels, and probabilities by up to {export.largest_difference:.2g}"
+        passed = labels_changed <= MAX_LABELS_CHANGED and export.largest_difference <= MAX_DISTANCE
+        found = f"{labels_changed:.2%} of the labels, and probabilities by up to {export.largest_difference:.2g}"
         expected = f"at most {MAX_LABELS_CHANGED:.2%}, and {MAX_DISTANCE}"
-        advice = "this is an error of the export, not of the model"
+        advice = "The export is at fault, not the model"
     else:
-        passed = of_accuracy <= MAX_ACCURACY_CHANGED
+        passed = accuracy_changed <= MAX_ACCURACY_CHANGED
         found = f"the accuracy from {export.torch_accuracy:.4f} to {export.accuracy:.4f}"
         expected = f"within {MAX_ACCURACY_CHANGED}"
-        advice = "float32 keeps it"
+        advice = "Use float32"
     if not passed:
         changed = f"{export.tag}: on the test split {export.precision} would change {found}; expected {expected}"
-        raise ModelError(f"{changed}. Nothing was written; {advice}")
+        raise ModelError(f"{changed}. Nothing was written. {advice}")
 
 
-def _ask_torch(model: Classifier, images: Images) -> NDArray[np.float32]:
-    return np.concatenate([model.probabilities(some).numpy() for some in _in_steps(images)])
+def _predict_with_torch(model: Classifier, images: Images) -> NDArray[np.float32]:
+    return np.concatenate([model.probabilities(some).numpy() for some in _batches(images)])
 
 
-def _ask_onnx(content: bytes, images: Images) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def _predict_with_onnx(content: bytes, images: Images) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    answers = [session.run(["probabilities", "labels"], {"images": some}) for some in _in_steps(images)]
-    probabilities, labels = zip(*answers, strict=True)
+    outputs = [session.run(["probabilities", "labels"], {"images": some}) for some in _batches(images)]
+    probabilities, labels = zip(*outputs, strict=True)
     return np.concatenate(probabilities), np.concatenate(labels)
 
 
-def _in_steps(images: Images) -> list[Images]:
+def _batches(images: Images) -> list[Images]:
     return [images[start : start + AT_ONCE] for start in range(0, len(images), AT_ONCE)]
 
 
-# --- the file ---
+# --- the graph ---
 
 
 @dataclass
 class _Graph:
-    """Nodes and constants, in the order in which they are added."""
+    """Nodes and constants of the graph, in the order in which they are added."""
 
     nodes: list[NodeProto] = field(default_factory=list)
     constants: list[TensorProto] = field(default_factory=list)
@@ -155,7 +157,7 @@ class _Graph:
         return name
 
     def add(self, kind: str, *inputs: str, output: str = "", unused: int = 0, **attributes: Any) -> str:
-        """Add a node and return the name of its first output; the others, so many, are not used."""
+        """Add a node and return the name of its first output. `unused` is the number of further outputs."""
         output = output or f"{kind.lower()}{len(self.nodes)}"
         others = [f"{output}.{number}" for number in range(unused)]
         self.nodes.append(helper.make_node(kind, inputs, [output, *others], **attributes))
@@ -176,7 +178,7 @@ def _build(model: Classifier, precision: Precision, dataset: Dataset) -> ModelPr
 
 
 def _dense_layers(network: MLP) -> list[nn.Linear]:
-    """The dense layers, each with the batch norm after it folded in; dropout does nothing any more."""
+    """Return the dense layers with batch norm folded in. Dropout has no effect in evaluation mode."""
     layers: list[nn.Linear] = []
     for module in network:
         if isinstance(module, nn.Linear):
@@ -200,10 +202,10 @@ def _add_float_layers(graph: _Graph, layers: list[nn.Linear], activation: str) -
 
 @torch.inference_mode()
 def _add_int_layers(graph: _Graph, layers: list[nn.Linear], activation: str, typical: Images) -> str:
-    """Products of bytes, added up in int32. The steps and zeros are fixed here, from typical images.
+    """Add quantized layers: int8 products, accumulated in int32, with static scales and zero points.
 
-    Steps taken from the images at hand (onnxruntime's quantize_dynamic) would make an answer depend on which other
-    images are asked about with it. The pixels are bytes already, so that the first layer's input loses nothing.
+    Dynamic scales (onnxruntime's quantize_dynamic) would make a prediction depend on the other images of its batch. The
+    first layer's input is lossless, because pixels are bytes.
     """
     bytes_, values, step, zero = graph.add("Flatten", "images"), to_input(typical), 1 / 255, 0
     for number, layer in enumerate(layers, 1):
@@ -230,18 +232,18 @@ def _add_outputs(graph: _Graph, logits: str, card: ModelCard) -> None:
     highest = graph.add("ReduceMax", "probabilities", graph.constant("classes", np.array([1])), keepdims=0)
     probable = graph.add("Greater", highest, graph.add("Gather", thresholds, "labels"))
     sure = graph.add("And", probable, _add_content(graph, card.contract.image))
-    graph.add("Cast", sure, output="sure", to=TensorProto.UINT8)  # onnxruntime's bindings for iOS read no bool
+    graph.add("Cast", sure, output="sure", to=TensorProto.UINT8)  # onnxruntime's iOS bindings do not support bool
 
 
 def _add_content(graph: _Graph, image: ImageSpec) -> str:
-    """Whether each image shows something, by the rule of `has_content` step by step."""
+    """Add the blank-image check: the same rule as `has_content`, as graph nodes."""
     each, few = graph.constant("content.each", np.array([1])), content.few_of(image.shape)
 
     def number(name: str, value: float) -> str:
         return graph.constant(f"content.{name}", np.float32(value))
 
     def grey() -> str:
-        """The images' brightness, uint8's numbers as float32 (n, height, width)."""
+        """Return the brightness of the images, integers 0 to 255 as float32 (n, height, width)."""
         colours = graph.add("Cast", "images", to=TensorProto.FLOAT)
         brightness = graph.add("MatMul", colours, graph.constant("content.luma", content.LUMA.astype(np.float32)))
         return graph.add("Floor", graph.add("Div", brightness, number("whole", content.LUMA.sum())))
@@ -250,7 +252,7 @@ def _add_content(graph: _Graph, image: ImageSpec) -> str:
         return graph.add("ReduceSum", values, each, keepdims=0)
 
     def products(axis: int) -> str:
-        """Each pixel's with its neighbour along an axis, added up."""
+        """Return the sum of the products of neighbouring pixels along an axis."""
         side = image.shape[axis - 1]
         places = {"first": 0, "second": 1, "last": side - 1, "end": side}
         steps = {name: graph.constant(f"content.{name}{axis}", np.array([value])) for name, value in places.items()}
@@ -299,8 +301,8 @@ def _metadata(model: Classifier, precision: Precision) -> dict[str, str]:
         "classes": json.dumps(card.classes),
         "contract": f"images: {card.input} by the graph itself",
         "data_contract": json.dumps(asdict(card.contract) | {"fingerprint": card.contract.fingerprint}),
-        "temperature": str(card.calibration.temperature),  # the graph has divided by it
-        "thresholds": json.dumps(card.calibration.thresholds),  # and compared with these
+        "temperature": str(card.calibration.temperature),  # already applied in the graph
+        "thresholds": json.dumps(card.calibration.thresholds),  # already applied in the graph
         "preset": card.preset,
         "source": card.source,
         "dataset_version": card.dataset_version,

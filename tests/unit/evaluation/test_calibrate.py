@@ -1,4 +1,4 @@
-"""The temperature that makes probabilities true, and how probable a class must be to be sure of it."""
+"""Temperature scaling and the confidence threshold of each class."""
 
 import math
 from fractions import Fraction
@@ -20,7 +20,7 @@ from components.training.train import Trained
 
 
 def draw(rows: int, seed: int = 0, spread: float = 2.5) -> tuple[Tensor, Labels]:
-    """Logits that are right about themselves: each label is drawn from the softmax of its row."""
+    """Draw perfectly calibrated logits: each label is drawn from the softmax of its row."""
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(rows, 10, generator=generator) * spread
     labels = torch.multinomial(torch.softmax(logits, dim=1), 1, generator=generator)[:, 0]
@@ -37,7 +37,7 @@ def test_a_known_temperature_is_recovered(temperature: float) -> None:
 
 
 def test_no_other_temperature_has_a_lower_loss() -> None:
-    """By trying them all, in plain numpy."""
+    """Compared with a grid search in plain numpy."""
     logits, labels = draw(300)
     found = fit_temperature(logits * 3, labels)
 
@@ -50,10 +50,10 @@ def test_no_other_temperature_has_a_lower_loss() -> None:
     assert loss(found) < loss(1.0) - 0.1
 
 
-def test_calibration_makes_confidence_true() -> None:
-    fitted_on, seen_later = draw(5_000), draw(5_000, seed=1)
-    calibration = calibrate(fitted_on[0] * 3, fitted_on[1])
-    metrics = measure(seen_later[0] * 3, seen_later[1], CLASSES, "test", "v", calibration)
+def test_calibration_lowers_the_calibration_error() -> None:
+    validation, test = draw(5_000), draw(5_000, seed=1)
+    calibration = calibrate(validation[0] * 3, validation[1])
+    metrics = measure(test[0] * 3, test[1], CLASSES, "test", "v", calibration)
     assert metrics.uncalibrated.calibration_error > 0.1
     assert metrics.calibrated.calibration_error < 0.02
     assert metrics.calibrated.loss < metrics.uncalibrated.loss
@@ -61,7 +61,7 @@ def test_calibration_makes_confidence_true() -> None:
 
 
 @pytest.mark.parametrize("right", [True, False])
-def test_where_all_are_right_or_all_wrong_the_temperature_stays_in_its_bounds(right: bool) -> None:
+def test_the_temperature_stays_in_its_bounds_if_all_predictions_are_right_or_wrong(right: bool) -> None:
     labels = np.arange(10, dtype=np.uint8)
     found = fit_temperature(torch.eye(10) * 5, labels if right else (labels + 1) % 10)
     assert COLDEST <= found < 1 if right else 19 < found <= HOTTEST
@@ -70,8 +70,8 @@ def test_where_all_are_right_or_all_wrong_the_temperature_stays_in_its_bounds(ri
 # --- the thresholds ---
 
 
-def lowest_by_trying_all(confidences: list[float], right: list[bool], target: Fraction) -> Fraction:
-    """The lowest threshold with (wrong + 1) / (n + 1) of the confidences above it no more than 1 - target."""
+def lowest_by_exhaustive_search(confidences: list[float], right: list[bool], target: Fraction) -> Fraction:
+    """Return the lowest threshold above which (wrong + 1) / (n + 1) <= 1 - target."""
     for threshold in sorted({0.0, *confidences}):
         above = [hit for confidence, hit in zip(confidences, right, strict=True) if confidence > threshold]
         if above and Fraction(above.count(False) + 1, len(above) + 1) <= 1 - target:
@@ -86,24 +86,24 @@ def lowest_by_trying_all(confidences: list[float], right: list[bool], target: Fr
 @example(seen=[], target="0.97")
 @example(seen=[(40, 1)] * 33, target="0.97")
 @example(seen=[(40, 1)] * 32, target="0.97")
-@example(seen=[(40, 1)] * 9, target="0.9")  # (0 + 1) / (9 + 1) is 1 - 0.9, but not in floating point
+@example(seen=[(40, 1)] * 9, target="0.9")  # (0 + 1) / (9 + 1) equals 1 - 0.9, except in floating point
 @examples(deadline=None, max_examples=300)
-def test_the_threshold_is_the_lowest_that_is_right_often_enough(seen: list[tuple[int, int]], target: str) -> None:
-    """Few different confidences, so that many are equal; one in twenty predictions is wrong."""
+def test_the_threshold_is_the_lowest_that_reaches_the_target(seen: list[tuple[int, int]], target: str) -> None:
+    """With few distinct confidences, so many are equal; one in twenty predictions is wrong."""
     confidences, right = [confidence / 40 for confidence, _ in seen], [luck != 0 for _, luck in seen]
     found = find_threshold(np.array(confidences, np.float32), np.array(right, bool), float(target))
-    expected = lowest_by_trying_all([float(np.float32(one)) for one in confidences], right, Fraction(target))
+    expected = lowest_by_exhaustive_search([float(np.float32(one)) for one in confidences], right, Fraction(target))
     assert found == float(expected)
 
 
 @pytest.mark.parametrize(("images", "threshold"), [(32, 1.0), (33, 0.0)])
-def test_thirty_three_right_predictions_are_enough_and_thirty_two_are_not(images: int, threshold: float) -> None:
+def test_a_class_needs_thirty_three_correct_predictions(images: int, threshold: float) -> None:
     """At 97 %: 1 / 34 is less than 0.03, and 1 / 33 is more."""
     confidences = np.linspace(0.3, 0.9, images, dtype=np.float32)
     assert find_threshold(confidences, np.ones(images, bool), 0.97) == threshold
 
 
-def test_wrong_predictions_of_low_confidence_are_left_out() -> None:
+def test_wrong_predictions_of_low_confidence_are_below_the_threshold() -> None:
     confidences = np.linspace(1, 0.2, 200, dtype=np.float32)
     right = np.arange(200) < 150
     threshold = find_threshold(confidences, right, 0.97)
@@ -112,7 +112,7 @@ def test_wrong_predictions_of_low_confidence_are_left_out() -> None:
     assert right[above].mean() >= 0.97
 
 
-def test_a_class_is_sure_above_its_own_threshold() -> None:
+def test_every_class_has_its_own_threshold() -> None:
     """Class 0 is always right, class 1 never, class 2 at high confidence only, and 3 is never predicted."""
     rows = 120
     logits = torch.full((3 * rows, 10), -20.0)
@@ -134,8 +134,8 @@ def test_a_class_is_sure_above_its_own_threshold() -> None:
 
 
 @pytest.mark.parametrize("target", [0.8, 0.97])
-def test_where_the_model_is_sure_the_target_is_reached_in_every_class(target: float) -> None:
-    """On the images that it was fitted on, by the definition; on others about, for the thresholds were picked."""
+def test_every_class_reaches_the_target_above_its_threshold(target: float) -> None:
+    """By definition on the images it was fitted on; on other images approximately."""
     logits, labels = draw(20_000, spread=4)
     calibration = calibrate(logits, labels, target)
     predicted = logits.argmax(1).numpy()

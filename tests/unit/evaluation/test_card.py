@@ -1,4 +1,4 @@
-"""What is known of a trained network, and the file in which both travel."""
+"""Model cards and checkpoints."""
 
 import dataclasses
 from pathlib import Path
@@ -18,7 +18,7 @@ from components.model.mlp import MLP, ModelConfig
 from components.training.train import Trained, train
 
 
-def test_the_card_says_what_happened(card: ModelCard, trained: Trained, validated: Validated) -> None:
+def test_the_card_records_the_training(card: ModelCard, trained: Trained, validated: Validated) -> None:
     assert card.preset == "quick"
     assert card.training["seed"] == QUICK.seed
     assert card.model == dataclasses.asdict(trained.network.config)
@@ -29,7 +29,7 @@ def test_the_card_says_what_happened(card: ModelCard, trained: Trained, validate
     assert card.created_at.endswith("+00:00")
 
 
-def test_the_card_names_the_data_it_was_measured_on(card: ModelCard, validated: Validated) -> None:
+def test_the_card_records_the_data(card: ModelCard, validated: Validated) -> None:
     manifest = read_manifest(validated.dataset)
     assert (card.dataset_version, card.source, card.is_sample) == (validated.dataset.version, SAMPLE, True)
     assert (card.train.split, card.train.rows) == ("train", 600)
@@ -39,8 +39,8 @@ def test_the_card_names_the_data_it_was_measured_on(card: ModelCard, validated: 
     assert [row.name for row in card.test.classes] == list(CLASSES)
 
 
-def test_the_card_of_a_training_that_stopped_early_names_the_epoch_that_it_kept(validated: Validated) -> None:
-    """And the network it describes is the one that is stored, not the one that began."""
+def test_the_card_of_a_training_that_stopped_early_records_the_best_epoch(validated: Validated) -> None:
+    """It describes the stored network, not the initial one."""
     config = dataclasses.replace(QUICK, epochs=20, batch_size=64, learning_rate=0.3, patience=2)
     trained = train(validated, config.with_overrides({"batch_norm": True}))
     card = write_card("dense-128", validated, trained)
@@ -49,7 +49,7 @@ def test_the_card_of_a_training_that_stopped_early_names_the_epoch_that_it_kept(
     MLP(ModelConfig(**card.model), CONTRACT).load_state_dict(trained.network.state_dict())
 
 
-def test_a_checkpoint_gives_back_what_was_written(tmp_path: Path, network: MLP, card: ModelCard) -> None:
+def test_a_checkpoint_round_trips(tmp_path: Path, network: MLP, card: ModelCard) -> None:
     again, card_again = read_checkpoint(write_checkpoint(tmp_path, network, card))
     assert weights_hash(again) == weights_hash(network)
     assert not again.training
@@ -57,7 +57,7 @@ def test_a_checkpoint_gives_back_what_was_written(tmp_path: Path, network: MLP, 
     assert (card_again.calibration, card_again.history) == (card.calibration, card.history)
 
 
-def test_the_network_of_every_kind_of_training_fits_its_checkpoint(tmp_path: Path, validated: Validated) -> None:
+def test_a_checkpoint_round_trips_after_a_training_with_tied_layers(tmp_path: Path, validated: Validated) -> None:
     tied = {"hidden": [196, 12], "activation": "gelu", "batch_norm": True, "dropout": 0.1, "tied": [3]}
     trained = train(validated, QUICK.with_overrides({**tied, "untied_epochs": 1, "average": 0.9}))
     checkpoint = write_checkpoint(tmp_path, trained.network, write_card("flagship", validated, trained))

@@ -1,4 +1,4 @@
-"""Two models beside each other, and counts of any number of classes."""
+"""Comparison of two models, and metrics for any number of classes."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from components.evaluation.compare import count_changes
 from components.evaluation.metrics import measure_confusion
 
 
-def test_a_label_of_no_class_counts_as_unknown() -> None:
+def test_a_label_outside_the_classes_counts_as_unknown() -> None:
     labels, before, after = np.array([[0, 2, 65535, 1], [0, 1, 1, 1], [1, 2, 0, 1]], np.uint16)
     changes = count_changes(labels, before, after, SHOP.classes)
     assert (changes.images, changes.flips, changes.unlabelled, changes.labelled) == (4, 3, 1, False)
@@ -17,7 +17,7 @@ def test_a_label_of_no_class_counts_as_unknown() -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 1000])
-def test_metrics_know_as_many_classes_as_there_are(classes: int) -> None:
+def test_metrics_support_any_number_of_classes(classes: int) -> None:
     names = [f"class {number}" for number in range(classes)]
     found = measure_confusion(np.eye(classes, dtype=int).tolist(), names)
     assert [one.name for one in found.classes] == names

@@ -1,4 +1,4 @@
-"""What a model does on a split, counted again by hand."""
+"""Metrics, recomputed by hand."""
 
 import dataclasses
 import math
@@ -29,7 +29,7 @@ def logits() -> Tensor:
 
 @pytest.fixture(scope="module")
 def labels(logits: Tensor) -> Labels:
-    """Right for about half of the rows; the last class is never right and never there."""
+    """Correct for about half of the rows; the last class does not occur."""
     noise = torch.randn(ROWS, 10, generator=torch.Generator().manual_seed(1)) * 2
     return (logits + noise)[:, :9].argmax(1).numpy().astype(np.uint8)
 
@@ -39,7 +39,7 @@ def softmax_of(row: list[float]) -> list[float]:
     return [share / sum(shares) for share in shares]
 
 
-def test_a_small_example_counted_by_hand() -> None:
+def test_a_small_example_computed_by_hand() -> None:
     logits = torch.full((4, 10), -9.0)
     for row, predicted in enumerate((0, 0, 1, 9)):
         logits[row, predicted] = 9.0
@@ -56,18 +56,18 @@ def test_a_small_example_counted_by_hand() -> None:
     assert metrics.loss == pytest.approx((3 * right + 18) / 4, abs=1e-5)
 
 
-def test_a_large_one_counted_by_plain_loops(logits: Tensor, labels: Labels) -> None:
+def test_a_large_example_computed_with_plain_loops(logits: Tensor, labels: Labels) -> None:
     metrics = measure(logits, labels, CLASSES, "train", "v", UNCALIBRATED)
     predicted = [row.index(max(row)) for row in logits.tolist()]
     pairs = list(zip(labels.tolist(), predicted, strict=True))
     assert metrics.accuracy == pytest.approx(sum(true == found for true, found in pairs) / ROWS)
     for label, one in enumerate(metrics.classes):
         right = pairs.count((label, label))
-        claimed, there = predicted.count(label), labels.tolist().count(label)
-        assert (one.name, one.support) == (CLASSES[label], there)
-        assert one.precision == pytest.approx(right / claimed if claimed else 0)
-        assert one.recall == pytest.approx(right / there if there else 0)
-        assert one.f1 == pytest.approx(2 * right / (claimed + there))
+        positives, support = predicted.count(label), labels.tolist().count(label)
+        assert (one.name, one.support) == (CLASSES[label], support)
+        assert one.precision == pytest.approx(right / positives if positives else 0)
+        assert one.recall == pytest.approx(right / support if support else 0)
+        assert one.f1 == pytest.approx(2 * right / (positives + support))
         assert metrics.confusion[label] == tuple(pairs.count((label, other)) for other in range(10))
     losses = [-math.log(softmax_of(row)[label]) for row, label in zip(logits.tolist(), labels, strict=True)]
     assert metrics.loss == metrics.uncalibrated.loss == pytest.approx(sum(losses) / ROWS, rel=1e-5)
@@ -87,7 +87,7 @@ def test_the_interval_is_wilson_s(right: int, rows: int) -> None:
     assert low <= p <= high
 
 
-def test_the_brier_score_by_plain_loops(logits: Tensor, labels: Labels) -> None:
+def test_the_brier_score_with_plain_loops(logits: Tensor, labels: Labels) -> None:
     total = 0.0
     for row, label in zip(logits.tolist(), labels, strict=True):
         for number, probability in enumerate(softmax_of(row)):
@@ -96,7 +96,7 @@ def test_the_brier_score_by_plain_loops(logits: Tensor, labels: Labels) -> None:
 
 
 def error_by_loops(confidences: list[float], right: list[bool]) -> float:
-    """Fifteen bins: each one's distance between mean confidence and accuracy, weighted by how many are in it."""
+    """Fifteen bins: the distance between mean confidence and accuracy, weighted by the size of the bin."""
     error = 0.0
     for number in range(15):
         inside = [
@@ -111,14 +111,14 @@ def error_by_loops(confidences: list[float], right: list[bool]) -> float:
     return error
 
 
-def test_the_calibration_error_by_plain_loops(logits: Tensor) -> None:
-    """Labels drawn from the softmax: too confident in some bins and too modest in others, so that bins matter."""
+def test_the_calibration_error_with_plain_loops(logits: Tensor) -> None:
+    """Labels are drawn from the softmax: overconfident in some bins, underconfident in others, so the bins matter."""
     generator = torch.Generator().manual_seed(2)
     labels = torch.multinomial(torch.softmax(logits, dim=1), 1, generator=generator)[:, 0].numpy().astype(np.uint8)
     confidences = [max(softmax_of(row)) for row in logits.tolist()]
     right = (logits.argmax(1).numpy() == labels).tolist()
     expected = error_by_loops(confidences, right)
-    assert expected > 0.01, "there is something to compare"
+    assert expected > 0.01, "the error is not trivial"
     assert measure_probabilities(logits, labels).calibration_error == pytest.approx(expected, rel=1e-5)
 
 
@@ -133,23 +133,25 @@ def test_the_calibration_error_by_plain_loops(logits: Tensor) -> None:
         ([0.98, 0.95], [True, False], abs((0.98 + 0.95) / 2 - 0.5)),  # both in the last one
     ],
 )
-def test_calibration_errors_that_one_can_see(confidences: list[float], right: list[bool], error: float) -> None:
+def test_calibration_errors_computed_by_hand(confidences: list[float], right: list[bool], error: float) -> None:
     found = expected_calibration_error(np.array(confidences), np.array(right))
     assert found == pytest.approx(error, abs=1e-12)
     assert error_by_loops(confidences, right) == pytest.approx(error, abs=1e-12)
 
 
-def test_calibrated_is_of_the_logits_divided_by_the_temperature(logits: Tensor, labels: Labels) -> None:
+def test_calibrated_metrics_use_the_logits_divided_by_the_temperature(logits: Tensor, labels: Labels) -> None:
     metrics = measure(logits, labels, CLASSES, "test", "v", dataclasses.replace(UNCALIBRATED, temperature=2.5))
     colder = measure(logits / 2.5, labels, CLASSES, "test", "v", UNCALIBRATED)
     assert dataclasses.astuple(metrics.calibrated) == pytest.approx(dataclasses.astuple(colder.uncalibrated), rel=1e-6)
     assert metrics.uncalibrated == measure(logits, labels, CLASSES, "test", "v", UNCALIBRATED).uncalibrated
     assert metrics.calibrated != metrics.uncalibrated
-    assert (metrics.accuracy, metrics.confusion) == (colder.accuracy, colder.confusion), "it changes no label"
+    assert (metrics.accuracy, metrics.confusion) == (colder.accuracy, colder.confusion), (
+        "the temperature changes no label"
+    )
 
 
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
-def test_coverage_and_the_accuracy_where_it_is_sure(logits: Tensor, labels: Labels, temperature: float) -> None:
+def test_coverage_and_accuracy_above_the_threshold(logits: Tensor, labels: Labels, temperature: float) -> None:
     thresholds = tuple(0.25 + 0.05 * label for label in range(10))
     metrics = measure(logits, labels, CLASSES, "test", "v", Calibration(temperature, thresholds, 0.97, 60))
     sure = []
@@ -164,17 +166,17 @@ def test_coverage_and_the_accuracy_where_it_is_sure(logits: Tensor, labels: Labe
 
 
 @pytest.mark.parametrize(("threshold", "coverage"), [(0.0, 1.0), (1.0, 0.0)])
-def test_always_and_never_sure(logits: Tensor, labels: Labels, threshold: float, coverage: float) -> None:
+def test_full_and_zero_coverage(logits: Tensor, labels: Labels, threshold: float, coverage: float) -> None:
     metrics = measure(logits * 100, labels, CLASSES, "test", "v", Calibration(thresholds=(threshold,) * 10))
     assert metrics.coverage == coverage
     assert metrics.sure_accuracy == (metrics.accuracy if coverage else 0.0)
 
 
-# --- of a stored dataset, and of what is served ---
+# --- on a stored dataset, and compared with serving ---
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_a_split_is_measured_whole_and_in_evaluation_mode(dataset: Dataset, split: Split) -> None:
+def test_the_whole_split_is_evaluated_in_evaluation_mode(dataset: Dataset, split: Split) -> None:
     torch.manual_seed(0)
     network = MLP(ModelConfig(hidden=(32,), dropout=0.5), CONTRACT)
     examples = read_split(dataset, split)
@@ -192,10 +194,10 @@ def served(network: MLP, card: ModelCard, calibration: Calibration, images: NDAr
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
-def test_the_metrics_are_of_what_is_served(
+def test_the_metrics_match_served_predictions(
     network: MLP, card: ModelCard, dataset: Dataset, test_split: Examples, temperature: float
 ) -> None:
-    """Thresholds in the middle of what the model is sure of, one for each class."""
+    """The thresholds are the median confidence of each class."""
     plain = served(network, card, Calibration(temperature), test_split.images)
     thresholds = tuple(
         float(np.median(plain.confidences[plain.labels == label])) if (plain.labels == label).any() else 0.5
@@ -214,7 +216,7 @@ def test_the_metrics_are_of_what_is_served(
     np.testing.assert_allclose(predictions.probabilities.sum(axis=1), 1, rtol=0, atol=1e-6)
 
 
-def test_macro_f1_is_the_mean_of_the_classes_that_have_images() -> None:
+def test_macro_f1_is_the_mean_over_classes_with_images() -> None:
     labels = np.array([0, 0, 0, 0, 0, 1, 1], np.uint16)
     logits = torch.tensor(np.eye(3)[[0, 0, 0, 0, 1, 1, 0]], dtype=torch.float32)
     found = measure(logits, labels, ("Hat", "Scarf", "Glove"), "test", "0" * 16, Calibration())
@@ -223,7 +225,7 @@ def test_macro_f1_is_the_mean_of_the_classes_that_have_images() -> None:
 
 
 @pytest.mark.parametrize(("rows", "skewed"), [(4, False), (5, True)])
-def test_a_split_is_skewed_where_one_class_has_more_than_twice_the_images_of_another(rows: int, skewed: bool) -> None:
+def test_a_split_is_skewed_if_one_class_has_more_than_twice_the_images_of_another(rows: int, skewed: bool) -> None:
     labels = np.array([0] * rows + [1] * 2, np.uint16)
     found = measure(torch.zeros(len(labels), 2), labels, ("Hat", "Scarf"), "test", "0" * 16, Calibration())
     assert found.is_skewed is skewed

@@ -1,4 +1,4 @@
-"""A model as an ONNX file: it answers as `predict` does, says what it is, and is refused where it does not."""
+"""ONNX export: predictions equal to `predict`, metadata, refused exports, and quantization."""
 
 import copy
 import dataclasses
@@ -22,7 +22,7 @@ from components.contract import Calibration, Dataset, ImageSpec, ModelCard, Vali
 from components.dataset.manifest import Examples
 from components.errors import ModelError, SettingsError
 from components.export.onnx import IR_VERSION, OPSET, Precision, _add_content, _Graph, export_onnx
-from components.export.quantize import TOP, quantize_range, quantize_weights
+from components.export.quantize import MAX_WEIGHT, quantize_range, quantize_weights
 from components.files import sha256_of
 from components.model.classifier import Classifier
 from components.model.mlp import MLP, ModelConfig
@@ -41,7 +41,7 @@ PRECISIONS: list[Precision] = ["float32", "int8"]
 
 @pytest.fixture(scope="module")
 def learned(validated: Validated) -> MLP:
-    """Trained until no answer hangs on a rounding, whatever processor the test runs on."""
+    """Trained until no prediction depends on rounding differences between processors."""
     config = TrainConfig(model=ModelConfig(hidden=(64,)), epochs=30, learning_rate=3e-3, seed=3, device="cpu")
     return train(validated, config).network
 
@@ -54,7 +54,7 @@ def model(learned: MLP, card: ModelCard) -> Classifier:
 
 
 def made_of(config: ModelConfig, model: Classifier, images: np.ndarray) -> Classifier:
-    """A network of random weights that has seen images, so that its batch norm is not the identity."""
+    """Return a random network whose batch norm has seen images, so that it is not the identity."""
     torch.manual_seed(0)
     network = MLP(config, CONTRACT)
     for layer in network:
@@ -65,13 +65,13 @@ def made_of(config: ModelConfig, model: Classifier, images: np.ndarray) -> Class
     return dataclasses.replace(model, network=network.eval())
 
 
-def unsure_of_half(model: Classifier, images: np.ndarray) -> Classifier:
+def abstaining_on_half(model: Classifier, images: np.ndarray) -> Classifier:
     middle = model.probabilities(images).amax(dim=1).quantile(0.5).item()
     calibration = Calibration(temperature=1.7, thresholds=(middle,) * len(CLASSES))
     return dataclasses.replace(model, card=dataclasses.replace(model.card, calibration=calibration))
 
 
-def ask(path: Path, images: np.ndarray) -> list[np.ndarray]:
+def run_onnx(path: Path, images: np.ndarray) -> list[np.ndarray]:
     return list(onnxruntime.InferenceSession(path).run(["probabilities", "labels", "sure"], {"images": images}))
 
 
@@ -86,13 +86,13 @@ def ask(path: Path, images: np.ndarray) -> list[np.ndarray]:
     ],
     ids=["no hidden layer", "relu", "gelu", "gelu and batch norm", "relu and batch norm"],
 )
-def test_the_file_answers_what_predict_answers(
+def test_the_file_predicts_the_same_as_predict(
     config: ModelConfig, model: Classifier, dataset: Dataset, test_split: Examples, tmp_path: Path
 ) -> None:
-    model = unsure_of_half(made_of(config, model, test_split.images), test_split.images)
+    model = abstaining_on_half(made_of(config, model, test_split.images), test_split.images)
     export = export_onnx(model, dataset, tmp_path / "model.onnx")
     predictions = predict(model, test_split.images)
-    probabilities, labels, sure = ask(export.path, test_split.images)
+    probabilities, labels, sure = run_onnx(export.path, test_split.images)
     assert np.abs(probabilities - predictions.probabilities).max() == export.largest_difference < 1e-5
     assert np.array_equal(labels, predictions.labels)
     assert np.array_equal(sure, predictions.sure)
@@ -100,7 +100,7 @@ def test_the_file_answers_what_predict_answers(
 
 
 @pytest.mark.parametrize("image", [ImageSpec(28, 28), ImageSpec(20, 24, 3), ImageSpec(9, 64)], ids=str)
-def test_the_file_looks_at_images_as_the_service_does(image: ImageSpec) -> None:
+def test_the_file_detects_blank_images_as_the_service_does(image: ImageSpec) -> None:
     graph = _Graph()
     found = helper.make_tensor_value_info(_add_content(graph, image), TensorProto.BOOL, ["n"])
     given = helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", *image.shape])
@@ -110,28 +110,28 @@ def test_the_file_looks_at_images_as_the_service_does(image: ImageSpec) -> None:
     images = generator.integers(0, 256, (300, *image.shape)).astype(np.uint8)
     for row, one in enumerate(images):
         one[: row % image.height] //= 1 + row % 40
-    (said,) = onnxruntime.InferenceSession(file.SerializeToString()).run(None, {"images": images})
-    assert said.tolist() == has_content(images).tolist()
-    assert 0 < said.sum() < len(images)
+    (result,) = onnxruntime.InferenceSession(file.SerializeToString()).run(None, {"images": images})
+    assert result.tolist() == has_content(images).tolist()
+    assert 0 < result.sum() < len(images)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_the_file_is_not_sure_of_a_blank_image_either(
+def test_the_file_abstains_on_blank_images(
     model: Classifier, dataset: Dataset, test_split: Examples, tmp_path: Path, precision: Precision
 ) -> None:
-    card = dataclasses.replace(model.card, calibration=Calibration())  # sure of everything
+    card = dataclasses.replace(model.card, calibration=Calibration())  # no thresholds
     export = export_onnx(dataclasses.replace(model, card=card), dataset, tmp_path / "model.onnx", precision)
     for blank in draw_blanks().values():
-        assert not ask(export.path, blank)[2].any()
+        assert not run_onnx(export.path, blank)[2].any()
     for images in (test_split.images, 255 - test_split.images, test_split.images // 2 + 100):
-        assert ask(export.path, images)[2].all()
+        assert run_onnx(export.path, images)[2].all()
 
 
-def test_what_is_said_of_the_file_is_so(
+def test_the_export_describes_the_file(
     model: Classifier, dataset: Dataset, test_split: Examples, tmp_path: Path
 ) -> None:
     export = export_onnx(model, dataset, tmp_path / "new folder" / "model.onnx", "int8")
-    _, labels, _ = ask(export.path, test_split.images)
+    _, labels, _ = run_onnx(export.path, test_split.images)
     expected = predict(model, test_split.images).labels
     assert (export.tag, export.precision) == (TAG, "int8")
     assert export.bytes == export.path.stat().st_size
@@ -142,30 +142,30 @@ def test_what_is_said_of_the_file_is_so(
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_the_file_is_valid_and_says_where_it_comes_from(
+def test_the_file_is_valid_and_has_metadata(
     model: Classifier, dataset: Dataset, tmp_path: Path, precision: Precision
 ) -> None:
     export = export_onnx(model, dataset, tmp_path / "model.onnx", precision)
     onnx.checker.check_model(onnx.load(export.path), full_check=True)
-    said = onnxruntime.InferenceSession(export.path).get_modelmeta().custom_metadata_map
-    assert json.loads(said["classes"]) == list(CLASSES)
-    assert model.card.input in said["contract"]
-    assert float(said["temperature"]) == CALIBRATION.temperature
-    assert json.loads(said["thresholds"]) == list(CALIBRATION.thresholds)
-    assert said["dataset_version"] == dataset.version
-    assert said["weights_sha256"] == model.card.weights_sha256
-    assert (said["tag"], said["preset"], said["source"]) == (TAG, "quick", "sample")
-    assert said["precision"] == precision
+    metadata = onnxruntime.InferenceSession(export.path).get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["classes"]) == list(CLASSES)
+    assert model.card.input in metadata["contract"]
+    assert float(metadata["temperature"]) == CALIBRATION.temperature
+    assert json.loads(metadata["thresholds"]) == list(CALIBRATION.thresholds)
+    assert metadata["dataset_version"] == dataset.version
+    assert metadata["weights_sha256"] == model.card.weights_sha256
+    assert (metadata["tag"], metadata["preset"], metadata["source"]) == (TAG, "quick", "sample")
+    assert metadata["precision"] == precision
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_an_answer_does_not_depend_on_how_many_are_asked_for(
+def test_a_prediction_does_not_depend_on_the_batch_size(
     model: Classifier, dataset: Dataset, test_split: Examples, tmp_path: Path, precision: Precision
 ) -> None:
     path = export_onnx(model, dataset, tmp_path / "model.onnx", precision).path
-    together, labels, _ = ask(path, test_split.images)
+    together, labels, _ = run_onnx(path, test_split.images)
     for count in (0, 1, 7):
-        probabilities, some, sure = ask(path, test_split.images[:count])
+        probabilities, some, sure = run_onnx(path, test_split.images[:count])
         assert probabilities.shape == (count, 10)
         assert sure.shape == (count,)
         assert np.allclose(probabilities, together[:count], atol=1e-6)
@@ -180,19 +180,17 @@ def test_the_same_model_gives_the_same_file(
     assert first.sha256 == second.sha256
 
 
-def test_int8_is_a_quarter_of_the_size_and_saturates_nowhere(
-    model: Classifier, dataset: Dataset, tmp_path: Path
-) -> None:
+def test_int8_is_a_quarter_of_the_size_and_never_saturates(model: Classifier, dataset: Dataset, tmp_path: Path) -> None:
     large = export_onnx(model, dataset, tmp_path / "large")
     small = export_onnx(model, dataset, tmp_path / "small", "int8")
-    assert small.bytes < 0.3 * large.bytes, "names and metadata weigh the same in both"
+    assert small.bytes < 0.3 * large.bytes, "names and metadata have the same size in both"
     constants = {one.name: numpy_helper.to_array(one) for one in onnx.load(small.path).graph.initializer}
     weights = [value for name, value in constants.items() if name.endswith(".weight")]
     assert [(weight.dtype.name, weight.shape) for weight in weights] == [("int8", (784, 64)), ("int8", (64, 10))]
     assert all(2 * 255 * int(np.abs(weight).max()) < 2**15 for weight in weights)
 
 
-# --- what is refused ---
+# --- refused exports ---
 
 
 def with_a_weight_that_is_not_finite(network: MLP) -> None:
@@ -203,8 +201,8 @@ def in_training_mode(network: MLP) -> None:
     network.append(torch.nn.Dropout(0.9).train())
 
 
-def with_one_unit_that_drowns_the_others(network: MLP) -> None:
-    """The same function; but what the other units say is less than one step of 255 in int8."""
+def with_one_dominant_unit(network: MLP) -> None:
+    """The same function, but in int8 the other units are smaller than one quantization step."""
     state = network.state_dict()
     loud = state["logits.weight"].norm(dim=0).argmax()
     state["dense1.weight"][loud] *= 1e5
@@ -213,64 +211,66 @@ def with_one_unit_that_drowns_the_others(network: MLP) -> None:
 
 
 @pytest.mark.parametrize(
-    ("harm", "precision", "told"),
+    ("harm", "precision", "message"),
     [
         (with_a_weight_that_is_not_finite, "float32", "probabilities that are not finite"),
         (with_a_weight_that_is_not_finite, "int8", "probabilities that are not finite"),
         (in_training_mode, "float32", r"float32 would change \d+\.\d+% of the labels.*expected at most 0\.10%"),
         (
-            with_one_unit_that_drowns_the_others,
+            with_one_dominant_unit,
             "int8",
             r"int8 would change the accuracy from 0\.\d+ to 0\.\d+; expected within 0\.003",
         ),
     ],
     ids=["not finite, float32", "not finite, int8", "training mode", "accuracy lost in int8"],
 )
-def test_a_file_that_would_answer_differently_is_not_written(
+def test_a_file_with_different_predictions_is_not_written(
     model: Classifier,
     dataset: Dataset,
     tmp_path: Path,
     harm: Callable[[MLP], None],
     precision: Precision,
-    told: str,
+    message: str,
 ) -> None:
     path = tmp_path / "model.onnx"
-    path.write_bytes(b"what was there before")
+    path.write_bytes(b"the previous file")
     harm(model.network)
-    with pytest.raises(ModelError, match=rf"^{TAG}.*{told}"):
+    with pytest.raises(ModelError, match=rf"^{TAG}.*{message}"):
         export_onnx(model, dataset, path, precision)
-    assert path.read_bytes() == b"what was there before"
+    assert path.read_bytes() == b"the previous file"
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_int8_refuses_float32_may_keep(model: Classifier, dataset: Dataset, tmp_path: Path) -> None:
-    with_one_unit_that_drowns_the_others(model.network)
+def test_a_model_refused_in_int8_can_be_exported_in_float32(
+    model: Classifier, dataset: Dataset, tmp_path: Path
+) -> None:
+    with_one_dominant_unit(model.network)
     assert export_onnx(model, dataset, tmp_path / "model.onnx").agreement == 1
 
 
-def test_a_missing_package_is_said_with_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported_with_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.delitem(sys.modules, "components.export.onnx")
     with pytest.raises(SettingsError, match=r"onnxruntime.*uv pip install --group edge"):
         importlib.import_module("components.export.onnx")
 
 
-# --- whole numbers ---
+# --- quantization ---
 
 
-def test_rounding_makes_good_what_it_loses() -> None:
-    """A row with one large weight, as where a convolution was written out; inputs that move together, as pixels do."""
+def test_gptq_compensates_rounding_errors() -> None:
+    """Rows with one large weight, as in unrolled convolutions, and correlated inputs, as pixels are."""
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(8, 200, generator=generator) / 20
     weight[:, 0] = 5
     inputs = torch.rand(500, 20, generator=generator) @ torch.rand(20, 200, generator=generator)
     expected = inputs @ weight.T
-    step = weight.abs().amax(dim=1, keepdim=True) / TOP
-    alone = inputs @ ((weight / step).round() * step).T - expected
+    step = weight.abs().amax(dim=1, keepdim=True) / MAX_WEIGHT
+    naive = inputs @ ((weight / step).round() * step).T - expected
     rounded, steps = quantize_weights(weight, inputs)
-    together = inputs @ (rounded * steps[:, None]).T - expected
-    assert together.square().mean() < alone.square().mean() / 50
-    assert rounded.abs().max() <= TOP
+    compensated = inputs @ (rounded * steps[:, None]).T - expected
+    assert compensated.square().mean() < naive.square().mean() / 50
+    assert rounded.abs().max() <= MAX_WEIGHT
 
 
 def test_a_layer_of_zeros_and_inputs_of_zero_stay_zero() -> None:
@@ -279,7 +279,7 @@ def test_a_layer_of_zeros_and_inputs_of_zero_stay_zero() -> None:
 
 
 @pytest.mark.parametrize("values", [[0.0, 0.0], [0.0, 6.5], [-0.17, 3.0], [1.0, 2.0], [-3.0, -1.0]])
-def test_zero_is_a_byte_and_the_ends_are_within_half_a_step(values: list[float]) -> None:
+def test_zero_is_exact_and_the_range_is_within_half_a_step(values: list[float]) -> None:
     step, zero = quantize_range(torch.tensor(values))
     assert 0 <= zero <= 255
     for value in (*values, 0.0):
@@ -289,7 +289,7 @@ def test_zero_is_a_byte_and_the_ends_are_within_half_a_step(values: list[float])
 # --- docs/edge.md ---
 
 
-def test_the_python_of_the_page_runs(
+def test_the_python_examples_of_the_page_run(
     model: Classifier,
     dataset: Dataset,
     tmp_path: Path,
@@ -310,9 +310,7 @@ def test_the_python_of_the_page_runs(
     assert not np.allclose(own, probabilities, atol=1e-3)
 
 
-def test_the_javascript_of_the_page_has_the_names_of_the_file(
-    model: Classifier, dataset: Dataset, tmp_path: Path
-) -> None:
+def test_the_javascript_example_uses_the_names_of_the_file(model: Classifier, dataset: Dataset, tmp_path: Path) -> None:
     (block,) = re.findall(r"```js\n(.*?)```", EDGE, re.DOTALL)
     session = onnxruntime.InferenceSession(export_onnx(model, dataset, tmp_path / "model.onnx").path)
     (classes,) = re.findall(r"CLASSES = (\[.*?\])", block, re.DOTALL)
