@@ -153,7 +153,7 @@ def _figures_of(card: ModelCard) -> list[tuple[str, ...]]:
         row("Brier score, 0 to 2", lambda one: f"{one.calibrated.brier:.4f}"),
         row("expected calibration error", lambda one: f"{one.calibrated.calibration_error:.4f}"),
         row("expected calibration error before calibration", lambda one: f"{one.uncalibrated.calibration_error:.4f}"),
-        row("coverage: share above the threshold", lambda one: f"{one.coverage:.4f}"),
+        row("coverage: share of predictions above the threshold", lambda one: f"{one.coverage:.4f}"),
         row("accuracy above the threshold", lambda one: f"{one.sure_accuracy:.4f}" if one.coverage else "none"),
     ]
 
@@ -186,7 +186,7 @@ def _origin_of(card: ModelCard) -> list[tuple[str, str]]:
     known = {
         "preset": card.preset,
         "seed": card.training.get("seed", "unknown"),
-        "epochs": f"{len(card.history)}; weights from epoch {card.best_epoch}",
+        "epochs": f"{len(card.history)}, weights from epoch {card.best_epoch}",
         "dataset": card.dataset_version,
         "data contract, SHA-256": card.contract.fingerprint,
         "git commit": card.git_commit,

@@ -32,8 +32,8 @@ model-index:
 
 PAGE = """# {tag}
 
-Classifies pictures of {subject}s, {size}, into {count} categories. This page was generated from the measurements when
-the model was stored. `model.json` has every figure; `verdict.json`, if present, has the verdict of the evaluation gate.
+Classifies pictures of {subject}s, {size}, into {count} categories. This page was generated when the model was stored.
+`model.json` has every figure; `verdict.json`, if present, has the verdict of the evaluation gate.
 
 ## Model details
 
@@ -67,10 +67,10 @@ was chosen on the held-out images so that {target} of the predictions above it a
 {classes}
 ## Ethical considerations and limits
 
-The lowest F1 scores on the test split: {worst}. The most frequent confusions:
+Lowest F1 on the test split: {worst}. Most frequent confusions:
 
 {confused}
-The error rate on the test images is {error_rate}, and {error_rate_above_threshold} on those above the threshold.
+Error rate on the test images: {error_rate}; of the predictions above the threshold: {error_rate_above_threshold}.
 Performance under other light, background or framing was not measured here. The images show {subject}s and identify no
 person.
 

@@ -163,7 +163,7 @@ class TrainingImages:
             self.windows = windows.movedim(4, -1) if are_rgb else windows  # (flip, n, down, right, height, width[, 3])
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """Return the images of these rows, int64 (b,), augmented anew at each call."""
+        """Return the images of these rows, int64 (b,), with new random augmentation at each call."""
         if self.plain is not None:
             return self.plain.index_select(0, rows)
         flip = self._draw(self.flips, rows)
@@ -172,7 +172,7 @@ class TrainingImages:
         if self.is_resampled:
             images = jitter_geometry(images, self.config)
         if self.is_jittered:
-            images = jitter_color(images, self.config)
+            images = jitter_colour(images, self.config)
         if self.erase:
             erased = self._rectangles(rows)
             images.masked_fill_(erased if images.dim() == 3 else erased[..., None], 0)
@@ -197,7 +197,7 @@ class TrainingImages:
 
 
 def jitter_geometry(images: Tensor, config: TrainConfig) -> Tensor:
-    """Rotate, scale and translate each image at random about its center.
+    """Rotate, scale and translate each image at random about its centre.
 
     Args:
         images: uint8 (b, height, width[, 3]).
@@ -225,7 +225,7 @@ def jitter_geometry(images: Tensor, config: TrainConfig) -> Tensor:
     return moved.clamp_(0, 255).permute(0, 2, 3, 1).reshape(images.shape)
 
 
-def jitter_color(images: Tensor, config: TrainConfig) -> Tensor:
+def jitter_colour(images: Tensor, config: TrainConfig) -> Tensor:
     """Multiply each image, and each channel of RGB images, by a random factor.
 
     Args:

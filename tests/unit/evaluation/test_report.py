@@ -74,7 +74,7 @@ def test_the_figures_match_the_card(model: Classifier, page: Page) -> None:
     assert f"{100 * test.accuracy:.2f} %" in page.text
     assert f"interval {100 * low:.1f} % to {100 * high:.1f} %" in page.text
     assert f"{test.calibrated.loss:.4f}test log loss, calibrated" in page.text
-    assert f"{100 * test.coverage:.1f} %coverage: test images above the threshold" in page.text
+    assert f"{100 * test.coverage:.1f} %coverage: predictions above the threshold" in page.text
     before, after = page.table("probabilities")[:2]
     assert before[1:3] == [f"{test.uncalibrated.loss:.4f}", f"{test.uncalibrated.brier:.4f}"]
     assert after[3] == f"{100 * test.calibrated.calibration_error:.2f} %"

@@ -99,7 +99,7 @@ def test_the_figures_match_the_card(card: ModelCard) -> None:
         assert figures["log loss before calibration, nats"][place] == f"{one.uncalibrated.loss:.4f}"
         assert figures["Brier score, 0 to 2"][place] == f"{one.calibrated.brier:.4f}"
         assert figures["expected calibration error"][place] == f"{one.calibrated.calibration_error:.4f}"
-        assert figures["coverage: share above the threshold"][place] == f"{one.coverage:.4f}"
+        assert figures["coverage: share of predictions above the threshold"][place] == f"{one.coverage:.4f}"
         assert figures["accuracy above the threshold"][place] == (
             f"{one.sure_accuracy:.4f}" if one.coverage else "none"
         )

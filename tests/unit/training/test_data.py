@@ -179,7 +179,7 @@ def many(images: Images, config: TrainConfig, count: int = 400) -> NDArray[np.fl
 
 
 def bright(images: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return center and extent of what is brighter than the background, each (n, 2), rows and columns, in pixels."""
+    """Return centre and extent of what is brighter than the background, each (n, 2), rows and columns, in pixels."""
     shares = (images - 50) / 150
     down, right = shares.max(axis=2).sum(axis=1), shares.max(axis=1).sum(axis=1)
     places = np.arange(images.shape[1])
