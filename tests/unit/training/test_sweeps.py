@@ -93,4 +93,4 @@ def test_seeds_that_are_not_numbers_are_refused_before_training() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "fashion", "sweep", "--seeds", "0,one"], cwd=CHECKOUT, capture_output=True, text=True
     )
-    assert (done.returncode, done.stderr) == (1, "error: --seeds 0,one: expected whole numbers with commas between\n")
+    assert (done.returncode, done.stderr) == (1, "error: --seeds 0,one: expected whole numbers separated by commas\n")
