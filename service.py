@@ -1,6 +1,7 @@
-"""The Bento: BentoML's server, workers, health, metrics and access log around the endpoints of `serving`.
+"""The BentoML service: server, workers, health checks, metrics and access log around the endpoints of `serving`.
 
-BentoML's supervisor imports this module too, to start the workers. What brings PyTorch is imported in the workers only.
+BentoML's supervisor also imports this module to start the workers, so modules that pull in PyTorch are imported only in
+the workers.
 """
 
 import gc
@@ -32,22 +33,22 @@ def _endpoints() -> Mapping[str, tuple[str, Endpoint]]:
     return ENDPOINTS
 
 
-def _open_door(app: ASGIApp) -> Gateway:
+def _build_gateway(app: ASGIApp) -> Gateway:
     return Gateway(app, _endpoints())
 
 
-Guard()  # what cannot be used of its settings ends the supervisor with a message, rather than worker after worker
+Guard()  # invalid settings stop the supervisor once, with a message, instead of every worker
 patch_bentoml(_endpoints, watch)
 guard_connections()
 
 
 @bentoml.service(
     name="fashion",
-    http={"host": "127.0.0.1", "port": 3000},  # BentoML's own default is every interface
-    logging={"access": {"enabled": False}},  # written by bentoml_patches
+    http={"host": "127.0.0.1", "port": 3000},  # BentoML listens on all interfaces by default
+    logging={"access": {"enabled": False}},  # bentoml_patches writes the access log
 )
 class Fashion:
-    """Product photos into categories."""
+    """Classify product photos into categories."""
 
     def __init__(self) -> None:
         import torch
@@ -56,25 +57,25 @@ class Fashion:
 
         end_with_parent()
         _NoPandas.take_effect()
-        torch.set_num_threads(1)  # an image takes 20 microseconds; more threads only wait for each other
-        logging.getLogger("uvicorn.access").propagate = False  # or uvicorn prepares lines of its own, for nobody
+        torch.set_num_threads(1)  # an image takes 20 us; more threads only contend with each other
+        logging.getLogger("uvicorn.access").propagate = False  # else uvicorn formats log lines that no one reads
         watch.start(log_folder(home()))
         tag = bundled_tag()
         if tag is None or os.environ.get("FASHION_FOLLOW") == "true":
             use_own_models()
         else:
-            served.keep(tag)
+            served.pin(tag)
         served.watch()
         gc.collect()
-        gc.freeze()  # looking through what is there now, again and again, would hold requests up
+        gc.freeze()  # else each collection rescans these objects and delays requests
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:
-        """Write the last lines of the prediction log."""
+        """Flush the prediction log."""
         watch.close()
 
     def __is_ready__(self) -> bool:
-        """/readyz: 200 with a model, else 503 with the reason."""
+        """GET /readyz: 200 if a model is loaded, otherwise 503 with the reason."""
         from serving.live import served
 
         try:
@@ -84,21 +85,21 @@ class Fashion:
         return True
 
 
-Fashion.add_asgi_middleware(_open_door)  # type: ignore[attr-defined]
+Fashion.add_asgi_middleware(_build_gateway)  # type: ignore[attr-defined]
 
 
 class _NoPandas:
-    """Lets Arrow find no pandas, for which it looks with its first array, once; nothing here needs its 60 MB."""
+    """Import hook that hides pandas from Arrow's one-time lookup, which saves 60 MB."""
 
     @staticmethod
     def find_spec(name: str, path: object, target: object = None) -> None:
-        """Pass on the question for any other module."""
+        """Raise for pandas; defer to the other finders for any other module."""
         if name == "pandas":
             raise ModuleNotFoundError(name)
 
     @classmethod
     def take_effect(cls) -> None:
-        """Let Arrow look."""
+        """Trigger Arrow's lookup while pandas is hidden."""
         sys.meta_path.insert(0, cls)
         pyarrow.array([0])
         sys.meta_path.remove(cls)

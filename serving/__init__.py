@@ -1,1 +1,1 @@
-"""The HTTP endpoints: decode, `predict`, encode. Knows Starlette, not BentoML."""
+"""The HTTP endpoints: decode, `predict`, encode. Depends on Starlette, not on BentoML."""

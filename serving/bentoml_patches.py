@@ -1,14 +1,14 @@
-"""What is exchanged in BentoML's application. It has no setting for any of it.
+"""Patches to BentoML's application, for behaviour that BentoML has no setting for.
 
-- Its metrics and its access log do their work during each request, which takes longer than the model does; and each
-  path asked for becomes a series of its own, 21 KB each: 4,000 made-up paths take 85 MB, and /metrics then takes six
-  seconds. Here a request leaves a note. After every 32, twenty times a second, and when /metrics is asked for, the same
-  metrics are counted, for known paths, and the same lines written.
-- It sets a timer for each request and never cancels it, so that a request's 7 KB stay until its timeout has passed.
-  Here, there is no such timer: the endpoints bound how long a body may take, and nothing else waits.
-- Its tracing asks of each URL whether it is traced, even where none is: 6 to 9 % of a request. Here it is not there.
+- Metrics and access log: BentoML updates them during each request, which takes longer than inference, and creates a
+  21 KB series for every requested path: 4,000 made-up paths take 85 MB and slow /metrics down to six seconds. The
+  patch queues a note per request. In batches (after 32 notes, 20 times a second, and when /metrics is scraped) it
+  updates the same metrics, for known paths only, and writes the same log lines.
+- Request timeout: BentoML sets a timer for each request and never cancels it, so each request's 7 KB stay in memory
+  until the timeout expires. The patch removes the timer; the endpoints bound the time to receive a body themselves.
+- Tracing: BentoML checks every URL even if tracing is disabled: 6 to 9 % of a request. The patch removes the check.
 
-tests/journeys/test_without_patches.py fails once BentoML needs one of them no longer.
+tests/journeys/test_without_patches.py fails once BentoML no longer needs one of them.
 """
 
 import contextlib
@@ -29,47 +29,46 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.metrics import Watch
 
-AT_ONCE = 32  # notes: a quarter of a millisecond, in which nobody is answered
+BATCH_SIZE = 32  # notes: writing them blocks the event loop for 0.25 ms
 
 Headers = Sequence[tuple[bytes, bytes]]
 
 
 class AccessNote(NamedTuple):
-    """A request that was answered."""
+    """A completed request."""
 
     ended: float  # seconds since 1970
     seconds: float
     client: tuple[str, int] | None
     request: tuple[str, str, str]  # scheme, method, path
-    asked: Headers
+    request_headers: Headers
     status: int
-    answered: Headers
+    response_headers: Headers
 
 
 def patch_bentoml(counted_paths: Callable[[], Iterable[str]], watch: Watch) -> None:
-    """Exchange them, before BentoML builds its application.
+    """Apply the patches. Call this before BentoML builds its application.
 
     Args:
-        counted_paths: called when it is built; those with a metric.
-        watch: whose thread writes.
+        counted_paths: returns the paths that get a metric; called when the application is built.
+        watch: runs the background thread that writes metrics and log lines.
     """
 
-    def open_journal(app: ASGIApp, namespace: str, skip_paths: Sequence[str]) -> Journal:
-        return Journal(app, namespace, skip_paths, frozenset(counted_paths()), watch)
+    def build_recorder(app: ASGIApp, namespace: str, skip_paths: Sequence[str]) -> TrafficRecorder:
+        return TrafficRecorder(app, namespace, skip_paths, frozenset(counted_paths()), watch)
 
-    setattr(instruments, "RunnerTrafficMetricsMiddleware", open_journal)  # noqa: B010, mypy sees a type
-    setattr(traffic, "TimeoutMiddleware", _nothing)  # noqa: B010
+    setattr(instruments, "RunnerTrafficMetricsMiddleware", build_recorder)  # noqa: B010, mypy sees a type
+    setattr(traffic, "TimeoutMiddleware", _no_middleware)  # noqa: B010
     tracing = import_module("opentelemetry.instrumentation.asgi")
-    setattr(tracing, "OpenTelemetryMiddleware", _nothing)  # noqa: B010
+    setattr(tracing, "OpenTelemetryMiddleware", _no_middleware)  # noqa: B010
 
 
-def _nothing(app: ASGIApp, **named: Any) -> ASGIApp:
-    """A middleware that is not there."""
+def _no_middleware(app: ASGIApp, **options: Any) -> ASGIApp:
     return app
 
 
-class Journal(instruments.RunnerTrafficMetricsMiddleware):
-    """BentoML's metrics and its access log, written from notes."""
+class TrafficRecorder(instruments.RunnerTrafficMetricsMiddleware):
+    """BentoML's metrics and access log, written in batches."""
 
     app: ASGIApp
 
@@ -78,7 +77,7 @@ class Journal(instruments.RunnerTrafficMetricsMiddleware):
     ) -> None:
         super().__init__(app, namespace, skip_paths)
         self.counted_paths, self.watch = counted_paths, watch
-        watch.at_each_look(self.write)
+        watch.add_job(self.write)
         self.skipped = frozenset(skip_paths)
         self.notes: deque[AccessNote] = deque()
         self.running: Counter[str] = Counter()
@@ -86,25 +85,26 @@ class Journal(instruments.RunnerTrafficMetricsMiddleware):
         self.writing = threading.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and note how it was answered."""
+        """Forward a request and queue a note of its response."""
         path = str(scope.get("path"))
         if scope["type"] != "http" or path in self.skipped:
             if path == "/metrics":
                 self.watch.catch_up()
             return await self.app(scope, receive, send)
         began = time.perf_counter()
-        answer: Message = {}
+        start: Message = {}
 
         async def send_and_note(message: Message) -> None:
-            nonlocal answer
+            nonlocal start
             await send(message)
             if message["type"] == "http.response.start":
-                answer = message
+                start = message
             elif not message.get("more_body", False):
                 seconds, request = time.perf_counter() - began, (scope["scheme"], scope["method"], path)
-                said = answer["status"], answer["headers"]
-                self.notes.append(AccessNote(time.time(), seconds, scope["client"], request, scope["headers"], *said))
-                if len(self.notes) >= AT_ONCE:
+                response = start["status"], start["headers"]
+                note = AccessNote(time.time(), seconds, scope["client"], request, scope["headers"], *response)
+                self.notes.append(note)
+                if len(self.notes) >= BATCH_SIZE:
                     self.write()
 
         counted = path if path in self.counted_paths else ""
@@ -115,7 +115,7 @@ class Journal(instruments.RunnerTrafficMetricsMiddleware):
             self.running[counted] -= 1
 
     def write(self) -> None:
-        """Count what was noted, and write a line each; while another thread does, nothing."""
+        """Update the metrics and write a log line for each queued note; no-op while another thread does."""
         if self.writing.acquire(blocking=False):
             try:
                 self._write()
@@ -133,7 +133,7 @@ class Journal(instruments.RunnerTrafficMetricsMiddleware):
                 duration.observe(note.seconds)
         if notes:
             self.metrics_last_request_timestamp.labels(**_names()).set(notes[-1].ended)
-            with contextlib.suppress(OSError):  # a disk that is full loses lines, not answers
+            with contextlib.suppress(OSError):  # a full disk loses log lines, not responses
                 sys.stdout.write("".join(map(_describe, notes)))
                 sys.stdout.flush()
         for path in self.counted_paths & self.running.keys():
@@ -153,14 +153,14 @@ def _names() -> dict[str, str | None]:
 
 
 def _describe(note: AccessNote) -> str:
-    """A line as BentoML's access log has it; a line break in a path is not one in the log."""
+    """A line in the format of BentoML's access log; line breaks in the path are escaped."""
     address = "{}:{}".format(*note.client) if note.client else "_"
     scheme, method, path = note.request
     path = path if path.isascii() and path.isprintable() else ascii(path)[1:-1]
-    length, kind = _header(note.asked, b"content-length"), _header(note.answered, b"content-type")
-    asked = f"scheme={scheme},method={method},path={path},length={length}"
-    answered = f"status={note.status},type={kind},length={_header(note.answered, b'content-length')}"
-    return f"{_prefix(int(note.ended))} {address} ({asked}) ({answered}) {note.seconds * 1000:.3f}ms\n"
+    length, kind = _header(note.request_headers, b"content-length"), _header(note.response_headers, b"content-type")
+    request = f"scheme={scheme},method={method},path={path},length={length}"
+    response = f"status={note.status},type={kind},length={_header(note.response_headers, b'content-length')}"
+    return f"{_prefix(int(note.ended))} {address} ({request}) ({response}) {note.seconds * 1000:.3f}ms\n"
 
 
 def _header(headers: Headers, name: bytes) -> str:

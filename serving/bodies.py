@@ -1,4 +1,4 @@
-"""A request's body, within limits of size and time."""
+"""Read request bodies within limits of size and time."""
 
 from collections.abc import AsyncIterator, Collection
 from typing import IO
@@ -13,37 +13,53 @@ from serving.errors import Refusal
 from serving.forms import UploadForm, read_files
 from serving.load import Arrival
 
-LARGEST_JSON = 8 << 20  # bytes: 1,024 images of three digits, a comma and a space a pixel are 4 MB
-LARGEST_UPLOAD = 32 << 20  # bytes a request of pictures
-LARGEST_TABLE = 256 << 20  # bytes of CSV, about 120,000 rows; it goes to disk, not to memory
-LARGE = 64 << 10  # bytes; more is taken apart in a thread, so that others are answered meanwhile
-TIMEOUT = 30  # seconds for a body to arrive, whatever its pace
-TABLE_TIMEOUT = 60  # seconds for a table
+LARGEST_JSON = 8 << 20  # bytes; 1,024 images at 5 bytes per pixel ("255, ") are 4 MB
+LARGEST_UPLOAD = 32 << 20  # bytes of pictures per request
+LARGEST_TABLE = 256 << 20  # bytes of CSV, about 120,000 rows; spooled to disk
+LARGE = 64 << 10  # bytes; larger bodies are parsed in a thread to keep the event loop free
+TIMEOUT = 30  # seconds to receive a body, whatever its rate
+TABLE_TIMEOUT = 60  # seconds to receive a table
 
 FORM = "multipart/form-data"
 PICTURES = tuple(form.media_type for form in FORMATS)
-# What else pictures are called; which kind one is, its own bytes say.
-PICTURES_TOO = ("image/jpg", "image/pjpeg", "image/x-png", "image/x-ms-bmp", "image/x-bmp", "application/octet-stream")
-UNNAMED = "application/x-www-form-urlencoded"  # what curl says of --data-binary, whatever it is
+# Other media types sent for pictures; the content decides the format.
+PICTURE_ALIASES = (
+    "image/jpg",
+    "image/pjpeg",
+    "image/x-png",
+    "image/x-ms-bmp",
+    "image/x-bmp",
+    "application/octet-stream",
+)
+CURL_DEFAULT = "application/x-www-form-urlencoded"  # what curl sends for any --data-binary
 
 
 def expect_type(request: Request, *expected: str, also: Collection[str] = ()) -> str:
-    """The request's content type, one of `expected` or, though no one is told to send it, of `also`; 415 otherwise."""
+    """Return the request's content type.
+
+    Args:
+        request: the request.
+        expected: accepted types, named in the error message.
+        also: accepted types that the message leaves out.
+
+    Raises:
+        Refusal: 415, any other type.
+    """
     found = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if found not in expected and found not in also:
         example = next(kind for kind in expected if kind != FORM)
-        hint = f". Say which, as in curl --header 'content-type: {example}'" if found in {"", UNNAMED} else ""
+        hint = f". Set it, for example: curl --header 'content-type: {example}'" if found in {"", CURL_DEFAULT} else ""
         raise Refusal(415, "content-type", f"found {found[:60] or 'none'}, expected {' or '.join(expected)}{hint}")
     return found
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body.
+    """Return the complete body.
 
     Raises:
-        InputTooLarge: it declares, or turns out to have, more than `limit` bytes.
-        TimeoutError: it did not arrive in time, or not at the least pace.
-        Refusal: there is no room for it.
+        InputTooLarge: the declared or actual size exceeds `limit` bytes.
+        TimeoutError: the body arrives too late or too slowly.
+        Refusal: the service is at capacity.
     """
     _refuse_declared(request, limit)
     decoder = decoder_of(request.scope["headers"])
@@ -68,7 +84,7 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 
 async def spool_body(request: Request, file: IO[bytes]) -> None:
-    """Write a table, the body or the only file of a form, to `file` and go back to its start. Raises as `read_body`."""
+    """Write a table, the body or a form's only file, to `file` and rewind it. Raises the same as `read_body`."""
     _refuse_declared(request, LARGEST_TABLE)
     decoder = decoder_of(request.scope["headers"])
     kind = request.headers.get("content-type", "")
@@ -85,13 +101,13 @@ async def spool_body(request: Request, file: IO[bytes]) -> None:
 
 
 async def read_uploads(request: Request) -> list[tuple[str, bytes]]:
-    """The pictures of a request, as a form's files or as the body itself: (name, content) each.
+    """Return the pictures of a request, a form's files or the body itself, as (name, content) pairs.
 
     Raises:
-        InputError: no file, or a form field that is none.
-        InputTooLarge, TimeoutError: as `read_body`.
+        InputError: the form has no file, or a field that is not a file.
+        InputTooLarge, TimeoutError: see `read_body`.
     """
-    found = expect_type(request, FORM, *PICTURES, also=PICTURES_TOO)
+    found = expect_type(request, FORM, *PICTURES, also=PICTURE_ALIASES)
     content = await read_body(request, LARGEST_UPLOAD)
     if found != FORM:
         return [("body", content)]
@@ -102,12 +118,12 @@ async def read_uploads(request: Request) -> list[tuple[str, bytes]]:
     else:
         uploads = read_files(content, kind)
     if not uploads:
-        raise InputError("body", "no file in the form")
+        raise InputError("body", "the form contains no file")
     return uploads
 
 
 async def _next_chunk(request: Request) -> tuple[bytes, bool]:
-    """What came, and whether there is more to come; `Request.stream` says the same through a generator."""
+    """Return the next chunk and whether more follow; avoids the generator of `Request.stream`."""
     message = await request.receive()
     if message["type"] == "http.disconnect":
         raise ClientDisconnect
@@ -115,7 +131,7 @@ async def _next_chunk(request: Request) -> tuple[bytes, bool]:
 
 
 async def _pieces(request: Request, decoder: Decoder | None, limit: int) -> AsyncIterator[bytes]:
-    """A body as it comes, unpacked where it is packed; of the packed bytes no more than `limit` are read."""
+    """Yield a body in pieces, decompressed if encoded; reads at most `limit` compressed bytes."""
     more, packed = True, 0
     while more:
         chunk, more = await _next_chunk(request)

@@ -1,4 +1,4 @@
-"""Bodies that were compressed on their way: gzip and deflate, unpacked a bounded piece at a time."""
+"""Decompress bodies with Content-Encoding gzip or deflate, in pieces of bounded size."""
 
 import zlib
 from collections.abc import Iterator, Sequence
@@ -6,28 +6,28 @@ from collections.abc import Iterator, Sequence
 from components.errors import InputError, InputTooLarge
 from serving.errors import Refusal
 
-PIECE = 1 << 20  # bytes of a body unpacked at a time: two milliseconds
-MAX_MEMBERS = 10_000  # of a gzip file: opening one takes 20 microseconds; bgzip makes one of each 64 KiB
+PIECE = 1 << 20  # bytes decompressed at a time, about 2 ms
+MAX_MEMBERS = 10_000  # per gzip body; opening one takes 20 us, and bgzip writes one for each 64 KiB
 CODINGS = {b"gzip": "gzip", b"x-gzip": "gzip", b"deflate": "deflate"}
-GZIP, ZLIB, RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS  # what zlib calls them
+GZIP, ZLIB, RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS  # wbits of zlib.decompressobj
 
 
 class Decoder:
-    """Unpacks a body, as it comes."""
+    """Decompresses a body incrementally."""
 
     def __init__(self, coding: str) -> None:
         """`coding`: gzip or deflate."""
         self.coding = coding
-        self.start = b""  # the first bytes, until there are enough to tell which kind it is
+        self.start = b""  # the first bytes, until there are enough to detect the format
         self.stream: zlib._Decompress | None = None
         self.members = 1
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """What is in some more bytes, in pieces of 1 MiB at most.
+        """Decompress more bytes and yield pieces of at most 1 MiB.
 
         Raises:
-            InputError: they are damaged.
-            InputTooLarge: more members than 10,000.
+            InputError: the data is damaged.
+            InputTooLarge: more than 10,000 gzip members.
         """
         if self.stream is None:
             data = self.start = self.start + data
@@ -38,26 +38,27 @@ class Decoder:
         while data or (full and not self.stream.eof):
             if self.stream.eof:
                 if self.coding != "gzip":
-                    raise InputError("body", "bytes after the end of what deflate packed")
-                self.members += 1  # as a gzip file may have
+                    raise InputError("body", "found bytes after the end of the deflate stream")
+                self.members += 1
                 if self.members > MAX_MEMBERS:
-                    raise InputTooLarge("body", f"more than {MAX_MEMBERS:,} members of gzip")
+                    raise InputTooLarge("body", f"more than {MAX_MEMBERS:,} gzip members")
                 self.stream = zlib.decompressobj(GZIP)
             try:
                 piece = self.stream.decompress(data, PIECE)
             except zlib.error as error:
-                raise InputError("body", f"not {self.coding}, as Content-Encoding says, or damaged: {error}") from error
+                declared = f"not valid {self.coding} data, which Content-Encoding declares"
+                raise InputError("body", f"{declared}: {error}") from error
             data, full = self.stream.unconsumed_tail or self.stream.unused_data, len(piece) == PIECE
             if piece:
                 yield piece
 
     def finish(self) -> None:
-        """Raises InputError: the body ends too early."""
+        """Check that the stream is complete. Raises InputError if the body ends too early."""
         if self.stream is None or not self.stream.eof:
-            raise InputError("body", f"ends before the end of what {self.coding} packed")
+            raise InputError("body", f"ends before the end of the {self.coding} stream")
 
     def _open(self, start: bytes) -> "zlib._Decompress":
-        """Deflate means the format of zlib (RFC 9110, 8.4.1.2); some send it without zlib's head and sum."""
+        """Open a stream. Deflate means zlib format (RFC 9110, 8.4.1.2), but some clients send raw deflate."""
         if self.coding == "gzip":
             return zlib.decompressobj(GZIP)
         is_zlib = start[0] & 15 == zlib.DEFLATED and int.from_bytes(start[:2]) % 31 == 0
@@ -65,17 +66,17 @@ class Decoder:
 
 
 def decoder_of(headers: Sequence[tuple[bytes, bytes]]) -> Decoder | None:
-    """What unpacks a body with these headers; None: it comes as it is.
+    """Return the decoder for a body with these headers, or None if it is not encoded.
 
     Raises:
-        Refusal: 415, another coding, or several; 400, it is a part of a body.
+        Refusal: 415, an unsupported coding or several codings; 400, a partial body.
     """
     codings: list[bytes] = []
     for name, value in headers:
         if name == b"content-encoding":
             codings += (coding.strip().lower() for coding in value.split(b","))
         elif name == b"content-range":
-            raise Refusal(400, "content-range", "found a part of a body, expected the whole")
+            raise Refusal(400, "content-range", "found a partial body, expected a complete one")
     codings = [coding for coding in codings if coding not in {b"", b"identity"}]
     if not codings:
         return None

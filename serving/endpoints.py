@@ -1,4 +1,4 @@
-"""The endpoints: a request -> a response."""
+"""The endpoints: each turns a request into a response."""
 
 import asyncio
 import base64
@@ -31,23 +31,23 @@ from serving.openapi import describe_api
 from serving.pictures import read_pictures
 from serving.tables import score_table
 
-IN_LINE = 16_000_000  # weights x images, about a millisecond; more goes to a thread, and others are answered
+MAX_INLINE = 16_000_000  # weights x images, about 1 ms; more runs in a thread to keep the event loop free
 
-EXPECTED, FINGERPRINT = b"x-classes", re.compile("[0-9a-f]{16}")  # of the classes that a caller expects
+CLASSES_HEADER, FINGERPRINT = b"x-classes", re.compile("[0-9a-f]{16}")  # fingerprint of the expected classes
 
 # The page at /: file -> its media type
 PAGE = {"index.html": "text/html", "page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
-FOLDER = Path(__file__).parent.parent / "ui"
+UI_FOLDER = Path(__file__).parent.parent / "ui"
 
-parsing = asyncio.Semaphore(1)  # large bodies of JSON: each holds Python's lock, several would keep all others waiting
+parsing = asyncio.Semaphore(1)  # large JSON bodies one at a time, because parsing holds the GIL
 
 
 async def predict_pixels(request: Request) -> Response:
-    """POST /predict"""
+    """POST /predict: classify images given as pixels."""
     found = expect_type(request, "application/json", "application/octet-stream")
     model = _expected_model(request)
     contract = model.contract
-    top = _wanted_top(request, model)
+    top = _read_top(request, model)
     body = await read_body(request, LARGEST_JSON)
     if found == "application/octet-stream":
         images = read_pixel_bytes(body, contract.image)
@@ -60,34 +60,34 @@ async def predict_pixels(request: Request) -> Response:
     if findings:
         refuse_wrong(findings, "body" if found == "application/octet-stream" else "images")
         watch.warned(findings)
-    return _answer(await _predict(model, images, all_show=not findings), findings, top)
+    return _to_response(await _predict(model, images, all_show=not findings), findings, top)
 
 
 async def classify(request: Request) -> Response:
-    """POST /classify; with `?seen=true` each answer has the picture that the model saw."""
+    """POST /classify: classify pictures; with `?seen=true`, return the model's input image for each."""
     model = _expected_model(request)
-    top, wants_seen = _wanted_top(request, model), _wanted(request, "seen")
+    top, wants_seen = _read_top(request, model), _read_flag(request, "seen")
     uploads = await read_uploads(request)
     contract = model.contract
     if len(uploads) == 1 and is_small(uploads[0][1], contract.image):
         photos = [read_views(uploads[0][1], contract, uploads[0][0])]
     else:
         photos = await read_pictures(uploads, contract)
-    seen = await anyio.to_thread.run_sync(_as_pictures, photos) if wants_seen else None
+    seen = await anyio.to_thread.run_sync(_to_data_urls, photos) if wants_seen else None
     shown = np.concatenate([views[:1] for views in photos])
     if findings := inspect_images(shown, catalogue_of(contract).inputs):
         watch.warned(findings)
     predictions = await _predict_photos(model, photos, shown)
-    return _answer(predictions, findings, top, [name for name, _ in uploads], seen)
+    return _to_response(predictions, findings, top, [name for name, _ in uploads], seen)
 
 
 async def score(request: Request) -> Response:
-    """POST /score; with `?rejects=true` the answer is the rows that could not be read, and why."""
-    return await score_table(request, _expected_model(request), _wanted(request, "rejects"))
+    """POST /score: classify the rows of a table; with `?rejects=true`, return only the rejected rows with reasons."""
+    return await score_table(request, _expected_model(request), _read_flag(request, "rejects"))
 
 
 async def describe(request: Request) -> Response:
-    """GET /model"""
+    """GET /model: describe the live model."""
     model = served.get()
     serving = served.serving
     return json_response(
@@ -118,13 +118,13 @@ async def describe_endpoints(request: Request) -> Response:
 
 
 async def page(request: Request) -> Response:
-    """GET / and the files that the page is made of."""
+    """GET / and the files of the page."""
     name = request.url.path.rpartition("/")[2] or "index.html"
-    return Response((FOLDER / name).read_bytes(), media_type=PAGE[name])
+    return Response((UI_FOLDER / name).read_bytes(), media_type=PAGE[name])
 
 
 async def _predict(model: Classifier, images: Images, all_show: bool) -> Predictions:
-    if len(images) * model.weights <= IN_LINE:
+    if len(images) * model.weights <= MAX_INLINE:
         predictions = predict(model, images, all_show)
     else:
         predictions = await anyio.to_thread.run_sync(predict, model, images, all_show)
@@ -133,7 +133,7 @@ async def _predict(model: Classifier, images: Images, all_show: bool) -> Predict
 
 
 async def _predict_photos(model: Classifier, photos: list[Images], shown: Images) -> Predictions:
-    if sum(map(len, photos)) * model.weights <= IN_LINE:
+    if sum(map(len, photos)) * model.weights <= MAX_INLINE:
         predictions = predict_photos(model, photos)
     else:
         predictions = await anyio.to_thread.run_sync(predict_photos, model, photos)
@@ -142,51 +142,54 @@ async def _predict_photos(model: Classifier, photos: list[Images], shown: Images
 
 
 def _expected_model(request: Request) -> Classifier:
-    """The live model, where it has the classes that the caller expects: `?classes=` or the header X-Classes.
+    """Return the live model after checking the classes that the caller expects: `?classes=` or the X-Classes header.
 
     Raises:
-        InputError: what it names is no fingerprint.
-        Refusal: it has others.
+        InputError: the value is not a fingerprint.
+        Refusal: 409, the model has other classes.
     """
     model = served.get()
-    asked = next((value.decode("latin-1") for name, value in request.scope["headers"] if name == EXPECTED), None)
+    headers = request.scope["headers"]
+    requested = next((value.decode("latin-1") for name, value in headers if name == CLASSES_HEADER), None)
     if request.scope["query_string"]:
-        asked = request.query_params.get("classes", asked)
-    if asked is None or asked == (known := fingerprint_of(model.contract.classes)):
+        requested = request.query_params.get("classes", requested)
+    if requested is None or requested == (known := fingerprint_of(model.contract.classes)):
         return model
-    if not FINGERPRINT.fullmatch(asked):
-        raise InputError("classes", f"found {asked[:40]!r}, expected a fingerprint as GET /model has it: {known}")
-    expected = served.classes_called(asked)
-    found, wanted = ", ".join(model.contract.classes), ", ".join(expected or [f"those of the fingerprint {asked}"])
+    if not FINGERPRINT.fullmatch(requested):
+        reason = f"found {requested[:40]!r}, expected a classes_fingerprint from GET /model, such as {known}"
+        raise InputError("classes", reason)
+    expected = served.classes_with(requested)
+    found = ", ".join(model.contract.classes)
+    wanted = ", ".join(expected or [f"those of the fingerprint {requested}"])
     error = Refusal(409, "classes", f"{model.tag} has the classes {found}; expected {wanted}")
     error.details = {"expected": expected, "found": model.contract.classes}
     raise error
 
 
-def _wanted_top(request: Request, model: Classifier) -> int:
-    """How many of the likeliest classes to name: `?top=3`; 0 where nothing is asked."""
+def _read_top(request: Request, model: Classifier) -> int:
+    """Number of most likely classes to list (`?top=3`); 0 by default."""
     if not request.scope["query_string"]:
         return 0
-    asked, most = request.query_params.get("top", "0"), len(model.contract.classes)
-    if not asked.isascii() or not asked.isdigit() or len(asked) > len(str(most)) or int(asked) > most:
-        raise InputError("top", f"found {asked[:20]!r}, expected a whole number up to {most}")
-    return int(asked)
+    value, most = request.query_params.get("top", "0"), len(model.contract.classes)
+    if not value.isascii() or not value.isdigit() or len(value) > len(str(most)) or int(value) > most:
+        raise InputError("top", f"found {value[:20]!r}, expected a whole number from 0 to {most}")
+    return int(value)
 
 
-def _wanted(request: Request, name: str) -> bool:
-    """Whether the query says `name=true`; anything but that and false may be a mistake."""
-    asked = request.query_params.get(name, "false")
-    if asked not in {"true", "false"}:
-        raise InputError(name, f"found {asked[:20]!r}, expected true or false")
-    return asked == "true"
+def _read_flag(request: Request, name: str) -> bool:
+    """Whether the query has `name=true`. Raises InputError for any value but true and false."""
+    value = request.query_params.get(name, "false")
+    if value not in {"true", "false"}:
+        raise InputError(name, f"found {value[:20]!r}, expected true or false")
+    return value == "true"
 
 
-def _as_pictures(photos: list[Images]) -> list[str]:
-    """A PNG of the first view of each, as a data URL."""
+def _to_data_urls(photos: list[Images]) -> list[str]:
+    """A PNG data URL of each photo's first view."""
     return [f"data:image/png;base64,{base64.b64encode(write_png(views[0])).decode()}" for views in photos]
 
 
-def _answer(
+def _to_response(
     predictions: Predictions,
     findings: tuple[Finding, ...],
     top: int,

@@ -1,7 +1,7 @@
-"""The files of a form: multipart/form-data (RFC 7578), as clients send it.
+"""Parse file uploads: multipart/form-data (RFC 7578), including common deviations of clients.
 
-Starlette's own reader gives each file a temporary file, takes a form that is cut off for a whole one, and knows no file
-without a name; docs/dependencies.md has what it would cost.
+Starlette's parser writes each file to a temporary file, accepts truncated forms, and ignores files without a name;
+docs/dependencies.md has measurements.
 """
 
 import binascii
@@ -16,11 +16,11 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from components.errors import InputError
 
-MAX_FILES = 64  # a request
-# RFC 7578 forbids filename* (RFC 8187), and .NET and others send it all the same.
+MAX_FILES = 64  # per request
+# RFC 7578 forbids filename* (RFC 8187), but .NET and others send it.
 EXTENDED = re.compile(rb";\s*filename\*\s*=\s*\"?(?:(utf-8|iso-8859-1)'[^']*')?([^;\"]*)", re.IGNORECASE)
 PLAIN: dict[bytes, Callable[[bytes], bytes]] = dict.fromkeys((b"", b"binary", b"7bit", b"8bit"), bytes)
-DECODERS: dict[bytes, Callable[[bytes], bytes]] = {  # Content-Transfer-Encoding, as clients made for mail have it
+DECODERS: dict[bytes, Callable[[bytes], bytes]] = {  # Content-Transfer-Encoding, which mail-based clients set
     **PLAIN,
     b"base64": binascii.a2b_base64,
     b"quoted-printable": binascii.a2b_qp,
@@ -37,45 +37,45 @@ class _Part:
 
 
 class UploadForm:
-    """A form, taken apart as it comes: into memory or, where it is to have one file alone, into another file."""
+    """Incremental form parser. Files go to memory; with `file`, the form's only file is written there instead."""
 
     def __init__(self, content_type: str, file: IO[bytes] | None = None) -> None:
-        """Raises InputError: no boundary."""
+        """Raises InputError: the content type has no boundary."""
         self.boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
         if not self.boundary:
-            raise InputError("content-type", "found no boundary of the form's parts")
+            raise InputError("content-type", "found no multipart boundary")
         self.file, self.parts = file, list[_Part]()
-        self.name = self.value = b""  # of a header, so far
-        self.whole = False  # the last boundary was there
+        self.name = self.value = b""  # of the current header
+        self.is_complete = False  # the final boundary was read
         self.parser: MultipartParser | None = None
 
     def write(self, data: bytes) -> None:
-        """Take some more of the form. Raises InputError: it is damaged, or has too many parts."""
+        """Parse more of the form. Raises InputError if it is malformed or has too many parts."""
         try:
             if self.parser is None:
                 self.parser, data = self._begin(data)
             self.parser.write(data)
         except FormParserError as error:
-            raise InputError("body", f"not a form, or damaged: {error}; its lines end in CR LF") from error
+            raise InputError("body", f"malformed multipart form: {error}; lines must end with CRLF") from error
 
     def finish(self) -> list[tuple[str, bytes]]:
-        """Say what came.
+        """Return the files.
 
         Returns:
-            (name, content) of each file, in their order; what a browser sends where no file was chosen is none.
+            (name, content) of each file, in order, without the empty part that a browser sends if no file was chosen.
 
         Raises:
-            InputError: the form is cut off, or has a field that is no file, or one in an encoding that is not known.
+            InputError: the form is truncated, has a field that is not a file, or a file in an unsupported encoding.
         """
-        if not self.whole:
-            raise InputError("body", "the form ends before its last boundary")
+        if not self.is_complete:
+            raise InputError("body", "the form ends before its final boundary")
         if self.file and not self.parts:
-            raise InputError("body", "no file in the form")
-        taken = (_take(part, PLAIN if self.file else DECODERS) for part in self.parts)
-        return [(name, content) for name, content in taken if name or content]
+            raise InputError("body", "the form contains no file")
+        files = (_to_file(part, PLAIN if self.file else DECODERS) for part in self.parts)
+        return [(name, content) for name, content in files if name or content]
 
     def _begin(self, data: bytes) -> tuple[MultipartParser, bytes]:
-        """A parser, and the form from its first boundary on; what is before is for mail readers (RFC 2046, 5.1.1)."""
+        """Return a parser and the data from the first boundary on, without the preamble (RFC 2046, 5.1.1)."""
         parser = MultipartParser(
             self.boundary,
             {
@@ -92,9 +92,9 @@ class UploadForm:
 
     def _begin_part(self) -> None:
         if self.file and self.parts:
-            raise InputError("body", "a second part in the form, expected one file")
+            raise InputError("body", "the form has more than one part, expected one file")
         if len(self.parts) == MAX_FILES:
-            raise InputError("body", f"Too many files; at most {MAX_FILES} a request")
+            raise InputError("body", f"too many files, expected at most {MAX_FILES} per request")
         self.parts.append(_Part())
 
     def _add_to_name(self, data: bytes, start: int, end: int) -> None:
@@ -114,35 +114,35 @@ class UploadForm:
             self.parts[-1].content.append(data[start:end])
 
     def _end(self) -> None:
-        self.whole = True
+        self.is_complete = True
 
 
 def read_files(content: bytes, content_type: str) -> list[tuple[str, bytes]]:
-    """The files of a whole form. Raises InputError as `UploadForm`."""
+    """Return the files of a complete form. Raises the same InputErrors as `UploadForm`."""
     form = UploadForm(content_type)
     form.write(content)
     return form.finish()
 
 
-def _take(part: _Part, decoders: dict[bytes, Callable[[bytes], bytes]]) -> tuple[str, bytes]:
-    """A file's name and content; no name and no content: no file was chosen."""
+def _to_file(part: _Part, decoders: dict[bytes, Callable[[bytes], bytes]]) -> tuple[str, bytes]:
+    """Return a file's name and content, both empty if no file was chosen."""
     disposition = part.headers.get(b"content-disposition", b"")
     options = parse_options_header(disposition)[1]
     if b"name" not in options:
-        raise InputError("body", 'the Content-Disposition of a part has no "name"')
+        raise InputError("body", 'Content-Disposition of a part has no "name"')
     name, file = _decode(options[b"name"]), _file_name(disposition, options.get(b"filename"))
     field = name[:40] or "body"
-    # .NET names no file unless told to, but the type of bytes.
+    # By default, .NET sends a content type but no file name.
     if file is None and part.header(b"content-type", b"text/plain").startswith(b"text/plain"):
-        raise InputError(field, "a text field (it has no file name); expected files only")
+        raise InputError(field, "found a text field (no file name), expected files only")
     encoding = part.header(b"content-transfer-encoding")
     if encoding not in decoders:
         found = encoding[:40].decode("latin-1")
-        raise InputError(field, f"Content-Transfer-Encoding {found!r}, expected the bytes of the file")
+        raise InputError(field, f"found Content-Transfer-Encoding {found!r}, expected the raw bytes of the file")
     try:
         content = decoders[encoding](b"".join(part.content))
     except binascii.Error as error:
-        raise InputError(field, f"not {encoding.decode()}: {error}") from error
+        raise InputError(field, f"not valid {encoding.decode()}: {error}") from error
     return ((file or name)[:80] if file or content else ""), content
 
 

@@ -1,7 +1,7 @@
-"""The way in: each request is checked, then answered by its endpoint or by BentoML, or refused in one shape.
+"""The gateway: checks each request, then forwards it to its endpoint or to BentoML. All errors have one format.
 
-It is a middleware that stands before BentoML's routing. Behind it, the routing, the contexts and Starlette's wrappers
-around each of them would take longer than the model does.
+It is an ASGI middleware in front of BentoML's routing, because the routing, contexts and Starlette wrappers behind it
+take longer than inference.
 """
 
 import asyncio
@@ -15,19 +15,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.errors import is_expected, refuse
 from serving.guard import SECURITY_HEADERS, Guard
-from serving.load import LoadWork, load
+from serving.load import ActiveRequest, load
 
 log = logging.getLogger("bentoml.fashion")
 
 BENTOML_PATHS = frozenset({"/livez", "/healthz", "/readyz", "/metrics", "/schema.json"})
-READING = frozenset({"GET", "HEAD"})
+READ_METHODS = frozenset({"GET", "HEAD"})
 RAW_HEADERS = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Gateway:
-    """An ASGI middleware that checks all requests and answers all but those of BentoML's own paths."""
+    """ASGI middleware that checks every request and serves all paths except BentoML's own."""
 
     def __init__(self, app: ASGIApp, endpoints: Mapping[str, tuple[str, Endpoint]]) -> None:
         """`endpoints`: path -> method and endpoint."""
@@ -35,7 +35,7 @@ class Gateway:
         self.guard = Guard()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or pass it on."""
+        """Serve a request or forward it to BentoML."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -43,23 +43,23 @@ class Gateway:
             await self._respond(scope, receive, send)
         except asyncio.CancelledError:
             if not load.stopping:
-                raise  # else the time of a stop is over, and connections.py has told the client so
+                raise  # else the shutdown cut the request off, and connections.py has sent the response
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            answer = await self._answer(Request(scope, receive))
+            response = await self._route(Request(scope, receive))
         except Exception as error:
             if not is_expected(error):
                 log.exception("%s %r failed", scope["method"], scope["path"])
-            answer = refuse(error)
-        if isinstance(answer, Response):
-            answer.raw_headers += RAW_HEADERS
-        await answer(scope, receive, send)
+            response = refuse(error)
+        if isinstance(response, Response):
+            response.raw_headers += RAW_HEADERS
+        await response(scope, receive, send)
 
-    async def _answer(self, request: Request) -> Response | ASGIApp:
+    async def _route(self, request: Request) -> Response | ASGIApp:
         path, method = request.scope["path"], request.scope["method"]
         self.guard.check(request.scope)
-        if path in BENTOML_PATHS and method in READING:
+        if path in BENTOML_PATHS and method in READ_METHODS:
             return self.app
         expected, endpoint = self.endpoints.get(path, ("GET" if path in BENTOML_PATHS else "", None))
         if not expected:
@@ -68,5 +68,5 @@ class Gateway:
             raise HTTPException(405, headers={"Allow": "GET, HEAD" if expected == "GET" else expected})
         if expected == "GET":
             return await endpoint(request)
-        with LoadWork(request.scope):
+        with ActiveRequest(request.scope):
             return await endpoint(request)

@@ -1,8 +1,8 @@
-"""The head of a request: how large it may be, and what it may say of how its body is framed.
+"""Checks of the request head: its size, and how it frames the body.
 
-The parser refuses what contradicts itself: Content-Length beside Transfer-Encoding, two lengths, a length that is no
-number. What it lets pass and this service does not do is refused here by name, because whoever stands in front of the
-service may read the same bytes otherwise.
+The parser refuses contradictions: Content-Length with Transfer-Encoding, two lengths, a length that is not a number.
+This module refuses the unsupported framings that the parser accepts, because a proxy in front of the service may
+interpret the same bytes differently (request smuggling).
 """
 
 from collections.abc import Sequence
@@ -10,27 +10,27 @@ from urllib.parse import urlsplit
 
 from serving.errors import Refusal
 
-LARGEST_HEAD = 64 << 10  # bytes of the request line and the headers; of a body's trailers as well
+LARGEST_HEAD = 64 << 10  # bytes of the request line and headers; also of trailers
 MAX_HEADERS = 128
-LONGEST_URL = 8 << 10  # bytes; RFC 9110 asks for 8,000
-PER_HEADER = 4  # bytes beside the name and the value: colon, space, line end
+LONGEST_URL = 8 << 10  # bytes; RFC 9110 recommends at least 8,000
+PER_HEADER = 4  # bytes in addition to name and value: colon, space, line end
 
 Header = tuple[bytes, bytes]
 
 
 def check_head(version: str, url: bytes, headers: Sequence[Header]) -> bool:
-    """Let a head pass.
+    """Check a request head.
 
     Args:
-        version: of HTTP, such as "1.1".
-        url: the request's target as it was sent.
-        headers: their names in lower case.
+        version: HTTP version, such as "1.1".
+        url: the request target as sent.
+        headers: with names in lower case.
 
     Returns:
-        Whether the body comes in chunks.
+        Whether the body is chunked.
 
     Raises:
-        Refusal: 505, 414, 431 for its size; 400, 417 and 501 for what it asks for.
+        Refusal: 505 for the version; 414 and 431 for the size; 400, 417 and 501 for unsupported content.
     """
     if version not in ("1.1", "1.0"):
         raise Refusal(505, "request", f"found HTTP/{version}, expected HTTP/1.1")
@@ -47,12 +47,12 @@ def check_head(version: str, url: bytes, headers: Sequence[Header]) -> bool:
     if not url.startswith((b"/", b"*")):
         _check_target(url, headers)
     if b"#" in url:
-        raise Refusal(400, "url", "found a fragment (#), which is not part of a request")
+        raise Refusal(400, "url", "found a fragment (#), expected a URL without one")
     return is_chunked
 
 
 def check_size(headers: Sequence[Header], line: int = 0) -> None:
-    """Raises Refusal: 431, the headers are too many or, with a line of so many bytes before them, too large."""
+    """Check the number and size of headers. `line`: bytes of the request line. Raises Refusal: 431."""
     if (
         len(headers) > MAX_HEADERS
         or line + sum([len(name) + len(value) + PER_HEADER for name, value in headers]) > LARGEST_HEAD
@@ -61,37 +61,37 @@ def check_size(headers: Sequence[Header], line: int = 0) -> None:
 
 
 def head_too_large() -> Refusal:
-    """The answer to a head, or to trailers, beyond their limit."""
+    """The response to a head, or to trailers, above the limit."""
     return Refusal(431, "headers", f"more than {LARGEST_HEAD:,} bytes or {MAX_HEADERS} headers")
 
 
-def ask_no_upgrade(headers: Sequence[Header]) -> list[Header]:
-    """The headers of a request without its wish for another protocol, which a server is free to ignore (RFC 9110, 7.8).
+def drop_upgrade(headers: Sequence[Header]) -> list[Header]:
+    """Return the headers without Upgrade, which a server may ignore (RFC 9110, 7.8).
 
     Raises:
-        Refusal: 403, it wants a WebSocket, with which no request of HTTP/1.1 goes on.
+        Refusal: 403, a WebSocket handshake, which cannot continue as an HTTP/1.1 request.
     """
-    wishes = b",".join(value.lower() for name, value in headers if name == b"upgrade")
-    if b"websocket" in wishes:
-        raise Refusal(403, "upgrade", "found websocket, expected a request of HTTP/1.1; no WebSocket is served here")
+    protocols = b",".join(value.lower() for name, value in headers if name == b"upgrade")
+    if b"websocket" in protocols:
+        raise Refusal(403, "upgrade", "found websocket, expected plain HTTP/1.1; WebSockets are not supported")
     return [(name, value) for name, value in headers if name != b"upgrade"]
 
 
 def _check_transfer_coding(version: str, value: bytes) -> None:
     if value.strip().lower() != b"chunked":
-        raise Refusal(501, "transfer-encoding", f"found {_quote(value)}, expected chunked and no other coding")
+        raise Refusal(501, "transfer-encoding", f"found {_quote(value)}, expected chunked only")
     if version == "1.0":
-        raise Refusal(400, "transfer-encoding", "HTTP/1.0 has none; send Content-Length or HTTP/1.1")
+        raise Refusal(400, "transfer-encoding", "not supported in HTTP/1.0; send Content-Length or use HTTP/1.1")
 
 
 def _check_target(url: bytes, headers: Sequence[Header]) -> None:
-    """A target that names a host, as proxies are sent it, counts more than the header Host: they must say the same."""
+    """An absolute-form target, as sent to proxies, takes precedence over the Host header, so both must match."""
     try:
         authority = urlsplit(url).netloc.lower()
     except ValueError:
         authority = b""
     if any(value.lower() != authority for name, value in headers if name == b"host"):
-        raise Refusal(400, "url", f"found {_quote(url)}, expected a path, or an address of the host that Host names")
+        raise Refusal(400, "url", f"found {_quote(url)}, expected a path, or a URL whose host matches the Host header")
 
 
 def _quote(value: bytes) -> str:

@@ -1,20 +1,20 @@
-"""When this process ends: not after the one that started it."""
+"""End this process when its parent ends."""
 
 import os
 import signal
 import threading
 import time
 
-EVERY = 0.5  # seconds between two looks for the parent
-PARENT = os.getppid()  # read on import: a parent that ends while the model is loaded must not go unnoticed
+INTERVAL = 0.5  # seconds between checks
+PARENT = os.getppid()  # read on import, to notice a parent that ends while the model loads
 
 
 def end_with_parent() -> None:
-    """Stop this process, as by SIGTERM, once its parent is gone: it would hold the port with nobody to renew it."""
+    """Send SIGTERM to this process once its parent is gone; otherwise an orphaned worker would keep the port."""
     threading.Thread(target=_watch_parent, name="parent", daemon=True).start()
 
 
 def _watch_parent() -> None:
     while os.getppid() == PARENT:
-        time.sleep(EVERY)
+        time.sleep(INTERVAL)
     os.kill(os.getpid(), signal.SIGTERM)

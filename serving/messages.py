@@ -1,6 +1,7 @@
-"""What the endpoints take and answer in JSON, as types; the OpenAPI document is derived from them (`openapi.py`).
+"""Types of the JSON requests and responses. `openapi.py` derives the OpenAPI document from them.
 
-What depends on the live model's classes and images is a named type, into which `openapi.py` puts its contract.
+Everything that depends on the live model's classes or image shape is a named type, which `openapi.py` fills in from the
+model's contract.
 """
 
 from typing import Annotated, Literal, NotRequired
@@ -24,58 +25,63 @@ class Reason(TypedDict):
     field: Annotated[str, Field(examples=["images[3][12]"])]
     reason: Annotated[str, Field(examples=["found 300, expected a whole number from 0 to 255"])]
     expected: NotRequired[
-        Annotated[list[str] | None, Field(description="With 409: the classes that were named; null: unknown here.")]
+        Annotated[
+            list[str] | None,
+            Field(description="Only with 409: the classes that the caller expects, or null if unknown."),
+        ]
     ]
-    found: NotRequired[Annotated[list[str], Field(description="With 409: the classes of the model that answers.")]]
+    found: NotRequired[Annotated[list[str], Field(description="Only with 409: the classes of the live model.")]]
 
 
 @closed
 class Error(TypedDict):
-    """The answer to a request that was refused."""
+    """Error response."""
 
     error: Reason
 
 
 @closed
 class Prediction(Answer):
-    """What the model says of one image of a request."""
+    """The prediction for one image."""
 
-    file: NotRequired[Annotated[str, Field(description="The file's name, where files were sent.")]]
-    seen: NotRequired[Annotated[str, Field(description="A PNG as a data URL.")]]
+    file: NotRequired[Annotated[str, Field(description="Name of the uploaded file. Only from /classify.")]]
+    seen: NotRequired[
+        Annotated[str, Field(description="The model's input image as a PNG data URL. Only with `?seen=true`.")]
+    ]
 
 
 @closed
 class InputWarning(TypedDict):
-    """What is unusual about the images of a request."""
+    """A warning that some images of a request look unusual."""
 
     kind: Kind
     images: Annotated[
         list[Annotated[int, Field(ge=0)]],
-        Field(description="Which predictions it is about, by position from 0."),
+        Field(description="Indices of the affected predictions, starting at 0."),
     ]
-    reason: Annotated[str, Field(description="What was found, and what to do about it.")]
+    reason: Annotated[str, Field(description="What was found and what to do about it.")]
 
 
 @closed
 class Predictions(TypedDict):
-    """The answer to images."""
+    """Response of /predict and /classify."""
 
-    model: Annotated[str, Field(description="The exact tag.")]
+    model: Annotated[str, Field(description="Exact tag of the model that made the predictions.")]
     predictions: list[Prediction]
     warnings: Annotated[
         list[InputWarning],
-        Field(description="What is unusual about the images; empty where nothing is."),
+        Field(description="Warnings about unusual images; empty if there are none."),
     ]
 
 
 @closed
 class Model(TypedDict):
-    """The model that answers."""
+    """The live model."""
 
     model: str
     live_since: Annotated[str | None, Field(json_schema_extra={"format": "date-time"})]
     follows_pointer: bool
-    problem: Annotated[str | None, Field(description="Why a newer model or pointer is not served.")]
+    problem: Annotated[str | None, Field(description="Why the newest live model is not served, or null.")]
     preset: str
     source: str
     dataset_version: str
@@ -84,33 +90,37 @@ class Model(TypedDict):
     coverage: Share
     sure_accuracy: Share
     created_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-    takes_corrections: Annotated[bool, Field(description="Whether POST /corrections keeps what it is sent.")]
+    takes_corrections: Annotated[bool, Field(description="Whether POST /corrections is enabled.")]
     classes: list[ClassName]
-    classes_fingerprint: Annotated[str, Field(description="Of these: what `?classes=` takes.")]
-    image: Annotated[list[int], Field(description="Height, width and, of RGB, 3: the shape of an image in /predict.")]
+    classes_fingerprint: Annotated[str, Field(description="Hash of the class names, for `?classes=`.")]
+    image: Annotated[
+        list[int], Field(description="Shape of an image in /predict: height, width and, for RGB images, 3.")
+    ]
 
 
 @closed
 class PixelRequest(TypedDict):
-    """What /predict takes."""
+    """Request body of /predict."""
 
     images: Annotated[list[Image], Field(min_length=1)]
 
 
 @closed
 class Correction(TypedDict):
-    """What a person says of an image that the model named otherwise."""
+    """A person's label for a misclassified image."""
 
-    label: Annotated[Label | ClassName, Field(description="The right class.")]
-    said: Annotated[Label | ClassName, Field(description="The class that the model named.")]
-    model: Annotated[str, Field(min_length=1, max_length=100, description="The tag that the answer named.")]
-    seen: NotRequired[Annotated[str, Field(description="The picture as /classify?seen=true gave it; or image.")]]
-    image: NotRequired[Annotated[Image, Field(description="The image as /predict took it; or seen.")]]
+    label: Annotated[Label | ClassName, Field(description="The correct class.")]
+    said: Annotated[Label | ClassName, Field(description="The predicted class.")]
+    model: Annotated[str, Field(min_length=1, max_length=100, description="Tag of the model that predicted it.")]
+    seen: NotRequired[
+        Annotated[str, Field(description="The input image returned by /classify?seen=true. Alternative to `image`.")]
+    ]
+    image: NotRequired[Annotated[Image, Field(description="The image as sent to /predict. Alternative to `seen`.")]]
 
 
 @closed
 class Corrected(TypedDict):
-    """What was understood of a correction."""
+    """The accepted correction."""
 
     label: Label
     name: ClassName

@@ -1,17 +1,17 @@
-"""What is kept of the answers: a line an image in the prediction log, and metrics.
+"""Metrics, and the prediction log with one line per image.
 
-The metrics are what a person would alert on, beside the requests, outcomes and latencies that BentoML counts:
+BentoML counts requests, status codes and latencies. These metrics add what is worth alerting on:
 
-    fashion_images_total{name}          images by the class they were given
-    fashion_not_sure_total              of these, those that the model is not sure of
-    fashion_input_warnings_total{kind}  images that an answer warns of; see `sanity.py`
-    fashion_model_live{tag}             1 for the model that answers, 0 for one that did before
-    fashion_model_changed_seconds       when that last changed, seconds since 1970
-    fashion_model_failures_total        models and pointers that could not be loaded, now or at a restart
-    fashion_unlogged_total              images without a line in the prediction log, which samples busy seconds
-    fashion_memory_bytes                what the worker holds in memory; of several, the one that said so last
+    fashion_images_total{name}          images by predicted class
+    fashion_not_sure_total              images below the confidence threshold
+    fashion_input_warnings_total{kind}  images with an input warning; see `sanity.py`
+    fashion_model_live{tag}             1 for the current model, 0 for earlier ones
+    fashion_model_changed_seconds       time of the last change, seconds since 1970
+    fashion_model_failures_total        models and pointers that could not be loaded, or not at a restart
+    fashion_unlogged_total              images missing from the prediction log, which samples busy seconds
+    fashion_memory_bytes                resident memory of the worker; of several, the most recent value
 
-Whoever answers only puts the answer into a queue. A thread counts and writes once a second, and before /metrics tells.
+Requests only queue their predictions. A thread counts and writes them once a second, and before each scrape.
 """
 
 import itertools
@@ -30,45 +30,45 @@ from components.scoring.sanity import Finding
 
 log = logging.getLogger("bentoml.fashion")
 
-EVERY = 0.05  # seconds between two looks at what requests left: what has gathered by then holds nobody up for long
-PREDICTIONS_EVERY = 20  # looks: once a second
-MAX_WAITING = 8192  # images to be logged, 6 MB; of more, what was predicted is counted, and the image is not logged
+INTERVAL = 0.05  # seconds between runs of the jobs; short enough that no run delays requests for long
+PREDICTIONS_EVERY = 20  # runs: once a second
+MAX_WAITING = 8192  # images queued for the log, 6 MB; predictions above it are counted but not logged
 
 
 class Watch:
-    """The metrics and the prediction log of this process; nothing is kept until `start`."""
+    """The metrics and the prediction log of this process; inactive until `start`."""
 
     def __init__(self) -> None:
         self.started = False
         self.log: PredictionLog | None = None
         self._queue: deque[LoggedAnswer] = deque()
-        self._unwritten: list[LoggedAnswer] = []  # those that were counted
-        self._waiting = 0  # images in both
+        self._unwritten: list[LoggedAnswer] = []  # counted, but not yet logged
+        self._waiting = 0  # images in both queues
         self._closing = threading.Event()
         self._working = threading.Lock()
         self._jobs: list[Callable[[], None]] = []
         self._findings: deque[Finding] = deque()
 
     def start(self, log_folder: Path | None) -> None:
-        """Make the log, and the metrics, once BentoML has told prometheus_client where to add the workers' numbers up.
+        """Create the metrics and the log. Call this after BentoML has configured prometheus_client's multiprocess mode.
 
         Args:
-            log_folder: of the prediction log; None: there is none.
+            log_folder: folder of the prediction log; None disables the log.
         """
         import psutil
         from prometheus_client import Counter, Gauge
 
-        self.images = Counter("fashion_images", "Images by the class they were given.", ["name"])
-        self.not_sure = Counter("fashion_not_sure", "Images that the model is not sure of.")
-        self.warnings = Counter("fashion_input_warnings", "Images that an answer warns of.", ["kind"])
-        self.live = Gauge("fashion_model_live", "1: this model answers.", ["tag"], multiprocess_mode="livemax")
+        self.images = Counter("fashion_images", "Images by predicted class.", ["name"])
+        self.not_sure = Counter("fashion_not_sure", "Images below the confidence threshold.")
+        self.warnings = Counter("fashion_input_warnings", "Images with an input warning.", ["kind"])
+        self.live = Gauge("fashion_model_live", "1 for the current model.", ["tag"], multiprocess_mode="livemax")
         self.changed = Gauge(
-            "fashion_model_changed_seconds", "When the model last changed.", multiprocess_mode="livemostrecent"
+            "fashion_model_changed_seconds", "Time of the last model change.", multiprocess_mode="livemostrecent"
         )
         self.failures = Counter("fashion_model_failures", "Models and pointers that could not be loaded.")
-        self.unlogged = Counter("fashion_unlogged", "Images without a line in the prediction log.")
+        self.unlogged = Counter("fashion_unlogged", "Images missing from the prediction log.")
         self.memory = Gauge(
-            "fashion_memory_bytes", "What the worker holds in memory.", multiprocess_mode="livemostrecent"
+            "fashion_memory_bytes", "Resident memory of the worker.", multiprocess_mode="livemostrecent"
         )
         self.process = psutil.Process()
         self.started = True
@@ -76,12 +76,12 @@ class Watch:
             try:
                 self.log = PredictionLog(log_folder)
             except OSError as error:
-                log.error("no prediction log: %s", error)
+                log.error("the prediction log is disabled: %s", error)
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Catch up for the last time."""
+        """Count and write everything that is queued, and stop the thread."""
         if self.started:
             self._closing.set()
             self._thread.join(timeout=5)
@@ -89,7 +89,7 @@ class Watch:
                 self.log.close()
 
     def predicted(self, predictions: Predictions, images: Images) -> None:
-        """Keep an answer about these images, uint8 (n, height, width[, 3])."""
+        """Queue predictions and their images, uint8 (n, height, width[, 3])."""
         if self.started:
             if self._waiting + len(images) > MAX_WAITING:
                 images = images[:0]
@@ -97,29 +97,29 @@ class Watch:
             self._queue.append(LoggedAnswer(time.time(), predictions, images))
 
     def warned(self, findings: tuple[Finding, ...]) -> None:
-        """Count the images that an answer warns of."""
+        """Count the images with an input warning."""
         if self.started:
             self._findings.extend(findings)
 
-    def at_each_look(self, job: Callable[[], None]) -> None:
-        """Call it twenty times a second, and whenever this catches up."""
+    def add_job(self, job: Callable[[], None]) -> None:
+        """Run a job 20 times a second and in each `catch_up`."""
         self._jobs.append(job)
 
     def _run(self) -> None:
-        looks = 0
-        while not self._closing.wait(EVERY):
-            looks += 1
-            if looks % PREDICTIONS_EVERY == 0:
+        runs = 0
+        while not self._closing.wait(INTERVAL):
+            runs += 1
+            if runs % PREDICTIONS_EVERY == 0:
                 self.catch_up()
                 self._try(self._write)
-                self._try(self._weigh)
+                self._try(self._measure_memory)
             else:
                 self._do(self._jobs)
         self.catch_up()
         self._try(self._write)
 
     def catch_up(self) -> None:
-        """Count all that was answered until now."""
+        """Count everything that is queued."""
         self._do([*self._jobs, self._count])
 
     def _do(self, jobs: list[Callable[[], None]]) -> None:
@@ -130,7 +130,7 @@ class Watch:
     def _try(self, job: Callable[[], None]) -> None:
         try:
             job()
-        except Exception:  # the next look tries again
+        except Exception:  # the next run tries again
             log.exception("%s failed", job)
 
     def _count(self) -> None:
@@ -138,8 +138,8 @@ class Watch:
             self.warnings.labels(finding.kind).inc(len(finding.images))
         answers = [self._queue.popleft() for _ in range(len(self._queue))]
         if answers:
-            for classes, said in itertools.groupby((one.predictions for one in answers), lambda one: one.classes):
-                labels, sure = zip(*((one.labels, one.sure) for one in said), strict=True)
+            for classes, group in itertools.groupby((one.predictions for one in answers), lambda one: one.classes):
+                labels, sure = zip(*((one.labels, one.sure) for one in group), strict=True)
                 counts = np.bincount(np.concatenate(labels), minlength=len(classes)).tolist()
                 for name, count in zip(classes, counts, strict=True):
                     self.images.labels(name).inc(count)
@@ -154,11 +154,11 @@ class Watch:
             dropped = sum(len(answer.predictions.labels) for answer in answers if not len(answer.images))
             self.unlogged.inc(dropped + self.log.write(kept))
 
-    def _weigh(self) -> None:
+    def _measure_memory(self) -> None:
         self.memory.set(self.process.memory_info().rss)
 
     def swapped(self, tag: str, before: str | None, classes: tuple[str, ...]) -> None:
-        """Another model answers; each of its classes is counted from the beginning."""
+        """Record a model change; creates the counters of all its classes."""
         if self.started:
             for name in classes:
                 self.images.labels(name)

@@ -1,4 +1,4 @@
-"""The OpenAPI document of the endpoints: their messages' types as the live model's contract fills them in."""
+"""The OpenAPI document, built from the message types and the live model's contract."""
 
 from functools import lru_cache
 from typing import Any
@@ -15,50 +15,51 @@ from serving.bodies import LARGEST_JSON, LARGEST_TABLE, LARGEST_UPLOAD, PICTURES
 from serving.forms import MAX_FILES
 
 REFUSALS = {
-    400: "Something in the request cannot be read; `field` says what.",
-    401: "The service has a token, and the request none or a wrong one.",
-    403: "The Host or Origin is not one that the service is known by, or it takes no corrections.",
-    408: "The body did not arrive in time.",
-    409: "The model that answers has other classes than the caller expects.",
+    400: "Invalid request. `field` names the part that is invalid.",
+    401: "Missing or invalid bearer token.",
+    403: "Unknown Host or Origin, or corrections are disabled.",
+    408: "The body was not received in time.",
+    409: "The live model has different classes than the caller expects.",
     413: "Too many bytes, images, files or pixels.",
-    414: "A longer address than is read.",
-    415: "A content type or content coding that is not read here.",
-    417: "An expectation other than 100-continue.",
-    429: "Too many requests are being answered; come back.",
-    431: "Larger headers, or more of them, than are read.",
-    501: "A transfer coding other than chunked.",
-    503: "No model is live, or the service stops; come back.",
-    505: "Another version of HTTP.",
-    507: "As many corrections wait as are kept.",
+    414: "The URL is too long.",
+    415: "Unsupported content type or content encoding.",
+    417: "Unsupported Expect header; only 100-continue is supported.",
+    429: "The service is at capacity. Retry later.",
+    431: "The headers are too large, or there are too many.",
+    501: "Unsupported transfer encoding; only chunked is supported.",
+    503: "No model is live, or the service is shutting down. Retry later.",
+    505: "Unsupported HTTP version.",
+    507: "The inbox for corrections is full.",
 }
-OF_EVERY_REQUEST = (400, 403, 414, 417, 431, 501, 505)  # whatever it asks for
-OF_A_BODY = (401, 408, 413, 415, 429, 503)
-OF_A_MODEL = (*OF_A_BODY, 409)
+ANY_REQUEST = (400, 403, 414, 417, 431, 501, 505)
+WITH_BODY = (401, 408, 413, 415, 429, 503)
+WITH_MODEL = (*WITH_BODY, 409)
 BINARY = {"type": "string", "format": "binary"}
 FLAG = {"type": "string", "enum": ["true", "false"], "default": "false"}
 TAG = "fashion-mlp:ab3xv7a4kcuwmcgh"
 WARNINGS_HEADER = {
     "type": "string",
     "contentMediaType": "application/json",
-    "description": 'About the first rows, as [{"kind": ..., "reason": ...}]; absent where nothing is unusual.',
+    "description": 'Warnings about the first rows, [{"kind": ..., "reason": ...}]. Omitted if there are none.',
 }
 
 
-@lru_cache(maxsize=1)  # it takes a third of a second
+@lru_cache(maxsize=1)  # building it takes 0.3 s
 def describe_api(contract: DataContract) -> dict[str, Any]:
-    """The document, OpenAPI 3.1, of a service whose live model has this contract."""
+    """Build the OpenAPI 3.1 document for a live model with this contract."""
     image, examples = contract.image, _examples(contract)
     number = len(contract.classes)
     size = f"{image.height} x {image.width} {'grey' if image.channels == 1 else 'RGB'} pixels"
     top = _query(
         "top",
-        "How many of the likeliest classes to name beside, likeliest first.",
+        "Number of most likely classes to include in `top`, most likely first.",
         {"type": "integer", "minimum": 0, "maximum": number, "default": 0},
     )
 
     expected = _query(
         "classes",
-        "The fingerprint of the classes that the caller expects, as GET /model has it; or in the header X-Classes.",
+        "Expected `classes_fingerprint` from GET /model, alternatively in the X-Classes header. If the live model has "
+        "different classes, the response is 409.",
         {"type": "string", "pattern": "^[0-9a-f]{16}$"},
     )
 
@@ -67,17 +68,17 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
         return {"application/json": {"schema": schema, "example": examples[name]}}
 
     def refusals(*statuses: int) -> dict[str, Any]:
-        every = sorted({*OF_EVERY_REQUEST, *statuses})
+        every = sorted({*ANY_REQUEST, *statuses})
         return {str(status): {"description": REFUSALS[status], "content": content("Error")} for status in every}
 
     def operation(
         name: str, summary: str, description: str, answer: dict[str, Any], statuses: tuple[int, ...], **more: Any
     ) -> dict[str, Any]:
-        responses = {"200": {"description": "The answer.", "content": answer}, **refusals(*statuses)}
+        responses = {"200": {"description": "Success.", "content": answer}, **refusals(*statuses)}
         return {"operationId": name, "summary": summary, "description": description, "responses": responses, **more}
 
     def health(summary: str, **refused: dict[str, str]) -> dict[str, Any]:
-        responses = {"200": {"description": "Yes, or the text."}, **refusals(), **refused}
+        responses = {"200": {"description": "Success."}, **refusals(), **refused}
         return {"get": {"summary": summary, "responses": responses}}
 
     text, binary = {"schema": {"type": "string"}}, {"schema": BINARY}
@@ -85,22 +86,23 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
     answers = {kind: table[kind] for kind in (formats.CSV.media_types[0], formats.PARQUET.media_types[0])}
     score = operation(
         "score",
-        "Score a table",
-        f"CSV or Parquet, up to {LARGEST_TABLE >> 20} MiB, as the body or as the only file of a form, with the "
-        f"columns [id,][label,]pixel1,...,pixel{image.size}; Parquet also with {image.size} bytes or numbers an image "
-        "in the column pixels, or with picture files in the column image. "
-        "Answered in kind, a row for each in its order: id, label, name, confidence, sure, model, reason. A row "
-        "that cannot be read has nothing but its id, where that can be, and the reason. It comes while later "
-        "rows are scored; one that is cut off is not whole. What is unusual about the first rows is in the header "
-        "X-Warnings; rows that cannot be right (inverted, no pixel above 1) are refused with 400.",
+        "Classify the rows of a table",
+        f"Send CSV or Parquet of at most {LARGEST_TABLE >> 20} MiB, as the body or as a form's only file, with the "
+        f"columns [id,][label,]pixel1,...,pixel{image.size}. In Parquet, a `pixels` column with {image.size} bytes or "
+        "numbers per image, or an `image` column with encoded image files, also works. "
+        "The response has the same format and one row per input row, in order: id, label, name, confidence, sure, "
+        "model, reason. A row that cannot be read has only its id, if readable, and the reason. The response is "
+        "streamed: if the connection closes before its end, it is incomplete. Warnings about the first rows are in "
+        "the X-Warnings header. A table whose first rows are clearly wrong (inverted, or no pixel above 1) is refused "
+        "with 400.",
         {**answers, "text/csv": {**text, "example": _scored(contract)}},
-        OF_A_MODEL,
+        WITH_MODEL,
         parameters=[
             expected,
-            _query("rejects", "Answer with the rows that could not be read only: where, why, as they stood.", FLAG),
+            _query("rejects", "Return only the rejected rows: position, reason and original content.", FLAG),
             _query(
                 "drop",
-                "A column to leave out, whatever is in it; `pixels` stands for all columns of pixels.",
+                "A column to ignore. `pixels` stands for all pixel columns.",
                 {"type": "array", "items": {"type": "string"}},
             ),
         ],
@@ -116,10 +118,11 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
             "post": operation(
                 "predict",
                 f"Classify images of {size}",
-                f"Up to {MAX_IMAGES:,} images, {LARGEST_JSON >> 20} MiB. As bytes: {image.size} an image, row by row. "
-                "Images that cannot be right are refused with 400: most are inverted, or have no pixel above 1.",
+                f"Send at most {MAX_IMAGES:,} images and {LARGEST_JSON >> 20} MiB, as JSON or as raw bytes: "
+                f"{image.size} bytes per image in row-major order. Images that are clearly wrong (most are inverted, "
+                "or no pixel is above 1) are refused with 400.",
                 content("Predictions"),
-                OF_A_MODEL,
+                WITH_MODEL,
                 parameters=[top, expected],
                 requestBody=_body({**content("PixelRequest"), "application/octet-stream": {"schema": BINARY}}),
             )
@@ -128,10 +131,11 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
             "post": operation(
                 "classify",
                 "Classify photos",
-                f"Up to {MAX_FILES} files, {LARGEST_UPLOAD >> 20} MiB, as a form's files or one as the body.",
+                f"Send at most {MAX_FILES} image files and {LARGEST_UPLOAD >> 20} MiB as a form, or one file as the "
+                "body.",
                 content("Predictions"),
-                OF_A_MODEL,
-                parameters=[top, expected, _query("seen", f"Whether to give the {size} that the model saw.", FLAG)],
+                WITH_MODEL,
+                parameters=[top, expected, _query("seen", f"Return the model's input image ({size}) as a PNG.", FLAG)],
                 requestBody=_body(
                     {**_form("files", files, ", ".join(PICTURES)), **{kind: {"schema": BINARY} for kind in PICTURES}}
                 ),
@@ -141,26 +145,29 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
         "/corrections": {
             "post": operation(
                 "correct",
-                "Say which class an image has",
-                "Kept for a person to import, where the service takes corrections; nothing is learned at once.",
+                "Correct a prediction",
+                "Save the correct class of an image for later import, if corrections are enabled. This does not change "
+                "the live model.",
                 content("Corrected"),
-                (*OF_A_BODY, 507),
+                (*WITH_BODY, 507),
                 requestBody=_body(content("Correction")),
             )
         },
         "/model": {
-            "get": operation("model", "Which model answers", "What is known of it.", content("Model"), (401, 503))
+            "get": operation(
+                "model", "Describe the live model", "Its tag, metrics and classes.", content("Model"), (401, 503)
+            )
         },
-        "/readyz": health("Whether a model answers", **{"503": {"description": "No model is live, and why."}}),
-        "/livez": health("Whether the process answers"),
-        "/metrics": health("Prometheus' text format"),
+        "/readyz": health("Readiness probe", **{"503": {"description": "No model is live; the body has the reason."}}),
+        "/livez": health("Liveness probe"),
+        "/metrics": health("Metrics in the Prometheus text format"),
     }
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Fashion",
             "version": "1",
-            "description": f"Product photos into {number} categories. Every answer names the model that gave it.",
+            "description": f"Classify product photos into {number} categories. Every response names the model used.",
         },
         "paths": paths,
         "components": {
@@ -172,14 +179,14 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
 
 
 class _Untitled(GenerateJsonSchema):
-    """Schemas without the titles that repeat each field's name."""
+    """Generates schemas without titles, which only repeat the field names."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
 
 def _schemas(contract: DataContract) -> dict[str, JsonSchemaValue]:
-    """Of every message, with the numbers and names that the contract has."""
+    """Schemas of all messages, with the class names and sizes of the contract."""
     kinds = ("Error", "Predictions", "Model", "PixelRequest", "Correction", "Corrected")
     _, found = TypeAdapter.json_schemas(
         [(kind, "serialization", TypeAdapter(getattr(messages, kind))) for kind in kinds],
@@ -197,7 +204,7 @@ def _schemas(contract: DataContract) -> dict[str, JsonSchemaValue]:
 
 
 def _image_schema(image: ImageSpec) -> JsonSchemaValue:
-    """All numbers in a row, or rows of pixels."""
+    """Schema of an image, flat or nested."""
 
     def nested(*sizes: int) -> JsonSchemaValue:
         if not sizes:
@@ -205,8 +212,8 @@ def _image_schema(image: ImageSpec) -> JsonSchemaValue:
         return {"type": "array", "items": nested(*sizes[1:]), "minItems": sizes[0], "maxItems": sizes[0]}
 
     shape = " x ".join(map(str, image.shape))
-    told = f"{shape} numbers in lists of lists, or {image.size} in a row: 0 is black, 255 the brightest."
-    return {"description": told, "oneOf": [nested(image.size), nested(*image.shape)]}
+    description = f"Pixel values as nested lists ({shape}) or a flat list of {image.size}: 0 is black, 255 the brightest."
+    return {"description": description, "oneOf": [nested(image.size), nested(*image.shape)]}
 
 
 def _query(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -218,12 +225,12 @@ def _body(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _form(field: str, schema: dict[str, Any], kinds: str) -> dict[str, Any]:
-    whole = {"type": "object", "properties": {field: schema}, "required": [field], "additionalProperties": False}
-    return {"multipart/form-data": {"schema": whole, "encoding": {field: {"contentType": kinds}}}}
+    form = {"type": "object", "properties": {field: schema}, "required": [field], "additionalProperties": False}
+    return {"multipart/form-data": {"schema": form, "encoding": {field: {"contentType": kinds}}}}
 
 
 def _draw_box(image: ImageSpec) -> list[int]:
-    """A bright box on black, all its numbers in a row."""
+    """A flattened image of a bright box on black."""
     box = np.zeros(image.shape, np.uint8)
     box[image.height // 4 : -(image.height // 4), image.width // 4 : -(image.width // 4)] = 210
     flat: list[int] = box.ravel().tolist()
@@ -231,7 +238,7 @@ def _draw_box(image: ImageSpec) -> list[int]:
 
 
 def _examples(contract: DataContract) -> dict[str, Any]:
-    """One of each message."""
+    """An example of each message."""
     first, last = 0, len(contract.classes) - 1
     probabilities = [0.018] + [0] * (last - 1) + [0.982]
     prediction = {"label": last, "name": contract.classes[last], "confidence": 0.982, "sure": True}

@@ -1,7 +1,7 @@
-"""POST /score: a table goes to disk, and its rows through the model into an answer that is sent while it grows.
+"""POST /score: spool a table to disk, classify its rows, and stream the response while it grows.
 
-The answer has begun before the last row was looked at. What goes wrong after that can have no status of its own, so the
-connection is closed before the answer's end: no client takes a part of it for the whole.
+The response starts before the last row is read, so a later error cannot have its own status code. Instead, the
+connection closes before the response is complete, so that no client mistakes a partial response for a complete one.
 """
 
 import asyncio
@@ -33,17 +33,17 @@ from components.scoring.sanity import Finding, inspect_images, refuse_wrong
 from components.scoring.score import Score, score_blocks
 from components.scoring.tables import CSV, TableFormat, answer_to, every_row, rejected_rows, table_schema
 from serving.bodies import FORM, expect_type, spool_body
-from serving.errors import RETRY_AFTER, Refusal
+from serving.errors import RETRY, RETRY_AFTER, Refusal
 from serving.metrics import watch
 
 log = logging.getLogger("bentoml.fashion")
 
-MAX_REJECTS = 100_000  # rows of a table
-DROP = "drop"  # the query parameter that names a column to leave out
-ANSWER_TIMEOUT = 600  # seconds from the first byte of an answer to the last
-INSPECTED, MAX_BLOCKS = 100, 8  # rows that are looked at before the answer begins, in so many blocks at most
-PIECE = 256 << 10  # bytes of an answer sent at a time
-TABLES_TOO = frozenset(  # which of the two it is, its first bytes say
+MAX_REJECTS = 100_000  # rows per table
+DROP = "drop"  # query parameter that names a column to ignore
+RESPONSE_TIMEOUT = 600  # seconds from the first byte of a response to the last
+INSPECTED, MAX_BLOCKS = 100, 8  # rows checked before the response starts, in at most this many blocks
+PIECE = 256 << 10  # bytes of a response sent at a time
+TABLE_ALIASES = frozenset(  # the first bytes decide the format
     {
         FORM,
         "application/octet-stream",
@@ -52,50 +52,50 @@ TABLES_TOO = frozenset(  # which of the two it is, its first bytes say
         "text/x-csv",
         "text/comma-separated-values",
         "text/plain",
-        "application/vnd.ms-excel",  # as Windows calls a .csv
+        "application/vnd.ms-excel",  # .csv on Windows
     }
 )
 
-slots = asyncio.Semaphore(4)  # tables that arrive, wait or are scored, each on disk
+slots = asyncio.Semaphore(4)  # tables being received, queued or scored, each on disk
 one_table = asyncio.Lock()  # scoring one takes a whole core
 
 
 class GrowingAnswer:
-    """An answer on disk that one task fills and another sends, so that a slow client keeps no other table waiting."""
+    """A response body on disk that one task writes and another sends, so a slow client does not block other tables."""
 
     def __init__(self) -> None:
         self.file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115, `TableResponse` closes it
-        self.form = CSV  # until it is known
-        self.size = 0  # bytes that may be sent
-        self.whole = False
-        self.error: BaseException | None = None  # why it will never be whole
+        self.form = CSV  # until the format is known
+        self.size = 0  # bytes ready to send
+        self.is_complete = False
+        self.error: BaseException | None = None  # why it will never be complete
         self.findings: tuple[Finding, ...] = ()  # about the first rows
         self.changed = asyncio.Event()
 
     def grow(self) -> None:
-        """What was written and flushed may be sent."""
+        """Make everything written and flushed available to send."""
         self.size = os.fstat(self.file.fileno()).st_size
         self.changed.set()
 
     def end(self, error: BaseException | None = None) -> None:
-        """Nothing will be added."""
-        self.whole, self.error = error is None, error
+        """Mark the end, with the error that caused it, if any."""
+        self.is_complete, self.error = error is None, error
         self.changed.set()
 
-    async def begun(self) -> None:
-        """Wait for the first block. Raises what went wrong before."""
-        while not (self.size or self.whole or self.error):
+    async def wait_for_start(self) -> None:
+        """Wait for the first block. Raises the error if one occurs before it."""
+        while not (self.size or self.is_complete or self.error):
             await self._wait()
         if self.error and not self.size:
             raise self.error
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """Its bytes as they come. Raises what went wrong, after the bytes before it."""
+        """Yield the bytes as they become available, then raise the error, if any."""
         sent = 0
-        while sent < self.size or not self.whole:
+        while sent < self.size or not self.is_complete:
             if sent < self.size:
                 length = min(PIECE, self.size - sent)
-                piece = os.pread(self.file.fileno(), length, sent)  # written just now, so that it is in memory still
+                piece = os.pread(self.file.fileno(), length, sent)  # just written, so still in the page cache
                 sent += len(piece)
                 yield piece
             elif self.error:
@@ -109,7 +109,7 @@ class GrowingAnswer:
 
 
 class TableResponse(StreamingResponse):
-    """Sends a growing answer, or what there is of it until something goes wrong."""
+    """Streams a growing answer, up to the first error."""
 
     def __init__(self, answer: GrowingAnswer, scoring: asyncio.Task[None], model: str, media_type: str) -> None:
         headers = {"X-Model": model}
@@ -120,38 +120,38 @@ class TableResponse(StreamingResponse):
         self.answer, self.scoring = answer, scoring
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it. To return before its end makes the server close the connection."""
+        """Send the response. Returning before its end makes the server close the connection."""
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT):
+            async with asyncio.timeout(RESPONSE_TIMEOUT):
                 await self.stream_response(send)
         except ClientDisconnect:
-            log.info("/score: the client left before its answer was whole")
+            log.info("/score: the client disconnected before the end of the response")
         except TimeoutError:
-            log.warning("/score: an answer broken off: not taken within %d s", ANSWER_TIMEOUT)
+            log.warning("/score: response aborted: the client did not read it within %d s", RESPONSE_TIMEOUT)
         except FashionError as error:
-            log.warning("/score: an answer broken off: %s", error)
+            log.warning("/score: response aborted: %s", error)
         finally:
             await _stop(self.scoring)
             self.answer.file.close()
 
 
 async def score_table(request: Request, model: Classifier, wants_rejects: bool) -> Response:
-    """The answer to a table, once its first rows are scored: all its rows, or those that could not be read.
+    """Score a table and return the response once its first rows are scored: all rows, or only the rejected ones.
 
     Raises:
-        Refusal: another content type, or four tables are there already.
-        InputError, ClientDisconnect, TimeoutError: before the first rows were scored, or these cannot be right.
+        Refusal: unsupported content type, or four tables are in progress.
+        InputError, ClientDisconnect, TimeoutError: an error up to the first scored rows, or their sanity check failed.
     """
-    asked = formats.format_called(expect_type(request, *formats.media_types(), also=TABLES_TOO))
-    form = answer_to(asked) if asked else None
+    declared = formats.format_called(expect_type(request, *formats.media_types(), also=TABLE_ALIASES))
+    form = answer_to(declared) if declared else None
     if slots.locked():
-        raise Refusal(429, "request", "too many tables at the same time; come back", RETRY_AFTER)
+        raise Refusal(429, "request", f"already scoring the maximum number of tables; {RETRY}", RETRY_AFTER)
     await slots.acquire()
     answer = GrowingAnswer()
     scoring = asyncio.create_task(_fill(answer, request, model, form, wants_rejects))
     scoring.add_done_callback(lambda _: slots.release())
     try:
-        await answer.begun()
+        await answer.wait_for_start()
     except BaseException:
         await _stop(scoring)
         answer.file.close()
@@ -163,11 +163,11 @@ async def score_table(request: Request, model: Classifier, wants_rejects: bool) 
 async def _fill(
     answer: GrowingAnswer, request: Request, model: Classifier, form: TableFormat | None, wants_rejects: bool
 ) -> None:
-    """Take a table in and score it, while its client stays."""
+    """Receive a table and score it while its client stays connected."""
     try:
         with cast(BinaryIO, tempfile.TemporaryFile()) as table:
             await spool_body(request, table)
-            answer.form = (form or _told_by_start(table)).without(request.query_params.getlist(DROP))
+            answer.form = (form or _detect_format(table)).without(request.query_params.getlist(DROP))
             await _while_connected(request, _score(answer, table, model, wants_rejects))
         answer.end()
     except BaseException as error:
@@ -177,7 +177,7 @@ async def _fill(
 
 
 def _name_parameters(error: BaseException) -> BaseException:
-    """The same error, with the query parameters that help."""
+    """Return the error with its remedies as query parameters."""
     remedies = [
         f"?{DROP}={quote(remedy.value)} {remedy.effect}"
         for remedy in getattr(error, "remedies", ())
@@ -188,7 +188,7 @@ def _name_parameters(error: BaseException) -> BaseException:
     return type(error)(error.field, "; ".join([error.reason, ", ".join(remedies)]))
 
 
-def _told_by_start(table: BinaryIO) -> TableFormat:
+def _detect_format(table: BinaryIO) -> TableFormat:
     kind = formats.kind_of(read_first(table, HEAD))
     table.seek(0)
     return answer_to(formats.format_like(kind) or formats.CSV)
@@ -200,15 +200,15 @@ async def _score(answer: GrowingAnswer, table: BinaryIO, model: Classifier, want
     rows, schema = (rejected_rows, form.rejected) if wants_rejects else (every_row, table_schema(contract.classes))
     async with one_table:
         outputs = [(rows, form.writer(answer.file, schema))]
-        read = _inspected(form.read(table, "body", contract), answer, contract)
+        read = _inspect_first(form.read(table, "body", contract), answer, contract)
         blocks = score_blocks(model, read, outputs, "body", MAX_REJECTS)
         with closing(blocks):
-            while await _to_the_end(anyio.to_thread.run_sync(_step, blocks, answer)):
+            while await _run_to_completion(anyio.to_thread.run_sync(_step, blocks, answer)):
                 answer.grow()
 
 
-def _inspected(blocks: Iterator[Block], answer: GrowingAnswer, contract: DataContract) -> Iterator[Block]:
-    """The blocks, once the first rows can be right; what is unusual about these is kept for the answer's head."""
+def _inspect_first(blocks: Iterator[Block], answer: GrowingAnswer, contract: DataContract) -> Iterator[Block]:
+    """Yield the blocks after a sanity check of the first rows; keeps its findings for the response headers."""
     first, rows = list[Block](), 0
     for block in itertools.islice(blocks, MAX_BLOCKS):
         first.append(block)
@@ -224,14 +224,14 @@ def _inspected(blocks: Iterator[Block], answer: GrowingAnswer, contract: DataCon
 
 
 def _step(blocks: Iterator[Score], answer: GrowingAnswer) -> bool:
-    """Score a block; False after the last."""
-    found = next(blocks, None)
+    """Score the next block. Returns False after the last one."""
+    block = next(blocks, None)
     answer.file.flush()
-    return found is not None
+    return block is not None
 
 
-async def _to_the_end(work: Coroutine[None, None, bool]) -> bool:
-    """What a thread returns; when cancelled meanwhile, wait for it first, since it uses the files."""
+async def _run_to_completion(work: Coroutine[None, None, bool]) -> bool:
+    """Await work in a thread. If cancelled, still wait for the thread, because it uses the files."""
     working = asyncio.create_task(work)
     try:
         return await asyncio.shield(working)
@@ -240,24 +240,24 @@ async def _to_the_end(work: Coroutine[None, None, bool]) -> bool:
 
 
 async def _while_connected(request: Request, work: Coroutine[None, None, None]) -> None:
-    """Do something until it is done or the client leaves, which raises `ClientDisconnect`."""
-    working, leaving = asyncio.create_task(work), asyncio.create_task(_wait_until_left(request))
+    """Await work. Raises `ClientDisconnect` if the client disconnects first."""
+    working, disconnect = asyncio.create_task(work), asyncio.create_task(_wait_for_disconnect(request))
     try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({working, disconnect}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
             raise ClientDisconnect
         working.result()
     finally:
         await _stop(working)
-        await _stop(leaving)
+        await _stop(disconnect)
 
 
-async def _wait_until_left(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
 async def _stop(task: asyncio.Task[None]) -> None:
-    """Cancel a task and wait until it has gone; a block that is being scored is finished first."""
+    """Cancel a task and wait for its end; the block being scored is finished first."""
     task.cancel()
     await asyncio.wait({task})

@@ -273,4 +273,4 @@ def test_it_runs_as_the_manifest_says(built: Built, image: Path, tmp_path: Path)
         server.process.terminate()
         assert server.process.wait(15) == 0
     assert "Traceback" not in log.read_text()
-    assert "no prediction log" not in log.read_text()
+    assert "prediction log is disabled" not in log.read_text()

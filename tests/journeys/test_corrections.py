@@ -165,7 +165,7 @@ def test_what_is_no_correction_is_refused_and_leaves_nothing(
     ("change", "field", "reason"),
     [
         ((b'"label"', b'"label": "Coat", "label"'), "label", "found more than once"),
-        ((b"[0, ", b"[" * 1001 + b"0" + b"]" * 1000 + b","), "body", "lists in too many lists"),
+        ((b"[0, ", b"[" * 1001 + b"0" + b"]" * 1000 + b","), "body", "JSON is nested too deeply"),
         ((b"[0, ", b"[" * 2001 + b"0" + b"]" * 2000 + b","), "body", "not JSON"),
     ],
 )

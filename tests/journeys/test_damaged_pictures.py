@@ -105,6 +105,6 @@ def test_a_form_of_too_many_pixels_is_refused_before_any_is_decoded(server: Serv
     with server.client() as client:
         answer = client.post("/classify", files=[("files", (f"{number}.png", empty)) for number in range(9)])
     reason = (
-        "the request has more than 200,000,000 pixels with this picture. Send fewer pictures at a time, or smaller ones"
+        "with this picture, the request exceeds 200,000,000 pixels. Send fewer or smaller pictures"
     )
     assert answer.json() == {"error": {"status": 413, "field": "8.png", "reason": reason}}

@@ -146,7 +146,7 @@ def test_the_likeliest_classes_are_named_on_request(
 @pytest.mark.parametrize(("path", "headers"), [("/predict", JSON), ("/classify", PNG)])
 def test_an_odd_top_is_refused(client: httpx.Client, path: str, headers: dict[str, str], top: str) -> None:
     answer = client.post(path, params={"top": top}, content=b"{}", headers=headers)
-    assert_refused(answer, 400, "top", "expected a whole number up to 10")
+    assert_refused(answer, 400, "top", "expected a whole number from 0 to 10")
 
 
 @pytest.mark.parametrize(("path", "headers", "name"), [("/classify", PNG, "seen"), ("/score", CSV, "rejects")])
@@ -324,7 +324,7 @@ def test_with_a_token_only_those_who_send_it_are_answered(guarded: Server, pictu
         for sent in (None, "", "Bearer", "Bearer a long", "Bearer a long secret!", "Basic a long secret"):
             headers = {**JSON, **({} if sent is None else {"Authorization": sent})}
             answer = client.post("/predict", content=body, headers=headers)
-            assert_refused(answer, 401, "authorization", "no or a wrong bearer token")
+            assert_refused(answer, 401, "authorization", "missing or invalid bearer token")
             assert answer.headers["www-authenticate"] == "Bearer"
         for path in ("/model", "/openapi.json", "/nothing", "/healthz", "/schema.json"):
             assert client.get(path).status_code == 401
@@ -545,7 +545,7 @@ def test_a_table_is_read_whatever_it_is_called(client: httpx.Client, table: byte
         assert answer.headers["content-type"] == "application/vnd.apache.parquet"
         assert pq.read_table(io.BytesIO(answer.content)).num_rows == 5
     two = {"a": ("a.csv", table), "b": ("b.csv", table)}
-    assert_refused(client.post("/score", files=two), 400, "body", "a second part")
+    assert_refused(client.post("/score", files=two), 400, "body", "the form has more than one part")
 
 
 @pytest.mark.parametrize(
@@ -563,7 +563,7 @@ def test_a_picture_is_read_whatever_it_is_called(client: httpx.Client, pictures:
 def test_who_sends_a_file_without_saying_what_it_is_learns_how(client: httpx.Client, path: str, kind: str) -> None:
     """As `curl --data-binary` does."""
     answer = client.post(path, content=b"x", headers={"Content-Type": "application/x-www-form-urlencoded"})
-    assert_refused(answer, 415, "content-type", f"Say which, as in curl --header 'content-type: {kind}'")
+    assert_refused(answer, 415, "content-type", f"Set it, for example: curl --header 'content-type: {kind}'")
 
 
 def test_no_row_is_an_answer_too(client: httpx.Client, pictures: Images) -> None:
@@ -583,7 +583,7 @@ def test_a_fifth_table_at_once_is_told_to_come_back(live: Live, client: httpx.Cl
             for _ in range(4)
         ]
         fifth = client.post("/score", content=table, headers=CSV)
-        assert_refused(fifth, 429, "request", "too many tables")
+        assert_refused(fifth, 429, "request", "already scoring the maximum number of tables")
         assert fifth.headers["retry-after"] == "1"
         for upload in first:
             upload.send(table[-1:])
@@ -665,7 +665,7 @@ def test_an_answer_that_cannot_go_on_is_broken_off(
         assert answer.status_code == 200
         with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
             answer.read()
-    logged = wait_for_line(live.server, seen, "an answer broken off")
+    logged = wait_for_line(live.server, seen, "response aborted")
     assert reason in logged
     assert "Traceback" not in logged
 
@@ -683,7 +683,7 @@ def test_a_client_that_leaves_in_the_middle_makes_room(
             waiting.callback(connection.close)
     began = time.monotonic()
     while not (answer := client.post("/score", content=table, headers=CSV)).is_success:
-        assert_refused(answer, 429, "request", "too many tables")
+        assert_refused(answer, 429, "request", "already scoring the maximum number of tables")
         assert time.monotonic() - began < 2
         time.sleep(0.05)
     while worker.num_fds() > files:
@@ -873,15 +873,15 @@ PICTURE = part("file", encode(NOISE), "a.png")
 @pytest.mark.parametrize(
     ("body", "field", "reason"),
     [
-        pytest.param(b"--cut--\r\n", "body", "no file in the form", id="empty form"),
+        pytest.param(b"--cut--\r\n", "body", "the form contains no file", id="empty form"),
         pytest.param(b"", "body", "", id="empty body"),
         pytest.param(
             PICTURE + part("note", b"hello") + b"--cut--\r\n",
             "note",
-            "a text field (it has no file name)",
+            "found a text field (no file name)",
             id="text field",
         ),
-        pytest.param(PICTURE * (MAX_FILES + 1) + b"--cut--\r\n", "body", "Too many files", id="65 files"),
+        pytest.param(PICTURE * (MAX_FILES + 1) + b"--cut--\r\n", "body", "too many files", id="65 files"),
         pytest.param(b"no boundary here", "body", "", id="malformed"),
         pytest.param(PICTURE.replace(b' name="file";', b"") + b"--cut--\r\n", "body", '"name"', id="no name"),
         pytest.param(PICTURE + b"--cut\r\n\x00: x\r\n\r\n--cut--\r\n", "body", "invalid character", id="a bad header"),
@@ -1037,7 +1037,7 @@ def test_what_is_no_http_is_refused_in_the_same_shape(live: Live) -> None:
         connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
         head, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
-    reason = "not a request of HTTP/1.1: Invalid method encountered"
+    reason = "not a valid HTTP/1.1 request: Invalid method encountered"
     assert json.loads(body) == {"error": {"status": 400, "field": "request", "reason": reason}}
 
 
@@ -1061,7 +1061,7 @@ def test_strange_hosts_and_origins_are_refused(client: httpx.Client, field: str,
     answer = client.get("/model", headers={field: value})
     assert answer.status_code == status
     if status != 200:
-        assert_refused(answer, status, field, "FASHION_ALLOWED_HOSTS" if status == 403 else "expected a name")
+        assert_refused(answer, status, field, "FASHION_ALLOWED_HOSTS" if status == 403 else "expected a host name")
     for path in ("/schema.json", "/healthz", "/readyz", "/livez", "/metrics"):
         probes = value.startswith("10.") and path != "/schema.json"  # a pod is asked by its address
         assert client.get(path, headers={field: value}).status_code == (200 if probes else status)
@@ -1086,7 +1086,7 @@ def test_a_body_that_does_not_arrive_is_given_up(
             return await client.post(path, content=slowly(), headers=headers)
 
     began = time.monotonic()
-    assert_refused(asyncio.run(ask()), 408, "body", "did not arrive in time")
+    assert_refused(asyncio.run(ask()), 408, "body", "not received in time")
     assert time.monotonic() - began < 5
 
 

@@ -28,7 +28,7 @@ from starlette.formparsers import MultiPartParser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.settings import CHECKOUT
-from serving.bentoml_patches import Journal
+from serving.bentoml_patches import TrafficRecorder
 from serving.metrics import Watch
 
 pytestmark = pytest.mark.slow
@@ -76,7 +76,7 @@ def exchange(server: Server, *pieces: bytes) -> bytes:
 
 
 def test_uvicorn_takes_the_body_of_a_request_that_asks_for_another_protocol_for_the_next_one(uvicorn: Server) -> None:
-    """`GuardedProtocol._feed`, `ask_no_upgrade`."""
+    """`GuardedProtocol._feed`, `drop_upgrade`."""
     hidden = b"GET /livez HTTP/1.1\r\n" + HOST + b"\r\n"
     wish = b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: %d\r\n\r\n" % len(hidden)
     assert b'"bytes":0' in exchange(uvicorn, READ + wish + hidden)
@@ -165,7 +165,7 @@ def test_starlette_loses_files_of_a_form_that_is_cut_off_or_names_none() -> None
 
 
 def test_bentoml_counts_every_made_up_path_and_leaves_a_worker_behind(tmp_path: Path) -> None:
-    """`Journal.counted_paths`, `end_with_parent`."""
+    """`TrafficRecorder.counted_paths`, `end_with_parent`."""
     (tmp_path / "service.py").write_text(PLAIN)
     with using_home(tmp_path / "bentoml") as home, serve(home, str(tmp_path), tmp_path) as server:
         (worker,) = psutil.Process(server.process.pid).children(recursive=True)
@@ -226,13 +226,13 @@ def test_bentoml_asks_of_each_request_whether_it_is_traced() -> None:
 
 
 def test_bentoml_s_metrics_and_access_log_take_longer_than_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`Journal`: 14 microseconds a request instead of 60, where parsing and predicting an image take 80."""
+    """`TrafficRecorder`: 14 microseconds a request instead of 60, where parsing and predicting an image take 80."""
     lines, access_log = io.StringIO(), logging.getLogger("bentoml.access")
     monkeypatch.setattr(access_log, "handlers", [logging.StreamHandler(lines)])
     monkeypatch.setattr(access_log, "propagate", False)
     monkeypatch.setattr(access_log, "level", logging.INFO)
     theirs = RunnerTrafficMetricsMiddleware(AccessLogMiddleware(answer, True, True, True, True), "theirs")
-    ours = Journal(answer, "ours", (), frozenset({"/a"}), Watch())
+    ours = TrafficRecorder(answer, "ours", (), frozenset({"/a"}), Watch())
     took = [[asyncio.run(ask(app, 300)) for app in (theirs, ours)] for _ in range(7)]
     assert lines.getvalue().count("(scheme=http,method=POST,path=/a") == 7 * 300
     assert min(pair[0] for pair in took) > 1.5 * min(pair[1] for pair in took)

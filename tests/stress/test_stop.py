@@ -67,7 +67,7 @@ def test_sigterm_ends_it_within_a_bound_whatever_clients_do(home: Path, test_spl
         assert status_of(take(working, b"}]}")) == 200
         assert take(idle, b"never") == take(half, b"never") == b""
         told = take(trickling, b"never")
-        assert (status_of(told), b"it is stopping; come back" in told) == (503, True)
+        assert (status_of(told), b"the service is shutting down; retry later" in told) == (503, True)
         assert server.process.wait(BOUND) == 0
         assert time.monotonic() - began < DRAIN + 1
         assert_gone(server.port, worker)

@@ -97,16 +97,16 @@ def test_what_mail_would_pack_is_unpacked(encoding: bytes, content: bytes) -> No
 @pytest.mark.parametrize(
     ("content", "kind", "reason"),
     [
-        (part() + END, "multipart/form-data", "content-type: found no boundary"),
-        (part().replace(b"\r\n", b"\n") + END, KIND, "its lines end in CR LF"),
-        (part() * 2, KIND, "the form ends before its last boundary"),
-        (part(NAMED.replace(b'; filename="a.png"', b"")) + END, KIND, "file: a text field"),
-        (part(b"Content-Type: text/plain; charset=utf-8\r\n" + NAMED[:-18]) + END, KIND, "file: a text field"),
+        (part() + END, "multipart/form-data", "content-type: found no multipart boundary"),
+        (part().replace(b"\r\n", b"\n") + END, KIND, "lines must end with CRLF"),
+        (part() * 2, KIND, "the form ends before its final boundary"),
+        (part(NAMED.replace(b'; filename="a.png"', b"")) + END, KIND, "file: found a text field"),
+        (part(b"Content-Type: text/plain; charset=utf-8\r\n" + NAMED[:-18]) + END, KIND, "file: found a text field"),
         (part(b"Content-Type: image/png") + END, KIND, 'has no "name"'),
         (part(NAMED + b"\r\nContent-Transfer-Encoding: gzip") + END, KIND, "Content-Transfer-Encoding 'gzip'"),
-        (part(NAMED + b"\r\nContent-Transfer-Encoding: base64", b"iVBOR") + END, KIND, "not base64"),
+        (part(NAMED + b"\r\nContent-Transfer-Encoding: base64", b"iVBOR") + END, KIND, "not valid base64"),
         (part(NAMED + b"\r\nX: y" * 100) + END, KIND, "header count"),
-        (part() * (MAX_FILES + 1) + END, KIND, "Too many files"),
+        (part() * (MAX_FILES + 1) + END, KIND, "too many files"),
     ],
 )
 def test_a_form_that_cannot_be_read_says_why(content: bytes, kind: str, reason: str) -> None:
@@ -117,10 +117,10 @@ def test_a_form_that_cannot_be_read_says_why(content: bytes, kind: str, reason: 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (part() + part() + END, "a second part in the form, expected one file"),
-        (END, "no file in the form"),
-        (part(), "the form ends before its last boundary"),
-        (part(NAMED.replace(b'; filename="a.png"', b"")) + END, "file: a text field"),
+        (part() + part() + END, "the form has more than one part, expected one file"),
+        (END, "the form contains no file"),
+        (part(), "the form ends before its final boundary"),
+        (part(NAMED.replace(b'; filename="a.png"', b"")) + END, "file: found a text field"),
         (part(NAMED + b"\r\nContent-Transfer-Encoding: base64") + END, "Content-Transfer-Encoding 'base64'"),
     ],
 )

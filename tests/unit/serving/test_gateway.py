@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message
 from components.catalogues.fashion_mnist import CONTRACT
 from components.errors import SettingsError
 from components.settings import CHECKOUT
-from serving.bentoml_patches import AT_ONCE, Journal
+from serving.bentoml_patches import BATCH_SIZE, TrafficRecorder
 from serving.endpoints import ENDPOINTS as SERVED_PATHS
 from serving.gateway import BENTOML_PATHS, Endpoint, Gateway
 from serving.guard import PROBED_PATHS, Guard
@@ -71,7 +71,7 @@ def test_an_unexpected_error_is_logged_and_not_told(door: Gateway, caplog: pytes
     answer = ask(door, "POST", "/fail")
     assert answer.status_code == 500
     assert answer.json() == {
-        "error": {"status": 500, "field": "service", "reason": "an unexpected error; the service's log has it"}
+        "error": {"status": 500, "field": "service", "reason": "internal error; see the service log"}
     }
     assert "POST '/fail' failed" in caplog.text
     assert "KeyError: 'a secret'" in caplog.text
@@ -216,7 +216,7 @@ def test_a_page_is_of_a_known_name(monkeypatch: pytest.MonkeyPatch, origin: byte
 )
 def test_a_name_that_no_request_can_have_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("FASHION_ALLOWED_HOSTS", f"b.example,{name}")
-    with pytest.raises(SettingsError, match=re.escape(f"FASHION_ALLOWED_HOSTS: found {name!r}, expected names")):
+    with pytest.raises(SettingsError, match=re.escape(f"FASHION_ALLOWED_HOSTS: found {name!r}, expected host names")):
         Guard()
 
 
@@ -271,7 +271,7 @@ def test_spaces_around_a_token_are_no_part_of_it_and_told(
     """A file that it comes from may end with a line break."""
     monkeypatch.setenv("FASHION_TOKEN", " secret\r\n")
     assert token_status(b"Bearer secret") == 201
-    assert "FASHION_TOKEN: the spaces or line breaks around it are not part of the token" in caplog.text
+    assert "FASHION_TOKEN: ignored leading or trailing whitespace" in caplog.text
     assert "secret" not in caplog.text
 
 
@@ -287,8 +287,8 @@ def test_an_access_log_that_cannot_be_written_costs_no_answer(door: Gateway, mon
         def write(self, text: str) -> int:
             raise OSError(28, "No space left on device")
 
-    journal = Journal(door, "test_gateway", ("/metrics",), {"/done"}, Watch())
+    journal = TrafficRecorder(door, "test_gateway", ("/metrics",), {"/done"}, Watch())
     monkeypatch.setattr("sys.stdout", Full())
-    for _ in range(2 * AT_ONCE):
+    for _ in range(2 * BATCH_SIZE):
         assert ask(journal, "GET", "/nothing").status_code == 404
-    assert len(journal.notes) < AT_ONCE
+    assert len(journal.notes) < BATCH_SIZE

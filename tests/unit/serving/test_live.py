@@ -57,18 +57,18 @@ def test_it_serves_what_the_pointer_names(live: LiveModel, tags: tuple[str, str]
 
 def test_classes_of_before_are_known_by_their_fingerprint(live: LiveModel, trained: Trained, card: ModelCard) -> None:
     oldest, older = card.classes[:9], (*card.classes[:9], "Boot")
-    assert live.classes_called(fingerprint_of(older)) is None
+    assert live.classes_with(fingerprint_of(older)) is None
     revisions = (
         Revision(oldest, tuple((name,) for name in oldest)),
         Revision(older, tuple((name,) for name in card.classes)),
     )
     champion.make_live(store.save_model(trained.network, dataclasses.replace(card, revisions=revisions)), "a test")
     live.refresh()
-    assert [live.classes_called(fingerprint_of(one)) for one in (oldest, older)] == [oldest, older]
+    assert [live.classes_with(fingerprint_of(one)) for one in (oldest, older)] == [oldest, older]
     champion.rollback()
     live.refresh()
-    assert live.classes_called(fingerprint_of(older)) is None, "the model of before knows of no change"
-    assert live.classes_called(fingerprint_of(card.classes)) == card.classes
+    assert live.classes_with(fingerprint_of(older)) is None, "the model of before knows of no change"
+    assert live.classes_with(fingerprint_of(card.classes)) == card.classes
 
 
 def test_what_serves_already_is_not_loaded_again(live: LiveModel) -> None:
@@ -179,7 +179,7 @@ def test_it_reports_files_that_a_restart_could_not_load_and_keeps_serving(
 ) -> None:
     live = LiveModel()
     if not follows:
-        live.keep(tags[0])
+        live.pin(tags[0])
     live.refresh()
     model = live.get()
     harm(bentoml_home, tags[0])
