@@ -212,7 +212,7 @@ def _image_schema(image: ImageSpec) -> JsonSchemaValue:
         return {"type": "array", "items": nested(*sizes[1:]), "minItems": sizes[0], "maxItems": sizes[0]}
 
     shape = " x ".join(map(str, image.shape))
-    description = f"Pixel values as nested lists ({shape}) or a flat list of {image.size}: 0 is black, 255 the brightest."
+    description = f"Pixel values as nested lists ({shape}) or a flat list of {image.size}, from 0 (black) to 255."
     return {"description": description, "oneOf": [nested(image.size), nested(*image.shape)]}
 
 

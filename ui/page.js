@@ -1,40 +1,40 @@
-// The page: pictures, drawings and tables to the service, its answers back. No library, nothing from elsewhere.
+// Sends images, drawings and tables to the service and shows the results. No libraries and no external resources.
 "use strict";
 
 const MOST_FILES = 64;
-const PARQUET = /\.parquet$/i; // browsers know no type for it
+const PARQUET = /\.parquet$/i; // browsers report no media type for it
 const $ = (id) => document.getElementById(id);
 
-// --- talking to the service ---
+// --- requests ---
 
-async function ask(path, body, type) {
+async function request(path, body, type) {
   const headers = {};
   if (type) headers["Content-Type"] = type;
   const token = sessionStorage.getItem("token");
   if (token) headers.Authorization = `Bearer ${token}`;
-  let answer;
+  let response;
   try {
-    answer = await fetch(path, { method: body === undefined ? "GET" : "POST", body, headers });
+    response = await fetch(path, { method: body === undefined ? "GET" : "POST", body, headers });
   } catch {
-    throw new Error("The service cannot be reached. Is it still running?");
+    throw new Error("Cannot reach the service. Is it running?");
   }
-  if (answer.ok) return answer;
-  const told = await answer.json().catch(() => null);
-  throw new Error(inPlainWords(answer.status, told && told.error));
+  if (response.ok) return response;
+  const content = await response.json().catch(() => null);
+  throw new Error(describeError(response.status, content && content.error));
 }
 
-function inPlainWords(status, error) {
-  const reason = error ? error.reason : "no reason was given";
-  if (status === 401) return "The service asks for a token. Enter it at the foot of the page.";
+function describeError(status, error) {
+  const reason = error ? error.reason : "no reason given";
+  if (status === 401) return "The service requires a token. Enter it at the bottom of the page.";
   if (status === 413) return `Too large: ${reason}.`;
   if (status === 429) return "The service is busy. Try again in a moment.";
-  if (status === 507) return "The service keeps no more corrections until some were imported.";
-  if (status === 503) return `Not possible at the moment: ${reason}.`;
-  if (status >= 500) return "Something went wrong in the service. Its log has the reason.";
-  return `This cannot be read: ${reason}.`;
+  if (status === 507) return "The inbox for corrections is full. Try again after an import.";
+  if (status === 503) return `Temporarily unavailable: ${reason}.`;
+  if (status >= 500) return "Internal error. See the service log.";
+  return `Cannot read the input: ${reason}.`;
 }
 
-// --- showing ---
+// --- results ---
 
 function make(tag, options = {}, ...children) {
   const element = Object.assign(document.createElement(tag), options);
@@ -66,28 +66,28 @@ function percent(share) {
   return share > 0.9995 && share < 1 ? "99.9 %" : `${(share * 100).toFixed(1)} %`;
 }
 
-// What a person says against the model: kept by the service for somebody to import, where it takes corrections.
+// Corrections: if enabled, the service saves the label that a person chooses for later import.
 let classes = [];
-let [height, width] = [0, 0]; // of what the model sees, in pixels
+let [height, width] = [0, 0]; // of the model's input, in pixels
 let takesCorrections = false;
 
 function offerCorrection(answer, model, name) {
   const choice = make("select", {}, ...classes.map((one) => make("option", { value: one, textContent: one })));
   choice.value = (answer.top.find((one) => one.name !== answer.name) || answer).name;
   const send = make("button", { type: "button", textContent: "Send" });
-  const told = make("p", { className: "note" });
+  const note = make("p", { className: "note" });
   const label = make("label", {}, "It is ", choice);
   const box = make("details", { className: "wrong" }, make("summary", { textContent: "Wrong?" }));
-  box.append(make("p", { className: "buttons" }, label, send), told);
+  box.append(make("p", { className: "buttons" }, label, send), note);
   send.addEventListener("click", async () => {
     send.disabled = true;
     const body = JSON.stringify({ label: choice.value, said: answer.name, model, seen: answer.seen });
     try {
-      await ask("corrections", body, "application/json");
-      told.textContent = "Thank you. It is kept; no model learns from it by itself.";
+      await request("corrections", body, "application/json");
+      note.textContent = "Saved. The model does not change until the correction is imported and a new model is trained.";
       say(`${name}: corrected to ${choice.value}`);
     } catch (error) {
-      told.textContent = error.message;
+      note.textContent = error.message;
       say(error.message);
     }
     send.disabled = false;
@@ -114,29 +114,29 @@ function showAnswer(file, answer, model, warnings) {
   const name = make("p", { className: "name", textContent: answer.name });
   const verdict = answer.sure
     ? [name]
-    : [name, make("p", { className: "unsure", textContent: "Not sure: a person should look." })];
+    : [name, make("p", { className: "unsure", textContent: "Low confidence: needs human review." })];
   const shown = URL.createObjectURL(file);
-  const given = picture(shown, file.name, "the picture");
+  const given = picture(shown, file.name, "input file");
   given.firstChild.addEventListener("error", () => given.firstChild.remove(), { once: true });
   place(
     file.name,
-    make("div", { className: "pictures" }, given, picture(answer.seen, `${height} by ${width} pixels`, "what the model saw", "seen")),
+    make("div", { className: "pictures" }, given, picture(answer.seen, `${height} by ${width} pixels`, "model input", "seen")),
     ...verdict,
     ...warningLines(warnings),
     bars,
     ...(takesCorrections ? [offerCorrection(answer, model, file.name)] : []),
   );
-  const notes = [answer.sure ? "" : ", not sure", ...warnings.map(({ reason }) => `; ${reason}`)];
+  const notes = [answer.sure ? "" : ", low confidence", ...warnings.map(({ reason }) => `; ${reason}`)];
   say(`${file.name}: ${answer.name}${notes.join("")}`);
 }
 
-// --- what a person gives ---
+// --- input ---
 
 async function classify(file) {
   const form = new FormData();
   form.append("files", file, file.name);
   try {
-    const answer = await (await ask("classify?top=3&seen=true", form)).json();
+    const answer = await (await request("classify?top=3&seen=true", form)).json();
     showAnswer(file, answer.predictions[0], answer.model, answer.warnings);
   } catch (error) {
     showError(file.name, error);
@@ -148,18 +148,18 @@ async function score(file) {
   const [suffix, type] = isParquet ? [".parquet", "application/vnd.apache.parquet"] : [".csv", "text/csv"];
   say(`Scoring ${file.name}`);
   try {
-    const response = await ask("score", file, type);
+    const response = await request("score", file, type);
     const warnings = JSON.parse(response.headers.get("X-Warnings") || "[]");
-    const answer = await whole(response);
+    const blob = await readAll(response);
     const link = make("a", {
-      href: URL.createObjectURL(answer),
+      href: URL.createObjectURL(blob),
       download: file.name.replace(/\.(csv|parquet)$/i, "") + "-scored" + suffix,
       textContent: "Download the result",
     });
-    const { scored, rejected } = isParquet ? await countInFooter(answer) : await countLines(answer);
+    const { scored, rejected } = isParquet ? await countInFooter(blob) : await countLines(blob);
     place(
       file.name,
-      make("p", { textContent: `${scored} ${scored === 1 ? "row" : "rows"} scored, ${rejected} could not be read.` }),
+      make("p", { textContent: `${scored} ${scored === 1 ? "row" : "rows"} scored, ${rejected} rejected.` }),
       ...warningLines(warnings),
       make("p", {}, link),
     );
@@ -170,22 +170,22 @@ async function score(file) {
   }
 }
 
-async function whole(answer) {
+async function readAll(response) {
   try {
-    return await answer.blob();
+    return await response.blob();
   } catch {
-    throw new Error("The answer broke off: a later part of the table cannot be read. The service's log has the reason.");
+    throw new Error("The response ended early: a later part of the table cannot be read. See the service log.");
   }
 }
 
-// A row a line. The last cell is the reason, which only rows that could not be read have.
+// One row per line. The last cell is the reason, which is empty unless the row was rejected.
 async function countLines(blob) {
   const lines = (await blob.text()).split("\n").slice(1, -1);
   const scored = lines.filter((line) => line.endsWith(",")).length;
   return { scored, rejected: lines.length - scored };
 }
 
-// The footer, at the end, holds names and values as texts: 0x18, the length, the bytes.
+// The Parquet footer holds names and values as strings: 0x18, the length, the bytes.
 async function countInFooter(blob) {
   const footer = await blob.slice(-65536).text();
   const count = (name) => Number(footer.match(new RegExp(`${name}\\x18[^]([0-9]+)`))[1]);
@@ -195,19 +195,19 @@ async function countInFooter(blob) {
 async function take(files) {
   const list = [...files];
   if (list.length > MOST_FILES) {
-    showError(`${list.length} files`, new Error(`At most ${MOST_FILES} at a time.`));
+    showError(`${list.length} files`, new Error(`Send at most ${MOST_FILES} files at a time.`));
     return;
   }
   for (const file of list) {
     const isTable = file.type === "text/csv" || /\.csv$/i.test(file.name) || PARQUET.test(file.name);
-    await (isTable ? score(file) : classify(file)); // one after the other: the order stays, and so does the service
+    await (isTable ? score(file) : classify(file)); // one at a time, to keep the order and limit the load
   }
 }
 
 for (const id of ["files", "camera"]) {
   $(id).addEventListener("change", async (event) => {
     await take(event.target.files);
-    event.target.value = ""; // so that the same file can be given again
+    event.target.value = ""; // so that the same file can be chosen again
   });
 }
 
@@ -222,7 +222,7 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
 document.addEventListener("paste", (event) => {
   const files = [...event.clipboardData.files];
   if (files.length) take(files);
-  else if (event.target.tagName !== "INPUT") say("There is no picture in the clipboard.");
+  else if (event.target.tagName !== "INPUT") say("The clipboard contains no image.");
 });
 
 // --- drawing ---
@@ -235,7 +235,7 @@ function clearBoard() {
   ink.fillRect(0, 0, canvas.width, canvas.height);
 }
 
-let last = null; // where the pen was, in pixels of the board
+let last = null; // last pen position, in canvas pixels
 
 function draw(event) {
   const scale = canvas.width / canvas.clientWidth;
@@ -275,11 +275,11 @@ $("classify").addEventListener("click", () => {
 });
 clearBoard();
 
-// --- the model, and the token ---
+// --- model and token ---
 
 async function showModel() {
   try {
-    const model = await (await ask("model")).json();
+    const model = await (await request("model")).json();
     classes = model.classes;
     [height, width] = model.image;
     canvas.height = Math.round((canvas.width * height) / width);
@@ -287,9 +287,9 @@ async function showModel() {
     takesCorrections = model.takes_corrections;
     const live = model.live_since || model.created_at;
     const date = new Date(live).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
-    const right = percent(model.test_accuracy);
-    const sample = model.source === "sample" ? " Trained on drawn samples, not on photos." : "";
-    $("model").textContent = `${model.model} (${model.preset}), right on ${right} of the test images, live since ${date}.${sample}`;
+    const accuracy = percent(model.test_accuracy);
+    const sample = model.source === "sample" ? " Trained on synthetic samples, not on photos." : "";
+    $("model").textContent = `${model.model} (${model.preset}), test accuracy ${accuracy}, live since ${date}.${sample}`;
   } catch (error) {
     $("model").textContent = error.message;
   }

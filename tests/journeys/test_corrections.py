@@ -209,7 +209,7 @@ def test_the_page_offers_it_and_sends_it(
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text))
     page.goto(taking.url)
-    page.get_by_text("This service asks for a token?").click()
+    page.get_by_text("Does this service require a token?").click()
     page.get_by_label("Token").fill(TOKEN)
     page.get_by_label("Token").press("Enter")
     page.locator("#model", has_text="fashion-mlp:").wait_for()
@@ -221,7 +221,7 @@ def test_the_page_offers_it_and_sends_it(
     assert page.get_by_label("It is").input_value() != named
     page.get_by_label("It is").select_option("Bag")
     page.get_by_role("button", name="Send").click()
-    page.get_by_text("Thank you.").wait_for()
+    page.get_by_text("Saved.").wait_for()
     (one,) = read_handed_in(inbox, CONTRACT).candidates
     assert (one.label, one.pixels) == (CLASSES.index("Bag"), test_split.images[1].tobytes())
     assert [text for text in said if "Failed to load resource" not in text] == []

@@ -104,7 +104,5 @@ def test_a_form_of_too_many_pixels_is_refused_before_any_is_decoded(server: Serv
     empty = png((5000, 5000), 8, 0, b"")
     with server.client() as client:
         answer = client.post("/classify", files=[("files", (f"{number}.png", empty)) for number in range(9)])
-    reason = (
-        "with this picture, the request exceeds 200,000,000 pixels. Send fewer or smaller pictures"
-    )
+    reason = "with this picture, the request exceeds 200,000,000 pixels. Send fewer or smaller pictures"
     assert answer.json() == {"error": {"status": 413, "field": "8.png", "reason": reason}}

@@ -150,7 +150,7 @@ def test_a_photo_can_be_taken(open_page: Callable[..., "Page"]) -> None:
 
 def test_a_drawing_is_named(open_page: Callable[..., "Page"]) -> None:
     page = open_page()
-    page.get_by_role("button", name="Draw one").click()
+    page.get_by_role("button", name="Draw an item").click()
     box = page.locator("#canvas").bounding_box()
     assert box
     page.mouse.move(box["x"] + 90, box["y"] + 40)
@@ -176,7 +176,7 @@ def test_a_table_is_scored_and_can_be_downloaded(
     rows = [",".join(PIXEL_COLUMNS), ",".join(map(str, image.ravel())), "1,2,3", ""]
     give(page, "drop", "\n".join(rows).encode(), "text/csv", "catalogue.csv")
     wait_for_answers(page)
-    assert "1 row scored, 1 could not be read." in answer(page)
+    assert "1 row scored, 1 rejected." in answer(page)
     with page.expect_download() as download:
         page.get_by_role("link", name="Download the result").click()
     assert download.value.suggested_filename == "catalogue-scored.csv"
@@ -190,7 +190,7 @@ def test_a_parquet_table_is_scored_and_can_be_downloaded(
     pq.write_table(pa.table({"pixels": pa.array([image.tobytes(), None, image.tobytes()], pa.binary(784))}), file)
     give(page, "drop", file.getvalue(), "", "catalogue.parquet")
     wait_for_answers(page)
-    assert "2 rows scored, 1 could not be read." in answer(page)
+    assert "2 rows scored, 1 rejected." in answer(page)
     with page.expect_download() as download:
         page.get_by_role("link", name="Download the result").click()
     assert download.value.suggested_filename == "catalogue-scored.parquet"
@@ -201,13 +201,13 @@ def test_what_is_unusual_about_a_picture_or_a_table_is_shown(open_page: Callable
     page = open_page()
     give(page, "drop", write_png(image * 0), "image/png", "blank.png")
     wait_for_answers(page)
-    assert "Not sure: a person should look." in answer(page)
+    assert "Low confidence: needs human review." in answer(page)
     assert "Warning: nothing but one colour or noise in the image; the model is never sure" in answer(page)
     assert "nothing but one colour or noise" in page.locator("#said").inner_text()
     rows = [",".join(PIXEL_COLUMNS), *(",".join(map(str, one.ravel())) for one in (image, image * 0)), ""]
     give(page, "drop", "\n".join(rows).encode(), "text/csv", "catalogue.csv")
     wait_for_answers(page, 2)
-    assert "2 rows scored, 0 could not be read." in answer(page)
+    assert "2 rows scored, 0 rejected." in answer(page)
     assert "Warning: nothing but one colour or noise in 1 of 2 images" in answer(page)
 
 
@@ -217,14 +217,14 @@ def test_an_answer_that_breaks_off_is_said_to(open_page: Callable[..., "Page"]) 
     rows = [",".join(PIXEL_COLUMNS), "\n", blank * 5000, "0" * (70 << 10), "\n"]
     page.set_input_files("#files", {"name": "long.csv", "mimeType": "text/csv", "buffer": "".join(rows).encode()})
     wait_for_answers(page)
-    assert "The answer broke off" in answer(page)
+    assert "The response ended early" in answer(page)
 
 
 @pytest.mark.parametrize(
     ("content", "kind", "told"),
     [
-        (b"no picture", "image/png", "This cannot be read: not a "),
-        (b"a,b\n1,2\n", "text/csv", "This cannot be read: "),
+        (b"no picture", "image/png", "Cannot read the input: not a "),
+        (b"a,b\n1,2\n", "text/csv", "Cannot read the input: "),
     ],
 )
 def test_what_is_wrong_is_said_in_plain_words(
@@ -244,7 +244,7 @@ def test_the_model_is_shown(open_page: Callable[..., "Page"], served: Path) -> N
         model = champion.load_model()
     assert model.tag in told
     assert f"{model.card.test.accuracy:.1%}".replace("%", " %") in told
-    assert "drawn samples" in told
+    assert "synthetic samples" in told
 
 
 def test_it_works_with_the_keyboard(open_page: Callable[..., "Page"]) -> None:
@@ -254,7 +254,7 @@ def test_it_works_with_the_keyboard(open_page: Callable[..., "Page"]) -> None:
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
     assert reached[:3] == ["files", "camera", "draw"]
-    assert "This service asks for a token?" in reached
+    assert "Does this service require a token?" in reached
     page.focus("#draw")
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
@@ -285,7 +285,7 @@ def test_nothing_scrolls_sideways_and_text_stands_out(
     wait_for_answers(page, 2)
     give(page, "drop", write_png(np.zeros((28, 28), np.uint8)), "image/png", "blank.png")
     wait_for_answers(page, 3)
-    page.get_by_role("button", name="Draw one").click()
+    page.get_by_role("button", name="Draw an item").click()
     assert page.evaluate("document.documentElement.scrollWidth") == width
     for chosen in ("body", "header p", ".name", ".warning", ".share", "button", "footer"):
         assert contrast(page, chosen) > 4.5, chosen
@@ -317,8 +317,8 @@ def test_a_token_is_asked_for_and_taken(
     page = open_page(url=guarded.url)
     page.set_input_files("#files", picture)
     wait_for_answers(page)
-    assert "asks for a token" in answer(page)
-    page.get_by_text("This service asks for a token?").click()
+    assert "requires a token" in answer(page)
+    page.get_by_text("Does this service require a token?").click()
     page.get_by_label("Token").fill(SERVICE_TOKEN)
     page.get_by_label("Token").press("Enter")
     wait_for_model(page)
