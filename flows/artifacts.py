@@ -1,6 +1,6 @@
-"""What Prefect's page shows of a training: dataset, metrics, confusion matrix, verdict, what changes, the result.
+"""Prefect artifacts of a training run: dataset, metrics, confusion matrix, verdict, impact and result.
 
-Pictures are data: URLs, which the page shows in a text.
+Images are embedded as data: URLs, which Prefect's UI renders in Markdown.
 """
 
 import base64
@@ -14,12 +14,12 @@ from components.evaluation.figures import draw_confusion
 from components.promotion.promote import Promotion
 from flows.escaping import escape, to_paths, to_table
 
-SAMPLE = "**sample**: drawn stand-ins, these figures say nothing about real clothes."
+SAMPLE = "**Synthetic sample**: these metrics say nothing about real photos."
 Row = dict[str, str]
 
 
 def show_dataset(validated: Validated) -> None:
-    """Which data was trained on, and where its Data Docs are."""
+    """Show the training data and the path of its Data Docs."""
     dataset = validated.dataset
     rows = {
         "version": dataset.version,
@@ -35,34 +35,34 @@ def show_dataset(validated: Validated) -> None:
 
 
 def show_metrics(card: ModelCard) -> None:
-    """What the model does on the test split: a table by class, and the confusion matrix."""
+    """Show the test metrics by class and the confusion matrix."""
     metrics = card.test
     low, high = metrics.accuracy_interval
-    told = f"test accuracy {metrics.accuracy:.4f} ({low:.4f} to {high:.4f}), sure of {metrics.coverage:.1%}"
-    create_table_artifact(to_class_rows(metrics), key="metrics", description=told)
-    picture = f"![confusion matrix]({to_picture(draw_confusion(metrics))})"  # an image artifact shows its whole address
-    create_markdown_artifact(picture, key="confusion", description="true classes down, predicted ones across")
+    summary = f"test accuracy {metrics.accuracy:.4f} ({low:.4f} to {high:.4f}), coverage {metrics.coverage:.1%}"
+    create_table_artifact(to_class_rows(metrics), key="metrics", description=summary)
+    image = f"![confusion matrix]({to_data_url(draw_confusion(metrics))})"  # an image artifact would print the full URL
+    create_markdown_artifact(image, key="confusion", description="rows: true classes, columns: predicted classes")
 
 
 def show_verdict(promotion: Promotion) -> None:
-    """What the gate and the canary said, a row a check."""
+    """Show the verdict of the gate and the canary, one row per check."""
     if verdict := promotion.verdict:
-        told = f"{verdict.outcome}: {verdict.challenger} beside {verdict.champion or 'nothing'}"
-        create_table_artifact(to_check_rows(verdict), key="verdict", description=told)
+        summary = f"{verdict.outcome}: {verdict.challenger} compared with {verdict.champion or 'no other model'}"
+        create_table_artifact(to_check_rows(verdict), key="verdict", description=summary)
 
 
 def show_impact(tag: str, other: str, changes: Changes, page: Path) -> None:
-    """How many test images change label in the place of another model."""
-    told = f"{changes.flips:,} of {changes.images:,} test images change label"
-    rows = {"beside": other, "change label": f"{changes.flips:,} of {changes.images:,}"}
+    """Show how many test images get another label than from the other model."""
+    summary = f"{changes.flips:,} of {changes.images:,} test images change label"
+    rows = {"compared with": other, "label changes": f"{changes.flips:,} of {changes.images:,}"}
     if changes.labelled:
-        rows |= {"right now, wrong before": f"{changes.mended:,}", "wrong now, right before": f"{changes.broken:,}"}
-    text = f"# What changes with {escape(tag)}\n\n{to_table(rows)}\n\n{to_paths({'page with pictures': page})}"
-    create_markdown_artifact(text, key="impact", description=told)
+        rows |= {"fixed": f"{changes.mended:,}", "regressed": f"{changes.broken:,}"}
+    text = f"# Impact of {escape(tag)}\n\n{to_table(rows)}\n\n{to_paths({'page with images': page})}"
+    create_markdown_artifact(text, key="impact", description=summary)
 
 
 def show_result(heading: str, rows: dict[str, str], verdict: str, paths: dict[str, Path], *, sample: bool) -> None:
-    """How the run ended, as the flow tells it. A verdict is longer than a cell, which the page cuts off."""
+    """Show the result of the run. The verdict is not in the table, because Prefect's UI truncates long cells."""
     note = f"{SAMPLE}\n\n" if sample else ""
     table = f"{to_table(rows)}\n\n" if rows else ""
     text = f"# {escape(heading)}\n\n{note}{table}Verdict: {escape(verdict)}\n\n{to_paths(paths)}"
@@ -70,7 +70,7 @@ def show_result(heading: str, rows: dict[str, str], verdict: str, paths: dict[st
 
 
 def to_class_rows(metrics: Metrics) -> list[Row]:
-    """A row a class, and one for all."""
+    """One row per class, and one for all classes."""
     rows = [
         {
             "class": one.name,
@@ -81,18 +81,18 @@ def to_class_rows(metrics: Metrics) -> list[Row]:
         }
         for one in metrics.classes
     ]
-    whole = {
+    total = {
         "class": "all",
         "images": f"{metrics.rows:,}",
         "precision": "",
         "recall": f"{metrics.accuracy:.4f}",
         "f1": "",
     }
-    return [*rows, whole]
+    return [*rows, total]
 
 
 def to_check_rows(verdict: Verdict) -> list[Row]:
-    """A row a check."""
+    """One row per check."""
     return [
         {
             "check": escape(check.name),
@@ -104,7 +104,7 @@ def to_check_rows(verdict: Verdict) -> list[Row]:
     ]
 
 
-def to_picture(svg: str) -> str:
-    """A data: URL of a drawing, readable on a dark page too."""
-    paper = svg.replace("<svg", '<svg style="background:#fff;color:#111"', 1)
-    return f"data:image/svg+xml;base64,{base64.b64encode(paper.encode()).decode()}"
+def to_data_url(svg: str) -> str:
+    """Return a data: URL of an SVG, with a white background for dark mode."""
+    opaque = svg.replace("<svg", '<svg style="background:#fff;color:#111"', 1)
+    return f"data:image/svg+xml;base64,{base64.b64encode(opaque.encode()).decode()}"

@@ -1,6 +1,6 @@
-"""Texts for Prefect's page, which renders Markdown and HTML in texts and in the cells of tables, and opens no file.
+"""Safe text for Prefect's UI, which renders Markdown and HTML in artifacts and table cells.
 
-Whatever came from outside is escaped, and where a page is on disk is said as a path.
+External text is escaped. Files are shown as paths, because the UI cannot open them.
 """
 
 import re
@@ -11,17 +11,17 @@ from flows.notify.redact import redact
 
 
 def to_table(rows: dict[str, str]) -> str:
-    """Markdown of two columns, escaped."""
+    """Return a two-column Markdown table, escaped."""
     lines = [f"| {escape(name)} | {escape(value)} |" for name, value in rows.items()]
     return "\n".join(["| | |", "| --- | --- |", *lines])
 
 
 def to_paths(paths: dict[str, Path]) -> str:
-    """Where pages are, on the machine that the run was on."""
+    """Return a Markdown list of paths on the machine of the run."""
     return "\n".join(f"- {name}: {escape(str(path))}" for name, path in paths.items())
 
 
 def escape(text: str) -> str:
-    """Text as Markdown and HTML show it as it is, on one line, without secrets."""
+    """Escape Markdown and HTML, join lines, and redact secrets."""
     line = " ".join(redact(text).split())
     return re.sub(r"([\\`*\[\]|~])", r"\\\1", escape_html(line, quote=False))

@@ -1,4 +1,4 @@
-"""Score what was dropped into the inbox: when it is done. How is in `components/inbox`."""
+"""The flow that scores files dropped into the inbox. The work itself is in `components/inbox`."""
 
 from contextlib import closing
 from dataclasses import asdict
@@ -25,7 +25,7 @@ HOUR = 3600  # seconds
 def score_dropped(
     inbox: Inbox, item: Path, max_reject_rate: float, check: Mode, checker: InputChecker
 ) -> Delivery | None:
-    """Score one item, unless another worker has it."""
+    """Score one item, unless another worker has claimed it."""
     delivery = deliver(inbox, item, load_model(), max_reject_rate, check, checker)
     if delivery:
         get_run_logger().info("%s", delivery)
@@ -39,18 +39,18 @@ def inbox(
     max_reject_rate: Annotated[float, Field(ge=0, le=1)] = 1.0,
     check: Mode = "fail",
 ) -> None:
-    """Score each file that was dropped, once, and move it to `done` or `failed`. One that fails stops no other.
+    """Score each file in the inbox once and move it to `done` or `failed`. A failed file does not stop the others.
 
-    Of more than 1,000 files the first by name are scored; the next run takes the others.
+    A run scores at most 1,000 files, in order of their names; the next run scores the rest.
 
     Args:
-        folder: where files are dropped; empty: FASHION_INBOX_DIR, or data/inbox/scoring.
-        settle: seconds without a change after which a file is taken for whole.
-        max_reject_rate: with a larger share of rejects a file fails.
-        check: what becomes of a file whose first rows cannot be right: fail, warn or off.
+        folder: Inbox folder. Empty: FASHION_INBOX_DIR, or data/inbox/scoring.
+        settle: Seconds without a change after which a file counts as complete.
+        max_reject_rate: Share of rejected rows, 0 to 1, above which a file fails.
+        check: Action if the input sanity check of a file fails: fail, warn or off.
 
     Raises:
-        InputError: in the end, where a file failed.
+        InputError: after all files, if any failed.
     """
     opened = open_inbox(Path(folder) if folder else None)
     with closing(InputChecker()) as checker:
@@ -61,5 +61,5 @@ def inbox(
     if found:
         rows = [{name: escape(str(value)) for name, value in asdict(delivery).items()} for delivery in found]
         create_table_artifact(rows, key="inbox", description=f"{len(found)} of {opened.folder}")
-    if told := describe_failures(found):
-        raise InputError("inbox", told)
+    if failures := describe_failures(found):
+        raise InputError("inbox", failures)

@@ -1,7 +1,7 @@
-"""What has to go from time to time, so that a system that nobody watches does not fill its disk.
+"""The flow that removes old files, so that an unattended system does not fill its disk.
 
-Prefect's own database is cleaned by its server: `ops/layout.py` has for how long it keeps what. Of what runs
-returned it has files, which nobody else removes.
+The Prefect server cleans its own database; `ops/layout.py` sets the retention. It does not remove the files with the
+results of runs, so this flow does.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ Days = Annotated[float, Field(ge=1)]
 
 @dataclass(frozen=True)
 class Maintained:
-    """What a run of the flow came to; every field is JSON."""
+    """Result of the flow; every field is JSON-serializable."""
 
     removed: int
     bytes: int
@@ -34,7 +34,11 @@ class Maintained:
 
 @task(name="prune", **OPTIONS)
 def prune_models(keep: int) -> tuple[tuple[Removed, ...], dict[str, str]]:
-    """Models, with what belonged to them, and what killed processes left -> what went, and why the others stay."""
+    """Remove old models with their files, and leftovers of killed processes.
+
+    Returns:
+        What was removed, and model -> reason for those kept.
+    """
     done = prune(keep)
     for name, why in done.kept.items():
         get_run_logger().info("kept %s: %s", name, why)
@@ -43,24 +47,24 @@ def prune_models(keep: int) -> tuple[tuple[Removed, ...], dict[str, str]]:
 
 @task(name="remove-aged", **OPTIONS)
 def remove_old(training_days: float, log_days: float) -> tuple[Removed, ...]:
-    """Unfinished trainings, prediction logs, and what runs returned."""
+    """Remove old unfinished trainings, prediction logs and results of runs."""
     return remove_aged(training_days, log_days, results=get_current_settings().results.local_storage_path)
 
 
 @flow(name="maintenance", timeout_seconds=60 * 60, persist_result=True, result_serializer="json")
 def maintenance(keep_models: Keep = 10, training_days: Days = 14, log_days: Days = 90) -> Maintained:
-    """Remove what nothing needs any more; the live model, the one before and pinned ones always stay.
+    """Remove everything no longer needed. Always keeps the live model, its predecessor and pinned models.
 
     Args:
-        keep_models: how many models stay besides those that always do.
-        training_days: days after which an unfinished training is given up.
-        log_days: days for which the prediction log is kept, and what a run returned.
+        keep_models: Number of models to keep in addition to those always kept.
+        training_days: Days after which an unfinished training is removed.
+        log_days: Days to keep prediction logs and results of runs.
     """
     pruned, kept = prune_models(keep_models)
     removed = (*pruned, *remove_old(training_days, log_days))
     result = Maintained(len(removed), sum(one.bytes for one in removed), len(kept))
     rows = [{"what": one.what, "name": one.name, "bytes": one.bytes} for one in removed]
-    told = f"{result.removed} things removed, {result.bytes / 1e6:.1f} MB; {result.kept} models kept"
-    create_table_artifact(rows, key="maintenance", description=told)
-    get_run_logger().info(told)
+    summary = f"{result.removed} items removed, {result.bytes / 1e6:.1f} MB; {result.kept} models kept"
+    create_table_artifact(rows, key="maintenance", description=summary)
+    get_run_logger().info(summary)
     return result

@@ -1,4 +1,4 @@
-"""Is what comes in still what the live model was made for? Looked at each hour; a drift is told of once."""
+"""The hourly flow that checks the live model's traffic for drift. Each drift is reported once."""
 
 from typing import Annotated, Any
 
@@ -21,10 +21,10 @@ DETECTED, ENDED = "fashion.drift.detected", "fashion.drift.ended"
 
 @flow(name="monitoring", timeout_seconds=10 * MINUTE, persist_result=True, result_serializer="json")
 def monitoring(hours: Annotated[int, Field(ge=1, le=24 * 31)] = 24) -> str:
-    """Hold what the live model answered lately against its test images, and tell of a drift that begins or ends.
+    """Compare recent traffic of the live model with its test images, and report when a drift starts or ends.
 
     Args:
-        hours: how far back to look.
+        hours: Hours of traffic to check.
 
     Returns:
         drift, calm, or too few.
@@ -32,19 +32,19 @@ def monitoring(hours: Annotated[int, Field(ge=1, le=24 * 31)] = 24) -> str:
     check, settings = check_live(hours), load_settings()
     page = settings.reports_dir / "drift.html"
     write_page(check, page)
-    told = f"{check.verdict}: {check.model}" + (f", {', '.join(check.drifted)}" if check.drifted else "")
-    create_table_artifact(to_rows(check), key="drift", description=told)
-    create_markdown_artifact(to_paths({"page": page}), key="drift-page", description=told)
-    get_run_logger().info("%s; %s", told, page)
+    summary = f"{check.verdict}: {check.model}" + (f", {', '.join(check.drifted)}" if check.drifted else "")
+    create_table_artifact(to_rows(check), key="drift", description=summary)
+    create_markdown_artifact(to_paths({"page": page}), key="drift-page", description=summary)
+    get_run_logger().info("%s; %s", summary, page)
     news, episode = find_news(read_episode(settings.drift_path), check)
     for one in news:
         emit(one, check)
-    write_episode(settings.drift_path, episode)  # last: a kill before it has the news told twice, not never
+    write_episode(settings.drift_path, episode)  # last: if killed before, the news is reported twice, not never
     return check.verdict
 
 
 def emit(news: News, check: DriftCheck) -> None:
-    """Tell Prefect, whose automations do the rest; an error here ends the run, and the next one tells it."""
+    """Emit an event for Prefect's automations. An error here fails the run, and the next run reports the news."""
     event = DETECTED if news.what == "detected" else ENDED
     episode, windows = news.episode, [window.verdict for window in check.judged]
     details = {"model": episode.model, "since": episode.since, "drifted": list(episode.drifted), "windows": windows}
@@ -55,17 +55,17 @@ def emit(news: News, check: DriftCheck) -> None:
 
 
 def to_message(news: News) -> Message:
-    """What people are told."""
+    """The notification of the news."""
     model, features = news.episode.model, ", ".join(news.episode.drifted)
     why = f"{features} since {news.episode.since}"
     if news.what != "detected":
-        return Message(f"traffic is again what {model} was made for, or another model is live", why, "nothing")
-    todo = "fashion drift shows how far; docs/drift.md says what each means; train-on-drift trains, if it is on"
-    return Message(f"traffic has drifted from what {model} was made for", why, todo)
+        return Message(f"drift of {model} has ended, or another model is live", why, "nothing")
+    todo = "run 'fashion drift' for details; docs/drift.md explains them; train-on-drift retrains, if enabled"
+    return Message(f"traffic has drifted from the test data of {model}", why, todo)
 
 
 def to_rows(check: DriftCheck) -> list[dict[str, Any]]:
-    """The newest window as a table, a row a feature."""
+    """The newest window as a table, one row per feature."""
     return [
         {
             "feature": feature.name,

@@ -1,6 +1,6 @@
-"""Batches of parts as Prefect tasks, in threads here or on a Dask cluster.
+"""Prefect tasks that score batches of parts, in local threads or on a Dask cluster.
 
-A worker elsewhere imports this module by its name; `flows/scoring.py` has another one where Prefect loads it as a file.
+Remote workers import this module by name. That does not work for `flows/scoring.py`, which Prefect loads as a file.
 """
 
 import contextlib
@@ -34,21 +34,21 @@ LOADING = threading.Lock()
 
 
 class ClusterSettings(BaseSettings):
-    """Where batches run."""
+    """Settings of the Dask cluster."""
 
     model_config = SettingsConfigDict(env_prefix="FASHION_", frozen=True)
 
-    dask_address: str = ""  # of a scheduler; "local": a cluster that lasts as long as the run; empty: threads here
+    dask_address: str = ""  # of a scheduler; "local": a temporary cluster for the run; empty: local threads
 
 
 def make_runner(workers: int) -> TaskRunner[Any]:
-    """What the batches run in.
+    """Create the task runner for batches.
 
     Args:
-        workers: threads here, or processes of a local cluster.
+        workers: number of threads, or of processes in a local cluster.
 
     Raises:
-        SettingsError: a cluster is asked for, and the extra `dask` is not installed.
+        SettingsError: a cluster is configured, but the extra `dask` is not installed.
     """
     address = read_settings(ClusterSettings).dask_address
     if not address:
@@ -59,18 +59,18 @@ def make_runner(workers: int) -> TaskRunner[Any]:
         raise SettingsError("FASHION_DASK_ADDRESS needs the extra dask: pip install -e '.[dask]'") from error
     if address != LOCAL:
         return DaskTaskRunner(address=address)
-    here: dict[str, Any] = {
+    local: dict[str, Any] = {
         "n_workers": workers,
         "threads_per_worker": 1,
         "host": "127.0.0.1",
         "dashboard_address": None,
     }
-    here["local_directory"] = tempfile.gettempdir()  # where Dask would take the working directory
-    return DaskTaskRunner(cluster_kwargs=here)
+    local["local_directory"] = tempfile.gettempdir()  # Dask's default is the working directory
+    return DaskTaskRunner(cluster_kwargs=local)
 
 
 def count_slots(runner: TaskRunner[Any], workers: int) -> int:
-    """Batches that can run at a time; a cluster may have grown meanwhile."""
+    """Number of batches that can run in parallel now; a cluster may grow during the run."""
     if isinstance(runner, ThreadPoolTaskRunner):
         return workers
     threads: dict[str, int] = runner.client.nthreads()  # type: ignore[attr-defined]
@@ -78,7 +78,7 @@ def count_slots(runner: TaskRunner[Any], workers: int) -> int:
 
 
 def losses() -> tuple[type[Exception], ...]:
-    """What a cluster says of a task whose workers died, again and again."""
+    """Exceptions that a cluster raises for a task whose workers died repeatedly."""
     try:
         from distributed import KilledWorker
     except ImportError:
@@ -86,8 +86,8 @@ def losses() -> tuple[type[Exception], ...]:
     return (KilledWorker,)
 
 
-def may_be_tried_again(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """A disk or a network may work later; an input that cannot be read stays so."""
+def is_retryable(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """Retry disk and network errors, but not an input that cannot be read."""
     try:
         state.result()
     except FashionError:
@@ -102,26 +102,26 @@ def may_be_tried_again(task: Task[..., Any], run: TaskRun, state: State[Any]) ->
     task_run_name="parts from {first}",
     retries=2,
     retry_delay_seconds=[1, 10],
-    retry_condition_fn=may_be_tried_again,
+    retry_condition_fn=is_retryable,
     cache_policy=NO_CACHE,
-    persist_result=False,  # each part's file and JSON are what stays
+    persist_result=False,  # each part's file and JSON persist instead
 )
 def score_batch(first: int, job: dict[str, Any], parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Score some parts, in whichever process; what comes in and goes out are numbers, names and hashes."""
+    """Score a batch of parts in any process. Arguments and results are plain data."""
     take_one_core()
     known = Job.from_json(job)
     read, model = open_once(known), load_once(known.model)
     results = [_score(known, read, InputPart(**part), model) for part in parts]
     rows = sum(result.count.rows for result in results)
-    get_run_logger().info("%d parts from %d on, %s rows", len(parts), first, f"{rows:,}")
+    get_run_logger().info("%d parts from number %d, %s rows", len(parts), first, f"{rows:,}")
     return [asdict(result) for result in results]
 
 
 def hand_over(opened: Opened, part: InputPart) -> dict[str, Any]:
-    """A part as plain data.
+    """Convert a part to plain data.
 
-    Lines that it holds go into the job's folder, from where any worker takes them. Pictures that it holds (those of a
-    tar archive) are scored here: the worker finds them done.
+    Lines in the part are written to the job's folder, where any worker can read them. Pictures in the part (from a tar
+    archive) are scored here, and the worker finds them done.
     """
     job = opened.job
     if part.pictures:
@@ -134,13 +134,13 @@ def hand_over(opened: Opened, part: InputPart) -> dict[str, Any]:
 
 
 def load_once(tag: str) -> Classifier:
-    """The model of that exact tag from this machine's store; a process loads it once."""
+    """Load the model with this exact tag from the local store, once per process."""
     with LOADING:
         return _load(tag)
 
 
 def open_once(job: Job) -> Input:
-    """The job's input; a process opens it once."""
+    """Open the job's input, once per process."""
     with LOADING:
         return _open(job)
 
@@ -156,12 +156,12 @@ def _open(job: Job) -> Input:
 
 
 def _score(job: Job, read: Input, part: InputPart, model: Classifier) -> Result:
-    held = _lines_of(job, part)
+    lines = _lines_of(job, part)
     with contextlib.suppress(FileNotFoundError):
-        part = replace(part, lines=held.read_bytes())
+        part = replace(part, lines=lines.read_bytes())
     result = score_part(job, read, part, model)
     if part.lines is not None:
-        held.unlink(missing_ok=True)
+        lines.unlink(missing_ok=True)
     return result
 
 

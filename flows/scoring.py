@@ -1,4 +1,4 @@
-"""Score an input of any size: parts in batches, each a task, on this machine or on many; then put together."""
+"""The flow that scores an input of any size: batches of parts as tasks, on one machine or many, merged at the end."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -25,9 +25,9 @@ from flows.escaping import escape
 from flows.parts import count_slots, hand_over, losses, make_runner, score_batch
 
 MIB = 1 << 20
-BATCH = 8  # parts a task: what Prefect does around a task takes less than a hundredth of that work (docs/scale.md)
-AHEAD = 2  # batches a slot that are handed out before the first is back
-TRIES = 3  # of a batch whose workers die
+BATCH = 8  # parts per task; Prefect's overhead per task is then below 1 % (docs/scale.md)
+AHEAD = 2  # batches submitted per slot
+TRIES = 3  # attempts for a batch whose workers die
 
 Workers = Annotated[int, Field(ge=1, le=256)]
 PartSize = Annotated[int, Field(ge=1, le=4096)]
@@ -52,60 +52,60 @@ def scoring(
     check: Mode = "fail",
     fresh: bool = False,
 ) -> Summary:
-    """Classify every row of an input of any size. Started again after it failed, it goes on where it stopped.
+    """Classify every row of an input of any size. A new run after a failure resumes where the failed one stopped.
 
     Args:
-        input: a table, an archive, a folder or a pattern; a path or s3://bucket/key.
-        output: *.csv, *.parquet or *.jsonl; a path or s3://bucket/key.
-        model: an exact tag; none: the live model's.
-        workers: batches at a time, where they run in threads.
-        part_size: of a part of the input, MiB.
-        batch: parts a task.
-        delimiter: of a CSV input.
-        keep: columns that go to the output as they are.
-        drop: columns that may be there, and go nowhere.
-        root: folder that the paths in a CSV are relative to; empty: that of the CSV.
-        rejects: where rows go that cannot be read, likewise *.csv, *.parquet or *.jsonl; empty: beside the output.
-        max_reject_rate: with a larger share of rejects it fails, and the output is as it was.
-        check: what to do where the first rows cannot be right: fail, warn or off.
-        fresh: throw away what an unfinished run left, instead of going on with it.
+        input: Table, archive, folder or glob pattern; a path or s3://bucket/key.
+        output: Output file, *.csv, *.parquet or *.jsonl; a path or s3://bucket/key.
+        model: Exact model tag. Default: the live model.
+        workers: Number of parallel batches if they run in threads.
+        part_size: Chunk size of the input in MiB.
+        batch: Parts per task.
+        delimiter: Delimiter of a CSV input.
+        keep: Columns to copy to the output.
+        drop: Columns to ignore.
+        root: Base folder of relative paths in a CSV. Empty: the folder of the CSV.
+        rejects: File for rejected rows, *.csv, *.parquet or *.jsonl. Empty: next to the output.
+        max_reject_rate: Share of rejected rows, 0 to 1, above which the run fails and leaves the output unchanged.
+        check: Action if the input sanity check fails: fail, warn or off.
+        fresh: Discard the state of an unfinished run instead of resuming it.
     """
-    scorer = load_model(model)  # told now, not by the first worker, where there is none
-    below = str(Path(root).absolute()) if root else ""
-    reading = TableReading(part=part_size * MIB, delimiter=delimiter, kept=keep, dropped=drop, root=below)
+    scorer = load_model(model)  # fail now if it does not exist, not in the first worker
+    base = str(Path(root).absolute()) if root else ""
+    reading = TableReading(part=part_size * MIB, delimiter=delimiter, kept=keep, dropped=drop, root=base)
     ends = locate(input), locate(output), scorer
-    refused = locate(rejects) if rejects else None
-    with open_job(*ends, rejects=refused, reading=reading, resume=not fresh, check=check) as opened:
-        get_run_logger().info("%s by %s; %d parts are done", input, scorer.tag, opened.resumed)
+    rejected = locate(rejects) if rejects else None
+    with open_job(*ends, rejects=rejected, reading=reading, resume=not fresh, check=check) as opened:
+        get_run_logger().info("scoring %s with %s; %d parts already done", input, scorer.tag, opened.resumed)
         with make_runner(workers) as runner:
             results = run_batches(opened, runner, workers, batch)
             summary = finish_job(opened, results, max_reject_rate)
     create_markdown_artifact(
-        to_markdown(summary, input, output), key="scoring", description=f"{output} by {scorer.tag}"
+        to_markdown(summary, input, output), key="scoring", description=f"{output} scored with {scorer.tag}"
     )
     if summary.count.rows and not summary.count.scored:
-        raise InputError(input, f"no row could be scored; {summary.rejects} says why")
+        raise InputError(input, f"no row could be scored; see the reasons in {summary.rejects}")
     return summary
 
 
 @dataclass(frozen=True)
 class Batches:
-    """Where batches go to."""
+    """Submits batches of a job to a task runner."""
 
     runner: TaskRunner[Any]
     job: dict[str, Any]
 
     def submit(self, parts: list[dict[str, Any]]) -> PrefectFuture[list[dict[str, Any]]]:
-        """Hand a batch out."""
+        """Submit a batch."""
         arguments = {"first": parts[0]["number"], "job": self.job, "parts": parts}
         future: PrefectFuture[list[dict[str, Any]]] = self.runner.submit(score_batch, parameters=arguments)
         return future
 
     def collect(self, parts: list[dict[str, Any]], future: PrefectFuture[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-        """What came of it; it is handed out again where its workers died.
+        """Return the results of a batch; resubmits it if its workers died.
 
         Raises:
-            FashionError: as often as that it is not.
+            FashionError: its workers died in every attempt.
         """
         for attempt in range(TRIES):
             if attempt:
@@ -113,17 +113,18 @@ class Batches:
             try:
                 return future.result()
             except losses() as error:
-                get_run_logger().warning("parts from %d: %s", parts[0]["number"], error)
-        raise FashionError(f"parts from {parts[0]['number']}: the workers that scored them died, again and again")
+                get_run_logger().warning("parts from number %d: %s", parts[0]["number"], error)
+        first = parts[0]["number"]
+        raise FashionError(f"parts from number {first}: their workers died {TRIES} times. See the logs of the workers.")
 
 
 def run_batches(opened: Opened, runner: TaskRunner[Any], workers: int, batch: int) -> Iterator[Result]:
-    """Score the parts in batches, few enough at a time that an input which is unpacked fits; their results in order."""
+    """Score the parts in batches and yield the results in order. Bounds the batches in flight, and thus disk space."""
     batches = Batches(runner, asdict(opened.job))
     parts = opened.parts()
     waiting: deque[tuple[list[dict[str, Any]], PrefectFuture[list[dict[str, Any]]]]] = deque()
-    while given := [hand_over(opened, part) for part in islice(parts, batch)]:
-        waiting.append((given, batches.submit(given)))
+    while taken := [hand_over(opened, part) for part in islice(parts, batch)]:
+        waiting.append((taken, batches.submit(taken)))
         while len(waiting) >= AHEAD * count_slots(runner, workers):
             yield from map(Result.from_json, batches.collect(*waiting.popleft()))
     while waiting:
@@ -131,12 +132,12 @@ def run_batches(opened: Opened, runner: TaskRunner[Any], workers: int, batch: in
 
 
 def to_markdown(summary: Summary, source: str, output: str) -> str:
-    """A run's summary as Prefect's page shows it."""
+    """The summary of a run as Markdown."""
     count = summary.count
     reasons = "".join(f"| {number:,} | {escape(reason)} |\n" for reason, number in count.reasons.items())
     warnings = "".join(f"\n**{escape(warning)}**\n" for warning in summary.warnings)
     rejected = f"\n| rejected | reason |\n| ---: | --- |\n{reasons}" if reasons else ""
-    accuracy = f"| accuracy where labelled | {count.accuracy:.4f} |\n" if count.accuracy is not None else ""
+    accuracy = f"| accuracy on labelled rows | {count.accuracy:.4f} |\n" if count.accuracy is not None else ""
     return f"""# {escape(output)}
 {warnings}
 | | |
@@ -145,10 +146,10 @@ def to_markdown(summary: Summary, source: str, output: str) -> str:
 | rows | {count.rows:,} |
 | scored | {count.scored:,} |
 | rejected | {count.rejected:,} {escape(summary.rejects)} |
-| not sure | {count.not_sure:,} |
+| below threshold | {count.not_sure:,} |
 {accuracy}| seconds | {summary.seconds:.1f} |
-| rows a second | {summary.rows_per_second:,.0f} |
-| parts done before | {summary.resumed} |
+| rows per second | {summary.rows_per_second:,.0f} |
+| resumed parts | {summary.resumed} |
 | model | {summary.model} |
 | SHA-256 of the input | {summary.input_sha256} |
 | SHA-256 of the output | {summary.output_sha256} |

@@ -1,4 +1,4 @@
-"""The model that a training goes on from."""
+"""Choose the model that a training starts from."""
 
 from dataclasses import replace
 from typing import Any
@@ -18,30 +18,30 @@ from components.training.data import RowsBefore, divide_ids
 from components.training.starting import ANEW, LIVE, Start
 
 
-def find_start(asked: str, dataset: Dataset, config: TrainConfig) -> Start | None:
-    """The model to go on from; None: the training begins anew.
+def find_start(requested: str, dataset: Dataset, config: TrainConfig) -> Start | None:
+    """Return the model to start from, or None to train from scratch.
 
     Args:
-        asked: an exact tag; `live`; `none`: begin anew; or "": the live model where the classes changed since and the
-            recipe has its layers.
-        dataset: what is to be trained on.
-        config: the recipe.
+        requested: an exact tag; `live`; `none` for scratch; or "" for the live model if the classes have changed since
+            and its layers match the preset.
+        dataset: the training data.
+        config: the training configuration.
 
     Raises:
-        ModelError: the model that was asked for does not load.
-        SettingsError: it cannot be gone on from.
+        ModelError: the requested model does not load.
+        SettingsError: the requested model does not fit.
     """
     lineage = Lineage(dataset.contract.classes, read_manifest(dataset).revisions)
     phase = replace(config.for_image(dataset.contract.image), start_from=LIVE).phases()[0]
     live = try_live()
-    if asked == LIVE and live is None:
-        raise SettingsError("start_from: nothing is live to go on from")
-    if asked and asked != ANEW:
-        start = _open(live.tag if live and asked == LIVE else asked)
+    if requested == LIVE and live is None:
+        raise SettingsError("start_from: found 'live', but no model is live")
+    if requested and requested != ANEW:
+        start = _open(live.tag if live and requested == LIVE else requested)
         if problem := start.find_misfit(dataset.contract, phase, lineage):
             raise SettingsError(f"start_from: {start.tag} {problem}")
         return start
-    if asked or live is None or not lineage.revisions:
+    if requested or live is None or not lineage.revisions:
         return None
     try:
         if check_stored(live.tag).contract == dataset.contract:
@@ -51,9 +51,9 @@ def find_start(asked: str, dataset: Dataset, config: TrainConfig) -> Start | Non
     except (ModelError, SettingsError) as error:
         problem = str(error)
     if problem:
-        get_run_logger().info("the training begins anew: %s %s", live.tag, problem)
+        get_run_logger().info("training from scratch: %s %s", live.tag, problem)
         return None
-    get_run_logger().info("the classes changed: the training goes on from %s", live.tag)
+    get_run_logger().info("the classes have changed: training starts from %s", live.tag)
     return start
 
 
@@ -63,17 +63,17 @@ def _open(tag: str) -> Start:
 
 
 def _divide(tag: str, card: ModelCard) -> RowsBefore:
-    """How the rows were divided that it was trained on, which models before it may have to do with.
+    """Reconstruct the training and validation rows of a model, following the models that it started from.
 
     Raises:
-        SettingsError: a dataset or a model before it is gone.
+        SettingsError: a dataset or an earlier model no longer exists.
     """
     config = _config_of(card.training)
     try:
         examples = read_split(dataset_of(load_settings().datasets_dir, card.dataset_version), "train")
         earlier = _divide(config.start_from, check_stored(config.start_from)) if config.start_from else None
     except (DatasetError, ModelError) as error:
-        raise SettingsError(f"start_from: nobody knows which rows {tag} was not trained on: {error}") from error
+        raise SettingsError(f"start_from: cannot determine the validation rows of {tag}: {error}") from error
     return divide_ids(examples, config, earlier)
 
 

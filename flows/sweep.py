@@ -1,4 +1,4 @@
-"""Train several recipes with several seeds, and tell which is best by its validation rows."""
+"""The flow that trains several presets with several seeds and picks the best by validation accuracy."""
 
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
@@ -24,16 +24,16 @@ from flows.training import ingest_data, validate_data
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep came to."""
+    """Result of a sweep."""
 
     outcomes: list[Outcome]  # best first
-    saved: str = ""  # exact tag of the best, where it was asked for
-    test_accuracy: float | None = None  # of that one alone, read after it was chosen
+    saved: str = ""  # exact tag of the best model, if saved
+    test_accuracy: float | None = None  # of the saved model only, evaluated after it was chosen
 
 
 @task(name="train-candidate", task_run_name="{candidate.key}", cache_policy=NO_CACHE, persist_result=False)
 def train_one(candidate: Candidate, validated: Validated, resume: bool) -> Outcome:
-    """One training; its failure is its row."""
+    """Train one candidate. A failure is recorded in its outcome."""
     outcome = train_candidate(candidate, validated, sweeps_folder(load_settings().checkpoints_dir), resume)
     get_run_logger().info("%s: %s", candidate.key, outcome.error or f"accuracy {outcome.validation_accuracy:.4f}")
     return outcome
@@ -50,31 +50,31 @@ def sweep(
     save: bool = False,
     resume: bool = False,
 ) -> Sweep:
-    """Train every preset with every seed. The validation rows choose; the test split is read for a saved winner alone.
+    """Train every preset with every seed. The validation rows choose; only a saved winner reads the test split.
 
     Args:
-        presets: names of recipes.
-        seeds: of the weights, the validation rows and the order.
-        overrides: field of the recipe -> value, for all of them.
-        workers: trainings at a time.
-        source: auto, download, sample, or a path; empty: FASHION_SOURCE.
-        sample_fallback: where no data can be reached, go on with the drawn sample.
-        save: store the best as a model; the gate is not asked.
-        resume: take trainings that an earlier sweep did, and go on with those that it began.
+        presets: Names of presets.
+        seeds: Random seeds.
+        overrides: Field of the preset -> value, for all trainings.
+        workers: Number of parallel trainings.
+        source: auto, download, sample, or a path. Empty: FASHION_SOURCE.
+        sample_fallback: Use the synthetic sample if no data can be reached.
+        save: Store the best model, without the evaluation gate.
+        resume: Reuse finished trainings of an earlier sweep and resume unfinished ones.
 
     Raises:
-        TrainingError: not one training gave a network.
+        TrainingError: every training failed.
     """
     require_writable(load_settings().data_dir, home())
     validated = validate_data(ingest_data(source, sample_fallback))
     candidates = list_candidates(presets, seeds, overrides or {}, validated.dataset)
     with make_runner(workers) as runner:
-        given = [{"candidate": one, "validated": validated, "resume": resume} for one in candidates]
-        futures = [runner.submit(train_one, parameters=arguments) for arguments in given]
+        parameters = [{"candidate": one, "validated": validated, "resume": resume} for one in candidates]
+        futures = [runner.submit(train_one, parameters=one) for one in parameters]
         outcomes = sort_outcomes([future.result() for future in futures])
     create_table_artifact([asdict(one) for one in outcomes], key="sweep", description=f"{len(outcomes)} trainings")
     if outcomes[0].error:
-        raise TrainingError(f"all {len(outcomes)} trainings failed; the first: {outcomes[0].error}")
+        raise TrainingError(f"all {len(outcomes)} trainings failed; first error: {outcomes[0].error}")
     if not save:
         return Sweep(outcomes)
     best = next(one for one in candidates if one.key == outcomes[0].key)
@@ -82,7 +82,7 @@ def sweep(
 
 
 def save_best(outcomes: list[Outcome], best: Candidate, validated: Validated) -> Sweep:
-    """Store the winner; its card reads the test split."""
+    """Evaluate the winner on the test split and store it."""
     folder = sweeps_folder(load_settings().checkpoints_dir)
     trained = read_trained(kept_path(folder, best), best)
     card = write_card(best.preset, validated, trained)

@@ -1,4 +1,4 @@
-"""Ingest, validate, train and evaluate, save, promote: when it is done. How is in `components`."""
+"""The training flow: ingest, validate, train and evaluate, save, promote, report. The work is in `components`."""
 
 import sys
 from collections.abc import Callable
@@ -39,13 +39,13 @@ from flows.notify.events import emit_promotion
 from flows.starting import find_start
 from ops.stopping import stop
 
-# The same input is trained on again when somebody asks for it, and what Prefect keeps of a task is never a pickle.
+# No caching: a run with the same input trains again. JSON results: Prefect must not store pickles.
 OPTIONS: dict[str, Any] = {"cache_policy": NO_CACHE, "result_serializer": "json"}
 MINUTE = 60  # seconds
 
 
 def is_unreachable(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """A download may work later; a damaged archive stays damaged."""
+    """Retry a download, but not a damaged archive."""
     try:
         state.result()
     except SourceUnreachable:
@@ -64,9 +64,9 @@ def is_unreachable(task: Task[..., Any], run: TaskRun, state: State[Any]) -> boo
     **OPTIONS,
 )
 def ingest_data(source: str, sample_fallback: bool) -> Dataset:
-    """Raw examples -> Parquet parts and a manifest."""
+    """Convert raw examples to Parquet parts and a manifest."""
     ingested = ingest(source, sample_fallback=sample_fallback, echo=get_run_logger().info)
-    did = "wrote" if ingested.written else "already ingested, nothing to do:"
+    did = "wrote" if ingested.written else "already ingested:"
     dataset = ingested.dataset
     get_run_logger().info("%s dataset %s, %s rows of %s", did, dataset.version, f"{dataset.rows:,}", dataset.source)
     return dataset
@@ -74,7 +74,7 @@ def ingest_data(source: str, sample_fallback: bool) -> Dataset:
 
 @task(name="validate", timeout_seconds=10 * MINUTE, **OPTIONS)
 def validate_data(dataset: Dataset) -> Validated:
-    """Dataset -> receipt."""
+    """Validate a dataset against its expectations."""
     validated = validate(dataset)
     get_run_logger().info("%s expectations met, %s", validated.expectations, validated.docs)
     show_dataset(validated)
@@ -83,13 +83,13 @@ def validate_data(dataset: Dataset) -> Validated:
 
 @task(name="train", timeout_seconds=60 * MINUTE, **OPTIONS)
 def train_model(validated: Validated, preset: str, config: TrainConfig, resume: bool, start: str) -> Checkpoint:
-    """Receipt -> a checkpoint with its metrics."""
-    begun = find_start(start or config.start_from, validated.dataset, config)
-    config = replace(config, start_from=begun.tag if begun else "")
+    """Train and evaluate a network. Returns its checkpoint."""
+    base = find_start(start or config.start_from, validated.dataset, config)
+    config = replace(config, start_from=base.tag if base else "")
     folder = load_settings().checkpoints_dir
     with closing(EpochBar(config.total_epochs, get_run_logger().info)) as bar:
-        trained = train(validated, config, bar.update, keep_in=folder, resume=resume, start=begun)
-    stop.keep("the network is trained, but not saved yet; the same command trains it again")
+        trained = train(validated, config, bar.update, keep_in=folder, resume=resume, start=base)
+    stop.keep("the network is trained but not saved; run the same command to train it again")
     card = write_card(preset, validated, trained)
     get_run_logger().info("test accuracy %.4f, train accuracy %.4f", card.test.accuracy, card.train.accuracy)
     return write_checkpoint(folder, trained.network, card)
@@ -97,19 +97,19 @@ def train_model(validated: Validated, preset: str, config: TrainConfig, resume: 
 
 @task(name="save", timeout_seconds=5 * MINUTE, **OPTIONS)
 def save_to_store(checkpoint: Checkpoint) -> str:
-    """Checkpoint -> a model in the BentoML store. Returns its exact tag."""
+    """Save a checkpoint to the BentoML model store. Returns the exact tag."""
     tag = save_model(*read_checkpoint(checkpoint))
     checkpoint.path.unlink()
-    stop.keep(f"{tag} is saved; 'fashion models' says whether it is live, 'fashion promote {tag}' asks the gate")
+    stop.keep(f"{tag} is saved; 'fashion models' shows whether it is live, 'fashion promote {tag}' runs the gate")
     get_run_logger().info("saved %s", tag)
     return tag
 
 
 @task(name="promote", timeout_seconds=20 * MINUTE, **OPTIONS)
 def promote_if_better(tag: str) -> Promotion:
-    """Put the model live if the gate lets it."""
+    """Promote the model if it passes the gate and the canary."""
     promotion = promote(tag, "training")
-    get_run_logger().info("%s %s: %s", tag, "is live" if promotion.promoted else "was refused", promotion)
+    get_run_logger().info("%s %s: %s", tag, "is live" if promotion.promoted else "was rejected", promotion)
     emit_promotion(promotion)
     show_verdict(promotion)
     return promotion
@@ -117,20 +117,20 @@ def promote_if_better(tag: str) -> Promotion:
 
 @task(name="report", timeout_seconds=5 * MINUTE, **OPTIONS)
 def write_report_of(tag: str, dataset: Dataset, rival: str | None) -> Path:
-    """Write the model's HTML page, beside the model that was live when it came, and what changes in its place."""
+    """Write the model's HTML report, compared with the model that was live before, and its impact page."""
     model, other = load_model(tag), _try_to_load(rival)
     if other and other.tag != tag:
-        _follow_images(model, other, dataset)
+        _write_impact(model, other, dataset)
     show_metrics(model.card)
     return write_report(model, dataset, other, verdict=read_verdict(tag))
 
 
-def _follow_images(model: Classifier, other: Classifier, dataset: Dataset) -> None:
-    """Write and show what changes in the other's place; of two models without a class in common nothing can be told."""
+def _write_impact(model: Classifier, other: Classifier, dataset: Dataset) -> None:
+    """Write and show the impact page; skipped if the two models have no class in common."""
     try:
         impact = write_impact(model, other, dataset)
     except ModelError as error:
-        get_run_logger().warning("nothing is shown of what changes in the place of %s: %s", other.tag, error)
+        get_run_logger().warning("no impact page for the change from %s: %s", other.tag, error)
         return
     changes = impact.tally.changes
     get_run_logger().info("%s of %s test images change label", f"{changes.flips:,}", f"{changes.images:,}")
@@ -138,17 +138,17 @@ def _follow_images(model: Classifier, other: Classifier, dataset: Dataset) -> No
 
 
 def _try_to_load(tag: str | None) -> Classifier | None:
-    """A page without the comparison is better than none."""
+    """Load a model, or return None: a report without comparison is better than no report."""
     try:
         return load_model(tag) if tag else None
     except ModelError as error:
-        get_run_logger().warning("the report compares with no model: %s", error)
+        get_run_logger().warning("the report has no comparison: %s", error)
         return None
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a run of the flow came to; every field is JSON."""
+    """Result of the flow; every field is JSON-serializable."""
 
     tag: str
     preset: str
@@ -157,17 +157,17 @@ class TrainingResult:
     train_accuracy: float
     train_loss: float  # nats
     test_accuracy: float
-    test_macro_f1: float | None  # of a catalogue whose classes are uneven; None of another
-    epochs: int  # that ran
+    test_macro_f1: float | None  # only if the classes are imbalanced
+    epochs: int  # completed
     train_seconds: float
     promoted: bool
     verdict: str
     docs: Path  # Data Docs
     report: Path
-    skipped: bool = False  # nothing was trained: the live model came of the very same training
+    skipped: bool = False  # not trained: the live model comes from an identical training
 
 
-Seed = Annotated[int | None, Field(ge=0, description="Of the weights, the split and the order; none: the preset's.")]
+Seed = Annotated[int | None, Field(ge=0, description="Random seed. Default: the preset's.")]
 
 
 @flow(name="training", timeout_seconds=120 * MINUTE, persist_result=True, result_serializer="json")
@@ -185,26 +185,26 @@ def training(
     skip_if_live: bool = False,
     start_from: str = "",
 ) -> TrainingResult:
-    """Train a model on the newest data and put it live if it is not worse than the live one.
+    """Train a model on the newest data and promote it if it passes the gate against the live model.
 
     Args:
-        preset: the recipe's name.
-        seed: of the first weights, the validation rows and the order of the images; none: the preset's.
-        epochs: passes over the training images; none: the preset's.
-        batch_size: images a step; none: the preset's.
-        learning_rate: Adam's highest; none: the preset's.
-        overrides: any other field of the recipe -> its value.
-        source: auto, download, sample, or a path; empty: FASHION_SOURCE.
-        sample_fallback: where no data can be reached, go on with the drawn sample. Never in a scheduled run.
-        promote: ask the gate, and put the model live if it agrees.
-        resume: go on with an unfinished training of the same recipe on the same data, where there is one.
-        skip_if_live: train nothing where the live model came of the same recipe, data and code.
-        start_from: exact tag of a model to go on from, or live; none: begin anew; empty: go on from the live model
-            where the classes changed since and the recipe has its layers.
+        preset: Name of the preset.
+        seed: Random seed. Default: the preset's.
+        epochs: Number of epochs. Default: the preset's.
+        batch_size: Images per step. Default: the preset's.
+        learning_rate: Peak learning rate of Adam. Default: the preset's.
+        overrides: Other fields of the preset -> value.
+        source: auto, download, sample, or a path. Empty: FASHION_SOURCE.
+        sample_fallback: Use the synthetic sample if no data can be reached. Do not use in scheduled runs.
+        promote: Run the gate and promote the model if it passes.
+        resume: Resume an unfinished training with the same preset and data, if one exists.
+        skip_if_live: Skip the training if the live model comes from the same preset, data and code.
+        start_from: Exact tag of a model to start from; live; or none to train from scratch. Empty: the live model if
+            the classes have changed since and its layers match the preset.
     """
-    given = {"seed": seed, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    arguments = {"seed": seed, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     config = configure(
-        preset, {**(overrides or {}), **{name: value for name, value in given.items() if value is not None}}
+        preset, {**(overrides or {}), **{name: value for name, value in arguments.items() if value is not None}}
     )
     require_writable(load_settings().data_dir, home())
     dataset = ingest_data(source, sample_fallback)
@@ -223,29 +223,29 @@ def training(
 
 
 def find_same(dataset: Dataset, config: TrainConfig) -> tuple[str, ModelCard] | None:
-    """The live model's tag and card, where training now would be to repeat its training; a damaged one is no reason."""
+    """Return the live model's tag and card if training now would repeat its training; None if it is damaged."""
     live = try_live()
     try:
         card = check_stored(live.tag) if live else None
     except ModelError as error:
-        get_run_logger().warning("the live model cannot be compared with: %s", error)
+        get_run_logger().warning("cannot compare with the live model: %s", error)
         return None
     return (live.tag, card) if live and card and is_same_training(card, dataset, config) else None
 
 
 def skip(tag: str, card: ModelCard, validated: Validated) -> TrainingResult:
-    """End a run with nothing trained."""
-    told = f"skipped: {tag} is live, and came of the same recipe, data and code"
-    get_run_logger().info(told)
-    result = replace(summarize(tag, card, None, validated, report_path(tag)), verdict=told, skipped=True)
-    show_result(tag, {}, told, {"report": result.report}, sample=card.source == "sample")
+    """End the run without training."""
+    verdict = f"skipped: {tag} is live and comes from the same preset, data and code"
+    get_run_logger().info(verdict)
+    result = replace(summarize(tag, card, None, validated, report_path(tag)), verdict=verdict, skipped=True)
+    show_result(tag, {}, verdict, {"report": result.report}, sample=card.source == "sample")
     return result
 
 
 def summarize(
     tag: str, card: ModelCard, promotion: Promotion | None, validated: Validated, report: Path
 ) -> TrainingResult:
-    """Gather what the steps gave."""
+    """Collect the results of the steps."""
     return TrainingResult(
         tag=tag,
         preset=card.preset,
@@ -258,14 +258,14 @@ def summarize(
         epochs=len(card.history),
         train_seconds=card.train_seconds,
         promoted=bool(promotion and promotion.promoted),
-        verdict=str(promotion) if promotion else "not asked for",
+        verdict=str(promotion) if promotion else "not requested",
         docs=validated.docs,
         report=report,
     )
 
 
 def show(result: TrainingResult) -> None:
-    """A run's result on Prefect's page."""
+    """Show the result as an artifact."""
     rows = {
         "test accuracy": f"{result.test_accuracy:.4f}",
         **({"test macro F1": f"{result.test_macro_f1:.4f}"} if result.test_macro_f1 is not None else {}),
@@ -280,25 +280,25 @@ def show(result: TrainingResult) -> None:
 
 
 class EpochBar:
-    """Progress through the epochs: a bar on a terminal, log lines elsewhere."""
+    """Progress of the training: a bar on a terminal, log lines elsewhere."""
 
     def __init__(self, epochs: int, log: Callable[..., None]) -> None:
         self.bar = tqdm(total=epochs, unit="epoch", file=sys.stderr) if sys.stderr.isatty() else None
         self.epochs, self.log = epochs, log
 
     def update(self, epoch: Epoch) -> None:
-        """Show one more epoch, which is kept."""
-        stop.keep(f"epoch {epoch.number} of {self.epochs} is kept", can_resume=True)
-        told = (
+        """Show a completed epoch."""
+        stop.keep(f"epoch {epoch.number} of {self.epochs} is saved", can_resume=True)
+        losses = (
             f"loss {epoch.loss:.4f}, validation {epoch.validation_loss:.4f}, accuracy {epoch.validation_accuracy:.4f}"
         )
         if self.bar is None:
-            self.log("epoch %d of %d: %s, %.2f s", epoch.number, self.epochs, told, epoch.seconds)
+            self.log("epoch %d of %d: %s, %.2f s", epoch.number, self.epochs, losses, epoch.seconds)
         else:
-            self.bar.set_postfix_str(told, refresh=False)
+            self.bar.set_postfix_str(losses, refresh=False)
             self.bar.update()
 
     def close(self) -> None:
-        """Leave the bar as it is."""
+        """Close the bar and leave it on the terminal."""
         if self.bar is not None:
             self.bar.close()

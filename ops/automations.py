@@ -1,4 +1,4 @@
-"""What the Prefect server does by itself, from deploy/prefect: each automation is created by its name, or updated."""
+"""Register the automations in deploy/prefect with the Prefect server: create each by name, or update it."""
 
 import contextlib
 import copy
@@ -23,14 +23,14 @@ ANY_MODEL = "fashion.model.*"
 
 
 def register_automations(client: SyncPrefectClient, scheduled: Scheduled | None = None) -> None:
-    """Make the server do what the two files say; without an address nobody is told.
+    """Register the automations of both files; notifications only if FASHION_NOTIFY_URL is set.
 
     Args:
-        client: the server's.
-        scheduled: for which catalogues; None: as the environment says.
+        client: client of the server.
+        scheduled: the scheduled catalogues. Default: from the environment.
 
     Raises:
-        SettingsError: FASHION_NOTIFY_URL cannot be used, or a deployment that one of them runs is not there.
+        SettingsError: FASHION_NOTIFY_URL is invalid, or a deployment that an automation runs does not exist.
     """
     scheduled = scheduled or find_scheduled()
     for described in describe_automations(scheduled):
@@ -45,12 +45,12 @@ def register_automations(client: SyncPrefectClient, scheduled: Scheduled | None 
         else:
             _remove_automation(client, described["name"])
     if not block:
-        with contextlib.suppress(ValueError):  # there is none
+        with contextlib.suppress(ValueError):  # no such block
             FashionNotification.delete(NAME)
 
 
 def describe_automations(scheduled: Scheduled) -> list[dict[str, Any]]:
-    """Those of the file; one that runs a deployment is of the models of one catalogue, and there is one for each."""
+    """The automations of the file. One that runs a deployment is repeated for each catalogue, matching its models."""
     found = []
     for described in yaml.safe_load(AUTOMATIONS.read_text()):
         if _runs_deployment(described):
@@ -78,17 +78,17 @@ def _of_catalogue(described: dict[str, Any], catalogue: str, in_use: bool) -> di
 
 
 def remove_automations_of(client: SyncPrefectClient, catalogue: str) -> None:
-    """Remove those of a catalogue that has no schedules any more."""
+    """Remove the automations of a catalogue that is no longer scheduled."""
     for described in yaml.safe_load(AUTOMATIONS.read_text()):
         if _runs_deployment(described):
             _remove_automation(client, name_deployment(catalogue, described["name"]))
 
 
 def make_automation(client: SyncPrefectClient, described: dict[str, Any]) -> None:
-    """Create an automation, or make the one of its name what is described; one that a person switched off stays off.
+    """Create an automation, or update the one with its name; a disabled one stays disabled.
 
     Raises:
-        SettingsError: a deployment that it runs is not there.
+        SettingsError: a deployment that it runs does not exist.
     """
     actions = [_with_id(client, action) for action in described["actions"]]
     automation = AutomationCore.model_validate({**described, "actions": actions})
@@ -99,20 +99,20 @@ def make_automation(client: SyncPrefectClient, described: dict[str, Any]) -> Non
 
 
 def _with_id(client: SyncPrefectClient, action: dict[str, Any]) -> dict[str, Any]:
-    """An action that names a deployment, with its id, which is all that the server takes."""
+    """Replace the name of an action's deployment by its id, which the server requires."""
     name = action.get("deployment")
     if name is None:
         return action
     try:
         deployment = client.read_deployment_by_name(name).id
     except ObjectNotFound as error:
-        raise SettingsError(f"no deployment {name}; 'prefect deploy --all' comes first") from error
+        raise SettingsError(f"found no deployment {name}. Run 'prefect deploy --all' first") from error
     others = {key: value for key, value in action.items() if key != "deployment"}
     return {**others, "source": "selected", "deployment_id": deployment}
 
 
 def _save_block(url: str) -> str:
-    """Keep the address in the server, which encrypts it and never shows it again. Returns the document's id."""
+    """Save the URL on the server, which encrypts it and never shows it again. Returns the id of the block document."""
     return str(FashionNotification(url=url).save(NAME, overwrite=True))
 
 

@@ -1,7 +1,7 @@
-"""What a run prints, where nobody may be left to read it.
+"""A console log handler for runs that survives a broken pipe.
 
-A worker reads its runs' output through pipes. Once it was killed, the next line that a run logs meets a broken pipe,
-which Rich, in Prefect's handler, answers with the end of the program.
+A worker reads the output of its runs through pipes. If the worker is killed, the next line that a run logs hits a
+broken pipe, and Rich, which Prefect's handler uses, exits the program.
 """
 
 import logging
@@ -12,10 +12,10 @@ from prefect.logging.handlers import PrefectConsoleHandler
 
 
 class LastingConsole(PrefectConsoleHandler):
-    """Prefect's handler, which goes on in silence after its reader; the server has the lines all the same."""
+    """Prefect's handler, which falls silent after a broken pipe; the server still receives the log lines."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print it, if anybody reads."""
+        """Print a record, or fall silent if the pipe is broken."""
         try:
             super().emit(record)
         except SystemExit:
@@ -23,8 +23,8 @@ class LastingConsole(PrefectConsoleHandler):
 
 
 def silence() -> None:
-    """Let nothing that this process prints from now on meet a broken pipe."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    """Redirect standard output and standard error of this process to /dev/null."""
+    null = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
-        os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
+        os.dup2(null, stream.fileno())
+    os.close(null)

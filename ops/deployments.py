@@ -1,4 +1,4 @@
-"""The deployments of prefect.yaml, once for each catalogue that has schedules."""
+"""The deployments of prefect.yaml, repeated for each scheduled catalogue."""
 
 import copy
 from typing import Any
@@ -10,13 +10,13 @@ from components.settings import CHECKOUT
 from ops.catalogues import Scheduled, ScheduledCatalogue
 
 PROJECT = CHECKOUT / "prefect.yaml"
-TAG = "catalogue:"  # begins the tag that says whose a deployment is, where it is not that of the catalogue in use
+TAG = "catalogue:"  # prefix of the tag with the catalogue of a deployment, if it is not the one in use
 TRAINING = "flows/training.py:training"
-OWN_PRESET = "photos"  # as `make run` trains for a catalogue of one's own
+OWN_PRESET = "photos"  # default of `make run` for a custom catalogue
 
 
 def describe_deployments(scheduled: Scheduled) -> dict[str, Any]:
-    """A file as prefect.yaml is: its deployments for the catalogue in use, then those of each other one."""
+    """Return the content of a prefect.yaml with the deployments of the catalogue in use, then of each other one."""
     project = yaml.safe_load(PROJECT.read_text())
     plain: list[dict[str, Any]] = project.pop("deployments")
     others = [_of_another(one, catalogue) for catalogue in scheduled.others for one in plain]
@@ -24,7 +24,7 @@ def describe_deployments(scheduled: Scheduled) -> dict[str, Any]:
 
 
 def _for(deployment: dict[str, Any], catalogue: str) -> dict[str, Any]:
-    """A copy, with the recipe of the catalogue; YAML's aliases made one mapping of what several deployments have."""
+    """A copy with the catalogue's preset. A deep copy, because YAML aliases share mappings between deployments."""
     deployment = copy.deepcopy(deployment)
     if deployment["entrypoint"] == TRAINING and catalogue != DEFAULT:
         deployment["parameters"]["preset"] = OWN_PRESET
@@ -41,5 +41,5 @@ def _of_another(deployment: dict[str, Any], catalogue: ScheduledCatalogue) -> di
 
 
 def name_deployment(catalogue: str, name: str) -> str:
-    """What a deployment of prefect.yaml is called for a catalogue that is not in use, without its flow's name."""
+    """Name of a deployment for a catalogue that is not in use, without the name of its flow."""
     return f"{catalogue}-{name}"

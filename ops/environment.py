@@ -1,4 +1,4 @@
-"""What every process of ours tells the packages before it imports them."""
+"""Environment variables that every process sets before it imports third-party packages."""
 
 import os
 from pathlib import Path
@@ -6,25 +6,25 @@ from pathlib import Path
 from components import telemetry
 from ops.settings_file import read_settings_file
 
-CHECKOUT = Path(__file__).resolve().parents[1]  # as in components.settings, which takes too long to import for --help
+CHECKOUT = Path(__file__).resolve().parents[1]  # also in components.settings, which is too slow to import for --help
 DEFAULTS = {
     **telemetry.OFF,
-    # OpenMP's threads wait for each other by spinning. Where another process wants the core, that makes an epoch of
-    # small layers thirty times as long.
+    # OpenMP threads spin while they wait for each other. If another process needs the core, an epoch with small layers
+    # takes thirty times as long.
     "GOMP_SPINCOUNT": "100",
-    # A temporary server with an empty home migrates its database first, which on a busy machine takes longer than the
-    # 20 seconds that Prefect waits.
+    # A temporary server with an empty home first migrates its database, which on a busy machine takes longer than
+    # Prefect's timeout of 20 seconds.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    # Prefect's own 180 are longer than the automation `dead-runs` waits, which would take a living run for dead; also
-    # that of a shell which only has the server's address.
-    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds, the least there is
-    # What components log appears in a run's log.
+    # With Prefect's default of 180, the automation `dead-runs` would mark live runs as crashed, including those of a
+    # shell that only sets the server's URL.
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds, the minimum
+    # Include the logs of components in a run's log.
     "PREFECT_LOGGING_EXTRA_LOGGERS": "components",
 }
 
 
 def prepare() -> None:
-    """Set what is not set yet, for this process and those it starts: the settings file first, then our defaults.
+    """Read the settings file, then set the defaults that are not set yet, for this process and its children.
 
     Raises:
         SettingsError: the settings file cannot be used.
@@ -37,8 +37,8 @@ def prepare() -> None:
 
 
 def _has_home() -> bool:
-    """A container's user may have neither HOME nor a line in /etc/passwd, and Prefect, BentoML and Great Expectations
-    ask for a home when they are imported."""
+    """Whether the user has a home folder, which Prefect, BentoML and Great Expectations need on import. A container's
+    user may have neither HOME nor a line in /etc/passwd."""
     try:
         Path.home()
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""Where the pieces of the stack live on this machine, and what they are told."""
+"""Paths, ports and environment of the stack on this machine."""
 
 import json
 import os
@@ -13,29 +13,28 @@ from components.files import write_whole
 from components.settings import CHECKOUT, load_settings, read_settings
 from ops.environment import DEFAULTS
 
-PIECES = ("prefect", "worker", "service")  # in the order in which each needs the one before
+PIECES = ("prefect", "worker", "service")  # in start order; each may need the previous ones
 POOL = "fashion"
 HOST = "127.0.0.1"
 CONFIG = CHECKOUT / "deploy" / "supervisor" / "supervisord.conf"
-MARK = "FASHION_STACK_HOME"  # in the environment of every process of a stack, and of those it starts
+MARK = "FASHION_STACK_HOME"  # set in the environment of every process of a stack and its children
 
-# Each of them only where nothing else is set.
+# Used unless set in the environment.
 SERVER_DEFAULTS = {
     **DEFAULTS,
-    # Which run holds which limit, and until when: in files, which a server that was killed finds again. Prefect's
-    # default is the server's memory.
+    # Keep concurrency leases in files, so that they survive a killed server. Prefect's default is the server's memory.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-    # Runs that ended 90 days ago leave the database with their logs and artifacts; events are Prefect's own default.
+    # Delete runs with their logs and artifacts 90 days after their end; events are deleted by default.
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(90 * 24 * 3600),  # seconds
-    # How long a statement may take in PostgreSQL; Prefect's own bound is 10. SQLite always waits 60 for a lock.
+    # Timeout of a statement in PostgreSQL; Prefect's default is 10. SQLite always waits 60 seconds for a lock.
     "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # seconds
     "PREFECT_WORKER_ENABLE_CANCELLATION": "true",
 }
 
 
 class Ports(BaseSettings):
-    """The two doors of the stack, both on the loopback address."""
+    """The two ports of the stack, both on the loopback address."""
 
     model_config = SettingsConfigDict(frozen=True)
 
@@ -45,9 +44,9 @@ class Ports(BaseSettings):
 
 @dataclass(frozen=True)
 class StackLayout:
-    """The places of one stack."""
+    """Paths and ports of one stack."""
 
-    home: Path  # the supervisor's socket and number; a folder a stack
+    home: Path  # socket and PID file of the supervisor; one folder per stack
     logs: Path
     prefect_home: Path
     port: int
@@ -55,24 +54,24 @@ class StackLayout:
 
     @property
     def socket(self) -> Path:
-        """The supervisor's, as a process in `home` reaches it: a socket's path has at most 107 bytes, a deep checkout
-        more. Where there is no /proc, the checkout must not lie that deep."""
-        here = Path("/proc/self/cwd")
-        return (here if here.exists() else self.home) / "supervisor.sock"
+        """Path of the supervisor's socket for a process whose working directory is `home`. It goes through /proc,
+        because a socket path has at most 107 bytes; without /proc, the path of the checkout must be short."""
+        cwd = Path("/proc/self/cwd")
+        return (cwd if cwd.exists() else self.home) / "supervisor.sock"
 
     @property
     def api(self) -> str:
-        """What PREFECT_API_URL must be to reach the server."""
+        """Value of PREFECT_API_URL for this server."""
         return f"http://{HOST}:{self.prefect_port}/api"
 
     @property
     def addresses(self) -> dict[str, tuple[str, str]]:
-        """Of the pieces that have one -> the page, and the address that answers 200 once it is up."""
+        """Piece -> URL of its UI and of its health check, for the pieces that have them."""
         prefect, service = f"http://{HOST}:{self.prefect_port}", f"http://{HOST}:{self.port}"
         return {"prefect": (prefect, f"{prefect}/api/health"), "service": (service, f"{service}/livez")}
 
     def environment(self) -> dict[str, str]:
-        """What every piece is told: this process's own variables, and where the others are."""
+        """Environment of every piece: the variables of this process plus the paths and ports of the stack."""
         environment = {**SERVER_DEFAULTS, **os.environ}
         if secret := environment.get("PREFECT_SERVER_API_AUTH_STRING"):
             environment.setdefault("PREFECT_API_AUTH_STRING", secret)
@@ -90,10 +89,10 @@ class StackLayout:
 
 
 def read_layout() -> StackLayout:
-    """The stack of this checkout's data folder, as the environment says.
+    """Return the layout configured by the environment, in this checkout's data folder.
 
     Raises:
-        SettingsError: a variable whose value cannot be used, by name.
+        SettingsError: a variable has an invalid value.
     """
     ports, data = read_settings(Ports), load_settings().data_dir
     prefect_home = Path(os.environ.get("PREFECT_HOME") or data / "prefect").expanduser().absolute()
@@ -101,16 +100,16 @@ def read_layout() -> StackLayout:
 
 
 def running_layout() -> StackLayout:
-    """Likewise, with the ports that the stack was started with last, whatever the environment says now."""
+    """Return the layout with the ports that the stack was last started with, instead of those in the environment."""
     layout = read_layout()
     try:
         ports = json.loads((layout.home / "ports.json").read_bytes())
         return replace(layout, port=int(ports["port"]), prefect_port=int(ports["prefect_port"]))
-    except (FileNotFoundError, ValueError, TypeError, KeyError):  # none was started, or the file is damaged
+    except (FileNotFoundError, ValueError, TypeError, KeyError):  # never started, or a damaged file
         return layout
 
 
 def keep_ports(layout: StackLayout) -> None:
-    """Write them down for `running_layout`."""
+    """Save the ports for `running_layout`."""
     ports = {"port": layout.port, "prefect_port": layout.prefect_port}
     write_whole(layout.home / "ports.json", json.dumps(ports).encode())

@@ -1,4 +1,4 @@
-"""One command at a time changes a stack."""
+"""A lock that lets only one command change a stack."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from ops.layout import StackLayout
 
 @contextlib.contextmanager
 def alone(layout: StackLayout) -> Iterator[None]:
-    """Hold the stack's lock while the block lasts.
+    """Context manager that holds the stack's lock.
 
     Raises:
         StackError: another command holds it.
@@ -21,4 +21,4 @@ def alone(layout: StackLayout) -> Iterator[None]:
         with FileLock(layout.home / "change.lock", timeout=0):
             yield
     except Timeout as error:
-        raise StackError("another 'make up' or 'make down' is at work on this stack") from error
+        raise StackError("another 'make up' or 'make down' is running for this stack. Wait until it ends") from error

@@ -1,4 +1,4 @@
-"""A port in use, in one line: the servers themselves answer with a page of traceback, or try again for ever."""
+"""Report a used port in one line; the servers themselves print a long traceback or retry forever."""
 
 import contextlib
 import shlex
@@ -11,15 +11,15 @@ SHOWN = 80  # characters of a command line
 
 
 def refuse_used_port(host: str, port: int, variable: str) -> None:
-    """Check that a server could listen there.
+    """Check that a server can listen on a port.
 
     Args:
-        host: its name or address.
-        port: the port.
-        variable: the environment variable that takes another.
+        host: host name or address.
+        port: port number.
+        variable: environment variable that sets the port.
 
     Raises:
-        SettingsError: it could not.
+        SettingsError: the port cannot be used.
     """
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -28,12 +28,12 @@ def refuse_used_port(host: str, port: int, variable: str) -> None:
             probe.bind(address)
     except OSError as error:
         raise SettingsError(
-            f"cannot listen on {host}, port {port}: {error.strerror}{_holder(port)}; {variable}=... takes another"
+            f"cannot listen on {host}, port {port}: {error.strerror}{_holder(port)}. Choose another with {variable}=..."
         ) from error
 
 
 def _holder(port: int) -> str:
-    """Who listens on a port, if it can be seen: one sees one's own processes, and root sees all."""
+    """Describe the process that listens on a port, if it is visible; only root sees the processes of other users."""
     import psutil
 
     for process in psutil.process_iter():

@@ -1,7 +1,7 @@
-"""`prefect.toml`, which Prefect reads in the current folder: there, `prefect` reaches the stack that is up.
+"""Write `prefect.toml`, so that the `prefect` command in the project folder connects to the running stack.
 
-It is written where `fashion up` is typed, if that is a project of Prefect's: the folder has a `prefect.yaml`. A file
-that somebody else wrote stays as it is.
+`fashion up` writes it to the current folder if that is a Prefect project, with a `prefect.yaml`. An existing file from
+another source is not changed.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ MARK = "# Written by 'fashion up', removed by 'fashion down'.\n"
 
 
 def write_project(layout: StackLayout, folder: Path) -> None:
-    """Let `prefect` in a folder reach the stack, where the file is ours to write."""
+    """Write `prefect.toml` to a project folder, unless one from another source exists."""
     path = folder / "prefect.toml"
     if (folder / "prefect.yaml").is_file() and (_is_ours(path) or not path.exists()):
         write_whole(path, f'{MARK}[api]\nurl = "{layout.api}"\n'.encode())
@@ -21,7 +21,7 @@ def write_project(layout: StackLayout, folder: Path) -> None:
 
 
 def find_project(layout: StackLayout) -> Path | None:
-    """The file that was written for this stack, unless it is gone or somebody else has written it since."""
+    """Return the file written for this stack, or None if it no longer exists or was replaced."""
     try:
         path = Path(_note(layout).read_text())
     except FileNotFoundError:
@@ -41,5 +41,5 @@ def _is_ours(path: Path) -> bool:
 
 
 def _note(layout: StackLayout) -> Path:
-    """A file with the name of the one that was written."""
+    """File that records the path of the written `prefect.toml`."""
     return layout.home / "project"

@@ -1,6 +1,6 @@
-"""Tell the Prefect server what is to run: the work pool, the deployments, the automations. Harmless when repeated.
+"""Register the work pool, deployments and automations with the Prefect server. Idempotent.
 
-`python -m ops.register`, with PREFECT_API_URL set.
+Run `python -m ops.register` with PREFECT_API_URL set.
 """
 
 import os
@@ -23,11 +23,11 @@ from ops.deployments import TAG, describe_deployments
 from ops.environment import prepare
 from ops.layout import MARK, POOL
 
-PAGE = 200  # deployments an answer
+PAGE = 200  # deployments per response
 
 
 def register() -> int:
-    """Returns the exit status of `prefect deploy`, which says itself what went wrong."""
+    """Register everything. Returns the exit status of `prefect deploy`, which prints its own errors."""
     home = os.environ.get(MARK)
     scheduled = kept_scheduled(Path(home)) if home else find_scheduled()
     with get_client(sync_client=True) as client:
@@ -35,12 +35,12 @@ def register() -> int:
         status = deploy(scheduled)
         if status == 0:
             remove_others(client, scheduled)
-            register_automations(client, scheduled)  # which run deployments
+            register_automations(client, scheduled)  # after the deployments that they run
     return status
 
 
 def make_pool(client: SyncPrefectClient) -> None:
-    """Make the work pool; one that is there stays as it is, since a person may have changed it."""
+    """Create the work pool. An existing one stays unchanged, because a user may have edited it."""
     try:
         client.read_work_pool(POOL)
     except ObjectNotFound:
@@ -49,7 +49,7 @@ def make_pool(client: SyncPrefectClient) -> None:
 
 
 def deploy(scheduled: Scheduled) -> int:
-    """Register what prefect.yaml has, for each catalogue. Returns the exit status of `prefect deploy`."""
+    """Register the deployments of prefect.yaml for each catalogue. Returns the exit status of `prefect deploy`."""
     prefect = Path(sys.executable).with_name("prefect")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "prefect.yaml"
@@ -59,7 +59,7 @@ def deploy(scheduled: Scheduled) -> int:
 
 
 def remove_others(client: SyncPrefectClient, scheduled: Scheduled) -> None:
-    """Remove what belongs to catalogues that have no schedules any more, with the runs that were yet to come."""
+    """Remove deployments, scheduled runs and automations of catalogues that are no longer scheduled."""
     kept, offset = {one.name for one in scheduled.others}, 0
     gone: dict[str, list[UUID]] = {}
     while found := client.read_deployments(limit=PAGE, offset=offset):

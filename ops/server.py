@@ -1,7 +1,7 @@
-"""The Prefect server of a command that runs a flow: the one that PREFECT_API_URL names, or a temporary one.
+"""The Prefect server for a command that runs a flow: the one in PREFECT_API_URL, or a temporary one.
 
-A temporary server is the command's own: nothing that its user has set up in Prefect matters to it, neither profiles nor
-homes, nor a `prefect.toml` or `.env` in the current folder.
+A temporary server belongs to the command and ignores the user's Prefect configuration: profiles, PREFECT_HOME, and
+`prefect.toml` or `.env` in the current folder.
 """
 
 import atexit
@@ -26,32 +26,32 @@ from ops import temporary_server
 from ops.environment import DEFAULTS
 from ops.stopping import stop
 
-START = 120.0  # seconds for a temporary server to answer: it may migrate its database on a machine that is busy
-ASK = 10.0  # seconds for the answer of a server that runs
-KEPT = ("PREFECT_LOGGING_", *DEFAULTS)  # variables of a user that hold with a temporary server too
+START_TIMEOUT = 120.0  # seconds for a temporary server to start; it may migrate its database on a busy machine
+REQUEST_TIMEOUT = 10.0  # seconds for a response of a running server
+KEPT = ("PREFECT_LOGGING_", *DEFAULTS)  # user variables that also apply to a temporary server
 SOURCES = (
-    "They are the variables PREFECT_*, profiles.toml in PREFECT_HOME, "
+    "Check the variables PREFECT_*, profiles.toml in PREFECT_HOME, "
     "and prefect.toml, pyproject.toml and .env in the current folder"
 )
-UVICORN = "Application startup failed"  # its last line, which says nothing
+UVICORN = "Application startup failed"  # uvicorn's last line, which does not name the cause
 LOOPBACK = "127.0.0.1"
 
 
 def use_server() -> "NamedServer | TemporaryServer":
-    """Have a server for this process. To be called before Prefect is imported, which reads its settings then."""
+    """Return a server for this process. Call this before importing Prefect, which reads its settings on import."""
     url = os.environ.get("PREFECT_API_URL")
     return NamedServer(url) if url else TemporaryServer()
 
 
 class NamedServer:
-    """A server that runs already. What its user has set up in Prefect holds: a key, a profile, a home."""
+    """A running server. The user's Prefect configuration applies: API key, profile, home."""
 
     def __init__(self, url: str) -> None:
-        """Check that it can be used.
+        """Check that the server is usable.
 
         Raises:
-            StackError: it does not answer.
-            SettingsError: Prefect's settings cannot be read, or its home cannot be written.
+            StackError: it does not respond.
+            SettingsError: Prefect's settings are invalid, or its home is not writable.
         """
         _check(url)
         _read_settings()
@@ -61,11 +61,11 @@ class NamedServer:
         try:
             tempfile.TemporaryFile(dir=home).close()
         except OSError as error:
-            told = f"PREFECT_HOME cannot be written, where Prefect keeps results: {home}: {error.strerror}"
-            raise SettingsError(told) from error
+            reason = f"PREFECT_HOME, where Prefect stores results, is not writable: {home}: {error.strerror}"
+            raise SettingsError(reason) from error
 
     def wait(self) -> None:
-        """It answers already."""
+        """Return at once; the server is running."""
 
 
 def _check(url: str) -> None:
@@ -74,27 +74,27 @@ def _check(url: str) -> None:
     from flows.notify.redact import redact
 
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/health", timeout=ASK)
+        response = httpx.get(f"{url.rstrip('/')}/health", timeout=REQUEST_TIMEOUT)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         found = (str(error) or type(error).__name__).rstrip(".")
     else:
-        if answer.status_code < 500:
+        if response.status_code < 500:
             return
-        found = f"status {answer.status_code}"
+        found = f"status {response.status_code}"
     raise StackError(
-        f"no Prefect server answers at {redact(url)}, which the variable PREFECT_API_URL names: {found}. "
-        "Start it ('make up' starts one here), or unset PREFECT_API_URL to do without"
+        f"no Prefect server responds at {redact(url)} (PREFECT_API_URL): {found}. "
+        "Start it ('make up' starts a local one), or unset PREFECT_API_URL to use a temporary server"
     )
 
 
 def _read_settings() -> None:
-    """Import the part of Prefect that reads its settings, which also prints a page about those that cannot be used."""
+    """Import the part of Prefect that reads its settings, without the page that it prints about invalid ones."""
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed):
             import prefect.context  # noqa: F401
     except Exception as error:
-        raise SettingsError(f"Prefect's settings cannot be read: {_one_line(error)}. {SOURCES}") from error
+        raise SettingsError(f"invalid Prefect settings: {_one_line(error)}. {SOURCES}") from error
     sys.stderr.write(printed.getvalue())
 
 
@@ -106,7 +106,7 @@ def _one_line(error: Exception) -> str:
 
 
 class TemporaryServer:
-    """A server that this process starts, and that ends with it."""
+    """A server that this process starts and that ends with it."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="fashion-prefect-"))
@@ -117,8 +117,8 @@ class TemporaryServer:
             self.process = self._start(listening)
         stop.spared.append(self.process.pid)
         stop.last.insert(0, self.close)
-        atexit.register(self.close)  # before Prefect registers what it sends to the server in the end
-        with contextlib.chdir(self.folder):  # where there are no settings to be found
+        atexit.register(self.close)  # before Prefect registers its final requests to the server, so it runs after them
+        with contextlib.chdir(self.folder):  # a folder without settings
             _read_settings()
 
     def _set_environment(self, port: int) -> None:
@@ -127,7 +127,7 @@ class TemporaryServer:
         os.environ |= {
             "PREFECT_API_URL": f"http://{LOOPBACK}:{port}/api",
             "PREFECT_HOME": str(self.folder),
-            "PREFECT_PROFILES_PATH": str(self.folder / "profiles.toml"),  # there is none
+            "PREFECT_PROFILES_PATH": str(self.folder / "profiles.toml"),  # does not exist
         }
         for name in ("NO_PROXY", "no_proxy"):
             os.environ[name] = ",".join(filter(None, (os.environ.get(name), LOOPBACK)))
@@ -143,31 +143,31 @@ class TemporaryServer:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 pass_fds=[listening.fileno()],
-                start_new_session=True,  # Ctrl-C is for this process alone, which still has to tell it the end
+                start_new_session=True,  # keep Ctrl-C from the server, which must receive the end of the run
             )
 
     def wait(self) -> None:
-        """Wait until it answers.
+        """Wait until it responds.
 
         Raises:
             StackError: it does not start.
         """
-        told = cast(IO[bytes], self.process.stdout)
-        if not select.select([told], [], [], START)[0]:
-            raise StackError(f"the temporary Prefect server does not answer within {START:.0f} s")
-        if not told.readline():
-            said = (self.folder / "server.log").read_text(errors="replace").splitlines()
-            last = next((line.strip() for line in reversed(said) if line.strip() and UVICORN not in line), "nothing")
-            raise StackError(f"the temporary Prefect server does not start; it says: {last}")
+        output = cast(IO[bytes], self.process.stdout)
+        if not select.select([output], [], [], START_TIMEOUT)[0]:
+            raise StackError(f"the temporary Prefect server did not start within {START_TIMEOUT:.0f} s")
+        if not output.readline():
+            log = (self.folder / "server.log").read_text(errors="replace").splitlines()
+            last = next((line.strip() for line in reversed(log) if line.strip() and UVICORN not in line), "nothing")
+            raise StackError(f"the temporary Prefect server did not start. Its log ends with: {last}")
 
     def close(self) -> None:
-        """End it. There is nothing that it would have to finish."""
+        """Kill the server; it has nothing to finish."""
         self.process.kill()
         self.process.wait()
         self.remove_folder()
 
     def remove_folder(self) -> None:
-        """Remove what a server that was killed did not remove."""
+        """Remove the folder, which a killed server leaves behind."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

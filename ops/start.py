@@ -1,4 +1,4 @@
-"""Bring the pieces up one after the other, each once what it needs answers."""
+"""Start the pieces in order, each after the ones it needs respond."""
 
 import os
 import time
@@ -14,29 +14,29 @@ from ops.catalogues import Scheduled, keep_scheduled, kept_scheduled
 from ops.layout import HOST, PIECES, StackLayout
 from ops.ports import refuse_used_port
 
-START = 300.0  # seconds for a piece to answer; an empty home is migrated first, on a machine that may be busy
-EVERY = 0.5  # seconds between two looks
-ASK = 5.0  # seconds for an answer
-VARIABLES = {"prefect": "PREFECT_PORT", "service": "PORT"}  # that say on which port a piece listens
+START_TIMEOUT = 300.0  # seconds for a piece to respond; an empty home is migrated first, maybe on a busy machine
+INTERVAL = 0.5  # seconds between checks
+REQUEST_TIMEOUT = 5.0  # seconds
+VARIABLES = {"prefect": "PREFECT_PORT", "service": "PORT"}  # piece -> variable with its port
 
 
 @dataclass(frozen=True)
 class Piece:
-    """How one piece of the stack is."""
+    """Status of one piece of the stack."""
 
     name: str
-    state: str  # the supervisor's word, RUNNING where all is well; "running" and not answering is STARTING
-    answers: bool  # True for a piece that has no address
+    state: str  # state reported by the supervisor, such as RUNNING
+    answers: bool  # to its health check; True for a piece without one
     pid: int  # 0 for none
 
     @property
     def is_well(self) -> bool:
-        """Whether it runs and answers."""
+        """Whether it runs and responds."""
         return self.state == "RUNNING" and self.answers
 
 
 def look(layout: StackLayout) -> list[Piece]:
-    """Each piece as it is now; none where there is no supervisor."""
+    """Return the status of each piece; empty if no supervisor runs."""
     infos = supervisor.describe(layout)
     return [
         Piece(name, infos[name]["statename"], answers(layout, name), infos[name]["pid"])
@@ -46,56 +46,58 @@ def look(layout: StackLayout) -> list[Piece]:
 
 
 def answers(layout: StackLayout, name: str) -> bool:
-    """Whether a piece answers that it is up."""
+    """Whether a piece passes its health check."""
     if name not in layout.addresses:
         return True
     try:
-        return httpx.get(layout.addresses[name][1], timeout=ASK, trust_env=False).is_success
+        return httpx.get(layout.addresses[name][1], timeout=REQUEST_TIMEOUT, trust_env=False).is_success
     except httpx.HTTPError:
         return False
 
 
 def sends_notifications(layout: StackLayout) -> bool | None:
-    """Whether the Prefect server has an address to send messages to; None: it does not say."""
+    """Whether the Prefect server has a notification URL; None if it does not respond."""
     path = "block_types/slug/fashion-notification/block_documents/name/fashion"
     user, _, password = layout.environment().get("PREFECT_API_AUTH_STRING", "").partition(":")
     try:
-        status = httpx.get(f"{layout.api}/{path}", auth=(user, password), timeout=ASK, trust_env=False).status_code
+        status = httpx.get(
+            f"{layout.api}/{path}", auth=(user, password), timeout=REQUEST_TIMEOUT, trust_env=False
+        ).status_code
     except httpx.HTTPError:
         return None
     return {200: True, 404: False}.get(status)
 
 
 def find_model_problem(layout: StackLayout) -> str:
-    """What the service says is wrong with the live model, that none is live included; "" where nothing is."""
+    """Return the problem with the live model that the service reports, or ""; no live model is a problem too."""
     token = os.environb.get(b"FASHION_TOKEN", b"").strip()
     headers = {b"Authorization": b"Bearer " + token} if token else {}
     address = f"{layout.addresses['service'][0]}/model"
     try:
-        answer = httpx.get(address, headers=headers, timeout=ASK, trust_env=False)
-        if answer.status_code == 401:
-            return f"{address} takes no other token than the service's; set FASHION_TOKEN in this shell"
-        told = answer.json()
-        return str((told["problem"] or "") if answer.is_success else told["error"]["reason"])
+        response = httpx.get(address, headers=headers, timeout=REQUEST_TIMEOUT, trust_env=False)
+        if response.status_code == 401:
+            return f"{address} rejected the token. Set FASHION_TOKEN in this shell to the token of the service"
+        content = response.json()
+        return str((content["problem"] or "") if response.is_success else content["error"]["reason"])
     except (httpx.HTTPError, ValueError, TypeError, KeyError) as error:
-        return f"{address} gives no answer that can be read: {type(error).__name__}"
+        return f"{address} sent no valid response: {type(error).__name__}"
 
 
 def bring_up(layout: StackLayout, scheduled: Scheduled, echo: Callable[[str], None]) -> None:
-    """Start what does not run, in order; what runs stays.
+    """Start the pieces that are not running, in order.
 
     Args:
-        layout: where.
-        scheduled: the catalogues that have schedules.
+        layout: the stack.
+        scheduled: the scheduled catalogues.
         echo: called with a line for each step.
 
     Raises:
         SettingsError: a port is in use, or both are the same.
-        StackError: a piece that does not come up, with the end of its log.
+        StackError: a piece does not start; the message has the end of its log.
     """
     if not supervisor.is_up(layout):
         if layout.port == layout.prefect_port:
-            raise SettingsError(f"PORT and PREFECT_PORT are both {layout.port}; each piece needs a port of its own")
+            raise SettingsError(f"PORT and PREFECT_PORT are both {layout.port}, expected different ports")
         _end_orphans(layout, echo)
         for name in VARIABLES:
             _refuse_used_port(layout, name)
@@ -107,11 +109,11 @@ def bring_up(layout: StackLayout, scheduled: Scheduled, echo: Callable[[str], No
 
 
 def _end_orphans(layout: StackLayout, echo: Callable[[str], None]) -> None:
-    """End what a killed supervisor left, but for runs: they wait for the server, and may be hours old."""
+    """End leftovers of a killed supervisor, except runs: they wait for the server and may represent hours of work."""
     left = supervisor.orphans(layout)
     left.pop("runs", None)
     if left:
-        echo(f"ending what a killed supervisord left: {', '.join(sorted(left))}")
+        echo(f"stopping processes of a killed supervisord: {', '.join(sorted(left))}")
         supervisor.end([process for processes in left.values() for process in processes])
 
 
@@ -122,24 +124,24 @@ def _refuse_used_port(layout: StackLayout, name: str) -> None:
 
 def _start(layout: StackLayout, name: str, echo: Callable[[str], None]) -> None:
     echo(f"starting {name}")
-    if not _look(layout, name)["pid"]:
+    if not _info(layout, name)["pid"]:
         _refuse_used_port(layout, name)
     supervisor.start_piece(layout, name)
 
-    def is_there() -> bool:
-        state = _look(layout, name)["statename"]
+    def is_ready() -> bool:
+        state = _info(layout, name)["statename"]
         if state in {"FATAL", "UNKNOWN"}:
             raise _failed(layout, name)
         return state == "RUNNING" and answers(layout, name)
 
-    _wait(layout, name, is_there)
+    _wait(layout, name, is_ready)
 
 
 def deploy(layout: StackLayout, scheduled: Scheduled, echo: Callable[[str], None]) -> None:
-    """The work pool, the automations and the deployments of prefect.yaml, before a worker takes runs.
+    """Register the work pool, the deployments of prefect.yaml and the automations, before a worker starts runs.
 
     Raises:
-        StackError: they cannot be registered, with the end of the log.
+        StackError: the registration failed; the message has the end of its log.
     """
     others = f", also for {', '.join(scheduled.names[1:])}" if scheduled.others else ""
     echo(f"registering the deployments of prefect.yaml{others}")
@@ -148,7 +150,7 @@ def deploy(layout: StackLayout, scheduled: Scheduled, echo: Callable[[str], None
     supervisor.start_piece(layout, "deploy")
 
     def is_done() -> bool:
-        info = _look(layout, "deploy")
+        info = _info(layout, "deploy")
         if info["statename"] == "EXITED" and info["exitstatus"]:
             raise _failed(layout, "deploy")
         return bool(info["statename"] == "EXITED")
@@ -156,26 +158,26 @@ def deploy(layout: StackLayout, scheduled: Scheduled, echo: Callable[[str], None
     try:
         _wait(layout, "deploy", is_done)
     except StackError:
-        keep_scheduled(layout.home, before)  # or the next 'fashion up' would take these for registered
+        keep_scheduled(layout.home, before)  # else the next 'fashion up' would treat these as registered
         raise
 
 
-def _look(layout: StackLayout, name: str) -> dict[str, Any]:
+def _info(layout: StackLayout, name: str) -> dict[str, Any]:
     found = supervisor.describe(layout)
     if name not in found:
-        raise StackError("the supervisor ended while it started the pieces: somebody took the system down")
+        raise StackError("the supervisor stopped during the start, probably by 'make down'. Run 'make up' again")
     return found[name]
 
 
-def _wait(layout: StackLayout, name: str, is_there: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + START
-    while not is_there():
+def _wait(layout: StackLayout, name: str, is_ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while not is_ready():
         if time.monotonic() > deadline:
             raise _failed(layout, name)
-        time.sleep(EVERY)
+        time.sleep(INTERVAL)
 
 
 def _failed(layout: StackLayout, name: str) -> StackError:
     log = layout.logs / f"{name}.log"
-    said = supervisor.last_line(log.read_text(errors="replace")) if log.exists() else "nothing"
-    return StackError(f"{name} does not come up; {log} ends: {said}")
+    last = supervisor.last_line(log.read_text(errors="replace")) if log.exists() else "nothing"
+    return StackError(f"{name} did not start; {log} ends with: {last}")

@@ -1,8 +1,8 @@
-"""Ctrl-C, SIGTERM and SIGHUP end a command within two seconds, with one line that says what is kept.
+"""End a command within two seconds after Ctrl-C, SIGTERM or SIGHUP, with one line that says what is saved.
 
 The first signal raises KeyboardInterrupt, so that the command cleans up as after an error. Code that waits for a thread
-or for another process may not notice: its child processes are killed after a while, and in the end this process leaves
-without it. A second signal ends it at once. A file is written whole or not at all, so that nothing is half there.
+or a process may not notice it: its child processes are killed after 0.5 s, and this process exits after 1 s. A second
+signal ends it at once. Files are written atomically, so no partial files remain.
 """
 
 import contextlib
@@ -17,25 +17,25 @@ from collections.abc import Callable
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-CHILDREN = 0.5  # seconds after the signal until child processes are killed
-END = 1.0  # seconds after the signal until this process ends, whatever it does
+CHILDREN = 0.5  # seconds from the signal until child processes are killed
+END = 1.0  # seconds from the signal until this process exits
 
 
 class Stop:
-    """The stop of this process: whether one was asked for, and what it leaves."""
+    """Handles the stop signals of this process and knows what to report."""
 
     def __init__(self) -> None:
-        self.number = 0  # of the signal; 0: none came
-        self.kept = "nothing is half-written; the same command starts again"
-        self.command = ""  # that resumes, once there is something to resume
+        self.number = 0  # of the signal received; 0: none
+        self.kept = "no partial files remain; run the same command again"
+        self.command = ""  # command that resumes
         self.can_resume = False
-        self.spared: list[int] = []  # child processes that are needed until the end, and end by themselves
-        self.last: list[Callable[[], None]] = []  # called in the end, however it comes to that
+        self.spared: list[int] = []  # child processes needed until the end, which end by themselves
+        self.last: list[Callable[[], None]] = []  # called before the exit
         self.is_raised = False
         self.leaving = threading.Lock()
 
     def listen(self) -> None:
-        """Take the signals, except for those that this process was started to ignore, as by nohup."""
+        """Install the handlers, except for signals that this process inherited as ignored, as under nohup."""
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
@@ -46,12 +46,12 @@ class Stop:
         threading.Thread(target=self._watch, args=(reading,), name="stop", daemon=True).start()
 
     def keep(self, kept: str, can_resume: bool = False) -> None:
-        """Note what a stop leaves from now on."""
+        """Set the text that a stop reports from now on."""
         self.kept, self.can_resume = kept, can_resume
 
     def leave(self) -> None:
-        """Say what is kept, and end this process with the status that shells give to the signal."""
-        self.leaving.acquire()  # the thread that comes second waits here until the process is gone
+        """Print what is saved, and exit with the status that shells use for the signal."""
+        self.leaving.acquire()  # a second thread waits here until the process exits
         for call in self.last:
             with contextlib.suppress(Exception):
                 call()
@@ -76,10 +76,10 @@ class Stop:
 
     def _begin(self, number: int) -> None:
         self.number = self.number or number
-        logging.disable()  # Prefect logs a page about a run that is interrupted
+        logging.disable()  # Prefect logs a long traceback for an interrupted run
 
     def _watch(self, reading: int) -> None:
-        """Python calls handlers between two steps of the main thread, which may be in one for long."""
+        """Watch from a thread, because Python runs handlers only in the main thread, which may be blocked."""
         self._begin(_next_signal(reading))
         began = time.monotonic()
         if not _next_signal(reading, CHILDREN):
@@ -89,7 +89,7 @@ class Stop:
 
 
 def _next_signal(reading: int, timeout: float | None = None) -> int:
-    """Wait for the next of our signals; 0: none came. The pipe has the number of every signal that Python handles."""
+    """Wait for the next of `SIGNALS`; 0 on timeout. The pipe receives every signal that Python handles."""
     until = None if timeout is None else time.monotonic() + timeout
     while True:
         left = None if until is None else max(0.0, until - time.monotonic())
@@ -117,7 +117,7 @@ def _release() -> None:
 
 
 def _forget() -> None:
-    """A forked child has the pipe too, and would report its own signals as its parent's."""
+    """Reset the handlers in a forked child, which shares the pipe and would report its signals as the parent's."""
     signal.set_wakeup_fd(-1)
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:

@@ -1,4 +1,4 @@
-"""The supervisor of a stack: start it, ask it, and end it with everything that it started."""
+"""Control the supervisor of a stack: start it, query it, and stop it with all its processes."""
 
 import contextlib
 import socket
@@ -15,17 +15,17 @@ import psutil
 from components.errors import StackError
 from ops.layout import CONFIG, MARK, StackLayout, keep_ports
 
-STOP = 40.0  # seconds for everything to end before it is killed; the worker's own bound is 30
-ASK = 5.0  # seconds for an answer of a supervisor that is well
-RUN = "PREFECT__FLOW_RUN_ID"  # in the environment of a run, and of what it starts
-EVERY = 0.2  # seconds between two looks
+STOP_TIMEOUT = 40.0  # seconds until processes are killed; the worker's own timeout is 30
+REQUEST_TIMEOUT = 5.0  # seconds for a response of a healthy supervisor
+RUN = "PREFECT__FLOW_RUN_ID"  # set in the environment of a run and its children
+INTERVAL = 0.2  # seconds between checks
 
 
 def start(layout: StackLayout) -> None:
-    """Start the supervisor, in the background; the pieces are started one by one.
+    """Start the supervisor in the background, without the pieces.
 
     Raises:
-        StackError: it does not take its configuration.
+        StackError: it does not start, for example because its configuration is invalid.
     """
     for folder in (layout.home, layout.logs, layout.prefect_home):
         folder.mkdir(parents=True, exist_ok=True)
@@ -33,31 +33,31 @@ def start(layout: StackLayout) -> None:
     command = [str(Path(sys.executable).with_name("supervisord")), "--configuration", str(CONFIG)]
     done = subprocess.run(command, cwd=layout.home, env=layout.environment(), capture_output=True, text=True)
     if done.returncode:
-        raise StackError(f"the supervisor does not start: {last_line(done.stderr.partition('For help')[0])}")
-    deadline = time.monotonic() + STOP
+        raise StackError(f"the supervisor did not start: {last_line(done.stderr.partition('For help')[0])}")
+    deadline = time.monotonic() + STOP_TIMEOUT
     while not is_up(layout):
         if time.monotonic() > deadline:
-            raise StackError(f"the supervisor does not answer; {layout.logs / 'supervisord.log'} says why")
-        time.sleep(EVERY)
+            raise StackError(f"the supervisor does not respond. See {layout.logs / 'supervisord.log'}")
+        time.sleep(INTERVAL)
 
 
 def is_up(layout: StackLayout) -> bool:
-    """Whether a supervisor answers."""
+    """Whether a supervisor responds."""
     try:
-        with asking(layout, ASK) as supervisor:
+        with asking(layout, REQUEST_TIMEOUT) as supervisor:
             return bool(supervisor.getState())
-    except Fault:  # it is on its way down
+    except Fault:  # it is shutting down
         return True
     except OSError:
         return False
 
 
 @contextlib.contextmanager
-def asking(layout: StackLayout, timeout: float = STOP) -> Iterator[Any]:
-    """The supervisor's interface (http://supervisord.org/api.html), while the block lasts.
+def asking(layout: StackLayout, timeout: float = STOP_TIMEOUT) -> Iterator[Any]:
+    """Context manager that returns the supervisor's XML-RPC interface (http://supervisord.org/api.html).
 
     Raises:
-        OSError: there is none, or it does not answer within the timeout, in seconds.
+        OSError: no supervisor runs, or it does not respond within the timeout, in seconds.
     """
     from supervisor.xmlrpc import SupervisorTransport
 
@@ -71,7 +71,7 @@ def asking(layout: StackLayout, timeout: float = STOP) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _socket_timeout(timeout: float) -> Iterator[None]:
-    """The transport makes its socket itself; a supervisor that hangs takes calls and answers none."""
+    """Set the default timeout, because the transport creates its own socket and a supervisor may hang."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(timeout)
     try:
@@ -81,42 +81,42 @@ def _socket_timeout(timeout: float) -> Iterator[None]:
 
 
 def describe(layout: StackLayout) -> dict[str, dict[str, Any]]:
-    """Of each piece, what the supervisor knows: `statename`, `pid`, `exitstatus`, ...; empty where there is none."""
-    with contextlib.suppress(OSError), asking(layout, ASK) as supervisor:
+    """Return the process info of each piece: `statename`, `pid`, `exitstatus`, ...; empty if no supervisor runs."""
+    with contextlib.suppress(OSError), asking(layout, REQUEST_TIMEOUT) as supervisor:
         return {info["name"]: info for info in supervisor.getAllProcessInfo()}
     return {}
 
 
 def start_piece(layout: StackLayout, name: str) -> None:
-    """Start a piece that does not run; the call returns at once."""
-    with asking(layout) as supervisor, contextlib.suppress(Fault):  # which says that it runs
+    """Start a piece unless it runs; returns at once."""
+    with asking(layout) as supervisor, contextlib.suppress(Fault):  # already running
         supervisor.startProcess(name, False)
 
 
 def stop(layout: StackLayout) -> int:
-    """End every piece, the supervisor, and all that any of them started. Returns how many runs had to be ended.
+    """Stop all pieces, the supervisor and their child processes. Returns the number of runs that were stopped.
 
-    The Prefect server is the last, so that a run which is ended can still say so.
+    The Prefect server stops last, so that stopped runs can report their state.
     """
     strays = 0
     with contextlib.suppress(OSError), asking(layout) as supervisor:
         for name in ("service", "worker"):
-            with contextlib.suppress(Fault):  # it does not run
+            with contextlib.suppress(Fault):  # not running
                 supervisor.stopProcess(name)
         kept = descendants_of(int(supervisor.getPID()))
         runs = [process for process in marked(layout) if process.pid not in kept]
         strays = len(runs)
         end(runs)
         supervisor.shutdown()
-    deadline = time.monotonic() + STOP
+    deadline = time.monotonic() + STOP_TIMEOUT
     while is_up(layout) and time.monotonic() < deadline:
-        time.sleep(EVERY)
+        time.sleep(INTERVAL)
     end(marked(layout))
     return strays
 
 
 def descendants_of(pid: int) -> set[int]:
-    """The process itself and everything below it."""
+    """PIDs of a process and all its descendants."""
     try:
         return {pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))}
     except psutil.NoSuchProcess:
@@ -124,7 +124,7 @@ def descendants_of(pid: int) -> set[int]:
 
 
 def marked(layout: StackLayout) -> list[psutil.Process]:
-    """Every process of this stack, also those whose parents are gone; runs are in sessions of their own."""
+    """All processes of this stack, including orphans; runs have their own sessions."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
@@ -135,7 +135,7 @@ def marked(layout: StackLayout) -> list[psutil.Process]:
 
 
 def orphans(layout: StackLayout) -> dict[str, list[psutil.Process]]:
-    """The processes of this stack by what they are (a piece, "supervisord" or "runs"); of use where none answers."""
+    """The processes of this stack by role: a piece, "supervisord" or "runs". For use when no supervisor responds."""
     found: dict[str, list[psutil.Process]] = {}
     for process in marked(layout):
         with contextlib.suppress(psutil.Error):
@@ -146,16 +146,16 @@ def orphans(layout: StackLayout) -> dict[str, list[psutil.Process]]:
 
 
 def end(processes: list[psutil.Process]) -> None:
-    """SIGTERM; and SIGKILL to those that are still there after a while."""
+    """Terminate processes; kill those that remain after a timeout."""
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
-    for process in psutil.wait_procs(processes, timeout=STOP)[1]:
+    for process in psutil.wait_procs(processes, timeout=STOP_TIMEOUT)[1]:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(processes, timeout=STOP)
+    psutil.wait_procs(processes, timeout=STOP_TIMEOUT)
 
 
 def last_line(text: str) -> str:
-    """The last line that says something, or "nothing"."""
+    """The last non-empty line, or "nothing"."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "nothing")

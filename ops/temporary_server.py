@@ -1,11 +1,11 @@
-"""A Prefect server for one command, in a folder of its own. It ends with that command, and removes the folder.
+"""A temporary Prefect server for one command. It ends with the command and removes its folder.
 
     python -P ops/temporary_server.py FOLDER SOCKET TEMPLATE
 
-It stands alone: it is started as a script, and imports nothing of ours. Standard input brings nothing; its end is the
-end of the command, however that came about. A line on standard output says that the server answers.
+This file runs as a standalone script and imports no other module of this project. Standard input carries no data; it
+closes when the command ends, for whatever reason. A line on standard output reports that the server is ready.
 
-Migrating an empty database takes as long as all the rest. TEMPLATE is a copy of one that was migrated.
+Migrating an empty database takes half of the startup time, so TEMPLATE holds a copy of a migrated one.
 """
 
 import contextlib
@@ -20,17 +20,17 @@ from typing import NoReturn
 
 import uvicorn
 
-TRIES = 20  # to remove a folder in which the database may just be making a file
+TRIES = 20  # to remove the folder, in which the database may still create files
 
 
 class Server(uvicorn.Server):
-    """Uvicorn's, which says when it has started."""
+    """uvicorn's server, which reports when it is ready."""
 
     database: Path
     template: Path
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, keep the migrated database for the next time, and say so."""
+        """Start, save the migrated database as the template, and report readiness."""
         await super().startup(sockets)
         if self.started:
             if not self.template.exists():
@@ -40,7 +40,7 @@ class Server(uvicorn.Server):
 
 
 def main(folder: Path, descriptor: int, template: Path) -> None:
-    """Serve until standard input ends."""
+    """Serve until standard input closes."""
     threading.Thread(target=end_with_input, args=(folder,), daemon=True).start()
     database = folder / "prefect.db"
     if is_sound(template):
@@ -55,19 +55,19 @@ def main(folder: Path, descriptor: int, template: Path) -> None:
         server.run(sockets=[socket.socket(fileno=descriptor)])
     finally:
         if not server.started:
-            template.unlink(missing_ok=True)  # it may be a database of another kind
-        os._exit(1)  # the thread would hold up an ordinary end
+            template.unlink(missing_ok=True)  # it may be incompatible
+        os._exit(1)  # the thread would block a normal exit
 
 
 def end_with_input(folder: Path) -> NoReturn:
-    """Wait for the end of standard input, then end this process, and nothing stays of it."""
+    """Wait until standard input closes, then remove the folder and exit."""
     while os.read(sys.stdin.fileno(), 1):
         pass
     end(folder)
 
 
 def end(folder: Path) -> NoReturn:
-    """End this process, and nothing stays of it."""
+    """Remove the folder and exit."""
     for _ in range(TRIES):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
@@ -76,7 +76,7 @@ def end(folder: Path) -> NoReturn:
 
 
 def is_sound(database: Path) -> bool:
-    """Whether a file is a database that can be read."""
+    """Whether a file is an intact database."""
     if not database.is_file():
         return False
     try:
@@ -87,7 +87,7 @@ def is_sound(database: Path) -> bool:
 
 
 def keep(database: Path, template: Path) -> None:
-    """Copy a database that is in use; the copy appears whole or not at all."""
+    """Copy a database that is in use, atomically."""
     template.parent.mkdir(parents=True, exist_ok=True)
     temporary = template.with_name(f".{template.name}.{os.getpid()}-00000000.tmp")
     try:

@@ -84,7 +84,7 @@ function offerCorrection(answer, model, name) {
     const body = JSON.stringify({ label: choice.value, said: answer.name, model, seen: answer.seen });
     try {
       await request("corrections", body, "application/json");
-      note.textContent = "Saved. The model does not change until the correction is imported and a new model is trained.";
+      note.textContent = "Saved. It affects the model only after an import and a new training.";
       say(`${name}: corrected to ${choice.value}`);
     } catch (error) {
       note.textContent = error.message;

@@ -1,4 +1,4 @@
-"""What people are told: what happened, why, where to look, and what to do next."""
+"""Notification messages: what happened, why, where to look, and what to do next."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -7,45 +7,45 @@ if TYPE_CHECKING:
     from components.promotion.promote import Promotion
     from components.registry.champion import Move
 
-LONGEST = 1_500  # characters of a reason; what is longer is a page's matter
+LONGEST = 1_500  # characters of a reason; longer ones are truncated
 
 
 @dataclass(frozen=True)
 class Message:
-    """One message."""
+    """A notification."""
 
-    what: str  # a line
+    what: str  # one line, the subject
     why: str
-    next: str  # what a person can do
-    link: str = ""  # an address or a path
+    next: str  # what to do
+    link: str = ""  # URL or path
 
     @property
     def text(self) -> str:
-        """The lines below the subject."""
+        """The body."""
         why = self.why if len(self.why) <= LONGEST else f"{self.why[:LONGEST]} ..."
         link = f"Link: {self.link}\n" if self.link else ""
         return f"Why: {why}\n{link}Next: {self.next}"
 
 
 TEST = Message(
-    "a test of the notifications",
-    "a person ran 'fashion notify --test'; failed runs, refusals, promotions, rollbacks and drift look like this",
+    "test notification",
+    "someone ran 'fashion notify --test'; failed runs, rejections, promotions, rollbacks and drift look like this",
     "nothing",
 )
 
 
 def of_promotion(promotion: "Promotion") -> Message:
-    """What is told of a model that went live, or was refused."""
-    tag, told = promotion.tag, str(promotion)
+    """The notification of a promotion or rejection."""
+    tag, why = promotion.tag, str(promotion)
     if not promotion.promoted:
         live = f"{promotion.previous} stays live" if promotion.previous else "no model is live"
-        return Message(f"{tag} was refused; {live}", told, f"fashion verdict {tag}; fashion report {tag}")
-    place = f", in the place of {promotion.previous}" if promotion.previous else ""
-    undo = "; fashion rollback puts the one before back" if promotion.previous else ""
-    return Message(f"{tag} is live{place}", told, f"nothing{undo}")
+        return Message(f"{tag} was rejected; {live}", why, f"run fashion verdict {tag}, fashion report {tag}")
+    replaced = f" and replaces {promotion.previous}" if promotion.previous else ""
+    undo = "; fashion rollback restores the previous model" if promotion.previous else ""
+    return Message(f"{tag} is live{replaced}", why, f"nothing{undo}")
 
 
 def of_rollback(move: "Move") -> Message:
-    """What is told of a model that was put back."""
-    what = f"{move.tag} is live again, in the place of {move.previous}"
-    return Message(what, f"{move.who}: {move.why}", f"find out what was wrong with {move.previous}: fashion history")
+    """The notification of a rollback."""
+    what = f"{move.tag} is live again and replaces {move.previous}"
+    return Message(what, f"{move.who}: {move.why}", f"investigate {move.previous}; fashion history lists the changes")

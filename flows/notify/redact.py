@@ -1,15 +1,15 @@
-"""Text without secrets: what is sent to people has passed through here."""
+"""Redact secrets from text. All notifications pass through here."""
 
 import os
 import re
 
 HIDDEN = "***"
-SHORTEST = 6  # characters of a secret that is looked for by its value; shorter ones are found in innocent words
+SHORTEST = 6  # characters; shorter secrets are not searched by value, because they match ordinary words
 
-# What a variable is called whose value nobody should read.
+# Names of environment variables with secret values.
 SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|API_?KEY|ACCESS_KEY|AUTH_STRING|CONNECTION_URL|CREDENTIAL|NOTIFY_URL")
 
-# In a URL, whatever stands before the host's "@": in passwords "/", "?" and "#" are often left as they are.
+# Everything before "@" in a URL, because "/", "?" and "#" in passwords are often not escaped.
 USER_OF_URL = re.compile(r"(?P<keep>\b[a-z][a-z0-9+.-]*://)[^\s\"'<>]*(?=@)", re.IGNORECASE)
 NAMED = re.compile(
     r"(?P<keep>[\w-]*(?:token|secret|passw(?:or)?d|passphrase|api[_-]?key|access[_-]?key|credential|signature|session[_-]?id)s?"
@@ -31,7 +31,7 @@ PATTERNS = (KNOWN, USER_OF_URL, HEADER, SCHEME, NAMED)
 
 
 def redact(text: str) -> str:
-    """The text with stars for what looks like a secret, and for the values of this process's secret variables."""
+    """Replace anything that looks like a secret, and the values of secret environment variables, with `***`."""
     values = [value for name, value in os.environ.items() if SECRET_NAME.search(name.upper())]
     for value in sorted(values, key=len, reverse=True):
         if len(value) >= SHORTEST:

@@ -1,4 +1,4 @@
-"""Sending a message to the address in FASHION_NOTIFY_URL, with Apprise."""
+"""Send a message to the URL in FASHION_NOTIFY_URL with Apprise."""
 
 import logging
 import sys
@@ -22,18 +22,18 @@ NAME = "FASHION_NOTIFY_URL"
 
 
 class NotifySettings(BaseSettings):
-    """Where messages go."""
+    """Settings of the notifications."""
 
     model_config = SettingsConfigDict(env_prefix="FASHION_", frozen=True)
 
-    notify_url: pydantic.SecretStr = pydantic.SecretStr("")  # for Apprise, several with spaces between; empty: nowhere
+    notify_url: pydantic.SecretStr = pydantic.SecretStr("")  # Apprise URLs, separated by spaces; empty: off
 
 
 def notify_url() -> str:
-    """The address, or "" where there is none.
+    """Return the URL, or "" if none is set.
 
     Raises:
-        SettingsError: Apprise cannot use it.
+        SettingsError: Apprise does not support the URL.
     """
     url = read_settings(NotifySettings).notify_url.get_secret_value().strip()
     if url:
@@ -43,24 +43,25 @@ def notify_url() -> str:
 
 
 def send(message: Message) -> None:
-    """Send a message, without the secrets that may be in it.
+    """Send a message with secrets redacted.
 
     Raises:
-        SettingsError: there is no address, or it cannot be used.
-        NotificationFailed: it could not be delivered.
+        SettingsError: the URL is missing or unsupported.
+        NotificationFailed: the message could not be delivered.
     """
     url = notify_url()
     if not url:
-        raise SettingsError(f"{NAME} is not set, so nobody can be told; docs/monitoring.md has examples")
-    with _quiet() as said:
+        raise SettingsError(f"{NAME} is not set, so no notification can be sent; docs/monitoring.md has examples")
+    with _quiet() as log:
         delivered = _client(url).notify(title=redact(message.what), body=redact(message.text))
-        lines = said.getvalue().splitlines()
+        lines = log.getvalue().splitlines()
     if not delivered:
-        raise NotificationFailed(f"nobody was told: {redact('; '.join(lines)) or 'the address did not take it'}")
+        reason = redact("; ".join(lines)) or "the receiver did not accept it"
+        raise NotificationFailed(f"notification failed: {reason}")
 
 
 def try_send(message: Message) -> None:
-    """Send a message where there is an address; one that cannot be sent is a line on standard error and no more."""
+    """Send a message if a URL is set. A failure only prints a warning on standard error."""
     try:
         if notify_url():
             send(message)
@@ -71,21 +72,21 @@ def try_send(message: Message) -> None:
 def _client(url: str) -> "Apprise":
     from apprise import Apprise, AppriseAsset, NotifyFormat
 
-    client = Apprise(asset=AppriseAsset(body_format=NotifyFormat.TEXT))  # else a mail has no lines, and no <words>
+    client = Apprise(asset=AppriseAsset(body_format=NotifyFormat.TEXT))  # else emails lose lines and <words>
     if not client.add(url):
-        raise SettingsError(f"{NAME}: not an address that Apprise knows; docs/monitoring.md has examples")
+        raise SettingsError(f"{NAME}: not a URL that Apprise supports; docs/monitoring.md has examples")
     return client
 
 
 @contextmanager
 def _quiet() -> Iterator[StringIO]:
-    """Collect what Apprise logs, which may have the address in it, instead of printing it."""
+    """Capture Apprise's log instead of printing it, because it may contain the URL."""
     from apprise import LogCapture
 
     logger = logging.getLogger("apprise")
     before, logger.propagate = logger.propagate, False
     try:
-        with LogCapture(level=logging.WARNING, fmt="%(message)s") as said:  # type: ignore[no-untyped-call]
-            yield said
+        with LogCapture(level=logging.WARNING, fmt="%(message)s") as log:  # type: ignore[no-untyped-call]
+            yield log
     finally:
         logger.propagate = before

@@ -100,7 +100,7 @@ def watch(
 
 def test_an_automation_of_a_deployment_that_is_not_there_is_refused(prefect_server: Shared) -> None:
     described = {"name": "of-nothing", "actions": [{"type": "run-deployment", "deployment": "training/never"}]}
-    told = "no deployment training/never; 'prefect deploy --all' comes first"
+    told = "found no deployment training/never. Run 'prefect deploy --all' first"
     with prefect_server.client() as client, pytest.raises(SettingsError, match=told):
         make_automation(client, described)
 

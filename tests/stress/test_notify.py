@@ -82,8 +82,8 @@ def names_of_notifications() -> list[str]:
 def test_a_refusal_and_a_failure_are_told_with_a_link_and_without_secrets(prefect: Told) -> None:
     failed = prefect.run(FAILING)
     assert failed.returncode
-    refused = prefect.receiver.wait_for("was refused")
-    assert refused["title"] == "fashion-mlp:new was refused; fashion-mlp:old stays live"
+    refused = prefect.receiver.wait_for("was rejected")
+    assert refused["title"] == "fashion-mlp:new was rejected; fashion-mlp:old stays live"
     assert "fashion verdict fashion-mlp:new" in refused["message"]
     told = prefect.receiver.wait_for("training failed")["message"]
     assert "ConnectionError: postgresql://***@db/prefect, token=***, ***" in told

@@ -63,7 +63,7 @@ def test_the_maintenance_removes_what_nobody_came_back_for(stack: Stack) -> None
     young.unlink()
     artifacts = stack.api.ask("POST", "/artifacts/filter", {"artifacts": {"key": {"any_": ["maintenance"]}}})
     assert old.name in artifacts[0]["data"]
-    assert artifacts[0]["description"].startswith("2 things removed")
+    assert artifacts[0]["description"].startswith("2 items removed")
 
 
 @pytest.mark.parametrize("name", ["service"])  # test_unattended kills the others
@@ -104,14 +104,14 @@ def test_a_port_in_use_is_one_line_and_starts_nothing(stack: Stack, variable: st
     (line,) = done.stderr.splitlines()
     start = f"error: cannot listen on 127.0.0.1, port {port}: Address already in use by process {os.getpid()} ("
     assert line.startswith(start)
-    assert line.endswith(f"); {variable}=... takes another")
+    assert line.endswith(f"). Choose another with {variable}=...")
     assert done.returncode == 1
 
 
 def test_one_port_for_both_is_one_line_and_starts_nothing(stack: Stack) -> None:
     port = stack.environment["PORT"]
     done = stack.fashion("up", PREFECT_PORT=port, FASHION_DATA_DIR=str(stack.folder / "same"))
-    told = f"error: PORT and PREFECT_PORT are both {port}; each piece needs a port of its own\n"
+    told = f"error: PORT and PREFECT_PORT are both {port}, expected different ports\n"
     assert (done.returncode, done.stderr) == (1, told)
 
 

@@ -46,7 +46,7 @@ def test_ctrl_c_says_how_to_resume_and_that_comes_to_the_same_weights(archives: 
     status, took = terminal.end()
     assert (status, took < 5) == (130, True), f"{took} s, where 2 are promised on a machine that is not busy"
     told = terminal.text.splitlines()[-1]
-    found = re.fullmatch(r"stopped by SIGINT: epoch (\d+) of 300 is kept. To resume: (.*)", told)
+    found = re.fullmatch(r"stopped by SIGINT: epoch (\d+) of 300 is saved. To resume: (.*)", told)
     assert found, terminal.text
     assert not any(word in terminal.text for word in ("Traceback", "Crash", "ERROR")), terminal.text
     assert not [one for one in started if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]

@@ -400,8 +400,9 @@ def test_a_prefect_server_that_is_not_there_is_named(bentoml_home: Path, setting
     done = subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "error: no Prefect server answers at http://127.0.0.1:9/api, which the variable PREFECT_API_URL names: "
-        "[Errno 111] Connection refused. Start it ('make up' starts one here), or unset PREFECT_API_URL to do without\n"
+        "error: no Prefect server responds at http://127.0.0.1:9/api (PREFECT_API_URL): "
+        "[Errno 111] Connection refused. Start it ('make up' starts a local one), "
+        "or unset PREFECT_API_URL to use a temporary server\n"
     )
 
 

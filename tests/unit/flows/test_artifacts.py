@@ -9,7 +9,7 @@ from components.contract import GateCheck, ModelCard
 from components.evaluation.figures import draw_confusion
 from components.promotion.bounds import GateBounds
 from components.promotion.gate import verdict_of
-from flows.artifacts import to_check_rows, to_class_rows, to_picture
+from flows.artifacts import to_check_rows, to_class_rows, to_data_url
 from flows.escaping import escape, to_table
 
 MARKDOWN = MarkdownIt("gfm-like", {"html": True, "linkify": False})
@@ -63,7 +63,7 @@ def test_metrics_are_a_row_a_class_and_one_for_all(card: ModelCard) -> None:
 
 
 def test_the_confusion_matrix_is_a_picture_that_can_be_read_on_a_dark_page(card: ModelCard) -> None:
-    kind, _, content = to_picture(draw_confusion(card.test)).partition(",")
+    kind, _, content = to_data_url(draw_confusion(card.test)).partition(",")
     assert kind == "data:image/svg+xml;base64"
     svg = base64.b64decode(content).decode()
     assert svg.startswith('<svg style="background:#fff;color:#111"')

@@ -80,13 +80,13 @@ def test_a_message_says_why_where_and_what_next() -> None:
 
 def test_a_refusal_names_what_stays_live_and_how_to_see_why() -> None:
     told = of_promotion(Promotion("fashion-mlp:new", False, None, "fashion-mlp:old"))
-    assert told.what == "fashion-mlp:new was refused; fashion-mlp:old stays live"
+    assert told.what == "fashion-mlp:new was rejected; fashion-mlp:old stays live"
     assert "fashion verdict fashion-mlp:new" in told.next
 
 
 def test_a_promotion_names_what_it_replaced_and_how_to_go_back() -> None:
     told = of_promotion(Promotion("fashion-mlp:new", True, None, "fashion-mlp:old"))
-    assert told.what == "fashion-mlp:new is live, in the place of fashion-mlp:old"
+    assert told.what == "fashion-mlp:new is live and replaces fashion-mlp:old"
     assert "fashion rollback" in told.next
     first = of_promotion(Promotion("fashion-mlp:new", True, None, None))
     assert (first.what, first.next) == ("fashion-mlp:new is live", "nothing")
@@ -170,7 +170,7 @@ def test_a_rollback_is_told(network: MLP, card: ModelCard, monkeypatch: pytest.M
         monkeypatch.setenv("FASHION_NOTIFY_URL", receiver.url)
         assert not fashion(monkeypatch, "rollback", "--reason", "shirts are wrong")
         (message,) = receiver.received
-    assert message["title"] == f"{tags[0]} is live again, in the place of {tags[1]}"
+    assert message["title"] == f"{tags[0]} is live again and replaces {tags[1]}"
     assert "shirts are wrong" in message["message"]
 
 
@@ -185,7 +185,7 @@ def test_a_rollback_stands_though_nobody_could_be_told(
     assert not fashion(monkeypatch, "rollback")
     output = capsys.readouterr()
     assert "is live again" in output.out
-    assert output.err.startswith("warning: nobody was told")
+    assert output.err.startswith("warning: notification failed")
     assert "hunter2" not in output.err
 
 

@@ -74,12 +74,12 @@ def test_a_model_whose_dataset_is_gone_is_not_gone_on_from(live: str, base: Data
     changed = rename_class("Bag", "Handbag", "a test").dataset
     shutil.move(base.path, base.path.with_suffix(".gone"))
     assert found("", changed) == ""
-    with pytest.raises(SettingsError, match=f"nobody knows which rows {live} was not trained on"):
+    with pytest.raises(SettingsError, match=f"cannot determine the validation rows of {live}"):
         found(live, changed)
 
 
 def test_nothing_to_go_on_from_is_said(base: Dataset, bentoml_home: Path) -> None:
-    with pytest.raises(SettingsError, match="nothing is live to go on from"):
+    with pytest.raises(SettingsError, match="found 'live', but no model is live"):
         found("live", base)
     with pytest.raises(ModelError):
         found("fashion-mlp:aaaaaaaaaaaaaaaa", base)

@@ -6,12 +6,12 @@ from revised import ADDED, FIRST, model_of
 from components.dataset.manifest import dataset_of
 from components.evaluation.report import report_path
 from components.settings import Settings
-from flows.training import _follow_images
+from flows.training import _write_impact
 
 
 def test_a_live_model_of_other_data_is_compared_with_nothing_and_ends_no_run(settings: Settings) -> None:
     live = model_of(settings.datasets_dir, FIRST, tag="shop-mlp:livelive")
     model = model_of(settings.datasets_dir, ADDED)
     with disable_run_logger():
-        _follow_images(model, live, dataset_of(settings.datasets_dir, model.card.dataset_version))
+        _write_impact(model, live, dataset_of(settings.datasets_dir, model.card.dataset_version))
     assert not (report_path(model.tag, settings).parent / "impact.html").exists()

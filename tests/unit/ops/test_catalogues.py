@@ -63,13 +63,13 @@ def test_a_source_may_be_given_and_is_found_from_any_folder(
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        ("shop,Hats", "'Hats'; expected names of catalogues"),
-        ("shop,", "''; expected names of catalogues"),
+        ("shop,Hats", "found 'Hats', expected comma-separated catalogue names"),
+        ("shop,", "found '', expected comma-separated catalogue names"),
         (
             "shop,hats",
-            "'hats' has no data in .*; 'FASHION_CATALOGUE=hats fashion ingest --source ...' starts a catalogue",
+            "'hats' has no data in .*. Create it with 'FASHION_CATALOGUE=hats fashion ingest --source ...'",
         ),
-        ("shop, shop", "'shop' is named twice"),
+        ("shop, shop", "found 'shop' more than once"),
         ("fashion-mnist", "'fashion-mnist' is the catalogue in use"),
         ("shop=/nowhere", "shop=/nowhere: no such file or folder"),
     ],

@@ -14,7 +14,7 @@ from terminals import Terminal
 from components.settings import CHECKOUT
 
 SOON = 5  # seconds; 2 are promised, on a machine that is not busy
-LINE = "nothing is half-written; the same command starts again."
+LINE = "no partial files remain; run the same command again."
 MAIN = """import signal, subprocess, sys, time
 from ops.stopping import stop
 try:

@@ -60,12 +60,12 @@ def test_a_model_that_is_damaged_while_it_serves_is_one_line_of_the_status(
     stack._show(layout, [Piece("service", "RUNNING", True, 1)], as_json=False)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("model: ")]
     assert line.startswith(f"model: {tag}: weights.safetensors has the SHA-256 ")
-    assert line.endswith("Restore its files, or promote another model")
+    assert line.endswith("Restore its files or promote another model")
 
 
 def test_a_service_that_does_not_say_is_no_service_without_a_problem(
     layout: StackLayout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("FASHION_TOKEN")
-    assert "set FASHION_TOKEN in this shell" in find_model_problem(layout)
-    assert "gives no answer" in find_model_problem(replace(layout, port=free_port()))
+    assert "Set FASHION_TOKEN in this shell" in find_model_problem(layout)
+    assert "sent no valid response" in find_model_problem(replace(layout, port=free_port()))
