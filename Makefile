@@ -1,4 +1,4 @@
-# Each target does its own set-up; `make` alone lists them.
+# Every target installs what it needs; `make` without a target lists them.
 
 PYTHON ?= python3
 PORT ?= 3000
@@ -6,24 +6,24 @@ PREFECT_PORT ?= 4200
 PRESET ?= $(if $(OWN),photos,dense-128)
 FASHION_CATALOGUE ?= fashion-mnist
 BIN := .venv/bin
-# Not empty for a catalogue of your own: make run FASHION_CATALOGUE=shop FASHION_SOURCE=./photos
+# Set for a custom catalogue: make run FASHION_CATALOGUE=shop FASHION_SOURCE=./photos
 OWN := $(strip $(filter-out fashion-mnist,$(FASHION_CATALOGUE)))
-# Most tests wait now and then, so that one worker more than cores gains; WORKERS=0 runs one test after the other.
-# What pytest makes of the tests' files is kept, also where the environment says otherwise: each worker reads all of them.
+# Many tests wait for I/O, so one worker more than cores is faster; WORKERS=0 runs the tests serially.
+# Pytest's bytecode cache stays enabled even if the environment disables it, because each worker reads all test files.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --dist loadgroup --no-loadscope-reorder --numprocesses $(or $(WORKERS),3)
 
-# The first of these that has all four archives: data/raw, or a folder shared beside the checkout.
+# The first of these folders with all four archives: data/raw, or a shared folder next to the checkout.
 ARCHIVES := train-images-idx3 train-labels-idx1 t10k-images-idx3 t10k-labels-idx1
-if-whole = $(if $(filter 4,$(words $(wildcard $(ARCHIVES:%=$(1)/%-ubyte.gz)))),$(1))
-FASHION_SOURCE ?= $(if $(OWN),auto,$(or $(call if-whole,data/raw),$(call if-whole,../shared/fashion-mnist),auto))
+if-complete = $(if $(filter 4,$(words $(wildcard $(ARCHIVES:%=$(1)/%-ubyte.gz)))),$(1))
+FASHION_SOURCE ?= $(if $(OWN),auto,$(or $(call if-complete,data/raw),$(call if-complete,../shared/fashion-mnist),auto))
 export FASHION_SOURCE FASHION_CATALOGUE
 
-# The installers keep their caches inside the project.
+# Keep installer caches inside the project.
 export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
 
 .PHONY: help setup run up status down test stress check lint serve bento bench lock clean
 
-help: ## list the targets
+help: ## list all targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
 setup: .venv/ready
@@ -36,28 +36,28 @@ setup: .venv/ready
 	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --editable .
 	touch $@
 
-run: .venv/ready ## train on the real data (PRESET=...) and put the model live if it is not worse
+run: .venv/ready ## train on the real data (PRESET=...) and promote the model if it passes the gate
 	$(BIN)/fashion train --preset $(PRESET) --sample-fallback
 
-up: .venv/ready ## start the whole system: Prefect, deployments, worker, service (PORT=... PREFECT_PORT=... FASHION_CATALOGUES=...)
+up: .venv/ready ## start the stack: Prefect, deployments, worker, service (PORT=... PREFECT_PORT=... FASHION_CATALOGUES=...)
 	@PORT=$(PORT) PREFECT_PORT=$(PREFECT_PORT) $(BIN)/fashion up
 
-status: .venv/ready ## say how the system is, and where
+status: .venv/ready ## show the status and URLs of the stack
 	@PORT=$(PORT) PREFECT_PORT=$(PREFECT_PORT) $(BIN)/fashion status
 
-down: .venv/ready ## stop the whole system
+down: .venv/ready ## stop the stack
 	@PORT=$(PORT) PREFECT_PORT=$(PREFECT_PORT) $(BIN)/fashion down
 
-test: .venv/ready ## run the unit tests and the journeys: minutes
+test: .venv/ready ## run unit and end-to-end tests (takes minutes)
 	$(PYTEST) tests/unit tests/journeys
 
-stress: .venv/ready ## run the long tests: fuzzing, kills, load, faults
+stress: .venv/ready ## run the long tests: fuzzing, kills, load, fault injection
 	$(PYTEST) tests/stress
 
-check: lint ## lint, types, and the fast tests
+check: lint ## run lint, type checks and the fast tests
 	$(PYTEST) -m "not slow"
 
-lint: .venv/ready ## ruff and mypy
+lint: .venv/ready ## run ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -65,10 +65,10 @@ lint: .venv/ready ## ruff and mypy
 serve: .venv/ready ## serve the live model on http://127.0.0.1:3000 (PORT=...)
 	@PORT=$(PORT) exec $(BIN)/fashion serve
 
-bento: .venv/ready ## build a Bento that holds the live model
+bento: .venv/ready ## build a Bento with the live model
 	$(BIN)/fashion bento
 
-bench: .venv/ready .venv-bench/ready ## time the recipes beside Keras, a DataLoader loop and scikit-learn
+bench: .venv/ready .venv-bench/ready ## benchmark the presets against Keras, a DataLoader loop and scikit-learn
 	$(BIN)/python -m benchmarks.train
 
 .venv-bench/ready: benchmarks/peers/requirements.txt | .venv/ready
@@ -76,9 +76,9 @@ bench: .venv/ready .venv-bench/ready ## time the recipes beside Keras, a DataLoa
 	$(BIN)/uv pip install --quiet --compile-bytecode --python .venv-bench/bin/python --requirements $<
 	touch $@
 
-lock: .venv/ready ## resolve every version anew
+lock: .venv/ready ## update requirements.lock to the newest versions
 	$(BIN)/uv pip compile --quiet --universal --upgrade --no-header --group test --group lint --group edge --extra dask --extra s3 pyproject.toml --output-file requirements.lock
 
-clean: ## remove the environment and everything made from data; the BentoML store and the Prefect home stay
+clean: ## remove the environment and all generated data, except the BentoML store and the Prefect home
 	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache *.egg-info data/audits data/cache data/checkpoints data/datasets data/exports data/reports data/sample data/validation
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -92,7 +92,7 @@ def test_a_refusal_and_a_failure_are_told_with_a_link_and_without_secrets(prefec
     assert prefect.server.api.state(run) == "Failed"
     link += run
     assert link in refused["message"]
-    assert "Next: look the reason up in docs/operations.md" in told
+    assert "Next: look up the reason in docs/operations.md" in told
     assert not [
         secret for secret in ("hunter2", "abc123", "swordfish") if secret in json.dumps(prefect.receiver.received)
     ]
