@@ -56,11 +56,11 @@ class Scheduled:
         return (self.in_use, *(one.name for one in self.others))
 
 
-def find_scheduled(asked: str | None = None, in_use: str = "") -> Scheduled:
+def find_scheduled(requested: str | None = None, in_use: str = "") -> Scheduled:
     """Parse the requested catalogues.
 
     Args:
-        asked: comma-separated names, each with an optional `=PATH` that the nightly training ingests again, such as
+        requested: comma-separated names, each with an optional `=PATH` that the nightly training ingests again, such as
             `shop=./photos,shoes`. Default: FASHION_CATALOGUES.
         in_use: the catalogue in use. Empty: FASHION_CATALOGUE.
 
@@ -68,8 +68,8 @@ def find_scheduled(asked: str | None = None, in_use: str = "") -> Scheduled:
         SettingsError: a name is invalid, repeated, the catalogue in use, or has no data; or a path does not exist.
         DatasetError: the data of a catalogue is damaged.
     """
-    asked, in_use = os.environ.get(VARIABLE, "") if asked is None else asked, in_use or catalogue_in_use()
-    found = tuple(_find(entry.strip(), in_use) for entry in asked.split(",")) if asked.strip() else ()
+    requested, in_use = os.environ.get(VARIABLE, "") if requested is None else requested, in_use or catalogue_in_use()
+    found = tuple(_find(entry.strip(), in_use) for entry in requested.split(",")) if requested.strip() else ()
     names = [one.name for one in found]
     if repeated := [name for name in names if names.count(name) > 1]:
         raise SettingsError(f"{VARIABLE}: found {repeated[0]!r} more than once, expected unique names")
@@ -125,8 +125,8 @@ def asked_of_running(home: Path) -> Scheduled:
     Raises:
         SettingsError, DatasetError: see `find_scheduled`.
     """
-    kept, asked = kept_scheduled(home), os.environ.get(VARIABLE)
-    return kept if asked is None else find_scheduled(asked, kept.in_use)
+    kept, requested = kept_scheduled(home), os.environ.get(VARIABLE)
+    return kept if requested is None else find_scheduled(requested, kept.in_use)
 
 
 def describe_scheduled(names: Sequence[str]) -> str:

@@ -196,14 +196,14 @@ def _to_response(
     files: list[str] | None = None,
     seen: list[str] | None = None,
 ) -> Response:
-    answers: list[Any] = list(to_answers(predictions, top))
+    results: list[Any] = list(to_answers(predictions, top))
     if seen is not None:
-        for answer, picture in zip(answers, seen, strict=True):
-            answer["seen"] = picture
+        for result, picture in zip(results, seen, strict=True):
+            result["seen"] = picture
     if files is not None:
-        answers = [{"file": name, **answer} for name, answer in zip(files, answers, strict=True)]
+        results = [{"file": name, **result} for name, result in zip(files, results, strict=True)]
     warnings = [finding.to_json() for finding in findings]
-    return json_response({"model": predictions.model, "predictions": answers, "warnings": warnings})
+    return json_response({"model": predictions.model, "predictions": results, "warnings": warnings})
 
 
 # path -> method and endpoint

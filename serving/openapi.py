@@ -72,9 +72,9 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
         return {str(status): {"description": REFUSALS[status], "content": content("Error")} for status in every}
 
     def operation(
-        name: str, summary: str, description: str, answer: dict[str, Any], statuses: tuple[int, ...], **more: Any
+        name: str, summary: str, description: str, success: dict[str, Any], statuses: tuple[int, ...], **more: Any
     ) -> dict[str, Any]:
-        responses = {"200": {"description": "Success.", "content": answer}, **refusals(*statuses)}
+        responses = {"200": {"description": "Success.", "content": success}, **refusals(*statuses)}
         return {"operationId": name, "summary": summary, "description": description, "responses": responses, **more}
 
     def health(summary: str, **refused: dict[str, str]) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
 
     text, binary = {"schema": {"type": "string"}}, {"schema": BINARY}
     table = {kind: text if kind.startswith("text/") else binary for kind in formats.media_types()}
-    answers = {kind: table[kind] for kind in (formats.CSV.media_types[0], formats.PARQUET.media_types[0])}
+    results = {kind: table[kind] for kind in (formats.CSV.media_types[0], formats.PARQUET.media_types[0])}
     score = operation(
         "score",
         "Classify the rows of a table",
@@ -95,7 +95,7 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
         "streamed: if the connection closes before its end, it is incomplete. Warnings about the first rows are in "
         "the X-Warnings header. A table whose first rows are clearly wrong (inverted, or no pixel above 1) is refused "
         "with 400.",
-        {**answers, "text/csv": {**text, "example": _scored(contract)}},
+        {**results, "text/csv": {**text, "example": _scored(contract)}},
         WITH_MODEL,
         parameters=[
             expected,
@@ -106,7 +106,7 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
                 {"type": "array", "items": {"type": "string"}},
             ),
         ],
-        requestBody=_body({**table, **_form("file", BINARY, ", ".join(answers))}),
+        requestBody=_body({**table, **_form("file", BINARY, ", ".join(results))}),
     )
     score["responses"]["200"]["headers"] = {
         "X-Model": {"schema": {"type": "string"}},

@@ -60,7 +60,7 @@ slots = asyncio.Semaphore(4)  # tables being received, queued or scored, each on
 one_table = asyncio.Lock()  # scoring one takes a whole core
 
 
-class GrowingAnswer:
+class ResultBuffer:
     """A response body on disk that one task writes and another sends, so a slow client does not block other tables."""
 
     def __init__(self) -> None:
@@ -109,15 +109,15 @@ class GrowingAnswer:
 
 
 class TableResponse(StreamingResponse):
-    """Streams a growing answer, up to the first error."""
+    """Streams a growing result, up to the first error."""
 
-    def __init__(self, answer: GrowingAnswer, scoring: asyncio.Task[None], model: str, media_type: str) -> None:
+    def __init__(self, result: ResultBuffer, scoring: asyncio.Task[None], model: str, media_type: str) -> None:
         headers = {"X-Model": model}
-        if answer.findings:
-            warnings = [{"kind": one.kind, "reason": one.message} for one in answer.findings]
+        if result.findings:
+            warnings = [{"kind": one.kind, "reason": one.message} for one in result.findings]
             headers["X-Warnings"] = orjson.dumps(warnings).decode()
-        super().__init__(answer.pieces(), headers=headers, media_type=media_type)
-        self.answer, self.scoring = answer, scoring
+        super().__init__(result.pieces(), headers=headers, media_type=media_type)
+        self.result, self.scoring = result, scoring
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response. Returning before its end makes the server close the connection."""
@@ -132,7 +132,7 @@ class TableResponse(StreamingResponse):
             log.warning("/score: response aborted: %s", error)
         finally:
             await _stop(self.scoring)
-            self.answer.file.close()
+            self.result.file.close()
 
 
 async def score_table(request: Request, model: Classifier, wants_rejects: bool) -> Response:
@@ -147,31 +147,31 @@ async def score_table(request: Request, model: Classifier, wants_rejects: bool) 
     if slots.locked():
         raise Refusal(429, "request", f"already scoring the maximum number of tables; {RETRY}", RETRY_AFTER)
     await slots.acquire()
-    answer = GrowingAnswer()
-    scoring = asyncio.create_task(_fill(answer, request, model, form, wants_rejects))
+    result = ResultBuffer()
+    scoring = asyncio.create_task(_fill(result, request, model, form, wants_rejects))
     scoring.add_done_callback(lambda _: slots.release())
     try:
-        await answer.wait_for_start()
+        await result.wait_for_start()
     except BaseException:
         await _stop(scoring)
-        answer.file.close()
+        result.file.close()
         raise
-    watch.warned(answer.findings)
-    return TableResponse(answer, scoring, model.tag, answer.form.media_type)
+    watch.warned(result.findings)
+    return TableResponse(result, scoring, model.tag, result.form.media_type)
 
 
 async def _fill(
-    answer: GrowingAnswer, request: Request, model: Classifier, form: TableFormat | None, wants_rejects: bool
+    result: ResultBuffer, request: Request, model: Classifier, form: TableFormat | None, wants_rejects: bool
 ) -> None:
     """Receive a table and score it while its client stays connected."""
     try:
         with cast(BinaryIO, tempfile.TemporaryFile()) as table:
             await spool_body(request, table)
-            answer.form = (form or _detect_format(table)).without(request.query_params.getlist(DROP))
-            await _while_connected(request, _score(answer, table, model, wants_rejects))
-        answer.end()
+            result.form = (form or _detect_format(table)).without(request.query_params.getlist(DROP))
+            await _while_connected(request, _score(result, table, model, wants_rejects))
+        result.end()
     except BaseException as error:
-        answer.end(_name_parameters(error))
+        result.end(_name_parameters(error))
         if not isinstance(error, Exception):
             raise
 
@@ -194,20 +194,20 @@ def _detect_format(table: BinaryIO) -> TableFormat:
     return answer_to(formats.format_like(kind) or formats.CSV)
 
 
-async def _score(answer: GrowingAnswer, table: BinaryIO, model: Classifier, wants_rejects: bool) -> None:
-    form = answer.form
+async def _score(result: ResultBuffer, table: BinaryIO, model: Classifier, wants_rejects: bool) -> None:
+    form = result.form
     contract = model.contract
     rows, schema = (rejected_rows, form.rejected) if wants_rejects else (every_row, table_schema(contract.classes))
     async with one_table:
-        outputs = [(rows, form.writer(answer.file, schema))]
-        read = _inspect_first(form.read(table, "body", contract), answer, contract)
+        outputs = [(rows, form.writer(result.file, schema))]
+        read = _inspect_first(form.read(table, "body", contract), result, contract)
         blocks = score_blocks(model, read, outputs, "body", MAX_REJECTS)
         with closing(blocks):
-            while await _run_to_completion(anyio.to_thread.run_sync(_step, blocks, answer)):
-                answer.grow()
+            while await _run_to_completion(anyio.to_thread.run_sync(_step, blocks, result)):
+                result.grow()
 
 
-def _inspect_first(blocks: Iterator[Block], answer: GrowingAnswer, contract: DataContract) -> Iterator[Block]:
+def _inspect_first(blocks: Iterator[Block], result: ResultBuffer, contract: DataContract) -> Iterator[Block]:
     """Yield the blocks after a sanity check of the first rows; keeps its findings for the response headers."""
     first, rows = list[Block](), 0
     for block in itertools.islice(blocks, MAX_BLOCKS):
@@ -217,16 +217,16 @@ def _inspect_first(blocks: Iterator[Block], answer: GrowingAnswer, contract: Dat
             break
     if first:
         shown = np.concatenate([block.shown for block in first])
-        answer.findings = inspect_images(shown, catalogue_of(contract).inputs)
-        refuse_wrong(answer.findings, "body")
+        result.findings = inspect_images(shown, catalogue_of(contract).inputs)
+        refuse_wrong(result.findings, "body")
     yield from first
     yield from blocks
 
 
-def _step(blocks: Iterator[Score], answer: GrowingAnswer) -> bool:
+def _step(blocks: Iterator[Score], result: ResultBuffer) -> bool:
     """Score the next block. Returns False after the last one."""
     block = next(blocks, None)
-    answer.file.flush()
+    result.file.flush()
     return block is not None
 
 

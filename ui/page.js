@@ -42,20 +42,20 @@ function make(tag, options = {}, ...children) {
   return element;
 }
 
-function place(title, ...children) {
+function addCard(title, ...children) {
   $("none").hidden = true;
   const card = make("li", { className: "answer" }, make("h3", { textContent: title }), ...children);
   $("answers").prepend(card);
   return card;
 }
 
-function say(text) {
+function announce(text) {
   $("said").textContent = text;
 }
 
 function showError(title, error) {
-  place(title, make("p", { className: "error", textContent: error.message }));
-  say(`${title}: ${error.message}`);
+  addCard(title, make("p", { className: "error", textContent: error.message }));
+  announce(`${title}: ${error.message}`);
 }
 
 function picture(source, alt, caption, className = "") {
@@ -71,9 +71,9 @@ let classes = [];
 let [height, width] = [0, 0]; // of the model's input, in pixels
 let takesCorrections = false;
 
-function offerCorrection(answer, model, name) {
+function offerCorrection(prediction, model, name) {
   const choice = make("select", {}, ...classes.map((one) => make("option", { value: one, textContent: one })));
-  choice.value = (answer.top.find((one) => one.name !== answer.name) || answer).name;
+  choice.value = (prediction.top.find((one) => one.name !== prediction.name) || prediction).name;
   const send = make("button", { type: "button", textContent: "Send" });
   const note = make("p", { className: "note" });
   const label = make("label", {}, "It is ", choice);
@@ -81,14 +81,14 @@ function offerCorrection(answer, model, name) {
   box.append(make("p", { className: "buttons" }, label, send), note);
   send.addEventListener("click", async () => {
     send.disabled = true;
-    const body = JSON.stringify({ label: choice.value, said: answer.name, model, seen: answer.seen });
+    const body = JSON.stringify({ label: choice.value, said: prediction.name, model, seen: prediction.seen });
     try {
       await request("corrections", body, "application/json");
       note.textContent = "Saved. It affects the model only after an import and a new training.";
-      say(`${name}: corrected to ${choice.value}`);
+      announce(`${name}: corrected to ${choice.value}`);
     } catch (error) {
       note.textContent = error.message;
-      say(error.message);
+      announce(error.message);
     }
     send.disabled = false;
   });
@@ -99,9 +99,9 @@ function warningLines(warnings) {
   return warnings.map(({ reason }) => make("p", { className: "warning", textContent: `Warning: ${reason}.` }));
 }
 
-function showAnswer(file, answer, model, warnings) {
+function showResult(file, prediction, model, warnings) {
   const bars = make("dl");
-  for (const { name, probability } of answer.top) {
+  for (const { name, probability } of prediction.top) {
     const label = `${name}: ${percent(probability)}`;
     const bar = make("progress", { max: 1, value: probability });
     bar.setAttribute("aria-label", label);
@@ -111,23 +111,24 @@ function showAnswer(file, answer, model, warnings) {
       make("dd", { className: "share", textContent: percent(probability) }),
     );
   }
-  const name = make("p", { className: "name", textContent: answer.name });
-  const verdict = answer.sure
+  const name = make("p", { className: "name", textContent: prediction.name });
+  const verdict = prediction.sure
     ? [name]
     : [name, make("p", { className: "unsure", textContent: "Low confidence: needs human review." })];
   const shown = URL.createObjectURL(file);
-  const given = picture(shown, file.name, "input file");
-  given.firstChild.addEventListener("error", () => given.firstChild.remove(), { once: true });
-  place(
+  const inputFigure = picture(shown, file.name, "input file");
+  const seenFigure = picture(prediction.seen, `${height} by ${width} pixels`, "model input", "seen");
+  inputFigure.firstChild.addEventListener("error", () => inputFigure.firstChild.remove(), { once: true });
+  addCard(
     file.name,
-    make("div", { className: "pictures" }, given, picture(answer.seen, `${height} by ${width} pixels`, "model input", "seen")),
+    make("div", { className: "pictures" }, inputFigure, seenFigure),
     ...verdict,
     ...warningLines(warnings),
     bars,
-    ...(takesCorrections ? [offerCorrection(answer, model, file.name)] : []),
+    ...(takesCorrections ? [offerCorrection(prediction, model, file.name)] : []),
   );
-  const notes = [answer.sure ? "" : ", low confidence", ...warnings.map(({ reason }) => `; ${reason}`)];
-  say(`${file.name}: ${answer.name}${notes.join("")}`);
+  const notes = [prediction.sure ? "" : ", low confidence", ...warnings.map(({ reason }) => `; ${reason}`)];
+  announce(`${file.name}: ${prediction.name}${notes.join("")}`);
 }
 
 // --- input ---
@@ -136,8 +137,8 @@ async function classify(file) {
   const form = new FormData();
   form.append("files", file, file.name);
   try {
-    const answer = await (await request("classify?top=3&seen=true", form)).json();
-    showAnswer(file, answer.predictions[0], answer.model, answer.warnings);
+    const result = await (await request("classify?top=3&seen=true", form)).json();
+    showResult(file, result.predictions[0], result.model, result.warnings);
   } catch (error) {
     showError(file.name, error);
   }
@@ -146,7 +147,7 @@ async function classify(file) {
 async function score(file) {
   const isParquet = PARQUET.test(file.name);
   const [suffix, type] = isParquet ? [".parquet", "application/vnd.apache.parquet"] : [".csv", "text/csv"];
-  say(`Scoring ${file.name}`);
+  announce(`Scoring ${file.name}`);
   try {
     const response = await request("score", file, type);
     const warnings = JSON.parse(response.headers.get("X-Warnings") || "[]");
@@ -157,14 +158,14 @@ async function score(file) {
       textContent: "Download the result",
     });
     const { scored, rejected } = isParquet ? await countInFooter(blob) : await countLines(blob);
-    place(
+    addCard(
       file.name,
       make("p", { textContent: `${scored} ${scored === 1 ? "row" : "rows"} scored, ${rejected} rejected.` }),
       ...warningLines(warnings),
       make("p", {}, link),
     );
     const notes = warnings.map(({ reason }) => `; ${reason}`).join("");
-    say(`${file.name}: ${scored} rows scored, ${rejected} rejected${notes}`);
+    announce(`${file.name}: ${scored} rows scored, ${rejected} rejected${notes}`);
   } catch (error) {
     showError(file.name, error);
   }
@@ -192,7 +193,7 @@ async function countInFooter(blob) {
   return { scored: count("scored"), rejected: count("rejected") };
 }
 
-async function take(files) {
+async function handleFiles(files) {
   const list = [...files];
   if (list.length > MOST_FILES) {
     showError(`${list.length} files`, new Error(`Send at most ${MOST_FILES} files at a time.`));
@@ -206,7 +207,7 @@ async function take(files) {
 
 for (const id of ["files", "camera"]) {
   $(id).addEventListener("change", async (event) => {
-    await take(event.target.files);
+    await handleFiles(event.target.files);
     event.target.value = ""; // so that the same file can be chosen again
   });
 }
@@ -215,14 +216,14 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(kind, (event) => {
     event.preventDefault();
     $("drop").classList.toggle("over", kind === "dragover");
-    if (kind === "drop") take(event.dataTransfer.files);
+    if (kind === "drop") handleFiles(event.dataTransfer.files);
   });
 }
 
 document.addEventListener("paste", (event) => {
   const files = [...event.clipboardData.files];
-  if (files.length) take(files);
-  else if (event.target.tagName !== "INPUT") say("The clipboard contains no image.");
+  if (files.length) handleFiles(files);
+  else if (event.target.tagName !== "INPUT") announce("The clipboard contains no image.");
 });
 
 // --- drawing ---
