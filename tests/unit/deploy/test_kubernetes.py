@@ -1,4 +1,4 @@
-"""The Kubernetes manifests: what Kubernetes would say of them, and what must stay in them."""
+"""The Kubernetes manifests: schema validation, and the settings that must stay."""
 
 import copy
 import re
@@ -11,7 +11,7 @@ from manifests import CONTAINER, FOLDER, KUSTOMIZATION, MANIFESTS, POD, Manifest
 from components.settings import CHECKOUT
 from serving.bodies import LARGEST_TABLE
 
-VERSIONS = ("1.32", "1.37")  # of Kubernetes: the oldest that we say it fits, and the newest that is known here
+VERSIONS = ("1.32", "1.37")  # of Kubernetes: the oldest supported, and the newest known to the validator
 LABELS: Manifest = MANIFESTS["deployment.yaml"]["spec"]["template"]["metadata"]["labels"]
 
 
@@ -21,23 +21,20 @@ def validate(manifest: Manifest, version: str) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", MANIFESTS)
-def test_kubernetes_would_take_each_manifest(name: str, version: str) -> None:
+def test_every_manifest_is_valid(name: str, version: str) -> None:
     validate(MANIFESTS[name], version)
 
 
 @pytest.mark.parametrize(
     ("place", "value"),
     [
-        (
-            ("readOnlyRootFileSystem",),
-            True,
-        ),  # a capital too many, which Kubernetes ignores unless it is told to be strict
+        (("readOnlyRootFileSystem",), True),  # misspelled; ignored by Kubernetes unless strict
         (("securityContext", "allowPrivilegeEscalation"), "no"),
         (("resources", "requests", "memory"), [1]),
         (("livenessProbe", "httpGet"), {"path": "/livez"}),
     ],
 )
-def test_a_wrong_field_is_found(place: tuple[str, ...], value: object) -> None:
+def test_an_invalid_field_is_found(place: tuple[str, ...], value: object) -> None:
     manifest = copy.deepcopy(MANIFESTS["deployment.yaml"])
     spot = manifest["spec"]["template"]["spec"]["containers"][0]
     for name in place[:-1]:
@@ -47,14 +44,14 @@ def test_a_wrong_field_is_found(place: tuple[str, ...], value: object) -> None:
         validate(manifest, VERSIONS[-1])
 
 
-def test_kustomize_takes_every_manifest_and_sets_the_image() -> None:
+def test_the_kustomization_includes_every_manifest_and_sets_the_image() -> None:
     kustomization = yaml.safe_load((FOLDER / KUSTOMIZATION).read_text())
     assert sorted(kustomization["resources"]) == list(MANIFESTS)
     assert [image["name"] for image in kustomization["images"]] == [CONTAINER["image"]]
     assert all("latest" not in str(image) for image in kustomization["images"])
 
 
-def test_they_speak_of_the_same_pods() -> None:
+def test_all_manifests_select_the_same_pods() -> None:
     name = MANIFESTS["deployment.yaml"]["metadata"]["name"]
     assert {manifest["metadata"]["name"] for manifest in MANIFESTS.values()} == {name}
     selectors = [
@@ -71,7 +68,7 @@ def test_they_speak_of_the_same_pods() -> None:
     assert str(ports["http"]) == CONTAINER["args"][CONTAINER["args"].index("--port") + 1]
 
 
-def test_nothing_in_the_pod_can_become_more_than_it_is() -> None:
+def test_the_pod_cannot_escalate_privileges() -> None:
     assert POD["automountServiceAccountToken"] is False
     assert not POD.keys() & {"hostNetwork", "hostPID", "hostIPC", "initContainers"}
     user = POD["securityContext"]
@@ -87,14 +84,14 @@ def test_nothing_in_the_pod_can_become_more_than_it_is() -> None:
     assert all(volume["emptyDir"]["sizeLimit"] for volume in POD["volumes"])
 
 
-def test_no_secret_is_in_a_manifest() -> None:
+def test_no_manifest_contains_a_secret() -> None:
     token = next(variable for variable in CONTAINER["env"] if variable["name"] == "FASHION_TOKEN")
     assert "value" not in token
     assert not token["valueFrom"]["secretKeyRef"].get("optional")
     assert "Secret" not in {manifest["kind"] for manifest in MANIFESTS.values()}
 
 
-def test_traffic_goes_to_pods_that_are_ready_and_a_stop_has_its_time() -> None:
+def test_only_ready_pods_get_traffic_and_a_shutdown_has_enough_time() -> None:
     paths = {name: CONTAINER[name]["httpGet"]["path"] for name in CONTAINER if name.endswith("Probe")}
     assert paths == {"startupProbe": "/livez", "readinessProbe": "/readyz", "livenessProbe": "/livez"}
     drain = re.search(r"at the latest after (\w+) seconds", (CHECKOUT / "docs" / "operations.md").read_text())
@@ -104,28 +101,28 @@ def test_traffic_goes_to_pods_that_are_ready_and_a_stop_has_its_time() -> None:
     assert MANIFESTS["deployment.yaml"]["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
 
 
-def test_every_pod_says_what_it_needs_and_may_take() -> None:
+def test_every_pod_has_resource_requests_and_limits() -> None:
     for name in ("cpu", "memory", "ephemeral-storage"):
         assert CONTAINER["resources"]["requests"][name]
         assert CONTAINER["resources"]["limits"][name]
     assert MANIFESTS["autoscaler.yaml"]["spec"]["minReplicas"] >= 2
 
 
-def test_the_service_itself_reaches_nobody() -> None:
+def test_the_service_has_no_outgoing_traffic() -> None:
     rules = MANIFESTS["network.yaml"]["spec"]
     assert rules["egress"] == []
     assert set(rules["policyTypes"]) == {"Ingress", "Egress"}
     assert all(rule["from"] and rule["ports"] for rule in rules["ingress"])
 
 
-def test_what_a_person_must_set_is_marked_and_told() -> None:
+def test_values_to_set_are_marked_and_documented() -> None:
     files = [path for path in FOLDER.glob("*.yaml") if "# SET" in path.read_text()]
-    told = (CHECKOUT / "docs" / "deploy.md").read_text()
+    documentation = (CHECKOUT / "docs" / "deploy.md").read_text()
     assert {path.name for path in files} == {KUSTOMIZATION, "deployment.yaml", "network.yaml"}
-    assert all(f"`{path.name}`" in told for path in files)
+    assert all(f"`{path.name}`" in documentation for path in files)
 
 
-def test_the_proxy_lets_pass_what_the_service_takes_and_a_little_more_so_that_it_is_the_service_who_refuses() -> None:
-    """Caddy counts MB in thousands, MiB as the service does."""
+def test_the_proxy_limit_is_slightly_above_the_service_limit() -> None:
+    """So that the service sends the error. In Caddy, MB are powers of 1,000 and MiB powers of 1,024."""
     (size,) = re.findall(r"max_size (\d+)MiB", (CHECKOUT / "deploy" / "caddy" / "Caddyfile").read_text())
     assert LARGEST_TABLE < int(size) << 20 <= LARGEST_TABLE + (1 << 20)

@@ -1,4 +1,4 @@
-"""prefect.yaml: every deployment says what it is, takes what its flow takes, and is due once a night, in any season."""
+"""prefect.yaml: every deployment is described, has valid parameters, and runs once a night in any season."""
 
 import asyncio
 import importlib
@@ -23,7 +23,7 @@ SCHEDULES = [
     for one in DEPLOYMENTS
     for schedule in one.get("schedules", ())
 ]
-# Nights on which a clock in Berlin is changed: at 2:00 it is 3:00, at 3:00 it is 2:00.
+# Nights with a clock change in Berlin: from 2:00 to 3:00, and from 3:00 to 2:00.
 SPRING, AUTUMN = date(2027, 3, 28), date(2027, 10, 31)
 
 
@@ -37,32 +37,34 @@ def name_of(deployment: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=name_of)
-def test_a_deployment_says_what_it_is_and_is_limited(deployment: dict[str, Any]) -> None:
+def test_a_deployment_has_a_description_tags_and_a_concurrency_limit(deployment: dict[str, Any]) -> None:
     assert len(deployment["description"]) > 20
     assert deployment["tags"]
     assert deployment["work_pool"]["name"] == POOL
     assert deployment["concurrency_limit"]["limit"] == 1
     scheduled = bool(deployment.get("schedules"))
     strategy = ConcurrencyLimitStrategy(deployment["concurrency_limit"]["collision_strategy"])
-    assert (strategy is ConcurrencyLimitStrategy.CANCEL_NEW) == scheduled, "a person's run waits, a scheduled one goes"
+    assert (strategy is ConcurrencyLimitStrategy.CANCEL_NEW) == scheduled, (
+        "manual runs wait, scheduled runs are cancelled"
+    )
     assert all("timezone" in schedule for schedule in deployment.get("schedules", ()))
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=name_of)
-def test_a_deployment_gives_parameters_that_its_flow_takes(deployment: dict[str, Any]) -> None:
+def test_the_parameters_of_a_deployment_are_valid_for_its_flow(deployment: dict[str, Any]) -> None:
     flow = flow_of(deployment)
-    taken = inspect.signature(flow.fn).parameters
-    given = deployment.get("parameters", {})
-    assert set(given) <= set(taken)
-    needed = {name for name, one in taken.items() if one.default is inspect.Parameter.empty}
+    accepted = inspect.signature(flow.fn).parameters
+    set_here = deployment.get("parameters", {})
+    assert set(set_here) <= set(accepted)
+    required = {name for name, one in accepted.items() if one.default is inspect.Parameter.empty}
     if deployment.get("schedules"):
-        assert needed <= set(given), "nobody is there to give them"
-    if needed <= set(given):
-        flow.validate_parameters({**{name: one.default for name, one in taken.items()}, **given})
+        assert required <= set(set_here), "a scheduled run cannot ask for them"
+    if required <= set(set_here):
+        flow.validate_parameters({**{name: one.default for name, one in accepted.items()}, **set_here})
 
 
 @pytest.mark.parametrize("hours", [-1, 0, 745])
-def test_no_traffic_is_looked_at_of_hours_that_are_none(hours: int) -> None:
+def test_monitoring_refuses_invalid_hours(hours: int) -> None:
     from prefect.exceptions import ParameterTypeError
 
     from flows.monitoring import monitoring
@@ -72,7 +74,7 @@ def test_no_traffic_is_looked_at_of_hours_that_are_none(hours: int) -> None:
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=name_of)
-def test_every_parameter_has_a_type_and_a_description_on_prefect_s_page(deployment: dict[str, Any]) -> None:
+def test_every_parameter_has_a_type_and_a_description_in_prefect(deployment: dict[str, Any]) -> None:
     from prefect.utilities.callables import parameter_schema
 
     for name, shown in parameter_schema(flow_of(deployment)).properties.items():
@@ -81,36 +83,36 @@ def test_every_parameter_has_a_type_and_a_description_on_prefect_s_page(deployme
 
 
 def due(schedule: dict[str, Any], around: date) -> list[datetime]:
-    """Every time that the scheduler writes down from two days before to two days after, asked each quarter hour."""
+    """Every run scheduled from two days before to two days after, with the scheduler called every quarter hour."""
     cron = CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
     start = datetime(around.year, around.month, around.day, tzinfo=UTC) - timedelta(days=2)
 
-    async def ask() -> set[datetime]:
-        asked = (start + timedelta(minutes=15 * number) for number in range(4 * 24 * 4))
-        return {found for moment in asked for found in await cron.get_dates(n=2, start=moment)}
+    async def collect() -> set[datetime]:
+        moments = (start + timedelta(minutes=15 * number) for number in range(4 * 24 * 4))
+        return {found for moment in moments for found in await cron.get_dates(n=2, start=moment)}
 
     zone = ZoneInfo(schedule["timezone"])
-    return sorted(found.astimezone(zone) for found in asyncio.run(ask()))
+    return sorted(found.astimezone(zone) for found in asyncio.run(collect()))
 
 
 @pytest.mark.parametrize("night", [SPRING, AUTUMN], ids=["spring", "autumn"])
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_a_change_of_the_clock_costs_no_run_and_gives_none_twice(schedule: dict[str, Any], night: date) -> None:
+def test_a_clock_change_neither_skips_nor_repeats_a_run(schedule: dict[str, Any], night: date) -> None:
     minute, hour, _, _, weekday = schedule["cron"].split()
     if hour == "*" or weekday != "*":
-        pytest.skip("it is not due once a night")
+        pytest.skip("not a nightly schedule")
     found = due(schedule, night)
     nights = Counter(moment.date() for moment in found)
     assert [nights[night + timedelta(days=days)] for days in (-1, 0, 1)] == [1, 1, 1]
     assert {(moment.hour, moment.minute) for moment in found} == {(int(hour), int(minute))}
 
 
-def test_half_past_two_is_a_time_that_the_test_above_would_refuse() -> None:
+def test_half_past_two_would_fail_the_test_above() -> None:
     found = due({"cron": "30 2 * * *", "timezone": "Europe/Berlin"}, SPRING)
     assert {(moment.hour, moment.minute) for moment in found} == {(2, 30), (3, 30)}
 
 
-def test_the_automation_waits_for_three_heartbeats() -> None:
+def test_the_automation_for_dead_runs_waits_for_three_heartbeats() -> None:
     from ops.environment import DEFAULTS
 
     (dead,) = [one for one in yaml.safe_load(AUTOMATIONS.read_text()) if one["name"] == "dead-runs"]

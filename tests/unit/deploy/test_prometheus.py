@@ -1,4 +1,4 @@
-"""Prometheus' rules and Grafana's dashboard: what promtool says of them, and that the service has what they ask for."""
+"""The Prometheus rules and the Grafana dashboard: promtool accepts them, and the service has their metrics."""
 
 import json
 import re
@@ -27,29 +27,29 @@ METRIC = re.compile(r"\b(?:fashion|bentoml)_\w+")
 pytestmark = pytest.mark.xdist_group("server")
 
 
-def test_prometheus_takes_the_configuration_and_the_rules() -> None:
+def test_the_configuration_and_the_rules_are_valid() -> None:
     assert f"{len(ALERTS)} rules found" in promtool("check", "config", FOLDER / "prometheus.yml")
 
 
-def test_every_alert_has_a_test_in_which_it_comes() -> None:
+def test_every_alert_has_a_test_in_which_it_fires() -> None:
     tests = yaml.safe_load((FOLDER / "alerts.test.yml").read_text())["tests"]
-    comes = {case["alertname"] for test in tests for case in test.get("alert_rule_test", ()) if case.get("exp_alerts")}
-    assert comes == {rule["alert"] for rule in ALERTS}
+    fires = {case["alertname"] for test in tests for case in test.get("alert_rule_test", ()) if case.get("exp_alerts")}
+    assert fires == {rule["alert"] for rule in ALERTS}
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
-def test_an_alert_says_how_bad_it_is_and_what_to_do(rule: dict[str, Any]) -> None:
+def test_an_alert_has_a_severity_annotations_and_a_runbook(rule: dict[str, Any]) -> None:
     assert rule["labels"]["severity"] in {"critical", "warning", "info"}
     assert rule["annotations"].keys() == {"summary", "description", "runbook"}
     assert rule["annotations"]["runbook"] == f"docs/operations.md#{rule['alert'].lower()}"
     assert f"\n### {rule['alert']}\n" in RUNBOOK
 
 
-def test_the_runbook_knows_no_other_alerts() -> None:
+def test_the_runbook_has_no_other_alerts() -> None:
     assert set(re.findall(r"^### (Fashion\w+)$", RUNBOOK, re.MULTILINE)) == {rule["alert"] for rule in ALERTS}
 
 
-def test_prometheus_understands_every_expression_of_the_dashboard(tmp_path: Path) -> None:
+def test_every_expression_of_the_dashboard_is_valid(tmp_path: Path) -> None:
     filled = [one.replace("$__rate_interval", "1m").replace("$instance", ".*") for one in EXPRESSIONS]
     rules = [{"record": f"panel:{number}", "expr": one} for number, one in enumerate(filled)]
     path = tmp_path / "panels.yml"
@@ -57,7 +57,7 @@ def test_prometheus_understands_every_expression_of_the_dashboard(tmp_path: Path
     assert f"{len(EXPRESSIONS)} rules found" in promtool("check", "rules", path)
 
 
-def test_panels_have_places_of_their_own() -> None:
+def test_panels_do_not_overlap() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in PANELS:
         place = panel["gridPos"]
@@ -72,7 +72,7 @@ def test_panels_have_places_of_their_own() -> None:
     assert len({panel["id"] for panel in PANELS}) == len(PANELS)
 
 
-def test_every_panel_asks_the_source_and_the_instances_that_a_person_chose() -> None:
+def test_every_panel_uses_the_selected_data_source_and_instances() -> None:
     variables = {variable["name"] for variable in DASHBOARD["templating"]["list"]}
     assert variables == {"datasource", "instance"}
     for panel in PANELS:
@@ -82,26 +82,26 @@ def test_every_panel_asks_the_source_and_the_instances_that_a_person_chose() -> 
 
 
 @pytest.mark.slow
-def test_the_service_has_every_metric_and_label_that_is_asked_for(server: Server) -> None:
-    """A metric that nobody counts makes an alert that never comes."""
+def test_the_service_exports_every_metric_and_label_in_use(server: Server) -> None:
+    """An alert on a metric that does not exist never fires."""
     with server.client() as client:
         client.post("/predict", json={"images": [[0] * 784]}).raise_for_status()
-        told = wait_for_metrics(client)
-    there = set(re.findall(r"^(\w+)(?:\{| )", told, re.MULTILINE))
+        metrics = wait_for_metrics(client)
+    exported = set(re.findall(r"^(\w+)(?:\{| )", metrics, re.MULTILINE))
     text = "\n".join([*EXPRESSIONS, *(rule["expr"] for rule in ALERTS)])
-    assert set(METRIC.findall(text)) <= there
-    labels = set(re.findall(r'(\w+)="', told))
-    asked = set(re.findall(r"(\w+) ?=~?\"", text)) - {"job", "instance", "alertname", "alertstate"}
-    assert asked <= labels
-    assert 'endpoint="/predict",http_response_code="200"' in told
+    assert set(METRIC.findall(text)) <= exported
+    labels = set(re.findall(r'(\w+)="', metrics))
+    used = set(re.findall(r"(\w+) ?=~?\"", text)) - {"job", "instance", "alertname", "alertstate"}
+    assert used <= labels
+    assert 'endpoint="/predict",http_response_code="200"' in metrics
 
 
 def wait_for_metrics(client: httpx.Client) -> str:
-    """The metrics, once those are there that are told by the second."""
+    """The metrics, including those updated once a second."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        told = client.get("/metrics").raise_for_status().text
-        if re.search(r"^fashion_memory_bytes [1-9]", told, re.MULTILINE):
-            return told
+        metrics = client.get("/metrics").raise_for_status().text
+        if re.search(r"^fashion_memory_bytes [1-9]", metrics, re.MULTILINE):
+            return metrics
         time.sleep(0.2)
-    pytest.fail("the service never told its memory")
+    pytest.fail("the service never exported its memory")

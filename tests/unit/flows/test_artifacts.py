@@ -1,4 +1,4 @@
-"""What Prefect's page is given to show, and that it cannot be made to show something else."""
+"""Prefect artifacts: their content, and that external text cannot inject markup."""
 
 import base64
 
@@ -29,21 +29,21 @@ MARKDOWN = MarkdownIt("gfm-like", {"html": True, "linkify": False})
         "&lt;b&gt;",
     ],
 )
-def test_a_text_is_shown_as_it_is(text: str) -> None:
-    """Through the Markdown rules that Prefect's page has: GitHub's, with HTML let in."""
+def test_text_is_displayed_literally(text: str) -> None:
+    """With the Markdown rules of Prefect's UI: GitHub's, with HTML enabled."""
     html = MARKDOWN.render(to_table({"source": text}))
     cells = MARKDOWN.parse(to_table({"source": text}))
     inline = [token for token in cells if token.type == "inline" and token.content]
-    assert len(inline) == 2, "two cells, whatever is in them"
+    assert len(inline) == 2, "always two cells"
     assert {child.type for child in inline[1].children or ()} <= {"text", "text_special"}, html
     assert "".join(child.content for child in inline[1].children or ()) == text
 
 
-def test_lines_and_secrets_do_not_get_through() -> None:
+def test_line_breaks_and_secrets_are_removed() -> None:
     assert escape("a\n# heading\n\ntoken=abc123") == r"a # heading token=\*\*\*"
 
 
-def test_a_verdict_is_a_row_a_check_and_escaped_too() -> None:
+def test_a_verdict_has_one_escaped_row_per_check() -> None:
     checks = [
         GateCheck("accuracy", True, "0.9", "at least 0.8", ""),
         GateCheck("[x](http://y)", False, "<b>", "at least 0.8", ""),
@@ -55,14 +55,14 @@ def test_a_verdict_is_a_row_a_check_and_escaped_too() -> None:
     assert bad["measured"] == "&lt;b&gt;"
 
 
-def test_metrics_are_a_row_a_class_and_one_for_all(card: ModelCard) -> None:
-    *classes, whole = to_class_rows(card.test)
+def test_metrics_have_one_row_per_class_and_a_total(card: ModelCard) -> None:
+    *classes, total = to_class_rows(card.test)
     assert [row["class"] for row in classes] == [one.name for one in card.test.classes]
     assert classes[3]["f1"] == f"{card.test.classes[3].f1:.4f}"
-    assert (whole["images"], whole["recall"]) == (f"{card.test.rows:,}", f"{card.test.accuracy:.4f}")
+    assert (total["images"], total["recall"]) == (f"{card.test.rows:,}", f"{card.test.accuracy:.4f}")
 
 
-def test_the_confusion_matrix_is_a_picture_that_can_be_read_on_a_dark_page(card: ModelCard) -> None:
+def test_the_confusion_matrix_is_readable_in_dark_mode(card: ModelCard) -> None:
     kind, _, content = to_data_url(draw_confusion(card.test)).partition(",")
     assert kind == "data:image/svg+xml;base64"
     svg = base64.b64decode(content).decode()

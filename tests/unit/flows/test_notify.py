@@ -1,4 +1,4 @@
-"""What people are told, by whom, and what never gets into a message."""
+"""Notifications: their text, their delivery, and the redaction of secrets."""
 
 import asyncio
 import dataclasses
@@ -23,7 +23,7 @@ from flows.notify.message import LONGEST, TEST, Message, of_promotion
 from flows.notify.redact import redact
 from flows.notify.send import send, try_send
 
-# --- no secrets ---
+# --- secrets ---
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ from flows.notify.send import send, try_send
         ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY----- after", "*** after"),
     ],
 )
-def test_a_secret_is_stars(text: str, safe: str) -> None:
+def test_secrets_are_redacted(text: str, safe: str) -> None:
     assert redact(text) == safe
 
 
@@ -58,11 +58,11 @@ def test_a_secret_is_stars(text: str, safe: str) -> None:
         "model.safetensors: has the SHA-256 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
     ],
 )
-def test_what_a_person_needs_stays(text: str) -> None:
+def test_useful_text_is_not_redacted(text: str) -> None:
     assert redact(text) == text
 
 
-def test_the_values_of_secret_variables_are_stars_wherever_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_of_secret_variables_are_redacted_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASHION_TOKEN", "swordfish-42")
     monkeypatch.setenv("FASHION_NOTIFY_URL", "slack://aaa/bbb/ccc")
     monkeypatch.setenv("SOME_PASSWORD", "a")
@@ -72,27 +72,27 @@ def test_the_values_of_secret_variables_are_stars_wherever_they_stand(monkeypatc
 # --- the text ---
 
 
-def test_a_message_says_why_where_and_what_next() -> None:
-    message = Message("it broke", "a reason", "mend it", "http://127.0.0.1/")
-    assert message.text == "Why: a reason\nLink: http://127.0.0.1/\nNext: mend it"
+def test_a_message_has_a_reason_a_link_and_a_next_step() -> None:
+    message = Message("it broke", "a reason", "fix it", "http://127.0.0.1/")
+    assert message.text == "Why: a reason\nLink: http://127.0.0.1/\nNext: fix it"
     assert len(Message("", "x" * 10 * LONGEST, "").text) < LONGEST + 50
 
 
-def test_a_refusal_names_what_stays_live_and_how_to_see_why() -> None:
-    told = of_promotion(Promotion("fashion-mlp:new", False, None, "fashion-mlp:old"))
-    assert told.what == "fashion-mlp:new was rejected; fashion-mlp:old stays live"
-    assert "fashion verdict fashion-mlp:new" in told.next
+def test_a_rejection_names_the_live_model_and_the_command_that_explains_it() -> None:
+    message = of_promotion(Promotion("fashion-mlp:new", False, None, "fashion-mlp:old"))
+    assert message.what == "fashion-mlp:new was rejected; fashion-mlp:old stays live"
+    assert "fashion verdict fashion-mlp:new" in message.next
 
 
-def test_a_promotion_names_what_it_replaced_and_how_to_go_back() -> None:
-    told = of_promotion(Promotion("fashion-mlp:new", True, None, "fashion-mlp:old"))
-    assert told.what == "fashion-mlp:new is live and replaces fashion-mlp:old"
-    assert "fashion rollback" in told.next
+def test_a_promotion_names_the_replaced_model_and_the_command_for_a_rollback() -> None:
+    message = of_promotion(Promotion("fashion-mlp:new", True, None, "fashion-mlp:old"))
+    assert message.what == "fashion-mlp:new is live and replaces fashion-mlp:old"
+    assert "fashion rollback" in message.next
     first = of_promotion(Promotion("fashion-mlp:new", True, None, None))
     assert (first.what, first.next) == ("fashion-mlp:new is live", "nothing")
 
 
-# --- by the command line ---
+# --- delivery ---
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_a_test_message_arrives(receiver: Receiver, monkeypatch: pytest.MonkeyPa
     assert (message["title"], message["message"]) == (TEST.what, TEST.text)
 
 
-def test_a_text_arrives_without_the_secret_in_it(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_arrives_with_its_secret_redacted(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not fashion(monkeypatch, "notify", "the token=abc123 is out")
     assert receiver.received[0]["title"] == "the token=*** is out"
 
@@ -123,13 +123,13 @@ def test_a_text_arrives_without_the_secret_in_it(receiver: Receiver, monkeypatch
 ODD = Message("it failed", "<Response [500]> & more", "look")
 
 
-@pytest.mark.parametrize("wish", ["", "&format=html"], ids=["text", "html too"])
-def test_a_mail_has_every_line_and_every_sign(monkeypatch: pytest.MonkeyPatch, wish: str) -> None:
-    """From a command and from Prefect's server alike, as text and, where the address asks for it, as HTML."""
+@pytest.mark.parametrize("option", ["", "&format=html"], ids=["text", "text and HTML"])
+def test_an_email_keeps_all_lines_and_characters(monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+    """From a command and from the Prefect server, as text and, if the URL requests it, as HTML."""
     with mailing() as mailbox:
-        monkeypatch.setenv("FASHION_NOTIFY_URL", mailbox.url + wish)
+        monkeypatch.setenv("FASHION_NOTIFY_URL", mailbox.url + option)
         send(ODD)
-        block = FashionNotification(url=SecretStr(mailbox.url + wish))
+        block = FashionNotification(url=SecretStr(mailbox.url + option))
         asyncio.run(block.anotify(f"{ODD.text}, token=abc123", ODD.what))
     ours, theirs = mailbox.received
     for mail, end in ((ours, ""), (theirs, ", token=***")):
@@ -137,14 +137,14 @@ def test_a_mail_has_every_line_and_every_sign(monkeypatch: pytest.MonkeyPatch, w
         plain, html = (mail.get_body((kind,)) for kind in ("plain", "html"))
         assert plain
         assert plain.get_content().splitlines() == [*ODD.text.splitlines()[:-1], ODD.text.splitlines()[-1] + end]
-        assert bool(html) == bool(wish)
+        assert bool(html) == bool(option)
         if html:
             shown = unescape(html.get_content()).replace("\xa0", " ").split("<br/>")
             assert [line.strip() for line in shown] == plain.get_content().splitlines()
 
 
-def test_slack_takes_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is posted, to a receiver here instead of Slack's."""
+def test_a_message_is_sent_to_slack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To a local receiver instead of Slack's."""
     with receiving() as receiver:
         monkeypatch.setattr(NotifySlack, "webhook_url", f"http://127.0.0.1:{receiver.port}/services")
         monkeypatch.setenv(
@@ -153,16 +153,18 @@ def test_slack_takes_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
         send(ODD)
     (attachment,) = receiver.received[0]["attachments"]
     assert (attachment["title"], unescape(attachment["text"])) == (ODD.what, ODD.text)
-    assert "<" not in attachment["text"], "Slack would take it for a link"
+    assert "<" not in attachment["text"], "Slack would parse it as a link"
 
 
-def test_one_says_either_a_text_or_test(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_notify_requires_either_a_text_or_test(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fashion(monkeypatch, "notify") == 1
     assert fashion(monkeypatch, "notify", "text", "--test") == 1
 
 
 @pytest.mark.usefixtures("bentoml_home", "settings")
-def test_a_rollback_is_told(network: MLP, card: ModelCard, monkeypatch: pytest.MonkeyPatch, settings: object) -> None:
+def test_a_rollback_sends_a_notification(
+    network: MLP, card: ModelCard, monkeypatch: pytest.MonkeyPatch, settings: object
+) -> None:
     tags = [store.save_model(network, dataclasses.replace(card, preset=name)) for name in ("quick", "dense-128")]
     for tag in tags:
         champion.make_live(tag, "a test")
@@ -175,7 +177,7 @@ def test_a_rollback_is_told(network: MLP, card: ModelCard, monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("bentoml_home", "settings")
-def test_a_rollback_stands_though_nobody_could_be_told(
+def test_a_failed_notification_does_not_undo_a_rollback(
     network: MLP, card: ModelCard, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tags = [store.save_model(network, dataclasses.replace(card, preset=name)) for name in ("quick", "dense-128")]
@@ -189,7 +191,7 @@ def test_a_rollback_stands_though_nobody_could_be_told(
     assert "hunter2" not in output.err
 
 
-def test_without_an_address_nothing_is_sent_and_asking_for_it_says_so(
+def test_without_a_url_nothing_is_sent_and_an_explicit_send_fails(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("FASHION_NOTIFY_URL", raising=False)
@@ -200,7 +202,7 @@ def test_without_an_address_nothing_is_sent_and_asking_for_it_says_so(
 
 
 @pytest.mark.parametrize("url", ["hunter2", "nosuch://hunter2", "slack://hunter2"])
-def test_an_address_that_nobody_knows_is_refused_and_not_repeated(
+def test_an_unsupported_url_is_refused_and_not_printed(
     url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("FASHION_NOTIFY_URL", url)
@@ -209,7 +211,7 @@ def test_an_address_that_nobody_knows_is_refused_and_not_repeated(
     assert "hunter2" not in str(refused.value) + "".join(capsys.readouterr())
 
 
-def test_the_examples_of_the_page_are_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_documented_examples_are_valid_urls(monkeypatch: pytest.MonkeyPatch) -> None:
     from apprise import Apprise
 
     page = (CHECKOUT / "docs" / "monitoring.md").read_text()
@@ -219,7 +221,7 @@ def test_the_examples_of_the_page_are_addresses(monkeypatch: pytest.MonkeyPatch)
         assert Apprise().add(example), example
 
 
-def test_a_closed_door_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_connection_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASHION_NOTIFY_URL", "json://127.0.0.1:9")
     with pytest.raises(NotificationFailed, match="Connection error"):
         send(TEST)

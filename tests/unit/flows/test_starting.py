@@ -1,4 +1,4 @@
-"""Which model a training goes on from, where nobody or somebody says so."""
+"""The model that a training starts from, by default and on request."""
 
 import dataclasses
 import shutil
@@ -33,27 +33,27 @@ def live(base: Dataset, bentoml_home: Path) -> str:
     return tag
 
 
-def found(asked: str, dataset: Dataset, config: object = QUICK) -> str:
+def found(requested: str, dataset: Dataset, config: object = QUICK) -> str:
     with disable_run_logger():
-        start = find_start(asked, dataset, config)  # type: ignore[arg-type]
+        start = find_start(requested, dataset, config)  # type: ignore[arg-type]
     return start.tag if start else ""
 
 
-def test_where_the_classes_stayed_a_training_begins_anew_unless_asked(live: str, base: Dataset) -> None:
+def test_with_unchanged_classes_a_training_starts_from_scratch_unless_requested(live: str, base: Dataset) -> None:
     assert found("", base) == ""
     assert found("live", base) == found(live, base) == live
 
 
-def test_where_they_changed_it_goes_on_from_the_live_model(live: str, base: Dataset) -> None:
+def test_with_changed_classes_a_training_starts_from_the_live_model(live: str, base: Dataset) -> None:
     changed = rename_class("Bag", "Handbag", "a test").dataset
     assert found("", changed) == live
     assert found("none", changed) == ""
-    assert found("", changed, WIDE) == "", "its layers are others"
+    assert found("", changed, WIDE) == "", "its layers differ"
     with pytest.raises(SettingsError, match=f"start_from: {live} has hidden layers 16 relu; expected 24 relu"):
         found(live, changed, WIDE)
 
 
-def test_the_rows_that_it_was_not_trained_on_are_known_through_every_model_before(live: str, base: Dataset) -> None:
+def test_the_validation_rows_are_traced_through_all_earlier_models(live: str, base: Dataset) -> None:
     rows = divide_ids(read_split(base, "train"), QUICK)
     changed = rename_class("Bag", "Handbag", "a test").dataset
     with disable_run_logger():
@@ -67,10 +67,12 @@ def test_the_rows_that_it_was_not_trained_on_are_known_through_every_model_befor
     with disable_run_logger():
         again = find_start(tag, changed, QUICK)
     assert again
-    assert again.rows == rows, "and not the rows that seed 9 would hold out"
+    assert again.rows == rows, "not the rows that seed 9 would hold out"
 
 
-def test_a_model_whose_dataset_is_gone_is_not_gone_on_from(live: str, base: Dataset, settings: Settings) -> None:
+def test_a_training_does_not_start_from_a_model_without_its_dataset(
+    live: str, base: Dataset, settings: Settings
+) -> None:
     changed = rename_class("Bag", "Handbag", "a test").dataset
     shutil.move(base.path, base.path.with_suffix(".gone"))
     assert found("", changed) == ""
@@ -78,7 +80,7 @@ def test_a_model_whose_dataset_is_gone_is_not_gone_on_from(live: str, base: Data
         found(live, changed)
 
 
-def test_nothing_to_go_on_from_is_said(base: Dataset, bentoml_home: Path) -> None:
+def test_a_missing_model_to_start_from_is_an_error(base: Dataset, bentoml_home: Path) -> None:
     with pytest.raises(SettingsError, match="found 'live', but no model is live"):
         found("live", base)
     with pytest.raises(ModelError):
@@ -86,7 +88,7 @@ def test_nothing_to_go_on_from_is_said(base: Dataset, bentoml_home: Path) -> Non
     assert found("", dataclasses.replace(base)) == ""
 
 
-def test_changes_that_cannot_be_are_refused_in_a_card(live: str) -> None:
+def test_impossible_revisions_in_a_card_are_refused(live: str) -> None:
     card = store.check_stored(live)
     wrong = dataclasses.replace(card, revisions=(Revision(card.classes, tuple(("hat",) for _ in card.classes)),))
     tag = store.save_model(champion.load_model(live).network, wrong)

@@ -1,4 +1,4 @@
-"""The steps of a training run that must not end it."""
+"""Steps of a training run that must not fail it."""
 
 from prefect.logging import disable_run_logger
 from revised import ADDED, FIRST, model_of
@@ -9,7 +9,7 @@ from components.settings import Settings
 from flows.training import _write_impact
 
 
-def test_a_live_model_of_other_data_is_compared_with_nothing_and_ends_no_run(settings: Settings) -> None:
+def test_a_live_model_without_common_classes_gives_no_impact_page_and_fails_no_run(settings: Settings) -> None:
     live = model_of(settings.datasets_dir, FIRST, tag="shop-mlp:livelive")
     model = model_of(settings.datasets_dir, ADDED)
     with disable_run_logger():

@@ -1,4 +1,4 @@
-"""Which catalogues have schedules, what they are found by, and what their runs are told."""
+"""Scheduled catalogues: how they are found, and the environment of their runs."""
 
 import os
 from pathlib import Path
@@ -32,16 +32,14 @@ def started(settings: Settings) -> Settings:
     return settings
 
 
-def test_without_the_variable_the_catalogue_in_use_is_the_only_one(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_by_default_only_the_catalogue_in_use_is_scheduled(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_scheduled() == Scheduled("fashion-mnist")
     monkeypatch.setenv("FASHION_CATALOGUES", " ")
     monkeypatch.setenv("FASHION_CATALOGUE", "hats")
     assert find_scheduled() == Scheduled("hats")
 
 
-def test_a_catalogue_is_what_its_data_say_whatever_the_environment_says(
+def test_settings_of_a_catalogue_come_from_its_data_not_from_the_environment(
     started: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FASHION_CATALOGUES", "shop")
@@ -51,7 +49,7 @@ def test_a_catalogue_is_what_its_data_say_whatever_the_environment_says(
     assert find_scheduled() == Scheduled("fashion-mnist", (SHOP,))
 
 
-def test_a_source_may_be_given_and_is_found_from_any_folder(
+def test_the_path_of_a_source_becomes_absolute(
     started: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "photos").mkdir()
@@ -61,7 +59,7 @@ def test_a_source_may_be_given_and_is_found_from_any_folder(
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("requested", "message"),
     [
         ("shop,Hats", "found 'Hats', expected comma-separated catalogue names"),
         ("shop,", "found '', expected comma-separated catalogue names"),
@@ -74,16 +72,16 @@ def test_a_source_may_be_given_and_is_found_from_any_folder(
         ("shop=/nowhere", "shop=/nowhere: no such file or folder"),
     ],
 )
-def test_a_wrong_name_is_one_sentence_and_starts_nothing(
-    started: Settings, monkeypatch: pytest.MonkeyPatch, asked: str, told: str
+def test_an_invalid_entry_is_one_error_and_starts_nothing(
+    started: Settings, monkeypatch: pytest.MonkeyPatch, requested: str, message: str
 ) -> None:
-    monkeypatch.setenv("FASHION_CATALOGUES", asked)
-    with pytest.raises(SettingsError, match=f"^FASHION_CATALOGUES: {told}"):
+    monkeypatch.setenv("FASHION_CATALOGUES", requested)
+    with pytest.raises(SettingsError, match=f"^FASHION_CATALOGUES: {message}"):
         stack.up()
     assert {path.name for path in read_layout().home.iterdir()} <= {"change.lock"}
 
 
-def test_what_a_worker_was_told_of_another_catalogue_does_not_reach_a_run(
+def test_the_environment_of_a_worker_does_not_leak_into_runs_of_another_catalogue(
     started: Settings, bentoml_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leaks = ("CATALOGUE", "SOURCE", "IMAGE", "PREPARATION", "INBOX_DIR", "PREDICTION_LOG")
@@ -91,18 +89,20 @@ def test_what_a_worker_was_told_of_another_catalogue_does_not_reach_a_run(
         monkeypatch.setenv(f"FASHION_{name}", "28x28x1" if name == "IMAGE" else "elsewhere")
     for name, value in SHOP.environment().items():
         monkeypatch.setenv(name, value)
-    told = load_settings()
-    assert (told.catalogue, told.source, told.preparation) == ("shop", "auto", "letterbox")
-    assert told.image
-    assert told.image.shape == (20, 24, 3)
-    assert told.inbox == told.catalogue_dir / "inbox" / "scoring" == started.data_dir / "catalogues/shop/inbox/scoring"
+    loaded = load_settings()
+    assert (loaded.catalogue, loaded.source, loaded.preparation) == ("shop", "auto", "letterbox")
+    assert loaded.image
+    assert loaded.image.shape == (20, 24, 3)
+    assert (
+        loaded.inbox == loaded.catalogue_dir / "inbox" / "scoring" == started.data_dir / "catalogues/shop/inbox/scoring"
+    )
     assert log_folder(home()) == bentoml_home / "fashion" / "catalogues" / "shop" / "predictions"
 
 
-def test_every_variable_that_is_about_one_catalogue_is_told_to_a_run() -> None:
-    about_all = {"data_dir", "mirrors", "download_timeout", "download_attempts"}
-    of_one = {f"FASHION_{name.upper()}" for name in Settings.model_fields.keys() - about_all}
-    assert of_one <= SHOP.environment().keys()
+def test_the_environment_of_a_run_has_every_variable_specific_to_a_catalogue() -> None:
+    shared = {"data_dir", "mirrors", "download_timeout", "download_attempts"}
+    specific = {f"FASHION_{name.upper()}" for name in Settings.model_fields.keys() - shared}
+    assert specific <= SHOP.environment().keys()
 
 
 def test_a_stack_remembers_its_catalogues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +114,7 @@ def test_a_stack_remembers_its_catalogues(tmp_path: Path, monkeypatch: pytest.Mo
     assert kept_scheduled(tmp_path) == Scheduled("hats")
 
 
-def test_a_running_stack_keeps_its_catalogues_unless_it_is_told_others(
+def test_a_running_stack_keeps_its_catalogues_unless_others_are_requested(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep_scheduled(tmp_path, Scheduled("hats", (SHOP,)))
@@ -124,7 +124,7 @@ def test_a_running_stack_keeps_its_catalogues_unless_it_is_told_others(
     assert "FASHION_CATALOGUE" not in os.environ, "the catalogue in use is the stack's, not the shell's"
 
 
-def test_each_catalogue_is_told_with_its_nightly_training() -> None:
+def test_each_catalogue_is_described_with_its_nightly_training() -> None:
     assert describe_scheduled(("fashion-mnist", "shop")) == (
         "fashion-mnist (served, training/nightly), shop (training/shop-nightly)"
     )

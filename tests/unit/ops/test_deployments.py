@@ -20,11 +20,11 @@ def names_of(deployments: list[dict[str, Any]]) -> list[str]:
     return [f"{one['entrypoint'].rpartition(':')[2]}/{one['name']}" for one in deployments]
 
 
-def test_alone_the_catalogue_that_ships_has_what_the_file_says(settings: Settings) -> None:
+def test_the_default_catalogue_alone_has_the_deployments_of_the_file(settings: Settings) -> None:
     assert describe_deployments(Scheduled("fashion-mnist"))["deployments"] == PLAIN
 
 
-def test_each_other_catalogue_has_them_again_under_its_name() -> None:
+def test_each_other_catalogue_has_the_same_deployments_with_its_prefix() -> None:
     deployments = describe_deployments(Scheduled("fashion-mnist", (SHOP, SHOES)))["deployments"]
     assert deployments[: len(PLAIN)] == PLAIN
     for number, catalogue in ((1, "shop"), (2, "shoes")):
@@ -40,7 +40,7 @@ def test_each_other_catalogue_has_them_again_under_its_name() -> None:
 
 
 @pytest.mark.parametrize(("catalogue", "preset"), [("fashion-mnist", "flagship"), ("shop", "photos")])
-def test_a_catalogue_of_one_s_own_is_trained_by_the_recipe_of_make_run(catalogue: str, preset: str) -> None:
+def test_a_custom_catalogue_is_trained_with_the_preset_of_make_run(catalogue: str, preset: str) -> None:
     others = () if catalogue == "fashion-mnist" else (ScheduledCatalogue("fashion-mnist", "auto"),)
     nightly, *_ = describe_deployments(Scheduled(catalogue, others))["deployments"]
     assert (nightly["name"], nightly["parameters"]["preset"]) == ("nightly", preset)

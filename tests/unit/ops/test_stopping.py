@@ -1,4 +1,4 @@
-"""Ctrl-C and its kin: one line, the shell's status, and the prompt is back, whatever the command is doing."""
+"""Ctrl-C and similar signals end any command quickly, with one line and the shell's exit status."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from terminals import Terminal
 
 from components.settings import CHECKOUT
 
-SOON = 5  # seconds; 2 are promised, on a machine that is not busy
+SOON = 5  # seconds; 2 on an idle machine
 LINE = "no partial files remain; run the same command again."
 MAIN = """import signal, subprocess, sys, time
 from ops.stopping import stop
@@ -24,41 +24,41 @@ try:
 finally:
   if stop.number: stop.leave()
 """
-DEAF = "\n  ".join(("try: time.sleep(60)", "except KeyboardInterrupt: time.sleep(60)"))
+UNRESPONSIVE = "\n  ".join(("try: time.sleep(60)", "except KeyboardInterrupt: time.sleep(60)"))
 
 
-def run(doing: str) -> Terminal:
-    terminal = Terminal([sys.executable, "-c", MAIN.format(doing)], dict(os.environ), CHECKOUT)
+def run(code: str) -> Terminal:
+    terminal = Terminal([sys.executable, "-c", MAIN.format(code)], dict(os.environ), CHECKOUT)
     terminal.wait_until(lambda: "ready" in terminal.text)
     return terminal
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_is_one_line_and_its_status(number: signal.Signals) -> None:
+def test_a_signal_prints_one_line_and_sets_the_exit_status(number: signal.Signals) -> None:
     terminal = run("time.sleep(60)")
     terminal.process.send_signal(number)
     assert terminal.end(SOON)[0] == 128 + number
     assert terminal.text.splitlines()[-1] == f"stopped by {number.name}: {LINE}"
 
 
-def test_a_command_that_does_not_hear_is_left_all_the_same() -> None:
-    terminal = run(DEAF)
+def test_an_unresponsive_command_ends_too() -> None:
+    terminal = run(UNRESPONSIVE)
     terminal.press()
     assert terminal.end(SOON)[0] == 130
     assert terminal.text.splitlines()[-1] == f"stopped by SIGINT: {LINE}"
 
 
-def test_a_second_one_does_not_wait() -> None:
-    terminal = run(DEAF)
+def test_a_second_signal_ends_the_command_at_once() -> None:
+    terminal = run(UNRESPONSIVE)
     terminal.press()
-    time.sleep(0.2)  # or the two are one
+    time.sleep(0.2)  # else the two signals merge
     terminal.press()
     status, took = terminal.end(SOON)
     assert status == 130
     assert took < 1
 
 
-def test_what_it_started_is_ended() -> None:
+def test_child_processes_are_ended() -> None:
     terminal = run("subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True)")
     process = psutil.Process(terminal.process.pid)
     terminal.wait_until(lambda: bool(process.children()))
@@ -68,14 +68,14 @@ def test_what_it_started_is_ended() -> None:
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
 
 
-def test_the_end_of_a_forked_child_is_not_its_own() -> None:
-    doing = "import multiprocessing as m; p = m.get_context('fork').Process(target=time.sleep, args=(60,)); p.start()"
-    terminal = run(f"{doing}; p.terminate(); p.join(); time.sleep(2); print('went on', p.exitcode)")
+def test_a_signal_to_a_forked_child_does_not_end_the_parent() -> None:
+    code = "import multiprocessing as m; p = m.get_context('fork').Process(target=time.sleep, args=(60,)); p.start()"
+    terminal = run(f"{code}; p.terminate(); p.join(); time.sleep(2); print('continued', p.exitcode)")
     assert terminal.end()[0] == 0
-    assert f"went on {-signal.SIGTERM}" in terminal.text
+    assert f"continued {-signal.SIGTERM}" in terminal.text
 
 
-def test_a_signal_that_is_ignored_stays_so() -> None:
+def test_an_ignored_signal_stays_ignored() -> None:
     command = ["bash", "-c", f"trap '' HUP; exec {sys.executable} -c \"$0\"", MAIN.format("time.sleep(2)")]
     with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE) as process:
         assert process.stdout
@@ -85,7 +85,7 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
 
 
 @pytest.mark.parametrize("command", ["train", "score"])
-def test_while_it_still_imports(command: str, tmp_path: Path) -> None:
+def test_a_signal_during_imports_ends_the_command(command: str, tmp_path: Path) -> None:
     arguments = [command] if command == "train" else [command, "in.csv", "out.csv"]
     terminal = Terminal([sys.executable, "-m", "fashion", *arguments], dict(os.environ), CHECKOUT)
     pids = Path(f"/proc/{terminal.process.pid}/maps")

@@ -1,4 +1,4 @@
-"""What the service makes of a request's bytes: how they are framed, how large a head is, what is packed; and a stop."""
+"""HTTP connections: framing, head limits, compressed bodies, and shutdown."""
 
 import contextlib
 import gzip
@@ -24,7 +24,7 @@ from serving.bodies import LARGEST_JSON
 from serving.connections import MAX_PIPELINED
 from serving.heads import LARGEST_HEAD, LONGEST_URL, MAX_HEADERS
 
-GRACE = 2  # seconds that a stop may take
+GRACE = 2  # seconds that a shutdown may take
 HOST = b"Host: localhost\r\n"
 READ = b"POST /read HTTP/1.1\r\n" + HOST
 ALIVE = b"GET /livez HTTP/1.1\r\n" + HOST
@@ -51,7 +51,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def exchange(server: Server, *pieces: bytes) -> bytes:
-    """All that comes back until the service closes; what is sent last asks it to, or it is for the service to do."""
+    """Send pieces and return everything received until the service closes the connection."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
         for piece in pieces:
             connection.sendall(piece)
@@ -64,7 +64,7 @@ def statuses(answer: bytes) -> list[int]:
 
 
 def error_of(answer: bytes) -> dict[str, Any]:
-    """The one error that it ends with, in the one shape."""
+    """The error in the last response, after checking its format."""
     head, _, body = answer.rpartition(b"\r\n\r\n")
     (key, error), *others = json.loads(body).items()
     assert (key, others) == ("error", [])
@@ -73,32 +73,30 @@ def error_of(answer: bytes) -> dict[str, Any]:
     return dict(error)
 
 
-LAST = ALIVE + b"Connection: close\r\n\r\n"  # answered in its place, if what was before it was read to its end
+LAST = ALIVE + b"Connection: close\r\n\r\n"  # gets a response only if the requests before it were read completely
 
 
 @pytest.mark.parametrize("framed", [SIZED, CHUNKED], ids=["sized", "chunked"])
-@pytest.mark.parametrize("wish", [H2C, H2C.replace(b"h2c", b"foo/2"), b""], ids=["h2c", "foo", "none"])
-def test_the_body_of_a_request_that_asks_for_another_protocol_is_read(
-    small: Server, wish: bytes, framed: bytes
-) -> None:
-    """Java's client asks for HTTP/2 so; what follows the body is the next request, and the body is none."""
-    head = READ + wish
+@pytest.mark.parametrize("upgrade", [H2C, H2C.replace(b"h2c", b"foo/2"), b""], ids=["h2c", "foo", "none"])
+def test_the_body_of_an_upgrade_request_is_read(small: Server, upgrade: bytes, framed: bytes) -> None:
+    """Java's client offers HTTP/2 this way. The body must not be parsed as the next request."""
+    head = READ + upgrade
     for pieces in ([head + framed + LAST], [head, framed, LAST], [head + framed[:40], framed[40:] + LAST]):
         answer = exchange(small, *pieces)
         assert statuses(answer) == [200, 200]
         assert b'"bytes":784' in answer
 
 
-def test_a_body_that_looks_like_a_request_is_none(small: Server) -> None:
+def test_a_body_that_looks_like_a_request_is_still_a_body(small: Server) -> None:
     hidden = b"POST /read HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
     answer = exchange(small, READ + H2C + b"Content-Length: %d\r\n\r\n" % len(hidden) + hidden + LAST)
     assert statuses(answer) == [200, 200]
     assert b'"bytes":%d' % len(hidden) in answer
 
 
-def test_a_websocket_is_refused_in_the_shape_of_all_errors(small: Server) -> None:
-    wish = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: Zm9v\r\n"
-    for request in (ALIVE + wish + b"\r\n", READ + wish + SIZED):
+def test_a_websocket_is_refused_in_the_common_error_format(small: Server) -> None:
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: Zm9v\r\n"
+    for request in (ALIVE + upgrade + b"\r\n", READ + upgrade + SIZED):
         error = error_of(exchange(small, request))
         assert (error["status"], error["field"]) == (403, "upgrade")
 
@@ -130,7 +128,7 @@ def test_a_websocket_is_refused_in_the_shape_of_all_errors(small: Server) -> Non
     ],
     ids=range(21),
 )
-def test_what_frames_a_body_otherwise_is_refused_by_name_and_ends_the_connection(
+def test_unsupported_framing_is_refused_with_its_field_and_closes_the_connection(
     small: Server, request_: bytes, status: int, field: str, reason: str
 ) -> None:
     answer = exchange(small, request_ + ALIVE + b"\r\n")
@@ -139,23 +137,23 @@ def test_what_frames_a_body_otherwise_is_refused_by_name_and_ends_the_connection
     assert reason in error["reason"]
 
 
-def test_an_address_of_the_same_host_is_a_path(small: Server) -> None:
+def test_an_absolute_url_with_the_same_host_is_accepted(small: Server) -> None:
     head = b"GET http://LOCALHOST/livez HTTP/1.1\r\nConnection: close\r\n" + HOST
     assert statuses(exchange(small, head + b"\r\n")) == [200]
 
 
-def test_a_client_that_waits_to_be_asked_for_the_body_is_asked(small: Server) -> None:
+def test_expect_100_continue_gets_a_100_response(small: Server) -> None:
     expecting = READ + b"Expect: 100-continue\r\nConnection: close\r\n" + SIZED
     assert statuses(exchange(small, expecting)) == [100, 200]
     assert statuses(exchange(small, expecting.replace(b"HTTP/1.1", b"HTTP/1.0"))) == [200]
 
 
-# --- how large a head may be ---
+# --- limits of the head ---
 
 
-def test_a_head_has_a_limit(small: Server) -> None:
-    whole = LARGEST_HEAD - 200
-    assert statuses(exchange(small, LAST[:-2] + b"X: " + b"a" * whole + b"\r\n\r\n")) == [200]
+def test_a_head_has_a_size_limit(small: Server) -> None:
+    allowed = LARGEST_HEAD - 200
+    assert statuses(exchange(small, LAST[:-2] + b"X: " + b"a" * allowed + b"\r\n\r\n")) == [200]
     for lines in (b"X: " + b"a" * LARGEST_HEAD + b"\r\n", b"".join(b"x%d: y\r\n" % n for n in range(MAX_HEADERS))):
         answer = exchange(small, ALIVE + lines + b"\r\n" + LAST)
         assert (statuses(answer), error_of(answer)["field"]) == ([431], "headers")
@@ -164,7 +162,7 @@ def test_a_head_has_a_limit(small: Server) -> None:
         assert statuses(exchange(small, head, *[b"a" * 40_000] * 3)) == [431]
 
 
-def test_trailers_and_a_chunks_extensions_have_that_limit_too_and_are_no_headers(small: Server) -> None:
+def test_trailers_and_chunk_extensions_have_the_same_limit_and_do_not_become_headers(small: Server) -> None:
     head, body = READ + b"Transfer-Encoding: chunked\r\n\r\n310", BODY + b"\r\n0\r\n"
     answer = exchange(small, head + b";a=b\r\n" + body + b"Authorization: x\r\nHost: evil\r\n\r\n" + LAST)
     assert statuses(answer) == [200, 200]
@@ -176,8 +174,8 @@ def test_trailers_and_a_chunks_extensions_have_that_limit_too_and_are_no_headers
     assert statuses(exchange(small, head + b";", *[b"a" * 40_000] * 3)) == [431]
 
 
-def test_heads_without_end_keep_nobody_waiting(small: Server) -> None:
-    """Twelve at a time, each in pieces of four bytes or as fast as it goes, again once it was refused."""
+def test_endless_heads_do_not_delay_other_requests(small: Server) -> None:
+    """Twelve clients send in pieces of four bytes or as fast as possible, and reconnect when refused."""
     enough = threading.Event()
 
     def send(piece: bytes) -> None:
@@ -202,8 +200,8 @@ def test_heads_without_end_keep_nobody_waiting(small: Server) -> None:
     assert slowest < 1
 
 
-def test_a_body_in_tiny_chunks_is_read_while_others_are_answered(small: Server) -> None:
-    """A chunk a byte is ten times the work of its bytes: six clients send 400,000 each."""
+def test_a_body_in_tiny_chunks_does_not_delay_other_requests(small: Server) -> None:
+    """One-byte chunks cost ten times as much as the bytes themselves: six clients send 400,000 each."""
     flood = READ + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 400_000
     slowest = 0.0
     with contextlib.ExitStack() as held, small.client() as client:
@@ -220,7 +218,7 @@ def test_a_body_in_tiny_chunks_is_read_while_others_are_answered(small: Server) 
     assert slowest < 1
 
 
-def test_a_request_keeps_its_answer_whatever_comes_behind_it(small: Server) -> None:
+def test_a_request_gets_its_response_whatever_follows_it(small: Server) -> None:
     behind = [b"nonsense\r\n\r\n", ALIVE.replace(b"1.1", b"2.0") + b"\r\n", ALIVE + b"X: " + b"a" * 400_000]
     for wrong in behind:
         answer = exchange(small, READ + SIZED + wrong)
@@ -230,33 +228,33 @@ def test_a_request_keeps_its_answer_whatever_comes_behind_it(small: Server) -> N
     assert statuses(too_many) == [200] * (MAX_PIPELINED + 1)
 
 
-def test_who_leaves_behind_several_requests_leaves_no_error(small: Server) -> None:
+def test_a_disconnect_with_pipelined_requests_logs_no_error(small: Server) -> None:
     for _ in range(20):
         with socket.create_connection(("127.0.0.1", small.port), timeout=10) as connection:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.gzipped("ii", 1, 0))
             connection.sendall((READ + SIZED) * 5)
     with small.client() as client:
         assert client.get("/livez").is_success
     assert "Traceback" not in small.log.read_text()
 
 
-# --- packed bodies ---
+# --- compressed bodies ---
 
 
 def deflate(content: bytes, window: int = -zlib.MAX_WBITS) -> bytes:
-    """Without zlib's head and sum, as some clients do."""
-    packer = zlib.compressobj(wbits=window)
-    return packer.compress(content) + packer.flush()
+    """Raw deflate, without zlib's header and checksum, as some clients send it."""
+    compressor = zlib.compressobj(wbits=window)
+    return compressor.compress(content) + compressor.flush()
 
 
-def pack(content: bytes) -> bytes:
+def gzipped(content: bytes) -> bytes:
     return gzip.compress(content, mtime=0)
 
 
-PACKED = [
-    ("gzip", pack(BODY)),
-    ("x-gzip", pack(BODY)),
-    ("GZIP, identity", pack(BODY[:300]) + pack(b"") + pack(BODY[300:])),
+COMPRESSED = [
+    ("gzip", gzipped(BODY)),
+    ("x-gzip", gzipped(BODY)),
+    ("GZIP, identity", gzipped(BODY[:300]) + gzipped(b"") + gzipped(BODY[300:])),
     ("deflate", zlib.compress(BODY)),
     ("deflate", deflate(BODY)),
     ("identity", BODY),
@@ -264,8 +262,8 @@ PACKED = [
 
 
 @pytest.mark.parametrize("path", ["/read", "/spool"])
-@pytest.mark.parametrize(("coding", "content"), PACKED, ids=range(len(PACKED)))
-def test_a_packed_body_is_unpacked(small: Server, path: str, coding: str, content: bytes) -> None:
+@pytest.mark.parametrize(("coding", "content"), COMPRESSED, ids=range(len(COMPRESSED)))
+def test_a_compressed_body_is_decompressed(small: Server, path: str, coding: str, content: bytes) -> None:
     headers = {"Content-Encoding": coding}
     with small.client() as client:
         for body in (
@@ -282,16 +280,16 @@ def test_a_packed_body_is_unpacked(small: Server, path: str, coding: str, conten
     [
         ("br", BODY, 415, "content-encoding", "found br, expected gzip, deflate or none"),
         ("zstd", BODY, 415, "content-encoding", "found zstd"),
-        ("gzip, gzip", pack(pack(BODY)), 415, "content-encoding", "found gzip, gzip"),
+        ("gzip, gzip", gzipped(gzipped(BODY)), 415, "content-encoding", "found gzip, gzip"),
         ("gzip", BODY, 400, "body", "not valid gzip data"),
-        ("gzip", pack(BODY)[:-1], 400, "body", "ends before"),
+        ("gzip", gzipped(BODY)[:-1], 400, "body", "ends before"),
         ("gzip", b"", 400, "body", "ends before"),
-        ("gzip", pack(BODY)[:-1] + b"x", 400, "body", "not valid gzip data"),
+        ("gzip", gzipped(BODY)[:-1] + b"x", 400, "body", "not valid gzip data"),
         ("deflate", zlib.compress(BODY) + b"x", 400, "body", "found bytes after the end of the deflate stream"),
     ],
     ids=range(8),
 )
-def test_what_cannot_be_unpacked_is_refused(
+def test_a_body_that_cannot_be_decompressed_is_refused(
     small: Server, path: str, coding: str, content: bytes, status: int, field: str, reason: str
 ) -> None:
     with small.client() as client:
@@ -302,40 +300,40 @@ def test_what_cannot_be_unpacked_is_refused(
     assert (answer.headers.get("accept-encoding") == "gzip, deflate") == (status == 415)
 
 
-def test_what_is_unpacked_has_the_limit_of_what_is_not(small: Server) -> None:
-    largest = pack(bytes(LARGEST_JSON))
+def test_a_decompressed_body_has_the_same_limit(small: Server) -> None:
+    largest = gzipped(bytes(LARGEST_JSON))
     headers = {"Content-Encoding": "gzip"}
     with small.client() as client:
         assert client.post("/read", content=largest, headers=headers).json()["bytes"] == LARGEST_JSON
         for content in (
-            pack(bytes(LARGEST_JSON + 1)),
-            pack(bytes(64 << 20)),
-            pack(b"") * 100_000,
+            gzipped(bytes(LARGEST_JSON + 1)),
+            gzipped(bytes(64 << 20)),
+            gzipped(b"") * 100_000,
         ):
             answer = client.post("/read", content=content, headers=headers)
             assert (answer.status_code, answer.json()["error"]["field"]) == (413, "body")
 
 
-def test_a_part_of_a_body_is_not_taken_for_the_whole(small: Server) -> None:
+def test_a_partial_body_is_refused(small: Server) -> None:
     with small.client() as client:
         answer = client.post("/read", content=BODY, headers={"Content-Range": "bytes 0-783/1568"})
     assert (answer.status_code, answer.json()["error"]["field"]) == (400, "content-range")
 
 
-# --- a stop ---
+# --- shutdown ---
 
 
-def test_who_is_cut_off_by_a_stop_is_told_to_come_back(tmp_path: Path) -> None:
-    """Whether the work could be stopped or not; an answer that had begun is no whole one."""
+def test_requests_cut_off_by_a_shutdown_get_a_503_with_retry_after(tmp_path: Path) -> None:
+    """Also if their work cannot be cancelled. A response that had started stays incomplete."""
     with serving(tmp_path) as server, contextlib.ExitStack() as held:
-        asked = {}
+        clients = {}
         for path in ("/wait", "/work", "/begin"):
-            asked[path] = held.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20))
-            asked[path].sendall(b"POST %b HTTP/1.1\r\n" % path.encode() + HOST + SIZED)
-        assert asked["/begin"].recv(1000).startswith(b"HTTP/1.1 200 ")
+            clients[path] = held.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20))
+            clients[path].sendall(b"POST %b HTTP/1.1\r\n" % path.encode() + HOST + SIZED)
+        assert clients["/begin"].recv(1000).startswith(b"HTTP/1.1 200 ")
         server.process.send_signal(signal.SIGTERM)
-        answers = {path: connection.makefile("rb").read() for path, connection in asked.items()}
-        assert server.process.wait(GRACE + 5) in {0, -signal.SIGTERM}  # uvicorn alone ends by the signal
+        answers = {path: connection.makefile("rb").read() for path, connection in clients.items()}
+        assert server.process.wait(GRACE + 5) in {0, -signal.SIGTERM}  # without BentoML, uvicorn ends by the signal
     for path in ("/wait", "/work"):
         reason = "the service is shutting down; retry later"
         assert error_of(answers[path]) == {"status": 503, "field": "service", "reason": reason}

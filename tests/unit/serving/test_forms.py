@@ -1,4 +1,4 @@
-"""Forms as clients write them."""
+"""Multipart forms as real clients send them."""
 
 import io
 
@@ -22,40 +22,40 @@ def part(head: bytes = NAMED, content: bytes = CONTENT, boundary: bytes = b"cut"
     [
         pytest.param(NAMED + b"\r\nContent-Type: image/png", "a.png", id="curl, requests, browsers"),
         pytest.param(NAMED + b"\r\nContent-Type: image/png\r\nContent-Length: 16", "a.png", id="OkHttp"),
-        pytest.param(b"Content-Type: image/jpg\r\n" + NAMED, "a.png", id="the type first"),
+        pytest.param(b"Content-Type: image/jpg\r\n" + NAMED, "a.png", id="content type first"),
         pytest.param(
             b"Content-Disposition: form-data; name=file; filename=a.png; filename*=utf-8''a.png", "a.png", id=".NET"
         ),
         pytest.param(
             b"Content-Disposition: form-data; name=file; filename=\"=?utf-8?B?w6k=?=\"; filename*=utf-8''%C3%A9.png",
             "\u00e9.png",
-            id=".NET, beyond ASCII",
+            id=".NET, non-ASCII",
         ),
         pytest.param(NAMED.replace(b"name=", b"name*=UTF-8''x; name=", 1), "a.png", id="name*"),
         pytest.param(
             NAMED.replace(b'filename="a.png"', b"filename*=UTF-8'en'%e2%82%ac%20a.png"),
             "\u20ac a.png",
-            id="filename* alone",
+            id="only filename*",
         ),
         pytest.param(NAMED.replace(b'filename="a.png"', b"filename*=iso-8859-1''%e9.png"), "\u00e9.png", id="Latin-1"),
-        pytest.param(NAMED.replace(b'filename="a.png"', b"filename*=utf-8''%ff.png"), "\ufffd.png", id="not UTF-8"),
+        pytest.param(NAMED.replace(b'filename="a.png"', b"filename*=utf-8''%ff.png"), "\ufffd.png", id="invalid UTF-8"),
         pytest.param(NAMED.replace(b'filename="a.png"', b"filename*=a.png"), "a.png", id="filename* without a charset"),
-        pytest.param(NAMED.replace(b"a.png", "\u00e9.png".encode()), "\u00e9.png", id="UTF-8 as it is"),
-        pytest.param(NAMED.replace(b"a.png", "\u00e9.png".encode("latin-1")), "\u00e9.png", id="Latin-1 as it is"),
+        pytest.param(NAMED.replace(b"a.png", "\u00e9.png".encode()), "\u00e9.png", id="raw UTF-8"),
+        pytest.param(NAMED.replace(b"a.png", "\u00e9.png".encode("latin-1")), "\u00e9.png", id="raw Latin-1"),
         pytest.param(NAMED.replace(b"a.png", rb"a\"b;c.png"), 'a"b;c.png', id="quotes and semicolons"),
-        pytest.param(NAMED.replace(b"a.png", rb"C:\Users\x\a.png"), "a.png", id="a path of Windows"),
+        pytest.param(NAMED.replace(b"a.png", rb"C:\Users\x\a.png"), "a.png", id="Windows path"),
         pytest.param(NAMED.replace(b"a.png", b""), "file", id="no file name"),
         pytest.param(
             b"Content-Type: image/png\r\nContent-Disposition: form-data; name=file",
             "file",
-            id="a type and no file name",
+            id="content type but no file name",
         ),
         pytest.param(NAMED.replace(b"form-data", b"attachment"), "a.png", id="attachment"),
         pytest.param(b'content-disposition:form-data;name="file";filename="a.png"', "a.png", id="no spaces"),
-        pytest.param(NAMED + b"\r\nContent-Transfer-Encoding: binary", "a.png", id="mail's encoding"),
+        pytest.param(NAMED + b"\r\nContent-Transfer-Encoding: binary", "a.png", id="Content-Transfer-Encoding"),
     ],
 )
-def test_a_file_is_read_whichever_client_names_it(head: bytes, name: str) -> None:
+def test_the_file_of_every_client_is_read(head: bytes, name: str) -> None:
     assert read_files(part(head) + END, KIND) == [(name, CONTENT)]
 
 
@@ -66,10 +66,10 @@ def test_a_file_is_read_whichever_client_names_it(head: bytes, name: str) -> Non
         pytest.param(part() + END, "Multipart/Form-Data;charset=utf-8;Boundary=cut", id="upper case"),
         pytest.param(part(boundary=b"c t") + b"--c t--", 'multipart/form-data; boundary="c t"', id="with a space"),
         pytest.param(b"For readers of mail.\r\n\r\n" + part() + END + b"Bye.\r\n", KIND, id="preamble and epilogue"),
-        pytest.param(b"\r\n" + part() + b"--cut--", KIND, id="line ends before and none after"),
+        pytest.param(b"\r\n" + part() + b"--cut--", KIND, id="leading and no trailing line break"),
     ],
 )
-def test_a_form_is_read_however_it_is_bounded(content: bytes, kind: str) -> None:
+def test_every_valid_boundary_is_accepted(content: bytes, kind: str) -> None:
     assert read_files(content, kind) == [("a.png", CONTENT)]
     file = io.BytesIO()
     form = UploadForm(kind, file)
@@ -80,16 +80,16 @@ def test_a_form_is_read_however_it_is_bounded(content: bytes, kind: str) -> None
     assert file.getvalue() == CONTENT
 
 
-def test_where_no_file_was_chosen_there_is_none() -> None:
-    """A browser sends a part without name and content for it."""
-    nothing = part(NAMED.replace(b"a.png", b"") + b"\r\nContent-Type: application/octet-stream", b"")
-    assert read_files(nothing + part() + nothing + END, KIND) == [("a.png", CONTENT)]
-    assert read_files(nothing + END, KIND) == []
+def test_an_empty_file_input_is_skipped() -> None:
+    """If no file was chosen, a browser sends a part with an empty name and no content."""
+    empty = part(NAMED.replace(b"a.png", b"") + b"\r\nContent-Type: application/octet-stream", b"")
+    assert read_files(empty + part() + empty + END, KIND) == [("a.png", CONTENT)]
+    assert read_files(empty + END, KIND) == []
     assert read_files(part(content=b"") + END, KIND) == [("a.png", b"")]
 
 
 @pytest.mark.parametrize(("encoding", "content"), [(b"base64", b"iVBO\r\nRw=="), (b"Quoted-Printable", b"=89PN=\r\nG")])
-def test_what_mail_would_pack_is_unpacked(encoding: bytes, content: bytes) -> None:
+def test_content_transfer_encodings_are_decoded(encoding: bytes, content: bytes) -> None:
     head = NAMED + b"\r\nContent-Transfer-Encoding: " + encoding
     assert read_files(part(head, content) + END, KIND) == [("a.png", b"\x89PNG")]
 
@@ -109,7 +109,7 @@ def test_what_mail_would_pack_is_unpacked(encoding: bytes, content: bytes) -> No
         (part() * (MAX_FILES + 1) + END, KIND, "too many files"),
     ],
 )
-def test_a_form_that_cannot_be_read_says_why(content: bytes, kind: str, reason: str) -> None:
+def test_an_invalid_form_is_refused_with_the_reason(content: bytes, kind: str, reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         read_files(content, kind)
 
@@ -124,7 +124,7 @@ def test_a_form_that_cannot_be_read_says_why(content: bytes, kind: str, reason: 
         (part(NAMED + b"\r\nContent-Transfer-Encoding: base64") + END, "Content-Transfer-Encoding 'base64'"),
     ],
 )
-def test_a_form_without_one_table_says_why(content: bytes, reason: str) -> None:
+def test_a_form_without_exactly_one_table_is_refused_with_the_reason(content: bytes, reason: str) -> None:
     def read() -> None:
         form = UploadForm(KIND, io.BytesIO())
         form.write(content)

@@ -1,4 +1,4 @@
-"""The way in, with endpoints that fail."""
+"""The gateway: error format, allowed methods, hosts, origins and the token."""
 
 import asyncio
 import io
@@ -52,9 +52,9 @@ ENDPOINTS: dict[str, tuple[str, Endpoint]] = {
 Sent = list[tuple[bytes, bytes]]
 
 
-def ask(door: ASGIApp, method: str, path: str, headers: Sent | None = None) -> httpx.Response:
+def request(app: ASGIApp, method: str, path: str, headers: Sent | None = None) -> httpx.Response:
     async def send() -> httpx.Response:
-        transport = httpx.ASGITransport(door)
+        transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.request(method, path, headers=headers)
 
@@ -62,13 +62,13 @@ def ask(door: ASGIApp, method: str, path: str, headers: Sent | None = None) -> h
 
 
 @pytest.fixture
-def door() -> Gateway:
+def gateway() -> Gateway:
     return Gateway(Starlette(), ENDPOINTS)
 
 
-def test_an_unexpected_error_is_logged_and_not_told(door: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unexpected_error_is_logged_but_not_revealed(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR)
-    answer = ask(door, "POST", "/fail")
+    answer = request(gateway, "POST", "/fail")
     assert answer.status_code == 500
     assert answer.json() == {
         "error": {"status": 500, "field": "service", "reason": "internal error; see the service log"}
@@ -78,9 +78,9 @@ def test_an_unexpected_error_is_logged_and_not_told(door: Gateway, caplog: pytes
     assert load.requests == 0
 
 
-def test_an_answer_that_breaks_off_is_no_whole_answer(door: Gateway) -> None:
+def test_an_error_during_a_response_aborts_it(gateway: Gateway) -> None:
     with pytest.raises(KeyError, match="later"):
-        ask(door, "GET", "/break")
+        request(gateway, "GET", "/break")
 
 
 @pytest.mark.parametrize(
@@ -95,17 +95,19 @@ def test_an_answer_that_breaks_off_is_no_whole_answer(door: Gateway) -> None:
         ("GET", "/DONE", 404, None),
     ],
 )
-def test_a_path_has_its_method(door: Gateway, method: str, path: str, status: int, allow: str | None) -> None:
-    answer = ask(door, method, path)
+def test_a_path_allows_only_its_method(
+    gateway: Gateway, method: str, path: str, status: int, allow: str | None
+) -> None:
+    answer = request(gateway, method, path)
     assert (answer.status_code, answer.headers.get("allow")) == (status, allow)
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-# --- hosts and pages ---
+# --- hosts and origins ---
 
 
-def ask_as(door: ASGIApp, path: str, *hosts: bytes, version: str = "1.1") -> int:
-    """The status for a request with these headers Host."""
+def status_for(app: ASGIApp, path: str, *hosts: bytes, version: str = "1.1") -> int:
+    """The status of a request with these Host headers."""
     scope: dict[str, object] = {
         "type": "http",
         "method": "GET",
@@ -124,7 +126,7 @@ def ask_as(door: ASGIApp, path: str, *hosts: bytes, version: str = "1.1") -> int
             statuses.append(message["status"])
 
     async def answer() -> None:
-        await door(scope, receive, send)
+        await app(scope, receive, send)
 
     asyncio.run(answer())
     (status,) = statuses
@@ -160,25 +162,27 @@ def ask_as(door: ASGIApp, path: str, *hosts: bytes, version: str = "1.1") -> int
         *[(host, 400) for host in (b"http://localhost", b"*", b"local\thost", b".localhost")],
     ],
 )
-def test_a_host_is_a_known_name_by_the_grammar(monkeypatch: pytest.MonkeyPatch, host: bytes, status: int) -> None:
-    """User, path, fragment and query are of an address, not of a host."""
+def test_only_allowed_and_well_formed_hosts_are_accepted(
+    monkeypatch: pytest.MonkeyPatch, host: bytes, status: int
+) -> None:
+    """User, path, fragment and query are not part of a host."""
     monkeypatch.setenv("FASHION_ALLOWED_HOSTS", "a.example, XN--4CA,")
-    door = Gateway(PlainTextResponse("BentoML's"), ENDPOINTS)
-    assert ask_as(door, "/done", host) == status
-    assert ask_as(door, "/schema.json", host) == (200 if status == 201 else status)
+    gateway = Gateway(PlainTextResponse("BentoML's"), ENDPOINTS)
+    assert status_for(gateway, "/done", host) == status
+    assert status_for(gateway, "/schema.json", host) == (200 if status == 201 else status)
     is_address = host in {b"10.1.2.3:3000", b"[fd00::3]:3000", b"[::ffff:127.0.0.1]", b"0.0.0.0"}
     for path in PROBED_PATHS:
-        assert ask_as(door, path, host) == (200 if is_address or status == 201 else status)
+        assert status_for(gateway, path, host) == (200 if is_address or status == 201 else status)
 
 
-def test_a_request_names_one_host(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_needs_exactly_one_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASHION_ALLOWED_HOSTS", "*")
-    door = Gateway(PlainTextResponse("BentoML's"), ENDPOINTS)
-    assert ask_as(door, "/done", b"anybody.example") == 201
+    gateway = Gateway(PlainTextResponse("BentoML's"), ENDPOINTS)
+    assert status_for(gateway, "/done", b"anybody.example") == 201
     for path in ("/done", "/livez"):
-        assert ask_as(door, path) == ask_as(door, path, b"localhost", b"localhost") == 400
-        assert ask_as(door, path, b"user@localhost") == 400
-    assert (ask_as(door, "/done", version="1.0"), ask_as(door, "/readyz", version="1.0")) == (400, 200)
+        assert status_for(gateway, path) == status_for(gateway, path, b"localhost", b"localhost") == 400
+        assert status_for(gateway, path, b"user@localhost") == 400
+    assert (status_for(gateway, "/done", version="1.0"), status_for(gateway, "/readyz", version="1.0")) == (400, 200)
 
 
 @pytest.mark.parametrize(
@@ -202,19 +206,19 @@ def test_a_request_names_one_host(monkeypatch: pytest.MonkeyPatch) -> None:
         ],
     ],
 )
-def test_a_page_is_of_a_known_name(monkeypatch: pytest.MonkeyPatch, origin: bytes, known: bool) -> None:
+def test_only_allowed_origins_are_accepted(monkeypatch: pytest.MonkeyPatch, origin: bytes, known: bool) -> None:
     monkeypatch.setenv("FASHION_ALLOWED_HOSTS", "a.example")
-    door = Gateway(PlainTextResponse("BentoML's"), ENDPOINTS)
+    gateway = Gateway(PlainTextResponse("BentoML's"), ENDPOINTS)
     for path, status in (("/done", 201), ("/metrics", 200), ("/livez", 200)):
-        assert ask(door, "GET", path, [(b"Origin", origin)]).status_code == (status if known else 403)
+        assert request(gateway, "GET", path, [(b"Origin", origin)]).status_code == (status if known else 403)
         several = [(b"Origin", b"http://localhost"), (b"Origin", origin)]
-        assert ask(door, "GET", path, several).status_code == (status if known else 403)
+        assert request(gateway, "GET", path, several).status_code == (status if known else 403)
 
 
 @pytest.mark.parametrize(
     "name", ["https://a.example", "a.example:443", "a.example/x", "[::1]:3000", "a b", "*.example"]
 )
-def test_a_name_that_no_request_can_have_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_an_invalid_host_name_in_the_settings_is_refused_at_startup(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("FASHION_ALLOWED_HOSTS", f"b.example,{name}")
     with pytest.raises(SettingsError, match=re.escape(f"FASHION_ALLOWED_HOSTS: found {name!r}, expected host names")):
         Guard()
@@ -225,9 +229,9 @@ def test_a_name_that_no_request_can_have_is_refused_at_the_start(monkeypatch: py
 OPEN = {"/", "/page.css", "/page.js", "/icon.svg", "/livez", "/readyz", "/metrics"}
 
 
-def test_what_wants_the_token_is_what_the_documentation_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_token_is_required_as_documented(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASHION_TOKEN", "secret")
-    door = Gateway(PlainTextResponse("BentoML's"), SERVED_PATHS)
+    gateway = Gateway(PlainTextResponse("BentoML's"), SERVED_PATHS)
     paths = {
         *SERVED_PATHS,
         *BENTOML_PATHS,
@@ -239,18 +243,18 @@ def test_what_wants_the_token_is_what_the_documentation_says(monkeypatch: pytest
     }
     for path in paths:
         for method in ("GET", "HEAD", "POST", "OPTIONS", "PUT"):
-            assert (ask(door, method, path).status_code == 401) == (path not in OPEN), path
+            assert (request(gateway, method, path).status_code == 401) == (path not in OPEN), path
     assert "all but the page, `/livez`, `/readyz` and `/metrics`" in (CHECKOUT / "docs" / "security.md").read_text()
 
 
 def token_status(*sent: bytes) -> int:
-    door = Gateway(PlainTextResponse("BentoML's"), ENDPOINTS)
-    return ask(door, "GET", "/done", [(b"Authorization", value) for value in sent]).status_code
+    gateway = Gateway(PlainTextResponse("BentoML's"), ENDPOINTS)
+    return request(gateway, "GET", "/done", [(b"Authorization", value) for value in sent]).status_code
 
 
 @pytest.mark.parametrize("token", ["plain", "two words", "s3cret-voil\u00e0", "\u20ac\u00a0", "\u00a0", "b\tc"])
-def test_a_token_may_have_any_letters(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
-    """Clients send them in UTF-8 or, where it has them, in Latin-1."""
+def test_a_token_may_have_non_ascii_characters(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    """Clients send them in UTF-8 or, if possible, in Latin-1."""
     monkeypatch.setenv("FASHION_TOKEN", token)
     assert token_status(b"Bearer " + token.encode()) == token_status(b"bearer   " + token.encode() + b" ") == 201
     latin = token.encode("latin-1", "replace")
@@ -260,15 +264,15 @@ def test_a_token_may_have_any_letters(monkeypatch: pytest.MonkeyPatch, token: st
     assert token_status(b"Bearer x", b"Bearer " + token.encode()) == token_status() == 401
 
 
-def test_a_token_in_the_environment_in_latin_1_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_latin_1_token_in_the_environment_is_equivalent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASHION_TOKEN", os.fsdecode("voil\u00e0".encode("latin-1")))
     assert token_status("Bearer voil\u00e0".encode()) == token_status("Bearer voil\u00e0".encode("latin-1")) == 201
 
 
-def test_spaces_around_a_token_are_no_part_of_it_and_told(
+def test_whitespace_around_a_token_is_ignored_with_a_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A file that it comes from may end with a line break."""
+    """A token read from a file may end with a line break."""
     monkeypatch.setenv("FASHION_TOKEN", " secret\r\n")
     assert token_status(b"Bearer secret") == 201
     assert "FASHION_TOKEN: ignored leading or trailing whitespace" in caplog.text
@@ -276,19 +280,21 @@ def test_spaces_around_a_token_are_no_part_of_it_and_told(
 
 
 @pytest.mark.parametrize("token", [" ", "\n", "a\nb", "a\x01"])
-def test_a_token_that_no_request_can_send_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+def test_a_token_that_no_request_can_send_is_refused_at_startup(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
     monkeypatch.setenv("FASHION_TOKEN", token)
     with pytest.raises(SettingsError, match="FASHION_TOKEN"):
         Guard()
 
 
-def test_an_access_log_that_cannot_be_written_costs_no_answer(door: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_for_the_access_log_does_not_fail_requests(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Full(io.StringIO):
         def write(self, text: str) -> int:
             raise OSError(28, "No space left on device")
 
-    journal = TrafficRecorder(door, "test_gateway", ("/metrics",), {"/done"}, Watch())
+    recorder = TrafficRecorder(gateway, "test_gateway", ("/metrics",), {"/done"}, Watch())
     monkeypatch.setattr("sys.stdout", Full())
     for _ in range(2 * BATCH_SIZE):
-        assert ask(journal, "GET", "/nothing").status_code == 404
-    assert len(journal.notes) < BATCH_SIZE
+        assert request(recorder, "GET", "/nothing").status_code == 404
+    assert len(recorder.notes) < BATCH_SIZE

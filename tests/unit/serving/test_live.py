@@ -1,4 +1,4 @@
-"""A change of model: the service follows the pointer, keeps what works, and loses no request meanwhile."""
+"""The live model: the service follows the pointer and keeps a working model if a new one does not load."""
 
 import dataclasses
 import logging
@@ -43,7 +43,7 @@ def tag_of(live: LiveModel) -> str:
     return live.get().tag
 
 
-def test_it_serves_what_the_pointer_names(live: LiveModel, tags: tuple[str, str]) -> None:
+def test_it_serves_the_model_in_the_pointer(live: LiveModel, tags: tuple[str, str]) -> None:
     assert (tag_of(live), live.problem) == (tags[0], None)
     champion.make_live(tags[1], "a test")
     live.refresh()
@@ -55,7 +55,7 @@ def test_it_serves_what_the_pointer_names(live: LiveModel, tags: tuple[str, str]
     assert tag_of(live) == tags[0]
 
 
-def test_classes_of_before_are_known_by_their_fingerprint(live: LiveModel, trained: Trained, card: ModelCard) -> None:
+def test_earlier_classes_are_found_by_fingerprint(live: LiveModel, trained: Trained, card: ModelCard) -> None:
     oldest, older = card.classes[:9], (*card.classes[:9], "Boot")
     assert live.classes_with(fingerprint_of(older)) is None
     revisions = (
@@ -67,53 +67,53 @@ def test_classes_of_before_are_known_by_their_fingerprint(live: LiveModel, train
     assert [live.classes_with(fingerprint_of(one)) for one in (oldest, older)] == [oldest, older]
     champion.rollback()
     live.refresh()
-    assert live.classes_with(fingerprint_of(older)) is None, "the model of before knows of no change"
+    assert live.classes_with(fingerprint_of(older)) is None, "the earlier model has no revisions"
     assert live.classes_with(fingerprint_of(card.classes)) == card.classes
 
 
-def test_what_serves_already_is_not_loaded_again(live: LiveModel) -> None:
+def test_the_current_model_is_not_loaded_again(live: LiveModel) -> None:
     model = live.get()
     live.refresh()
     assert live.get() is model
 
 
-def test_a_candidate_that_does_not_load_leaves_the_old_one(
+def test_a_model_that_does_not_load_leaves_the_current_one(
     live: LiveModel, tags: tuple[str, str], bentoml_home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     champion.make_live(tags[1], "a test")
     weights = weights_of(bentoml_home, tags[1])
-    whole = weights.read_bytes()
-    weights.write_bytes(whole[:-1])
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1])
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
             live.refresh()
     assert tag_of(live) == tags[0]
     assert isinstance(live.problem, ModelError)
     assert [record.getMessage() for record in caplog.records] == [f"still serving {tags[0]}: {live.problem}"]
-    weights.write_bytes(whole)
+    weights.write_bytes(content)
     live.refresh()
     assert tag_of(live) == tags[1]
 
 
-def test_a_candidate_that_says_nan_leaves_the_old_one(
+def test_a_model_that_predicts_nan_leaves_the_current_one(
     live: LiveModel, tags: tuple[str, str], card: ModelCard, network: MLP
 ) -> None:
-    """Its weights are finite; their products are not."""
+    """Its weights are finite, but their products are not."""
     with torch.no_grad():
         for weight in network.parameters():
             weight.fill_(3e38)
-    wild = store.save_model(network, card)
-    champion.make_live(wild, "a test")
+    overflowing = store.save_model(network, card)
+    champion.make_live(overflowing, "a test")
     live.refresh()
     assert tag_of(live) == tags[0]
     assert "probabilities of a blank image are not finite" in str(live.problem)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"tag": "fashion-mlp:xxxxxxxx"}', None])
-def test_a_damaged_pointer_leaves_the_old_one(
+def test_a_damaged_pointer_leaves_the_current_model(
     live: LiveModel, tags: tuple[str, str], bentoml_home: Path, content: bytes | None
 ) -> None:
-    """And with its history gone as well."""
+    """Without its history, from which it could be restored."""
     pointer = bentoml_home / "fashion" / "live.json"
     (bentoml_home / "fashion" / "history.jsonl").unlink()
     pointer.unlink()
@@ -124,7 +124,7 @@ def test_a_damaged_pointer_leaves_the_old_one(
     assert isinstance(live.problem, NoLiveModel)
 
 
-def test_without_a_model_it_says_why_and_recovers(bentoml_home: Path, trained: Trained, card: ModelCard) -> None:
+def test_without_a_model_it_reports_why_and_recovers(bentoml_home: Path, trained: Trained, card: ModelCard) -> None:
     live = LiveModel()
     live.refresh()
     with pytest.raises(NoLiveModel, match="no model is live"):
@@ -135,7 +135,7 @@ def test_without_a_model_it_says_why_and_recovers(bentoml_home: Path, trained: T
     assert (tag_of(live), live.problem) == (tag, None)
 
 
-def test_every_write_of_the_pointer_is_seen(tags: tuple[str, str]) -> None:
+def test_every_write_of_the_pointer_changes_its_state(tags: tuple[str, str]) -> None:
     seen = {champion.pointer_state()}
     for number in range(1, 21):
         champion.make_live(tags[number % 2], "a test")
@@ -144,7 +144,7 @@ def test_every_write_of_the_pointer_is_seen(tags: tuple[str, str]) -> None:
 
 
 def damage(home: Path, tag: str) -> None:
-    """The last byte, at the same size and time."""
+    """Change the last byte but keep size and modification time."""
     weights = weights_of(home, tag)
     content, before = weights.read_bytes(), weights.stat()
     write_whole(weights, content[:-1] + bytes([content[-1] ^ 1]))
@@ -155,16 +155,16 @@ def add_code(home: Path, tag: str) -> None:
     weights_of(home, tag).with_name("model.pkl").write_bytes(b"")
 
 
-def take_code_out(home: Path, tag: str) -> None:
+def remove_code(home: Path, tag: str) -> None:
     weights_of(home, tag).with_name("model.pkl").unlink()
 
 
 @pytest.mark.parametrize(
-    ("harm", "mend", "told"),
+    ("harm", "repair", "message"),
     [
         (remove, restore, "not in the store"),
         (damage, damage, "weights.safetensors has the SHA-256"),
-        (add_code, take_code_out, "unknown file 'model.pkl'"),
+        (add_code, remove_code, "unknown file 'model.pkl'"),
     ],
 )
 @pytest.mark.parametrize("follows", [True, False])
@@ -174,8 +174,8 @@ def test_it_reports_files_that_a_restart_could_not_load_and_keeps_serving(
     caplog: pytest.LogCaptureFixture,
     follows: bool,
     harm: Callable[[Path, str], None],
-    mend: Callable[[Path, str], None],
-    told: str,
+    repair: Callable[[Path, str], None],
+    message: str,
 ) -> None:
     live = LiveModel()
     if not follows:
@@ -186,16 +186,16 @@ def test_it_reports_files_that_a_restart_could_not_load_and_keeps_serving(
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
             live.refresh()
-    assert told in str(live.problem)
+    assert message in str(live.problem)
     assert "serves from memory" in str(live.problem)
-    assert len(caplog.records) == 1, "once, however often it is looked at"
-    mend(bentoml_home, tags[0])
+    assert len(caplog.records) == 1, "logged once, however often it is checked"
+    repair(bentoml_home, tags[0])
     live.refresh()
     assert live.problem is None
     assert live.get() is model
 
 
-def test_another_model_can_be_promoted_while_the_live_one_is_gone(
+def test_another_model_can_be_promoted_while_the_live_one_is_missing(
     live: LiveModel, tags: tuple[str, str], bentoml_home: Path
 ) -> None:
     remove(bentoml_home, tags[0])
@@ -206,7 +206,7 @@ def test_another_model_can_be_promoted_while_the_live_one_is_gone(
     assert (tag_of(live), live.problem) == (tags[1], None)
 
 
-def test_what_a_prune_removes_is_served_until_a_newer_model_can_be_loaded(
+def test_a_pruned_model_is_served_until_a_newer_one_loads(
     live: LiveModel, tags: tuple[str, str], trained: Trained, card: ModelCard, bentoml_home: Path, settings: Settings
 ) -> None:
     third = save(trained, card, 3.0)
@@ -217,7 +217,7 @@ def test_what_a_prune_removes_is_served_until_a_newer_model_can_be_loaded(
     done = prune(keep=0, settings=settings, grace=0)
     assert [one.name for one in done.removed if one.what == "model"] == [tags[0]]
     live.refresh()
-    assert tag_of(live) == tags[0], "two moves behind, and gone from the disk"
+    assert tag_of(live) == tags[0], "two moves behind and removed from disk"
     assert third in str(live.problem)
     champion.rollback()
     live.refresh()
