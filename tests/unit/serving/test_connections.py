@@ -231,7 +231,7 @@ def test_a_request_gets_its_response_whatever_follows_it(small: Server) -> None:
 def test_a_disconnect_with_pipelined_requests_logs_no_error(small: Server) -> None:
     for _ in range(20):
         with socket.create_connection(("127.0.0.1", small.port), timeout=10) as connection:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.gzipped("ii", 1, 0))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.sendall((READ + SIZED) * 5)
     with small.client() as client:
         assert client.get("/livez").is_success
