@@ -79,16 +79,22 @@ class Model(TypedDict):
     """The live model."""
 
     model: str
-    live_since: Annotated[str | None, Field(json_schema_extra={"format": "date-time"})]
-    follows_pointer: bool
+    live_since: Annotated[
+        str | None,
+        Field(
+            description="Time of its promotion, or null if it is bundled with the Bento.",
+            json_schema_extra={"format": "date-time"},
+        ),
+    ]
+    follows_pointer: Annotated[bool, Field(description="Whether the service switches to newly promoted models.")]
     problem: Annotated[str | None, Field(description="Why the newest live model is not served, or null.")]
     preset: str
     source: str
     dataset_version: str
     test_accuracy: Share
     test_accuracy_interval: Annotated[list[Share], Field(min_length=2, max_length=2)]
-    coverage: Share
-    sure_accuracy: Share
+    coverage: Annotated[Share, Field(description="Share of test images above the confidence threshold.")]
+    sure_accuracy: Annotated[Share, Field(description="Accuracy on the test images above the threshold.")]
     created_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
     takes_corrections: Annotated[bool, Field(description="Whether POST /corrections is enabled.")]
     classes: list[ClassName]
