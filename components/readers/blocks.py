@@ -1,4 +1,4 @@
-"""What is asked of a reader, and what comes of it: rows of a table or pictures of a folder, as images and rejects."""
+"""The request to a reader (`Wanted`) and its output: blocks of images and rejects."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,36 +12,36 @@ from components.contract import DataContract, Images, Labels
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is read of a table or of pictures."""
+    """What to read from a table or from picture files."""
 
-    contract: DataContract  # of its images and labels
-    kept: Sequence[str] = ()  # columns that must be there, and come along
-    dropped: Sequence[str] = ()  # columns that may be there, and are left out
-    strict: bool = True  # whether a row whose label cannot be read is a reject; else it has no label
+    contract: DataContract  # of the images and labels
+    kept: Sequence[str] = ()  # required columns, passed through to the output
+    dropped: Sequence[str] = ()  # optional columns, ignored
+    strict: bool = True  # a row with an unreadable label is a reject; if False, the row has no label
 
 
 @dataclass(frozen=True)
 class RowReject:
-    """A line that could not be read as an image."""
+    """A row that could not be read as an image."""
 
-    line: int  # in the file, the header being 1
+    line: int  # line or row number in the input; a CSV header is line 1
     reason: str
-    row: bytes  # as it stood, without its line end
-    id: str = ""  # as `Block.ids` has it; "" where it cannot be read either
+    row: bytes  # the original bytes, without the line end
+    id: str = ""  # as in `Block.ids`; "" if the id cannot be read either
 
 
 @dataclass(frozen=True)
 class Block:
-    """Consecutive lines of a file, parsed."""
+    """Consecutive parsed rows of a file."""
 
-    lines: NDArray[np.int64]  # (n,) where each image stood
-    ids: Sequence[str]  # (n,) the id column, or the row's number counted from 1 where there is none
-    images: Images  # uint8 (n, height, width[, 3]); with `views`, as many as these come to
-    labels: Labels | None  # uint16 (n,) where the file has them; `UNLABELLED` where one cannot be read
+    lines: NDArray[np.int64]  # (n,) line or row number of each image
+    ids: Sequence[str]  # (n,) the id column, or row numbers from 1 if the file has none
+    images: Images  # uint8 (n, height, width[, 3]); with `views`, (sum of views, height, width[, 3])
+    labels: Labels | None  # uint16 (n,); `UNLABELLED` if unreadable; None if the file has no labels
     rejects: tuple[RowReject, ...]
-    extra: pa.Table | None = None  # n rows of the columns that come along; None where none do
-    views: NDArray[np.intp] | None = None  # (n,) how many images are each row's, one row after the other; None: one
-    unread: Mapping[str, int] = field(default_factory=dict)  # labels that cannot be read -> how often
+    extra: pa.Table | None = None  # n rows of the kept columns; None if no columns are kept
+    views: NDArray[np.intp] | None = None  # (n,) images per row, stored consecutively; None: one each
+    unread: Mapping[str, int] = field(default_factory=dict)  # unreadable label -> count
 
     @property
     def shown(self) -> Images:

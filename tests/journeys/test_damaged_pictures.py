@@ -21,7 +21,7 @@ from components.scoring.delivery import deliver
 from components.scoring.job import rejects_path, run_job
 
 DAMAGED = palette_picture_without_palette()
-REASON = "a damaged picture: it has colours by number and no palette"
+REASON = "a damaged picture: it uses palette colours but has no palette"
 PICTURE = {"Content-Type": "image/png"}
 pytestmark = pytest.mark.xdist_group("server")
 
@@ -55,7 +55,7 @@ def test_a_folder_off_a_phone_is_scored_but_for_what_it_says_how_to_save(
     (folder / "c.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     count = run_job(Classifier("fashion-mlp:a", card, network), folder, tmp_path / "out.csv").count
     assert (count.scored, count.rejected) == (2, 1)
-    assert "it is HEIC. Save the picture as JPEG or PNG" in rejects_path(tmp_path / "out.csv").read_text()
+    assert "found HEIC. Save the picture as JPEG or PNG" in rejects_path(tmp_path / "out.csv").read_text()
 
 
 def test_labels_are_imported_without_it(folder: Path) -> None:

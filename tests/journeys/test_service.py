@@ -513,7 +513,7 @@ def test_parquet_is_answered_as_parquet(live: Live, client: httpx.Client, pictur
     assert found["id"].to_pylist() == list("abcde")
     nothing = [None] * 5
     assert list(found.slice(2, 1).to_pylist()[0].values())[1:6] == nothing
-    assert found["reason"].to_pylist()[2] == "pixel1: nothing, expected a whole number from 0 to 255"
+    assert found["reason"].to_pylist()[2] == "pixel1: null, expected a whole number from 0 to 255"
     assert found.filter(pa.array([True, True, False, True, True]))["label"].to_pylist() == expected.labels.tolist()
     told = pq.read_metadata(io.BytesIO(answer.content)).metadata
     assert (told[b"rows"], told[b"scored"], told[b"rejected"]) == (b"5", b"4", b"1")
@@ -645,7 +645,7 @@ def damaged_page(long_table: bytes) -> tuple[bytes, dict[str, str]]:
 @pytest.mark.parametrize(
     ("harm", "reason"),
     [
-        (damaged_line, "a line of more than 65,536 bytes"),
+        (damaged_line, "a line is longer than 65,536 bytes"),
         (nothing_but_rejects, "more than 100,000 rows cannot be read"),
         (damaged_page, "damaged"),
     ],
@@ -728,30 +728,30 @@ def pixel(value: str) -> bytes:
 @pytest.mark.parametrize(
     ("body", "status", "field", "reason"),
     [
-        pytest.param(b"", 400, "body", "not JSON", id="nothing"),
-        pytest.param(b'{"images": [', 400, "body", "not JSON", id="malformed"),
-        pytest.param(b'{"images": "\xff"}', 400, "body", "not JSON", id="not UTF-8"),
-        pytest.param(b"[" * 5000, 400, "body", "not JSON", id="deep"),
+        pytest.param(b"", 400, "body", "invalid JSON", id="nothing"),
+        pytest.param(b'{"images": [', 400, "body", "invalid JSON", id="malformed"),
+        pytest.param(b'{"images": "\xff"}', 400, "body", "invalid JSON", id="not UTF-8"),
+        pytest.param(b"[" * 5000, 400, "body", "invalid JSON", id="deep"),
         pytest.param(dumps([BLACK])[11:-1], 400, "body", "found a list", id="array root"),
         pytest.param(b'{"images": [], "extra": 1}', 400, "extra", "unknown field", id="unknown field"),
         pytest.param(b"{}", 400, "images", "found nothing", id="no images"),
         pytest.param(dumps({}), 400, "images", "found an object", id="images is an object"),
         pytest.param(dumps([]), 400, "images", "found an empty list", id="empty list"),
-        pytest.param(dumps([BLACK, "http://x/y.png"]), 400, "images[1]", "found a text", id="an address"),
+        pytest.param(dumps([BLACK, "http://x/y.png"]), 400, "images[1]", "found a string", id="an address"),
         pytest.param(dumps([BLACK[1:]]), 400, "images[0]", "27 items", id="wrong shape"),
         pytest.param(dumps([[0] * 783]), 400, "images[0]", "783 items", id="783 pixels"),
         pytest.param(dumps([BLACK, [*BLACK[:3], [0] * 27, *BLACK[4:]]]), 400, "images[1][3]", "27 num", id="ragged"),
         pytest.param(dumps([BLACK] * 1025), 413, "images", "1,025 images", id="1025 images"),
-        pytest.param(pixel('"0"'), 400, "images[0][0][0]", "found a text", id="text"),
+        pytest.param(pixel('"0"'), 400, "images[0][0][0]", "found a string", id="text"),
         pytest.param(pixel("true"), 400, "images[0][0][0]", "found a boolean", id="boolean"),
         pytest.param(pixel("null"), 400, "images[0][0][0]", "found nothing", id="null"),
         pytest.param(pixel("[0]"), 400, "images[0][0][0]", "found a list", id="deeper"),
         pytest.param(pixel("256"), 400, "images[0][0][0]", "found 256", id="256"),
         pytest.param(pixel("-1"), 400, "images[0][0][0]", "found -1", id="-1"),
         pytest.param(pixel("1.5"), 400, "images[0][0][0]", "found 1.5", id="1.5"),
-        pytest.param(pixel("9" * 400), 400, "body", "not JSON", id="400 digits"),
-        pytest.param(pixel("NaN"), 400, "body", "not JSON", id="NaN"),
-        pytest.param(pixel("1e400"), 400, "body", "not JSON", id="1e400"),
+        pytest.param(pixel("9" * 400), 400, "body", "invalid JSON", id="400 digits"),
+        pytest.param(pixel("NaN"), 400, "body", "invalid JSON", id="NaN"),
+        pytest.param(pixel("1e400"), 400, "body", "invalid JSON", id="1e400"),
     ],
 )
 def test_json_that_is_refused(client: httpx.Client, body: bytes, status: int, field: str, reason: str) -> None:
@@ -920,13 +920,13 @@ HEADER = ",".join(PIXEL_COLUMNS).encode()
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        pytest.param(b"", "empty; expected a header", id="empty"),
-        pytest.param(b"\n", "empty; expected a header", id="blank"),
+        pytest.param(b"", "found no header", id="empty"),
+        pytest.param(b"\n", "found no header", id="blank"),
         pytest.param(b"pixel1,pixel2\n1,2\n", "missing 782 column(s)", id="columns missing"),
         pytest.param(HEADER + b",extra\n", "unknown 1 column(s) 'extra'", id="unknown column"),
         pytest.param(HEADER + b",pixel1\n", "repeated 1 column(s) 'pixel1'", id="repeated column"),
-        pytest.param(encode(NOISE), "this is a picture; expected text/csv", id="a picture"),
-        pytest.param(HEADER + b"\n" + b"0" * (9 << 20), "a line of more than", id="an endless line"),
+        pytest.param(encode(NOISE), "found a picture, expected text/csv", id="a picture"),
+        pytest.param(HEADER + b"\n" + b"0" * (9 << 20), "a line is longer than", id="an endless line"),
     ],
 )
 def test_tables_that_are_refused(client: httpx.Client, body: bytes, reason: str) -> None:

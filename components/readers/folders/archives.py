@@ -1,4 +1,4 @@
-"""Pictures in zip and tar archives; nothing of them is ever written to a disk, and a member's name is only a name."""
+"""Read pictures from zip and tar archives. Nothing is extracted to disk; member names are only identifiers."""
 
 import hashlib
 import stat
@@ -15,21 +15,21 @@ from typing import BinaryIO, cast
 from components.contract import DataContract
 from components.errors import InputError, InputTooLarge
 from components.readers.blocks import Block
-from components.readers.folders.names import LeftOut, any_by_class, is_hidden, is_picture, make_safe
+from components.readers.folders.names import LeftOut, has_class_folders, is_hidden, is_picture, make_safe
 from components.readers.folders.parts import InputPart, TableReading, gather
-from components.readers.folders.pictures import Pictures
-from components.readers.folders.unpacking import named_damage, open_unpacked
+from components.readers.folders.pictures import PictureInput
+from components.readers.folders.unpacking import as_input_error, open_unpacked
 from components.readers.images.blocks import LARGEST, Picture
 
-LOCAL_HEADER = 30  # bytes before each member of a zip, and its name
+LOCAL_HEADER = 30  # bytes of a zip member's local header, before its name
 EXTENSIONS = {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, b"X"}
-LONGEST_EXTENSION = 1 << 20  # bytes of a tar header of any length, which Python reads into the memory
-CHUNK = 1 << 20  # bytes read at a time
+LONGEST_EXTENSION = 1 << 20  # bytes; Python reads a tar extension header of any length into memory
+CHUNK = 1 << 20  # bytes per read
 DAMAGE = (zipfile.BadZipFile, zlib.error, LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError)
 
 
-class ZipInput(Pictures):
-    """Members of a zip, in its order, read side by side."""
+class ZipInput(PictureInput):
+    """A zip archive; members are read in archive order, in parallel."""
 
     def __init__(self, path: Path, reading: TableReading, contract: DataContract) -> None:
         super().__init__(path, reading, contract)
@@ -37,18 +37,18 @@ class ZipInput(Pictures):
         try:
             self.archive = zipfile.ZipFile(path.open("rb"))
         except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-            raise InputError(path.name, f"not a zip archive, or not all of one: {error}") from error
+            raise InputError(path.name, f"cannot read the zip archive: {error}") from error
         files = [member for member in self.archive.infolist() if not member.is_dir()]
         _refuse_shared_bytes(files, path.name)
         self.members = [member for member in files if _is_row(member.filename)]
         self.left_out = LeftOut.of([member.filename for member in files if not _is_row(member.filename)])
-        self.labelled = any_by_class((make_safe(member.filename) for member in self.members), contract)
+        self.labelled = has_class_folders((make_safe(member.filename) for member in self.members), contract)
         self.count = len(self.members)
         if not self.members:
-            raise InputError(path.name, "an archive without pictures")
+            raise InputError(path.name, "the archive contains no pictures")
 
     def parts(self) -> Iterator[InputPart]:
-        """See `Input`. What is handed out is hashed before, which warms the disk's cache for it."""
+        """See `Input`. Each part is hashed before it is yielded, which also warms the disk cache."""
         self.hash, sizes = hashlib.sha256(), [min(member.file_size, LARGEST) for member in self.members]
         with self.path.open("rb") as stream:
             for number, (start, stop) in enumerate(self.cut(sizes)):
@@ -62,7 +62,7 @@ class ZipInput(Pictures):
         return self.to_blocks(map(self._read, range(part.start, part.stop)))
 
     def digest(self) -> str:
-        """See `Input`: of the archive."""
+        """See `Input`: SHA-256 of the archive."""
         return self.hash.hexdigest()
 
     def _hash(self, stream: BinaryIO, end: int) -> None:
@@ -77,32 +77,32 @@ class ZipInput(Pictures):
         if member.flag_bits & 1:
             return InputError(member.filename, "encrypted")
         if stat.S_ISLNK(member.external_attr >> 16):
-            return InputError(member.filename, "a link; it is not followed")
+            return InputError(member.filename, "a link, which is not followed")
         if member.file_size > LARGEST:
             return _too_large(member.filename)
         try:
-            return self.archive.read(member)  # at most what its header says, with its checksum
+            return self.archive.read(member)  # at most the size in its header; verifies the checksum
         except DAMAGE as error:
-            return InputError(member.filename, f"damaged in the archive: {error}")
+            return InputError(member.filename, f"damaged archive member: {error}")
         except OSError as error:
             if error.errno is not None:
                 raise
-            return InputError(member.filename, f"damaged in the archive: {error}")
+            return InputError(member.filename, f"damaged archive member: {error}")
 
 
-class TarInput(Pictures):
-    """Members of a tar, gzip or zstd around it or not: looked through once, then handed on as they are unpacked."""
+class TarInput(PictureInput):
+    """A tar archive, optionally gzip or zstd; scanned once, then read as a stream."""
 
     def __init__(self, path: Path, reading: TableReading, contract: DataContract) -> None:
         super().__init__(path, reading, contract)
         self.hash, left_out = hashlib.sha256(), list[str]()
-        self.labelled = any_by_class(self._scan(left_out), contract)
+        self.labelled = has_class_folders(self._scan(left_out), contract)
         self.left_out = LeftOut.of(left_out)
         if not self.count:
-            raise InputError(path.name, "an archive without pictures")
+            raise InputError(path.name, "the archive contains no pictures")
 
     def _scan(self, left_out: list[str]) -> Iterator[str]:
-        """The ids of all rows; they are counted, and what is no row is noted."""
+        """Yield the ids of all rows, count them, and collect the other names in `left_out`."""
         with closing(open_unpacked(self.path)) as stream:
             for member, _ in _members(stream, self.path.name):
                 if _is_row(member.name):
@@ -115,7 +115,7 @@ class TarInput(Pictures):
         """See `Input`."""
         first = 1
         with closing(open_unpacked(self.path)) as stream:
-            hashed = Hashed(stream)
+            hashed = HashingReader(stream)
             for number, kept in enumerate(gather(self._read(cast(BinaryIO, hashed)), self.reading.part)):
                 stop = first - 1 + len(kept)
                 yield InputPart(number, str(self.path), first, first - 1, stop, pictures=tuple(kept))
@@ -129,11 +129,11 @@ class TarInput(Pictures):
         return self.to_blocks(part.pictures)
 
     def digest(self) -> str:
-        """See `Input`: of the unpacked archive."""
+        """See `Input`: SHA-256 of the decompressed archive."""
         return self.hash.hexdigest()
 
     def _read(self, stream: BinaryIO) -> Iterator[tuple[Picture, int]]:
-        """Its pictures, and the bytes of each."""
+        """Yield each picture and its size in bytes."""
         line = 0
         for member, archive in _members(stream, self.path.name):
             if _is_row(member.name):
@@ -143,28 +143,28 @@ class TarInput(Pictures):
                 yield picture, 0 if isinstance(content, InputError) else len(content)
 
 
-class Hashed:
-    """A stream whose bytes are hashed as they are read."""
+class HashingReader:
+    """A stream that hashes the bytes read from it."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self.stream, self.hash = stream, hashlib.sha256()
 
     def read(self, size: int) -> bytes:
-        """At most so many; nothing at the end."""
+        """Read at most `size` bytes; b"" at the end."""
         content = self.stream.read(size)
         self.hash.update(content)
         return content
 
 
 class TarHeader(tarfile.TarInfo):
-    """A header of a tar. Python ends an archive at one that is damaged, as if it were whole; here that is an error."""
+    """A tar header. Python silently stops at a damaged header; this class raises an error."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "TarHeader":
-        """See `tarfile.TarInfo`; names and attributes without end are refused before they are read."""
+        """See `tarfile.TarInfo`; refuses oversized names and attributes before they are read."""
         header = super().frombuf(buf, encoding, errors)
         if header.type in EXTENSIONS and header.size > LONGEST_EXTENSION:
-            raise tarfile.ReadError(f"a name or attributes of more than {LONGEST_EXTENSION >> 20} MiB")
+            raise tarfile.ReadError(f"a name or attributes longer than {LONGEST_EXTENSION >> 20} MiB")
         return header
 
     @classmethod
@@ -172,39 +172,39 @@ class TarHeader(tarfile.TarInfo):
         """See `tarfile.TarInfo`."""
         try:
             return super().fromtarfile(archive)
-        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # the end mark
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # end of the archive
             raise
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(str(error)) from error
 
 
 def _members(stream: BinaryIO, name: str) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
-    """The members of a tar that is read from its start to its end, none of them kept."""
+    """Stream the members of a tar archive without keeping them in memory."""
     try:
-        with named_damage(name), tarfile.open(fileobj=stream, mode="r|", tarinfo=TarHeader, bufsize=CHUNK) as archive:
+        with as_input_error(name), tarfile.open(fileobj=stream, mode="r|", tarinfo=TarHeader, bufsize=CHUNK) as archive:
             while (member := archive.next()) is not None:
                 yield member, archive
                 archive.members.clear()  # type: ignore[attr-defined]
     except (tarfile.TarError, EOFError, ValueError) as error:
-        raise InputError(name, f"not a tar archive, damaged, or not all of one: {error}") from error
+        raise InputError(name, f"cannot read the tar archive: {error}") from error
 
 
 def _tar_content(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> bytes | InputError:
     if member.issym() or member.islnk():
-        return InputError(member.name, "a link; it is not followed")
+        return InputError(member.name, "a link, which is not followed")
     if member.size > LARGEST:
         return _too_large(member.name)
     file = archive.extractfile(member) if member.isfile() else None
     if file is None:
-        return InputError(member.name, "no file")
+        return InputError(member.name, "not a regular file")
     content = file.read()
     if len(content) != member.size:
-        raise InputError(name, "damaged, or not all of an archive")
+        raise InputError(name, "damaged or truncated archive")
     return content
 
 
 def _too_large(name: str) -> InputTooLarge:
-    return InputTooLarge(name, f"a file of more than {LARGEST >> 20} MiB")
+    return InputTooLarge(name, f"the file is larger than {LARGEST >> 20} MiB")
 
 
 def _is_row(name: str) -> bool:
@@ -213,8 +213,8 @@ def _is_row(name: str) -> bool:
 
 
 def _refuse_shared_bytes(files: list[zipfile.ZipInfo], name: str) -> None:
-    """Members that share bytes are how a small archive unpacks to more than any disk holds."""
+    """Refuse overlapping members: they are how a zip bomb expands to more than any disk holds."""
     placed = sorted((file.header_offset, file.compress_size) for file in files)
     for (start, size), (following, _) in pairwise(placed):
         if start + LOCAL_HEADER + size > following:
-            raise InputError(name, "damaged: its members share bytes")
+            raise InputError(name, "damaged archive: its members overlap")

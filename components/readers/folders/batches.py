@@ -1,4 +1,4 @@
-"""Arrays (`.npy`, `.npz`, IDX) and JSON lines: read from start to end, handed on batch by batch."""
+"""Arrays (`.npy`, `.npz`, IDX) and JSON lines, read sequentially in batches."""
 
 import zipfile
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from components.errors import InputError, Remedy
 from components.files import sha256_of
 from components.readers.blocks import Block
 from components.readers.folders.parts import Input, InputPart, TableReading
-from components.readers.folders.unpacking import Unpacked, named_damage, open_unpacked
+from components.readers.folders.unpacking import BoundedReader, as_input_error, open_unpacked
 from components.readers.tables.arrays import (
     describe_arrays,
     holds_images,
@@ -27,15 +27,15 @@ from components.readers.tables.arrays import (
 from components.readers.tables.parquet import check_columns, to_block
 from components.readers.tables.parquet_columns import value_type
 
-ARRAY = ".npy"  # what the members of an .npz are called
+ARRAY = ".npy"  # suffix of the members of an .npz
 
 
 class BatchInput(Input):
-    """A file of which each batch of rows is a part."""
+    """A file in which each batch of rows is one part."""
 
     def __init__(self, path: Path, reading: TableReading, contract: DataContract) -> None:
         super().__init__(path, reading, contract)
-        self.notes = tuple(self._find_notes())
+        self.notes = tuple(self._make_notes())
         nothing = pa.record_batch({"pixels": pa.array([], pa.binary(contract.image.size))})
         schema = next(iter(self._batches()), nothing).schema
         self.names = check_columns(schema, path.name, self.wanted)
@@ -59,53 +59,53 @@ class BatchInput(Input):
                 yield to_block(batch, self.names, part.first, self.path.name, self.wanted)
 
     def digest(self) -> str:
-        """See `Input`: of the file."""
+        """See `Input`: SHA-256 of the file."""
         return sha256_of(self.path)
 
-    def _find_notes(self) -> Iterator[str]:
+    def _make_notes(self) -> Iterator[str]:
         yield from ()
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
-        with closing(open_unpacked(self.path)) as stream, named_damage(self.path.name):
+        with closing(open_unpacked(self.path)) as stream, as_input_error(self.path.name):
             yield from read_arrays(stream, self.path.name, self.contract.image)
 
 
 class NpzInput(BatchInput):
-    """The array of images in an `.npz`, and the one of labels that is as long, where there is one."""
+    """The image array of an `.npz`, and its label array, if there is one of the same length."""
 
-    def _find_notes(self) -> Iterator[str]:
+    def _make_notes(self) -> Iterator[str]:
         self.images, self.labels = self._choose()
         if self.labels:
-            yield f"{self.labels!r} is taken for the labels of {self.images!r}"
+            yield f"{self.labels!r} contains the labels of {self.images!r}"
 
     def _choose(self) -> tuple[str, str]:
-        """The names of the two.
+        """Find the names of the image array and the label array ("" if none).
 
         Raises:
-            InputError: two readings fit, or none.
+            InputError: no array or several arrays qualify.
         """
         with self.path.open("rb") as file, self._archive(file) as archive:
             names = [name for name in archive.namelist() if name.removesuffix(ARRAY) not in self.wanted.dropped]
             shapes = {name.removesuffix(ARRAY): self._shape_of(file, archive, name) for name in names}
         images = [name for name, shape in shapes.items() if holds_images(shape, self.contract.image)]
         if not images:
-            told = f"no array of images; found {shapes}, expected {describe_arrays(self.contract.image)}"
-            raise InputError(self.path.name, told[:300])
-        self._refuse_two(images, "the images")
+            message = f"no image array: found {shapes}, expected {describe_arrays(self.contract.image)}"
+            raise InputError(self.path.name, message[:300])
+        self._refuse_several(images, "the image array")
         rows = int(np.prod(shapes[images[0]])) // self.contract.image.size
         labels = [name for name, shape in shapes.items() if shape == (rows,) and name != images[0]]
-        self._refuse_two(labels, "the labels")
+        self._refuse_several(labels, "the label array")
         return images[0], labels[0] if labels else ""
 
-    def _refuse_two(self, names: list[str], what: str) -> None:
+    def _refuse_several(self, names: list[str], what: str) -> None:
         if len(names) > 1:
             one, other = names[:2]
-            remedies = Remedy("drop", other, f"takes {one}"), Remedy("drop", one, f"takes {other}")
-            told = f"two readings fit: {one!r} and {other!r} could both be {what}"
-            raise InputError(self.path.name, told).suggesting(*remedies)
+            remedies = Remedy("drop", other, f"reads {one}"), Remedy("drop", one, f"reads {other}")
+            message = f"ambiguous arrays: {one!r} and {other!r} could both be {what}"
+            raise InputError(self.path.name, message).suggesting(*remedies)
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
-        with self.path.open("rb") as file, self._archive(file) as archive, named_damage(self.path.name):
+        with self.path.open("rb") as file, self._archive(file) as archive, as_input_error(self.path.name):
             labels = None
             if self.labels:
                 labels = read_npy(self._member(file, archive, self.labels + ARRAY), self.path.name)[1]
@@ -120,11 +120,11 @@ class NpzInput(BatchInput):
         try:
             return zipfile.ZipFile(file)
         except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-            raise InputError(self.path.name, f"not a zip archive, or not all of one: {error}") from error
+            raise InputError(self.path.name, f"cannot read the zip archive: {error}") from error
 
     def _shape_of(self, file: BinaryIO, archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
-        with named_damage(self.path.name):
+        with as_input_error(self.path.name):
             return read_npy_header(self._member(file, archive, name), self.path.name)[0]
 
     def _member(self, file: BinaryIO, archive: zipfile.ZipFile, name: str) -> BinaryIO:
-        return cast(BinaryIO, Unpacked(file, cast(BinaryIO, archive.open(name)), self.path.name))
+        return cast(BinaryIO, BoundedReader(file, cast(BinaryIO, archive.open(name)), self.path.name))

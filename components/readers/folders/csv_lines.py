@@ -1,4 +1,4 @@
-"""Lines of a CSV file, cut into parts at line ends."""
+"""CSV files of pixels, split into parts at line ends."""
 
 import hashlib
 import io
@@ -11,17 +11,17 @@ from components.contract import DataContract
 from components.errors import InputError
 from components.readers.blocks import Block
 from components.readers.folders.parts import Input, InputPart, TableReading
-from components.readers.folders.unpacking import named_damage, open_unpacked, packing_of
+from components.readers.folders.unpacking import as_input_error, open_unpacked, packing_of
 from components.readers.tables.csv import read_pixel_lines
 from components.readers.tables.encodings import as_utf8, ends_with_cr, find_encoding, read_first
 from components.readers.tables.layout import LONGEST_LINE, longest_line, read_head, texts_of
 from components.storage import locate
 
-CHUNK = 1 << 20  # bytes that are looked through at a time
+CHUNK = 1 << 20  # bytes per read
 
 
-def is_as_it_stands(path: Path) -> bool:
-    """Whether the lines of a file are its bytes: UTF-8 with line feeds, not packed."""
+def is_plain_utf8(path: Path) -> bool:
+    """Whether a file is uncompressed UTF-8 with line feeds, so that parts can be read at their offsets."""
     if packing_of(path):
         return False
     with path.open("rb") as stream:
@@ -30,26 +30,26 @@ def is_as_it_stands(path: Path) -> bool:
 
 
 def open_text(path: Path) -> BinaryIO:
-    """The lines of a file, unpacked and as UTF-8 with line feeds."""
+    """Open a file as UTF-8 with line feeds, decompressed."""
     return as_utf8(open_unpacked(path), path.name)
 
 
 class CsvInput(Input):
-    """Lines of a file of pixels, packed or not."""
+    """A CSV file of pixels, compressed or not."""
 
     def __init__(self, path: Path, reading: TableReading, contract: DataContract) -> None:
         super().__init__(path, reading, contract)
         self.hash, self.rows, self.longest = hashlib.sha256(), 0, longest_line(contract.image)
-        self.recoded = not is_as_it_stands(path)
+        self.recoded = not is_plain_utf8(path)
         self.part = reading.part if self.recoded else reading.part_of(path.stat().st_size)
-        with closing(open_text(path)) as stream, named_damage(path.name):
+        with closing(open_text(path)) as stream, as_input_error(path.name):
             head = read_first(stream, self.longest + 1)
         self.layout, start = read_head(head, path.name, self.wanted, reading.delimiter)
         self.header, self.notes = head[:start], self.layout.notes
         self.columns, self.extra = self.layout.columns, texts_of(reading.kept)
 
     def parts(self) -> Iterator[InputPart]:
-        """See `Input`. The file is read once; what is recoded is handed on as it is read."""
+        """See `Input`. The file is read once; recoded lines are passed along in the part."""
         number, first, place = 0, 1, len(self.header)
         with closing(open_text(self.path)) as stream:
             self.hash = hashlib.sha256(read_first(stream, len(self.header)))
@@ -74,43 +74,43 @@ class CsvInput(Input):
         return None if self.recoded else part.stop / self.path.stat().st_size
 
     def digest(self) -> str:
-        """See `Input`: of the unpacked file."""
+        """See `Input`: SHA-256 of the decompressed file."""
         return self.hash.hexdigest()
 
     def _cut(self, stream: BinaryIO) -> Iterator[tuple[int, int, bytes | None]]:
-        """Rows, bytes and, where it is recoded, lines of one part after the other."""
+        """Yield the number of rows, the bytes and, if recoded, the lines of each part."""
         kept: list[bytes] = []
-        rows = size = rest = 0  # of the part; and of the line that is not at its end yet
+        rows = size = rest = 0  # of the part; `rest` is the size of the unfinished last line
         for chunk in self._chunks(stream):
             end = chunk.rfind(b"\n") + 1
             kept.append(chunk)
             rows, size, rest = rows + chunk.count(b"\n"), size + len(chunk), len(chunk) - end + (0 if end else rest)
             if rest > self.longest:
-                raise InputError(self.path.name, f"a line of more than {self.longest:,} bytes; is this a CSV file?")
+                raise InputError(self.path.name, f"a line is longer than {self.longest:,} bytes. Is this a CSV file?")
             if size - rest >= self.part:
-                whole = b"".join(kept) if self.recoded else b""
-                yield rows, size - rest, whole[: size - rest] if self.recoded else None
-                kept, rows, size = [whole[size - rest :]], 0, rest
+                content = b"".join(kept) if self.recoded else b""
+                yield rows, size - rest, content[: size - rest] if self.recoded else None
+                kept, rows, size = [content[size - rest :]], 0, rest
             elif not self.recoded:
                 kept.clear()
         if size:
             yield rows + (rest > 0), size, b"".join(kept) if self.recoded else None
 
     def _chunks(self, stream: BinaryIO) -> Iterator[bytes]:
-        with named_damage(self.path.name):
+        with as_input_error(self.path.name):
             while chunk := stream.read(min(CHUNK, self.part)):
                 self.hash.update(chunk)
                 yield chunk
 
 
 class Slice:
-    """The next bytes of a file, and no more."""
+    """A view of the next `size` bytes of a stream."""
 
     def __init__(self, stream: BinaryIO, size: int) -> None:
         self.stream, self.left = stream, size
 
     def read(self, size: int) -> bytes:
-        """At most so many; nothing at the end."""
+        """Read at most `size` bytes; b"" at the end."""
         content = self.stream.read(min(size, self.left))
         self.left -= len(content)
         return content

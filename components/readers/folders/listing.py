@@ -1,4 +1,4 @@
-"""The files of a folder, or of a pattern such as `night/*.parquet`, by name."""
+"""List the files of a folder, or of a pattern such as `night/*.parquet`."""
 
 import glob
 import os
@@ -14,29 +14,29 @@ from components.storage import is_remote
 
 @dataclass(frozen=True)
 class FileListing:
-    """What is below a root; names are relative to it and sorted."""
+    """The contents of a root folder; names are relative to it and sorted."""
 
     root: Path
-    names: list[str]  # files, and links to files
-    links: list[str]  # links to folders that are not followed
-    hidden: list[str]  # files and folders that are no data; what is in these folders is not listed
-    folders: list[str]  # folders, and links to folders that are followed
+    names: list[str]  # files and links to files
+    links: list[str]  # links to folders that were not followed
+    hidden: list[str]  # hidden files and folders; the contents of such folders are not listed
+    folders: list[str]  # folders and followed links to folders
 
 
 def walk(root: Path, follow: int = 0, hidden: Callable[[str], bool] = is_hidden) -> FileListing:
-    """Everything in a folder and below it. In S3 there are no links, and a folder is only a part of a name.
+    """List a folder recursively. S3 has no links, and a folder there is only a name prefix.
 
     Args:
         root: the folder.
-        follow: how many levels deep a link to a folder is followed where it leads to another one below the root.
-        hidden: which names are no data.
+        follow: maximum depth at which links to other folders below the root are followed.
+        hidden: whether a name is to be skipped.
 
     Raises:
-        OSError: a folder in it may not be read.
+        OSError: a folder cannot be read.
     """
     names, links, left, folders = list[str](), list[str](), list[str](), list[str]()
     if is_remote(root):
-        for path in root.rglob("*"):  # one request lists a thousand
+        for path in root.rglob("*"):  # 1,000 names per request
             name = path.relative_to(root).as_posix()
             (left if any(map(hidden, name.split("/"))) else names).append(name)
         return FileListing(root, sorted(names), [], sorted(left), [])
@@ -50,7 +50,7 @@ def walk(root: Path, follow: int = 0, hidden: Callable[[str], bool] = is_hidden)
                     left.append(name)
                 elif not (Path(entry.path).is_dir() if is_link else entry.is_dir()):
                     names.append(name)
-                elif is_link and not (folder.count("/") < follow and _leads_on(entry.path, root)):
+                elif is_link and not (folder.count("/") < follow and _is_followable(entry.path, root)):
                     links.append(name)
                 else:
                     folders.append(name)
@@ -59,32 +59,32 @@ def walk(root: Path, follow: int = 0, hidden: Callable[[str], bool] = is_hidden)
 
 
 def by_folder(name: str) -> list[str]:
-    """The key that sorts names folder by folder."""
+    """Sort key that keeps the files of a folder together."""
     return name.split("/")
 
 
-def _leads_on(link: str, root: Path) -> bool:
-    """Whether a link leads to something below the root, and not to a folder that the link is in."""
+def _is_followable(link: str, root: Path) -> bool:
+    """Whether a link points below the root and not to one of its own parent folders."""
     return is_inside(link, root) and not is_inside(os.path.dirname(link), link)  # noqa: PTH120
 
 
 def is_pattern(source: Path) -> bool:
-    """Whether a person means several files by it."""
+    """Whether a path is a glob pattern, not an existing file."""
     return glob.has_magic(str(source)) and not is_remote(source) and not source.exists()
 
 
 def match(pattern: Path) -> FileListing:
-    """The files that a pattern matches, as a shell would match it; `**` is any number of folders.
+    """List the files that match a pattern as in a shell; `**` matches any number of folders.
 
     Raises:
-        InputError: a pattern in S3.
+        InputError: the pattern is in S3.
     """
     if is_remote(pattern):
-        raise InputError(str(pattern), "patterns are not read in S3; name a folder: all that is below it is read")
-    fixed = list(_before_the_first_magic(pattern.parts))
+        raise InputError(str(pattern), "patterns are not supported in S3. Name a folder: everything below it is read")
+    fixed = list(_fixed_parts(pattern.parts))
     root = Path(*fixed) if fixed else Path()
     wanted = str(pattern.relative_to(root))
-    # Not glob.glob: its ** goes into linked folders, and round and round where one leads to a folder above it.
+    # Not glob.glob: its ** follows links to folders, endlessly if one points to a parent folder.
     paths = root.glob(f"{wanted}/*" if wanted.endswith("**") else wanted)
     found = [path.relative_to(root).as_posix() for path in paths]
     found = [name for name in found if not any(map(is_hidden, name.split("/")))]
@@ -93,7 +93,7 @@ def match(pattern: Path) -> FileListing:
     return FileListing(root, sorted(files), sorted(links), [], [])
 
 
-def _before_the_first_magic(parts: tuple[str, ...]) -> Iterator[str]:
+def _fixed_parts(parts: tuple[str, ...]) -> Iterator[str]:
     for part in parts:
         if glob.has_magic(part):
             return

@@ -1,4 +1,4 @@
-"""What names say: which files are pictures, what their rows are called, and which class a folder is."""
+"""Names of files and folders: which files are pictures, their row ids and their class folders."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from components.contract import DataContract
 from components.readers.images.headers import FORMATS
 
-NOT_READ = frozenset({".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2"})  # pictures too: each is a reject
-PICTURES = NOT_READ.union(*(form.suffixes for form in FORMATS))
+UNSUPPORTED = frozenset({".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2"})  # each is a reject
+PICTURES = UNSUPPORTED.union(*(form.suffixes for form in FORMATS))
 MAX_NAMED = 10
 LITTER = frozenset(
     {
@@ -30,14 +30,14 @@ LITTER = frozenset(
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Files that are no rows: how many, and the first of them by name."""
+    """Files that are not rows: their number and the first names."""
 
     count: int = 0
     first: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, names: Sequence[str]) -> "LeftOut":
-        """Those of these names."""
+        """Build from all names."""
         return cls(len(names), tuple(map(to_text, names[:MAX_NAMED])))
 
     def __str__(self) -> str:
@@ -45,27 +45,27 @@ class LeftOut:
 
 
 def is_picture(name: str) -> bool:
-    """Whether a file's suffix is that of a picture."""
-    return os.path.splitext(name)[1].lower() in PICTURES  # noqa: PTH122, a Path takes five times as long
+    """Whether a file has a picture suffix."""
+    return os.path.splitext(name)[1].lower() in PICTURES  # noqa: PTH122, Path is five times slower
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file or folder of this name is left by macOS, Windows, a NAS, git or Jupyter, and is never data."""
+    """Whether macOS, Windows, a NAS, git or Jupyter created this file or folder: never data."""
     return name.startswith("._") or name.lower() in LITTER
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or a folder is no data: litter, or hidden."""
+    """Whether a file or folder is hidden or litter."""
     return name.startswith(".") or name.lower() in LITTER
 
 
 def to_text(name: str) -> str:
-    """A name as UTF-8 text; bytes in it that are none as `\\xff`."""
+    """A name as UTF-8 text; invalid bytes are escaped as `\\xff`."""
     return name if name.isascii() else name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def make_safe(name: str) -> str:
-    """The name of an archive's member as a relative path: no root or drive before it, no `..` in it."""
+    """Turn an archive member's name into a relative path without root, drive or `..`."""
     parts = name.replace("\\", "/").split("/")
     if parts and len(parts[0]) == 2 and parts[0].endswith(":"):
         parts = parts[1:]
@@ -73,10 +73,10 @@ def make_safe(name: str) -> str:
 
 
 def folder_of(row_id: str) -> str:
-    """The name of the folder right above a picture; "" where there is none."""
+    """The name of the folder that contains a picture; "" if there is none."""
     return row_id.rpartition("/")[0].rpartition("/")[2]
 
 
-def any_by_class(ids: Iterable[str], contract: DataContract) -> bool:
-    """Whether pictures are in folders of which one or more are named after classes."""
+def has_class_folders(ids: Iterable[str], contract: DataContract) -> bool:
+    """Whether any picture is in a folder named after a class."""
     return any(contract.label_of(folder) is not None for folder in set(map(folder_of, ids)))

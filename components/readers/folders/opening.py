@@ -1,4 +1,4 @@
-"""What a person names -> an input."""
+"""Open a path or pattern as an input."""
 
 import hashlib
 import zipfile
@@ -20,10 +20,10 @@ from components.readers.folders.csv_lines import CsvInput, open_text
 from components.readers.folders.listing import FileListing, is_pattern, match, walk
 from components.readers.folders.names import LeftOut, is_picture
 from components.readers.folders.parts import Input, InputPart, TableReading, join_digests
-from components.readers.folders.pictures import PathLines, PictureFiles
+from components.readers.folders.pictures import PathListInput, PictureFiles
 from components.readers.folders.row_groups import ParquetInput
-from components.readers.folders.unpacking import named_damage, open_unpacked, packing_of
-from components.readers.tables.columns import means_files, read_columns
+from components.readers.folders.unpacking import as_input_error, open_unpacked, packing_of
+from components.readers.tables.columns import has_file_column, read_columns
 from components.readers.tables.encodings import read_first
 from components.readers.tables.kinds import (
     CSV,
@@ -50,17 +50,17 @@ ZIP_NAME = ".zip"
 
 
 def open_input(source: Path, reading: TableReading, contract: DataContract) -> Input:
-    """Find out what is to be scored.
+    """Detect the type of an input and open it.
 
     Args:
-        source: a table (CSV of pixels or of paths, packed or not; Parquet of pixels or of pictures; arrays and JSON
-            lines), an archive of pictures (zip, or tar, packed or not), a picture, a folder of pictures or of tables,
-            or a pattern such as `night/*.parquet`. What a file is, its first bytes say.
-        reading: how it is read.
-        contract: what its images and labels are.
+        source: a table (CSV of pixels or paths, Parquet of pixels or pictures, arrays, JSON lines), an archive of
+            pictures (zip or tar), a picture, a folder of pictures or tables, or a pattern such as `night/*.parquet`.
+            CSV, arrays, JSON lines and tar may be compressed. The first bytes of a file decide its type.
+        reading: read options.
+        contract: of the images and labels.
 
     Raises:
-        InputError: nothing there, or nothing that is read.
+        InputError: the source does not exist or is not supported.
     """
     if is_pattern(source):
         found = _open_listing(match(source), source, reading, contract)
@@ -69,15 +69,15 @@ def open_input(source: Path, reading: TableReading, contract: DataContract) -> I
     elif source.is_file():
         found = _open_file(source, reading, contract)
     else:
-        found_what = "not a file; what comes through a pipe is read from standard input: -"
-        raise InputError(str(source), found_what if source.exists() else "no such file")
-    if reading.root and not isinstance(found, PathLines | ManyTables):
-        raise InputError(str(source), f"no CSV of paths, so the root {reading.root} has no meaning; leave it out")
+        message = "not a regular file. To read from a pipe, use standard input: -"
+        raise InputError(str(source), message if source.exists() else "no such file or folder")
+    if reading.root and not isinstance(found, PathListInput | TablesInput):
+        raise InputError(str(source), f"not a CSV of paths, so the root {reading.root} has no effect. Leave it out")
     return found
 
 
 def find_new(source: Path, read: Input) -> list[str]:
-    """Files that were put into a folder, or match a pattern, since it was opened, and are not in what was read."""
+    """Find files added since a folder or pattern was opened."""
     if is_pattern(source):
         found = match(source)
     elif source.is_dir():
@@ -93,10 +93,10 @@ def find_new(source: Path, read: Input) -> list[str]:
 
 
 def _open_file(path: Path, reading: TableReading, contract: DataContract) -> Input:
-    """By what is in it; where that is any text, by its name."""
+    """Open by content; for plain text, by name."""
     name, kind, packing = path.name.lower(), _kind_of(path), packing_of(path)
     if packing and kind in (PARQUET, ZIP, PICTURE):
-        refuse(replace(kind, advice="unpack it first"), path.name)
+        refuse(replace(kind, advice="Decompress it first"), path.name)
     if kind == PARQUET or (kind == CSV and name.endswith(PARQUET_NAME)):
         return ParquetInput([path], reading, contract)
     if kind == ZIP:
@@ -104,7 +104,7 @@ def _open_file(path: Path, reading: TableReading, contract: DataContract) -> Inp
     if kind == TAR or (kind == CSV and name.endswith(TAR_NAMES)):
         return TarInput(path, reading, contract)
     if kind == PICTURE or is_picture(name):
-        picture = path.resolve()  # who names a link means what it leads to
+        picture = path.resolve()  # a link to a picture means its target
         return PictureFiles(picture.parent, [picture.name], LeftOut(), reading, contract)
     if kind in (NPY, IDX, LINES):
         return BatchInput(path, reading, contract)
@@ -119,7 +119,7 @@ def _open_file(path: Path, reading: TableReading, contract: DataContract) -> Inp
 
 
 def _kind_of(path: Path) -> Kind:
-    with closing(open_unpacked(path)) as stream, named_damage(path.name):
+    with closing(open_unpacked(path)) as stream, as_input_error(path.name):
         return formats.kind_of(read_first(stream, HEAD))
 
 
@@ -135,55 +135,57 @@ def _open_zip(path: Path, reading: TableReading, contract: DataContract) -> Inpu
         return NpzInput(path, reading, contract)
     if names and not any(map(is_picture, names)):
         shown = ", ".join(names[:3])
-        raise InputError(path.name, f"an archive without pictures: {len(names)} files ({shown}); unpack it first")
+        message = f"the archive contains no pictures: found {len(names)} files ({shown}). Extract it first"
+        raise InputError(path.name, message)
     return ZipInput(path, reading, contract)
 
 
-def _open_table(path: Path, reading: TableReading, contract: DataContract) -> CsvInput | PathLines:
+def _open_table(path: Path, reading: TableReading, contract: DataContract) -> CsvInput | PathListInput:
     image = contract.image
-    with closing(open_text(path)) as stream, named_damage(path.name):
+    with closing(open_text(path)) as stream, as_input_error(path.name):
         head = read_first(stream, longest_line(image) + 1)
     cells = find_header(head, path.name, image, reading.delimiter).cells
     columns = read_columns(cells, image, reading.kept, reading.dropped)
-    names_files = means_files(columns, image, reading.kept, path.name)
-    return (PathLines if names_files else CsvInput)(path, reading, contract)
+    names_files = has_file_column(columns, image, reading.kept, path.name)
+    return (PathListInput if names_files else CsvInput)(path, reading, contract)
 
 
 def _open_listing(found: FileListing, source: Path, reading: TableReading, contract: DataContract) -> Input:
-    """What the files of a folder or a pattern are: pictures, or tables of one kind."""
+    """Open the files of a folder or pattern: pictures, or tables of one format."""
     pictures = [name for name in found.names if is_picture(name)]
     tables = _tables(found, PARQUET_NAME)
     if pictures and tables:
-        told = f"both Parquet ({tables[0]}) and pictures ({pictures[0]}); score one kind"
-        raise InputError(str(source), f"{told}, as '{source}/**/*{PARQUET_NAME}'")
+        message = f"found both Parquet ({tables[0]}) and pictures ({pictures[0]})"
+        raise InputError(str(source), f"{message}. Score one format, as in '{source}/**/*{PARQUET_NAME}'")
     lines = _tables(found, CSV_NAMES)
     if pictures or (found.links and not tables and not lines):
         chosen = sorted([*pictures, *found.links])
-        return PictureFiles(found.root, chosen, _rest(found, chosen), reading, contract)
+        return PictureFiles(found.root, chosen, _unread(found, chosen), reading, contract)
     if tables:
-        return ParquetInput([found.root / name for name in tables], reading, contract, _rest(found, tables))
+        return ParquetInput([found.root / name for name in tables], reading, contract, _unread(found, tables))
     if lines:
-        return ManyTables([_open_table(found.root / name, reading, contract) for name in lines], _rest(found, lines))
-    nothing = is_pattern(source) and not found.names
-    raise InputError(str(source), "no file matches" if nothing else "no pictures, CSV or Parquet files there")
+        return TablesInput([_open_table(found.root / name, reading, contract) for name in lines], _unread(found, lines))
+    no_match = is_pattern(source) and not found.names
+    message = "no file matches the pattern" if no_match else "no pictures, CSV or Parquet files found"
+    raise InputError(str(source), message)
 
 
 def _tables(found: FileListing, suffixes: str | tuple[str, ...]) -> list[str]:
-    """The tables among the files of a folder; none that a link out of it leads to."""
+    """The tables among the files of a folder, without links to outside it."""
     names = (name for name in found.names if name.lower().endswith(suffixes))
     chosen = [name for name in names if (found.root / name).is_file()]
-    if is_remote(found.root):  # where there are no links
+    if is_remote(found.root):  # S3 has no links
         return chosen
     return [name for name in chosen if is_inside(found.root / name, found.root)]
 
 
-def _rest(found: FileListing, chosen: list[str]) -> LeftOut:
+def _unread(found: FileListing, chosen: list[str]) -> LeftOut:
     known = set(chosen)
     return LeftOut.of(sorted(name for name in (*found.names, *found.links, *found.hidden) if name not in known))
 
 
 class TableInput(Input):
-    """A file of a format that is read from its beginning to its end: one part."""
+    """A file of a registered format that is read sequentially, as one part."""
 
     extra = pa.schema([])
 
@@ -201,20 +203,21 @@ class TableInput(Input):
             yield from self.form.read(stream, self.path.name, self.wanted)
 
     def digest(self) -> str:
-        """See `Input`: of the file."""
+        """See `Input`: SHA-256 of the file."""
         return sha256_of(self.path)
 
 
-class ManyTables(Input):
-    """CSV files with the same header, one after the other; rows and lines are counted on, as if they were one."""
+class TablesInput(Input):
+    """CSV files with the same header, read as one; row and line numbers continue across files."""
 
-    def __init__(self, tables: list[CsvInput | PathLines], left_out: LeftOut) -> None:
+    def __init__(self, tables: list[CsvInput | PathListInput], left_out: LeftOut) -> None:
         first = tables[0]
         super().__init__(first.path, first.reading, first.contract)
         self.tables, self.left_out, self.extra, self.notes = tables, left_out, first.extra, first.notes
         for table in tables[1:]:
             if table.columns != first.columns:
-                raise InputError(str(table.path), f"another header than {first.path.name}; score them one by one")
+                message = f"the header differs from that of {first.path.name}. Score the files one by one"
+                raise InputError(str(table.path), message)
         self.by_path = {str(table.path): table for table in tables}
         self.sizes = [table.path.stat().st_size for table in tables]
 
@@ -248,5 +251,5 @@ class ManyTables(Input):
         return hashlib.sha256("\n".join(table.fingerprint() for table in self.tables).encode()).hexdigest()
 
     def digest(self) -> str:
-        """See `Input`: of one file; of several, of their digests."""
+        """See `Input`: the digest of the only file, or a digest of all digests."""
         return join_digests([table.digest() for table in self.tables])

@@ -1,4 +1,4 @@
-"""An input in parts: each is read, scored and written on its own, by whichever worker, and again after a crash."""
+"""Inputs and their parts. Any worker can read, score and write a part on its own, and again after a crash."""
 
 import hashlib
 import os
@@ -17,28 +17,28 @@ from components.readers.folders.names import LeftOut
 from components.readers.images.blocks import Picture
 from components.storage import state_of
 
-PART = 32 << 20  # bytes of an input, unpacked: some 14,000 rows of CSV
-CUT = 3  # changes with how inputs are cut: parts of a job that was begun by another version may be other rows
-PARTS, SMALLEST = 16, 1 << 20  # that a smaller input is cut into, so that workers end together; bytes of such a part
-OPENING = 32 << 10  # bytes that a file counts more than it has: a part is never thousands of small ones
+PART = 32 << 20  # bytes of a part, decompressed: some 14,000 rows of CSV
+CUT = 3  # version of the splitting; a job started with another version may have parts with other rows
+PARTS, SMALLEST = 16, 1 << 20  # parts of a smaller input, so that workers finish together; minimum bytes of a part
+FILE_OVERHEAD = 32 << 10  # bytes added to the size of each file, so that a part never has thousands of small ones
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class TableReading:
-    """How an input is read, as a person says it."""
+    """Read options, as the user gives them."""
 
-    part: int = PART  # bytes, unpacked, at most
+    part: int = PART  # maximum bytes of a part, decompressed
     delimiter: str = ","  # of CSV: one character
-    kept: tuple[str, ...] = ()  # columns that go to the output as they are, in this order
-    dropped: tuple[str, ...] = ()  # columns that may be there, and go nowhere
-    root: str = ""  # the folder that paths in a CSV are relative to; "": that of the CSV
+    kept: tuple[str, ...] = ()  # columns passed through to the output, in this order
+    dropped: tuple[str, ...] = ()  # optional columns, ignored
+    root: str = ""  # folder that the paths in a CSV are relative to; "": the folder of the CSV
 
     def __post_init__(self) -> None:
-        """Refuse what nothing can be read by.
+        """Validate the options.
 
         Raises:
-            SettingsError: a delimiter that could be part of a cell, or a column that is kept twice or dropped, too.
+            SettingsError: a delimiter that could be part of a cell, or a column given more than once.
         """
         mark = self.delimiter
         if (
@@ -48,90 +48,90 @@ class TableReading:
             or mark in "\"'"
             or not (mark == "\t" or mark.isprintable())
         ):
-            told = "one ASCII character that is no letter, digit, quote or line end, or the word tab"
-            raise SettingsError(f"delimiter: found {mark[:20]!r}, expected {told}")
+            message = "one ASCII character other than a letter, digit, quote or line end, or the word tab"
+            raise SettingsError(f"delimiter: found {mark[:20]!r}, expected {message}")
         named = [*self.kept, *self.dropped]
         if twice := sorted({name for name in named if named.count(name) > 1}):
-            raise SettingsError(f"column {twice[0][:40]!r} is named more than once to be kept or dropped")
+            raise SettingsError(f"column {twice[0][:40]!r} is named more than once in keep or drop. Name it once")
 
     def part_of(self, size: int) -> int:
-        """Bytes of a part where the whole input has that many."""
+        """Bytes of a part of an input of `size` bytes."""
         return min(self.part, max(size // PARTS, SMALLEST))
 
     @classmethod
-    def from_json(cls, told: dict[str, Any]) -> "TableReading":
-        """What `dataclasses.asdict` and JSON made of one."""
-        lists: dict[str, Any] = {name: tuple(value) for name, value in told.items() if isinstance(value, list)}
-        return cls(**{**told, **lists})
+    def from_json(cls, values: dict[str, Any]) -> "TableReading":
+        """Restore from `dataclasses.asdict` after a JSON round trip."""
+        lists: dict[str, Any] = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(**{**values, **lists})
 
 
 @dataclass(frozen=True)
 class InputPart:
     """Consecutive rows of an input."""
 
-    number: int  # of the part, from 0
-    file: str  # path of the file that holds it
-    first: int  # number of its first row in that input, from 1
-    start: int  # first byte of lines, or first row group
-    stop: int  # the one after the last
-    lines: bytes | None = field(default=None, repr=False)  # its lines, where the file cannot be read from the middle
-    pictures: tuple[Picture, ...] = field(default=(), repr=False)  # likewise, of an archive
-    skip: int = 0  # rows of its row group that earlier parts have
-    count: int | None = None  # rows, of a part of a row group; None: all of its row groups
+    number: int  # from 0
+    file: str  # path of the file that contains it
+    first: int  # number of its first row in the input, from 1
+    start: int  # byte offset of its first line, or its first row group
+    stop: int  # end of the range, exclusive
+    lines: bytes | None = field(default=None, repr=False)  # its lines, if the file has no random access
+    pictures: tuple[Picture, ...] = field(default=(), repr=False)  # its pictures, if the archive has no random access
+    skip: int = 0  # rows of its row group that belong to earlier parts
+    count: int | None = None  # rows, if it is a slice of a row group; None: all rows of its row groups
 
 
 class Input(ABC):
-    """What is scored: one file, where nothing else is said."""
+    """An input to score: by default, a single file."""
 
     extra: pa.Schema
-    """The columns that come along, as `Block.extra` has them."""
+    """The schema of the kept columns, as in `Block.extra`."""
 
     left_out: LeftOut = LeftOut()
-    """Files that stand beside those that are read."""
+    """Files in the same folder or archive that are not read."""
 
     notes: tuple[str, ...] = ()
-    """What was assumed about how it is read, for a person to know."""
+    """Assumptions about how the input is read, to report to the user."""
 
     def __init__(self, path: Path, reading: TableReading, contract: DataContract) -> None:
-        """Of a file or a folder: how a person says that it is read, and what its images and labels are."""
+        """Open a file or folder with read options and the contract of its images and labels."""
         self.path, self.reading, self.contract = path, reading, contract
         self.wanted = Wanted(contract, reading.kept, reading.dropped, strict=False)
 
     @abstractmethod
     def parts(self) -> Iterator[InputPart]:
-        """All of it, in order; the same parts each time."""
+        """Yield all parts in order; the same parts each time."""
 
     @abstractmethod
     def read(self, part: InputPart) -> Iterator[Block]:
-        """The rows of a part, in order."""
+        """Yield the rows of a part in order."""
 
     def share(self, part: InputPart) -> float | None:
-        """How much of the input is behind the end of a part, 0 to 1; None where nobody knows."""
+        """The fraction of the input up to the end of a part, 0 to 1; None if unknown."""
         return None
 
     @abstractmethod
     def digest(self) -> str:
-        """SHA-256 of what was read, once `parts` came to its end."""
+        """SHA-256 of the input, once `parts` is exhausted."""
 
     def files(self) -> Iterator[Path]:
-        """What it is read from."""
+        """Yield the files of the input."""
         yield self.path
 
     def fingerprint(self) -> str:
-        """What differs once the input was changed, as SHA-256: names, sizes and times of its files as they are now.
+        """SHA-256 of the names, sizes and times of the files, which changes when the input changes.
 
-        Of the files of a folder as they were when it was opened; one that changed since is a reject.
+        For a folder, their state when it was opened; a file that has changed since is a reject.
         """
-        told = [f"{path}\t{state_of(path)}" for path in self.files()]
-        return hashlib.sha256(os.fsencode("\n".join(told))).hexdigest()  # a name need not be UTF-8
+        states = [f"{path}\t{state_of(path)}" for path in self.files()]
+        return hashlib.sha256(os.fsencode("\n".join(states))).hexdigest()  # a file name need not be UTF-8
 
 
 def gather(sized: Iterable[tuple[T, int]], part: int) -> Iterator[list[T]]:
-    """Consecutive files, each with its bytes, that together make up a part of so many bytes."""
+    """Group consecutive items, each with its size in bytes, into parts of about `part` bytes."""
     kept, total = list[T](), 0
     for one, size in sized:
         kept.append(one)
-        total += OPENING + size
+        total += FILE_OVERHEAD + size
         if total >= part:
             yield kept
             kept, total = [], 0
@@ -140,5 +140,5 @@ def gather(sized: Iterable[tuple[T, int]], part: int) -> Iterator[list[T]]:
 
 
 def join_digests(digests: list[str]) -> str:
-    """Of one file its own; of several that of theirs, a line each."""
+    """The only digest, or the SHA-256 of all digests, one per line."""
     return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()

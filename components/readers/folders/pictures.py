@@ -1,4 +1,4 @@
-"""Picture files: those of a folder, and those that a CSV names; cut into parts by their bytes."""
+"""Picture files in a folder or listed in a CSV, split into parts by size."""
 
 import csv
 import hashlib
@@ -16,10 +16,10 @@ from components.contract import DataContract
 from components.errors import InputError
 from components.readers.blocks import Block
 from components.readers.folders.below import Root
-from components.readers.folders.csv_lines import is_as_it_stands, open_text
-from components.readers.folders.names import LeftOut, any_by_class, folder_of, to_text
-from components.readers.folders.parts import OPENING, Input, InputPart, TableReading, gather
-from components.readers.folders.unpacking import named_damage
+from components.readers.folders.csv_lines import is_plain_utf8, open_text
+from components.readers.folders.names import LeftOut, folder_of, has_class_folders, to_text
+from components.readers.folders.parts import FILE_OVERHEAD, Input, InputPart, TableReading, gather
+from components.readers.folders.unpacking import as_input_error
 from components.readers.images.blocks import Picture, to_blocks
 from components.readers.tables.columns import FILES, read_columns
 from components.readers.tables.encodings import read_first
@@ -27,13 +27,13 @@ from components.readers.tables.layout import LONGEST_LINE, find_header, texts_of
 
 
 class Digests:
-    """SHA-256 of files that are read part by part, in any order: that of theirs, a line each, in the input's order."""
+    """SHA-256 over the hashes of files, in input order, although parts are read in any order."""
 
     def __init__(self) -> None:
-        self.found: dict[int, bytes] = {}  # where a part starts -> 32 bytes a file
+        self.found: dict[int, bytes] = {}  # start of a part -> 32 bytes per file
 
     def note(self, part: InputPart, pictures: Iterator[Picture]) -> Iterator[Picture]:
-        """Hand on the pictures of a part and keep the hashes of what was read."""
+        """Yield the pictures of a part and record their hashes."""
         hashes = []
         for picture in pictures:
             hashes.append(hashlib.sha256(b"" if isinstance(picture.content, InputError) else picture.content).digest())
@@ -41,22 +41,22 @@ class Digests:
         self.found[part.start] = b"".join(hashes)
 
     def join(self, first: Sequence[str] = ()) -> str:
-        """Of all parts, once each was read; after the hashes `first`."""
-        told = hashlib.sha256("\n".join(first).encode())
+        """Combine the hashes in `first` and those of all parts, one per line, once all parts are read."""
+        content = hashlib.sha256("\n".join(first).encode())
         mark = b"\n" if first else b""
         for _, hashes in sorted(self.found.items()):
             for start in range(0, len(hashes), 32):
-                told.update(mark + hashes[start : start + 32].hex().encode())
+                content.update(mark + hashes[start : start + 32].hex().encode())
                 mark = b"\n"
-        return told.hexdigest()
+        return content.hexdigest()
 
 
-class Pictures(Input):
-    """Picture files; the folder right above each is its label, where any is named after a class."""
+class PictureInput(Input):
+    """Picture files, labelled by their parent folders if any folder is named after a class."""
 
     def __init__(self, path: Path, reading: TableReading, contract: DataContract) -> None:
         if reading.kept:
-            raise InputError(f"column {reading.kept[0]!r}", "picture files have no columns that could be kept")
+            raise InputError(f"column {reading.kept[0]!r}", "cannot keep a column: picture files have no columns")
         super().__init__(path, reading, contract)
         self.extra, self.labelled, self.count = pa.schema([]), False, 0
 
@@ -65,8 +65,8 @@ class Pictures(Input):
         return part.stop / self.count
 
     def cut(self, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
-        """The first file of each part, and the one after its last; `sizes` in bytes."""
-        part = self.reading.part_of(sum(sizes) + OPENING * len(sizes))
+        """Yield the file range of each part, end exclusive; `sizes` in bytes."""
+        part = self.reading.part_of(sum(sizes) + FILE_OVERHEAD * len(sizes))
         for places in gather(zip(range(len(sizes)), sizes, strict=True), part):
             yield places[0], places[-1] + 1
 
@@ -75,12 +75,12 @@ class Pictures(Input):
         return to_blocks(pictures, self.contract, self.labelled)
 
     def row(self, line: int, name: str, row_id: str, content: bytes | InputError) -> Picture:
-        """One picture, not decoded yet."""
+        """Build a picture that is not decoded yet."""
         return Picture(line, row_id, os.fsencode(name), content, folder_of(row_id) if self.labelled else None)
 
 
-class PictureFiles(Pictures):
-    """Files below a root."""
+class PictureFiles(PictureInput):
+    """Picture files below a root."""
 
     def __init__(
         self, path: Path, names: list[str], left_out: LeftOut, reading: TableReading, contract: DataContract
@@ -88,14 +88,14 @@ class PictureFiles(Pictures):
         super().__init__(path, reading, contract)
         self.names, self.left_out, self.count = names, left_out, len(names)
         self.root, self.digests = Root(path), Digests()
-        self.labelled = any_by_class(names, contract)
-        self.sizes, self.states, told = list[int](), array("q"), hashlib.sha256()
+        self.labelled = has_class_folders(names, contract)
+        self.sizes, self.states, content = list[int](), array("q"), hashlib.sha256()
         for name in names:
             size, state = _measure(self.root, name)
             self.sizes.append(size)
             self.states.append(state)
-            told.update(os.fsencode(f"{name}\t{size}\t{state}\n"))
-        self.told = told.hexdigest()
+            content.update(os.fsencode(f"{name}\t{size}\t{state}\n"))
+        self.listing_digest = content.hexdigest()
 
     def parts(self) -> Iterator[InputPart]:
         """See `Input`."""
@@ -112,10 +112,10 @@ class PictureFiles(Pictures):
 
     def fingerprint(self) -> str:
         """See `Input`."""
-        return self.told
+        return self.listing_digest
 
     def digest(self) -> str:
-        """See `Input`: see `Digests`. Parts that an earlier run scored are read for it."""
+        """See `Input` and `Digests`. Reads the parts that an earlier run scored."""
         for part in self.parts():
             if part.start not in self.digests.found:
                 sum(1 for _ in self._pictures(part))
@@ -133,16 +133,19 @@ class PictureFiles(Pictures):
         return self.row(place + 1, name, to_text(name), content)
 
 
-class PathLines(Input):
-    """A CSV whose rows name picture files below a root. `files` is without these: no output is ever taken for one."""
+class PathListInput(Input):
+    """A CSV whose rows name picture files below a root.
+
+    `files` yields only the CSV, so that no output is taken for one of the pictures.
+    """
 
     def __init__(self, path: Path, reading: TableReading, contract: DataContract) -> None:
         super().__init__(path, reading, contract)
         self.extra = texts_of(reading.kept)
         self.root, self.digests = Root(Path(reading.root) if reading.root else path.parent), Digests()
         self.hash, self.rows, self.number_of_parts, self.seen = hashlib.sha256(), 0, 0, ""
-        self.recoded = not is_as_it_stands(path)
-        with closing(open_text(path)) as stream, named_damage(path.name):
+        self.recoded = not is_plain_utf8(path)
+        with closing(open_text(path)) as stream, as_input_error(path.name):
             head = read_first(stream, LONGEST_LINE + 1)
         header = find_header(head, path.name, contract.image, reading.delimiter)
         self.header, self.delimiter, self.before = head[: header.size], header.delimiter, header.lines
@@ -150,14 +153,14 @@ class PathLines(Input):
         self.columns, self.notes = columns.names, columns.notes
         for column in (*FILES, "id", "label", *reading.kept):
             if self.columns.count(column) > 1 or (column in reading.kept and column not in self.columns):
-                found = "twice" if column in self.columns else "not"
-                raise InputError(path.name, f"header: the column {column!r} stands there {found}")
+                found = "repeated" if column in self.columns else "missing"
+                raise InputError(path.name, f"header: {found} column {column!r}, expected it once")
         if not Path(self.root.path).is_dir():
             raise InputError(reading.root, "no such folder")
         self.at = self.columns.index(next(column for column in FILES if column in self.columns))
 
     def parts(self) -> Iterator[InputPart]:
-        """See `Input`. Lines are handed on; the pictures are read with the part."""
+        """See `Input`. Parts carry the CSV lines; pictures are read with the part."""
         first, place, self.number_of_parts = 1, len(self.header), 0
         for number, kept in enumerate(gather(self._measured(), self.reading.part)):
             lines = b"".join(kept)
@@ -174,13 +177,13 @@ class PathLines(Input):
         return None if self.recoded else part.stop / self.path.stat().st_size
 
     def fingerprint(self) -> str:
-        """See `Input`: of the pictures too, as they were when `parts` came to its end, or now."""
+        """See `Input`: includes the pictures, as they were when `parts` was exhausted, or as they are now."""
         if not self.seen:
             sum(1 for _ in self._measured())
         return self.seen
 
     def digest(self) -> str:
-        """See `Input`: of the unpacked CSV and then its pictures, see `Digests`."""
+        """See `Input` and `Digests`: of the decompressed CSV, then of its pictures."""
         if len(self.digests.found) < self.number_of_parts:
             for part in self.parts():
                 if part.start not in self.digests.found:
@@ -189,24 +192,25 @@ class PathLines(Input):
 
     def _lines(self) -> Iterator[bytes]:
         self.hash = hashlib.sha256()
-        with closing(open_text(self.path)) as stream, named_damage(self.path.name):
+        with closing(open_text(self.path)) as stream, as_input_error(self.path.name):
             self.hash.update(read_first(stream, len(self.header)))
             lines = io.BufferedReader(cast(io.RawIOBase, stream))
             while line := lines.readline(LONGEST_LINE + 1):
                 if len(line) > LONGEST_LINE:
-                    raise InputError(self.path.name, f"a line of more than {LONGEST_LINE:,} bytes; is this a CSV file?")
+                    message = f"a line is longer than {LONGEST_LINE:,} bytes. Is this a CSV file?"
+                    raise InputError(self.path.name, message)
                 self.hash.update(line)
                 yield line
 
     def _measured(self) -> Iterator[tuple[bytes, int]]:
-        """The lines, and the bytes of the picture that each names; then the fingerprint is known."""
-        told = hashlib.sha256()
+        """Yield each line and the size of its picture in bytes; sets the fingerprint at the end."""
+        content = hashlib.sha256()
         for line in self._lines():
             size, state = self._measure(line)
-            told.update(f"{size}\t{state}\n".encode())
+            content.update(f"{size}\t{state}\n".encode())
             yield line, size
-        told.update(super().fingerprint().encode())
-        self.seen = told.hexdigest()
+        content.update(super().fingerprint().encode())
+        self.seen = content.hexdigest()
 
     def _measure(self, line: bytes) -> tuple[int, int]:
         try:
@@ -237,29 +241,29 @@ class PathLines(Input):
         except UnicodeDecodeError as error:
             raise InputError("row", "not UTF-8 text") from error
         except csv.Error as error:
-            raise InputError("row", f"not a CSV row on one line: {error}") from error
+            raise InputError("row", f"cannot parse the line as one CSV row: {error}") from error
         if len(cells) != len(self.columns):
-            raise InputError("row", f"{len(cells)} cells, expected {len(self.columns)}" if cells else "an empty line")
+            raise InputError("row", f"{len(cells)} cells, expected {len(self.columns)}" if cells else "empty line")
         return cells
 
 
 def check_path(cell: str) -> str:
-    """A path that a row names.
+    """Validate the path in a row.
 
     Raises:
-        InputError: it is empty, an address, absolute, or leads out of the root.
+        InputError: it is empty, a URL, absolute or outside the root.
     """
     if "://" in cell:
-        raise InputError("path", "an address; nothing is fetched, expected the path of a file")
+        raise InputError("path", "found a URL, expected a file path. URLs are not fetched")
     if not cell or "\0" in cell:
-        raise InputError("path", "no path")
+        raise InputError("path", "empty or invalid path")
     if cell.startswith("/") or ".." in cell.split("/"):
-        raise InputError("path", "leads out of the root; expected a path relative to it, without ..")
+        raise InputError("path", "outside the root. Use a path relative to the root, without ..")
     return cell
 
 
 def _measure(root: Root, name: str) -> tuple[int, int]:
-    """Bytes and state of a file; zeros where it cannot be read."""
+    """The size in bytes and the state of a file; zeros if it cannot be read."""
     try:
         _, size, state = root.find(name)
     except InputError:

@@ -1,4 +1,4 @@
-"""Parquet files, cut into parts between row groups."""
+"""Parquet files, split into parts at row groups."""
 
 import hashlib
 import io
@@ -20,39 +20,39 @@ from components.readers.tables.embedded import holds_pictures, measure_pictures,
 from components.readers.tables.parquet import Rows, measure_groups, read_pixel_rows
 from components.storage import is_remote, locate
 
-NONE = LeftOut()
-CHUNK = 1 << 20  # bytes that are hashed at a time
-FEWEST = 4  # parts of an input of one large row group, as pandas writes it
-ALIGNED = 4096  # rows
-FOOTERS = 16  # that are read at a time: in S3 one takes some 50 ms, nearly all of it waiting
+NO_FILES = LeftOut()
+CHUNK = 1 << 20  # bytes per read
+MIN_PARTS = 4  # of an input with one large row group, as pandas writes it
+ROW_ALIGNMENT = 4096  # rows
+PARALLEL_FOOTERS = 16  # footers read at once; in S3 each takes some 50 ms, nearly all of it latency
 
 
 class ParquetInput(Input):
-    """Row groups of one file or of all in a folder, of pixels or of pictures."""
+    """The row groups of one file or of all files in a folder, with pixels or pictures."""
 
     def __init__(
-        self, paths: list[Path], reading: TableReading, contract: DataContract, left_out: LeftOut = NONE
+        self, paths: list[Path], reading: TableReading, contract: DataContract, left_out: LeftOut = NO_FILES
     ) -> None:
         super().__init__(paths[0], reading, contract)
         self.paths, self.left_out = paths, left_out
         self.of_pictures = holds_pictures(paths[0], self.wanted)
         measure = measure_pictures if self.of_pictures else measure_groups
-        with ThreadPoolExecutor(FOOTERS) as pool:
+        with ThreadPoolExecutor(PARALLEL_FOOTERS) as pool:
             measured = list(pool.map(partial(measure, wanted=self.wanted), paths))
         found = dict(zip(map(str, paths), measured, strict=True))
         self.groups = {path: groups for path, (groups, _, _) in found.items()}
         self.extra = self._agree({path: extra for path, (_, extra, _) in found.items()})
-        _refuse_other_names({path: own for path, (_, _, own) in found.items()})
+        _refuse_mixed_columns({path: own for path, (_, _, own) in found.items()})
         self.rows = sum(rows for groups in self.groups.values() for rows, _ in groups)
         self.part = reading.part_of(sum(size for groups in self.groups.values() for _, size in groups))
-        self.hashed: dict[str, str] = {}  # path -> SHA-256, of those that were hashed on the way
+        self.hashed: dict[str, str] = {}  # path -> SHA-256 of files hashed while reading
 
     def parts(self) -> Iterator[InputPart]:
-        """See `Input`. A file is hashed ahead of its parts: their workers find it in the disk's cache."""
+        """See `Input`. Hashing runs ahead of the parts, so that workers find them in the disk cache."""
         number, first = 0, 1
         for path in self.paths:
             groups = self.groups[str(path)]
-            with closing(Ahead(path)) as ahead:
+            with closing(PrefetchHasher(path)) as ahead:
                 for start, stop, skip, count in self._cut(groups):
                     ahead.read_to(stop / len(groups))
                     part = InputPart(number, str(path), first, start, stop, skip=skip, count=count)
@@ -78,12 +78,12 @@ class ParquetInput(Input):
         yield from self.paths
 
     def digest(self) -> str:
-        """See `Input`: of one file; of several, of their digests."""
+        """See `Input`: the digest of the only file, or a digest of all digests."""
         with ThreadPoolExecutor() as pool:
             return join_digests(list(pool.map(self._digest_of, self.paths)))
 
     def _cut(self, groups: list[tuple[int, int]]) -> Iterator[tuple[int, int, int, int | None]]:
-        """The first row group of each part and the one after its last; of a piece of one, rows before it and in it."""
+        """Yield (start, stop) row groups of each part; for a slice of a row group, also the rows to skip and read."""
         start = size = 0
         for group, (rows, group_size) in enumerate(groups):
             size += group_size
@@ -97,12 +97,12 @@ class ParquetInput(Input):
             start, size = group + 1, 0
 
     def _piece_of(self, rows: int) -> int:
-        """Rows of a part of a large row group: all, or what makes a few parts of an input of one or two such groups.
+        """Rows per part of a large row group: all of them, or fewer if the input has only a few row groups.
 
-        Few, because whoever reads the end of a row group unpacks all of it before.
+        Parts are few, because reading the end of a row group decompresses everything before it.
         """
-        pieces = -(-FEWEST // sum(map(len, self.groups.values())))
-        return -(-rows // pieces // ALIGNED) * ALIGNED
+        pieces = -(-MIN_PARTS // sum(map(len, self.groups.values())))
+        return -(-rows // pieces // ROW_ALIGNMENT) * ROW_ALIGNMENT
 
     def _rows_of(self, part: InputPart) -> int:
         return part.count or sum(rows for rows, _ in self.groups[part.file][part.start : part.stop])
@@ -114,24 +114,25 @@ class ParquetInput(Input):
         (first, agreed), *rest = extras.items()
         for path, extra in rest:
             if extra != agreed:
-                told = f"columns {extra.to_string()!r}, but {Path(first).name} has {agreed.to_string()!r}"
-                raise InputError(Path(path).name, told.replace("\\n", ", "))
+                expected = f"those of {Path(first).name}: {agreed.to_string()!r}"
+                message = f"found columns {extra.to_string()!r}, expected {expected}"
+                raise InputError(Path(path).name, message.replace("\\n", ", "))
         return agreed
 
 
-def _refuse_other_names(names: dict[str, set[str]]) -> None:
-    """Ids of some files and row numbers of others could be the same."""
+def _refuse_mixed_columns(names: dict[str, set[str]]) -> None:
+    """Refuse files that differ in their id or label column: ids of one could equal row numbers of another."""
     (first, agreed), *rest = names.items()
     for path, own in rest:
         if differing := sorted(own ^ agreed):
-            told = f"column {differing[0]!r}: only one of it and {Path(first).name} has it; score them one by one"
-            raise InputError(Path(path).name, told)
+            message = f"only one of this file and {Path(first).name} has column {differing[0]!r}. Score them one by one"
+            raise InputError(Path(path).name, message)
 
 
-class Ahead:
-    """The hash of a file on a disk here, made ahead of those who read it: what they want is in the disk's cache then.
+class PrefetchHasher:
+    """Hashes a local file ahead of its readers, which then find it in the disk cache.
 
-    An object elsewhere is left alone: to fetch it twice in one thread would hold them all up.
+    S3 objects are skipped: fetching them twice in one thread would slow down all workers.
     """
 
     def __init__(self, path: Path) -> None:
@@ -142,12 +143,12 @@ class Ahead:
             self.stream.seek(0)
 
     def read_to(self, share: float) -> None:
-        """Read on to this share of the file, 0 to 1."""
+        """Read up to this fraction of the file, 0 to 1."""
         place = round(self.size * share)
         while self.stream and (chunk := self.stream.read(max(0, min(place - self.stream.tell(), CHUNK)))):
             self.content.update(chunk)
 
     def close(self) -> None:
-        """Read no more."""
+        """Close the file."""
         if self.stream:
             self.stream.close()

@@ -1,4 +1,4 @@
-"""Packed files: by their first bytes, never by their names, and not to more than they may unpack to."""
+"""Decompress files. The first bytes decide the format, not the name, and the output size is bounded."""
 
 import bz2
 import contextlib
@@ -22,12 +22,12 @@ PACKINGS = {
     b"\xfd7zXZ\0": "xz",
     b"\x04\x22\x4d\x18": "lz4",
 }
-FREE = 16 << 20  # bytes that any file may unpack to
-MOST = 200  # beyond that: bytes for each packed one; tables of Fashion-MNIST have 2 to 11, black images 400 and more
+ALWAYS_ALLOWED = 16 << 20  # bytes that any file may decompress to
+MAX_RATIO = 200  # decompressed to compressed size beyond that; Fashion-MNIST tables have 2 to 11, black images 400+
 
 
 def packing_of(path: Path) -> str:
-    """How a file is packed; empty where it is not. A zip of one table is packing, too."""
+    """The compression of a file; "" if none. A zip with one table counts as compression."""
     with path.open("rb") as stream:
         head = stream.read(6)
         packing = next((packing for magic, packing in PACKINGS.items() if head.startswith(magic)), "")
@@ -35,7 +35,7 @@ def packing_of(path: Path) -> str:
 
 
 def _member_of(file: BinaryIO) -> zipfile.ZipInfo | None:
-    """The only file in a zip archive, where that is packing."""
+    """The only file in a zip archive, if it is a table."""
     try:
         members = [one for one in zipfile.ZipFile(file).infolist() if not one.is_dir() and not _is_litter(one.filename)]
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
@@ -57,31 +57,31 @@ STANDARD: dict[str, Callable[[BinaryIO], Any]] = {"bz2": bz2.BZ2File, "xz": lzma
 
 
 def open_unpacked(path: Path) -> BinaryIO:
-    """A file's bytes, unpacked where they are packed.
+    """Open a file, decompressed if necessary.
 
     Raises:
-        InputTooLarge: from its `read`, bytes that unpack to 200 times as many, and to more than 16 MiB.
+        InputTooLarge: from `read`, if it decompresses to over 200 times its size and over 16 MiB.
     """
     packing, file = packing_of(path), path.open("rb")
     if not packing:
         return file
-    with named_damage(path.name):
+    with as_input_error(path.name):
         opened = STANDARD[packing](file) if packing in STANDARD else pa.input_stream(file, compression=packing)
-    return cast(BinaryIO, Unpacked(file, cast(BinaryIO, opened), path.name))
+    return cast(BinaryIO, BoundedReader(file, cast(BinaryIO, opened), path.name))
 
 
-class Unpacked(Reader):
-    """The bytes of a packed file, so long as they are in proportion to it."""
+class BoundedReader(Reader):
+    """The decompressed bytes of a file, bounded in proportion to its size."""
 
     def __init__(self, file: BinaryIO, unpacked: BinaryIO, name: str) -> None:
         self.file, self.unpacked, self.name, self.size = file, unpacked, name, 0
 
     def read(self, size: int = -1) -> bytes:
-        """At most so many; nothing at the end."""
+        """Read at most `size` bytes; b"" at the end."""
         content = self.unpacked.read(size)
         self.size += len(content)
-        if self.size > FREE + MOST * self.file.tell():
-            raise InputTooLarge(self.name, f"unpacks to more than {MOST} times its size; unpack it first")
+        if self.size > ALWAYS_ALLOWED + MAX_RATIO * self.file.tell():
+            raise InputTooLarge(self.name, f"decompresses to more than {MAX_RATIO} times its size. Decompress it first")
         return content
 
     def close(self) -> None:
@@ -92,11 +92,11 @@ class Unpacked(Reader):
 
 
 @contextlib.contextmanager
-def named_damage(name: str) -> Iterator[None]:
-    """What unpackers say of damage as ours; errors of the disk stay."""
+def as_input_error(name: str) -> Iterator[None]:
+    """Convert decompression errors to `InputError`; disk errors pass through."""
     try:
         yield
     except (OSError, EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, RuntimeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise InputError(name, f"damaged, or not all of a file: {str(error)[:160]}") from error
+        raise InputError(name, f"damaged or truncated file: {str(error)[:160]}") from error

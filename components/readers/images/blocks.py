@@ -1,4 +1,4 @@
-"""Picture files -> blocks, by the function that the endpoint reads them with."""
+"""Decode picture files into blocks, with the same function as the endpoint."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
@@ -16,40 +16,41 @@ from components.readers.images.photos import is_small, read_views
 from components.readers.tables.layout import texts_of
 from components.readers.tables.numbers import read_labels
 
-LARGEST = 128 << 20  # bytes of one file; 25 million pixels in four colours, not compressed, are 100 MB
-BLOCK = 512  # pictures
-TURN = Lock()  # small ones are read twice as fast by one thread as by two, which would wait for each other at each file
+LARGEST = 128 << 20  # bytes of a file; 25 million uncompressed pixels in four channels take 100 MB
+BLOCK = 512  # pictures per block
+# One thread decodes small pictures twice as fast as two, which would wait for each other at each file.
+SMALL_PICTURES = Lock()
 
 
 class Picture(NamedTuple):
-    """A row before it is decoded; of hundreds of thousands, hence no dataclass, which takes three times as long."""
+    """A picture before it is decoded. A NamedTuple, because creating a dataclass takes three times as long."""
 
-    line: int  # where it stands in the input
+    line: int  # row number in the input
     id: str
-    row: bytes  # what its reject keeps
-    content: bytes | InputError  # the file, or why it could not be read
-    label: int | str | None = None  # a text is read as a cell of a table is
-    extra: tuple[str, ...] = ()  # the cells that come along
+    row: bytes  # stored with a reject
+    content: bytes | InputError  # the file, or the error from reading it
+    label: int | str | None = None  # text is parsed like a table cell
+    extra: tuple[str, ...] = ()  # the kept cells
 
 
 def to_blocks(
     pictures: Iterable[Picture], contract: DataContract, labelled: bool, kept: Sequence[str] = ()
 ) -> Iterator[Block]:
-    """Decode pictures, some hundreds at a time.
+    """Decode pictures in blocks of at most 512.
 
     Args:
-        pictures: any number, lazily read.
-        contract: of the images, and of the labels.
-        labelled: whether each has a label.
+        pictures: read lazily.
+        contract: of the images and labels.
+        labelled: whether the pictures have labels.
         kept: the columns of `Picture.extra`.
 
     Yields:
-        Blocks in order: every picture is in exactly one, as a row or as a reject.
+        Blocks in order. Every picture is in exactly one, as a row or as a reject.
     """
     waiting = iter(pictures)
     for first in waiting:
         small = not isinstance(first.content, InputError) and is_small(first.content, contract.image)
-        with TURN if small else nullcontext():
+        with SMALL_PICTURES if small else nullcontext():
             block = _to_block(chain([first], islice(waiting, BLOCK - 1)), contract, labelled, kept)
         yield block
 

@@ -1,7 +1,4 @@
-"""The bytes of a picture file -> one decoded picture, or an error that says what is wrong with it.
-
-Whatever a decoder raises becomes an `InputError` here: callers need not know what Pillow raises for a damaged file.
-"""
+"""Decode a picture file. Every error that Pillow raises for a damaged file becomes an `InputError`."""
 
 import io
 
@@ -9,18 +6,18 @@ import numpy as np
 from PIL import Image
 
 from components.errors import InputError
-from components.readers.images.header import CUT_SHORT, PictureHeader
+from components.readers.images.header import TRUNCATED, PictureHeader
 from components.readers.images.headers import read_header
 
-LARGEST_EDGE = 2048  # pixels of what is returned; no preparation needs more than 256
+LARGEST_EDGE = 2048  # pixels of the decoded picture; no preparation needs more than 256
 
-# Mode of Pillow's -> what is returned, without and with transparency.
+# Pillow mode -> output mode without and with transparency.
 PLAIN_MODES = {
     **dict.fromkeys(("1", "L", "I;16", "LA"), ("L", "LA")),
     **dict.fromkeys(("P", "RGB", "RGBA", "CMYK"), ("RGB", "RGBA")),
 }
 
-# EXIF orientation -> what undoes it (Exif 2.32, tag 0x0112).
+# EXIF orientation -> transposition that undoes it (Exif 2.32, tag 0x0112).
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -33,27 +30,27 @@ UPRIGHT = {
 
 
 def decode_picture(content: bytes, field: str, edge: int) -> Image.Image:
-    """Decode one picture and turn it upright.
+    """Decode a picture and turn it upright.
 
     Args:
-        content: a whole PNG, JPEG, WebP, GIF or BMP file; of a GIF's pictures the first is read.
-        field: what to call it in an error.
-        edge: pixels of both sides that the caller needs; a larger JPEG may be decoded at a lower resolution. Of any
-            other, an edge of more than 2,048 pixels is reduced by a whole factor.
+        content: a complete PNG, JPEG, WebP, GIF or BMP file; only the first frame of a GIF is decoded.
+        field: name for errors.
+        edge: minimum size that the caller needs, in pixels; a larger JPEG may be decoded at a lower resolution. Any
+            picture with a side over 2,048 pixels is reduced by an integer factor.
 
     Returns:
-        A picture of mode L, LA, RGB or RGBA, eight bits a channel, its pixels in memory. It has an alpha channel, not
-        premultiplied, only if some pixel is not opaque: a transparent colour of a palette counts as one.
+        A loaded picture of mode L, LA, RGB or RGBA, eight bits per channel. It has an alpha channel, not premultiplied,
+        only if a pixel is not opaque; a transparent palette colour counts as an alpha channel.
 
     Raises:
-        InputError, InputTooLarge: as `read_header`; or the pixels are damaged.
+        InputError, InputTooLarge: as `read_header`; or damaged pixel data.
     """
     header = read_header(content, field)
     try:
         return _decode(header, edge)
-    except Exception as error:  # a damaged file makes Pillow raise nearly anything
+    except Exception as error:  # Pillow raises nearly any exception for a damaged file
         what = str(error) or type(error).__name__
-        raise InputError(field, CUT_SHORT if "truncated" in what else f"a damaged picture: {what}") from error
+        raise InputError(field, TRUNCATED if "truncated" in what else f"a damaged picture: {what}") from error
 
 
 def _decode(header: PictureHeader, edge: int) -> Image.Image:
@@ -68,24 +65,25 @@ def _decode(header: PictureHeader, edge: int) -> Image.Image:
 def _load(header: PictureHeader, edge: int) -> Image.Image:
     picture = Image.open(io.BytesIO(header.content), formats=(header.form,))
     if picture.size != (header.width, header.height):
-        raise ValueError(f"{picture.width} x {picture.height} pixels, its header says {header.width} x {header.height}")
-    picture.draft("RGB", (edge, edge))  # JPEG decodes at a lower resolution, many times faster
+        expected = f"{header.width} x {header.height}"
+        raise ValueError(f"found {picture.width} x {picture.height} pixels, expected {expected} from the header")
+    picture.draft("RGB", (edge, edge))  # decodes a JPEG at a lower resolution, many times faster
     picture.load()
     return picture
 
 
 def _to_plain_mode(picture: Image.Image, depth: int) -> Image.Image:
-    """As L, LA, RGB or RGBA.
+    """Convert to L, LA, RGB or RGBA.
 
     Args:
-        picture: of any mode in `PLAIN_MODES`.
-        depth: bits a sample in the file, which a transparent colour is given in.
+        picture: its mode is in `PLAIN_MODES`.
+        depth: bits per sample of the file, also of its transparent colour.
     """
     if picture.mode == "P" and picture.palette is None:
-        raise ValueError("it has colours by number and no palette")
+        raise ValueError("it uses palette colours but has no palette")
     opaque, transparent = PLAIN_MODES[picture.mode]
     key = picture.info.pop("transparency", None)
-    if picture.mode == "I;16":  # "L" would clip instead of scale
+    if picture.mode == "I;16":  # conversion to "L" would clip instead of scale
         picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     if key is not None and picture.mode in {"L", "RGB"}:
         key = _scale_key(key, depth)
@@ -99,7 +97,7 @@ def _to_plain_mode(picture: Image.Image, depth: int) -> Image.Image:
 
 
 def _scale_key(key: int | tuple[int, ...], depth: int) -> int | tuple[int, ...] | None:
-    """A transparent colour in eight bits, as Pillow scales the pixels, not the colour; None: no pixel can have it."""
+    """Scale a transparent colour to eight bits, because Pillow only scales the pixels; None: no pixel can match."""
     top = (1 << depth) - 1
     values = [
         value >> 8 if depth == 16 else value * 255 // top for value in (key if isinstance(key, tuple) else (key,))

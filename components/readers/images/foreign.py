@@ -1,15 +1,15 @@
-"""What a file is that is none of the pictures that are read, by how it begins."""
+"""Identify unsupported files by their first bytes, for error messages."""
 
-BRANDS = {  # of an ISO base media file, ISO/IEC 14496-12
+BRANDS = {  # major brands of ISO base media files, ISO/IEC 14496-12
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "HEIC"),
     **dict.fromkeys((b"avif", b"avis"), "AVIF"),
-    b"crx ": "a camera's raw file",
+    b"crx ": "a camera raw file",
 }
 STARTS = {
-    b"II*\0": "TIFF or a camera's raw file",
-    b"MM\0*": "TIFF or a camera's raw file",
+    b"II*\0": "TIFF or a camera raw file",
+    b"MM\0*": "TIFF or a camera raw file",
     b"II+\0": "TIFF",
-    b"FUJIFILM": "a camera's raw file",
+    b"FUJIFILM": "a camera raw file",
     b"%PDF": "PDF",
     b"%!PS": "PostScript",
     b"8BPS": "a Photoshop file",
@@ -28,12 +28,12 @@ STARTS = {
 TEXTS = {b"<svg": "SVG", b"<!doctype html": "a web page", b"<html": "a web page"}
 
 
-def name_foreign(content: bytes) -> str:
-    """What a file is, and what to do: to be put behind what was expected; empty if it is not known."""
+def describe_foreign(content: bytes) -> str:
+    """Name the file type and the remedy, to append to an error message; "" if unknown."""
     if not content:
-        return ": it is empty"
+        return ": the file is empty"
     if found := _name(content):
-        return f": it is {found}. Save the picture as JPEG or PNG"
+        return f": found {found}. Save the picture as JPEG or PNG"
     return ""
 
 

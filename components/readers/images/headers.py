@@ -1,7 +1,7 @@
-"""What a picture file declares: read without decoding it, and refused beyond limits.
+"""Read picture headers without decoding, enforce limits and strip metadata.
 
-Decoders read metadata without a bound: texts that unpack to megabytes, millions of empty chunks, a second picture. They
-are given the pixels and what describes them, and nothing else of the file.
+Decoders read metadata without bounds: text that decompresses to megabytes, millions of empty chunks, a second picture.
+So they only get the pixel data and what describes it.
 """
 
 import re
@@ -10,69 +10,69 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from components.errors import InputError, InputTooLarge
-from components.readers.images.foreign import name_foreign
+from components.readers.images.foreign import describe_foreign
 from components.readers.images.header import (
-    CUT_SHORT,
     LONGEST_SIDE,
     MAX_PARTS,
     MAX_PIXELS,
     MAX_RUN_LENGTH,
     MAX_RUN_LENGTH_PIXELS,
     MAX_WEBP_PIXELS,
+    TRUNCATED,
     PictureHeader,
     Ranges,
-    animated,
-    too_many,
-    without,
+    animated_error,
+    remove_ranges,
+    too_many_error,
 )
 from components.readers.images.jpeg_header import read_jpeg
 from components.readers.images.orientation import PROFILE, read_orientation, unpack_profile
 
-# PNG, third edition, 11: what says how the pixels look. The rest is dropped.
+# PNG, third edition, section 11: chunks that affect the pixels. All others are dropped.
 PNG_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 
-RUN_LENGTH = (1, 2)  # BMP's compressions RLE8 and RLE4
+RUN_LENGTH = (1, 2)  # BMP compression types RLE8 and RLE4
 
 
 @dataclass(frozen=True)
 class PictureFormat:
-    """A format of pictures that are read."""
+    """A supported picture format."""
 
-    name: str  # Pillow's
-    start: re.Pattern[bytes]  # of a file's content
+    name: str  # Pillow's name
+    start: re.Pattern[bytes]  # first bytes of a file
     read: Callable[[bytes, str], PictureHeader]
-    suffixes: tuple[str, ...]  # of a file's name, in lower case
+    suffixes: tuple[str, ...]  # lower case
 
     @property
     def media_type(self) -> str:
-        """As HTTP calls it."""
+        """The HTTP media type."""
         return f"image/{self.name.lower()}"
 
 
 def read_header(content: bytes, name: str) -> PictureHeader:
-    """Look at a picture file.
+    """Read the header of a picture file.
 
     Args:
-        content: the whole file.
-        name: what to call it in an error.
+        content: the complete file.
+        name: name for errors.
 
     Raises:
-        InputError: none of these, damaged, of a rare kind, or an animated PNG or WebP.
-        InputTooLarge: beyond a limit above.
+        InputError: an unsupported format, a damaged file, a rare JPEG type, or an animated PNG or WebP.
+        InputTooLarge: a limit is exceeded.
     """
     form = next((one for one in FORMATS if one.start.match(content)), None)
     if form is None:
-        raise InputError(name, f"not a {', '.join(NAMES[:-1])} or {NAMES[-1]} picture{name_foreign(content)}")
+        raise InputError(name, f"not a {', '.join(NAMES[:-1])} or {NAMES[-1]} picture{describe_foreign(content)}")
     try:
         header = form.read(content, name)
     except (struct.error, IndexError, ValueError) as error:
-        raise InputError(name, "a damaged picture: it ends within its header") from error
+        raise InputError(name, "a damaged picture: the file ends within its header") from error
     size = f"{header.width} x {header.height} pixels"
-    most, of_which = (MAX_WEBP_PIXELS, " of a WebP") if form.name == "WEBP" else (MAX_PIXELS, "")
+    most, of_which = (MAX_WEBP_PIXELS, " for WebP") if form.name == "WEBP" else (MAX_PIXELS, "")
     if header.pixels > most:
-        raise InputTooLarge(name, f"{size}; at most {most:,} pixels{of_which} are read")
+        raise InputTooLarge(name, f"found {size}, expected at most {most:,}{of_which}")
     if max(header.width, header.height) > LONGEST_SIDE:
-        raise InputTooLarge(name, f"{size}; at most {LONGEST_SIDE:,} a side are read")
+        raise InputTooLarge(name, f"found {size}, expected at most {LONGEST_SIDE:,} per side")
     if not header.pixels:
         raise InputError(name, f"a damaged picture: {size}")
     return header
@@ -80,7 +80,7 @@ def read_header(content: bytes, name: str) -> PictureHeader:
 
 def _read_png(content: bytes, name: str) -> PictureHeader:
     if content[12:16] != b"IHDR":
-        raise InputError(name, "a damaged picture: its size does not come first")
+        raise InputError(name, "a damaged picture: the size is not in the first chunk")
     width, height, depth = struct.unpack_from(">IIB", content, 16)
     dropped, exif, xmp, place = Ranges(), b"", b"", 8
     for _ in range(MAX_PARTS):
@@ -91,7 +91,7 @@ def _read_png(content: bytes, name: str) -> PictureHeader:
         if kind not in PNG_KEPT or (kind == b"IHDR" and place > 8):
             dropped.append((place, end))
             if kind == b"acTL" and content[place + 8 : place + 12] > b"\0\0\0\1":
-                raise animated(name)
+                raise animated_error(name)
             if kind == b"eXIf" or content.startswith(PROFILE, place + 8):
                 exif = content[place + 8 : end - 4]
             elif kind == b"iTXt" and content.startswith(b"XML:com.adobe.xmp\0", place + 8):
@@ -101,15 +101,16 @@ def _read_png(content: bytes, name: str) -> PictureHeader:
             break
         place = end
     else:
-        raise too_many(name, "chunks")
+        raise too_many_error(name, "chunks")
     if exif.startswith(PROFILE):
         exif = unpack_profile(exif)
-    return PictureHeader("PNG", width, height, without(content, dropped), read_orientation(exif, xmp), depth=depth)
+    pixels = remove_ranges(content, dropped)
+    return PictureHeader("PNG", width, height, pixels, read_orientation(exif, xmp), depth=depth)
 
 
 def _read_webp(content: bytes, name: str) -> PictureHeader:
-    if int.from_bytes(content[4:8], "little") + 7 > len(content):  # the last byte only fills up an odd length
-        raise InputError(name, CUT_SHORT)
+    if int.from_bytes(content[4:8], "little") + 7 > len(content):  # the last byte may be only padding
+        raise InputError(name, TRUNCATED)
     if content[12:16] == b"VP8X":
         width, height = (1 + int.from_bytes(content[at : at + 3], "little") for at in (24, 27))
     elif content[12:16] == b"VP8L":
@@ -128,15 +129,15 @@ def _read_webp(content: bytes, name: str) -> PictureHeader:
             xmp = content[place + 8 : place + 8 + length]
         frames += kind == b"ANMF"
         if frames > 1:
-            raise animated(name)
+            raise animated_error(name)
         place += 8 + length + length % 2
     else:
-        raise too_many(name, "chunks")
+        raise too_many_error(name, "chunks")
     return PictureHeader("WEBP", width, height, content, read_orientation(exif, xmp))
 
 
 def _read_gif(content: bytes, name: str) -> PictureHeader:
-    """Its first picture, with the graphic control extension that belongs to it and no other extension."""
+    """Keep the first picture and its graphic control extension; drop all other extensions."""
     width, height, flags = struct.unpack_from("<HHB", content, 6)
     start = place = 13 + (3 << 1 + (flags & 7) if flags & 128 else 0)
     control, in_extension = b"", False
@@ -153,7 +154,7 @@ def _read_gif(content: bytes, name: str) -> PictureHeader:
             return PictureHeader("GIF", max(width, left + across), max(height, top + down), kept)
         else:
             place += 1
-    raise too_many(name, "blocks")
+    raise too_many_error(name, "blocks")
 
 
 def _read_bmp(content: bytes, name: str) -> PictureHeader:
@@ -164,11 +165,11 @@ def _read_bmp(content: bytes, name: str) -> PictureHeader:
     header = PictureHeader("BMP", width, abs(height), content)
     if compression in RUN_LENGTH and (len(content) > MAX_RUN_LENGTH or header.pixels > MAX_RUN_LENGTH_PIXELS):
         most = f"{MAX_RUN_LENGTH >> 20} MiB or {MAX_RUN_LENGTH_PIXELS:,} pixels"
-        raise InputTooLarge(name, f"a run-length coded BMP of more than {most}. Save it as PNG")
+        raise InputTooLarge(name, f"a run-length encoded BMP of more than {most}. Save it as PNG")
     return header
 
 
-FORMATS = (  # adding one takes its header's reader, and a line here; Pillow decodes it
+FORMATS = (  # to add a format, write its header reader and add a line here; Pillow decodes it
     PictureFormat("PNG", re.compile(rb"\x89PNG\r\n\x1a\n"), _read_png, (".png",)),
     PictureFormat("JPEG", re.compile(rb"\xff\xd8\xff"), read_jpeg, (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo")),
     PictureFormat("WEBP", re.compile(rb"RIFF.{4}WEBPVP8[ LX]", re.DOTALL), _read_webp, (".webp",)),

@@ -1,37 +1,44 @@
-"""The markers of a JPEG file (ITU-T T.81, annex B), up to its picture's end."""
+"""Read the markers of a JPEG file (ITU-T T.81, annex B) up to the end of its first picture."""
 
 import re
 import struct
 
 from components.errors import InputError, InputTooLarge
-from components.readers.images.header import MAX_PARTS, MAX_SCANNED, PictureHeader, Ranges, too_many, without
+from components.readers.images.header import (
+    MAX_PARTS,
+    MAX_SCANNED,
+    PictureHeader,
+    Ranges,
+    remove_ranges,
+    too_many_error,
+)
 from components.readers.images.orientation import read_orientation
 
-MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")  # in coded data, where 0 stands for FF and D0 to D7 are restarts
+MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")  # in coded data, FF 00 is an escaped FF; D0 to D7 are restart markers
 FILL = re.compile(rb"\xff{0,65536}")
-WINDOW = 1 << 20  # bytes searched at once: other threads wait meanwhile
+WINDOW = 1 << 20  # bytes searched per call, which blocks other threads
 FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 PROGRESSIVE, END, SCAN, EXIF = 0xC2, 0xD9, 0xDA, 0xE1
-BARE = frozenset({0x00, 0x01, 0xFF, *range(0xD0, 0xDA)})  # nothing follows
-METADATA = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})  # but not JFIF's and Adobe's, which say what the colours mean
+BARE = frozenset({0x00, 0x01, 0xFF, *range(0xD0, 0xDA)})  # markers without a segment
+METADATA = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})  # without JFIF and Adobe segments, which define the colour space
 RARE = {0xC3: "lossless", **dict.fromkeys((0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF), "arithmetic coding")}
 XMP = b"http://ns.adobe.com/xap/1.0/\0"
 
 
 def read_jpeg(content: bytes, name: str) -> PictureHeader:
-    """The header of a JPEG's first picture, and its content without metadata, fill bytes and further pictures.
+    """Read the header, and drop metadata, fill bytes and further pictures.
 
     Raises:
-        InputError: of a kind that hardly any program writes.
+        InputError: a JPEG type that hardly any program writes.
         InputTooLarge: more than 10,000 segments, or too many scans for its size.
-        struct.error, IndexError, ValueError: it ends too early.
+        struct.error, IndexError, ValueError: the file ends too early.
     """
     width = height = layers = frame = 0
     dropped, exif, xmp, place = Ranges(), b"", b"", 2
     for _ in range(MAX_PARTS):
         after = _after_fill(content, content.index(b"\xff", place))
         marker = content[after]
-        if place < after - 1:  # fill bytes, and what is no marker: a decoder passes over them, slowly
+        if place < after - 1:  # fill bytes or garbage, which a decoder skips slowly
             dropped.append((place, after - 1))
         place = after + 1
         if marker in BARE:
@@ -48,23 +55,23 @@ def read_jpeg(content: bytes, name: str) -> PictureHeader:
         elif marker in FRAMES:
             frame, (bits, height, width, layers) = marker, struct.unpack_from(">BHHB", content, place + 2)
             if frame > PROGRESSIVE or bits != 8:
-                what = RARE.get(frame, "hierarchical") if frame > PROGRESSIVE else f"{bits} bits a sample"
-                raise InputError(name, f"a JPEG of a rare kind ({what}). Save it as an ordinary JPEG or as PNG")
+                what = RARE.get(frame, "hierarchical") if frame > PROGRESSIVE else f"{bits} bits per sample"
+                raise InputError(name, f"an unsupported JPEG type ({what}). Save it as a baseline JPEG or as PNG")
         place = end
     else:
-        raise too_many(name, "segments")
+        raise too_many_error(name, "segments")
     scans = 1
-    if frame == PROGRESSIVE or content[place + 2] < layers:  # else the decoder stops after the first one
+    if frame == PROGRESSIVE or content[place + 2] < layers:  # otherwise the decoder stops after the first scan
         scans, last = _count_scans(content, end, name)
         dropped.append((last, len(content)))
     if scans * width * height > MAX_SCANNED:
         what = f"a JPEG of {width} x {height} pixels and {scans} scans"
-        raise InputTooLarge(name, f"{what}. Save it without progressive coding")
-    return PictureHeader("JPEG", width, height, without(content, dropped), read_orientation(exif, xmp), scans)
+        raise InputTooLarge(name, f"{what}. Save it remove_ranges progressive coding")
+    return PictureHeader("JPEG", width, height, remove_ranges(content, dropped), read_orientation(exif, xmp), scans)
 
 
 def _count_scans(content: bytes, place: int, name: str) -> tuple[int, int]:
-    """How many scans there are, and where the picture ends; another one may come after it."""
+    """Count the scans and find the end of the picture; another picture may follow."""
     scans = 1
     for _ in range(MAX_PARTS):
         found = None
@@ -75,13 +82,13 @@ def _count_scans(content: bytes, place: int, name: str) -> tuple[int, int]:
             return scans, len(content)
         marker, place = content[found.end() - 1], found.end()
         if marker == 0xFF:
-            place = _after_fill(content, found.start()) - 1  # the last one may begin a marker
+            place = _after_fill(content, found.start()) - 1  # the last FF may begin a marker
         elif marker == END:
             return scans, place
         elif marker not in BARE:
             scans += marker == SCAN
             place += _segment(content, place)
-    raise too_many(name, "segments")
+    raise too_many_error(name, "segments")
 
 
 def _after_fill(content: bytes, place: int) -> int:

@@ -1,4 +1,4 @@
-"""A picture file -> images as the contract has them, by the preparation that it names."""
+"""Convert a picture file to images, with the preparation that the contract names."""
 
 import io
 import struct
@@ -13,22 +13,22 @@ from components.catalogues.preparation import preparation_of
 from components.contract import DataContract, Images, ImageSpec
 from components.readers.images.decoding import decode_picture
 
-SPARE = 960  # bytes of a small file beyond a picture's pixels in four colours
-MAX_SMALL = 16 << 10  # bytes of a small file, whatever the size of its picture
+SPARE = 960  # bytes of a small file beyond its pixels in four channels
+MAX_SMALL = 16 << 10  # bytes of a small file, whatever the image size
 
 
 class PlainPng(NamedTuple):
-    """A PNG of the image's size and mode, eight bits deep, in one chunk of pixels and nothing else."""
+    """A PNG of the image's size and mode with eight bits per channel, one IDAT chunk and no metadata."""
 
     mode: str  # Pillow's
-    start: bytes  # PNG, third edition, 5 and 11
+    start: bytes  # PNG, third edition, sections 5 and 11
     end: bytes
-    small: int  # bytes; such a file takes less to decode than to hand to a thread
+    small: int  # bytes; decoding such a file takes less time than handing it to a thread
 
 
 @cache
 def plain_png(image: ImageSpec) -> PlainPng:
-    """How such a file begins and ends."""
+    """The first and last bytes of such a file."""
     mode, colour = ("L", 0) if image.channels == 1 else ("RGB", 2)
     header = struct.pack(">IIBBBBB", image.width, image.height, 8, colour, 0, 0, 0)
     start = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4s13sI", 13, b"IHDR", header, zlib.crc32(b"IHDR" + header))
@@ -37,25 +37,25 @@ def plain_png(image: ImageSpec) -> PlainPng:
 
 
 def read_photo(content: bytes, contract: DataContract, field: str = "file") -> Images:
-    """The first view of `read_views`, uint8 (1, height, width[, 3]): what a person is shown, and what is trained on."""
+    """The first view of `read_views`, uint8 (1, height, width[, 3]), used for display and training."""
     return read_views(content, contract, field)[:1]
 
 
 def read_views(content: bytes, contract: DataContract, field: str = "file") -> Images:
-    """Decode one picture.
+    """Decode a picture and prepare it.
 
     Args:
-        content: a whole PNG, JPEG, WebP, GIF or BMP file; of a GIF's pictures the first is read.
-        contract: of its image, and how it is prepared.
-        field: what to call it in an error.
+        content: a complete PNG, JPEG, WebP, GIF or BMP file; only the first frame of a GIF is decoded.
+        contract: of the image and its preparation.
+        field: name for errors.
 
     Returns:
-        uint8 (n, height, width[, 3]), n from 1: the views that its preparation makes.
+        uint8 (n, height, width[, 3]), n >= 1: the views that the preparation makes.
 
     Raises:
-        InputError: none of these, damaged, or an animated PNG or WebP.
+        InputError: an unsupported format, a damaged file, or an animated PNG or WebP.
         InputTooLarge: more than 25 million pixels.
-        SettingsError: no such preparation.
+        SettingsError: the preparation does not exist.
     """
     preparation, image = preparation_of(contract), contract.image
     plain = read_plain(content, image) if is_small(content, image) else None
@@ -65,8 +65,8 @@ def read_views(content: bytes, contract: DataContract, field: str = "file") -> I
 
 
 def read_plain(content: bytes, image: ImageSpec) -> Images | None:
-    """The pixels of a `PlainPng`, by Pillow's decoder without its reader of chunks, which takes twice as long; None of
-    any other, and of a damaged one, for which the reader has the words."""
+    """Decode a `PlainPng` without Pillow's chunk reader, twice as fast. None for any other file, and for a damaged one,
+    so that the chunk reader reports the error."""
     mode, first, last, _ = plain_png(image)
     start, end = len(first), len(content) - len(last)
     if not (content.startswith(first) and content.endswith(last)):
@@ -81,14 +81,13 @@ def read_plain(content: bytes, image: ImageSpec) -> Images | None:
 
 
 def is_small(content: bytes, image: ImageSpec) -> bool:
-    """Whether a file is a PNG of the image's size, in so few bytes that decoding it takes less than handing it to a
-    thread."""
+    """Whether a file is a PNG of the image's size that takes less time to decode than to hand to a thread."""
     first = plain_png(image)
     return len(content) <= first.small and content[12:24] == first.start[12:24]
 
 
 def write_png(image: Images) -> bytes:
-    """One image, uint8 (height, width[, 3]), as a PNG file."""
+    """Encode one image, uint8 (height, width[, 3]), as PNG."""
     file = io.BytesIO()
     Image.fromarray(image).save(file, "PNG")
     return file.getvalue()

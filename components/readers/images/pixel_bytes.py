@@ -1,4 +1,4 @@
-"""Raw bytes of pixels: one a number of an image, row-major, one image after the other."""
+"""Raw pixels: one byte per pixel and channel, row-major, images concatenated."""
 
 from typing import Any
 
@@ -9,39 +9,39 @@ from components.contract import Images, ImageSpec
 from components.errors import InputError, InputTooLarge
 from components.readers.images.pixel_json import MAX_IMAGES
 
-FLOATS: dict[np.dtype[Any], bytes] = {  # each with what the last byte of a pixel may be
+FLOATS: dict[np.dtype[Any], bytes] = {  # type -> possible last bytes of a pixel
     np.dtype("<f4"): bytes([0, *range(0x37, 0x44)]),
     np.dtype("<f8"): bytes([0, 0x3E, 0x3F, 0x40]),
 }
-WHOLE: tuple[np.dtype[Any], ...] = (np.dtype("<i8"), np.dtype("<i4"), np.dtype("<i2"))
-LEAST = 2.0**-17  # a float pixel is 0 or more than this, and at most 255
-FEW = 16  # numbers of an image that are not 0; so few may be anything
+INTEGERS: tuple[np.dtype[Any], ...] = (np.dtype("<i8"), np.dtype("<i4"), np.dtype("<i2"))
+LEAST = 2.0**-17  # a float pixel is 0, or from this to 255
+FEW = 16  # non-zero values per image; with at most this many, a type cannot be detected
 
 
 def read_pixel_bytes(body: bytes, image: ImageSpec) -> Images:
-    """Take a request's images as they are.
+    """Read the images of a request.
 
     Returns:
-        uint8 (n, height, width[, 3]), n from 1 to 1,024, over the body's own memory.
+        uint8 (n, height, width[, 3]), n from 1 to 1,024, a view of `body`.
 
     Raises:
-        InputError: no image, or a part of one; or numbers of several bytes, or colours, in place of bytes.
+        InputError: the body is not a multiple of the image size, or has another type or more channels.
         InputTooLarge: more than 1,024 images.
     """
     size = image.size
     if not body or len(body) % size:
-        raise InputError("body", f"{len(body):,} bytes, expected {size} for each of at least one image")
-    if found := _find_other_kind(body, image):
-        raise InputError("body", f"found {found}, expected one byte a pixel, from 0 to 255")
+        raise InputError("body", f"found {len(body):,} bytes, expected a multiple of {size}, the size of an image")
+    if found := _find_other_encoding(body, image):
+        raise InputError("body", f"found {found}, expected one byte per pixel, from 0 to 255")
     if len(body) > MAX_IMAGES * size:
-        raise InputTooLarge("body", f"{len(body) // size:,} images, at most {MAX_IMAGES:,} a request")
+        raise InputTooLarge("body", f"found {len(body) // size:,} images, expected at most {MAX_IMAGES:,} per request")
     return np.frombuffer(body, np.uint8).reshape(-1, *image.shape)
 
 
-def _find_other_kind(body: bytes, image: ImageSpec) -> str:
-    """What the bytes are if they are no pixels of a byte each: several bytes a pixel also make whole "images".
+def _find_other_encoding(body: bytes, image: ImageSpec) -> str:
+    """Detect other encodings: with several bytes per pixel, the body is also a multiple of the image size.
 
-    Each kind is looked for in the bytes of the first image, and in all where these fit. No images of Fashion-MNIST do.
+    Each is checked on the first image, then on the end body. No image of Fashion-MNIST is mistaken for one.
     """
     size = image.size
     images, start, few = len(body) // size, body[:size], FEW / size
@@ -52,21 +52,21 @@ def _find_other_kind(body: bytes, image: ImageSpec) -> str:
                 scale = " * 255" if numbers.max() <= 1 else ""
                 return f"{kind.name} numbers; send (pixels{scale}).round().astype('uint8').tobytes()"
     if images % 2 == 0 and not any(start[1::2]):
-        for kind in WHOLE:
+        for kind in INTEGERS:
             if images % kind.itemsize == 0 and _are_pixels(np.frombuffer(body, kind), 1, few):
                 return f"{kind.name} numbers; send pixels.astype('uint8').tobytes()"
     if image.channels > 1:
         return ""
     if images % 4 == 0 and start[3::4].count(255) == len(start) // 4 and _are_opaque(body):
-        return "four bytes a pixel, the last of them opaque; convert the picture to grey, or send the file to /classify"
-    whole = size - size % 3
-    if images % 3 == 0 and start[:whole:3] == start[1:whole:3] == start[2:whole:3] and _are_grey(body):
-        return "three equal bytes a pixel; send one channel of the picture, or the file to /classify"
+        return "four bytes per pixel (RGBA); convert the picture to greyscale, or send the file to /classify"
+    end = size - size % 3
+    if images % 3 == 0 and start[:end:3] == start[1:end:3] == start[2:end:3] and _are_grey(body):
+        return "three equal bytes per pixel (RGB); send one channel of the picture, or the file to /classify"
     return ""
 
 
 def _are_pixels(numbers: NDArray[Any], least: float, few: float) -> bool:
-    """Whether all are 0, or from `least` to 255, and more than a few are not 0."""
+    """Whether all values are 0 or from `least` to 255, and more than a fraction `few` is not 0."""
     within = (numbers == 0) | ((numbers >= least) & (numbers <= 255))
     return bool(within.all()) and int(np.count_nonzero(numbers)) > few * len(numbers)
 

@@ -1,12 +1,12 @@
-"""JSON of pixels: `{"images": [...]}`, each image a list of its rows, or one list of all its numbers, from 0 to 255.
+"""Pixels as JSON: `{"images": [...]}`. Each image is a list of rows, or a flat list of values from 0 to 255.
 
-A row is a list of its pixels; a pixel is a number, or of RGB images a list of three.
+A row is a list of pixels; a pixel is a number, or a list of three for RGB images.
 
-NumPy's own conversion takes "1.5", true and NaN for numbers and reshapes what does not fit, so each value's type is
-looked at here. `bytes` refuses what is no whole number from 0 to 255, at C speed, but for booleans.
+NumPy accepts "1.5", true and NaN as numbers and reshapes silently, so the types are checked here. `bytes` rejects
+everything but integers from 0 to 255 at C speed, except booleans.
 
-Parsing JSON holds Python's lock, and a list, an object or a key takes far longer than the two bytes that it is written
-in. So a large body is parsed only if it has no more of them than its images can have.
+The JSON parser holds the GIL, and a list, object or key takes far longer to parse than its two bytes suggest. So a
+large body is parsed only if it has no more of them than its images can have.
 """
 
 from itertools import chain
@@ -18,39 +18,39 @@ import orjson
 from components.contract import Images, ImageSpec
 from components.errors import InputError, InputTooLarge
 
-MAX_IMAGES = 1024  # a request
-SMALL = 64 << 10  # bytes, which are parsed in some milliseconds whatever they are
-SPARE = 100  # images beyond those allowed whose number is still counted
+MAX_IMAGES = 1024  # per request
+SMALL = 64 << 10  # bytes, which are parsed in milliseconds whatever their content
+SPARE = 100  # images above the limit that are still counted exactly
 KEY = len('"images"')
-BOM = b"\xef\xbb\xbf"  # some tools write it at the start of UTF-8
+BOM = b"\xef\xbb\xbf"  # UTF-8 byte order mark, which some tools write
 
 
 def read_pixel_json(body: bytes, image: ImageSpec) -> Images:
-    """Decode a request's images.
+    """Decode the images of a request.
 
     Returns:
         uint8 (n, height, width[, 3]), n from 1 to 1,024.
 
     Raises:
-        InputError: with the field, such as `images[3][12]`, and the reason.
-        InputTooLarge: more than 1,024 images, or more lists, objects and texts than these have.
+        InputError: names the field, such as `images[3][12]`, and the reason.
+        InputTooLarge: more than 1,024 images, or more lists, objects and strings than they have.
     """
     if len(body) > SMALL:
-        _refuse_crowded(body, image)
+        _refuse_excess(body, image)
     try:
         document = orjson.loads(body.removeprefix(BOM))
     except orjson.JSONDecodeError as error:
-        raise InputError("body", f"not JSON: {error}") from error
+        raise InputError("body", f"invalid JSON: {error}") from error
     if not isinstance(document, dict):
         raise InputError("body", f'found {_kind(document)}, expected {{"images": [...]}}')
     if unknown := [key for key in document if key != "images"]:
-        raise InputError(unknown[0][:40], "an unknown field; the only one is images")
+        raise InputError(unknown[0][:40], "unknown field, expected only images")
     images = document.get("images")
     if not isinstance(images, list) or not images:
         raise InputError("images", f"found {_kind(images)}, expected a list of at least one image")
     if len(images) > MAX_IMAGES:
-        raise InputTooLarge("images", f"{len(images):,} images, at most {MAX_IMAGES:,} a request")
-    only_numbers = b"true" not in body and b"false" not in body  # which `bytes` would take for 1 and 0
+        raise InputTooLarge("images", f"found {len(images):,} images, expected at most {MAX_IMAGES:,} per request")
+    only_numbers = b"true" not in body and b"false" not in body  # `bytes` accepts booleans as 1 and 0
     pixels = b"".join(
         _read_fast(found, image, only_numbers) or _read_slowly(found, image, f"images[{number}]")
         for number, found in enumerate(images)
@@ -59,23 +59,24 @@ def read_pixel_json(body: bytes, image: ImageSpec) -> Images:
     return np.frombuffer(pixels, np.uint8).reshape(-1, *image.shape)
 
 
-def _refuse_crowded(body: bytes, image: ImageSpec) -> None:
+def _refuse_excess(body: bytes, image: ImageSpec) -> None:
     content, images = np.frombuffer(body, np.uint8), MAX_IMAGES + SPARE
     lists = 1 + image.height * (1 if image.channels == 1 else 1 + image.width)
-    # Quotes and braces are of one object with one key
+    # Quotes and braces belong to one object with one key
     for sign, most in {"[": images * lists, ",": images * image.size, "{": 1_000, '"': 1_000}.items():
         if np.count_nonzero(content == ord(sign)) > most:
-            raise InputTooLarge("body", f"more than {most:,} times {sign}; {MAX_IMAGES:,} images have fewer")
+            message = f"found {sign} more than {most:,} times, expected fewer for {MAX_IMAGES:,} images"
+            raise InputTooLarge("body", message)
 
 
 def _refuse_repeated(body: bytes) -> None:
-    """The parser takes the last of several keys. Quotes are of keys alone, once all images are of numbers."""
+    """Refuse a repeated key: the parser would use the last. If all images are valid, only keys have quotes."""
     if body.rfind(b'"') - body.find(b'"') != KEY - 1 and body.count(b'"') > 2:
         raise InputError("images", "found more than once, expected once")
 
 
 def _read_fast(found: Any, image: ImageSpec, only_numbers: bool) -> bytes | None:
-    """An image that is as it should be; None: look closer."""
+    """Read a valid image; None: use `_read_slowly`."""
     try:
         if len(found) == image.size:
             return bytes(found) if only_numbers or _are_numbers(found) else None
@@ -92,7 +93,7 @@ def _read_fast(found: Any, image: ImageSpec, only_numbers: bool) -> bytes | None
 
 
 def _are_lists(found: Any, count: int, length: int) -> bool:
-    """Whether these are so many lists of that length."""
+    """Whether `found` has `count` lists of that length."""
     return len(found) == count and set(map(type, found)) == {list} and set(map(len, found)) == {length}
 
 
@@ -101,7 +102,7 @@ def _are_numbers(values: Any) -> bool:
 
 
 def _read_slowly(found: Any, image: ImageSpec, field: str) -> bytes:
-    """Any image, by looking at each of its values."""
+    """Read any image value by value, or name the first invalid one."""
     words = ("numbers",) if image.channels == 1 else ("pixels", "numbers")
     expected = f"expected {image.height} rows of {image.width} {words[0]}, or {image.size} numbers"
     if not isinstance(found, list):
@@ -113,12 +114,12 @@ def _read_slowly(found: Any, image: ImageSpec, field: str) -> bytes:
                 if not isinstance(one, list):
                     raise InputError(field + place, f"found {_kind(one)}, expected {length} {word}")
                 if len(one) != length:
-                    raise InputError(field + place, f"{len(one)} {word}, expected {length}")
+                    raise InputError(field + place, f"found {len(one)} {word}, expected {length}")
             found = list(chain.from_iterable(found))
             places = [f"{place}[{number}]" for place in places for number in range(length)]
         return _read_pixels(found, field, places)
     if len(found) != image.size:
-        raise InputError(field, f"{len(found)} items, {expected}")
+        raise InputError(field, f"found {len(found)} items, {expected}")
     return _read_pixels(found, field, [f"[{number}]" for number in range(image.size)])
 
 
@@ -126,11 +127,11 @@ def _read_pixels(values: list[Any], field: str, places: list[str]) -> bytes:
     for value, place in zip(values, places, strict=True):
         if type(value) is not int or not 0 <= value <= 255:
             found = repr(value)[:20] if type(value) in (int, float) else _kind(value)
-            advice = "; multiply pixels of 0 to 1 by 255, and round" if type(value) is float else ""
+            advice = ". Multiply pixels from 0 to 1 by 255 and round them" if type(value) is float else ""
             raise InputError(field + place, f"found {found}, expected a whole number from 0 to 255{advice}")
     return bytes(values)
 
 
 def _kind(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "a text", bool: "a boolean", type(None): "nothing"}
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "nothing"}
     return names.get(type(value), "a number") if value != [] else "an empty list"

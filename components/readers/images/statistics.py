@@ -1,16 +1,15 @@
-"""What can be said of an image in a few numbers: the same where data is validated, where inputs are looked at, at the
-training and in the prediction log.
+"""Summary statistics of images, shared by validation, the input check, training and the prediction log.
 
-mean       of its numbers, 0 to 255
+mean       mean of all values, 0 to 255
 deviation  their standard deviation, 0 to 127.5
-ink        share of them that are not 0, 0 to 1
-edge       mean of those of the outermost pixels, 0 to 255: what stands at the border
-peak       the largest, 0 to 255
-contrast   standard deviation of its pixels from the mean colour, 0 to 127.5: of a grey image the deviation, of an image
-           of one flat colour 0
-skew       median of its numbers less their mean, -127.5 to 127.5: of an inverted image the other way round
-warmth     mean of red less mean of blue, -255 to 255: of a grey image 0
-hash       BLAKE2b of its bytes, 8 bytes: the same image again has the same
+ink        share of non-zero values, 0 to 1
+edge       mean of the outermost pixels, 0 to 255
+peak       maximum, 0 to 255
+contrast   standard deviation of the pixels from the mean colour, 0 to 127.5; equals the deviation for greyscale images,
+           0 for a single flat colour
+skew       median minus mean, -127.5 to 127.5; has the opposite sign for an inverted image
+warmth     mean of red minus mean of blue, -255 to 255; 0 for greyscale images
+hash       BLAKE2b of the bytes, 8 bytes; equal for identical images
 """
 
 import hashlib
@@ -25,19 +24,19 @@ from numpy.typing import NDArray
 from components.contract import Images
 
 EVERY = ("mean", "deviation", "ink", "edge", "peak")
-LOGGED = {"mean": 3, "ink": 4, "edge": 3}  # of these, the decimals that the prediction log and a profile have
+LOGGED = {"mean": 3, "ink": 4, "edge": 3}  # decimals in the prediction log and in a profile
 MEASURES = (*LOGGED, "confidence")
 
 
 def measure_images(images: Images, names: Sequence[str] = EVERY) -> dict[str, NDArray[Any]]:
-    """Measure images.
+    """Compute statistics of images.
 
     Args:
         images: uint8 (n, height, width[, 3]), n may be 0.
-        names: which of the measures above.
+        names: statistics from the list above.
 
     Returns:
-        float64 (n,) of each, uint8 (n,) of peak.
+        float64 (n,) each, uint8 (n,) for peak.
     """
     flat = flatten(images)
     size = flat.shape[1]
@@ -79,7 +78,7 @@ def _split_channels(images: Images) -> NDArray[np.uint8]:
 
 
 def log_images(images: Images) -> dict[str, NDArray[np.float64]]:
-    """`LOGGED` of uint8 (n, height, width[, 3]), float64 (n,) each, rounded as they are logged."""
+    """The statistics in `LOGGED` of uint8 (n, height, width[, 3]), rounded; float64 (n,) each."""
     measured = measure_images(images, tuple(LOGGED))
     return {name: values.round(LOGGED[name]) for name, values in measured.items()}
 
@@ -91,20 +90,20 @@ def hash_images(images: Images) -> NDArray[np.uint64]:
 
 
 def flatten(images: Images) -> NDArray[np.uint8]:
-    """(n, height, width[, 3]) -> (n, numbers of an image), n may be 0."""
+    """(n, height, width[, 3]) -> (n, values per image), n may be 0."""
     return images.reshape(len(images), math.prod(images.shape[1:]))
 
 
 @cache
 def border_of(shape: tuple[int, ...]) -> NDArray[np.intp]:
-    """The places of the outermost pixels' numbers in an image of that shape, row by row."""
+    """Flat indices of the outermost pixels of an image, row by row."""
     mask = np.ones(shape, bool)
     mask[1:-1, 1:-1] = False
     return np.flatnonzero(mask)
 
 
 def sum_border(images: Images) -> NDArray[np.uint32]:
-    """Of the numbers of the outermost pixels of uint8 (n, height, width[, 3]), uint32 (n,)."""
+    """Sum of the outermost pixels of uint8 (n, height, width[, 3]), uint32 (n,)."""
     border = flatten(images)[:, border_of(images.shape[1:])]
     sums: NDArray[np.uint32] = np.einsum("ij->i", border, dtype=np.uint32)
     return sums

@@ -1,6 +1,6 @@
-"""What the numbers of a label column mean where a Parquet file's schema says so, as Hugging Face's `ClassLabel` does.
+"""Map label numbers to class names from a Parquet schema, such as Hugging Face's `ClassLabel`.
 
-A class is its name: the names in the schema may be in any order.
+Classes are identified by name, so the names in the schema may be in any order.
 """
 
 import orjson
@@ -11,17 +11,17 @@ from components.readers.tables.numbers import UNLABELLED, read_label
 
 
 def name_classes(labels: pa.Array, schema: pa.Schema, contract: DataContract, column: str = "label") -> pa.Array:
-    """Replace the whole numbers of a label column by the names that the schema has for them.
+    """Replace the integers of a label column with the class names in the schema.
 
     Args:
-        labels: (n,), the values of `column`, as a dictionary or not.
-        schema: the file's, with its metadata.
-        contract: what classes there are.
+        labels: (n,), the values of `column`, dictionary-encoded or not.
+        schema: of the file, with metadata.
+        contract: of the classes.
         column: the column's name in the schema.
 
     Returns:
-        A dictionary of texts; a number without a name is one that names no class. Without names in the schema, or where
-        the values are no whole numbers: `labels`.
+        Dictionary-encoded names; a number without a name becomes text that matches no class. `labels` itself if the
+        schema has no names or the values are not integers.
     """
     names = class_names_of(schema, column)
     coded = labels if pa.types.is_dictionary(labels.type) else None
@@ -34,7 +34,7 @@ def name_classes(labels: pa.Array, schema: pa.Schema, contract: DataContract, co
 
 
 def class_names_of(schema: pa.Schema, column: str = "label") -> tuple[str, ...]:
-    """The names of the classes by number; () where the schema has none."""
+    """The class names in label order; () if the schema has none."""
     try:
         features = orjson.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         names = features[column]["names"]

@@ -1,7 +1,7 @@
-"""What the columns of a table are called, and what they stand for: pixels, a label, an id, an index, picture files.
+"""Normalise column names: pixels, label, id, row index and picture files.
 
-Tools name them in many ways (`pixel0`, `1x1`, `0`, `class`, `Unnamed: 0`). Here each name becomes the one that the rest
-of the code knows. Where two columns could be the same thing, that is an error: nothing is chosen silently.
+Tools name them in many ways (`pixel0`, `1x1`, `0`, `class`, `Unnamed: 0`). If several columns could be the same thing,
+that is an error; none is chosen silently.
 """
 
 import re
@@ -13,83 +13,83 @@ from functools import cache
 from components.contract import ImageSpec
 from components.errors import InputError, Remedy
 
-LABELS = ("labels", "class", "category", "target", "y")  # where there is no `label`
-FILES = ("path", "image")  # columns that name or hold picture files
-INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # pandas' own columns, and cells without a name
-HIDDEN = "\0"  # begins the name of a column that is left out: nothing looks for such a name
+LABELS = ("labels", "class", "category", "target", "y")  # used if there is no `label`
+FILES = ("path", "image")  # columns with paths or contents of picture files
+INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # index columns of pandas, and columns without a name
+HIDDEN = "\0"  # prefix of an ignored column: no code looks up such a name
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a table, in its order."""
+    """The columns of a table, in file order."""
 
-    names: tuple[str, ...]  # what they stand for: pixel1, pixel2, ..., pixels, label, id; others as they are
-    notes: tuple[str, ...] = ()  # what was decided about them that a person may want to know
+    names: tuple[str, ...]  # normalised: pixel1, pixel2, ..., pixels, label, id; others unchanged
+    notes: tuple[str, ...] = ()  # decisions to report to the user
 
 
 @cache
 def pixel_columns(image: ImageSpec) -> tuple[str, ...]:
-    """What the columns of a table with a column a pixel are called here; of RGB images one a pixel and channel."""
+    """The normalised pixel columns: one per pixel, or one per pixel and channel for RGB."""
     return tuple(f"pixel{number}" for number in range(1, image.size + 1))
 
 
 @cache
-def every_pixel(image: ImageSpec) -> frozenset[str]:
-    """The same as a set."""
+def pixel_column_set(image: ImageSpec) -> frozenset[str]:
+    """`pixel_columns` as a set."""
     return frozenset(pixel_columns(image))
 
 
 def read_columns(
     found: Sequence[str], image: ImageSpec, kept: Iterable[str] = (), dropped: Iterable[str] = ()
 ) -> Columns:
-    """What columns stand for.
+    """Normalise column names.
 
     Args:
-        found: their names in the file.
-        image: what an image is.
-        kept: names that are taken along whatever they stand for.
-        dropped: names that stand for nothing; `pixels` stands for all columns of pixels.
+        found: column names in the file.
+        image: of the contract.
+        kept: columns to pass through under their own names.
+        dropped: columns to ignore; `pixels` means all pixel columns.
 
     Raises:
-        InputError: two readings fit.
+        InputError: the columns are ambiguous.
     """
     kept, dropped = set(kept), set(dropped)
     names = [_hide(name) if name in dropped else name for name in found]
     notes = list[str]()
-    grid = {} if every_pixel(image).issubset(names) else _find_grid(names, image, kept)
+    grid = {} if pixel_column_set(image).issubset(names) else _find_grid(names, image, kept)
     names = [grid.get(name, name) for name in names]
     if "pixels" in dropped and "pixels" not in found:
-        names = [_hide(name) if name in every_pixel(image) else name for name in names]
-    _rename_alike(names, "id", kept, ())
-    if old := _rename_alike(names, "label", kept, LABELS):
-        notes.append(f"column {old!r} is taken for the label")
+        names = [_hide(name) if name in pixel_column_set(image) else name for name in names]
+    _rename_synonym(names, "id", kept, ())
+    if old := _rename_synonym(names, "label", kept, LABELS):
+        notes.append(f"column {old!r} is used as the label")
     for place, name in enumerate(names):
         if name not in kept and INDEX.fullmatch(name):
             names[place] = _hide(f"{place}")
-            notes.append(f"column {place + 1} ({name or 'without a name'}) is left out: a row index")
+            notes.append(f"column {place + 1} ({name or 'unnamed'}) is ignored: it is a row index")
     return Columns(tuple(names), tuple(notes[:5]))
 
 
-def means_files(
+def has_file_column(
     columns: Columns, image: ImageSpec, kept: Iterable[str], where: str, files: Sequence[str] = FILES
 ) -> bool:
-    """Whether the rows of a table are picture files rather than pixels.
+    """Whether a table has picture files rather than pixels.
 
     Raises:
-        InputError: they could be both.
+        InputError: it has both.
     """
     naming = [name for name in files if name in columns.names and name not in set(kept)]
     pixels = "pixels" if "pixels" in columns.names else pixel_columns(image)[0]
-    if naming and ("pixels" in columns.names or every_pixel(image).issubset(columns.names)):
-        told = f"two readings fit: columns of pixels ({pixels}, ...), and {naming[0]!r} for picture files"
-        raise InputError(where, told).suggesting(
+    if naming and ("pixels" in columns.names or pixel_column_set(image).issubset(columns.names)):
+        message = f"ambiguous columns: found both pixels ({pixels}, ...) and picture files ({naming[0]!r})"
+        raise InputError(where, message).suggesting(
             Remedy("drop", naming[0], "scores the pixels"), Remedy("drop", "pixels", "scores the files")
         )
     return bool(naming)
 
 
 def is_left_out(name: str) -> bool:
-    """Whether a column of that name is not read."""
+    """Whether a normalised name marks an ignored column."""
     return name.startswith(HIDDEN)
 
 
@@ -98,7 +98,7 @@ def _hide(name: str) -> str:
 
 
 def _find_grid(names: Sequence[str], image: ImageSpec, kept: set[str]) -> dict[str, str]:
-    """The file's name of each pixel's column -> ours; nothing where there is no such column for each."""
+    """Map the pixel columns of the file to the normalised names; {} if it has no complete set."""
     numbered = _numbered(image)
     families = defaultdict[tuple[str, ...], dict[tuple[int, ...], str]](dict)
     for name in names:
@@ -109,20 +109,20 @@ def _find_grid(names: Sequence[str], image: ImageSpec, kept: set[str]) -> dict[s
     grids = [grid for numbers in families.values() if (grid := _as_grid(numbers, image))]
     if len(grids) > 1:
         first, other = (next(iter(grid)) for grid in grids[:2])
-        told = f"two readings fit: {image.size} columns of pixels as {first!r}, and as {other!r}; expected one"
-        raise InputError("header", told)
+        message = f"ambiguous columns: {image.size} pixels from {first!r} and from {other!r}, expected one set"
+        raise InputError("header", message)
     return grids[0] if grids else {}
 
 
 @cache
 def _numbered(image: ImageSpec) -> re.Pattern[str]:
-    """A name with the number of a pixel, or its row and column."""
+    """Matches a name with the number of a pixel, or its row and column."""
     digits, fewer = len(str(image.size)), len(str(max(image.height, image.width)))
     return re.compile(rf"(\D*?)0*(\d{{1,{digits}}})(?:(\D+)0*(\d{{1,{fewer}}}))?(\D*)")
 
 
 def _as_grid(numbered: dict[tuple[int, ...], str], image: ImageSpec) -> dict[str, str]:
-    """Columns by number, or of grey images by row and column, from 0 or 1; nothing where there is a gap."""
+    """Map columns by number, or by row and column for greyscale, from 0 or 1; {} if any is missing."""
     if len(numbered) != image.size:
         return {}
     places, rows, columns = sorted(numbered), image.height, image.width
@@ -138,54 +138,55 @@ def _as_grid(numbered: dict[tuple[int, ...], str], image: ImageSpec) -> dict[str
 
 
 def _refuse_transposed(order: list[tuple[int, ...]], numbered: dict[tuple[int, ...], str], image: ImageSpec) -> None:
-    """In the order 1x1, 2x1, 3x1 either the first number is the column, or the image stands on its side."""
+    """Refuse the order 1x1, 2x1, 3x1: either the first number is the column, or the image is transposed."""
     if order == sorted(order, key=lambda place: place[::-1]):
         first, second = (numbered[place] for place in order[:2])
-        told = f"two readings fit: after {first!r} comes {second!r}, a pixel to the right or one below"
-        raise InputError("header", f"{told}; name the columns pixel1 to pixel{image.size}, row by row")
+        message = f"ambiguous columns: {second!r} after {first!r} could be the pixel to the right or below"
+        raise InputError("header", f"{message}. Name the columns pixel1 to pixel{image.size}, row by row")
 
 
-def _rename_alike(names: list[str], wanted: str, kept: set[str], others: Sequence[str]) -> str:
-    """Name a column as the rest of the code does; its name in the file, or nothing where there is nothing to rename.
+def _rename_synonym(names: list[str], wanted: str, kept: set[str], others: Sequence[str]) -> str:
+    """Rename a column to `wanted`; returns its name in the file, or "" if it was not renamed.
 
     Raises:
-        InputError: two columns could be it.
+        InputError: several columns qualify.
     """
     if wanted in names or _hide(wanted) in names:
         return ""
-    alike = [name for name in names if name.casefold() in {wanted, *others} and name not in kept]
-    if len(set(alike)) > 1:
-        told = f"two readings fit: {alike[0]!r} and {alike[1]!r} could both be the {wanted}"
-        raise InputError("header", told).suggesting(
-            Remedy("drop", alike[1], f"takes {alike[0]}"), Remedy("drop", alike[0], f"takes {alike[1]}")
+    candidates = [name for name in names if name.casefold() in {wanted, *others} and name not in kept]
+    if len(set(candidates)) > 1:
+        message = f"ambiguous columns: {candidates[0]!r} and {candidates[1]!r} could both be the {wanted}"
+        raise InputError("header", message).suggesting(
+            Remedy("drop", candidates[1], f"uses {candidates[0]}"),
+            Remedy("drop", candidates[0], f"uses {candidates[1]}"),
         )
-    for name in alike:
+    for name in candidates:
         names[names.index(name)] = wanted
-    return alike[0] if alike and alike[0].casefold() != wanted else ""
+    return candidates[0] if candidates and candidates[0].casefold() != wanted else ""
 
 
 def find_wrong_columns(columns: Sequence[str], needed: Sequence[str], optional: Sequence[str]) -> str:
-    """Which are missing, unknown or repeated, in words; empty where all is well."""
+    """Describe missing, unknown and repeated columns; "" if there are none."""
     columns = [name for name in columns if not is_left_out(name)]
     counts, known = Counter(columns), {*needed, *optional}
     problems = [
-        _listed("missing", [c for c in needed if c not in counts]),
-        _listed("unknown", [c for c in columns if c not in known]),
-        _listed("repeated", [c for c, count in counts.items() if count > 1]),
+        _count_columns("missing", [c for c in needed if c not in counts]),
+        _count_columns("unknown", [c for c in columns if c not in known]),
+        _count_columns("repeated", [c for c, count in counts.items() if count > 1]),
     ]
     return ", ".join(filter(None, problems))
 
 
 def find_remedies(columns: Sequence[str], needed: Sequence[str], optional: Sequence[str]) -> tuple[Remedy, ...]:
-    """What can be said about columns that are not expected, where only those are wrong."""
+    """Remedies for unknown columns, if nothing else is wrong."""
     known = {*needed, *optional}
     unknown = [name for name in columns if name not in known and not is_left_out(name)]
     if not unknown or not set(needed) <= set(columns):
         return ()
     name = unknown[0]
-    return Remedy("keep", name, "takes such a column along"), Remedy("drop", name, "leaves it out")
+    return Remedy("keep", name, "passes it through to the output"), Remedy("drop", name, "ignores it")
 
 
-def _listed(what: str, columns: list[str]) -> str:
+def _count_columns(what: str, columns: list[str]) -> str:
     shown = ", ".join(repr(column[:20]) for column in columns[:3]) + (", ..." if len(columns) > 3 else "")
     return f"{what} {len(columns)} column(s) {shown}" if columns else ""

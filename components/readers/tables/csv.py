@@ -1,8 +1,8 @@
-"""CSV with a column a pixel: `label,pixel1,...,pixel784`, the layout that images are shared in.
+"""CSV with one column per pixel: `label,pixel1,...,pixel784`.
 
-`id` and `label` are optional, columns come in any order and under the names that tools give them (see `columns`), and
-others only where they were named: kept ones come along as text, dropped ones do not. A row is a line. A block of lines
-is parsed by the first of three parsers that can.
+`id` and `label` are optional. Columns may be in any order and use the names of common tools (see `columns`). Kept
+columns are passed through as text; any other column must be dropped explicitly. A row is one line. Three parsers are
+tried in order, fastest first.
 """
 
 from collections.abc import Iterator
@@ -17,23 +17,23 @@ from components.readers.tables.csv_digits import parse_digits
 from components.readers.tables.encodings import as_utf8, read_first
 from components.readers.tables.layout import TableLayout, longest_line, read_head, refuse_long_lines
 
-BLOCK = 4 << 20  # bytes read at a time: about 2,000 rows
-MAX_LINES = 8192  # a block: short lines, all of them rejects, must not fill the memory
+BLOCK = 4 << 20  # bytes per read: about 2,000 rows
+MAX_LINES = 8192  # per block, to bound the memory of short lines, all of them rejects
 
 
 def read_pixel_csv(stream: BinaryIO, name: str, wanted: Wanted) -> Iterator[Block]:
-    """Parse a CSV of pixels in blocks, in bounded memory.
+    """Parse a CSV of pixels in blocks, with bounded memory.
 
     Args:
-        stream: the file's bytes, uncompressed.
-        name: what to call it in an error.
-        wanted: what is read of it.
+        stream: the file, decompressed.
+        name: file name for errors.
+        wanted: what to read.
 
     Yields:
-        Blocks in order: every line after the header is in exactly one, as an image or as a reject.
+        Blocks in order. Every line after the header is in exactly one, as an image or as a reject.
 
     Raises:
-        InputError: no header, a missing, unknown or repeated column, or a line longer than `longest_line`.
+        InputError: no header; a missing, unknown or repeated column; or a line longer than `longest_line`.
     """
     lines = as_utf8(stream, name)
     head = read_first(lines, longest_line(wanted.contract.image) + 1)
@@ -44,14 +44,14 @@ def read_pixel_csv(stream: BinaryIO, name: str, wanted: Wanted) -> Iterator[Bloc
 def read_pixel_lines(
     stream: BinaryIO, layout: TableLayout, line: int, name: str, before: bytes = b""
 ) -> Iterator[Block]:
-    """Parse lines that follow a header somewhere.
+    """Parse lines after a header that was read elsewhere.
 
     Args:
-        stream: whole lines to its end.
-        layout: what the header declared.
-        line: the number of the first of them, the first of the file being 1.
-        name: what to call the file in an error.
-        before: the first bytes of them, where they were read already.
+        stream: complete lines.
+        layout: from the header.
+        line: number of the first line, 1 being the first of the file.
+        name: file name for errors.
+        before: bytes already read from the stream.
 
     Raises:
         InputError: a line longer than `longest_line`.
@@ -63,7 +63,7 @@ def read_pixel_lines(
 
 
 def _parse(chunk: bytes, layout: TableLayout, line: int) -> Iterator[Block]:
-    """Parse whole lines, each block of them by the first of the parsers that can."""
+    """Parse complete lines with the first parser that supports them."""
     if block := parse_digits(chunk, layout, line):
         yield block
         return
@@ -74,7 +74,7 @@ def _parse(chunk: bytes, layout: TableLayout, line: int) -> Iterator[Block]:
 
 
 def _whole_lines(stream: BinaryIO, name: str, rest: bytes, longest: int) -> Iterator[bytes]:
-    """Chunks of whole lines; the last may lack its line end."""
+    """Yield chunks of complete lines; the last may lack its line end."""
     while chunk := stream.read(BLOCK):
         rest += chunk
         refuse_long_lines(rest, name, longest)
@@ -87,7 +87,7 @@ def _whole_lines(stream: BinaryIO, name: str, rest: bytes, longest: int) -> Iter
 
 
 def _split_lines(chunk: bytes) -> Iterator[bytes]:
-    """Pieces of at most `MAX_LINES` whole lines."""
+    """Yield pieces of at most `MAX_LINES` complete lines."""
     ends = np.flatnonzero(np.frombuffer(chunk, np.uint8) == ord("\n"))[MAX_LINES - 1 :: MAX_LINES] + 1
     edges = [0, *ends.tolist(), len(chunk)]
     for start, end in pairwise(edges):

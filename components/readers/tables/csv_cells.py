@@ -1,4 +1,4 @@
-"""Lines of CSV with anything in them: by Arrow where it refuses just what we refuse, else one by one."""
+"""Parse CSV lines with any content: with Arrow if it rejects the same rows as we do, otherwise one by one."""
 
 import csv
 
@@ -9,7 +9,7 @@ import pyarrow.csv
 from components.contract import DataContract
 from components.errors import InputError
 from components.readers.blocks import Block, RowReject
-from components.readers.tables.columns import every_pixel
+from components.readers.tables.columns import pixel_column_set
 from components.readers.tables.csv_digits import assemble
 from components.readers.tables.layout import BOM, TableLayout, texts_of
 from components.readers.tables.numbers import (
@@ -24,14 +24,14 @@ from components.readers.tables.numbers import (
 
 
 def parse_with_arrow(chunk: bytes, layout: TableLayout, first_line: int) -> Block | None:
-    """Parse whole lines with Arrow, or None where `parse_slowly` must look."""
+    """Parse complete lines with Arrow; None if `parse_slowly` is needed."""
     if not _is_plain(chunk):
         return None
     table = _read_table(chunk, layout, pa.uint8())
     if table is None and b"." in chunk:
         table = _read_table(chunk, layout, pa.float64())
     if table is None or table.num_rows != _count_lines(chunk):
-        return None  # Arrow leaves out empty lines; we reject them
+        return None  # Arrow skips empty lines; we reject them
     pixels = np.empty((len(layout.pixels), table.num_rows), np.uint8)
     for row, column in zip(pixels, layout.pixels.tolist(), strict=True):
         values = table.column(column).chunk(0).to_numpy()
@@ -43,8 +43,8 @@ def parse_with_arrow(chunk: bytes, layout: TableLayout, first_line: int) -> Bloc
 
 
 def _read_table(chunk: bytes, layout: TableLayout, kind: pa.DataType) -> pa.Table | None:
-    """Lines with pixels of that type and texts beside them; None where Arrow cannot read them so."""
-    pixels = every_pixel(layout.wanted.contract.image)
+    """Read lines with pixels of type `kind` and text in other columns; None if Arrow cannot."""
+    pixels = pixel_column_set(layout.wanted.contract.image)
     types = {column: kind if column in pixels else pa.string() for column in layout.columns}
     try:
         return pa.csv.read_csv(
@@ -58,10 +58,10 @@ def _read_table(chunk: bytes, layout: TableLayout, kind: pa.DataType) -> pa.Tabl
 
 
 def _is_plain(chunk: bytes) -> bool:
-    """Whether Arrow refuses exactly what the slow parser refuses: no quotes, no hexadecimal numbers, no lone CR."""
+    """Whether Arrow rejects the same rows as `parse_slowly`: no quotes, no hexadecimal numbers, no lone CR."""
     return not (
         b'"' in chunk
-        or chunk.startswith(BOM)  # Arrow takes it for the beginning of a file
+        or chunk.startswith(BOM)  # Arrow would skip it
         or (b"x" in chunk and b"0x" in chunk)
         or (b"X" in chunk and b"0X" in chunk)
         or (b"\r" in chunk and chunk.count(b"\r") != chunk.count(b"\r\n"))
@@ -73,7 +73,7 @@ def _count_lines(chunk: bytes) -> int:
 
 
 def parse_slowly(chunk: bytes, layout: TableLayout, first_line: int) -> Block:
-    """Parse whole lines by themselves: those that cannot be read are rejects."""
+    """Parse complete lines one by one; unreadable lines become rejects."""
     lines, ids, labels, rejects = [], [], list[str](), []
     images: list[bytes] = []
     extra: list[list[str]] = []
@@ -112,30 +112,30 @@ def parse_slowly(chunk: bytes, layout: TableLayout, first_line: int) -> Block:
 
 def _split(row: bytes, layout: TableLayout) -> list[str]:
     if not row.strip():
-        raise InputError("row", "an empty line")
+        raise InputError("row", "empty line")
     if b"\r" in row:
-        raise InputError("row", "a carriage return inside the line")
+        raise InputError("row", "carriage return within the line")
     try:
         cells = next(csv.reader([row.decode("utf-8")], delimiter=layout.delimiter, strict=True))
     except UnicodeDecodeError as error:
         raise InputError("row", "not UTF-8 text") from error
     except csv.Error as error:
-        raise InputError("row", f"not a CSV row on one line: {error}") from error
+        raise InputError("row", f"cannot parse the line as one CSV row: {error}") from error
     if len(cells) != len(layout.columns):
-        raise InputError("row", f"{len(cells)} cells, expected {len(layout.columns)}")
+        raise InputError("row", f"found {len(cells)} cells, expected {len(layout.columns)}")
     return cells
 
 
 def _read_pixels(cells: list[str], layout: TableLayout) -> bytes:
     ordered = [cells[column].strip(" \t") for column in layout.pixels]
     if not any(ordered):
-        raise InputError("row", "no cell has a value")
+        raise InputError("row", "all cells are empty")
     try:
         if all(map(_is_digits, ordered)):
             return bytes(map(int, ordered))
         return bytes(_to_byte(cell) for cell in ordered)
     except ValueError:
-        pass  # one is above 255, or no whole number
+        pass  # a cell is above 255 or not a whole number
     for column, cell in zip(layout.names, ordered, strict=True):
         if whole_number(cell, 255) is None:
             raise InputError(column, f"{cell[:20]!r} is not a whole number from 0 to 255{_advise(cell)}")
@@ -151,7 +151,7 @@ def _to_byte(cell: str) -> int:
 
 def _advise(cell: str) -> str:
     value = number(cell)
-    return "; it looks like a share of 1: multiply by 255" if value is not None and 0 < value < 1 else ""
+    return ". Multiply pixels from 0 to 1 by 255" if value is not None and 0 < value < 1 else ""
 
 
 def _check_label(cell: str, contract: DataContract) -> None:

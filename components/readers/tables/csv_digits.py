@@ -1,6 +1,6 @@
-"""Lines of CSV that are digits, delimiters and line ends between their texts, parsed by NumPy.
+"""Parse plain CSV lines with NumPy: only digits, delimiters and line ends, with text cells before and after.
 
-A few passes over the bytes, two to three times as fast as Arrow. Whatever is not so plain is left to another parser.
+A few passes over the bytes, two to three times as fast as Arrow. Other lines are left to other parsers.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,17 +14,17 @@ from components.readers.blocks import Block
 from components.readers.tables.layout import COMMA, TableLayout
 from components.readers.tables.numbers import read_labels
 
-PIECE = 256 << 10  # bytes that are parsed at a time: of larger ones half as many a second
+PIECE = 256 << 10  # bytes parsed at a time; with larger pieces, throughput halves
 ZERO, LINE_END = b"0\n"
 
 
 def parse_digits(chunk: bytes, layout: TableLayout, first_line: int) -> Block | None:
-    """Parse numbers of one to three digits with texts before and after, or None where another parser must look."""
+    """Parse numbers of one to three digits with text before and after; None if another parser is needed."""
     if b'"' in chunk or layout.numbers is None:
         return None
     block = _parse_span(chunk, layout, first_line, layout.numbers)
     if block is None and layout.pixels_alone not in (None, layout.numbers):
-        return _parse_span(chunk, layout, first_line, layout.pixels_alone)  # the labels may be names
+        return _parse_span(chunk, layout, first_line, layout.pixels_alone)  # labels may be class names
     return block
 
 
@@ -33,7 +33,7 @@ def _parse_span(chunk: bytes, layout: TableLayout, first_line: int, span: tuple[
         if chunk.count(b"\r") != chunk.count(b"\r\n"):
             return None
         chunk = chunk.replace(b"\r\n", b"\n")
-    found, texts = [], list[list[bytes]]()  # of the numbers; of the texts of each line
+    found, texts = [], list[list[bytes]]()  # numbers; text cells of each line
     for piece in _split_pieces(chunk):
         taken = _take_texts(piece, layout, span)
         numbers = None if taken is None else _read_digits(taken[1], span[1] - span[0], layout.delimiter)
@@ -46,7 +46,7 @@ def _parse_span(chunk: bytes, layout: TableLayout, first_line: int, span: tuple[
     table = _to_texts(names, texts)
     if table is None:
         return None
-    pixels = np.ascontiguousarray(cells[:, _as_slice(layout.pixels - span[0])]).reshape(
+    pixels = np.ascontiguousarray(cells[:, _to_slice(layout.pixels - span[0])]).reshape(
         -1, *layout.wanted.contract.image.shape
     )
     label = layout.columns.index("label") - span[0] if layout.has_labels else None
@@ -56,7 +56,7 @@ def _parse_span(chunk: bytes, layout: TableLayout, first_line: int, span: tuple[
 
 
 def _take_texts(piece: bytes, layout: TableLayout, span: tuple[int, int]) -> tuple[list[list[bytes]], bytes] | None:
-    """The texts of each line, and the lines without them; None where a line has too few cells."""
+    """Split off the text cells of each line; None if a line has too few cells."""
     before, after = span[0], len(layout.columns) - span[1]
     if not before and not after:
         return [], piece
@@ -73,7 +73,7 @@ def _take_texts(piece: bytes, layout: TableLayout, span: tuple[int, int]) -> tup
 
 
 def _to_texts(names: Sequence[str], rows: list[list[bytes]]) -> pa.Table | None:
-    """Cells of n lines -> columns of text; None where one is no UTF-8."""
+    """Convert the cells of n lines to text columns; None if a cell is not UTF-8."""
     try:
         columns = [pa.array(column, pa.binary()).cast(pa.string()) for column in zip(*rows, strict=True)]
     except pa.ArrowInvalid:
@@ -84,14 +84,14 @@ def _to_texts(names: Sequence[str], rows: list[list[bytes]]) -> pa.Table | None:
 def assemble(
     layout: TableLayout, images: Images, texts: pa.Table, numbers: NDArray[np.uint8] | None, first_line: int
 ) -> Block | None:
-    """A block of lines that can all be read; None where a label cannot, and that is a reject.
+    """Build a block of valid lines; None if an unreadable label makes one of them a reject.
 
     Args:
         layout: of the lines.
         images: uint8 (n, height, width[, 3]).
-        texts: the other columns.
-        numbers: the labels, (n,), where they are numbers; None: they are among the texts, or there are none.
-        first_line: the number of the first line.
+        texts: the text columns.
+        numbers: the labels, (n,), if numeric; None: they are among `texts`, or there are none.
+        first_line: number of the first line.
     """
     contract, labels = layout.wanted.contract, None
     unread: Mapping[str, int] = {}
@@ -110,7 +110,7 @@ def assemble(
 
 
 def _split_pieces(chunk: bytes) -> Iterator[bytes]:
-    """Whole lines, few enough for a processor's cache to hold what is worked out for them."""
+    """Yield complete lines in pieces that fit into the CPU cache."""
     start = 0
     while start < len(chunk):
         end = chunk.find(b"\n", min(start + PIECE, len(chunk)) - 1) + 1 or len(chunk)
@@ -118,27 +118,27 @@ def _split_pieces(chunk: bytes) -> Iterator[bytes]:
         start = end
 
 
-def _as_slice(places: NDArray[np.intp]) -> NDArray[np.intp] | slice:
-    """Places that follow each other, as pixels nearly always do, as a slice."""
+def _to_slice(places: NDArray[np.intp]) -> NDArray[np.intp] | slice:
+    """Convert consecutive indices, the usual case for pixels, to a slice."""
     first = int(places[0])
     return slice(first, first + len(places)) if (np.diff(places) == 1).all() else places
 
 
 def _read_digits(piece: bytes, columns: int, delimiter: str = COMMA) -> NDArray[np.uint8] | None:
-    """Whole lines of numbers -> uint8 (n, columns), or None where anything else is among them."""
+    """Parse complete lines of numbers -> uint8 (n, columns); None if they contain anything else."""
     padded = np.frombuffer(b"\n\n\n" + piece + (b"" if piece.endswith(b"\n") else b"\n"), np.uint8)
     text = padded[3:]
-    ends = np.flatnonzero(text - ZERO > 9)  # of cells: where a delimiter or a line end stands, and nothing else
+    ends = np.flatnonzero(text - ZERO > 9)  # ends of cells: anything that is not a digit
     if len(ends) % columns:
         return None
-    hundreds, tens, ones, marks = (padded[place:].take(ends) for place in range(4))  # before an end, and at it
+    hundreds, tens, ones, marks = (padded[place:].take(ends) for place in range(4))  # the bytes up to each end
     marks = marks.reshape(-1, columns)
     if (marks[:, :-1] != ord(delimiter)).any() or (marks[:, -1] != LINE_END).any():
         return None
-    hundreds, tens, ones = hundreds - ZERO, tens - ZERO, ones - ZERO  # what is below "0" becomes more than 9
+    hundreds, tens, ones = hundreds - ZERO, tens - ZERO, ones - ZERO  # bytes below "0" wrap around to more than 9
     two = tens <= 9
     three = two & (hundreds <= 9)
     if ones.max() > 9 or len(text) != 2 * len(ends) + np.count_nonzero(two) + np.count_nonzero(three):
-        return None  # a cell of no digits, or of more than three
+        return None  # a cell without digits, or with more than three
     values = ones + np.multiply(tens, two * np.uint16(10)) + np.multiply(hundreds, three * np.uint16(100))
     return values.astype(np.uint8).reshape(-1, columns) if values.max() <= 255 else None

@@ -1,6 +1,6 @@
-"""Parquet with picture files in it: a column `image` of bytes, or as Hugging Face writes it, of bytes and a path.
+"""Parquet with embedded picture files: a column `image` of bytes, or of bytes and a path, as Hugging Face writes it.
 
-`id` and `label` are optional; other columns are left alone, or kept where that was asked.
+`id` and `label` are optional; other columns are ignored unless kept.
 """
 
 from collections.abc import Iterator
@@ -19,20 +19,20 @@ from components.readers.images.blocks import BLOCK, LARGEST, Picture, to_blocks
 from components.readers.images.headers import read_header
 from components.readers.images.photos import is_small
 from components.readers.tables.class_names import name_classes
-from components.readers.tables.columns import means_files, read_columns
+from components.readers.tables.columns import has_file_column, read_columns
 from components.readers.tables.numbers import LONGEST_SHOWN, UNLABELLED
 from components.readers.tables.parquet import (
     Rows,
+    as_input_error,
     check_footer,
     describe_groups,
-    named_damage,
     names_of,
     read_batches,
     read_pixel_parquet,
     refuse_many_rows,
 )
 from components.readers.tables.parquet_columns import (
-    WHOLE,
+    WHOLE_NUMBERS,
     Faults,
     is_label,
     is_text,
@@ -44,37 +44,37 @@ from components.readers.tables.parquet_columns import (
 )
 from components.readers.tables.parquet_pages import check_pages
 
-MAX_WORK = 3_000_000_000  # of `Header.work`, about a minute: a thousand photos, or any number of small pictures
-FEW = 64  # pictures that are decoded at a time where somebody waits
+MAX_WORK = 3_000_000_000  # of `PictureHeader.work`, about a minute: a thousand photos, or any number of small pictures
+SMALL_BLOCK = 64  # pictures per block while a client waits
 EXPECTED = "binary, or struct<bytes: binary, path: string>"
 
 
 def holds_pictures(path: Path, wanted: Wanted) -> bool:
-    """Whether a Parquet file has pictures in it rather than pixels.
+    """Whether a Parquet file contains pictures rather than pixels.
 
     Raises:
-        InputError: no Parquet file, a damaged one, or two readings fit.
+        InputError: not a Parquet file, a damaged one, or ambiguous columns.
     """
     with path.open("rb") as stream:
-        return means_pictures(_open(stream, path.name).schema_arrow, path.name, wanted)
+        return has_picture_column(_open(stream, path.name).schema_arrow, path.name, wanted)
 
 
-def means_pictures(schema: pa.Schema, name: str, wanted: Wanted) -> bool:
-    """As `holds_pictures`, of a file whose columns are known.
+def has_picture_column(schema: pa.Schema, name: str, wanted: Wanted) -> bool:
+    """As `holds_pictures`, given the schema.
 
     Raises:
-        InputError: two readings fit.
+        InputError: ambiguous columns.
     """
     image = wanted.contract.image
     columns = read_columns(names_of(schema), image, wanted.kept, wanted.dropped)
-    return means_files(columns, image, wanted.kept, name, ("image",))
+    return has_file_column(columns, image, wanted.kept, name, ("image",))
 
 
 def measure_pictures(path: Path, wanted: Wanted) -> tuple[list[tuple[int, int]], pa.Schema, set[str]]:
-    """As `measure_groups`: rows and bytes of each row group, the columns that come along, and which of id and label.
+    """As `measure_groups`: rows and bytes of each row group, the kept columns, and which of id and label exist.
 
     Raises:
-        InputError: no Parquet file, a damaged one, or columns of other types.
+        InputError: not a Parquet file, a damaged one, or columns of other types.
     """
     with path.open("rb") as stream:
         file = _open(stream, path.name)
@@ -86,20 +86,20 @@ def measure_pictures(path: Path, wanted: Wanted) -> tuple[list[tuple[int, int]],
 def read_picture_rows(
     stream: BinaryIO, rows: Rows, name: str, wanted: Wanted, work: "PictureWork | None" = None
 ) -> Iterator[Block]:
-    """Decode the pictures of some rows, in blocks of 512, or of 64 where their work is counted.
+    """Decode the pictures of some rows, in blocks of 512, or of 64 if `work` is limited.
 
     Args:
         stream: the file, seekable.
-        rows: which.
-        name: what to call the file in an error.
-        wanted: what is read of it.
-        work: how much of it there may be; None: any.
+        rows: the rows to read.
+        name: file name for errors.
+        wanted: what to read.
+        work: limit on the decoding time; None: no limit.
 
     Yields:
-        Blocks in order: every row is in exactly one. A reject's row is the picture file, byte for byte.
+        Blocks in order. Every row is in exactly one. A reject stores the picture file, byte for byte.
 
     Raises:
-        InputError: other columns or types, or damage.
+        InputError: unexpected columns or types, or damage.
         InputTooLarge: see `check_pages`.
     """
     import pyarrow.parquet as pq
@@ -112,33 +112,33 @@ def read_picture_rows(
     check_pages(stream, metadata, [place for place, path in enumerate(paths) if path in read], name, rows.groups)
     texts = [field.name for field in schema if field.name in {"id", "label", *wanted.kept} and is_text(field.type)]
     file = pq.ParquetFile(stream, metadata=metadata, read_dictionary=texts, page_checksum_verification=True)
-    for first, batch in read_batches(file, rows, read, FEW if work else BLOCK, name):
+    for first, batch in read_batches(file, rows, read, SMALL_BLOCK if work else BLOCK, name):
         yield from _to_blocks(batch, first, name, wanted, work)
 
 
 class PictureWork:
-    """How much decoding is left, in the units of `Header.work`."""
+    """The remaining decoding budget, in the units of `PictureHeader.work`."""
 
     def __init__(self, most: int, name: str, image: ImageSpec) -> None:
         self.left, self.name, self.image = most, name, image
 
     def take(self, content: bytes) -> None:
-        """Count a picture. Raises InputTooLarge: there was more work than may be."""
+        """Deduct a picture. Raises InputTooLarge if the budget is exceeded."""
         if not is_small(content, self.image):
-            with suppress(InputError):  # a reject, soon
+            with suppress(InputError):  # will become a reject
                 self.left -= read_header(content, self.name).work
             if self.left < 0:
-                raise InputTooLarge(self.name, "pictures that take more than a minute; send fewer of them at a time")
+                raise InputTooLarge(self.name, "the pictures take more than a minute to decode. Send fewer at a time")
 
 
 def read_parquet(stream: BinaryIO, name: str, wanted: Wanted) -> Iterator[Block]:
-    """A whole Parquet file of pixels, or of pictures, few of which are decoded at a time.
+    """Read a complete Parquet file of pixels or pictures, in small blocks.
 
     Raises:
         InputError, InputTooLarge: as `read_pixel_parquet` and `read_picture_rows`.
     """
     file = _open(stream, name)
-    if not means_pictures(file.schema_arrow, name, wanted):
+    if not has_picture_column(file.schema_arrow, name, wanted):
         yield from read_pixel_parquet(stream, name, wanted)
         return
     refuse_many_rows(file.metadata, name)
@@ -150,25 +150,25 @@ def _open(stream: BinaryIO, name: str) -> Any:
     import pyarrow.parquet as pq
 
     check_footer(stream, name)
-    with named_damage(name):
+    with as_input_error(name):
         return pq.ParquetFile(stream)
 
 
 def _check_columns(schema: pa.Schema, name: str, wanted: Wanted) -> None:
     for column in ("image", *wanted.kept):
         if schema.names.count(column) != 1:
-            raise InputError(name, f"column {column}: found {schema.names.count(column)} of them, expected one")
+            raise InputError(name, f"column {column}: found {schema.names.count(column)}, expected one")
     for column in schema:
         if column.name == "image":
             fits, expected = _holds_files(column.type), EXPECTED
         elif column.name in wanted.kept:
-            fits, expected = leaves(value_type(column.type)) == 1 and not column.type.num_fields, "one value a row"
+            fits, expected = leaves(value_type(column.type)) == 1 and not column.type.num_fields, "one value per row"
         elif column.name in wanted.dropped:
             continue
         elif column.name == "id":
             fits, expected = is_text(column.type) or pa.types.is_integer(column.type), "text or whole numbers"
         else:
-            fits, expected = column.name != "label" or is_label(column.type), f"{WHOLE} or names of classes"
+            fits, expected = column.name != "label" or is_label(column.type), f"{WHOLE_NUMBERS} or class names"
         if not fits:
             raise InputError(name, f"column {column.name}: found {str(column.type)[:60]}, expected {expected}")
 
@@ -183,10 +183,10 @@ def _to_blocks(
     batch: pa.RecordBatch, first: int, name: str, wanted: Wanted, work: "PictureWork | None"
 ) -> Iterator[Block]:
     faults, names = Faults(len(batch)), batch.schema.names
-    labels, told = None, pa.nulls(len(batch))
+    labels, found_labels = None, pa.nulls(len(batch))
     if "label" in names:
-        told = name_classes(batch["label"], batch.schema, wanted.contract)
-        labels, _ = read_class_labels(told, faults, wanted, name)
+        found_labels = name_classes(batch["label"], batch.schema, wanted.contract)
+        labels, _ = read_class_labels(found_labels, faults, wanted, name)
     ids = read_ids(batch["id"], faults, name) if "id" in names else np.arange(first, first + len(batch)).astype(str)
     images = batch["image"]
     if pa.types.is_struct(images.type):
@@ -198,7 +198,7 @@ def _to_blocks(
             fault = _refuse(content, faults.reasons.get(place, ""))
             if work and content:
                 work.take(content)
-            label = None if labels is None else _label_of(told[place].as_py(), int(labels[place]))
+            label = None if labels is None else _label_of(found_labels[place].as_py(), int(labels[place]))
             yield Picture(first + place, str(ids[place]), content or b"", fault or content, label)
 
     extra = read_others(batch, wanted.kept, name) if wanted.kept else None
@@ -207,13 +207,13 @@ def _to_blocks(
 
 
 def _label_of(found: object, label: int) -> int | str:
-    """The class, or what stands there where it is none."""
+    """The class, or the shortened text if it is not a class."""
     return label if label != UNLABELLED else "" if found is None else str(found)[:LONGEST_SHOWN]
 
 
 def _refuse(content: bytes | None, reason: str) -> InputError | None:
     if content is None:
-        return InputError("image", "no bytes in the row; a file that it names is not read")
+        return InputError("image", "the row has no image bytes. Files at its path are not read")
     if reason:
         return InputError("image", reason)
-    return InputTooLarge("image", f"a file of more than {LARGEST >> 20} MiB") if len(content) > LARGEST else None
+    return InputTooLarge("image", f"the file is larger than {LARGEST >> 20} MiB") if len(content) > LARGEST else None

@@ -1,4 +1,4 @@
-"""Text as spreadsheets and other tools write it, as UTF-8 with line feeds."""
+"""Convert text from spreadsheets and other tools to UTF-8 with line feeds."""
 
 import codecs
 import io
@@ -6,27 +6,27 @@ from typing import BinaryIO, cast
 
 from components.errors import InputError
 
-CHUNK = 1 << 20  # bytes that are recoded at a time
-SNIFFED = 64 << 10  # bytes that tell what the others are
+CHUNK = 1 << 20  # bytes per read
+SNIFFED = 64 << 10  # bytes from which the encoding is detected
 UTF_16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
 def as_utf8(stream: BinaryIO, name: str) -> BinaryIO:
-    """The same text as UTF-8 with line feeds, decided by its first bytes; what is so already is handed on untouched.
+    """Convert a text stream to UTF-8 with line feeds, detected by its first bytes; plain UTF-8 is not touched.
 
     Raises:
-        InputError: from its `read`, text that is not what its first bytes say.
+        InputError: from `read`, if later text does not match the detected encoding.
     """
     head = read_first(stream, SNIFFED)
-    rest = cast(BinaryIO, Joined(head, stream))
+    rest = cast(BinaryIO, ChainedReader(head, stream))
     encoding = find_encoding(head)
     if not encoding and not ends_with_cr(head):
         return rest
-    return cast(BinaryIO, Recoded(rest, encoding or "utf-8", name))
+    return cast(BinaryIO, Utf8Reader(rest, encoding or "utf-8", name))
 
 
 def find_encoding(head: bytes) -> str:
-    """`utf-16-le` or `utf-16-be`, by the mark at the beginning or by its zeros; empty for anything else."""
+    """Detect `utf-16-le` or `utf-16-be` by the byte order mark or by zero bytes; "" for anything else."""
     if marked := next((encoding for mark, encoding in UTF_16.items() if head.startswith(mark)), ""):
         return marked
     places = [head[place:2000:2] for place in (0, 1)]
@@ -37,13 +37,13 @@ def find_encoding(head: bytes) -> str:
 
 
 def ends_with_cr(head: bytes) -> bool:
-    """Whether the first line ends with a carriage return alone."""
+    """Whether the first line ends with a lone carriage return."""
     place = head.find(b"\r")
     return 0 <= place < len(head) - 1 and head[place + 1] != ord("\n") and b"\n" not in head[:place]
 
 
 def read_first(stream: BinaryIO, size: int) -> bytes:
-    """As many of the next bytes as there are, at most `size`; a stream may hand out fewer at a time."""
+    """Read `size` bytes, or fewer at the end, from a stream whose `read` may return less."""
     found = stream.read(size)
     while len(found) < size and (more := stream.read(size - len(found))):
         found += more
@@ -51,10 +51,10 @@ def read_first(stream: BinaryIO, size: int) -> bytes:
 
 
 class Reader(io.RawIOBase):
-    """A stream that has `read` alone, for what wants more of it."""
+    """Base of raw streams that only implement `read`."""
 
     def __del__(self) -> None:
-        """Unlike its base, it closes nothing when it is no longer used: the stream below may be somebody else's."""
+        """Unlike the base class, do not close: others may use the underlying stream."""
 
     def readable(self) -> bool:
         """Always."""
@@ -67,24 +67,24 @@ class Reader(io.RawIOBase):
         return len(content)
 
 
-class Joined(Reader):
-    """Bytes that were read, and then what is left of their stream."""
+class ChainedReader(Reader):
+    """Bytes already read from a stream, followed by the rest of it."""
 
     def __init__(self, first: bytes, stream: BinaryIO) -> None:
         self.first, self.stream = io.BytesIO(first), stream
 
     def read(self, size: int = -1) -> bytes:
-        """At most so many; nothing at the end."""
+        """Read at most `size` bytes; b"" at the end."""
         return self.first.read(size) or self.stream.read(size)
 
     def close(self) -> None:
-        """Close the stream, too."""
+        """Also close the underlying stream."""
         self.stream.close()
         super().close()
 
 
-class Recoded(Reader):
-    """Text of another encoding or with other line ends, as UTF-8 with line feeds."""
+class Utf8Reader(Reader):
+    """Text in another encoding or with other line ends, converted to UTF-8 with line feeds."""
 
     def __init__(self, stream: BinaryIO, encoding: str, name: str) -> None:
         self.stream, self.name, self.waiting = stream, name, b""
@@ -92,7 +92,7 @@ class Recoded(Reader):
         self.decoder = io.IncrementalNewlineDecoder(plain, translate=True)
 
     def read(self, size: int = -1) -> bytes:
-        """At most so many; nothing at the end."""
+        """Read at most `size` bytes; b"" at the end."""
         chunk = b"?"
         while chunk and not self.waiting:
             chunk = self.stream.read(CHUNK)
@@ -101,7 +101,7 @@ class Recoded(Reader):
         return part
 
     def close(self) -> None:
-        """Close the stream, too."""
+        """Also close the underlying stream."""
         self.stream.close()
         super().close()
 
@@ -110,6 +110,6 @@ class Recoded(Reader):
             text: str = self.decoder.decode(chunk, final=not chunk)
         except UnicodeDecodeError as error:
             raise InputError(
-                self.name, f"damaged: not {error.encoding} text throughout, as its beginning is"
+                self.name, f"damaged text: it begins as {error.encoding}, but is not valid {error.encoding}"
             ) from error
         return text.encode("utf-8", "surrogateescape")

@@ -1,4 +1,4 @@
-"""The columns of a CSV of pixels, as its first lines declare them."""
+"""Read the column layout of a CSV of pixels from its first lines."""
 
 import csv
 import re
@@ -15,40 +15,39 @@ from components.readers.blocks import Wanted
 from components.readers.tables.columns import (
     FILES,
     Columns,
-    every_pixel,
     find_remedies,
     find_wrong_columns,
+    pixel_column_set,
     pixel_columns,
     read_columns,
 )
 from components.readers.tables.numbers import LARGEST_NUMBER, whole_number
 
-LONGEST_LINE = 64 << 10  # bytes, or so many for each pixel: a small image, a label and an id take 4,000
+LONGEST_LINE = 64 << 10  # bytes, or 8 per pixel if that is more: a small image with a label and an id takes 4,000
 OF_A_PIXEL = 8
 BOM = b"\xef\xbb\xbf"
 COMMA = ","
-DELIMITERS = (",", ";", "\t", "|")  # that are tried where a header does not fit
-SEPARATOR = re.compile(rb'"?sep=([ -~\t])"?\r?\n', re.IGNORECASE)  # the first line that Excel writes and reads
+DELIMITERS = (",", ";", "\t", "|")  # tried if the header does not fit the configured one
+SEPARATOR = re.compile(rb'"?sep=([ -~\t])"?\r?\n', re.IGNORECASE)  # first line that Excel writes and reads
 ARFF = re.compile(rb"\s*(%[^\n]*\n\s*)*@relation\b", re.IGNORECASE)
 ATTRIBUTE = re.compile(r"""@attribute\s+('[^']*'|"[^"]*"|\S+)""", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class TableLayout:
-    """The columns of one file, in its order."""
+    """The columns of a file, in file order."""
 
-    columns: tuple[str, ...]  # what they stand for, see `read_columns`
-    pixels: NDArray[np.intp] = field(repr=False)  # (numbers of an image,) where each pixel's column stands
-    names: tuple[str, ...] = field(repr=False)  # likewise, what the file calls it
+    columns: tuple[str, ...]  # normalised names, see `read_columns`
+    pixels: NDArray[np.intp] = field(repr=False)  # (values per image,) column index of each pixel
+    names: tuple[str, ...] = field(repr=False)  # (values per image,) original name of each pixel column
     wanted: Wanted = field(repr=False)
     delimiter: str = COMMA
     before: int = 1  # lines before the first row
-    notes: tuple[str, ...] = ()  # what was assumed
+    notes: tuple[str, ...] = ()  # assumptions to report to the user
 
     @property
     def numbers(self) -> tuple[int, int] | None:
-        """The first column of the pixels, a label beside them included, and the one after the last; None where a
-        text stands among them."""
+        """Column range of the pixels and an adjacent label, end exclusive; None if there are other columns between."""
         first, last = int(self.pixels.min()), int(self.pixels.max()) + 1
         first -= first > 0 and self.columns[first - 1] == "label"
         last += self.columns[last : last + 1] == ("label",)
@@ -56,48 +55,48 @@ class TableLayout:
 
     @property
     def pixels_alone(self) -> tuple[int, int] | None:
-        """As `numbers`, without a label beside them."""
+        """As `numbers`, without the label."""
         first, last = int(self.pixels.min()), int(self.pixels.max()) + 1
         return (first, last) if self._pixels.issuperset(self.columns[first:last]) else None
 
     @property
     def _pixels(self) -> frozenset[str]:
-        return every_pixel(self.wanted.contract.image)
+        return pixel_column_set(self.wanted.contract.image)
 
     @property
     def has_ids(self) -> bool:
-        """Whether rows name themselves."""
+        """Whether the file has an id column."""
         return "id" in self.columns
 
     @property
     def has_labels(self) -> bool:
-        """Whether rows have a class."""
+        """Whether the file has a label column."""
         return "label" in self.columns
 
 
 @dataclass(frozen=True)
 class TableHeader:
-    """The cells that name the columns of a CSV, and what stands before its rows."""
+    """The column names of a CSV, and the extent of its header."""
 
     cells: tuple[str, ...]
     delimiter: str
-    size: int  # bytes from the start of the file to its first row
-    lines: int  # likewise
+    size: int  # bytes before the first row
+    lines: int  # lines before the first row
 
 
 def longest_line(image: ImageSpec) -> int:
-    """Bytes of a line of CSV, at most."""
+    """Maximum bytes per CSV line."""
     return max(LONGEST_LINE, OF_A_PIXEL * image.size)
 
 
 def read_head(head: bytes, name: str, wanted: Wanted, delimiter: str = COMMA) -> tuple[TableLayout, int]:
-    """The layout that the first lines of a file declare, and how many bytes stand before the first row.
+    """Read the layout from the first lines of a file; also returns the number of bytes before the first row.
 
     Args:
-        head: the first bytes of the file, one more than a line may have, or all of it.
-        name: what to call the file in an error.
-        wanted: what is read of it.
-        delimiter: one character, see `TableReading`; where the header does not fit, others are tried.
+        head: first bytes of the file: one more than the longest line, or the complete file.
+        name: file name for errors.
+        wanted: what to read.
+        delimiter: one character, see `TableReading`; if the header does not fit, others are tried.
 
     Raises:
         InputError: as for `read_pixel_csv`.
@@ -110,10 +109,10 @@ def read_head(head: bytes, name: str, wanted: Wanted, delimiter: str = COMMA) ->
 
 
 def find_header(head: bytes, name: str, image: ImageSpec, delimiter: str = COMMA) -> TableHeader:
-    """The header of a CSV or an ARFF file.
+    """Find the header of a CSV or ARFF file.
 
     Raises:
-        InputError: it is empty, longer than a line may be, or cannot be read.
+        InputError: the header is empty, too long or malformed.
     """
     start = len(BOM) if head.startswith(BOM) else 0
     if ARFF.match(head, start):
@@ -124,19 +123,19 @@ def find_header(head: bytes, name: str, image: ImageSpec, delimiter: str = COMMA
     end = head.find(b"\n", start) + 1 or len(head)
     text = head[start:end].decode("utf-8", "replace").rstrip("\r\n")
     if not text.strip():
-        told = f"empty; expected a header: label,pixel1,...,pixel{image.size}, with or without id and label"
-        raise InputError(name, told)
+        message = f"found no header, expected [id,][label,]pixel1,...,pixel{image.size}"
+        raise InputError(name, message)
     refuse_long_lines(head[start:end], name, longest_line(image))
     others = [] if separator else [mark for mark in DELIMITERS if mark != delimiter and mark in text]
     cells = _split(text, delimiter, name)
-    for mark in others if not _may_fit(cells, image) else ():
-        if _may_fit(other := _split(text, mark, name), image):
+    for mark in others if not _could_be_header(cells, image) else ():
+        if _could_be_header(other := _split(text, mark, name), image):
             return TableHeader(other, mark, end, lines)
     return TableHeader(cells, delimiter, end, lines)
 
 
-def _may_fit(cells: Sequence[str], image: ImageSpec) -> bool:
-    """Whether these can be the columns of a table: enough for pixels, or one of picture files."""
+def _could_be_header(cells: Sequence[str], image: ImageSpec) -> bool:
+    """Whether these cells can be a header: enough for pixels, or with a column of picture files."""
     return len(cells) >= image.size or not set(FILES).isdisjoint(cells)
 
 
@@ -144,7 +143,7 @@ def _split(text: str, delimiter: str, name: str) -> tuple[str, ...]:
     try:
         return tuple(cell.strip() for cell in next(csv.reader([text], delimiter=delimiter)))
     except csv.Error as error:
-        raise InputError(name, f"header: {error}") from error
+        raise InputError(name, f"cannot parse the header: {error}") from error
 
 
 def _to_layout(header: TableHeader, name: str, wanted: Wanted) -> TableLayout:
@@ -169,13 +168,13 @@ def _place(columns: Columns, cells: Sequence[str], header: TableHeader, wanted: 
 
 
 def _read_attributes(head: bytes, name: str) -> TableHeader:
-    """ARFF: a line `@attribute NAME TYPE` a column, then `@data`, then lines of CSV."""
+    """Read an ARFF header: a line `@attribute NAME TYPE` per column, then `@data`; CSV lines follow."""
     found = re.search(rb"^\s*@data[^\n]*\n", head, re.IGNORECASE | re.MULTILINE)
     if not found:
-        raise InputError(name, "an ARFF file without a line @data in its first 64 KiB")
+        raise InputError(name, "found an ARFF file without an @data line in its first 64 KiB")
     text = head[: found.start()].decode("utf-8", "replace")
     if re.match(rb"\s*\{", head[found.end() :]):
-        raise InputError(name, "a sparse ARFF file, which is not read here; expected a dense one, or CSV")
+        raise InputError(name, "found a sparse ARFF file, expected a dense one, or CSV")
     cells = tuple(match[1].strip("'\"") for match in ATTRIBUTE.finditer(text))
     return TableHeader(cells, COMMA, found.end(), head[: found.end()].count(b"\n"))
 
@@ -184,7 +183,7 @@ def _read_attributes(head: bytes, name: str) -> TableHeader:
 
 
 def _is_numbers(cells: Sequence[str], contract: DataContract) -> bool:
-    """Whether a line is a row of pixels with a label or without one, or numbers their columns from 0."""
+    """Whether a line is a row of pixels with or without a label, or numbers the columns from 0."""
     size = contract.image.size
     if len(cells) not in (size, size + 1):
         return False
@@ -197,10 +196,10 @@ def _is_numbers(cells: Sequence[str], contract: DataContract) -> bool:
 
 
 def _read_without_header(head: bytes, header: TableHeader, name: str, wanted: Wanted) -> TableLayout:
-    """The layout of rows that no line names.
+    """Infer the layout of rows without column names.
 
     Raises:
-        InputError: the label could be the first or the last column, or neither.
+        InputError: the label column is ambiguous.
     """
     pixels = pixel_columns(wanted.contract.image)
     is_numbered = header.cells == tuple(map(str, range(len(pixels) + 1)))
@@ -210,26 +209,26 @@ def _read_without_header(head: bytes, header: TableHeader, name: str, wanted: Wa
     if len(header.cells) > len(pixels):
         label = _find_label(_first_rows(head[skipped:], header), name, wanted.contract)
     names = {"": pixels, "first": ("label", *pixels), "last": (*pixels, "label")}[label]
-    taken = f"the label, which comes {label}, and {len(pixels)} pixels" if label else f"{len(pixels)} pixels"
-    note = f"no header names the columns: the {len(header.cells)} numbers of a row are taken for {taken}"
+    meaning = f"{len(pixels)} pixels, with the label {label}" if label else f"{len(pixels)} pixels"
+    note = f"no header: the {len(header.cells)} numbers of each row are read as {meaning}"
     columns = Columns(names, (note,))
     return replace(_place(columns, names, header, wanted), before=before)
 
 
 def _first_rows(head: bytes, header: TableHeader) -> Iterator[list[str]]:
-    """The whole lines among the first bytes of a file."""
+    """Yield the cells of the complete lines in the first bytes of a file."""
     lines = head.removeprefix(BOM).decode("utf-8", "replace").splitlines()
-    for line in lines[:-1] if len(lines) > 2 else lines:  # the last may be cut off
+    for line in lines[:-1] if len(lines) > 2 else lines:  # the last may be truncated
         cells = line.split(header.delimiter)
         if len(cells) == len(header.cells):
             yield [cell.strip(' \t"') for cell in cells]
 
 
 def _find_label(rows: Iterator[list[str]], name: str, contract: DataContract) -> str:
-    """Whether the first number of each row is the label, or the last.
+    """Decide whether the first or the last number of each row is the label.
 
-    A corner of an image is nearly always black, and a label rarely 0 in every row: of two columns that could be labels,
-    the one that is always 0 is the corner. The label comes first where both are.
+    A corner pixel is nearly always 0, and a label rarely 0 in every row. So of two candidate columns, the one that is
+    always 0 is the corner. If both are, the label comes first.
     """
     found = list(rows)
     edges = [[whole_number(row[place], LARGEST_NUMBER) for row in found] for place in (0, -1)]
@@ -244,29 +243,29 @@ def _find_label(rows: Iterator[list[str]], name: str, contract: DataContract) ->
     if first and not last and not counts_up:
         return "first"
     size = contract.image.size
-    told = f"{size + 1} numbers a row and no header: the first and the last could both be the label, or neither"
-    raise InputError(name, f"{told}; add a header: label,pixel1,...,pixel{size}")
+    message = f"found {size + 1} numbers per row without a header: the label could be the first or the last"
+    raise InputError(name, f"{message}. Add a header: label,pixel1,...,pixel{size}")
 
 
 def texts_of(names: Sequence[str]) -> pa.Schema:
-    """The columns of a CSV that come along."""
+    """The schema of kept CSV columns."""
     return pa.schema([(name, pa.string()) for name in names])
 
 
 def refuse_long_lines(chunk: bytes, name: str, most: int) -> None:
-    """Look for a line end at least every so many bytes.
+    """Refuse lines longer than `most` bytes.
 
     Args:
-        chunk: bytes that begin where a line does.
-        name: what to call the file in an error.
+        chunk: bytes from the start of a line.
+        name: file name for errors.
         most: see `longest_line`.
 
     Raises:
-        InputError: a line, or what is there of the last one, is longer.
+        InputError: a line is longer, even if its end is not in `chunk`.
     """
     start = 0
     while len(chunk) - start > most:
         end = chunk.rfind(b"\n", start, start + most + 1)
         if end < 0:
-            raise InputError(name, f"a line of more than {most:,} bytes; is this a CSV file?")
+            raise InputError(name, f"a line is longer than {most:,} bytes. Is this a CSV file?")
         start = end + 1

@@ -1,4 +1,4 @@
-"""Cells of text as numbers and labels."""
+"""Parse text cells as numbers and labels."""
 
 import re
 from collections.abc import Mapping
@@ -10,21 +10,21 @@ from numpy.typing import NDArray
 
 from components.contract import DataContract, Labels
 
-UNLABELLED = 65_535  # stands for a label that cannot be read: the last of uint16, and no class's
+UNLABELLED = 65_535  # marks an unreadable label: the largest uint16, never a class
 DECIMAL = re.compile(r"[-+]?([0-9]{1,400}[.,]?[0-9]{0,400}|[.,][0-9]{1,400})([eE][-+]?[0-9]{1,3})?")
-LARGEST_NUMBER = 2**53  # beyond it a float is no certain number
-LONGEST_SHOWN = 20  # characters of a cell
-MAX_SHOWN = 5  # cells
+LARGEST_NUMBER = 2**53  # above it, floats are not exact integers
+LONGEST_SHOWN = 20  # characters of a cell in a message
+MAX_SHOWN = 5  # cells in a message
 
 
 def number(cell: str) -> float | None:
-    """A decimal number: 3, 3.0, 3e0 or 3,0; None where it is none."""
+    """Parse a decimal number such as 3, 3.0, 3e0 or 3,0; None if it is not one."""
     text = cell.strip(" \t")
     return float(text.replace(",", ".")) if DECIMAL.fullmatch(text) else None
 
 
 def whole_number(cell: str, largest: int) -> int | None:
-    """A whole number from 0, however it is written; None where it is none or larger."""
+    """Parse a whole number from 0 to `largest` in any notation; None if it is not one."""
     text = cell.strip(" \t")
     if text.isascii() and text.isdigit():
         value: float | None = int(text) if len(text) < 400 else None
@@ -34,13 +34,13 @@ def whole_number(cell: str, largest: int) -> int | None:
 
 
 def is_pixels(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which of some numbers, (n,), are whole and from 0 to 255."""
+    """Whether each number, (n,), is a whole number from 0 to 255."""
     found: NDArray[np.bool_] = (values >= 0) & (values <= 255)
     return found & (values == np.floor(values)) if values.dtype.kind == "f" else found
 
 
 def read_label(cell: str, contract: DataContract) -> int:
-    """The class that a cell names, by name or else by number; `UNLABELLED` where it names none."""
+    """Parse a label by class name or number; `UNLABELLED` if it matches no class."""
     text = cell.strip(" \t")
     label = contract.label_of(text)
     if label is None and (value := whole_number(text, LARGEST_NUMBER)) is not None:
@@ -49,18 +49,18 @@ def read_label(cell: str, contract: DataContract) -> int:
 
 
 def read_labels(cells: pa.Array, contract: DataContract) -> tuple[Labels, Mapping[str, int]]:
-    """Cells of text as labels, and how often each that names no class stands there.
+    """Parse cells as labels, and count the unreadable ones.
 
     Args:
-        cells: strings or numbers, or a dictionary of either; null as an empty cell.
-        contract: what classes there are.
+        cells: strings or numbers, dictionary-encoded or not; null is an empty cell.
+        contract: of the classes.
 
     Returns:
-        uint16 (n,), `UNLABELLED` where there is none; the first few unread cells, shortened.
+        uint16 (n,), `UNLABELLED` if unreadable; and the counts of the most frequent unreadable cells, shortened.
     """
     coded = cells if pa.types.is_dictionary(cells.type) else cells.dictionary_encode()
     values = coded.dictionary.cast(pa.string()).to_pylist() if len(coded.dictionary) else []
-    texts = [*("" if value is None else value for value in values), ""]  # the last is what no cell has
+    texts = [*("" if value is None else value for value in values), ""]  # the last stands for null
     known = np.array([read_label(text, contract) for text in texts], np.uint16)
     places = coded.indices.cast(pa.int64()).fill_null(len(values)).to_numpy()
     labels: Labels = known[places]
@@ -70,7 +70,7 @@ def read_labels(cells: pa.Array, contract: DataContract) -> tuple[Labels, Mappin
 
 
 def describe_labels(contract: DataContract) -> str:
-    """What a cell is not, where it names no class."""
+    """Describe valid labels, for errors: "x is not ..."."""
     if contract.are_numbers:
         return "the name of a class"
     return f"a whole number from 0 to {len(contract.classes) - 1}, nor the name of a class"

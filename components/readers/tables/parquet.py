@@ -1,8 +1,8 @@
-"""Parquet of pixels: a column `pixels` of bytes, as our own datasets have it, or a column a pixel.
+"""Parquet of pixels: one column `pixels`, as in our own datasets, or one column per pixel.
 
-`id` and `label` are optional, columns come in any order, and others are allowed where they were named, as is `split`
-beside `pixels`. What a file would take is found before it is read, so that a small one cannot fill the memory; pages
-with a checksum are checked against it.
+`id` and `label` are optional, and columns may be in any order. Other columns must be kept or dropped explicitly, except
+`split` next to `pixels`. The decompressed size is checked before reading, so that a small file cannot exhaust memory.
+Page checksums are verified.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from components.readers.tables.columns import (
     read_columns,
 )
 from components.readers.tables.parquet_columns import (
-    WHOLE,
+    WHOLE_NUMBERS,
     Faults,
     Texts,
     depth_of,
@@ -48,72 +48,71 @@ from components.readers.tables.parquet_pages import check_pages
 
 REJECTS_AT_ONCE = 128
 MAX_ROWS = 1_000_000
-LARGEST_FOOTER = 16 << 20  # bytes; some 800 columns of pixels in 25 row groups take 3 MB
+LARGEST_FOOTER = 16 << 20  # bytes; some 800 pixel columns in 25 row groups take 3 MB
 MAGIC, ENCRYPTED = b"PAR1", b"PARE"
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Consecutive rows of a Parquet file."""
+    """A range of consecutive rows in a Parquet file."""
 
-    groups: range  # numbers of the row groups that they are in, from 0
-    first: int  # number of the first of them in the input, from 1
-    skip: int = 0  # rows of those groups that come before
-    count: int | None = None  # None: all that follow
+    groups: range  # row groups that contain them, from 0
+    first: int  # number of the first row in the input, from 1
+    skip: int = 0  # rows to skip at the start of these groups
+    count: int | None = None  # None: all remaining rows
 
 
 def read_pixel_parquet(stream: BinaryIO, name: str, wanted: Wanted) -> Iterator[Block]:
-    """Parse a Parquet file of pixels in blocks of some thousand rows, in bounded memory.
+    """Parse a Parquet file of pixels in blocks of some thousand rows, with bounded memory.
 
     Args:
         stream: the file, seekable.
-        name: what to call it in an error.
-        wanted: what is read of it.
+        name: file name for errors.
+        wanted: what to read.
 
     Yields:
-        Blocks in order: every row is in exactly one, as an image or as a reject. Lines are the rows' numbers from 1.
-        A reject's row is JSON, bytes in it as hexadecimal digits.
+        Blocks in order. Every row is in exactly one, as an image or as a reject. `Block.lines` are row numbers from 1.
+        Rejects store their row as JSON, with bytes as hexadecimal digits.
 
     Raises:
-        InputError: no Parquet file, a damaged or encrypted one, other columns or types, an id that is no text.
-        InputTooLarge: more than a million rows, an id of more than 1,024 bytes, or see `check_pages`.
+        InputError: not a Parquet file, a damaged or encrypted one, unexpected columns or types.
+        InputTooLarge: more than a million rows, an id longer than 1,024 bytes, or see `check_pages`.
     """
     check_footer(stream, name)
-    with named_damage(name):
+    with as_input_error(name):
         file = _open(stream, name, wanted)
     yield from _read_rows(file, Rows(range(file.metadata.num_row_groups), 1), name, wanted)
 
 
 def read_pixel_rows(stream: BinaryIO, rows: Rows, name: str, wanted: Wanted) -> Iterator[Block]:
-    """Parse some rows of a Parquet file of pixels, however many it has.
+    """Parse some rows of a Parquet file of pixels, without a limit on its number of rows.
 
     Args:
         stream: the file, seekable.
-        rows: which.
-        name: what to call the file in an error.
-        wanted: what is read of it.
+        rows: the rows to read.
+        name: file name for errors.
+        wanted: what to read.
 
     Raises:
-        InputError, InputTooLarge: as for `read_pixel_parquet`, of these row groups.
+        InputError, InputTooLarge: as for `read_pixel_parquet`, in these row groups.
     """
     check_footer(stream, name)
-    with named_damage(name):
+    with as_input_error(name):
         file = _open(stream, name, wanted, rows.groups)
     yield from _read_rows(file, rows, name, wanted)
 
 
 def measure_groups(path: Path, wanted: Wanted) -> tuple[list[tuple[int, int]], pa.Schema, set[str]]:
-    """Rows, and bytes unpacked as the footer has them, of each row group; the columns that come along; and which of id
-    and label the file has.
+    """Read the footer: rows and bytes of each row group, the kept columns, and which of id and label exist.
 
     Raises:
-        InputError: no Parquet file, a damaged one, or other columns or types.
+        InputError: not a Parquet file, a damaged one, or unexpected columns or types.
     """
     import pyarrow.parquet as pq
 
     with path.open("rb") as stream:
         check_footer(stream, path.name)
-        with named_damage(path.name):
+        with as_input_error(path.name):
             file = pq.ParquetFile(stream)
     names = check_columns(file.schema_arrow, path.name, wanted)
     return describe_groups(file, wanted, names)
@@ -122,7 +121,7 @@ def measure_groups(path: Path, wanted: Wanted) -> tuple[list[tuple[int, int]], p
 def describe_groups(
     file: Any, wanted: Wanted, names: Sequence[str]
 ) -> tuple[list[tuple[int, int]], pa.Schema, set[str]]:
-    """Of a file whose columns were checked, what `measure_groups` returns."""
+    """As `measure_groups`, for an open file whose columns are checked."""
     groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
     fields = [file.schema_arrow.field(column) for column in wanted.kept]
     extra = pa.schema([(field.name, value_type(field.type)) for field in fields])
@@ -140,13 +139,13 @@ def _read_rows(file: Any, rows: Rows, name: str, wanted: Wanted) -> Iterator[Blo
 def read_batches(
     file: Any, rows: Rows, columns: Sequence[str], size: int, name: str
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Rows of an open file, which is closed then, whole and valid.
+    """Read and validate rows of an open file, then close it.
 
     Yields:
-        The number of the first row of a batch, and the batch: at most `size` rows of those columns.
+        The number of the first row of a batch, and the batch: at most `size` rows of the given columns.
 
     Raises:
-        InputError: they are damaged.
+        InputError: the file is damaged.
     """
     held = sum(file.metadata.row_group(number).num_rows for number in rows.groups)
     seen, start = 0, rows.skip
@@ -159,43 +158,43 @@ def read_batches(
                 yield rows.first + seen + from_here - start, batch.slice(from_here, to_here - from_here)
             seen += len(batch)
     if seen < stop or (stop == held and seen > held):
-        raise InputError(name, f"damaged: {seen:,} rows, its footer says {held:,}")
+        raise InputError(name, f"damaged file: found {seen:,} rows, expected {held:,} from the footer")
 
 
 @contextlib.contextmanager
-def named_damage(name: str) -> Iterator[None]:
-    """Arrow's errors about a file as ours; those of the disk stay."""
+def as_input_error(name: str) -> Iterator[None]:
+    """Convert Arrow errors to `InputError`; disk errors pass through."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        said = str(error).partition("\n")[0][:160]
-        raise InputError(name, f"damaged, or of a kind of Parquet that is not read here: {said}") from error
+        reason = str(error).partition("\n")[0][:160]
+        raise InputError(name, f"damaged or unsupported Parquet file: {reason}") from error
 
 
 def check_footer(stream: BinaryIO, name: str) -> None:
-    """Refuse what no Parquet reader should see.
+    """Refuse files before a Parquet reader opens them.
 
     Raises:
-        InputError: no Parquet file, or an encrypted one.
-        InputTooLarge: a footer of more than 16 MiB.
+        InputError: not a Parquet file, or an encrypted one.
+        InputTooLarge: the footer is larger than 16 MiB.
     """
     size = stream.seek(0, io.SEEK_END)
     stream.seek(max(size - 8, 0))
     length, magic = stream.read(4), stream.read(4)
     if magic == ENCRYPTED:
-        raise InputError(name, "encrypted")
+        raise InputError(name, "the Parquet file is encrypted. Decrypt it first")
     if magic != MAGIC or size < 12:
-        raise InputError(name, "not a Parquet file, or not all of one")
+        raise InputError(name, "not a Parquet file, or a truncated one")
     if int.from_bytes(length, "little") > LARGEST_FOOTER:
-        raise InputTooLarge(name, f"a footer of more than {LARGEST_FOOTER >> 20} MiB; write larger row groups")
+        raise InputTooLarge(name, f"the footer is larger than {LARGEST_FOOTER >> 20} MiB. Write larger row groups")
     stream.seek(0)
 
 
 def _open(stream: BinaryIO, name: str, wanted: Wanted, groups: range | None = None) -> Any:
-    """The file, everything known about it before its first page checked."""
-    import pyarrow.parquet as pq  # here, because it costs 10 MB that a service without such tables need not spend
+    """Open a file after checking everything that can be known before its first page is read."""
+    import pyarrow.parquet as pq  # lazy: saves 10 MB in a service without such tables
 
     file = pq.ParquetFile(stream)
     metadata, schema = file.metadata, file.schema_arrow
@@ -205,35 +204,35 @@ def _open(stream: BinaryIO, name: str, wanted: Wanted, groups: range | None = No
     owners = [ours for field, ours in zip(schema, names, strict=True) for _ in range(leaves(field.type))]
     columns = [place for place, ours in enumerate(owners) if not is_left_out(ours)]
     check_pages(stream, metadata, columns, name, range(metadata.num_row_groups) if groups is None else groups)
-    # As a dictionary: a long id that stands in many rows takes its room once
+    # Dictionaries: a long id that is repeated in many rows is stored once
     own = {"id", "label", "pixels", *wanted.kept}
     texts = [field.name for field, ours in zip(schema, names, strict=True) if ours in own and is_long(field.type)]
     return pq.ParquetFile(stream, metadata=metadata, read_dictionary=texts, page_checksum_verification=True)
 
 
 def is_long(kind: pa.DataType) -> bool:
-    """Whether a value may be of any length, and Arrow can read the column as a dictionary."""
+    """Whether values may have any length and Arrow can read the column as a dictionary."""
     return is_text(kind) or kind in (pa.binary(), pa.large_binary(), pa.binary_view())
 
 
 def refuse_many_rows(metadata: Any, name: str) -> None:
     """Raises InputTooLarge: more than a million rows."""
     if metadata.num_rows > MAX_ROWS:
-        raise InputTooLarge(name, f"{metadata.num_rows:,} rows, at most {MAX_ROWS:,}")
+        raise InputTooLarge(name, f"found {metadata.num_rows:,} rows, expected at most {MAX_ROWS:,}")
 
 
 def names_of(schema: pa.Schema) -> list[str]:
-    """The columns of a table; `image`, where it has lists of numbers and not files, is `pixels`."""
+    """The column names; `image` becomes `pixels` if it contains lists of numbers rather than files."""
     if schema.names.count("image") == 1 and "pixels" not in schema.names and depth_of(schema.field("image").type):
         return ["pixels" if name == "image" else name for name in schema.names]
     return list(schema.names)
 
 
 def check_columns(schema: pa.Schema, name: str, wanted: Wanted) -> tuple[str, ...]:
-    """What the columns of a table of pixels stand for, see `read_columns`.
+    """Check the columns of a table of pixels and normalise their names, see `read_columns`.
 
     Raises:
-        InputError: other columns or types, or two readings fit.
+        InputError: unexpected columns or types, or ambiguous ones.
     """
     columns = pixel_columns(wanted.contract.image)
     try:
@@ -241,8 +240,8 @@ def check_columns(schema: pa.Schema, name: str, wanted: Wanted) -> tuple[str, ..
     except InputError as error:
         raise InputError(name, f"columns: {error.reason}").suggesting(*error.remedies) from error
     if "pixels" in names and set(columns) <= set(names):
-        told = f"columns: two readings fit: a column 'pixels', and {len(columns)} columns of pixels"
-        raise InputError(name, told).suggesting(Remedy("drop", "pixels", f"reads the {len(columns)} columns"))
+        message = f"ambiguous columns: found both 'pixels' and {len(columns)} pixel columns, expected one of them"
+        raise InputError(name, message).suggesting(Remedy("drop", "pixels", f"reads the {len(columns)} columns"))
     if "pixels" in names and "split" not in wanted.kept:
         names = tuple(f"\0{ours}" if ours == "split" else ours for ours in names)
     pixels = ("pixels",) if "pixels" in names else columns
@@ -259,41 +258,41 @@ def check_columns(schema: pa.Schema, name: str, wanted: Wanted) -> tuple[str, ..
 
 
 def describe_layouts(image: ImageSpec) -> str:
-    """The columns that a table of pixels may have."""
+    """The supported column layouts of a table of pixels."""
     return f"[id,][label,]pixel1,...,pixel{image.size} or [id,][split,][label,]pixels"
 
 
 def _describe_type(kind: pa.DataType, ours: str, wanted: Wanted) -> str:
-    """What the type of a column should be, where it is another; empty where it fits."""
+    """The expected type of a column if its type does not fit; "" if it does."""
     if ours in wanted.kept:
-        return "one value a row" if pa.types.is_nested(value_type(kind)) else ""
+        return "one value per row" if pa.types.is_nested(value_type(kind)) else ""
     if ours == "pixels":
         return describe_misfit(kind, wanted.contract.image)
     if ours == "label":
-        return "" if is_label(kind) else f"{WHOLE} or names of classes"
+        return "" if is_label(kind) else f"{WHOLE_NUMBERS} or class names"
     if ours == "id":
-        return "" if is_text(kind) or pa.types.is_integer(value_type(kind)) else f"text or {WHOLE}"
-    return "" if is_number(kind) else WHOLE
+        return "" if is_text(kind) or pa.types.is_integer(value_type(kind)) else f"text or {WHOLE_NUMBERS}"
+    return "" if is_number(kind) else WHOLE_NUMBERS
 
 
 def _next_batch(batches: Iterator[pa.RecordBatch], name: str) -> pa.RecordBatch | None:
-    """The next rows, whole and valid; None at the end. Raises InputError: they are damaged."""
-    with named_damage(name):
+    """Read and validate the next batch; None at the end. Raises InputError if it is damaged."""
+    with as_input_error(name):
         batch = next(batches, None)
         if batch is not None:
-            batch.validate(full=True)  # text that is not UTF-8, indices beyond a dictionary
+            batch.validate(full=True)  # detects invalid UTF-8 and indices beyond a dictionary
         return batch
 
 
 def to_block(batch: pa.RecordBatch, names: Sequence[str], first: int, name: str, wanted: Wanted) -> Block:
-    """Rows as a block.
+    """Convert a batch to a block.
 
     Args:
-        batch: the rows, as the file has them.
-        names: what their columns stand for, see `check_columns`.
-        first: the number of the first row.
-        name: what to call the file in an error.
-        wanted: what is read of it.
+        batch: the rows, with the column names of the file.
+        names: normalised column names, see `check_columns`.
+        first: number of the first row.
+        name: file name for errors.
+        wanted: what to read.
     """
     faults, found = Faults(len(batch)), batch
     batch = batch.rename_columns(list(names))
@@ -302,8 +301,8 @@ def to_block(batch: pa.RecordBatch, names: Sequence[str], first: int, name: str,
     if "label" in names:
         ours = found.schema.names[list(names).index("label")]
         column = name_classes(batch["label"], found.schema, wanted.contract, ours)
-        labels, told = read_class_labels(column, faults, wanted, name)
-        unread.update(told)
+        labels, counts = read_class_labels(column, faults, wanted, name)
+        unread.update(counts)
     lines = np.arange(first, first + len(batch))
     ids = read_ids(batch["id"], faults, name) if "id" in names else Texts(pa.array(lines).cast(pa.string()))
     extra = read_others(batch, wanted.kept, name) if wanted.kept else None
@@ -326,7 +325,7 @@ def to_block(batch: pa.RecordBatch, names: Sequence[str], first: int, name: str,
 
 
 def _as_json(batch: pa.RecordBatch, places: list[int]) -> Iterator[bytes]:
-    """Some rows as they stood; few at a time, because each takes 60 KB as Python's numbers."""
+    """Encode rows as JSON, a few at a time: each takes 60 KB as Python numbers."""
     for start in range(0, len(places), REJECTS_AT_ONCE):
         some = batch.take(pa.array(places[start : start + REJECTS_AT_ONCE], pa.int32()))
         for row in some.to_pylist():

@@ -1,8 +1,8 @@
-"""What the pages of a Parquet file unpack to, by the header that each of them has.
+"""Bound the decompressed size of a Parquet file from its page headers.
 
-Arrow makes room for a page as that header says, whatever the footer says of it: a file of 61 KB whose footer claims 80
-bytes made it fill 2 GB. So all headers are read before Arrow reads a page. They are structs of the compact protocol
-of Thrift (https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md).
+Arrow allocates as much memory as a page header claims, whatever the footer says: a 61 KB file whose footer claimed 80
+bytes made it allocate 2 GB. So all headers are checked before Arrow reads a page. They are structs of Thrift's compact
+protocol (https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md).
 """
 
 from collections.abc import Sequence
@@ -10,32 +10,32 @@ from typing import Any, BinaryIO
 
 from components.errors import InputError, InputTooLarge
 
-LARGEST_GROUP = 256 << 20  # bytes of the columns of one row group, unpacked: Arrow may hold them all at once
-LARGEST_FILE = 1 << 30  # bytes of all row groups, unpacked
+LARGEST_GROUP = 256 << 20  # bytes of one row group, decompressed: Arrow may hold all its columns at once
+LARGEST_FILE = 1 << 30  # bytes of all row groups, decompressed
 MAX_PAGES = 500_000  # 785 columns of a million rows, with a dictionary and 4,096 rows a row group, have 380,000
 LONGEST_HEADER = 64 << 10  # bytes
-DEEPEST = 8  # structs in structs
-UNPACKED, PACKED = 2, 3  # the fields of a page's header with its sizes
-DATA, VALUES = (5, 8), 1  # the structs of a page of data, of either version; in them, how many values it has
-FREE = 64 << 20  # bytes that any file may decode to
-MOST = 100  # beyond that: bytes for each packed one; Fashion-MNIST has 2 to 20, by type; a run of one value has no end
-WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT96": 12}  # bytes of a value in memory; others: 8
-BOOLEANS, BYTE, I16, I32, I64, DOUBLE, BINARY, STRUCT = (1, 2), 3, 4, 5, 6, 7, 8, 12  # Thrift's kinds of fields
+DEEPEST = 8  # nested structs
+UNPACKED, PACKED = 2, 3  # field ids of the sizes in a page header
+DATA, VALUES = (5, 8), 1  # field ids of the data page headers, v1 and v2; of the number of values in them
+ALWAYS_ALLOWED = 64 << 20  # bytes that any file may decode to
+MAX_RATIO = 100  # decoded to compressed size beyond that; Fashion-MNIST: 2 to 20; runs of one value are unbounded
+WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT96": 12}  # bytes per value in memory; others: 8
+BOOLEANS, BYTE, I16, I32, I64, DOUBLE, BINARY, STRUCT = (1, 2), 3, 4, 5, 6, 7, 8, 12  # Thrift field types
 
 
 def check_pages(stream: BinaryIO, metadata: Any, columns: Sequence[int], name: str, groups: range) -> None:
-    """Refuse row groups whose pages unpack to too much.
+    """Refuse row groups that decompress to too much.
 
     Args:
         stream: the file, seekable.
         metadata: its footer, `pyarrow.parquet.FileMetaData`.
-        columns: the places of those that will be read.
-        name: what to call it in an error.
-        groups: the numbers of the row groups that will be read.
+        columns: indices of the columns to read.
+        name: file name for errors.
+        groups: row groups to read.
 
     Raises:
-        InputTooLarge: more than 256 MiB in a row group, 1 GiB in all, 500,000 pages, or 100 times what is packed.
-        InputError: a page's header cannot be read, or column chunks share bytes or lie outside the file.
+        InputTooLarge: over 256 MiB in a row group, 1 GiB in total, 500,000 pages, or 100 times the compressed size.
+        InputError: an invalid page header, or column chunks that overlap or exceed the file.
     """
     unpacked = packed = pages = decoded = 0
     for number in groups:
@@ -43,11 +43,11 @@ def check_pages(stream: BinaryIO, metadata: Any, columns: Sequence[int], name: s
         for column in columns:
             chunk = group.column(column)
             if chunk.num_values <= 0:
-                continue  # Arrow reads none of its pages either, and its offsets may be none
+                continue  # Arrow reads none of its pages either, and its offsets may be invalid
             start = min(chunk.dictionary_page_offset or chunk.data_page_offset, chunk.data_page_offset)
             packed += chunk.total_compressed_size
             if start < 0 or chunk.total_compressed_size < 0 or packed > stream.seek(0, 2):
-                raise InputError(name, "damaged: column chunks share bytes or lie outside the file")
+                raise InputError(name, "damaged file: column chunks overlap or exceed the file")
             end = start + chunk.total_compressed_size
             found, size, values = _measure(stream, start, end, MAX_PAGES - pages, name)
             pages, group_unpacked = pages + found, group_unpacked + size
@@ -55,22 +55,22 @@ def check_pages(stream: BinaryIO, metadata: Any, columns: Sequence[int], name: s
         unpacked += group_unpacked
         if group_unpacked > LARGEST_GROUP:
             raise InputTooLarge(
-                name, f"a row group of more than {LARGEST_GROUP >> 20} MiB, unpacked; write smaller ones"
+                name, f"a row group is larger than {LARGEST_GROUP >> 20} MiB, decompressed. Write smaller ones"
             )
         if unpacked > LARGEST_FILE:
-            raise InputTooLarge(name, f"more than {LARGEST_FILE >> 20:,} MiB, unpacked")
-        if decoded > FREE + MOST * packed:
-            told = f"unpacks to more than {MOST} times its size; write it without so many equal rows"
-            raise InputTooLarge(name, told)
+            raise InputTooLarge(name, f"the file is larger than {LARGEST_FILE >> 20:,} MiB, decompressed. Split it")
+        if decoded > ALWAYS_ALLOWED + MAX_RATIO * packed:
+            message = f"the file decompresses to more than {MAX_RATIO} times its size. Remove repeated rows"
+            raise InputTooLarge(name, message)
 
 
 def _width(column: Any) -> int:
-    """Bytes of a value in memory."""
+    """Bytes per value in memory."""
     return int(column.length) if column.physical_type == "FIXED_LEN_BYTE_ARRAY" else WIDTHS.get(column.physical_type, 8)
 
 
 def _measure(stream: BinaryIO, start: int, end: int, most: int, name: str) -> tuple[int, int, int]:
-    """How many pages a column chunk has, their bytes, unpacked, and how many values they decode to."""
+    """The number of pages in a column chunk, their decompressed bytes and their number of values."""
     pages = unpacked = values = 0
     while start < end:
         header = PageHeader(_read(stream, start, end))
@@ -78,14 +78,14 @@ def _measure(stream: BinaryIO, start: int, end: int, most: int, name: str) -> tu
             fields = header.read_struct()
             size, length = fields[UNPACKED], fields[PACKED]
         except (IndexError, KeyError, ValueError) as error:
-            raise InputError(name, "damaged: the header of a page cannot be read") from error
+            raise InputError(name, "damaged file: invalid page header") from error
         start += header.place + length
         values += header.values
         if start > end:
-            raise InputError(name, "damaged: a page does not fit into its column chunk")
+            raise InputError(name, "damaged file: a page exceeds its column chunk")
         pages, unpacked = pages + 1, unpacked + size
         if pages > most:
-            raise InputTooLarge(name, f"more than {MAX_PAGES:,} pages")
+            raise InputTooLarge(name, f"the file has more than {MAX_PAGES:,} pages. Write larger ones")
     return pages, unpacked, values
 
 
@@ -95,17 +95,17 @@ def _read(stream: BinaryIO, start: int, end: int) -> bytes:
 
 
 class PageHeader:
-    """Bytes that begin with a struct of Thrift's compact protocol; reading goes on from `place`."""
+    """Parser for a struct of Thrift's compact protocol; continues at `place`."""
 
     def __init__(self, content: bytes) -> None:
         self.content, self.place, self.values = content, 0, 0
 
     def read_struct(self, depth: int = 0) -> dict[int, int]:
-        """The struct's 32-bit fields, id -> value, at least 0; of a field given twice, the larger one.
+        """Read the 32-bit fields of a struct, id -> value, at least 0; the larger value of a repeated field.
 
         Raises:
             IndexError: the bytes end before the struct does.
-            ValueError: a kind of field that no page's header has, or structs in structs without end.
+            ValueError: a field type that no page header has, or too many nested structs.
         """
         found: dict[int, int] = {}
         field = 0
@@ -130,7 +130,7 @@ class PageHeader:
         elif kind in (BYTE, DOUBLE):
             self.place += 1 if kind == BYTE else 8
         elif kind not in BOOLEANS:
-            raise ValueError(f"a field of kind {kind}")
+            raise ValueError(f"unexpected field type {kind}")
 
     def _byte(self) -> int:
         self.place += 1
@@ -144,6 +144,6 @@ class PageHeader:
         return value | byte << shift
 
     def _number(self) -> int:
-        """Signed: 0, -1, 1, -2, ... are written as 0, 1, 2, 3, ..."""
+        """Read a zigzag-encoded signed number."""
         value = self._varint()
         return (value >> 1) ^ -(value & 1)

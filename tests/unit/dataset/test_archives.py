@@ -140,7 +140,7 @@ def test_images_and_labels_of_different_counts_are_refused(folder: Path) -> None
 def test_the_two_archives_exchanged_are_refused(folder: Path) -> None:
     shutil.copy(folder / TRAIN_IMAGES, folder / TRAIN_LABELS)
     declare_source(folder, "acme", "MIT")
-    with pytest.raises(SourceError, match=f"{TRAIN_LABELS}: magic number is 00000803, expected 00000801"):
+    with pytest.raises(SourceError, match=f"{TRAIN_LABELS}: found magic number 00000803, expected 00000801"):
         open_archives(folder).read("train")
 
 

@@ -96,7 +96,7 @@ def test_a_disguised_picture_is_named(pictures: Path) -> None:
     content = io.BytesIO()
     Image.new("L", (28, 28)).save(content, "TIFF")
     (pictures / "3" / "c.png").write_bytes(content.getvalue())
-    with pytest.raises(SourceError, match=r"3/c\.png: not a PNG, JPEG, WEBP, GIF or BMP picture: it is TIFF"):
+    with pytest.raises(SourceError, match=r"3/c\.png: not a PNG, JPEG, WEBP, GIF or BMP picture: found TIFF"):
         find_source(str(pictures), Settings(), CONTRACT).read("train")
 
 

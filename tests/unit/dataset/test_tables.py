@@ -50,7 +50,7 @@ def test_one_bad_row_refuses_the_whole_csv(tmp_path: Path, examples: tuple[Image
     source = find_source(str(write_csv(tmp_path / "new.csv", "label,", rows)), Settings(), CONTRACT)
     told = (
         r"new\.csv: 4 bad row\(s\), nothing was taken: line 4: row: 786 cells, expected 785; "
-        r"line 7: row: an empty line; line 8: pixel1: 'x.*' is not a whole number"
+        r"line 7: row: empty line; line 8: pixel1: 'x.*' is not a whole number"
     )
     with pytest.raises(SourceError, match=told):
         source.read("train")
@@ -66,7 +66,7 @@ def test_a_csv_without_labels_adds_nothing(tmp_path: Path, columns: str) -> None
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"", "empty; expected a header"),
+        (b"", "found no header"),
         (b"label\n", r"missing 784 column\(s\)"),
         (f"label,{','.join(PIXEL_COLUMNS)}\n".encode(), "no labelled rows"),
     ],

@@ -1,4 +1,4 @@
-"""Adding a format of tables is one module with its reader, and one line in the registry."""
+"""Adding a table format takes one module with its reader, and one line in the registry."""
 
 import asyncio
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ BEGINNING = b"ROWS of images\n"
 
 
 def read_rows(stream: BinaryIO, name: str, wanted: Wanted) -> Iterator[Block]:
-    """A line an image: the name of its class, and its numbers in hexadecimal digits."""
+    """One image per line: the class name, and the pixels as hexadecimal digits."""
     contract, images, labels, lines, rejects = wanted.contract, [], [], [], []
     for number, line in enumerate(stream.read().splitlines()[1:], 1):
         label, digits = line.decode().rsplit(" ", 1)
@@ -79,8 +79,8 @@ def test_it_is_scored_over_http(
     monkeypatch.setattr(served, "serving", Serving(model))
 
     async def ask(kind: str) -> httpx.Response:
-        door = Gateway(Starlette(), ENDPOINTS)
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(door), base_url="http://localhost") as client:
+        gateway = Gateway(Starlette(), ENDPOINTS)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(gateway), base_url="http://localhost") as client:
             return await client.post("/score", content=rows.read_bytes(), headers={"Content-Type": kind})
 
     for kind in ("application/x-rows", "application/octet-stream"):

@@ -530,7 +530,7 @@ def test_an_input_is_never_overwritten(model: Classifier, table: Path, tmp_path:
     ("source", "output", "message"),
     [
         ("nothing.csv", "out.csv", "no such file"),
-        ("folder.csv", "out.csv", "no pictures, CSV or Parquet files there"),
+        ("folder.csv", "out.csv", "no pictures, CSV or Parquet files found"),
         ("in.csv", "out.txt", "expected a name that ends in"),
         ("in.csv", "folder.csv", "not a file"),
     ],

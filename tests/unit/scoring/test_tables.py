@@ -339,7 +339,7 @@ def test_a_resume_with_other_columns_is_refused(fixed: Classifier, tmp_path: Pat
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("in.csv", b"", "empty; expected a header"),
+        ("in.csv", b"", "found no header"),
         ("in.csv.gz", b"id,pixel1\n", "header: missing 783"),
         ("in.csv.zst", b"id,pixel1\n", "header: missing 783"),
         ("in.parquet", b"id,pixel1\n", "not a Parquet file"),

@@ -1,4 +1,4 @@
-"""What is in a folder: files, links and what is no data, whoever asks."""
+"""Listing a folder: files, links and hidden entries."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ FILES = ["a/1.png", "b/deep/3.png", "file.png", "gone.png", "round.png"]
         (9, ["a/other/deep/3.png", "other/deep/3.png"], ["a/other/deep/up", "b/deep/up", "other/deep/up", "out"]),
     ],
 )
-def test_links_to_folders_are_followed_so_deep_and_never_out_or_up(
+def test_links_to_folders_are_followed_to_a_maximum_depth_but_not_outside_or_upwards(
     root: Path, follow: int, files: list[str], links: list[str]
 ) -> None:
     found = walk(root, follow)
@@ -50,7 +50,7 @@ def test_links_to_folders_are_followed_so_deep_and_never_out_or_up(
     assert {"a", "b", "b/deep", "empty"} <= set(found.folders)
 
 
-def test_an_ingest_leaves_out_litter_alone(root: Path) -> None:
+def test_is_litter_hides_only_litter(root: Path) -> None:
     found = walk(root, hidden=is_litter)
     assert found.hidden == ["a/@eaDir"]
     assert {".git/x", "a/.b.png"} <= set(found.names)

@@ -1,4 +1,4 @@
-"""Inputs of a catalogue of one's own: other sizes, colours, and classes whose names are numbers."""
+"""Inputs for a custom catalogue: other sizes, RGB, and class names that are numbers."""
 
 import io
 import tarfile
@@ -79,7 +79,7 @@ def write_npz(path: Path) -> None:
         ("in.parquet", write_embedded),
     ],
 )
-def test_every_form_gives_the_images_and_the_classes_by_name(
+def test_every_format_gives_the_same_images_and_classes(
     tmp_path: Path, name: str, write: Callable[[Path], None]
 ) -> None:
     write(tmp_path / name)
@@ -95,14 +95,14 @@ def test_every_form_gives_the_images_and_the_classes_by_name(
     assert found == {(int(label), image.tobytes()) for label, image in zip(LABELS, IMAGES, strict=True)}
 
 
-def test_arrays_are_of_the_image_s_shape(tmp_path: Path) -> None:
+def test_arrays_must_have_the_shape_of_the_images(tmp_path: Path) -> None:
     write_npz(tmp_path / "in.npz")
     read = open_input(tmp_path / "in.npz", TableReading(), AWKWARD)
     (block,) = (block for part in read.parts() for block in read.read(part))
     assert np.array_equal(block.images, IMAGES)
     assert block.labels is not None
     named = [name.isdigit() for name in NAMES]
-    assert block.labels[named].tolist() == LABELS[named].tolist(), "a number is a name where classes are numbers"
+    assert block.labels[named].tolist() == LABELS[named].tolist(), "numeric labels match numeric class names"
     np.savez(tmp_path / "other.npz", images=IMAGES[:, 1:])
-    with pytest.raises(InputError, match=r"no array of images; found .*\(6, 19, 24, 3\).*, expected \(n, 20, 24, 3\)"):
+    with pytest.raises(InputError, match=r"no image array: found .*\(6, 19, 24, 3\).*, expected \(n, 20, 24, 3\)"):
         open_input(tmp_path / "other.npz", TableReading(), AWKWARD)

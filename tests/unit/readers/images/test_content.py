@@ -1,4 +1,4 @@
-"""Which images show something."""
+"""Detection of blank images."""
 
 import os
 from pathlib import Path
@@ -30,14 +30,14 @@ def test_a_garment_shows_something_bright_or_dark_or_faint(test_split: Examples)
     assert has_content(images // 3).all()
 
 
-def test_a_single_image_is_judged_as_among_others(test_split: Examples) -> None:
+def test_a_single_image_gives_the_same_result_as_in_a_batch(test_split: Examples) -> None:
     images = np.concatenate([*BLANKS.values(), test_split.images])
     assert has_content(images).tolist() == [bool(has_content(image[None])[0]) for image in images]
     assert has_content(images[:0]).tolist() == []
 
 
-def test_where_the_check_finds_nothing_every_image_shows_something(test_split: Examples) -> None:
-    """So that a request's images need not be looked at twice."""
+def test_images_that_pass_the_input_check_show_something(test_split: Examples) -> None:
+    """So a request needs no second check."""
     noise = np.random.default_rng(0).integers(0, 256, (50, 28, 28), np.uint8)
     images = np.concatenate([test_split.images[:100], test_split.images[:100] // 6, noise, *draw_blanks().values()])
     for image in images:

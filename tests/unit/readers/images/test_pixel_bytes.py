@@ -1,4 +1,4 @@
-"""Bytes of pixels, and bytes of something else that has the right length."""
+"""Raw pixel bytes, and other encodings of a plausible length."""
 
 import os
 from pathlib import Path
@@ -33,21 +33,21 @@ def images(test_split: Examples) -> Images:
         ("uint16", 1, "int16 numbers"),
     ],
 )
-def test_numbers_of_several_bytes_are_refused(images: Images, kind: str, scale: int, advice: str, count: int) -> None:
+def test_multi_byte_numbers_are_refused(images: Images, kind: str, scale: int, advice: str, count: int) -> None:
     """Each is as long as two, four or eight images."""
-    with pytest.raises(InputError, match=rf"body: found {advice}.*, expected one byte a pixel, from 0 to 255"):
+    with pytest.raises(InputError, match=rf"body: found {advice}.*, expected one byte per pixel, from 0 to 255"):
         read_pixel_bytes((images[:count] / scale).astype(kind).tobytes(), CONTRACT.image)
 
 
-def test_colours_of_grey_are_refused(images: Images) -> None:
+def test_rgb_and_rgba_for_greyscale_images_are_refused(images: Images) -> None:
     opaque = np.full_like(images[0], 255)
-    with pytest.raises(InputError, match="three equal bytes a pixel"):
+    with pytest.raises(InputError, match="three equal bytes per pixel"):
         read_pixel_bytes(np.stack([images[0]] * 3, axis=-1).tobytes(), CONTRACT.image)
-    with pytest.raises(InputError, match="four bytes a pixel, the last of them opaque"):
+    with pytest.raises(InputError, match="four bytes per pixel"):
         read_pixel_bytes(np.stack([images[0], images[1], images[2], opaque], axis=-1).tobytes(), CONTRACT.image)
 
 
-def test_blank_images_are_taken_in_any_number(images: Images) -> None:
+def test_any_number_of_blank_images_is_accepted(images: Images) -> None:
     for blank in draw_blanks().values():
         for count in (1, 2, 3, 4, 8, 24):
             assert len(read_pixel_bytes(blank[:1].tobytes() * count, CONTRACT.image)) == count

@@ -1,4 +1,4 @@
-"""JSON of pixels."""
+"""Pixels as JSON."""
 
 import re
 from typing import Any
@@ -29,7 +29,7 @@ def in_rows(*changes: tuple[int, Any]) -> list[list[Any]]:
     return [values[start : start + 28] for start in range(0, 784, 28)]
 
 
-def test_rows_and_a_flat_list_are_the_same_image() -> None:
+def test_rows_and_flat_lists_give_the_same_images() -> None:
     images = noise(3, 28, 28)
     rows, lists = (
         read_pixel_json(body(*images.tolist()), CONTRACT.image),
@@ -46,32 +46,32 @@ def test_rows_and_a_flat_list_are_the_same_image() -> None:
 @pytest.mark.parametrize(
     ("content", "field", "reason"),
     [
-        (b"", "body", "not JSON"),
-        (b"images", "body", "not JSON"),
-        (b'{"images": [', "body", "not JSON"),
-        (b'{"images": [[\xff]]}', "body", "not JSON"),
-        (b'{"images": [[NaN]]}', "body", "not JSON"),
-        (b'{"images": [[Infinity]]}', "body", "not JSON"),
-        (b'{"images": [[-Infinity]]}', "body", "not JSON"),
-        (b'{"images": [[1e400]]}', "body", "not JSON"),
-        (b'{"images": ' + b"[" * 30_000, "body", "not JSON"),
-        (b'{"images": ' + b"[" * 30_000 + b"]" * 30_000 + b"}", "body", "not JSON"),
+        (b"", "body", "invalid JSON"),
+        (b"images", "body", "invalid JSON"),
+        (b'{"images": [', "body", "invalid JSON"),
+        (b'{"images": [[\xff]]}', "body", "invalid JSON"),
+        (b'{"images": [[NaN]]}', "body", "invalid JSON"),
+        (b'{"images": [[Infinity]]}', "body", "invalid JSON"),
+        (b'{"images": [[-Infinity]]}', "body", "invalid JSON"),
+        (b'{"images": [[1e400]]}', "body", "invalid JSON"),
+        (b'{"images": ' + b"[" * 30_000, "body", "invalid JSON"),
+        (b'{"images": ' + b"[" * 30_000 + b"]" * 30_000 + b"}", "body", "invalid JSON"),
         (b'{"images": [[1]], "images": [[1]]}', "images[0]", "1 items"),
         (b"[[1, 2]]", "body", r"found a list, expected \{\"images\""),
         (b"null", "body", "found nothing"),
-        (b'"images"', "body", "found a text"),
+        (b'"images"', "body", "found a string"),
         (b"{}", "images", "found nothing, expected a list"),
         (b'{"images": null}', "images", "found nothing"),
         (b'{"images": {}}', "images", "found an object"),
-        (b'{"images": "1"}', "images", "found a text"),
+        (b'{"images": "1"}', "images", "found a string"),
         (b'{"images": true}', "images", "found a boolean"),
         (b'{"images": 1}', "images", "found a number"),
         (b'{"images": []}', "images", "found an empty list, expected a list of at least one image"),
-        (b'{"images": [[1]], "image": 1}', "image", "an unknown field; the only one is images"),
-        (b'{"' + b"x" * 999 + b'": 1}', "x" * 40, "an unknown field"),
+        (b'{"images": [[1]], "image": 1}', "image", "unknown field, expected only images"),
+        (b'{"' + b"x" * 999 + b'": 1}', "x" * 40, "unknown field"),
     ],
 )
-def test_a_body_that_does_not_fit_names_the_field(content: bytes, field: str, reason: str) -> None:
+def test_errors_in_the_body_name_the_field(content: bytes, field: str, reason: str) -> None:
     with pytest.raises(InputError, match=reason) as refused:
         read_pixel_json(content, CONTRACT.image)
     assert refused.value.field == field
@@ -83,7 +83,7 @@ def test_a_body_that_does_not_fit_names_the_field(content: bytes, field: str, re
     [
         (None, "", "found nothing, expected 28 rows"),
         (7, "", "found a number, expected 28 rows"),
-        ("abc", "", "found a text, expected 28 rows"),
+        ("abc", "", "found a string, expected 28 rows"),
         ({}, "", "found an object, expected 28 rows"),
         ([], "", "0 items, expected 28 rows"),
         (flat()[:-1], "", "783 items, expected 28 rows of 28 numbers, or 784 numbers"),
@@ -96,7 +96,7 @@ def test_a_body_that_does_not_fit_names_the_field(content: bytes, field: str, re
         ([in_rows()[0], [1] * 29, *in_rows()[2:]], "[1]", "29 numbers, expected 28"),
     ],
 )
-def test_an_image_of_another_shape_is_named(image: Any, field: str, reason: str) -> None:
+def test_errors_in_the_shape_name_the_image(image: Any, field: str, reason: str) -> None:
     with pytest.raises(InputError, match=reason) as refused:
         read_pixel_json(body(flat(), in_rows(), image), CONTRACT.image)
     assert refused.value.field == f"images[2]{field}"
@@ -110,7 +110,7 @@ def test_an_image_of_another_shape_is_named(image: Any, field: str, reason: str)
         (2**64 - 1, "18446744073709551615"),
         (1.5, "1.5"),
         (1.0, "1.0"),
-        ("5", "a text"),
+        ("5", "a string"),
         (True, "a boolean"),
         (False, "a boolean"),
         (None, "nothing"),
@@ -119,9 +119,9 @@ def test_an_image_of_another_shape_is_named(image: Any, field: str, reason: str)
         ({}, "an object"),
     ],
 )
-def test_a_value_that_is_no_pixel_is_named(value: Any, found: str) -> None:
-    advice = "; multiply pixels of 0 to 1 by 255, and round" if isinstance(value, float) else ""
-    reason = f"^{{}}: found {re.escape(found)}, expected a whole number from 0 to 255{advice}$"
+def test_errors_in_a_value_name_the_pixel(value: Any, found: str) -> None:
+    advice = ". Multiply pixels from 0 to 1 by 255 and round them" if isinstance(value, float) else ""
+    reason = f"^{{}}: found {re.escape(found)}, expected a whole number from 0 to 255{re.escape(advice)}$"
     with pytest.raises(InputError, match=reason.format(r"images\[0\]\[70\]")):
         read_pixel_json(body(flat((70, value))), CONTRACT.image)
     with pytest.raises(InputError, match=reason.format(r"images\[1\]\[2\]\[14\]")):
@@ -140,25 +140,27 @@ def test_a_value_that_is_no_pixel_is_named(value: Any, found: str) -> None:
         (b'"key":0,', '"'),
     ],
 )
-def test_what_would_take_long_to_parse_is_not_parsed(crowd: bytes, sign: str) -> None:
-    """Eight megabytes of it took a second or more, in which no one else was answered."""
+def test_a_body_that_takes_long_to_parse_is_refused(crowd: bytes, sign: str) -> None:
+    """Parsing eight megabytes of it took over a second, during which no other request was answered."""
     number = 1_000_000 // len(crowd) if sign != "," else 900_000
     content = b'{"images":[' + crowd * number + b"0]}"
-    with pytest.raises(InputTooLarge, match=f"^body: more than [0-9,]+ times {sign}; 1,024 images have fewer$"):
+    with pytest.raises(
+        InputTooLarge, match=f"^body: found {sign} more than [0-9,]+ times, expected fewer for 1,024 images$"
+    ):
         read_pixel_json(content, CONTRACT.image)
 
 
 @pytest.mark.parametrize("image", [flat(), in_rows()])
-def test_an_image_beside_a_boolean_is_not_looked_at_value_by_value(image: list[Any]) -> None:
-    """A boolean somewhere made all images of a request so: a thousand took half a second."""
+def test_a_boolean_does_not_slow_down_other_images(image: list[Any]) -> None:
+    """A single boolean made every image of a request take the slow path: half a second for a thousand."""
     assert _read_fast(image, CONTRACT.image, only_numbers=False) == bytes([1] * 784)
     for wrong in (True, 1.0, 256, None):
         assert _read_fast(flat((5, wrong)), CONTRACT.image, only_numbers=False) is None
         assert _read_fast(in_rows((5, wrong)), CONTRACT.image, only_numbers=False) is None
 
 
-def test_the_images_are_given_once() -> None:
-    """A parser takes the last of several; another one in front may have read the first."""
+def test_a_repeated_images_key_is_refused() -> None:
+    """Parsers use the last of repeated keys; a proxy may have read the first."""
     image = orjson.dumps(flat())
     for content in (b'{"images":[%b],"images":[%b]}', b'{"images":[%b], "im\\u0061ges" : [%b]}'):
         with pytest.raises(InputError, match=r"^images: found more than once, expected once$"):
@@ -171,5 +173,5 @@ def test_a_request_has_at_most_1024_images() -> None:
     image = orjson.dumps(flat())
     full = b'{"images": [' + b",".join([image] * MAX_IMAGES) + b"]}"
     assert read_pixel_json(full, CONTRACT.image).shape == (1024, 28, 28)
-    with pytest.raises(InputTooLarge, match="images: 1,025 images, at most 1,024 a request"):
+    with pytest.raises(InputTooLarge, match="images: found 1,025 images, expected at most 1,024 per request"):
         read_pixel_json(full.replace(b"[", b"[" + image + b",", 1), CONTRACT.image)

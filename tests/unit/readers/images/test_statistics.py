@@ -1,4 +1,4 @@
-"""What is measured of an image."""
+"""Summary statistics of images."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from components.readers.images.statistics import EVERY, LOGGED, hash_images, log
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (20, 24, 3)])
-def test_the_measures_are_those_of_numpy(shape: tuple[int, ...]) -> None:
+def test_statistics_agree_with_numpy(shape: tuple[int, ...]) -> None:
     shades = np.arange(1, 51, dtype=np.uint8).reshape(-1, *[1] * len(shape))
     images = np.random.default_rng(0).integers(0, 256, (50, *shape), np.uint8) // shades
     flat, measured = images.reshape(50, -1), measure_images(images)
@@ -22,7 +22,7 @@ def test_the_measures_are_those_of_numpy(shape: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(measured["edge"], expected)
 
 
-def test_what_is_measured_for_validation_alone() -> None:
+def test_contrast_skew_and_warmth() -> None:
     names = ("contrast", "skew", "warmth")
     images = np.random.default_rng(0).integers(0, 256, (20, 9, 16, 3), np.uint8) // np.array([1, 2, 3], np.uint8)
     measured, inverted = measure_images(images, names), measure_images(255 - images, names)
@@ -35,7 +35,7 @@ def test_what_is_measured_for_validation_alone() -> None:
         np.testing.assert_allclose(inverted[name], sign * measured[name], atol=1e-9)
 
 
-def test_a_flat_colour_has_no_contrast_and_grey_no_warmth() -> None:
+def test_a_flat_colour_has_no_contrast_and_greyscale_has_no_warmth() -> None:
     flat = np.broadcast_to(np.array([200, 60, 60], np.uint8), (3, 20, 24, 3))
     assert measure_images(flat, ("contrast",))["contrast"].tolist() == [0, 0, 0]
     grey = np.random.default_rng(0).integers(0, 256, (5, 9, 16), np.uint8)
@@ -44,7 +44,7 @@ def test_a_flat_colour_has_no_contrast_and_grey_no_warmth() -> None:
     assert not measured["warmth"].any()
 
 
-def test_the_log_has_the_same_rounded_and_no_image_is_no_number() -> None:
+def test_logged_statistics_are_rounded_and_no_images_give_no_values() -> None:
     images = np.random.default_rng(0).integers(0, 256, (5, 20, 24, 3), np.uint8)
     logged = log_images(images)
     for name, values in measure_images(images, tuple(LOGGED)).items():

@@ -1,4 +1,4 @@
-"""Tables as tools write them: names of columns, numbers, labels, encodings, types; and what fits two readings."""
+"""Tables from common tools: column names, numbers, labels, encodings, types and ambiguous columns."""
 
 import ast
 import bz2
@@ -109,38 +109,38 @@ def test_a_reject_names_the_column_as_the_file_does() -> None:
 
 
 @pytest.mark.parametrize("name", ["label", "class", "category", "target", "y", "Label"])
-def test_a_label_may_be_called_otherwise(name: str) -> None:
+def test_the_label_column_may_have_other_names(name: str) -> None:
     rows = [[*row, label] for label, row in zip(LABELS, ROWS.tolist(), strict=True)]
     assert read(lines([*PIXEL_COLUMNS, name], rows))[1] == LABELS
 
 
 @pytest.mark.parametrize("name", ["", "Unnamed: 0", "__index_level_0__"])
-def test_a_row_index_is_left_out_and_said(tmp_path: Path, name: str) -> None:
+def test_a_row_index_is_ignored_and_reported(tmp_path: Path, name: str) -> None:
     rows = [[place, *row] for place, row in enumerate(ROWS.tolist())]
     (tmp_path / "in.csv").write_bytes(lines([name, *PIXEL_COLUMNS], rows))
     source, (block,) = opened(tmp_path / "in.csv")
     assert np.array_equal(block.images, IMAGES)
     assert list(block.ids) == ["1", "2", "3", "4"]
-    assert "is left out: a row index" in source.notes[0]
+    assert "is ignored: it is a row index" in source.notes[0]
 
 
-# --- two readings that fit ---
+# --- ambiguous columns ---
 
 
 @pytest.mark.parametrize("column", ["image", "path"])
 @pytest.mark.parametrize("form", ["csv", "parquet"])
-def test_pixels_and_picture_files_in_one_table_are_an_error_until_one_is_dropped(
+def test_both_pixels_and_picture_files_are_ambiguous_until_one_is_dropped(
     tmp_path: Path, column: str, form: str
 ) -> None:
     if form == "parquet" and column == "path":
-        return  # in Parquet it is one more column
+        return  # in Parquet, `path` has no special meaning
     path = tmp_path / f"in.{form}"
     if form == "csv":
         path.write_bytes(lines([*PIXEL_COLUMNS, column], [[*row, "shirt.png"] for row in ROWS.tolist()]))
     else:
         wide = {name: ROWS[:, place] for place, name in enumerate(PIXEL_COLUMNS)}
         pq.write_table(pa.table({**wide, column: [b"no picture"] * 4}), path)
-    with pytest.raises(InputError, match=f"two readings fit: columns of pixels .pixel1, ....*{column}") as refused:
+    with pytest.raises(InputError, match=f"ambiguous columns: found both pixels .pixel1, ....*{column}") as refused:
         open_input(path, TableReading(), CONTRACT)
     assert refused.value.remedies == (
         Remedy("drop", column, "scores the pixels"),
@@ -149,27 +149,30 @@ def test_pixels_and_picture_files_in_one_table_are_an_error_until_one_is_dropped
     _, blocks = opened(path, TableReading(dropped=(column,)))
     assert np.array_equal(blocks[0].images, IMAGES)
     _, blocks = opened(path, TableReading(dropped=("pixels",)))
-    assert len(blocks[0].rejects) == 4, "the files, of which there are none"
+    assert len(blocks[0].rejects) == 4, "none of the files exists"
 
 
 @pytest.mark.parametrize(
-    ("names", "told"),
+    ("names", "message"),
     [
         (["class", "target", *PIXEL_COLUMNS], "'class' and 'target' could both be the label"),
         ([*PIXEL_COLUMNS, *GRID], None),
-        ([*(f"a{place}" for place in range(784)), *GRID], "784 columns of pixels as 'a0', and as '1x1'"),
-        ([f"{row}x{column}" for column in range(28) for row in range(28)], "after '0x0' comes '1x0', a pixel to the"),
+        ([*(f"a{place}" for place in range(784)), *GRID], "784 pixels from 'a0' and from '1x1'"),
+        (
+            [f"{row}x{column}" for column in range(28) for row in range(28)],
+            "'1x0' after '0x0' could be the pixel to the",
+        ),
     ],
 )
-def test_columns_that_could_be_the_same_thing_are_named(names: list[str], told: str | None) -> None:
-    with pytest.raises(InputError, match=told or "unknown 784"):
+def test_ambiguous_columns_are_named(names: list[str], message: str | None) -> None:
+    with pytest.raises(InputError, match=message or "unknown 784"):
         read(lines(names, []))
 
 
-def test_pixels_as_bytes_and_as_columns_are_an_error_until_one_is_dropped() -> None:
+def test_both_pixel_layouts_are_ambiguous_until_one_is_dropped() -> None:
     wide = {name: ROWS[:, place] for place, name in enumerate(PIXEL_COLUMNS)}
     table = pa.table({**wide, "pixels": pa.array([bytes(784)] * 4, pa.binary(784))})
-    with pytest.raises(InputError, match="two readings fit: a column 'pixels', and 784 columns"):
+    with pytest.raises(InputError, match="ambiguous columns: found both 'pixels' and 784 pixel columns"):
         list(read_pixel_parquet(parquet(table), "file", WANTED))
     assert np.array_equal(
         gather(read_pixel_parquet(parquet(table), "file", Wanted(CONTRACT, dropped=("pixels",))))[0], IMAGES
@@ -192,8 +195,7 @@ def test_785_numbers_without_a_header_are_a_label_and_pixels(tmp_path: Path, nam
     assert (block.labels.tolist(), list(block.ids)) == (LABELS, ["1", "2", "3", "4"])
     assert block.lines[0] == (2 if names else 1)
     assert source.notes == (
-        "no header names the columns: the 785 numbers of a row are taken for the label, which comes "
-        f"{'first' if first else 'last'}, and 784 pixels",
+        f"no header: the 785 numbers of each row are read as 784 pixels, with the label {'first' if first else 'last'}",
     )
 
 
@@ -211,9 +213,9 @@ def test_784_numbers_without_a_header_are_pixels() -> None:
         pytest.param([(3, 1), (4, 2), (1, 1), (3, 3)], id="both"),
     ],
 )
-def test_785_numbers_that_do_not_show_the_label_are_refused(edges: list[tuple[int, int]]) -> None:
+def test_785_numbers_with_an_ambiguous_label_are_refused(edges: list[tuple[int, int]]) -> None:
     rows = [[first, *row[1:], last] for (first, last), row in zip(edges, [[7] * 784] * 4, strict=True)]
-    with pytest.raises(InputError, match=r"785 numbers a row and no header: .* add a header"):
+    with pytest.raises(InputError, match=r"785 numbers per row without a header: .* Add a header"):
         read(lines((), rows))
 
 
@@ -221,7 +223,7 @@ def test_785_numbers_that_do_not_show_the_label_are_refused(edges: list[tuple[in
 
 
 @pytest.mark.parametrize("write", [lambda value: f"{value}.0", lambda value: f"{value:e}", lambda value: f" {value}."])
-def test_whole_numbers_may_be_written_as_fractions(write: Callable[[int], str]) -> None:
+def test_whole_numbers_may_be_written_as_decimals(write: Callable[[int], str]) -> None:
     rows = [[f"{label}.0", *map(write, row)] for label, row in zip(LABELS, ROWS.tolist(), strict=True)]
     images, labels, reasons = read(lines(["label", *PIXEL_COLUMNS], rows))
     assert np.array_equal(images, IMAGES)
@@ -233,10 +235,10 @@ def test_whole_numbers_may_have_a_decimal_comma() -> None:
     assert np.array_equal(read(content)[0], IMAGES)
 
 
-def test_shares_of_1_are_rejected_with_advice() -> None:
+def test_pixels_from_0_to_1_are_rejected_with_advice() -> None:
     _, _, reasons = read(lines(PIXEL_COLUMNS, [[round(value / 255, 4) for value in row] for row in ROWS.tolist()]))
     assert len(reasons) == 4
-    assert reasons[0].endswith("is not a whole number from 0 to 255; it looks like a share of 1: multiply by 255")
+    assert reasons[0].endswith("is not a whole number from 0 to 255. Multiply pixels from 0 to 1 by 255")
 
 
 CELLS = ["9.0", "Bag", "", "-1", "shoe", "t-shirt_top", "10", "3"]
@@ -244,7 +246,7 @@ READ = [9, 8, UNLABELLED, UNLABELLED, UNLABELLED, 0, UNLABELLED, 3]
 
 
 @pytest.mark.parametrize("places", ["before", "after", "quoted"])
-def test_a_label_that_cannot_be_read_costs_no_row_its_score(tmp_path: Path, places: str) -> None:
+def test_a_row_with_an_unreadable_label_is_scored(tmp_path: Path, places: str) -> None:
     row = ROWS[0].tolist()
     names = ["label", *PIXEL_COLUMNS] if places != "after" else [*PIXEL_COLUMNS, "label"]
     rows = [[cell, *row] if places != "after" else [*row, cell] for cell in CELLS]
@@ -255,7 +257,7 @@ def test_a_label_that_cannot_be_read_costs_no_row_its_score(tmp_path: Path, plac
     assert (block.labels.tolist(), block.rejects) == (READ, ())
     assert block.unread == {"": 1, "-1": 1, "shoe": 1, "10": 1}
     strict = list(read_pixel_csv(io.BytesIO((tmp_path / "in.csv").read_bytes()), "file", WANTED))
-    assert sum(len(block.rejects) for block in strict) == 4, "where labels are the point"
+    assert sum(len(block.rejects) for block in strict) == 4, "with strict labels"
 
 
 @pytest.mark.parametrize(
@@ -268,7 +270,7 @@ def test_a_label_that_cannot_be_read_costs_no_row_its_score(tmp_path: Path, plac
         pa.array([9, 8, None, -1, 12, 0, 10, 3], pa.int8()).dictionary_encode(),
     ],
 )
-def test_labels_of_parquet_may_be_of_any_type(labels: pa.Array) -> None:
+def test_parquet_labels_may_have_any_type(labels: pa.Array) -> None:
     table = pa.table({"pixels": pa.array([ROWS[0].tobytes()] * 8, pa.binary(784)), "label": labels})
     found = list(read_pixel_parquet(parquet(table), "file", Wanted(CONTRACT, strict=False)))
     assert [label for block in found if block.labels is not None for label in block.labels.tolist()] == READ
@@ -293,24 +295,24 @@ def test_tables_are_read_as_spreadsheets_write_them(tmp_path: Path, encoding: st
     assert np.array_equal(read(content)[0], IMAGES)
 
 
-def test_cells_that_a_spreadsheet_left_empty_are_no_pixels() -> None:
+def test_empty_spreadsheet_columns_and_rows() -> None:
     content = lines([*PIXEL_COLUMNS, "", ""], [[*ROWS[0], "", ""], [""] * 786])
     images, _, reasons = read(content)
     assert np.array_equal(images, IMAGES[:1])
-    assert reasons == ("row: no cell has a value",)
+    assert reasons == ("row: all cells are empty",)
 
 
 @pytest.mark.parametrize("pack", [bz2.compress, lzma.compress, lambda content: pa.compress(content, "gzip", True)])
-def test_what_packs_a_table_is_told_by_its_bytes(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+def test_compression_is_detected_by_content(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     (tmp_path / "in.csv").write_bytes(pack(lines(PIXEL_COLUMNS, ROWS.tolist())))
     assert np.array_equal(opened(tmp_path / "in.csv")[1][0].images, IMAGES)
 
 
 @pytest.mark.parametrize("pack", [bz2.compress, lzma.compress, lambda content: pa.compress(content, "zstd", True)])
-def test_what_unpacks_to_far_more_is_given_up(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+def test_a_decompression_bomb_is_refused(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     row = b",".join([b"0"] * 784) + b"\n"
     (tmp_path / "in.csv").write_bytes(pack(lines(PIXEL_COLUMNS, []) + row * 12_000))
-    with pytest.raises(InputError, match="unpacks to more than 200 times its size"):
+    with pytest.raises(InputError, match="decompresses to more than 200 times its size"):
         opened(tmp_path / "in.csv")
 
 
@@ -339,12 +341,12 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_pixels_of_parquet_may_be_of_any_type_that_holds_them(kind: str) -> None:
+def test_parquet_pixels_may_have_any_suitable_type(kind: str) -> None:
     table = pa.table({"pixels": KINDS[kind]})
     try:
         written = parquet(table)
     except pa.ArrowNotImplementedError:
-        pytest.skip("no writer of Parquet writes it")
+        pytest.skip("Arrow cannot write this type as Parquet")
     assert np.array_equal(gather(read_pixel_parquet(written, "file", WANTED))[0], IMAGES)
     sliced = pa.table({"pixels": KINDS[kind].slice(1, 2)})
     assert np.array_equal(gather(read_pixel_parquet(parquet(sliced), "file", WANTED))[0], IMAGES[1:3])
@@ -362,41 +364,41 @@ def odd_rows(kind: str) -> list[Any]:
     [
         (
             pa.binary(),
-            [(2, "pixels: nothing, expected 784 bytes"), (3, "pixels: 783 bytes, expected 784"), (4, "0 bytes")],
+            [(2, "pixels: null, expected 784 bytes"), (3, "pixels: found 783 bytes, expected 784"), (4, "0 bytes")],
         ),
         *(
             (
                 pa.list_(inner),
                 [
-                    (2, "pixels: nothing, expected 784 values"),
-                    (3, "pixels: 783 values, expected 784"),
-                    (4, "pixels[5]: nothing, expected a whole number"),
+                    (2, "pixels: null, expected 784 values"),
+                    (3, "pixels: found 783 values, expected 784"),
+                    (4, "pixels[5]: null, expected a whole number"),
                     (5, "300"),
                     (6, "-1"),
-                    (7, "pixels: 0 values"),
+                    (7, "pixels: found 0 values"),
                 ],
             )
             for inner in (pa.int16(), pa.float64())
         ),
     ],
 )
-def test_rows_of_parquet_that_are_no_images_are_rejects(kind: pa.DataType, bad: list[tuple[int, str]]) -> None:
+def test_invalid_parquet_rows_are_rejects(kind: pa.DataType, bad: list[tuple[int, str]]) -> None:
     rows = odd_rows("bytes" if kind == pa.binary() else "lists")
     (block,) = read_pixel_parquet(parquet(pa.table({"pixels": pa.array(rows, kind)})), "file", WANTED)
     assert block.lines.tolist() == [1]
     found = [(reject.line, reject.reason) for reject in block.rejects]
     assert [line for line, _ in found] == [line for line, _ in bad]
-    assert all(told in reason for (_, reason), (_, told) in zip(found, bad, strict=True)), found
+    assert all(message in reason for (_, reason), (_, message) in zip(found, bad, strict=True)), found
 
 
-def test_fractions_and_negative_numbers_of_columns_are_rejects_and_never_wrap() -> None:
+def test_fractions_and_negative_numbers_are_rejects_and_never_wrap() -> None:
     wide = {name: pa.array(ROWS[:, place].astype(float)) for place, name in enumerate(PIXEL_COLUMNS)}
     wide["pixel3"] = pa.array([3.0, 3.5, None, -1.0])
     images, _, reasons = gather(read_pixel_parquet(parquet(pa.table(wide)), "file", WANTED))
     assert len(images) == 1
     assert reasons == (
         "pixel3: 3.5 is not a whole number from 0 to 255",
-        "pixel3: nothing, expected a whole number from 0 to 255",
+        "pixel3: null, expected a whole number from 0 to 255",
         "pixel3: -1.0 is not a whole number from 0 to 255",
     )
     signed = pa.array([[-1] * 784], pa.list_(pa.int8()))
@@ -405,13 +407,13 @@ def test_fractions_and_negative_numbers_of_columns_are_rejects_and_never_wrap() 
 
 # --- what a message may name ---
 
-OPTION = re.compile(r"^(?!.*curl --).*(?<![\w-])--[a-z][a-z-]+", re.DOTALL)  # curl's are no options of ours
-ROOMS = ("tables", "inputs", "inference", "scoring", "inbox", "labels", "pictures", "formats")
-READERS = sorted(path for room in ROOMS for path in (CHECKOUT / "components" / room).rglob("*.py"))
+OPTION = re.compile(r"^(?!.*curl --).*(?<![\w-])--[a-z][a-z-]+", re.DOTALL)  # curl's options are not ours
+PACKAGES = ("readers", "scoring")
+LIBRARY = sorted(path for package in PACKAGES for path in (CHECKOUT / "components" / package).rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", [*READERS, *sorted((CHECKOUT / "serving").glob("*.py"))], ids=lambda path: path.stem)
-def test_what_does_not_know_its_caller_names_no_option(path: Path) -> None:
+@pytest.mark.parametrize("path", [*LIBRARY, *sorted((CHECKOUT / "serving").glob("*.py"))], ids=lambda path: path.stem)
+def test_library_code_names_no_command_line_option(path: Path) -> None:
     tree = ast.parse(path.read_text())
     docs = {
         id(node.body[0].value)
@@ -424,9 +426,9 @@ def test_what_does_not_know_its_caller_names_no_option(path: Path) -> None:
     assert [node.value for node in texts if id(node) not in docs and OPTION.search(str(node.value))] == []
 
 
-def test_a_command_offers_only_the_options_that_it_has() -> None:
+def test_a_command_suggests_only_its_own_options() -> None:
     def score(drop: str = "") -> None:
-        raise InputError("a.csv", "two readings fit").suggesting(
+        raise InputError("a.csv", "ambiguous columns").suggesting(
             Remedy("drop", "my image", "scores the pixels"), Remedy("keep", "x", "keeps it")
         )
 
@@ -496,7 +498,7 @@ FOREIGN = {
 
 @pytest.mark.parametrize("kind", [kind for kind in FOREIGN if kind != "CSV, LZ4"])
 @pytest.mark.parametrize("name", ["in.csv", "in.dat"])
-def test_what_a_file_is_its_bytes_say(tmp_path: Path, kind: str, name: str) -> None:
+def test_the_file_type_is_detected_by_content(tmp_path: Path, kind: str, name: str) -> None:
     (tmp_path / name).write_bytes(FOREIGN[kind])
     source, blocks = opened(tmp_path / name)
     assert np.array_equal(np.concatenate([block.images for block in blocks]), IMAGES)
@@ -506,76 +508,79 @@ def test_what_a_file_is_its_bytes_say(tmp_path: Path, kind: str, name: str) -> N
     assert source.digest()
 
 
-def test_a_stream_stays_open_for_whoever_opened_it() -> None:
+def test_the_reader_does_not_close_the_stream() -> None:
     stream = io.BytesIO(CSV)
     list(read_pixel_csv(stream, "file", WANTED))
     assert not stream.closed
 
 
-def test_arrays_of_fractions_are_rejects_with_advice(tmp_path: Path) -> None:
+def test_arrays_of_fractions_are_rejected_with_advice(tmp_path: Path) -> None:
     (tmp_path / "in.npy").write_bytes(npy((IMAGES / 255).astype(np.float32)))
     _, blocks = opened(tmp_path / "in.npy")
     assert len(blocks[0].rejects) == 4
-    assert "multiply by 255" in blocks[0].rejects[0].reason
+    assert "Multiply pixels from 0 to 1 by 255" in blocks[0].rejects[0].reason
 
 
-def test_training_and_test_images_in_one_npz_are_an_error_until_one_is_dropped(tmp_path: Path) -> None:
+def test_several_image_arrays_are_ambiguous_until_one_is_dropped(tmp_path: Path) -> None:
     arrays = {"x_train": IMAGES, "y_train": np.array(LABELS), "x_test": IMAGES[:2], "y_test": np.array(LABELS[:2])}
     (tmp_path / "mnist.npz").write_bytes(npz(**arrays))
-    with pytest.raises(InputError, match="'x_train' and 'x_test' could both be the images") as refused:
+    with pytest.raises(InputError, match="'x_train' and 'x_test' could both be the image array") as refused:
         open_input(tmp_path / "mnist.npz", TableReading(), CONTRACT)
-    assert Remedy("drop", "x_train", "takes x_test") in refused.value.remedies
+    assert Remedy("drop", "x_train", "reads x_test") in refused.value.remedies
     source, (block,) = opened(tmp_path / "mnist.npz", TableReading(dropped=("x_train",)))
     assert np.array_equal(block.images, IMAGES[:2])
-    assert source.notes == ("'y_test' is taken for the labels of 'x_test'",)
+    assert source.notes == ("'y_test' contains the labels of 'x_test'",)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
-        (pickle.dumps({"a": [1]}), "a Python pickle; expected CSV, .*; it runs code when it is loaded"),
+        (pickle.dumps({"a": [1]}), "a Python pickle, expected CSV, .*Pickles run code when loaded"),
         (npy(np.array([object()], object)), r"an array of Python objects \(a pickle\), which is never read"),
-        (npy(np.zeros((3, 32, 32))), r"an array of float64 \(3, 32, 32\); expected whole numbers \(n, 28, 28\)"),
-        (npy(IMAGES)[:-9], "not all of a file"),
-        (npz(a=np.zeros(3)), "no array of images"),
+        (npy(np.zeros((3, 32, 32))), r"found a float64 array \(3, 32, 32\), expected numbers of shape \(n, 28, 28\)"),
+        (npy(IMAGES)[:-9], "damaged or truncated file"),
+        (npz(a=np.zeros(3)), "no image array"),
         (b"\x89HDF\r\n\x1a\n" + bytes(99), "an HDF5 file"),
-        (b"SQLite format 3\0" + bytes(99), "an SQLite database.*export the table"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "an Excel workbook.*export it as CSV"),
+        (b"SQLite format 3\0" + bytes(99), "an SQLite database.*Export the table"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "an Excel workbook.*Export it as CSV"),
         (zipped(**{"xl/workbook_xml": b"", "b": b""}), "an Excel workbook"),
         (zipped(**{"m/data_pkl": b"", "b": b""}), "a PyTorch file"),
-        (zipped(a_csv=CSV, b_csv=CSV), r"an archive without pictures: 2 files \(a.csv, b.csv\); unpack it first"),
+        (
+            zipped(a_csv=CSV, b_csv=CSV),
+            r"the archive contains no pictures: found 2 files \(a.csv, b.csv\)\. Extract it first",
+        ),
         (b"7z\xbc\xaf\x27\x1c" + bytes(99), "a 7-Zip archive"),
         (b"Rar!\x1a\x07\x01\0" + bytes(99), "a RAR archive"),
         (b"ARROW1\0\0" + bytes(99), "an Arrow .Feather. file"),
         (b"<!DOCTYPE html><html>", "an HTML page"),
-        (b"[[0,1],[2]]", "a JSON array.*an object a line"),
-        (b'{"pixels": [1, 2]}\n{"pixels": 3}\n', "JSON lines that cannot be read"),
+        (b"[[0,1],[2]]", "a JSON array.*one object per line"),
+        (b'{"pixels": [1, 2]}\n{"pixels": 3}\n', "cannot read the JSON lines"),
         (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
-        (gzip.compress(gzip.compress(CSV)), "a packed file.*unpack it first"),
-        (gzip.compress(parquet(pa.table({"a": [1]})).read()), "this is Parquet.*unpack it first"),
+        (gzip.compress(gzip.compress(CSV)), "a compressed file.*Decompress it first"),
+        (gzip.compress(parquet(pa.table({"a": [1]})).read()), "found Parquet.*Decompress it first"),
     ],
     ids=lambda value: value[:20] if isinstance(value, str) else "",
 )
-def test_a_kind_that_is_not_read_is_named(tmp_path: Path, content: bytes, told: str) -> None:
+def test_an_unsupported_file_type_is_named(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "in.csv").write_bytes(content)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         opened(tmp_path / "in.csv")
 
 
 @pytest.mark.parametrize(
-    ("form", "content", "told"),
+    ("form", "content", "message"),
     [
         (
             TEXT,
             parquet(pa.table({"a": [1]})).read(),
-            "this is Parquet; expected text/csv, as its",
+            "found Parquet, expected text/csv, as its",
         ),
-        (TEXT, gzip.compress(CSV), "a packed file"),
-        (PARQUET, npy(IMAGES), "a NumPy array; expected application/vnd.apache.parquet"),
+        (TEXT, gzip.compress(CSV), "a compressed file"),
+        (PARQUET, npy(IMAGES), "a NumPy array, expected application/vnd.apache.parquet"),
     ],
 )
-def test_a_body_that_is_not_what_its_content_type_says_is_named(form: TableFormat, content: bytes, told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_a_body_that_differs_from_its_content_type_is_named(form: TableFormat, content: bytes, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         list(form.read(io.BytesIO(content), "body", CONTRACT))
 
 
@@ -587,6 +592,6 @@ def test_pictures_in_parquet_are_read_over_http_too() -> None:
     assert labels == [9, 0, UNLABELLED, UNLABELLED]
     wide = {name: ROWS[:, place] for place, name in enumerate(PIXEL_COLUMNS)}
     both = pa.table({**wide, "image": pictures})
-    with pytest.raises(InputError, match="two readings fit"):
+    with pytest.raises(InputError, match="ambiguous columns"):
         list(PARQUET.read(parquet(both), "body", CONTRACT))
     assert np.array_equal(gather(PARQUET.without(["image"]).read(parquet(both), "body", CONTRACT))[0], IMAGES)

@@ -1,4 +1,4 @@
-"""Parquet of pixels: what is read, which rows are rejected, and the files that would take too much."""
+"""Parquet of pixels: parsing, rejects, and limits on memory."""
 
 import io
 import struct
@@ -104,7 +104,7 @@ def test_every_row_is_in_one_block(rows: int) -> None:
 # --- rows that are rejected ---
 
 
-def test_rows_that_are_no_images_are_rejected_with_number_reason_and_content() -> None:
+def test_rejects_have_a_number_a_reason_and_the_original_row() -> None:
     table = wide(pa.int16(), id=IDS, label=pa.array([0, 1, None, 10, -1, 5]))
     column = table.schema.names.index("pixel7")
     values = [IMAGES.reshape(6, 784)[0, 6], 256, 3, 4, 5, None]
@@ -113,10 +113,10 @@ def test_rows_that_are_no_images_are_rejected_with_number_reason_and_content() -
     assert (list(block.ids), block.lines.tolist()) == (IDS[:1], [1])
     assert [(reject.line, reject.id, reject.reason) for reject in block.rejects] == [
         (2, "shoe-1", "pixel7: 256 is not a whole number from 0 to 255"),
-        (3, "shoe-2", "label: nothing, expected a whole number from 0 to 9"),
+        (3, "shoe-2", "label: null, expected a whole number from 0 to 9"),
         (4, "shoe-3", "label: 10 is not a whole number from 0 to 9"),
         (5, "shoe-4", "label: -1 is not a whole number from 0 to 9"),
-        (6, "shoe-5", "pixel7: nothing, expected a whole number from 0 to 255"),
+        (6, "shoe-5", "pixel7: null, expected a whole number from 0 to 255"),
     ]
     content = orjson.loads(block.rejects[0].row)
     assert (content["id"], content["label"], content["pixel7"], len(content)) == ("shoe-1", 1, 256, 786)
@@ -127,8 +127,8 @@ def test_a_row_without_pixels_or_id_is_rejected() -> None:
     (block,) = read(write(narrow(pixels, id=["a", "b", None])))
     assert list(block.ids) == ["a"]
     assert [(reject.line, reject.id, reject.reason) for reject in block.rejects] == [
-        (2, "b", "pixels: nothing, expected 784 bytes"),
-        (3, "", "id: nothing, where the other rows have one"),
+        (2, "b", "pixels: null, expected 784 bytes"),
+        (3, "", "id: null, expected an id"),
     ]
     assert orjson.loads(block.rejects[1].row) == {"pixels": IMAGES[2].tobytes().hex(), "id": None}
 
@@ -156,7 +156,7 @@ def damaged() -> bytes:
         pytest.param(damaged(), "damaged", id="a bit flipped in a page"),
         pytest.param(write(pa.table({"a": [1]})), "missing 784 column(s)", id="other columns"),
         pytest.param(write(narrow(flat(IMAGES), extra=IDS)), "unknown 1 column(s) 'extra'", id="one too many"),
-        pytest.param(write(wide().append_column("pixels", pa.nulls(6))), "two readings fit", id="both layouts"),
+        pytest.param(write(wide().append_column("pixels", pa.nulls(6))), "ambiguous columns", id="both layouts"),
         pytest.param(write(wide().drop_columns("pixel9")), "missing 1 column(s) 'pixel9'", id="one too few"),
         pytest.param(write(wide().append_column("pixel1", pa.array(LABELS))), "repeated 1 column", id="one twice"),
         pytest.param(write(wide(label=pa.array([[1]] * 6))), "column label: found list", id="a list of labels"),
@@ -164,23 +164,23 @@ def damaged() -> bytes:
         pytest.param(write(pa.table({"pixels": ["1"]})), "found string, expected fixed_size", id="pixels as text"),
         pytest.param(
             write(pa.table({"pixels": [b"1" * 9000]})),
-            "a cell of more than 2,048",
+            "a cell longer than 2,048",
             id="pixels of any length",
         ),
         pytest.param(write(pa.table({"pixels": [["a"]]})), "expected lists of 784 whole numbers", id="lists of text"),
-        pytest.param(write(narrow(flat(IMAGES), id=["x" * 2000] * 6)), "an id of more than 1,024", id="a long id"),
+        pytest.param(write(narrow(flat(IMAGES), id=["x" * 2000] * 6)), "an id longer than 1,024", id="a long id"),
         pytest.param(GOOD[:4] + bytes(len(GOOD) - 200) + GOOD[-196:], "", id="zeros"),
     ],
 )
-def test_files_that_are_refused(content: bytes, reason: str) -> None:
+def test_invalid_files_are_refused(content: bytes, reason: str) -> None:
     with pytest.raises(InputError, match="body") as caught:
         read(content)
     assert reason in str(caught.value), describe_layouts(CONTRACT.image)
 
 
-def test_too_many_rows_are_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_rows_are_refused_before_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pixel_parquet, "MAX_ROWS", 5)
-    with pytest.raises(InputTooLarge, match="6 rows, at most 5"):
+    with pytest.raises(InputTooLarge, match="found 6 rows, expected at most 5"):
         read(GOOD)
 
 
@@ -210,7 +210,7 @@ def struct_of(*fields: Field) -> bytes:
 
 
 def forge(content: bytes, rows: int = 10, packed: int | None = None, copies: int = 1) -> bytes:
-    """A file of int64 pixel columns, all made of the same page, whose footer says nothing of what it unpacks to."""
+    """A file of int64 pixel columns that share one page, whose footer hides its decompressed size."""
     body: bytes = pa.compress(content, codec="zstd", asbytes=True)
     kind = struct_of(number(1, rows), number(2, 0), number(3, 3), number(4, 3))
     head = struct_of(number(1, 0), number(2, len(content)), number(3, packed or len(body)), (5, 12, kind))
@@ -231,8 +231,8 @@ def forge(content: bytes, rows: int = 10, packed: int | None = None, copies: int
     return b"PAR1" + page * copies + footer + struct.pack("<I", len(footer)) + b"PAR1"
 
 
-def test_a_forged_file_of_honest_size_is_read() -> None:
-    """The forger writes what Arrow reads, so that the refusals below are of its lies."""
+def test_a_forged_file_of_normal_size_is_read() -> None:
+    """`forge` writes valid files, so the refusals below are due to its false sizes."""
     (block,) = read(forge(bytes(80), copies=784))
     assert not block.images.any()
     assert len(block.images) == 10
@@ -242,19 +242,25 @@ def test_a_forged_file_of_honest_size_is_read() -> None:
     ("content", "kind", "reason"),
     [
         pytest.param(
-            lambda: forge(bytes(500_000), copies=784), InputTooLarge, "a row group of more than 256 MiB", id="much"
+            lambda: forge(bytes(500_000), copies=784), InputTooLarge, "a row group is larger than 256 MiB", id="much"
         ),
         pytest.param(lambda: forge(bytes(300 << 20), copies=784), InputTooLarge, "256 MiB", id="a column alone"),
-        pytest.param(lambda: forge(IMAGES.tobytes()), InputError, "share bytes", id="columns that share their bytes"),
+        pytest.param(lambda: forge(IMAGES.tobytes()), InputError, "overlap", id="columns that share their bytes"),
         pytest.param(
-            lambda: forge(bytes(80), packed=1 << 20, copies=784), InputError, "does not fit", id="a page too long"
+            lambda: forge(bytes(80), packed=1 << 20, copies=784),
+            InputError,
+            "exceeds its column chunk",
+            id="a page too long",
         ),
         pytest.param(
-            lambda: forge(bytes(80), packed=-5, copies=784), InputError, "cannot be read", id="a page that goes back"
+            lambda: forge(bytes(80), packed=-5, copies=784),
+            InputError,
+            "invalid page header",
+            id="a page that goes back",
         ),
     ],
 )
-def test_pages_that_would_take_too_much_are_never_unpacked(
+def test_oversized_pages_are_never_decompressed(
     content: Callable[[], bytes], kind: type[InputError], reason: str
 ) -> None:
     forged = content()
@@ -286,7 +292,7 @@ def one_value(value: object, count: int) -> pa.Array:
         pytest.param(lambda: equal_rows(10, label=one_value("x" * (80 << 20), 10)), id="a label of 80 MB"),
     ],
 )
-def test_a_file_that_decodes_to_far_more_than_it_has_is_refused_unread(table: Callable[[], pa.Table]) -> None:
+def test_a_decompression_bomb_is_refused_before_reading(table: Callable[[], pa.Table]) -> None:
     content = write(table(), compression="zstd")
     assert len(content) < 100_000
     before = psutil.Process().memory_info().rss
@@ -295,11 +301,11 @@ def test_a_file_that_decodes_to_far_more_than_it_has_is_refused_unread(table: Ca
     assert psutil.Process().memory_info().rss - before < 50e6
 
 
-def test_pictures_of_a_request_are_bounded_by_their_work() -> None:
+def test_the_decoding_work_of_a_request_is_limited() -> None:
     large = io.BytesIO()
     Image.new("L", (4000, 4000)).save(large, "PNG")
     content = write(pa.table({"image": pa.array([large.getvalue()] * 9, pa.binary())}))
-    with pytest.raises(InputTooLarge, match="pictures that take more than a minute"):
+    with pytest.raises(InputTooLarge, match="the pictures take more than a minute"):
         list(
             read_picture_rows(
                 io.BytesIO(content), Rows(range(1), 1), "body", WANTED, PictureWork(50_000_000, "body", CONTRACT.image)
