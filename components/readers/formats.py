@@ -36,30 +36,30 @@ FORMATS = [PARQUET, CSV]  # the first match wins
 
 def format_of(name: str) -> Format | None:
     """Find a format by file suffix."""
-    return next((one for one in FORMATS if name.lower().endswith(one.suffixes)), None)
+    return next((entry for entry in FORMATS if name.lower().endswith(entry.suffixes)), None)
 
 
 def format_called(media_type: str) -> Format | None:
     """Find a format by media type, in lower case without parameters."""
-    return next((one for one in FORMATS if media_type in one.media_types), None)
+    return next((entry for entry in FORMATS if media_type in entry.media_types), None)
 
 
 def format_like(kind: Kind) -> Format | None:
     """Find a format by the kind detected from the first bytes."""
-    return next((one for one in FORMATS if one.kind == kind), None)
+    return next((entry for entry in FORMATS if entry.kind == kind), None)
 
 
 def kind_of(head: bytes) -> Kind:
     """Detect the kind of a file from its first `kinds.HEAD` bytes, decompressed."""
-    known = (one.kind for one in FORMATS if one.signature and head.startswith(one.signature))
+    known = (entry.kind for entry in FORMATS if entry.signature and head.startswith(entry.signature))
     return next(known, None) or kinds.kind_of(head)
 
 
 def suffixes() -> tuple[str, ...]:
     """The file suffixes of all formats, in the order of `FORMATS`."""
-    return tuple(suffix for one in FORMATS for suffix in one.suffixes)
+    return tuple(suffix for entry in FORMATS for suffix in entry.suffixes)
 
 
 def media_types() -> tuple[str, ...]:
     """The media types of all formats, CSV first."""
-    return tuple(kind for one in sorted(FORMATS, key=lambda one: one is not CSV) for kind in one.media_types)
+    return tuple(kind for entry in sorted(FORMATS, key=lambda entry: entry is not CSV) for kind in entry.media_types)

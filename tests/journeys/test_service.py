@@ -113,10 +113,10 @@ def test_bytes_and_numbers_are_the_same_images(client: httpx.Client, pictures: I
 @pytest.mark.parametrize(
     ("body", "status", "reason"),
     [
-        (b"", 400, "0 bytes, expected 784 for each of at least one image"),
-        (bytes(783), 400, "783 bytes"),
-        (bytes(785), 400, "785 bytes"),
-        (bytes(784 * 1025), 413, "1,025 images, at most 1,024"),
+        (b"", 400, "found 0 bytes, expected a multiple of 784"),
+        (bytes(783), 400, "found 783 bytes"),
+        (bytes(785), 400, "found 785 bytes"),
+        (bytes(784 * 1025), 413, "found 1,025 images, expected at most 1,024"),
     ],
 )
 def test_bytes_that_are_no_images_are_refused(client: httpx.Client, body: bytes, status: int, reason: str) -> None:
@@ -475,7 +475,7 @@ def test_score_answers_a_row_for_each_row(
     with output.open(newline="") as file:
         assert scored == [[row[name] for name in header.split(",")[:-1]] for row in csv.DictReader(file)]
     assert [row.split(",")[0] for row in rows] == ["'=1+1", "1", "", "bright", "2", "3", "4"]
-    assert rows[2] == ',,,,,,"row: 4 cells, expected 786"'
+    assert rows[2] == ',,,,,,"row: found 4 cells, expected 786"'
     assert rows[3] == "bright,,,,,,pixel1: '256' is not a whole number from 0 to 255"
     rejects = client.post("/score?rejects=true", content=table, headers=CSV)
     assert rejects.content == rejects_path(output).read_bytes()

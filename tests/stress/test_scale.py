@@ -133,7 +133,7 @@ def test_a_flow_that_was_killed_goes_on_and_writes_what_the_command_line_writes(
     assert_whole(place, output, place.run(source, output))
     assert output.read_text().count(began) == SCORED, "the time of the first start"
     (artifact,) = place.api.ask("POST", "/artifacts/latest/filter", {"artifacts": {"key": {"any_": ["scoring"]}}})
-    for row in ("| rows | 6,000 |", f"| scored | {SCORED:,} |", "| 62 | row: N cells, expected 785 |"):
+    for row in ("| rows | 6,000 |", f"| scored | {SCORED:,} |", "| 62 | row: found N cells, expected 785 |"):
         assert row in artifact["data"]
 
 

@@ -69,9 +69,9 @@ class ZipInput(PictureInput):
         while (left := end - stream.tell()) > 0 and (chunk := stream.read(min(CHUNK, left))):
             self.hash.update(chunk)
 
-    def _read(self, place: int) -> Picture:
-        member = self.members[place]
-        return self.row(place + 1, member.filename, make_safe(member.filename), self._content(member))
+    def _read(self, index: int) -> Picture:
+        member = self.members[index]
+        return self.row(index + 1, member.filename, make_safe(member.filename), self._content(member))
 
     def _content(self, member: zipfile.ZipInfo) -> bytes | InputError:
         if member.flag_bits & 1:

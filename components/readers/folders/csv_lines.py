@@ -11,7 +11,7 @@ from components.contract import DataContract
 from components.errors import InputError
 from components.readers.blocks import Block
 from components.readers.folders.parts import Input, InputPart, TableReading
-from components.readers.folders.unpacking import as_input_error, open_unpacked, packing_of
+from components.readers.folders.unpacking import as_input_error, compression_of, open_unpacked
 from components.readers.tables.csv import read_pixel_lines
 from components.readers.tables.encodings import as_utf8, ends_with_cr, find_encoding, read_first
 from components.readers.tables.layout import LONGEST_LINE, longest_line, read_head, texts_of
@@ -22,7 +22,7 @@ CHUNK = 1 << 20  # bytes per read
 
 def is_plain_utf8(path: Path) -> bool:
     """Whether a file is uncompressed UTF-8 with line feeds, so that parts can be read at their offsets."""
-    if packing_of(path):
+    if compression_of(path):
         return False
     with path.open("rb") as stream:
         head = read_first(stream, LONGEST_LINE)
@@ -50,12 +50,12 @@ class CsvInput(Input):
 
     def parts(self) -> Iterator[InputPart]:
         """See `Input`. The file is read once; recoded lines are passed along in the part."""
-        number, first, place = 0, 1, len(self.header)
+        number, first, offset = 0, 1, len(self.header)
         with closing(open_text(self.path)) as stream:
             self.hash = hashlib.sha256(read_first(stream, len(self.header)))
             for rows, size, lines in self._cut(stream):
-                yield InputPart(number, str(self.path), first, place, place + size, lines)
-                number, first, place = number + 1, first + rows, place + size
+                yield InputPart(number, str(self.path), first, offset, offset + size, lines)
+                number, first, offset = number + 1, first + rows, offset + size
         self.rows = first - 1
 
     def read(self, part: InputPart) -> Iterator[Block]:

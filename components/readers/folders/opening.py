@@ -22,7 +22,7 @@ from components.readers.folders.names import LeftOut, is_picture
 from components.readers.folders.parts import Input, InputPart, TableReading, join_digests
 from components.readers.folders.pictures import PathListInput, PictureFiles
 from components.readers.folders.row_groups import ParquetInput
-from components.readers.folders.unpacking import as_input_error, open_unpacked, packing_of
+from components.readers.folders.unpacking import as_input_error, compression_of, open_unpacked
 from components.readers.tables.columns import has_file_column, read_columns
 from components.readers.tables.encodings import read_first
 from components.readers.tables.kinds import (
@@ -94,8 +94,8 @@ def find_new(source: Path, read: Input) -> list[str]:
 
 def _open_file(path: Path, reading: TableReading, contract: DataContract) -> Input:
     """Open by content; for plain text, by name."""
-    name, kind, packing = path.name.lower(), _kind_of(path), packing_of(path)
-    if packing and kind in (PARQUET, ZIP, PICTURE):
+    name, kind, compression = path.name.lower(), _kind_of(path), compression_of(path)
+    if compression and kind in (PARQUET, ZIP, PICTURE):
         refuse(replace(kind, advice="Decompress it first"), path.name)
     if kind == PARQUET or (kind == CSV and name.endswith(PARQUET_NAME)):
         return ParquetInput([path], reading, contract)
@@ -237,9 +237,9 @@ class TablesInput(Input):
     def share(self, part: InputPart) -> float | None:
         """See `Input`."""
         table = self.by_path[part.file]
-        own, place = table.share(part), self.tables.index(table)
-        before = sum(self.sizes[:place])
-        return None if own is None else (before + own * self.sizes[place]) / max(sum(self.sizes), 1)
+        own, index = table.share(part), self.tables.index(table)
+        before = sum(self.sizes[:index])
+        return None if own is None else (before + own * self.sizes[index]) / max(sum(self.sizes), 1)
 
     def files(self) -> Iterator[Path]:
         """See `Input`."""

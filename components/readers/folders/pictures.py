@@ -67,8 +67,8 @@ class PictureInput(Input):
     def cut(self, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
         """Yield the file range of each part, end exclusive; `sizes` in bytes."""
         part = self.reading.part_of(sum(sizes) + FILE_OVERHEAD * len(sizes))
-        for places in gather(zip(range(len(sizes)), sizes, strict=True), part):
-            yield places[0], places[-1] + 1
+        for indices in gather(zip(range(len(sizes)), sizes, strict=True), part):
+            yield indices[0], indices[-1] + 1
 
     def to_blocks(self, pictures: Iterable[Picture]) -> Iterator[Block]:
         """Decode pictures."""
@@ -124,13 +124,13 @@ class PictureFiles(PictureInput):
     def _pictures(self, part: InputPart) -> Iterator[Picture]:
         return self.digests.note(part, map(self._read, range(part.start, part.stop)))
 
-    def _read(self, place: int) -> Picture:
-        name = self.names[place]
+    def _read(self, index: int) -> Picture:
+        name = self.names[index]
         try:
-            content: bytes | InputError = self.root.read(name, self.states[place] or None)
+            content: bytes | InputError = self.root.read(name, self.states[index] or None)
         except InputError as error:
             content = error
-        return self.row(place + 1, name, to_text(name), content)
+        return self.row(index + 1, name, to_text(name), content)
 
 
 class PathListInput(Input):
@@ -161,11 +161,11 @@ class PathListInput(Input):
 
     def parts(self) -> Iterator[InputPart]:
         """See `Input`. Parts carry the CSV lines; pictures are read with the part."""
-        first, place, self.number_of_parts = 1, len(self.header), 0
+        first, offset, self.number_of_parts = 1, len(self.header), 0
         for number, kept in enumerate(gather(self._measured(), self.reading.part)):
             lines = b"".join(kept)
-            yield InputPart(number, str(self.path), first, place, place + len(lines), lines)
-            first, place, self.number_of_parts = first + len(kept), place + len(lines), number + 1
+            yield InputPart(number, str(self.path), first, offset, offset + len(lines), lines)
+            first, offset, self.number_of_parts = first + len(kept), offset + len(lines), number + 1
         self.rows = first - 1
 
     def read(self, part: InputPart) -> Iterator[Block]:
@@ -220,7 +220,7 @@ class PathListInput(Input):
 
     def _pictures(self, part: InputPart) -> Iterator[Picture]:
         rows = (part.lines or b"").removesuffix(b"\n").split(b"\n")
-        return self.digests.note(part, (self._read(part.first + place, row) for place, row in enumerate(rows)))
+        return self.digests.note(part, (self._read(part.first + index, row) for index, row in enumerate(rows)))
 
     def _read(self, number: int, row: bytes) -> Picture:
         row, row_id, label, line = row.removesuffix(b"\r"), str(number), "", number + self.before
@@ -243,7 +243,8 @@ class PathListInput(Input):
         except csv.Error as error:
             raise InputError("row", f"cannot parse the line as one CSV row: {error}") from error
         if len(cells) != len(self.columns):
-            raise InputError("row", f"{len(cells)} cells, expected {len(self.columns)}" if cells else "empty line")
+            message = f"found {len(cells)} cells, expected {len(self.columns)}" if cells else "empty line"
+            raise InputError("row", message)
         return cells
 
 

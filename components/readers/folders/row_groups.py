@@ -144,8 +144,8 @@ class PrefetchHasher:
 
     def read_to(self, share: float) -> None:
         """Read up to this fraction of the file, 0 to 1."""
-        place = round(self.size * share)
-        while self.stream and (chunk := self.stream.read(max(0, min(place - self.stream.tell(), CHUNK)))):
+        offset = round(self.size * share)
+        while self.stream and (chunk := self.stream.read(max(0, min(offset - self.stream.tell(), CHUNK)))):
             self.content.update(chunk)
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from components.errors import InputError, InputTooLarge
 from components.readers.folders.names import is_hidden, is_picture
 from components.readers.tables.encodings import Reader
 
-PACKINGS = {
+SIGNATURES = {
     b"\x1f\x8b": "gzip",
     b"\x28\xb5\x2f\xfd": "zstd",
     b"BZh": "bz2",
@@ -26,12 +26,12 @@ ALWAYS_ALLOWED = 16 << 20  # bytes that any file may decompress to
 MAX_RATIO = 200  # decompressed to compressed size beyond that; Fashion-MNIST tables have 2 to 11, black images 400+
 
 
-def packing_of(path: Path) -> str:
+def compression_of(path: Path) -> str:
     """The compression of a file; "" if none. A zip with one table counts as compression."""
     with path.open("rb") as stream:
         head = stream.read(6)
-        packing = next((packing for magic, packing in PACKINGS.items() if head.startswith(magic)), "")
-        return "zip" if not packing and head.startswith(b"PK\3\4") and _member_of(stream) else packing
+        compression = next((compression for magic, compression in SIGNATURES.items() if head.startswith(magic)), "")
+        return "zip" if not compression and head.startswith(b"PK\3\4") and _member_of(stream) else compression
 
 
 def _member_of(file: BinaryIO) -> zipfile.ZipInfo | None:
@@ -62,11 +62,13 @@ def open_unpacked(path: Path) -> BinaryIO:
     Raises:
         InputTooLarge: from `read`, if it decompresses to over 200 times its size and over 16 MiB.
     """
-    packing, file = packing_of(path), path.open("rb")
-    if not packing:
+    compression, file = compression_of(path), path.open("rb")
+    if not compression:
         return file
     with as_input_error(path.name):
-        opened = STANDARD[packing](file) if packing in STANDARD else pa.input_stream(file, compression=packing)
+        opened = (
+            STANDARD[compression](file) if compression in STANDARD else pa.input_stream(file, compression=compression)
+        )
     return cast(BinaryIO, BoundedReader(file, cast(BinaryIO, opened), path.name))
 
 

@@ -78,7 +78,7 @@ def _to_block(pictures: Iterable[Picture], contract: DataContract, labelled: boo
         np.concatenate(images),
         numbers,
         tuple(rejects),
-        pa.table([[cells[place] for cells in extras] for place in range(len(kept))], texts_of(kept)) if kept else None,
+        pa.table([[cells[index] for cells in extras] for index in range(len(kept))], texts_of(kept)) if kept else None,
         views=np.array([len(views) for views in images[1:]], np.intp),
         unread=unread,
     )

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from components.contract import Images
 
 FEW = 49  # one pixel in 49 is ignored at each end of the brightness range: dust, a few damaged bytes
-MIN_CONTRAST = 12  # levels between the remaining extremes, 5 %; minimum of Fashion-MNIST: 33, of 341 phone photos: 75
+CONTRAST = 12  # levels between the remaining extremes, 5 %; minimum of Fashion-MNIST: 33, of 341 phone photos: 75
 BLACK = 2  # up to this level a pixel is background, if over 2/49 of all are; so in all 70,000 of Fashion-MNIST
-MIN_CORRELATION = 0.2  # of neighbouring pixels, across or down; Fashion-MNIST: at least 0.26, noise: at most 0.15
+RELATED = 0.2  # of neighbouring pixels, across or down; Fashion-MNIST: at least 0.26, noise: at most 0.15
 
 BRIGHT = 64  # levels; if over 1/49 of all pixels are brighter, on a background, the image is clear
 LUMA = np.array([77, 150, 29], np.uint16)  # of 256: luma weights of red, green and blue (ITU-R BT.601)
@@ -46,8 +46,8 @@ def has_content(images: Images) -> NDArray[np.bool_]:
         doubtful = grey[~clear]
         flat = doubtful.reshape(len(doubtful), -1)
         background = (flat <= BLACK).sum(axis=1) > 2 * few_of(grey.shape[1:])
-        structured = background | (_correlation(doubtful) >= MIN_CORRELATION)
-        clear[~clear] = (_contrast(flat, few_of(grey.shape[1:])) >= MIN_CONTRAST) & structured
+        structured = background | (_correlation(doubtful) >= RELATED)
+        clear[~clear] = (_contrast(flat, few_of(grey.shape[1:])) >= CONTRAST) & structured
     return clear
 
 

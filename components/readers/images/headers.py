@@ -82,24 +82,24 @@ def _read_png(content: bytes, name: str) -> PictureHeader:
     if content[12:16] != b"IHDR":
         raise InputError(name, "a damaged picture: the size is not in the first chunk")
     width, height, depth = struct.unpack_from(">IIB", content, 16)
-    dropped, exif, xmp, place = Ranges(), b"", b"", 8
+    dropped, exif, xmp, offset = Ranges(), b"", b"", 8
     for _ in range(MAX_PARTS):
-        if place + 12 > len(content):
+        if offset + 12 > len(content):
             break
-        length, kind = struct.unpack_from(">I4s", content, place)
-        end = place + 12 + length
-        if kind not in PNG_KEPT or (kind == b"IHDR" and place > 8):
-            dropped.append((place, end))
-            if kind == b"acTL" and content[place + 8 : place + 12] > b"\0\0\0\1":
+        length, kind = struct.unpack_from(">I4s", content, offset)
+        end = offset + 12 + length
+        if kind not in PNG_KEPT or (kind == b"IHDR" and offset > 8):
+            dropped.append((offset, end))
+            if kind == b"acTL" and content[offset + 8 : offset + 12] > b"\0\0\0\1":
                 raise animated_error(name)
-            if kind == b"eXIf" or content.startswith(PROFILE, place + 8):
-                exif = content[place + 8 : end - 4]
-            elif kind == b"iTXt" and content.startswith(b"XML:com.adobe.xmp\0", place + 8):
-                xmp = content[place + 8 : end - 4]
+            if kind == b"eXIf" or content.startswith(PROFILE, offset + 8):
+                exif = content[offset + 8 : end - 4]
+            elif kind == b"iTXt" and content.startswith(b"XML:com.adobe.xmp\0", offset + 8):
+                xmp = content[offset + 8 : end - 4]
         elif kind == b"IEND":
             dropped.append((end, len(content)))
             break
-        place = end
+        offset = end
     else:
         raise too_many_error(name, "chunks")
     if exif.startswith(PROFILE):
@@ -118,19 +118,19 @@ def _read_webp(content: bytes, name: str) -> PictureHeader:
         width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
     else:
         width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", content, 26))
-    frames, exif, xmp, place = 0, b"", b"", 12
+    frames, exif, xmp, offset = 0, b"", b"", 12
     for _ in range(MAX_PARTS):
-        if place + 8 > len(content):
+        if offset + 8 > len(content):
             break
-        kind, length = struct.unpack_from("<4sI", content, place)
+        kind, length = struct.unpack_from("<4sI", content, offset)
         if kind == b"EXIF":
-            exif = content[place + 8 : place + 8 + length]
+            exif = content[offset + 8 : offset + 8 + length]
         elif kind == b"XMP ":
-            xmp = content[place + 8 : place + 8 + length]
+            xmp = content[offset + 8 : offset + 8 + length]
         frames += kind == b"ANMF"
         if frames > 1:
             raise animated_error(name)
-        place += 8 + length + length % 2
+        offset += 8 + length + length % 2
     else:
         raise too_many_error(name, "chunks")
     return PictureHeader("WEBP", width, height, content, read_orientation(exif, xmp))
@@ -139,21 +139,21 @@ def _read_webp(content: bytes, name: str) -> PictureHeader:
 def _read_gif(content: bytes, name: str) -> PictureHeader:
     """Keep the first picture and its graphic control extension; drop all other extensions."""
     width, height, flags = struct.unpack_from("<HHB", content, 6)
-    start = place = 13 + (3 << 1 + (flags & 7) if flags & 128 else 0)
+    start = offset = 13 + (3 << 1 + (flags & 7) if flags & 128 else 0)
     control, in_extension = b"", False
     for _ in range(MAX_PARTS):
-        kind = content[place]
+        kind = content[offset]
         if in_extension:
-            place, in_extension = place + 1 + kind, kind > 0
+            offset, in_extension = offset + 1 + kind, kind > 0
         elif kind == 0x21:
-            control = content[place : place + 8] if content[place + 1] == 0xF9 else control
-            place, in_extension = place + 2, True
+            control = content[offset : offset + 8] if content[offset + 1] == 0xF9 else control
+            offset, in_extension = offset + 2, True
         elif kind == 0x2C:
-            left, top, across, down = struct.unpack_from("<HHHH", content, place + 1)
-            kept = b"".join((content[:start], control, memoryview(content)[place:]))
+            left, top, across, down = struct.unpack_from("<HHHH", content, offset + 1)
+            kept = b"".join((content[:start], control, memoryview(content)[offset:]))
             return PictureHeader("GIF", max(width, left + across), max(height, top + down), kept)
         else:
-            place += 1
+            offset += 1
     raise too_many_error(name, "blocks")
 
 

@@ -34,34 +34,34 @@ def read_jpeg(content: bytes, name: str) -> PictureHeader:
         struct.error, IndexError, ValueError: the file ends too early.
     """
     width = height = layers = frame = 0
-    dropped, exif, xmp, place = Ranges(), b"", b"", 2
+    dropped, exif, xmp, offset = Ranges(), b"", b"", 2
     for _ in range(MAX_PARTS):
-        after = _after_fill(content, content.index(b"\xff", place))
+        after = _after_fill(content, content.index(b"\xff", offset))
         marker = content[after]
-        if place < after - 1:  # fill bytes or garbage, which a decoder skips slowly
-            dropped.append((place, after - 1))
-        place = after + 1
+        if offset < after - 1:  # fill bytes or garbage, which a decoder skips slowly
+            dropped.append((offset, after - 1))
+        offset = after + 1
         if marker in BARE:
             continue
-        end = place + _segment(content, place)
+        end = offset + _segment(content, offset)
         if marker == SCAN:
             break
         if marker in METADATA:
             dropped.append((after - 1, end))
-            if marker == EXIF and not exif and content.startswith(b"Exif\0\0", place + 2):
-                exif = content[place + 2 : end]
-            elif marker == EXIF and content.startswith(XMP, place + 2):
-                xmp = content[place + 2 : end]
+            if marker == EXIF and not exif and content.startswith(b"Exif\0\0", offset + 2):
+                exif = content[offset + 2 : end]
+            elif marker == EXIF and content.startswith(XMP, offset + 2):
+                xmp = content[offset + 2 : end]
         elif marker in FRAMES:
-            frame, (bits, height, width, layers) = marker, struct.unpack_from(">BHHB", content, place + 2)
+            frame, (bits, height, width, layers) = marker, struct.unpack_from(">BHHB", content, offset + 2)
             if frame > PROGRESSIVE or bits != 8:
                 what = RARE.get(frame, "hierarchical") if frame > PROGRESSIVE else f"{bits} bits per sample"
                 raise InputError(name, f"an unsupported JPEG type ({what}). Save it as a baseline JPEG or as PNG")
-        place = end
+        offset = end
     else:
         raise too_many_error(name, "segments")
     scans = 1
-    if frame == PROGRESSIVE or content[place + 2] < layers:  # otherwise the decoder stops after the first scan
+    if frame == PROGRESSIVE or content[offset + 2] < layers:  # otherwise the decoder stops after the first scan
         scans, last = _count_scans(content, end, name)
         dropped.append((last, len(content)))
     if scans * width * height > MAX_SCANNED:
@@ -70,31 +70,31 @@ def read_jpeg(content: bytes, name: str) -> PictureHeader:
     return PictureHeader("JPEG", width, height, remove_ranges(content, dropped), read_orientation(exif, xmp), scans)
 
 
-def _count_scans(content: bytes, place: int, name: str) -> tuple[int, int]:
+def _count_scans(content: bytes, offset: int, name: str) -> tuple[int, int]:
     """Count the scans and find the end of the picture; another picture may follow."""
     scans = 1
     for _ in range(MAX_PARTS):
         found = None
-        while not found and place < len(content):
-            found = MARKER.search(content, place, place + WINDOW + 1)
-            place += WINDOW
+        while not found and offset < len(content):
+            found = MARKER.search(content, offset, offset + WINDOW + 1)
+            offset += WINDOW
         if not found:
             return scans, len(content)
-        marker, place = content[found.end() - 1], found.end()
+        marker, offset = content[found.end() - 1], found.end()
         if marker == 0xFF:
-            place = _after_fill(content, found.start()) - 1  # the last FF may begin a marker
+            offset = _after_fill(content, found.start()) - 1  # the last FF may begin a marker
         elif marker == END:
-            return scans, place
+            return scans, offset
         elif marker not in BARE:
             scans += marker == SCAN
-            place += _segment(content, place)
+            offset += _segment(content, offset)
     raise too_many_error(name, "segments")
 
 
-def _after_fill(content: bytes, place: int) -> int:
-    match = FILL.match(content, place)
-    return match.end() if match else place
+def _after_fill(content: bytes, offset: int) -> int:
+    match = FILL.match(content, offset)
+    return match.end() if match else offset
 
 
-def _segment(content: bytes, place: int) -> int:
-    return max(2, int(struct.unpack_from(">H", content, place)[0]))
+def _segment(content: bytes, offset: int) -> int:
+    return max(2, int(struct.unpack_from(">H", content, offset)[0]))

@@ -49,8 +49,8 @@ def _from_exif(block: bytes) -> int:
     order = {b"II": "<", b"MM": ">"}[block[:2]]
     (start,) = struct.unpack_from(f"{order}I", block, 4)
     (count,) = struct.unpack_from(f"{order}H", block, start)
-    for place in range(start + 2, start + 2 + 12 * count, 12):
-        tag, kind = struct.unpack_from(f"{order}HH", block, place)
+    for offset in range(start + 2, start + 2 + 12 * count, 12):
+        tag, kind = struct.unpack_from(f"{order}HH", block, offset)
         if tag == TAG:
-            return int(struct.unpack_from(order + KINDS[kind], block, place + 8)[0])
+            return int(struct.unpack_from(order + KINDS[kind], block, offset + 8)[0])
     return 0

@@ -108,27 +108,27 @@ def _read_slowly(found: Any, image: ImageSpec, field: str) -> bytes:
     if not isinstance(found, list):
         raise InputError(field, f"found {_kind(found)}, {expected}")
     if len(found) == image.height and all(isinstance(row, list) for row in found):
-        places = [f"[{number}]" for number in range(image.height)]
+        paths = [f"[{number}]" for number in range(image.height)]
         for length, word in zip(image.shape[1:], words, strict=True):
-            for one, place in zip(found, places, strict=True):
+            for one, path in zip(found, paths, strict=True):
                 if not isinstance(one, list):
-                    raise InputError(field + place, f"found {_kind(one)}, expected {length} {word}")
+                    raise InputError(field + path, f"found {_kind(one)}, expected {length} {word}")
                 if len(one) != length:
-                    raise InputError(field + place, f"found {len(one)} {word}, expected {length}")
+                    raise InputError(field + path, f"found {len(one)} {word}, expected {length}")
             found = list(chain.from_iterable(found))
-            places = [f"{place}[{number}]" for place in places for number in range(length)]
-        return _read_pixels(found, field, places)
+            paths = [f"{path}[{number}]" for path in paths for number in range(length)]
+        return _read_pixels(found, field, paths)
     if len(found) != image.size:
         raise InputError(field, f"found {len(found)} items, {expected}")
     return _read_pixels(found, field, [f"[{number}]" for number in range(image.size)])
 
 
-def _read_pixels(values: list[Any], field: str, places: list[str]) -> bytes:
-    for value, place in zip(values, places, strict=True):
+def _read_pixels(values: list[Any], field: str, paths: list[str]) -> bytes:
+    for value, path in zip(values, paths, strict=True):
         if type(value) is not int or not 0 <= value <= 255:
             found = repr(value)[:20] if type(value) in (int, float) else _kind(value)
             advice = ". Multiply pixels from 0 to 1 by 255 and round them" if type(value) is float else ""
-            raise InputError(field + place, f"found {found}, expected a whole number from 0 to 255{advice}")
+            raise InputError(field + path, f"found {found}, expected a whole number from 0 to 255{advice}")
     return bytes(values)
 
 

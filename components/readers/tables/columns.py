@@ -63,10 +63,10 @@ def read_columns(
     _rename_synonym(names, "id", kept, ())
     if old := _rename_synonym(names, "label", kept, LABELS):
         notes.append(f"column {old!r} is used as the label")
-    for place, name in enumerate(names):
+    for index, name in enumerate(names):
         if name not in kept and INDEX.fullmatch(name):
-            names[place] = _hide(f"{place}")
-            notes.append(f"column {place + 1} ({name or 'unnamed'}) is ignored: it is a row index")
+            names[index] = _hide(f"{index}")
+            notes.append(f"column {index + 1} ({name or 'unnamed'}) is ignored: it is a row index")
     return Columns(tuple(names), tuple(notes[:5]))
 
 
@@ -125,22 +125,22 @@ def _as_grid(numbered: dict[tuple[int, ...], str], image: ImageSpec) -> dict[str
     """Map columns by number, or by row and column for greyscale, from 0 or 1; {} if any is missing."""
     if len(numbered) != image.size:
         return {}
-    places, rows, columns = sorted(numbered), image.height, image.width
+    indices, rows, columns = sorted(numbered), image.height, image.width
     for start in (0, 1):
-        if places == [(number,) for number in range(start, image.size + start)]:
+        if indices == [(number,) for number in range(start, image.size + start)]:
             break
-        if places == [(row, column) for row in range(start, rows + start) for column in range(start, columns + start)]:
+        if indices == [(row, column) for row in range(start, rows + start) for column in range(start, columns + start)]:
             _refuse_transposed(list(numbered), numbered, image)
             break
     else:
         return {}
-    return {numbered[place]: ours for place, ours in zip(places, pixel_columns(image), strict=True)}
+    return {numbered[index]: ours for index, ours in zip(indices, pixel_columns(image), strict=True)}
 
 
 def _refuse_transposed(order: list[tuple[int, ...]], numbered: dict[tuple[int, ...], str], image: ImageSpec) -> None:
     """Refuse the order 1x1, 2x1, 3x1: either the first number is the column, or the image is transposed."""
-    if order == sorted(order, key=lambda place: place[::-1]):
-        first, second = (numbered[place] for place in order[:2])
+    if order == sorted(order, key=lambda index: index[::-1]):
+        first, second = (numbered[index] for index in order[:2])
         message = f"ambiguous columns: {second!r} after {first!r} could be the pixel to the right or below"
         raise InputError("header", f"{message}. Name the columns pixel1 to pixel{image.size}, row by row")
 

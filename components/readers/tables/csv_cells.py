@@ -96,16 +96,16 @@ def parse_slowly(chunk: bytes, layout: TableLayout, first_line: int) -> Block:
         ids.append(row_id)
         labels.append(label)
         images.append(pixels)
-        extra.append([cells[place] for place in kept])
+        extra.append([cells[index] for index in kept])
     numbers, unread = read_labels(pa.array(labels, pa.string()), contract)
-    along = pa.table([[row[place] for row in extra] for place in range(len(kept))], texts_of(wanted.kept))
+    kept_columns = pa.table([[row[index] for row in extra] for index in range(len(kept))], texts_of(wanted.kept))
     return Block(
         np.array(lines, np.int64),
         ids,
         np.frombuffer(b"".join(images), np.uint8).reshape(-1, *contract.image.shape),
         numbers if layout.has_labels else None,
         tuple(rejects),
-        along if kept else None,
+        kept_columns if kept else None,
         unread=unread if layout.has_labels else {},
     )
 

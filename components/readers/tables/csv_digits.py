@@ -118,10 +118,10 @@ def _split_pieces(chunk: bytes) -> Iterator[bytes]:
         start = end
 
 
-def _to_slice(places: NDArray[np.intp]) -> NDArray[np.intp] | slice:
+def _to_slice(indices: NDArray[np.intp]) -> NDArray[np.intp] | slice:
     """Convert consecutive indices, the usual case for pixels, to a slice."""
-    first = int(places[0])
-    return slice(first, first + len(places)) if (np.diff(places) == 1).all() else places
+    first = int(indices[0])
+    return slice(first, first + len(indices)) if (np.diff(indices) == 1).all() else indices
 
 
 def _read_digits(piece: bytes, columns: int, delimiter: str = COMMA) -> NDArray[np.uint8] | None:
@@ -131,7 +131,7 @@ def _read_digits(piece: bytes, columns: int, delimiter: str = COMMA) -> NDArray[
     ends = np.flatnonzero(text - ZERO > 9)  # ends of cells: anything that is not a digit
     if len(ends) % columns:
         return None
-    hundreds, tens, ones, marks = (padded[place:].take(ends) for place in range(4))  # the bytes up to each end
+    hundreds, tens, ones, marks = (padded[offset:].take(ends) for offset in range(4))  # the bytes up to each end
     marks = marks.reshape(-1, columns)
     if (marks[:, :-1] != ord(delimiter)).any() or (marks[:, -1] != LINE_END).any():
         return None

@@ -108,8 +108,8 @@ def read_picture_rows(
     _check_columns(schema, name, wanted)
     read = ["image.bytes" if pa.types.is_struct(schema.field("image").type) else "image"]
     read += [column for column in schema.names if column in {"id", "label", *wanted.kept}.difference(wanted.dropped)]
-    paths = [metadata.schema.column(place).path for place in range(metadata.num_columns)]
-    check_pages(stream, metadata, [place for place, path in enumerate(paths) if path in read], name, rows.groups)
+    paths = [metadata.schema.column(index).path for index in range(metadata.num_columns)]
+    check_pages(stream, metadata, [index for index, path in enumerate(paths) if path in read], name, rows.groups)
     texts = [field.name for field in schema if field.name in {"id", "label", *wanted.kept} and is_text(field.type)]
     file = pq.ParquetFile(stream, metadata=metadata, read_dictionary=texts, page_checksum_verification=True)
     for first, batch in read_batches(file, rows, read, SMALL_BLOCK if work else BLOCK, name):
@@ -193,13 +193,13 @@ def _to_blocks(
         images = images.flatten()[0]  # where the struct is null, so are its bytes
 
     def pictures() -> Iterator[Picture]:
-        for place, scalar in enumerate(images):
+        for index, scalar in enumerate(images):
             content = scalar.as_py()
-            fault = _refuse(content, faults.reasons.get(place, ""))
+            fault = _refuse(content, faults.reasons.get(index, ""))
             if work and content:
                 work.take(content)
-            label = None if labels is None else _label_of(found_labels[place].as_py(), int(labels[place]))
-            yield Picture(first + place, str(ids[place]), content or b"", fault or content, label)
+            label = None if labels is None else _label_of(found_labels[index].as_py(), int(labels[index]))
+            yield Picture(first + index, str(ids[index]), content or b"", fault or content, label)
 
     extra = read_others(batch, wanted.kept, name) if wanted.kept else None
     for block in to_blocks(pictures(), wanted.contract, labels is not None):

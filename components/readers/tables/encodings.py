@@ -29,17 +29,17 @@ def find_encoding(head: bytes) -> str:
     """Detect `utf-16-le` or `utf-16-be` by the byte order mark or by zero bytes; "" for anything else."""
     if marked := next((encoding for mark, encoding in UTF_16.items() if head.startswith(mark)), ""):
         return marked
-    places = [head[place:2000:2] for place in (0, 1)]
+    parts = [head[offset:2000:2] for offset in (0, 1)]
     if len(head) >= 4 and all(byte < 128 for byte in head[:2000]):
-        zeros = [part.count(0) > 0.9 * len(part) for part in places]
+        zeros = [part.count(0) > 0.9 * len(part) for part in parts]
         return {(False, True): "utf-16-le", (True, False): "utf-16-be"}.get((zeros[0], zeros[1]), "")
     return ""
 
 
 def ends_with_cr(head: bytes) -> bool:
     """Whether the first line ends with a lone carriage return."""
-    place = head.find(b"\r")
-    return 0 <= place < len(head) - 1 and head[place + 1] != ord("\n") and b"\n" not in head[:place]
+    offset = head.find(b"\r")
+    return 0 <= offset < len(head) - 1 and head[offset + 1] != ord("\n") and b"\n" not in head[:offset]
 
 
 def read_first(stream: BinaryIO, size: int) -> bytes:

@@ -161,10 +161,10 @@ def _to_layout(header: TableHeader, name: str, wanted: Wanted) -> TableLayout:
 
 
 def _place(columns: Columns, cells: Sequence[str], header: TableHeader, wanted: Wanted) -> TableLayout:
-    at = {column: place for place, column in enumerate(columns.names)}
-    places = np.array([at[column] for column in pixel_columns(wanted.contract.image)])
-    names = tuple(cells[place] for place in places)
-    return TableLayout(columns.names, places, names, wanted, header.delimiter, header.lines, columns.notes)
+    at = {column: index for index, column in enumerate(columns.names)}
+    indices = np.array([at[column] for column in pixel_columns(wanted.contract.image)])
+    names = tuple(cells[index] for index in indices)
+    return TableLayout(columns.names, indices, names, wanted, header.delimiter, header.lines, columns.notes)
 
 
 def _read_attributes(head: bytes, name: str) -> TableHeader:
@@ -231,7 +231,7 @@ def _find_label(rows: Iterator[list[str]], name: str, contract: DataContract) ->
     always 0 is the corner. If both are, the label comes first.
     """
     found = list(rows)
-    edges = [[whole_number(row[place], LARGEST_NUMBER) for row in found] for place in (0, -1)]
+    edges = [[whole_number(row[index], LARGEST_NUMBER) for row in found] for index in (0, -1)]
     first, last = (
         all(value is not None and contract.label_of_number(value) is not None for value in edge) for edge in edges
     )

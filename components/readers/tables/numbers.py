@@ -62,11 +62,11 @@ def read_labels(cells: pa.Array, contract: DataContract) -> tuple[Labels, Mappin
     values = coded.dictionary.cast(pa.string()).to_pylist() if len(coded.dictionary) else []
     texts = [*("" if value is None else value for value in values), ""]  # the last stands for null
     known = np.array([read_label(text, contract) for text in texts], np.uint16)
-    places = coded.indices.cast(pa.int64()).fill_null(len(values)).to_numpy()
-    labels: Labels = known[places]
-    counts = np.bincount(places[labels == UNLABELLED], minlength=len(known))
+    indices = coded.indices.cast(pa.int64()).fill_null(len(values)).to_numpy()
+    labels: Labels = known[indices]
+    counts = np.bincount(indices[labels == UNLABELLED], minlength=len(known))
     frequent = np.argsort(-counts, kind="stable")[:MAX_SHOWN].tolist()
-    return labels, {texts[place][:LONGEST_SHOWN]: int(counts[place]) for place in frequent if counts[place]}
+    return labels, {texts[index][:LONGEST_SHOWN]: int(counts[index]) for index in frequent if counts[index]}
 
 
 def describe_labels(contract: DataContract) -> str:

@@ -202,7 +202,7 @@ def _open(stream: BinaryIO, name: str, wanted: Wanted, groups: range | None = No
         refuse_many_rows(metadata, name)
     names = check_columns(schema, name, wanted)
     owners = [ours for field, ours in zip(schema, names, strict=True) for _ in range(leaves(field.type))]
-    columns = [place for place, ours in enumerate(owners) if not is_left_out(ours)]
+    columns = [index for index, ours in enumerate(owners) if not is_left_out(ours)]
     check_pages(stream, metadata, columns, name, range(metadata.num_row_groups) if groups is None else groups)
     # Dictionaries: a long id that is repeated in many rows is stored once
     own = {"id", "label", "pixels", *wanted.kept}
@@ -310,8 +310,8 @@ def to_block(batch: pa.RecordBatch, names: Sequence[str], first: int, name: str,
         return Block(lines, ids, images, labels, (), extra, unread=unread)
     bad, good = sorted(faults.reasons), np.flatnonzero(~faults.found)
     rejects = [
-        RowReject(first + place, faults.reasons[place], row, ids[place])
-        for place, row in zip(bad, _as_json(found, bad), strict=True)
+        RowReject(first + index, faults.reasons[index], row, ids[index])
+        for index, row in zip(bad, _as_json(found, bad), strict=True)
     ]
     return Block(
         lines[good],
@@ -324,9 +324,9 @@ def to_block(batch: pa.RecordBatch, names: Sequence[str], first: int, name: str,
     )
 
 
-def _as_json(batch: pa.RecordBatch, places: list[int]) -> Iterator[bytes]:
+def _as_json(batch: pa.RecordBatch, indices: list[int]) -> Iterator[bytes]:
     """Encode rows as JSON, a few at a time: each takes 60 KB as Python numbers."""
-    for start in range(0, len(places), REJECTS_AT_ONCE):
-        some = batch.take(pa.array(places[start : start + REJECTS_AT_ONCE], pa.int32()))
+    for start in range(0, len(indices), REJECTS_AT_ONCE):
+        some = batch.take(pa.array(indices[start : start + REJECTS_AT_ONCE], pa.int32()))
         for row in some.to_pylist():
             yield orjson.dumps(row, default=lambda value: value.hex() if isinstance(value, bytes) else str(value))

@@ -45,14 +45,14 @@ class Texts(Sequence[str]):
         return len(self.array)
 
     @overload
-    def __getitem__(self, place: int) -> str: ...
+    def __getitem__(self, index: int) -> str: ...
 
     @overload
-    def __getitem__(self, place: slice) -> "Texts": ...
+    def __getitem__(self, index: slice) -> "Texts": ...
 
-    def __getitem__(self, place: int | slice) -> "str | Texts":
-        found = self.array[place]
-        return Texts(found) if isinstance(place, slice) else str(found.as_py())
+    def __getitem__(self, index: int | slice) -> "str | Texts":
+        found = self.array[index]
+        return Texts(found) if isinstance(index, slice) else str(found.as_py())
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.array.to_pylist())
@@ -241,8 +241,8 @@ def _read_values(values: pa.Array, rows: NDArray[np.intp], faults: Faults, image
     numbers = numbers.reshape(-1, image.size)
     wrong = missing | ~is_pixels(numbers) if numbers.dtype != np.uint8 else missing
     bad, at = np.zeros(len(faults.found), bool), dict[int, int]()
-    for place in np.flatnonzero(wrong.any(axis=1)).tolist():
-        bad[rows[place]], at[int(rows[place])] = True, place
+    for index in np.flatnonzero(wrong.any(axis=1)).tolist():
+        bad[rows[index]], at[int(rows[index])] = True, index
 
     def reason_of(row: int) -> str:
         first = int(wrong[at[row]].argmax())
@@ -288,7 +288,7 @@ def value_type(kind: pa.DataType) -> pa.DataType:
 
 def leaves(kind: pa.DataType) -> int:
     """The number of Parquet columns of a type: one per leaf field of a struct."""
-    return sum(leaves(kind.field(place).type) for place in range(kind.num_fields)) if kind.num_fields else 1
+    return sum(leaves(kind.field(index).type) for index in range(kind.num_fields)) if kind.num_fields else 1
 
 
 def _plain_numbers(column: pa.Array) -> pa.Array:

@@ -15,7 +15,7 @@ LARGEST_FILE = 1 << 30  # bytes of all row groups, decompressed
 MAX_PAGES = 500_000  # 785 columns of a million rows, with a dictionary and 4,096 rows a row group, have 380,000
 LONGEST_HEADER = 64 << 10  # bytes
 DEEPEST = 8  # nested structs
-UNPACKED, PACKED = 2, 3  # field ids of the sizes in a page header
+UNCOMPRESSED, COMPRESSED = 2, 3  # field ids of the sizes in a page header
 DATA, VALUES = (5, 8), 1  # field ids of the data page headers, v1 and v2; of the number of values in them
 ALWAYS_ALLOWED = 64 << 20  # bytes that any file may decode to
 MAX_RATIO = 100  # decoded to compressed size beyond that; Fashion-MNIST: 2 to 20; runs of one value are unbounded
@@ -37,29 +37,29 @@ def check_pages(stream: BinaryIO, metadata: Any, columns: Sequence[int], name: s
         InputTooLarge: over 256 MiB in a row group, 1 GiB in total, 500,000 pages, or 100 times the compressed size.
         InputError: an invalid page header, or column chunks that overlap or exceed the file.
     """
-    unpacked = packed = pages = decoded = 0
+    uncompressed = compressed = pages = decoded = 0
     for number in groups:
-        group, group_unpacked = metadata.row_group(number), 0
+        group, group_size = metadata.row_group(number), 0
         for column in columns:
             chunk = group.column(column)
             if chunk.num_values <= 0:
                 continue  # Arrow reads none of its pages either, and its offsets may be invalid
             start = min(chunk.dictionary_page_offset or chunk.data_page_offset, chunk.data_page_offset)
-            packed += chunk.total_compressed_size
-            if start < 0 or chunk.total_compressed_size < 0 or packed > stream.seek(0, 2):
+            compressed += chunk.total_compressed_size
+            if start < 0 or chunk.total_compressed_size < 0 or compressed > stream.seek(0, 2):
                 raise InputError(name, "damaged file: column chunks overlap or exceed the file")
             end = start + chunk.total_compressed_size
             found, size, values = _measure(stream, start, end, MAX_PAGES - pages, name)
-            pages, group_unpacked = pages + found, group_unpacked + size
+            pages, group_size = pages + found, group_size + size
             decoded += max(size, values * _width(metadata.schema.column(column)))
-        unpacked += group_unpacked
-        if group_unpacked > LARGEST_GROUP:
+        uncompressed += group_size
+        if group_size > LARGEST_GROUP:
             raise InputTooLarge(
                 name, f"a row group is larger than {LARGEST_GROUP >> 20} MiB, decompressed. Write smaller ones"
             )
-        if unpacked > LARGEST_FILE:
+        if uncompressed > LARGEST_FILE:
             raise InputTooLarge(name, f"the file is larger than {LARGEST_FILE >> 20:,} MiB, decompressed. Split it")
-        if decoded > ALWAYS_ALLOWED + MAX_RATIO * packed:
+        if decoded > ALWAYS_ALLOWED + MAX_RATIO * compressed:
             message = f"the file decompresses to more than {MAX_RATIO} times its size. Remove repeated rows"
             raise InputTooLarge(name, message)
 
@@ -71,22 +71,22 @@ def _width(column: Any) -> int:
 
 def _measure(stream: BinaryIO, start: int, end: int, most: int, name: str) -> tuple[int, int, int]:
     """The number of pages in a column chunk, their decompressed bytes and their number of values."""
-    pages = unpacked = values = 0
+    pages = uncompressed = values = 0
     while start < end:
         header = PageHeader(_read(stream, start, end))
         try:
             fields = header.read_struct()
-            size, length = fields[UNPACKED], fields[PACKED]
+            size, length = fields[UNCOMPRESSED], fields[COMPRESSED]
         except (IndexError, KeyError, ValueError) as error:
             raise InputError(name, "damaged file: invalid page header") from error
-        start += header.place + length
+        start += header.offset + length
         values += header.values
         if start > end:
             raise InputError(name, "damaged file: a page exceeds its column chunk")
-        pages, unpacked = pages + 1, unpacked + size
+        pages, uncompressed = pages + 1, uncompressed + size
         if pages > most:
             raise InputTooLarge(name, f"the file has more than {MAX_PAGES:,} pages. Write larger ones")
-    return pages, unpacked, values
+    return pages, uncompressed, values
 
 
 def _read(stream: BinaryIO, start: int, end: int) -> bytes:
@@ -95,10 +95,10 @@ def _read(stream: BinaryIO, start: int, end: int) -> bytes:
 
 
 class PageHeader:
-    """Parser for a struct of Thrift's compact protocol; continues at `place`."""
+    """Parser for a struct of Thrift's compact protocol; continues at `offset`."""
 
     def __init__(self, content: bytes) -> None:
-        self.content, self.place, self.values = content, 0, 0
+        self.content, self.offset, self.values = content, 0, 0
 
     def read_struct(self, depth: int = 0) -> dict[int, int]:
         """Read the 32-bit fields of a struct, id -> value, at least 0; the larger value of a repeated field.
@@ -126,15 +126,15 @@ class PageHeader:
             self._varint()
         elif kind == BINARY:
             length = self._varint()
-            self.place += length
+            self.offset += length
         elif kind in (BYTE, DOUBLE):
-            self.place += 1 if kind == BYTE else 8
+            self.offset += 1 if kind == BYTE else 8
         elif kind not in BOOLEANS:
             raise ValueError(f"unexpected field type {kind}")
 
     def _byte(self) -> int:
-        self.place += 1
-        return self.content[self.place - 1]
+        self.offset += 1
+        return self.content[self.offset - 1]
 
     def _varint(self) -> int:
         value = shift = 0

@@ -49,7 +49,7 @@ def test_one_bad_row_refuses_the_whole_csv(tmp_path: Path, examples: tuple[Image
     rows[2], rows[5], rows[6], rows[7] = f"1{rows[2][1:]},7", "", rows[6].replace(",", ",x", 1), "10" + rows[7][1:]
     source = find_source(str(write_csv(tmp_path / "new.csv", "label,", rows)), Settings(), CONTRACT)
     told = (
-        r"new\.csv: 4 bad row\(s\), nothing was taken: line 4: row: 786 cells, expected 785; "
+        r"new\.csv: 4 bad row\(s\), nothing was taken: line 4: row: found 786 cells, expected 785; "
         r"line 7: row: empty line; line 8: pixel1: 'x.*' is not a whole number"
     )
     with pytest.raises(SourceError, match=told):

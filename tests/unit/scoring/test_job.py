@@ -561,7 +561,7 @@ def test_parquet_files_with_and_without_a_column_are_not_mixed(
     (tmp_path / "in").mkdir()
     pq.write_table(rows, tmp_path / "in" / "1.parquet")
     pq.write_table(rows.drop_columns(column), tmp_path / "in" / "2.parquet")
-    with pytest.raises(InputError, match=f"2.parquet: column '{column}': only one of it and 1.parquet has it"):
+    with pytest.raises(InputError, match=f"2.parquet: only one of this file and 1.parquet has column '{column}'"):
         run_job(model, tmp_path / "in", tmp_path / "out.csv")
 
 

@@ -271,7 +271,8 @@ def test_a_folder_whose_files_differ_in_a_kept_column_is_refused(fixed: Classifi
     for name, price in (("a", 1), ("b", "one")):
         (tmp_path / "in").mkdir(exist_ok=True)
         pq.write_table(pa.table({"pixels": pixels, "price": [price]}), tmp_path / "in" / f"{name}.parquet")
-    with pytest.raises(InputError, match=r"b\.parquet: columns 'price: string', but a\.parquet has 'price: int64'"):
+    message = r"b\.parquet: found columns 'price: string', expected those of a\.parquet: 'price: int64'"
+    with pytest.raises(InputError, match=message):
         run_job(fixed, tmp_path / "in", tmp_path / "out.csv", reading=TableReading(kept=("price",)))
 
 
@@ -494,7 +495,7 @@ def test_a_named_pipe_is_an_error_with_advice(fashion: Fashion, tmp_path: Path) 
     os.mkfifo(tmp_path / "63")
     status, _, err = fashion("score", tmp_path / "63", tmp_path / "out.csv")
     assert status == 1
-    assert "not a file; what comes through a pipe is read from standard input: -" in err
+    assert "not a regular file. To read from a pipe, use standard input: -" in err
 
 
 def test_stopping_while_reading_a_pipe_leaves_nothing(tmp_path: Path) -> None:
