@@ -215,7 +215,12 @@ def test_images_that_cannot_be_right_are_refused(
 
 def test_numbers_sent_as_their_bytes_are_refused(client: httpx.Client, pictures: Images) -> None:
     body = (pictures / 255).astype(np.float32).tobytes()
-    assert_refused(client.post("/predict", content=body, headers=BYTES), 400, "body", "float32 numbers; send (pixels")
+    assert_refused(
+        client.post("/predict", content=body, headers=BYTES),
+        400,
+        "body",
+        "float32 numbers, expected one byte per pixel, from 0 to 255. Send (pixels",
+    )
     fractions = dumps((pictures[:1] / 255).tolist())
     assert_refused(
         client.post("/predict", content=fractions, headers=JSON), 400, "images[0][0][0]", "by 255, and round"

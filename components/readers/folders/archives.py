@@ -18,7 +18,7 @@ from components.readers.blocks import Block
 from components.readers.folders.names import LeftOut, has_class_folders, is_hidden, is_picture, make_safe
 from components.readers.folders.parts import InputPart, TableReading, gather
 from components.readers.folders.pictures import PictureInput
-from components.readers.folders.unpacking import as_input_error, open_unpacked
+from components.readers.folders.unpacking import as_input_error, open_decompressed
 from components.readers.images.blocks import LARGEST, Picture
 
 LOCAL_HEADER = 30  # bytes of a zip member's local header, before its name
@@ -103,7 +103,7 @@ class TarInput(PictureInput):
 
     def _scan(self, left_out: list[str]) -> Iterator[str]:
         """Yield the ids of all rows, count them, and collect the other names in `left_out`."""
-        with closing(open_unpacked(self.path)) as stream:
+        with closing(open_decompressed(self.path)) as stream:
             for member, _ in _members(stream, self.path.name):
                 if _is_row(member.name):
                     self.count += 1
@@ -114,7 +114,7 @@ class TarInput(PictureInput):
     def parts(self) -> Iterator[InputPart]:
         """See `Input`."""
         first = 1
-        with closing(open_unpacked(self.path)) as stream:
+        with closing(open_decompressed(self.path)) as stream:
             hashed = HashingReader(stream)
             for number, kept in enumerate(gather(self._read(cast(BinaryIO, hashed)), self.reading.part)):
                 stop = first - 1 + len(kept)

@@ -14,7 +14,7 @@ from components.errors import InputError, Remedy
 from components.files import sha256_of
 from components.readers.blocks import Block
 from components.readers.folders.parts import Input, InputPart, TableReading
-from components.readers.folders.unpacking import BoundedReader, as_input_error, open_unpacked
+from components.readers.folders.unpacking import BoundedReader, as_input_error, open_decompressed
 from components.readers.tables.arrays import (
     describe_arrays,
     holds_images,
@@ -66,7 +66,7 @@ class BatchInput(Input):
         yield from ()
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
-        with closing(open_unpacked(self.path)) as stream, as_input_error(self.path.name):
+        with closing(open_decompressed(self.path)) as stream, as_input_error(self.path.name):
             yield from read_arrays(stream, self.path.name, self.contract.image)
 
 

@@ -11,7 +11,7 @@ from components.contract import DataContract
 from components.errors import InputError
 from components.readers.blocks import Block
 from components.readers.folders.parts import Input, InputPart, TableReading
-from components.readers.folders.unpacking import as_input_error, compression_of, open_unpacked
+from components.readers.folders.unpacking import as_input_error, compression_of, open_decompressed
 from components.readers.tables.csv import read_pixel_lines
 from components.readers.tables.encodings import as_utf8, ends_with_cr, find_encoding, read_first
 from components.readers.tables.layout import LONGEST_LINE, longest_line, read_head, texts_of
@@ -31,7 +31,7 @@ def is_plain_utf8(path: Path) -> bool:
 
 def open_text(path: Path) -> BinaryIO:
     """Open a file as UTF-8 with line feeds, decompressed."""
-    return as_utf8(open_unpacked(path), path.name)
+    return as_utf8(open_decompressed(path), path.name)
 
 
 class CsvInput(Input):

@@ -22,7 +22,7 @@ from components.readers.folders.names import LeftOut, is_picture
 from components.readers.folders.parts import Input, InputPart, TableReading, join_digests
 from components.readers.folders.pictures import PathListInput, PictureFiles
 from components.readers.folders.row_groups import ParquetInput
-from components.readers.folders.unpacking import as_input_error, compression_of, open_unpacked
+from components.readers.folders.unpacking import as_input_error, compression_of, open_decompressed
 from components.readers.tables.columns import has_file_column, read_columns
 from components.readers.tables.encodings import read_first
 from components.readers.tables.kinds import (
@@ -119,7 +119,7 @@ def _open_file(path: Path, reading: TableReading, contract: DataContract) -> Inp
 
 
 def _kind_of(path: Path) -> Kind:
-    with closing(open_unpacked(path)) as stream, as_input_error(path.name):
+    with closing(open_decompressed(path)) as stream, as_input_error(path.name):
         return formats.kind_of(read_first(stream, HEAD))
 
 

@@ -48,8 +48,8 @@ class TableReading:
             or mark in "\"'"
             or not (mark == "\t" or mark.isprintable())
         ):
-            message = "one ASCII character other than a letter, digit, quote or line end, or the word tab"
-            raise SettingsError(f"delimiter: found {mark[:20]!r}, expected {message}")
+            expected = "one ASCII character other than a letter, digit, quote or line end, or the word tab"
+            raise SettingsError(f"delimiter: found {mark[:20]!r}, expected {expected}")
         named = [*self.kept, *self.dropped]
         if twice := sorted({name for name in named if named.count(name) > 1}):
             raise SettingsError(f"column {twice[0][:40]!r} is named more than once in keep or drop. Name it once")
@@ -129,8 +129,8 @@ class Input(ABC):
 def gather(sized: Iterable[tuple[T, int]], part: int) -> Iterator[list[T]]:
     """Group consecutive items, each with its size in bytes, into parts of about `part` bytes."""
     kept, total = list[T](), 0
-    for one, size in sized:
-        kept.append(one)
+    for item, size in sized:
+        kept.append(item)
         total += FILE_OVERHEAD + size
         if total >= part:
             yield kept

@@ -37,7 +37,8 @@ def compression_of(path: Path) -> str:
 def _member_of(file: BinaryIO) -> zipfile.ZipInfo | None:
     """The only file in a zip archive, if it is a table."""
     try:
-        members = [one for one in zipfile.ZipFile(file).infolist() if not one.is_dir() and not _is_litter(one.filename)]
+        files = [member for member in zipfile.ZipFile(file).infolist() if not member.is_dir()]
+        members = [member for member in files if not _is_litter(member.filename)]
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
         return None
     name = members[0].filename if len(members) == 1 else ""
@@ -56,7 +57,7 @@ def _open_member(file: BinaryIO) -> BinaryIO:
 STANDARD: dict[str, Callable[[BinaryIO], Any]] = {"bz2": bz2.BZ2File, "xz": lzma.LZMAFile, "zip": _open_member}
 
 
-def open_unpacked(path: Path) -> BinaryIO:
+def open_decompressed(path: Path) -> BinaryIO:
     """Open a file, decompressed if necessary.
 
     Raises:
@@ -75,12 +76,12 @@ def open_unpacked(path: Path) -> BinaryIO:
 class BoundedReader(Reader):
     """The decompressed bytes of a file, bounded in proportion to its size."""
 
-    def __init__(self, file: BinaryIO, unpacked: BinaryIO, name: str) -> None:
-        self.file, self.unpacked, self.name, self.size = file, unpacked, name, 0
+    def __init__(self, file: BinaryIO, decompressed: BinaryIO, name: str) -> None:
+        self.file, self.decompressed, self.name, self.size = file, decompressed, name, 0
 
     def read(self, size: int = -1) -> bytes:
         """Read at most `size` bytes; b"" at the end."""
-        content = self.unpacked.read(size)
+        content = self.decompressed.read(size)
         self.size += len(content)
         if self.size > ALWAYS_ALLOWED + MAX_RATIO * self.file.tell():
             raise InputTooLarge(self.name, f"decompresses to more than {MAX_RATIO} times its size. Decompress it first")
@@ -88,7 +89,7 @@ class BoundedReader(Reader):
 
     def close(self) -> None:
         """Close the file."""
-        self.unpacked.close()
+        self.decompressed.close()
         self.file.close()
         super().close()
 

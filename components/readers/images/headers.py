@@ -60,7 +60,7 @@ def read_header(content: bytes, name: str) -> PictureHeader:
         InputError: an unsupported format, a damaged file, a rare JPEG type, or an animated PNG or WebP.
         InputTooLarge: a limit is exceeded.
     """
-    form = next((one for one in FORMATS if one.start.match(content)), None)
+    form = next((entry for entry in FORMATS if entry.start.match(content)), None)
     if form is None:
         raise InputError(name, f"not a {', '.join(NAMES[:-1])} or {NAMES[-1]} picture{describe_foreign(content)}")
     try:
@@ -176,4 +176,4 @@ FORMATS = (  # to add a format, write its header reader and add a line here; Pil
     PictureFormat("GIF", re.compile(rb"GIF8[79]a"), _read_gif, (".gif",)),
     PictureFormat("BMP", re.compile(rb"BM"), _read_bmp, (".bmp",)),
 )
-NAMES = tuple(one.name for one in FORMATS)
+NAMES = tuple(entry.name for entry in FORMATS)

@@ -32,7 +32,8 @@ def read_pixel_bytes(body: bytes, image: ImageSpec) -> Images:
     if not body or len(body) % size:
         raise InputError("body", f"found {len(body):,} bytes, expected a multiple of {size}, the size of an image")
     if found := _find_other_encoding(body, image):
-        raise InputError("body", f"found {found}, expected one byte per pixel, from 0 to 255")
+        kind, _, advice = found.partition("; ")
+        raise InputError("body", f"found {kind}, expected one byte per pixel, from 0 to 255. {advice}")
     if len(body) > MAX_IMAGES * size:
         raise InputTooLarge("body", f"found {len(body) // size:,} images, expected at most {MAX_IMAGES:,} per request")
     return np.frombuffer(body, np.uint8).reshape(-1, *image.shape)
@@ -41,7 +42,10 @@ def read_pixel_bytes(body: bytes, image: ImageSpec) -> Images:
 def _find_other_encoding(body: bytes, image: ImageSpec) -> str:
     """Detect other encodings: with several bytes per pixel, the body is also a multiple of the image size.
 
-    Each is checked on the first image, then on the end body. No image of Fashion-MNIST is mistaken for one.
+    Each is checked on the first image, then on the whole body. No image of Fashion-MNIST is mistaken for one.
+
+    Returns:
+        What was found and what to do, separated by a semicolon; "" for plain bytes.
     """
     size = image.size
     images, start, few = len(body) // size, body[:size], FEW / size
@@ -50,18 +54,18 @@ def _find_other_encoding(body: bytes, image: ImageSpec) -> str:
             numbers = np.frombuffer(body, kind)
             if _are_pixels(numbers, LEAST, few):
                 scale = " * 255" if numbers.max() <= 1 else ""
-                return f"{kind.name} numbers; send (pixels{scale}).round().astype('uint8').tobytes()"
+                return f"{kind.name} numbers; Send (pixels{scale}).round().astype('uint8').tobytes()"
     if images % 2 == 0 and not any(start[1::2]):
         for kind in INTEGERS:
             if images % kind.itemsize == 0 and _are_pixels(np.frombuffer(body, kind), 1, few):
-                return f"{kind.name} numbers; send pixels.astype('uint8').tobytes()"
+                return f"{kind.name} numbers; Send pixels.astype('uint8').tobytes()"
     if image.channels > 1:
         return ""
     if images % 4 == 0 and start[3::4].count(255) == len(start) // 4 and _are_opaque(body):
-        return "four bytes per pixel (RGBA); convert the picture to greyscale, or send the file to /classify"
+        return "four bytes per pixel (RGBA); Convert the picture to greyscale, or send the file to /classify"
     end = size - size % 3
     if images % 3 == 0 and start[:end:3] == start[1:end:3] == start[2:end:3] and _are_grey(body):
-        return "three equal bytes per pixel (RGB); send one channel of the picture, or the file to /classify"
+        return "three equal bytes per pixel (RGB); Send one channel of the picture, or the file to /classify"
     return ""
 
 

@@ -110,11 +110,11 @@ def _read_slowly(found: Any, image: ImageSpec, field: str) -> bytes:
     if len(found) == image.height and all(isinstance(row, list) for row in found):
         paths = [f"[{number}]" for number in range(image.height)]
         for length, word in zip(image.shape[1:], words, strict=True):
-            for one, path in zip(found, paths, strict=True):
-                if not isinstance(one, list):
-                    raise InputError(field + path, f"found {_kind(one)}, expected {length} {word}")
-                if len(one) != length:
-                    raise InputError(field + path, f"found {len(one)} {word}, expected {length}")
+            for item, path in zip(found, paths, strict=True):
+                if not isinstance(item, list):
+                    raise InputError(field + path, f"found {_kind(item)}, expected {length} {word}")
+                if len(item) != length:
+                    raise InputError(field + path, f"found {len(item)} {word}, expected {length}")
             found = list(chain.from_iterable(found))
             paths = [f"{path}[{number}]" for path in paths for number in range(length)]
         return _read_pixels(found, field, paths)

@@ -16,7 +16,7 @@ from components.readers.tables.numbers import UNLABELLED, describe_labels, is_pi
 LONGEST_TEXT = 64 << 10  # bytes of a kept cell, as in a CSV line
 LONGEST_ID = 1024  # bytes; a dictionary can repeat one long id in every row
 LONGEST_PIXELS = 2 << 10  # bytes of a cell of pixels, or twice the expected size; rejects store it
-ROWS_AT_ONCE, BYTES_AT_ONCE = 4096, 26 << 20  # of a batch; bytes of it, where each number takes eight
+ROWS_AT_ONCE, BYTES_AT_ONCE = 4096, 26 << 20  # rows per batch; bytes per batch at eight bytes per value
 MAX_TEXT = 32 << 20  # bytes of a text column in a batch, dictionary expanded
 WHOLE_NUMBERS = "whole numbers"
 

@@ -206,7 +206,7 @@ def test_predictions_for_golden_pictures_do_not_change(model: Classifier, tmp_pa
     assert sum(map(sum, summary.count.confusion[3:4])) == 3, "the label is the folder, or the column"
 
 
-def test_the_short_way_of_small_pictures_changes_none(test_split: Examples) -> None:
+def test_the_fast_path_of_small_pictures_gives_the_same_images(test_split: Examples) -> None:
     for image in test_split.images[:50]:
         content = write_png(image)
         with Image.open(io.BytesIO(content)) as picture:

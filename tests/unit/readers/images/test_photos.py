@@ -1,4 +1,4 @@
-"""Photos: one image of what is on them, or a refusal."""
+"""Photos: each gives one image or an error."""
 
 import io
 import random
@@ -29,7 +29,7 @@ def encode(pixels: NDArray[Any], form: str = "PNG", mode: str | None = None, **o
 
 
 def column(side: int, background: int, garment: int) -> Bytes:
-    """A `garment` in the middle of `background`, half as high, and half as wide as high."""
+    """A `garment` in the centre of `background`, half as high, and half as wide as high."""
     pixels = np.full((side, side), background, np.uint8)
     pixels[side // 4 : -side // 4, 3 * side // 8 : -3 * side // 8] = garment
     return pixels
@@ -40,7 +40,7 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def png_that_declares(width: int, height: int) -> bytes:
-    """A PNG with a right header and nothing that could be decoded."""
+    """A PNG with a valid header and undecodable pixel data."""
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", b"not pixels") + png_chunk(b"IEND", b"")
 
@@ -51,7 +51,7 @@ def exif_of(*entries: tuple[int, int, int, bytes]) -> bytes:
     return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + packed + bytes(4)
 
 
-def test_a_grey_28_by_28_picture_on_black_is_not_touched() -> None:
+def test_a_greyscale_28_x_28_picture_on_black_is_unchanged() -> None:
     pixels = noise(28, 28)
     pixels[[0, -1]] = pixels[:, [0, -1]] = 0
     photo = read_photo(encode(pixels), CONTRACT)
@@ -59,7 +59,7 @@ def test_a_grey_28_by_28_picture_on_black_is_not_touched() -> None:
     assert np.array_equal(photo, pixels[None])
 
 
-def test_a_28_by_28_picture_loses_only_its_colour() -> None:
+def test_a_28_x_28_picture_is_only_converted_to_greyscale() -> None:
     red = np.zeros((28, 28, 3), np.uint8)
     red[..., 0] = 255
     assert np.unique(read_photo(encode(red), CONTRACT)).tolist() == [76]  # 0.299 * 255, ITU-R 601-2
@@ -70,7 +70,7 @@ MODES = {"PNG": ("L", "RGB", "P", "RGBA", "LA", "1", "I;16"), "JPEG": ("L", "RGB
 
 @pytest.mark.parametrize(("form", "mode"), [(form, mode) for form in MODES for mode in MODES[form]])
 @pytest.mark.parametrize(("background", "garment"), [(0, 255), (255, 0)])
-def test_a_garment_is_bright_on_black_whatever_the_mode(form: str, mode: str, background: int, garment: int) -> None:
+def test_a_garment_is_bright_on_black_in_any_mode(form: str, mode: str, background: int, garment: int) -> None:
     pixels = column(112, background, garment)
     content = encode(pixels.astype(np.uint16) * 257) if mode == "I;16" else encode(pixels, form, mode)
     photo = read_photo(content, CONTRACT)
@@ -87,7 +87,7 @@ def test_a_transparent_background_becomes_black() -> None:
     assert np.unique(photo[0, 10:18, 10:18]).tolist() == [255 - 90]
 
 
-def test_a_transparent_colour_of_a_palette_becomes_black() -> None:
+def test_a_transparent_palette_colour_becomes_black() -> None:
     pixels = column(56, 0, 1)
     picture = Image.fromarray(pixels).convert("P")
     picture.putpalette([0, 0, 0, 90, 90, 90])
@@ -106,7 +106,7 @@ def test_16_bits_are_scaled_not_clipped() -> None:
 @pytest.mark.parametrize(
     ("orientation", "turns", "mirrored"), [(1, 0, False), (2, 0, True), (3, 2, False), (6, 3, False), (8, 1, False)]
 )
-def test_the_orientation_that_a_camera_notes_is_applied(orientation: int, turns: int, mirrored: bool) -> None:
+def test_the_exif_orientation_is_applied(orientation: int, turns: int, mirrored: bool) -> None:
     pixels = noise(28, 28)
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -117,9 +117,9 @@ def test_the_orientation_that_a_camera_notes_is_applied(orientation: int, turns:
 @pytest.mark.parametrize(
     "odd",
     [
-        (0x0100, 2, 4, b"abc\0"),  # the width as a text
-        (0x011A, 2, 4, b"abc\0"),  # the resolution as a text
-        (0x0102, 11, 1, struct.pack("<f", 1.5)),  # bits a sample as a float
+        (0x0100, 2, 4, b"abc\0"),  # the width as text
+        (0x011A, 2, 4, b"abc\0"),  # the resolution as text
+        (0x0102, 11, 1, struct.pack("<f", 1.5)),  # bits per sample as a float
     ],
 )
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
@@ -134,7 +134,7 @@ def test_a_picture_with_odd_metadata_is_still_turned_upright(form: str, odd: tup
 @pytest.mark.parametrize("margin", [10, 30, 200])
 @pytest.mark.parametrize("background", [0, 60, 200, 255])
 def test_a_picture_is_trimmed_and_centred_on_black(margin: int, background: int) -> None:
-    """Whatever is around it: the paper's steps are for cut-outs, and photographers leave margins."""
+    """At any margin: the paper's steps assume cut-outs, but photographers leave margins."""
     photo = read_photo(encode(np.pad(np.full((40, 98), 130, np.uint8), margin, constant_values=background)), CONTRACT)
     lit = np.argwhere(photo[0] > 40)
     assert lit.min(axis=0).tolist() == [8, 0]
@@ -143,8 +143,8 @@ def test_a_picture_is_trimmed_and_centred_on_black(margin: int, background: int)
 
 
 @pytest.mark.parametrize("margin", [0, 40])
-def test_an_enlarged_picture_of_the_dataset_is_seen_almost_as_it_was(margin: int) -> None:
-    """Also where the garment touches the border of the picture."""
+def test_an_enlarged_picture_of_the_dataset_is_almost_restored(margin: int) -> None:
+    """Even if the garment touches the border of the picture."""
     original = np.zeros((28, 28), np.uint8)
     original[:, 8:20] = 180
     original[3:10] = 120
@@ -155,7 +155,7 @@ def test_an_enlarged_picture_of_the_dataset_is_seen_almost_as_it_was(margin: int
     assert abs(views[0, 12:, 9:19] - 180.0).max() < 20
 
 
-def test_a_little_noise_on_a_plain_background_is_background() -> None:
+def test_slight_noise_on_a_plain_background_is_background() -> None:
     random = np.random.default_rng(0)
     pixels = (column(224, 235, 60) + random.integers(-4, 5, (224, 224))).astype(np.uint8)
     photo = read_photo(encode(pixels), CONTRACT)
@@ -163,7 +163,7 @@ def test_a_little_noise_on_a_plain_background_is_background() -> None:
     assert photo[0, :, :6].max() < 10
 
 
-def test_nothing_but_background_is_read_too() -> None:
+def test_a_plain_background_is_read() -> None:
     assert np.unique(read_photo(encode(np.full((90, 120), 200, np.uint8)), CONTRACT)[0, 4:-4]).tolist() == [55]
     assert np.unique(read_photo(encode(np.full((90, 120), 70, np.uint8)), CONTRACT)[0, 4:-4]).tolist() == [70]
 
@@ -216,17 +216,17 @@ def test_a_truncated_picture_is_refused(form: str, share: float) -> None:
         "ICO",
     ],
 )
-def test_what_is_none_of_five_kinds_is_refused(content: bytes) -> None:
+def test_an_unsupported_format_is_refused(content: bytes) -> None:
     with pytest.raises(InputError, match=r"^file: (not a PNG, JPEG, WEBP, GIF or BMP|a damaged) picture"):
         read_photo(content, CONTRACT)
 
 
 @pytest.mark.parametrize("form", ["PNG", "GIF", "BMP"])
-def test_a_28_x_28_picture_passes_untouched(form: str) -> None:
+def test_a_28_x_28_picture_is_unchanged(form: str) -> None:
     assert np.array_equal(read_photo(encode(noise(28, 28), form), CONTRACT)[0], noise(28, 28))
 
 
-def test_a_28_x_28_webp_passes_untouched() -> None:
+def test_a_28_x_28_webp_is_unchanged() -> None:
     assert np.array_equal(read_photo(encode(noise(28, 28), "WEBP", lossless=True), CONTRACT)[0], noise(28, 28))
 
 
@@ -243,25 +243,25 @@ def test_an_animated_webp_is_refused() -> None:
         read_photo(encode(noise(28, 28), "WEBP", save_all=True, append_images=more), CONTRACT)
 
 
-def test_an_animated_picture_is_refused_not_cut_to_its_first_frame() -> None:
+def test_an_animated_picture_is_refused_instead_of_its_first_frame_read() -> None:
     content = encode(noise(28, 28), save_all=True, append_images=[Image.fromarray(noise(28, 28, seed=1))])
     with pytest.raises(InputError, match=r"^file: found an animated picture"):
         read_photo(content, CONTRACT)
 
 
 @pytest.mark.parametrize(("width", "height"), [(7072, 7072), (12_000, 12_000), (60_000, 60_000), (1, 2**31 - 1)])
-def test_a_gigantic_picture_is_too_large_before_it_is_decoded(width: int, height: int) -> None:
+def test_an_oversized_picture_is_refused_before_decoding(width: int, height: int) -> None:
     with pytest.raises(InputTooLarge, match=r"pixels, expected at most 25,000,000$"):
         read_photo(png_that_declares(width, height), CONTRACT)
 
 
-def test_a_large_picture_within_the_limit_gets_as_far_as_its_pixels() -> None:
+def test_a_large_picture_within_the_limit_is_decoded() -> None:
     with pytest.raises(InputError, match="a damaged picture"):
         read_photo(png_that_declares(5000, 5000), CONTRACT)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of corrupt metadata
-def test_no_damage_makes_a_photo_anything_but_an_image_or_an_input_error() -> None:
+def test_a_damaged_photo_gives_an_image_or_an_input_error() -> None:
     generator = random.Random(0)
     exif = exif_of((0x0112, 3, 1, b"\6\0\0\0"), (0x0128, 3, 1, b"\2\0\0\0"))
     whole = [encode(noise(24, 31, 3), "JPEG", exif=exif), encode(noise(24, 31, 3)), encode(noise(24, 31), mode="P")]
@@ -277,8 +277,8 @@ def test_no_damage_makes_a_photo_anything_but_an_image_or_an_input_error() -> No
     assert outcomes == {(1, 28, 28), ()}
 
 
-def test_no_damage_makes_the_short_way_of_plain_pngs_differ_from_pillow() -> None:
-    """Of bytes exchanged, put in and lost, and of a chunk of pixels that is cut or goes on."""
+def test_the_fast_path_of_plain_pngs_agrees_with_pillow_on_damaged_files() -> None:
+    """Bytes are replaced, inserted and removed, and a chunk of pixels is truncated or extended."""
     generator = random.Random(0)
     whole = [encode(noise(28, 28)), encode(np.zeros((28, 28), np.uint8)), encode(noise(28, 28) // 64, optimize=True)]
     read = 0

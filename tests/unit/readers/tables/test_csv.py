@@ -183,7 +183,7 @@ def test_an_invalid_header_is_refused(header: str, message: str) -> None:
     assert len(str(refused.value)) < 400
 
 
-def test_a_header_of_nothing_but_commas_is_refused_at_once() -> None:
+def test_a_header_of_only_commas_is_refused_quickly() -> None:
     began = time.perf_counter()
     with pytest.raises(InputError, match="missing 784"):
         read(b"," * 60_000)
@@ -259,7 +259,7 @@ def test_a_line_with_a_lone_carriage_return_is_one_reject(tail: str, inside: str
 
 
 @pytest.mark.parametrize("row", [b"\xff\xfe" + ROW.encode(), row_with(b"\xe9"), b"Stra\xdfe", b"\xed\xa0\x80"])
-def test_bytes_that_are_not_utf8_are_kept(row: bytes) -> None:
+def test_a_row_that_is_not_utf8_is_a_reject_with_its_bytes(row: bytes) -> None:
     images, rejects = read(b"\n".join([HEADER.encode(), row, ROW.encode()]))
     assert list(images) == [3]
     assert rejects == [RowReject(2, "row: not UTF-8 text", row, "1")]

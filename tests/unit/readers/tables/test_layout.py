@@ -284,7 +284,7 @@ def test_parquet_labels_may_have_any_type(labels: pa.Array) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("mark", [",", "\t"])
-def test_tables_are_read_as_spreadsheets_write_them(tmp_path: Path, encoding: str, end: str, mark: str) -> None:
+def test_spreadsheet_encodings_and_line_ends(tmp_path: Path, encoding: str, end: str, mark: str) -> None:
     rows = [[f"Größe {place}", *row] for place, row in enumerate(ROWS.tolist())]
     content = lines(["id", *PIXEL_COLUMNS], rows, mark, end).decode().encode(encoding)
     (tmp_path / "in.csv").write_bytes(content)
@@ -584,7 +584,7 @@ def test_a_body_that_differs_from_its_content_type_is_named(form: TableFormat, c
         list(form.read(io.BytesIO(content), "body", CONTRACT))
 
 
-def test_pictures_in_parquet_are_read_over_http_too() -> None:
+def test_pictures_in_parquet_are_read_over_http() -> None:
     pictures = [{"bytes": write_png(image), "path": "a.png"} for image in IMAGES]
     table = pa.table({"image": pictures, "label": pa.array([9, 0, -1, None])})
     images, labels, _ = gather(PARQUET.read(parquet(table), "body", CONTRACT))

@@ -71,7 +71,7 @@ def test_our_own_dataset_is_read() -> None:
 
 
 @pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])
-def test_a_column_a_pixel_is_read_in_any_order_and_of_any_whole_number(kind: str) -> None:
+def test_pixel_columns_may_have_any_order_and_integer_type(kind: str) -> None:
     images = IMAGES // 2  # int8 has no more
     (block,) = read(write(wide(pa.type_for_alias(kind), images, label=pa.array(LABELS, pa.type_for_alias(kind)))))
     assert np.array_equal(block.images, images)
@@ -83,7 +83,7 @@ def test_a_column_a_pixel_is_read_in_any_order_and_of_any_whole_number(kind: str
 @pytest.mark.parametrize(
     "ids", [pa.array(IDS, pa.large_string()), pa.array(IDS).dictionary_encode(), pa.array(IDS, pa.string_view())]
 )
-def test_ids_may_be_any_kind_of_text(ids: pa.Array) -> None:
+def test_ids_may_have_any_text_type(ids: pa.Array) -> None:
     assert list(read(write(narrow(flat(IMAGES), id=ids)))[0].ids) == IDS
 
 
