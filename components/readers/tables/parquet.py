@@ -163,10 +163,10 @@ def read_batches(
 
 @contextlib.contextmanager
 def as_input_error(name: str) -> Iterator[None]:
-    """Convert Arrow errors to `InputError`; disk errors pass through."""
+    """Convert Arrow errors to `InputError`, also of a name that is not UTF-8; disk errors pass through."""
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         reason = str(error).partition("\n")[0][:160]

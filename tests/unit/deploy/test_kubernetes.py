@@ -94,7 +94,7 @@ def test_no_manifest_contains_a_secret() -> None:
 def test_only_ready_pods_get_traffic_and_a_shutdown_has_enough_time() -> None:
     paths = {name: CONTAINER[name]["httpGet"]["path"] for name in CONTAINER if name.endswith("Probe")}
     assert paths == {"startupProbe": "/livez", "readinessProbe": "/readyz", "livenessProbe": "/livez"}
-    drain = re.search(r"at the latest after (\w+) seconds", (CHECKOUT / "docs" / "operations.md").read_text())
+    drain = re.search(r"exits with status 0 within (\w+) seconds", (CHECKOUT / "docs" / "operations.md").read_text())
     assert drain
     assert drain[1] == "ten"
     assert POD["terminationGracePeriodSeconds"] >= CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"] + 10

@@ -11,7 +11,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from PIL import Image
@@ -317,6 +317,7 @@ SMALL = write(narrow(flat(IMAGES), id=IDS, label=LABELS))
 
 
 @examples(max_examples=1000, deadline=None, database=None, derandomize=True)
+@example(0.7501961460275763, b"\x00\x80", 2)  # a column name that is not UTF-8
 @given(st.floats(0, 1, allow_subnormal=False), st.binary(max_size=4), st.integers(0, 4))
 def test_no_file_breaks_the_reader(place: float, patch: bytes, lost: int) -> None:
     """Every row of what is read is there, or the file is refused."""
