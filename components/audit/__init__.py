@@ -1,1 +1,1 @@
-"""What is wrong with a dataset: copies, labels that are probably wrong, images unlike any other."""
+"""Audit a dataset: near-duplicates, probable label errors and outliers."""

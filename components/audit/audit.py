@@ -1,4 +1,4 @@
-"""A dataset -> what is wrong with it: a page with pictures, and tables that a person corrects and hands in again."""
+"""Audit a dataset: write a report page, and tables of labels to review and import."""
 
 import csv
 import io
@@ -13,36 +13,36 @@ import numpy as np
 from components.audit.folds import FOLDS, predict_unseen
 from components.audit.labels import Suspect, find_suspects
 from components.contract import SPLITS, Dataset, Split
-from components.dataset.duplicates import Alike, compare_within, find_duplicates
+from components.dataset.duplicates import DuplicatePair, compare_within, find_duplicates
 from components.dataset.manifest import Examples, read_split
 from components.evaluation.pages import render_page, to_uri
 from components.files import require_writable, write_whole
 from components.settings import Settings, load_settings
 from components.training.presets import configure
 
-SHOWN = 60  # pictures of each kind
+SHOWN = 60  # pictures per section
 OUTLIERS = 60
 COLUMNS = ("id", "given", "suggested", "score", "label")
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found, and where it is told."""
+    """The findings, and the files they are in."""
 
     dataset: str  # version
     page: Path
-    corrections: Path  # id,given,suggested,score,label: the training labels in doubt
-    suspects: dict[Split, int]  # labels in doubt
-    copies: dict[str, int]  # "train", "test", "train and test": pairs
+    corrections: Path  # id,given,suggested,score,label: the suspect training labels
+    suspects: dict[Split, int]  # number of suspect labels
+    copies: dict[str, int]  # near-duplicate pairs, by "train", "test" and "train and test"
     seconds: dict[str, float]
 
 
 @dataclass(frozen=True)
 class ImagePair:
-    """Two images that are copies of each other, by split and row."""
+    """A pair of near-duplicates and the splits they are in."""
 
     splits: tuple[Split, Split]
-    alike: Alike
+    match: DuplicatePair
 
 
 Echo = Callable[[str], None]
@@ -51,19 +51,19 @@ Echo = Callable[[str], None]
 def audit(
     dataset: Dataset, preset: str = "dense-128", *, echo: Echo = lambda text: None, settings: Settings | None = None
 ) -> Audit:
-    """Look through a dataset and write what is found.
+    """Audit a dataset and write a report.
 
     Args:
         dataset: any version.
-        preset: the recipe of the five networks that judge the labels.
-        echo: called with a line at each step.
-        settings: where the page goes; None: from the environment.
+        preset: the training preset of the five networks that check the labels.
+        echo: called with a line of text after each step.
+        settings: where to write the report. None: from the environment.
 
     Raises:
-        DatasetError: it is missing or changed.
-        SettingsError: no such preset, or not for these images.
+        DatasetError: the dataset is missing or changed.
+        SettingsError: the preset is unknown or does not support these images.
         TrainingError: too few images.
-        OSError: the page cannot be written; found before the work.
+        OSError: the report folder is not writable; checked first.
     """
     settings, config = settings or load_settings(), configure(preset, image=dataset.contract.image)
     folder = settings.audits_dir / dataset.version
@@ -72,9 +72,9 @@ def audit(
     began = time.monotonic()
     pairs, nearest = _find_pairs(splits)
     compared = time.monotonic()
-    echo(f"{len(pairs):,} pairs of copies, {compared - began:.0f} s")
+    echo(f"found {len(pairs):,} near-duplicate pairs in {compared - began:.0f} s")
     found = predict_unseen(
-        splits["train"], splits["test"], config, lambda fold: echo(f"network {fold} of {FOLDS} is trained")
+        splits["train"], splits["test"], config, lambda fold: echo(f"trained network {fold} of {FOLDS}")
     )
     suspects = {split: find_suspects(splits[split], one) for split, one in zip(SPLITS, found, strict=True)}
     seconds = {"copies": compared - began, "labels": time.monotonic() - compared}
@@ -98,12 +98,12 @@ def audit(
         outliers=_show_outliers(splits, nearest),
     )
     write_whole(folder / "index.html", page)
-    told = {split: len(suspects[split]) for split in SPLITS}
-    return Audit(dataset.version, folder / "index.html", folder / "train-labels.csv", told, counts, seconds)
+    suspect_counts = {split: len(suspects[split]) for split in SPLITS}
+    return Audit(dataset.version, folder / "index.html", folder / "train-labels.csv", suspect_counts, counts, seconds)
 
 
 def _find_pairs(splits: dict[Split, Examples]) -> tuple[list[ImagePair], dict[Split, Any]]:
-    """Copies across the splits, shifted or not; within each; and each image's likeness to the most alike other."""
+    """Find near-duplicates across (shifted too) and within the splits, and each image's best correlation."""
     across = find_duplicates(splits["train"].images, splits["test"].images)
     pairs, nearest = [ImagePair(("train", "test"), one) for one in across], {}
     for split in SPLITS:
@@ -113,8 +113,8 @@ def _find_pairs(splits: dict[Split, Examples]) -> tuple[list[ImagePair], dict[Sp
 
 
 def _by_weight(pair: ImagePair) -> tuple[bool, float]:
-    """Across the splits first, then the most alike."""
-    return pair.splits[0] == pair.splits[1], -pair.alike.likeness
+    """Across the splits first, then by correlation, highest first."""
+    return pair.splits[0] == pair.splits[1], -pair.match.correlation
 
 
 def _count_pairs(pairs: list[ImagePair]) -> dict[str, int]:
@@ -125,14 +125,14 @@ def _count_pairs(pairs: list[ImagePair]) -> dict[str, int]:
 
 
 def _count_confusions(suspects: list[Suspect], names: tuple[str, ...]) -> list[tuple[str, str, int]]:
-    """Given, suggested and how many, the most frequent first."""
+    """Given class, suggested class and count, the most frequent first."""
     pairs, counts = np.unique([(one.given, one.suggested) for one in suspects] or [(0, 0)], axis=0, return_counts=True)
     order = np.argsort(-counts, kind="stable")[: 12 if suspects else 0]
     return [(names[pairs[row][0]], names[pairs[row][1]], int(counts[row])) for row in order]
 
 
 def _describe_suspects(examples: Examples, suspects: list[Suspect]) -> bytes:
-    """CSV; whoever changes a `label` and imports the table corrects that training row."""
+    """A CSV of suspect labels. To correct a training label, edit its `label` cell and import the table."""
     names = examples.contract.classes
     rows = [
         (examples.ids[one.row], names[one.given], names[one.suggested], one.score, names[one.given]) for one in suspects
@@ -141,7 +141,7 @@ def _describe_suspects(examples: Examples, suspects: list[Suspect]) -> bytes:
 
 
 def _describe_pairs(splits: dict[Split, Examples], pairs: list[ImagePair]) -> bytes:
-    rows = [tuple(_show_pair(splits, pair)[name] for name in ("ids", "labels", "likeness")) for pair in pairs]
+    rows = [tuple(_show_pair(splits, pair)[name] for name in ("ids", "labels", "correlation")) for pair in pairs]
     return _to_csv(
         [("id", "other", "label", "other_label", "likeness"), *((*i, *names, like) for i, names, like in rows)]
     )
@@ -164,24 +164,24 @@ def _show(examples: Examples, one: Suspect) -> dict[str, Any]:
 
 
 def _show_pair(splits: dict[Split, Examples], pair: ImagePair) -> dict[str, Any]:
-    both = [(splits[pair.splits[0]], pair.alike.row), (splits[pair.splits[1]], pair.alike.other)]
+    both = [(splits[pair.splits[0]], pair.match.row), (splits[pair.splits[1]], pair.match.other)]
     return {
         "ids": [examples.ids[row] for examples, row in both],
         "labels": [examples.contract.classes[examples.labels[row]] for examples, row in both],
         "uris": [to_uri(examples.images[row]) for examples, row in both],
-        "likeness": pair.alike.likeness,
+        "correlation": pair.match.correlation,
     }
 
 
 def _show_outliers(splits: dict[Split, Examples], nearest: dict[Split, Any]) -> list[dict[str, Any]]:
-    """The images of both splits that are least like any other."""
-    every = [(float(likeness), split, row) for split in SPLITS for row, likeness in enumerate(nearest[split])]
+    """The images of both splits with the lowest correlation to any other."""
+    every = [(float(correlation), split, row) for split in SPLITS for row, correlation in enumerate(nearest[split])]
     return [
         {
             "id": splits[split].ids[row],
             "given": splits[split].contract.classes[splits[split].labels[row]],
-            "likeness": likeness,
+            "correlation": correlation,
             "uri": to_uri(splits[split].images[row]),
         }
-        for likeness, split, row in sorted(every)[:OUTLIERS]
+        for correlation, split, row in sorted(every)[:OUTLIERS]
     ]

@@ -1,4 +1,4 @@
-"""Probabilities from networks that never saw the image: k-fold."""
+"""Out-of-sample class probabilities, by k-fold cross-validation."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ from components.training.hardware import use_threads
 from components.training.train import Run
 
 FOLDS = 5
-ROWS = 10_000  # predicted at a time
+ROWS = 10_000  # images per prediction batch
 
 Probabilities = NDArray[np.float32]  # (n, classes)
 
@@ -23,19 +23,19 @@ Probabilities = NDArray[np.float32]  # (n, classes)
 def predict_unseen(
     train: Examples, test: Examples, config: TrainConfig, on_fold: Callable[[int], None] = lambda fold: None
 ) -> tuple[Probabilities, Probabilities]:
-    """Train five networks, each without a fifth of the training images, which it then predicts.
+    """Predict every image by networks that were not trained on it, with 5-fold cross-validation.
 
     Args:
-        train: the training split.
-        test: the test split, which no network trains on; its probabilities are the mean of the five.
-        config: the recipe of each.
-        on_fold: called after each, with its number from 1.
+        train: the training split. Each network predicts the fifth that it was not trained on.
+        test: the test split. Its probabilities are the mean of the five networks.
+        config: how to train each network.
+        on_fold: called after each fold, with its number from 1.
 
     Returns:
-        Probabilities of the training and of the test images, float32 (n, classes) and (m, classes).
+        Probabilities of the training and test images, float32 (n, classes) and (m, classes).
 
     Raises:
-        TrainingError: too few images, or a loss that is not finite.
+        TrainingError: too few images, or the loss is not finite.
     """
     fold_of = np.random.default_rng(config.seed).permutation(len(train.ids)) % FOLDS
     classes = len(train.contract.classes)

@@ -1,7 +1,7 @@
-"""The labels that are most probably wrong, by confident learning (Northcutt, Jiang and Chuang 2021, in cleanlab).
+"""Find probable label errors by confident learning (Northcutt, Jiang and Chuang 2021, implemented in cleanlab).
 
-An image is suspect where a network that never saw it is more confident of another class than it usually is of that
-class, and no more images of a class are suspect than the counts of such disagreements say are mislabelled.
+A label is suspect if a network that was not trained on the image is more confident of another class than it is on
+average for images of that class. The number of suspects per class is capped by the estimated number of label errors.
 """
 
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ from components.dataset.manifest import Examples
 
 @dataclass(frozen=True)
 class Suspect:
-    """An image whose label is probably wrong."""
+    """A probable label error."""
 
     row: int
     given: int  # its label
     suggested: int  # the most probable class
-    score: float  # the probability of its label, 0 to 1: the lower, the more suspect
+    score: float  # predicted probability of the given label, 0 to 1: the lower, the more suspect
 
 
 def find_suspects(examples: Examples, probabilities: Probabilities) -> list[Suspect]:
-    """The suspects of a split, the most suspect first.
+    """Find the probable label errors of a split, the most suspect first.
 
     Args:
         examples: n images.
-        probabilities: float32 (n, classes), from networks that were not trained on the image.
+        probabilities: out-of-sample, float32 (n, classes).
     """
     from cleanlab.filter import find_label_issues
 

@@ -1,8 +1,8 @@
-"""A folder with the four IDX files of the MNIST family: the official ones, or a set that declares itself.
+"""Read a folder with the four MNIST-style IDX files: the official ones, or any others with a `source.json`.
 
-The official files are known by their checksums, gzipped or extracted, and are the same dataset either way. Any other
-set carries a `source.json` with its name, licence and SHA-256 checksums (`declare_source` writes it), so that a damaged
-file is never taken for a new one. It may have a `contract`, too: the classes and images of a catalogue of its own.
+The official files are identified by checksum; gzipped and extracted files give the same dataset. Any other set needs a
+`source.json` with its name, licence and SHA-256 checksums (see `declare_source`), so that a damaged file is never
+mistaken for a new one. It may also declare a `contract`: the classes and images of a custom catalogue.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from components.records import read_file, read_record
 
 @dataclass(frozen=True)
 class ArchivePair:
-    """The two archives of one split."""
+    """The images and labels archives of one split."""
 
     images: str
     labels: str
@@ -39,57 +39,57 @@ ARCHIVES: dict[Split, ArchivePair] = {
 }
 SOURCE = "source.json"
 FILES = tuple(file for pair in ARCHIVES.values() for file in (pair.images, pair.labels))
-TRAIN_ROWS, TEST_ROWS = 4_000, 1_000  # of the drawn sample
+TRAIN_ROWS, TEST_ROWS = 4_000, 1_000  # of the synthetic sample
 
 
 @dataclass(frozen=True)
 class Declared:
-    """What a `source.json` says."""
+    """The content of a `source.json`."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
     licence: str
-    sha256: dict[str, Sha256]  # file name -> of its bytes
+    sha256: dict[str, Sha256]  # file name -> SHA-256
     contract: DataContract = OFFICIAL.contract
 
 
 @dataclass(frozen=True)
 class Archives:
-    """A folder of archives whose checksums were found right."""
+    """A folder of archives with verified checksums."""
 
     folder: Path
     name: str
     licence: str
     digests: dict[Split, dict[str, str]]  # per split: file name -> SHA-256
-    files: dict[str, Path]  # name of the published file -> the one that is read
+    files: dict[str, Path]  # published file name -> file to read
     contract: DataContract
     left_out: tuple[str, ...] = ()  # names of other files in the folder
-    extends = False  # a dataset of its own
+    extends = False  # always a full dataset
 
     def read(self, split: Split) -> tuple[Images, Labels]:
-        """uint8 (n, height, width[, 3]) and uint8 (n,).
+        """Read images, uint8 (n, height, width[, 3]), and labels, uint8 (n,).
 
         Raises:
-            SourceError: a file whose content does not fit its header, its pair or the contract.
+            SourceError: a file's content does not match its header, its counterpart or the contract.
         """
         pair = ARCHIVES[split]
         images = read_idx(self.files[pair.images], self.contract.image.shape)
         labels = read_idx(self.files[pair.labels], ())
         if len(images) != len(labels):
-            raise SourceError(f"{self.folder}: {len(images):,} {split} images but {len(labels):,} labels")
+            raise SourceError(f"{self.folder}: found {len(images):,} {split} images but {len(labels):,} labels")
         if len(labels) and labels.max() >= (classes := len(self.contract.classes)):
             raise SourceError(f"{self.files[pair.labels]}: found the label {labels.max()}, expected 0 to {classes - 1}")
         return images, labels
 
 
 def has_archives(folder: Path) -> bool:
-    """Whether all four files are there, gzipped or extracted."""
+    """Whether all four files exist, gzipped or extracted."""
     return len(find_archives(folder)) == len(FILES)
 
 
 def find_archives(folder: Path) -> dict[str, Path]:
-    """Name of the published file -> that file or what somebody extracted from it; the published one where both exist.
+    """Map each published file name to the file found: gzipped, else extracted.
 
-    Some tools write `train-images.idx3-ubyte` for `train-images-idx3-ubyte`.
+    Some tools write `train-images.idx3-ubyte` instead of `train-images-idx3-ubyte`.
     """
     found = {}
     for file in FILES:
@@ -102,15 +102,15 @@ def find_archives(folder: Path) -> dict[str, Path]:
 
 
 def open_archives(folder: Path) -> Archives:
-    """Check a folder of archives.
+    """Open a folder of archives and verify their checksums.
 
     Raises:
-        SourceError: one of the four files is missing, or its checksum is not the expected one.
+        SourceError: one of the four files is missing or has the wrong checksum.
     """
     files = find_archives(folder)
     missing = [file for file in FILES if file not in files]
     if missing:
-        raise SourceError(f"{folder}: no {', '.join(missing)}")
+        raise SourceError(f"{folder}: missing {', '.join(missing)}")
     read = {SOURCE, *(path.name for path in files.values())}
     left_out = tuple(sorted(path.name for path in folder.iterdir() if path.name not in read))
     if (folder / SOURCE).is_file():
@@ -128,7 +128,7 @@ def open_archives(folder: Path) -> Archives:
 
 
 def _check_official(file: str, path: Path) -> str:
-    """The SHA-256 of the published file, which `path` is or was extracted from."""
+    """Verify an official file, gzipped or extracted. Returns the SHA-256 of the published file."""
     official = OFFICIAL.checksums[file]
     if path.suffix == ".gz":
         kind, found, expected = "MD5", md5_of(path), official.md5
@@ -136,8 +136,8 @@ def _check_official(file: str, path: Path) -> str:
         kind, found, expected = "SHA-256", sha256_of(path), official.unpacked
     if found != expected:
         raise SourceError(
-            f"{path}: {kind} is {found}, the official file's is {expected}; it is damaged or another "
-            f"dataset's (which needs a {SOURCE}, see docs/data.md)"
+            f"{path}: found {kind} {found}, expected the official {expected}. The file is damaged, or from another "
+            f"dataset, which needs a {SOURCE} (see docs/data.md)"
         )
     return sha256_of(path) if path.suffix == ".gz" else official.sha256
 
@@ -151,26 +151,26 @@ def _check_declared(folder: Path, files: dict[str, Path], found: dict[str, str])
     for file, digest in found.items():
         expected = declared.sha256.get(files[file].name)
         if expected != digest:
-            raise SourceError(f"{files[file]}: SHA-256 is {digest}, {path.name} says {expected}")
+            raise SourceError(f"{files[file]}: found SHA-256 {digest}, {path.name} expects {expected}")
     try:
         preparation_of(declared.contract)
     except SettingsError as error:
         raise SourceError(f"{path}: {error}") from error
     if declared.name == OFFICIAL.contract.name:
-        raise SourceError(f"{path}: the name {declared.name!r} is kept for the official files")
+        raise SourceError(f"{path}: the name {declared.name!r} is reserved for the official files")
     difference = OFFICIAL.contract.difference(declared.contract)
     if declared.contract.name == OFFICIAL.contract.name and difference:
         raise SourceError(
-            f"{path}: the contract {declared.contract.name!r} is kept for the official files; {difference}"
+            f"{path}: the contract {declared.contract.name!r} is reserved for the official files; {difference}"
         )
     return declared
 
 
 def declare_source(folder: Path, name: str, licence: str, contract: DataContract | None = None) -> None:
-    """Write `source.json` for the four archives in `folder`, with a contract where they begin a catalogue.
+    """Write `source.json` for the four archives in `folder`, with a contract if they start a custom catalogue.
 
     Raises:
-        SettingsError: the contract names a preparation that there is not.
+        SettingsError: the contract names an unknown preparation.
     """
     digests = {path.name: sha256_of(path) for path in find_archives(folder).values()}
     declared = {"name": name, "licence": licence, "sha256": digests}
@@ -181,21 +181,22 @@ def declare_source(folder: Path, name: str, licence: str, contract: DataContract
 
 
 def write_archives(folder: Path, splits: Mapping[Split, tuple[Images, Labels]]) -> None:
-    """Write images, uint8 (n, height, width[, 3]), and labels, (n,) below 256, as the four archives."""
+    """Write images, uint8 (n, height, width[, 3]), and labels, (n,) from 0 to 255, as the four archives."""
     for split, (images, labels) in splits.items():
         write_whole(folder / ARCHIVES[split].images, encode_idx(images))
         write_whole(folder / ARCHIVES[split].labels, encode_idx(labels.astype(np.uint8)))
 
 
 def write_sample(folder: Path, train_rows: int = TRAIN_ROWS, test_rows: int = TEST_ROWS, seed: int = 0) -> Path:
-    """Draw the sample and write it as the four IDX archives.
+    """Generate the synthetic sample and write it as the four IDX archives with a `source.json`.
 
-    The same arguments give the same bytes. `source.json` beside the archives names them as the sample.
+    The output is deterministic.
 
     Args:
-        folder: made if need be; archives already there are replaced.
-        train_rows: images in the train split, at least one a class.
-        test_rows: images in the test split, at least one a class.
+        folder: created if missing; existing archives are replaced.
+        train_rows: images in the train split, at least one per class.
+        test_rows: images in the test split, at least one per class.
+        seed: random seed.
 
     Returns:
         `folder`.
@@ -207,6 +208,6 @@ def write_sample(folder: Path, train_rows: int = TRAIN_ROWS, test_rows: int = TE
 
 
 def md5_of(path: Path) -> str:
-    """MD5 of a file's bytes, hex: the checksum that the dataset publishes."""
+    """MD5 of a file, hex: the checksum that the dataset's authors publish."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

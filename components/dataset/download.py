@@ -1,6 +1,6 @@
-"""Fetch the official archives over HTTP.
+"""Download the official archives over HTTP.
 
-A file appears under its own name only when it is whole and its checksum is right.
+A file appears under its final name only once it is complete and its checksum matches.
 """
 
 import time
@@ -16,19 +16,19 @@ from components.errors import SourceError, SourceUnreachable
 from components.files import DAY, remove_leftovers, whole_file
 from components.settings import Settings
 
-BACK_OFF = 1.0  # seconds before the second attempt, doubled for each further one
+BACK_OFF = 1.0  # seconds before the second attempt, doubled for each further attempt
 IDENTITY = {"Accept-Encoding": "identity"}
 LARGEST = 64 << 20  # bytes; the largest archive has 26 million
 
 
 def download_archives(settings: Settings) -> Path:
-    """Fetch those of the four archives that `raw_dir` does not hold yet.
+    """Download the archives that `raw_dir` does not have yet.
 
     Returns:
-        `settings.raw_dir`, with all four files in it.
+        `settings.raw_dir`, which then contains all four files.
 
     Raises:
-        SourceUnreachable: no mirror gave a file with the right checksum in `download_attempts` attempts.
+        SourceUnreachable: no mirror returned a file with the right checksum within `download_attempts` attempts.
     """
     mirrors = settings.mirrors or OFFICIAL.mirrors
     remove_leftovers(settings.raw_dir, older_than=DAY)
@@ -49,7 +49,7 @@ def _fetch(path: Path, md5: str, mirrors: Sequence[str], settings: Settings) -> 
             with whole_file(path) as temporary:
                 _stream(url, temporary, settings.download_timeout)
                 if (found := md5_of(temporary)) != md5:
-                    raise SourceError(f"MD5 is {found}, expected {md5}")
+                    raise SourceError(f"found MD5 {found}, expected {md5}")
                 return
         except (httpx.HTTPError, SourceError) as error:
             failures.append(f"{url}: {error or type(error).__name__}")
@@ -65,11 +65,11 @@ def _stream(url: str, path: Path, timeout: float) -> None:
             total=int(answer.headers.get("content-length", 0)) or None,
             unit="B",
             unit_scale=True,
-            disable=None,  # silent where nobody looks
+            disable=None,  # silent unless on a terminal
         ) as bar,
     ):
         answer.raise_for_status()
-        for chunk in answer.iter_raw():  # whatever a server says of the encoding, the file is the gzip file
+        for chunk in answer.iter_raw():  # ignore Content-Encoding: the file itself is gzipped
             bar.update(file.write(chunk))
             if file.tell() > LARGEST:
-                raise SourceError(f"more than {LARGEST:,} bytes")
+                raise SourceError(f"larger than {LARGEST:,} bytes")

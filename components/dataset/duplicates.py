@@ -1,14 +1,13 @@
-"""Images that show the same picture though their bytes differ: shifted by a pixel, compressed again, darker, brighter.
+"""Find near-duplicates: images of the same picture that was shifted by a pixel, recompressed, darkened or brightened.
 
-Two images are held against each other by the correlation of their pixels, which brightness and contrast do not change,
-in two ways: as they are, and what is left when a blurred copy is taken away, which is texture and edges. A shift by a
-pixel is undone by comparing the middle of one, all but its outermost pixels, with each of the nine such windows of the
-other. Images with a side of more than 32 pixels are made smaller before, so that many are held in little memory. How
-the two thresholds were measured is in docs/data.md.
+Images are compared by the correlation of their pixels, which is invariant to brightness and contrast. Two comparisons
+are used: the plain pixels, and the pixels minus a blurred copy (texture and edges). For shifts by a pixel, the window
+without the outermost pixels is compared with all nine such windows of the other image. Images with a side of more than
+32 pixels are downsampled first, to save memory. docs/data.md describes how the two thresholds were measured.
 
-Within a set, `find_pairs` compares next to no pair in full. It projects each window onto the 63 directions in which a
-sample varies most, and adds the length of what the projection leaves out as a number more. The product of two such
-short rows is no less than the correlation, by Cauchy and Schwarz, so what is below the threshold there is no copy.
+`find_pairs` computes the full correlation of very few pairs. It projects each window onto the first 63 principal
+directions of a sample and appends the norm of the residual. By the Cauchy-Schwarz inequality, the product of two such
+short vectors is an upper bound of the correlation, so pairs below the threshold can be skipped.
 """
 
 import math
@@ -20,18 +19,18 @@ from numpy.typing import NDArray
 
 from components.contract import Images
 
-Features = NDArray[np.float32]  # (n, numbers of a window), each row of mean 0 and length 1
-ROWS = 512  # compared at a time with up to `OTHERS`, or with all others: 20 MB for 10,000
-OTHERS = 8_192  # 16 MB of correlations, however many images there are
-LARGEST_SIDE = 32  # pixels that are compared, a side
+Features = NDArray[np.float32]  # (n, values of a window), each row with mean 0 and norm 1
+ROWS = 512  # images compared at a time with `OTHERS` or all others: 20 MB for 10,000
+OTHERS = 8_192  # 16 MB of correlations, regardless of the number of images
+LARGEST_SIDE = 32  # pixels per side after downsampling
 SHIFTS = tuple((down, right) for down in range(3) for right in range(3))
 MIDDLE = ((1, 1),)
-SIGMA = 1.0  # pixels, of the blur
-DIRECTIONS, SAMPLE = 63, 512  # that windows are projected onto, and the rows that they are found in
-SLACK = 1e-4  # more than float32 rounds off
-SIDE_BY_SIDE = 2_048  # short rows that `ROWS` others are compared with at a time: 4 MB, which a cache holds
-DENSE = 16  # of so many pairs one may be a copy: a matrix product of all of them is faster than each by itself
-AT_ONCE = 1 << 22  # numbers of windows that are gathered, 16 MB
+SIGMA = 1.0  # of the blur, in pixels
+DIRECTIONS, SAMPLE = 63, 512  # principal directions, and the number of rows they are computed from
+SLACK = 1e-4  # more than the rounding error of float32
+SHORT_ROWS = 2_048  # short vectors compared with `ROWS` others at a time: 4 MB, which fits a cache
+DENSE = 16  # if more than 1 pair in 16 is a candidate, one matrix product is faster than single products
+MAX_GATHERED = 1 << 22  # values gathered at a time, 16 MB
 
 
 def _plain(images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -46,78 +45,78 @@ def _edges(images: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 @dataclass(frozen=True)
-class DuplicateKind:
-    """One way to compare, and the correlation from which on two images are copies."""
+class Comparison:
+    """How to compare two images, and the minimum correlation of near-duplicates."""
 
     prepare: Callable[[NDArray[np.float32]], NDArray[np.float32]]
     threshold: float
 
 
-WAYS = (DuplicateKind(_plain, 0.990), DuplicateKind(_edges, 0.943))
+COMPARISONS = (Comparison(_plain, 0.990), Comparison(_edges, 0.943))
 
 
 @dataclass(frozen=True)
-class Alike:
-    """Two images that are copies of each other."""
+class DuplicatePair:
+    """A pair of near-duplicates."""
 
-    row: int  # of those that were looked at
-    other: int  # of those they were held against
-    likeness: float  # correlation, up to 1
+    row: int  # position in the images
+    other: int  # position in the images they were compared with
+    correlation: float  # at most 1
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Images that are copies of each other."""
+class DuplicatePairs:
+    """n pairs of near-duplicates within a set."""
 
     rows: NDArray[np.intp]  # (n,)
-    others: NDArray[np.intp]  # (n,), each after its row
-    values: NDArray[np.float32]  # (n,), their correlations
+    others: NDArray[np.intp]  # (n,), each larger than its row
+    values: NDArray[np.float32]  # (n,), correlations
 
 
 @dataclass(frozen=True)
-class Likeness:
+class CorrelationBlock:
     """The correlations of a block of images with a block of the same or later ones."""
 
-    row: int  # of the first image
-    other: int  # of the first one that it is compared with
-    values: NDArray[np.float32]  # (rows, others); -1 for an image and itself, and for a pair that has had its turn
+    row: int  # position of the first image
+    other: int  # position of the first image it is compared with
+    values: NDArray[np.float32]  # (rows, others); -1 on and below the diagonal
 
 
-def find_duplicates(images: Images, others: Images, shifted: bool = True) -> list[Alike]:
-    """The copies of `others` among `images`: for each image the most alike one, by the first way that finds any.
+def find_duplicates(images: Images, others: Images, shifted: bool = True) -> list[DuplicatePair]:
+    """Find near-duplicates of `others` in `images`: the best match of each image in the first comparison with any.
 
     Args:
         images: uint8 (n, height, width[, 3]).
         others: uint8 (m, height, width[, 3]).
-        shifted: also those that are shifted by a pixel up, down, left or right, at nine times the work.
+        shifted: also compare windows shifted by one pixel in each direction, at nine times the cost.
     """
-    found = dict[int, Alike]()
-    for way in WAYS:
-        held = _describe_all(others, way)
+    found = dict[int, DuplicatePair]()
+    for comparison in COMPARISONS:
+        features = _describe_all(others, comparison)
         for start in range(0, len(images), ROWS):
-            best, place = _most_alike(images[start : start + ROWS], held, way, SHIFTS if shifted else MIDDLE)
-            for row in np.flatnonzero(best >= way.threshold).tolist():
-                found.setdefault(start + row, Alike(start + row, int(place[row]), round(float(best[row]), 4)))
+            best, index = _best_match(images[start : start + ROWS], features, comparison, SHIFTS if shifted else MIDDLE)
+            for row in np.flatnonzero(best >= comparison.threshold).tolist():
+                found.setdefault(start + row, DuplicatePair(start + row, int(index[row]), round(float(best[row]), 4)))
     return [found[row] for row in sorted(found)]
 
 
-def compare_within(images: Images) -> tuple[list[Alike], NDArray[np.float32]]:
-    """Copies of each other within a set, each pair once, not shifted; and how alike the most alike other image is.
+def compare_within(images: Images) -> tuple[list[DuplicatePair], NDArray[np.float32]]:
+    """Find near-duplicates within a set, without shifts, and each image's correlation with its nearest neighbour.
 
     Args:
         images: uint8 (n, height, width[, 3]).
 
     Returns:
-        The pairs, in order, and the highest correlation of each image with any other as they are, float32 (n,).
+        The pairs, in order, and each image's highest plain correlation with any other image, float32 (n,).
     """
-    found = dict[tuple[int, int], Alike]()
+    found = dict[tuple[int, int], DuplicatePair]()
     nearest = np.full(len(images), -1, np.float32)
-    for way in WAYS:
-        for block in likeness_within(images, way):
-            for row, other in np.argwhere(block.values >= way.threshold).tolist():
+    for comparison in COMPARISONS:
+        for block in correlate_within(images, comparison):
+            for row, other in np.argwhere(block.values >= comparison.threshold).tolist():
                 pair = block.row + row, block.other + other
-                found.setdefault(pair, Alike(*pair, round(float(block.values[row, other]), 4)))
-            if way is WAYS[0]:
+                found.setdefault(pair, DuplicatePair(*pair, round(float(block.values[row, other]), 4)))
+            if comparison is COMPARISONS[0]:
                 rows, others = block.values.shape
                 mine, theirs = nearest[block.row : block.row + rows], nearest[block.other : block.other + others]
                 np.maximum(mine, block.values.max(axis=1), out=mine)
@@ -125,71 +124,71 @@ def compare_within(images: Images) -> tuple[list[Alike], NDArray[np.float32]]:
     return [found[pair] for pair in sorted(found)], nearest
 
 
-def likeness_within(images: Images, way: DuplicateKind) -> Iterator[Likeness]:
-    """Compare each image with every other, not shifted, in blocks: at no time is there a matrix of all pairs.
+def correlate_within(images: Images, comparison: Comparison) -> Iterator[CorrelationBlock]:
+    """Correlate all pairs of images, without shifts, block by block to save memory.
 
     Args:
         images: uint8 (n, height, width[, 3]).
-        way: how to compare.
+        comparison: how to compare.
     """
-    held = _describe_all(images, way)
+    features = _describe_all(images, comparison)
     for row in range(0, len(images), ROWS):
-        mine = held[row : row + ROWS]
+        mine = features[row : row + ROWS]
         for other in range(row, len(images), OTHERS):
-            values = mine @ held[other : other + OTHERS].T
+            values = mine @ features[other : other + OTHERS].T
             if other == row:
                 values[np.tril_indices(len(mine))] = -1
-            yield Likeness(row, other, values)
+            yield CorrelationBlock(row, other, values)
 
 
-def find_pairs(images: Images, way: DuplicateKind) -> Iterator[Pairs]:
-    """The copies of each other within a set, each pair once, not shifted: those that `likeness_within` shows.
+def find_pairs(images: Images, comparison: Comparison) -> Iterator[DuplicatePairs]:
+    """Find the near-duplicates within a set, without shifts: the same pairs as `correlate_within`, faster.
 
     Args:
         images: uint8 (n, height, width[, 3]).
-        way: how to compare.
+        comparison: how to compare.
     """
     if not len(images):
         return
-    held = _describe_all(images, way)
-    short = _shorten(held)
+    features = _describe_all(images, comparison)
+    short = _shorten(features)
     key = short[:, short.var(axis=0).argmax()]
     order = np.argsort(key, kind="stable")
     short, key = short[order], key[order]
-    bound = way.threshold - SLACK
-    reach = math.sqrt(2 - 2 * bound)  # of two copies: how far apart they can be in any one direction
+    bound = comparison.threshold - SLACK
+    reach = math.sqrt(2 - 2 * bound)  # largest distance of two near-duplicates in any direction
     for row in range(0, len(order), ROWS):
         mine = short[row : row + ROWS]
         end = int(np.searchsorted(key, key[row + len(mine) - 1] + reach, side="right"))
-        for other in range(row, end, SIDE_BY_SIDE):
-            theirs = short[other : min(other + SIDE_BY_SIDE, end)]
+        for other in range(row, end, SHORT_ROWS):
+            theirs = short[other : min(other + SHORT_ROWS, end)]
             rows, others = _find_sparse(mine @ theirs.T >= bound)
             later = others + other > rows + row
             rows, others = rows[later], others[later]
             first, second = order[row : row + len(mine)], order[other : other + len(theirs)]
             if len(rows) * DENSE > len(mine) * len(theirs):
-                values = (held[first] @ held[second].T)[rows, others]
+                values = (features[first] @ features[second].T)[rows, others]
             else:
-                values = _correlate(held, first[rows], second[others])
-            copies = values >= way.threshold
+                values = _correlate(features, first[rows], second[others])
+            copies = values >= comparison.threshold
             ends = first[rows[copies]], second[others[copies]]
-            yield Pairs(np.minimum(*ends), np.maximum(*ends), values[copies])
+            yield DuplicatePairs(np.minimum(*ends), np.maximum(*ends), values[copies])
 
 
-def _shorten(held: Features) -> NDArray[np.float32]:
-    """(n, 1 to 64): the product of two rows is no less than that of the features they stand for, (n, numbers)."""
-    sample = held[:: -(-len(held) // SAMPLE)]
+def _shorten(features: Features) -> NDArray[np.float32]:
+    """Shorten features, (n, values), to (n, 1 to 64): the product of two rows is an upper bound of the original's."""
+    sample = features[:: -(-len(features) // SAMPLE)]
     directions = np.linalg.svd(sample, full_matrices=False)[2][:DIRECTIONS]
-    short = np.empty((len(held), len(directions) + 1), np.float32)
-    for start in range(0, len(held), ROWS):
-        block = held[start : start + ROWS]
+    short = np.empty((len(features), len(directions) + 1), np.float32)
+    for start in range(0, len(features), ROWS):
+        block = features[start : start + ROWS]
         short[start : start + ROWS, :-1] = projected = block @ directions.T
         short[start : start + ROWS, -1] = np.linalg.norm(block - projected @ directions, axis=1)
     return short
 
 
 def _find_sparse(mask: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """`np.nonzero` of a matrix in which hardly anything is true: eight are looked at together."""
+    """`np.nonzero` of a sparse matrix, checking eight elements at a time."""
     flat = mask.reshape(-1)
     whole = flat.size // 8 * 8
     words = np.flatnonzero(flat[:whole].view(np.uint64))
@@ -198,28 +197,28 @@ def _find_sparse(mask: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.
     return rows, others
 
 
-def _correlate(held: Features, rows: NDArray[np.intp], others: NDArray[np.intp]) -> NDArray[np.float32]:
-    """The product of each of `rows` with the one of `others` in its place, (n,)."""
+def _correlate(features: Features, rows: NDArray[np.intp], others: NDArray[np.intp]) -> NDArray[np.float32]:
+    """The product of each of `rows` with its counterpart in `others`, (n,)."""
     values = np.empty(len(rows), np.float32)
-    step = max(1, AT_ONCE // held.shape[1])
+    step = max(1, MAX_GATHERED // features.shape[1])
     for start in range(0, len(rows), step):
         part = slice(start, start + step)
-        np.einsum("ij,ij->i", held[rows[part]], held[others[part]], out=values[part])
+        np.einsum("ij,ij->i", features[rows[part]], features[others[part]], out=values[part])
     return values
 
 
-def _describe_all(images: Images, way: DuplicateKind) -> Features:
-    """`describe` in blocks, so that what is worked out on the way takes little memory."""
-    described = np.empty((len(images), describe(images[:1], way, MIDDLE[0]).shape[1]), np.float32)
+def _describe_all(images: Images, comparison: Comparison) -> Features:
+    """`describe` block by block, to save memory."""
+    described = np.empty((len(images), describe(images[:1], comparison, MIDDLE[0]).shape[1]), np.float32)
     for start in range(0, len(images), ROWS):
-        described[start : start + ROWS] = describe(images[start : start + ROWS], way, MIDDLE[0])
+        described[start : start + ROWS] = describe(images[start : start + ROWS], comparison, MIDDLE[0])
     return described
 
 
-def describe(images: Images, way: DuplicateKind, shift: tuple[int, int]) -> Features:
-    """A window of each image, uint8 (n, height, width[, 3]); the product of two of these is their correlation."""
+def describe(images: Images, comparison: Comparison, shift: tuple[int, int]) -> Features:
+    """The normalized window of each image, uint8 (n, height, width[, 3]); the product of two is their correlation."""
     down, right = shift
-    prepared = way.prepare(_shrink(images))
+    prepared = comparison.prepare(_shrink(images))
     height, width = prepared.shape[1] - 2, prepared.shape[2] - 2
     windows = prepared[:, down : down + height, right : right + width]
     flat = windows.reshape(len(images), math.prod(windows.shape[1:]))
@@ -229,7 +228,7 @@ def describe(images: Images, way: DuplicateKind, shift: tuple[int, int]) -> Feat
 
 
 def _shrink(images: Images) -> NDArray[np.float32]:
-    """The means of squares of pixels, as small as both sides need; the rest of a division is left out."""
+    """Downsample by averaging squares of pixels, until both sides fit; remaining rows and columns are dropped."""
     side = -(-max(images.shape[1:3]) // LARGEST_SIDE)
     if side == 1:
         return images.astype(np.float32)
@@ -239,16 +238,16 @@ def _shrink(images: Images) -> NDArray[np.float32]:
     return means
 
 
-def _most_alike(
-    images: Images, held: Features, way: DuplicateKind, shifts: tuple[tuple[int, int], ...]
+def _best_match(
+    images: Images, features: Features, comparison: Comparison, shifts: tuple[tuple[int, int], ...]
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    """The highest correlation of each image with any other, and with which one: (n,) each."""
+    """The highest correlation of each image with the others, and the position of that match: (n,) each."""
     best = np.full(len(images), -1, np.float32)
-    place = np.zeros(len(images), np.intp)
+    index = np.zeros(len(images), np.intp)
     for shift in shifts:
-        likeness = describe(images, way, shift) @ held.T
-        most = likeness.argmax(axis=1)
-        value = likeness[np.arange(len(images)), most]
+        correlation = describe(images, comparison, shift) @ features.T
+        most = correlation.argmax(axis=1)
+        value = correlation[np.arange(len(images)), most]
         better = value > best
-        best[better], place[better] = value[better], most[better]
-    return best, place
+        best[better], index[better] = value[better], most[better]
+    return best, index

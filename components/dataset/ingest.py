@@ -1,4 +1,4 @@
-"""Raw examples -> immutable Parquet parts and a manifest."""
+"""Ingest raw examples: write them as immutable Parquet parts and a manifest."""
 
 import contextlib
 import json
@@ -34,7 +34,7 @@ from components.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
 
-WORDS = ("auto", "download", "sample")  # sources of the catalogue that ships
+OFFICIAL_SOURCES = ("auto", "download", "sample")  # these work for the built-in catalogue only
 
 
 def ingest(
@@ -45,19 +45,20 @@ def ingest(
     options: StartOptions | None = None,
     echo: Callable[[str], None] = log.info,
 ) -> Ingested:
-    """Write a source as a dataset version and make it the current one; a source ingested before is a no-op.
+    """Write a source as a dataset version and make it the current one. Does nothing if the source is already ingested.
 
     Args:
-        source: see `find_source`, and for a catalogue of one's own `read_source`; empty: `FASHION_SOURCE`. `auto` takes
-            what is already ingested before it looks for archives.
-        sample_fallback: with `auto`, take the drawn sample where nothing can be reached.
-        settings: where data lives, and which catalogue; None: from the environment.
-        options: what a catalogue of one's own starts with; None: as the settings say.
-        echo: called with lines for a person, see `ingest_own`.
+        source: see `find_source`, or `read_source` for a custom catalogue. Empty: `FASHION_SOURCE`. `auto` uses the
+            current dataset if there is one, else looks for archives.
+        sample_fallback: with `auto`, fall back to the synthetic sample if no mirror can be reached.
+        settings: data paths and the catalogue's name. None: from the environment.
+        options: how to start a custom catalogue. None: from the settings.
+        echo: called with progress lines, see `ingest_own`.
 
     Raises:
         SettingsError, SourceError: see `find_source` and `ingest_own`.
-        DatasetError: examples to add, and no dataset to add them to; with `auto`, the dataset in use is damaged.
+        DatasetError: the source only adds examples but no dataset exists, or, with `auto`, the current dataset is
+            damaged.
     """
     settings = settings or load_settings()
     name = source or settings.source
@@ -69,15 +70,15 @@ def ingest(
             return Ingested(current, written=False)
     require_writable(settings.datasets_dir)
     is_own = settings.catalogue != OFFICIAL.contract.name
-    if is_own and name in WORDS:
+    if is_own and name in OFFICIAL_SOURCES:
         raise SettingsError(
-            f"FASHION_SOURCE or --source: {name!r} is {OFFICIAL.title}'s; the catalogue {settings.catalogue!r} needs a "
-            f"path, such as that of a folder with a folder of pictures for each class"
+            f"FASHION_SOURCE or --source: {name!r} works for {OFFICIAL.title} only; the catalogue "
+            f"{settings.catalogue!r} needs a path, such as a folder with one folder of pictures per class"
         )
     if not is_own and options not in (None, StartOptions()):
         raise SettingsError(
-            f"--image, --preparation, --root, --group, --allow-small and --replace are for a catalogue of your own; "
-            f"{settings.catalogue!r} is in use, and FASHION_CATALOGUE=NAME begins another"
+            f"--image, --preparation, --root, --group, --allow-small and --replace are for custom catalogues, but the "
+            f"catalogue in use is {settings.catalogue!r}. Set FASHION_CATALOGUE=NAME to start your own"
         )
     path = Path(os.path.expanduser(name))  # noqa: PTH111, which fails for an unknown ~user
     if is_own and not (path / SOURCE).is_file():
@@ -85,20 +86,20 @@ def ingest(
     raw = find_source(name, settings, _contract_in_use(settings.datasets_dir), sample_fallback)
     if raw.contract.name != settings.catalogue:
         raise SettingsError(
-            f"{raw.name}: it declares the catalogue {raw.contract.name!r}, and {settings.catalogue!r} is in use; "
-            f"FASHION_CATALOGUE={raw.contract.name} takes it"
+            f"{raw.name}: declares the catalogue {raw.contract.name!r}, but {settings.catalogue!r} is in use. "
+            f"Set FASHION_CATALOGUE={raw.contract.name} to ingest it"
         )
     with dataset_lock(settings.datasets_dir):
         remove_leftovers(settings.datasets_dir)
         remove_leftovers(settings.datasets_dir / "parts")
         done = _ingest(raw, settings.datasets_dir)
     if raw.left_out:
-        log.info("%s: not read: %s", raw.name, ", ".join(raw.left_out[:10]))
+        log.info("%s: ignored: %s", raw.name, ", ".join(raw.left_out[:10]))
     return replace(done, added=raw.extends, left_out=raw.left_out)
 
 
 def _contract_in_use(folder: Path) -> DataContract:
-    """Of the dataset in use; where there is none, or a damaged one, that of the official archives."""
+    """The current dataset's contract; the official one if no dataset exists or it is damaged."""
     with contextlib.suppress(DatasetError):
         if dataset := current_dataset(folder):
             return dataset.contract
@@ -106,33 +107,34 @@ def _contract_in_use(folder: Path) -> DataContract:
 
 
 def _ingest(raw: Source, folder: Path) -> Ingested:
-    base = current_dataset(folder) if raw.extends else _own_base(raw, folder)
+    base = current_dataset(folder) if raw.extends else _find_base(raw, folder)
     if raw.extends and base is None:
         raise DatasetError(
-            f"{raw.name}: it has no test split, and there is nothing to add these examples to; ingest the archives "
-            f"first, or put train and test beside each other"
+            f"{raw.name}: has no test split, and there is no dataset to add its examples to. Ingest the archives "
+            f"first, or put train and test next to each other"
         )
-    if base and _holds(read_manifest(base), raw):
-        return _write_damaged_anew(raw, base, folder)
+    if base and _contains(read_manifest(base), raw):
+        return _repair(raw, base, folder)
     manifest = read_manifest(base) if raw.extends and base else Manifest(raw.name, raw.licence, (), raw.contract)
     if difference := manifest.contract.difference(raw.contract):
-        raise DatasetError(f"{raw.name}: read by another contract than the dataset's in use: {difference}; try again")
+        raise DatasetError(f"{raw.name}: the current dataset's contract has changed: {difference}. Ingest again")
     parts = tuple(_write_part(raw, split, folder) for split in SPLITS if split in raw.digests)
     manifest = replace(manifest, parts=(*manifest.parts, *parts))
     return Ingested(write_manifest(folder, manifest), written=True)
 
 
-def _own_base(raw: Source, folder: Path) -> Dataset | None:
-    """The dataset in use, which may hold these archives already; a damaged one is no reason not to write them anew.
+def _find_base(raw: Source, folder: Path) -> Dataset | None:
+    """The current dataset, or the newest accepted version that contains these archives.
 
-    Where other archives are in use, these come back with what was added to them and corrected in them since.
+    Such a version keeps the examples added to it and the labels corrected in it. A damaged dataset is ignored, so that
+    the archives can be ingested again.
     """
     try:
         current = current_dataset(folder, sample=raw.name == SAMPLE)
     except DatasetError as error:
         log.warning("%s", error)
         return None
-    if current and _holds(read_manifest(current), raw):
+    if current and _contains(read_manifest(current), raw):
         return current
     newest = _newest_accepted(raw, folder)
     if newest:
@@ -141,18 +143,18 @@ def _own_base(raw: Source, folder: Path) -> Dataset | None:
 
 
 def _newest_accepted(raw: Source, folder: Path) -> Dataset | None:
-    """Of the whole versions that hold these archives and passed validation, the one that passed last."""
+    """The intact version that contains these archives and passed validation most recently."""
     for receipt in sorted(folder.glob("receipts/*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
         with contextlib.suppress(DatasetError):
             dataset = dataset_of(folder, receipt.stem)
-            if _holds(read_manifest(dataset), raw):
+            if _contains(read_manifest(dataset), raw):
                 check_receipt(dataset)
                 return dataset
     return None
 
 
-def _holds(manifest: Manifest, raw: Source) -> bool:
-    """Whether a version has all of it, be it that its classes were changed since."""
+def _contains(manifest: Manifest, raw: Source) -> bool:
+    """Whether a version contains all of the source, even if its classes have changed since."""
     then = manifest.revisions[0].before if manifest.revisions else manifest.contract.classes
     if replace(manifest.contract, classes=then, aliases=()).difference(raw.contract):
         return False
@@ -160,7 +162,7 @@ def _holds(manifest: Manifest, raw: Source) -> bool:
 
 
 def _inputs_of(*digests: dict[Split, dict[str, str]]) -> set[tuple[str, str, str]]:
-    """Each raw file's split, folder (a picture's is its class) and SHA-256: what it is, wherever it was read from."""
+    """Each raw file's split, folder (for a picture: its class) and SHA-256, regardless of where it was read from."""
     return {
         (split, str(PurePath(file).parent), sha256)
         for files_of in digests
@@ -169,24 +171,24 @@ def _inputs_of(*digests: dict[Split, dict[str, str]]) -> set[tuple[str, str, str
     }
 
 
-def _write_damaged_anew(raw: Source, base: Dataset, folder: Path) -> Ingested:
-    """Every example is held already; write those parts again that this source gave and that are missing or changed."""
+def _repair(raw: Source, base: Dataset, folder: Path) -> Ingested:
+    """Rewrite the parts that came from this source and are missing or changed. The dataset has all of its examples."""
     manifest = read_manifest(base)
-    if manifest.revisions:  # its parts have other labels than the source
+    if manifest.revisions:  # the labels of its parts differ from the source's
         for part in manifest.parts:
             check_part(folder, part)
         return Ingested(base, written=False)
-    anew = {
+    rewritten = {
         part.file: _write_part(raw, part.split, folder)
         for part in manifest.parts
         if _inputs_of({part.split: part.inputs}) <= _inputs_of(raw.digests) and _is_damaged(part, folder)
     }
     for part in manifest.parts:
-        if part.file not in anew:
-            check_part(folder, part)  # another source's; only that can mend it
-    if not anew:
+        if part.file not in rewritten:
+            check_part(folder, part)  # from another source, which alone can repair it
+    if not rewritten:
         return Ingested(base, written=False)
-    parts = tuple(anew.get(part.file, part) for part in manifest.parts)
+    parts = tuple(rewritten.get(part.file, part) for part in manifest.parts)
     return Ingested(write_manifest(folder, replace(manifest, parts=parts)), written=True)
 
 

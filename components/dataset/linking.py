@@ -1,4 +1,4 @@
-"""Which rows belong together: near copies of each other, and rows of one group. Each set is a connected component."""
+"""Group rows that belong together (near-duplicates, or rows of one group) into sets: connected components."""
 
 from collections.abc import Hashable, Iterable
 from itertools import chain
@@ -7,19 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contract import Images, Labels
-from components.dataset.duplicates import WAYS, Alike, Pairs, find_pairs
+from components.dataset.duplicates import COMPARISONS, DuplicatePair, DuplicatePairs, find_pairs
 
-Sets = NDArray[np.intp]  # (n,), equal for rows of one set, from 0 without a gap
-MANY = 1 << 16  # pairs that are linked together: each time takes as long as there are rows
+Sets = NDArray[np.intp]  # (n,), the set number of each row, from 0 without gaps
+MANY = 1 << 16  # pairs linked at a time: each link takes time linear in the rows
 
 
 def link(sets: Sets, rows: NDArray[np.intp], others: NDArray[np.intp]) -> Sets:
     """Join the sets of `rows[i]` and `others[i]`, for every i.
 
     Args:
-        sets: (n,), of before.
+        sets: (n,), the sets so far.
         rows: (links,), positions in `sets`.
-        others: (links,), likewise.
+        others: (links,), positions in `sets`.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -32,36 +32,36 @@ def link(sets: Sets, rows: NDArray[np.intp], others: NDArray[np.intp]) -> Sets:
 
 
 def link_equal(sets: Sets, keys: Iterable[Hashable]) -> Sets:
-    """Join the sets of rows that have the same key; "" and None join nothing."""
+    """Join the sets of rows with the same key; "" and None are ignored."""
     first = dict[Hashable, int]()
     pairs = [(row, first.setdefault(key, row)) for row, key in enumerate(keys) if key]
     rows, others = np.array(pairs, np.intp).reshape(-1, 2).T
     return link(sets, rows, others)
 
 
-def link_duplicates(images: Images, labels: Labels) -> tuple[Sets, list[Alike]]:
-    """The sets of near copies, as `components.dataset.duplicates` finds them.
+def link_duplicates(images: Images, labels: Labels) -> tuple[Sets, list[DuplicatePair]]:
+    """Group near-duplicates, as found by `components.dataset.duplicates`.
 
-    Memory grows with n, however many pairs there are: 60,000 images of Fashion-MNIST take 0.3 GB.
+    Memory is linear in n, regardless of the number of pairs: 60,000 images of Fashion-MNIST take 0.3 GB.
 
     Args:
         images: uint8 (n, height, width[, 3]).
         labels: (n,).
 
     Returns:
-        (n,), an image without a copy in a set of its own; and of each image that has a later near copy with another
-        label the most alike one, in order.
+        The sets, (n,); an image without near-duplicates is alone in its set. And the best match of each image that has
+        later near-duplicates with another label, in order.
     """
     sets = np.arange(len(images))
-    odd = dict[int, Alike]()
+    odd = dict[int, DuplicatePair]()
     waiting, number = list[tuple[NDArray[np.intp], NDArray[np.intp]]](), 0
-    for pairs in chain.from_iterable(find_pairs(images, way) for way in WAYS):
+    for pairs in chain.from_iterable(find_pairs(images, way) for way in COMPARISONS):
         apart = sets[pairs.rows] != sets[pairs.others]
         waiting.append((pairs.rows[apart], pairs.others[apart]))
         number += int(apart.sum())
         if number >= MANY:
             sets, waiting, number = _link_all(sets, waiting), [], 0
-        _keep_most_alike(pairs, labels, odd)
+        _keep_best(pairs, labels, odd)
     return _link_all(sets, waiting), [odd[row] for row in sorted(odd)]
 
 
@@ -69,14 +69,14 @@ def _link_all(sets: Sets, pairs: list[tuple[NDArray[np.intp], NDArray[np.intp]]]
     return link(sets, *map(np.concatenate, zip(*pairs, strict=True))) if pairs else sets
 
 
-def _keep_most_alike(pairs: Pairs, labels: Labels, odd: dict[int, Alike]) -> None:
-    """Put the most alike pair of each row into `odd`, if its labels differ; of equals, the one that comes first."""
+def _keep_best(pairs: DuplicatePairs, labels: Labels, odd: dict[int, DuplicatePair]) -> None:
+    """Keep in `odd` each row's most correlated pair with different labels; on a tie, the first one."""
     differ = labels[pairs.rows] != labels[pairs.others]
     rows, others, values = pairs.rows[differ], pairs.others[differ], pairs.values[differ]
     best_first = np.lexsort((others, -values, rows))
     _, first = np.unique(rows[best_first], return_index=True)
     for place in best_first[first].tolist():
-        found = Alike(int(rows[place]), int(others[place]), round(float(values[place]), 4))
+        found = DuplicatePair(int(rows[place]), int(others[place]), round(float(values[place]), 4))
         held = odd.get(found.row)
-        if held is None or (found.likeness, -found.other) > (held.likeness, -held.other):
+        if held is None or (found.correlation, -found.other) > (held.correlation, -held.other):
             odd[found.row] = found

@@ -1,14 +1,14 @@
-"""A dataset on disk: immutable Parquet parts and the manifest that lists them.
+"""Datasets on disk: immutable Parquet parts, and the manifest that lists them.
 
     data/datasets/parts/train-1f0c....parquet   named by the SHA-256 of its content, shared between versions
     data/datasets/0a1b2c3d4e5f6071.json         a manifest, named by the SHA-256 of its content: the version
-    data/datasets/current                       the version in use: what was ingested last and not refused
+    data/datasets/current                       the current version
     data/datasets/accepted                      the version that passed validation last
-    data/datasets/receipts/0a1b2c3d4e5f6071.json  of a version that passed: what it met, and when
+    data/datasets/receipts/0a1b2c3d4e5f6071.json  when a version passed validation, and how many expectations
 
-The drawn sample has pointers of its own (current-sample, accepted-sample), so that it never takes the place of real
-data. A version that fails validation stays on disk, but `current` goes back to the accepted one. A manifest
-holds nothing that differs between two ingests of the same input, so the same input is the same version.
+The synthetic sample has its own pointers (current-sample, accepted-sample), so that it never replaces real data. A
+version that fails validation stays on disk, but `current` is rolled back to the accepted one. A manifest is
+deterministic: the same input gives the same version.
 """
 
 import hashlib
@@ -51,8 +51,8 @@ from components.revisions import Lineage
 
 VERSION_DIGITS = 16
 VERSION = re.compile(f"[0-9a-f]{{{VERSION_DIGITS}}}")
-METADATA = b"contract"  # of a part: the contract that its labels were written with, as JSON
-UNKNOWN = np.iinfo(np.uint16).max  # stands for a class that the contract has not
+METADATA = b"contract"  # metadata key of a part: the contract of its labels, as JSON
+UNKNOWN = np.iinfo(np.uint16).max  # marks a class that is not in the contract
 LOCK_TIMEOUT = 120  # seconds to wait for another writer
 
 
@@ -64,19 +64,19 @@ class DatasetPart:
     split: Split
     rows: Positive
     sha256: Sha256  # of the Parquet file
-    content: Sha256  # of its rows, whatever version of Parquet's writer wrote them
+    content: Sha256  # of its rows, independent of the Parquet writer
     inputs: dict[str, str]  # raw file name -> its SHA-256
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a dataset version is made of."""
+    """The content of a dataset version."""
 
     source: Annotated[str, Field(min_length=1)]
     licence: str
     parts: Annotated[tuple[DatasetPart, ...], Field(min_length=1)]
-    contract: DataContract = OFFICIAL.contract  # a manifest of before there were contracts is of Fashion-MNIST
-    revisions: tuple[Revision, ...] = ()  # of the classes; not written where there are none
+    contract: DataContract = OFFICIAL.contract  # the default of manifests older than contracts
+    revisions: tuple[Revision, ...] = ()  # class changes; omitted if empty
 
     def of(self, split: Split) -> tuple[DatasetPart, ...]:
         """The parts of one split, oldest first."""
@@ -87,22 +87,22 @@ class Manifest:
         return sum(part.rows for part in self.of(split))
 
     def split_version(self, split: Split) -> str:
-        """Equal for two datasets exactly when this split holds the same rows in the same order: 16 hex digits."""
+        """Identify the content of a split: 16 hex digits, equal if and only if the rows and their order are."""
         return digest("\n".join(part.content for part in self.of(split)).encode())
 
     def encode(self) -> bytes:
-        """The bytes that are written, and that the version is the hash of."""
-        said = asdict(self)
+        """The file's bytes, whose hash is the version."""
+        fields = asdict(self)
         if not self.revisions:
-            del said["revisions"]  # or each dataset of before there were any would be another version
-        return json.dumps(said, indent=2, sort_keys=True).encode() + b"\n"
+            del fields["revisions"]  # keeps the versions of datasets older than revisions
+        return json.dumps(fields, indent=2, sort_keys=True).encode() + b"\n"
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What is kept of a passed validation."""
+    """The record of a passed validation."""
 
-    expectations: Positive  # how many were met
+    expectations: Positive  # number of expectations met
     docs: Annotated[str, Field(min_length=1)]  # the Data Docs page
     checked_at: Time  # UTC
 
@@ -114,7 +114,7 @@ class Examples:
     ids: list[str]  # (n,)
     images: Images  # uint8 (n, height, width[, 3]), read-only
     labels: Labels  # uint16 (n,), read-only
-    contract: DataContract  # what these are by
+    contract: DataContract  # of the images and labels
 
 
 def digest(content: bytes) -> str:
@@ -123,18 +123,18 @@ def digest(content: bytes) -> str:
 
 
 def part_file(split: Split, sha256: str) -> str:
-    """Where a part is, relative to the datasets folder."""
+    """The path of a part, relative to the datasets folder."""
     return f"parts/{split}-{sha256[:VERSION_DIGITS]}.parquet"
 
 
 def dataset_lock(folder: Path) -> FileLock:
-    """Held while parts, manifests or pointers are written."""
+    """The lock to hold while writing parts, manifests or pointers."""
     folder.mkdir(parents=True, exist_ok=True)
     return FileLock(folder / ".lock", timeout=LOCK_TIMEOUT)
 
 
 def content_hash(table: pa.Table, contract: DataContract) -> str:
-    """SHA-256 of the ids, labels and pixels of a part's table, hex; a label is a byte where 256 classes are enough."""
+    """SHA-256 of the ids, labels and pixels of a part's table, hex; labels are uint8 for at most 256 classes."""
     found = hashlib.sha256("\n".join(table["id"].to_pylist()).encode())
     found.update(table["label"].to_numpy().astype("u1" if len(contract.classes) <= 256 else "<u2").tobytes())
     found.update(to_images(table["pixels"], contract.image).tobytes())
@@ -142,7 +142,7 @@ def content_hash(table: pa.Table, contract: DataContract) -> str:
 
 
 def write_manifest(folder: Path, manifest: Manifest, use: bool = True) -> Dataset:
-    """Write a manifest and, with `use`, make it the current one. Its parts must be in place."""
+    """Write a manifest and, with `use`, make it the current one. Its parts must be written first."""
     content = manifest.encode()
     path = folder / f"{digest(content)}.json"
     write_whole(path, content)
@@ -153,12 +153,12 @@ def write_manifest(folder: Path, manifest: Manifest, use: bool = True) -> Datase
 
 
 def make_current(dataset: Dataset) -> None:
-    """Take a dataset into use. The caller holds `dataset_lock`."""
+    """Make a dataset the current one. The caller holds `dataset_lock`."""
     _point("current", dataset)
 
 
 def accept(validated: Validated) -> None:
-    """Remember that a dataset passed validation, and keep its receipt."""
+    """Record that a dataset passed validation, and write its receipt."""
     dataset = validated.dataset
     receipt = Receipt(validated.expectations, str(validated.docs), validated.checked_at)
     with dataset_lock(dataset.path.parent):
@@ -167,15 +167,15 @@ def accept(validated: Validated) -> None:
 
 
 def receipt_path(dataset: Dataset) -> Path:
-    """Where the receipt of a dataset is, if it ever passed validation."""
+    """The path of a dataset's receipt."""
     return dataset.path.parent / "receipts" / dataset.path.name
 
 
 def check_receipt(dataset: Dataset) -> Validated:
-    """The receipt of a dataset that passed validation and is unchanged since, every byte of it.
+    """Read the receipt of a dataset, and verify every byte of the dataset.
 
     Raises:
-        DatasetError: it never passed, or changed.
+        DatasetError: the dataset never passed validation, or changed since.
     """
     path = receipt_path(dataset)
     try:
@@ -183,7 +183,7 @@ def check_receipt(dataset: Dataset) -> Validated:
     except (FileNotFoundError, DatasetError) as error:
         damage = f" ({error})" if isinstance(error, DatasetError) else ""
         raise DatasetError(
-            f"{dataset.version}: no receipt of a passed validation{damage}; 'fashion validate'"
+            f"{dataset.version}: no receipt of a passed validation{damage}; run 'fashion validate'"
         ) from error
     for part in read_manifest(dataset).parts:
         check_part(dataset.path.parent, part)
@@ -191,19 +191,19 @@ def check_receipt(dataset: Dataset) -> Validated:
 
 
 def dataset_of(folder: Path, version: str) -> Dataset:
-    """The dataset with this version.
+    """Look up a dataset by version.
 
     Raises:
-        DatasetError: it is not in the folder, or changed since it was written.
+        DatasetError: the version does not exist, or changed since it was written.
     """
     if not VERSION.fullmatch(version):
-        raise DatasetError(f"{version!r} is not the version of a dataset; expected {VERSION_DIGITS} hex digits")
+        raise DatasetError(f"{version!r} is not a dataset version; expected {VERSION_DIGITS} hex digits")
     path = folder / f"{version}.json"
     return describe(path, read_manifest(path))
 
 
 def refuse(dataset: Dataset) -> None:
-    """Put the last accepted dataset back in use where `dataset` is the current one."""
+    """Roll back to the last accepted dataset if `dataset` is the current one."""
     folder, sample = dataset.path.parent, dataset.source == SAMPLE
     with dataset_lock(folder):
         if _read_pointer(folder, "current", sample) != dataset.version:
@@ -217,10 +217,10 @@ def refuse(dataset: Dataset) -> None:
 
 
 def versions_in_use(folder: Path) -> set[str]:
-    """The versions that a pointer names: ingested or accepted last, of real data and of the sample.
+    """The current and accepted versions, of real data and of the sample.
 
     Raises:
-        DatasetError: a pointer that cannot be read.
+        DatasetError: a pointer cannot be read.
     """
     pointers = itertools.product(("current", "accepted"), (False, True))
     return {version for name, sample in pointers if (version := _read_pointer(folder, name, sample))}
@@ -242,12 +242,14 @@ def _read_pointer(folder: Path, name: str, sample: bool) -> str | None:
     except FileNotFoundError:
         return None
     if not VERSION.fullmatch(version):
-        raise DatasetError(f"{path}: not a dataset's version; 'fashion ingest --source ...' with the archives mends it")
+        raise DatasetError(
+            f"{path}: not a dataset version; run 'fashion ingest --source ...' with the archives to repair it"
+        )
     return version
 
 
 def describe(path: Path, manifest: Manifest) -> Dataset:
-    """A manifest's short form."""
+    """Summarize a manifest as a `Dataset`."""
     rows = sum(part.rows for part in manifest.parts)
     return Dataset(path=path, version=path.stem, rows=rows, source=manifest.source, contract=manifest.contract)
 
@@ -256,19 +258,19 @@ def read_manifest(dataset: Dataset | Path) -> Manifest:
     """Read a manifest.
 
     Raises:
-        DatasetError: it is missing, its content does not fit its name, a field is none of a manifest's, or its contract
-            is not the dataset's or names a preparation that there is not.
+        DatasetError: the manifest is missing, its content does not match its name, a field is invalid, or its contract
+            differs from the dataset's or names an unknown preparation.
     """
     path = dataset if isinstance(dataset, Path) else dataset.path
     try:
         content = read_file(path, DatasetError)
     except FileNotFoundError as error:
         raise DatasetError(
-            f"{path}: no such dataset; 'fashion ingest --source ...' with the archives makes it anew"
+            f"{path}: no such dataset; run 'fashion ingest --source ...' with the archives to rebuild it"
         ) from error
     if digest(content) != path.stem:
         raise DatasetError(
-            f"{path}: changed since it was written; 'fashion ingest --source ...' with the archives makes it anew"
+            f"{path}: changed since it was written; run 'fashion ingest --source ...' with the archives to rebuild it"
         )
     manifest = read_record(Manifest, content, path, DatasetError)
     for number, part in enumerate(manifest.parts):
@@ -286,11 +288,11 @@ def read_manifest(dataset: Dataset | Path) -> Manifest:
 
 
 def current_dataset(folder: Path, sample: bool | None = None) -> Dataset | None:
-    """The dataset in use, or None where nothing was ingested.
+    """The current dataset, or None if nothing was ingested.
 
     Args:
         folder: the datasets folder.
-        sample: True for the drawn sample, False for real data, None for real data or else the sample.
+        sample: True for the synthetic sample, False for real data, None for real data, else the sample.
 
     Raises:
         DatasetError: the pointer names a dataset that is missing or changed.
@@ -304,7 +306,7 @@ def current_dataset(folder: Path, sample: bool | None = None) -> Dataset | None:
 
 
 def read_split(dataset: Dataset, split: Split) -> Examples:
-    """Read one split, every byte checked against the manifest.
+    """Read one split and verify every byte against the manifest.
 
     Raises:
         DatasetError: a part is missing or changed since it was written.
@@ -320,29 +322,30 @@ def read_split(dataset: Dataset, split: Split) -> Examples:
 
 
 def check_part(folder: Path, part: DatasetPart) -> None:
-    """Compare a part with its manifest, every byte.
+    """Verify every byte of a part against the manifest.
 
     Raises:
-        DatasetError: it is missing, changed since it was written, or a link.
+        DatasetError: the part is missing, changed since it was written, or a symbolic link.
     """
     path = folder / part.file
     if os.path.realpath(path) != f"{os.path.realpath(folder)}/{part.file}":
-        raise DatasetError(f"{path}: a symbolic link, expected the file itself; copy it here")
+        raise DatasetError(f"{path}: found a symbolic link, expected a file; copy the file here")
     if not path.is_file():
-        raise DatasetError(f"{path}: missing; 'fashion ingest --source ...' with its source writes it anew")
+        raise DatasetError(f"{path}: missing; run 'fashion ingest --source ...' with its source to restore it")
     found = sha256_of(path)
     if found != part.sha256:
         raise DatasetError(
-            f"{path}: changed since it was written (SHA-256 {found[:16]}..., the manifest says "
-            f"{part.sha256[:16]}...); 'fashion ingest --source ...' with its source writes it anew"
+            f"{path}: changed since it was written (found SHA-256 {found[:16]}..., expected {part.sha256[:16]}...); "
+            f"run 'fashion ingest --source ...' with its source to restore it"
         )
 
 
 def read_part(folder: Path, part: DatasetPart, contract: DataContract) -> pa.Table:
-    """One part, every byte checked, its labels those of the contract; the metadata are the part's own but for them.
+    """Read one part, verify every byte, and map its labels and contract metadata to the given contract.
 
     Raises:
-        DatasetError: it is missing, changed since it was written, or has images or classes that the contract has not.
+        DatasetError: the part is missing, changed since it was written, or has images or classes that the contract
+            does not have.
     """
     check_part(folder, part)
     path = folder / part.file
@@ -353,49 +356,51 @@ def read_part(folder: Path, part: DatasetPart, contract: DataContract) -> pa.Tab
     labels = _map_labels(table, contract, path)
     table = table.set_column(table.schema.get_field_index("label"), "label", labels)
     try:
-        said = {**(table.schema.metadata or {}), METADATA: encode_contract(contract)}
-        return table.cast(schema.with_metadata(said))
+        metadata = {**(table.schema.metadata or {}), METADATA: encode_contract(contract)}
+        return table.cast(schema.with_metadata(metadata))
     except (pa.ArrowException, ValueError) as error:
         raise DatasetError(f"{path}: {str(error).splitlines()[0]}") from error
 
 
 def _map_labels(table: pa.Table, contract: DataContract, path: Path) -> pa.Array:
-    """The labels of a part, whose metadata say what they were written with, as labels of the contract: by name."""
+    """Map the labels of a part from the contract it was written with to the given one, by class name."""
     labels = table["label"].to_numpy()
     written = written_with(table.schema, path)
     if written.image != contract.image:
-        raise DatasetError(f"{path}: images of {written.image}, expected {contract.image}")
+        raise DatasetError(f"{path}: found images of {written.image}, expected {contract.image}")
     if written.preparation != contract.preparation:
         found, expected = written.preparation[:60], contract.preparation[:60]
-        raise DatasetError(f"{path}: images prepared as {found!r}, expected {expected!r}")
+        raise DatasetError(f"{path}: found images prepared by {found!r}, expected {expected!r}")
     names = written.classes
     places = np.array([UNKNOWN if (label := contract.label_of(name)) is None else label for name in names], np.uint16)
     if len(labels) and labels.max() >= len(names):
-        raise DatasetError(f"{path}: label {labels.max()}, but it names {len(names)} classes")
+        raise DatasetError(f"{path}: found label {labels.max()}, expected 0 to {len(names) - 1}")
     mapped = places[labels]
     if (mapped == UNKNOWN).any():
         missing = names[labels[mapped == UNKNOWN][0]]
-        raise DatasetError(f"{path}: examples of the class {missing!r}, which is none of {contract.name}")
+        raise DatasetError(f"{path}: found examples of {missing!r}, which is not a class of {contract.name}")
     return pa.array(mapped)
 
 
 def encode_contract(contract: DataContract) -> bytes:
-    """As a part's metadata have it."""
+    """Encode a contract as JSON for a part's metadata."""
     return json.dumps(asdict(contract), sort_keys=True).encode()
 
 
 def written_with(schema: pa.Schema, path: Path) -> DataContract:
-    """The contract in a part's metadata; Fashion-MNIST's of a part of before there were contracts.
+    """Read the contract from a part's metadata; Fashion-MNIST's if the part is older than contracts.
 
     Raises:
-        DatasetError: it cannot be read.
+        DatasetError: the contract cannot be read.
     """
-    said = (schema.metadata or {}).get(METADATA)
-    return OFFICIAL.contract if said is None else read_record(DataContract, said, f"{path}: contract", DatasetError)
+    content = (schema.metadata or {}).get(METADATA)
+    if content is None:
+        return OFFICIAL.contract
+    return read_record(DataContract, content, f"{path}: contract", DatasetError)
 
 
 def to_images(pixels: pa.ChunkedArray, image: ImageSpec) -> Images:
-    """fixed_size_binary -> uint8 (n, height, width[, 3]), without a copy where the column is one chunk."""
+    """Convert fixed_size_binary to uint8 (n, height, width[, 3]), without a copy if the column is one chunk."""
     column = pixels.combine_chunks() if pixels.num_chunks != 1 else pixels.chunk(0)
     flat = np.frombuffer(column.buffers()[1] or b"", np.uint8)
     start = column.offset * image.size
@@ -411,9 +416,9 @@ def to_table(
     source: str = "",
     licence: str = "",
 ) -> pa.Table:
-    """The reverse of reading: the rows of one split as the Arrow table of a part.
+    """Build the Arrow table of a part from rows of one split: the reverse of reading.
 
-    Its metadata say what the labels mean, where the rows are from and under which licence.
+    The table's metadata contain the contract, the source and the licence.
     """
     size = contract.image.size
     flat = np.ascontiguousarray(images).reshape(len(images), size)

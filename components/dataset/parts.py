@@ -1,4 +1,4 @@
-"""What an ingest writes, and what it says it did."""
+"""Write dataset parts; the result of an ingest."""
 
 import hashlib
 import io
@@ -12,23 +12,23 @@ from components.contract import DataContract, Dataset, Split
 from components.dataset.manifest import DatasetPart, content_hash, part_file
 from components.files import write_whole
 
-ROW_GROUP = 4096  # rows: 3.2 MB of pixels, so that a reader can stream with little memory and still read at full pace
+ROW_GROUP = 4096  # rows: 3.2 MB of pixels, small enough to stream in little memory, large enough for full throughput
 
 
 @dataclass(frozen=True)
 class Ingested:
-    """What an ingest did."""
+    """The result of an ingest."""
 
     dataset: Dataset
-    written: bool  # False: the same input was ingested before, nothing was written
-    added: bool = False  # the source has no test split: its examples are in the training split of the one in use
-    left_out: tuple[str, ...] = ()  # names in the source that are not read
+    written: bool  # False if the same input was ingested before
+    added: bool = False  # the source has no test split, so its examples extend the current training split
+    left_out: tuple[str, ...] = ()  # names in the source that were ignored
 
 
 def store_part(
     table: pa.Table, split: Split, folder: Path, inputs: dict[str, str], contract: DataContract
 ) -> DatasetPart:
-    """Write a table of `to_table` as a part named by the SHA-256 of its content, known only once it is written."""
+    """Write a table from `to_table` as a part named by the SHA-256 of the file."""
     content = io.BytesIO()
     pq.write_table(
         table,

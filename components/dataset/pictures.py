@@ -1,4 +1,4 @@
-"""Labelled pictures -> images for training."""
+"""Decode labelled pictures into training images."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -13,20 +13,20 @@ from components.readers.images.photos import read_photo
 
 
 def read_pictures(contents: Sequence[tuple[str, bytes]], contract: DataContract) -> Images:
-    """Decode pictures of one source.
+    """Decode the pictures of one source.
 
-    Where those of the image's own size and mode are images already, which the contract's preparation says of all of
-    them together, their pixels are taken as they are. Any other picture is prepared as a photo is.
+    Pictures with the image's size and mode keep their pixels if the contract's preparation recognizes them, all
+    together, as already prepared. All others are prepared like photos.
 
     Args:
-        contents: where each picture is, for an error, and its file's bytes.
-        contract: of its image, and how it is prepared.
+        contents: the position of each picture, for errors, and its file content.
+        contract: the image spec and the preparation.
 
     Returns:
         uint8 (n, height, width[, 3]).
 
     Raises:
-        SourceError: names the first picture that cannot be read.
+        SourceError: a picture cannot be read. Names the first one.
     """
     shape = contract.image.shape
     raw = [_read_raw(where, content, contract.image) for where, content in contents]
@@ -40,7 +40,7 @@ def read_pictures(contents: Sequence[tuple[str, bytes]], contract: DataContract)
 
 
 def _read_raw(where: str, content: bytes, image: ImageSpec) -> Images | None:
-    """The pixels of a picture of the image's own size and mode; None for any other."""
+    """The pixels of a picture with the image's size and mode; None for any other."""
     with _as_source_error():
         picture = decode_picture(content, where, max(image.height, image.width))
     own = "L" if image.channels == 1 else "RGB", (image.width, image.height)

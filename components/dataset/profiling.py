@@ -1,17 +1,16 @@
-"""The first version of a catalogue that passes -> what the next ones must look like.
+"""Profile the first version of a catalogue that passes validation, as the bounds of later versions.
 
-A catalogue that ships knows its data; of any other, nothing is known before its first version. Its bounds are then
-measured on that version, written into the datasets folder and enforced on every later one:
+The built-in catalogue defines its bounds in code. For any other, they are measured on the first version that passes,
+written to the datasets folder and enforced on every later version:
 
-images        each measure's middle 99 %, a quarter wider at each end; 2 % of the images may be outside, so that a few
-              new extremes pass
-splits        the mean of each measure, give or take 4 standard errors (so that chance passes, in a small split, too)
-              and a fifth of a standard deviation (so that new pictures pass that are a little other)
-classes       a third to three times the share that each class had, so that skew is what it is; 5 images are added on
-              both sides, so that chance in a small class is no jump
+images        the central 99 % of each measure, widened by a quarter at each end; 2 % of the images may be outside
+splits        the mean of each measure, plus or minus 4 standard errors (sampling noise in small splits) and a fifth of
+              a standard deviation (slow change)
+classes       a third to three times each class's share, so any class imbalance is kept; 5 images are added to both
+              counts, so that chance in a small class does not look like a jump
 rows          at least half as many
 
-docs/data.md has what was measured to pass and to be refused.
+docs/data.md lists what was measured to pass and to fail.
 """
 
 import json
@@ -31,8 +30,8 @@ from components.files import write_whole
 from components.readers.images.statistics import EVERY
 from components.records import read_file, read_record
 
-PROFILED = (*EVERY, "contrast", "skew", "warmth")  # that `to_frame` has of such a catalogue
-LIMITS: dict[str, Range] = {  # of what a measure can be
+PROFILED = (*EVERY, "contrast", "skew", "warmth")  # columns of `to_frame` for a profiled catalogue
+LIMITS: dict[str, Range] = {  # possible values of each measure
     "mean": (0.0, 255.0),
     "deviation": (0.0, 127.5),
     "ink": (0.0, 1.0),
@@ -41,34 +40,34 @@ LIMITS: dict[str, Range] = {  # of what a measure can be
     "skew": (-127.5, 127.5),
     "warmth": (-255.0, 255.0),
 }
-MIDDLE = (0.005, 0.995)  # quantiles between which an image is usual
-WIDER = 0.25  # of the distance between them, at each end
-MIN_WIDER = 0.04  # of all that the measure can be, at each end: where all images are alike, others still may come
-OUTSIDE = 0.02  # share of a split's images that may be outside
-FEW = 3  # images of a split may be outside, however small it is
-SHRINKS = 0.5  # a split may have as few rows as this share of what it had
-ERRORS = 4.0  # standard errors that a mean may be off
-SLOW_CHANGE = 0.2  # standard deviations of the images that a mean may be off besides
-MIN_CHANGE = 0.01  # of all that the measure can be, likewise
-JUMP = 3.0  # times the share that a class had
-BLUR = 5  # images added to a class before and now, so that chance in a small class is no jump
+MIDDLE = (0.005, 0.995)  # quantiles that bound the central images
+WIDER = 0.25  # margin at each end, as a share of the distance between these quantiles
+MIN_WIDER = 0.04  # minimum margin at each end, as a share of the measure's limits: near-constant measures may vary
+OUTSIDE = 0.02  # share of a split's images that may be outside the range
+FEW = 3  # images that may be outside the range in a small split
+SHRINKS = 0.5  # smallest size of a later split, as a share of the profiled one
+ERRORS = 4.0  # tolerance of a split's mean, in standard errors
+SLOW_CHANGE = 0.2  # added tolerance of a split's mean, in standard deviations of the images
+MIN_CHANGE = 0.01  # minimum of that, as a share of the measure's limits
+JUMP = 3.0  # largest factor by which a class's share may change
+BLUR = 5  # images added to both counts of a class, so that chance in a small class does not look like a jump
 
 
 @dataclass(frozen=True)
 class StoredBounds:
-    """The bounds of a catalogue as they are kept: `bounds/<catalogue>-<contract>.json` in the datasets folder."""
+    """The content of `bounds/<catalogue>-<contract>.json` in the datasets folder."""
 
-    contract: Sha256  # its fingerprint
-    version: str  # of the dataset that they were profiled from
+    contract: Sha256  # the contract's fingerprint
+    version: str  # the dataset that was profiled
     bounds: ValidationBounds
 
 
 def profile_bounds(frame: pd.DataFrame, contract: DataContract) -> ValidationBounds:
-    """Bounds of the next versions, measured on one that passed.
+    """Measure bounds for later versions on a version that passed.
 
     Args:
-        frame: of `components.dataset.validate.to_frame`, both splits.
-        contract: its classes.
+        frame: both splits, from `components.dataset.validate.to_frame`.
+        contract: the dataset's contract.
     """
     splits = {split: frame[frame["split"] == split] for split in SPLITS}
     averaged = [name for name in LIMITS if name != "warmth" or contract.image.channels > 1]
@@ -96,7 +95,7 @@ def _profile_images(name: str, values: "pd.Series[float]") -> Range:
 
 
 def _profile_mean(name: str, values: "pd.Series[float]") -> Range:
-    """The next version may have half as many rows: the error of the difference of two means is that of both."""
+    """Bounds of a split's mean, with the standard error of the difference to a split half its size."""
     least, most = LIMITS[name]
     mean, deviation = float(values.mean()), float(values.std(ddof=0))
     error = deviation * math.sqrt((1 + 1 / SHRINKS) / len(values))
@@ -104,13 +103,13 @@ def _profile_mean(name: str, values: "pd.Series[float]") -> Range:
 
 
 def _widen(name: str, low: float, high: float, pad: float) -> Range:
-    """Rounded outwards to four decimals, within what the measure can be."""
+    """Widen a range by `pad`, rounded outwards to four decimals and clipped to the measure's limits."""
     least, most = LIMITS[name]
     return max(least, math.floor((low - pad) * 1e4) / 1e4), min(most, math.ceil((high + pad) * 1e4) / 1e4)
 
 
 def _mostly(rows: int) -> float:
-    """The share of a split's images that must be within the ranges, where it may have half as many rows."""
+    """The share of a later split's images, of which there may be half as many, that must be within the ranges."""
     return round(1 - max(OUTSIDE, min(0.5, FEW / math.ceil(SHRINKS * rows))), 4)
 
 
@@ -120,15 +119,15 @@ def _count_classes(rows: pd.DataFrame, contract: DataContract) -> dict[str, int]
 
 
 def measure_jumps(rows: pd.DataFrame, counts: Mapping[str, int], contract: DataContract) -> "pd.Series[float]":
-    """How many times as large a share the class of each row has as it had, 1 where it is the same.
+    """The factor by which each row's class changed its share of the split; 1 means no change.
 
     Args:
-        rows: those of one split, of `components.dataset.validate.to_frame`.
-        counts: class -> its images in that split, as profiled.
-        contract: its classes.
+        rows: one split, from `components.dataset.validate.to_frame`.
+        counts: class -> images in the profiled split.
+        contract: the dataset's contract.
 
     Returns:
-        float64, with the index of `rows`. `BLUR` images of the smaller of the two versions are added to each share.
+        float64, with the index of `rows`. Both shares are smoothed by `BLUR` images of the smaller version.
     """
     before = np.array([counts[name] for name in contract.classes])
     now = np.bincount(rows["label"], minlength=len(contract.classes))
@@ -138,16 +137,16 @@ def measure_jumps(rows: pd.DataFrame, counts: Mapping[str, int], contract: DataC
 
 
 def write_bounds(folder: Path, contract: DataContract, bounds: ValidationBounds, version: str = "") -> Path:
-    """Keep a catalogue's bounds, in place of those that are kept.
+    """Write a catalogue's bounds, replacing any stored ones.
 
     Args:
         folder: the datasets folder.
-        contract: what they are bounds of.
-        bounds: of `profile_bounds`.
-        version: of the dataset that they were profiled from.
+        contract: the catalogue's contract.
+        bounds: from `profile_bounds`.
+        version: the dataset that was profiled.
 
     Returns:
-        The file.
+        The file's path.
     """
     path = bounds_path(folder, contract)
     stored = asdict(StoredBounds(contract.fingerprint, version, bounds))
@@ -156,13 +155,13 @@ def write_bounds(folder: Path, contract: DataContract, bounds: ValidationBounds,
 
 
 def read_bounds(folder: Path, contract: DataContract) -> ValidationBounds | None:
-    """The bounds that are kept of a catalogue; None where no version of it has passed yet.
+    """Read a catalogue's stored bounds; None if no version has passed yet.
 
     Raises:
-        DatasetError: the file cannot be read, or is of another contract.
+        DatasetError: the file cannot be read, or belongs to another contract.
     """
     path = bounds_path(folder, contract)
-    again = "remove it, and the next version that passes is profiled anew"
+    again = "remove it to profile the next version that passes"
     try:
         stored = read_record(StoredBounds, read_file(path, DatasetError), path, DatasetError)
     except FileNotFoundError:
@@ -171,28 +170,28 @@ def read_bounds(folder: Path, contract: DataContract) -> ValidationBounds | None
         raise DatasetError(f"{error}; {again}") from error
     if stored.contract != contract.fingerprint:
         raise DatasetError(
-            f"{path}: bounds of the contract {stored.contract}, expected {contract.fingerprint}; {again}"
+            f"{path}: found bounds of the contract {stored.contract}, expected {contract.fingerprint}; {again}"
         )
     for split, counts in stored.bounds.class_counts.items():
         if counts.keys() != set(contract.classes):
-            raise DatasetError(f"{path}: class_counts.{split}: expected a count of each class; {again}")
+            raise DatasetError(f"{path}: class_counts.{split}: expected a count for each class; {again}")
     return stored.bounds
 
 
 def describe_bounds(bounds: ValidationBounds) -> str:
-    """Profiled bounds for a person to read, a line a split and a measure."""
+    """Format profiled bounds as text: one line per split, then one per measure."""
     lines = [
-        f"{split}: at least {bounds.rows[split][0]:,} rows; {bounds.mostly[split]:.0%} of the images within the ranges"
+        f"{split}: at least {bounds.rows[split][0]:,} rows; {bounds.mostly[split]:.0%} of images within the ranges"
         for split in bounds.mostly
     ]
     for name in LIMITS:
-        ranges = {"an image": getattr(bounds, name)} if name in EVERY else {}
-        ranges |= {f"the mean of {split}": means[name] for split, means in bounds.split_means.items() if name in means}
-        told = ", ".join(f"{what} {low:.4g} to {high:.4g}" for what, (low, high) in ranges.items())
-        lines += [f"{name}: {told}"] if ranges else []
+        ranges = {"per image": getattr(bounds, name)} if name in EVERY else {}
+        ranges |= {f"{split} mean": means[name] for split, means in bounds.split_means.items() if name in means}
+        text = ", ".join(f"{what} {low:.4g} to {high:.4g}" for what, (low, high) in ranges.items())
+        lines += [f"{name}: {text}"] if ranges else []
     return "\n".join(lines)
 
 
 def bounds_path(folder: Path, contract: DataContract) -> Path:
-    """Where a catalogue's bounds are in the datasets folder, once a version of it has passed."""
+    """The path of a catalogue's bounds in the datasets folder."""
     return folder / "bounds" / f"{contract.name}-{contract.fingerprint[:16]}.json"

@@ -1,4 +1,4 @@
-"""One dataset version in the place of another: nobody else replaces it meanwhile, and it passes validation first."""
+"""Replace the current dataset version: under a lock, and only by a version that passes validation."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +12,12 @@ from components.errors import DatasetError
 from components.files import require_writable
 from components.settings import Settings
 
-WAIT = 600  # seconds for another import, or another change of the classes, to end
+WAIT = 600  # seconds to wait for another import or class change to finish
 
 
 @contextmanager
 def replacing(settings: Settings) -> Iterator[Dataset | None]:
-    """Yield the dataset in use, None where there is none, and keep whoever else wants to replace it waiting."""
+    """Yield the current dataset, or None, and hold the lock that every replacement takes."""
     folder = settings.datasets_dir
     require_writable(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -26,15 +26,15 @@ def replacing(settings: Settings) -> Iterator[Dataset | None]:
 
 
 def take_into_use(dataset: Dataset, base: Dataset, settings: Settings) -> None:
-    """Validate a version that was written, and only then use it. The caller is within `replacing`.
+    """Validate a written version, then make it current. Call it within `replacing`.
 
     Raises:
-        ValidationError: it breaks an expectation; `base` stays in use.
-        DatasetError: an ingest took another dataset into use meanwhile.
+        ValidationError: the version fails an expectation; `base` stays current.
+        DatasetError: an ingest changed the current dataset in the meantime.
     """
     folder = settings.datasets_dir
     validate(dataset, settings=settings)
     with dataset_lock(folder):
         if current_dataset(folder) != base:
-            raise DatasetError("another dataset was taken into use meanwhile; run the same command again")
+            raise DatasetError("the current dataset changed in the meantime; run the command again")
         make_current(dataset)

@@ -1,16 +1,16 @@
-"""Labelled images -> which of them are the test split, where a source has none.
+"""Draw the test split of a source that has none.
 
-What shows one thing stays in one split, or the test split would measure what a model remembers: near copies of each
-other, and rows of one group (a product, a seller, a photographer). These sets are taken in the order of a hash of what
-is in them, so the order of the rows has no say, and a set that is added later pushes few others across the border.
+Near-duplicates, and rows of one group (a product, a seller, a photographer), stay in one split; otherwise the test
+split would reward memorization. These sets are drawn in the order of a hash of their content, so the order of the rows
+does not matter, and adding rows moves few sets to the other split.
 
-A near copy is a photo that was saved again, made brighter or cropped by up to 2 %. Another shot of the same product is
-not found: at the size of an image it is no more like the first one than two products on one background are like each
-other. `groups` are for that.
+A near-duplicate is a photo that was saved again, brightened, or cropped by at most 2 %. Another shot of the same
+product is not detected: at the size of an image, it correlates no more than two products on the same background do.
+Use `groups` for these.
 
-A class gets `share` of its images, at least 1, and at least 2 where it has 10, as near as its sets allow. Never more
-than half of a class's sets are taken: where one photographer made most of the pictures, those of all others would go to
-the test split otherwise, and the model would learn from one photographer alone.
+A class gets `share` of its images, at least 1, and at least 2 of 10 or more, as closely as its sets allow. At most half
+of its sets are drawn: if one photographer took most of the pictures, all other photographers would otherwise end up in
+the test split.
 """
 
 import hashlib
@@ -24,31 +24,31 @@ from numpy.typing import NDArray
 
 from components.contract import Images, Labels, Split
 from components.dataset.balance import Balance, RowSet
-from components.dataset.duplicates import Alike
+from components.dataset.duplicates import DuplicatePair
 from components.dataset.linking import link, link_duplicates, link_equal
 from components.errors import SourceError
 
-SHARE = 0.15  # of a class's images
+SHARE = 0.15  # of each class's images
 
 Refs = Sequence[str | None]
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A test split, and what was found on the way. Rows are positions in the source."""
+    """A drawn test split, and the duplicates found. Rows are positions in the source."""
 
-    test: NDArray[np.bool_]  # (n,), what goes to the test split
-    left_out: NDArray[np.bool_]  # (n,), what goes to neither: `duplicates` and `conflicts`
-    counts: dict[Split, tuple[int, ...]]  # images of each class, by label
-    near_groups: int  # sets of two or more near copies of each other
-    duplicates: dict[int, int]  # row -> the row with the very same image and label that is kept
-    conflicts: tuple[tuple[int, ...], ...]  # rows of the very same image under several labels
-    near_conflicts: tuple[Alike, ...]  # near copies under different labels; both stay
-    straddling: tuple[int, ...]  # rows of sets that the version before has in both splits, where no row may move
+    test: NDArray[np.bool_]  # (n,), rows of the test split
+    left_out: NDArray[np.bool_]  # (n,), rows of neither split: `duplicates` and `conflicts`
+    counts: dict[Split, tuple[int, ...]]  # images per class, by label
+    near_groups: int  # sets of two or more near-duplicates
+    duplicates: dict[int, int]  # row -> the kept row with the same image and label
+    conflicts: tuple[tuple[int, ...], ...]  # rows with the same image but different labels
+    near_conflicts: tuple[DuplicatePair, ...]  # near-duplicates with different labels; both are kept
+    straddling: tuple[int, ...]  # rows of sets that the previous version already has in both splits
 
     @property
     def train(self) -> NDArray[np.bool_]:
-        """(n,), what goes to the training split."""
+        """(n,), rows of the training split."""
         return ~self.test & ~self.left_out
 
 
@@ -57,41 +57,42 @@ def draw_test_split(
     labels: Labels,
     digests: Sequence[str],
     groups: Refs | None = None,
-    before: Mapping[str, Split] | None = None,
+    previous: Mapping[str, Split] | None = None,
     share: float = SHARE,
     classes: Sequence[str] = (),
 ) -> Drawn:
     """Draw the test split of a source that has none.
 
-    The same rows in any order give the same split. With `before` no row that it knows changes its split, whatever is
-    added; without it, few do.
+    The split does not depend on the order of the rows. When rows are added, the rows in `previous` keep their split;
+    without `previous`, few rows change theirs.
 
     Args:
-        images: as the model will see them, uint8 (n, height, width[, 3]).
+        images: uint8 (n, height, width[, 3]), as prepared for the model.
         labels: (n,).
         digests: SHA-256 of each row's file or content, hex.
-        groups: text that rows have in common which must not be parted; "" or None: none.
-        before: digest -> its split in the version before.
-        share: of each class's images, above 0 and below 1.
-        classes: the classes' names by label, for errors.
+        groups: group of each row; rows of a group stay in one split. "" or None: no group.
+        previous: digest -> split in the previous version.
+        share: target share of each class's images, between 0 and 1, exclusive.
+        classes: class names by label, for error messages.
 
     Raises:
-        SourceError: a class that cannot be in both splits. Says why, and what to do.
-        ValueError: arguments of different lengths, or a share that is none.
+        SourceError: a class cannot be in both splits. Says why, and what to do.
+        ValueError: arguments differ in length, or `share` is out of range.
     """
-    groups, before = groups or [None] * len(labels), before or {}
+    groups, previous = groups or [None] * len(labels), previous or {}
     if not len(images) == len(labels) == len(digests) == len(groups):
-        raise ValueError(f"{len(images)} images, {len(labels)} labels, {len(digests)} digests, {len(groups)} groups")
+        lengths = f"{len(images)} images, {len(labels)} labels, {len(digests)} digests, {len(groups)} groups"
+        raise ValueError(f"expected equal lengths, found {lengths}")
     if not 0 < share < 1:
-        raise ValueError(f"a share of {share}; expected a number between 0 and 1")
-    duplicates, conflicts = find_equal(images, labels, digests, groups, [digest in before for digest in digests])
+        raise ValueError(f"share: found {share}, expected a number between 0 and 1")
+    duplicates, conflicts = find_equal(images, labels, digests, groups, [digest in previous for digest in digests])
     left_out = np.zeros(len(labels), bool)
     left_out[[*duplicates, *(row for rows in conflicts for row in rows)]] = True
     kept = np.array(sorted(np.flatnonzero(~left_out).tolist(), key=lambda row: digests[row]), np.intp)
     near, doubtful = link_duplicates(images[kept], labels[kept])
     row_sets = _collect(kept, near, duplicates, labels, digests, groups)
     balance = Balance(share)
-    test, straddling = _assign(row_sets, digests, before, balance)
+    test, straddling = _assign(row_sets, digests, previous, balance)
     drawn = Drawn(
         test,
         left_out,
@@ -99,7 +100,9 @@ def draw_test_split(
         near_groups=int((np.bincount(near) > 1).sum()),
         duplicates=duplicates,
         conflicts=conflicts,
-        near_conflicts=tuple(Alike(int(kept[one.row]), int(kept[one.other]), one.likeness) for one in doubtful),
+        near_conflicts=tuple(
+            DuplicatePair(int(kept[one.row]), int(kept[one.other]), one.correlation) for one in doubtful
+        ),
         straddling=straddling,
     )
     _require_both(drawn, balance, labels, classes)
@@ -109,18 +112,18 @@ def draw_test_split(
 def find_equal(
     images: Images, labels: Labels, digests: Sequence[str], groups: Refs, preferred: Sequence[bool]
 ) -> tuple[dict[int, int], tuple[tuple[int, ...], ...]]:
-    """The very same images: files of equal bytes, or those that become equal pixels.
+    """Find exact duplicates: files with equal bytes, or images with equal pixels.
 
     Args:
         images: uint8 (n, height, width[, 3]).
         labels: (n,).
         digests: SHA-256 of each row's file or content, hex.
         groups: (n,), see `draw_test_split`.
-        preferred: (n,), the rows that are kept rather than others.
+        preferred: (n,), rows to keep rather than others.
 
     Returns:
-        Of those with one label, each row that is left out -> the one that is kept: a preferred one, else the first by
-        digest. And the rows of those with several labels.
+        Duplicates with the same label: dropped row -> kept row (a preferred one, else the first by digest). And the
+        rows of duplicates with different labels.
     """
     contents = link_equal(np.arange(len(digests)), digests)
     contents = link_equal(contents, (hashlib.sha256(image.tobytes()).digest() for image in images))
@@ -150,7 +153,7 @@ def _collect(
     digests: Sequence[str],
     groups: Refs,
 ) -> list[RowSet]:
-    """What stays together, by near copies, by equal images and by group, in the order in which it is drawn."""
+    """Group rows by near-duplicates, exact duplicates and group, in drawing order."""
     chains = [pair for rows in _members(near) for pair in pairwise(kept[rows].tolist())]
     rows, others = np.array([*chains, *duplicates.items()], np.intp).reshape(-1, 2).T
     sets = link_equal(link(np.arange(len(labels)), rows, others), groups)
@@ -167,17 +170,17 @@ def _collect(
 
 
 def _assign(
-    row_sets: list[RowSet], digests: Sequence[str], before: Mapping[str, Split], balance: Balance
+    row_sets: list[RowSet], digests: Sequence[str], previous: Mapping[str, Split], balance: Balance
 ) -> tuple[NDArray[np.bool_], tuple[int, ...]]:
-    """Which rows are tested, (n,), and the rows of sets that are in both splits already.
+    """Assign rows to the test split, (n,). Also returns the rows of sets that are already in both splits.
 
-    What joins a set of before goes where that is. Where it is in both splits, because what joins it links two sets, a
-    new row goes to the training split, so that the test split stays what it was.
+    New rows follow the set they join. If they link sets of both splits, they go to the training split, so that the test
+    split does not change.
     """
     tested, free, straddling = list[int](), list[RowSet](), list[int]()
     for one in row_sets:
         balance.add(one)
-        known = {row: before[digests[row]] for row in one.rows if digests[row] in before}
+        known = {row: previous[digests[row]] for row in one.rows if digests[row] in previous}
         splits = set(known.values())
         if not splits:
             free.append(one)
@@ -212,17 +215,17 @@ def _require_both(drawn: Drawn, balance: Balance, labels: Labels, classes: Seque
 
 def _explain(images: int, sets: int) -> str:
     """Why a class is in one split only, and what to do."""
-    own = "put test pictures of your own into a folder test beside train"
+    own = "put your own test pictures into a folder test next to train"
     if images == 0:
-        return "each of its pictures is in another class too. Remove it from one of them"
+        return "each of its pictures is also in another class. Remove the duplicates from one of them"
     if images == 1:
-        return f"found 1 picture that can be used, expected 2 or more. Add pictures, or {own}"
+        return f"found 1 usable picture, expected 2 or more. Add pictures, or {own}"
     if sets == 1:
         return (
-            f"its {images:,} pictures are near copies of each other or of one group, which stay in one split. Add "
+            f"its {images:,} pictures are near-duplicates or belong to one group, which stays in one split. Add "
             f"pictures of other products, or {own}"
         )
     return (
-        f"its {images:,} pictures stay where they, what they are near copies of, or their groups are already. Add "
-        f"pictures of other products, or {own}"
+        f"its {images:,} pictures must stay in the split that they, their near-duplicates or their groups are already "
+        f"in. Add pictures of other products, or {own}"
     )

@@ -1,8 +1,7 @@
-"""Labelled tables: CSV or Parquet of pixels (`label,pixel1,pixel2,...`), or Parquet of pictures.
+"""Read labelled tables: CSV or Parquet of pixels (`label,pixel1,pixel2,...`), or Parquet of pictures.
 
-Pictures are as Hugging Face `datasets` writes them: a column `image` of bytes or of struct<bytes, path>, and a column
-`label`: whole numbers, or names of classes. The schema may say what the numbers mean (`ClassLabel`), see
-`name_classes`.
+Pictures are stored as by Hugging Face `datasets`: a column `image` of bytes or struct<bytes, path>, and a column
+`label` of integers or class names. The schema may name the integers (`ClassLabel`), see `name_classes`.
 """
 
 from collections.abc import Iterator
@@ -21,23 +20,23 @@ from components.readers.blocks import Block, Wanted
 from components.readers.formats import PARQUET, format_of
 from components.readers.tables.class_names import name_classes
 
-SHOWN = 3  # bad rows in a message
+SHOWN = 3  # bad rows listed in a message
 BATCH = 512  # rows
 
 
 @dataclass(frozen=True)
 class PictureRow:
-    """One row, not decoded yet."""
+    """One row before decoding."""
 
     number: int  # from 1
-    content: bytes  # of a picture file; empty where the row has none
-    label: int | None  # None: no class of ours
-    given: str  # its label as the file has it
+    content: bytes  # of a picture file; empty if the row has none
+    label: int | None  # None if the class is unknown
+    given: str  # its label as in the file
 
 
 @dataclass(frozen=True)
 class LabelledTables:
-    """Examples in tables, one file or more a split."""
+    """Examples in tables, one or more files per split."""
 
     files: dict[Split, tuple[Path, ...]]
     name: str
@@ -54,7 +53,7 @@ class LabelledTables:
         name: str = "",
         left_out: tuple[str, ...] = (),
     ) -> "LabelledTables":
-        """Name files; they are read later."""
+        """Open tables and compute their checksums. Rows are read later."""
         digests: dict[Split, dict[str, str]] = {
             split: {path.name: sha256_of(path) for path in paths} for split, paths in files.items()
         }
@@ -64,11 +63,11 @@ class LabelledTables:
 
     @property
     def extends(self) -> bool:
-        """Without a test split the examples are added to a dataset that has one."""
+        """True without a test split: the examples are added to a dataset that has one."""
         return "test" not in self.files
 
     def read(self, split: Split) -> tuple[Images, Labels]:
-        """All rows, or SourceError with the bad ones."""
+        """Read all rows. Raises SourceError naming the bad ones."""
         read = [_read_table(path, self.contract) for path in self.files[split]]
         return np.concatenate([images for images, _ in read]), np.concatenate([labels for _, labels in read])
 
@@ -94,37 +93,37 @@ def _join(path: Path, blocks: list[Block], word: str, contract: DataContract) ->
 
 def _read_picture_rows(path: Path, contract: DataContract) -> tuple[Images, Labels]:
     rows = list(read_picture_table(path, contract))
-    _refuse(path, [told for row in rows for told in _find_faults(row, contract)])
+    _refuse(path, [fault for row in rows for fault in _find_faults(row, contract)])
     images = read_pictures([(f"{path}: row {row.number}", row.content) for row in rows], contract)
     return images, np.array([row.label for row in rows], np.uint16)
 
 
 def _find_faults(row: PictureRow, contract: DataContract) -> Iterator[str]:
     if row.label is None:
-        yield f"row {row.number}: label {row.given[:40]!r}, expected {contract.choices}"
+        yield f"row {row.number}: found label {row.given[:40]!r}, expected {contract.choices}"
     if not row.content:
-        yield f"row {row.number}: no picture in it; a file that it names is not read"
+        yield f"row {row.number}: no picture bytes; paths in the image column are not read"
 
 
 def _refuse(path: Path, faults: list[str]) -> None:
     if faults:
-        raise SourceError(f"{path}: {len(faults)} bad row(s), nothing was taken: {'; '.join(faults[:SHOWN])}")
+        raise SourceError(f"{path}: {len(faults)} bad row(s), nothing was ingested: {'; '.join(faults[:SHOWN])}")
 
 
 def has_pictures(path: Path) -> bool:
-    """Whether a Parquet file has pictures with labels.
+    """Whether a Parquet file contains pictures with labels.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the file cannot be read.
     """
     return {"image", "label"} <= set(_open(path).schema_arrow.names)
 
 
 def read_picture_table(path: Path, contract: DataContract) -> Iterator[PictureRow]:
-    """Every row of such a file, in order.
+    """Yield every row of a Parquet file of pictures, in order.
 
     Raises:
-        InputError: it is damaged, or its columns are of other types.
+        InputError: the file is damaged, or a column has the wrong type.
     """
     file = _open(path)
     schema = file.schema_arrow

@@ -1,10 +1,10 @@
-"""Dataset -> receipt, or ValidationError naming what failed. The expectations run in Great Expectations.
+"""Validate a dataset with Great Expectations: write a receipt, or raise ValidationError naming what failed.
 
-They look at a frame of scalars a row (a mean, an edge, a hash), never at a column a pixel. Great Expectations takes
-four seconds to import, so that happens inside `validate`.
+The expectations run on a frame of a few scalars per row (mean, edge, hash, ...), not on one column per pixel. Great
+Expectations takes four seconds to import, so `validate` imports it.
 
-A catalogue that ships has its bounds in its code. Any other is held to bounds that only a broken batch is outside of,
-until a version passes; from that one its own are profiled.
+The built-in catalogue defines its bounds in code. Any other starts with loose bounds that only a broken batch violates;
+the first version that passes is profiled, and later versions must match its profile.
 """
 
 import hashlib
@@ -51,18 +51,18 @@ ROWS_SHOWN = 10
 
 
 def validate(dataset: Dataset, *, settings: Settings | None = None) -> Validated:
-    """Check every row of a dataset, write Data Docs, and accept or refuse the dataset as the one in use.
+    """Check every row of a dataset and write Data Docs. Accept the dataset, or roll back to the last accepted one.
 
     Args:
-        dataset: what `ingest` returned.
-        settings: where Data Docs go; None: from the environment.
+        dataset: the dataset that `ingest` returned.
+        settings: where to write Data Docs. None: from the environment.
 
     Raises:
         DatasetError: a part is missing or changed since it was written, or the profiled bounds cannot be read.
-        ValidationError: at least one expectation is broken; names each, with up to ten row ids.
+        ValidationError: at least one expectation failed. Names each, with at most ten row ids.
     """
     settings = settings or load_settings()
-    dataset.path.touch()  # in use: nobody prunes it now
+    dataset.path.touch()  # marks it as in use, so that it is not pruned
     frame = to_frame(dataset)
     bounds = bounds_of(dataset)
     views = {split: _view(frame, split, bounds, dataset) for split in SPLITS}
@@ -81,10 +81,10 @@ def validate(dataset: Dataset, *, settings: Settings | None = None) -> Validated
 
 
 def bounds_of(dataset: Dataset) -> ValidationBounds:
-    """What a dataset is held to: its catalogue's own bounds, or the profiled ones, or else those of any catalogue.
+    """The bounds a dataset must meet: the profiled ones if they exist, else its catalogue's.
 
     Raises:
-        DatasetError: the profiled ones cannot be read.
+        DatasetError: the profiled bounds cannot be read.
     """
     catalogue = catalogue_of(dataset.contract)
     profiled = read_bounds(dataset.path.parent, dataset.contract) if catalogue.profiled else None
@@ -92,18 +92,18 @@ def bounds_of(dataset: Dataset) -> ValidationBounds:
 
 
 def _advise(dataset: Dataset, bounds: ValidationBounds) -> str:
-    """What else to do where the bounds are what is wrong; "" where they are in the code."""
+    """What to do if the profiled bounds are wrong; "" if the bounds are defined in code."""
     if not bounds.class_counts:
         return ""
     path = bounds_path(dataset.path.parent, dataset.contract)
     return (
-        "The bounds are those of the first version that passed. If the data are right, remove "
-        f"{path} and validate again: they become those of this version."
+        "The bounds were profiled from the first version that passed. If this data is right, remove "
+        f"{path} and validate again to profile this version instead."
     )
 
 
 def _keep_bounds(frame: pd.DataFrame, dataset: Dataset) -> None:
-    """Profile what passed, where it is the first of its catalogue."""
+    """Profile the dataset if it is the first version of its catalogue to pass."""
     folder, contract = dataset.path.parent, dataset.contract
     if not catalogue_of(contract).profiled:
         return
@@ -112,12 +112,12 @@ def _keep_bounds(frame: pd.DataFrame, dataset: Dataset) -> None:
             bounds = profile_bounds(frame, contract)
             path = write_bounds(folder, contract, bounds, dataset.version)
             log.info(
-                "Later versions of %s must look like this one (%s):\n%s", contract.name, path, describe_bounds(bounds)
+                "Later versions of %s must match this profile (%s):\n%s", contract.name, path, describe_bounds(bounds)
             )
 
 
 def _view(frame: pd.DataFrame, split: Split, bounds: ValidationBounds, dataset: Dataset) -> pd.DataFrame:
-    """What the expectations of a split look at: its rows, and by how much the share of their class changed."""
+    """The rows of a split, with the relative change of their class's share if the classes are profiled."""
     rows = frame[frame["split"] == split]
     if split in bounds.class_counts:
         rows = rows.assign(class_jump=measure_jumps(rows, bounds.class_counts[split], dataset.contract))
@@ -125,10 +125,10 @@ def _view(frame: pd.DataFrame, split: Split, bounds: ValidationBounds, dataset: 
 
 
 def to_frame(dataset: Dataset) -> pd.DataFrame:
-    """The scalars that the expectations look at, a row an image, newest parts first.
+    """The scalars that the expectations check: one row per image, newest parts first.
 
-    Columns: id, split, label, class_share, mean, deviation, ink, edge, peak, duplicates_within, duplicates_across; of a
-    catalogue whose bounds are profiled contrast, skew and warmth, too.
+    Columns: id, split, label, class_share, mean, deviation, ink, edge, peak, duplicates_within, duplicates_across, and,
+    for a profiled catalogue, contrast, skew and warmth.
     """
     frame = pd.concat([_split_frame(dataset, split) for split in SPLITS], ignore_index=True)
     everywhere = frame.groupby("hash")["id"].transform("size")
@@ -155,7 +155,7 @@ def _split_frame(dataset: Dataset, split: Split) -> pd.DataFrame:
 
 
 def _expect_of_split(split: Split, dataset: Dataset, bounds: ValidationBounds) -> "list[Expectation]":
-    """The suite of one split. Every bound has two ends: infinity passes a lone minimum, an empty frame passes most."""
+    """The suite of one split. Bounds are two-sided, because infinity would pass a minimum on its own."""
     from great_expectations import expectations as gxe
 
     low, high = _row_bounds(split, dataset, bounds)
@@ -189,7 +189,7 @@ def _expect_of_split(split: Split, dataset: Dataset, bounds: ValidationBounds) -
 
 
 def _row_bounds(split: Split, dataset: Dataset, bounds: ValidationBounds) -> tuple[int, int | None]:
-    """Those of the official files are for these alone; those that are profiled are for every later version."""
+    """Minimum and maximum number of rows. Official row counts apply to the official files only."""
     official = dataset.source == dataset.contract.name
     if split in bounds.rows and (official or catalogue_of(dataset.contract).profiled):
         return bounds.rows[split]
@@ -199,7 +199,7 @@ def _row_bounds(split: Split, dataset: Dataset, bounds: ValidationBounds) -> tup
 def _run(
     views: dict[Split, pd.DataFrame], suites: "dict[Split, list[Expectation]]", folder: Path
 ) -> "tuple[list[CheckpointResult], Path]":
-    """Run each split's suite and write the Data Docs of both; the same data under the same suite has one page."""
+    """Run each split's suite and write one Data Docs site per dataset and suite."""
     configurations = [expectation.configuration.to_json_dict() for suite in suites.values() for expectation in suite]
     docs = folder.with_name(f"{folder.name}-{digest(json.dumps(configurations, sort_keys=True).encode())[:8]}")
     results = []
@@ -208,7 +208,7 @@ def _run(
         context = open_context(temporary)
         for split, frame in views.items():
             results.append(_checkpoint(context, split, suites[split]).run(batch_parameters={"dataframe": frame}))
-        build_docs(context)  # once for both, where an action would build the site after each
+        build_docs(context)  # once; a checkpoint action would build the site after each split
     return results, docs / "index.html"
 
 

@@ -22,7 +22,7 @@ from components.dataset.ingest import ingest
 from components.dataset.labels import corrections
 from components.dataset.labels.corrections import Correction, InboxFull, read_correction, write_correction
 from components.dataset.labels.inbox import empty_inbox
-from components.dataset.labels.reading import read_handed_in
+from components.dataset.labels.reading import read_label_input
 from components.dataset.manifest import Examples, read_split
 from components.dataset.validate import validate
 from components.errors import InputError
@@ -57,7 +57,7 @@ def test_a_correction_is_read_back_as_it_was_kept(test_split: Examples, tmp_path
 def test_a_later_correction_of_an_image_takes_the_place_of_the_first(test_split: Examples, tmp_path: Path) -> None:
     for label in (4, 2):
         write_correction(tmp_path, Correction(test_split.images[0].tobytes(), label, 6, TAG), CONTRACT)
-    (one,) = read_handed_in(tmp_path, CONTRACT).candidates
+    (one,) = read_label_input(tmp_path, CONTRACT).candidates
     assert one.label == 2
 
 
@@ -135,7 +135,7 @@ def test_a_correction_waits_in_the_inbox(
         told["seen"] = f"data:image/png;base64,{base64.b64encode(write_png(test_split.images[0])).decode()}"
     answer = client.post("/corrections", json=told)
     assert (answer.status_code, answer.json()) == (200, {"label": 4, "name": "Coat"})
-    (one,) = read_handed_in(inbox, CONTRACT).candidates
+    (one,) = read_label_input(inbox, CONTRACT).candidates
     assert (one.label, one.pixels) == (4, test_split.images[0].tobytes())
 
 
@@ -222,7 +222,7 @@ def test_the_page_offers_it_and_sends_it(
     page.get_by_label("It is").select_option("Bag")
     page.get_by_role("button", name="Send").click()
     page.get_by_text("Saved.").wait_for()
-    (one,) = read_handed_in(inbox, CONTRACT).candidates
+    (one,) = read_label_input(inbox, CONTRACT).candidates
     assert (one.label, one.pixels) == (CLASSES.index("Bag"), test_split.images[1].tobytes())
     assert [text for text in said if "Failed to load resource" not in text] == []
     page.close()

@@ -1,7 +1,7 @@
-"""A change of the classes -> a new dataset version with a new contract, in use once it passed validation.
+"""Change the classes: write a new dataset version with a new contract, current once it passes validation.
 
-The parts are written anew with the labels of the new contract; ids, pixels and splits stay what they are. A model that
-was trained before keeps its own classes, and the gate knows what became of them from the version's `revisions`.
+Parts are rewritten with the labels of the new contract; ids, pixels and splits do not change. Existing models keep
+their classes, and the gate maps them to the new ones by the version's `revisions`.
 """
 
 import csv
@@ -27,7 +27,7 @@ from components.dataset.classes.plans import (
 )
 from components.dataset.labels.checks import sort_candidates, to_images
 from components.dataset.labels.examples import LabelCandidate, LabelReject, count_reasons, keep_rejects, shown
-from components.dataset.labels.inbox import call_waiting_back
+from components.dataset.labels.inbox import requeue_waiting
 from components.dataset.labels.pictures import read_picture
 from components.dataset.manifest import (
     DatasetPart,
@@ -50,28 +50,28 @@ from components.files import remove_leftovers
 from components.readers.folders.listing import walk
 from components.settings import Settings, load_settings
 
-DEEPEST = 8  # levels at which a link to a folder is followed
+DEEPEST = 8  # folder levels at which symbolic links are followed
 LARGEST_TABLE = 64 << 20  # bytes
 
 
 @dataclass(frozen=True)
 class ClassesChanged:
-    """What came of a change."""
+    """The result of a change."""
 
     entry: ClassEntry
-    dataset: Dataset  # in use now
-    base: Dataset  # in use before
-    moved: dict[str, tuple[int, int]]  # class that has another number -> the number before, and now
-    rejected: dict[str, int]  # reason -> how many pictures of a new class were not taken
-    rejects: Path | None  # the list of them
-    called_back: list[str]  # what waited for a class and is in the inbox again
+    dataset: Dataset  # current after the change
+    base: Dataset  # current before the change
+    moved: dict[str, tuple[int, int]]  # renumbered class -> old and new number
+    rejected: dict[str, int]  # reason -> number of rejected pictures of a new class
+    rejects: Path | None  # the list of rejects
+    called_back: list[str]  # items moved from waiting back to the inbox
 
 
 @dataclass(frozen=True)
-class _Added:
-    """Pictures of a class that is new."""
+class _NewClass:
+    """Pictures of a new class."""
 
-    name: str  # of the folder that they come from
+    name: str  # of their folder
     images: dict[Split, Images]
     inputs: dict[Split, dict[str, str]]
     rejects: list[LabelReject]
@@ -80,19 +80,21 @@ class _Added:
 def add_class(
     name: str, folder: Path, why: str, *, allow_small: bool = False, settings: Settings | None = None
 ) -> ClassesChanged:
-    """Add a class with the pictures in a folder, at any depth; a test split is drawn of them.
+    """Add a class with the pictures in a folder, at any depth, and draw a test split from them.
+
+    Nothing changes if an error is raised.
 
     Args:
-        name: the class's.
+        name: the class's name.
         folder: its pictures.
-        why: kept with the change. So it is in all of these functions.
-        allow_small: whether it may have fewer than 10 pictures.
-        settings: where data lives; None: from the environment.
+        why: the reason, recorded in the journal.
+        allow_small: allow fewer than 10 pictures.
+        settings: data paths. None: from the environment.
 
     Raises:
-        DatasetError: there is such a class, too few pictures are left, or another dataset was taken into use meanwhile.
+        DatasetError: the class exists, too few pictures are usable, or the current dataset changed in the meantime.
         InputError: no such folder.
-        ValidationError: with it the dataset would break an expectation. Nothing changes, as with every error.
+        ValidationError: the new version fails an expectation.
     """
     with _changing(settings) as (base, settings):
         plan = plan_addition(base.contract, name)
@@ -101,19 +103,19 @@ def add_class(
 
 
 def rename_class(name: str, to: str, why: str, *, settings: Settings | None = None) -> ClassesChanged:
-    """Give a class another name. Raises DatasetError and ValidationError as `add_class`."""
+    """Rename a class. Raises DatasetError and ValidationError like `add_class`."""
     with _changing(settings) as (base, settings):
         return _change(base, plan_renaming(base.contract, name, to), why, settings)
 
 
 def merge_classes(names: Sequence[str], into: str, why: str, *, settings: Settings | None = None) -> ClassesChanged:
-    """Make one class of several. Raises DatasetError and ValidationError as `add_class`."""
+    """Merge several classes into one. Raises DatasetError and ValidationError like `add_class`."""
     with _changing(settings) as (base, settings):
         return _change(base, plan_merger(base.contract, names, into), why, settings)
 
 
 def remove_class(name: str, why: str, *, settings: Settings | None = None) -> ClassesChanged:
-    """Leave a class and its images out. Raises DatasetError and ValidationError as `add_class`."""
+    """Remove a class and its images. Raises DatasetError and ValidationError like `add_class`."""
     with _changing(settings) as (base, settings):
         return _change(base, plan_removal(base.contract, name), why, settings)
 
@@ -121,9 +123,9 @@ def remove_class(name: str, why: str, *, settings: Settings | None = None) -> Cl
 def split_class(
     name: str, table: Path, why: str, *, allow_small: bool = False, settings: Settings | None = None
 ) -> ClassesChanged:
-    """Make several classes of one, by a CSV of `id,label` that names its rows.
+    """Split a class into several, by a CSV of `id,label`. Rows that the table does not list stay in the class.
 
-    Rows that the table does not name stay in the class. Raises as `add_class`, and InputError for the table.
+    Raises the errors of `add_class`, and InputError if the table is invalid.
     """
     with _changing(settings) as (base, settings):
         members = {split: _members(base, split, name) for split in SPLITS}
@@ -133,59 +135,59 @@ def split_class(
 
 
 def undo_change(why: str, *, force: bool = False, settings: Settings | None = None) -> ClassesChanged:
-    """Take the newest change back that was not taken back yet: the dataset of before it is in use again.
+    """Undo the newest change that was not undone yet: make the dataset before it current again.
 
     Args:
-        why: kept with it.
-        force: although labels were taken in since, which are not in that dataset.
-        settings: where data lives; None: from the environment.
+        why: the reason, recorded in the journal.
+        force: undo even if labels were imported since, which that dataset does not have.
+        settings: data paths. None: from the environment.
 
     Raises:
-        DatasetError: there is no such change, its dataset is gone, or labels were taken in since.
+        DatasetError: there is no change to undo, its dataset no longer exists, or labels were imported since.
     """
     with _changing(settings) as (base, settings):
         folder = settings.datasets_dir
         last = last_standing(folder)
         if last is None:
-            raise DatasetError("no change of the classes to take back; 'fashion classes history' shows all")
+            raise DatasetError("no class change to undo. 'fashion classes history' lists all changes")
         if base.version != last.after and not force:
             raise DatasetError(
-                f"labels were taken in since {last.change} ({last.after} then, {base.version} now), and the dataset of "
-                f"before it has not got them; --force takes the change back all the same"
+                f"cannot undo {last.change}: labels were imported since (dataset {last.after} then, {base.version} "
+                f"now), and would be lost. Use --force to undo anyway"
             )
         dataset = dataset_of(folder, last.before)
         take_into_use(dataset, base, settings)
         entry = write_entry(folder, why, f"undo: {last.change}", base.version, dataset.version, undone=True)
     return ClassesChanged(
-        entry, dataset, base, _moved(base.contract, dataset.contract), {}, None, call_waiting_back(settings)
+        entry, dataset, base, _moved(base.contract, dataset.contract), {}, None, requeue_waiting(settings)
     )
 
 
 def _members(dataset: Dataset, split: Split, name: str) -> list[str]:
-    """The ids of a class's rows."""
+    """The row ids of a class."""
     examples, label = read_split(dataset, split), dataset.contract.label_of(name)
     return [row_id for row_id, one in zip(examples.ids, examples.labels.tolist(), strict=True) if one == label]
 
 
 @contextmanager
 def _changing(settings: Settings | None) -> Iterator[tuple[Dataset, Settings]]:
-    """Yield the dataset in use, and keep every other import or change of the classes waiting."""
+    """Yield the current dataset and the settings, under the lock for imports and class changes."""
     settings = settings or load_settings()
     with replacing(settings) as base:
         if base is None:
-            raise DatasetError("nothing was ingested yet, so there are no classes; 'fashion ingest' comes first")
+            raise DatasetError("no dataset, so there are no classes to change. Run 'fashion ingest' first")
         yield base, settings
 
 
 def _change(
-    base: Dataset, plan: ClassPlan, why: str, settings: Settings, added: _Added | None = None
+    base: Dataset, plan: ClassPlan, why: str, settings: Settings, added: _NewClass | None = None
 ) -> ClassesChanged:
-    """Write, validate, and only then take into use."""
+    """Write a new version, validate it, then make it current."""
     folder = settings.datasets_dir
     with dataset_lock(folder):
         remove_leftovers(folder / "parts")
         manifest = read_manifest(base)
-        written = (_write_anew(part, plan, manifest.contract, folder) for part in manifest.parts)
+        written = (_rewrite_part(part, plan, manifest.contract, folder) for part in manifest.parts)
         parts = [part for part in written if part]
         if added:
             parts += [_write_added(split, added, plan.contract, folder) for split in added.images]
@@ -198,7 +200,7 @@ def _change(
     entry = write_entry(folder, why, plan.summary, base.version, dataset.version)
     rejects = added.rejects if added else []
     kept = keep_rejects(added.name, rejects, settings.labelled_dir / "rejects") if added else None
-    moved, back = _moved(base.contract, plan.contract), call_waiting_back(settings)
+    moved, back = _moved(base.contract, plan.contract), requeue_waiting(settings)
     return ClassesChanged(entry, dataset, base, moved, count_reasons(rejects), kept, back)
 
 
@@ -207,8 +209,8 @@ def _moved(before: DataContract, after: DataContract) -> dict[str, tuple[int, in
     return {name: (label, now) for name, label, now in found if now not in (None, label) and name in after.classes}
 
 
-def _write_anew(part: DatasetPart, plan: ClassPlan, before: DataContract, folder: Path) -> DatasetPart | None:
-    """The part with the labels of the new contract; None where nothing of it is left."""
+def _rewrite_part(part: DatasetPart, plan: ClassPlan, before: DataContract, folder: Path) -> DatasetPart | None:
+    """Rewrite a part with the labels of the new contract; None if no rows are left."""
     table = read_part(folder, part, before)
     nowhere = len(plan.contract.classes)
     became = np.array([plan.contract.label_of(names[0]) if len(names) else nowhere for names in plan.became], np.uint16)
@@ -222,33 +224,33 @@ def _write_anew(part: DatasetPart, plan: ClassPlan, before: DataContract, folder
     table = table.filter(pa.array(labels < nowhere)).combine_chunks()
     if not table.num_rows:
         return None
-    said = table.schema.metadata
-    anew = to_table(
+    metadata = table.schema.metadata
+    rewritten = to_table(
         table["id"].to_pylist(),
         part.split,
         table["label"].to_numpy(),
         images_in(table["pixels"], before.image),
         plan.contract,
-        said[b"source"].decode(),
-        said[b"licence"].decode(),
+        metadata[b"source"].decode(),
+        metadata[b"licence"].decode(),
     )
-    return store_part(anew, part.split, folder, part.inputs, plan.contract)
+    return store_part(rewritten, part.split, folder, part.inputs, plan.contract)
 
 
-def _read_added(folder: Path, base: Dataset, fewest: int) -> _Added:
+def _read_added(folder: Path, base: Dataset, fewest: int) -> _NewClass:
     if not folder.is_dir():
-        raise InputError(str(folder), "no such folder; expected one with the pictures of the new class")
+        raise InputError(str(folder), "no such folder; expected a folder with pictures of the new class")
     contract, found = base.contract, walk(folder, follow=DEEPEST)
     label = len(contract.classes)
     read = [read_picture(folder, name, label, contract) for name in found.names]
     candidates = [one for one in read if isinstance(one, LabelCandidate)]
-    sorted_ = sort_candidates(candidates, read_split(base, "train"), read_split(base, "test"))
-    rejects = [*(one for one in read if isinstance(one, LabelReject)), *sorted_.rejects]
-    taken = sorted_.added
+    sorted_candidates = sort_candidates(candidates, read_split(base, "train"), read_split(base, "test"))
+    rejects = [*(one for one in read if isinstance(one, LabelReject)), *sorted_candidates.rejects]
+    taken = sorted_candidates.added
     if len(taken) < fewest:
-        example = f", such as {rejects[0].position}: {rejects[0].reason}" if rejects else ""
-        hint = "; --allow-small takes a class from 2 pictures on" if FEWEST_SMALL <= len(taken) < fewest else ""
-        counts = f"{len(taken)} pictures to take, {len(rejects)} not taken{example}"
+        example = f", e.g. {rejects[0].position}: {rejects[0].reason}" if rejects else ""
+        hint = ". Use --allow-small for 2 pictures or more" if FEWEST_SMALL <= len(taken) < fewest else ""
+        counts = f"found {len(taken)} usable pictures, {len(rejects)} rejected{example}"
         raise DatasetError(f"{folder}: {counts}; expected at least {fewest}{hint}")
     images = to_images(taken, contract.image)
     digests = [hashlib.sha256(one.original).hexdigest() for one in taken]
@@ -257,7 +259,7 @@ def _read_added(folder: Path, base: Dataset, fewest: int) -> _Added:
         "train": np.flatnonzero(drawn.train).tolist(),
         "test": np.flatnonzero(drawn.test).tolist(),
     }
-    return _Added(
+    return _NewClass(
         folder.name,
         {split: images[of] for split, of in rows.items()},
         {split: {f"labels/{shown(taken[row].position)}": digests[row] for row in of} for split, of in rows.items()},
@@ -265,7 +267,7 @@ def _read_added(folder: Path, base: Dataset, fewest: int) -> _Added:
     )
 
 
-def _write_added(split: Split, added: _Added, contract: DataContract, folder: Path) -> DatasetPart:
+def _write_added(split: Split, added: _NewClass, contract: DataContract, folder: Path) -> DatasetPart:
     images, label = added.images[split], len(contract.classes) - 1
     infix = hashlib.sha256(images.tobytes() + contract.classes[label].encode()).hexdigest()[:8]
     ids = [f"{split}-{infix}-{number:05d}" for number in range(len(images))]
@@ -275,15 +277,15 @@ def _write_added(split: Split, added: _Added, contract: DataContract, folder: Pa
 
 
 def _read_rows(path: Path) -> dict[str, str]:
-    """A CSV of `id,label`: id -> class."""
+    """Read a CSV of `id,label` as id -> class."""
     if not path.is_file():
         raise InputError(str(path), "no such file; expected a CSV of id,label")
     if path.stat().st_size > LARGEST_TABLE:
-        raise InputError(path.name, f"more than {LARGEST_TABLE >> 20} MiB")
+        raise InputError(path.name, f"larger than {LARGEST_TABLE >> 20} MiB")
     try:
         rows = list(csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(path.name, f"no CSV in UTF-8: {error}") from error
+        raise InputError(path.name, f"not a CSV in UTF-8: {error}") from error
     if not rows or not {"id", "label"} <= rows[0].keys():
         found = ", ".join(map(str, rows[0]))[:100] if rows else "no rows"
         raise InputError(path.name, f"found {found}; expected rows of id,label")
@@ -298,11 +300,11 @@ def _read_rows(path: Path) -> dict[str, str]:
 
 
 def _require_enough(plan: ClassPlan, members: dict[Split, list[str]], fewest: int) -> None:
-    """Each part of a class that is split needs images to learn from and to be judged on."""
+    """Check that each part of a split class has enough images, in both splits."""
     parts = {one for names in plan.became if len(names) > 1 for one in names}
     whole = next(names[0] for names in plan.became if len(names) > 1)
     for part in sorted(parts):
         counts = [sum(plan.rows.get(row_id, whole) == part for row_id in members[split]) for split in SPLITS]
         if sum(counts) < fewest or not all(counts):
             found = f"{counts[0]} pictures for training and {counts[1]} for testing"
-            raise DatasetError(f"{part!r} would have {found}; expected at least {fewest}, and some of both")
+            raise DatasetError(f"{part!r} would have {found}; expected at least {fewest}, and some in both splits")

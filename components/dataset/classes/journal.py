@@ -1,4 +1,4 @@
-"""Who changed the classes, when, why and from which dataset version: a line of JSON each, in `classes.jsonl`."""
+"""The journal of class changes, `classes.jsonl`: who changed what, when, why and from which dataset version."""
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -18,24 +18,24 @@ Version = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
 
 @dataclass(frozen=True)
 class ClassEntry:
-    """One change that was made."""
+    """One change."""
 
     time: Time  # UTC
     who: str
     why: str
-    change: str  # in words
-    before: Version  # the dataset that it was made on
-    after: Version  # and the one that it made
-    undone: bool = False  # whether it takes the change back that made `before`
+    change: str  # a description
+    before: Version  # the dataset before the change
+    after: Version  # the dataset after the change
+    undone: bool = False  # whether this entry undoes the change that made `before`
 
 
 def journal_path(folder: Path) -> Path:
-    """Where the changes are kept in the datasets folder."""
+    """The path of the journal in the datasets folder."""
     return folder / "classes.jsonl"
 
 
 def read_journal(folder: Path) -> list[ClassEntry]:
-    """All changes, the oldest first.
+    """Read all changes, oldest first.
 
     Raises:
         DatasetError: a line cannot be read.
@@ -49,7 +49,7 @@ def read_journal(folder: Path) -> list[ClassEntry]:
 
 
 def write_entry(folder: Path, why: str, change: str, before: str, after: str, undone: bool = False) -> ClassEntry:
-    """Keep one more. The caller is within `components.dataset.replacing.replacing`."""
+    """Append an entry. Call it within `components.dataset.replacing.replacing`."""
     when = datetime.now(UTC).isoformat(timespec="seconds")
     entry = ClassEntry(when, user_name(), why, change, before, after, undone)
     lines = [*read_journal(folder), entry]
@@ -58,7 +58,7 @@ def write_entry(folder: Path, why: str, change: str, before: str, after: str, un
 
 
 def last_standing(folder: Path) -> ClassEntry | None:
-    """The newest change that was not taken back."""
+    """The newest change that was not undone."""
     standing = list[ClassEntry]()
     for one in read_journal(folder):
         if one.undone:

@@ -1,7 +1,7 @@
-"""What a change of the classes comes to: the classes that there will be, and what becomes of those that are.
+"""Plan class changes: the new contract, and what the existing classes become.
 
-A class that stays keeps its number. Numbers have no gaps, so where one is freed the last class moves into it; no other
-class changes its number.
+Remaining classes keep their numbers, with one exception: numbers have no gaps, so the last class moves to a freed
+number.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,19 +15,19 @@ Became = tuple[tuple[str, ...], ...]
 
 @dataclass(frozen=True)
 class ClassPlan:
-    """A change that was not made yet."""
+    """A planned change."""
 
-    summary: str  # in words: "rename 'hat' to 'cap'"
-    contract: DataContract  # that there will be
-    became: Became  # of each class that is, the classes its images go to; () where they leave
-    rows: Mapping[str, str] = field(default_factory=dict)  # id -> class, of rows of a class that is split
+    summary: str  # for people: "rename 'hat' to 'cap'"
+    contract: DataContract  # after the change
+    became: Became  # for each current class, the classes its images move to; () if they are removed
+    rows: Mapping[str, str] = field(default_factory=dict)  # id -> class, for rows of a split class
 
 
 def plan_addition(contract: DataContract, name: str) -> ClassPlan:
-    """One more class, with the next number.
+    """Add a class, with the next number.
 
     Raises:
-        DatasetError: there is such a class, or no class can have that name. So say all of these functions.
+        DatasetError: the class exists or the name is invalid. The other functions raise the same error.
     """
     name = _clean(name)
     classes = (*contract.classes, name)
@@ -35,17 +35,17 @@ def plan_addition(contract: DataContract, name: str) -> ClassPlan:
 
 
 def plan_renaming(contract: DataContract, name: str, to: str) -> ClassPlan:
-    """The same class under another name, with the same number."""
+    """Rename a class. It keeps its number."""
     label, to = _label(contract, name), _clean(to)
     classes = _with(contract.classes, label, to)
     return _plan(f"rename {contract.classes[label]!r} to {to!r}", contract, classes, tuple((one,) for one in classes))
 
 
 def plan_merger(contract: DataContract, names: Sequence[str], into: str) -> ClassPlan:
-    """Several classes in one, which has the lowest of their numbers."""
+    """Merge several classes into one, which gets the lowest of their numbers."""
     labels, into = sorted({_label(contract, name) for name in names}), _clean(into)
     if len(labels) < 2:
-        raise DatasetError(f"{', '.join(map(repr, names))}: a merger takes two classes or more")
+        raise DatasetError(f"cannot merge {', '.join(map(repr, names))}: expected two classes or more")
     merged = [contract.classes[label] for label in labels]
     became = tuple((into,) if label in labels else (one,) for label, one in enumerate(contract.classes))
     classes = _without(_with(contract.classes, labels[0], into), labels[1:])
@@ -53,7 +53,7 @@ def plan_merger(contract: DataContract, names: Sequence[str], into: str) -> Clas
 
 
 def plan_removal(contract: DataContract, name: str) -> ClassPlan:
-    """One class less; its images are in no split any more."""
+    """Remove a class and its images."""
     label = _label(contract, name)
     removed = contract.classes[label]
     became = tuple(() if one == removed else (one,) for one in contract.classes)
@@ -61,34 +61,34 @@ def plan_removal(contract: DataContract, name: str) -> ClassPlan:
 
 
 def plan_split(contract: DataContract, name: str, rows: Mapping[str, str], members: Sequence[str]) -> ClassPlan:
-    """One class in several, by the rows of a table.
+    """Split a class into several.
 
     Args:
-        contract: today's.
-        name: the class that is split.
-        rows: id -> class; one that is not named stays in the class, which then stays.
-        members: the ids of the class's rows, in both splits.
+        contract: the current contract.
+        name: the class to split.
+        rows: id -> class. Rows that are not listed stay in the class.
+        members: ids of the class's rows, in both splits.
     """
     label, found = _label(contract, name), set(members)
-    whole = contract.classes[label]
-    if strange := [row_id for row_id in rows if row_id not in found]:
-        raise DatasetError(f"{strange[0][:60]!r} is no row of {whole!r}; {len(strange):,} of {len(rows):,} are not")
+    original = contract.classes[label]
+    if unknown := [row_id for row_id in rows if row_id not in found]:
+        raise DatasetError(
+            f"{len(unknown):,} of {len(rows):,} ids are not rows of {original!r}, e.g. {unknown[0][:60]!r}"
+        )
     named = {row_id: _clean(one) for row_id, one in rows.items()}
-    own = {row_id: whole if fold_name(one) == fold_name(whole) else one for row_id, one in named.items()}
-    new = sorted({fold_name(one): one for one in own.values() if one != whole}.values())
-    by_fold = {fold_name(one): one for one in (*new, whole)}
+    own = {row_id: original if fold_name(one) == fold_name(original) else one for row_id, one in named.items()}
+    new = sorted({fold_name(one): one for one in own.values() if one != original}.values())
+    by_fold = {fold_name(one): one for one in (*new, original)}
     own = {row_id: by_fold[fold_name(one)] for row_id, one in own.items()}
     if known := [one for one in new if contract.label_of(one) is not None]:
-        raise DatasetError(f"{known[0]!r} is a class already; 'fashion label import' moves single rows to it")
-    stays = len(own) < len(found) or whole in own.values()
-    parts = [whole, *new] if stays else new
+        raise DatasetError(f"{known[0]!r} is already a class. Use 'fashion label import' to move rows to it")
+    stays = len(own) < len(found) or original in own.values()
+    parts = [original, *new] if stays else new
     if len(parts) < 2:
-        raise DatasetError(
-            f"{whole!r}: the table names one class alone; 'fashion classes rename' gives it another name"
-        )
-    became = tuple(tuple(parts) if one == whole else (one,) for one in contract.classes)
+        raise DatasetError(f"{original!r}: the table names one class only. Use 'fashion classes rename' to rename it")
+    became = tuple(tuple(parts) if one == original else (one,) for one in contract.classes)
     classes = (*_with(contract.classes, label, parts[0]), *parts[1:])
-    return _plan(f"split {whole!r} into {', '.join(map(repr, parts))}", contract, classes, became, own)
+    return _plan(f"split {original!r} into {', '.join(map(repr, parts))}", contract, classes, became, own)
 
 
 def _plan(
@@ -99,7 +99,7 @@ def _plan(
     rows: Mapping[str, str] | None = None,
 ) -> ClassPlan:
     if classes == contract.classes:
-        raise DatasetError(f"{summary}: that changes nothing")
+        raise DatasetError(f"{summary}: nothing would change")
     try:
         bare = replace(contract, classes=classes, aliases=())
         return ClassPlan(summary, replace(bare, aliases=_carry_aliases(contract, bare, became)), became, rows or {})
@@ -108,9 +108,9 @@ def _plan(
 
 
 def _carry_aliases(before: DataContract, after: DataContract, became: Became) -> tuple[tuple[str, str], ...]:
-    """What people call the classes: the names that they had, too, where these are no class's now.
+    """The aliases after a change, including former class names that no class has now.
 
-    A number is an alias only of the class that has it.
+    A number is an alias only of the class with that number.
     """
     names = [*before.aliases, *((one, one) for one in before.classes)]
     carried = dict[str, tuple[str, str]]()
@@ -128,7 +128,7 @@ def _carry_aliases(before: DataContract, after: DataContract, became: Became) ->
 def _label(contract: DataContract, name: str) -> int:
     label = contract.label_of(name)
     if label is None:
-        raise DatasetError(f"{name[:60]!r} is no class of {contract.name}; expected {contract.choices}")
+        raise DatasetError(f"{name[:60]!r} is not a class of {contract.name}; expected {contract.choices}")
     return label
 
 
@@ -141,7 +141,7 @@ def _with(classes: tuple[str, ...], label: int, name: str) -> tuple[str, ...]:
 
 
 def _without(classes: tuple[str, ...], labels: Sequence[int]) -> tuple[str, ...]:
-    """The last class moves into each number that is freed."""
+    """Remove classes; the last class moves to each freed number."""
     left = list(classes)
     for label in sorted(labels, reverse=True):
         last = left.pop()

@@ -1,4 +1,4 @@
-"""Labelled images -> a new dataset version: the newest one, with new training examples and corrected labels."""
+"""Import labelled images: write a new dataset version with added training examples and corrected labels."""
 
 import hashlib
 from collections import Counter
@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from components.contract import DataContract, Dataset
-from components.dataset.labels.checks import Sorted, sort_candidates, to_images
-from components.dataset.labels.examples import HandedIn, count_reasons, keep_rejects, shown
-from components.dataset.labels.reading import read_handed_in
+from components.dataset.labels.checks import SortedCandidates, sort_candidates, to_images
+from components.dataset.labels.examples import LabelInput, count_reasons, keep_rejects, shown
+from components.dataset.labels.reading import read_label_input
 from components.dataset.manifest import (
     DatasetPart,
     Manifest,
@@ -32,27 +32,27 @@ from components.settings import Settings, load_settings
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import came to; read = added + relabelled + known + unchanged + rejected."""
+    """The result of an import; read = added + relabelled + known + unchanged + rejected."""
 
-    dataset: Dataset  # in use now
-    base: Dataset  # in use before
+    dataset: Dataset  # current after the import
+    base: Dataset  # current before the import
     added: dict[str, int]  # class -> new training examples
-    relabelled: dict[str, str]  # id of a training row -> its class now
-    known: int  # there before with the same label, or named twice
-    unchanged: int  # rows of a table that nobody changed
-    rejected: dict[str, int]  # reason -> how many
-    rejects: Path | None  # the list of them
-    left_out: tuple[str, ...] = ()  # names of files that systems leave in folders, which are not read
-    unknown: tuple[str, ...] = ()  # classes that labels named and that there are not
+    relabelled: dict[str, str]  # id of a training row -> its new class
+    known: int  # already in the dataset with the same label, or repeated in the input
+    unchanged: int  # rows of a table whose label was not edited
+    rejected: dict[str, int]  # reason -> count
+    rejects: Path | None  # the list of rejects
+    left_out: tuple[str, ...] = ()  # names of ignored system files
+    unknown: tuple[str, ...] = ()  # labels that are not classes of the dataset
 
     @property
     def changed(self) -> bool:
-        """Whether there is a new version."""
+        """Whether the import created a new version."""
         return self.dataset.version != self.base.version
 
     @property
     def read(self) -> int:
-        """How many rows or pictures there were."""
+        """The number of rows or pictures read."""
         taken = sum(self.added.values()) + len(self.relabelled)
         return taken + self.known + self.unchanged + sum(self.rejected.values())
 
@@ -60,73 +60,75 @@ class Imported:
 def import_labels(
     path: Path, *, root: Path | None = None, images: Path | None = None, settings: Settings | None = None
 ) -> Imported:
-    """Take what is new in a file or folder into a new dataset version, and put that in use once it passed validation.
+    """Import labels from a file or folder into a new dataset version; make it current once it passes validation.
+
+    Nothing changes if an error is raised.
 
     Args:
-        path: what a person hands in; see `reading`.
-        root: where the paths of a CSV begin; None: at its own folder.
-        images: a CSV or Parquet file of pixels that the ids or hashes of a CSV are of; None: rows of the dataset.
-        settings: where data lives; None: from the environment.
+        path: a file or folder of labels, see `reading`.
+        root: base of a CSV's paths. None: the CSV's folder.
+        images: CSV or Parquet of pixels that a CSV's ids or hashes refer to. None: they refer to rows of the dataset.
+        settings: data paths. None: from the environment.
 
     Raises:
-        InputError: it cannot be read at all. Nothing changes, as with every error.
-        DatasetError: there is nothing to add it to, or another ingest took another dataset into use meanwhile.
-        ValidationError: with it the dataset would break an expectation.
+        InputError: the input cannot be read.
+        DatasetError: there is no dataset, or the current dataset changed in the meantime.
+        ValidationError: the new version fails an expectation.
     """
     settings = settings or load_settings()
     with replacing(settings) as base:
         if base is None:
-            raise DatasetError(f"{shown(path.name)}: nothing to add these examples to; ingest the archives first")
-        handed_in = read_handed_in(path, base.contract, root, images)
-        found = sort_candidates(handed_in.candidates, read_split(base, "train"), read_split(base, "test"))
-        dataset = _take(found, handed_in, base, settings) if found.added or found.relabelled else base
-    classes, rejects = base.contract.classes, [*handed_in.rejects, *found.rejects]
+            raise DatasetError(f"{shown(path.name)}: no dataset to add these examples to. Ingest the archives first")
+        label_input = read_label_input(path, base.contract, root, images)
+        found = sort_candidates(label_input.candidates, read_split(base, "train"), read_split(base, "test"))
+        dataset = _take(found, label_input, base, settings) if found.added or found.relabelled else base
+    classes, rejects = base.contract.classes, [*label_input.rejects, *found.rejects]
     return Imported(
         dataset=dataset,
         base=base,
         added=dict(Counter(classes[one.label] for one in found.added)),
         relabelled={row_id: classes[label] for row_id, label in found.relabelled.items()},
         known=found.known,
-        unchanged=handed_in.unchanged,
+        unchanged=label_input.unchanged,
         rejected=count_reasons(rejects),
-        rejects=keep_rejects(handed_in.name, rejects, settings.labelled_dir / "rejects"),
-        left_out=handed_in.left_out,
+        rejects=keep_rejects(label_input.name, rejects, settings.labelled_dir / "rejects"),
+        left_out=label_input.left_out,
         unknown=tuple(sorted({one.unknown for one in rejects if one.unknown})),
     )
 
 
-def _take(found: Sorted, handed_in: HandedIn, base: Dataset, settings: Settings) -> Dataset:
-    """Write, validate, and only then take into use."""
+def _take(found: SortedCandidates, label_input: LabelInput, base: Dataset, settings: Settings) -> Dataset:
+    """Write a new version, validate it, then make it current."""
     folder = settings.datasets_dir
     with dataset_lock(folder):
         remove_leftovers(folder / "parts")
         manifest = read_manifest(base)
-        parts = [_relabel(part, found.relabelled, handed_in, folder, manifest.contract) for part in manifest.parts]
+        parts = [_relabel(part, found.relabelled, label_input, folder, manifest.contract) for part in manifest.parts]
         if found.added:
-            parts.append(_write_added(found, handed_in, manifest, folder))
+            parts.append(_write_added(found, label_input, manifest, folder))
         dataset = write_manifest(folder, replace(manifest, parts=tuple(parts)), use=False)
     take_into_use(dataset, base, settings)
     return dataset
 
 
-def _write_added(found: Sorted, handed_in: HandedIn, manifest: Manifest, folder: Path) -> DatasetPart:
-    """A part of its own; its ids carry a hash of what is in it, so that they meet no others."""
+def _write_added(found: SortedCandidates, label_input: LabelInput, manifest: Manifest, folder: Path) -> DatasetPart:
+    """Write the added examples as a new part; its ids contain a hash of its content, so that they are unique."""
     images = to_images(found.added, manifest.contract.image)
     labels = np.array([one.label for one in found.added], np.uint16)
     infix = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()[:8]
     ids = [f"train-{infix}-{number:05d}" for number in range(len(images))]
     table = to_table(
-        ids, "train", labels, images, manifest.contract, f"labels:{handed_in.name}", licence="as its owner says"
+        ids, "train", labels, images, manifest.contract, f"labels:{label_input.name}", licence="as its owner says"
     )
-    left_out = {shown(one.position) for one in handed_in.candidates} - {shown(one.position) for one in found.added}
-    inputs = {f"labels/{name}": sha256 for name, sha256 in handed_in.inputs.items() if name not in left_out}
+    left_out = {shown(one.position) for one in label_input.candidates} - {shown(one.position) for one in found.added}
+    inputs = {f"labels/{name}": sha256 for name, sha256 in label_input.inputs.items() if name not in left_out}
     return store_part(table, "train", folder, inputs, manifest.contract)
 
 
 def _relabel(
-    part: DatasetPart, changes: dict[str, int], handed_in: HandedIn, folder: Path, contract: DataContract
+    part: DatasetPart, changes: dict[str, int], label_input: LabelInput, folder: Path, contract: DataContract
 ) -> DatasetPart:
-    """The part with other labels, or itself where none of its rows changes; the test split never does."""
+    """Rewrite a part with corrected labels; unchanged if none of its rows is affected or it is in the test split."""
     if part.split == "test" or not changes:
         return part
     table = read_part(folder, part, contract)
@@ -138,6 +140,6 @@ def _relabel(
     labels[rows] = [changes[ids[row]] for row in rows]
     place = table.schema.get_field_index("label")
     changed = table.set_column(place, table.schema.field("label"), pa.array(labels))
-    told = digest(repr(sorted(changes.items())).encode())
-    inputs = part.inputs | {f"relabelled/{handed_in.name}": told}
+    changes_digest = digest(repr(sorted(changes.items())).encode())
+    inputs = part.inputs | {f"relabelled/{label_input.name}": changes_digest}
     return store_part(changed, part.split, folder, inputs, contract)

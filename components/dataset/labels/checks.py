@@ -1,7 +1,6 @@
-"""Candidates -> what is new, what is known, what changes a label, and what is refused.
+"""Sort candidates into new examples, known ones, label corrections and rejects.
 
-Nothing that looks like an image of the test split becomes a training example: the test split measures the models, and a
-model that was trained on it would be measured too well.
+Near-duplicates of test images never become training examples, because they would inflate the test metrics.
 """
 
 from collections import defaultdict
@@ -22,17 +21,17 @@ MEASURES = (*EVERY, "contrast")
 
 
 @dataclass(frozen=True)
-class Sorted:
-    """What becomes of the candidates; each is counted once."""
+class SortedCandidates:
+    """The sorted candidates; each is counted once."""
 
     added: list[LabelCandidate]
-    relabelled: dict[str, int]  # id of a training row -> its new class
-    known: int  # there already, with that class, or named twice
+    relabelled: dict[str, int]  # id of a training row -> its new label
+    known: int  # already in the dataset with that label, or repeated
     rejects: list[LabelReject]
 
 
 class Known:
-    """The rows of a dataset, found by id, hash or pixels."""
+    """Looks up rows of a dataset by id, hash or pixels."""
 
     def __init__(self, train: Examples, test: Examples) -> None:
         self.contract = train.contract
@@ -41,27 +40,27 @@ class Known:
         self.test_ids, self.test_hashes = set(test.ids), _by_hash(test)
 
     def find(self, one: LabelCandidate) -> str:
-        """The id of the training row that a candidate is or names; "" where it is a new image.
+        """The id of the training row that a candidate matches; "" for a new image.
 
         Raises:
-            LookupError: it names no training row, or is an image of the test split.
+            LookupError: the candidate names an unknown row, or matches the test split.
         """
         key = hash_of(one.pixels) if one.pixels else one.hash
         if one.row_id in self.test_ids or key in self.test_hashes:
             named = one.row_id or self.test_hashes[key]
-            raise LookupError(f"in the test split, whose labels no import changes: {named}")
+            raise LookupError(f"in the test split, whose labels imports never change: {named}")
         if one.row_id and one.row_id not in self.train_ids:
-            raise LookupError(f"no such row in the dataset: {one.row_id[:60]}; other ids need a file of their pixels")
+            raise LookupError(f"no such row in the dataset: {one.row_id[:60]}; use --images for ids of other images")
         if one.hash and one.hash not in self.train_hashes:
             raise LookupError(f"no such row in the dataset: hash {one.hash[:60]}")
         return one.row_id or self.train_hashes.get(key, "")
 
 
-def sort_candidates(candidates: list[LabelCandidate], train: Examples, test: Examples) -> Sorted:
-    """Hold candidates against the dataset that they are to be added to."""
+def sort_candidates(candidates: list[LabelCandidate], train: Examples, test: Examples) -> SortedCandidates:
+    """Compare candidates with the dataset and sort them."""
     known, rejects = Known(train, test), list[LabelReject]()
-    groups = defaultdict[str, list[LabelCandidate]](list)  # those that are about the same image
-    rows = dict[str, str]()  # group -> id of the training row that it is
+    groups = defaultdict[str, list[LabelCandidate]](list)  # candidates of the same image
+    rows = dict[str, str]()  # group -> id of its training row, or ""
     for one in candidates:
         try:
             row_id = known.find(one)
@@ -71,34 +70,36 @@ def sort_candidates(candidates: list[LabelCandidate], train: Examples, test: Exa
         key = row_id or hash_of(one.pixels)
         groups[key].append(one)
         rows[key] = row_id
-    new, relabelled, refused = list[LabelCandidate](), dict[str, int](), list[LabelReject]()
+    new, relabelled, conflicting = list[LabelCandidate](), dict[str, int](), list[LabelReject]()
     for key, group in groups.items():
         row_id, label = rows[key], group[0].label
         if reason := _find_conflict(group, row_id, known):
-            refused += [LabelReject.of(one, reason) for one in group]
+            conflicting += [LabelReject.of(one, reason) for one in group]
         elif not row_id:
             new.append(group[0])
         elif known.train_ids[row_id] != label:
             relabelled[row_id] = label
     good, bad = _split_by_bounds(new, train.contract)
-    added, copies = _split_by_duplicates(good, test)
-    rejects += [*refused, *bad, *copies]
-    return Sorted(added, relabelled, len(candidates) - len(added) - len(relabelled) - len(rejects), rejects)
+    added, duplicates = _split_by_duplicates(good, test)
+    rejects += [*conflicting, *bad, *duplicates]
+    return SortedCandidates(added, relabelled, len(candidates) - len(added) - len(relabelled) - len(rejects), rejects)
 
 
 def _find_conflict(group: list[LabelCandidate], row_id: str, known: Known) -> str:
-    """Why nobody but a person can say which class an image has; "" where they agree."""
+    """Why a person must decide on an image's class; "" if there is no conflict."""
     labels = sorted({one.label for one in group})
     if len(labels) > 1:
-        return f"given several classes at once: {', '.join(known.contract.classes[label] for label in labels)}"
+        return f"conflicting classes for one image: {', '.join(known.contract.classes[label] for label in labels)}"
     if row_id and known.train_ids[row_id] != labels[0] and all(one.pixels for one in group):
-        said = known.contract.classes[known.train_ids[row_id]]
-        return f"the very image of a training row of another class: {row_id}, {said}; a table of id,label changes it"
+        current = known.contract.classes[known.train_ids[row_id]]
+        return (
+            f"duplicate of a training image of another class: {row_id}, {current}; use a table of id,label to relabel"
+        )
     return ""
 
 
 def to_images(candidates: Iterable[LabelCandidate], image: ImageSpec) -> Images:
-    """Their pixels, uint8 (n, height, width[, 3])."""
+    """The candidates' pixels, uint8 (n, height, width[, 3])."""
     return np.frombuffer(b"".join(one.pixels for one in candidates), np.uint8).reshape(-1, *image.shape)
 
 
@@ -109,7 +110,7 @@ def _by_hash(examples: Examples) -> dict[str, str]:
 def _split_by_bounds(
     candidates: list[LabelCandidate], contract: DataContract
 ) -> tuple[list[LabelCandidate], list[LabelReject]]:
-    """Those that validation would accept, and those that would make it refuse the whole."""
+    """Split candidates into those within the validation bounds, and rejects."""
     if not candidates:
         return [], []
     measured = measure_images(to_images(candidates, contract.image), MEASURES)
@@ -124,7 +125,7 @@ def _split_by_bounds(
             if not low <= measured[name][row] <= high
         ]
         if broken:
-            bad.append(LabelReject.of(one, f"not like the dataset's images: {'; '.join(broken)}"))
+            bad.append(LabelReject.of(one, f"outside the dataset's bounds: {'; '.join(broken)}"))
         else:
             good.append(one)
     return good, bad
@@ -133,14 +134,13 @@ def _split_by_bounds(
 def _split_by_duplicates(
     candidates: list[LabelCandidate], test: Examples
 ) -> tuple[list[LabelCandidate], list[LabelReject]]:
-    """Those that are not, and those that are, a copy of a test image, changed a little."""
+    """Split candidates into those that differ from all test images, and near-duplicates as rejects."""
     if not candidates:
         return [], []
-    copies = {copy.row: copy for copy in find_duplicates(to_images(candidates, test.contract.image), test.images)}
+    images = to_images(candidates, test.contract.image)
+    duplicates = {pair.row: pair for pair in find_duplicates(images, test.images)}
     rejects = [
-        LabelReject.of(
-            candidates[row], f"as good as an image of the test split: {test.ids[copy.other]}, {copy.likeness}"
-        )
-        for row, copy in copies.items()
+        LabelReject.of(candidates[row], f"near-duplicate of a test image: {test.ids[pair.other]}, {pair.correlation}")
+        for row, pair in duplicates.items()
     ]
-    return [one for row, one in enumerate(candidates) if row not in copies], rejects
+    return [one for row, one in enumerate(candidates) if row not in duplicates], rejects

@@ -1,9 +1,9 @@
-"""One correction, as the web page records it: a small file of JSON, whose image is what the model saw.
+"""Corrections from the web page: small JSON files that contain the image as the model saw it.
 
     {"time": "2026-11-21T09:30:00+00:00", "model": "fashion-mlp:...", "said": "<class>", "label": "<class>",
-     "pixels": "<its numbers, row by row, as base64>"}
+     "pixels": "<row-major bytes as base64>"}
 
-The service writes them into a folder and does no more; `fashion label import` decides what becomes of them.
+The service only writes these files; `fashion label import` checks and imports them.
 """
 
 import base64
@@ -20,72 +20,73 @@ from components.errors import InputError, UnknownClass
 from components.files import write_whole
 
 MOST = 10_000  # files in the folder: 20 MB of the smallest images
-BESIDE = 3048  # bytes of one that are not its image
+OVERHEAD = 3048  # maximum bytes of a correction besides its image
 
 
 @dataclass(frozen=True)
 class Correction:
-    """What a person says of an image that a model named otherwise."""
+    """A user's correction of a prediction."""
 
-    pixels: bytes  # of one image, row by row
-    label: int  # the right one
-    said: int  # the model's
-    model: str  # its tag
+    pixels: bytes  # of one image, row-major
+    label: int  # the correct label
+    said: int  # the predicted label
+    model: str  # the model's tag
 
 
 class InboxFull(Exception):
-    """No further correction is taken until some were imported."""
+    """The inbox has the maximum number of corrections; import some first."""
 
 
 def write_correction(folder: Path, correction: Correction, contract: DataContract) -> None:
-    """Keep a correction. A later one of the same image takes its place.
+    """Write a correction to the inbox. It replaces an earlier one for the same image.
 
     Raises:
-        InboxFull: there are 10,000 already.
-        OSError: the folder cannot be written.
+        InboxFull: the inbox has 10,000 corrections.
+        OSError: the folder is not writable.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"correction-{hashlib.sha256(correction.pixels).hexdigest()[:16]}.json"
     if not path.exists() and sum(1 for _ in folder.glob("correction-*.json")) >= MOST:
         raise InboxFull
-    told = {
+    record = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": correction.model,
         "said": contract.classes[correction.said],
         "label": contract.classes[correction.label],
         "pixels": base64.b64encode(correction.pixels).decode(),
     }
-    write_whole(path, orjson.dumps(told) + b"\n")
+    write_whole(path, orjson.dumps(record) + b"\n")
 
 
 def largest_of(image: ImageSpec) -> int:
-    """How many bytes a correction may have."""
-    return 4 * -(-image.size // 3) + BESIDE
+    """The maximum size of a correction, in bytes."""
+    return 4 * -(-image.size // 3) + OVERHEAD
 
 
 def read_correction(content: bytes, contract: DataContract) -> Correction:
-    """Read one back; it may have been written by anybody.
+    """Parse an untrusted correction.
 
     Raises:
-        InputError: with the field, and the reason.
+        InputError: names the invalid field and the reason.
     """
     if len(content) > (largest := largest_of(contract.image)):
-        raise InputError("correction", f"more than {largest:,} bytes")
+        raise InputError("correction", f"larger than {largest:,} bytes")
     try:
-        told = orjson.loads(content)
+        record = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise InputError("correction", f"not JSON: {error}") from error
-    if not isinstance(told, dict):
-        raise InputError("correction", "expected an object")
-    said, label = (read_class(told.get(name), name, contract) for name in ("said", "label"))
-    return Correction(_read_pixels(told.get("pixels"), contract.image.size), label, said, str(told.get("model"))[:100])
+    if not isinstance(record, dict):
+        raise InputError("correction", "expected a JSON object")
+    said, label = (read_class(record.get(name), name, contract) for name in ("said", "label"))
+    pixels = _read_pixels(record.get("pixels"), contract.image.size)
+    return Correction(pixels, label, said, str(record.get("model"))[:100])
 
 
 def read_class(value: object, field: str, contract: DataContract) -> int:
-    """A class by name or number.
+    """Parse a class name or number.
 
     Raises:
-        UnknownClass: neither.
+        UnknownClass: neither matches a class.
     """
     label = contract.label_of_cell(value)
     if label is None:
@@ -100,5 +101,5 @@ def _read_pixels(value: object, size: int) -> bytes:
     except (binascii.Error, ValueError) as error:
         raise InputError("pixels", f"not base64: {error}") from error
     if len(pixels) != size:
-        raise InputError("pixels", f"{len(pixels)} bytes, expected {size} as base64")
+        raise InputError("pixels", f"found {len(pixels)} bytes, expected {size} as base64")
     return pixels

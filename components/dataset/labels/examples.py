@@ -1,6 +1,6 @@
-"""What a person hands in, and where it is kept as it came when it is not taken, to be mended and handed in again.
+"""Label candidates and rejects. Rejects are kept unchanged, to be fixed and imported again.
 
-data/inbox/labelled/rejects/<name>-<hash>/rejects.jsonl   an object a reject: position, reason, row or file
+data/inbox/labelled/rejects/<name>-<hash>/rejects.jsonl   one object per reject: position, reason, row or file
 data/inbox/labelled/rejects/<name>-<hash>/files/...       pictures
 """
 
@@ -15,80 +15,80 @@ import orjson
 from components.dataset.manifest import digest
 from components.files import whole_folder, write_whole
 
-MAX_ROWS = 100_000  # of one import
+MAX_ROWS = 100_000  # per import
 LARGEST_FILE = 512 << 20  # bytes of a table
 FILES = "files"
 LARGEST_PICTURE = 32 << 20  # bytes
-FOUND = re.compile(r"'[^']*'")  # the cell that a reason quotes
+FOUND = re.compile(r"'[^']*'")  # a cell quoted in a reason
 
 
 @dataclass(frozen=True)
 class LabelCandidate:
-    """One image with the class that a person gave it, by its pixels or by the name of a row."""
+    """A labelled image, given by its pixels or by the id or hash of a row."""
 
-    position: str  # where it stands: "line 4", "row 4", "coat/a.png"
+    position: str  # in the input: "line 4", "row 4", "coat/a.png"
     label: int
-    pixels: bytes = field(default=b"", repr=False)  # row by row; none where a row is named
-    row_id: str = ""  # of a row of the dataset
-    hash: str = ""  # BLAKE2b of a row's pixels, 16 hex digits, as the prediction log has it
-    original: bytes = field(default=b"", repr=False)  # the line, or the picture file
-    file: str = ""  # the name of a picture, whose bytes `original` are
+    pixels: bytes = field(default=b"", repr=False)  # row-major; empty if a row is named
+    row_id: str = ""  # id of a dataset row
+    hash: str = ""  # BLAKE2b of a row's pixels, 16 hex digits, as in the prediction log
+    original: bytes = field(default=b"", repr=False)  # the line or the picture file
+    file: str = ""  # the picture's file name, if `original` is a picture
 
 
 @dataclass(frozen=True)
 class LabelReject:
-    """One that is not taken, kept as it came."""
+    """A rejected input with its original content."""
 
     position: str
     reason: str
     original: bytes = field(repr=False)
     file: str = ""
-    unknown: str = ""  # the class that it names and that there is not, where that is why
+    unknown: str = ""  # the unknown class, if that is the reason
 
     @classmethod
     def of(cls, candidate: LabelCandidate, reason: str) -> "LabelReject":
-        """A candidate, and why not."""
+        """Reject a candidate."""
         return cls(candidate.position, reason, candidate.original, candidate.file)
 
 
 @dataclass(frozen=True)
-class HandedIn:
-    """A file or folder, read: every row of it is in exactly one of the three."""
+class LabelInput:
+    """A file or folder of labels after reading: each row is a candidate, a reject or unchanged."""
 
     name: str
-    inputs: dict[str, str]  # name of each file -> its SHA-256
+    inputs: dict[str, str]  # file name -> SHA-256
     candidates: list[LabelCandidate]
     rejects: list[LabelReject]
-    unchanged: int = 0  # rows of a table that a person left as it was: what a model said is no label
-    left_out: tuple[str, ...] = ()  # hidden files, and what systems leave in folders: not read
+    unchanged: int = 0  # rows whose label still equals the model's prediction, which is not a label
+    left_out: tuple[str, ...] = ()  # ignored hidden and system files
 
 
 def count_reasons(rejects: list[LabelReject]) -> dict[str, int]:
-    """How many were rejected for what, the most frequent first; rows and figures in a reason left out."""
+    """Count rejects by reason, the most frequent first. Rows and figures are stripped from the reasons."""
     return dict(Counter(_shorten(reject.reason) for reject in rejects).most_common())
 
 
 def _shorten(reason: str) -> str:
-    """What stands before the colon; where that is a column's name alone, what is wrong with it, and not in which."""
+    """The text before the colon; if that is only a column name, the text after it."""
     first, _, rest = reason.partition(": ")
     return FOUND.sub("...", rest if rest and first.isalnum() else first)
 
 
 def shown(text: str) -> str:
-    """Text from a name or a table that need not be UTF-8, as JSON and terminals take it."""
+    """Escape text that may not be valid UTF-8, for JSON and terminals."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def keep_rejects(name: str, rejects: list[LabelReject], folder: Path) -> Path | None:
-    """Write the rejects of an import; the same rejects again are the same folder.
+    """Write the rejects of an import. The same rejects always go to the same folder.
 
     Args:
-        name: of what was imported.
-        rejects: none: nothing is written.
-        folder: where the quarantine is.
+        name: name of the import.
+        rejects: nothing is written if empty.
+        folder: the folder of all rejects.
 
     Returns:
-        The list of them, `rejects.jsonl`.
+        The path of `rejects.jsonl`, or None if there are no rejects.
     """
     if not rejects:
         return None
@@ -103,16 +103,16 @@ def keep_rejects(name: str, rejects: list[LabelReject], folder: Path) -> Path | 
 
 
 def _describe(number: int, one: LabelReject) -> dict[str, str]:
-    told = {"position": shown(one.position), "reason": shown(one.reason)}
+    record = {"position": shown(one.position), "reason": shown(one.reason)}
     if one.file and one.original:
-        return told | {"file": _file_of(number, one)}
+        return record | {"file": _file_of(number, one)}
     try:
-        return told | {"row": one.original.decode()}
+        return record | {"row": one.original.decode()}
     except UnicodeDecodeError:
-        return told | {"row_base64": base64.b64encode(one.original).decode()}
+        return record | {"row_base64": base64.b64encode(one.original).decode()}
 
 
 def _file_of(number: int, one: LabelReject) -> str:
-    """Its place in the quarantine; the name that somebody gave it is only its ending."""
+    """The path of a rejected picture, which ends with its sanitized name."""
     ending = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in one.file)[-80:]
     return f"{FILES}/{number:06d}-{ending}"

@@ -1,11 +1,11 @@
-"""`data/inbox/labelled`: whatever is put there is imported once, and moved to `done` or `failed`.
+"""Import every item of `data/inbox/labelled` once, and move it to `done` or `failed`.
 
-What is being imported is claimed meanwhile (`components.inbox`), so that a run that was killed is gone on with by the
-next one, and a correction that the service records in that time is not moved away unread. Put a file there under
-another name that begins with a dot, and rename it when it is whole.
+An item is claimed while it is imported (`components.inbox`), so that the next run resumes an interrupted import and a
+correction written in the meantime is not moved unread. To add a file, write it under a name that starts with a dot and
+rename it once it is complete.
 
-What names a class that there is not is moved to `waiting`, whatever else of it was imported. As soon as the classes
-change it comes back and is imported once more; what is known by then is not added again.
+An item that names an unknown class is moved to `waiting`; its other rows are imported. When the classes change, it
+returns to the inbox and is imported again; rows that are known by then are skipped.
 """
 
 import json
@@ -38,32 +38,32 @@ from components.inbox import (
 )
 from components.settings import Settings, load_settings
 
-CORRECTIONS = "corrections"  # the name under which those that wait are imported together
-TOGETHER = 10_000  # corrections
-LONGEST_NAME = 200  # bytes, to which a time and a suffix may be added
+CORRECTIONS = "corrections"  # name of the batch that corrections are imported in
+TOGETHER = 10_000  # corrections per batch
+LONGEST_NAME = 200  # bytes, before a time and a suffix are appended
 WAITING = "waiting"
-CLAIM = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}-")  # how the name of a claim begins
-ATTEMPT = ".attempt"  # in `working`, of the version before: what was being imported, and how often that was begun
+CLAIM = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}-")  # prefix of a claim's name
+ATTEMPT = ".attempt"  # file in `working` of an earlier release: the item being imported, and the number of attempts
 
 
 @dataclass(frozen=True)
 class Emptied:
-    """What became of one thing in the inbox."""
+    """The outcome of one inbox item."""
 
     name: str
-    moved_to: Path  # `working`, where the disk failed: the next run takes it again
-    imported: Imported | None  # None: it failed, or waits
+    moved_to: Path  # in `working` after a disk error: the next run retries it
+    imported: Imported | None  # None if it failed or waits
     error: str = ""
-    waits_for: tuple[str, ...] = ()  # classes that there are not
+    waits_for: tuple[str, ...] = ()  # unknown classes
 
 
 def empty_inbox(settings: Settings | None = None, settle: float = 0.0, enough: float = float("inf")) -> list[Emptied]:
-    """Import everything in the inbox, oldest name first; what cannot be read does not stop the rest.
+    """Import every item in the inbox, in order of name. An item that fails does not stop the others.
 
     Args:
-        settings: where the inbox is; None: the environment's.
-        settle: seconds without a change after which a file, or all in a folder, is taken for whole.
-        enough: seconds after which nothing more is begun; the rest is for the next time.
+        settings: location of the inbox. None: from the environment.
+        settle: seconds without a change after which a file or folder counts as complete.
+        enough: seconds after which no further import is started; the rest is left for the next run.
     """
     settings, began = settings or load_settings(), time.monotonic()
     settings.labelled_dir.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def empty_inbox(settings: Settings | None = None, settle: float = 0.0, enough: f
 
 
 def _adopt(inbox: Inbox) -> None:
-    """Make claims of what the version before left in `working`, where nothing had a folder of its own."""
+    """Turn items that an earlier release left in `working` into claims."""
     attempts = _read_attempts(inbox.working / ATTEMPT)
     for path in sorted(inbox.working.iterdir()):
         is_claim = CLAIM.match(path.name) and (path / "input").is_dir()
@@ -90,15 +90,15 @@ def _adopt(inbox: Inbox) -> None:
 
 
 def _read_attempts(path: Path) -> dict[str, int]:
-    """What was being imported -> how often that was begun; nothing where it is damaged."""
+    """Read the item being imported and its number of attempts; {} if the file is missing or damaged."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        told = json.loads(path.read_bytes())
-        return {str(told["name"]): int(told["attempts"])}
+        attempt = json.loads(path.read_bytes())
+        return {str(attempt["name"]): int(attempt["attempts"])}
     return {}
 
 
 def _claim_corrections(inbox: Inbox, dropped: list[Path]) -> list[Path]:
-    """Claim the corrections, some thousands together; the rest of what was dropped."""
+    """Claim corrections in batches. Returns the other dropped items."""
     corrections = [path for path in dropped if path.suffix == ".json" and path.is_file() and not path.is_symlink()]
     for first in range(0, len(corrections), TOGETHER):
         together = make_claim(inbox, CORRECTIONS) / "input" / f"{CORRECTIONS}-{_now()}"
@@ -125,21 +125,21 @@ def _import(inbox: Inbox, item: Path, settings: Settings) -> Emptied | None:
             return Emptied(name, _move(claim, inbox.folder / WAITING), None, str(error), (shown(error.name),))
         except FashionError as error:
             return _fail(inbox, claim, path, error)
-        except OSError as error:  # of the disk, not of the labels: the next run may have more luck
+        except OSError as error:  # a disk error, not bad labels: the next run retries
             return Emptied(name, path, None, explain(error))
         place = inbox.folder / WAITING if imported.unknown else inbox.done
         return Emptied(name, _move(claim, place), imported, waits_for=imported.unknown)
 
 
 def _fail(inbox: Inbox, claim: Path, path: Path, error: FashionError) -> Emptied:
-    told = shown(str(error).replace(str(path), path.name))
+    message = shown(str(error).replace(str(path), path.name))
     moved = _move(claim, inbox.failed)
-    write_whole(_free(moved.with_name(f"{_short(moved.name)}.error.txt")), f"{told}\n".encode())
-    return Emptied(shown(path.name), moved, None, told)
+    write_whole(_free(moved.with_name(f"{_short(moved.name)}.error.txt")), f"{message}\n".encode())
+    return Emptied(shown(path.name), moved, None, message)
 
 
-def call_waiting_back(settings: Settings) -> list[str]:
-    """Put what waits for a class into the inbox again; the names of it."""
+def requeue_waiting(settings: Settings) -> list[str]:
+    """Move the items that wait for a class back to the inbox. Returns their names."""
     folder = settings.labelled_dir / WAITING
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     for name in names:
@@ -148,14 +148,14 @@ def call_waiting_back(settings: Settings) -> list[str]:
 
 
 def _refuse_nothing_taken(name: str, imported: Imported) -> None:
-    """A file of which nothing could be taken needs its sender; corrections come one by one, from anybody."""
+    """Fail a file whose rows were all rejected, so that its sender notices. Corrections have no single sender."""
     nothing = imported.read and sum(imported.rejected.values()) == imported.read
     if nothing and not imported.unknown and not name.startswith(CORRECTIONS):
-        raise InputError(name, f"nothing could be taken; {imported.rejects} says why")
+        raise InputError(name, f"all rows were rejected; see {imported.rejects} for the reasons")
 
 
 def _move(claim: Path, place: Path) -> Path:
-    """Move what was dropped; the claim is over."""
+    """Move a claimed item to `place` and remove the claim."""
     path = dropped_in(claim)
     place.mkdir(exist_ok=True)
     moved = _free(place / path.name)
@@ -166,7 +166,7 @@ def _move(claim: Path, place: Path) -> Path:
 
 
 def _free(path: Path) -> Path:
-    """The name, or where it is taken one with the time in it."""
+    """The path if it is free, else one with the time appended to the name."""
     if not os.path.lexists(path):
         return path
     return path.with_name(f"{_short(path.stem)}-{_now()}{path.suffix if len(path.suffix) < 20 else ''}")

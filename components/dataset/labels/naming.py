@@ -1,7 +1,7 @@
-"""Tables whose rows name an image: `path,label`, `id,label` or `hash,label`.
+"""Read tables whose rows refer to images: `path,label`, `id,label` or `hash,label`.
 
-A table that a model or an audit wrote has what was said beside the label: a column `given`, or `name` in scored
-output. There the person changes `label` and leaves the other; rows where the two agree are unchanged, and no label.
+Tables written by scoring or an audit also contain the original class, in a column `name` or `given`. The reviewer edits
+`label` only; rows in which the two columns still agree are unchanged, and not counted as labels.
 """
 
 import csv
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from components.contract import DataContract
 from components.dataset.labels.corrections import read_class
-from components.dataset.labels.examples import HandedIn, LabelCandidate, LabelReject
+from components.dataset.labels.examples import LabelCandidate, LabelInput, LabelReject
 from components.dataset.labels.pictures import read_picture
 from components.errors import InputError
 from components.files import sha256_of
@@ -21,8 +21,8 @@ from components.readers.blocks import Block, Wanted
 from components.readers.formats import format_of, suffixes
 from components.readers.tables.columns import pixel_columns
 
-NAMING = ("path", "id", "hash")  # the first of these that is there
-SAID = ("given", "name")
+NAMING = ("path", "id", "hash")  # the first one present is used
+ORIGINAL = ("given", "name")  # columns with the original class
 HASH_BYTES = 8
 
 
@@ -30,34 +30,34 @@ HASH_BYTES = 8
 class Row:
     """One row of a table."""
 
-    line: int  # its last one
-    cells: dict[str, str]  # none where there are not as many as columns
-    content: bytes  # as it stood
+    line: int  # its last line
+    cells: dict[str, str]  # empty if their number differs from that of the columns
+    content: bytes  # as in the file
 
 
-def read_naming_table(path: Path, contract: DataContract, root: Path, images: Path | None) -> HandedIn:
-    """Read a CSV with `label` and one of `path`, `id` and `hash`; other columns may be there.
+def read_naming_table(path: Path, contract: DataContract, root: Path, images: Path | None) -> LabelInput:
+    """Read a CSV with `label` and one of `path`, `id` and `hash`; other columns are ignored.
 
     Args:
         path: the table.
-        contract: the dataset's, whose classes its labels are.
-        root: where its paths begin.
-        images: a CSV or Parquet file of pixels that its ids or hashes are of; None: rows of the dataset.
+        contract: the dataset's contract.
+        root: base of relative paths.
+        images: CSV or Parquet of pixels that ids or hashes refer to. None: they refer to rows of the dataset.
 
     Raises:
-        InputError: these columns are not there, or the table is no CSV.
+        InputError: a column is missing or repeated, or the table is not a CSV.
     """
     columns, rows = _read_rows(path)
     by = next((name for name in NAMING if name in columns), None)
     if by is None or "label" not in columns:
         found = ", ".join(columns)[:200] or "none"
-        raise InputError(path.name, f"columns {found}; expected label and one of {', '.join(NAMING)}")
+        raise InputError(path.name, f"found columns {found}; expected label and one of {', '.join(NAMING)}")
     if len(set(columns)) < len(columns):
-        raise InputError(path.name, f"columns {', '.join(columns)[:200]}; expected each once")
-    said = next((name for name in SAID if name in columns and (name == "given" or "confidence" in columns)), None)
+        raise InputError(path.name, f"found columns {', '.join(columns)[:200]}; expected each once")
+    original = next((n for n in ORIGINAL if n in columns and (n == "given" or "confidence" in columns)), None)
     candidates, rejects, unchanged = list[LabelCandidate](), list[LabelReject](), 0
     for row in rows:
-        read = _read_row(row, by, said, root, contract)
+        read = _read_row(row, by, original, root, contract)
         if isinstance(read, LabelCandidate):
             candidates.append(read)
         elif read:
@@ -69,17 +69,17 @@ def read_naming_table(path: Path, contract: DataContract, root: Path, images: Pa
         inputs[images.name] = sha256_of(images)
         candidates, missing = _look_up(candidates, images, contract)
         rejects += missing
-    return HandedIn(path.name, inputs, candidates, rejects, unchanged)
+    return LabelInput(path.name, inputs, candidates, rejects, unchanged)
 
 
 def hash_of(pixels: bytes) -> str:
-    """What the prediction log calls an image."""
+    """The hash that identifies an image in the prediction log, 16 hex digits."""
     return hashlib.blake2b(pixels, digest_size=HASH_BYTES).hexdigest()
 
 
 def _read_rows(path: Path) -> tuple[list[str], list[Row]]:
     text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
-    lines = list(io.StringIO(text, newline=""))  # str.splitlines knows more ends of a line than a CSV has
+    lines = list(io.StringIO(text, newline=""))  # str.splitlines would also split at characters within a CSV line
     reader, rows = csv.reader(lines, strict=True), list[Row]()
     try:
         columns = [name.strip() for name in next(reader, [])]
@@ -96,15 +96,15 @@ def _read_rows(path: Path) -> tuple[list[str], list[Row]]:
 
 
 def _read_row(
-    row: Row, by: str, said: str | None, root: Path, contract: DataContract
+    row: Row, by: str, original: str | None, root: Path, contract: DataContract
 ) -> LabelCandidate | LabelReject | None:
-    """A candidate, a reject, or None where nobody changed the label."""
+    """Parse a row: a candidate, a reject, or None if its label was not edited."""
     position = f"line {row.line}"
     if not row.cells:
-        return LabelReject(position, "not as many cells as columns", row.content)
+        return LabelReject(position, "the number of cells differs from that of the columns", row.content)
     try:
         named, label = row.cells[by].strip(), read_class(row.cells["label"], "label", contract)
-        if said and label == read_class(row.cells[said], said, contract):
+        if original and label == read_class(row.cells[original], original, contract):
             return None
     except InputError as error:
         return LabelReject(position, error.reason, row.content, unknown=getattr(error, "name", ""))
@@ -119,7 +119,7 @@ def _read_row(
 def _look_up(
     candidates: list[LabelCandidate], images: Path, contract: DataContract
 ) -> tuple[list[LabelCandidate], list[LabelReject]]:
-    """Give each its pixels."""
+    """Replace ids and hashes by the pixels in a table. Returns the candidates found and rejects for the rest."""
     wanted = {one.row_id or one.hash for one in candidates}
     pixels = dict[str, bytes]()
     for block in _read_blocks(images, contract):
@@ -144,7 +144,7 @@ def _read_blocks(images: Path, contract: DataContract) -> Iterator[Block]:
     form = format_of(images.name)
     if form is None:
         known = " or ".join(sorted(suffixes()))
-        told = f"expected a {known} file with {pixel_columns(contract.image)[0]}, ... or pixels"
-        raise InputError(images.name, told)
+        expected = f"expected a {known} file with {pixel_columns(contract.image)[0]}, ... or pixels"
+        raise InputError(images.name, expected)
     with images.open("rb") as stream:
         yield from form.read(stream, images.name, Wanted(contract))

@@ -1,26 +1,25 @@
-"""Pictures with a class: a folder a class, or named by a table."""
+"""Read labelled pictures: from class folders, or as named in a table."""
 
 from pathlib import Path
 
 from components.contract import DataContract
-from components.dataset.labels.examples import LARGEST_PICTURE, HandedIn, LabelCandidate, LabelReject
+from components.dataset.labels.examples import LARGEST_PICTURE, LabelCandidate, LabelInput, LabelReject
 from components.errors import InputError, UnknownClass
 from components.files import is_inside, sha256_of
 from components.readers.folders.listing import by_folder, walk
 from components.readers.images.photos import read_photo
 
 
-def read_class_folders(path: Path, contract: DataContract) -> HandedIn:
-    """Read `FOLDER/<class>/<picture>`, the class by name or number; whatever else is in it is a reject, but for what
-    systems and tools leave in folders.
+def read_class_folders(path: Path, contract: DataContract) -> LabelInput:
+    """Read `FOLDER/<class>/<picture>`, with class names or numbers. Other files are rejects, except for system files.
 
     Raises:
-        UnknownClass: no folder in it is named after a class.
+        UnknownClass: no folder is named after a class.
     """
     found = walk(path, follow=1)
     tops = [name for name in (*found.folders, *found.links) if "/" not in name]
     if not any(contract.label_of(top) is not None for top in tops):
-        raise UnknownClass(str(path), f"no folder named after a class: {contract.choices}", tops[0] if tops else "")
+        raise UnknownClass(str(path), f"no folder is named after a class: {contract.choices}", tops[0] if tops else "")
     candidates, rejects, inputs = list[LabelCandidate](), list[LabelReject](), dict[str, str]()
     for name in sorted([*found.names, *found.links], key=by_folder):
         label = contract.label_of(name.partition("/")[0]) if "/" in name else None
@@ -30,29 +29,29 @@ def read_class_folders(path: Path, contract: DataContract) -> HandedIn:
             candidates.append(read)
         else:
             rejects.append(read)
-    return HandedIn(path.name, inputs, candidates, rejects, left_out=tuple(found.hidden))
+    return LabelInput(path.name, inputs, candidates, rejects, left_out=tuple(found.hidden))
 
 
 def read_picture(root: Path, name: str, label: int | None, contract: DataContract) -> LabelCandidate | LabelReject:
-    """One picture below a root, as the model would see it; the first view of a photo.
+    """Read one picture and prepare it as for the model; a photo gives its first view.
 
     Args:
-        root: what the name is relative to; a name that leads out of it is a reject.
-        name: the file's path.
-        label: its class; None: it has none, which is a reject.
-        contract: of the image that it becomes.
+        root: base folder. A path outside it is a reject.
+        name: the file's path, relative to `root`.
+        label: its label. None is a reject.
+        contract: the contract of the prepared image.
     """
     file, content = root / name, b""
     try:
         if not is_inside(file, root):
-            return LabelReject(name, "leads out of the folder", b"")
+            return LabelReject(name, "outside the folder", b"")
         if file.exists() and not file.is_file():
             return LabelReject(name, "not a file", b"")
         if file.stat().st_size > LARGEST_PICTURE:
-            return LabelReject(name, f"a file of more than {LARGEST_PICTURE >> 20} MiB", b"")
+            return LabelReject(name, f"larger than {LARGEST_PICTURE >> 20} MiB", b"")
         content = file.read_bytes()
         if label is None:
-            reason = "in no folder that is named after a class"
+            reason = "not in a folder named after a class"
             top = name.partition("/")[0] if "/" in name else ""
             return LabelReject(name, reason, content, name, unknown="" if top.isdecimal() else top)
         return LabelCandidate(name, label, read_photo(content, contract, name).tobytes(), original=content, file=name)

@@ -1,4 +1,4 @@
-"""Images that are arrays already: IDX archives of any name and size, and `.npz` as Keras has it."""
+"""Read image arrays: IDX archives of any name and size, and `.npz` files in the Keras layout."""
 
 import re
 import zipfile
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contract import Images, Split
-from components.dataset.own.rows import SourceRow, SourceRows, order_names, refuse_two_splits, spec_of
+from components.dataset.own.rows import SourceRow, SourceRows, check_splits, order_names, spec_of
 from components.errors import SourceError
 from components.files import sha256_of
 from components.readers.images.idx import read_idx
@@ -22,17 +22,19 @@ KERAS: dict[Split, tuple[str, str]] = {"train": ("x_train", "y_train"), "test": 
 
 
 def find_idx(folder: Path) -> dict[Split, dict[str, Path]]:
-    """The IDX files in a folder: split -> "images" and "labels" -> file; {} where there are none.
+    """Find the IDX files in a folder: split -> "images" or "labels" -> file; {} if there are none.
 
     Raises:
-        SourceError: files of several datasets, or one without its pair.
+        SourceError: files of several datasets, or images without labels or the reverse.
     """
     matches = {path: match for path in sorted(folder.iterdir()) if (match := IDX.fullmatch(path.name))}
     sets = sorted({match["set"] for match in matches.values()})
     if len(sets) > 1:
-        raise SourceError(f"{folder}: files of {len(sets)} datasets ({', '.join(sets)}); give each a folder of its own")
+        raise SourceError(
+            f"{folder}: found files of {len(sets)} datasets ({', '.join(sets)}). Move each to its own folder"
+        )
     found = dict[Split, dict[str, Path]]()
-    for path, match in matches.items():  # of two, the gzipped one, which sorts last
+    for path, match in matches.items():  # a gzipped file sorts last and wins
         found.setdefault(SPLITS[match["split"]], {})[match["kind"]] = path
     for split, pair in found.items():
         if missing := {"images", "labels"} - pair.keys():
@@ -41,10 +43,10 @@ def find_idx(folder: Path) -> dict[Split, dict[str, Path]]:
 
 
 def read_idx_files(folder: Path, found: dict[Split, dict[str, Path]]) -> SourceRows:
-    """Read IDX files of any size: images (n, height, width[, 3]), labels (n,), which are bytes.
+    """Read IDX files of any image size: images uint8 (n, height, width[, 3]) and labels uint8 (n,).
 
     Raises:
-        SourceError: a damaged file, or one that does not fit its pair.
+        SourceError: a file is damaged, or images and labels do not match.
     """
     arrays = {split: (read_idx(pair["images"]), read_idx(pair["labels"], ())) for split, pair in found.items()}
     files = [path for pair in found.values() for path in pair.values()]
@@ -52,22 +54,22 @@ def read_idx_files(folder: Path, found: dict[Split, dict[str, Path]]) -> SourceR
 
 
 def read_npz(path: Path) -> SourceRows:
-    """Read `x_train`, `y_train`, `x_test` and `y_test`; the last two may be missing.
+    """Read `x_train`, `y_train` and, if present, `x_test` and `y_test`.
 
     Raises:
-        SourceError: damaged, an array is missing, or arrays of another type.
+        SourceError: the file is damaged, or an array is missing or of the wrong type.
     """
     try:
         with np.load(path, allow_pickle=False) as content:
             held = {name: content[name] for name in content.files if name in chain(*KERAS.values())}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise SourceError(f"{path}: not an .npz of arrays, or damaged: {str(error).splitlines()[0][:100]}") from error
+        raise SourceError(f"{path}: not an .npz file, or damaged: {str(error).splitlines()[0][:100]}") from error
     arrays = dict[Split, tuple[NDArray[Any], NDArray[Any]]]()
     for split, names in KERAS.items():
-        there = [name for name in names if name in held]
-        if len(there) == 1 or (split == "train" and not there):
+        present = [name for name in names if name in held]
+        if len(present) == 1 or (split == "train" and not present):
             raise SourceError(f"{path}: expected {' and '.join(names)}, found {', '.join(held) or 'neither'}")
-        if there:
+        if present:
             arrays[split] = held[names[0]], held[names[1]]
     return _to_rows(f"npz:{path.name}", path.parent, arrays, [path])
 
@@ -79,14 +81,14 @@ def _to_rows(
     for split, (images, labels) in arrays.items():
         images, labels = _check(name, split, images), labels.reshape(-1)
         if len(images) != len(labels):
-            raise SourceError(f"{name}: {len(images):,} {split} images but {len(labels):,} labels")
+            raise SourceError(f"{name}: found {len(images):,} {split} images but {len(labels):,} labels")
         shapes.add(images.shape[1:])
         rows += _rows(split, images, labels)
     if len(shapes) > 1:
-        raise SourceError(f"{name}: images of {' and '.join(map(str, sorted(shapes)))}; expected one size")
+        raise SourceError(f"{name}: found images of {' and '.join(map(str, sorted(shapes)))}, expected one size")
     if all(row.split == "train" for row in rows):
         rows = [SourceRow(row.name, row.label, row.picture) for row in rows]
-    refuse_two_splits(rows, name)
+    check_splits(rows, name)
     classes = order_names(row.label for row in rows)
     try:
         image = spec_of(shapes.pop())
@@ -98,12 +100,12 @@ def _to_rows(
 
 
 def _check(name: str, split: Split, images: NDArray[Any]) -> Images:
-    """The images as (n, height, width[, 3])."""
+    """Validate the images and return them as (n, height, width[, 3])."""
     if images.ndim == 4 and images.shape[3] == 1:
         images = images[..., 0]
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] != 3):
-        expected = "uint8 (n, height, width), or (n, height, width, 3) in RGB, from 0 to 255"
-        raise SourceError(f"{name}: the {split} images are {images.dtype} {images.shape}, expected {expected}")
+        expected = "uint8 (n, height, width), or (n, height, width, 3) in RGB, 0 to 255"
+        raise SourceError(f"{name}: {split} images are {images.dtype} {images.shape}, expected {expected}")
     return images
 
 

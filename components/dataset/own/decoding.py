@@ -1,4 +1,4 @@
-"""The rows of a source -> images of a contract, and what could not be read."""
+"""Decode the rows of a source into images of a contract; collect the rows that cannot be read."""
 
 import time
 from collections.abc import Callable
@@ -14,24 +14,24 @@ from components.errors import InputError, SourceError
 from components.readers.folders.below import Root
 from components.readers.images.photos import read_photo
 
-EVERY = 10  # seconds between two lines that say how far it is
-MAX_REJECTED = 0.5  # share of the rows; beyond it the source is not what it seems
+EVERY = 10  # seconds between progress lines
+MAX_REJECTED = 0.5  # share of the rows; more, and the source is probably not what it seems
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """The n rows that could be read."""
+    """The n decoded rows, and the rejected ones."""
 
     rows: tuple[SourceRow, ...]
-    digests: tuple[str, ...]  # (n,) SHA-256 of each file's bytes, or of the image's numbers
+    digests: tuple[str, ...]  # (n,) SHA-256 of each file, or of the image's pixels
     images: Images  # uint8 (n, height, width[, 3])
     labels: Labels  # uint16 (n,)
-    rejected: tuple[Rejected, ...]  # those that could not
+    rejected: tuple[Rejected, ...]
 
 
 def digest_rows(source: SourceRows) -> dict[str, str]:
-    """What the rows are made of: name -> SHA-256, "" of one that cannot be read."""
+    """Hash each row's content: name -> SHA-256, or "" if it cannot be read."""
     root = Root(source.root)
 
     def digest(row: SourceRow) -> str:
@@ -44,20 +44,20 @@ def digest_rows(source: SourceRows) -> dict[str, str]:
 
 
 def decode_rows(source: SourceRows, contract: DataContract, echo: Callable[[str], None]) -> Decoded:
-    """Read every row: a photo by the contract's preparation, as the service reads it; an image as it is.
+    """Decode every row. Photos go through the contract's preparation, as in the service; arrays are used as they are.
 
     Raises:
         SourceError: more than half of the rows cannot be read.
     """
     root, shape = Root(source.root), contract.image.shape
-    echo(f"reading {len(source.rows):,} pictures of {source.name}")
+    echo(f"reading {len(source.rows):,} pictures from {source.name}")
 
     def read(row: SourceRow) -> tuple[str, Images, int] | Rejected:
         try:
             label, content = label_in(contract, row), row.content(root)
             image = read_photo(content, contract, row.name)[0] if isinstance(content, bytes) else content
             if image.shape != shape:
-                raise InputError(row.name, f"an image of {image.shape}, expected {shape}")
+                raise InputError(row.name, f"found an image of {image.shape}, expected {shape}")
         except InputError as error:
             return Rejected(row.name, error.reason, row.label)
         return digest_of(content), image, label
@@ -67,7 +67,7 @@ def decode_rows(source: SourceRows, contract: DataContract, echo: Callable[[str]
     taken = [(row, one) for row, one in found if not isinstance(one, Rejected)]
     if len(rejected) > MAX_REJECTED * len(found):
         example = f"{rejected[0].name}: {rejected[0].reason}"
-        raise SourceError(f"{source.name}: {len(rejected):,} of {len(found):,} rows cannot be read, such as {example}")
+        raise SourceError(f"{source.name}: {len(rejected):,} of {len(found):,} rows cannot be read, e.g. {example}")
     return Decoded(
         tuple(row for row, _ in taken),
         tuple(digest for _, (digest, _, _) in taken),
@@ -80,8 +80,7 @@ def decode_rows(source: SourceRows, contract: DataContract, echo: Callable[[str]
 def _each(
     work: Callable[[SourceRow], T], rows: tuple[SourceRow, ...], echo: Callable[[str], None] = lambda line: None
 ) -> list[T]:
-    """Threads work side by side: Pillow, OpenCV and hashing leave the interpreter to others, and take nearly all of the
-    time, so that processes, which take seconds to start, gain nothing."""
+    """Map `work` over the rows in threads: Pillow, OpenCV and hashing release the GIL."""
     done, shown = list[T](), time.monotonic()
     with ThreadPoolExecutor() as pool:
         try:
@@ -90,7 +89,7 @@ def _each(
                 if time.monotonic() - shown > EVERY:
                     shown = time.monotonic()
                     echo(f"  {len(done):,} of {len(rows):,}")
-        except BaseException:  # Ctrl-C too: what has not begun is not waited for
+        except BaseException:  # including Ctrl-C: do not wait for queued work
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return done

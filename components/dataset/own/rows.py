@@ -1,4 +1,4 @@
-"""What a source of one's own has, before its pictures are decoded: rows with the name of a class each."""
+"""The rows of a custom source before decoding: pictures with class names."""
 
 import hashlib
 from collections.abc import Iterable
@@ -10,118 +10,118 @@ from components.errors import InputError, SourceError
 from components.readers.folders.below import Root
 
 SPLIT_NAMES: dict[str, Split] = {"train": "train", "training": "train", "test": "test", "testing": "test"}
-HELD_OUT = {"val", "valid", "validation"}  # a training holds out rows of its own
+HELD_OUT = {"val", "valid", "validation"}  # ignored: training holds out its own validation rows
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """A row that is not taken."""
+    """A row that was not ingested."""
 
-    name: str  # where it stands: "hat/a.jpg", "row 12"
+    name: str  # its position: "hat/a.jpg", "row 12"
     reason: str
-    label: str = ""  # its class, as the source says it
+    label: str = ""  # the class name in the source
 
 
 @dataclass(frozen=True)
 class SourceRow:
     """One labelled picture."""
 
-    name: str  # where it stands: "hat/a.jpg", "row 12"
-    label: str  # its class's name, as the source says it
-    picture: str | bytes | Images  # a file's path below the root, its content, or the image itself: uint8, its shape
-    split: Split | None = None  # None: the source does not say
-    group: str = ""  # what stays in one split: a product, a seller; "": only itself
+    name: str  # its position: "hat/a.jpg", "row 12"
+    label: str  # the class name in the source
+    picture: str | bytes | Images  # path below the root, file content, or uint8 (height, width[, 3])
+    split: Split | None = None  # None if the source does not say
+    group: str = ""  # rows of a group (product, seller) stay in one split; "": no group
 
     def content(self, root: Root) -> bytes | Images:
-        """The picture file's bytes, or the image.
+        """Return the picture file's bytes, or the image array.
 
         Raises:
-            InputError: it cannot be read, or leads out of the root.
+            InputError: the file cannot be read, or is outside the root.
         """
         return root.read(self.picture) if isinstance(self.picture, str) else self.picture
 
 
 @dataclass(frozen=True)
 class SourceRows:
-    """Everything in a source of one's own."""
+    """Everything in a custom source."""
 
     name: str  # "images:photos"
-    root: Path  # where the paths of its rows begin
+    root: Path  # base of relative paths
     rows: tuple[SourceRow, ...]
-    classes: tuple[str, ...]  # those that it declares, though no row may have one; in its order
+    classes: tuple[str, ...]  # declared classes in order, including empty ones
     rejected: tuple[Rejected, ...] = ()
-    left_out: tuple[str, ...] = ()  # names of files and folders that are not read
-    image: ImageSpec | None = None  # what its images are, where they are images already
-    files: dict[str, str] = field(default_factory=dict)  # of tables and archives: name -> SHA-256
-    of_table: bool = False  # whether its rows are those of a table, which may name a group
+    left_out: tuple[str, ...] = ()  # names of ignored files and folders
+    image: ImageSpec | None = None  # of image arrays; None for pictures
+    files: dict[str, str] = field(default_factory=dict)  # tables and archives: name -> SHA-256
+    is_table: bool = False  # whether the rows come from a table, which may have a group column
 
     @property
-    def of_files(self) -> bool:
-        """Whether each row is a file of its own."""
+    def has_files(self) -> bool:
+        """Whether rows are picture files."""
         return any(isinstance(row.picture, str) for row in self.rows)
 
     @property
-    def divides(self) -> bool:
-        """Whether the source says which rows are for testing."""
+    def has_test_split(self) -> bool:
+        """Whether the source assigns rows to a test split."""
         return any(row.split == "test" for row in self.rows)
 
 
 def order_names(names: Iterable[str]) -> list[str]:
-    """Distinct names of classes in the order of their labels: numbers by value, others by their letters."""
+    """Distinct class names in label order: numbers by value, others alphabetically."""
     distinct = set(names)
     are_numbers = all(name.isdecimal() for name in distinct)
     return sorted(distinct, key=lambda name: (int(name) if are_numbers else 0, name))
 
 
 def digest_of(content: bytes | Images) -> str:
-    """SHA-256 of a picture file, or of an image's numbers, hex."""
+    """SHA-256 of a picture file or of an image's pixels, hex."""
     return hashlib.sha256(content if isinstance(content, bytes) else content.tobytes()).hexdigest()
 
 
 def spec_of(shape: tuple[int, ...]) -> ImageSpec:
-    """The image whose shape is (height, width) or (height, width, 3).
+    """The image spec for a shape (height, width) or (height, width, 3).
 
     Raises:
-        ValueError: no catalogue can have it.
+        ValueError: the shape is not supported.
     """
     return ImageSpec(shape[0], shape[1], 3 if len(shape) == 3 else 1)
 
 
-def split_called(word: str, where: str) -> Split | None:
-    """The split that a folder or a cell names; None of an empty cell.
+def parse_split(word: str, where: str) -> Split | None:
+    """Parse a split name from a cell; None if the cell is empty.
 
     Raises:
-        SourceError: it names none.
+        SourceError: unknown split.
     """
     found = word.strip().lower()
     if not found:
         return None
     if found not in SPLIT_NAMES:
-        raise SourceError(f"{where}: split {word[:40]!r}, expected train or test")
+        raise SourceError(f"{where}: found split {word[:40]!r}, expected train or test")
     return SPLIT_NAMES[found]
 
 
-def refuse_two_splits(rows: Iterable[SourceRow], name: str) -> None:
-    """Refuse a source that says of some rows, but not of all, which split they are in.
+def check_splits(rows: Iterable[SourceRow], name: str) -> None:
+    """Check that either all rows or none have a split.
 
     Raises:
-        SourceError: it is one, or it has a test split alone.
+        SourceError: only some rows have one, or all are in the test split.
     """
     splits = {row.split for row in rows}
     if None in splits and len(splits) > 1:
         row = next(row for row in rows if row.split is None)
-        raise SourceError(f"{name}: {row.name} has no split, others have one; say it of all rows or of none")
+        raise SourceError(f"{name}: {row.name} has no split, but other rows do. Set it for all rows or for none")
     if splits == {"test"}:
-        raise SourceError(f"{name}: a test split alone; there is nothing to train on")
+        raise SourceError(f"{name}: found a test split only, expected training rows too")
 
 
 def label_in(contract: DataContract, row: SourceRow) -> int:
     """The label of a row.
 
     Raises:
-        InputError: its class is none of the contract's.
+        InputError: the contract does not have its class.
     """
     label = contract.label_of(row.label)
     if label is None:
-        raise InputError("label", f"{row.label[:60]!r} is no class of {contract.name}")
+        raise InputError("label", f"{row.label[:60]!r} is not a class of {contract.name}")
     return label

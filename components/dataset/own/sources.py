@@ -1,4 +1,4 @@
-"""What a path leads to, where it is the source of a catalogue of one's own."""
+"""Detect and read the source of a custom catalogue."""
 
 from pathlib import Path
 
@@ -11,26 +11,26 @@ from components.errors import SettingsError, SourceError
 from components.readers.folders.names import is_hidden
 
 NPZ = ".npz"
-READ = (
-    "a folder of pictures for each class; a table (.csv, .parquet, .jsonl) of paths, pictures or pixels; IDX files; or "
+SUPPORTED = (
+    "one folder of pictures per class, a table (.csv, .parquet, .jsonl) of paths, pictures or pixels, IDX files, or "
     "an .npz with x_train and y_train"
 )
 
 
 def read_source(path: Path, options: TableOptions) -> SourceRows:
-    """List a source; its pictures are read later.
+    """List a source. Pictures are read later.
 
     Args:
         path: a file or a folder.
-        options: how tables are read.
+        options: how to read tables.
 
     Raises:
-        SettingsError: no such path, no file that is read here, or options of tables for what is none.
-        SourceError: damaged, or not what it seems.
+        SettingsError: no such path, an unsupported file, or table options for a source that is not a table.
+        SourceError: the source is damaged or inconsistent.
     """
     source = _read(path, options)
-    if not source.of_table and (options.root or options.group):
-        raise SettingsError(f"--root and --group are for tables, which have columns; {source.name} is none")
+    if not source.is_table and (options.root or options.group):
+        raise SettingsError(f"--root and --group are for tables, but {source.name} is not one")
     return source
 
 
@@ -40,15 +40,15 @@ def _read(path: Path, options: TableOptions) -> SourceRows:
             return read_npz(path)
         if is_table(path):
             return read_tables({path: None}, options)
-        raise SettingsError(f"--source {path}: expected {READ}")
+        raise SettingsError(f"--source {path}: expected {SUPPORTED}")
     if not path.is_dir():
-        raise SettingsError(f"--source {path}: no such file or folder; expected {READ}")
+        raise SettingsError(f"--source {path}: no such file or folder; expected {SUPPORTED}")
     if found := find_idx(path):
         return read_idx_files(path, found)
     files = [one for one in sorted(path.iterdir()) if one.is_file() and not is_hidden(one.name)]
     if arrays := [one for one in files if one.suffix.lower() == NPZ]:
         if len(arrays) > 1:
-            raise SourceError(f"{path}: {len(arrays)} files .npz; name one of them")
+            raise SourceError(f"{path}: found {len(arrays)} .npz files, expected one. Name one of them")
         return read_npz(arrays[0])
     if tables := [one for one in files if is_table(one)]:
         return read_tables(_by_split(path, tables), options)
@@ -56,14 +56,14 @@ def _read(path: Path, options: TableOptions) -> SourceRows:
 
 
 def _by_split(folder: Path, tables: list[Path]) -> dict[Path, Split | None]:
-    """The tables of a folder, each with the split that its name begins with: `train-00000-of-00002.parquet`."""
+    """Assign each table of a folder to the split its name starts with, as in `train-00000-of-00002.parquet`."""
     if len(tables) == 1:
         return {tables[0]: None}
-    said: dict[Path, Split | None] = {
+    splits: dict[Path, Split | None] = {
         path: SPLIT_NAMES.get(path.stem.replace("_", "-").replace(".", "-").partition("-")[0].lower())
         for path in tables
     }
-    if unknown := [path.name for path, split in said.items() if split is None]:
-        found = f"several tables, of which {unknown[0]} says neither train nor test"
-        raise SourceError(f"{folder}: {found}; name one of them")
-    return said
+    if unknown := [path.name for path, split in splits.items() if split is None]:
+        found = f"found several tables, but the name of {unknown[0]} starts with neither train nor test"
+        raise SourceError(f"{folder}: {found}. Name one table")
+    return splits

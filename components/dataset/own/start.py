@@ -1,7 +1,7 @@
-"""A source of one's own -> the first version of its catalogue, or the next one of a source that has grown.
+"""Start a custom catalogue from a source, or ingest what the source has gained since.
 
-The test split is drawn once and stays: what is added later goes to the training split, so that models before and after
-are judged on the same images.
+The test split is drawn once. Later additions go to the training split, so that all models are evaluated on the same
+images.
 """
 
 import logging
@@ -39,43 +39,43 @@ from components.settings import Settings
 
 log = logging.getLogger(__name__)
 
-ID_DIGITS = 16  # of a row's digest, in its id
-NO_MORE = 1e-9  # share of what is added that goes to the test split
-OF_PEOPLE = ("labels/", "relabelled/")  # begin the names of inputs that labels came from
-SHOWN = 30  # classes that are listed
+ID_DIGITS = 16  # digits of a row's digest in its id
+NEW_TEST_SHARE = 1e-9  # share of added rows that goes to the test split: none
+LABEL_INPUTS = ("labels/", "relabelled/")  # prefixes of inputs from label imports
+SHOWN = 30  # classes listed
 CHOICE = (
-    f"photos are prepared by {DEFAULT_PREPARATION}, which shows the whole photo; "
-    "--replace --preparation garment cuts out the one product of each"
+    f"photos are prepared by {DEFAULT_PREPARATION}, which keeps the whole photo; "
+    "use --replace --preparation garment to cut out the product instead"
 )
 
 
 @dataclass(frozen=True)
 class StartOptions:
-    """What a person says of a source beyond its path."""
+    """How to start a custom catalogue."""
 
-    image: ImageSpec | None = None  # None: what the source has, else as Fashion-MNIST
+    image: ImageSpec | None = None  # None: as in the source, else as in Fashion-MNIST
     preparation: str = ""  # of photos; "": `letterbox`
-    root: Path | None = None  # where the paths of a table begin; None: at its folder
-    group: str = ""  # a table's column that names what stays in one split
-    allow_small: bool = False  # whether a class may have fewer than 10 pictures
-    replace: bool = False  # whether the catalogue is started anew where there is one
+    root: Path | None = None  # base of a table's paths; None: the table's folder
+    group: str = ""  # column of a table whose groups stay in one split
+    allow_small: bool = False  # allow classes with fewer than 10 pictures
+    replace: bool = False  # start over if the catalogue exists
 
 
 def ingest_own(
     path: Path, settings: Settings, options: StartOptions, echo: Callable[[str], None] = log.info
 ) -> Ingested:
-    """Start the catalogue in use with a source, or take in what the source has gained.
+    """Start the catalogue from a source, or ingest what the source has gained.
 
     Args:
         path: see `read_source`.
-        settings: where data lives, and the catalogue's name.
-        options: the rest. Where there is a catalogue already, its contract stays.
-        echo: called with lines for a person: how far it is; and before anything is written, what will be.
+        settings: data paths and the catalogue's name.
+        options: how to start the catalogue. An existing catalogue keeps its contract.
+        echo: called with lines of text: progress, and a summary before anything is written.
 
     Raises:
-        SettingsError: no such path, or an image or a preparation that cannot be.
-        SourceError: a damaged source; one that no catalogue can be made of; or one that lacks what the catalogue has.
-        DatasetError: another dataset was taken into use meanwhile.
+        SettingsError: no such path, or an unsupported image or preparation.
+        SourceError: the source is damaged, unsuitable, or lacks rows that the catalogue has.
+        DatasetError: the current dataset changed in the meantime.
     """
     folder = settings.datasets_dir
     base = None if options.replace else _in_use(folder)
@@ -85,17 +85,17 @@ def ingest_own(
     changed = bool(base and read_manifest(base).revisions)
     contract = base.contract if base and changed else _contract_of(base, source, settings.catalogue, options)
     digests = digest_rows(source)
-    inputs = source.files | (digests if source.of_files else {})
+    inputs = source.files | (digests if source.has_files else {})
     if base and inputs == _inputs_of(read_manifest(base)):
         for part in read_manifest(base).parts:
             check_part(folder, part)
         return Ingested(base, written=False)
     if changed:
         raise SourceError(
-            f"{source.name}: it is not what {contract.name} was made from, whose classes people changed since; "
-            f"'fashion label import' adds pictures to it, --replace starts the catalogue anew"
+            f"{source.name}: the source changed, and so did the classes of {contract.name}. Use 'fashion label import' "
+            f"to add pictures, or --replace to start the catalogue over"
         )
-    before = _splits_before(base, digests, source.name) if base else {}
+    before = _previous_splits(base, digests, source.name) if base else {}
     decoded = decode_rows(source, contract, echo)
     test, left_out = _divide(source, decoded, before, contract)
     rejected = (*source.rejected, *decoded.rejected, *left_out.values())
@@ -108,10 +108,10 @@ def ingest_own(
         remove_leftovers(folder)
         remove_leftovers(folder / "parts")
         if not options.replace and current_dataset(folder) != base:
-            raise DatasetError(f"{source.name}: another dataset was taken into use meanwhile; ingest it again")
+            raise DatasetError(f"{source.name}: the current dataset changed in the meantime. Ingest again")
         if options.replace:
-            bounds_path(folder, contract).unlink(missing_ok=True)  # the first version that passes has new ones profiled
-        others = [part for part in read_manifest(base).parts if _is_of_people(part)] if base else []
+            bounds_path(folder, contract).unlink(missing_ok=True)  # profiled again from the first version that passes
+        others = [part for part in read_manifest(base).parts if _has_imported_labels(part)] if base else []
         parts = [
             _write_part(split, rows, decoded, source, inputs if split == "train" else {}, contract, folder)
             for split, rows in _splits(train, test)
@@ -126,7 +126,7 @@ def _in_use(folder: Path) -> Dataset | None:
         return current_dataset(folder)
     except DatasetError as error:
         damage = str(error).partition("; ")[0]
-        raise DatasetError(f"{damage}; restore that file, or --replace starts the catalogue anew") from error
+        raise DatasetError(f"{damage}. Restore that file, or use --replace to start the catalogue over") from error
 
 
 def _splits(train: NDArray[np.bool_], test: NDArray[np.bool_]) -> Iterator[tuple[Split, NDArray[np.intp]]]:
@@ -137,63 +137,63 @@ def _splits(train: NDArray[np.bool_], test: NDArray[np.bool_]) -> Iterator[tuple
 def _contract_of(base: Dataset | None, source: SourceRows, name: str, options: StartOptions) -> DataContract:
     if base is None:
         return derive_contract(name, source, options.image, options.preparation, options.allow_small)
-    contract, anew = base.contract, "--replace starts the catalogue anew"
-    for word, mine, asked in (
+    contract, hint = base.contract, "Use --replace to start the catalogue over"
+    for field, expected, requested in (
         ("images", contract.image, options.image or source.image),
         ("preparation", contract.preparation, options.preparation),
     ):
-        if asked and asked != mine:
-            raise SourceError(f"{source.name}: {word}: {name} has {mine}, found {asked}; {anew}")
+        if requested and requested != expected:
+            raise SourceError(f"{source.name}: {field}: found {requested}, but {name} has {expected}. {hint}")
     if unknown := [one for one in source.classes if contract.label_of(one) is None]:
         known = ", ".join(contract.classes[:SHOWN])
-        raise SourceError(f"{source.name}: {unknown[0]!r} is no class of {name} ({known}); {anew}")
-    there = {contract.label_of(one) for one in source.classes}
-    if gone := [one for label, one in enumerate(contract.classes) if label not in there]:
-        raise SourceError(f"{source.name}: nothing of the class {gone[0]!r}, which {name} has; {anew}")
+        raise SourceError(f"{source.name}: {unknown[0]!r} is not a class of {name} ({known}). {hint}")
+    present = {contract.label_of(one) for one in source.classes}
+    if missing := [one for label, one in enumerate(contract.classes) if label not in present]:
+        raise SourceError(f"{source.name}: has no class {missing[0]!r}, but {name} does. {hint}")
     return contract
 
 
 def _inputs_of(manifest: Manifest) -> dict[str, str]:
-    """What a version was made of, but for what people said of it later."""
+    """The inputs of a version, without later label imports."""
     inputs = {name: sha256 for part in manifest.parts for name, sha256 in part.inputs.items()}
-    return {name: sha256 for name, sha256 in inputs.items() if not name.startswith(OF_PEOPLE)}
+    return {name: sha256 for name, sha256 in inputs.items() if not name.startswith(LABEL_INPUTS)}
 
 
-def _is_of_people(part: DatasetPart) -> bool:
+def _has_imported_labels(part: DatasetPart) -> bool:
     return any(name.startswith("labels/") for name in part.inputs)
 
 
-def _splits_before(base: Dataset, digests: dict[str, str], name: str) -> dict[str, Split]:
-    """The digest of each row of the version in use -> its split.
+def _previous_splits(base: Dataset, digests: dict[str, str], name: str) -> dict[str, Split]:
+    """Map the digest of each row of the current version to its split.
 
     Raises:
-        SourceError: something of that version would be lost.
+        SourceError: rows or corrections of that version would be lost.
     """
     folder, manifest = base.path.parent, read_manifest(base)
-    anew = f"'fashion label import' adds pictures to it, --replace starts the catalogue anew from {name}"
+    hint = f"Use 'fashion label import' to add pictures, or --replace to start the catalogue over from {name}"
     if any(one.startswith("relabelled/") for part in manifest.parts for one in part.inputs):
-        raise SourceError(f"{name}: people corrected labels of the version in use, which would be lost; {anew}")
+        raise SourceError(f"{name}: label corrections in the current version would be lost. {hint}")
     held = {digest[:ID_DIGITS]: digest for digest in digests.values() if digest}
-    own = [part for part in manifest.parts if not _is_of_people(part)]
+    own = [part for part in manifest.parts if not _has_imported_labels(part)]
     ids = {part.split: read_part(folder, part, manifest.contract)["id"].to_pylist() for part in own}
     splits = {row_id.rpartition("-")[2]: split for split, row_ids in ids.items() for row_id in row_ids}
     if gone := splits.keys() - held.keys():
-        missing = f"{len(gone):,} of the {len(splits):,} pictures of the version in use ({manifest.source})"
-        raise SourceError(f"{name}: {missing} are not in it; {anew}")
+        missing = f"{len(gone):,} of the {len(splits):,} pictures of the current version ({manifest.source})"
+        raise SourceError(f"{name}: lacks {missing}. {hint}")
     return {held[digits]: split for digits, split in splits.items()}
 
 
 def _divide(
     source: SourceRows, decoded: Decoded, before: dict[str, Split], contract: DataContract
 ) -> tuple[NDArray[np.bool_], dict[int, Rejected]]:
-    """The rows of the test split, bool (n,); and which are in neither, with the reason."""
+    """The rows of the test split, bool (n,), and the rows left out of both splits, with the reasons."""
     left_out = dict[int, Rejected]()
 
     def leave_out(row: int, reason: str) -> None:
         left_out[row] = Rejected(decoded.rows[row].name, reason, decoded.rows[row].label)
 
     groups = [row.group or None for row in decoded.rows]
-    if source.divides:
+    if source.has_test_split:
         test = np.array([row.split == "test" for row in decoded.rows])
         equal = find_equal(decoded.images, decoded.labels, decoded.digests, groups, test.tolist())
         _leave_out_duplicates(*equal, decoded, leave_out)
@@ -208,7 +208,7 @@ def _divide(
         decoded.digests,
         groups if any(groups) else None,
         before or None,
-        NO_MORE if before else SHARE,
+        NEW_TEST_SHARE if before else SHARE,
         contract.classes,
     )
     _leave_out_duplicates(drawn.duplicates, drawn.conflicts, decoded, leave_out)
@@ -217,15 +217,17 @@ def _divide(
         for row in np.flatnonzero(test).tolist():
             if before.get(decoded.digests[row]) != "test":
                 test[row] = False
-                leave_out(row, "shows what an image of the test split shows")
+                leave_out(row, "near-duplicate of a test image")
     return test, left_out
 
 
 def _require_every_class(name: str, contract: DataContract, labels: dict[Split, Labels]) -> None:
     for split, found in labels.items():
         if missing := sorted({*range(len(contract.classes))} - set(found.tolist())):
-            what = f"nothing that can be used of the class {contract.classes[missing[0]]!r} in its {split} split"
-            raise SourceError(f"{name}: {what}; every class has to be in both. Without a test split, one is drawn")
+            what = f"no usable pictures of the class {contract.classes[missing[0]]!r} in the {split} split"
+            raise SourceError(
+                f"{name}: {what}, expected every class in both splits. Remove the test split to have one drawn"
+            )
 
 
 def _leave_out_duplicates(
@@ -235,11 +237,11 @@ def _leave_out_duplicates(
     leave_out: Callable[[int, str], None],
 ) -> None:
     for row, other in duplicates.items():
-        leave_out(row, f"the same picture as {decoded.rows[other].name}")
+        leave_out(row, f"duplicate of {decoded.rows[other].name}")
     for rows in conflicts:
         labels = " and ".join(sorted({decoded.rows[row].label for row in rows}))
         for row in rows:
-            leave_out(row, f"the same picture under {labels}")
+            leave_out(row, f"duplicates under {labels}")
 
 
 def _describe(
@@ -249,7 +251,7 @@ def _describe(
     test: NDArray[np.bool_],
     rejected: Sequence[Rejected],
 ) -> Iterator[str]:
-    """What a person sees before anything is written: the contract, pictures by class and split, what is not taken."""
+    """Summarize what will be written: the contract, pictures per class and split, and rejected rows."""
     what = f"{len(contract.classes)} classes, images of {contract.image}, photos prepared by {contract.preparation}"
     yield f"catalogue {contract.name}: {what}"
     counts = [np.bincount(decoded.labels[rows], minlength=len(contract.classes)) for rows in (train, test)]
@@ -257,9 +259,9 @@ def _describe(
         yield f"  {name}: {counts[0][label]:,} for training, {counts[1][label]:,} for testing"
     if len(contract.classes) > SHOWN:
         yield f"  and {len(contract.classes) - SHOWN} more classes"
-    yield f"  {int(train.sum()):,} for training, {int(test.sum()):,} for testing in all"
+    yield f"  total: {int(train.sum()):,} for training, {int(test.sum()):,} for testing"
     if rejected:
-        yield f"not taken: {len(rejected):,}, such as {rejected[0].name}: {rejected[0].reason}"
+        yield f"rejected: {len(rejected):,}, e.g. {rejected[0].name}: {rejected[0].reason}"
 
 
 def _write_part(
@@ -280,7 +282,7 @@ def _write_part(
 
 
 def rejected_path(dataset: Dataset) -> Path:
-    """Where the rows are listed that a version did not take: an object a line, with name, label and reason."""
+    """The list of a version's rejected rows: JSON lines with name, label and reason."""
     return dataset.path.with_name("rejected") / f"{dataset.version}.jsonl"
 
 

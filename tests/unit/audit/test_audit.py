@@ -1,4 +1,4 @@
-"""The audit finds what was planted, wrong labels and copies within and across splits; its table can be imported."""
+"""The audit finds planted label errors and near-duplicates, and its table can be imported."""
 
 import csv
 import shutil
@@ -25,12 +25,12 @@ from components.readers.images.idx import encode_idx
 from components.settings import Settings
 
 WRONG = tuple(range(0, 600, 60))  # training rows whose label was moved by five
-NAME = "<b>acme</b>"  # text, and no markup
+NAME = "<b>acme</b>"  # must be escaped
 
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Dataset]:
-    """600 and 200 drawn images: ten wrong labels, a training image twice, and one that is a moved test image."""
+    """600 and 200 synthetic images with ten wrong labels and near-duplicates within and across the splits."""
     folder = tmp_path_factory.mktemp("planted")
     generator = np.random.default_rng(3)
     for split, rows in (("train", 600), ("test", 200)):
@@ -97,7 +97,7 @@ def test_the_page_shows_them_and_needs_nothing_from_elsewhere(found: Audit, rows
 def test_its_table_is_corrected_and_imported(
     planted: tuple[Settings, Dataset], rows: list[dict[str, str]], tmp_path: Path
 ) -> None:
-    """In a copy of the data without what validation would refuse: here, nothing is copied byte for byte."""
+    """In a copy of the data, so that other tests are not affected."""
     settings, dataset = planted
     shutil.copytree(settings.data_dir, tmp_path / "data")
     wrong = {f"train-{row:05d}" for row in WRONG}

@@ -1,4 +1,4 @@
-"""Folders of archives: the official ones, declared ones, ones that bring a contract, the drawn sample."""
+"""Folders of archives: official, declared, with a contract, and the synthetic sample."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = FILES
 
 @pytest.fixture
 def folder(archives: Path, tmp_path: Path) -> Path:
-    """A copy of the drawn archives that the test may change."""
+    """A writable copy of the sample archives."""
     return shutil.copytree(archives, tmp_path / "archives")
 
 
@@ -87,14 +87,14 @@ def test_what_does_not_fit_the_contract_beside_it_is_refused(tmp_path: Path) -> 
     with pytest.raises(SourceError, match=r"shape \(20, 24, 3\), expected \(24, 20, 3\)"):
         open_archives(folder).read("train")
     declare_source(folder, "shop", "MIT", replace(AWKWARD, name="fashion-mnist"))
-    with pytest.raises(SourceError, match=r"source\.json: the contract 'fashion-mnist' is kept .*; image: found"):
+    with pytest.raises(SourceError, match=r"source\.json: the contract 'fashion-mnist' is reserved .*; image: found"):
         open_archives(folder)
 
 
 def test_a_foreign_set_without_a_declaration_is_refused(folder: Path) -> None:
     (folder / "source.json").unlink()
     with pytest.raises(
-        SourceError, match=rf"{TRAIN_IMAGES}: MD5 is .*{OFFICIAL.checksums[TRAIN_IMAGES].md5}.*source\.json"
+        SourceError, match=rf"{TRAIN_IMAGES}: found MD5 .*{OFFICIAL.checksums[TRAIN_IMAGES].md5}.*source\.json"
     ):
         open_archives(folder)
 
@@ -108,14 +108,14 @@ def test_a_flipped_bit_is_refused_and_its_file_named(folder: Path, file: str, de
     content = bytearray((folder / file).read_bytes())
     content[4] ^= 1  # the time in the gzip header: the data unpacks as before
     (folder / file).write_bytes(content)
-    with pytest.raises(SourceError, match=rf"{file}: {'SHA-256' if declared else 'MD5'} is"):
+    with pytest.raises(SourceError, match=rf"{file}: found {'SHA-256' if declared else 'MD5'} "):
         open_archives(folder)
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_a_missing_file_is_named(folder: Path, file: str) -> None:
     (folder / file).unlink()
-    with pytest.raises(SourceError, match=rf"archives: no {file}$"):
+    with pytest.raises(SourceError, match=rf"archives: missing {file}$"):
         find_source(str(folder), Settings(), CONTRACT)
 
 
@@ -169,17 +169,17 @@ def test_a_declaration_that_leaves_a_file_out_is_refused(folder: Path) -> None:
     declared = json.loads((folder / "source.json").read_bytes())
     del declared["sha256"][TEST_LABELS]
     (folder / "source.json").write_text(json.dumps(declared))
-    with pytest.raises(SourceError, match=rf"{TEST_LABELS}: SHA-256 is .*, source\.json says None"):
+    with pytest.raises(SourceError, match=rf"{TEST_LABELS}: found SHA-256 .*, source\.json expects None"):
         open_archives(folder)
 
 
 def test_the_official_name_cannot_be_claimed(folder: Path) -> None:
     declare_source(folder, OFFICIAL.contract.name, "MIT")
-    with pytest.raises(SourceError, match="the name 'fashion-mnist' is kept for the official files"):
+    with pytest.raises(SourceError, match="the name 'fashion-mnist' is reserved for the official files"):
         open_archives(folder)
 
 
-# --- the drawn sample ---
+# --- the synthetic sample ---
 
 
 def test_the_sample_always_has_the_same_bytes(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A folder of pictures for each class."""
+"""One folder of pictures per class."""
 
 import io
 import shutil
@@ -23,7 +23,7 @@ def examples() -> tuple[Images, Labels]:
 
 @pytest.fixture
 def pictures(tmp_path: Path, examples: tuple[Images, Labels]) -> Path:
-    """Three pictures: of the class 0 by name, of 9 by name, of 3 by number."""
+    """Three pictures: classes 0 and 9 given by name, class 3 by number."""
     places = ("t-shirt_top/b.png", "Ankle boot/a.PNG", "3/c.png")
     for place, image in zip(places, examples[0], strict=False):
         path = tmp_path / "pictures" / place
@@ -101,12 +101,12 @@ def test_a_disguised_picture_is_named(pictures: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("inside", "told"), [((), "neither the four IDX archives nor a folder"), (("3",), "expected pictures")]
+    ("inside", "message"), [((), "found nothing; expected the four IDX archives"), (("3",), "expected pictures")]
 )
-def test_a_folder_without_pictures_is_refused(tmp_path: Path, inside: tuple[str, ...], told: str) -> None:
+def test_a_folder_without_pictures_is_refused(tmp_path: Path, inside: tuple[str, ...], message: str) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     for name in inside:
         (empty / name).mkdir()
-    with pytest.raises(SourceError, match=f"empty: {told}"):
+    with pytest.raises(SourceError, match=f"empty: {message}"):
         find_source(str(empty), Settings(), CONTRACT)

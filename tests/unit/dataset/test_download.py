@@ -1,4 +1,4 @@
-"""The official archives come whole from a mirror, or not at all."""
+"""Downloads of the official archives are complete, or fail."""
 
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def test_a_second_attempt_makes_it_good(downloading: Settings, mirror: Mirror, f
 
 
 def test_a_second_mirror_makes_it_good(downloading: Settings, mirror: Mirror) -> None:
-    """Their base URLs end with a slash or do not."""
+    """With and without a trailing slash in the base URL."""
     dead = "http://127.0.0.1:1"
     nowhere, there = f"{mirror.url}nowhere", f"{mirror.url}there/"
     settings = downloading.model_copy(update={"mirrors": (dead, nowhere, there), "download_attempts": 3})
@@ -73,8 +73,8 @@ def test_a_second_mirror_makes_it_good(downloading: Settings, mirror: Mirror) ->
     [
         (Answer(status=404), "404"),
         (Answer(status=500), "500"),
-        (Answer(b"<html>moved</html>"), "MD5 is .*, expected"),
-        (Answer(b""), "MD5 is .*, expected"),
+        (Answer(b"<html>moved</html>"), "found MD5 .*, expected"),
+        (Answer(b""), "found MD5 .*, expected"),
         (Answer(b"cut off", declared=999), "peer closed connection"),
         (Answer(b"not gzip", encoding="gzip"), "MD5|decod|decompress"),
     ],
@@ -103,7 +103,7 @@ def test_a_transfer_that_is_cut_off_leaves_the_old_file(downloading: Settings, m
 def test_a_server_that_says_gzip_of_a_gzip_file_gives_that_file(
     downloading: Settings, mirror: Mirror, archives: Path
 ) -> None:
-    """As web servers do that take the ending .gz for an encoding."""
+    """Some web servers set Content-Encoding for the suffix .gz."""
     for file in FILES:
         mirror.answers[file] = [Answer((archives / file).read_bytes(), encoding="gzip")]
     download_archives(downloading)
@@ -114,7 +114,7 @@ def test_a_file_that_does_not_end_is_given_up(
     downloading: Settings, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "LARGEST", 100)
-    with pytest.raises(SourceUnreachable, match="more than 100 bytes"):
+    with pytest.raises(SourceUnreachable, match="larger than 100 bytes"):
         download_archives(downloading)
     assert files_in(downloading.raw_dir) == set()
 

@@ -1,4 +1,4 @@
-"""Near copies are found without comparing every pair in full, and they are the same ones."""
+"""The fast search finds the same near-duplicates as a full comparison."""
 
 from collections.abc import Callable
 
@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from components.contract import Images
-from components.dataset.duplicates import ROWS, WAYS, DuplicateKind, find_pairs, likeness_within
+from components.dataset.duplicates import COMPARISONS, ROWS, Comparison, correlate_within, find_pairs
 
 Random = np.random.Generator
-ROUNDING = 1e-5  # of a sum of float32, which depends on the order
+ROUNDING = 1e-5  # error of float32 sums in different order
 
 
 def noise(random: Random) -> Images:
@@ -19,8 +19,7 @@ def noise(random: Random) -> Images:
 
 
 def smooth(random: Random) -> Images:
-    """Many are nearly alike, as shots of one thing are: the correlations reach from one side of a threshold to the
-    other."""
+    """Groups of similar images, with correlations on both sides of the thresholds."""
     few = gaussian_filter(random.normal(0, 1, (12, 16, 16)), 2, axes=(1, 2)).repeat(60, 0)
     varied = few + random.normal(0, 1, few.shape) * random.uniform(0, 0.04, (len(few), 1, 1))
     images: Images = (128 + 900 * varied).clip(0, 255).astype(np.uint8)[random.permutation(len(few))]
@@ -44,7 +43,7 @@ def nearly_all_alike(random: Random) -> Images:
 
 
 def flat(random: Random) -> Images:
-    """Images of one level, which are like nothing, among others."""
+    """Some images of one flat colour, which correlate with nothing."""
     images = smooth(random)
     images[::3] = random.integers(0, 256, (len(images[::3]), 1, 1))
     return images
@@ -60,33 +59,33 @@ def pairs_of(
     }
 
 
-def compare_all(images: Images, way: DuplicateKind) -> dict[tuple[int, int], float]:
-    """Every pair in full."""
+def compare_all(images: Images, comparison: Comparison) -> dict[tuple[int, int], float]:
+    """Compare every pair."""
     found = []
-    for block in likeness_within(images, way):
-        rows, others = np.nonzero(block.values >= way.threshold)
+    for block in correlate_within(images, comparison):
+        rows, others = np.nonzero(block.values >= comparison.threshold)
         found.append((rows + block.row, others + block.other, block.values[rows, others]))
     return pairs_of(found)
 
 
-@pytest.mark.parametrize("way", WAYS, ids=["plain", "edges"])
+@pytest.mark.parametrize("comparison", COMPARISONS, ids=["plain", "edges"])
 @pytest.mark.parametrize("draw", [noise, smooth, in_colour, large, nearly_all_alike, flat])
-def test_the_pairs_are_those_of_a_full_comparison(draw: Callable[[Random], Images], way: DuplicateKind) -> None:
+def test_the_pairs_are_those_of_a_full_comparison(draw: Callable[[Random], Images], comparison: Comparison) -> None:
     images = draw(np.random.default_rng(1))
-    expected = compare_all(images, way)
-    found = pairs_of([(one.rows, one.others, one.values) for one in find_pairs(images, way)])
+    expected = compare_all(images, comparison)
+    found = pairs_of([(one.rows, one.others, one.values) for one in find_pairs(images, comparison)])
     differ = [(found | expected)[pair] for pair in found.keys() ^ expected.keys()]
-    assert np.allclose(differ, way.threshold, atol=ROUNDING), "only what is on the threshold itself"
+    assert np.allclose(differ, comparison.threshold, atol=ROUNDING), "only what is on the threshold itself"
     assert all(abs(found.get(pair, value) - value) < ROUNDING for pair, value in expected.items())
 
 
 def test_of_smooth_images_some_are_copies_and_most_are_not() -> None:
     images = smooth(np.random.default_rng(1))
-    for way in WAYS:
-        assert 0 < len(compare_all(images, way)) < len(images) ** 2 / 8
+    for comparison in COMPARISONS:
+        assert 0 < len(compare_all(images, comparison)) < len(images) ** 2 / 8
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_of_hardly_any_image_there_are_hardly_any_pairs(number: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (1, 12, 12), np.uint8).repeat(number, 0)
-    assert sum(len(one.rows) for one in find_pairs(images, WAYS[0])) == max(0, number - 1)
+    assert sum(len(one.rows) for one in find_pairs(images, COMPARISONS[0])) == max(0, number - 1)

@@ -1,4 +1,4 @@
-"""Raw examples become immutable parts and a manifest: whole or not at all, and the same input only once."""
+"""Ingest writes immutable parts and a manifest, atomically and only once per input."""
 
 import dataclasses
 import random
@@ -50,7 +50,7 @@ for source in sys.argv[2:] * int(sys.argv[1]):
     print(ingest(source).dataset.version, flush=True)
 """
 
-# The process may write files of at most so many bytes: what a full disk does, without filling one.
+# Limits the size of written files, to simulate a full disk.
 LITTLE_SPACE = """
 import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -59,7 +59,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 
 
 def write_real(folder: Path, seed: int, name: str = "acme", rows: int = 120) -> Path:
-    """Archives that say they are real."""
+    """Write sample archives declared as real data."""
     write_sample(folder, train_rows=rows, test_rows=60, seed=seed)
     declare_source(folder, name, "CC-BY-4.0")
     return folder
@@ -84,7 +84,7 @@ def csv(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def folder(settings: Settings) -> Path:
-    """Where manifests, parts and pointers are."""
+    """The folder of manifests, parts and pointers."""
     return settings.datasets_dir
 
 
@@ -104,7 +104,7 @@ def flip_a_bit(path: Path, place: int | None = None) -> None:
 
 
 def everything_in(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """Each file's time of change and bytes; the lock is no content."""
+    """Each file's modification time and bytes, except for locks."""
     files = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
     return {str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
 
@@ -114,7 +114,7 @@ def temporaries(folder: Path) -> list[Path]:
 
 
 def holds_the_images_of(dataset: Dataset, archives: Path) -> bool:
-    """Whether the dataset begins with these archives, byte for byte."""
+    """Whether the dataset starts with the images of these archives."""
     source = open_archives(archives)
     for split in SPLITS:
         images, labels = source.read(split)
@@ -207,7 +207,7 @@ def test_a_damaged_source_leaves_the_dataset_in_use(acme: Path, base: Dataset, f
     assert current_dataset(folder) == base
 
 
-# --- once is enough ---
+# --- the same input again ---
 
 
 @pytest.mark.parametrize("again", ["the archives", "auto", "a copy of them"])
@@ -316,7 +316,7 @@ def test_a_folder_of_pictures_is_added_once(base: Dataset, pictures: Path) -> No
 
 
 def test_a_picture_with_another_class_is_another_example(base: Dataset, pictures: Path) -> None:
-    """Validation then refuses the two together; "already ingested" would keep the old class unsaid."""
+    """Validation then rejects the duplicates; treating it as already ingested would silently keep the old class."""
     ingest(str(pictures))
     (pictures / "coat").rename(pictures / "shirt")
     again = ingest(str(pictures))
@@ -327,13 +327,13 @@ def test_a_picture_with_another_class_is_another_example(base: Dataset, pictures
 def test_a_csv_with_a_bad_row_adds_nothing(base: Dataset, csv: Path, folder: Path) -> None:
     before = everything_in(folder)
     csv.write_text(csv.read_text() + "10,1,2\n")
-    with pytest.raises(SourceError, match=r"1 bad row\(s\), nothing was taken: line 9: "):
+    with pytest.raises(SourceError, match=r"1 bad row\(s\), nothing was ingested: line 9: "):
         ingest(str(csv))
     assert everything_in(folder) == before
 
 
 def test_an_addition_to_nothing_says_what_to_do_first(csv: Path, folder: Path) -> None:
-    with pytest.raises(DatasetError, match=r"csv:new\.csv: it has no test split, and there is nothing to add"):
+    with pytest.raises(DatasetError, match=r"csv:new\.csv: has no test split, and there is no dataset to add"):
         ingest(str(csv))
     assert everything_in(folder) == {}
 
@@ -382,12 +382,14 @@ def test_a_dataset_has_the_contract_that_its_archives_bring(tmp_path: Path) -> N
     assert not ingest(str(archives)).written
     other = dataclasses.replace(AWKWARD, classes=AWKWARD.classes[::-1])
     declare_source(archives, "an awkward shop", "its owner's", other)
-    assert ingest(str(archives)).written, "the same bytes are another thing"
+    assert ingest(str(archives)).written, "the same bytes under another contract are new"
 
 
 @pytest.mark.usefixtures("folder")
 def test_archives_of_a_catalogue_that_is_not_in_use_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"declares the catalogue 'awkward'.*FASHION_CATALOGUE=awkward takes it"):
+    with pytest.raises(
+        SettingsError, match=r"declares the catalogue 'awkward'.*Set FASHION_CATALOGUE=awkward to ingest it"
+    ):
         ingest(str(write_awkward(tmp_path / "shop")))
 
 
@@ -401,7 +403,7 @@ def test_a_dataset_of_another_contract_than_its_manifest_says_is_refused(base: D
 def test_the_labels_of_a_part_are_read_by_the_names_they_were_written_with(
     base: Dataset, folder: Path, says: bool
 ) -> None:
-    """One of before there were contracts says nothing, and is of Fashion-MNIST."""
+    """A part without contract metadata is older than contracts, and belongs to Fashion-MNIST."""
     manifest = read_manifest(base)
     parts = []
     for part in manifest.parts:
@@ -416,19 +418,22 @@ def test_the_labels_of_a_part_are_read_by_the_names_they_were_written_with(
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
-        ({"classes": (*CONTRACT.classes[:-1], "Wellington"), "aliases": ()}, "examples of the class 'Ankle boot'"),
-        ({"preparation": "letterbox"}, "images prepared as 'fashion-mnist', expected 'letterbox'"),
+        (
+            {"classes": (*CONTRACT.classes[:-1], "Wellington"), "aliases": ()},
+            "found examples of 'Ankle boot', which is not a class",
+        ),
+        ({"preparation": "letterbox"}, "found images prepared by 'fashion-mnist', expected 'letterbox'"),
         ({"image": ImageSpec(14, 14)}, "images of 28 x 28 x 1, expected 14 x 14 x 1"),
     ],
 )
 def test_a_part_that_cannot_be_mapped_is_refused(
-    base: Dataset, folder: Path, fields: dict[str, Any], told: str
+    base: Dataset, folder: Path, fields: dict[str, Any], message: str
 ) -> None:
     other = dataclasses.replace(CONTRACT, **fields)
     dataset = write_manifest(folder, dataclasses.replace(read_manifest(base), contract=other))
-    with pytest.raises(DatasetError, match=told):
+    with pytest.raises(DatasetError, match=message):
         read_split(dataset, "train")
 
 
@@ -463,7 +468,7 @@ def test_a_damaged_part_is_named_and_written_anew(
 
 
 def test_auto_does_not_go_on_with_a_damaged_dataset(base: Dataset, acme: Path, folder: Path) -> None:
-    """It takes the archives again, or says what is damaged; "already ingested" would be neither."""
+    """It ingests the archives again or reports the damage; it must not count as already ingested."""
     shutil.copytree(acme, folder.parent / "raw")
     flip_a_bit(folder / parts_of(base)[0])
     try:
@@ -529,7 +534,7 @@ def test_a_damaged_pointer_is_refused_and_the_archives_written_anew(
 
 
 def test_a_part_of_other_columns_is_refused(base: Dataset, folder: Path) -> None:
-    """Its checksum fits the manifest, its content does not."""
+    """The checksum matches the manifest, but the columns do not."""
     table = pq.read_table(folder / parts_of(base)[0]).drop_columns("label")
     with pytest.raises(DatasetError, match=r"found 120 rows of \['id', 'split', 'pixels'\], expected 120 rows"):
         read_split(with_part(base, table), "train")
@@ -553,11 +558,11 @@ def with_part(dataset: Dataset, table: pa.Table) -> Dataset:
     return write_manifest(dataset.path.parent, dataclasses.replace(manifest, parts=(part, manifest.parts[1])))
 
 
-# --- kills, full disks and others at work ---
+# --- kills, full disks and concurrent ingests ---
 
 
 def start(code: str, turns: int, *sources: Path) -> "subprocess.Popen[str]":
-    """A process that ingests sources in turn, once it is told to go."""
+    """Start a process that ingests sources in turn after `go`."""
     command = [sys.executable, "-c", code, str(turns), *map(str, sources)]
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, cwd=CHECKOUT, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
@@ -586,11 +591,11 @@ def test_what_a_killed_writer_left_is_removed(base: Dataset, csv: Path, folder: 
 def test_two_ingests_at_once_give_one_version(acme: Path, folder: Path) -> None:
     processes = [start(INGEST, 5, acme) for _ in range(2)]
     go(*processes)
-    told = [process.communicate(timeout=60) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], told
+    outputs = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
     current = current_dataset(folder)
     assert current
-    assert {version for out, _ in told for version in out.split()} == {current.version}
+    assert {version for out, _ in outputs for version in out.split()} == {current.version}
     assert holds_the_images_of(current, acme)
 
 
@@ -598,8 +603,8 @@ def test_additions_at_once_are_all_kept(base: Dataset, folder: Path, tmp_path: P
     tables = [write_csv(tmp_path / f"{seed}.csv", seed) for seed in range(10, 26)]
     processes = [start(INGEST, 1, *tables[:8]), start(INGEST, 1, *tables[8:])]
     go(*processes)
-    told = [process.communicate(timeout=60) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], told
+    outputs = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
     current = current_dataset(folder)
     assert current
     assert current.rows == base.rows + 16 * 7
@@ -635,4 +640,4 @@ def test_a_full_disk_leaves_the_dataset_in_use(base: Dataset, acme: Path, folder
     assert process.returncode == 1
     assert "File too large" in error
     assert everything_in(folder) == before
-    assert ingest(str(beta)).written, "with room again"
+    assert ingest(str(beta)).written, "with free space again"

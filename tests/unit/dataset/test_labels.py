@@ -1,4 +1,4 @@
-"""Labels from people: what is new makes a version, what is not makes none, and what cannot be trusted is kept aside."""
+"""Label imports: new labels create a version, known ones do not, and rejects are kept."""
 
 import base64
 import csv
@@ -27,7 +27,7 @@ from components.dataset.labels.adding import Imported, import_labels
 from components.dataset.labels.corrections import Correction, write_correction
 from components.dataset.labels.inbox import empty_inbox
 from components.dataset.labels.naming import hash_of
-from components.dataset.labels.reading import read_handed_in
+from components.dataset.labels.reading import read_label_input
 from components.dataset.manifest import current_dataset, read_manifest, read_split
 from components.errors import DatasetError, InputError, ValidationError
 from components.readers.images.photos import write_png
@@ -50,7 +50,7 @@ def everything_in(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-# --- what is added ---
+# --- additions ---
 
 
 def test_new_pixels_make_a_validated_version_that_extends_the_newest(
@@ -109,11 +109,11 @@ def test_a_folder_a_class_and_a_table_of_paths(base: Dataset, new: New, tmp_path
     (tmp_path / "photos" / "bag").symlink_to("/etc")
     done = import_labels(tmp_path / "photos")
     assert counted(done) == (2, 0, 0, 0, 3)
-    told = {one["position"]: one for one in rejects_of(done)}
-    assert told["bag"]["reason"] == "leads out of the folder"
-    assert told["hat/a.png"]["reason"] == "in no folder that is named after a class"
+    rejects = {one["position"]: one for one in rejects_of(done)}
+    assert rejects["bag"]["reason"] == "outside the folder"
+    assert rejects["hat/a.png"]["reason"] == "not in a folder named after a class"
     assert done.rejects
-    assert (done.rejects.parent / told["0/broken.jpg"]["file"]).read_bytes() == b"\xff\xd8 no picture"
+    assert (done.rejects.parent / rejects["0/broken.jpg"]["file"]).read_bytes() == b"\xff\xd8 no picture"
     table = write_table(
         tmp_path / "paths.csv",
         ("path", "label"),
@@ -125,7 +125,7 @@ def test_a_folder_a_class_and_a_table_of_paths(base: Dataset, new: New, tmp_path
     done = import_labels(table, root=tmp_path / "photos")
     assert counted(done) == (1, 0, 1, 0, 2)
     out, missing = rejects_of(done)
-    assert out["reason"] == "leads out of the folder"
+    assert out["reason"] == "outside the folder"
     assert missing["reason"] == "cannot be read: No such file or directory"
     assert out["row"] == "../paths.csv,1"
 
@@ -171,7 +171,7 @@ def test_pictures_in_parquet_are_of_the_class_that_their_schema_names(
     assert done.added == {CLASSES[label]: 1 for label in labels}
     damaged, missing, strange = rejects_of(done)
     assert "not a PNG" in damaged["reason"]
-    assert "no picture in the row" in missing["reason"]
+    assert "no picture bytes" in missing["reason"]
     assert "found '17', expected 0 to 9 or one of" in strange["reason"]
 
 
@@ -184,7 +184,7 @@ def test_a_photo_is_taken_as_the_model_would_see_it(base: Dataset, new: New, tmp
     assert read_split(done.dataset, "train").images[-1].shape == (28, 28)
 
 
-# --- what is corrected ---
+# --- corrections ---
 
 
 def test_a_label_is_changed_by_the_id_of_its_row_and_nothing_else_is(base: Dataset, tmp_path: Path) -> None:
@@ -230,12 +230,12 @@ def test_labels_of_the_test_split_never_change(base: Dataset, tmp_path: Path, se
         )
     done = import_labels(path)
     assert (counted(done), done.changed) == ((0, 0, 0, 0, 1), False)
-    assert rejects_of(done)[0]["reason"] == f"in the test split, whose labels no import changes: {test.ids[0]}"
+    assert rejects_of(done)[0]["reason"] == f"in the test split, whose labels imports never change: {test.ids[0]}"
     assert everything_in(settings.datasets_dir) == before
 
 
 def test_of_scored_output_only_corrected_rows_are_taken(base: Dataset, new: New, tmp_path: Path) -> None:
-    """What a model said is no label: a row that nobody changed teaches it only what it thinks already."""
+    """A prediction is not a label: rows that were not edited are not imported."""
     images, labels = new
     scored_from = write_pixels(tmp_path / "in.csv", images, labels)
     header = ("id", "label", "name", "confidence")
@@ -248,7 +248,7 @@ def test_of_scored_output_only_corrected_rows_are_taken(base: Dataset, new: New,
     assert after.labels[-1] == labels[0]
 
 
-# --- what is refused ---
+# --- rejects ---
 
 
 def jpeg(image: Images, quality: int) -> Images:
@@ -268,7 +268,7 @@ def test_a_changed_copy_of_a_test_image_is_refused(base: Dataset, tmp_path: Path
         "shifted and compressed": jpeg(shifted, 90),
     }[how]
     done = import_labels(write_pixels(tmp_path / "copy.csv", changed[None], [3]))
-    assert done.rejected == {"as good as an image of the test split": 1}
+    assert done.rejected == {"near-duplicate of a test image": 1}
     assert "test-00005" in rejects_of(done)[0]["reason"]
 
 
@@ -280,11 +280,11 @@ def test_every_reject_has_its_place_its_reason_and_its_row(base: Dataset, new: N
     lines = path.read_bytes().split(b"\n")
     done = import_labels(path)
     assert counted(done) == (2, 0, 0, 0, 4)
-    told = {one["position"]: one for one in rejects_of(done)}
-    assert set(told) == {"line 2", "line 3", "line 6", "line 7"}
-    assert "'Hat'" in told["line 2"]["reason"]
-    assert told["line 3"]["reason"].startswith("not like the dataset's images: mean 0, expected 2 to 215")
-    for position, one in told.items():
+    rejects = {one["position"]: one for one in rejects_of(done)}
+    assert set(rejects) == {"line 2", "line 3", "line 6", "line 7"}
+    assert "'Hat'" in rejects["line 2"]["reason"]
+    assert rejects["line 3"]["reason"].startswith("outside the dataset's bounds: mean 0, expected 2 to 215")
+    for position, one in rejects.items():
         row = one["row"].encode() if "row" in one else base64.b64decode(one["row_base64"])
         assert row == lines[int(position.removeprefix("line ")) - 1]
 
@@ -338,7 +338,7 @@ def test_a_row_with_other_than_its_columns_cells_is_refused_and_stops_no_other(b
     rows = [(train.ids[0],), (train.ids[1], other[1], other[1]), (train.ids[2], other[2])]
     done = import_labels(write_table(tmp_path / "ids.csv", ("id", "label"), *rows))
     assert done.relabelled == {train.ids[2]: CLASSES[other[2]]}
-    assert done.rejected == {"not as many cells as columns": 2}
+    assert done.rejected == {"the number of cells differs from that of the columns": 2}
 
 
 def test_a_line_ends_where_a_csv_says(base: Dataset, new: New, tmp_path: Path) -> None:
@@ -350,10 +350,10 @@ def test_a_line_ends_where_a_csv_says(base: Dataset, new: New, tmp_path: Path) -
 def test_an_image_with_two_classes_is_refused_with_both(base: Dataset, new: New, tmp_path: Path) -> None:
     images, _ = new
     done = import_labels(write_pixels(tmp_path / "two.csv", images[[0, 0]], [3, 4]))
-    assert done.rejected == {"given several classes at once": 2}
+    assert done.rejected == {"conflicting classes for one image": 2}
     train = read_split(base, "train")
     done = import_labels(write_pixels(tmp_path / "other.csv", train.images[:1], [(train.labels[0] + 1) % 10]))
-    assert done.rejected == {"the very image of a training row of another class": 1}
+    assert done.rejected == {"duplicate of a training image of another class": 1}
 
 
 def test_what_would_break_an_expectation_of_the_whole_changes_nothing(
@@ -368,7 +368,7 @@ def test_what_would_break_an_expectation_of_the_whole_changes_nothing(
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("a.txt", "x", "expected .csv, .parquet, .json or a folder"),
         ("a.csv", "id,class\n1,2\n", "columns id, class; expected label and one of path, id, hash"),
@@ -380,16 +380,16 @@ def test_what_would_break_an_expectation_of_the_whole_changes_nothing(
     ],
 )
 def test_what_is_no_table_of_labels_says_so(
-    base: Dataset, tmp_path: Path, name: str, content: str | None, told: str
+    base: Dataset, tmp_path: Path, name: str, content: str | None, message: str
 ) -> None:
     if content is not None:
         (tmp_path / name).write_text(content)
-    with pytest.raises(InputError, match=told.replace(".", r"\.")):
+    with pytest.raises(InputError, match=message.replace(".", r"\.")):
         import_labels(tmp_path / name)
 
 
 def test_with_no_dataset_it_says_what_to_do(new: New, tmp_path: Path, settings: Settings) -> None:
-    with pytest.raises(DatasetError, match="ingest the archives first"):
+    with pytest.raises(DatasetError, match="Ingest the archives first"):
         import_labels(write_pixels(tmp_path / "new.csv", *new))
 
 
@@ -399,7 +399,7 @@ def test_with_no_dataset_it_says_what_to_do(new: New, tmp_path: Path, settings: 
 def test_the_archives_again_keep_what_was_imported_and_corrected(
     base: Dataset, ready: Path, new: New, tmp_path: Path, settings: Settings
 ) -> None:
-    """What a scheduled training with FASHION_SOURCE does: also after other archives were in use meanwhile."""
+    """As in a scheduled training with FASHION_SOURCE, even after other archives were in use."""
     train = read_split(base, "train")
     import_labels(write_pixels(tmp_path / "new.csv", *new))
     done = import_labels(write_table(tmp_path / "fix.csv", ("id", "label"), (train.ids[0], (train.labels[0] + 1) % 10)))
@@ -432,8 +432,8 @@ def test_the_inbox_is_emptied_once(base: Dataset, new: New, settings: Settings) 
     emptied = {one.name.partition("-")[0]: one for one in empty_inbox()}
     assert emptied["notes.txt"].imported is None
     assert emptied["notes.txt"].moved_to.with_name("notes.txt.error.txt").is_file()
-    assert "nothing could be taken" in emptied["odd"].error
-    assert "nothing could be taken" in emptied["hats.csv"].error
+    assert "all rows were rejected" in emptied["odd"].error
+    assert "all rows were rejected" in emptied["hats.csv"].error
     taken = {name: one.imported for name, one in emptied.items() if one.imported}
     assert {name: counted(done) for name, done in taken.items()} == {
         "new.csv": (3, 0, 0, 0, 0),
@@ -476,7 +476,7 @@ def test_what_a_killed_run_had_begun_is_gone_on_with(base: Dataset, new: New, se
 
 
 def test_what_is_no_file_of_the_inbox_fails_alone(base: Dataset, new: New, settings: Settings, tmp_path: Path) -> None:
-    """Links are not followed, pipes are not waited for, and names may have any bytes."""
+    """Links are not followed, pipes do not block, and names may contain any bytes."""
     folder = settings.labelled_dir
     (folder / "pictures" / "Bag").mkdir(parents=True)
     (folder / "notes").mkdir()
@@ -493,10 +493,10 @@ def test_what_is_no_file_of_the_inbox_fails_alone(base: Dataset, new: New, setti
     assert {name: one.error.removeprefix(f"{name}: ").partition(";")[0] for name, one in found.items()} == {
         "link.csv": "a link",
         "link.json": "a link",
-        "pipe.csv": "a pipe, a socket or a device",
-        "pipe.json": "a pipe, a socket or a device",
-        "pictures": "nothing could be taken",
-        "notes": "nothing could be taken",
+        "pipe.csv": "not a regular file or folder",
+        "pipe.json": "not a regular file or folder",
+        "pictures": "all rows were rejected",
+        "notes": "all rows were rejected",
         long: "expected .csv, .parquet, .json or a folder",
     }
     assert not [path.name for path in (folder / "working").iterdir()]
@@ -526,7 +526,7 @@ def test_what_ends_every_worker_fails_in_the_end(base: Dataset, new: New, settin
 
 
 def test_all_that_the_version_before_had_begun_is_gone_on_with(base: Dataset, new: New, settings: Settings) -> None:
-    """It had no folder of its own in `working`: corrections together, pictures, and a name as a claim's begins."""
+    """Items of the earlier layout of `working`: batched corrections, pictures, and a name that looks like a claim."""
     images, labels = new
     working = settings.labelled_dir / "working"
     for place in (0, 1):
@@ -585,12 +585,9 @@ def test_a_file_that_grows_while_it_is_read_is_refused(base: Dataset, new: New, 
     writer = threading.Thread(target=grow)
     writer.start()
     with pytest.raises(InputError, match="changed while it was read"):
-        read_handed_in(path, CONTRACT)
+        read_label_input(path, CONTRACT)
     read.set()
     writer.join()
-
-
-# --- at once, and killed ---
 
 
 # --- other catalogues ---
@@ -622,7 +619,7 @@ def test_an_image_of_one_flat_colour_is_refused_in_any_catalogue(tmp_path: Path)
     flat = np.broadcast_to(np.array([200, 60, 60], np.uint8), AWKWARD.image.shape)
     write_correction(tmp_path / "corrections", Correction(flat.tobytes(), 2, 0, "awkward-mlp:abc"), AWKWARD)
     done = import_labels(tmp_path / "corrections")
-    assert done.rejected == {"not like the dataset's images": 1}
+    assert done.rejected == {"outside the dataset's bounds": 1}
 
 
 @pytest.mark.usefixtures("awkward_settings")

@@ -1,4 +1,4 @@
-"""A catalogue that does not ship: its first version that passes says what the next ones must look like."""
+"""Profiling: the first version of a custom catalogue that passes sets the bounds of later ones."""
 
 import json
 import logging
@@ -33,17 +33,17 @@ from components.readers.images.statistics import EVERY
 from components.settings import Settings
 
 Rows = dict[Split, tuple[Images, Labels]]
-SHARES = (0.6, 0.3, 0.1)  # of the classes: skew is normal
+SHARES = (0.6, 0.3, 0.1)  # of the classes, which are usually imbalanced
 
 
 def draw_photos(rows: int, seed: int, shares: Sequence[float] = SHARES) -> tuple[Images, Labels]:
-    """Something smooth and darker on a bright ground, uint8 (rows, 20, 24, 3), and uint16 (rows,)."""
+    """Draw smooth dark shapes on a bright background, uint8 (rows, 20, 24, 3), and labels, uint16 (rows,)."""
     generator = np.random.default_rng(seed)
     labels = np.repeat(np.arange(len(shares)), np.round(np.array(shares) * rows).astype(int)).astype(np.uint16)
-    ground = generator.normal((220, 210, 180), 15, (len(labels), 1, 1, 3))
+    background = generator.normal((220, 210, 180), 15, (len(labels), 1, 1, 3))
     thing = generator.normal(0, 1, (len(labels), 14, 16, 3))
     thing = 90 + 220 * gaussian_filter(thing, 2, axes=(1, 2)) + generator.normal(0, 15, (len(labels), 1, 1, 1))
-    images = np.broadcast_to(ground, (len(labels), 20, 24, 3)) + generator.normal(0, 4, (len(labels), 20, 24, 3))
+    images = np.broadcast_to(background, (len(labels), 20, 24, 3)) + generator.normal(0, 4, (len(labels), 20, 24, 3))
     images[:, 3:17, 4:20] = thing
     return np.clip(images, 0, 255).astype(np.uint8), labels
 
@@ -64,7 +64,7 @@ def validate_rows(settings: Settings, rows: Rows, name: str) -> Validated:
 
 
 def broken_by(settings: Settings, rows: Rows, name: str) -> set[tuple[str, str]]:
-    """What a version is refused for, by split and expectation."""
+    """The failed expectations of a version, by split."""
     with pytest.raises(ValidationError) as error:
         validate_rows(settings, rows, name)
     return {(item.where, item.expectation) for item in error.value.broken}
@@ -116,7 +116,7 @@ def test_a_catalogue_that_ships_keeps_its_own(validated: Validated) -> None:
     assert not (validated.dataset.path.parent / "bounds").exists()
 
 
-# --- the next ones ---
+# --- later versions ---
 
 
 def test_the_same_again_and_a_version_that_grew_pass(profiled: Settings) -> None:
@@ -168,7 +168,7 @@ def test_a_refusal_says_how_to_take_the_new_look(profiled: Settings) -> None:
     rows = draw_version()
     dataset = ingest_rows(profiled, {**rows, "train": (255 - rows["train"][0], rows["train"][1])}, "inverted")
     path = bounds_path(profiled.datasets_dir, AWKWARD)
-    with pytest.raises(ValidationError, match=rf"If the data are right, remove {path} and validate again"):
+    with pytest.raises(ValidationError, match=rf"If this data is right, remove {path} and validate again"):
         validate(dataset, settings=profiled)
     path.unlink()
     assert validate(dataset, settings=profiled).dataset == dataset
@@ -198,24 +198,24 @@ def test_another_contract_has_bounds_of_its_own(tmp_path: Path) -> None:
     assert read_bounds(tmp_path, more) is None
     bounds_path(tmp_path, AWKWARD).rename(bounds_path(tmp_path, more))
     with pytest.raises(
-        DatasetError, match=r"bounds of the contract [0-9a-f]{64}, expected .*; remove it, and the next"
+        DatasetError, match=r"found bounds of the contract [0-9a-f]{64}, expected .*; remove it to profile"
     ):
         read_bounds(tmp_path, more)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("{", "not valid JSON"),
         ('{"contract": "x"}', "contract: "),
-        (None, "class_counts.test: expected a count of each class"),
+        (None, "class_counts.test: expected a count for each class"),
     ],
 )
-def test_a_damaged_file_is_named(content: str | None, told: str, tmp_path: Path) -> None:
+def test_a_damaged_file_is_named(content: str | None, message: str, tmp_path: Path) -> None:
     path = write_bounds(tmp_path, AWKWARD, ValidationBounds(class_counts={"test": {"10": 1}}))
     if content:
         path.write_text(content)
-    with pytest.raises(DatasetError, match=rf"{path}: {told}.*; remove it, and the next version that passes"):
+    with pytest.raises(DatasetError, match=rf"{path}: {message}.*; remove it to profile the next version that passes"):
         read_bounds(tmp_path, AWKWARD)
 
 

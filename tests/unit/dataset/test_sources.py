@@ -1,4 +1,4 @@
-"""Where raw examples come from: one word, or a folder in the layouts that people have, with what else lies there."""
+"""Finding raw examples by name, or in folders with common layouts and other files in them."""
 
 import gzip
 import io
@@ -47,7 +47,7 @@ def source_of(path: Path) -> Source:
 
 
 def assert_holds(source: Source, splits: dict[str, tuple[Images, Labels]], *names: str) -> None:
-    """These splits and no others, image for image in order."""
+    """Check that a source has exactly these splits, with the same images in the same order."""
     assert set(source.digests) == set(names)
     assert source.extends == ("test" not in names)
     for split in ("train", "test"):
@@ -61,7 +61,7 @@ def assert_holds(source: Source, splits: dict[str, tuple[Images, Labels]], *name
 
 
 def put_archives(archives: Path, folder: Path, kind: str) -> Path:
-    """The four files gzipped, extracted, both, mixed, or extracted under Kaggle's other names."""
+    """Copy the four files gzipped, extracted, both, mixed, or extracted under Kaggle's names."""
     folder.mkdir(parents=True)
     for number, file in enumerate(FILES):
         extracted = file.removesuffix(".gz").replace("-idx", ".idx" if kind == "dots" else "-idx")
@@ -95,7 +95,7 @@ def test_extracted_files_are_the_same_version_as_the_gzipped_ones(archives: Path
     ],
 )
 def test_the_files_are_found_where_tools_put_them(archives: Path, tmp_path: Path, place: str) -> None:
-    """torchvision's root, its FashionMNIST or its raw; Keras' cache or its datasets; the dataset's own repository."""
+    """The folders of torchvision, Keras and the dataset's own repository."""
     put_archives(archives, tmp_path / "root" / place, "both")
     assert source_of(tmp_path / "root").name == OFFICIAL.contract.name
 
@@ -107,7 +107,7 @@ def test_a_changed_extracted_file_is_named(archives: Path, tmp_path: Path) -> No
     content = bytearray(path.read_bytes())
     content[500] ^= 1
     path.write_bytes(content)
-    with pytest.raises(SourceError, match=r"t10k-images-idx3-ubyte: SHA-256 is .*the official file's is"):
+    with pytest.raises(SourceError, match=r"t10k-images-idx3-ubyte: found SHA-256 .*expected the official"):
         source_of(folder)
 
 
@@ -122,7 +122,7 @@ def test_extracted_files_of_another_set_declare_themselves(archives: Path, tmp_p
 def test_a_missing_extracted_file_is_named(archives: Path, tmp_path: Path) -> None:
     folder = put_archives(archives, tmp_path / "raw", "extracted")
     (folder / "train-labels-idx1-ubyte").unlink()
-    with pytest.raises(SourceError, match=r"no train-labels-idx1-ubyte\.gz$"):
+    with pytest.raises(SourceError, match=r"missing train-labels-idx1-ubyte\.gz$"):
         source_of(folder)
 
 
@@ -136,7 +136,7 @@ def encode(image: Images, kind: str = "PNG") -> bytes:
 
 
 def write_hf(path: Path, images: Images, labels: Labels, names: list[str]) -> Path:
-    """As `datasets` writes it: the label is a place in the names of the schema."""
+    """Write Parquet like Hugging Face `datasets`: the label is an index into the schema's names."""
     numbers = [[name.replace(" ", "") for name in names].index(CLASSES[label].replace(" ", "")) for label in labels]
     features = {"image": {"_type": "Image"}, "label": {"names": names, "_type": "ClassLabel"}}
     schema = pa.schema(
@@ -175,7 +175,8 @@ def test_a_class_that_is_none_of_ours_is_named(tmp_path: Path, splits: dict[str,
     schema = pq.read_schema(path)
     meta = schema.metadata[b"huggingface"].replace(b'"Bag"', b'"Hat"')
     pq.write_table(pq.read_table(path).replace_schema_metadata({b"huggingface": meta}), path)
-    with pytest.raises(SourceError, match=r"train\.parquet: 20 bad row\(s\), nothing was taken: row \d+: label 'Hat'"):
+    message = r"train\.parquet: 20 bad row\(s\), nothing was ingested: row \d+: found label 'Hat'"
+    with pytest.raises(SourceError, match=message):
         source_of(path).read("train")
 
 
@@ -183,7 +184,7 @@ def test_a_shard_that_is_missing_is_told(tmp_path: Path, splits: dict[str, tuple
     images, labels = splits["train"]
     for number in (0, 2):
         write_hf(tmp_path / f"train-{number:05}-of-00003.parquet", images[number::3], labels[number::3], HF_NAMES)
-    with pytest.raises(SourceError, match="the train split has 3 shards, found train-00000-of-00003"):
+    with pytest.raises(SourceError, match="expected 3 shards for the train split, found train-00000-of-00003"):
         source_of(tmp_path)
     write_hf(tmp_path / "train-00001-of-00003.parquet", images[1::3], labels[1::3], HF_NAMES)
     found, _ = source_of(tmp_path).read("train")
@@ -194,7 +195,7 @@ def test_a_row_without_a_picture_is_named(tmp_path: Path) -> None:
     schema = pa.schema([("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])), ("label", pa.string())])
     rows = [{"bytes": None, "path": "/etc/passwd"}]
     pq.write_table(pa.table([rows, ["Coat"]], schema=schema), tmp_path / "train.parquet")
-    with pytest.raises(SourceError, match="row 1: no picture in it; a file that it names is not read"):
+    with pytest.raises(SourceError, match="row 1: no picture bytes; paths in the image column are not read"):
         source_of(tmp_path / "train.parquet").read("train")
 
 
@@ -235,13 +236,13 @@ def test_of_kaggle_s_whole_folder_the_official_files_are_read(
 def test_two_files_for_one_split_are_both_named(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
     for name in ("train.csv", "fashion-mnist_train.csv"):
         write_csv(tmp_path / name, *splits["train"])
-    with pytest.raises(SourceError, match=r"2 files fit the train split: fashion-mnist_train\.csv, train\.csv"):
+    with pytest.raises(SourceError, match=r"2 files match the train split: fashion-mnist_train\.csv, train\.csv"):
         source_of(tmp_path)
 
 
 def test_a_test_split_alone_is_refused(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
     write_csv(tmp_path / "test.csv", *splits["test"])
-    with pytest.raises(SourceError, match=r"test\.csv, but no \.csv file of a train split"):
+    with pytest.raises(SourceError, match=r"found test\.csv, but no \.csv file for the train split"):
         source_of(tmp_path)
 
 
@@ -343,7 +344,7 @@ def test_a_link_that_leads_out_is_named(tmp_path: Path, splits: dict[str, tuple[
     write_folders(tmp_path / "shop", *splits["train"])
     (tmp_path / "outside.png").write_bytes(encode(splits["train"][0][0]))
     (tmp_path / "shop" / "Bag" / "zzz.png").symlink_to(tmp_path / "outside.png")
-    with pytest.raises(SourceError, match=r"Bag/zzz\.png: a link that leads out of .*shop; it is not followed"):
+    with pytest.raises(SourceError, match=r"Bag/zzz\.png: links outside .*shop, which is not followed"):
         source_of(tmp_path / "shop")
 
 
@@ -354,7 +355,7 @@ def test_validation_folders_are_left_out_and_named(tmp_path: Path, splits: dict[
 
 
 def test_the_sign_is_that_of_the_whole_set(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
-    """A garment that fills its frame is no negative where the others have dark ground."""
+    """A garment that fills its frame is not a negative if the other images have a dark background."""
     images, labels = splits["train"][0].copy(), splits["train"][1]
     images[0] = 200
     images[0, 5:20, 5:20] = 90
@@ -362,7 +363,7 @@ def test_the_sign_is_that_of_the_whole_set(tmp_path: Path, splits: dict[str, tup
     assert np.array_equal(source_of(tmp_path).read("train")[0], in_folder_order(images, labels)[0])
 
 
-# --- what a folder lacks ---
+# --- missing splits and unknown layouts ---
 
 
 def test_without_a_test_split_examples_are_added_or_there_is_nothing_to_add_them_to(
@@ -370,7 +371,7 @@ def test_without_a_test_split_examples_are_added_or_there_is_nothing_to_add_them
 ) -> None:
     settings = Settings(data_dir=tmp_path / "data")
     write_folders(tmp_path / "shop", *splits["train"])
-    with pytest.raises(DatasetError, match=r"images:shop: it has no test split, .*ingest the archives first"):
+    with pytest.raises(DatasetError, match=r"images:shop: has no test split, .*Ingest the archives first"):
         ingest(str(tmp_path / "shop"), settings=settings)
     base = ingest(str(archives), settings=settings)
     done: Ingested = ingest(str(tmp_path / "shop"), settings=settings)
@@ -405,19 +406,19 @@ def test_where_nothing_fits_it_says_what_was_found_and_what_is_read(
     folder = tmp_path / "odd"
     folder.mkdir()
     fill(folder)
-    told = rf"odd: neither the four IDX archives nor a folder of images for each class, nor Parquet or CSV.*{found}"
-    with pytest.raises(SourceError, match=told):
+    message = rf"odd: {found}; expected the four IDX archives, one folder per class, or Parquet or CSV files"
+    with pytest.raises(SourceError, match=message):
         source_of(folder)
 
 
 def test_tables_beside_class_folders_are_both_named(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
     write_csv(tmp_path / "train.csv", *splits["train"])
     write_folders(tmp_path, *splits["train"])
-    with pytest.raises(SourceError, match=r"both tables \(train\.csv\) and class folders"):
+    with pytest.raises(SourceError, match=r"found tables \(train\.csv\) and class folders"):
         source_of(tmp_path)
 
 
-# --- the words ---
+# --- source names ---
 
 
 @pytest.fixture
@@ -427,13 +428,15 @@ def offline(downloading: Settings) -> Settings:
 
 @pytest.mark.parametrize("name", ["nowhere", "/nowhere/at/all", "~nosuchuser/archives", "smaple", "a\0b"])
 def test_a_word_that_is_no_source_says_which_there_are(offline: Settings, name: str) -> None:
-    with pytest.raises(SettingsError, match="no such file or folder, nor one of auto, download, sample") as refused:
+    with pytest.raises(
+        SettingsError, match="no such file or folder; expected a path, auto, download or sample"
+    ) as refused:
         find_source(name, offline, CONTRACT)
     assert name in str(refused.value)
 
 
 def test_a_file_that_is_no_csv_is_refused(offline: Settings, archives: Path) -> None:
-    with pytest.raises(SettingsError, match=r"a file must be a labelled \.csv or \.parquet; or name a folder"):
+    with pytest.raises(SettingsError, match=r"expected a labelled \.csv or \.parquet file, or a folder"):
         find_source(str(archives / TRAIN_IMAGES), offline, CONTRACT)
 
 
@@ -446,14 +449,14 @@ def test_archives_in_the_raw_folder_need_no_network(offline: Settings, archives:
 def test_damaged_archives_are_never_replaced_by_the_sample(offline: Settings, archives: Path, fallback: bool) -> None:
     shutil.copytree(archives, offline.raw_dir, ignore=shutil.ignore_patterns("source.json"))
     (offline.raw_dir / TRAIN_LABELS).write_bytes(b"damaged")
-    with pytest.raises(SourceError, match=f"{TRAIN_LABELS}: MD5 is"):
+    with pytest.raises(SourceError, match=f"{TRAIN_LABELS}: found MD5 "):
         find_source("auto", offline, CONTRACT, sample_fallback=fallback)
 
 
 def test_without_a_network_the_error_says_what_to_do(offline: Settings) -> None:
     with pytest.raises(SourceUnreachable) as refused:
         find_source("auto", offline, CONTRACT)
-    assert f"put the four archives into {offline.raw_dir}, or set FASHION_SOURCE" in str(refused.value)
+    assert f"Put the four archives into {offline.raw_dir}, or set FASHION_SOURCE" in str(refused.value)
     assert "http://127.0.0.1:1/train-images" in str(refused.value)
     assert not offline.sample_dir.exists()
 
@@ -470,6 +473,6 @@ def test_the_fallback_says_so_in_plain_words(offline: Settings, caplog: pytest.L
     assert source.name == SAMPLE
     first, second = caplog.messages
     assert first.startswith("Fashion-MNIST could not be reached (train-images-idx3-ubyte.gz could not be downloaded")
-    assert second == "Going on with a drawn sample: everything made from it is marked 'sample'."
+    assert second == "Using a synthetic sample instead. Everything made from it is marked 'sample'."
     assert len(source.read("train")[0]) == 4000
     assert len(source.read("test")[0]) == 1000

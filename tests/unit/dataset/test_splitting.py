@@ -1,4 +1,4 @@
-"""The test split of a source that has none: each class in both, what belongs together in one, and nobody moves."""
+"""Drawing a test split: each class is in both splits, related rows stay together, and no row moves later."""
 
 import hashlib
 from collections import Counter
@@ -23,7 +23,7 @@ from components.errors import SourceError
 
 @dataclass(frozen=True)
 class Source:
-    """Rows as a source has them."""
+    """The rows of a source."""
 
     images: Images
     labels: NDArray[np.uint16]
@@ -45,7 +45,7 @@ class Source:
         )
 
     def splits(self, drawn: Drawn) -> dict[str, Split]:
-        """Digest -> its split, of what is in one."""
+        """Map the digests of all rows that are in a split to it."""
         return {self.digests[row]: "test" if drawn.test[row] else "train" for row in np.flatnonzero(~drawn.left_out)}
 
 
@@ -53,7 +53,7 @@ NAMES = ("Boot", "10", "Étagère", "Kids 2-6")
 
 
 def source_of(counts: Sequence[int], groups: Mapping[int, str] | None = None, seed: int = 0) -> Source:
-    """So many images of each class, no two alike."""
+    """Different random images, with these counts per class."""
     labels = np.repeat(np.arange(len(counts), dtype=np.uint16), counts)
     images = np.random.default_rng(seed).integers(0, 256, (len(labels), 12, 12), np.uint8)
     digests = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
@@ -81,7 +81,9 @@ def test_another_share() -> None:
 
 
 def test_a_class_of_one_picture_is_refused() -> None:
-    with pytest.raises(SourceError, match=r"the class '10' cannot be in both .* found 1 picture .* expected 2 or more"):
+    with pytest.raises(
+        SourceError, match=r"the class '10' cannot be in both .* found 1 usable picture, expected 2 or more"
+    ):
         source_of([20, 1]).draw()
 
 
@@ -93,11 +95,11 @@ def test_arguments_that_do_not_fit_each_other() -> None:
         source.draw(share=1.0)
 
 
-# --- what belongs together ---
+# --- rows that stay together ---
 
 
 def test_shots_of_one_product_stay_together() -> None:
-    """Three shots of each of 20 products: as it is, darker, with a little noise."""
+    """Three shots of each of 20 products: original, darker and noisy."""
     source = source_of([60])
     generator = np.random.default_rng(1)
     smooth = gaussian_filter(source.images[::3].astype(float), 1.5, axes=(1, 2))
@@ -138,11 +140,11 @@ def test_a_class_that_is_one_set_cannot_be_split() -> None:
     images[20:34] = images[20]
     images[20:34, 0, 0] = range(14)
     with pytest.raises(
-        SourceError, match=r"the class '10' .*: its 14 pictures are near copies .* Add pictures of other"
+        SourceError, match=r"the class '10' .*: its 14 pictures are near-duplicates .* Add pictures of other"
     ):
         with_images(source, images).draw()
     one_seller = source_of([20, 14, 20], dict.fromkeys(range(20, 34), "seller"))
-    with pytest.raises(SourceError, match=r"of one group, .* put test pictures of your own into a folder test beside"):
+    with pytest.raises(SourceError, match=r"to one group, .* put your own test pictures into a folder test next to"):
         one_seller.draw()
 
 
@@ -152,7 +154,7 @@ def test_of_two_sets_the_smaller_is_tested() -> None:
     assert drawn.counts["test"] == (3, 3)
 
 
-# --- the very same image ---
+# --- exact duplicates ---
 
 
 def test_of_equal_images_the_first_by_digest_is_kept() -> None:
@@ -189,7 +191,7 @@ def test_a_class_whose_pictures_are_all_in_another_too_is_named() -> None:
     source = source_of([20, 3])
     images = source.images.copy()
     images[20:] = images[:3]
-    with pytest.raises(SourceError, match=r"'10' .* each of its pictures is in another class too"):
+    with pytest.raises(SourceError, match=r"'10' .* each of its pictures is also in another class"):
         with_images(source, images).draw()
 
 
@@ -201,17 +203,17 @@ def test_near_copies_in_two_classes_are_reported_and_stay_together() -> None:
     drawn = with_images(source, images).draw()
     ((row, other),) = [(one.row, one.other) for one in drawn.near_conflicts]
     assert {row, other} == {3, 25}
-    assert drawn.near_conflicts[0].likeness > 0.99
+    assert drawn.near_conflicts[0].correlation > 0.99
     assert not drawn.left_out.any()
     assert drawn.test[3] == drawn.test[25]
 
 
-# --- what stays ---
+# --- stability ---
 
 
 @st.composite
 def sources(draw: st.DrawFn) -> Source:
-    """Classes of 2 to 60 images, some of them in groups of any size, some twice or under another label."""
+    """Classes of 2 to 60 images, some in groups, some duplicated."""
     counts = draw(st.lists(st.integers(2, 60), min_size=1, max_size=4))
     size, seed = sum(counts), draw(st.integers(0, 2**32 - 1))
     generator = np.random.default_rng(seed)
@@ -228,11 +230,11 @@ def test_the_order_of_the_rows_has_no_say(source: Source, random: Random) -> Non
     order = list(range(len(source.digests)))
     random.shuffle(order)
     shuffled = source.take(order)
-    assert tell(source) == tell(shuffled)
+    assert summarize(source) == summarize(shuffled)
 
 
-def tell(source: Source) -> object:
-    """What is drawn, whatever the rows' order."""
+def summarize(source: Source) -> object:
+    """The result of a draw, independent of the order of the rows."""
     try:
         drawn = source.draw()
     except SourceError as error:
@@ -295,7 +297,7 @@ def test_new_pictures_of_a_tested_product_are_tested() -> None:
     images = np.concatenate([source.images, source.images[[4, 7]] // 2 * 2 + (source.images[[4, 7]] < 128)])
     digests = [*source.digests, "a" * 64, "b" * 64]
     labels = np.concatenate([source.labels, np.zeros(2, np.uint16)])
-    drawn = draw_test_split(images, labels, digests, before=before)
+    drawn = draw_test_split(images, labels, digests, previous=before)
     assert np.flatnonzero(drawn.test).tolist() == [4, 5, 24, 25, 40]
     assert drawn.straddling == ()
 
@@ -316,7 +318,7 @@ def test_a_new_row_that_links_both_splits_is_trained_on() -> None:
 def test_a_class_whose_test_pictures_are_all_gone_is_named() -> None:
     source = source_of([20, 20])
     before: dict[str, Split] = dict.fromkeys(source.digests, "train")
-    with pytest.raises(SourceError, match=r"'Boot' .* stay where they, .* are already"):
+    with pytest.raises(SourceError, match=r"'Boot' .* must stay in the split that they, .* are already in"):
         source.draw(before)
 
 

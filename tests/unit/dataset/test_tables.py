@@ -1,4 +1,4 @@
-"""Labelled tables: every row is taken, or none."""
+"""Labelled tables are ingested as a whole, or not at all."""
 
 from pathlib import Path
 from typing import Any
@@ -48,11 +48,11 @@ def test_one_bad_row_refuses_the_whole_csv(tmp_path: Path, examples: tuple[Image
     rows = rows_of(*examples)
     rows[2], rows[5], rows[6], rows[7] = f"1{rows[2][1:]},7", "", rows[6].replace(",", ",x", 1), "10" + rows[7][1:]
     source = find_source(str(write_csv(tmp_path / "new.csv", "label,", rows)), Settings(), CONTRACT)
-    told = (
-        r"new\.csv: 4 bad row\(s\), nothing was taken: line 4: row: found 786 cells, expected 785; "
+    message = (
+        r"new\.csv: 4 bad row\(s\), nothing was ingested: line 4: row: found 786 cells, expected 785; "
         r"line 7: row: empty line; line 8: pixel1: 'x.*' is not a whole number"
     )
-    with pytest.raises(SourceError, match=told):
+    with pytest.raises(SourceError, match=message):
         source.read("train")
 
 
@@ -64,16 +64,16 @@ def test_a_csv_without_labels_adds_nothing(tmp_path: Path, columns: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "found no header"),
         (b"label\n", r"missing 784 column\(s\)"),
         (f"label,{','.join(PIXEL_COLUMNS)}\n".encode(), "no labelled rows"),
     ],
 )
-def test_a_csv_that_is_no_table_is_refused(tmp_path: Path, content: bytes, told: str) -> None:
+def test_a_csv_that_is_no_table_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "new.csv").write_bytes(content)
-    with pytest.raises(SourceError, match=rf"new\.csv: .*{told}"):
+    with pytest.raises(SourceError, match=rf"new\.csv: .*{message}"):
         find_source(str(tmp_path / "new.csv"), Settings(), CONTRACT).read("train")
 
 

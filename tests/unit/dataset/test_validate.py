@@ -1,4 +1,4 @@
-"""The gate before training: Great Expectations, for real, on small datasets with known faults."""
+"""Validation with Great Expectations, on small datasets with known faults."""
 
 import dataclasses
 import re
@@ -27,7 +27,7 @@ ROW_COUNT = "expect_table_row_count_to_be_between"
 
 
 def good_rows() -> Rows:
-    """300 and 200 drawn images, the classes in equal shares, that the test may change."""
+    """300 and 200 synthetic images, balanced and writable."""
     generator = np.random.default_rng(0)
     rows: Rows = {"train": draw(300, generator), "test": draw(200, generator)}
     return {split: (images.copy(), labels.copy()) for split, (images, labels) in rows.items()}
@@ -44,19 +44,21 @@ def ingest_rows(settings: Settings, rows: Rows, name: str = "acme") -> Dataset:
 
 
 def refused(dataset: Dataset, settings: Settings) -> dict[tuple[str, str], BrokenExpectation]:
-    """What validation says of a bad dataset, by split and expectation."""
+    """Validate a bad dataset; its failed expectations, by split."""
     with pytest.raises(ValidationError) as error:
         validate(dataset, settings=settings)
     broken = error.value.broken
-    told = str(error.value)
-    assert told.startswith(f"dataset {dataset.version} breaks {len(broken)} expectation(s), so nothing was trained:\n")
-    assert all(f"  - {item}" in told for item in broken)
+    message = str(error.value)
+    assert message.startswith(
+        f"dataset {dataset.version} breaks {len(broken)} expectation(s), so nothing was trained:\n"
+    )
+    assert all(f"  - {item}" in message for item in broken)
     found = {(item.where, item.expectation): item for item in broken}
     assert len(found) == len(broken) > 0
     return found
 
 
-# --- what passes ---
+# --- passes ---
 
 
 def test_the_receipt_says_what_was_checked(validated: Validated, dataset: Dataset) -> None:
@@ -90,7 +92,7 @@ def test_what_passed_is_remembered(validated: Validated, shared_settings: Settin
     assert current_dataset(folder) == validated.dataset
 
 
-# --- what does not ---
+# --- failures ---
 
 
 def test_every_fault_is_named_with_its_rows(settings: Settings) -> None:
@@ -136,7 +138,7 @@ def test_of_an_inverted_split_ten_rows_are_named_and_all_are_counted(settings: S
 
 
 def test_classes_and_rows_that_are_missing(settings: Settings) -> None:
-    """Train has no dress and too many coats; test has 99 rows and few bags."""
+    """Train lacks dresses and has too many coats; test has 99 rows and too few bags."""
     rows = good_rows()
     images, labels = rows["train"]
     labels[labels == 3] = 4
@@ -176,7 +178,7 @@ def test_the_official_test_split_has_10_000_rows(settings: Settings, rows: int) 
 
 
 def under_the_official_name(dataset: Dataset) -> Dataset:
-    """The same parts, said to be Fashion-MNIST."""
+    """The same parts, with Fashion-MNIST as their source."""
     manifest = dataclasses.replace(read_manifest(dataset), source=OFFICIAL.contract.name)
     with dataset_lock(dataset.path.parent):
         return write_manifest(dataset.path.parent, manifest)
@@ -200,7 +202,7 @@ def test_a_class_of_another_catalogue_that_is_missing_in_the_test_split_is_named
     }
 
 
-# --- what a refusal leaves ---
+# --- rollback ---
 
 
 def test_a_refused_addition_leaves_what_passed_in_use(settings: Settings, tmp_path: Path) -> None:
@@ -249,7 +251,7 @@ def test_data_that_changed_since_the_ingest_is_not_validated(settings: Settings)
 
 
 def test_a_validation_that_cannot_run_passes_nothing(settings: Settings) -> None:
-    """A file stands where the folder of Data Docs goes."""
+    """A file is in the place of the Data Docs folder."""
     rows = good_rows()
     rows["train"][0][5] = 0
     bad = ingest_rows(settings, rows)
@@ -260,7 +262,7 @@ def test_a_validation_that_cannot_run_passes_nothing(settings: Settings) -> None
 
 
 def test_two_validations_at_once_both_pass(settings: Settings) -> None:
-    """Both find no Data Docs yet; one of them comes second."""
+    """Neither finds Data Docs, and both write them."""
     dataset = ingest_rows(settings, good_rows())
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(lambda _: validate(dataset, settings=settings), range(2))

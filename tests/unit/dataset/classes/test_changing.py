@@ -1,4 +1,4 @@
-"""Classes that change: new versions whose pixels, ids and splits are what they were."""
+"""Class changes create new versions and keep pixels, ids and splits."""
 
 import base64
 import csv
@@ -26,7 +26,7 @@ from components.dataset.classes.journal import read_journal
 from components.dataset.ingest import ingest
 from components.dataset.labels.adding import import_labels
 from components.dataset.labels.inbox import empty_inbox
-from components.dataset.labels.reading import read_handed_in
+from components.dataset.labels.reading import read_label_input
 from components.dataset.manifest import current_dataset, read_manifest, read_split
 from components.dataset.profiling import read_bounds
 from components.errors import DatasetError, InputError, UnknownClass, ValidationError
@@ -37,7 +37,7 @@ WHY = "the buyers asked"
 
 @pytest.fixture
 def hats(tmp_path: Path) -> Path:
-    """Forty pictures of triangles, none like another, a text file among them."""
+    """Forty different pictures of triangles, and a text file named like a picture."""
     folder = tmp_path / "hats" / "deep"
     folder.mkdir(parents=True)
     random = np.random.default_rng(3)
@@ -53,7 +53,7 @@ def hats(tmp_path: Path) -> Path:
 
 
 def named(dataset: Dataset, split: Split) -> dict[str, str]:
-    """id -> the name of its class."""
+    """Map ids to class names."""
     examples = read_split(dataset, split)
     return {
         row_id: examples.contract.classes[label] for row_id, label in zip(examples.ids, examples.labels, strict=True)
@@ -119,13 +119,13 @@ def test_what_is_removed_is_in_no_split(base: Dataset) -> None:
 
 def test_a_class_is_split_by_a_table_of_ids(base: Dataset, tmp_path: Path) -> None:
     rows = {row: name for split in SPLITS for row, name in named(base, split).items() if name == "Sandal"}
-    told = {row: "Slipper" if number % 2 else "Sandal" for number, row in enumerate(rows)}
+    new_names = {row: "Slipper" if number % 2 else "Sandal" for number, row in enumerate(rows)}
     with (tmp_path / "sandals.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("id", "label"), *told.items()])
+        csv.writer(file).writerows([("id", "label"), *new_names.items()])
     done = split_class("sandal", tmp_path / "sandals.csv", WHY)
     assert done.dataset.contract.classes == (*CLASSES, "Slipper")
     for split in SPLITS:
-        assert named(done.dataset, split) == {row: told.get(row, name) for row, name in named(base, split).items()}
+        assert named(done.dataset, split) == {row: new_names.get(row, name) for row, name in named(base, split).items()}
 
 
 def test_changes_add_up_and_each_can_be_taken_back(base: Dataset, hats: Path, settings: Settings) -> None:
@@ -135,7 +135,7 @@ def test_changes_add_up_and_each_can_be_taken_back(base: Dataset, hats: Path, se
     assert undo_change("no").dataset == first.dataset
     assert undo_change("no").dataset == base
     assert current_dataset(settings.datasets_dir) == base
-    with pytest.raises(DatasetError, match="no change of the classes to take back"):
+    with pytest.raises(DatasetError, match="no class change to undo"):
         undo_change("no")
     entries = read_journal(settings.datasets_dir)
     assert [one.change for one in entries] == [
@@ -156,7 +156,7 @@ def test_labels_taken_in_since_are_not_lost_unsaid(base: Dataset, hats: Path, tm
     pixels[5:20, 5:20] = np.random.default_rng(8).integers(90, 255, (15, 15))
     Image.fromarray(pixels).save(folder / "new.png")
     assert import_labels(folder.parent).added == {"hat": 1}
-    with pytest.raises(DatasetError, match="labels were taken in since add 'hat'"):
+    with pytest.raises(DatasetError, match="cannot undo add 'hat': labels were imported since"):
         undo_change("no")
     assert undo_change("no", force=True).dataset == base
 
@@ -197,7 +197,7 @@ def test_too_few_pictures_and_no_folder_are_refused_and_nothing_changes(
     for name in ("01.png", "02.png", "04.png"):
         (few / name).write_bytes((hats / "deep" / name).read_bytes())
     (few / "copy.png").write_bytes((few / "01.png").read_bytes())
-    with pytest.raises(DatasetError, match=r"3 pictures to take.*expected at least 10; --allow-small"):
+    with pytest.raises(DatasetError, match=r"found 3 usable pictures.*expected at least 10\. Use --allow-small"):
         add_class("hat", few, WHY)
     with pytest.raises(InputError, match="no such folder"):
         add_class("hat", tmp_path / "none", WHY)
@@ -212,12 +212,12 @@ def test_the_pictures_of_a_class_that_is_there_are_no_new_class(base: Dataset, t
     folder.mkdir()
     for number in range(20):
         Image.fromarray(examples.images[number]).save(folder / f"{number}.png")
-    with pytest.raises(DatasetError, match=r"0 pictures to take, 20 not taken.*of another class"):
+    with pytest.raises(DatasetError, match=r"found 0 usable pictures, 20 rejected.*of another class"):
         add_class("hat", folder, WHY)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("id,label\n", "expected rows of id,label"),
         ("name,label\na,b\n", "expected rows of id,label"),
@@ -225,9 +225,9 @@ def test_the_pictures_of_a_class_that_is_there_are_no_new_class(base: Dataset, t
         ("id,label\na,b\na,c\n", "row 3: a has two labels"),
     ],
 )
-def test_a_table_that_is_none_is_refused(base: Dataset, tmp_path: Path, content: str, told: str) -> None:
+def test_a_table_that_is_none_is_refused(base: Dataset, tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "table.csv").write_text(content)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         split_class("Bag", tmp_path / "table.csv", WHY)
 
 
@@ -238,19 +238,20 @@ def test_a_part_of_a_class_needs_images_of_both_splits(base: Dataset, tmp_path: 
         split_class("Bag", tmp_path / "table.csv", WHY)
 
 
-# --- labels that are ahead of the classes ---
+# --- labels of unknown classes ---
 
 
 @pytest.fixture
 def waiting(base: Dataset, settings: Settings) -> Settings:
-    """Two things in the inbox that name a hat: a folder, and a correction."""
+    """Two inbox items with the class hat: a folder and a correction."""
     inbox = settings.labelled_dir
     pictures = draw(200, np.random.default_rng(91))[0]
     for name, picture in (("hat", pictures[0]), ("Bag", pictures[1])):
         (inbox / "folder" / name).mkdir(parents=True)
         Image.fromarray(picture).save(inbox / "folder" / name / "a.png")
-    told = {"said": "Bag", "label": "HAT", "model": "m", "pixels": base64.b64encode(pictures[3].tobytes()).decode()}
-    (inbox / "correction-1.json").write_text(json.dumps(told))
+    pixels = base64.b64encode(pictures[3].tobytes()).decode()
+    correction = {"said": "Bag", "label": "HAT", "model": "m", "pixels": pixels}
+    (inbox / "correction-1.json").write_text(json.dumps(correction))
     return settings
 
 
@@ -260,7 +261,7 @@ def test_labels_of_a_class_that_there_is_not_wait_until_it_exists(
     emptied = empty_inbox(waiting)
     assert {one.waits_for[0].lower() for one in emptied} == {"hat"}
     assert len(emptied) == len(list((waiting.labelled_dir / "waiting").iterdir())) == 2
-    assert sum(sum(one.imported.added.values()) for one in emptied if one.imported) == 1, "the bag is taken"
+    assert sum(sum(one.imported.added.values()) for one in emptied if one.imported) == 1, "the bag is imported"
     assert empty_inbox(waiting) == []
     before = read_split(add_class("hat", hats, WHY).dataset, "train")
     again = empty_inbox(waiting)
@@ -285,10 +286,10 @@ def test_what_names_nothing_but_new_classes_is_read_as_waiting(base: Dataset, tm
     if folder:
         (tmp_path / "in" / "Hat").mkdir(parents=True)
         Image.new("L", (28, 28)).save(tmp_path / "in" / "Hat" / "b.png")
-        with pytest.raises(UnknownClass, match="no folder named after a class") as raised:
-            read_handed_in(tmp_path / "in", base.contract)
+        with pytest.raises(UnknownClass, match="no folder is named after a class") as raised:
+            read_label_input(tmp_path / "in", base.contract)
         assert raised.value.name == "Hat"
     else:
         (tmp_path / "table.csv").write_text("id,label\ntrain-00000,HAT\ntrain-00001,12\n")
-        read = read_handed_in(tmp_path / "table.csv", base.contract)
+        read = read_label_input(tmp_path / "table.csv", base.contract)
         assert [one.unknown for one in read.rejects] == ["HAT", ""]

@@ -1,4 +1,4 @@
-"""What a change of the classes comes to, before anything is written."""
+"""Plans of class changes, before anything is written."""
 
 import pytest
 
@@ -80,22 +80,22 @@ def test_an_old_name_that_another_class_takes_is_that_class_s() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda: plan_addition(SHOP, "BOOT"), "two classes are called 'boot'"),
         (lambda: plan_addition(SHOP, "  "), "a class without a name"),
-        (lambda: plan_renaming(SHOP, "sock", "stocking"), "'sock' is no class of shop"),
+        (lambda: plan_renaming(SHOP, "sock", "stocking"), "'sock' is not a class of shop"),
         (lambda: plan_renaming(SHOP, "hat", "coat"), "two classes are called 'coat'"),
-        (lambda: plan_renaming(SHOP, "hat", "hat"), "changes nothing"),
-        (lambda: plan_merger(SHOP, ["hat", "cap"], "headwear"), "takes two classes or more"),
+        (lambda: plan_renaming(SHOP, "hat", "hat"), "nothing would change"),
+        (lambda: plan_merger(SHOP, ["hat", "cap"], "headwear"), "expected two classes or more"),
         (lambda: plan_merger(SHOP, ["hat", "boot"], "coat"), "two classes are called 'coat'"),
-        (lambda: plan_split(SHOP, "hat", {"x": "beanie"}, ["a"]), "'x' is no row of 'hat'"),
-        (lambda: plan_split(SHOP, "hat", {"a": "coat"}, ["a", "b"]), "'coat' is a class already"),
-        (lambda: plan_split(SHOP, "hat", {"a": "beanie"}, ["a"]), "names one class alone"),
-        (lambda: plan_split(SHOP, "hat", {"a": "hat"}, ["a", "b"]), "names one class alone"),
+        (lambda: plan_split(SHOP, "hat", {"x": "beanie"}, ["a"]), "1 of 1 ids are not rows of 'hat', e.g. 'x'"),
+        (lambda: plan_split(SHOP, "hat", {"a": "coat"}, ["a", "b"]), "'coat' is already a class"),
+        (lambda: plan_split(SHOP, "hat", {"a": "beanie"}, ["a"]), "names one class only"),
+        (lambda: plan_split(SHOP, "hat", {"a": "hat"}, ["a", "b"]), "names one class only"),
         (lambda: plan_removal(plan_removal(plan_removal(SHOP, "hat").contract, "coat").contract, "boot"), "1 classes"),
     ],
 )
-def test_what_cannot_be_is_refused_in_a_sentence(change: object, told: str) -> None:
-    with pytest.raises(DatasetError, match=told):
+def test_what_cannot_be_is_refused_in_a_sentence(change: object, message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
         change()  # type: ignore[operator]

@@ -1,4 +1,4 @@
-"""A catalogue of one's own, from its first source to a source that grows."""
+"""Custom catalogues, from the first source to a source that grows."""
 
 import json
 import shutil
@@ -42,7 +42,7 @@ def start(path: Path, **options: Any) -> Ingested:
 
 
 def rows_of(dataset: Dataset) -> dict[str, tuple[str, str]]:
-    """The digest in each row's id -> its split and the name of its class."""
+    """Map the digest in each row's id to its split and class name."""
     return {
         row_id.rpartition("-")[2]: (split, examples.contract.classes[label])
         for split in ("train", "test")
@@ -68,7 +68,7 @@ def test_a_folder_of_class_folders_is_a_catalogue(photos: Path, shop: Settings) 
     tests = {name: found.count(("test", name)) for name in contract.classes}
     assert tests == {"10": 2, "Kids 2-6": 2, "hat": 3}
     assert {name: tests[name] + found.count(("train", name)) for name in tests} == COUNTS
-    assert (lines[0], lines[4]) == ("reading 46 pictures of images:photos", "  hat: 17 for training, 3 for testing")
+    assert (lines[0], lines[4]) == ("reading 46 pictures from images:photos", "  hat: 17 for training, 3 for testing")
     assert not start(photos).written
 
 
@@ -115,10 +115,10 @@ def test_what_cannot_be_read_is_a_reject_with_its_reason(photos: Path, tmp_path:
     assert len(copy) == 1
     named = {"hat/notes.txt", "hat/torn.png", "stray.png", "10/link", "10/005.png", "hat/of 10.png"}
     assert found.keys() == named | copy
-    assert found["stray.png"] == "in no folder of a class"
+    assert found["stray.png"] == "not in a class folder"
     assert "not a PNG" in found["hat/notes.txt"]
-    assert "leads out of the source" in found["10/link"]
-    assert found["10/005.png"] == found["hat/of 10.png"] == "the same picture under 10 and hat"
+    assert found["10/link"] == "a link outside the source, which is not followed"
+    assert found["10/005.png"] == found["hat/of 10.png"] == "duplicates under 10 and hat"
     assert set(done.left_out) == {"10/.DS_Store", "README.md"}
     assert done.dataset.rows == 46 - 1
     assert not start(photos).written
@@ -134,7 +134,7 @@ def test_splits_of_the_source_stay_what_they_are(tmp_path: Path) -> None:
     done = start(root)
     assert [len(read_split(done.dataset, split).ids) for split in ("train", "test")] == [46, 15]
     assert done.left_out == ("val",)
-    assert reasons(done.dataset) == {"train/hat/leak.png": "the same picture as test/hat/100.png"}
+    assert reasons(done.dataset) == {"train/hat/leak.png": "duplicate of test/hat/100.png"}
 
 
 @pytest.mark.usefixtures("shop")
@@ -148,9 +148,9 @@ def test_the_same_picture_in_both_splits_stays_in_the_test_split_or_in_none(tmp_
     (root / "train" / "hat" / "b.png").write_bytes(other.read_bytes())
     done = start(root)
     assert reasons(done.dataset) == {
-        "train/hat/a.bmp": "the same picture as test/hat/100.png",
-        "train/hat/b.png": "the same picture under 10 and hat",
-        "test/10/101.png": "the same picture under 10 and hat",
+        "train/hat/a.bmp": "duplicate of test/hat/100.png",
+        "train/hat/b.png": "duplicates under 10 and hat",
+        "test/10/101.png": "duplicates under 10 and hat",
     }
     assert validate(done.dataset).expectations == 50
 
@@ -158,24 +158,26 @@ def test_the_same_picture_in_both_splits_stays_in_the_test_split_or_in_none(tmp_
 @pytest.mark.usefixtures("settings")
 @pytest.mark.parametrize("options", [{"image": ImageSpec(32, 32)}, {"replace": True}, {"group": "seller"}])
 def test_options_of_a_catalogue_of_ones_own_are_refused_without_one(photos: Path, options: dict[str, Any]) -> None:
-    with pytest.raises(SettingsError, match=r"are for a catalogue of your own; 'fashion-mnist' is in use"):
+    with pytest.raises(SettingsError, match=r"are for custom catalogues, but the catalogue in use is 'fashion-mnist'"):
         start(photos, **options)
 
 
 @pytest.mark.usefixtures("shop")
 @pytest.mark.parametrize(
-    ("counts", "told"),
+    ("counts", "message"),
     [
         ({"hat": 12}, "1 classes; expected 2 to 1,000"),
-        ({"hat": 12, "Hat ": 12}, "'Hat ' and 'hat' are equal but for case"),
-        ({"hat": 12, "cap": 9}, r"fewer than 10 pictures of cap \(9\); --allow-small"),
-        ({"hat": 12, "cap": 0}, r"fewer than 10 pictures of cap \(0\)"),
-        ({}, "no folder of pictures for each class"),
+        ({"hat": 12, "Hat ": 12}, "'Hat ' and 'hat' differ only in case"),
+        ({"hat": 12, "cap": 9}, r"at least 10 pictures per class, found fewer of cap \(9\)\. Use --allow-small"),
+        ({"hat": 12, "cap": 0}, r"at least 10 pictures per class, found fewer of cap \(0\)"),
+        ({}, "expected one folder of pictures per class"),
     ],
 )
-def test_what_no_catalogue_can_be_is_refused_with_a_sentence(tmp_path: Path, counts: dict[str, int], told: str) -> None:
+def test_what_no_catalogue_can_be_is_refused_with_a_sentence(
+    tmp_path: Path, counts: dict[str, int], message: str
+) -> None:
     (tmp_path / "photos").mkdir()
-    with pytest.raises(SourceError, match=told):
+    with pytest.raises(SourceError, match=message):
         start(write_photos(tmp_path / "photos", counts))
     assert current_dataset(Settings().datasets_dir) is None
 
@@ -189,7 +191,9 @@ def test_small_classes_are_taken_where_a_person_says_so(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("shop")
 @pytest.mark.parametrize("word", ["auto", "download", "sample"])
 def test_the_sources_of_fashion_mnist_are_not_those_of_a_shop(word: str) -> None:
-    with pytest.raises(SettingsError, match=rf"'{word}' is Fashion-MNIST's; the catalogue 'shop' needs a path"):
+    with pytest.raises(
+        SettingsError, match=rf"'{word}' works for Fashion-MNIST only; the catalogue 'shop' needs a path"
+    ):
         ingest(word)
 
 
@@ -224,7 +228,7 @@ def test_a_copy_of_a_test_image_is_not_learned_from(photos: Path) -> None:
     copy.write_bytes(encode_photo(_pixels(path), "JPEG"))
     second = start(photos).dataset
     assert rows_of(second) == rows_of(first)
-    assert reasons(second) == {f"{path.parent.name}/copy.jpg": "shows what an image of the test split shows"}
+    assert reasons(second) == {f"{path.parent.name}/copy.jpg": "near-duplicate of a test image"}
 
 
 @pytest.mark.usefixtures("shop")
@@ -234,17 +238,17 @@ def test_what_the_catalogue_would_lose_is_said_and_needs_replace(photos: Path, t
     options: dict[str, Any] = {}
     if what == "gone":
         (photos / "hat" / "000.png").unlink()
-        told = r"1 of the 46 pictures of the version in use \(images:photos\) are not in it; .*--replace"
+        message = r"lacks 1 of the 46 pictures of the current version \(images:photos\)\. .*--replace"
     elif what == "class":
         write_photos(photos, {"cap": 12}, first=900)
-        told = r"'cap' is no class of shop \(10, Kids 2-6, hat\); --replace"
+        message = r"'cap' is not a class of shop \(10, Kids 2-6, hat\)\. Use --replace"
     elif what == "none of a class":
         shutil.rmtree(photos / "hat")
-        told = "nothing of the class 'hat', which shop has; --replace"
+        message = r"has no class 'hat', but shop does\. Use --replace"
     else:
         options["image"] = ImageSpec(32, 32)
-        told = "images: shop has 28 x 28 x 1, found 32 x 32 x 1; --replace"
-    with pytest.raises(FashionError, match=told):
+        message = r"images: found 32 x 32 x 1, but shop has 28 x 28 x 1\. Use --replace"
+    with pytest.raises(FashionError, match=message):
         start(photos, **options)
     assert current_dataset(Settings().datasets_dir) == first
     assert start(photos, replace=True, **options).written
@@ -252,8 +256,8 @@ def test_what_the_catalogue_would_lose_is_said_and_needs_replace(photos: Path, t
 
 def test_labels_of_people_stay_when_the_source_grows(photos: Path, shop: Settings, tmp_path: Path) -> None:
     validate(start(photos).dataset)
-    handed_in = write_photos(tmp_path / "more", {"hat": 3}, first=700)
-    assert import_labels(handed_in).added == {"hat": 3}
+    labelled = write_photos(tmp_path / "more", {"hat": 3}, first=700)
+    assert import_labels(labelled).added == {"hat": 3}
     write_photos(photos, {"hat": 2}, first=800)
     grown = start(photos).dataset
     assert grown.rows == 46 + 3 + 2
@@ -285,14 +289,14 @@ def test_names_that_no_folder_can_have_come_from_a_table(tmp_path: Path) -> None
 @pytest.mark.usefixtures("shop")
 def test_a_name_of_two_lines_is_refused(tmp_path: Path) -> None:
     write_photos(tmp_path / "photos", {"hat": 12, "a\nb": 12})
-    with pytest.raises(SourceError, match=r"the class 'a\\nb' has a control character in its name"):
+    with pytest.raises(SourceError, match=r"the class name 'a\\nb' contains a control character"):
         start(tmp_path / "photos")
 
 
 @pytest.mark.usefixtures("shop")
 def test_a_class_folder_that_leads_elsewhere_is_named(photos: Path, tmp_path: Path) -> None:
     (photos / "cap").symlink_to(write_photos(tmp_path / "elsewhere", {"cap": 12}) / "cap")
-    with pytest.raises(SourceError, match=r"of cap \(0\).* cap: a link that leads out of the source"):
+    with pytest.raises(SourceError, match=r"of cap \(0\).* cap: a link outside the source"):
         start(photos)
 
 
@@ -304,15 +308,15 @@ def test_a_file_that_is_no_picture_in_each_folder_is_listed(photos: Path) -> Non
     assert found.keys() == {f"{name}/broken.jpg" for name in COUNTS}
 
 
-@pytest.mark.parametrize("is_there", [True, False])
+@pytest.mark.parametrize("has_folder", [True, False])
 def test_a_class_that_is_not_tested_is_refused_before_anything_is_written(
-    shop: Settings, tmp_path: Path, is_there: bool
+    shop: Settings, tmp_path: Path, has_folder: bool
 ) -> None:
     write_photos(tmp_path / "photos" / "train", {"hat": 12, "cap": 12})
     write_photos(tmp_path / "photos" / "test", {"hat": 5}, first=100)
-    if is_there:
+    if has_folder:
         (tmp_path / "photos" / "test" / "cap").mkdir()
-    with pytest.raises(SourceError, match="nothing that can be used of the class 'cap' in its test split"):
+    with pytest.raises(SourceError, match="no usable pictures of the class 'cap' in the test split"):
         start(tmp_path / "photos")
     assert current_dataset(shop.datasets_dir) is None
 
@@ -323,20 +327,20 @@ def test_a_manifest_that_was_edited_by_hand_is_not_believed(photos: Path, old: s
     path = start(photos).dataset.path
     path.chmod(0o644)
     path.write_text(path.read_text().replace(old, new))
-    with pytest.raises(DatasetError, match=r"changed since it was written; restore that file, or --replace starts"):
+    with pytest.raises(DatasetError, match=r"changed since it was written\. Restore that file, or use --replace"):
         start(photos)
     assert start(photos, replace=True).written
 
 
 @pytest.mark.usefixtures("shop")
 def test_the_choice_of_a_preparation_is_told_where_photos_come_in_and_none_was_named(photos: Path) -> None:
-    def told(**options: Any) -> bool:
+    def mentions_preparation(**options: Any) -> bool:
         lines: list[str] = []
         ingest(str(photos), options=StartOptions(**options), echo=lines.append)
         return any("--preparation garment" in line for line in lines)
 
-    assert told()
-    assert not told(replace=True, preparation="letterbox")
+    assert mentions_preparation()
+    assert not mentions_preparation(replace=True, preparation="letterbox")
 
 
 @pytest.mark.usefixtures("shop")
@@ -351,7 +355,7 @@ def test_thirteen_classes_one_of_twelve_pictures(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("shop")
 def test_digits_of_eight_by_eight_in_idx_files(tmp_path: Path) -> None:
-    """With pixels there is nothing to prepare, so nothing is said of it."""
+    """Pixels need no preparation, so the output does not mention it."""
     digits = load_digits()
     pixels = np.round(digits.images * 255 / 16).astype(np.uint8)
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(encode_idx(pixels))
