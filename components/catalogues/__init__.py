@@ -1,4 +1,4 @@
-"""What ships: Fashion-MNIST, its drawn stand-in, and how photos are prepared. Nothing else names a class."""
+"""The built-in catalogue: Fashion-MNIST, its synthetic sample, and photo preparation. No other code names a class."""
 
 from dataclasses import replace
 
@@ -7,17 +7,18 @@ from components.catalogues.catalogue import Catalogue
 from components.catalogues.fashion_mnist import OFFICIAL as OFFICIAL
 from components.contract import DataContract
 
-DEFAULT = fashion_mnist.CATALOGUE  # what a command is about where no data say otherwise
+DEFAULT = fashion_mnist.CATALOGUE  # used if no data specify another
 
-CHANGED = replace(  # with other classes: how many rows and of which classes is profiled, as of a catalogue of one's own
+CHANGED = replace(  # with changed classes: row and class counts are profiled, as for a custom catalogue
     DEFAULT, validation=replace(DEFAULT.validation, rows={}, class_share=(0.0, 1.0)), profiled=True
 )
 
 
 def catalogue_of(contract: DataContract) -> Catalogue:
-    """What is known of the data that a contract is about; of one that does not ship, its contract alone.
+    """The catalogue of a contract.
 
-    Of one that ships and whose classes were changed, all but its contract.
+    A custom catalogue has only its contract. For Fashion-MNIST with changed classes, the built-in bounds apply, except
+    for row and class counts.
     """
     if contract.name != fashion_mnist.CONTRACT.name:
         return Catalogue(contract)

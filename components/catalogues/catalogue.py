@@ -1,6 +1,6 @@
-"""What a catalogue may say of itself beyond its contract: bounds of its data, margins of its gate, words about it.
+"""What a catalogue can define beyond its contract: validation bounds, gate margins and display names.
 
-Whoever says nothing gets bounds that only a broken batch is outside of.
+The defaults are loose bounds that only a broken batch violates.
 """
 
 from collections.abc import Mapping
@@ -13,38 +13,38 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class ValidationBounds:
-    """What an acceptable dataset looks like: of single images where not said otherwise, pixels from 0 to 255.
+    """Validation bounds of a dataset: per image unless noted, for pixels from 0 to 255.
 
-    A catalogue that ships has them in its code. Of any other the defaults are in force until a version passes; what is
-    profiled from that one takes their place (`components.dataset.profiling`).
+    The built-in catalogue defines them in code. For any other, the defaults apply until a version passes, whose profile
+    then replaces them (`components.dataset.profiling`).
     """
 
-    min_rows: int = 1  # a split
+    min_rows: int = 1  # per split
     rows: Mapping[Split, tuple[int, int | None]] = field(default_factory=dict)  # of the official files, or profiled
     class_share: Range = (0.0, 1.0)  # of a split
     mean: Range = (0.0, 255.0)
     split_mean: Range = (0.0, 255.0)  # over a split
     deviation: Range = (0.0, 127.5)
-    ink: Range = (0.0, 1.0)  # share of numbers that are not 0
+    ink: Range = (0.0, 1.0)  # foreground share: pixels that are not 0
     edge: Range = (0.0, 255.0)  # mean of the outermost pixels
-    peak: Range = (2.0, 255.0)  # the brightest number; of pixels scaled to 0 to 1 it is 1
-    contrast: Range | None = (2.0, 127.5)  # of every image; one flat colour has 0. None: not looked at
-    mostly: Mapping[Split, float] = field(default_factory=dict)  # share of the images within the ranges above; else all
+    peak: Range = (2.0, 255.0)  # brightest pixel; 1 for pixels scaled to 0 to 1
+    contrast: Range | None = (2.0, 127.5)  # per image; a flat colour has 0. None: not checked
+    mostly: Mapping[Split, float] = field(default_factory=dict)  # share of images within the ranges above; default: all
     split_means: Mapping[Split, Mapping[str, Range]] = field(default_factory=dict)  # measure -> its mean over the split
     class_counts: Mapping[Split, Mapping[str, int]] = field(default_factory=dict)  # class -> images, as profiled
 
 
 @dataclass(frozen=True)
 class InputBounds:
-    """What images that are to be classified look like."""
+    """Bounds of the images to classify, for the input sanity check."""
 
-    edge: float = 255.0  # mean of the outermost pixels; above it the image is taken for inverted
-    peak: float = 2.0  # the brightest number; below it pixels are taken for shares of 1
-    dim_peak: float = 16.0  # likewise; below it the image is taken for another scale
-    wrong: float = 0.5  # share of the rows that must be within the bounds
-    unusual: float = 0.98  # likewise, and fewer are a warning
-    copies: float = 0.05  # share of rows that an earlier row is like, number by number
-    mean_peak: Range = (0.0, 255.0)  # of many rows: the mean of their brightest numbers
+    edge: float = 255.0  # mean of the outermost pixels; above it, an image counts as inverted
+    peak: float = 2.0  # brightest pixel; below it, pixels count as scaled to 0 to 1
+    dim_peak: float = 16.0  # brightest pixel; below it, an image counts as scaled otherwise
+    wrong: float = 0.5  # share of rows that must be within the bounds
+    unusual: float = 0.98  # share of rows within the bounds below which a warning is given
+    copies: float = 0.05  # maximum share of exact duplicates of earlier rows
+    mean_peak: Range = (0.0, 255.0)  # mean of the rows' brightest pixels
     mean_mean: Range = (0.0, 255.0)
     mean_ink: Range = (0.0, 1.0)
     mean_deviation: Range = (0.0, 127.5)
@@ -52,45 +52,45 @@ class InputBounds:
 
 @dataclass(frozen=True)
 class QualityFloors:
-    """What any model of a catalogue must reach to go live. Without them the gate derives floors from the data."""
+    """Absolute minimum quality of a live model. Without these floors, the gate derives them from the data."""
 
     min_accuracy: float
-    min_f1: float  # of every class
+    min_f1: float  # per class
     max_loss: float  # nats
     max_calibration_error: float
 
 
 @dataclass(frozen=True)
 class ArchiveChecksums:
-    """Of an official file as it is published, and of what it unpacks to. All hex."""
+    """Checksums of an official file, hex."""
 
-    md5: str  # as published
-    sha256: str  # as published
-    unpacked: str  # SHA-256
+    md5: str  # of the published file
+    sha256: str  # of the published file
+    unpacked: str  # SHA-256 of the extracted file
 
 
 @dataclass(frozen=True)
 class OfficialArchives:
-    """The IDX archives in which a dataset is published; their name is the contract's."""
+    """The IDX archives of a published dataset. The contract's name identifies it."""
 
     contract: DataContract
-    title: str  # as people call it
+    title: str  # display name
     licence: str
-    checksums: Mapping[str, ArchiveChecksums]  # name of a file -> its checksums
+    checksums: Mapping[str, ArchiveChecksums]  # file name -> checksums
     mirrors: tuple[str, ...]  # base URLs
-    places: tuple[str, ...]  # patterns of the folders that tools put them in, below the one that a person names
+    places: tuple[str, ...]  # glob patterns of subfolders in which common tools store the files
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """A contract, and what is known of the data that it is about."""
+    """A contract, and what is known about its data."""
 
     contract: DataContract
     validation: ValidationBounds = ValidationBounds()
     inputs: InputBounds = InputBounds()
-    f1_margins: Mapping[str, float] = field(default_factory=dict)  # class -> what its F1 may lose at a promotion
+    f1_margins: Mapping[str, float] = field(default_factory=dict)  # class -> F1 it may lose in a promotion
     floors: QualityFloors | None = None  # of the gate
-    subject: str = "product"  # what an image shows, in a sentence: "garment"
-    outsider: str = "a photo of something else"  # what is none of the classes, likewise: "a hat"
+    subject: str = "product"  # noun for what an image shows: "garment"
+    outsider: str = "a photo of something else"  # noun phrase for an out-of-distribution image: "a hat"
     hub_name: str = ""  # the dataset's name on Hugging Face
-    profiled: bool = True  # whether the first version that passes says what the next ones look like
+    profiled: bool = True  # whether bounds are profiled from the first version that passes

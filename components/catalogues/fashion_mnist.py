@@ -1,4 +1,4 @@
-"""Fashion-MNIST (arXiv:1708.07747): everything that only this catalogue knows."""
+"""The Fashion-MNIST catalogue (arXiv:1708.07747)."""
 
 from components.catalogues.catalogue import (
     ArchiveChecksums,
@@ -22,8 +22,8 @@ CLASSES = (
     "Bag",
     "Ankle boot",
 )
-# What tools and people make of the two names that are no single word, in folders and cells. A folder may also be called
-# by the label's number, as in copies of the dataset.
+# Common spellings of the two names that are not single words, in folders and cells. Folders may also be named by label
+# number, as in some copies of the dataset.
 T_SHIRT = ("t-shirt", "t - shirt", "t_shirt", "t shirt", "tshirt")
 SEPARATORS = ("_", "-", " ", "", ":", ".", " / ", "_/_")
 ALIASES = (
@@ -33,10 +33,10 @@ ALIASES = (
 )
 CONTRACT = DataContract("fashion-mnist", CLASSES, ImageSpec(28, 28), "fashion-mnist", ALIASES)
 
-# Beside each bound: the official data's own extremes.
+# The comment after each bound gives the extremes of the official data.
 VALIDATION = ValidationBounds(
     min_rows=100,
-    rows={"train": (60_000, None), "test": (10_000, 10_000)},  # labelled examples may have been added to the first
+    rows={"train": (60_000, None), "test": (10_000, 10_000)},  # labelled examples may be added to the training split
     class_share=(0.05, 0.20),  # 0.10 each
     mean=(2.0, 215.0),  # 4.9 to 191.8
     split_mean=(40.0, 110.0),  # 72.9 and 73.1; inverted images give 182
@@ -44,26 +44,26 @@ VALIDATION = ValidationBounds(
     ink=(0.03, 0.99),  # 0.07 to 0.95
     edge=(0.0, 150.0),  # 0 to 104.1; inverted 150 to 255
     peak=(64.0, 255.0),  # 254 to 255; pixels scaled to 0 to 1 have 1
-    contrast=None,  # the deviation says it
+    contrast=None,  # covered by the deviation
 )
-# Beside each bound: the extremes of single images, or of 100 of one class.
+# The comment after each bound gives the extremes of single images, or of 100 images of one class.
 INPUTS = InputBounds(
     edge=140.0,  # 0 to 107.5, inverted 147.5 to 255
-    peak=2.0,  # 254 to 255, of pixels scaled to 0 to 1 1
-    dim_peak=64.0,  # likewise; views of phone photos 105 to 255
+    peak=2.0,  # 254 to 255; pixels scaled to 0 to 1 have 1
+    dim_peak=64.0,  # 254 to 255; views of phone photos 105 to 255
     copies=0.05,  # 0
-    mean_peak=(160.0, 255.0),  # 254.8 to 255; of phone photos 189
+    mean_peak=(160.0, 255.0),  # 254.8 to 255; phone photos have 189
     mean_mean=(25.0, 115.0),  # 30.0 to 107.3
     mean_ink=(0.22, 0.74),  # 0.28 to 0.67
     mean_deviation=(50.0, 105.0),  # 58.8 to 96.3
 )
-# These four are taken for each other: between seeds their F1 has a standard deviation of up to 0.024.
+# These four classes are often confused: the standard deviation of their F1 across seeds is up to 0.024.
 F1_MARGINS = {"T-shirt/top": 0.03, "Pullover": 0.03, "Coat": 0.03, "Shirt": 0.03}
 FLOORS = QualityFloors(
-    min_accuracy=0.8,  # the simplest published recipe reaches 0.87, logistic regression 0.84
-    min_f1=0.5,  # the hardest class has 0.65 to 0.79 in our recipes; guessing has 0.1
-    max_loss=0.6,  # guessing has 2.3; our recipes 0.21 to 0.36
-    max_calibration_error=0.05,  # our recipes have 0.004 to 0.012
+    min_accuracy=0.8,  # the simplest published preset reaches 0.87, logistic regression 0.84
+    min_f1=0.5,  # the hardest class has 0.65 to 0.79 with our presets; guessing has 0.1
+    max_loss=0.6,  # guessing has 2.3; our presets 0.21 to 0.36
+    max_calibration_error=0.05,  # our presets have 0.004 to 0.012
 )
 CATALOGUE = Catalogue(
     CONTRACT,
@@ -81,7 +81,7 @@ OFFICIAL = OfficialArchives(
     CONTRACT,
     title="Fashion-MNIST",
     licence="MIT, Copyright (c) 2017 Zalando SE, https://tech.zalando.com",
-    # From the dataset's README (github.com/zalandoresearch/fashion-mnist). A test compares them, and the mirrors, with
+    # From the dataset's README (github.com/zalandoresearch/fashion-mnist). A test compares checksums and mirrors with
     # torchvision's.
     checksums={
         "train-images-idx3-ubyte.gz": ArchiveChecksums(

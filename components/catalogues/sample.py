@@ -1,6 +1,6 @@
-"""A drawn stand-in for Fashion-MNIST: ten garment silhouettes with noise.
+"""Synthetic sample of Fashion-MNIST: ten garment silhouettes with noise.
 
-For tests, and for a first run with no network at all. Everything made from it is marked `sample`.
+For tests, and for a first run without a network. Everything made from it is marked `sample`.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from components.catalogues.fashion_mnist import CLASSES, CONTRACT
 from components.contract import Images, Labels
 
 HEIGHT, WIDTH = CONTRACT.image.shape
-SCALE = 4  # silhouettes are drawn at 112 x 112 and shrunk, for smooth edges
+SCALE = 4  # silhouettes are drawn at 112 x 112 and downscaled, for smooth edges
 
 Point = tuple[float, float]
 Outline = tuple[Point, ...]  # corners on the 28 x 28 grid, (x, y), y down
@@ -21,7 +21,7 @@ LONG_SLEEVES: tuple[Outline, ...] = (
     ((20, 5), (24, 9), (25, 23), (22, 23), (20, 12)),
 )
 
-# Each class: bright outlines, then dark cuts.
+# Per class: bright outlines, then dark cuts.
 SILHOUETTES: dict[str, tuple[tuple[Outline, ...], tuple[Outline, ...]]] = {
     "T-shirt/top": ((BODICE, ((8, 5), (3, 10), (6, 13), (9, 10)), ((20, 5), (25, 10), (22, 13), (19, 10))), ()),
     "Trouser": ((((9, 3), (19, 3), (20, 26), (15.5, 26), (14, 10), (12.5, 26), (8, 26)),), ()),
@@ -53,7 +53,7 @@ SILHOUETTES: dict[str, tuple[tuple[Outline, ...], tuple[Outline, ...]]] = {
 
 
 def draw(rows: int, generator: np.random.Generator) -> tuple[Images, Labels]:
-    """Draw `rows` images, the classes in equal shares and random order.
+    """Draw `rows` images with balanced classes in random order.
 
     Returns:
         uint8 (rows, 28, 28) and uint8 (rows,).

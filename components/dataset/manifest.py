@@ -329,7 +329,7 @@ def check_part(folder: Path, part: DatasetPart) -> None:
     """
     path = folder / part.file
     if os.path.realpath(path) != f"{os.path.realpath(folder)}/{part.file}":
-        raise DatasetError(f"{path}: found a symbolic link, expected a file; copy the file here")
+        raise DatasetError(f"{path}: a symbolic link, expected the file itself; copy it here")
     if not path.is_file():
         raise DatasetError(f"{path}: missing; run 'fashion ingest --source ...' with its source to restore it")
     found = sha256_of(path)

@@ -75,13 +75,13 @@ def test_beyond_a_number_none_is_kept(test_split: Examples, tmp_path: Path, monk
     ("content", "told"),
     [
         (b"{", "not JSON"),
-        (b"[]", "expected an object"),
+        (b"[]", "expected a JSON object"),
         (b'{"said": 1}', "label: found 'None'"),
         (b'{"said": 1, "label": true}', "label: found 'True'"),
         (b'{"said": 1, "label": "Hat"}', "label: found 'Hat'"),
-        (b'{"said": 1, "label": 2, "pixels": "AAAA"}', "pixels: 3 bytes, expected 784"),
+        (b'{"said": 1, "label": 2, "pixels": "AAAA"}', "pixels: found 3 bytes, expected 784"),
         (b'{"said": 1, "label": 2, "pixels": "?"}', "pixels: not base64"),
-        (b" " * 5000, "more than 4,096 bytes"),
+        (b" " * 5000, "larger than 4,096 bytes"),
     ],
 )
 def test_a_file_that_is_no_correction_says_why(content: bytes, told: str) -> None:

@@ -126,7 +126,7 @@ def test_images_of_the_test_split_are_no_new_labels(deployed: Deployed, test_spl
     ended, run = deployed.end_of("labels/inbox", settle=0)
     assert ended == "Failed", deployed.worker_log.read_text()
     (row,) = json.loads(deployed.artifact(run, "labels")["data"])
-    assert "nothing could be taken" in row["outcome"]
+    assert "all rows were rejected" in row["outcome"]
     assert Path(row["moved to"]).parent.name == "failed"
 
 

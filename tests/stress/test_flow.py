@@ -33,7 +33,7 @@ def test_with_nothing_to_reach_it_says_so_and_goes_on_with_the_sample(environmen
     done = fashion(environment, "train", "--sample-fallback", "--epochs", "2")
     assert done.returncode == 0, done.stderr
     assert "could not be reached" in done.stderr
-    assert "Going on with a drawn sample" in done.stderr
+    assert "Using a synthetic sample instead" in done.stderr
     assert "epoch 2 of 2" in done.stderr
     summary = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if line.startswith(("model", "report")))
     tag = summary["model"].split()[0]

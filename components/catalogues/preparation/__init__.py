@@ -1,7 +1,7 @@
-"""How a picture becomes an image: by the function that the contract names. Training and serving use the same.
+"""Prepare pictures as images, by the function that the contract names. Training and serving use the same code.
 
-A function never changes what it makes: another way of preparing is another name, as "letterbox-2", so that a model goes
-on seeing what it was trained on. To add one takes a module, and a line in `PREPARATIONS`.
+The output of a preparation never changes: a new one gets a new name, such as "letterbox-2", so that models keep seeing
+what they were trained on. To add one, write a module and add it to `PREPARATIONS`.
 """
 
 from collections.abc import Callable
@@ -20,13 +20,13 @@ from components.errors import SettingsError
 
 @dataclass(frozen=True)
 class Preparation:
-    """How a picture becomes an image."""
+    """How to prepare pictures as images."""
 
-    views: Callable[[Image.Image, ImageSpec], Images]  # an upright picture -> uint8 (n, height, width[, 3]), n from 1
-    edge: Callable[[ImageSpec], int]  # pixels of both sides that it needs of a picture: a larger one may be reduced
-    passes: Callable[[NDArray[np.uint8]], bool]  # whether a picture of the image's size, mode and depth is one already
-    all_pass: Callable[[Images], bool]  # likewise of all such pictures of one source
-    only_grey_squares: bool = False  # whether it makes no other images
+    views: Callable[[Image.Image, ImageSpec], Images]  # upright picture -> uint8 (n, height, width[, 3]), n >= 1
+    edge: Callable[[ImageSpec], int]  # pixels per side that it needs; a larger picture may be reduced first
+    passes: Callable[[NDArray[np.uint8]], bool]  # whether a picture with the image's size and mode is already prepared
+    all_pass: Callable[[Images], bool]  # the same for all such pictures of a source together
+    only_grey_squares: bool = False  # whether it supports square grey images only
 
 
 PREPARATIONS = {
@@ -48,15 +48,15 @@ PREPARATIONS = {
 
 
 def preparation_of(contract: DataContract) -> Preparation:
-    """The preparation that a contract names.
+    """Look up the preparation that a contract names.
 
     Raises:
-        SettingsError: there is none of that name, or it makes no such images.
+        SettingsError: unknown preparation, or one that does not support the contract's images.
     """
     found, image = PREPARATIONS.get(contract.preparation), contract.image
     if found is None:
         mismatch = f"found {contract.preparation[:60]!r}, expected one of {', '.join(PREPARATIONS)}"
         raise SettingsError(f"the preparation of {contract.name}: {mismatch}")
     if found.only_grey_squares and image.shape != (image.height, image.height):
-        raise SettingsError(f"{contract.preparation!r} makes square grey images, {contract.name} has {image}")
+        raise SettingsError(f"{contract.preparation!r} makes square grey images, but {contract.name} has {image}")
     return found

@@ -1,11 +1,11 @@
-"""A picture -> the grey images that a model of Fashion-MNIST knows: a bright garment on black.
+"""Prepare a picture like Fashion-MNIST: grey, a bright garment on black.
 
-Transparency, or a plain or smooth ground, separates the garment (ground.py). The garment goes through the steps of the
-dataset's paper (arXiv:1708.07747, section 2): trim, longest edge to that of the image, sharpen, centre, grey, negate.
-A picture that may be a negative already is drawn both ways (polarity.py). In any other photo the garment is found first
-(garment.py), and drawn in several widths, as laid clothes are wider than hanging ones, and mirrored. The model's
-answers to the views of one picture are averaged. A picture of the image's size on black passes as it is, but for
-colour; another is not trimmed.
+A garment is segmented by transparency, or on a plain or smooth background (ground.py), and processed as in the
+dataset's paper (arXiv:1708.07747, section 2): trim, scale the longest edge to the image's, sharpen, centre, grey,
+negate. A picture that may already be a negative is drawn both ways (polarity.py). In any other photo, the garment is
+segmented by GrabCut (garment.py), and drawn mirrored and in several widths, because laid clothes are wider than hanging
+ones. The predictions for all views of a picture are averaged. A picture that has the image's size is never trimmed, and
+is only converted to grey if it is already on black.
 """
 
 import numpy as np
@@ -24,18 +24,18 @@ from components.catalogues.preparation.ground import (
 from components.catalogues.preparation.polarity import draw_both_ways
 from components.contract import Images, ImageSpec
 
-WORKING = 160  # pixels of the longest edge, to find a garment in
-SMALLEST_PHOTO = 64  # pixels a side; a smaller picture is no photo
-ENOUGH = 256  # pixels of the longer edge, to find the ground; a picture may have up to twice as many
+WORKING = 160  # pixels of the longest edge for GrabCut
+SMALLEST_PHOTO = 64  # minimum pixels per side of a photo
+ENOUGH = 256  # pixels of the longer edge to find the background; a picture has at most twice as many after reduction
 SHARPEN = ImageFilter.UnsharpMask(radius=1, percent=50, threshold=0)
 BRIGHT = 127.5  # mean of the outermost pixels; the official images have 0 to 104, their negatives 150 to 255
-WIDTHS = (1.0, 0.8, 0.6)  # of a garment found in a photo, beside what it is; the first is what a person is shown
+WIDTHS = (1.0, 0.8, 0.6)  # scale factors of the width of a garment found by GrabCut; the first view is displayed
 
 
 def has_dark_corners(grey: NDArray[np.uint8]) -> bool:
-    """Whether a picture, uint8 (height, width), is bright on black already: at least two corners are black.
+    """Whether a picture, uint8 (height, width), is already on black: at least two corners are black.
 
-    So it is in each of the dataset's 70,000 images, whose garments touch the border and fill some of the corners.
+    This holds for all 70,000 images of the dataset, whose garments touch the border and fill some of the corners.
     """
     height, width = grey.shape
     corners = 0, width - 1, (height - 1) * width, height * width - 1
@@ -43,7 +43,7 @@ def has_dark_corners(grey: NDArray[np.uint8]) -> bool:
 
 
 def have_dark_edges(images: Images) -> bool:
-    """Whether images, uint8 (n, height, width), are of bright garments on a dark ground: most of them are."""
+    """Whether most of the images, uint8 (n, height, width), have a dark background."""
     edges = np.concatenate([images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], axis=1)
     return bool(np.median(edges.mean(axis=1)) < BRIGHT)
 
@@ -52,12 +52,12 @@ def prepare(picture: Image.Image, image: ImageSpec) -> Images:
     """Draw the garment in a picture.
 
     Args:
-        picture: upright, of mode L, LA, RGB or RGBA.
+        picture: upright, mode L, LA, RGB or RGBA.
         image: square and grey.
 
     Returns:
-        uint8 (n, height, width): six views of a garment that was found in a photo; two of one cut from its ground that
-        may be a negative or not; one of any other picture. A picture without a garment is an image of one level.
+        uint8 (n, height, width): six views of a garment found by GrabCut, two views if the polarity is unclear, else
+        one. A picture without a garment becomes an image of one level.
     """
     side = image.height
     small = picture.size == (side, side)
@@ -80,7 +80,7 @@ def prepare(picture: Image.Image, image: ImageSpec) -> Images:
 
 
 def _to_colours(picture: Image.Image) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """Float32 (h, w, 3) and, where something is transparent, alpha (h, w), 0 to 255; a large picture is reduced."""
+    """Colours, float32 (h, w, 3), and alpha, (h, w), 0 to 255, or None without alpha; large pictures are reduced."""
     transparent = "A" in picture.getbands()
     picture = picture.reduce(max(1, max(picture.size) // ENOUGH)).convert("RGBA" if transparent else "RGB")
     pixels = np.asarray(picture, np.float32)
@@ -88,7 +88,7 @@ def _to_colours(picture: Image.Image) -> tuple[NDArray[np.float32], NDArray[np.f
 
 
 def _fill_transparent(colours: NDArray[np.float32], alpha: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Transparent pixels that are no mask, as of rounded corners, get the median colour of the visible ones."""
+    """Fill transparency that is not a mask, such as rounded corners, with the median visible colour."""
     visible = colours[alpha > 127]
     if not len(visible):
         return colours
@@ -97,7 +97,7 @@ def _fill_transparent(colours: NDArray[np.float32], alpha: NDArray[np.float32]) 
 
 
 def _prepare_photo(picture: Image.Image, grey: NDArray[np.uint8], side: int) -> Images:
-    """The views of the garment that GrabCut finds; of a picture without one, the picture."""
+    """The views of the garment that GrabCut finds; if none, the whole picture."""
     if min(picture.size) >= SMALLEST_PHOTO:
         photo = picture.convert("RGB")
         photo.thumbnail((WORKING, WORKING), Image.Resampling.BOX)
@@ -111,18 +111,18 @@ def _prepare_photo(picture: Image.Image, grey: NDArray[np.uint8], side: int) -> 
 
 
 def _draw_cut_out(levels: NDArray[np.float32], cut: CutOut, trim: bool) -> Images:
-    """uint8 (1, side, side) of a garment on black, (rows, columns); a picture of that size needs no trimming."""
+    """Draw a garment on black, (rows, columns), as uint8 (1, side, side), trimmed unless it has the image's size."""
     drawn = Image.fromarray((levels[cut.box] if trim else levels).round().astype(np.uint8))
     return _centre(np.asarray(_shrink(drawn, cut.side).filter(SHARPEN) if trim else drawn), cut.side)
 
 
 def _draw_blank(level: float, side: int) -> Images:
-    """uint8 (1, side, side) of one level: nothing but ground."""
+    """An image of the background only: uint8 (1, side, side) of one level."""
     return np.full((1, side, side), round(255 - level if level > 127 else level), np.uint8)
 
 
 def _draw_views(garment: NDArray[np.uint8], side: int) -> Images:
-    """uint8 (6, side, side) of a garment on black, (rows, columns): in each width, then the same mirrored."""
+    """Draw a garment on black, (rows, columns), in each width, then mirrored: uint8 (6, side, side)."""
     picture = Image.fromarray(garment)
     drawn = (_shrink(picture, side, Image.Resampling.BOX, width) for width in WIDTHS)
     views = np.concatenate([_centre(np.asarray(one), side) for one in drawn])
@@ -132,7 +132,7 @@ def _draw_views(garment: NDArray[np.uint8], side: int) -> Images:
 def _shrink(
     grey: Image.Image, side: int, how: Image.Resampling = Image.Resampling.LANCZOS, width: float = 1.0
 ) -> Image.Image:
-    """Its width is first multiplied by `width`; then its longest edge becomes `side`."""
+    """Scale the width by `width`, then the longest edge to `side`."""
     edges = grey.width * width, grey.height
     across, down = (max(1, round(edge * side / max(edges))) for edge in edges)
     return grey.resize((across, down), how)
@@ -146,5 +146,5 @@ def _centre(pixels: NDArray[np.uint8], side: int) -> Images:
 
 
 def _to_grey(colours: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """uint8 (h, w) as Pillow's conversion has it."""
+    """Convert to grey like Pillow, uint8 (h, w)."""
     return np.asarray(Image.fromarray(colours.astype(np.uint8)).convert("L"))

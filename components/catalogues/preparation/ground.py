@@ -1,7 +1,7 @@
-"""A garment on a plain or smooth ground, or cut out by transparency: where it is, and how much each pixel shows of it.
+"""Segment a garment by transparency or on a plain or smooth background: its mask, and the opacity of each pixel.
 
-The ground is read from the corners and the border, in colour. It may be of any level, and may change smoothly, as light
-in a studio does. What differs from it by more than its own noise is the garment.
+The background colour is estimated from the corners and the border. It may have any level and vary smoothly, like studio
+light. Pixels that differ from it by more than its noise are garment.
 """
 
 from dataclasses import dataclass
@@ -13,49 +13,49 @@ Colours = NDArray[np.float32]  # (h, w, 3), red, green, blue, 0 to 255
 Levels = NDArray[np.float32]  # (h, w), 0 to 255
 Box = tuple[slice, slice]
 
-PLAIN = 12  # levels, 5 % of all, as in the dataset's paper: what is closer to the ground is ground
-SMOOTH = 2  # levels; as much, where the ground is not the same everywhere: a sheet or a carpet differs by more
-MOSTLY = 0.6  # share of the border that is ground; the garment may touch the rest
-LEAST, MOST = 3, 40  # levels; the bounds of what the ground's own noise makes of the threshold
-FITS = 6  # of the smooth ground, each to the border pixels that were near the last
-SPECK = 0.01  # share of the largest piece; a smaller piece is dust
-FEWEST = 9  # pixels; fewer are no garment
-OPENED = 56  # pixels a side; in a smaller picture a garment may be a pixel wide
-OPAQUE, INK = 0.5, 0.1  # of the most opaque pixel's alpha; less is a shadow, but not where all has one colour
-FLAT = 6.0  # levels; the standard deviation of a garment without detail
-MASKING = 0.02  # share of transparent pixels that makes alpha a mask
-RED_GREEN_BLUE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601-2, as Pillow's
+PLAIN = 12  # tolerance of a plain background in levels: 5 % of the range, as in the dataset's paper
+SMOOTH = 2  # tolerance of a smooth background in levels; sheets and carpets vary more
+MOSTLY = 0.6  # minimum share of the border that is background; the garment may touch the rest
+LEAST, MOST = 3, 40  # bounds of the noise threshold, in levels
+FITS = 6  # iterations of the smooth fit, each to the border pixels near the previous one
+SPECK = 0.01  # minimum size of a piece relative to the largest; smaller pieces are dust
+FEWEST = 9  # minimum pixels of a garment
+OPENED = 56  # pixels per side; in smaller pictures, a garment may be one pixel wide
+OPAQUE, INK = 0.5, 0.1  # minimum alpha relative to the maximum, to exclude shadows; the second for a single colour
+FLAT = 6.0  # standard deviation of a garment without detail, in levels
+MASKING = 0.02  # minimum share of transparent pixels for alpha to count as a mask
+RED_GREEN_BLUE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601-2, as in Pillow
 
 
 @dataclass(frozen=True)
 class Ground:
-    """What is behind the garment."""
+    """The background."""
 
-    colours: Colours  # the same everywhere, or changing smoothly
-    noise: float  # levels; the standard deviation at the border
+    colours: Colours  # constant or smoothly varying
+    noise: float  # standard deviation at the border, in levels
 
 
 @dataclass(frozen=True)
 class CutOut:
-    """A garment apart from its ground; all arrays (h, w)."""
+    """A segmented garment; all arrays are (h, w)."""
 
     grey: Levels  # of the picture
-    ground: Levels  # what shines through where `opacity` is below 1
+    ground: Levels  # the background, visible where `opacity` is below 1
     mask: NDArray[np.bool_]  # true somewhere
-    opacity: Levels  # 0 to 1: how much of a pixel is garment; 0 outside the mask
-    depth: Levels  # pixels to the garment's outline; 0 outside the mask
+    opacity: Levels  # 0 to 1: coverage of each pixel by the garment; 0 outside the mask
+    depth: Levels  # distance to the garment's outline in pixels; 0 outside the mask
 
-    box: Box  # the garment's rows and columns, without the faintest of its outline
-    side: int  # of the image that is drawn of it, pixels
+    box: Box  # the garment's bounding box, without its faintest outline
+    side: int  # of the image to draw, in pixels
 
     @property
     def pixel(self) -> float:
-        """How many pixels of the picture make one of the image."""
+        """Pixels of the picture per pixel of the image."""
         return float(max(edge.stop - edge.start for edge in self.box)) / self.side
 
 
 def find_ground(colours: Colours) -> Ground | None:
-    """The ground that the corners and most of the border show, or None where they show none."""
+    """Estimate the background from the corners and most of the border; None if they are not uniform or smooth."""
     border, places = _border(colours)
     corners = colours[[0, 0, -1, -1], [0, -1, 0, -1]]
     fitted = np.broadcast_to(np.median(corners, axis=0), border.shape)
@@ -70,7 +70,7 @@ def find_ground(colours: Colours) -> Ground | None:
 
 
 def cut_from_ground(colours: Colours, ground: Ground, side: int) -> CutOut | None:
-    """The garment, or None where nothing differs from the ground."""
+    """Segment the garment; None if nothing differs from the background."""
     import cv2
 
     difference = abs(colours - ground.colours).max(axis=2)
@@ -89,7 +89,7 @@ def cut_from_ground(colours: Colours, ground: Ground, side: int) -> CutOut | Non
 
 
 def cut_by_alpha(colours: Colours, alpha: Levels, side: int) -> CutOut | None:
-    """The garment that `alpha`, 0 to 255, leaves visible, or None where it hides next to nothing or everything."""
+    """Segment the garment by `alpha`, 0 to 255; None if hardly anything, or everything, is transparent."""
     top = float(alpha.max())
     mask = alpha >= max(OPAQUE * top, 1)
     if (~mask).mean() < MASKING or mask.sum() < FEWEST:
@@ -104,7 +104,7 @@ def cut_by_alpha(colours: Colours, alpha: Levels, side: int) -> CutOut | None:
 
 
 def _border(colours: Colours) -> tuple[Colours, NDArray[np.float64]]:
-    """The colours of the pixels at the border, (n, 3), and their places as `_basis` has them."""
+    """The colours of the border pixels, (n, 3), and their rows of `_basis`, (n, 6)."""
     height, width = colours.shape[:2]
     at_border = np.zeros((height, width), bool)
     at_border[[0, -1]] = at_border[:, [0, -1]] = True
@@ -112,14 +112,14 @@ def _border(colours: Colours) -> tuple[Colours, NDArray[np.float64]]:
 
 
 def _basis(height: int, width: int) -> NDArray[np.float64]:
-    """(height * width, 6): what a surface of the second degree is made of."""
+    """The basis of a quadratic surface, (height * width, 6)."""
     down, across = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None]
     parts = (1, down, across, down**2, down * across, across**2)
     return np.stack([np.broadcast_to(part, (height, width)) for part in parts], axis=-1).reshape(-1, 6)
 
 
 def _fit(border: Colours, places: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(6, 3): the smooth surface through most of the border."""
+    """Fit a quadratic surface to most of the border: coefficients, (6, 3)."""
     kept = np.ones(len(border), bool)
     for number in range(FITS):
         weights = np.linalg.lstsq(places[kept], border[kept], rcond=None)[0]
@@ -135,19 +135,19 @@ def _shows(border: Colours, ground: Colours, levels: float) -> bool:
 
 
 def _noise(border: Colours, ground: Colours) -> float:
-    """From the median, which a garment at the border does not move much."""
+    """Estimate the noise from the median, which is robust to a garment at the border."""
     return float(np.median(abs(border - ground).max(axis=1))) / 0.67
 
 
 def _whole_pieces(difference: Levels, threshold: float, noise: float) -> NDArray[np.bool_] | None:
-    """Where the garment is, what has the ground's colour within it included; holes that show the ground are not."""
+    """The garment's mask, including parts with the background's colour, but not holes that show the background."""
     import cv2
 
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     differs = (difference > threshold).astype(np.uint8)
     strong = differs & (difference > min(2 * threshold, PLAIN))
     if min(differs.shape) >= OPENED:
-        strong = cv2.morphologyEx(strong, cv2.MORPH_OPEN, cross).astype(np.uint8)  # not what is a pixel wide
+        strong = cv2.morphologyEx(strong, cv2.MORPH_OPEN, cross).astype(np.uint8)  # removes structures one pixel wide
     pieces = _large_pieces(differs, strong.astype(bool)).astype(np.uint8)
     if pieces.sum() < FEWEST:
         return None
@@ -163,7 +163,7 @@ def _whole_pieces(difference: Levels, threshold: float, noise: float) -> NDArray
 
 
 def _large_pieces(mask: NDArray[np.uint8], strong: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The connected pieces that are `strong` somewhere, without those that are dust beside the largest."""
+    """The connected pieces that are `strong` somewhere, without dust."""
     import cv2
 
     number, pieces, facts, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)

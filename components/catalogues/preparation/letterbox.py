@@ -1,4 +1,4 @@
-"""A picture -> the whole of it, fitted into the size of the image and padded with the colour of its border."""
+"""Letterbox a picture: scale it to fit the image, and pad it with the colour of its border."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,14 +8,14 @@ from components.contract import Images, ImageSpec
 
 
 def letterbox(picture: Image.Image, image: ImageSpec) -> Images:
-    """Fit a picture into an image, none of it cut off.
+    """Fit a picture into an image without cropping.
 
     Args:
-        picture: upright, of mode L, LA, RGB or RGBA; what is transparent becomes white.
-        image: the size, and whether it is grey or RGB.
+        picture: upright, mode L, LA, RGB or RGBA. Transparency becomes white.
+        image: size and channels.
 
     Returns:
-        uint8 (1, height, width[, 3]). A picture of that very size keeps its pixels.
+        uint8 (1, height, width[, 3]). A picture of the same size keeps its pixels.
     """
     if "A" in picture.getbands():
         whole = picture.convert("RGBA")
@@ -26,14 +26,14 @@ def letterbox(picture: Image.Image, image: ImageSpec) -> Images:
 
 
 def fit(picture: Image.Image, image: ImageSpec) -> NDArray[np.uint8]:
-    """The pixels of a picture, (rows, columns[, 3]), enlarged or reduced to be as large as the image has room for."""
+    """Scale a picture to the largest size that fits the image, (rows, columns[, 3])."""
     share = min(image.width / picture.width, image.height / picture.height)
     size = max(1, round(picture.width * share)), max(1, round(picture.height * share))
     return np.asarray(picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS))
 
 
 def place(pixels: NDArray[np.uint8], image: ImageSpec, ground: NDArray[np.floating] | int) -> Images:
-    """uint8 (1, height, width[, 3]) with these pixels, (rows, columns[, 3]), in its middle and a level around them."""
+    """Centre pixels, (rows, columns[, 3]), on a background level: uint8 (1, height, width[, 3])."""
     images = np.empty((1, *image.shape), np.uint8)
     images[:] = ground
     top, left = ((side - own) // 2 for side, own in zip((image.height, image.width), pixels.shape, strict=False))

@@ -1,10 +1,10 @@
-"""A cut-out garment -> bright on black, as the model knows garments: negated, as it is, or both.
+"""Draw a cut-out garment bright on black, like Fashion-MNIST: negated, as it is, or both.
 
-The dataset's images are negatives of photos: a dark garment is bright. So a photo has to be negated, and a picture that
-is a negative already has not, whatever the ground. The rim of a garment shows which it is: some of the ground that the
-garment was first cut from is left in it, bright if that ground was white, dark if it was black. Where the rim shows
-neither, a bright ground means a photo, and a purely black one, which no camera sees, a negative. On any other ground
-the picture is drawn both ways, and the answers are averaged.
+The dataset's images are negatives of photos: dark garments are bright. So photos must be negated, and pictures that are
+already negatives must not. The rim of a garment indicates which it is, because it contains some of the background that
+the garment was first cut from: bright if that background was white, dark if it was black. If the rim is inconclusive, a
+bright background means a photo, and a pure black one, which no camera records, a negative. On any other background, the
+picture is drawn both ways and the predictions are averaged.
 """
 
 import numpy as np
@@ -12,21 +12,19 @@ import numpy as np
 from components.catalogues.preparation.garment import even_out
 from components.catalogues.preparation.ground import FLAT, INK, CutOut, Levels
 
-# In pixels of the image, from the outline: the rim, and what is within it; how far around they are compared.
+# In pixels of the image: distance of the rim and of the inside from the outline; radius in which they are compared.
 RIM, WITHIN, AROUND = (0.7, 1.1), (1.6, 2.6), 2.5
-CERTAIN = (
-    20.0  # levels between the rim and what is within: 96 % of real garments have less, 3 in 4 of the dataset's more
-)
-DOUBTFUL = 5.0  # levels; more of it against what the ground says makes that doubtful
-WHITE, BLACK = 200, 1  # levels; a ground in a studio is brighter than the one, a negative's is darker than the other
-DIM = 64.0  # levels; a garment no brighter than that is evened out
+CERTAIN = 20.0  # levels between rim and inside: 96 % of real garments have less, 3 in 4 of the dataset's have more
+DOUBTFUL = 5.0  # levels between rim and inside that contradict the background enough to draw both ways
+WHITE, BLACK = 200, 1  # levels: minimum of a studio background; the background of a negative is below the second
+DIM = 64.0  # levels; a garment that is not brighter is normalized
 
 
 def draw_both_ways(cut: CutOut) -> list[Levels]:
-    """The garment on black, the likelier way first; one way where it is known which, or makes no difference.
+    """Draw the garment on black: both ways, the likelier first, or one way if the polarity is clear or irrelevant.
 
     Returns:
-        One or two of (h, w), 0 to 255.
+        One or two arrays (h, w), 0 to 255.
     """
     inner = cut.depth >= min(cut.pixel, float(cut.depth.max()))
     opacity = cut.opacity[inner]
@@ -37,7 +35,7 @@ def draw_both_ways(cut: CutOut) -> list[Levels]:
 
 
 def measure_rim(cut: CutOut) -> float:
-    """How many levels darker the rim of the garment is than what is within it; 0 where it is too thin to tell."""
+    """How many levels darker the rim of the garment is than its inside; 0 if the garment is too thin."""
     import cv2
 
     pixel = cut.pixel
@@ -55,7 +53,7 @@ def measure_rim(cut: CutOut) -> float:
 
 
 def _choose(cut: CutOut, level: float) -> tuple[bool, ...]:
-    """Whether to negate: one answer, or both, the likelier first."""
+    """Whether to negate the garment: one value, or both with the likelier first."""
     rim, ground = measure_rim(cut), float(np.median(cut.ground))
     if abs(rim) > CERTAIN:
         return (rim < 0,)

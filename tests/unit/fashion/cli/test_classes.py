@@ -74,11 +74,11 @@ def test_a_change_says_what_it_did_and_what_comes_next(fashion: Fashion, tmp_pat
     [
         (
             ("rename", "Sock", "Stocking"),
-            "'Sock' is no class of fashion-mnist; expected 0 to 9 or one of T-shirt/top",
+            "'Sock' is not a class of fashion-mnist; expected 0 to 9 or one of T-shirt/top",
         ),
         (("add", "bag", "--from", "."), "two classes are called 'Bag'"),
         (("split", "Bag", "--from", "none.csv"), "none.csv: no such file"),
-        (("undo",), "no change of the classes to take back"),
+        (("undo",), "no class change to undo"),
     ],
 )
 def test_what_cannot_be_is_one_line_and_status_1(fashion: Fashion, arguments: tuple[str, ...], told: str) -> None:
