@@ -170,9 +170,9 @@ def find_pairs(images: Images, comparison: Comparison) -> Iterator[DuplicatePair
                 values = (features[first] @ features[second].T)[rows, others]
             else:
                 values = _correlate(features, first[rows], second[others])
-            copies = values >= comparison.threshold
-            ends = first[rows[copies]], second[others[copies]]
-            yield DuplicatePairs(np.minimum(*ends), np.maximum(*ends), values[copies])
+            matches = values >= comparison.threshold
+            ends = first[rows[matches]], second[others[matches]]
+            yield DuplicatePairs(np.minimum(*ends), np.maximum(*ends), values[matches])
 
 
 def _shorten(features: Features) -> NDArray[np.float32]:

@@ -61,7 +61,7 @@ def rows(found: Audit) -> list[dict[str, str]]:
 
 
 @pytest.mark.slow
-def test_most_wrong_labels_are_found_and_little_else(found: Audit, rows: list[dict[str, str]]) -> None:
+def test_most_label_errors_are_found_with_few_false_positives(found: Audit, rows: list[dict[str, str]]) -> None:
     named = {int(row["id"].removeprefix("train-")) for row in rows}
     assert len(named & set(WRONG)) >= 8
     assert len({int(row["id"].removeprefix("train-")) for row in rows[:10]} & set(WRONG)) >= 7
@@ -71,7 +71,7 @@ def test_most_wrong_labels_are_found_and_little_else(found: Audit, rows: list[di
 
 
 @pytest.mark.slow
-def test_copies_are_found_within_and_across_the_splits(found: Audit) -> None:
+def test_near_duplicates_are_found_within_and_across_splits(found: Audit) -> None:
     with (found.page.parent / "duplicates.csv").open(newline="") as file:
         pairs = {(row["id"], row["other"]) for row in csv.DictReader(file)}
     assert ("train-00030", "train-00031") in pairs
@@ -80,7 +80,7 @@ def test_copies_are_found_within_and_across_the_splits(found: Audit) -> None:
 
 
 @pytest.mark.slow
-def test_the_page_shows_them_and_needs_nothing_from_elsewhere(found: Audit, rows: list[dict[str, str]]) -> None:
+def test_the_page_shows_the_suspects_and_is_self_contained(found: Audit, rows: list[dict[str, str]]) -> None:
     page = Page(found.page)
     assert page.sections == ["train", "test", "copies", "outliers"]
     assert NAME in page.text
@@ -94,7 +94,7 @@ def test_the_page_shows_them_and_needs_nothing_from_elsewhere(found: Audit, rows
 
 
 @pytest.mark.slow
-def test_its_table_is_corrected_and_imported(
+def test_the_corrected_table_can_be_imported(
     planted: tuple[Settings, Dataset], rows: list[dict[str, str]], tmp_path: Path
 ) -> None:
     """In a copy of the data, so that other tests are not affected."""
@@ -117,7 +117,7 @@ def test_its_table_is_corrected_and_imported(
     assert int(np.sum(after.labels != given.labels)) == len(done.relabelled)
 
 
-def test_a_split_that_agrees_with_its_networks_has_no_suspects() -> None:
+def test_a_split_whose_labels_match_the_predictions_has_no_suspects() -> None:
     labels = np.repeat(np.arange(10, dtype=np.uint8), 20)
     images = np.zeros((200, 28, 28), np.uint8)
     probabilities = np.full((200, 10), 0.01, np.float32)
@@ -125,7 +125,7 @@ def test_a_split_that_agrees_with_its_networks_has_no_suspects() -> None:
     assert find_suspects(Examples([str(row) for row in range(200)], images, labels, CONTRACT), probabilities) == []
 
 
-def test_copies_of_blank_and_of_no_images_are_none() -> None:
+def test_blank_and_empty_inputs_have_no_duplicates() -> None:
     some = draw(5, np.random.default_rng(0))[0]
     none = np.empty((0, 28, 28), np.uint8)
     assert find_duplicates(none, some) == []
@@ -135,7 +135,7 @@ def test_copies_of_blank_and_of_no_images_are_none() -> None:
 
 
 @pytest.mark.parametrize("image", [ImageSpec(20, 24, 3), ImageSpec(9, 16), ImageSpec(128, 70, 3)], ids=str)
-def test_copies_are_found_in_images_of_any_size(image: ImageSpec) -> None:
+def test_near_duplicates_are_found_in_images_of_any_size(image: ImageSpec) -> None:
     some, _ = draw_awkward(6, 0, replace(AWKWARD, image=image))
     smooth = gaussian_filter(some.astype(np.float32), 3, axes=(1, 2))
     some = np.interp(smooth, (smooth.min(), smooth.max()), (0, 200)).astype(np.uint8)

@@ -33,7 +33,7 @@ def folder(archives: Path, tmp_path: Path) -> Path:
     return shutil.copytree(archives, tmp_path / "archives")
 
 
-def test_our_checksums_and_mirrors_are_torchvision_s() -> None:
+def test_checksums_and_mirrors_match_torchvision() -> None:
     from torchvision.datasets import FashionMNIST
 
     assert dict(FashionMNIST.resources) == {file: one.md5 for file, one in OFFICIAL.checksums.items()}
@@ -42,7 +42,7 @@ def test_our_checksums_and_mirrors_are_torchvision_s() -> None:
     assert tuple(FashionMNIST.classes) == CLASSES
 
 
-def test_a_declared_set_is_known_by_its_own_name(folder: Path) -> None:
+def test_a_declared_set_has_its_declared_name(folder: Path) -> None:
     declare_source(folder, "acme", "CC-BY-4.0")
     source = find_source(str(folder), Settings(), CONTRACT)
     assert (source.name, source.licence, source.extends) == ("acme", "CC-BY-4.0", False)
@@ -60,14 +60,14 @@ def test_the_official_files_need_no_declaration(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("contract", [AWKWARD, replace(AWKWARD, image=ImageSpec(12, 9))], ids=["RGB", "grey"])
-def test_archives_may_bring_a_contract(tmp_path: Path, contract: DataContract) -> None:
+def test_archives_may_declare_a_contract(tmp_path: Path, contract: DataContract) -> None:
     source = find_source(str(write_awkward(tmp_path, contract)), Settings(), CONTRACT)
     assert source.contract == contract
     for found, expected in zip(source.read("test"), draw_awkward(120, 120, contract), strict=True):
         assert np.array_equal(found, expected)
 
 
-def test_a_preparation_that_there_is_not_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+def test_an_unknown_preparation_is_rejected_before_anything_is_read(tmp_path: Path) -> None:
     archives = write_awkward(tmp_path / "shop")
     strange = replace(AWKWARD, preparation="nosuch")
     with pytest.raises(SettingsError, match="found 'nosuch', expected one of fashion-mnist, letterbox"):
@@ -78,7 +78,7 @@ def test_a_preparation_that_there_is_not_is_refused_before_anything_is_read(tmp_
         open_archives(archives)
 
 
-def test_what_does_not_fit_the_contract_beside_it_is_refused(tmp_path: Path) -> None:
+def test_archives_that_do_not_match_their_contract_are_rejected(tmp_path: Path) -> None:
     folder = write_awkward(tmp_path)
     declare_source(folder, "shop", "MIT", replace(AWKWARD, classes=("10", "3")))
     with pytest.raises(SourceError, match=f"{TRAIN_LABELS}: found the label 2, expected 0 to 1"):
@@ -91,7 +91,7 @@ def test_what_does_not_fit_the_contract_beside_it_is_refused(tmp_path: Path) -> 
         open_archives(folder)
 
 
-def test_a_foreign_set_without_a_declaration_is_refused(folder: Path) -> None:
+def test_an_unknown_set_without_a_declaration_is_rejected(folder: Path) -> None:
     (folder / "source.json").unlink()
     with pytest.raises(
         SourceError, match=rf"{TRAIN_IMAGES}: found MD5 .*{OFFICIAL.checksums[TRAIN_IMAGES].md5}.*source\.json"
@@ -102,7 +102,7 @@ def test_a_foreign_set_without_a_declaration_is_refused(folder: Path) -> None:
 @pytest.mark.usefixtures("sample_is_official")
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("declared", [True, False])
-def test_a_flipped_bit_is_refused_and_its_file_named(folder: Path, file: str, declared: bool) -> None:
+def test_a_flipped_bit_is_detected_and_its_file_named(folder: Path, file: str, declared: bool) -> None:
     if not declared:
         (folder / "source.json").unlink()
     content = bytearray((folder / file).read_bytes())
@@ -119,7 +119,7 @@ def test_a_missing_file_is_named(folder: Path, file: str) -> None:
         find_source(str(folder), Settings(), CONTRACT)
 
 
-def test_a_label_that_is_no_class_is_refused(folder: Path) -> None:
+def test_a_label_out_of_range_is_rejected(folder: Path) -> None:
     labels = read_idx(folder / TEST_LABELS, ()).copy()
     labels[3] = 10
     (folder / TEST_LABELS).write_bytes(encode_idx(labels))
@@ -130,14 +130,14 @@ def test_a_label_that_is_no_class_is_refused(folder: Path) -> None:
         source.read("test")
 
 
-def test_images_and_labels_of_different_counts_are_refused(folder: Path) -> None:
+def test_different_numbers_of_images_and_labels_are_rejected(folder: Path) -> None:
     (folder / TRAIN_LABELS).write_bytes(encode_idx(read_idx(folder / TRAIN_LABELS, ())[:-1]))
     declare_source(folder, "acme", "MIT")
     with pytest.raises(SourceError, match="600 train images but 599 labels"):
         open_archives(folder).read("train")
 
 
-def test_the_two_archives_exchanged_are_refused(folder: Path) -> None:
+def test_swapped_archives_are_rejected(folder: Path) -> None:
     shutil.copy(folder / TRAIN_IMAGES, folder / TRAIN_LABELS)
     declare_source(folder, "acme", "MIT")
     with pytest.raises(SourceError, match=f"{TRAIN_LABELS}: found magic number 00000803, expected 00000801"):
@@ -159,13 +159,13 @@ def test_the_two_archives_exchanged_are_refused(folder: Path) -> None:
         b"\xff",
     ],
 )
-def test_a_malformed_declaration_is_refused(folder: Path, content: bytes) -> None:
+def test_a_malformed_declaration_is_rejected(folder: Path, content: bytes) -> None:
     (folder / "source.json").write_bytes(content)
     with pytest.raises(SourceError, match=r"source\.json: expected JSON with name, licence and sha256, found"):
         open_archives(folder)
 
 
-def test_a_declaration_that_leaves_a_file_out_is_refused(folder: Path) -> None:
+def test_a_declaration_without_a_checksum_is_rejected(folder: Path) -> None:
     declared = json.loads((folder / "source.json").read_bytes())
     del declared["sha256"][TEST_LABELS]
     (folder / "source.json").write_text(json.dumps(declared))
@@ -173,7 +173,7 @@ def test_a_declaration_that_leaves_a_file_out_is_refused(folder: Path) -> None:
         open_archives(folder)
 
 
-def test_the_official_name_cannot_be_claimed(folder: Path) -> None:
+def test_the_official_name_is_reserved(folder: Path) -> None:
     declare_source(folder, OFFICIAL.contract.name, "MIT")
     with pytest.raises(SourceError, match="the name 'fashion-mnist' is reserved for the official files"):
         open_archives(folder)
@@ -182,7 +182,7 @@ def test_the_official_name_cannot_be_claimed(folder: Path) -> None:
 # --- the synthetic sample ---
 
 
-def test_the_sample_always_has_the_same_bytes(tmp_path: Path) -> None:
+def test_the_sample_is_deterministic(tmp_path: Path) -> None:
     first, second, other = tmp_path / "first", tmp_path / "second", tmp_path / "other"
     for folder, seed in ((first, 0), (second, 0), (other, 1)):
         write_sample(folder, train_rows=20, test_rows=10, seed=seed)
@@ -191,26 +191,26 @@ def test_the_sample_always_has_the_same_bytes(tmp_path: Path) -> None:
     assert (first / TRAIN_IMAGES).read_bytes() != (other / TRAIN_IMAGES).read_bytes()
 
 
-def test_the_sample_says_what_it_is(archives: Path) -> None:
+def test_the_sample_declares_itself(archives: Path) -> None:
     source = open_archives(archives)
     assert (source.name, source.licence) == (SAMPLE, "CC0-1.0, drawn by this project")
 
 
-def test_the_sample_has_all_classes_in_equal_shares(archives: Path) -> None:
+def test_the_sample_is_balanced(archives: Path) -> None:
     source = open_archives(archives)
     assert np.bincount(source.read("train")[1]).tolist() == [60] * 10
     assert np.bincount(source.read("test")[1]).tolist() == [20] * 10
     assert len(set(source.read("test")[1][:20].tolist())) > 5, "mixed, not class by class"
 
 
-def test_no_two_images_of_the_sample_are_alike(archives: Path) -> None:
+def test_the_sample_has_no_duplicates(archives: Path) -> None:
     source = open_archives(archives)
     images = np.concatenate([source.read("train")[0], source.read("test")[0]])
     assert len({image.tobytes() for image in images}) == len(images) == 800
 
 
 @pytest.mark.filterwarnings("ignore:self.within_class_std_dev_")  # the corners are always black
-def test_the_silhouettes_can_be_told_apart(archives: Path) -> None:
+def test_the_silhouettes_are_separable(archives: Path) -> None:
     from sklearn.neighbors import NearestCentroid
 
     source = open_archives(archives)

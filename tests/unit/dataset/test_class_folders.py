@@ -44,7 +44,7 @@ def test_a_folder_of_pictures_adds_training_examples(pictures: Path, examples: t
 
 
 @pytest.mark.parametrize(("label", "name"), list(enumerate(CLASSES)))
-def test_a_class_has_a_name_and_a_number(
+def test_a_class_folder_may_be_named_by_name_or_number(
     tmp_path: Path, label: int, name: str, examples: tuple[Images, Labels]
 ) -> None:
     for folder in (str(label), name.replace("/", "_"), name.replace("/", "-").upper(), name.lower().replace(" ", "-")):
@@ -55,28 +55,28 @@ def test_a_class_has_a_name_and_a_number(
 
 
 @pytest.mark.parametrize("name", ["hat", "10", "-1", "01", "T-shirt", "_", ".git", "unsorted"])
-def test_a_folder_that_is_no_class_is_refused(pictures: Path, name: str) -> None:
+def test_a_folder_that_is_not_a_class_is_rejected(pictures: Path, name: str) -> None:
     (pictures / name).mkdir()
     with pytest.raises(SourceError, match=rf"{name}: not a class; expected 0 to 9 or one of T-shirt/top, Trouser"):
         find_source(str(pictures), Settings(), CONTRACT)
 
 
 @pytest.mark.parametrize("place", ["3/notes.txt", "3/c.txt", "3/c", "stray.png", "stray.txt"])
-def test_a_stray_file_is_refused_not_left_out(pictures: Path, place: str) -> None:
+def test_a_stray_file_is_rejected_and_not_ignored(pictures: Path, place: str) -> None:
     (pictures / place).write_bytes(b"stray")
     with pytest.raises(SourceError, match=place):
         find_source(str(pictures), Settings(), CONTRACT)
 
 
 @pytest.mark.parametrize("place", ["3/folder", "3/folder.png"])
-def test_a_folder_among_the_pictures_is_refused(pictures: Path, place: str) -> None:
+def test_a_folder_among_the_pictures_is_rejected(pictures: Path, place: str) -> None:
     (pictures / place).mkdir()
     with pytest.raises(SourceError, match=place):
         find_source(str(pictures), Settings(), CONTRACT)
 
 
 @pytest.mark.parametrize("place", ["3/link.png", "5"])
-def test_a_symlink_is_refused_not_followed_and_not_left_out(pictures: Path, tmp_path: Path, place: str) -> None:
+def test_a_symlink_outside_is_rejected_and_not_ignored(pictures: Path, tmp_path: Path, place: str) -> None:
     target = tmp_path / "outside"
     target.mkdir()
     shutil.copy(pictures / "3" / "c.png", target)
@@ -103,7 +103,7 @@ def test_a_disguised_picture_is_named(pictures: Path) -> None:
 @pytest.mark.parametrize(
     ("inside", "message"), [((), "found nothing; expected the four IDX archives"), (("3",), "expected pictures")]
 )
-def test_a_folder_without_pictures_is_refused(tmp_path: Path, inside: tuple[str, ...], message: str) -> None:
+def test_a_folder_without_pictures_is_rejected(tmp_path: Path, inside: tuple[str, ...], message: str) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     for name in inside:

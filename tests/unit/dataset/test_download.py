@@ -29,7 +29,7 @@ def test_the_four_archives_are_downloaded(downloading: Settings, mirror: Mirror,
 
 
 @pytest.mark.parametrize("source", ["auto", "download"])
-def test_what_is_there_is_not_downloaded_again(downloading: Settings, mirror: Mirror, source: str) -> None:
+def test_existing_archives_are_not_downloaded_again(downloading: Settings, mirror: Mirror, source: str) -> None:
     download_archives(downloading)
     (downloading.raw_dir / TEST_LABELS).unlink()
     mirror.asked.clear()
@@ -50,14 +50,14 @@ def test_a_damaged_archive_is_downloaded_again(downloading: Settings, mirror: Mi
 
 
 @pytest.mark.parametrize("first", [Answer(b"wrong"), Answer(status=503), Answer(b"cut off", declared=999)], ids=told)
-def test_a_second_attempt_makes_it_good(downloading: Settings, mirror: Mirror, first: Answer) -> None:
+def test_a_failed_download_is_retried(downloading: Settings, mirror: Mirror, first: Answer) -> None:
     mirror.answers[TRAIN_LABELS].insert(0, first)
     download_archives(downloading)
     assert mirror.asked.count(f"/{TRAIN_LABELS}") == 2
     assert files_in(downloading.raw_dir) == set(FILES)
 
 
-def test_a_second_mirror_makes_it_good(downloading: Settings, mirror: Mirror) -> None:
+def test_a_failed_mirror_falls_back_to_the_next(downloading: Settings, mirror: Mirror) -> None:
     """With and without a trailing slash in the base URL."""
     dead = "http://127.0.0.1:1"
     nowhere, there = f"{mirror.url}nowhere", f"{mirror.url}there/"
@@ -80,7 +80,7 @@ def test_a_second_mirror_makes_it_good(downloading: Settings, mirror: Mirror) ->
     ],
     ids=told,
 )
-def test_what_cannot_be_had_is_named_and_nothing_partial_is_left(
+def test_a_failed_download_is_named_and_leaves_no_partial_file(
     downloading: Settings, mirror: Mirror, answer: Answer, reason: str
 ) -> None:
     mirror.answers[TEST_IMAGES] = [answer]
@@ -90,7 +90,7 @@ def test_what_cannot_be_had_is_named_and_nothing_partial_is_left(
     assert files_in(downloading.raw_dir) == {TRAIN_IMAGES, TRAIN_LABELS}
 
 
-def test_a_transfer_that_is_cut_off_leaves_the_old_file(downloading: Settings, mirror: Mirror) -> None:
+def test_an_interrupted_transfer_keeps_the_old_file(downloading: Settings, mirror: Mirror) -> None:
     download_archives(downloading)
     (downloading.raw_dir / TEST_IMAGES).write_bytes(b"damaged")
     mirror.answers[TEST_IMAGES] = [Answer(b"cut off", declared=999)]
@@ -100,9 +100,7 @@ def test_a_transfer_that_is_cut_off_leaves_the_old_file(downloading: Settings, m
     assert (downloading.raw_dir / TEST_IMAGES).read_bytes() == b"damaged"
 
 
-def test_a_server_that_says_gzip_of_a_gzip_file_gives_that_file(
-    downloading: Settings, mirror: Mirror, archives: Path
-) -> None:
+def test_a_gzip_content_encoding_is_ignored(downloading: Settings, mirror: Mirror, archives: Path) -> None:
     """Some web servers set Content-Encoding for the suffix .gz."""
     for file in FILES:
         mirror.answers[file] = [Answer((archives / file).read_bytes(), encoding="gzip")]
@@ -110,7 +108,7 @@ def test_a_server_that_says_gzip_of_a_gzip_file_gives_that_file(
     assert (downloading.raw_dir / TEST_IMAGES).read_bytes() == (archives / TEST_IMAGES).read_bytes()
 
 
-def test_a_file_that_does_not_end_is_given_up(
+def test_a_download_over_the_size_limit_is_aborted(
     downloading: Settings, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "LARGEST", 100)
@@ -120,7 +118,7 @@ def test_a_file_that_does_not_end_is_given_up(
 
 
 @pytest.mark.parametrize("url", ["nowhere", "ftp://127.0.0.1/", "http://[", "http://127.0.0.1:1/"])
-def test_a_mirror_that_cannot_be_reached_is_named(downloading: Settings, url: str) -> None:
+def test_an_unreachable_mirror_is_named(downloading: Settings, url: str) -> None:
     settings = downloading.model_copy(update={"mirrors": (url,), "download_attempts": 1})
     with pytest.raises(SourceUnreachable) as refused:
         download_archives(settings)

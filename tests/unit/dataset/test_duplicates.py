@@ -70,7 +70,7 @@ def compare_all(images: Images, comparison: Comparison) -> dict[tuple[int, int],
 
 @pytest.mark.parametrize("comparison", COMPARISONS, ids=["plain", "edges"])
 @pytest.mark.parametrize("draw", [noise, smooth, in_colour, large, nearly_all_alike, flat])
-def test_the_pairs_are_those_of_a_full_comparison(draw: Callable[[Random], Images], comparison: Comparison) -> None:
+def test_the_pairs_match_a_full_comparison(draw: Callable[[Random], Images], comparison: Comparison) -> None:
     images = draw(np.random.default_rng(1))
     expected = compare_all(images, comparison)
     found = pairs_of([(one.rows, one.others, one.values) for one in find_pairs(images, comparison)])
@@ -79,13 +79,13 @@ def test_the_pairs_are_those_of_a_full_comparison(draw: Callable[[Random], Image
     assert all(abs(found.get(pair, value) - value) < ROUNDING for pair, value in expected.items())
 
 
-def test_of_smooth_images_some_are_copies_and_most_are_not() -> None:
+def test_some_smooth_images_are_near_duplicates_and_most_are_not() -> None:
     images = smooth(np.random.default_rng(1))
     for comparison in COMPARISONS:
         assert 0 < len(compare_all(images, comparison)) < len(images) ** 2 / 8
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_of_hardly_any_image_there_are_hardly_any_pairs(number: int) -> None:
+def test_few_images_have_few_pairs(number: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (1, 12, 12), np.uint8).repeat(number, 0)
     assert sum(len(one.rows) for one in find_pairs(images, COMPARISONS[0])) == max(0, number - 1)

@@ -142,14 +142,14 @@ def test_archives_become_two_parts_and_a_manifest(acme: Path, folder: Path, sett
     assert current_dataset(folder) == dataset
 
 
-def test_the_same_input_is_the_same_version_anywhere(acme: Path, base: Dataset, tmp_path: Path) -> None:
+def test_the_same_input_gives_the_same_version_anywhere(acme: Path, base: Dataset, tmp_path: Path) -> None:
     copy = shutil.copytree(acme, tmp_path / "elsewhere")
     elsewhere = ingest(str(copy), settings=Settings(data_dir=tmp_path / "other")).dataset
     assert elsewhere.version == base.version
     assert everything_in(elsewhere.path.parent).keys() == everything_in(base.path.parent).keys()
 
 
-def test_a_part_says_what_it_is(base: Dataset, folder: Path) -> None:
+def test_a_part_has_its_contract_source_and_licence_as_metadata(base: Dataset, folder: Path) -> None:
     for part in parts_of(base):
         schema = pq.read_schema(folder / part)
         assert schema.equals(schema_of(CONTRACT.image), check_metadata=False)
@@ -173,7 +173,7 @@ def test_a_part_can_be_streamed_and_its_pages_have_checksums(acme: Path, folder:
         pq.read_table(path, page_checksum_verification=True)
 
 
-def test_the_images_read_back_are_the_very_images(acme: Path, base: Dataset) -> None:
+def test_images_are_read_back_unchanged(acme: Path, base: Dataset) -> None:
     assert holds_the_images_of(base, acme)
     examples = read_split(base, "test")
     assert examples.ids == [f"test-{number:05d}" for number in range(60)]
@@ -181,14 +181,14 @@ def test_the_images_read_back_are_the_very_images(acme: Path, base: Dataset) -> 
 
 
 @pytest.mark.parametrize("extended", [True, False])
-def test_what_is_read_cannot_be_changed(base: Dataset, csv: Path, extended: bool) -> None:
+def test_examples_are_read_only(base: Dataset, csv: Path, extended: bool) -> None:
     examples = read_split(ingest(str(csv)).dataset if extended else base, "train")
     for array in (examples.images, examples.labels):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
 
 
-def test_an_empty_split_is_refused(acme: Path, folder: Path, tmp_path: Path) -> None:
+def test_an_empty_split_is_rejected(acme: Path, folder: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(acme, tmp_path / "broken")
     (broken / FILES[2]).write_bytes(encode_idx(np.empty((0, 28, 28), np.uint8)))
     (broken / FILES[3]).write_bytes(encode_idx(np.empty(0, np.uint8)))
@@ -198,7 +198,7 @@ def test_an_empty_split_is_refused(acme: Path, folder: Path, tmp_path: Path) -> 
     assert current_dataset(folder) is None
 
 
-def test_a_damaged_source_leaves_the_dataset_in_use(acme: Path, base: Dataset, folder: Path, tmp_path: Path) -> None:
+def test_a_damaged_source_keeps_the_current_dataset(acme: Path, base: Dataset, folder: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(acme, tmp_path / "broken")
     (broken / FILES[3]).write_bytes(encode_idx(np.zeros(59, np.uint8)))
     declare_source(broken, "broken", "MIT")
@@ -230,7 +230,7 @@ def test_the_sample_again_changes_nothing(archives: Path, folder: Path) -> None:
     assert everything_in(folder) == before
 
 
-def test_other_archives_take_the_place_of_the_first_and_can_be_taken_back(
+def test_other_archives_replace_the_first_which_can_be_restored(
     acme: Path, base: Dataset, folder: Path, tmp_path: Path
 ) -> None:
     other = ingest(str(write_real(tmp_path / "beta", seed=4, name="beta")))
@@ -243,7 +243,7 @@ def test_other_archives_take_the_place_of_the_first_and_can_be_taken_back(
 # --- additions ---
 
 
-def test_a_csv_adds_a_part_to_the_old_ones(base: Dataset, csv: Path, folder: Path) -> None:
+def test_a_csv_adds_a_part(base: Dataset, csv: Path, folder: Path) -> None:
     ingested = ingest(str(csv))
     assert ingested.written
     added = ingested.dataset
@@ -253,9 +253,7 @@ def test_a_csv_adds_a_part_to_the_old_ones(base: Dataset, csv: Path, folder: Pat
     assert read_manifest(base).rows("train") == 120, "the old version is still there"
 
 
-def test_added_examples_follow_the_old_and_their_ids_meet_none(
-    base: Dataset, csv: Path, acme: Path, tmp_path: Path
-) -> None:
+def test_added_examples_come_last_with_unique_ids(base: Dataset, csv: Path, acme: Path, tmp_path: Path) -> None:
     ingest(str(csv))
     added = ingest(str(write_csv(tmp_path / "newer.csv", seed=5))).dataset
     examples = read_split(added, "train")
@@ -268,7 +266,7 @@ def test_added_examples_follow_the_old_and_their_ids_meet_none(
         assert np.array_equal(examples.labels[start : start + 7], labels)
 
 
-def test_an_addition_leaves_the_test_split_alone(base: Dataset, csv: Path) -> None:
+def test_an_addition_keeps_the_test_split(base: Dataset, csv: Path) -> None:
     before, after = read_manifest(base), read_manifest(ingest(str(csv)).dataset)
     assert after.split_version("test") == before.split_version("test")
     assert after.split_version("train") != before.split_version("train")
@@ -315,7 +313,7 @@ def test_a_folder_of_pictures_is_added_once(base: Dataset, pictures: Path) -> No
     assert not ingest(str(pictures)).written
 
 
-def test_a_picture_with_another_class_is_another_example(base: Dataset, pictures: Path) -> None:
+def test_a_picture_moved_to_another_class_is_a_new_example(base: Dataset, pictures: Path) -> None:
     """Validation then rejects the duplicates; treating it as already ingested would silently keep the old class."""
     ingest(str(pictures))
     (pictures / "coat").rename(pictures / "shirt")
@@ -332,7 +330,7 @@ def test_a_csv_with_a_bad_row_adds_nothing(base: Dataset, csv: Path, folder: Pat
     assert everything_in(folder) == before
 
 
-def test_an_addition_to_nothing_says_what_to_do_first(csv: Path, folder: Path) -> None:
+def test_an_addition_without_a_dataset_raises(csv: Path, folder: Path) -> None:
     with pytest.raises(DatasetError, match=r"csv:new\.csv: has no test split, and there is no dataset to add"):
         ingest(str(csv))
     assert everything_in(folder) == {}
@@ -341,7 +339,7 @@ def test_an_addition_to_nothing_says_what_to_do_first(csv: Path, folder: Path) -
 # --- the sample and real data ---
 
 
-def test_the_sample_never_takes_the_place_of_real_data(
+def test_the_sample_never_replaces_real_data(
     base: Dataset, archives: Path, csv: Path, settings: Settings, folder: Path
 ) -> None:
     sample = ingest(str(archives)).dataset
@@ -352,7 +350,7 @@ def test_the_sample_never_takes_the_place_of_real_data(
     assert ingest(str(csv)).dataset.source == "acme"
 
 
-def test_real_data_takes_the_place_of_the_sample(acme: Path, archives: Path, csv: Path, folder: Path) -> None:
+def test_real_data_replaces_the_sample(acme: Path, archives: Path, csv: Path, folder: Path) -> None:
     sample = ingest(str(archives)).dataset
     assert current_dataset(folder) == sample
     assert current_dataset(folder, sample=False) is None
@@ -372,7 +370,7 @@ def test_an_addition_to_the_sample_is_marked_sample(archives: Path, csv: Path, f
 
 
 @pytest.mark.usefixtures("awkward_settings")
-def test_a_dataset_has_the_contract_that_its_archives_bring(tmp_path: Path) -> None:
+def test_a_dataset_has_the_contract_of_its_archives(tmp_path: Path) -> None:
     archives = write_awkward(tmp_path / "shop")
     ours = ingest(str(archives)).dataset
     assert (ours.contract, read_manifest(ours).contract, read_split(ours, "test").contract) == (AWKWARD,) * 3
@@ -386,23 +384,21 @@ def test_a_dataset_has_the_contract_that_its_archives_bring(tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("folder")
-def test_archives_of_a_catalogue_that_is_not_in_use_are_refused(tmp_path: Path) -> None:
+def test_archives_of_another_catalogue_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(
         SettingsError, match=r"declares the catalogue 'awkward'.*Set FASHION_CATALOGUE=awkward to ingest it"
     ):
         ingest(str(write_awkward(tmp_path / "shop")))
 
 
-def test_a_dataset_of_another_contract_than_its_manifest_says_is_refused(base: Dataset) -> None:
+def test_a_dataset_whose_contract_differs_from_its_manifest_is_rejected(base: Dataset) -> None:
     other = dataclasses.replace(base, contract=dataclasses.replace(CONTRACT, preparation="other"))
     with pytest.raises(DatasetError, match="contract: preparation: found 'fashion-mnist', expected 'other'"):
         read_split(other, "test")
 
 
 @pytest.mark.parametrize("says", [True, False])
-def test_the_labels_of_a_part_are_read_by_the_names_they_were_written_with(
-    base: Dataset, folder: Path, says: bool
-) -> None:
+def test_labels_are_mapped_by_class_name(base: Dataset, folder: Path, says: bool) -> None:
     """A part without contract metadata is older than contracts, and belongs to Fashion-MNIST."""
     manifest = read_manifest(base)
     parts = []
@@ -428,7 +424,7 @@ def test_the_labels_of_a_part_are_read_by_the_names_they_were_written_with(
         ({"image": ImageSpec(14, 14)}, "images of 28 x 28 x 1, expected 14 x 14 x 1"),
     ],
 )
-def test_a_part_that_cannot_be_mapped_is_refused(
+def test_a_part_that_cannot_be_mapped_is_rejected(
     base: Dataset, folder: Path, fields: dict[str, Any], message: str
 ) -> None:
     other = dataclasses.replace(CONTRACT, **fields)
@@ -440,15 +436,13 @@ def test_a_part_that_cannot_be_mapped_is_refused(
 # --- damage ---
 
 
-def test_nothing_ingested_is_no_dataset(folder: Path) -> None:
+def test_without_an_ingest_there_is_no_dataset(folder: Path) -> None:
     assert current_dataset(folder) is None
 
 
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("harm", ["flip", "truncate", "remove", "exchange"])
-def test_a_damaged_part_is_named_and_written_anew(
-    base: Dataset, acme: Path, folder: Path, split: str, harm: str
-) -> None:
+def test_a_damaged_part_is_named_and_restored(base: Dataset, acme: Path, folder: Path, split: str, harm: str) -> None:
     part, other = parts_of(base) if split == "train" else reversed(parts_of(base))
     path, whole = folder / part, (folder / part).read_bytes()
     if harm == "flip":
@@ -467,7 +461,7 @@ def test_a_damaged_part_is_named_and_written_anew(
     assert holds_the_images_of(ingested.dataset, acme)
 
 
-def test_auto_does_not_go_on_with_a_damaged_dataset(base: Dataset, acme: Path, folder: Path) -> None:
+def test_auto_does_not_use_a_damaged_dataset(base: Dataset, acme: Path, folder: Path) -> None:
     """It ingests the archives again or reports the damage; it must not count as already ingested."""
     shutil.copytree(acme, folder.parent / "raw")
     flip_a_bit(folder / parts_of(base)[0])
@@ -478,7 +472,7 @@ def test_auto_does_not_go_on_with_a_damaged_dataset(base: Dataset, acme: Path, f
     assert holds_the_images_of(dataset, acme)
 
 
-def test_writing_a_damaged_part_anew_keeps_the_additions(base: Dataset, acme: Path, csv: Path, folder: Path) -> None:
+def test_restoring_a_damaged_part_keeps_the_additions(base: Dataset, acme: Path, csv: Path, folder: Path) -> None:
     added = ingest(str(csv)).dataset
     flip_a_bit(folder / parts_of(added)[0])
     ingested = ingest(str(acme))
@@ -486,7 +480,7 @@ def test_writing_a_damaged_part_anew_keeps_the_additions(base: Dataset, acme: Pa
     assert len(read_split(ingested.dataset, "train").ids) == 127
 
 
-def test_writing_a_damaged_addition_anew_does_not_add_it_twice(base: Dataset, csv: Path, folder: Path) -> None:
+def test_restoring_a_damaged_addition_does_not_add_it_twice(base: Dataset, csv: Path, folder: Path) -> None:
     added = ingest(str(csv)).dataset
     flip_a_bit(folder / parts_of(added)[2])
     ingested = ingest(str(csv))
@@ -494,7 +488,7 @@ def test_writing_a_damaged_addition_anew_does_not_add_it_twice(base: Dataset, cs
     assert len(read_split(ingested.dataset, "train").ids) == 127
 
 
-def test_an_addition_held_beside_a_damaged_part_is_not_added_twice(base: Dataset, csv: Path, folder: Path) -> None:
+def test_an_addition_is_not_added_twice_when_another_part_is_damaged(base: Dataset, csv: Path, folder: Path) -> None:
     added = ingest(str(csv)).dataset
     flip_a_bit(folder / parts_of(added)[0])
     try:
@@ -504,9 +498,7 @@ def test_an_addition_held_beside_a_damaged_part_is_not_added_twice(base: Dataset
 
 
 @pytest.mark.parametrize("harm", ["edit", "remove", "empty"])
-def test_a_changed_manifest_is_refused_and_the_archives_written_anew(
-    base: Dataset, acme: Path, folder: Path, harm: str
-) -> None:
+def test_a_changed_manifest_is_rejected_and_can_be_rebuilt(base: Dataset, acme: Path, folder: Path, harm: str) -> None:
     whole = base.path.read_bytes()
     if harm == "edit":
         base.path.write_bytes(whole.replace(b'"rows": 120', b'"rows": 119'))
@@ -523,7 +515,7 @@ def test_a_changed_manifest_is_refused_and_the_archives_written_anew(
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"0123456789abcdef\n", b"\xff\xfe", b"../../etc/passwd\n"])
-def test_a_damaged_pointer_is_refused_and_the_archives_written_anew(
+def test_a_damaged_pointer_is_rejected_and_can_be_repaired(
     base: Dataset, acme: Path, folder: Path, content: bytes
 ) -> None:
     (folder / "current").write_bytes(content)
@@ -533,14 +525,14 @@ def test_a_damaged_pointer_is_refused_and_the_archives_written_anew(
     assert current_dataset(folder) == base
 
 
-def test_a_part_of_other_columns_is_refused(base: Dataset, folder: Path) -> None:
+def test_a_part_with_other_columns_is_rejected(base: Dataset, folder: Path) -> None:
     """The checksum matches the manifest, but the columns do not."""
     table = pq.read_table(folder / parts_of(base)[0]).drop_columns("label")
     with pytest.raises(DatasetError, match=r"found 120 rows of \['id', 'split', 'pixels'\], expected 120 rows"):
         read_split(with_part(base, table), "train")
 
 
-def test_a_part_of_other_rows_is_refused(base: Dataset, folder: Path) -> None:
+def test_a_part_with_other_rows_is_rejected(base: Dataset, folder: Path) -> None:
     table = pq.read_table(folder / parts_of(base)[0]).slice(1)
     with pytest.raises(DatasetError, match=r"found 119 rows of .*, expected 120 rows"):
         read_split(with_part(base, table), "train")
@@ -578,7 +570,7 @@ def go(*processes: "subprocess.Popen[str]") -> None:
         process.stdin.flush()
 
 
-def test_what_a_killed_writer_left_is_removed(base: Dataset, csv: Path, folder: Path) -> None:
+def test_temporary_files_of_a_killed_writer_are_removed(base: Dataset, csv: Path, folder: Path) -> None:
     (folder / temporary_name("current")).write_text("half")
     (folder / "parts" / temporary_name("train.parquet")).write_text("half")
     (folder / temporary_name("a folder")).mkdir()
@@ -588,7 +580,7 @@ def test_what_a_killed_writer_left_is_removed(base: Dataset, csv: Path, folder: 
     assert temporaries(folder) == []
 
 
-def test_two_ingests_at_once_give_one_version(acme: Path, folder: Path) -> None:
+def test_concurrent_ingests_give_one_version(acme: Path, folder: Path) -> None:
     processes = [start(INGEST, 5, acme) for _ in range(2)]
     go(*processes)
     outputs = [process.communicate(timeout=60) for process in processes]
@@ -599,7 +591,7 @@ def test_two_ingests_at_once_give_one_version(acme: Path, folder: Path) -> None:
     assert holds_the_images_of(current, acme)
 
 
-def test_additions_at_once_are_all_kept(base: Dataset, folder: Path, tmp_path: Path) -> None:
+def test_concurrent_additions_are_all_kept(base: Dataset, folder: Path, tmp_path: Path) -> None:
     tables = [write_csv(tmp_path / f"{seed}.csv", seed) for seed in range(10, 26)]
     processes = [start(INGEST, 1, *tables[:8]), start(INGEST, 1, *tables[8:])]
     go(*processes)
@@ -611,7 +603,7 @@ def test_additions_at_once_are_all_kept(base: Dataset, folder: Path, tmp_path: P
     assert len(set(read_split(current, "train").ids)) == 120 + 16 * 7
 
 
-def test_a_kill_at_any_moment_leaves_a_whole_dataset(acme: Path, csv: Path, folder: Path, tmp_path: Path) -> None:
+def test_a_kill_at_any_time_leaves_an_intact_dataset(acme: Path, csv: Path, folder: Path, tmp_path: Path) -> None:
     generator = random.Random(0)
     beta = write_real(tmp_path / "beta", seed=4, name="beta")
     ingest(str(acme))
@@ -631,7 +623,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_dataset(acme: Path, csv: Path, fold
     assert temporaries(folder) == []
 
 
-def test_a_full_disk_leaves_the_dataset_in_use(base: Dataset, acme: Path, folder: Path, tmp_path: Path) -> None:
+def test_a_full_disk_keeps_the_current_dataset(base: Dataset, acme: Path, folder: Path, tmp_path: Path) -> None:
     beta = write_real(tmp_path / "beta", seed=4, name="beta")
     before = everything_in(folder)
     process = start(LITTLE_SPACE + INGEST, 1, beta)

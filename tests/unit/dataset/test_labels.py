@@ -53,9 +53,7 @@ def everything_in(folder: Path) -> dict[str, bytes]:
 # --- additions ---
 
 
-def test_new_pixels_make_a_validated_version_that_extends_the_newest(
-    base: Dataset, new: New, tmp_path: Path, settings: Settings
-) -> None:
+def test_new_pixels_create_a_validated_version(base: Dataset, new: New, tmp_path: Path, settings: Settings) -> None:
     images, labels = new
     done = import_labels(write_pixels(tmp_path / "new.csv", images, labels))
     assert counted(done) == (8, 0, 0, 0, 0)
@@ -79,9 +77,7 @@ def test_a_class_may_be_given_by_its_name(base: Dataset, new: New, tmp_path: Pat
     assert np.array_equal(read_split(done.dataset, "train").labels[600:], labels)
 
 
-def test_a_file_that_grew_gives_what_is_new_and_says_how_many_were_known(
-    base: Dataset, new: New, tmp_path: Path
-) -> None:
+def test_a_grown_file_adds_only_its_new_rows(base: Dataset, new: New, tmp_path: Path) -> None:
     images, labels = new
     path = tmp_path / "new.csv"
     first = import_labels(write_pixels(path, images[:5], labels[:5]))
@@ -92,7 +88,7 @@ def test_a_file_that_grew_gives_what_is_new_and_says_how_many_were_known(
     assert len(set(read_split(grown.dataset, "train").ids)) == 608
 
 
-def test_parquet_and_a_row_twice(base: Dataset, new: New, tmp_path: Path) -> None:
+def test_parquet_with_a_repeated_row(base: Dataset, new: New, tmp_path: Path) -> None:
     images, labels = new
     rows = [0, 1, 1]
     pixels = pa.array([images[row].tobytes() for row in rows], pa.binary(784))
@@ -100,7 +96,7 @@ def test_parquet_and_a_row_twice(base: Dataset, new: New, tmp_path: Path) -> Non
     assert counted(import_labels(tmp_path / "new.parquet")) == (2, 0, 1, 0, 0)
 
 
-def test_a_folder_a_class_and_a_table_of_paths(base: Dataset, new: New, tmp_path: Path) -> None:
+def test_class_folders_and_a_table_of_paths(base: Dataset, new: New, tmp_path: Path) -> None:
     images, _ = new
     for place, name in ((0, "0"), (1, "trouser"), (2, "hat")):
         (tmp_path / "photos" / name).mkdir(parents=True)
@@ -130,7 +126,7 @@ def test_a_folder_a_class_and_a_table_of_paths(base: Dataset, new: New, tmp_path
     assert out["row"] == "../paths.csv,1"
 
 
-def test_what_systems_leave_in_folders_is_counted_and_no_reject(base: Dataset, new: New, tmp_path: Path) -> None:
+def test_system_files_are_ignored_and_not_rejected(base: Dataset, new: New, tmp_path: Path) -> None:
     images, _ = new
     litter = [".DS_Store", "Thumbs.db", "coat/desktop.ini", "coat/.ipynb_checkpoints/a.png", "__MACOSX/coat/._a.png"]
     for name in ("coat/a.png", *litter):
@@ -153,7 +149,7 @@ def test_a_link_to_another_class_folder_is_read(base: Dataset, new: New, tmp_pat
 
 
 @pytest.mark.parametrize("names", [CLASSES, sorted(CLASSES, reverse=True)])
-def test_pictures_in_parquet_are_of_the_class_that_their_schema_names(
+def test_pictures_in_parquet_have_the_class_names_of_their_schema(
     base: Dataset, new: New, tmp_path: Path, names: list[str]
 ) -> None:
     images, labels = new
@@ -175,7 +171,7 @@ def test_pictures_in_parquet_are_of_the_class_that_their_schema_names(
     assert "found '17', expected 0 to 9 or one of" in strange["reason"]
 
 
-def test_a_photo_is_taken_as_the_model_would_see_it(base: Dataset, new: New, tmp_path: Path) -> None:
+def test_a_photo_is_prepared_as_for_the_model(base: Dataset, new: New, tmp_path: Path) -> None:
     large = Image.fromarray(new[0][1]).resize((280, 280), Image.Resampling.NEAREST).convert("RGB")
     (tmp_path / "p" / "trouser").mkdir(parents=True)
     large.save(tmp_path / "p" / "trouser" / "photo.jpg", quality=95)
@@ -187,7 +183,7 @@ def test_a_photo_is_taken_as_the_model_would_see_it(base: Dataset, new: New, tmp
 # --- corrections ---
 
 
-def test_a_label_is_changed_by_the_id_of_its_row_and_nothing_else_is(base: Dataset, tmp_path: Path) -> None:
+def test_only_the_label_of_the_given_id_changes(base: Dataset, tmp_path: Path) -> None:
     train = read_split(base, "train")
     other = CLASSES[(train.labels[3] + 1) % 10]
     table = write_table(
@@ -206,7 +202,7 @@ def test_a_label_is_changed_by_the_id_of_its_row_and_nothing_else_is(base: Datas
     assert counted(import_labels(table)) == (0, 0, 1, 1, 0)
 
 
-def test_a_row_may_be_named_by_the_hash_that_the_prediction_log_has(base: Dataset, tmp_path: Path) -> None:
+def test_a_row_may_be_named_by_its_hash_in_the_prediction_log(base: Dataset, tmp_path: Path) -> None:
     train = read_split(base, "train")
     other = int(train.labels[3] + 1) % 10
     done = import_labels(
@@ -234,7 +230,7 @@ def test_labels_of_the_test_split_never_change(base: Dataset, tmp_path: Path, se
     assert everything_in(settings.datasets_dir) == before
 
 
-def test_of_scored_output_only_corrected_rows_are_taken(base: Dataset, new: New, tmp_path: Path) -> None:
+def test_only_corrected_rows_of_scored_output_are_imported(base: Dataset, new: New, tmp_path: Path) -> None:
     """A prediction is not a label: rows that were not edited are not imported."""
     images, labels = new
     scored_from = write_pixels(tmp_path / "in.csv", images, labels)
@@ -258,7 +254,7 @@ def jpeg(image: Images, quality: int) -> Images:
 
 
 @pytest.mark.parametrize("how", ["shifted", "compressed", "darker", "shifted and compressed"])
-def test_a_changed_copy_of_a_test_image_is_refused(base: Dataset, tmp_path: Path, how: str) -> None:
+def test_a_near_duplicate_of_a_test_image_is_rejected(base: Dataset, tmp_path: Path, how: str) -> None:
     image = read_split(base, "test").images[5]
     shifted = np.roll(image, (1, -1), (0, 1))
     changed = {
@@ -272,7 +268,7 @@ def test_a_changed_copy_of_a_test_image_is_refused(base: Dataset, tmp_path: Path
     assert "test-00005" in rejects_of(done)[0]["reason"]
 
 
-def test_every_reject_has_its_place_its_reason_and_its_row(base: Dataset, new: New, tmp_path: Path) -> None:
+def test_every_reject_has_its_position_reason_and_row(base: Dataset, new: New, tmp_path: Path) -> None:
     images, labels = new
     images[1] = 0
     label = ["Hat", *labels[1:4].tolist()]
@@ -289,7 +285,7 @@ def test_every_reject_has_its_place_its_reason_and_its_row(base: Dataset, new: N
         assert row == lines[int(position.removeprefix("line ")) - 1]
 
 
-def test_of_many_rejects_it_says_what_is_wrong_and_not_in_which_column(base: Dataset, new: New, tmp_path: Path) -> None:
+def test_rejects_are_counted_by_reason_and_not_by_column(base: Dataset, new: New, tmp_path: Path) -> None:
     images, labels = new[0].astype(int), ["Hat", 10, *new[1][2:4].tolist()]
     images[2, 0, 0], images[3, 0, 5] = 256, 300
     done = import_labels(write_pixels(tmp_path / "new.csv", images[:4], labels))
@@ -299,9 +295,7 @@ def test_of_many_rejects_it_says_what_is_wrong_and_not_in_which_column(base: Dat
     }
 
 
-def test_names_and_cells_that_are_not_utf_8_are_taken_or_refused_like_others(
-    base: Dataset, new: New, tmp_path: Path
-) -> None:
+def test_names_and_cells_that_are_not_utf_8_are_handled_like_others(base: Dataset, new: New, tmp_path: Path) -> None:
     folder = tmp_path / "p"
     (folder / "coat").mkdir(parents=True)
     pictures = {b"caf\xe9.png": write_png(new[0][0]), b"th\xe9.png": write_png(new[0][1]), b"\xe9.png": b"no picture"}
@@ -322,7 +316,7 @@ def test_names_and_cells_that_are_not_utf_8_are_taken_or_refused_like_others(
     assert "no such row in the dataset: caf\\udce9" in rejects_of(import_labels(folder / "ids.csv"))[0]["reason"]
 
 
-def test_only_a_file_whose_image_was_taken_is_named_as_a_source(base: Dataset, new: New, tmp_path: Path) -> None:
+def test_only_files_of_added_images_are_recorded_as_inputs(base: Dataset, new: New, tmp_path: Path) -> None:
     (tmp_path / "p" / "coat").mkdir(parents=True)
     copy = read_split(base, "test").images[5]
     for name, image in (("new", new[0][0]), ("copy", copy)):
@@ -332,7 +326,7 @@ def test_only_a_file_whose_image_was_taken_is_named_as_a_source(base: Dataset, n
     assert list(read_manifest(done.dataset).parts[-1].inputs) == ["labels/coat/new.png"]
 
 
-def test_a_row_with_other_than_its_columns_cells_is_refused_and_stops_no_other(base: Dataset, tmp_path: Path) -> None:
+def test_a_row_with_a_wrong_number_of_cells_is_rejected_alone(base: Dataset, tmp_path: Path) -> None:
     train = read_split(base, "train")
     other = (train.labels[:3] + 1) % 10
     rows = [(train.ids[0],), (train.ids[1], other[1], other[1]), (train.ids[2], other[2])]
@@ -341,13 +335,13 @@ def test_a_row_with_other_than_its_columns_cells_is_refused_and_stops_no_other(b
     assert done.rejected == {"the number of cells differs from that of the columns": 2}
 
 
-def test_a_line_ends_where_a_csv_says(base: Dataset, new: New, tmp_path: Path) -> None:
+def test_only_csv_line_ends_separate_rows(base: Dataset, new: New, tmp_path: Path) -> None:
     name = "a\u2028b\x0cc.png"
     (tmp_path / name).write_bytes(write_png(new[0][0]))
     assert counted(import_labels(write_table(tmp_path / "t.csv", ("path", "label"), (name, 0)))) == (1, 0, 0, 0, 0)
 
 
-def test_an_image_with_two_classes_is_refused_with_both(base: Dataset, new: New, tmp_path: Path) -> None:
+def test_an_image_with_conflicting_classes_is_rejected(base: Dataset, new: New, tmp_path: Path) -> None:
     images, _ = new
     done = import_labels(write_pixels(tmp_path / "two.csv", images[[0, 0]], [3, 4]))
     assert done.rejected == {"conflicting classes for one image": 2}
@@ -356,9 +350,7 @@ def test_an_image_with_two_classes_is_refused_with_both(base: Dataset, new: New,
     assert done.rejected == {"duplicate of a training image of another class": 1}
 
 
-def test_what_would_break_an_expectation_of_the_whole_changes_nothing(
-    base: Dataset, tmp_path: Path, settings: Settings
-) -> None:
+def test_an_import_that_fails_validation_changes_nothing(base: Dataset, tmp_path: Path, settings: Settings) -> None:
     images, labels = draw(4000, np.random.default_rng(5))
     coats = images[labels == 4]
     before = current_dataset(settings.datasets_dir)
@@ -379,16 +371,14 @@ def test_what_would_break_an_expectation_of_the_whole_changes_nothing(
         ("none.csv", None, "no such file or folder"),
     ],
 )
-def test_what_is_no_table_of_labels_says_so(
-    base: Dataset, tmp_path: Path, name: str, content: str | None, message: str
-) -> None:
+def test_an_invalid_input_raises(base: Dataset, tmp_path: Path, name: str, content: str | None, message: str) -> None:
     if content is not None:
         (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match=message.replace(".", r"\.")):
         import_labels(tmp_path / name)
 
 
-def test_with_no_dataset_it_says_what_to_do(new: New, tmp_path: Path, settings: Settings) -> None:
+def test_an_import_without_a_dataset_raises(new: New, tmp_path: Path, settings: Settings) -> None:
     with pytest.raises(DatasetError, match="Ingest the archives first"):
         import_labels(write_pixels(tmp_path / "new.csv", *new))
 
@@ -396,7 +386,7 @@ def test_with_no_dataset_it_says_what_to_do(new: New, tmp_path: Path, settings: 
 # --- the archives again ---
 
 
-def test_the_archives_again_keep_what_was_imported_and_corrected(
+def test_ingesting_the_archives_again_keeps_imports_and_corrections(
     base: Dataset, ready: Path, new: New, tmp_path: Path, settings: Settings
 ) -> None:
     """As in a scheduled training with FASHION_SOURCE, even after other archives were in use."""
@@ -414,7 +404,7 @@ def test_the_archives_again_keep_what_was_imported_and_corrected(
 # --- the inbox ---
 
 
-def test_the_inbox_is_emptied_once(base: Dataset, new: New, settings: Settings) -> None:
+def test_each_inbox_item_is_imported_once(base: Dataset, new: New, settings: Settings) -> None:
     images, labels = new
     folder = settings.labelled_dir
     folder.mkdir(parents=True)
@@ -454,7 +444,7 @@ def test_the_inbox_is_emptied_once(base: Dataset, new: New, settings: Settings) 
     assert current.rows == base.rows + 5
 
 
-def test_what_is_being_written_waits_for_the_next_time(base: Dataset, new: New, settings: Settings) -> None:
+def test_a_file_being_written_is_left_for_the_next_run(base: Dataset, new: New, settings: Settings) -> None:
     folder = settings.labelled_dir
     (folder / "coat").mkdir(parents=True)
     write_pixels(folder / "new.csv", *new)
@@ -466,7 +456,7 @@ def test_what_is_being_written_waits_for_the_next_time(base: Dataset, new: New, 
     assert (folder / "coat" / "a.png").is_file()
 
 
-def test_what_a_killed_run_had_begun_is_gone_on_with(base: Dataset, new: New, settings: Settings) -> None:
+def test_the_import_of_a_killed_run_is_resumed(base: Dataset, new: New, settings: Settings) -> None:
     working = settings.labelled_dir / "working"
     working.mkdir(parents=True)
     write_pixels(working / "new.csv", *new)
@@ -475,7 +465,7 @@ def test_what_a_killed_run_had_begun_is_gone_on_with(base: Dataset, new: New, se
     assert counted(one.imported)[0] == 8
 
 
-def test_what_is_no_file_of_the_inbox_fails_alone(base: Dataset, new: New, settings: Settings, tmp_path: Path) -> None:
+def test_an_irregular_inbox_item_fails_alone(base: Dataset, new: New, settings: Settings, tmp_path: Path) -> None:
     """Links are not followed, pipes do not block, and names may contain any bytes."""
     folder = settings.labelled_dir
     (folder / "pictures" / "Bag").mkdir(parents=True)
@@ -503,7 +493,7 @@ def test_what_is_no_file_of_the_inbox_fails_alone(base: Dataset, new: New, setti
     assert (folder / "failed" / f"{long[:200]}.error.txt").is_file()
 
 
-def test_a_name_that_is_taken_is_not_overwritten_however_long(base: Dataset, new: New, settings: Settings) -> None:
+def test_an_existing_file_is_not_overwritten_even_with_a_long_name(base: Dataset, new: New, settings: Settings) -> None:
     folder = settings.labelled_dir
     folder.mkdir(parents=True)
     for rows in (2, 3):
@@ -512,7 +502,7 @@ def test_a_name_that_is_taken_is_not_overwritten_however_long(base: Dataset, new
     assert len(list((folder / "done").iterdir())) == 2
 
 
-def test_what_ends_every_worker_fails_in_the_end(base: Dataset, new: New, settings: Settings) -> None:
+def test_an_item_that_kills_every_worker_finally_fails(base: Dataset, new: New, settings: Settings) -> None:
     working = settings.labelled_dir / "working"
     working.mkdir(parents=True)
     for name in ("a.csv", "b.csv", "c.csv", "d.csv", "e.csv"):
@@ -525,7 +515,7 @@ def test_what_ends_every_worker_fails_in_the_end(base: Dataset, new: New, settin
     assert not list(working.iterdir())
 
 
-def test_all_that_the_version_before_had_begun_is_gone_on_with(base: Dataset, new: New, settings: Settings) -> None:
+def test_interrupted_imports_of_an_earlier_release_are_resumed(base: Dataset, new: New, settings: Settings) -> None:
     """Items of the earlier layout of `working`: batched corrections, pictures, and a name that looks like a claim."""
     images, labels = new
     working = settings.labelled_dir / "working"
@@ -565,14 +555,14 @@ def test_attempts_are_counted_in_the_claim(
     assert not list((settings.labelled_dir / "working").iterdir())
 
 
-def test_what_is_begun_in_one_pass_is_bounded(base: Dataset, new: New, settings: Settings) -> None:
+def test_the_time_of_one_run_is_limited(base: Dataset, new: New, settings: Settings) -> None:
     settings.labelled_dir.mkdir(parents=True)
     write_pixels(settings.labelled_dir / "new.csv", *new)
     assert empty_inbox(enough=0) == []
     assert [one.name for one in empty_inbox()] == ["new.csv"]
 
 
-def test_a_file_that_grows_while_it_is_read_is_refused(base: Dataset, new: New, tmp_path: Path) -> None:
+def test_a_file_that_changes_while_it_is_read_is_rejected(base: Dataset, new: New, tmp_path: Path) -> None:
     path, read = tmp_path / "growing.csv", threading.Event()
     write_pixels(path, new[0].repeat(50, 0), new[1].repeat(50))
 
@@ -594,7 +584,7 @@ def test_a_file_that_grows_while_it_is_read_is_refused(base: Dataset, new: New, 
 
 
 @pytest.mark.usefixtures("awkward_settings")
-def test_labels_of_another_catalogue_are_names_of_its_own_classes(tmp_path: Path) -> None:
+def test_another_catalogue_has_its_own_class_names(tmp_path: Path) -> None:
     ours = ingest(str(write_awkward(tmp_path / "shop"))).dataset
     images, _ = draw_awkward(2, 7)
     folder = tmp_path / "corrections"
@@ -614,7 +604,7 @@ def test_labels_of_another_catalogue_are_names_of_its_own_classes(tmp_path: Path
 
 
 @pytest.mark.usefixtures("awkward_settings")
-def test_an_image_of_one_flat_colour_is_refused_in_any_catalogue(tmp_path: Path) -> None:
+def test_a_flat_image_is_rejected_in_any_catalogue(tmp_path: Path) -> None:
     ingest(str(write_awkward(tmp_path / "shop")))
     flat = np.broadcast_to(np.array([200, 60, 60], np.uint8), AWKWARD.image.shape)
     write_correction(tmp_path / "corrections", Correction(flat.tobytes(), 2, 0, "awkward-mlp:abc"), AWKWARD)
@@ -623,7 +613,7 @@ def test_an_image_of_one_flat_colour_is_refused_in_any_catalogue(tmp_path: Path)
 
 
 @pytest.mark.usefixtures("awkward_settings")
-def test_a_correction_of_other_images_is_refused(tmp_path: Path) -> None:
+def test_a_correction_with_another_image_shape_is_rejected(tmp_path: Path) -> None:
     ingest(str(write_awkward(tmp_path / "shop")))
     images, _ = draw(1, np.random.default_rng(0))
     write_correction(tmp_path / "corrections", Correction(images.tobytes(), 2, 0, "fashion-mlp:abc"), CONTRACT)

@@ -80,7 +80,7 @@ def profiled(awkward_settings: Settings) -> Settings:
 # --- the first version ---
 
 
-def test_the_first_version_is_profiled_and_shown(awkward_settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_first_version_is_profiled_and_logged(awkward_settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     dataset = ingest_rows(awkward_settings, draw_version(), "first")
     assert bounds_of(dataset) == ValidationBounds()
     with caplog.at_level(logging.INFO):
@@ -96,7 +96,7 @@ def test_the_first_version_is_profiled_and_shown(awkward_settings: Settings, cap
 
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (200, 60, 60)])
-def test_one_image_of_one_flat_colour_is_refused(awkward_settings: Settings, colour: tuple[int, int, int]) -> None:
+def test_a_flat_image_fails_validation(awkward_settings: Settings, colour: tuple[int, int, int]) -> None:
     rows = draw_version()
     rows["train"][0][7] = colour
     found = broken_by(awkward_settings, rows, "first")
@@ -111,7 +111,7 @@ def test_a_first_version_may_be_small(awkward_settings: Settings) -> None:
     assert validate(dataset, settings=awkward_settings).dataset == dataset
 
 
-def test_a_catalogue_that_ships_keeps_its_own(validated: Validated) -> None:
+def test_the_built_in_catalogue_keeps_its_own_bounds(validated: Validated) -> None:
     assert bounds_of(validated.dataset) is VALIDATION is catalogue_of(CONTRACT).validation
     assert not (validated.dataset.path.parent / "bounds").exists()
 
@@ -119,7 +119,7 @@ def test_a_catalogue_that_ships_keeps_its_own(validated: Validated) -> None:
 # --- later versions ---
 
 
-def test_the_same_again_and_a_version_that_grew_pass(profiled: Settings) -> None:
+def test_an_unchanged_and_a_grown_version_pass(profiled: Settings) -> None:
     rows = draw_version()
     grown = draw_photos(40, 3)
     train = tuple(np.concatenate(both) for both in zip(rows["train"], grown, strict=True))
@@ -130,7 +130,7 @@ def test_the_same_again_and_a_version_that_grew_pass(profiled: Settings) -> None
 BETWEEN, MEAN = "expect_column_values_to_be_between", "expect_column_mean_to_be_between"
 
 
-def test_inverted_and_dark_images_are_refused(profiled: Settings) -> None:
+def test_inverted_and_dark_images_fail(profiled: Settings) -> None:
     rows = draw_version()
     (train, labels), (test, test_labels) = rows["train"], rows["test"]
     found = broken_by(profiled, {"train": (255 - train, labels), "test": (test // 2, test_labels)}, "worse")
@@ -138,7 +138,7 @@ def test_inverted_and_dark_images_are_refused(profiled: Settings) -> None:
     assert {("test", f"{MEAN}(mean)"), ("test", f"{MEAN}(peak)"), ("test", f"{BETWEEN}(peak)")} <= found
 
 
-def test_channels_in_another_order_and_bright_images_are_refused(profiled: Settings) -> None:
+def test_swapped_channels_and_bright_images_fail(profiled: Settings) -> None:
     rows = draw_version()
     (train, labels), (test, test_labels) = rows["train"], rows["test"]
     bright = np.minimum(test, 195) + np.uint8(60)
@@ -147,7 +147,7 @@ def test_channels_in_another_order_and_bright_images_are_refused(profiled: Setti
     assert ("test", f"{MEAN}(mean)") in found
 
 
-def test_a_class_that_is_gone_or_jumped_is_refused(profiled: Settings) -> None:
+def test_a_missing_class_and_a_jump_of_a_class_share_fail(profiled: Settings) -> None:
     images, labels = draw_version()["test"]
     jumped = draw_photos(400, 6, (0.2, 0.3, 0.5))
     found = broken_by(profiled, {"train": jumped, "test": (images[labels < 2], labels[labels < 2])}, "worse")
@@ -155,7 +155,7 @@ def test_a_class_that_is_gone_or_jumped_is_refused(profiled: Settings) -> None:
     assert ("test", "expect_column_distinct_values_to_equal_set(label)") in found
 
 
-def test_a_version_with_few_rows_is_refused(profiled: Settings) -> None:
+def test_a_version_with_too_few_rows_fails(profiled: Settings) -> None:
     rows = draw_version()
     train = rows["train"][0][::3], rows["train"][1][::3]
     assert broken_by(profiled, {**rows, "train": train}, "fewer") == {("train", "expect_table_row_count_to_be_between")}
@@ -164,7 +164,7 @@ def test_a_version_with_few_rows_is_refused(profiled: Settings) -> None:
     assert accepted.source == "first"
 
 
-def test_a_refusal_says_how_to_take_the_new_look(profiled: Settings) -> None:
+def test_the_error_explains_how_to_profile_again(profiled: Settings) -> None:
     rows = draw_version()
     dataset = ingest_rows(profiled, {**rows, "train": (255 - rows["train"][0], rows["train"][1])}, "inverted")
     path = bounds_path(profiled.datasets_dir, AWKWARD)
@@ -178,7 +178,7 @@ def test_a_refusal_says_how_to_take_the_new_look(profiled: Settings) -> None:
 # --- the file ---
 
 
-def test_bounds_are_read_as_they_were_written(tmp_path: Path) -> None:
+def test_bounds_round_trip(tmp_path: Path) -> None:
     assert read_bounds(tmp_path, AWKWARD) is None
     bounds = ValidationBounds(
         mean=(10.0, 200.5),
@@ -192,7 +192,7 @@ def test_bounds_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert read_bounds(tmp_path, AWKWARD) == bounds
 
 
-def test_another_contract_has_bounds_of_its_own(tmp_path: Path) -> None:
+def test_another_contract_has_its_own_bounds(tmp_path: Path) -> None:
     write_bounds(tmp_path, AWKWARD, ValidationBounds())
     more = replace(AWKWARD, classes=(*AWKWARD.classes, "Hat"))
     assert read_bounds(tmp_path, more) is None
@@ -224,14 +224,14 @@ def rows_of(counts: Sequence[int]) -> pd.DataFrame:
     return pd.DataFrame({"label": labels}, index=range(100, 100 + len(labels)))
 
 
-def test_chance_in_a_small_class_is_no_jump() -> None:
+def test_chance_in_a_small_class_is_not_a_jump() -> None:
     rows = rows_of((85, 9, 6))
     jumps = measure_jumps(rows, {"10": 90, "Kids 2-6": 3, "3": 7}, AWKWARD)
     assert jumps.index.equals(rows.index)
     assert jumps.loc[[100, 190, 199]].round(3).tolist() == [0.947, 1.75, 0.917]
 
 
-def test_chance_in_a_small_first_version_is_no_jump() -> None:
+def test_chance_in_a_small_first_version_is_not_a_jump() -> None:
     jumps = measure_jumps(rows_of((2_500, 400, 100)), {"10": 15, "Kids 2-6": 11, "3": 4}, AWKWARD)
     assert jumps.between(0.5, 1.6).all()
     many = measure_jumps(rows_of((2_500, 400, 100)), {"10": 1_500, "Kids 2-6": 1_100, "3": 400}, AWKWARD)

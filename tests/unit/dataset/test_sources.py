@@ -74,7 +74,7 @@ def put_archives(archives: Path, folder: Path, kind: str) -> Path:
 
 @pytest.mark.usefixtures("sample_is_official")
 @pytest.mark.parametrize("kind", ["extracted", "both", "mixed", "dots"])
-def test_extracted_files_are_the_same_version_as_the_gzipped_ones(archives: Path, tmp_path: Path, kind: str) -> None:
+def test_extracted_and_gzipped_files_give_the_same_version(archives: Path, tmp_path: Path, kind: str) -> None:
     folders = [put_archives(archives, tmp_path / name, name) for name in ("gzipped", kind)]
     gzipped, other = (ingest(str(folder), settings=Settings(data_dir=tmp_path / "data")) for folder in folders)
     assert other.dataset == gzipped.dataset
@@ -94,7 +94,7 @@ def test_extracted_files_are_the_same_version_as_the_gzipped_ones(archives: Path
         "data/fashion",
     ],
 )
-def test_the_files_are_found_where_tools_put_them(archives: Path, tmp_path: Path, place: str) -> None:
+def test_files_are_found_in_the_folders_of_common_tools(archives: Path, tmp_path: Path, place: str) -> None:
     """The folders of torchvision, Keras and the dataset's own repository."""
     put_archives(archives, tmp_path / "root" / place, "both")
     assert source_of(tmp_path / "root").name == OFFICIAL.contract.name
@@ -161,7 +161,7 @@ def test_hugging_face_parquet_is_a_dataset(
     assert (source.name, source.left_out) == ("parquet:fm", ("README.md",))
 
 
-def test_names_decide_the_class_and_not_their_position(
+def test_classes_are_matched_by_name_and_not_by_position(
     tmp_path: Path, splits: dict[str, tuple[Images, Labels]]
 ) -> None:
     for split, (images, labels) in splits.items():
@@ -169,7 +169,7 @@ def test_names_decide_the_class_and_not_their_position(
     assert_holds(source_of(tmp_path), splits, "train", "test")
 
 
-def test_a_class_that_is_none_of_ours_is_named(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
+def test_an_unknown_class_is_named(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
     images, labels = splits["train"]
     path = write_hf(tmp_path / "train.parquet", images, labels, HF_NAMES)
     schema = pq.read_schema(path)
@@ -180,7 +180,7 @@ def test_a_class_that_is_none_of_ours_is_named(tmp_path: Path, splits: dict[str,
         source_of(path).read("train")
 
 
-def test_a_shard_that_is_missing_is_told(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
+def test_a_missing_shard_is_reported(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
     images, labels = splits["train"]
     for number in (0, 2):
         write_hf(tmp_path / f"train-{number:05}-of-00003.parquet", images[number::3], labels[number::3], HF_NAMES)
@@ -200,7 +200,7 @@ def test_a_row_without_a_picture_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + b"\0" * 100 + b"PAR1", b"label,pixel1\n"])
-def test_what_is_no_parquet_is_named(tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_parquet_file_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "train.parquet").write_bytes(content)
     with pytest.raises(SourceError, match=r"train\.parquet: not a Parquet file, or damaged"):
         source_of(tmp_path / "train.parquet").read("train")
@@ -215,14 +215,14 @@ def write_csv(path: Path, images: Images, labels: Labels) -> None:
     path.write_text("\n".join([header, *rows]) + "\n")
 
 
-def test_kaggle_s_two_csv_files_are_a_dataset(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
+def test_two_kaggle_csv_files_are_a_dataset(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
     for split, examples in splits.items():
         write_csv(tmp_path / f"fashion-mnist_{split}.csv", *examples)
     assert_holds(source_of(tmp_path), splits, "train", "test")
 
 
 @pytest.mark.usefixtures("sample_is_official")
-def test_of_kaggle_s_whole_folder_the_official_files_are_read(
+def test_the_official_files_of_a_kaggle_folder_are_preferred(
     archives: Path, tmp_path: Path, splits: dict[str, tuple[Images, Labels]]
 ) -> None:
     folder = put_archives(archives, tmp_path / "kaggle", "extracted")
@@ -240,7 +240,9 @@ def test_two_files_for_one_split_are_both_named(tmp_path: Path, splits: dict[str
         source_of(tmp_path)
 
 
-def test_a_test_split_alone_is_refused(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
+def test_a_test_split_without_a_train_split_is_rejected(
+    tmp_path: Path, splits: dict[str, tuple[Images, Labels]]
+) -> None:
     write_csv(tmp_path / "test.csv", *splits["test"])
     with pytest.raises(SourceError, match=r"found test\.csv, but no \.csv file for the train split"):
         source_of(tmp_path)
@@ -272,7 +274,7 @@ def test_train_and_test_folders_are_a_dataset(
     assert_holds(source_of(tmp_path / "shop"), ordered, "train", "test")
 
 
-def test_pictures_in_splits_are_the_same_input_as_without(
+def test_pictures_are_the_same_input_with_and_without_a_train_folder(
     tmp_path: Path, splits: dict[str, tuple[Images, Labels]]
 ) -> None:
     write_folders(tmp_path / "one" / "train", *splits["train"])
@@ -293,9 +295,7 @@ LITTER = (
 )
 
 
-def test_what_systems_leave_in_folders_is_not_read_and_is_named(
-    tmp_path: Path, splits: dict[str, tuple[Images, Labels]]
-) -> None:
+def test_system_files_are_ignored_and_listed(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
     write_folders(tmp_path, *splits["train"])
     for name in LITTER:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -340,7 +340,7 @@ def test_a_broken_link_is_named(tmp_path: Path, splits: dict[str, tuple[Images, 
         source_of(tmp_path)
 
 
-def test_a_link_that_leads_out_is_named(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
+def test_a_link_outside_the_folder_is_named(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
     write_folders(tmp_path / "shop", *splits["train"])
     (tmp_path / "outside.png").write_bytes(encode(splits["train"][0][0]))
     (tmp_path / "shop" / "Bag" / "zzz.png").symlink_to(tmp_path / "outside.png")
@@ -348,13 +348,13 @@ def test_a_link_that_leads_out_is_named(tmp_path: Path, splits: dict[str, tuple[
         source_of(tmp_path / "shop")
 
 
-def test_validation_folders_are_left_out_and_named(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
+def test_validation_folders_are_ignored_and_listed(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
     for name in ("train", "val", "test"):
         write_folders(tmp_path / name, *splits["test" if name == "test" else "train"])
     assert source_of(tmp_path).left_out == ("val",)
 
 
-def test_the_sign_is_that_of_the_whole_set(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
+def test_the_polarity_is_decided_for_the_whole_set(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
     """A garment that fills its frame is not a negative if the other images have a dark background."""
     images, labels = splits["train"][0].copy(), splits["train"][1]
     images[0] = 200
@@ -366,7 +366,7 @@ def test_the_sign_is_that_of_the_whole_set(tmp_path: Path, splits: dict[str, tup
 # --- missing splits and unknown layouts ---
 
 
-def test_without_a_test_split_examples_are_added_or_there_is_nothing_to_add_them_to(
+def test_examples_without_a_test_split_are_added_to_an_existing_dataset_only(
     tmp_path: Path, archives: Path, splits: dict[str, tuple[Images, Labels]]
 ) -> None:
     settings = Settings(data_dir=tmp_path / "data")
@@ -379,7 +379,7 @@ def test_without_a_test_split_examples_are_added_or_there_is_nothing_to_add_them
     assert done.dataset.rows == base.dataset.rows + ROWS["train"]
 
 
-def test_with_a_test_split_it_is_a_dataset_of_its_own(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
+def test_a_source_with_a_test_split_is_a_full_dataset(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
     for split, examples in splits.items():
         write_hf(tmp_path / "fm" / f"{split}-00000-of-00001.parquet", *examples, HF_NAMES)
     done = ingest(str(tmp_path / "fm"), settings=Settings(data_dir=tmp_path / "data"))
@@ -400,9 +400,7 @@ def some_files(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("fill", "found"), [(nothing, "found nothing"), (some_files, r"found a\.npz, b\.pkl, hat/")])
-def test_where_nothing_fits_it_says_what_was_found_and_what_is_read(
-    tmp_path: Path, fill: Callable[[Path], None], found: str
-) -> None:
+def test_an_unknown_layout_raises(tmp_path: Path, fill: Callable[[Path], None], found: str) -> None:
     folder = tmp_path / "odd"
     folder.mkdir()
     fill(folder)
@@ -411,7 +409,7 @@ def test_where_nothing_fits_it_says_what_was_found_and_what_is_read(
         source_of(folder)
 
 
-def test_tables_beside_class_folders_are_both_named(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
+def test_tables_next_to_class_folders_raise(tmp_path: Path, splits: dict[str, tuple[Images, Labels]]) -> None:
     write_csv(tmp_path / "train.csv", *splits["train"])
     write_folders(tmp_path, *splits["train"])
     with pytest.raises(SourceError, match=r"found tables \(train\.csv\) and class folders"):
@@ -427,7 +425,7 @@ def offline(downloading: Settings) -> Settings:
 
 
 @pytest.mark.parametrize("name", ["nowhere", "/nowhere/at/all", "~nosuchuser/archives", "smaple", "a\0b"])
-def test_a_word_that_is_no_source_says_which_there_are(offline: Settings, name: str) -> None:
+def test_an_unknown_source_name_raises(offline: Settings, name: str) -> None:
     with pytest.raises(
         SettingsError, match="no such file or folder; expected a path, auto, download or sample"
     ) as refused:
@@ -435,7 +433,7 @@ def test_a_word_that_is_no_source_says_which_there_are(offline: Settings, name: 
     assert name in str(refused.value)
 
 
-def test_a_file_that_is_no_csv_is_refused(offline: Settings, archives: Path) -> None:
+def test_an_unsupported_file_raises(offline: Settings, archives: Path) -> None:
     with pytest.raises(SettingsError, match=r"expected a labelled \.csv or \.parquet file, or a folder"):
         find_source(str(archives / TRAIN_IMAGES), offline, CONTRACT)
 
@@ -453,7 +451,7 @@ def test_damaged_archives_are_never_replaced_by_the_sample(offline: Settings, ar
         find_source("auto", offline, CONTRACT, sample_fallback=fallback)
 
 
-def test_without_a_network_the_error_says_what_to_do(offline: Settings) -> None:
+def test_without_a_network_the_error_suggests_a_remedy(offline: Settings) -> None:
     with pytest.raises(SourceUnreachable) as refused:
         find_source("auto", offline, CONTRACT)
     assert f"Put the four archives into {offline.raw_dir}, or set FASHION_SOURCE" in str(refused.value)
@@ -462,12 +460,12 @@ def test_without_a_network_the_error_says_what_to_do(offline: Settings) -> None:
 
 
 @pytest.mark.parametrize("fallback", [True, False])
-def test_only_auto_falls_back_on_the_sample(offline: Settings, fallback: bool) -> None:
+def test_only_auto_falls_back_to_the_sample(offline: Settings, fallback: bool) -> None:
     with pytest.raises(SourceUnreachable):
         find_source("download", offline, CONTRACT, sample_fallback=fallback)
 
 
-def test_the_fallback_says_so_in_plain_words(offline: Settings, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_fallback_is_logged(offline: Settings, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "components"):
         source = find_source("auto", offline, CONTRACT, sample_fallback=True)
     assert source.name == SAMPLE

@@ -70,7 +70,7 @@ def with_images(source: Source, images: Images) -> Source:
 @pytest.mark.parametrize(
     ("images", "tested"), [(2, 1), (3, 1), (7, 1), (9, 1), (10, 2), (12, 2), (17, 3), (100, 15), (400, 60)]
 )
-def test_each_class_has_its_share(images: int, tested: int) -> None:
+def test_each_class_gets_its_share(images: int, tested: int) -> None:
     drawn = source_of([images, 40]).draw()
     assert drawn.counts == {"train": (images - tested, 34), "test": (tested, 6)}
 
@@ -80,14 +80,14 @@ def test_another_share() -> None:
     assert drawn.counts["test"] == (40, 20)
 
 
-def test_a_class_of_one_picture_is_refused() -> None:
+def test_a_class_with_one_picture_is_rejected() -> None:
     with pytest.raises(
         SourceError, match=r"the class '10' cannot be in both .* found 1 usable picture, expected 2 or more"
     ):
         source_of([20, 1]).draw()
 
 
-def test_arguments_that_do_not_fit_each_other() -> None:
+def test_mismatched_arguments_raise() -> None:
     source = source_of([5, 5])
     with pytest.raises(ValueError, match="10 images, 10 labels, 9 digests"):
         draw_test_split(source.images, source.labels, source.digests[:9])
@@ -127,7 +127,7 @@ def assert_whole_groups(source: Source, drawn: Drawn) -> None:
     assert all(len(sides) == 1 for sides in where.values())
 
 
-def test_of_a_photographer_with_most_of_the_pictures_none_is_tested_and_of_the_others_half() -> None:
+def test_at_most_half_of_the_sets_are_tested_if_one_is_very_large() -> None:
     source = source_of([100, 100], {row: "photographer" for row in range(200) if row % 10})
     drawn = source.draw()
     assert drawn.counts == {"train": (95, 95), "test": (5, 5)}
@@ -148,7 +148,7 @@ def test_a_class_that_is_one_set_cannot_be_split() -> None:
         one_seller.draw()
 
 
-def test_of_two_sets_the_smaller_is_tested() -> None:
+def test_the_smaller_of_two_sets_is_tested() -> None:
     source = source_of([12, 20], {row: "large" if row < 9 else "small" for row in range(12)})
     drawn = source.draw()
     assert drawn.counts["test"] == (3, 3)
@@ -157,7 +157,7 @@ def test_of_two_sets_the_smaller_is_tested() -> None:
 # --- exact duplicates ---
 
 
-def test_of_equal_images_the_first_by_digest_is_kept() -> None:
+def test_the_first_of_equal_images_by_digest_is_kept() -> None:
     source = source_of([20, 20])
     images, digests = source.images.copy(), list(source.digests)
     images[[4, 9]] = images[2]
@@ -168,7 +168,7 @@ def test_of_equal_images_the_first_by_digest_is_kept() -> None:
     assert sum(sum(counts) for counts in drawn.counts.values()) == 38
 
 
-def test_the_same_file_twice_is_one_image_and_joins_its_groups() -> None:
+def test_a_repeated_file_is_one_image_and_joins_its_groups() -> None:
     source = source_of([20, 20], {3: "one", 7: "one", 8: "two", 12: "two"})
     twice = source.take([*range(20), 7, *range(20, 40)])
     twice.groups[20] = "two"
@@ -187,7 +187,7 @@ def test_the_same_image_in_two_classes_is_left_out_of_both() -> None:
     assert drawn.duplicates == {}
 
 
-def test_a_class_whose_pictures_are_all_in_another_too_is_named() -> None:
+def test_a_class_that_duplicates_another_is_named() -> None:
     source = source_of([20, 3])
     images = source.images.copy()
     images[20:] = images[:3]
@@ -195,7 +195,7 @@ def test_a_class_whose_pictures_are_all_in_another_too_is_named() -> None:
         with_images(source, images).draw()
 
 
-def test_near_copies_in_two_classes_are_reported_and_stay_together() -> None:
+def test_near_duplicates_in_two_classes_are_reported_and_stay_together() -> None:
     source = source_of([20, 20])
     images = source.images.copy()
     images[25] = images[3]
@@ -226,7 +226,7 @@ def sources(draw: st.DrawFn) -> Source:
 
 @given(sources(), st.randoms(use_true_random=False))
 @examples(max_examples=60, deadline=None)
-def test_the_order_of_the_rows_has_no_say(source: Source, random: Random) -> None:
+def test_the_order_of_the_rows_does_not_matter(source: Source, random: Random) -> None:
     order = list(range(len(source.digests)))
     random.shuffle(order)
     shuffled = source.take(order)
@@ -262,7 +262,7 @@ def test_no_group_straddles_and_every_class_is_in_both_splits(source: Source) ->
 
 @given(sources(), st.data())
 @examples(max_examples=60, deadline=None)
-def test_what_is_added_moves_nobody(source: Source, data: st.DataObject) -> None:
+def test_added_rows_do_not_move_existing_ones(source: Source, data: st.DataObject) -> None:
     rows = range(len(source.digests))
     earlier = source.take(sorted(data.draw(st.sets(st.sampled_from(rows), min_size=1))))
     try:
@@ -276,7 +276,7 @@ def test_what_is_added_moves_nobody(source: Source, data: st.DataObject) -> None
     assert_whole_groups(replace(source, groups=["" if name in parted else name for name in source.groups]), drawn)
 
 
-def test_without_the_version_before_few_move() -> None:
+def test_few_rows_move_without_the_previous_version() -> None:
     source = source_of([400, 60], seed=3)
     grown = source_of([440, 66], seed=4)
     grown = replace(grown, images=grown.images.copy(), digests=list(grown.digests))
@@ -302,7 +302,7 @@ def test_new_pictures_of_a_tested_product_are_tested() -> None:
     assert drawn.straddling == ()
 
 
-def test_a_new_row_that_links_both_splits_is_trained_on() -> None:
+def test_a_new_row_that_links_both_splits_goes_to_the_training_split() -> None:
     source = source_of([20, 20], {3: "one", 4: "two"})
     before: dict[str, Split] = dict.fromkeys(source.digests, "train")
     before |= {source.digests[row]: "test" for row in (4, 5, 24, 25)}
@@ -315,7 +315,7 @@ def test_a_new_row_that_links_both_splits_is_trained_on() -> None:
     assert (drawn.test[4], drawn.test[3], drawn.test[40]) == (True, False, False)
 
 
-def test_a_class_whose_test_pictures_are_all_gone_is_named() -> None:
+def test_a_class_without_test_pictures_is_named() -> None:
     source = source_of([20, 20])
     before: dict[str, Split] = dict.fromkeys(source.digests, "train")
     with pytest.raises(SourceError, match=r"'Boot' .* must stay in the split that they, .* are already in"):
@@ -325,7 +325,7 @@ def test_a_class_whose_test_pictures_are_all_gone_is_named() -> None:
 # --- linking ---
 
 
-def test_copies_are_linked_across_blocks() -> None:
+def test_near_duplicates_are_linked_across_blocks() -> None:
     images = np.random.default_rng(0).integers(0, 256, (2 * ROWS + 5, 10, 10), np.uint8)
     images[-1] = images[0] // 2 + 20
     images[ROWS + 1] = images[ROWS - 1]
@@ -337,7 +337,7 @@ def test_copies_are_linked_across_blocks() -> None:
     assert np.flatnonzero(nearest > 0.98).tolist() == [0, ROWS - 1, ROWS + 1, len(images) - 1]
 
 
-def test_of_images_that_are_all_copies_one_set_is_made() -> None:
+def test_images_that_are_all_duplicates_form_one_set() -> None:
     images = np.random.default_rng(0).integers(0, 250, (1, 10, 10), np.uint8).repeat(1500, 0)
     labels = np.arange(1500, dtype=np.uint16) % 2
     sets, odd = link_duplicates(images, labels)

@@ -44,7 +44,7 @@ def test_a_labelled_csv_adds_training_examples(tmp_path: Path, examples: tuple[I
     assert np.array_equal(labels, examples[1])
 
 
-def test_one_bad_row_refuses_the_whole_csv(tmp_path: Path, examples: tuple[Images, Labels]) -> None:
+def test_one_bad_row_rejects_the_whole_csv(tmp_path: Path, examples: tuple[Images, Labels]) -> None:
     rows = rows_of(*examples)
     rows[2], rows[5], rows[6], rows[7] = f"1{rows[2][1:]},7", "", rows[6].replace(",", ",x", 1), "10" + rows[7][1:]
     source = find_source(str(write_csv(tmp_path / "new.csv", "label,", rows)), Settings(), CONTRACT)
@@ -71,16 +71,14 @@ def test_a_csv_without_labels_adds_nothing(tmp_path: Path, columns: str) -> None
         (f"label,{','.join(PIXEL_COLUMNS)}\n".encode(), "no labelled rows"),
     ],
 )
-def test_a_csv_that_is_no_table_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+def test_an_invalid_csv_is_rejected(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "new.csv").write_bytes(content)
     with pytest.raises(SourceError, match=rf"new\.csv: .*{message}"):
         find_source(str(tmp_path / "new.csv"), Settings(), CONTRACT).read("train")
 
 
 @pytest.mark.parametrize(("column", "classes"), [(pa.string(), ["10", "kids  2-6", "3"]), (pa.int64(), [10, None, 3])])
-def test_a_class_of_another_catalogue_may_be_called_by_a_number(
-    tmp_path: Path, column: pa.DataType, classes: list[Any]
-) -> None:
+def test_class_names_may_be_numbers(tmp_path: Path, column: pa.DataType, classes: list[Any]) -> None:
     path = tmp_path / "new.parquet"
     pq.write_table(pa.table({"image": pa.array([b"x"] * 3), "label": pa.array(classes, column)}), path)
     labels = [row.label for row in read_picture_table(path, AWKWARD)]

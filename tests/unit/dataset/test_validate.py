@@ -61,7 +61,7 @@ def refused(dataset: Dataset, settings: Settings) -> dict[tuple[str, str], Broke
 # --- passes ---
 
 
-def test_the_receipt_says_what_was_checked(validated: Validated, dataset: Dataset) -> None:
+def test_the_receipt_records_the_expectations(validated: Validated, dataset: Dataset) -> None:
     assert validated.dataset == dataset
     assert validated.expectations == 46
     assert validated.checked_at.endswith("+00:00")
@@ -86,7 +86,7 @@ def test_validating_again_gives_the_same_page(validated: Validated, shared_setti
     assert [path.name for path in folder.parent.iterdir()] == [folder.name], "no temporary folder is left"
 
 
-def test_what_passed_is_remembered(validated: Validated, shared_settings: Settings) -> None:
+def test_the_accepted_version_is_recorded(validated: Validated, shared_settings: Settings) -> None:
     folder = shared_settings.datasets_dir
     assert (folder / f"accepted-{SAMPLE}").read_text().strip() == validated.dataset.version
     assert current_dataset(folder) == validated.dataset
@@ -125,7 +125,7 @@ def test_every_fault_is_named_with_its_rows(settings: Settings) -> None:
     assert current_dataset(settings.datasets_dir) is None
 
 
-def test_of_an_inverted_split_ten_rows_are_named_and_all_are_counted(settings: Settings) -> None:
+def test_at_most_ten_rows_are_named_and_all_are_counted(settings: Settings) -> None:
     rows = good_rows()
     rows["test"] = 255 - rows["test"][0], rows["test"][1]
     found = refused(ingest_rows(settings, rows), settings)
@@ -137,7 +137,7 @@ def test_of_an_inverted_split_ten_rows_are_named_and_all_are_counted(settings: S
     assert set(edge.rows) <= {f"test-{row:05d}" for row in range(200)}
 
 
-def test_classes_and_rows_that_are_missing(settings: Settings) -> None:
+def test_missing_classes_and_rows_fail(settings: Settings) -> None:
     """Train lacks dresses and has too many coats; test has 99 rows and too few bags."""
     rows = good_rows()
     images, labels = rows["train"]
@@ -189,9 +189,7 @@ def test_another_catalogue_has_its_own_labels_and_bounds(awkward_settings: Setti
     assert validate(dataset, settings=awkward_settings).expectations == 50
 
 
-def test_a_class_of_another_catalogue_that_is_missing_in_the_test_split_is_named(
-    awkward_settings: Settings, tmp_path: Path
-) -> None:
+def test_a_class_missing_from_the_test_split_is_named(awkward_settings: Settings, tmp_path: Path) -> None:
     folder = write_awkward(tmp_path / "shop")
     images, labels = draw_awkward(120, 1)
     write_archives(folder, {"test": (images, labels % 2)})
@@ -205,7 +203,7 @@ def test_a_class_of_another_catalogue_that_is_missing_in_the_test_split_is_named
 # --- rollback ---
 
 
-def test_a_refused_addition_leaves_what_passed_in_use(settings: Settings, tmp_path: Path) -> None:
+def test_a_failed_addition_is_rolled_back(settings: Settings, tmp_path: Path) -> None:
     good = ingest_rows(settings, good_rows())
     validate(good, settings=settings)
     blank = tmp_path / "blank.csv"
@@ -220,7 +218,7 @@ def test_a_refused_addition_leaves_what_passed_in_use(settings: Settings, tmp_pa
     assert ingest("auto", settings=settings).dataset == good
 
 
-def test_where_nothing_passed_before_nothing_is_in_use(settings: Settings) -> None:
+def test_without_an_accepted_version_nothing_is_current(settings: Settings) -> None:
     rows = good_rows()
     rows["train"][0][5] = 0
     bad = ingest_rows(settings, rows)
@@ -230,7 +228,7 @@ def test_where_nothing_passed_before_nothing_is_in_use(settings: Settings) -> No
         assert not (settings.datasets_dir / "accepted").exists()
 
 
-def test_an_old_refusal_does_not_touch_what_is_in_use(settings: Settings) -> None:
+def test_a_failure_of_an_older_version_keeps_the_current_one(settings: Settings) -> None:
     rows = good_rows()
     rows["train"][0][5] = 0
     bad = ingest_rows(settings, rows, name="bad")
@@ -239,7 +237,7 @@ def test_an_old_refusal_does_not_touch_what_is_in_use(settings: Settings) -> Non
     assert current_dataset(settings.datasets_dir) == newer
 
 
-def test_data_that_changed_since_the_ingest_is_not_validated(settings: Settings) -> None:
+def test_data_changed_since_the_ingest_is_not_validated(settings: Settings) -> None:
     dataset = ingest_rows(settings, good_rows())
     path = dataset.path.parent / read_manifest(dataset).parts[1].file
     content = bytearray(path.read_bytes())
@@ -250,7 +248,7 @@ def test_data_that_changed_since_the_ingest_is_not_validated(settings: Settings)
     assert not (settings.datasets_dir / "accepted").exists()
 
 
-def test_a_validation_that_cannot_run_passes_nothing(settings: Settings) -> None:
+def test_a_validation_that_cannot_run_accepts_nothing(settings: Settings) -> None:
     """A file is in the place of the Data Docs folder."""
     rows = good_rows()
     rows["train"][0][5] = 0
@@ -261,7 +259,7 @@ def test_a_validation_that_cannot_run_passes_nothing(settings: Settings) -> None
     assert not (settings.datasets_dir / "accepted").exists()
 
 
-def test_two_validations_at_once_both_pass(settings: Settings) -> None:
+def test_concurrent_validations_both_pass(settings: Settings) -> None:
     """Neither finds Data Docs, and both write them."""
     dataset = ingest_rows(settings, good_rows())
     with ThreadPoolExecutor(2) as pool:

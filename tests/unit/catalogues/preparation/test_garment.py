@@ -1,4 +1,4 @@
-"""Finding a garment on a busy background."""
+"""Segmenting a garment on a busy background."""
 
 import io
 
@@ -25,7 +25,7 @@ def test_a_garment_is_found_on_a_carpet(color: tuple[int, int, int]) -> None:
 
 
 @COLORS
-def test_it_is_found_fast_too(color: tuple[int, int, int]) -> None:
+def test_the_fast_segmentation_finds_the_same_garment(color: tuple[int, int, int]) -> None:
     slow, fast = find_garment(photo(color)), find_garment_fast(photo(color))
     assert slow is not None
     assert fast is not None
@@ -33,7 +33,7 @@ def test_it_is_found_fast_too(color: tuple[int, int, int]) -> None:
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
-def test_where_nothing_stands_out_nothing_fails(level: int) -> None:
+def test_the_fast_segmentation_handles_a_flat_photo(level: int) -> None:
     mask = find_garment_fast(np.full((HEIGHT, WIDTH, 3), level, np.uint8))
     assert mask is None or mask.any()
 
@@ -46,7 +46,7 @@ def test_the_same_photo_gives_the_same_mask() -> None:
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
-def test_where_nothing_stands_out_whatever_is_found_is_a_mask_of_something(level: int) -> None:
+def test_a_mask_of_a_flat_photo_is_never_empty(level: int) -> None:
     mask = find_garment(np.full((HEIGHT // 2, WIDTH // 2, 3), level, np.uint8))
     assert mask is None or mask.any()
 
@@ -63,22 +63,20 @@ def test_only_the_garment_is_drawn() -> None:
 @COLORS
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
 def test_a_photo_becomes_a_bright_garment_on_black(color: tuple[int, int, int], form: str) -> None:
-    """Which fills the 28 pixels, as the dataset's garments do."""
+    """The garment fills the 28 pixels, like those of the dataset."""
     (seen,) = read_photo(encode(color, form), CONTRACT)
     lit = seen > 60
     assert lit.any(axis=1).sum() >= 26
     assert 0.4 < lit.mean() < 0.75
-    assert not seen[:, :2].any(), "it is centred, with nothing of the carpet beside it"
+    assert not seen[:, :2].any(), "it is centred, without any of the carpet"
     assert abs(seen[lit].mean() - MEAN) < 10
 
 
-def test_a_garment_in_a_photo_is_seen_in_several_widths_and_mirrored() -> None:
+def test_a_photo_has_mirrored_views_in_several_widths() -> None:
     views = read_views(encode((30, 60, 160)), CONTRACT)
     assert views.dtype == np.uint8
     assert views.shape == (2 * len(WIDTHS), 28, 28)
-    assert np.array_equal(views[0], read_photo(encode((30, 60, 160)), CONTRACT)[0]), (
-        "what a person is shown is the first"
-    )
+    assert np.array_equal(views[0], read_photo(encode((30, 60, 160)), CONTRACT)[0]), "the first view is displayed"
     assert np.array_equal(views[len(WIDTHS) :], views[: len(WIDTHS), :, ::-1])
     lit = (views[: len(WIDTHS)] > 60).any(axis=1).sum(axis=1)
     assert np.allclose(lit, lit[0] * np.array(WIDTHS), atol=1.5)
@@ -100,13 +98,13 @@ def prepared(image: ImageSpec, content: bytes) -> NDArray[np.uint8]:
 
 
 def lit_in(drawn: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """(h, w): where something is shown."""
+    """The pixels of the garment, (h, w)."""
     return np.asarray((drawn > 5).any(axis=2) if drawn.ndim == 3 else drawn > 5)
 
 
 @COLORS
 @pytest.mark.parametrize("image", SPECS, ids=str)
-def test_a_garment_on_a_carpet_fills_an_image_of_any_size_and_all_around_it_is_black(
+def test_a_garment_on_a_carpet_fills_an_image_of_any_size_on_black(
     color: tuple[int, int, int], image: ImageSpec
 ) -> None:
     drawn = prepared(image, encode(color))
@@ -120,7 +118,7 @@ def test_a_garment_on_a_carpet_fills_an_image_of_any_size_and_all_around_it_is_b
 
 
 @pytest.mark.parametrize("image", SPECS[:2], ids=str)
-def test_on_a_plain_ground_it_is_cut_out_too_and_by_transparency(image: ImageSpec) -> None:
+def test_a_garment_on_a_plain_or_transparent_background_is_cut_out(image: ImageSpec) -> None:
     pixels = np.full((HEIGHT, WIDTH, 3), 250, np.uint8)
     pixels[shirt()] = (170, 30, 50)
     alpha = np.where(shirt(), 255, 0).astype(np.uint8)
@@ -133,7 +131,7 @@ def test_on_a_plain_ground_it_is_cut_out_too_and_by_transparency(image: ImageSpe
         assert not lit[0, 0]
 
 
-def test_its_brightness_is_evened_out_and_its_colour_stays() -> None:
+def test_brightness_is_normalized_and_colour_is_kept() -> None:
     for color, channel in (((30, 60, 160), 2), ((170, 30, 50), 0)):
         drawn = prepared(ImageSpec(32, 32, 3), encode(color))
         inside = drawn[lit_in(drawn)].mean(axis=0)
@@ -143,7 +141,7 @@ def test_its_brightness_is_evened_out_and_its_colour_stays() -> None:
 
 
 @pytest.mark.parametrize("image", SPECS[:2], ids=str)
-def test_where_no_garment_is_found_the_whole_picture_is_shown(image: ImageSpec) -> None:
+def test_without_a_garment_the_whole_picture_is_used(image: ImageSpec) -> None:
     content = io.BytesIO()
     Image.new("RGB", (300, 200), (90, 120, 60)).save(content, "PNG")
     drawn = prepared(image, content.getvalue())
@@ -151,7 +149,7 @@ def test_where_no_garment_is_found_the_whole_picture_is_shown(image: ImageSpec) 
     assert drawn.min() > 50
 
 
-def test_a_picture_of_the_very_size_keeps_its_pixels() -> None:
+def test_a_picture_of_the_same_size_keeps_its_pixels() -> None:
     image = ImageSpec(20, 24, 3)
     pixels = np.random.default_rng(0).integers(0, 256, image.shape, np.uint8)
     assert np.array_equal(prepared(image, write_png(pixels)), pixels)

@@ -1,4 +1,4 @@
-"""Photos of a catalogue that does not ship, fitted into its size."""
+"""Letterboxing of photos."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ SPECS = [ImageSpec(20, 24, 3), ImageSpec(20, 24), ImageSpec(64, 16, 3)]
 
 @pytest.mark.parametrize("image", SPECS, ids=str)
 @pytest.mark.parametrize("size", [(300, 90), (90, 300), (7, 5), (1, 4000)])
-def test_the_whole_picture_is_there_and_the_rest_has_the_colour_of_its_border(
+def test_the_whole_picture_is_visible_and_padded_with_its_border_colour(
     image: ImageSpec, size: tuple[int, int]
 ) -> None:
     picture = Image.new("RGB", size, RED)
@@ -30,7 +30,7 @@ def test_the_whole_picture_is_there_and_the_rest_has_the_colour_of_its_border(
 
 
 @pytest.mark.parametrize("image", SPECS, ids=str)
-def test_what_is_transparent_is_white(image: ImageSpec) -> None:
+def test_transparency_becomes_white(image: ImageSpec) -> None:
     picture = Image.new("RGBA", (50, 50))
     assert letterbox(picture, image).min() == 255
     assert letterbox(picture.convert("LA"), image).min() == 255

@@ -69,7 +69,7 @@ def pixels_of(dataset: Dataset) -> dict[str, bytes]:
     }
 
 
-def test_a_class_is_added_with_a_test_split_of_its_own(base: Dataset, hats: Path, settings: Settings) -> None:
+def test_an_added_class_gets_its_own_test_split(base: Dataset, hats: Path, settings: Settings) -> None:
     done = add_class("hat", hats, WHY)
     assert done.dataset == current_dataset(settings.datasets_dir)
     assert done.dataset.contract.classes == (*CLASSES, "hat")
@@ -88,7 +88,7 @@ def test_a_class_is_added_with_a_test_split_of_its_own(base: Dataset, hats: Path
     assert revision.became == tuple((name,) for name in CLASSES)
 
 
-def test_what_is_renamed_keeps_pixels_ids_labels_and_the_test_split(base: Dataset) -> None:
+def test_renaming_keeps_pixels_ids_labels_and_the_test_split(base: Dataset) -> None:
     done = rename_class("Bag", "Handbag", WHY)
     assert pixels_of(done.dataset) == pixels_of(base)
     assert {name.replace("Handbag", "Bag") for name in named(done.dataset, "test").values()} == set(CLASSES)
@@ -97,7 +97,7 @@ def test_what_is_renamed_keeps_pixels_ids_labels_and_the_test_split(base: Datase
     assert done.moved == {}
 
 
-def test_merged_classes_are_one_and_what_got_another_number_is_told(base: Dataset) -> None:
+def test_merging_reports_renumbered_classes(base: Dataset) -> None:
     done = merge_classes(["Pullover", "Shirt"], "Top", WHY)
     assert done.dataset.contract.classes[2] == "Top"
     assert done.dataset.contract.classes[6] == "Ankle boot"
@@ -108,7 +108,7 @@ def test_merged_classes_are_one_and_what_got_another_number_is_told(base: Datase
     assert pixels_of(done.dataset) == pixels_of(base)
 
 
-def test_what_is_removed_is_in_no_split(base: Dataset) -> None:
+def test_a_removed_class_is_in_no_split(base: Dataset) -> None:
     done = remove_class("Bag", WHY)
     for split in SPLITS:
         assert named(done.dataset, split) == {row: name for row, name in named(base, split).items() if name != "Bag"}
@@ -128,7 +128,7 @@ def test_a_class_is_split_by_a_table_of_ids(base: Dataset, tmp_path: Path) -> No
         assert named(done.dataset, split) == {row: new_names.get(row, name) for row, name in named(base, split).items()}
 
 
-def test_changes_add_up_and_each_can_be_taken_back(base: Dataset, hats: Path, settings: Settings) -> None:
+def test_changes_accumulate_and_can_be_undone(base: Dataset, hats: Path, settings: Settings) -> None:
     first = add_class("hat", hats, WHY)
     second = rename_class("hat", "headwear", WHY)
     assert len(read_manifest(second.dataset).revisions) == 2
@@ -148,7 +148,7 @@ def test_changes_add_up_and_each_can_be_taken_back(base: Dataset, hats: Path, se
     assert all(one.who for one in entries)
 
 
-def test_labels_taken_in_since_are_not_lost_unsaid(base: Dataset, hats: Path, tmp_path: Path) -> None:
+def test_undo_refuses_to_lose_later_imports_without_force(base: Dataset, hats: Path, tmp_path: Path) -> None:
     add_class("hat", hats, WHY)
     folder = tmp_path / "more" / "hat"
     folder.mkdir(parents=True)
@@ -161,7 +161,9 @@ def test_labels_taken_in_since_are_not_lost_unsaid(base: Dataset, hats: Path, tm
     assert undo_change("no", force=True).dataset == base
 
 
-def test_the_archives_again_change_nothing(base: Dataset, ready: Path, hats: Path, settings: Settings) -> None:
+def test_ingesting_the_archives_again_keeps_the_changed_classes(
+    base: Dataset, ready: Path, hats: Path, settings: Settings
+) -> None:
     changed = add_class("hat", hats, WHY).dataset
     merge_classes(["Pullover", "Shirt"], "Top", WHY)
     done = ingest(str(ready / "acme"), settings=settings)
@@ -171,7 +173,7 @@ def test_the_archives_again_change_nothing(base: Dataset, ready: Path, hats: Pat
     assert changed != done.dataset
 
 
-def test_a_changed_version_has_bounds_of_its_own_and_a_broken_batch_is_refused(
+def test_a_changed_version_has_its_own_bounds_and_a_broken_batch_fails(
     base: Dataset, hats: Path, tmp_path: Path, settings: Settings
 ) -> None:
     done = add_class("hat", hats, WHY)
@@ -189,7 +191,7 @@ def test_a_changed_version_has_bounds_of_its_own_and_a_broken_batch_is_refused(
     assert current_dataset(settings.datasets_dir) == done.dataset
 
 
-def test_too_few_pictures_and_no_folder_are_refused_and_nothing_changes(
+def test_too_few_pictures_or_a_missing_folder_change_nothing(
     base: Dataset, hats: Path, tmp_path: Path, settings: Settings
 ) -> None:
     few = tmp_path / "few"
@@ -206,7 +208,7 @@ def test_too_few_pictures_and_no_folder_are_refused_and_nothing_changes(
     assert add_class("hat", few, WHY, allow_small=True).dataset.rows == base.rows + 3
 
 
-def test_the_pictures_of_a_class_that_is_there_are_no_new_class(base: Dataset, tmp_path: Path) -> None:
+def test_pictures_of_existing_classes_cannot_form_a_new_class(base: Dataset, tmp_path: Path) -> None:
     examples = read_split(base, "train")
     folder = tmp_path / "again"
     folder.mkdir()
@@ -225,13 +227,13 @@ def test_the_pictures_of_a_class_that_is_there_are_no_new_class(base: Dataset, t
         ("id,label\na,b\na,c\n", "row 3: a has two labels"),
     ],
 )
-def test_a_table_that_is_none_is_refused(base: Dataset, tmp_path: Path, content: str, message: str) -> None:
+def test_an_invalid_table_is_rejected(base: Dataset, tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "table.csv").write_text(content)
     with pytest.raises(InputError, match=message):
         split_class("Bag", tmp_path / "table.csv", WHY)
 
 
-def test_a_part_of_a_class_needs_images_of_both_splits(base: Dataset, tmp_path: Path) -> None:
+def test_each_part_of_a_split_class_needs_images_in_both_splits(base: Dataset, tmp_path: Path) -> None:
     rows = [row for row, name in named(base, "train").items() if name == "Bag"][:12]
     (tmp_path / "table.csv").write_text("id,label\n" + "".join(f"{row},Purse\n" for row in rows))
     with pytest.raises(DatasetError, match="'Purse' would have 12 pictures for training and 0 for testing"):
@@ -255,9 +257,7 @@ def waiting(base: Dataset, settings: Settings) -> Settings:
     return settings
 
 
-def test_labels_of_a_class_that_there_is_not_wait_until_it_exists(
-    waiting: Settings, hats: Path, tmp_path: Path
-) -> None:
+def test_labels_of_an_unknown_class_wait_until_it_exists(waiting: Settings, hats: Path, tmp_path: Path) -> None:
     emptied = empty_inbox(waiting)
     assert {one.waits_for[0].lower() for one in emptied} == {"hat"}
     assert len(emptied) == len(list((waiting.labelled_dir / "waiting").iterdir())) == 2
@@ -273,7 +273,7 @@ def test_labels_of_a_class_that_there_is_not_wait_until_it_exists(
     assert Counter(named(dataset, "train").values())["Bag"] == Counter(before.labels.tolist())[8]
 
 
-def test_what_waits_for_a_class_that_never_comes_waits_on(waiting: Settings) -> None:
+def test_items_keep_waiting_for_a_class_that_is_never_added(waiting: Settings) -> None:
     empty_inbox(waiting)
     done = rename_class("Bag", "Handbag", WHY)
     assert len(done.called_back) == 2
@@ -282,7 +282,7 @@ def test_what_waits_for_a_class_that_never_comes_waits_on(waiting: Settings) -> 
 
 
 @pytest.mark.parametrize("folder", [True, False])
-def test_what_names_nothing_but_new_classes_is_read_as_waiting(base: Dataset, tmp_path: Path, folder: bool) -> None:
+def test_unknown_classes_are_reported_by_name(base: Dataset, tmp_path: Path, folder: bool) -> None:
     if folder:
         (tmp_path / "in" / "Hat").mkdir(parents=True)
         Image.new("L", (28, 28)).save(tmp_path / "in" / "Hat" / "b.png")

@@ -12,25 +12,25 @@ SHOP = DataContract(
 )
 
 
-def test_a_class_that_is_added_has_the_next_number() -> None:
+def test_an_added_class_gets_the_next_number() -> None:
     plan = plan_addition(SHOP, "  Ice   skate ")
     assert plan.contract.classes == ("boot", "coat", "hat", "shirt", "Ice skate")
     assert plan.became == (("boot",), ("coat",), ("hat",), ("shirt",))
     assert plan.contract.label_of("jacket") == 1
 
 
-def test_a_class_that_is_renamed_keeps_its_number_and_is_known_by_both_names() -> None:
+def test_a_renamed_class_keeps_its_number_and_its_old_name_as_an_alias() -> None:
     plan = plan_renaming(SHOP, "HAT", "headwear")
     assert plan.contract.classes == ("boot", "coat", "headwear", "shirt")
     assert plan.became[2] == ("headwear",)
     assert [plan.contract.label_of(name) for name in ("headwear", "hat", "cap")] == [2, 2, 2]
 
 
-def test_only_the_case_of_a_name_may_change() -> None:
+def test_a_rename_may_change_only_the_case() -> None:
     assert plan_renaming(SHOP, "hat", "Hat").contract.classes[2] == "Hat"
 
 
-def test_merged_classes_have_the_lowest_number_and_the_last_class_fills_the_gap() -> None:
+def test_a_merged_class_gets_the_lowest_number_and_the_last_class_fills_the_gap() -> None:
     plan = plan_merger(SHOP, ["hat", "boot"], "accessory")
     assert plan.contract.classes == ("accessory", "coat", "shirt")
     assert plan.became == (("accessory",), ("coat",), ("accessory",), ("shirt",))
@@ -43,27 +43,27 @@ def test_classes_can_be_merged_into_one_of_them() -> None:
     assert plan.contract.label_of("shirt") == 1
 
 
-def test_a_class_that_is_removed_leaves_its_number_to_the_last_one() -> None:
+def test_the_last_class_gets_the_number_of_a_removed_one() -> None:
     plan = plan_removal(SHOP, "coat")
     assert plan.contract.classes == ("boot", "shirt", "hat")
     assert plan.became == (("boot",), (), ("hat",), ("shirt",))
     assert plan.contract.label_of("jacket") is None
 
 
-def test_a_class_that_is_split_stays_where_rows_of_it_are_not_named() -> None:
+def test_a_split_class_remains_if_some_rows_are_not_listed() -> None:
     plan = plan_split(SHOP, "hat", {"a": "Beanie", "b": "beanie"}, ["a", "b", "c"])
     assert plan.contract.classes == ("boot", "coat", "hat", "shirt", "beanie")
     assert plan.became[2] == ("hat", "beanie")
     assert plan.rows == {"a": "beanie", "b": "beanie"}
 
 
-def test_a_class_that_is_split_whole_leaves_its_number_to_its_first_part() -> None:
+def test_the_first_part_of_a_fully_split_class_gets_its_number() -> None:
     plan = plan_split(SHOP, "hat", {"a": "top hat", "b": "beanie"}, ["a", "b"])
     assert plan.contract.classes == ("boot", "coat", "beanie", "shirt", "top hat")
     assert plan.contract.label_of("hat") is None
 
 
-def test_a_number_is_an_alias_only_of_the_class_that_has_it() -> None:
+def test_a_number_is_an_alias_only_of_the_class_with_that_number() -> None:
     plan = plan_removal(FASHION_MNIST, "Coat")
     assert plan.contract.classes[4] == "Ankle boot"
     assert plan.contract.label_of("3") == 3
@@ -72,7 +72,7 @@ def test_a_number_is_an_alias_only_of_the_class_that_has_it() -> None:
     assert plan.contract.label_of("ankle-boot") == 4
 
 
-def test_an_old_name_that_another_class_takes_is_that_class_s() -> None:
+def test_an_old_name_can_be_reused_for_another_class() -> None:
     renamed = plan_renaming(SHOP, "hat", "headwear").contract
     again = plan_addition(renamed, "hat").contract
     assert again.label_of("hat") == 4
@@ -96,6 +96,6 @@ def test_an_old_name_that_another_class_takes_is_that_class_s() -> None:
         (lambda: plan_removal(plan_removal(plan_removal(SHOP, "hat").contract, "coat").contract, "boot"), "1 classes"),
     ],
 )
-def test_what_cannot_be_is_refused_in_a_sentence(change: object, message: str) -> None:
+def test_an_impossible_plan_raises(change: object, message: str) -> None:
     with pytest.raises(DatasetError, match=message):
         change()  # type: ignore[operator]

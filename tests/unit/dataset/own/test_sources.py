@@ -72,12 +72,12 @@ def test_a_table_of_paths(photos: Path, suffix: str, path: str, label: str) -> N
     assert read(photos).rows == source.rows, "the folder and its table give the same rows"
 
 
-def test_paths_begin_at_the_root_that_a_person_names(photos: Path, tmp_path: Path) -> None:
+def test_paths_are_relative_to_the_given_root(photos: Path, tmp_path: Path) -> None:
     table = write_rows(tmp_path / "labels.csv", [{"path": "hat/000.png", "label": "hat"}])
     assert read(table, root=photos).root == photos
 
 
-def test_rows_of_one_group_say_so(photos: Path) -> None:
+def test_rows_have_the_group_of_their_column(photos: Path) -> None:
     rows = [{"path": f"hat/{number:03}.png", "label": "hat", "seller": f"s{number % 2}"} for number in range(4)]
     table = write_rows(photos / "labels.csv", rows)
     assert [row.group for row in read(table, group="seller").rows] == ["s0", "s1", "s0", "s1"]
@@ -87,7 +87,7 @@ def test_rows_of_one_group_say_so(photos: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["../hat/000.png", "/etc/passwd", "https://shop/hat.png", ""])
-def test_a_path_that_leads_elsewhere_is_a_reject(photos: Path, path: str) -> None:
+def test_a_path_outside_the_root_is_rejected(photos: Path, path: str) -> None:
     rows = [{"path": path, "label": "hat"}, {"path": "10/000.png", "label": "10"}, {"path": "10/001.png", "label": " "}]
     source = read(write_rows(photos / "labels.csv", rows))
     assert (len(source.rows), len(source.rejected)) == (1, 2)
@@ -106,9 +106,7 @@ def test_a_path_that_leads_elsewhere_is_a_reject(photos: Path, path: str) -> Non
         ),
     ],
 )
-def test_a_table_that_cannot_be_read_says_what_is_missing(
-    tmp_path: Path, rows: list[dict[str, str]], message: str
-) -> None:
+def test_an_unreadable_table_raises(tmp_path: Path, rows: list[dict[str, str]], message: str) -> None:
     with pytest.raises(SourceError, match=message):
         read(write_rows(tmp_path / "labels.csv", rows))
 
@@ -117,7 +115,7 @@ def test_a_table_that_cannot_be_read_says_what_is_missing(
 
 
 @pytest.mark.parametrize("are_named", [True, False])
-def test_parquet_as_hugging_face_writes_it(tmp_path: Path, are_named: bool) -> None:
+def test_hugging_face_parquet_is_read(tmp_path: Path, are_named: bool) -> None:
     declared = ["hat", "10", "NaN", "never seen"]
     pictures = [
         {"bytes": encode_photo(draw_photo(label, number)), "path": None} for label in (2, 0) for number in range(3)
@@ -134,7 +132,7 @@ def test_parquet_as_hugging_face_writes_it(tmp_path: Path, are_named: bool) -> N
     assert source.classes == (("10", "NaN", "hat", "never seen") if are_named else ("0", "2"))
 
 
-def test_pictures_in_parquet_may_be_in_groups(tmp_path: Path) -> None:
+def test_pictures_in_parquet_may_have_groups(tmp_path: Path) -> None:
     pictures = [encode_photo(draw_photo(row % 2, row)) for row in range(4)]
     table = pa.table({"image": pictures, "label": ["a", "b"] * 2, "seller": [7, 7, None, 9]})
     pq.write_table(table, tmp_path / "rows.parquet")
@@ -143,7 +141,7 @@ def test_pictures_in_parquet_may_be_in_groups(tmp_path: Path) -> None:
         read(tmp_path, group="maker")
 
 
-def test_pictures_in_parquet_may_say_their_split(tmp_path: Path) -> None:
+def test_pictures_in_parquet_may_have_a_split(tmp_path: Path) -> None:
     pictures = [encode_photo(draw_photo(row % 2, row)) for row in range(6)]
     splits = ["train", "train", "Test", "test", "val", "training"]
     pq.write_table(pa.table({"image": pictures, "label": ["a", "b"] * 3, "split": splits}), tmp_path / "rows.parquet")
@@ -174,7 +172,7 @@ def test_a_table_of_pixels_of_any_size(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_a_table_of_pixels_may_say_the_split_of_its_rows(tmp_path: Path, suffix: str) -> None:
+def test_a_table_of_pixels_may_have_a_split_column(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"rows{suffix}"
 
     def write(splits: list[str]) -> None:
@@ -221,7 +219,7 @@ def test_idx_files_of_any_name_and_size(tmp_path: Path, form: str, shape: tuple[
 
 
 @pytest.mark.parametrize("dimensions", [(), (1,), (3,)])
-def test_an_npz_as_keras_has_it(tmp_path: Path, dimensions: tuple[int, ...]) -> None:
+def test_an_npz_in_the_keras_layout(tmp_path: Path, dimensions: tuple[int, ...]) -> None:
     (x, y), (x_test, y_test) = arrays(24, (9, 8, *dimensions)), arrays(12, (9, 8, *dimensions))
     np.savez(tmp_path / "mnist.npz", x_train=x, y_train=y[:, None], x_test=x_test, y_test=y_test)
     source = read(tmp_path / "mnist.npz")
@@ -256,25 +254,25 @@ def touch(*names: str) -> Callable[[Path], object]:
         (touch("a.csv", "b.csv"), "several tables, but the name of a.csv starts with neither train nor test"),
     ],
 )
-def test_arrays_that_cannot_be_read_say_why(tmp_path: Path, write: Callable[[Path], object], message: str) -> None:
+def test_unreadable_arrays_raise(tmp_path: Path, write: Callable[[Path], object], message: str) -> None:
     write(tmp_path)
     with pytest.raises(SourceError, match=message):
         read(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["nothing", "a.docx"])
-def test_what_is_no_source_is_named(tmp_path: Path, name: str) -> None:
+def test_a_path_that_is_not_a_source_raises(tmp_path: Path, name: str) -> None:
     (tmp_path / "a.docx").write_bytes(b"")
     with pytest.raises(SettingsError, match=r"one folder of pictures per class, a table"):
         read(tmp_path / name)
 
 
 @pytest.mark.parametrize("options", [{"group": "seller"}, {"root": Path()}])
-def test_options_of_tables_are_refused_for_a_folder(photos: Path, options: dict[str, Any]) -> None:
+def test_table_options_are_rejected_for_a_folder(photos: Path, options: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match=r"--root and --group are for tables, but images:photos is not one"):
         read(photos, **options)
 
 
-def test_names_are_in_order() -> None:
+def test_class_names_are_ordered() -> None:
     assert order_names(["10", "9", "1"]) == ["1", "9", "10"]
     assert order_names(["b", "10", "9"]) == ["10", "9", "b"]

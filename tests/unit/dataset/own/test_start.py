@@ -57,7 +57,7 @@ def reasons(dataset: Dataset) -> dict[str, str]:
 
 
 @pytest.mark.usefixtures("shop")
-def test_a_folder_of_class_folders_is_a_catalogue(photos: Path, shop: Settings) -> None:
+def test_class_folders_start_a_catalogue(photos: Path, shop: Settings) -> None:
     lines: list[str] = []
     done = ingest(str(photos), echo=lines.append)
     contract = done.dataset.contract
@@ -73,7 +73,7 @@ def test_a_folder_of_class_folders_is_a_catalogue(photos: Path, shop: Settings) 
 
 
 @pytest.mark.usefixtures("shop")
-def test_the_split_is_of_the_pictures_and_not_of_their_names(photos: Path, tmp_path: Path) -> None:
+def test_the_split_depends_on_content_and_not_on_file_names(photos: Path, tmp_path: Path) -> None:
     before = rows_of(start(photos).dataset)
     other = tmp_path / "elsewhere"
     for folder in photos.iterdir():
@@ -85,12 +85,12 @@ def test_the_split_is_of_the_pictures_and_not_of_their_names(photos: Path, tmp_p
 
 @pytest.mark.usefixtures("shop")
 @pytest.mark.parametrize(("text", "shape"), [("32x24x3", (32, 24, 3)), ("9X8", (9, 8))])
-def test_the_image_is_what_a_person_says(photos: Path, text: str, shape: tuple[int, ...]) -> None:
+def test_the_image_option_sets_the_image_shape(photos: Path, text: str, shape: tuple[int, ...]) -> None:
     dataset = start(photos, image=ImageSpec.parse(text)).dataset
     assert read_split(dataset, "train").images.shape[1:] == shape
 
 
-def test_the_environment_says_it_too(photos: Path, shop: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_sets_the_image_shape(photos: Path, shop: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASHION_IMAGE", "16x16x3")
     assert ingest(str(photos)).dataset.contract.image == ImageSpec(16, 16, 3)
     monkeypatch.setenv("FASHION_IMAGE", "16 by 16")
@@ -99,7 +99,7 @@ def test_the_environment_says_it_too(photos: Path, shop: Settings, monkeypatch: 
 
 
 @pytest.mark.usefixtures("shop")
-def test_what_cannot_be_read_is_a_reject_with_its_reason(photos: Path, tmp_path: Path) -> None:
+def test_unreadable_files_are_rejected_with_reasons(photos: Path, tmp_path: Path) -> None:
     (photos / "hat" / "notes.txt").write_text("not a picture")
     (photos / "hat" / "torn.png").write_bytes((photos / "hat" / "000.png").read_bytes()[:150])
     (photos / "10" / ".DS_Store").write_bytes(b"")
@@ -125,7 +125,7 @@ def test_what_cannot_be_read_is_a_reject_with_its_reason(photos: Path, tmp_path:
 
 
 @pytest.mark.usefixtures("shop")
-def test_splits_of_the_source_stay_what_they_are(tmp_path: Path) -> None:
+def test_the_splits_of_the_source_are_kept(tmp_path: Path) -> None:
     root = tmp_path / "photos"
     write_photos(root / "train", COUNTS)
     write_photos(root / "test", dict.fromkeys(COUNTS, 5), first=100)
@@ -138,7 +138,7 @@ def test_splits_of_the_source_stay_what_they_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("shop")
-def test_the_same_picture_in_both_splits_stays_in_the_test_split_or_in_none(tmp_path: Path) -> None:
+def test_a_duplicate_across_splits_stays_in_the_test_split_only(tmp_path: Path) -> None:
     root = tmp_path / "photos"
     write_photos(root / "test", dict.fromkeys(COUNTS, 5), first=100)
     write_photos(root / "train", COUNTS)
@@ -157,7 +157,7 @@ def test_the_same_picture_in_both_splits_stays_in_the_test_split_or_in_none(tmp_
 
 @pytest.mark.usefixtures("settings")
 @pytest.mark.parametrize("options", [{"image": ImageSpec(32, 32)}, {"replace": True}, {"group": "seller"}])
-def test_options_of_a_catalogue_of_ones_own_are_refused_without_one(photos: Path, options: dict[str, Any]) -> None:
+def test_options_of_custom_catalogues_are_rejected_without_one(photos: Path, options: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match=r"are for custom catalogues, but the catalogue in use is 'fashion-mnist'"):
         start(photos, **options)
 
@@ -173,9 +173,7 @@ def test_options_of_a_catalogue_of_ones_own_are_refused_without_one(photos: Path
         ({}, "expected one folder of pictures per class"),
     ],
 )
-def test_what_no_catalogue_can_be_is_refused_with_a_sentence(
-    tmp_path: Path, counts: dict[str, int], message: str
-) -> None:
+def test_an_unsuitable_source_raises(tmp_path: Path, counts: dict[str, int], message: str) -> None:
     (tmp_path / "photos").mkdir()
     with pytest.raises(SourceError, match=message):
         start(write_photos(tmp_path / "photos", counts))
@@ -183,14 +181,14 @@ def test_what_no_catalogue_can_be_is_refused_with_a_sentence(
 
 
 @pytest.mark.usefixtures("shop")
-def test_small_classes_are_taken_where_a_person_says_so(tmp_path: Path) -> None:
+def test_small_classes_are_allowed_by_option(tmp_path: Path) -> None:
     dataset = start(write_photos(tmp_path / "photos", {"hat": 12, "cap": 2}), allow_small=True).dataset
     assert sorted(rows_of(dataset).values()).count(("test", "cap")) == 1
 
 
 @pytest.mark.usefixtures("shop")
 @pytest.mark.parametrize("word", ["auto", "download", "sample"])
-def test_the_sources_of_fashion_mnist_are_not_those_of_a_shop(word: str) -> None:
+def test_official_sources_are_rejected_for_a_custom_catalogue(word: str) -> None:
     with pytest.raises(
         SettingsError, match=rf"'{word}' works for Fashion-MNIST only; the catalogue 'shop' needs a path"
     ):
@@ -199,7 +197,7 @@ def test_the_sources_of_fashion_mnist_are_not_those_of_a_shop(word: str) -> None
 
 @pytest.mark.usefixtures("settings")
 @pytest.mark.parametrize("name", ["../up", "Shop", "a" * 41])
-def test_a_catalogue_has_a_name_that_a_folder_can_have(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_catalogue_name_must_be_a_valid_folder_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASHION_CATALOGUE", name)
     with pytest.raises(SettingsError, match="FASHION_CATALOGUE"):
         ingest("sample")
@@ -209,7 +207,7 @@ def test_a_catalogue_has_a_name_that_a_folder_can_have(name: str, monkeypatch: p
 
 
 @pytest.mark.usefixtures("shop")
-def test_what_is_added_goes_to_the_training_split_and_nothing_moves(photos: Path) -> None:
+def test_added_rows_go_to_the_training_split_and_no_row_moves(photos: Path) -> None:
     first = start(photos).dataset
     write_photos(photos, {"hat": 9, "10": 1}, first=500)
     second = start(photos).dataset
@@ -220,7 +218,7 @@ def test_what_is_added_goes_to_the_training_split_and_nothing_moves(photos: Path
 
 
 @pytest.mark.usefixtures("shop")
-def test_a_copy_of_a_test_image_is_not_learned_from(photos: Path) -> None:
+def test_a_near_duplicate_of_a_test_image_is_left_out(photos: Path) -> None:
     first = start(photos).dataset
     tests = {row for row, (split, _) in rows_of(first).items() if split == "test"}
     path = next(path for path in sorted(photos.rglob("*.png")) if _digest(path) in tests)
@@ -233,7 +231,7 @@ def test_a_copy_of_a_test_image_is_not_learned_from(photos: Path) -> None:
 
 @pytest.mark.usefixtures("shop")
 @pytest.mark.parametrize("what", ["gone", "class", "none of a class", "image"])
-def test_what_the_catalogue_would_lose_is_said_and_needs_replace(photos: Path, tmp_path: Path, what: str) -> None:
+def test_a_source_that_would_lose_data_needs_replace(photos: Path, tmp_path: Path, what: str) -> None:
     first = start(photos).dataset
     options: dict[str, Any] = {}
     if what == "gone":
@@ -254,7 +252,7 @@ def test_what_the_catalogue_would_lose_is_said_and_needs_replace(photos: Path, t
     assert start(photos, replace=True, **options).written
 
 
-def test_labels_of_people_stay_when_the_source_grows(photos: Path, shop: Settings, tmp_path: Path) -> None:
+def test_imported_labels_are_kept_when_the_source_grows(photos: Path, shop: Settings, tmp_path: Path) -> None:
     validate(start(photos).dataset)
     labelled = write_photos(tmp_path / "more", {"hat": 3}, first=700)
     assert import_labels(labelled).added == {"hat": 3}
@@ -276,7 +274,7 @@ def _pixels(path: Path) -> Images:
 
 
 @pytest.mark.usefixtures("shop")
-def test_names_that_no_folder_can_have_come_from_a_table(tmp_path: Path) -> None:
+def test_a_table_may_have_class_names_that_are_not_valid_folder_names(tmp_path: Path) -> None:
     names = ("Μπλούζα/Φούστα", "🎩", "..", "two  spaces", ".hidden")
     write_photos(tmp_path, {str(number): 12 for number in range(len(names))})
     rows = [f"{number}/{picture:03}.png,{name}" for number, name in enumerate(names) for picture in range(12)]
@@ -287,21 +285,21 @@ def test_names_that_no_folder_can_have_come_from_a_table(tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("shop")
-def test_a_name_of_two_lines_is_refused(tmp_path: Path) -> None:
+def test_a_class_name_with_a_line_break_is_rejected(tmp_path: Path) -> None:
     write_photos(tmp_path / "photos", {"hat": 12, "a\nb": 12})
     with pytest.raises(SourceError, match=r"the class name 'a\\nb' contains a control character"):
         start(tmp_path / "photos")
 
 
 @pytest.mark.usefixtures("shop")
-def test_a_class_folder_that_leads_elsewhere_is_named(photos: Path, tmp_path: Path) -> None:
+def test_a_class_folder_that_links_outside_is_named(photos: Path, tmp_path: Path) -> None:
     (photos / "cap").symlink_to(write_photos(tmp_path / "elsewhere", {"cap": 12}) / "cap")
     with pytest.raises(SourceError, match=r"of cap \(0\).* cap: a link outside the source"):
         start(photos)
 
 
 @pytest.mark.usefixtures("shop")
-def test_a_file_that_is_no_picture_in_each_folder_is_listed(photos: Path) -> None:
+def test_a_broken_picture_in_each_folder_is_listed(photos: Path) -> None:
     for name in COUNTS:
         (photos / name / "broken.jpg").write_bytes(b"no picture")
     found = reasons(start(photos).dataset)
@@ -309,7 +307,7 @@ def test_a_file_that_is_no_picture_in_each_folder_is_listed(photos: Path) -> Non
 
 
 @pytest.mark.parametrize("has_folder", [True, False])
-def test_a_class_that_is_not_tested_is_refused_before_anything_is_written(
+def test_a_class_without_test_pictures_raises_before_anything_is_written(
     shop: Settings, tmp_path: Path, has_folder: bool
 ) -> None:
     write_photos(tmp_path / "photos" / "train", {"hat": 12, "cap": 12})
@@ -323,7 +321,7 @@ def test_a_class_that_is_not_tested_is_refused_before_anything_is_written(
 
 @pytest.mark.usefixtures("shop")
 @pytest.mark.parametrize(("old", "new"), [('"letterbox"', '"garment"'), ('"hat"', '"cap"'), ("{", "")])
-def test_a_manifest_that_was_edited_by_hand_is_not_believed(photos: Path, old: str, new: str) -> None:
+def test_a_manifest_edited_by_hand_is_rejected(photos: Path, old: str, new: str) -> None:
     path = start(photos).dataset.path
     path.chmod(0o644)
     path.write_text(path.read_text().replace(old, new))
@@ -333,7 +331,7 @@ def test_a_manifest_that_was_edited_by_hand_is_not_believed(photos: Path, old: s
 
 
 @pytest.mark.usefixtures("shop")
-def test_the_choice_of_a_preparation_is_told_where_photos_come_in_and_none_was_named(photos: Path) -> None:
+def test_the_preparation_option_is_suggested_for_photos_unless_set(photos: Path) -> None:
     def mentions_preparation(**options: Any) -> bool:
         lines: list[str] = []
         ingest(str(photos), options=StartOptions(**options), echo=lines.append)
@@ -344,7 +342,7 @@ def test_the_choice_of_a_preparation_is_told_where_photos_come_in_and_none_was_n
 
 
 @pytest.mark.usefixtures("shop")
-def test_thirteen_classes_one_of_twelve_pictures(tmp_path: Path) -> None:
+def test_a_small_class_among_thirteen_is_tested(tmp_path: Path) -> None:
     counts = {f"class {number}": 11 + number for number in range(1, 14)}
     dataset = start(write_photos(tmp_path / "photos", counts)).dataset
     tested = [name for split, name in rows_of(dataset).values() if split == "test"]
@@ -354,7 +352,7 @@ def test_thirteen_classes_one_of_twelve_pictures(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("shop")
-def test_digits_of_eight_by_eight_in_idx_files(tmp_path: Path) -> None:
+def test_idx_files_of_8_by_8_digits_start_a_catalogue(tmp_path: Path) -> None:
     """Pixels need no preparation, so the output does not mention it."""
     digits = load_digits()
     pixels = np.round(digits.images * 255 / 16).astype(np.uint8)
