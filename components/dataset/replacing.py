@@ -16,7 +16,7 @@ WAIT = 600  # seconds to wait for another import or class change to finish
 
 
 @contextmanager
-def replacing(settings: Settings) -> Iterator[Dataset | None]:
+def replacement_lock(settings: Settings) -> Iterator[Dataset | None]:
     """Yield the current dataset, or None, and hold the lock that every replacement takes."""
     folder = settings.datasets_dir
     require_writable(folder)
@@ -25,8 +25,8 @@ def replacing(settings: Settings) -> Iterator[Dataset | None]:
         yield current_dataset(folder)
 
 
-def take_into_use(dataset: Dataset, base: Dataset, settings: Settings) -> None:
-    """Validate a written version, then make it current. Call it within `replacing`.
+def validate_and_activate(dataset: Dataset, base: Dataset, settings: Settings) -> None:
+    """Validate a written version, then make it current. Call it within `replacement_lock`.
 
     Raises:
         ValidationError: the version fails an expectation; `base` stays current.

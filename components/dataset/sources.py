@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 SPLIT_WORD = re.compile(r"(?:^|[-_.])(train|test)(?:[-_.]|$)", re.IGNORECASE)
 SHARD = re.compile(r"-(\d{5})-of-(\d{5})$")
 EXPECTED = (
-    "expected the four IDX archives, one folder of images per class, or Parquet or CSV files named train and test"
+    "expected the four IDX archives, one folder of pictures per class, or Parquet or CSV files named train and test"
 )
 
 

@@ -43,7 +43,7 @@ from components.dataset.manifest import (
 from components.dataset.manifest import to_images as images_in
 from components.dataset.own.contract import FEWEST, FEWEST_SMALL
 from components.dataset.parts import store_part
-from components.dataset.replacing import replacing, take_into_use
+from components.dataset.replacing import replacement_lock, validate_and_activate
 from components.dataset.splitting import draw_test_split
 from components.errors import DatasetError, InputError
 from components.files import remove_leftovers
@@ -156,7 +156,7 @@ def undo_change(why: str, *, force: bool = False, settings: Settings | None = No
                 f"now), and would be lost. Use --force to undo anyway"
             )
         dataset = dataset_of(folder, last.before)
-        take_into_use(dataset, base, settings)
+        validate_and_activate(dataset, base, settings)
         entry = write_entry(folder, why, f"undo: {last.change}", base.version, dataset.version, undone=True)
     return ClassesChanged(
         entry, dataset, base, _moved(base.contract, dataset.contract), {}, None, requeue_waiting(settings)
@@ -173,7 +173,7 @@ def _members(dataset: Dataset, split: Split, name: str) -> list[str]:
 def _changing(settings: Settings | None) -> Iterator[tuple[Dataset, Settings]]:
     """Yield the current dataset and the settings, under the lock for imports and class changes."""
     settings = settings or load_settings()
-    with replacing(settings) as base:
+    with replacement_lock(settings) as base:
         if base is None:
             raise DatasetError("no dataset, so there are no classes to change. Run 'fashion ingest' first")
         yield base, settings
@@ -196,7 +196,7 @@ def _change(
             manifest.source, manifest.licence, tuple(parts), plan.contract, (*manifest.revisions, revision)
         )
         dataset = write_manifest(folder, changed, use=False)
-    take_into_use(dataset, base, settings)
+    validate_and_activate(dataset, base, settings)
     entry = write_entry(folder, why, plan.summary, base.version, dataset.version)
     rejects = added.rejects if added else []
     kept = keep_rejects(added.name, rejects, settings.labelled_dir / "rejects") if added else None

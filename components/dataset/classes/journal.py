@@ -49,7 +49,7 @@ def read_journal(folder: Path) -> list[ClassEntry]:
 
 
 def write_entry(folder: Path, why: str, change: str, before: str, after: str, undone: bool = False) -> ClassEntry:
-    """Append an entry. Call it within `components.dataset.replacing.replacing`."""
+    """Append an entry. Call it within `components.dataset.replacing.replacement_lock`."""
     when = datetime.now(UTC).isoformat(timespec="seconds")
     entry = ClassEntry(when, user_name(), why, change, before, after, undone)
     lines = [*read_journal(folder), entry]

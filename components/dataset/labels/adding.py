@@ -24,7 +24,7 @@ from components.dataset.manifest import (
     write_manifest,
 )
 from components.dataset.parts import store_part
-from components.dataset.replacing import replacing, take_into_use
+from components.dataset.replacing import replacement_lock, validate_and_activate
 from components.errors import DatasetError
 from components.files import remove_leftovers
 from components.settings import Settings, load_settings
@@ -76,7 +76,7 @@ def import_labels(
         ValidationError: the new version fails an expectation.
     """
     settings = settings or load_settings()
-    with replacing(settings) as base:
+    with replacement_lock(settings) as base:
         if base is None:
             raise DatasetError(f"{shown(path.name)}: no dataset to add these examples to. Ingest the archives first")
         label_input = read_label_input(path, base.contract, root, images)
@@ -107,7 +107,7 @@ def _take(found: SortedCandidates, label_input: LabelInput, base: Dataset, setti
         if found.added:
             parts.append(_write_added(found, label_input, manifest, folder))
         dataset = write_manifest(folder, replace(manifest, parts=tuple(parts)), use=False)
-    take_into_use(dataset, base, settings)
+    validate_and_activate(dataset, base, settings)
     return dataset
 
 

@@ -30,7 +30,7 @@ class SortedCandidates:
     rejects: list[LabelReject]
 
 
-class Known:
+class KnownRows:
     """Looks up rows of a dataset by id, hash or pixels."""
 
     def __init__(self, train: Examples, test: Examples) -> None:
@@ -58,7 +58,7 @@ class Known:
 
 def sort_candidates(candidates: list[LabelCandidate], train: Examples, test: Examples) -> SortedCandidates:
     """Compare candidates with the dataset and sort them."""
-    known, rejects = Known(train, test), list[LabelReject]()
+    known, rejects = KnownRows(train, test), list[LabelReject]()
     groups = defaultdict[str, list[LabelCandidate]](list)  # candidates of the same image
     rows = dict[str, str]()  # group -> id of its training row, or ""
     for one in candidates:
@@ -85,7 +85,7 @@ def sort_candidates(candidates: list[LabelCandidate], train: Examples, test: Exa
     return SortedCandidates(added, relabelled, len(candidates) - len(added) - len(relabelled) - len(rejects), rejects)
 
 
-def _find_conflict(group: list[LabelCandidate], row_id: str, known: Known) -> str:
+def _find_conflict(group: list[LabelCandidate], row_id: str, known: KnownRows) -> str:
     """Why a person must decide on an image's class; "" if there is no conflict."""
     labels = sorted({one.label for one in group})
     if len(labels) > 1:
