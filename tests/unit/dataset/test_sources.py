@@ -404,7 +404,7 @@ def test_an_unknown_layout_raises(tmp_path: Path, fill: Callable[[Path], None], 
     folder = tmp_path / "odd"
     folder.mkdir()
     fill(folder)
-    message = rf"odd: {found}; expected the four IDX archives, one folder of pictures per class, or Parquet or CSV files"
+    message = rf"odd: {found}; expected the four IDX archives, one folder of pictures per class, or Parquet or CSV"
     with pytest.raises(SourceError, match=message):
         source_of(folder)
 
