@@ -92,8 +92,8 @@ def ingest_own(
         return Ingested(base, written=False)
     if changed:
         raise SourceError(
-            f"{source.name}: the source changed, and so did the classes of {contract.name}. Use 'fashion label import' "
-            f"to add pictures, or --replace to start the catalogue over"
+            f"{source.name}: differs from the source of {contract.name}, whose classes have changed since. Use "
+            f"'fashion label import' to add pictures, or --replace to start the catalogue over"
         )
     before = _previous_splits(base, digests, source.name) if base else {}
     decoded = decode_rows(source, contract, echo)
