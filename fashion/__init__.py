@@ -3,7 +3,7 @@
     import fashion
 
     model = fashion.load_model("live")              # or "previous", "latest", or the start of a tag
-    found = fashion.classify("boot.jpg", model=model)
+    found = fashion.classify("boot.png", model=model)
     print(found.names, found.confidences, found.sure)
 
     fashion.score("catalogue.csv", "predictions.csv")

@@ -234,7 +234,7 @@ def test_unreadable_rows_are_counted_and_reported(
 ) -> None:
     found = write_impact(model, live, write_csv(tmp_path / "in.csv", test_split, bad=3), tmp_path / "out")
     assert (found.tally.rejected, found.tally.changes.images) == (3, len(test_split.ids))
-    reason = f"line {len(test_split.ids) + 2}: row: 3 cells"
+    reason = f"line {len(test_split.ids) + 2}: row: found 3 cells"
     assert reason in Page(found.page).text
     assert reason in str(found)
     assert "3 rows" in Page(found.page).text
@@ -299,8 +299,8 @@ def keep_old(folder: Path) -> Callable[[], bool]:
     [
         ("a,b\n1,2\n", "missing 784"),
         (",".join(PIXEL_COLUMNS) + "\n", "the table is empty"),
-        (",".join(PIXEL_COLUMNS) + "\n1,2\n", "none of 1 rows is readable; 2: row: 2 cells"),
-        ("", "empty"),
+        (",".join(PIXEL_COLUMNS) + "\n1,2\n", "none of 1 rows is readable; 2: row: found 2 cells"),
+        ("", "found no header"),
     ],
 )
 def test_an_invalid_table_leaves_the_outputs_unchanged(
