@@ -5,6 +5,7 @@ import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from components.audit.folds import FOLDS, predict_unseen
 from components.audit.labels import Suspect, find_suspects
 from components.contract import SPLITS, Dataset, Split
-from components.dataset.duplicates import DuplicatePair, compare_within, find_duplicates
+from components.dataset.duplicates import DuplicatePair, find_duplicates, find_duplicates_within, find_outliers
 from components.dataset.manifest import Examples, read_split
 from components.evaluation.pages import render_page, to_uri
 from components.files import require_writable, write_whole
@@ -45,18 +46,22 @@ class ImagePair:
     match: DuplicatePair
 
 
-Echo = Callable[[str], None]
+Progress = Callable[[str, int, int], None]  # what is done, how much of it, of how much
 
 
 def audit(
-    dataset: Dataset, preset: str = "dense-128", *, echo: Echo = lambda text: None, settings: Settings | None = None
+    dataset: Dataset,
+    preset: str = "dense-128",
+    *,
+    progress: Progress = lambda what, done, total: None,
+    settings: Settings | None = None,
 ) -> Audit:
     """Audit a dataset and write a report.
 
     Args:
         dataset: any version.
         preset: the training preset of the five networks that check the labels.
-        echo: called with a line of text after each step.
+        progress: called after each block of images and each network.
         settings: where to write the report. None: from the environment.
 
     Raises:
@@ -70,12 +75,11 @@ def audit(
     require_writable(folder)
     splits = {split: read_split(dataset, split) for split in SPLITS}
     began = time.monotonic()
-    pairs, nearest = _find_pairs(splits)
+    pairs = _find_pairs(splits, partial(progress, "comparing images"))
+    outliers = _show_outliers(splits)
     compared = time.monotonic()
-    echo(f"found {len(pairs):,} near-duplicate pairs in {compared - began:.0f} s")
-    found = predict_unseen(
-        splits["train"], splits["test"], config, lambda fold: echo(f"trained network {fold} of {FOLDS}")
-    )
+    train, test = (splits[split] for split in SPLITS)
+    found = predict_unseen(train, test, config, lambda fold: progress("training networks", fold, FOLDS))
     suspects = {split: find_suspects(splits[split], one) for split, one in zip(SPLITS, found, strict=True)}
     seconds = {"copies": compared - began, "labels": time.monotonic() - compared}
     tables = {f"{split}-labels.csv": _describe_suspects(splits[split], suspects[split]) for split in SPLITS}
@@ -95,21 +99,20 @@ def audit(
         shown={split: [_show(splits[split], one) for one in suspects[split][:SHOWN]] for split in SPLITS},
         confusions=_count_confusions(suspects["train"], dataset.contract.classes),
         pairs=[_show_pair(splits, pair) for pair in sorted(pairs, key=_by_weight)[:SHOWN]],
-        outliers=_show_outliers(splits, nearest),
+        outliers=outliers,
     )
     write_whole(folder / "index.html", page)
     suspect_counts = {split: len(suspects[split]) for split in SPLITS}
     return Audit(dataset.version, folder / "index.html", folder / "train-labels.csv", suspect_counts, counts, seconds)
 
 
-def _find_pairs(splits: dict[Split, Examples]) -> tuple[list[ImagePair], dict[Split, Any]]:
-    """Find near-duplicates across (shifted too) and within the splits, and each image's best correlation."""
-    across = find_duplicates(splits["train"].images, splits["test"].images)
-    pairs, nearest = [ImagePair(("train", "test"), one) for one in across], {}
+def _find_pairs(splits: dict[Split, Examples], progress: Callable[[int, int], None]) -> list[ImagePair]:
+    """Find near-duplicates across (shifted too) and within the splits."""
+    across = find_duplicates(splits["train"].images, splits["test"].images, progress=progress)
+    pairs = [ImagePair(("train", "test"), one) for one in across]
     for split in SPLITS:
-        within, nearest[split] = compare_within(splits[split].images)
-        pairs += [ImagePair((split, split), one) for one in within]
-    return pairs, nearest
+        pairs += [ImagePair((split, split), one) for one in find_duplicates_within(splits[split].images)]
+    return pairs
 
 
 def _by_weight(pair: ImagePair) -> tuple[bool, float]:
@@ -173,9 +176,9 @@ def _show_pair(splits: dict[Split, Examples], pair: ImagePair) -> dict[str, Any]
     }
 
 
-def _show_outliers(splits: dict[Split, Examples], nearest: dict[Split, Any]) -> list[dict[str, Any]]:
+def _show_outliers(splits: dict[Split, Examples]) -> list[dict[str, Any]]:
     """The images of both splits with the lowest correlation to any other."""
-    every = [(float(correlation), split, row) for split in SPLITS for row, correlation in enumerate(nearest[split])]
+    every = [(value, split, row) for split in SPLITS for row, value in find_outliers(splits[split].images, OUTLIERS)]
     return [
         {
             "id": splits[split].ids[row],

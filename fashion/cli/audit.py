@@ -1,13 +1,13 @@
 """Auditing a dataset."""
 
 import json
-import sys
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from fashion.cli.arguments import Json
+from fashion.cli.progress import Bar
 
 
 def audit(
@@ -28,7 +28,16 @@ def audit(
     dataset = current_dataset(load_settings().datasets_dir)
     if dataset is None:
         raise DatasetError("nothing to audit; run 'fashion ingest' first")
-    found = audit(dataset, preset, echo=lambda text: print(text, file=sys.stderr))
+    bars = dict[str, Bar]()
+
+    def progress(what: str, done: int, total: int) -> None:
+        bars.setdefault(what, Bar(what)).update(done, total)
+
+    try:
+        found = audit(dataset, preset, progress=progress)
+    finally:
+        for bar in bars.values():
+            bar.close()
     if as_json:
         print(json.dumps(asdict(found), default=str))
         return

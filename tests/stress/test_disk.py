@@ -68,7 +68,7 @@ TRIES = {
     "score to Parquet": lambda: run_job(model, table, disk / "out.parquet"),
 }
 LOCKED = {
-    "audit": lambda: audit(dataset, "quick", echo=steps.append, settings=settings),
+    "audit": lambda: audit(dataset, "quick", progress=lambda *step: steps.append(step), settings=settings),
     "promote": lambda: promote(other, "a test", force=True, settings=settings),
     "rollback": rollback,
     "pin": lambda: pin(other, "a test"),

@@ -17,7 +17,7 @@ from components.catalogues.fashion_mnist import CLASSES, CONTRACT
 from components.catalogues.sample import draw
 from components.contract import Dataset, ImageSpec
 from components.dataset.archives import ARCHIVES, declare_source
-from components.dataset.duplicates import compare_within, find_duplicates
+from components.dataset.duplicates import find_duplicates, find_duplicates_within
 from components.dataset.ingest import ingest
 from components.dataset.labels.adding import import_labels
 from components.dataset.manifest import Examples, read_split
@@ -130,8 +130,7 @@ def test_blank_and_empty_inputs_have_no_duplicates() -> None:
     none = np.empty((0, 28, 28), np.uint8)
     assert find_duplicates(none, some) == []
     assert find_duplicates(np.zeros((2, 28, 28), np.uint8), some) == []
-    pairs, nearest = compare_within(some)
-    assert (pairs, len(nearest)) == ([], 5)
+    assert find_duplicates_within(some) == []
 
 
 @pytest.mark.parametrize("image", [ImageSpec(20, 24, 3), ImageSpec(9, 16), ImageSpec(128, 70, 3)], ids=str)
@@ -141,6 +140,5 @@ def test_near_duplicates_are_found_in_images_of_any_size(image: ImageSpec) -> No
     some = np.interp(smooth, (smooth.min(), smooth.max()), (0, 200)).astype(np.uint8)
     moved = np.roll(some[[4, 1]], 1, axis=1) + 20
     assert [(copy.row, copy.other) for copy in find_duplicates(moved, some)] == [(0, 4), (1, 1)]
-    pairs, nearest = compare_within(np.concatenate([some, some[:1] + 9]))
+    pairs = find_duplicates_within(np.concatenate([some, some[:1] + 9]))
     assert [(pair.row, pair.other) for pair in pairs] == [(0, 6)]
-    assert len(nearest) == 7

@@ -4,11 +4,20 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from correlations import best_matches, correlate_within, nearest_of
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from components.contract import Images
-from components.dataset.duplicates import COMPARISONS, ROWS, Comparison, correlate_within, find_pairs
+from components.dataset.duplicates import (
+    COMPARISONS,
+    ROWS,
+    Comparison,
+    find_duplicates,
+    find_duplicates_within,
+    find_outliers,
+    find_pairs,
+)
 
 Random = np.random.Generator
 ROUNDING = 1e-5  # error of float32 sums in different order
@@ -61,11 +70,9 @@ def pairs_of(
 
 def compare_all(images: Images, comparison: Comparison) -> dict[tuple[int, int], float]:
     """Compare every pair."""
-    found = []
-    for block in correlate_within(images, comparison):
-        rows, others = np.nonzero(block.values >= comparison.threshold)
-        found.append((rows + block.row, others + block.other, block.values[rows, others]))
-    return pairs_of(found)
+    values = correlate_within(images, comparison)
+    rows, others = np.nonzero(values >= comparison.threshold)
+    return pairs_of([(rows, others, values[rows, others])])
 
 
 @pytest.mark.parametrize("comparison", COMPARISONS, ids=["plain", "edges"])
@@ -89,3 +96,39 @@ def test_some_smooth_images_are_near_duplicates_and_most_are_not() -> None:
 def test_few_images_have_few_pairs(number: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (1, 12, 12), np.uint8).repeat(number, 0)
     assert sum(len(one.rows) for one in find_pairs(images, COMPARISONS[0])) == max(0, number - 1)
+
+
+@pytest.mark.parametrize("draw", [noise, smooth, in_colour, large, nearly_all_alike, flat])
+def test_the_matches_across_two_sets_are_those_of_a_full_comparison(draw: Callable[[Random], Images]) -> None:
+    images = draw(np.random.default_rng(1))
+    moved, others = np.roll(images[::2], 1, axis=1), images[1::2]
+    best = [best_matches(moved, others, comparison) for comparison in COMPARISONS]
+    expected = dict[int, float]()
+    for comparison, values in zip(COMPARISONS, best, strict=True):
+        for row in np.flatnonzero(values >= comparison.threshold).tolist():
+            expected.setdefault(row, float(values[row]))
+    done = list[tuple[int, int]]()
+    found = {pair.row: pair for pair in find_duplicates(moved, others, progress=lambda *one: done.append(one))}
+    on_threshold = [
+        row
+        for row in found.keys() ^ expected.keys()
+        if not any(abs(values[row] - c.threshold) < ROUNDING for c, values in zip(COMPARISONS, best, strict=True))
+    ]
+    assert not on_threshold
+    assert all(abs(found[row].correlation - expected[row]) < 1e-3 for row in found.keys() & expected.keys())
+    assert done[-1] == (2 * len(moved), 2 * len(moved))
+
+
+@pytest.mark.parametrize("draw", [noise, smooth, in_colour, large, nearly_all_alike, flat])
+def test_the_outliers_are_those_of_a_full_comparison(draw: Callable[[Random], Images]) -> None:
+    images = draw(np.random.default_rng(1))
+    expected = np.sort(nearest_of(images))[:20]
+    found = find_outliers(images, 20)
+    assert np.allclose([value for _, value in found], expected, atol=ROUNDING)
+    assert np.allclose([nearest_of(images)[row] for row, _ in found], expected, atol=ROUNDING)
+
+
+def test_duplicates_within_a_set_come_once_and_in_order() -> None:
+    images = smooth(np.random.default_rng(1))
+    found = [(pair.row, pair.other) for pair in find_duplicates_within(images)]
+    assert found == sorted({pair for comparison in COMPARISONS for pair in compare_all(images, comparison)})
