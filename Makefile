@@ -21,7 +21,7 @@ export FASHION_SOURCE FASHION_CATALOGUE
 # Keep installer caches inside the project.
 export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
 
-.PHONY: help setup run up status down test stress check lint serve bento bench lock clean
+.PHONY: help setup run up status down test stress check lint serve bento bench docs lock clean
 
 help: ## list all targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -74,6 +74,16 @@ bench: .venv/ready .venv-bench/ready ## benchmark the presets against Keras, a D
 .venv-bench/ready: benchmarks/peers/requirements.txt | .venv/ready
 	$(PYTHON) -m venv .venv-bench
 	$(BIN)/uv pip install --quiet --compile-bytecode --python .venv-bench/bin/python --requirements $<
+	touch $@
+
+docs: .venv/ready .venv-docs/ready ## build the documentation site into site/
+	$(BIN)/python -m docs.build .venv-docs/pages
+	.venv-docs/bin/zensical build --clean --strict
+	@echo "to read it: $(BIN)/python -m http.server --bind 127.0.0.1 --directory site 8000"
+
+.venv-docs/ready: docs/requirements.txt | .venv/ready
+	$(PYTHON) -m venv --clear .venv-docs
+	$(BIN)/uv pip install --quiet --python .venv-docs/bin/python --requirements $<
 	touch $@
 
 lock: .venv/ready ## update requirements.lock to the newest versions
