@@ -53,9 +53,15 @@ def _example(content: dict[str, Any]) -> list[str]:
         if "example" in body:
             text = body["example"]
             language = "json" if kind == "application/json" else "text"
-            shown = text if isinstance(text, str) else json.dumps(_shorten(text), indent=2)
+            shown = text if isinstance(text, str) else _write(text)
             return ["", f"```{language}", shown.rstrip(), "```"]
     return []
+
+
+def _write(value: Any) -> str:
+    """JSON with each list of numbers on one line."""
+    text = json.dumps(_shorten(value), indent=2)
+    return re.sub(r"\[\s+(-?\d[^\]\[{}]*?)\s+\]", lambda match: f"[{' '.join(match[1].split())}]", text)
 
 
 def _shorten(value: Any) -> Any:

@@ -3,10 +3,19 @@
 import fashion
 
 VALUES = (
-    "components.contract.DataContract",
+    "components.model.classifier.Classifier",
     "components.contract.Predictions",
     "components.scoring.job.Summary",
     "flows.training.TrainingResult",
+    "components.contract.DataContract",
+    "components.contract.Dataset",
+    "components.contract.Validated",
+    "components.training.train.Trained",
+    "components.contract.Metrics",
+    "components.contract.ModelCard",
+    "components.promotion.promote.Promotion",
+    "components.contract.Verdict",
+    "components.registry.champion.Move",
 )
 PUBLIC = ("load_model", "classify", "predict", "score", "train")  # first what most programs need
 

@@ -186,6 +186,7 @@ def test_every_endpoint_is_in_the_reference() -> None:
             assert f"\n## {method} {path}\n" in page
     assert "| 413 |" in page
     assert "### Predictions" in page
+    assert '[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, "... 784 in all"]' in page
 
 
 def test_every_function_of_the_package_is_in_the_reference() -> None:
