@@ -1,6 +1,7 @@
 """Importing labels and corrections into a new dataset version."""
 
 import json
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,7 @@ import typer
 
 from fashion.cli.arguments import Json
 from fashion.cli.help import MARKUP, Grouped, show_example
+from fashion.cli.progress import Bar
 
 if TYPE_CHECKING:
     from components.dataset.labels.adding import Imported
@@ -51,7 +53,8 @@ def import_labels(
     from components.dataset.labels.adding import import_labels
     from components.errors import InputError
 
-    done = import_labels(source, root=root, images=images)
+    with closing(Bar("reading pictures")) as bar:
+        done = import_labels(source, root=root, images=images, progress=bar.update)
     print(json.dumps(asdict(done), default=str) if as_json else _tell(done))
     if done.read and sum(done.rejected.values()) == done.read:
         raise InputError(str(source), f"nothing could be imported; see {done.rejects}")

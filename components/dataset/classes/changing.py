@@ -26,9 +26,9 @@ from components.dataset.classes.plans import (
     plan_split,
 )
 from components.dataset.labels.checks import sort_candidates, to_images
-from components.dataset.labels.examples import LabelCandidate, LabelReject, count_reasons, keep_rejects, shown
+from components.dataset.labels.examples import LabelReject, count_reasons, keep_rejects, shown
 from components.dataset.labels.inbox import requeue_waiting
-from components.dataset.labels.pictures import read_picture
+from components.dataset.labels.pictures import read_picture, split_rejects
 from components.dataset.manifest import (
     DatasetPart,
     Manifest,
@@ -45,6 +45,7 @@ from components.dataset.own.contract import FEWEST, FEWEST_SMALL
 from components.dataset.parts import store_part
 from components.dataset.replacing import replacement_lock, validate_and_activate
 from components.dataset.splitting import draw_test_split
+from components.dataset.threads import map_threads
 from components.errors import DatasetError, InputError
 from components.files import remove_leftovers
 from components.readers.folders.listing import walk
@@ -242,10 +243,10 @@ def _read_added(folder: Path, base: Dataset, fewest: int) -> _NewClass:
         raise InputError(str(folder), "no such folder; expected a folder with pictures of the new class")
     contract, found = base.contract, walk(folder, follow=DEEPEST)
     label = len(contract.classes)
-    read = [read_picture(folder, name, label, contract) for name in found.names]
-    candidates = [one for one in read if isinstance(one, LabelCandidate)]
+    read = map_threads(lambda name: read_picture(folder, name, label, contract), found.names)
+    candidates, unreadable = split_rejects(read)
     sorted_candidates = sort_candidates(candidates, read_split(base, "train"), read_split(base, "test"))
-    rejects = [*(one for one in read if isinstance(one, LabelReject)), *sorted_candidates.rejects]
+    rejects = [*unreadable, *sorted_candidates.rejects]
     taken = sorted_candidates.added
     if len(taken) < fewest:
         example = f", e.g. {rejects[0].position}: {rejects[0].reason}" if rejects else ""

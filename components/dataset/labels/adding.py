@@ -25,6 +25,7 @@ from components.dataset.manifest import (
 )
 from components.dataset.parts import store_part
 from components.dataset.replacing import replacement_lock, validate_and_activate
+from components.dataset.threads import Progress
 from components.errors import DatasetError
 from components.files import remove_leftovers
 from components.settings import Settings, load_settings
@@ -58,7 +59,12 @@ class Imported:
 
 
 def import_labels(
-    path: Path, *, root: Path | None = None, images: Path | None = None, settings: Settings | None = None
+    path: Path,
+    *,
+    root: Path | None = None,
+    images: Path | None = None,
+    settings: Settings | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> Imported:
     """Import labels from a file or folder into a new dataset version; make it current once it passes validation.
 
@@ -69,6 +75,7 @@ def import_labels(
         root: base of a CSV's paths. None: the CSV's folder.
         images: CSV or Parquet of pixels that a CSV's ids or hashes refer to. None: they refer to rows of the dataset.
         settings: data paths. None: from the environment.
+        progress: called after each picture.
 
     Raises:
         InputError: the input cannot be read.
@@ -79,7 +86,7 @@ def import_labels(
     with replacement_lock(settings) as base:
         if base is None:
             raise DatasetError(f"{shown(path.name)}: no dataset to add these examples to. Ingest the archives first")
-        label_input = read_label_input(path, base.contract, root, images)
+        label_input = read_label_input(path, base.contract, root, images, progress)
         found = sort_candidates(label_input.candidates, read_split(base, "train"), read_split(base, "test"))
         dataset = _take(found, label_input, base, settings) if found.added or found.relabelled else base
     classes, rejects = base.contract.classes, [*label_input.rejects, *found.rejects]

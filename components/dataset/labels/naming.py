@@ -14,7 +14,8 @@ from pathlib import Path
 from components.contract import DataContract
 from components.dataset.labels.corrections import read_class
 from components.dataset.labels.examples import LabelCandidate, LabelInput, LabelReject
-from components.dataset.labels.pictures import read_picture
+from components.dataset.labels.pictures import read_picture, split_rejects
+from components.dataset.threads import Progress, map_threads
 from components.errors import InputError
 from components.files import sha256_of
 from components.readers.blocks import Block, Wanted
@@ -35,7 +36,13 @@ class Row:
     content: bytes  # as in the file
 
 
-def read_naming_table(path: Path, contract: DataContract, root: Path, images: Path | None) -> LabelInput:
+def read_naming_table(
+    path: Path,
+    contract: DataContract,
+    root: Path,
+    images: Path | None,
+    progress: Progress = lambda done, total: None,
+) -> LabelInput:
     """Read a CSV with `label` and one of `path`, `id` and `hash`; other columns are ignored.
 
     Args:
@@ -43,6 +50,7 @@ def read_naming_table(path: Path, contract: DataContract, root: Path, images: Pa
         contract: the dataset's contract.
         root: base of relative paths.
         images: CSV or Parquet of pixels that ids or hashes refer to. None: they refer to rows of the dataset.
+        progress: called after each picture.
 
     Raises:
         InputError: a column is missing or repeated, or the table is not a CSV.
@@ -55,21 +63,18 @@ def read_naming_table(path: Path, contract: DataContract, root: Path, images: Pa
     if len(set(columns)) < len(columns):
         raise InputError(path.name, f"found columns {', '.join(columns)[:200]}; expected each once")
     original = next((n for n in ORIGINAL if n in columns and (n == "given" or "confidence" in columns)), None)
-    candidates, rejects, unchanged = list[LabelCandidate](), list[LabelReject](), 0
-    for row in rows:
-        read = _read_row(row, by, original, root, contract)
-        if isinstance(read, LabelCandidate):
-            candidates.append(read)
-        elif read:
-            rejects.append(read)
-        else:
-            unchanged += 1
+
+    def read_row(row: Row) -> LabelCandidate | LabelReject | None:
+        return _read_row(row, by, original, root, contract)
+
+    read = map_threads(read_row, rows, progress) if by == "path" else list(map(read_row, rows))
+    candidates, rejects = split_rejects(read)
     inputs = {path.name: sha256_of(path)}
     if images and by != "path":
         inputs[images.name] = sha256_of(images)
         candidates, missing = _look_up(candidates, images, contract)
         rejects += missing
-    return LabelInput(path.name, inputs, candidates, rejects, unchanged)
+    return LabelInput(path.name, inputs, candidates, rejects, unchanged=read.count(None))
 
 
 def hash_of(pixels: bytes) -> str:

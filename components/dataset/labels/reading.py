@@ -19,6 +19,7 @@ from components.dataset.labels.examples import LARGEST_FILE, MAX_ROWS, LabelCand
 from components.dataset.labels.naming import read_naming_table
 from components.dataset.labels.pictures import read_class_folders
 from components.dataset.tables import has_pictures, read_picture_table
+from components.dataset.threads import Progress
 from components.errors import InputError, UnknownClass
 from components.files import sha256_of, states_below
 from components.readers.blocks import Wanted
@@ -30,7 +31,11 @@ LABELS = "labels.csv"
 
 
 def read_label_input(
-    path: Path, contract: DataContract, root: Path | None = None, images: Path | None = None
+    path: Path,
+    contract: DataContract,
+    root: Path | None = None,
+    images: Path | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> LabelInput:
     """Read labels from a file or folder.
 
@@ -39,6 +44,7 @@ def read_label_input(
         contract: the dataset's contract.
         root: base of a CSV's paths. None: the CSV's folder.
         images: CSV or Parquet of pixels that a CSV's ids or hashes refer to. None: they refer to rows of the dataset.
+        progress: called after each picture.
 
     Raises:
         InputError: unsupported or unreadable input, no label column, or more than 100,000 rows.
@@ -47,7 +53,7 @@ def read_label_input(
         raise InputError(str(path), "not a regular file or folder" if path.exists() else "no such file or folder")
     before = states_below(path)
     try:
-        found = (_read_folder if path.is_dir() else _read_file)(path, contract, root, images)
+        found = (_read_folder if path.is_dir() else _read_file)(path, contract, root, images, progress)
     except OSError as error:
         raise InputError(path.name, f"cannot be read: {error}") from error
     if states_below(path) != before:
@@ -57,16 +63,20 @@ def read_label_input(
     return replace(found, name=shown(found.name), inputs={shown(name): sha for name, sha in found.inputs.items()})
 
 
-def _read_folder(path: Path, contract: DataContract, root: Path | None, images: Path | None) -> LabelInput:
+def _read_folder(
+    path: Path, contract: DataContract, root: Path | None, images: Path | None, progress: Progress
+) -> LabelInput:
     if (path / LABELS).is_file():
-        return read_naming_table(path / LABELS, contract, root or path, images)
+        return read_naming_table(path / LABELS, contract, root or path, images, progress)
     files = sorted(file for file in path.iterdir() if not file.name.startswith("."))
     if files and all(file.suffix == ".json" for file in files):
         return _read_corrections(path.name, files, contract)
-    return read_class_folders(path, contract)
+    return read_class_folders(path, contract, progress)
 
 
-def _read_file(path: Path, contract: DataContract, root: Path | None, images: Path | None) -> LabelInput:
+def _read_file(
+    path: Path, contract: DataContract, root: Path | None, images: Path | None, progress: Progress
+) -> LabelInput:
     if path.stat().st_size > LARGEST_FILE:
         raise InputError(path.name, f"larger than {LARGEST_FILE >> 20} MiB; split it into several files")
     if path.suffix.lower() == ".json":
@@ -80,7 +90,7 @@ def _read_file(path: Path, contract: DataContract, root: Path | None, images: Pa
         with path.open("rb") as file:
             header = file.readline(1 << 16)
         if pixel_columns(contract.image)[0].encode() not in header:
-            return read_naming_table(path, contract, root or path.parent, images)
+            return read_naming_table(path, contract, root or path.parent, images, progress)
     return _read_pixels(path, form, contract)
 
 

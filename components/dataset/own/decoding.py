@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from components.contract import DataContract, Images, Labels
 from components.dataset.own.rows import Rejected, SourceRow, SourceRows, digest_of, label_in
+from components.dataset.threads import map_threads
 from components.errors import InputError, SourceError
 from components.readers.folders.below import Root
 from components.readers.images.photos import read_photo
@@ -40,7 +40,7 @@ def digest_rows(source: SourceRows) -> dict[str, str]:
         except InputError:
             return ""
 
-    return {row.name: digest for row, digest in zip(source.rows, _each(digest, source.rows), strict=True)}
+    return {row.name: digest for row, digest in zip(source.rows, map_threads(digest, source.rows), strict=True)}
 
 
 def decode_rows(source: SourceRows, contract: DataContract, echo: Callable[[str], None]) -> Decoded:
@@ -62,7 +62,7 @@ def decode_rows(source: SourceRows, contract: DataContract, echo: Callable[[str]
             return Rejected(row.name, error.reason, row.label)
         return digest_of(content), image, label
 
-    found = list(zip(source.rows, _each(read, source.rows, echo), strict=True))
+    found = list(zip(source.rows, map_threads(read, source.rows, _Lines(echo)), strict=True))
     rejected = [one for _, one in found if isinstance(one, Rejected)]
     taken = [(row, one) for row, one in found if not isinstance(one, Rejected)]
     if len(rejected) > MAX_REJECTED * len(found):
@@ -77,19 +77,13 @@ def decode_rows(source: SourceRows, contract: DataContract, echo: Callable[[str]
     )
 
 
-def _each(
-    work: Callable[[SourceRow], T], rows: tuple[SourceRow, ...], echo: Callable[[str], None] = lambda line: None
-) -> list[T]:
-    """Map `work` over the rows in threads: Pillow, OpenCV and hashing release the GIL."""
-    done, shown = list[T](), time.monotonic()
-    with ThreadPoolExecutor() as pool:
-        try:
-            for one in pool.map(work, rows):
-                done.append(one)
-                if time.monotonic() - shown > EVERY:
-                    shown = time.monotonic()
-                    echo(f"  {len(done):,} of {len(rows):,}")
-        except BaseException:  # including Ctrl-C: do not wait for queued work
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return done
+class _Lines:
+    """Progress as lines of text, every ten seconds."""
+
+    def __init__(self, echo: Callable[[str], None]) -> None:
+        self.echo, self.shown = echo, time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        if time.monotonic() - self.shown > EVERY:
+            self.shown = time.monotonic()
+            self.echo(f"  {done:,} of {total:,}")
