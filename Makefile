@@ -90,5 +90,5 @@ lock: .venv/ready ## update requirements.lock to the newest versions
 	$(BIN)/uv pip compile --quiet --universal --upgrade --no-header --group test --group lint --group edge --extra dask --extra s3 pyproject.toml --output-file requirements.lock
 
 clean: ## remove the environment and all generated data, except the BentoML store and the Prefect home
-	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache *.egg-info data/audits data/cache data/checkpoints data/datasets data/exports data/reports data/sample data/validation
+	rm -rf build dist .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache *.egg-info data/audits data/cache data/checkpoints data/datasets data/exports data/reports data/sample data/validation
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -11,8 +11,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from components.catalogue_in_use import DEFAULT, in_catalogue
 from components.contract import CATALOGUE_NAME, ImageSpec
 from components.errors import SettingsError
+from components.paths import CHECKOUT as CHECKOUT
+from components.paths import IS_INSTALLED, default_data_dir
 
-CHECKOUT = Path(__file__).resolve().parents[1]
 S = TypeVar("S", bound=BaseSettings)
 
 
@@ -23,7 +24,7 @@ class Settings(BaseSettings):
 
     catalogue: str = pydantic.Field(default=DEFAULT, pattern=f"^{CATALOGUE_NAME.pattern}$")  # the catalogue in use
     source: str = "auto"  # auto, sample, download, or a path; see docs/data.md
-    data_dir: Path = CHECKOUT / "data"
+    data_dir: Path = pydantic.Field(default_factory=default_data_dir)
     image: Annotated[ImageSpec | None, NoDecode] = None  # of a new catalogue, e.g. 32x32x3; None: grey
     preparation: str = ""  # photo preparation of a new catalogue; empty: letterbox
     inbox_dir: Path | None = None  # inbox for files to be scored; None: data_dir/inbox/scoring
@@ -140,6 +141,8 @@ def read_settings(kind: type[S]) -> S:
 
 def checkout_commit(checkout: Path = CHECKOUT) -> str:
     """The commit of a checkout, with "+changes" if tracked files are modified; "unknown" outside a repository."""
+    if IS_INSTALLED:  # a repository around the environment is not this project's
+        return "unknown"
     try:
         commit = _git(checkout, "rev-parse", "HEAD")
         return f"{commit}+changes" if _git(checkout, "status", "--porcelain", "--untracked-files=no") else commit

@@ -10,14 +10,14 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 
 from components.errors import SettingsError
+from components.paths import RESOURCES
 from components.registry.store import name_models
-from components.settings import CHECKOUT
 from flows.notify.block import NAME, FashionNotification
 from flows.notify.send import notify_url
 from ops.catalogues import Scheduled, find_scheduled
 from ops.deployments import name_deployment
 
-FOLDER = CHECKOUT / "deploy" / "prefect"
+FOLDER = RESOURCES / "deploy" / "prefect"
 AUTOMATIONS, NOTIFICATIONS = FOLDER / "automations.yaml", FOLDER / "notifications.yaml"
 ANY_MODEL = "fashion.model.*"
 

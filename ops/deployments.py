@@ -6,10 +6,10 @@ from typing import Any
 import yaml
 
 from components.catalogue_in_use import DEFAULT
-from components.settings import CHECKOUT
+from components.paths import RESOURCES
 from ops.catalogues import Scheduled, ScheduledCatalogue
 
-PROJECT = CHECKOUT / "prefect.yaml"
+PROJECT = RESOURCES / "prefect.yaml"
 TAG = "catalogue:"  # prefix of the tag with the catalogue of a deployment, if it is not the one in use
 TRAINING = "flows/training.py:training"
 OWN_PRESET = "photos"  # default of `make run` for a custom catalogue

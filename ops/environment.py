@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 from components import telemetry
+from components.paths import IS_INSTALLED, default_data_dir
 from ops.settings_file import read_settings_file
 
-CHECKOUT = Path(__file__).resolve().parents[1]  # also in components.settings, which is too slow to import for --help
 DEFAULTS = {
     **telemetry.OFF,
     # OpenMP threads spin while they wait for each other. If another process needs the core, an epoch with small layers
@@ -32,8 +32,10 @@ def prepare() -> None:
     read_settings_file()
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
+    if IS_INSTALLED:  # child processes run in other folders
+        os.environ.setdefault("FASHION_DATA_DIR", str(default_data_dir()))
     if not _has_home():
-        os.environ["HOME"] = str(Path(os.environ.get("FASHION_DATA_DIR") or CHECKOUT / "data").absolute())
+        os.environ["HOME"] = str(Path(os.environ.get("FASHION_DATA_DIR") or default_data_dir()).absolute())
 
 
 def _has_home() -> bool:

@@ -10,13 +10,14 @@ import pydantic
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from components.files import write_whole
-from components.settings import CHECKOUT, load_settings, read_settings
+from components.paths import CHECKOUT, RESOURCES
+from components.settings import load_settings, read_settings
 from ops.environment import DEFAULTS
 
 PIECES = ("prefect", "worker", "service")  # in start order; each may need the previous ones
 POOL = "fashion"
 HOST = "127.0.0.1"
-CONFIG = CHECKOUT / "deploy" / "supervisor" / "supervisord.conf"
+CONFIG = RESOURCES / "deploy" / "supervisor" / "supervisord.conf"
 MARK = "FASHION_STACK_HOME"  # set in the environment of every process of a stack and its children
 
 # Used unless set in the environment.
@@ -79,6 +80,7 @@ class StackLayout:
             MARK: str(self.home),
             "FASHION_STACK_SOCKET": str(self.socket),
             "FASHION_STACK_LOGS": str(self.logs),
+            "FASHION_STACK_CODE": str(CHECKOUT),
             "FASHION_STACK_BIN": str(Path(sys.executable).parent),
             "FASHION_STACK_PREFECT_PORT": str(self.prefect_port),
             "FASHION_DATA_DIR": str(load_settings().data_dir),

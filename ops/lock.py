@@ -21,4 +21,4 @@ def alone(layout: StackLayout) -> Iterator[None]:
         with FileLock(layout.home / "change.lock", timeout=0):
             yield
     except Timeout as error:
-        raise StackError("another 'make up' or 'make down' is running for this stack. Wait until it ends") from error
+        raise StackError("another 'fashion up' or 'fashion down' is running. Wait until it ends") from error

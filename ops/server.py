@@ -83,7 +83,7 @@ def _check(url: str) -> None:
         found = f"status {response.status_code}"
     raise StackError(
         f"no Prefect server responds at {redact(url)} (PREFECT_API_URL): {found}. "
-        "Start it ('make up' starts a local one), or unset PREFECT_API_URL to use a temporary server"
+        "Start it ('fashion up' starts a local one), or unset PREFECT_API_URL to use a temporary server"
     )
 
 

@@ -165,7 +165,7 @@ def deploy(layout: StackLayout, scheduled: Scheduled, echo: Callable[[str], None
 def _info(layout: StackLayout, name: str) -> dict[str, Any]:
     found = supervisor.describe(layout)
     if name not in found:
-        raise StackError("the supervisor stopped during the start, probably by 'make down'. Run 'make up' again")
+        raise StackError("the supervisor stopped during the start, probably by 'fashion down'. Run 'fashion up' again")
     return found[name]
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import re
-from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
@@ -15,6 +14,7 @@ from components.catalogues import catalogue_of
 from components.contract import Images, Predictions, fingerprint_of
 from components.errors import InputError
 from components.model.classifier import Classifier
+from components.paths import RESOURCES
 from components.readers.images.photos import is_small, read_views, write_png
 from components.readers.images.pixel_bytes import read_pixel_bytes
 from components.readers.images.pixel_json import read_pixel_json
@@ -37,7 +37,7 @@ CLASSES_HEADER, FINGERPRINT = b"x-classes", re.compile("[0-9a-f]{16}")  # finger
 
 # The page at /: file -> its media type
 PAGE = {"index.html": "text/html", "page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
-UI_FOLDER = Path(__file__).parent.parent / "ui"
+UI_FOLDER = RESOURCES / "ui"
 
 parsing = asyncio.Semaphore(1)  # large JSON bodies one at a time, because parsing holds the GIL
 

@@ -20,19 +20,20 @@ from components.dataset.manifest import dataset_of, read_split
 from components.errors import DatasetError, PromotionRefused
 from components.files import DAY, remove_leftovers, temporary_name
 from components.model.classifier import Classifier
+from components.paths import RESOURCES
 from components.promotion.bounds import GateBounds
 from components.promotion.canary_steps import STEPS, Canary, CanaryFailed
 from components.promotion.server import client_of, start_server
 from components.registry.champion import make_home
 from components.registry.store import home
 from components.scoring.predict import predict
-from components.settings import CHECKOUT, Settings
+from components.settings import Settings
 
 WAIT_FOR_OTHERS = 600  # seconds
 
 
 def try_canary(
-    model: Classifier, bounds: GateBounds, settings: Settings, source: Path = CHECKOUT
+    model: Classifier, bounds: GateBounds, settings: Settings, source: Path = RESOURCES
 ) -> tuple[GateCheck, ...]:
     """Serve a model and check every endpoint of the service.
 

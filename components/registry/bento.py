@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -35,6 +36,7 @@ from components.files import (
     write_whole,
 )
 from components.model.classifier import Classifier
+from components.paths import CHECKOUT, RESOURCES
 from components.registry.champion import load_model, verdict_when_promoted
 from components.registry.store import (
     BUNDLED,
@@ -46,7 +48,7 @@ from components.registry.store import (
     store_lock,
 )
 from components.registry.verdicts import encode_verdict, read_verdict
-from components.settings import CHECKOUT, checkout_commit
+from components.settings import checkout_commit
 
 BUILD_FILE, LOCK_FILE = "bentofile.yaml", "requirements.lock"
 VERSION_LENGTH = 16  # characters in base 32, or 80 bits, like BentoML's own versions
@@ -65,12 +67,12 @@ class BuiltBento:
     is_new: bool  # False: it already existed
 
 
-def build_bento(tag: str | None = None, *, source: Path = CHECKOUT) -> BuiltBento:
+def build_bento(tag: str | None = None, *, source: Path = RESOURCES) -> BuiltBento:
     """Build a Bento, unless one with the same content exists.
 
     Args:
         tag: exact tag of the model, whatever its verdict; None: the live model.
-        source: the checkout.
+        source: folder of `bentofile.yaml` and of the files it includes.
 
     Raises:
         NoLiveModel, ModelNotFound, ModelError: the model does not load, or the build failed.
@@ -98,8 +100,8 @@ def build_bento(tag: str | None = None, *, source: Path = CHECKOUT) -> BuiltBent
 def _gather(model: Classifier, source: Path, copy: Path) -> Options:
     """Copy the files to include, add the verdict, and complete the build options."""
     options: Options = yaml.safe_load((source / BUILD_FILE).read_text())
-    for path in sorted(path for pattern in options["include"] for path in source.glob(pattern.removeprefix("/"))):
-        destination = copy / path.relative_to(source)
+    for name, path in _included(options["include"], source):
+        destination = copy / name
         destination.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, destination)
     verdict = read_verdict(model.tag)
@@ -115,6 +117,16 @@ def _gather(model: Classifier, source: Path, copy: Path) -> Options:
     labels |= {"contract": model.contract.fingerprint[:VERSION_LENGTH]}
     options["labels"] |= {name: _as_label(value) for name, value in labels.items()}
     return options
+
+
+def _included(patterns: list[str], source: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield each file to include, first its path in the Bento. A wheel has the packages outside its resources."""
+    folders = (source, CHECKOUT) if source == RESOURCES else (source,)
+    for pattern in patterns:
+        for folder in folders:
+            if paths := sorted(folder.glob(pattern.removeprefix("/"))):
+                yield from ((path.relative_to(folder), path) for path in paths)
+                break
 
 
 def _verdict_of(tag: str, last: Verdict | None) -> str:

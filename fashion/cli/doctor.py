@@ -71,7 +71,7 @@ def _check_packages() -> Finding:
         except PackageNotFoundError:
             wrong.append(f"{name} is missing")
     if wrong:
-        return Finding("failed", "packages", "; ".join(wrong), "run 'make setup'")
+        return Finding("failed", "packages", "; ".join(wrong), "run 'make setup', or install the wheel again")
     return Finding(
         "ok", "packages", f"torch {version('torch')}, prefect {version('prefect')}, bentoml {version('bentoml')}"
     )
@@ -150,7 +150,7 @@ def _check_prefect() -> Finding:
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         found = str(error) or type(error).__name__
     if found:
-        return Finding("failed", "Prefect", f"{redact(url)}: {found}", "run 'make up', or unset PREFECT_API_URL")
+        return Finding("failed", "Prefect", f"{redact(url)}: {found}", "run 'fashion up', or unset PREFECT_API_URL")
     return Finding("ok", "Prefect", f"the server at {redact(url)} answers")
 
 
@@ -163,6 +163,6 @@ def _check_live() -> Finding:
         card = check_live(move)
     except FashionError as error:
         missing = "no model is live" in str(error)
-        remedy = "run 'make run' to train one" if missing else "run 'fashion rollback'"
+        remedy = "run 'fashion train'" if missing else "run 'fashion rollback'"
         return Finding("warning" if missing else "failed", "live model", str(error), remedy)
     return Finding("ok", "live model", f"{move.tag}, test accuracy {card.test.accuracy:.4f}, since {move.when[:10]}")

@@ -59,9 +59,9 @@ def status(as_json: Json = False) -> None:
         _show(layout, pieces, as_json)
     if not pieces and (left := supervisor.orphans(layout)):
         found = ", ".join(f"{name} ({', '.join(str(one.pid) for one in left[name])})" for name in sorted(left))
-        raise StackError(f"supervisord does not answer, but {found} still run. Run 'make up' to replace them")
+        raise StackError(f"supervisord does not answer, but {found} still run. Run 'fashion up' to replace them")
     if not pieces:
-        raise StackError("the stack is down; 'make up' starts it")
+        raise StackError("the stack is down; 'fashion up' starts it")
     if bad := [piece.name for piece in pieces if not piece.is_well]:
         raise StackError(f"not well: {', '.join(bad)}. See the logs in {layout.logs}")
 
@@ -116,7 +116,7 @@ def _show(layout: "StackLayout", pieces: "list[Piece]", as_json: bool) -> None:
     if problem:
         print(f"\nmodel: {problem}")
     if sends_notifications(layout) is False:
-        print("\nno one is notified of failures: set FASHION_NOTIFY_URL, then run 'make down' and 'make up'")
+        print("\nno one is notified of failures: set FASHION_NOTIFY_URL, then run 'fashion down' and 'fashion up'")
     if project := find_project(layout):
         print(f"\n'prefect' reaches this server in {project.parent}; elsewhere, and for 'fashion train':")
     else:

@@ -139,7 +139,8 @@ def serve(
 
     On this machine only, corrections from the page go to data/inbox/labelled; elsewhere set FASHION_CORRECTIONS_DIR.
     """
-    from components.settings import CHECKOUT, load_settings
+    from components.paths import RESOURCES
+    from components.settings import load_settings
     from ops.ports import refuse_used_port
     from serving.guard import Guard
 
@@ -149,7 +150,7 @@ def serve(
         os.environ.setdefault("FASHION_CORRECTIONS_DIR", str(load_settings().labelled_dir))
     program = str(Path(sys.executable).with_name("bentoml"))
     address = ["--host", host, "--port", str(port)]
-    os.execv(program, [program, "serve", str(CHECKOUT), *address])
+    os.execv(program, [program, "serve", str(RESOURCES), *address])
 
 
 def bento(tag: OptionalTag = None, as_json: Json = False) -> None:

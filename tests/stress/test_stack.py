@@ -91,7 +91,7 @@ def test_down_leaves_nothing_not_even_a_run(stack: Stack) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", int(stack.environment[port])))
     assert stack.fashion("down").stdout == "it is down already\n"
-    assert stack.fashion("status").stderr == "error: it is down; 'make up' starts it\n"
+    assert stack.fashion("status").stderr == "error: the stack is down; 'fashion up' starts it\n"
 
 
 @pytest.mark.parametrize("variable", ["PORT", "PREFECT_PORT"])

@@ -140,7 +140,8 @@ def test_a_killed_supervisor_is_told_and_replaced_and_runs_go_on(waiting: Stack,
     told = waiting.fashion("status").stderr
     assert told.startswith("error: supervisord does not answer, but "), told
     assert (
-        told.endswith(f"runs ({waiting.process_of(run).pid}) still run; 'make up' replaces them\n") or "worker" in told
+        told.endswith(f"runs ({waiting.process_of(run).pid}) still run. Run 'fashion up' to replace them\n")
+        or "worker" in told
     )
     done = waiting.fashion("up")
     assert done.returncode == 0, done.stderr

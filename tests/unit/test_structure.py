@@ -26,6 +26,7 @@ SHARED = {
     "files",
     "inbox",
     "end_with_parent",
+    "paths",
     "records",
     "revisions",
     "settings",

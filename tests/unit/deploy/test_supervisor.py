@@ -2,10 +2,16 @@
 
 import re
 
-from ops.layout import CONFIG
+from components.paths import CHECKOUT
+from ops.layout import CONFIG, read_layout
 
 
 def test_every_script_in_the_configuration_exists() -> None:
-    scripts = set(re.findall(r"%\(here\)s/([^\"\s]+\.py)", CONFIG.read_text()))
+    scripts = set(re.findall(r"%\(ENV_FASHION_STACK_CODE\)s/([^\"\s]+\.py)", CONFIG.read_text()))
     assert scripts
-    assert [name for name in scripts if not (CONFIG.parent / name).is_file()] == []
+    assert [name for name in scripts if not (CHECKOUT / name).is_file()] == []
+
+
+def test_every_variable_in_the_configuration_is_set() -> None:
+    variables = set(re.findall(r"%\(ENV_(\w+)\)s", CONFIG.read_text()))
+    assert variables <= set(read_layout().environment())

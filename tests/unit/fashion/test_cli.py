@@ -401,7 +401,7 @@ def test_a_prefect_server_that_is_not_there_is_named(bentoml_home: Path, setting
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         "error: no Prefect server responds at http://127.0.0.1:9/api (PREFECT_API_URL): "
-        "[Errno 111] Connection refused. Start it ('make up' starts a local one), "
+        "[Errno 111] Connection refused. Start it ('fashion up' starts a local one), "
         "or unset PREFECT_API_URL to use a temporary server\n"
     )
 

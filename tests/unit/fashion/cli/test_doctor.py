@@ -38,7 +38,7 @@ def test_a_machine_that_is_set_up_has_nothing_to_do(
 
 def test_without_a_model_it_says_how_to_train_one() -> None:
     found = examined()["live model"]
-    assert (found.state, found.remedy) == ("warning", "run 'make run' to train one")
+    assert (found.state, found.remedy) == ("warning", "run 'fashion train'")
 
 
 def test_a_damaged_live_model_fails(network: MLP, card: ModelCard) -> None:
