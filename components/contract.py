@@ -33,6 +33,7 @@ MAX_CLASSES = 1_000
 IMAGE = re.compile(r"(\d{1,4})x(\d{1,4})(?:x(\d))?")
 LABEL_NUMBER = re.compile("0|[1-9][0-9]{0,3}")  # a label written as text
 SHOWN = 20  # classes listed in an error
+IN_REPR = 3  # predictions in the `repr` of `Predictions`
 SMALLEST_SIDE, LARGEST_SIDE = 8, 128  # pixels
 
 
@@ -253,6 +254,9 @@ class Dataset:
     source: str  # "fashion-mnist", "sample", or the name in a folder's `source.json`
     contract: DataContract
 
+    def __repr__(self) -> str:
+        return f"Dataset({self.version}, {self.source}: {self.rows:,} rows, {len(self.contract.classes)} classes)"
+
 
 @dataclass(frozen=True)
 class Validated:
@@ -262,6 +266,9 @@ class Validated:
     expectations: int  # how many were run; all were met
     docs: Path  # the Data Docs page
     checked_at: str  # ISO 8601, UTC
+
+    def __repr__(self) -> str:
+        return f"Validated({self.dataset.version}: {self.expectations} expectations met, {self.dataset.rows:,} rows)"
 
 
 @dataclass(frozen=True)
@@ -385,6 +392,10 @@ class ModelCard:
     code: str = ""  # hash of the training code, see `training.identity`; "" in older cards
     revisions: tuple[Revision, ...] = ()  # of the classes, copied from the dataset
 
+    def __repr__(self) -> str:
+        accuracy = f"test accuracy {self.test.accuracy:.4f}"
+        return f"ModelCard({self.preset}, {len(self.classes)} classes, {accuracy}, dataset {self.dataset_version})"
+
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes, by label."""
@@ -453,6 +464,13 @@ class Predictions:
     labels: Labels  # (n,)
     probabilities: NDArray[np.float32]  # (n, classes), calibrated, each row sums to 1
     sure: NDArray[np.bool_]  # (n,), False if the model abstains: a blank image, or a probability below the threshold
+
+    def __repr__(self) -> str:
+        first = zip(self.names[:IN_REPR], self.confidences, self.sure, strict=False)
+        shown = [f"{name} {share:.1%}{'' if sure else ' (abstains)'}" for name, share, sure in first]
+        if (left := len(self.labels) - len(shown)) > 0:
+            shown.append(f"{left:,} more")
+        return f"Predictions({self.model}: {', '.join(shown) or 'none'})"
 
     @property
     def names(self) -> list[str]:

@@ -18,6 +18,7 @@ The same, step by step:
     tag = fashion.save_model(trained.network, card)
     promotion = fashion.promote(tag, "the first one")
 
+`load_model`, `classify`, `score` and `train` read ./fashion.toml, as the commands do.
 A name is imported when it is first used, so that importing this package is cheap.
 """
 

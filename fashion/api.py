@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from components.contract import Predictions
     from components.model.classifier import Classifier
+    from components.readers.folders.parts import TableReading
+    from components.scoring.input_check import Mode
     from components.scoring.job import Summary
     from flows.training import TrainingResult
 
 
 def load_model(name: str = "live") -> "Classifier":
-    """Load a model of the store, every byte checked.
+    """Load a model of the store, every byte checked. Reads ./fashion.toml first, if it exists, as the commands do.
 
     Args:
         name: `live`, `previous`, `latest`, an exact tag, or the start of exactly one tag.
@@ -20,7 +22,11 @@ def load_model(name: str = "live") -> "Classifier":
         NoLiveModel: `live`, and nothing was promoted yet.
         ModelNotFound: no model has this name, or several do.
         ModelError: its files are damaged.
+        SettingsError: fashion.toml or a variable is invalid.
     """
+    from ops.environment import prepare
+
+    prepare()
     from components.registry import champion
     from components.registry.names import LIVE, resolve_tag
 
@@ -48,12 +54,16 @@ def classify(*photos: "str | Path | bytes", model: "Classifier | str | None" = N
 
     if not photos:
         raise InputError("photos", "none given, expected at least one")
-    loaded = load_model(model or "live") if model is None or isinstance(model, str) else model
+    loaded = _load(model)
     views = []
     for photo in photos:
         content, name = (photo, "photo") if isinstance(photo, bytes) else (_read(Path(photo)), str(photo))
         views.append(read_views(content, loaded.contract, name))
     return predict_photos(loaded, views)
+
+
+def _load(model: "Classifier | str | None") -> "Classifier":
+    return load_model(model or "live") if model is None or isinstance(model, str) else model
 
 
 def _read(path: Path) -> bytes:
@@ -66,42 +76,85 @@ def _read(path: Path) -> bytes:
 
 
 def score(
-    source: "str | Path", output: "str | Path", model: "Classifier | str | None" = None, **options: Any
+    source: "str | Path",
+    output: "str | Path",
+    model: "Classifier | str | None" = None,
+    *,
+    rejects: "str | Path | None" = None,
+    resume: bool = False,
+    workers: int = 2,
+    max_reject_rate: float = 1.0,
+    check: "Mode" = "off",
+    reading: "TableReading | None" = None,
 ) -> "Summary":
     """Classify a table or a set of pictures of any size, in bounded memory.
 
     Args:
         source: a table, a picture, an archive, a folder, a pattern, or s3://...
-        output: `*.csv`, `*.parquet` or `*.jsonl`; it appears whole or not at all.
+        output: `*.csv`, `*.parquet` or `*.jsonl`, written atomically.
         model: a loaded model or the name of one; None: the live model.
-        options: as for `components.scoring.job.run_job`: rejects, resume, workers, reading, max_reject_rate, check.
+        rejects: output for rows that cannot be read; None: `OUTPUT.rejects.*`.
+        resume: resume the same job if it was interrupted.
+        workers: number of parts to score in parallel, one core each.
+        max_reject_rate: largest share of rejected rows, 0 to 1; the job fails above it and leaves the output unchanged.
+        check: action when the input sanity check fails: "fail", "warn", or "off" to skip the check.
+        reading: delimiter, columns and part size of a table.
 
     Returns:
-        Counts of rows scored and rejected, and the seconds it took.
+        Counts of rows scored and rejected, and the duration in seconds.
 
     Raises:
-        InputError: the input cannot be read.
+        InputError: the input cannot be read, has too many rejected rows or fails the input sanity check.
+        NoLiveModel, ModelNotFound, ModelError: see `load_model`.
     """
-    from components.scoring.job import run_job
+    from components.scoring.job import DEFAULT_READING, run_job
     from components.storage import locate
 
-    loaded = load_model(model or "live") if model is None or isinstance(model, str) else model
-    return run_job(loaded, locate(str(source)), locate(str(output)), **options)
+    return run_job(
+        _load(model),
+        locate(str(source)),
+        locate(str(output)),
+        rejects=locate(str(rejects)) if rejects else None,
+        resume=resume,
+        workers=workers,
+        reading=reading or DEFAULT_READING,
+        max_reject_rate=max_reject_rate,
+        check=check,
+    )
 
 
-def train(preset: str = "", source: str = "", **options: Any) -> "TrainingResult":
-    """Train a model: ingest, validate, train and evaluate, save, promote. What `fashion train` does.
+def train(
+    preset: str = "",
+    source: str = "",
+    *,
+    seed: int | None = None,
+    epochs: int | None = None,
+    overrides: dict[str, Any] | None = None,
+    sample_fallback: bool = False,
+    promote: bool = True,
+    resume: bool = False,
+    start_from: str = "",
+) -> "TrainingResult":
+    """Train a model as `fashion train` does: ingest, validate, train, evaluate, save, promote.
+
+    Starts a temporary Prefect server unless PREFECT_API_URL names one. Call it before you import Prefect.
 
     Args:
-        preset: its name; empty: `dense-128`, or `photos` for a catalogue of your own.
+        preset: name of the preset; empty: `dense-128`, or `photos` for a catalogue of your own.
         source: auto, download, sample, or a path; empty: FASHION_SOURCE.
-        options: as for the flow `flows.training.training`: seed, epochs, overrides, promote, resume, start_from, ...
+        seed: random seed; None: the preset's.
+        epochs: number of epochs; None: the preset's.
+        overrides: other fields of the preset -> value, such as `{"batch_size": 64}`.
+        sample_fallback: use the synthetic sample if no data can be reached.
+        promote: make the model live if it passes the gate and the canary.
+        resume: resume an unfinished training with the same preset and data.
+        start_from: live, the name of a model to start from, or none; empty: live if the classes changed.
 
     Returns:
-        The tag of the model, its accuracy, and whether it went live.
+        The tag of the model, its test accuracy, and whether it is live.
 
     Raises:
-        FashionError: what a command would report.
+        FashionError: the settings, the source or the data are invalid, or the training failed.
     """
     from fashion.cli.training import default_preset
     from ops.environment import prepare
@@ -109,8 +162,20 @@ def train(preset: str = "", source: str = "", **options: Any) -> "TrainingResult
 
     prepare()
     server = use_server()
+    from components.registry.names import resolve_tag
+    from components.training.starting import ANEW, LIVE
     from flows.training import training
 
     server.wait()
-    result: TrainingResult = training(preset=preset or default_preset(), source=source, **options)
+    result: TrainingResult = training(
+        preset=preset or default_preset(),
+        source=source,
+        seed=seed,
+        epochs=epochs,
+        overrides=overrides,
+        sample_fallback=sample_fallback,
+        promote=promote,
+        resume=resume,
+        start_from=start_from if start_from in {"", LIVE, ANEW} else resolve_tag(start_from),
+    )
     return result

@@ -166,6 +166,11 @@ class TrainingResult:
     report: Path
     skipped: bool = False  # not trained: the live model comes from an identical training
 
+    def __repr__(self) -> str:
+        state = "already live, not trained" if self.skipped else "live" if self.promoted else "not live"
+        trained = f"{self.tag}, {self.preset} on {self.source}"
+        return f"TrainingResult({trained}: test accuracy {self.test_accuracy:.4f}, {state})"
+
 
 Seed = Annotated[int | None, Field(ge=0, description="Random seed. Default: the preset's.")]
 

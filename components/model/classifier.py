@@ -26,6 +26,10 @@ class Classifier:
     def __post_init__(self) -> None:
         self.network.requires_grad_(False)  # disables autograd without a context manager at each call
 
+    def __repr__(self) -> str:
+        classes = f"{len(self.contract.classes)} classes, images of {self.contract.image}"
+        return f"Classifier({self.tag}, {self.card.preset}: {classes}, test accuracy {self.card.test.accuracy:.4f})"
+
     @property
     def contract(self) -> DataContract:
         """Data contract of the training data: image format and classes."""

@@ -30,6 +30,14 @@ class Promotion:
     previous: str | None  # the live model before
     is_news: bool = True  # False: already live; nothing changed
 
+    def __repr__(self) -> str:
+        if not self.verdict:
+            return f"Promotion({self.tag}: already live)"
+        failed = ", ".join(check.name for check in self.verdict.checks if not check.passed)
+        outcome = "live" if self.promoted else "rejected"
+        found = f"failed: {failed}" if failed else f"{len(self.verdict.checks)} checks passed"
+        return f"Promotion({self.tag}: {outcome}, {found})"
+
     def __str__(self) -> str:
         return _join(str(self.verdict), describe_classes(self.verdict)) if self.verdict else "already live"
 

@@ -54,6 +54,11 @@ class Summary:
     left_out: LeftOut  # files that were not read
     warnings: tuple[str, ...] = ()  # from the input sanity check and the reader
 
+    def __repr__(self) -> str:
+        accuracy = "" if self.count.accuracy is None else f", accuracy {self.count.accuracy:.4f}"
+        counts = f"{self.count.scored:,} scored, {self.count.rejected:,} rejected{accuracy}"
+        return f"Summary({self.model}: {counts}, {self.seconds:.1f} s)"
+
     @property
     def rows_per_second(self) -> float:
         """Rows per second of this run, counting rows that an earlier run completed."""

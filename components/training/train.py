@@ -47,6 +47,12 @@ class Trained:
     validation_logits: Tensor  # float32 (m, classes)
     validation_labels: Labels  # (m,)
 
+    def __repr__(self) -> str:
+        accuracy = self.history[self.best_epoch - 1].validation_accuracy
+        layers = "-".join(str(layer.out_features) for layer in self.network if isinstance(layer, nn.Linear))
+        epochs = f"{len(self.history)} epochs in {self.seconds:.1f} s"
+        return f"Trained({layers}: {epochs}, validation accuracy {accuracy:.4f})"
+
 
 def train(
     validated: Validated,

@@ -16,7 +16,7 @@ SETTINGS = """\
 catalogue = "{name}"
 source = "photos" # a folder for each class, or a table; see docs/own-catalogue.md
 preparation = "garment" # finds the product in the photo; "letterbox" keeps the whole photo
-image = "32x32x1" # height x width x channels of what the network sees
+image = "32x32x1" # height x width x channels of what the network sees; 32x32x3 keeps the colour
 data_dir = "data"
 
 # [gate] # bounds of the evaluation gate, FASHION_GATE_...; see docs/promotion.md
