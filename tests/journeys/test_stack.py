@@ -20,7 +20,7 @@ def test_every_piece_runs_and_up_again_changes_nothing(stack: Stack) -> None:
     assert all(piece["is_well"] for piece in before.values()), before
     again = stack.fashion("up", PORT="1")
     assert again.returncode == 0, again.stderr
-    assert again.stderr.strip() == "it is up already"
+    assert again.stderr.strip() == "already up"
     assert f"export PREFECT_API_URL={stack.api.url}" in again.stdout
     assert stack.service in again.stdout
     assert {name: piece.pid for name, piece in stack.pieces().items()} == {
