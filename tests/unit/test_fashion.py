@@ -13,7 +13,6 @@ from PIL import Image
 
 import fashion
 from components.contract import GateCheck, ModelCard, Validated, Verdict
-from components.dataset.manifest import Examples
 from components.errors import SettingsError
 from components.model.classifier import Classifier
 from components.model.mlp import MLP
@@ -111,4 +110,3 @@ def test_a_promotion_names_the_failed_checks(failed: tuple[str, ...], shown: str
     checks = tuple(GateCheck(name, name not in failed, "", "", "a long message") for name in ("accuracy", "log loss"))
     verdict = Verdict("fashion-mlp:abc", None, "2026-11-30T00:00:00+00:00", "", 800, checks, {})
     assert repr(Promotion("fashion-mlp:abc", not failed, verdict, None)) == f"Promotion(fashion-mlp:abc: {shown})"
-from components.dataset.manifest import Examples

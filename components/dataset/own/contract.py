@@ -45,7 +45,7 @@ def derive_contract(
     count = Counter(contract.label_of(row.label) for row in source.rows)
     fewest = FEWEST_SMALL if allow_small else FEWEST
     if few := [f"{one} ({count[label]})" for label, one in enumerate(classes) if count[label] < fewest]:
-        hint = "" if allow_small else ". Use --allow-small for classes of 2 pictures or more"
+        hint = "" if allow_small else ". 'fashion ingest --allow-small' accepts classes of 2 pictures"
         shown = ", ".join(few[:5]) + (f" and {len(few) - 5} more" if len(few) > 5 else "")
         empty = {one for label, one in enumerate(classes) if not count[label]}
         reasons = "".join(f". {one.name}: {one.reason}" for one in source.rejected if one.name in empty)

@@ -33,7 +33,8 @@ def read_class_folders(path: Path) -> SourceRows:
     below = [name.split("/") for name in (*found.folders, *found.links) if name.count("/") == depth]
     classes = order_names(parts[depth] for parts in below if parts[0] not in held_out)
     if not classes:
-        raise SourceError(f"{path}: no folders found, expected one folder of pictures per class")
+        example = Path(path.name, "shirts", "1.jpg")
+        raise SourceError(f"{path}: found no folder of pictures, expected one for each class, such as {example}")
     rows, rejected, left_out = list[SourceRow](), list[Rejected](), [*held_out, *found.hidden]
     for name in sorted(found.names, key=by_folder):
         parts = name.split("/")

@@ -168,9 +168,9 @@ def test_options_of_custom_catalogues_are_rejected_without_one(photos: Path, opt
     [
         ({"hat": 12}, "1 classes; expected 2 to 1,000"),
         ({"hat": 12, "Hat ": 12}, "'Hat ' and 'hat' differ only in case"),
-        ({"hat": 12, "cap": 9}, r"at least 10 pictures per class, found fewer of cap \(9\)\. Use --allow-small"),
+        ({"hat": 12, "cap": 9}, r"found fewer of cap \(9\)\. 'fashion ingest --allow-small' accepts"),
         ({"hat": 12, "cap": 0}, r"at least 10 pictures per class, found fewer of cap \(0\)"),
-        ({}, "expected one folder of pictures per class"),
+        ({}, "found no folder of pictures, expected one for each class, such as photos/shirts/1.jpg"),
     ],
 )
 def test_an_unsuitable_source_raises(tmp_path: Path, counts: dict[str, int], message: str) -> None:
