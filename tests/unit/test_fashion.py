@@ -13,6 +13,7 @@ from PIL import Image
 
 import fashion
 from components.contract import GateCheck, ModelCard, Validated, Verdict
+from components.dataset.manifest import Examples
 from components.errors import SettingsError
 from components.model.classifier import Classifier
 from components.model.mlp import MLP
