@@ -1,4 +1,4 @@
-"""Time each stage of the pipeline on the archives that FASHION_SOURCE names, and print the README's table.
+"""Time each stage of the pipeline on the archives of FASHION_SOURCE, and print the table of docs/performance.md.
 
     .venv/bin/python -m benchmarks.pipeline [--runs 5]
 

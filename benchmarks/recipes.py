@@ -1,4 +1,4 @@
-"""Train every preset with several seeds and write the README's table of results.
+"""Train every preset with several seeds and write the table of docs/performance.md.
 
     .venv/bin/python -m benchmarks.recipes [--seeds 0 1 2] [--presets dense-128 ...]
 

@@ -1,41 +1,38 @@
-"""The README: its links, its Python, and its commands from the first training to the service's answers.
+"""The README: its links, its Python, and the commands of its first screen.
 
-The commands after those, which train again and take back, are in tests/stress/test_readme.py.
+Those of its table are run by tests/stress/test_readme.py.
 """
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from readme import AFTERWARDS, COMMANDS, FIRST, README, SERVED, User
+from readme import COMMANDS, README, SHOWN, TABLE, User
 
 from components.settings import CHECKOUT
-from fashion.cli.app import app
+from fashion.cli.app import GROUPS
 
 
-def test_every_command_line_is_told_apart_from_output() -> None:
-    assert len(COMMANDS) > 10
-    assert README.count("```console") == len(re.findall(r"```console\n\$ ", README))
+def test_the_first_screen_runs_serves_and_asks() -> None:
+    assert COMMANDS[:2] == ["make run", "make serve"]
+    assert COMMANDS[2].startswith("curl ")
+    assert len(COMMANDS) == 3
 
 
-def test_every_command_is_typed_here_or_in_the_long_tests() -> None:
-    assert [*SERVED, *AFTERWARDS] == COMMANDS
-    assert "make serve" in SERVED
-    assert not [command for command in AFTERWARDS if ":3000" in command]
-
-
-def test_every_command_of_fashion_is_documented() -> None:
-    pages = README + "".join(path.read_text() for path in (CHECKOUT / "docs").glob("*.md"))
-    for command in app.registered_commands:
-        name = command.name or (command.callback.__name__ if command.callback else "")
-        assert re.search(rf"fashion {name}\b|make {name}\b", pages), f"fashion {name} is in no page"
+def test_the_table_has_every_command_and_no_other() -> None:
+    groups = [entry.function.__name__ for entries in GROUPS.values() for entry in entries]
+    by_make = {"serve", "bento", "up", "status", "down"}
+    named = {word: {one.split()[1] for one in TABLE if one.startswith(f"{word} ")} for word in ("fashion", "make")}
+    assert named["fashion"] == {*groups, "label", "classes"} - by_make
+    assert by_make <= named["make"]
 
 
 def test_every_target_of_the_makefile_is_listed_by_plain_make() -> None:
     listed = subprocess.run(["make"], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
-    for target in ("help", "run", "test", "stress", "check", "serve", "bento", "clean"):
+    for target in ("help", "run", "test", "stress", "check", "serve", "bento", "docs", "clean"):
         assert re.search(rf"^{target}\s+\w", listed, re.MULTILINE), target
 
 
@@ -51,9 +48,17 @@ def user(tmp_path_factory: pytest.TempPathFactory, archives: Path) -> User:
 
 
 @pytest.mark.slow
-def test_each_command_does_what_it_says(user: User) -> None:
-    user.type_each([FIRST, *SERVED])
-    assert (user.folder / "out.rejects.csv").read_text().splitlines()[1].startswith("3,")
+def test_the_first_screen_does_what_it_says(user: User) -> None:
+    answer = json.loads(user.type_each(COMMANDS)[-1])
+    assert shape_of(answer) == shape_of(json.loads(SHOWN.replace("[...]", "[0.5]")))
+    assert len(answer["predictions"][0]["probabilities"]) == 10
+
+
+def shape_of(value: object) -> object:
+    """Keys and types, without the values; of a list, those of its first item."""
+    if isinstance(value, dict):
+        return {name: shape_of(one) for name, one in value.items()}
+    return list(map(shape_of, value[:1])) if isinstance(value, list) else type(value)
 
 
 @pytest.mark.slow

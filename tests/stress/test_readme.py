@@ -1,12 +1,38 @@
-"""The commands of the README that train again, compare, export and take back."""
+"""The commands of the README's table, each as a user would type it."""
 
+import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
-from readme import AFTERWARDS, FIRST, User
+from readme import TABLE, User
+
+from components.settings import CHECKOUT
 
 pytestmark = pytest.mark.slow
+ELSEWHERE = {  # what needs a server or an argument of its own, with the test that runs it
+    "fashion init": "unit/fashion/cli/test_init.py, stress/test_wheel.py",
+    "fashion notify --test": "unit/flows/test_notify.py",
+    "fashion label import FOLDER": "journeys/test_corrections.py",
+    "fashion inbox": "unit/scoring/test_delivery.py",
+    "fashion ingest": "unit/fashion/test_cli.py",
+}
+LIVE_FIRST = ("fashion impact latest", "fashion rollback")  # they need a second model
 
 
 def test_each_command_does_what_it_says(tmp_path: Path, archives: Path) -> None:
-    User.prepare(tmp_path, archives).type_each([FIRST, *AFTERWARDS])
+    user = User.prepare(tmp_path, archives)
+    path = f"{CHECKOUT / '.venv' / 'bin'}:{user.environment['PATH']}"
+    user = dataclasses.replace(user, environment=user.environment | {"PATH": path})
+    shutil.copyfile(CHECKOUT / "examples" / "photos" / "sneaker.png", tmp_path / "photo.jpg")
+    shutil.copyfile(CHECKOUT / "examples" / "pixels.csv", tmp_path / "in.csv")
+    commands = [one for one in TABLE if one.startswith("fashion ") and one not in ELSEWHERE]
+    after = [one for one in commands if one in LIVE_FIRST]
+    trained = ["fashion ingest", "fashion validate", "fashion train --preset quick"]
+    user.type_each([*trained, *(one for one in commands if one not in {*LIVE_FIRST, "fashion train"})])
+    user.type_each(["fashion train --preset dense-128 --no-promote", "fashion impact latest"])
+    user.type_each(["fashion promote latest --force --reason WHY", *(one for one in after if one != LIVE_FIRST[0])])
+    assert (tmp_path / "out.csv").is_file()
+    for place in ELSEWHERE.values():
+        for name in place.split(", "):
+            assert (CHECKOUT / "tests" / name).is_file(), name

@@ -15,14 +15,10 @@ from servers import free_port
 from components.settings import CHECKOUT
 
 README = (CHECKOUT / "README.md").read_text()
-COMMANDS = [
-    line.removeprefix("$ ")
-    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
-    for line in block.splitlines()
-]
-FIRST = "make run"  # runs before all others
-AGAIN = COMMANDS.index(".venv/bin/fashion presets")  # the first command that does not need the service
-SERVED, AFTERWARDS = COMMANDS[:AGAIN], COMMANDS[AGAIN:]  # independent of each other
+(FIRST_SCREEN,) = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+COMMANDS = re.findall(r"^\$ (.+)$", FIRST_SCREEN, re.MULTILINE)  # the last one's output is shown below it
+SHOWN = "".join(line for line in FIRST_SCREEN.splitlines() if not line.startswith("$ "))
+TABLE = re.findall(r"`([^`]+)`", README.partition("## Commands")[2].partition("## Documentation")[0])
 TIMEOUT = 600  # seconds per command
 
 
@@ -51,9 +47,9 @@ class User:
         }
         return cls(folder, environment)
 
-    def type_each(self, commands: list[str]) -> None:
-        """Run the commands; a service that one of them starts is stopped after the last."""
-        server = None
+    def type_each(self, commands: list[str]) -> list[str]:
+        """Run the commands; a service that one of them starts is stopped after the last. Returns what they print."""
+        server, printed = None, list[str]()
         try:
             for command in commands:
                 local = command.replace(":3000", f":{self.environment['PORT']}")
@@ -63,13 +59,14 @@ class User:
                     )
                     wait_until_ready(self.environment["PORT"])
                 else:
-                    self._type(command, local)
+                    printed.append(self._type(command, local))
+            return printed
         finally:
             if server is not None:
                 os.killpg(server.pid, 15)
                 assert server.wait(30) in (0, -15)
 
-    def _type(self, command: str, local: str) -> None:
+    def _type(self, command: str, local: str) -> str:
         done = subprocess.run(
             ["bash", "-c", local],
             cwd=self.folder,
@@ -84,6 +81,7 @@ class User:
             assert "fashion-mlp:" in done.stdout
         if command == "make run":
             assert "(live)" in done.stdout
+        return done.stdout
 
 
 def wait_until_ready(port: str) -> None:
