@@ -54,15 +54,15 @@ def passes(rows: int, uneven: float, lost: float, draws: int = 4_000, seed: int 
     limit = norm.ppf((1 + CONFIDENCE) / 2)
     counts = np.random.default_rng(seed).multinomial(rows, shares, draws)
     passed = 0
-    for mended, broken, _ in counts.tolist():
-        margin = margin_of(rows, mended, broken)
-        passed += mended + broken == 0 or tango_score(mended, broken, rows, -margin) >= limit
+    for fixed, regressed, _ in counts.tolist():
+        margin = margin_of(rows, fixed, regressed)
+        passed += fixed + regressed == 0 or tango_score(fixed, regressed, rows, -margin) >= limit
     return passed / draws
 
 
-def margin_of(rows: int, mended: int, broken: int) -> float:
+def margin_of(rows: int, fixed: int, regressed: int) -> float:
     """The accuracy margin, given the images that only the challenger or only the champion gets right."""
-    share, difference = (mended + broken) / rows, (mended - broken) / rows
+    share, difference = (fixed + regressed) / rows, (fixed - regressed) / rows
     error = math.sqrt((share - difference**2) / rows)
     return min(MAX_MARGIN, widen(MARGIN, ERRORS_OF_ACCURACY * error, rows, ENOUGH))
 
@@ -140,10 +140,10 @@ def draw_trial(
     theirs, champion = retrain(1.0, None)
     ours, challenger = retrain(weaker, change)
     right, other = (one.labels == population.labels for one in (ours, theirs))
-    mended, broken = int((right & ~other).sum()), int((other & ~right).sum())
+    fixed, regressed = int((right & ~other).sum()), int((other & ~right).sum())
     noise = measure_noise(population.labels, ours, theirs, size[1])
     best = champion.metrics.accuracy
-    return Trial(challenger, champion, noise, 0, 0, mended, broken, find_chance(mended, broken), 0, "", 0, best)
+    return Trial(challenger, champion, noise, 0, 0, fixed, regressed, find_chance(fixed, regressed), 0, "", 0, best)
 
 
 def _draw(labels: Labels, strengths: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -56,7 +56,7 @@ def show_impact(tag: str, other: str, changes: Changes, page: Path) -> None:
     summary = f"{changes.flips:,} of {changes.images:,} test images change label"
     rows = {"compared with": other, "label changes": f"{changes.flips:,} of {changes.images:,}"}
     if changes.labelled:
-        rows |= {"fixed": f"{changes.mended:,}", "regressed": f"{changes.broken:,}"}
+        rows |= {"fixed": f"{changes.fixed:,}", "regressed": f"{changes.regressed:,}"}
     text = f"# Impact of {escape(tag)}\n\n{to_table(rows)}\n\n{to_paths({'page with images': page})}"
     create_markdown_artifact(text, key="impact", description=summary)
 

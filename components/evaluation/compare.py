@@ -15,8 +15,8 @@ Rows = tuple[int, ...]  # row numbers of images, sorted by this model's confiden
 class Flips:
     """The images that two models classify differently."""
 
-    mended: Rows  # fixed: only the other model is wrong
-    broken: Rows  # regressed: only this model is wrong
+    fixed: Rows  # only the other model is wrong
+    regressed: Rows  # only this model is wrong
     moved: Rows  # both are wrong, with different labels
     chance: float  # p-value of McNemar's exact test
 
@@ -33,19 +33,19 @@ def find_flips(labels: Labels, predictions: Labels, confidences: NDArray[np.floa
     order = np.argsort(-confidences, kind="stable")
     flipped = order[predictions[order] != others[order]]
     right, other_right = predictions[flipped] == labels[flipped], others[flipped] == labels[flipped]
-    mended, broken = flipped[right], flipped[other_right]
+    fixed, regressed = flipped[right], flipped[other_right]
     return Flips(
-        mended=tuple(mended.tolist()),
-        broken=tuple(broken.tolist()),
+        fixed=tuple(fixed.tolist()),
+        regressed=tuple(regressed.tolist()),
         moved=tuple(flipped[~right & ~other_right].tolist()),
-        chance=find_chance(len(mended), len(broken)),
+        chance=find_chance(len(fixed), len(regressed)),
     )
 
 
-def find_chance(mended: int, broken: int) -> float:
+def find_chance(fixed: int, regressed: int) -> float:
     """Return the p-value of McNemar's exact test for these numbers of fixed and regressed images."""
-    uneven = mended + broken
-    return float(binomtest(mended, uneven).pvalue) if uneven else 1.0
+    uneven = fixed + regressed
+    return float(binomtest(fixed, uneven).pvalue) if uneven else 1.0
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class ClassChange:
     after: int  # images that this model predicts as this class
     gained: int  # images that only this model predicts as this class
     lost: int  # images that only the other model predicts as this class
-    mended: int  # fixed: images of this class that only this model classifies correctly
-    broken: int  # regressed: images of this class that only the other model classifies correctly
+    fixed: int  # images of this class that only this model classifies correctly
+    regressed: int  # images of this class that only the other model classifies correctly
     moved: int  # images of this class that both misclassify, with different labels
 
 
@@ -97,12 +97,12 @@ class Changes:
         return bool(self.images) and not self.unlabelled
 
     @property
-    def mended(self) -> int:
+    def fixed(self) -> int:
         """Number of fixed images: only this model is right."""
         return int(self.judged[:, 0].sum())
 
     @property
-    def broken(self) -> int:
+    def regressed(self) -> int:
         """Number of regressed images: only the other model is right."""
         return int(self.judged[:, 1].sum())
 
@@ -114,7 +114,7 @@ class Changes:
     @property
     def chance(self) -> float:
         """P-value of McNemar's exact test."""
-        return find_chance(self.mended, self.broken)
+        return find_chance(self.fixed, self.regressed)
 
     @property
     def classes(self) -> tuple[ClassChange, ...]:

@@ -216,8 +216,8 @@ def _evaluate_common(
 def _compare(this: Evaluated, other: Evaluated, test: ShownImages) -> dict[str, Any]:
     flips = find_flips(test.labels, this.predictions, this.confidences, other.predictions)
     kinds = (
-        ("Fixed: wrong before, right now", flips.mended),
-        ("Regressed: right before, wrong now", flips.broken),
+        ("Fixed: wrong before, right now", flips.fixed),
+        ("Regressed: right before, wrong now", flips.regressed),
         ("Moved: wrong before and now, with different labels", flips.moved),
     )
     shown = [

@@ -51,8 +51,8 @@ class Trial:
     noise: Noise | None  # standard errors of the differences; None: no model is live
     seconds: float  # challenger, one image, median
     batch_seconds: float  # challenger, 1,024 images, median
-    mended: int  # fixed: images that only the challenger gets right
-    broken: int  # regressed: images that only the champion gets right
+    fixed: int  # images that only the challenger gets right
+    regressed: int  # images that only the champion gets right
     chance: float  # p-value of McNemar's exact test of these two counts
     leaked: int  # test images in the challenger's training data
     receipt: str  # problem with the validation of its dataset; "" if none
@@ -214,9 +214,9 @@ def _compare(trial: Trial, champion: Performance, bounds: GateBounds, margins: M
 def _check_accuracy(trial: Trial, margin: float, confidence: float) -> GateCheck:
     """Check that the whole confidence interval of the paired accuracy difference lies above the negative margin.
 
-    If no image tells the two models apart, the interval is 0.
+    If no image distinguishes the two models, the interval is 0.
     """
-    fixed, regressed, rows = trial.mended, trial.broken, trial.challenger.metrics.rows
+    fixed, regressed, rows = trial.fixed, trial.regressed, trial.challenger.metrics.rows
     gain = (fixed - regressed) / rows
     low, high = bound_difference(fixed, regressed, rows, confidence) if fixed + regressed else (0.0, 0.0)
     measured = f"{gain:+.4f} ({low:+.4f} to {high:+.4f})"

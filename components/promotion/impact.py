@@ -29,8 +29,7 @@ from components.scoring.predict import predict_block
 from components.scoring.tables import CsvWriter
 from components.settings import Settings
 
-JUDGED = ("mended", "broken", "moved")  # keys in JSON and CSV, for flips with a true label
-HEADERS = {"mended": "fixed", "broken": "regressed"}
+JUDGED = ("fixed", "regressed", "moved")  # keys in JSON and CSV, for flips with a true label
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Impact:
             yield f"classes: {tally.common.summary}"
         yield f"{changes.images:,} images, {changes.flips:,} change label ({changes.flips / changes.images:.2%})"
         if changes.labelled:
-            counts = f"{changes.mended:,} fixed, {changes.broken:,} regressed, {changes.moved:,} moved"
+            counts = f"{changes.fixed:,} fixed, {changes.regressed:,} regressed, {changes.moved:,} moved"
             yield f"{counts}; McNemar's p {changes.chance:.2g}"
         coverage = f"above the confidence threshold: {tally.sure_before:,} before, {tally.sure_after:,} after"
         yield f"{coverage}; {tally.both_sure:,} change label with neither model abstaining"
@@ -65,12 +64,12 @@ class Impact:
         names = ("before", "after", "gained", "lost", *(JUDGED if self.tally.changes.labelled else ()))
         classes = self.tally.changes.classes
         width = max(len(one.name) for one in classes)
-        yield " " * width + "".join(f"{HEADERS.get(name, name):>11}" for name in names)
+        yield " " * width + "".join(f"{name:>11}" for name in names)
         for one in classes:
             yield f"{one.name:{width}}" + "".join(f"{getattr(one, name):>11,}" for name in names)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the counts for JSON. Without labels, mended (fixed), broken (regressed), moved and chance are None."""
+        """Return the counts for JSON. Without labels, fixed, regressed, moved and chance are None."""
         changes, tally = self.tally.changes, self.tally
         classes = [asdict(one) for one in changes.classes]
         if not changes.labelled:
@@ -196,7 +195,7 @@ def _changed_rows(
 
 
 def _judge(labels: Labels, before: Labels, after: Labels, none: int) -> list[str | None]:
-    kinds = np.where(after == labels, "mended", np.where(before == labels, "broken", "moved")).tolist()
+    kinds = np.where(after == labels, "fixed", np.where(before == labels, "regressed", "moved")).tolist()
     return [kind if label < none else None for label, kind in zip(labels.tolist(), kinds, strict=True)]
 
 

@@ -59,7 +59,7 @@ def add(
     """Add a class, with a test split drawn from its pictures; other classes keep theirs."""
     from components.dataset.classes.changing import add_class
 
-    _tell(add_class(name, folder, why, allow_small=allow_small), as_json)
+    _print_change(add_class(name, folder, why, allow_small=allow_small), as_json)
 
 
 @classes.command(**show_example("fashion classes rename trainers sneakers"))
@@ -72,7 +72,7 @@ def rename(
     """Rename a class; it keeps its number, and labels with the old name are still accepted."""
     from components.dataset.classes.changing import rename_class
 
-    _tell(rename_class(name, to, why), as_json)
+    _print_change(rename_class(name, to, why), as_json)
 
 
 @classes.command(**show_example("fashion classes merge hats caps --into headwear"))
@@ -85,7 +85,7 @@ def merge(
     """Merge several classes into one."""
     from components.dataset.classes.changing import merge_classes
 
-    _tell(merge_classes(names, into, why), as_json)
+    _print_change(merge_classes(names, into, why), as_json)
 
 
 @classes.command(**show_example("fashion classes split shoes --from shoes.csv"))
@@ -102,7 +102,7 @@ def split(
     """Split a class into several; rows that the table does not name stay in it."""
     from components.dataset.classes.changing import split_class
 
-    _tell(split_class(name, table, why, allow_small=allow_small), as_json)
+    _print_change(split_class(name, table, why, allow_small=allow_small), as_json)
 
 
 @classes.command(**show_example("fashion classes remove hats"))
@@ -112,7 +112,7 @@ def remove(
     """Remove a class and its images from later versions."""
     from components.dataset.classes.changing import remove_class
 
-    _tell(remove_class(name, why), as_json)
+    _print_change(remove_class(name, why), as_json)
 
 
 @classes.command(**show_example("fashion classes undo"))
@@ -124,7 +124,7 @@ def undo(
     """Undo the last change: the dataset before it becomes current again."""
     from components.dataset.classes.changing import undo_change
 
-    _tell(undo_change(why, force=force), as_json)
+    _print_change(undo_change(why, force=force), as_json)
 
 
 @classes.command(**show_example("fashion classes history"))
@@ -170,7 +170,7 @@ def _describe() -> Iterator[dict[str, Any]]:
         yield {"label": None, "name": name, "train": None, "test": None, "f1": f1[name]}
 
 
-def _tell(done: "ClassesChanged", as_json: bool) -> None:
+def _print_change(done: "ClassesChanged", as_json: bool) -> None:
     if as_json:
         print(json.dumps(asdict(done), default=str))
         return

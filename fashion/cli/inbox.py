@@ -44,5 +44,5 @@ def inbox(
         print(json.dumps([asdict(delivery) for delivery in found], default=str))
     elif not found:
         print(f"nothing to score in {opened.folder}")
-    if told := describe_failures(found):
-        raise InputError("inbox", told)
+    if message := describe_failures(found):
+        raise InputError("inbox", message)

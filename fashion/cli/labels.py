@@ -55,7 +55,7 @@ def import_labels(
 
     with closing(Bar("reading pictures")) as bar:
         done = import_labels(source, root=root, images=images, progress=bar.update)
-    print(json.dumps(asdict(done), default=str) if as_json else _tell(done))
+    print(json.dumps(asdict(done), default=str) if as_json else _describe(done))
     if done.read and sum(done.rejected.values()) == done.read:
         raise InputError(str(source), f"nothing could be imported; see {done.rejects}")
 
@@ -72,12 +72,14 @@ def inbox(as_json: Json = False) -> None:
         print(json.dumps([asdict(one) for one in emptied], default=str))
     else:
         for one in emptied:
-            told = _tell(one.imported) if one.imported else f"{'waiting' if one.waits_for else 'failed'}: {one.error}"
+            lines = (
+                _describe(one.imported) if one.imported else f"{'waiting' if one.waits_for else 'failed'}: {one.error}"
+            )
             if one.waits_for:
-                told += (
+                lines += (
                     f"\nwaits for the classes {', '.join(one.waits_for[:10])}; create one with 'fashion classes add'"
                 )
-            print(f"{one.name} -> {shown(str(one.moved_to))}\n  " + told.replace("\n", "\n  "))
+            print(f"{one.name} -> {shown(str(one.moved_to))}\n  " + lines.replace("\n", "\n  "))
         if not emptied:
             print("the inbox is empty")
     failed = [one.name for one in emptied if one.imported is None and not one.waits_for]
@@ -85,7 +87,7 @@ def inbox(as_json: Json = False) -> None:
         raise InputError("inbox", f"{len(failed)} of {len(emptied)} could not be imported: {', '.join(failed[:5])}")
 
 
-def _tell(done: "Imported") -> str:
+def _describe(done: "Imported") -> str:
     added = ", ".join(f"{count:,} {name}" for name, count in done.added.items()) or "none"
     lines = [
         f"{done.read:,} read: {sum(done.added.values()):,} added, {len(done.relabelled):,} relabelled, "

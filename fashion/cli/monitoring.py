@@ -57,7 +57,7 @@ def drift(
     if as_json:
         print(json.dumps(check.to_json()))
     else:
-        _tell(check, html)
+        _print_check(check, html)
     if check.verdict == "drift":
         sys.exit(DRIFT)
 
@@ -91,7 +91,7 @@ def _check_data(path: Path) -> "DriftCheck":
     return check_batch(model.tag, path, parts())
 
 
-def _tell(check: "DriftCheck", page: Path | None) -> None:
+def _print_check(check: "DriftCheck", page: Path | None) -> None:
     drifted = sum(bool(window.drifted) for window in check.judged)
     not_yet = f" ({drifted} of {check.of} windows drifted, {check.needed} must)" if 0 < drifted < check.needed else ""
     print(f"{check.verdict}{not_yet}: {check.model}, {check.source}")
@@ -104,20 +104,20 @@ def _tell(check: "DriftCheck", page: Path | None) -> None:
     if check.of > 1 and check.windows:
         print(f"\nwindows, newest first; the verdict is drift if {check.needed} of the newest {check.of} drifted")
         print_table(list(map(_window_line, check.windows)))
-    told = [f"{check.repeats:.1%} of the images are repeats, which count once"]
-    told += [f"{check.others:,} images were answered by another model"] if check.others else []
-    told += [f"{check.unreadable:,} lines cannot be read"] if check.unreadable else []
-    print("", *told, *([str(page)] if page else []), sep="\n")
+    lines = [f"{check.repeats:.1%} of the images are repeats, which count once"]
+    lines += [f"{check.others:,} images were answered by another model"] if check.others else []
+    lines += [f"{check.unreadable:,} lines cannot be read"] if check.unreadable else []
+    print("", *lines, *([str(page)] if page else []), sep="\n")
     if check.verdict == "drift":
         print(f"\n{TO_DO}")
 
 
 def _line(feature: "Feature") -> tuple[str, ...]:
     shares = feature.name in ("not sure", "classes")
-    told = [f"{value:.1%}" if shares else f"{value:.4g}" for value in (feature.reference, feature.now)]
+    lines = [f"{value:.1%}" if shares else f"{value:.4g}" for value in (feature.reference, feature.now)]
     name = f"{feature.name} ({feature.most_moved})" if feature.most_moved else feature.name
     verdict = "DRIFT" if feature.drifted else "ok" if feature.distance <= feature.bound else "not significant"
-    return name, *told, f"{feature.distance:.1%}", f"{feature.bound:.0%}", f"{feature.chance:.2g}", verdict
+    return name, *lines, f"{feature.distance:.1%}", f"{feature.bound:.0%}", f"{feature.chance:.2g}", verdict
 
 
 def _window_line(window: "Window") -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What goes into a scoring job and what is told of it."""
+"""What goes into a scoring job and what is printed about it."""
 
 import contextlib
 import csv

@@ -98,13 +98,13 @@ def _show(layout: "StackLayout", pieces: "list[Piece]", as_json: bool) -> None:
     catalogues = kept_scheduled(layout.home).names
     if as_json:
         rows = {piece.name: {**asdict(piece), "is_well": piece.is_well} for piece in pieces}
-        told = {
+        summary = {
             "pieces": rows,
             "api": layout.api,
             "logs": str(layout.logs),
             "sends_notifications": sends_notifications(layout),
         }
-        print(json.dumps({**told, "model_problem": problem, "catalogues": catalogues}))
+        print(json.dumps({**summary, "model_problem": problem, "catalogues": catalogues}))
         return
     print_table(
         [

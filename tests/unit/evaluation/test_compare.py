@@ -12,7 +12,7 @@ def test_a_label_outside_the_classes_counts_as_unknown() -> None:
     labels, before, after = np.array([[0, 2, 65535, 1], [0, 1, 1, 1], [1, 2, 0, 1]], np.uint16)
     changes = count_changes(labels, before, after, SHOP.classes)
     assert (changes.images, changes.flips, changes.unlabelled, changes.labelled) == (4, 3, 1, False)
-    assert (changes.mended, changes.broken, changes.moved) == (1, 1, 0)
+    assert (changes.fixed, changes.regressed, changes.moved) == (1, 1, 0)
     assert [one.name for one in changes.classes] == list(SHOP.classes)
 
 

@@ -223,7 +223,7 @@ def test_flips_are_split_by_which_model_is_right() -> None:
         np.uint8,
     )
     flips = find_flips(labels, predictions, np.array([0.6, 0.9, 0.9, 0.9, 0.9, 0.7]), others)
-    assert (flips.mended, flips.broken, flips.moved) == ((5, 0), (1,), (2,))
+    assert (flips.fixed, flips.regressed, flips.moved) == ((5, 0), (1,), (2,))
     assert flips.chance == 1.0, "two to one is not significant"
 
 

@@ -381,16 +381,16 @@ def test_impact_tells_the_counts_and_where_the_rest_is(
     assert out.startswith(f"{tag} replacing {live}, on the test split of dataset {card.dataset_version}")
     told = json.loads(fashion("impact", tag, "--json")[1])
     shirts = told["classes"][6]
-    names = ("before", "after", "gained", "lost", "mended", "broken", "moved")
+    names = ("before", "after", "gained", "lost", "fixed", "regressed", "moved")
     assert ["Shirt", *(str(shirts[name]) for name in names)] in [line.split() for line in out.splitlines()]
     assert shirts["gained"] > 0 == shirts["lost"]
     assert out.splitlines()[-2:] == [told["page"], told["table"]]
     assert Path(told["table"]).read_text().count("\n") == told["flips"] + 1
     back = json.loads(fashion("impact", live, "--compare-with", tag, "--json")[1])
-    assert (back["mended"], back["broken"]) == (told["broken"], told["mended"])
+    assert (back["fixed"], back["regressed"]) == (told["regressed"], told["fixed"])
     source = write_csv(tmp_path / "in.csv", test_split.images, bad=2)
     found = json.loads(fashion("impact", tag, "--data", source, "--output", tmp_path / "here", "--json")[1])
-    assert (found["flips"], found["rejected"], found["mended"]) == (told["flips"], 2, None)
+    assert (found["flips"], found["rejected"], found["fixed"]) == (told["flips"], 2, None)
     assert {path.name for path in (tmp_path / "here").iterdir()} == {"impact.html", "impact.csv"}
 
 

@@ -159,11 +159,11 @@ def test_the_table_covers_every_setting() -> None:
 
 def test_accuracy_is_compared_on_the_discordant_images(worse: Trial) -> None:
     worse = dataclasses.replace(worse, best=0.0)
-    low, _ = bound_difference(worse.mended, worse.broken, worse.challenger.metrics.rows, 0.95)
+    low, _ = bound_difference(worse.fixed, worse.regressed, worse.challenger.metrics.rows, 0.95)
     assert check_of(judge(worse, bounded(margin=-low + 1e-9)), "change of accuracy").passed
     failed = check_of(judge(worse, bounded(margin=-low - 1e-9)), "change of accuracy")
     assert not failed.passed
-    assert f"{worse.mended} fixed, {worse.broken} regressed, McNemar p" in failed.message
+    assert f"{worse.fixed} fixed, {worse.regressed} regressed, McNemar p" in failed.message
 
 
 @pytest.mark.parametrize("share", [0.006, 0.01, 0.03, 0.1])
@@ -199,14 +199,14 @@ def test_the_interval_ends_at_the_critical_score(fixed: int, regressed: int, row
 def test_the_lower_end_of_the_interval_decides(equal: Trial, fixed: int, regressed: int, passes: bool) -> None:
     metrics = dataclasses.replace(equal.challenger.metrics, rows=10_000)
     challenger = dataclasses.replace(equal.challenger, metrics=metrics)
-    trial = dataclasses.replace(equal, challenger=challenger, mended=fixed, broken=regressed)
+    trial = dataclasses.replace(equal, challenger=challenger, fixed=fixed, regressed=regressed)
     assert check_of(judge(trial, bounded(margin=0.005)), "change of accuracy").passed is passes
 
 
 def test_a_lower_confidence_level_accepts_more_challengers(equal: Trial) -> None:
     metrics = dataclasses.replace(equal.challenger.metrics, rows=10_000)
     challenger = dataclasses.replace(equal.challenger, metrics=metrics)
-    trial = dataclasses.replace(equal, challenger=challenger, mended=280, broken=300)
+    trial = dataclasses.replace(equal, challenger=challenger, fixed=280, regressed=300)
     for confidence, passes in ((0.6, True), (0.95, False)):
         assert judge(trial, bounded(margin=0.005, confidence=confidence)).passed is passes
 
@@ -419,7 +419,7 @@ def test_metrics_use_the_served_probabilities(
     bold = dataclasses.replace(live, tag="fashion-mlp:boldbold", card=dataclasses.replace(
         live.card, calibration=calibration))  # fmt: skip
     trial = run_trial(bold, live, None, shared_settings)
-    assert (trial.mended, trial.broken) == (0, 0)
+    assert (trial.fixed, trial.regressed) == (0, 0)
     failed = {check.name for check in judge(trial, bounded(loss_margin=0.02)).checks if not check.passed}
     assert "log loss" in failed
 

@@ -82,16 +82,20 @@ def test_per_class_changes_sum_to_the_flips(answers: list[tuple[int, int, int]])
     flips = find_flips(labels, after, np.ones(len(after)), before)
     assert (changes.images, changes.flips) == (len(after), int((before != after).sum()))
     assert changes.labelled == bool(len(after))
-    assert (changes.mended, changes.broken, changes.moved) == (len(flips.mended), len(flips.broken), len(flips.moved))
+    assert (changes.fixed, changes.regressed, changes.moved) == (
+        len(flips.fixed),
+        len(flips.regressed),
+        len(flips.moved),
+    )
     assert changes.chance == flips.chance
     for label, one in enumerate(changes.classes):
         was, now = before == label, after == label
         assert (one.before, one.after) == (was.sum(), now.sum())
         assert (one.gained, one.lost) == ((now & ~was).sum(), (was & ~now).sum())
         of_it = labels == label
-        assert one.mended + one.broken + one.moved == (of_it & (before != after)).sum()
-        assert one.mended == (of_it & now & ~was).sum()
-        assert one.broken == (of_it & was & ~now).sum()
+        assert one.fixed + one.regressed + one.moved == (of_it & (before != after)).sum()
+        assert one.fixed == (of_it & now & ~was).sum()
+        assert one.regressed == (of_it & was & ~now).sum()
 
 
 @given(Answers, st.integers(0, 60))
@@ -110,7 +114,7 @@ def test_without_labels_nothing_is_fixed_or_regressed() -> None:
     changes = count_changes(None, before, after, CLASSES)
     assert not changes.labelled
     assert (changes.images, changes.flips, changes.most_common) == (3, 2, 1)
-    assert (changes.mended, changes.broken, changes.moved, changes.chance) == (0, 0, 0, 1.0)
+    assert (changes.fixed, changes.regressed, changes.moved, changes.chance) == (0, 0, 0, 1.0)
 
 
 # --- outputs ---
@@ -134,7 +138,7 @@ def test_the_csv_has_every_flip_and_nothing_else(
             assert line[f"{word}_sure"] == ("yes" if answers.sure[row] else "no")
             assert line[f"{word}_model"] == answers.model
         right = [answers.labels[row] == test_split.labels[row] for answers in (before, after)]
-        assert line["change"] == ("mended" if right[1] else "broken" if right[0] else "moved")
+        assert line["change"] == ("fixed" if right[1] else "regressed" if right[0] else "moved")
     assert {line["before_sure"] for line in rows} == {"yes", "no"}
 
 
@@ -142,13 +146,13 @@ def test_the_counts_match_the_csv(impact: Impact, test_split: Examples) -> None:
     counts, rows = impact.to_json(), rows_of(impact)
     json.dumps(counts)
     assert (counts["images"], counts["flips"], counts["rejected"]) == (len(test_split.ids), len(rows), 0)
-    for kind in ("mended", "broken", "moved"):
+    for kind in ("fixed", "regressed", "moved"):
         assert counts[kind] == sum(row["change"] == kind for row in rows) > 0
     assert counts["both_sure"] == sum(row["before_sure"] == row["after_sure"] == "yes" for row in rows)
     for label, one in enumerate(counts["classes"]):
         assert one["gained"] == sum(row["after_label"] == str(label) for row in rows)
         assert one["lost"] == sum(row["before_label"] == str(label) for row in rows)
-        assert one["broken"] == sum(row["label"] == str(label) and row["change"] == "broken" for row in rows)
+        assert one["regressed"] == sum(row["label"] == str(label) and row["change"] == "regressed" for row in rows)
         for other, count in enumerate(counts["from_to"][label]):
             pair = [row for row in rows if (row["before_label"], row["after_label"]) == (str(label), str(other))]
             assert label == other or count == len(pair)
@@ -158,10 +162,10 @@ def test_the_page_shows_the_counts_by_class(impact: Impact) -> None:
     page, counts = Page(impact.page), impact.to_json()
     assert page.sections == ["classes", "flips", "pictures"]
     assert f"{counts['flips']} of {counts['images']}" in page.text
-    assert f"{counts['mended']}fixed" in page.text
+    assert f"{counts['fixed']}fixed" in page.text
     assert f"{impact.tag} and {impact.other} were trained on synthetic samples" in page.text
     rows = page.table("before", "after", "gained", "lost", "fixed", "regressed", "moved")
-    names = ("name", "before", "after", "gained", "lost", "mended", "broken", "moved")
+    names = ("name", "before", "after", "gained", "lost", "fixed", "regressed", "moved")
     assert rows[:10] == [[str(one[name]) for name in names] for one in counts["classes"]]
     shown = page.table("from (rows) to (columns)")[:10]
     moves = [
@@ -222,8 +226,8 @@ def test_a_table_without_ids_and_labels_gives_row_numbers_and_no_changes(
     assert {(row["label"], row["change"]) for row in rows} == {("", "")}
     assert [row["after_label"] for row in rows] == [row["after_label"] for row in labelled]
     counts = found.to_json()
-    assert [counts[name] for name in ("mended", "broken", "moved", "chance")] == [None] * 4
-    assert counts["classes"][3]["mended"] is None
+    assert [counts[name] for name in ("fixed", "regressed", "moved", "chance")] == [None] * 4
+    assert counts["classes"][3]["fixed"] is None
     text = Page(found.page).text
     assert "fixed" not in text
     assert "McNemar" not in text + str(found)
@@ -399,9 +403,9 @@ def test_a_merged_class_is_not_a_flip(before_and_after: tuple[Classifier, Classi
     assert [(row["before_name"], row["after_name"]) for row in rows] == [(was[row], now[row]) for row in flipped]
     true = [tuple(MERGED)[test.labels[row]] for row in flipped]
     right = [(was[row] in MERGED[name], now[row] == name) for row, name in zip(flipped, true, strict=True)]
-    expected = ["mended" if after else "broken" if before else "moved" for before, after in right]
+    expected = ["fixed" if after else "regressed" if before else "moved" for before, after in right]
     assert [row["change"] for row in rows] == expected
-    assert {"mended", "broken"} == set(expected)
+    assert {"fixed", "regressed"} == set(expected)
 
 
 def test_classes_of_both_models_are_counted(
