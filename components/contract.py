@@ -264,7 +264,7 @@ class Validated:
 
     dataset: Dataset
     expectations: int  # how many were run; all were met
-    docs: Path  # the Data Docs page
+    docs: Path  # the validation page; of an old receipt, the Data Docs
     checked_at: str  # ISO 8601, UTC
 
     def __repr__(self) -> str:

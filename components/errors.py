@@ -28,6 +28,7 @@ import os
 import re
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 
@@ -86,11 +87,14 @@ class BrokenExpectation:
 
 
 class ValidationError(FashionError):
-    """Data does not meet at least one expectation; `broken` lists them all."""
+    """Data does not meet at least one expectation; `broken` lists them all, and `page` shows them with images."""
 
-    def __init__(self, version: str, broken: tuple[BrokenExpectation, ...], advice: str = "") -> None:
-        self.broken = broken
+    def __init__(
+        self, version: str, broken: tuple[BrokenExpectation, ...], advice: str = "", page: Path | None = None
+    ) -> None:
+        self.broken, self.page = broken, page
         lines = "".join(f"\n  - {item}" for item in broken) + (f"\n{advice}" if advice else "")
+        lines += f"\nValidation page: {page}" if page else ""
         super().__init__(f"dataset {version} breaks {len(broken)} expectation(s), so nothing was trained:{lines}")
 
 

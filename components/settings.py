@@ -64,7 +64,7 @@ class Settings(BaseSettings):
 
     @property
     def validation_dir(self) -> Path:
-        """Data Docs, one folder per dataset version."""
+        """Validation pages and Data Docs, one folder per dataset version and suite."""
         return self.catalogue_dir / "validation"
 
     @property

@@ -19,7 +19,7 @@ Row = dict[str, str]
 
 
 def show_dataset(validated: Validated) -> None:
-    """Show the training data and the path of its Data Docs."""
+    """Show the training data and the path of its validation page."""
     dataset = validated.dataset
     rows = {
         "version": dataset.version,
@@ -28,7 +28,7 @@ def show_dataset(validated: Validated) -> None:
         "expectations": f"{validated.expectations} met",
     }
     create_markdown_artifact(
-        f"# Dataset {escape(dataset.version)}\n\n{to_table(rows)}\n\n{to_paths({'Data Docs': validated.docs})}",
+        f"# Dataset {escape(dataset.version)}\n\n{to_table(rows)}\n\n{to_paths({'validation page': validated.docs})}",
         key="dataset",
         description=f"{dataset.rows:,} images, {validated.expectations} expectations met",
     )

@@ -162,7 +162,7 @@ class TrainingResult:
     train_seconds: float
     promoted: bool
     verdict: str
-    docs: Path  # Data Docs
+    docs: Path  # validation page
     report: Path
     skipped: bool = False  # not trained: the live model comes from an identical training
 
@@ -280,7 +280,7 @@ def show(result: TrainingResult) -> None:
         "dataset": f"{result.dataset_version} ({result.source})",
         "live": "yes" if result.promoted else "no",
     }
-    paths = {"Data Docs": result.docs, "report": result.report}
+    paths = {"validation page": result.docs, "report": result.report}
     show_result(result.tag, rows, result.verdict, paths, sample=result.source == "sample")
 
 

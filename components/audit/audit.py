@@ -16,8 +16,8 @@ from components.audit.labels import Suspect, find_suspects
 from components.contract import SPLITS, Dataset, Split
 from components.dataset.duplicates import DuplicatePair, find_duplicates, find_duplicates_within, find_outliers
 from components.dataset.manifest import Examples, read_split
-from components.evaluation.pages import render_page, to_uri
 from components.files import require_writable, write_whole
+from components.pages.render import render_page, to_uri
 from components.settings import Settings, load_settings
 from components.training.presets import configure
 

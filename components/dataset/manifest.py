@@ -103,7 +103,7 @@ class Receipt:
     """The record of a passed validation."""
 
     expectations: Positive  # number of expectations met
-    docs: Annotated[str, Field(min_length=1)]  # the Data Docs page
+    docs: Annotated[str, Field(min_length=1)]  # the validation page
     checked_at: Time  # UTC
 
 

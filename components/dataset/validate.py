@@ -33,6 +33,7 @@ from components.dataset.profiling import (
     read_bounds,
     write_bounds,
 )
+from components.dataset.validation_page import write_page
 from components.errors import BrokenExpectation, ValidationError
 from components.expectations import build_docs, open_context
 from components.files import DAY, remove_leftovers, whole_folder
@@ -48,14 +49,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ROWS_SHOWN = 10
+DATA_DOCS = "data_docs"  # their folder, next to our page
+LAYOUT = 2  # of the folder; 1: without a page of our own
 
 
 def validate(dataset: Dataset, *, settings: Settings | None = None) -> Validated:
-    """Check every row of a dataset and write Data Docs. Accept the dataset, or roll back to the last accepted one.
+    """Check every row of a dataset and write a page. Accept the dataset, or roll back to the last accepted one.
 
     Args:
         dataset: the dataset that `ingest` returned.
-        settings: where to write Data Docs. None: from the environment.
+        settings: where to write the page and the Data Docs. None: from the environment.
 
     Raises:
         DatasetError: a part is missing or changed since it was written, or the profiled bounds cannot be read.
@@ -67,14 +70,15 @@ def validate(dataset: Dataset, *, settings: Settings | None = None) -> Validated
     bounds = bounds_of(dataset)
     views = {split: _view(frame, split, bounds, dataset) for split in SPLITS}
     suites = {split: _expect_of_split(split, dataset, bounds) for split in SPLITS}
-    results, docs = _run(views, suites, settings.validation_dir / dataset.version)
+    advice = _advise(dataset, bounds)
+    results, page = _run(views, suites, settings.validation_dir / dataset.version, dataset, advice)
     if len(results) != len(SPLITS) or not all(result.success for result in results):
         broken = [_broken(split, result) for split, result in zip(views, results, strict=True)]
         refuse(dataset)
-        raise ValidationError(dataset.version, tuple(itertools.chain.from_iterable(broken)), _advise(dataset, bounds))
+        raise ValidationError(dataset.version, tuple(itertools.chain.from_iterable(broken)), advice, page)
     checked_at = datetime.now(UTC).isoformat(timespec="seconds")
-    run = sum(len(view.results) for result in results for view in result.run_results.values())
-    validated = Validated(dataset, run, docs, checked_at)
+    run = sum(len(_results_of(result)) for result in results)
+    validated = Validated(dataset, run, page, checked_at)
     _keep_bounds(frame, dataset)
     accept(validated)
     return validated
@@ -197,19 +201,30 @@ def _row_bounds(split: Split, dataset: Dataset, bounds: ValidationBounds) -> tup
 
 
 def _run(
-    views: dict[Split, pd.DataFrame], suites: "dict[Split, list[Expectation]]", folder: Path
+    views: dict[Split, pd.DataFrame],
+    suites: "dict[Split, list[Expectation]]",
+    folder: Path,
+    dataset: Dataset,
+    advice: str,
 ) -> "tuple[list[CheckpointResult], Path]":
-    """Run each split's suite and write one Data Docs site per dataset and suite."""
+    """Run each split's suite, and write one page and one Data Docs site per dataset and suite."""
     configurations = [expectation.configuration.to_json_dict() for suite in suites.values() for expectation in suite]
-    docs = folder.with_name(f"{folder.name}-{digest(json.dumps(configurations, sort_keys=True).encode())[:8]}")
+    key = json.dumps([LAYOUT, configurations], sort_keys=True)
+    pages = folder.with_name(f"{folder.name}-{digest(key.encode())[:8]}")
     results = []
     remove_leftovers(folder.parent, older_than=DAY)
-    with whole_folder(docs) as temporary:
-        context = open_context(temporary)
+    with whole_folder(pages) as temporary:
+        context = open_context(temporary / DATA_DOCS)
         for split, frame in views.items():
             results.append(_checkpoint(context, split, suites[split]).run(batch_parameters={"dataframe": frame}))
         build_docs(context)  # once; a checkpoint action would build the site after each split
-    return results, docs / "index.html"
+        checked = {split: _results_of(result) for split, result in zip(views, results, strict=True)}
+        write_page(temporary / "index.html", dataset, views, checked, f"{DATA_DOCS}/index.html", advice)
+    return results, pages / "index.html"
+
+
+def _results_of(result: "CheckpointResult") -> "list[ExpectationValidationResult]":
+    return [one for run in result.run_results.values() for one in run.results]
 
 
 def _checkpoint(context: "EphemeralDataContext", split: Split, suite: "list[Expectation]") -> "Checkpoint":
@@ -236,10 +251,9 @@ def _checkpoint(context: "EphemeralDataContext", split: Split, suite: "list[Expe
 
 
 def _broken(split: Split, result: "CheckpointResult") -> Iterator[BrokenExpectation]:
-    for run in result.run_results.values():
-        for one in run.results:
-            if not one.success:
-                yield _describe(split, one)
+    for one in _results_of(result):
+        if not one.success:
+            yield _describe(split, one)
 
 
 def _describe(split: Split, result: "ExpectationValidationResult") -> BrokenExpectation:

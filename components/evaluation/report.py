@@ -19,9 +19,9 @@ from components.evaluation.compare import count_changes, find_flips
 from components.evaluation.datasets import DataChange, compare_versions
 from components.evaluation.groups import CommonClasses, GroupedClasses, find_common
 from components.evaluation.metrics import measure
-from components.evaluation.pages import render_page, to_uri
 from components.files import require_writable, write_whole
 from components.model.classifier import Classifier
+from components.pages.render import render_page, to_uri
 from components.settings import Settings, load_settings
 
 MISTAKES = 50
@@ -280,7 +280,7 @@ def _measure_brightness(images: Images) -> tuple[float, float]:
 
 
 def _find_docs(version: str, folder: Path, settings: Settings) -> str:
-    """Return a link to the newest Data Docs of a dataset version, relative to the report's folder; "" if none exist."""
+    """Return a link to the newest validation page of a version, relative to the report's folder; "" if none exist."""
     pages = sorted(settings.validation_dir.glob(f"{version}-*/index.html"), key=lambda page: page.stat().st_mtime)
     return Path(os.path.relpath(pages[-1], folder)).as_posix() if pages else ""
 

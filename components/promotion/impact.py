@@ -16,10 +16,10 @@ from components.contract import DataContract, Dataset, Labels, Predictions, requ
 from components.dataset.manifest import read_split
 from components.errors import InputError, ModelError
 from components.evaluation.groups import CommonClasses, find_common
-from components.evaluation.pages import render_page
 from components.evaluation.report import report_path
 from components.files import whole_file
 from components.model.classifier import Classifier
+from components.pages.render import render_page
 from components.promotion.tally import SHOWN, Tally
 from components.readers.blocks import Block
 from components.readers.folders.opening import open_input

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from components.contract import Images, Labels, Predictions
 from components.evaluation.compare import Changes, count_changes
 from components.evaluation.groups import CommonClasses
-from components.evaluation.pages import to_uri
+from components.pages.render import to_uri
 from components.readers.blocks import Block
 
 SHOWN = 16  # pictures per new label

@@ -78,7 +78,7 @@ def ingest(
 
 
 def validate(as_json: Json = False) -> None:
-    """Check every row of the current dataset with Great Expectations and write Data Docs."""
+    """Check every row of the current dataset with Great Expectations and write the validation page."""
     from components.dataset.manifest import current_dataset
     from components.dataset.profiling import describe_bounds, read_bounds
     from components.dataset.validate import validate
@@ -96,7 +96,7 @@ def validate(as_json: Json = False) -> None:
         return
     name = f"{dataset.version} ({dataset.source})"
     print(f"dataset {name}: {validated.expectations} expectations met by {dataset.rows:,} rows")
-    print(f"Data Docs: {validated.docs}")
+    print(f"validation page: {validated.docs}")
     if bounds := read_bounds(dataset.path.parent, dataset.contract):  # Fashion-MNIST's are in its code
         print(f"bounds for later versions:\n{describe_bounds(bounds)}")
 

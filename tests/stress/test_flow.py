@@ -40,7 +40,7 @@ def test_with_nothing_to_reach_it_says_so_and_goes_on_with_the_sample(environmen
     assert "(live)" in summary["model"]
     assert "SAMPLE" in done.stdout
     assert "sample" in Path(summary["report"]).read_text()
-    for told in ("Data Docs", "make serve", "fashion score"):
+    for told in ("validation  ", "make serve", "fashion score"):
         assert told in done.stdout
     (model,) = json.loads(fashion(environment, "models", "--json").stdout)
     assert (model["tag"], model["source"], model["live"]) == (tag, "sample", True)

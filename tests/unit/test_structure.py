@@ -36,17 +36,18 @@ SHARED = {
 # package -> the packages that it may import, besides the shared modules
 MAY_USE = {
     "catalogues": set[str](),
+    "pages": set[str](),
     "model": {"catalogues"},
     "readers": {"catalogues"},
-    "dataset": {"readers", "catalogues"},
+    "dataset": {"readers", "catalogues", "pages"},
     "training": {"dataset", "model"},
     "registry": {"dataset", "model", "catalogues"},
     "export": {"dataset", "readers", "model"},
-    "evaluation": {"training", "dataset", "readers", "model"},
+    "evaluation": {"training", "dataset", "readers", "model", "pages"},
     "scoring": {"registry", "readers", "model", "catalogues"},
-    "monitoring": {"evaluation", "registry", "readers", "catalogues"},
-    "promotion": {"scoring", "evaluation", "registry", "dataset", "readers", "model", "catalogues"},
-    "audit": {"evaluation", "training", "dataset", "model"},
+    "monitoring": {"evaluation", "registry", "readers", "catalogues", "pages"},
+    "promotion": {"scoring", "evaluation", "registry", "dataset", "readers", "model", "catalogues", "pages"},
+    "audit": {"evaluation", "training", "dataset", "model", "pages"},
 }
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 from components.catalogues import catalogue_of
 from components.contract import DataContract
 from components.evaluation.figures import draw_shares
-from components.evaluation.pages import render_page
 from components.files import write_whole
 from components.monitoring.drift.check import DriftCheck, to_iso
 from components.monitoring.drift.compare import MIX, NOT_SURE, Feature
 from components.monitoring.drift.windows import Window
+from components.pages.render import render_page
 
 TITLES = {
     "mean": "brightness",

@@ -67,11 +67,11 @@ def test_the_receipt_records_the_expectations(validated: Validated, dataset: Dat
     assert validated.checked_at.endswith("+00:00")
 
 
-def test_the_data_docs_have_a_page_for_each_split(validated: Validated) -> None:
+def test_the_data_docs_are_next_to_the_page_with_one_for_each_split(validated: Validated) -> None:
     assert validated.docs.name == "index.html"
     assert validated.docs.parent.name.startswith(validated.dataset.version)
     for split in SPLITS:
-        (page,) = validated.docs.parent.rglob(f"validations/{split}/**/*.html")
+        (page,) = (validated.docs.parent / "data_docs").rglob(f"validations/{split}/**/*.html")
         text = page.read_text()
         assert "Succeeded" in text
         assert "duplicates_across" in text

@@ -142,9 +142,9 @@ def test_the_dataset_is_described(model: Classifier, dataset: Dataset, page: Pag
     assert f"dataset {dataset.version} met all {model.card.expectations} expectations" in page.text
 
 
-def test_the_newest_data_docs_are_linked_if_any_exist(model: Classifier, dataset: Dataset, settings: Settings) -> None:
+def test_the_newest_validation_page_is_linked_if_any(model: Classifier, dataset: Dataset, settings: Settings) -> None:
     path = write_report(model, dataset, settings=settings)
-    assert "Data Docs" not in Page(path).text
+    assert "validation page" not in Page(path).text
     docs = settings.validation_dir / f"{dataset.version}-00000000" / "index.html"
     docs.parent.mkdir(parents=True)
     docs.touch()

@@ -178,7 +178,7 @@ def test_ingest_twice_then_validate(fashion: Fashion, archives: Path) -> None:
     status, out, _ = fashion("validate")
     assert status == 0
     assert "expectations met by 800 rows" in out
-    assert Path(out.splitlines()[-1].removeprefix("Data Docs: ")).is_file()
+    assert Path(out.splitlines()[-1].removeprefix("validation page: ")).is_file()
 
 
 def test_models_as_json_is_what_a_program_reads(fashion: Fashion, live: str, card: ModelCard) -> None:

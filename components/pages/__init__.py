@@ -1,0 +1,1 @@
+"""Self-contained HTML pages: rendering, the base template and shared macros."""
