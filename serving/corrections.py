@@ -21,7 +21,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from components.contract import DataContract
-from components.dataset.labels.corrections import MOST, Correction, InboxFull, read_class, write_correction
+from components.dataset.labels.corrections import (
+    MOST,
+    NONE_OF_THESE,
+    Correction,
+    InboxFull,
+    read_class,
+    read_corrected,
+    write_correction,
+)
 from components.errors import InputError
 from components.readers.images.photos import is_small, read_photo
 from components.readers.images.pixel_json import read_pixel_json
@@ -65,7 +73,8 @@ async def correct(request: Request) -> Response:
     except OSError as error:
         log.error("cannot save a correction: %s", error)
         raise Refusal(503, "service", "cannot save the correction; see the service log", RETRY_AFTER) from error
-    return json_response({"label": correction.label, "name": contract.classes[correction.label]})
+    name = NONE_OF_THESE if correction.label is None else contract.classes[correction.label]
+    return json_response({"label": correction.label, "name": name})
 
 
 def _read(body: bytes, contract: DataContract) -> Correction:
@@ -78,7 +87,8 @@ def _read(body: bytes, contract: DataContract) -> Correction:
     if unknown := [name for name in fields if name not in FIELDS]:
         raise InputError(unknown[0][:40], f"unknown field, expected {', '.join(FIELDS)}")
     _refuse_repeated(body)
-    label, said = (read_class(fields.get(name), name, contract) for name in ("label", "said"))
+    said = read_class(fields.get("said"), "said", contract)
+    label = read_corrected(fields.get("label"), contract)
     model = fields.get("model")
     if not isinstance(model, str) or not 0 < len(model) <= 100:
         raise InputError("model", "expected the model tag of the response")

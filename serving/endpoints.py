@@ -10,11 +10,11 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
-from components.catalogues import catalogue_of
+from components.catalogues import OFFICIAL, catalogue_of
+from components.catalogues.examples import read_examples
 from components.contract import Images, Predictions, fingerprint_of
 from components.errors import InputError
 from components.model.classifier import Classifier
-from components.paths import RESOURCES
 from components.readers.images.photos import is_small, read_views, write_png
 from components.readers.images.pixel_bytes import read_pixel_bytes
 from components.readers.images.pixel_json import read_pixel_json
@@ -28,16 +28,13 @@ from serving.gateway import Endpoint
 from serving.live import served
 from serving.metrics import watch
 from serving.openapi import describe_api
+from serving.pages import PATHS, page
 from serving.pictures import read_pictures
 from serving.tables import score_table
 
 MAX_INLINE = 16_000_000  # weights x images, about 1 ms; more runs in a thread to keep the event loop free
 
 CLASSES_HEADER, FINGERPRINT = b"x-classes", re.compile("[0-9a-f]{16}")  # fingerprint of the expected classes
-
-# The page at /: file -> its media type
-PAGE = {"index.html": "text/html", "page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
-UI_FOLDER = RESOURCES / "ui"
 
 parsing = asyncio.Semaphore(1)  # large JSON bodies one at a time, because parsing holds the GIL
 
@@ -105,6 +102,7 @@ async def describe(request: Request) -> Response:
             "sure_accuracy": model.card.test.sure_accuracy,
             "created_at": model.card.created_at,
             "takes_corrections": corrections_folder() is not None,
+            "takes_drawings": model.contract.preparation == OFFICIAL.contract.preparation,
             "classes": model.contract.classes,
             "classes_fingerprint": fingerprint_of(model.contract.classes),
             "image": model.contract.image.shape,
@@ -117,10 +115,11 @@ async def describe_endpoints(request: Request) -> Response:
     return json_response(await anyio.to_thread.run_sync(describe_api, served.get().contract))
 
 
-async def page(request: Request) -> Response:
-    """GET / and the files of the page."""
-    name = request.url.path.rpartition("/")[2] or "index.html"
-    return Response((UI_FOLDER / name).read_bytes(), media_type=PAGE[name])
+async def list_examples(request: Request) -> Response:
+    """GET /examples: images to try the live model with."""
+    model = served.get()
+    found = read_examples(model.contract.name, model.card.source)
+    return json_response({"examples": [{"name": name, "image": _to_data_url(image)} for name, image in found]})
 
 
 async def _predict(model: Classifier, images: Images, all_show: bool) -> Predictions:
@@ -186,7 +185,11 @@ def _read_flag(request: Request, name: str) -> bool:
 
 def _to_data_urls(photos: list[Images]) -> list[str]:
     """A PNG data URL of each photo's first view."""
-    return [f"data:image/png;base64,{base64.b64encode(write_png(views[0])).decode()}" for views in photos]
+    return [_to_data_url(views[0]) for views in photos]
+
+
+def _to_data_url(image: Images) -> str:
+    return f"data:image/png;base64,{base64.b64encode(write_png(image)).decode()}"
 
 
 def _to_response(
@@ -208,9 +211,9 @@ def _to_response(
 
 # path -> method and endpoint
 ENDPOINTS: dict[str, tuple[str, Endpoint]] = {
-    "/": ("GET", page),
-    **{f"/{name}": ("GET", page) for name in PAGE if name != "index.html"},
+    **dict.fromkeys(PATHS, ("GET", page)),
     "/model": ("GET", describe),
+    "/examples": ("GET", list_examples),
     "/openapi.json": ("GET", describe_endpoints),
     "/predict": ("POST", predict_pixels),
     "/classify": ("POST", classify),

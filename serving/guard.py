@@ -12,13 +12,14 @@ from starlette.types import Scope
 
 from components.errors import SettingsError
 from serving.errors import Refusal
+from serving.pages import PATHS
 
 log = logging.getLogger("bentoml.fashion")
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PROBED_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})  # requested by IP address, as by kubelet
-# Open without a token: the page, which contains no data, and the paths that probes and Prometheus request.
-OPEN_PATHS = frozenset({"/", "/page.css", "/page.js", "/icon.svg", "/livez", "/readyz", "/metrics"})
+# Open without a token: the pages, which load all data with the token, and the paths that probes and Prometheus request.
+OPEN_PATHS = frozenset({*PATHS, "/livez", "/readyz", "/metrics"})
 SPACES = b" \t\r\n\v\f"
 
 # RFC 9110, 7.2: a name or address with an optional port. Names are dot-separated labels of letters, digits, "-", "_".

@@ -14,6 +14,7 @@ from components.scoring.answers import Answer, ClassName, Label, closed
 
 Pixel = Annotated[int, Field(ge=0, le=255)]
 Image = TypeAliasType("Image", list[Pixel] | list[list[Pixel]] | list[list[list[Pixel]]])
+NoneOfThese = Literal["none of these"]
 Kind = Literal["blank", "inverted", "scale", "dim"]
 
 
@@ -97,11 +98,27 @@ class Model(TypedDict):
     sure_accuracy: Annotated[Share, Field(description="Accuracy on the test images above the threshold.")]
     created_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
     takes_corrections: Annotated[bool, Field(description="Whether POST /corrections is enabled.")]
+    takes_drawings: Annotated[bool, Field(description="Whether drawings on black work: not if it expects photos.")]
     classes: list[ClassName]
     classes_fingerprint: Annotated[str, Field(description="Hash of the class names, for `?classes=`.")]
     image: Annotated[
         list[int], Field(description="Shape of an image in /predict: height, width and, for RGB images, 3.")
     ]
+
+
+@closed
+class Example(TypedDict):
+    """An image to try the live model with."""
+
+    name: Annotated[str, Field(description="Its true class.")]
+    image: Annotated[str, Field(description="PNG data URL, of the model's input size.")]
+
+
+@closed
+class Examples(TypedDict):
+    """Example images for the live model."""
+
+    examples: Annotated[list[Example], Field(description="Empty for a catalogue of your own.")]
 
 
 @closed
@@ -115,7 +132,9 @@ class PixelRequest(TypedDict):
 class Correction(TypedDict):
     """A person's label for a misclassified image."""
 
-    label: Annotated[Label | ClassName, Field(description="The correct class.")]
+    label: Annotated[
+        Label | ClassName | NoneOfThese, Field(description="The correct class, or that it is none of the classes.")
+    ]
     said: Annotated[Label | ClassName, Field(description="The predicted class.")]
     model: Annotated[str, Field(min_length=1, max_length=100, description="Tag of the model that predicted it.")]
     seen: NotRequired[
@@ -128,5 +147,5 @@ class Correction(TypedDict):
 class Corrected(TypedDict):
     """The accepted correction."""
 
-    label: Label
-    name: ClassName
+    label: Annotated[Label | None, Field(description="Null for none of the classes.")]
+    name: ClassName | NoneOfThese

@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
+from components.catalogues import OFFICIAL
 from components.contract import DataContract, ImageSpec, fingerprint_of
 from components.readers import formats
 from components.readers.images.pixel_json import MAX_IMAGES
@@ -146,8 +147,8 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
             "post": operation(
                 "correct",
                 "Correct a prediction",
-                "Save the correct class of an image for later import, if corrections are enabled. This does not change "
-                "the live model.",
+                "Save the correct class of an image for later import, if corrections are enabled. `none of these` "
+                "marks an image of none of the classes, which is kept for review. This does not change the live model.",
                 content("Corrected"),
                 (*WITH_BODY, 507),
                 requestBody=_body(content("Correction")),
@@ -156,6 +157,16 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
         "/model": {
             "get": operation(
                 "model", "Describe the live model", "Its tag, metrics and classes.", content("Model"), (401, 503)
+            )
+        },
+        "/examples": {
+            "get": operation(
+                "examples",
+                "Example images",
+                "Images to try the live model with: of Fashion-MNIST's test split, or synthetic for a model of the "
+                "synthetic sample. Empty for a catalogue of your own.",
+                content("Examples"),
+                (401, 503),
             )
         },
         "/readyz": health("Readiness probe", **{"503": {"description": "No model is live; the body has the reason."}}),
@@ -187,7 +198,7 @@ class _Untitled(GenerateJsonSchema):
 
 def _schemas(contract: DataContract) -> dict[str, JsonSchemaValue]:
     """Schemas of all messages, with the class names and sizes of the contract."""
-    kinds = ("Error", "Predictions", "Model", "PixelRequest", "Correction", "Corrected")
+    kinds = ("Error", "Predictions", "Model", "Examples", "PixelRequest", "Correction", "Corrected")
     _, found = TypeAdapter.json_schemas(
         [(kind, "serialization", TypeAdapter(getattr(messages, kind))) for kind in kinds],
         ref_template="#/components/schemas/{model}",
@@ -258,6 +269,7 @@ def _examples(contract: DataContract) -> dict[str, Any]:
             "warnings": [],
         },
         "Correction": {"label": contract.classes[first], "said": contract.classes[last], "model": TAG, "image": box},
+        "Examples": {"examples": []},
         "Corrected": {"label": first, "name": contract.classes[first]},
         "Model": {
             "model": TAG,
@@ -273,6 +285,7 @@ def _examples(contract: DataContract) -> dict[str, Any]:
             "sure_accuracy": 0.97,
             "created_at": "2026-11-21T02:29:40+00:00",
             "takes_corrections": False,
+            "takes_drawings": contract.preparation == OFFICIAL.contract.preparation,
             "classes": list(contract.classes),
             "classes_fingerprint": fingerprint_of(contract.classes),
             "image": list(contract.image.shape),

@@ -2,6 +2,8 @@
 "use strict";
 
 const MOST_FILES = 64;
+const MOST_COUNTS = 20; // classes listed after a table was scored
+const NONE_OF_THESE = "none of these"; // the service keeps such corrections for review
 const PARQUET = /\.parquet$/i; // browsers report no media type for it
 const $ = (id) => document.getElementById(id);
 
@@ -72,7 +74,8 @@ let [height, width] = [0, 0]; // of the model's input, in pixels
 let takesCorrections = false;
 
 function offerCorrection(prediction, model, name) {
-  const choice = make("select", {}, ...classes.map((one) => make("option", { value: one, textContent: one })));
+  const known = classes.includes(NONE_OF_THESE) ? classes : [...classes, NONE_OF_THESE];
+  const choice = make("select", {}, ...known.map((one) => make("option", { value: one, textContent: one })));
   choice.value = (prediction.top.find((one) => one.name !== prediction.name) || prediction).name;
   const send = make("button", { type: "button", textContent: "Send" });
   const note = make("p", { className: "note" });
@@ -84,7 +87,10 @@ function offerCorrection(prediction, model, name) {
     const body = JSON.stringify({ label: choice.value, said: prediction.name, model, seen: prediction.seen });
     try {
       await request("corrections", body, "application/json");
-      note.textContent = "Saved. It affects the model only after an import and a new training.";
+      note.textContent =
+        choice.value === NONE_OF_THESE && !classes.includes(NONE_OF_THESE)
+          ? "Saved for review. The model learns nothing from it."
+          : "Saved. It affects the model only after an import and a new training.";
       announce(`${name}: corrected to ${choice.value}`);
     } catch (error) {
       note.textContent = error.message;
@@ -99,18 +105,23 @@ function warningLines(warnings) {
   return warnings.map(({ reason }) => make("p", { className: "warning", textContent: `Warning: ${reason}.` }));
 }
 
-function showResult(file, prediction, model, warnings) {
+// A list of names with bars: [name, share of the bar, text].
+function drawBars(rows) {
   const bars = make("dl");
-  for (const { name, probability } of prediction.top) {
-    const label = `${name}: ${percent(probability)}`;
-    const bar = make("progress", { max: 1, value: probability });
-    bar.setAttribute("aria-label", label);
+  for (const [name, share, text] of rows) {
+    const bar = make("progress", { max: 1, value: share });
+    bar.setAttribute("aria-label", `${name}: ${text}`);
     bars.append(
       make("dt", { textContent: name }),
       make("dd", {}, bar),
-      make("dd", { className: "share", textContent: percent(probability) }),
+      make("dd", { className: "share", textContent: text }),
     );
   }
+  return bars;
+}
+
+function showResult(file, prediction, model, warnings) {
+  const bars = drawBars(prediction.top.map(({ name, probability }) => [name, probability, percent(probability)]));
   const name = make("p", { className: "name", textContent: prediction.name });
   const verdict = prediction.sure
     ? [name]
@@ -157,11 +168,13 @@ async function score(file) {
       download: file.name.replace(/\.(csv|parquet)$/i, "") + "-scored" + suffix,
       textContent: "Download the result",
     });
-    const { scored, rejected } = isParquet ? await countInFooter(blob) : await countLines(blob);
+    const counts = isParquet ? await countInFooter(blob) : await countLines(blob, file);
+    const { scored, rejected } = counts;
     addCard(
       file.name,
       make("p", { textContent: `${scored} ${scored === 1 ? "row" : "rows"} scored, ${rejected} rejected.` }),
       ...warningLines(warnings),
+      ...(isParquet ? [] : describeCounts(counts)),
       make("p", {}, link),
     );
     const notes = warnings.map(({ reason }) => `; ${reason}`).join("");
@@ -179,11 +192,85 @@ async function readAll(response) {
   }
 }
 
-// One row per line. The last cell is the reason, which is empty unless the row was rejected.
-async function countLines(blob) {
+// One row per line: id, label, name, confidence, sure, model, reason. The reason is empty unless the row was rejected.
+async function countLines(blob, file) {
   const lines = (await blob.text()).split("\n").slice(1, -1);
-  const scored = lines.filter((line) => line.endsWith(",")).length;
-  return { scored, rejected: lines.length - scored };
+  const labels = await readLabels(file, lines.length);
+  const counts = { scored: 0, rejected: 0, unsure: 0, names: new Map(), right: 0, labelled: 0, unknown: 0 };
+  for (const [place, line] of lines.entries()) {
+    if (!line.endsWith(",")) {
+      counts.rejected += 1;
+      continue;
+    }
+    const [, label, name, , sure] = splitCells(line, ",");
+    counts.scored += 1;
+    counts.unsure += sure === "no" ? 1 : 0;
+    counts.names.set(name, (counts.names.get(name) || 0) + 1);
+    if (!labels) continue;
+    const given = findClass(labels[place]);
+    if (given === -1) counts.unknown += 1;
+    else {
+      counts.labelled += 1;
+      counts.right += given === Number(label) ? 1 : 0;
+    }
+  }
+  return counts;
+}
+
+// The cells of the input's column `label`, one per row; null without that column, or if lines are not rows.
+async function readLabels(file, rows) {
+  const lines = (await file.text()).replace(/^\ufeff/, "").split(/\r?\n/);
+  const mark = [",", ";", "\t", "|"].find((one) => lines[0].includes(one));
+  const place = mark ? splitCells(lines[0], mark).findIndex((cell) => cell.trim() === "label") : -1;
+  if (lines[lines.length - 1] === "") lines.pop();
+  if (place < 0 || lines.length !== rows + 1) return null;
+  return lines.slice(1).map((line) => splitCells(line, mark, place + 1)[place] || "");
+}
+
+// The number of a class given by number or name; -1 if it is neither.
+function findClass(cell) {
+  const text = cell.trim();
+  const named = classes.findIndex((one) => one.toLowerCase() === text.toLowerCase());
+  return named < 0 && /^\d+$/.test(text) && Number(text) < classes.length ? Number(text) : named;
+}
+
+// The first cells of one line of CSV; quotes as in RFC 4180.
+function splitCells(line, mark, most = 5) {
+  const cells = [];
+  let place = 0;
+  while (cells.length < most && place <= line.length) {
+    let cell = "";
+    if (line[place] === '"') {
+      for (place += 1; place < line.length && (line[place] !== '"' || line[place + 1] === '"'); place += 1) {
+        if (line[place] === '"') place += 1;
+        cell += line[place];
+      }
+      place += 2;
+    } else {
+      const end = line.indexOf(mark, place);
+      cell = line.slice(place, end < 0 ? line.length : end);
+      place = end < 0 ? line.length + 1 : end + 1;
+    }
+    cells.push(cell);
+  }
+  return cells;
+}
+
+function describeCounts({ scored, unsure, names, right, labelled, unknown }) {
+  if (!scored) return [];
+  const ranked = [...names].sort((one, other) => other[1] - one[1]);
+  const bars = drawBars(
+    ranked.slice(0, MOST_COUNTS).map(([name, count]) => [name, count / ranked[0][1], String(count)]),
+  );
+  const lines = [];
+  if (labelled) {
+    const left = unknown ? `; ${unknown} labels are not classes of the model` : "";
+    lines.push(`Accuracy: ${percent(right / labelled)} (${right} of ${labelled} labelled rows${left}).`);
+  }
+  if (unsure) lines.push(`${unsure} ${unsure === 1 ? "prediction has" : "predictions have"} low confidence.`);
+  const more = ranked.length - MOST_COUNTS;
+  if (more > 0) lines.push(`${more} more classes are in the result.`);
+  return [...lines.map((textContent) => make("p", { textContent })), bars];
 }
 
 // The Parquet footer holds names and values as strings: 0x18, the length, the bytes.
@@ -286,6 +373,12 @@ async function showModel() {
     canvas.height = Math.round((canvas.width * height) / width);
     clearBoard();
     takesCorrections = model.takes_corrections;
+    $("draw").hidden = !model.takes_drawings;
+    $("board").hidden = $("board").hidden || !model.takes_drawings;
+    $("known").hidden = false;
+    $("count").textContent = `${classes.length} classes`;
+    $("classes").replaceChildren(...classes.map((one) => make("li", { textContent: one })));
+    await showExamples(model.source === "sample");
     const live = model.live_since || model.created_at;
     const date = new Date(live).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
     const accuracy = percent(model.test_accuracy);
@@ -294,6 +387,26 @@ async function showModel() {
   } catch (error) {
     $("model").textContent = error.message;
   }
+}
+
+async function showExamples(isSynthetic) {
+  const { examples } = await (await request("examples")).json();
+  $("tryout").hidden = !examples.length;
+  $("origin").textContent = `Or try ${isSynthetic ? "a synthetic example" : "an example from the test images"}:`;
+  $("examples").replaceChildren(
+    ...examples.map(({ name, image }) => {
+      const button = make("button", { type: "button", title: name }, make("img", { src: image, alt: "" }));
+      button.setAttribute("aria-label", `Classify the example: ${name}`);
+      button.addEventListener("click", () => classify(toFile(image, `example: ${name}`)));
+      return make("li", {}, button);
+    }),
+  );
+}
+
+// The page's policy forbids fetching data URLs.
+function toFile(url, name) {
+  const bytes = Uint8Array.from(atob(url.slice(url.indexOf(",") + 1)), (one) => one.charCodeAt(0));
+  return new File([bytes], name, { type: "image/png" });
 }
 
 $("token").value = sessionStorage.getItem("token") || "";

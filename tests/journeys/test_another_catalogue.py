@@ -202,6 +202,8 @@ def test_it_answers_by_name(shop: Shop) -> None:
 def test_the_service_says_what_it_is_about(client: httpx.Client, shop: Shop) -> None:
     told = client.get("/model").json()
     assert (told["model"], told["classes"]) == (shop.tag, list(NAMES))
+    assert told["takes_drawings"] is False, "its preparation expects photos"
+    assert client.get("/examples").json() == {"examples": []}
 
 
 def test_the_api_describes_this_catalogue(client: httpx.Client) -> None:

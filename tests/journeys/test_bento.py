@@ -80,6 +80,8 @@ def answered(built: Built, folder: Path, environment: dict[str, str], images: Im
     with serve(built.home, built.tag, folder, environment) as server, server.client() as client:
         answer = client.post("/predict", content=body, headers={"Content-Type": "application/json"})
         assert client.get("/readyz").status_code == 200
+        assert client.get("/swagger-ui-bundle.js").status_code == 200, "BentoML's package has it"
+        assert len(client.get("/examples").json()["examples"]) == 10
     assert list(folder.iterdir()) == []
     told: dict[str, Any] = answer.raise_for_status().json()
     return told
@@ -95,7 +97,8 @@ def test_it_carries_exactly_the_files_that_are_allowed(built: Built) -> None:
     assert {path.parts[0] for path in allowed} == {"service.py", "serving", "components", "ui"}
     packages = {path.parts[1] for path in allowed if path.parts[0] == "components" and len(path.parts) == 3}
     assert packages == {"catalogues", "dataset", "model", "monitoring", "readers", "registry", "scoring"}
-    assert {path.suffix for path in allowed if path.parts[0] != "ui"} == {".py"}
+    files = {path for path in allowed if path.parts[0] != "ui" and path.suffix != ".py"}
+    assert files == {Path("components/catalogues/examples.png")}
 
 
 def test_it_names_exactly_the_live_model(built: Built) -> None:

@@ -1,6 +1,7 @@
 """What a visitor says against the model: kept where it is wanted, refused where it is not; a person imports it."""
 
 import base64
+import dataclasses
 import json
 import shutil
 from collections.abc import Iterator
@@ -20,7 +21,14 @@ from components.catalogues.sample import draw
 from components.contract import ModelCard
 from components.dataset.ingest import ingest
 from components.dataset.labels import corrections
-from components.dataset.labels.corrections import Correction, InboxFull, read_correction, write_correction
+from components.dataset.labels.corrections import (
+    NONE_OF_THESE,
+    Correction,
+    InboxFull,
+    read_corrected,
+    read_correction,
+    write_correction,
+)
 from components.dataset.labels.inbox import empty_inbox
 from components.dataset.labels.reading import read_label_input
 from components.dataset.manifest import Examples, read_split
@@ -52,6 +60,25 @@ def test_a_correction_is_read_back_as_it_was_kept(test_split: Examples, tmp_path
     write_correction(tmp_path / "inbox", kept, CONTRACT)
     (path,) = (tmp_path / "inbox").iterdir()
     assert read_correction(path.read_bytes(), CONTRACT) == kept
+
+
+def test_an_image_of_none_of_the_classes_is_kept_for_review(test_split: Examples, tmp_path: Path) -> None:
+    kept = Correction(test_split.images[0].tobytes(), None, 6, TAG)
+    write_correction(tmp_path, kept, CONTRACT)
+    (path,) = tmp_path.iterdir()
+    assert read_correction(path.read_bytes(), CONTRACT) == kept
+    write_correction(tmp_path, Correction(test_split.images[1].tobytes(), 4, 6, TAG), CONTRACT)
+    handed_in = read_handed_in(tmp_path, CONTRACT)
+    assert [one.label for one in handed_in.candidates] == [4], "the others are imported"
+    (one,) = handed_in.rejects
+    assert one.reason == "none of these: kept here for review"
+    assert one.unknown == "", "it waits for no class"
+    assert one.original == path.read_bytes()
+
+
+def test_a_class_called_none_of_these_is_a_class(tmp_path: Path) -> None:
+    contract = dataclasses.replace(CONTRACT, classes=(*CLASSES[:9], NONE_OF_THESE), aliases=())
+    assert read_corrected(NONE_OF_THESE, contract) == 9
 
 
 def test_a_later_correction_of_an_image_takes_the_place_of_the_first(test_split: Examples, tmp_path: Path) -> None:
@@ -140,6 +167,12 @@ def test_a_correction_waits_in_the_inbox(
 
 
 @pytest.mark.slow
+def test_none_of_these_is_a_correction(client: httpx.Client, told: dict[str, Any]) -> None:
+    answer = client.post("/corrections", json=told | {"label": NONE_OF_THESE})
+    assert (answer.status_code, answer.json()) == (200, {"label": None, "name": NONE_OF_THESE})
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "status", "field"),
     [
@@ -216,7 +249,7 @@ def test_the_page_offers_it_and_sends_it(
     picture = {"name": "a.png", "mimeType": "image/png", "buffer": write_png(test_split.images[1])}
     page.set_input_files("#files", picture)  # type: ignore[arg-type]
     page.get_by_text("Wrong?").click()
-    assert page.get_by_label("It is").locator("option").all_inner_texts() == list(CLASSES)
+    assert page.get_by_label("It is").locator("option").all_inner_texts() == [*CLASSES, NONE_OF_THESE]
     named = page.locator(".answer .name").inner_text()
     assert page.get_by_label("It is").input_value() != named
     page.get_by_label("It is").select_option("Bag")
@@ -224,6 +257,11 @@ def test_the_page_offers_it_and_sends_it(
     page.get_by_text("Saved.").wait_for()
     (one,) = read_label_input(inbox, CONTRACT).candidates
     assert (one.label, one.pixels) == (CLASSES.index("Bag"), test_split.images[1].tobytes())
+    page.get_by_label("It is").select_option(NONE_OF_THESE)
+    page.get_by_role("button", name="Send").click()
+    page.get_by_text("Saved for review.").wait_for()
+    handed_in = read_handed_in(inbox, CONTRACT)
+    assert (handed_in.candidates, [one.unknown for one in handed_in.rejects]) == ([], [""])
     assert [text for text in said if "Failed to load resource" not in text] == []
     page.close()
 

@@ -150,6 +150,7 @@ def test_a_photo_can_be_taken(open_page: Callable[..., "Page"]) -> None:
 
 def test_a_drawing_is_named(open_page: Callable[..., "Page"]) -> None:
     page = open_page()
+    wait_for_model(page)
     page.get_by_role("button", name="Draw an item").click()
     box = page.locator("#canvas").bounding_box()
     assert box
@@ -183,6 +184,64 @@ def test_a_table_is_scored_and_can_be_downloaded(
     assert expected in Path(download.value.path()).read_text()
 
 
+def test_the_classes_of_a_table_are_counted_and_compared_with_its_labels(
+    open_page: Callable[..., "Page"], test_split: Examples, trained: Trained, card: ModelCard
+) -> None:
+    page = open_page()
+    wait_for_model(page)
+    images, labels = test_split.images[:40], test_split.labels[:40]
+    predictions = predict(Classifier("", card, trained.network), images)
+    rows = ["id;label;" + ";".join(PIXEL_COLUMNS)]
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        name = CLASSES[label].upper() if number % 2 else str(label)
+        rows.append(f'"a;""{number}";{name};' + ";".join(map(str, image.ravel())))
+    page.set_input_files(
+        "#files", {"name": "labelled.csv", "mimeType": "text/csv", "buffer": "\r\n".join([*rows, ""]).encode()}
+    )
+    wait_for_answers(page)
+    right = int((predictions.labels == labels).sum())
+    assert f"({right} of 40 labelled rows)" in answer(page)
+    shown = dict(
+        zip(page.locator(".answer dt").all_inner_texts(), page.locator(".share").all_inner_texts(), strict=True)
+    )
+    assert shown == {name: str(predictions.names.count(name)) for name in set(predictions.names)}
+
+
+def test_an_example_is_one_click_away(open_page: Callable[..., "Page"]) -> None:
+    page = open_page()
+    page.get_by_role("button", name="Classify the example: Trouser").click()
+    wait_for_answers(page)
+    assert "example: Trouser" in answer(page)
+    assert "synthetic" in page.locator("#origin").inner_text(), "this model was trained on the synthetic sample"
+    assert page.locator("#examples button").count() == len(CLASSES)
+
+
+def test_the_classes_are_listed(open_page: Callable[..., "Page"]) -> None:
+    page = open_page()
+    wait_for_model(page)
+    page.get_by_text("10 classes").click()
+    assert page.locator("#classes li").all_inner_texts() == list(CLASSES)
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_the_api_page_describes_and_calls_the_service(
+    open_page: Callable[..., "Page"], server: Server, width: int
+) -> None:
+    page = open_page(width, url=f"{server.url}/docs")
+    page.locator(".opblock-summary-path", has_text="/model").click()
+    page.get_by_role("button", name="Try it out").click()
+    page.get_by_role("button", name="Execute").click()
+    page.locator(".live-responses-table", has_text="dataset_version").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_the_api_page_asks_for_the_token(open_page: Callable[..., "Page"], guarded: Server) -> None:
+    page = open_page(url=f"{guarded.url}/docs")
+    page.get_by_label("token").fill(SERVICE_TOKEN)
+    page.get_by_label("token").press("Enter")
+    page.locator(".opblock").first.wait_for()
+
+
 def test_a_parquet_table_is_scored_and_can_be_downloaded(
     open_page: Callable[..., "Page"], image: Images, expected: str
 ) -> None:
@@ -202,7 +261,7 @@ def test_what_is_unusual_about_a_picture_or_a_table_is_shown(open_page: Callable
     give(page, "drop", write_png(image * 0), "image/png", "blank.png")
     wait_for_answers(page)
     assert "Low confidence: needs human review." in answer(page)
-    assert "Warning: nothing but one colour or noise in the image; the model is never sure" in answer(page)
+    assert "Warning: nothing but one colour or noise in the image; the model abstains" in answer(page)
     assert "nothing but one colour or noise" in page.locator("#said").inner_text()
     rows = [",".join(PIXEL_COLUMNS), *(",".join(map(str, one.ravel())) for one in (image, image * 0)), ""]
     give(page, "drop", "\n".join(rows).encode(), "text/csv", "catalogue.csv")
@@ -249,11 +308,12 @@ def test_the_model_is_shown(open_page: Callable[..., "Page"], served: Path) -> N
 
 def test_it_works_with_the_keyboard(open_page: Callable[..., "Page"]) -> None:
     page = open_page()
+    page.locator("#examples button").first.wait_for()
     reached = []
-    for _ in range(12):
+    for _ in range(20):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
-    assert reached[:3] == ["files", "camera", "draw"]
+    assert reached[:4] == ["count", "files", "camera", "draw"]
     assert "Does this service require a token?" in reached
     page.focus("#draw")
     page.keyboard.press("Enter")
@@ -269,7 +329,8 @@ def test_everything_that_can_be_used_has_a_name(open_page: Callable[..., "Page"]
     page.set_input_files("#files", picture)
     wait_for_answers(page)
     unnamed = page.evaluate("""[...document.querySelectorAll('input, button, img, progress, canvas, a')].filter(one =>
-        !(one.getAttribute('aria-label') || one.alt || one.textContent.trim() || one.labels?.[0]?.textContent.trim())
+        !(one.getAttribute('aria-label') || one.alt || one.textContent.trim() || one.closest('button')?.ariaLabel ||
+          one.labels?.[0]?.textContent.trim())
     ).map(one => one.outerHTML)""")
     assert unnamed == []
     assert page.locator("html").get_attribute("lang") == "en"

@@ -63,6 +63,7 @@ from serving.forms import MAX_FILES
 from serving.gateway import Gateway
 from serving.live import Serving, served
 from serving.openapi import describe_api
+from serving.pages import PATHS
 
 pytestmark = pytest.mark.slow
 ENDPOINTS = [("/predict", JSON), ("/classify", PNG), ("/score", CSV)]
@@ -309,7 +310,7 @@ def test_the_examples_of_the_description_are_as_it_says() -> None:
 
 
 def test_the_description_knows_every_endpoint_and_no_other() -> None:
-    ours = SERVED_PATHS.keys() - {"/", "/page.css", "/page.js", "/icon.svg", "/openapi.json"}
+    ours = SERVED_PATHS.keys() - {*PATHS, "/openapi.json"}
     assert ours | {"/readyz", "/livez", "/metrics"} == set(describe_api(CONTRACT)["paths"])
 
 
@@ -333,7 +334,7 @@ def test_with_a_token_only_those_who_send_it_are_answered(guarded: Server, pictu
             assert answer.headers["www-authenticate"] == "Bearer"
         for path in ("/model", "/openapi.json", "/nothing", "/healthz", "/schema.json"):
             assert client.get(path).status_code == 401
-        for path in ("/", "/page.js", "/livez", "/readyz", "/metrics"):
+        for path in ("/", "/page.js", "/docs", "/livez", "/readyz", "/metrics"):
             assert client.get(path).status_code == 200
         for encoding in ("utf-8", "latin-1"):
             sent_as = {b"Authorization": f"bearer {SERVICE_TOKEN}".encode(encoding)}

@@ -146,7 +146,7 @@ def test_reading_the_store_does_not_import_torch(tmp_path: Path) -> None:
 # --- class names and image sizes belong to the catalogue ---
 
 COMPONENTS = CHECKOUT / "components"
-OWN = [COMPONENTS / "catalogues" / f"{name}.py" for name in ("fashion_mnist", "sample")]
+OWN = [COMPONENTS / "catalogues" / f"{name}.py" for name in ("examples", "fashion_mnist", "sample")]
 OWN += [  # its photo preparation
     COMPONENTS / "catalogues" / "preparation" / f"{name}.py" for name in ("fashion_mnist", "ground", "polarity")
 ]

@@ -20,6 +20,7 @@ from components.errors import InputError, UnknownClass
 from components.files import write_whole
 
 MOST = 10_000  # files in the folder: 20 MB of the smallest images
+NONE_OF_THESE = "none of these"  # label of an image of none of the classes; a class of that name takes precedence
 OVERHEAD = 3048  # maximum bytes of a correction besides its image
 
 
@@ -28,7 +29,7 @@ class Correction:
     """A user's correction of a prediction."""
 
     pixels: bytes  # of one image, row-major
-    label: int  # the correct label
+    label: int | None  # the correct label; None: none of the classes
     said: int  # the predicted label
     model: str  # the model's tag
 
@@ -52,7 +53,7 @@ def write_correction(folder: Path, correction: Correction, contract: DataContrac
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": correction.model,
         "said": contract.classes[correction.said],
-        "label": contract.classes[correction.label],
+        "label": NONE_OF_THESE if correction.label is None else contract.classes[correction.label],
         "pixels": base64.b64encode(correction.pixels).decode(),
     }
     write_whole(path, orjson.dumps(record) + b"\n")
@@ -77,9 +78,20 @@ def read_correction(content: bytes, contract: DataContract) -> Correction:
         raise InputError("correction", f"not JSON: {error}") from error
     if not isinstance(record, dict):
         raise InputError("correction", "expected a JSON object")
-    said, label = (read_class(record.get(name), name, contract) for name in ("said", "label"))
+    said, label = read_class(record.get("said"), "said", contract), read_corrected(record.get("label"), contract)
     pixels = _read_pixels(record.get("pixels"), contract.image.size)
     return Correction(pixels, label, said, str(record.get("model"))[:100])
+
+
+def read_corrected(value: object, contract: DataContract) -> int | None:
+    """Read the label of a correction: a class by name or number, or None for `NONE_OF_THESE`.
+
+    Raises:
+        UnknownClass: it is neither.
+    """
+    if value == NONE_OF_THESE and contract.label_of_cell(value) is None:
+        return None
+    return read_class(value, "label", contract)
 
 
 def read_class(value: object, field: str, contract: DataContract) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 import orjson
 
 from components.contract import DataContract
-from components.dataset.labels.corrections import largest_of, read_correction
+from components.dataset.labels.corrections import NONE_OF_THESE, largest_of, read_correction
 from components.dataset.labels.examples import LARGEST_FILE, MAX_ROWS, LabelCandidate, LabelInput, LabelReject, shown
 from components.dataset.labels.naming import read_naming_table
 from components.dataset.labels.pictures import read_class_folders
@@ -106,6 +106,9 @@ def _read_corrections(name: str, files: list[Path], contract: DataContract) -> L
             correction = read_correction(content, contract)
         except InputError as error:
             rejects.append(LabelReject(file.name, str(error), content, unknown=getattr(error, "name", "")))
+            continue
+        if correction.label is None:  # no class to learn; the rejects keep it for review
+            rejects.append(LabelReject(file.name, f"{NONE_OF_THESE}: kept here for review", content))
             continue
         candidates.append(LabelCandidate(file.name, correction.label, correction.pixels, original=content))
     return LabelInput(

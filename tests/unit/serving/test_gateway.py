@@ -24,6 +24,7 @@ from serving.guard import PROBED_PATHS, Guard
 from serving.load import load
 from serving.metrics import Watch
 from serving.openapi import describe_api
+from serving.pages import PATHS
 
 
 async def done(request: Request) -> Response:
@@ -226,7 +227,7 @@ def test_an_invalid_host_name_in_the_settings_is_refused_at_startup(monkeypatch:
 
 # --- the token ---
 
-OPEN = {"/", "/page.css", "/page.js", "/icon.svg", "/livez", "/readyz", "/metrics"}
+OPEN = {"/livez", "/readyz", "/metrics", *PATHS}
 
 
 def test_the_token_is_required_as_documented(monkeypatch: pytest.MonkeyPatch) -> None:
