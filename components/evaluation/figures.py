@@ -229,7 +229,7 @@ def draw_shares(name: str, labels: Sequence[str], expected: Sequence[float], fou
         for shares, shift, color, label in ((expected, -0.2, BLUE, "expected"), (found, 0.2, ORANGE, "observed")):
             axes.bar(places + shift, 100 * np.array(shares), width=0.4, color=color, label=label)
         shown = places if len(labels) == len(places) else places[[0, -1]]
-        rotation, side = (35, "right") if len(labels) > 2 else (0, "center")
+        rotation, side = (60, "right") if len(labels) > 2 else (0, "center")
         axes.set_xticks(shown, [_shorten(one) for one in labels], rotation=rotation, ha=side)
         axes.set(ylabel="images, %")
         axes.legend()

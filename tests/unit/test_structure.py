@@ -45,7 +45,7 @@ MAY_USE = {
     "export": {"dataset", "readers", "model"},
     "evaluation": {"training", "dataset", "readers", "model", "pages"},
     "scoring": {"registry", "readers", "model", "catalogues"},
-    "monitoring": {"evaluation", "registry", "readers", "catalogues", "pages"},
+    "monitoring": {"evaluation", "dataset", "registry", "readers", "catalogues", "pages"},
     "promotion": {"scoring", "evaluation", "registry", "dataset", "readers", "model", "catalogues", "pages"},
     "audit": {"evaluation", "training", "dataset", "model", "pages"},
 }

@@ -15,7 +15,7 @@ from benchmarks.traffic import (
     change_images,
 )
 from components.catalogues.fashion_mnist import CLASSES, CONTRACT
-from components.contract import Images, ModelCard, Profile
+from components.contract import Dataset, Images, ModelCard, Profile
 from components.errors import InputError, ModelError, SettingsError
 from components.evaluation.profile import Seen, make_profile, to_seen
 from components.model.classifier import Classifier
@@ -345,6 +345,22 @@ def test_the_page_says_what_moved_and_what_to_do(tmp_path: Path, live: Classifie
     assert "<b>.csv" not in text
     write_page(check_live(), page)
     assert "Too few images to decide" in page.read_text()
+
+
+def test_the_page_shows_test_images_with_the_expected_and_the_found_value(
+    tmp_path: Path, live: Classifier, calm: Seen, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = calm.copy()
+    odd["mean"] += 60
+    page = tmp_path / "drift.html"
+    write_page(check_batch(live.tag, Path("batch.csv"), [odd]), page)
+    assert "data:image/png" not in page.read_text(), "its dataset is not in this data folder"
+    monkeypatch.setenv("FASHION_DATA_DIR", str(dataset.path.parent.parent))
+    write_page(check_batch(live.tag, Path("batch.csv"), [odd]), page)
+    text = page.read_text()
+    assert text.count("data:image/png") == 12
+    assert "The prediction log holds no images" in text
+    assert text.index("Brightness <span") < text.index("Non-black share"), "what drifted comes first"
 
 
 def test_the_page_of_live_traffic_counts_the_drifted_windows(tmp_path: Path) -> None:
