@@ -1,6 +1,6 @@
 """Safe text for Prefect's UI, which renders Markdown and HTML in artifacts and table cells.
 
-External text is escaped. Files are shown as paths, because the UI cannot open them.
+External text is escaped. Files are links to `file://`, whose address can be copied: browsers open none from a page.
 """
 
 import re
@@ -17,8 +17,14 @@ def to_table(rows: dict[str, str]) -> str:
 
 
 def to_paths(paths: dict[str, Path]) -> str:
-    """Return a Markdown list of paths on the machine of the run."""
-    return "\n".join(f"- {name}: {escape(str(path))}" for name, path in paths.items())
+    """Return a Markdown list of paths on the machine of the run, as links."""
+    return "\n".join(f"- {name}: {to_link(path)}" for name, path in paths.items())
+
+
+def to_link(path: Path) -> str:
+    """Return a Markdown link to a file; only its path if that looks like a secret."""
+    text, target = escape(str(path)), path.absolute().as_uri()
+    return f"[{text}]({target})" if redact(str(path)) == str(path) and redact(target) == target else text
 
 
 def escape(text: str) -> str:

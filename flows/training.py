@@ -5,12 +5,13 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.logging import get_run_logger
+from prefect.states import Completed
 from prefect.tasks import Task
 from pydantic import Field
 from tqdm import tqdm
@@ -32,7 +33,7 @@ from components.registry.verdicts import read_verdict
 from components.settings import load_settings
 from components.training.config import TrainConfig
 from components.training.identity import is_same_training
-from components.training.presets import DEFAULT, configure
+from components.training.presets import DEFAULT, PRESETS, configure
 from components.training.train import train
 from flows.artifacts import show_dataset, show_impact, show_metrics, show_result, show_verdict
 from flows.notify.events import emit_promotion
@@ -172,12 +173,14 @@ class TrainingResult:
         return f"TrainingResult({trained}: test accuracy {self.test_accuracy:.4f}, {state})"
 
 
+# A choice in Prefect's form; `configure` checks the name, and its error lists the presets.
+PresetName = Annotated[str, Field(json_schema_extra={"enum": list(PRESETS)})]
 Seed = Annotated[int | None, Field(ge=0, description="Random seed. Default: the preset's.")]
 
 
 @flow(name="training", timeout_seconds=120 * MINUTE, persist_result=True, result_serializer="json")
 def training(
-    preset: str = DEFAULT,
+    preset: PresetName = DEFAULT,
     seed: Seed = None,
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -216,7 +219,7 @@ def training(
     config.require_fit(dataset.contract.image)
     validated = validate_data(dataset)
     if skip_if_live and (live := find_same(dataset, config)):
-        return skip(*live, validated)
+        return finish(skip(*live, validated))
     checkpoint = train_model(validated, preset, config, resume, start_from)
     card = read_checkpoint(checkpoint)[1]
     tag = save_to_store(checkpoint)
@@ -224,7 +227,23 @@ def training(
     report = write_report_of(tag, dataset, promotion.previous if promotion else None)
     result = summarize(tag, card, promotion, validated, report)
     show(result)
-    return result
+    return finish(result)
+
+
+def finish(result: TrainingResult) -> TrainingResult:
+    """End the flow with the result as its value and a summary as the message of its final state.
+
+    Prefect unwraps a returned state, so callers get the result. The UI, the log and `prefect deployment run --watch`
+    show the message.
+    """
+    return cast("TrainingResult", Completed(message=describe(result), data=result))
+
+
+def describe(result: TrainingResult) -> str:
+    """The result in one line."""
+    what = "skipped, already live" if result.skipped else "live" if result.promoted else "not live"
+    uneven = "" if result.test_macro_f1 is None else f", macro F1 {result.test_macro_f1:.4f}"
+    return f"{result.tag} {what}, test accuracy {result.test_accuracy:.4f}{uneven}"
 
 
 def find_same(dataset: Dataset, config: TrainConfig) -> tuple[str, ModelCard] | None:

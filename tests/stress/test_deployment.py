@@ -97,8 +97,11 @@ def test_a_deployment_run_trains_and_promotes(deployed: Deployed) -> None:
     summary = deployed.artifact(run, "training")["data"]
     assert model["tag"] in summary
     assert f"{model['test_accuracy']:.4f}" in summary
+    state = deployed.api.ask("GET", f"/flow_runs/{run}")["state"]
+    assert state["message"] == f"{model['tag']} live, test accuracy {model['test_accuracy']:.4f}"
+    assert state["data"]["storage_key"], "the result is persisted"
     verdict = deployed.artifact(run, "verdict")
-    assert verdict["description"] == f"passed: {model['tag']} beside nothing"
+    assert verdict["description"] == f"passed: {model['tag']} compared with no other model"
     rows = {row["check"]: row for row in json.loads(verdict["data"])}
     assert rows["canary: stop"]["outcome"] == "passed"
     assert rows["dataset receipt"]["measured"] == "valid"

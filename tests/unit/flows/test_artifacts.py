@@ -1,6 +1,7 @@
 """Prefect artifacts: their content, and that external text cannot inject markup."""
 
 import base64
+from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
@@ -10,7 +11,7 @@ from components.evaluation.figures import draw_confusion
 from components.promotion.bounds import GateBounds
 from components.promotion.gate import verdict_of
 from flows.artifacts import to_check_rows, to_class_rows, to_data_url
-from flows.escaping import escape, to_table
+from flows.escaping import escape, to_paths, to_table
 
 MARKDOWN = MarkdownIt("gfm-like", {"html": True, "linkify": False})
 
@@ -41,6 +42,13 @@ def test_text_is_displayed_literally(text: str) -> None:
 
 def test_line_breaks_and_secrets_are_removed() -> None:
     assert escape("a\n# heading\n\ntoken=abc123") == r"a # heading token=\*\*\*"
+
+
+def test_a_file_is_a_link_that_shows_its_path() -> None:
+    assert to_paths({"report": Path("/data/a [b] (c).html")}) == (
+        r"- report: [/data/a \[b\] (c).html](file:///data/a%20%5Bb%5D%20%28c%29.html)"
+    )
+    assert "file:" not in to_paths({"report": Path("/data/token=abc123/a.html")})
 
 
 def test_a_verdict_has_one_escaped_row_per_check() -> None:
