@@ -8,7 +8,8 @@ from pathlib import Path
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from components.contract import Metrics, ModelCard, Validated, Verdict
+from components.contract import Dataset, Metrics, ModelCard, Validated, Verdict
+from components.errors import ValidationError
 from components.evaluation.compare import Changes
 from components.evaluation.figures import draw_confusion
 from components.promotion.promote import Promotion
@@ -31,6 +32,17 @@ def show_dataset(validated: Validated) -> None:
         f"# Dataset {escape(dataset.version)}\n\n{to_table(rows)}\n\n{to_paths({'validation page': validated.docs})}",
         key="dataset",
         description=f"{dataset.rows:,} images, {validated.expectations} expectations met",
+    )
+
+
+def show_refusal(dataset: Dataset, error: ValidationError) -> None:
+    """Show why a dataset was refused, and the path of its validation page."""
+    broken = "\n".join(f"- {escape(str(one))}" for one in error.broken)
+    pages = to_paths({"validation page": error.page}) if error.page else ""
+    create_markdown_artifact(
+        f"# Dataset {escape(dataset.version)} refused\n\n{pages}\n\nFailed expectations:\n\n{broken}",
+        key="dataset",
+        description=f"{dataset.rows:,} images, {len(error.broken)} expectations failed",
     )
 
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from components.contract import Dataset, Epoch, ModelCard, Validated
 from components.dataset.ingest import ingest
 from components.dataset.validate import validate
-from components.errors import ModelError, SourceUnreachable
+from components.errors import ModelError, SourceUnreachable, ValidationError
 from components.evaluation.card import write_card
 from components.evaluation.report import report_path, write_report
 from components.files import require_writable
@@ -35,7 +35,7 @@ from components.training.config import TrainConfig
 from components.training.identity import is_same_training
 from components.training.presets import DEFAULT, PRESETS, configure
 from components.training.train import train
-from flows.artifacts import show_dataset, show_impact, show_metrics, show_result, show_verdict
+from flows.artifacts import show_dataset, show_impact, show_metrics, show_refusal, show_result, show_verdict
 from flows.notify.events import emit_promotion
 from flows.starting import find_start
 from ops.stopping import stop
@@ -76,7 +76,11 @@ def ingest_data(source: str, sample_fallback: bool) -> Dataset:
 @task(name="validate", timeout_seconds=10 * MINUTE, **OPTIONS)
 def validate_data(dataset: Dataset) -> Validated:
     """Validate a dataset against its expectations."""
-    validated = validate(dataset)
+    try:
+        validated = validate(dataset)
+    except ValidationError as error:
+        show_refusal(dataset, error)
+        raise
     get_run_logger().info("%s expectations met, %s", validated.expectations, validated.docs)
     show_dataset(validated)
     return validated

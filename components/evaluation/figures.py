@@ -158,7 +158,7 @@ def draw_reliability(
         number.stairs(100 * count / len(right), np.linspace(0, 100, BINS + 1), color=color)
     accuracy.set(ylabel="accuracy, %", xlim=(0, 100), ylim=(0, 103))
     number.set(xlabel="confidence, %", ylabel="images, %", ylim=(0, None))
-    accuracy.legend(loc="upper left")
+    accuracy.legend(loc="lower right")
     return figure
 
 
