@@ -57,9 +57,15 @@ stress: .venv/ready ## run the long tests: fuzzing, kills, load, fault injection
 check: lint ## run lint, type checks and the fast tests
 	$(PYTEST) -m "not slow"
 
-lint: .venv/ready ## run ruff and mypy
+# What is checked for spelling, for words that have a plainer one (docs/terms.txt), and for prose.
+PROSE := README.md CONTRIBUTING.md SECURITY.md CHANGELOG.md examples/README.md $(wildcard docs/*.md docs/decisions/*.md)
+WORDS := $(PROSE) components flows fashion ops serving ui examples benchmarks deploy service.py Makefile prefect.yaml bentofile.yaml
+
+lint: .venv/ready ## check code style, types, spelling and prose
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell --dictionary - --dictionary docs/terms.txt $(WORDS)
+	! $(BIN)/proselint check $(PROSE) | grep ':[0-9]*:[0-9]*: ' | grep -vE ': (typography|lexical_illusions|dates_times|misc)'
 	$(BIN)/mypy
 
 serve: .venv/ready ## serve the live model on http://127.0.0.1:3000 (PORT=...)
@@ -90,5 +96,5 @@ lock: .venv/ready ## update requirements.lock to the newest versions
 	$(BIN)/uv pip compile --quiet --universal --upgrade --no-header --group test --group lint --group edge --extra dask --extra s3 pyproject.toml --output-file requirements.lock
 
 clean: ## remove the environment and all generated data, except the BentoML store and the Prefect home
-	rm -rf build dist .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache *.egg-info data/audits data/cache data/checkpoints data/datasets data/exports data/reports data/sample data/validation
+	rm -rf build dist site .cache .venv .venv-bench .venv-docs .mypy_cache .ruff_cache .pytest_cache *.egg-info data/audits data/cache data/checkpoints data/datasets data/exports data/reports data/sample data/validation
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

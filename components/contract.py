@@ -421,7 +421,7 @@ class GateCheck:
     passed: bool
     measured: str  # text with units; "" if nothing can be measured
     bound: str
-    message: Annotated[str, Field(validation_alias=AliasChoices("message", "told"))]  # older files call it `told`
+    message: Annotated[str, Field(validation_alias=AliasChoices("message", "told"))]  # codespell:ignore told
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """Make docs/page.png: the service's page after it classified three photos, 1280 pixels wide.
 
     make serve
-    .venv/bin/python docs/screenshots.py http://127.0.0.1:3000 dress.jpg pants.jpg shoes.jpg
+    cd examples/photos
+    ../../.venv/bin/python ../../docs/screenshots.py http://127.0.0.1:3000 dress.png sneaker.png ankle-boot.png
 
-Needs Chromium on the PATH. The committed picture shows photos of the public "clothing dataset (small)", CC0.
+Needs Chromium on the PATH.
 """
 
 import argparse

@@ -68,9 +68,9 @@ def test_an_image_of_none_of_the_classes_is_kept_for_review(test_split: Examples
     (path,) = tmp_path.iterdir()
     assert read_correction(path.read_bytes(), CONTRACT) == kept
     write_correction(tmp_path, Correction(test_split.images[1].tobytes(), 4, 6, TAG), CONTRACT)
-    handed_in = read_handed_in(tmp_path, CONTRACT)
-    assert [one.label for one in handed_in.candidates] == [4], "the others are imported"
-    (one,) = handed_in.rejects
+    found = read_label_input(tmp_path, CONTRACT)
+    assert [one.label for one in found.candidates] == [4], "the others are imported"
+    (one,) = found.rejects
     assert one.reason == "none of these: kept here for review"
     assert one.unknown == "", "it waits for no class"
     assert one.original == path.read_bytes()
@@ -260,8 +260,8 @@ def test_the_page_offers_it_and_sends_it(
     page.get_by_label("It is").select_option(NONE_OF_THESE)
     page.get_by_role("button", name="Send").click()
     page.get_by_text("Saved for review.").wait_for()
-    handed_in = read_handed_in(inbox, CONTRACT)
-    assert (handed_in.candidates, [one.unknown for one in handed_in.rejects]) == ([], [""])
+    found = read_label_input(inbox, CONTRACT)
+    assert (found.candidates, [one.unknown for one in found.rejects]) == ([], [""])
     assert [text for text in said if "Failed to load resource" not in text] == []
     page.close()
 

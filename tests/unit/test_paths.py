@@ -10,7 +10,7 @@ from setuptools.dist import Distribution
 from components.paths import CHECKOUT, IS_INSTALLED, RESOURCES, default_data_dir
 from components.registry.bento import BUILD_FILE, LOCK_FILE
 from ops import automations, deployments, layout
-from serving.endpoints import PAGE, UI_FOLDER
+from serving.pages import OWN_FILES, UI_FOLDER
 
 FOLDERS = ("components", "fashion", "flows", "ops", "serving")
 PACKAGED = Path("fashion", "resources")  # the wheel's folder for files of the checkout's top level
@@ -43,7 +43,7 @@ def test_it_has_every_module(wheel: set[Path]) -> None:
 
 def test_it_has_every_file_that_a_constant_names(wheel: set[Path]) -> None:
     opened = [layout.CONFIG, automations.AUTOMATIONS, automations.NOTIFICATIONS, deployments.PROJECT]
-    opened += [RESOURCES / BUILD_FILE, RESOURCES / LOCK_FILE, *(UI_FOLDER / name for name in PAGE)]
+    opened += [RESOURCES / BUILD_FILE, RESOURCES / LOCK_FILE, *(UI_FOLDER / name for name, _ in OWN_FILES.values())]
     assert {in_wheel(path) for path in opened} <= wheel
 
 

@@ -147,7 +147,7 @@ def test_the_command_reports_how_many_windows_must_drift(
     odd = at(calm[:250], NOW - HOUR, NOW)
     odd["mean"] += 60
     windows = judge_windows(profile, CLASSES, odd, NOW, 24, BOUNDS)
-    monitoring._tell(
+    monitoring._print_check(
         DriftCheck("a:1", CONTRACT, "log", "now", windows, weigh(windows, BOUNDS), BOUNDS.drifting, BOUNDS.windows),
         None,
     )
