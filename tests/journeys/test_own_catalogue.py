@@ -36,7 +36,9 @@ def test_a_folder_of_photos_becomes_a_service(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr[-2000:]
         return done.stdout
 
-    trained = fashion("train", "--source", str(photos), "--epochs", "30", "--batch-size", "16", "--json")
+    trained = fashion(
+        "train", "--preset", "quick", "--source", str(photos), "--epochs", "60", "--batch-size", "16", "--json"
+    )
     result = json.loads(trained.splitlines()[-1])
     assert (result["promoted"], result["tag"].split(":")[0]) == (True, "shop-mlp")
     assert result["test_accuracy"] > 0.8

@@ -224,7 +224,7 @@ def test_numbers_sent_as_their_bytes_are_refused(client: httpx.Client, pictures:
     )
     fractions = dumps((pictures[:1] / 255).tolist())
     assert_refused(
-        client.post("/predict", content=fractions, headers=JSON), 400, "images[0][0][0]", "by 255, and round"
+        client.post("/predict", content=fractions, headers=JSON), 400, "images[0][0][0]", "by 255 and round them"
     )
 
 

@@ -69,7 +69,8 @@ def test_it_has_nothing_else(wheel: set[Path]) -> None:
     others = {path for path in wheel if path.suffix not in {".py", ".j2"}}
     top = {path.relative_to(PACKAGED).parts[0] for path in others if path.is_relative_to(PACKAGED)}
     assert top == {"bentofile.yaml", "deploy", "prefect.yaml", "requirements.lock", "ui"}
-    assert {path for path in others if not path.is_relative_to(PACKAGED)} == {Path("fashion", "py.typed")}
+    beside = {Path("fashion", "py.typed"), Path("components", "catalogues", "examples.png")}
+    assert {path for path in others if not path.is_relative_to(PACKAGED)} == beside
 
 
 def test_a_checkout_keeps_its_data_folder() -> None:

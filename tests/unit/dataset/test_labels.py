@@ -568,7 +568,7 @@ def test_a_file_that_changes_while_it_is_read_is_rejected(base: Dataset, new: Ne
 
     def grow() -> None:
         with path.open("ab") as file:
-            while not read.wait(0.001):
+            while not read.is_set():
                 file.write(b"9")
                 file.flush()
 
