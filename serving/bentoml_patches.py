@@ -8,7 +8,7 @@
   until the timeout expires. The patch removes the timer; the endpoints bound the time to receive a body themselves.
 - Tracing: BentoML checks every URL even if tracing is disabled: 6 to 9 % of a request. The patch removes the check.
 
-tests/journeys/test_without_patches.py fails once BentoML no longer needs one of them.
+tests/stress/test_without_patches.py fails once BentoML no longer needs one of them.
 """
 
 import contextlib
