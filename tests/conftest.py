@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 # The slowest groups of `make test` and `make stress`, in order of duration.
-LONGEST = ("stack", "test_readme", "prefect", "server", "test_service", "test_wheel", "test_own_catalogue", "test_bento")
+LONGEST = ("stack", "test_wheel", "test_readme", "prefect", "server", "test_service", "test_bento")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
