@@ -1,4 +1,4 @@
-"""Another catalogue, the whole way: 14 classes with awkward names, RGB images of 20 x 24, and no code of its own."""
+"""A custom catalogue end to end: 14 classes with awkward names, 20 x 24 RGB images, no catalogue-specific code."""
 
 import colorsys
 import csv
@@ -65,14 +65,14 @@ NAMES = (
     "NaN",
 )
 SHOP = DataContract("awkward-shop", NAMES, ImageSpec(20, 24, 3), "letterbox")
-TRAIN, TEST = 40, 20  # images of each class
-ANOTHERS = re.compile(r"\b(Trouser|Pullover|Sneaker|Ankle boot|garment)\b")  # what only Fashion-MNIST has
+TRAIN, TEST = 40, 20  # images per class
+ANOTHERS = re.compile(r"\b(Trouser|Pullover|Sneaker|Ankle boot|garment)\b")  # found only in Fashion-MNIST
 SIZES = re.compile(r"\b(28|784)\b")
 COLUMNS = [f"pixel{number}" for number in range(1, SHOP.image.size + 1)]
 
 
 def draw(each: int, seed: int) -> tuple[Images, Labels]:
-    """`each` images of each class: a box of the class's colour and place, no two alike; uint8 (n, 20, 24, 3), (n,)."""
+    """Draw `each` distinct images per class: a box in the class's colour and place; uint8 (n, 20, 24, 3), (n,)."""
     generator = np.random.default_rng(seed)
     labels = generator.permutation(np.repeat(np.arange(len(NAMES), dtype=np.uint8), each))
     images = np.zeros((len(labels), *SHOP.image.shape), np.uint8)
@@ -86,7 +86,7 @@ def draw(each: int, seed: int) -> tuple[Images, Labels]:
 
 @dataclass(frozen=True)
 class Shop:
-    """What the way leaves behind."""
+    """The results of the end-to-end run."""
 
     home: Path  # BENTOML_HOME
     settings: Settings
@@ -100,7 +100,7 @@ class Shop:
 
 @pytest.fixture(scope="module")
 def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a person has: four IDX files, and a `source.json` that says what they are about."""
+    """The user's input: four IDX files and a `source.json` that describes them."""
     folder = tmp_path_factory.mktemp("archives")
     for split, each in (("train", TRAIN), ("test", TEST)):
         images, labels = draw(each, seed=len(split))
@@ -112,7 +112,7 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shop(archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """Ingest, validate, train, save, promote past the gate and a real canary."""
+    """Ingest, validate, train, save, and promote through the gate and a real canary."""
     settings = Settings(data_dir=tmp_path_factory.mktemp("data"), catalogue=SHOP.name)
     with pytest.MonkeyPatch.context() as patch, using_home(tmp_path_factory.mktemp("shop") / "bentoml") as home:
         patch.setenv("FASHION_CATALOGUE", SHOP.name)
@@ -154,7 +154,7 @@ def names_of(labels: Labels) -> list[str]:
 # --- from the archives to the live model ---
 
 
-def test_the_contract_is_with_the_data_and_each_of_its_parts(shop: Shop, archives: Path) -> None:
+def test_the_dataset_and_each_of_its_parts_carry_the_contract(shop: Shop, archives: Path) -> None:
     dataset = shop.validated.dataset
     manifest = read_manifest(dataset)
     assert dataset.contract == manifest.contract == SHOP
@@ -165,13 +165,13 @@ def test_the_contract_is_with_the_data_and_each_of_its_parts(shop: Shop, archive
     assert (again.dataset, again.written) == (dataset, False)
 
 
-def test_the_images_and_labels_are_those_of_the_archives(shop: Shop) -> None:
+def test_the_images_and_labels_match_the_archives(shop: Shop) -> None:
     images, labels = draw(TEST, seed=len("test"))
     np.testing.assert_array_equal(shop.images, images)
     np.testing.assert_array_equal(shop.labels, labels)
 
 
-def test_the_contract_is_with_the_model_and_its_readme(shop: Shop) -> None:
+def test_the_model_and_its_readme_carry_the_contract(shop: Shop) -> None:
     card = store.describe_stored(shop.tag)
     assert card.contract == SHOP
     assert card.test.accuracy > 0.95
@@ -181,7 +181,7 @@ def test_the_contract_is_with_the_model_and_its_readme(shop: Shop) -> None:
     assert "着物" in readme
 
 
-def test_the_gate_and_the_canary_let_it_go_live(shop: Shop) -> None:
+def test_the_model_passes_the_gate_and_the_canary(shop: Shop) -> None:
     assert shop.promotion.promoted, str(shop.promotion)
     assert shop.promotion.verdict
     canary = [check.name for check in shop.promotion.verdict.checks if check.name.startswith("canary")]
@@ -189,7 +189,7 @@ def test_the_gate_and_the_canary_let_it_go_live(shop: Shop) -> None:
     assert champion.live_move().tag == shop.tag
 
 
-def test_it_answers_by_name(shop: Shop) -> None:
+def test_predictions_use_class_names(shop: Shop) -> None:
     predictions = components.predict(shop.model, shop.images)
     assert predictions.classes == NAMES
     assert predictions.names == names_of(predictions.labels)
@@ -199,10 +199,10 @@ def test_it_answers_by_name(shop: Shop) -> None:
 # --- over HTTP ---
 
 
-def test_the_service_says_what_it_is_about(client: httpx.Client, shop: Shop) -> None:
-    told = client.get("/model").json()
-    assert (told["model"], told["classes"]) == (shop.tag, list(NAMES))
-    assert told["takes_drawings"] is False, "its preparation expects photos"
+def test_the_service_describes_its_model(client: httpx.Client, shop: Shop) -> None:
+    described = client.get("/model").json()
+    assert (described["model"], described["classes"]) == (shop.tag, list(NAMES))
+    assert described["takes_drawings"] is False, "its preparation expects photos"
     assert client.get("/examples").json() == {"examples": []}
 
 
@@ -216,7 +216,7 @@ def test_the_api_describes_this_catalogue(client: httpx.Client) -> None:
 
 
 def find_all(value: Any, key: str) -> Iterator[Any]:
-    """Every value of a key, however deep."""
+    """Yield every value of a key, at any depth."""
     if isinstance(value, dict):
         if key in value:
             yield value[key]
@@ -273,7 +273,7 @@ def test_a_table_is_scored(client: httpx.Client, shop: Shop) -> None:
     assert pq.read_table(io.BytesIO(answer.content))["name"].to_pylist() == expected
 
 
-def test_the_metrics_count_by_name(client: httpx.Client, shop: Shop) -> None:
+def test_the_metrics_count_images_by_class_name(client: httpx.Client, shop: Shop) -> None:
     client.post("/predict", json={"images": shop.images.tolist()}).raise_for_status()
     families = text_string_to_metric_families(client.get("/metrics").text)
     (images,) = (family for family in families if family.name == "fashion_images")
@@ -282,7 +282,7 @@ def test_the_metrics_count_by_name(client: httpx.Client, shop: Shop) -> None:
     assert min(counted.values()) >= 1
 
 
-def test_the_page_names_no_class_of_another_catalogue(client: httpx.Client) -> None:
+def test_the_page_names_no_class_from_another_catalogue(client: httpx.Client) -> None:
     page = client.get("/").text + client.get("/page.js").text
     assert "<b>bold</b>" not in page
     assert not ANOTHERS.search(page)
@@ -293,7 +293,7 @@ def test_the_page_names_no_class_of_another_catalogue(client: httpx.Client) -> N
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
-def test_a_file_with_labels_by_name_is_scored(suffix: str, shop: Shop, tmp_path: Path) -> None:
+def test_a_file_with_class_names_as_labels_is_scored(suffix: str, shop: Shop, tmp_path: Path) -> None:
     source, output = tmp_path / "catalogue.csv", tmp_path / f"scored{suffix}"
     source.write_text(csv_of(shop.images, shop.labels), encoding="utf-8")
     summary = run_job(shop.model, source, output, check="fail" if suffix == ".csv" else "off")
@@ -322,11 +322,11 @@ def test_a_folder_of_pictures_is_scored(shop: Shop, tmp_path: Path) -> None:
     assert read_names(tmp_path / "scored.csv") == components.predict(shop.model, shop.images[:20]).names
 
 
-def test_the_model_becomes_an_onnx_file(shop: Shop, tmp_path: Path) -> None:
+def test_the_model_is_exported_to_onnx(shop: Shop, tmp_path: Path) -> None:
     export = export_onnx(shop.model, shop.validated.dataset, tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(str(export.path))
-    told = session.get_modelmeta().custom_metadata_map
-    assert json.loads(told["classes"]) == list(NAMES)
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["classes"]) == list(NAMES)
     assert session.get_inputs()[0].shape[1:] == list(SHOP.image.shape)
     onnx.checker.check_model(onnx.load(export.path))
     probabilities = session.run(["probabilities"], {"images": shop.images})[0]
@@ -335,16 +335,14 @@ def test_the_model_becomes_an_onnx_file(shop: Shop, tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings(
     "error:constrained_layout:UserWarning"
-)  # of matplotlib, whose pictures have room for long names
-def test_the_report_shows_every_name_as_text(shop: Shop) -> None:
+)  # from matplotlib: long names must fit in the figures
+def test_the_report_escapes_every_class_name(shop: Shop) -> None:
     page = write_report(shop.model, shop.validated.dataset, settings=shop.settings).read_text(encoding="utf-8")
     assert_escaped(page)
 
 
 @pytest.mark.filterwarnings("error:constrained_layout:UserWarning")
-def test_what_the_service_answered_is_held_against_the_profile(
-    client: httpx.Client, shop: Shop, tmp_path: Path
-) -> None:
+def test_served_predictions_are_compared_with_the_profile(client: httpx.Client, shop: Shop, tmp_path: Path) -> None:
     client.post("/predict", json={"images": shop.images.tolist()}).raise_for_status()
     check = wait_for_log()
     assert (check.unreadable, check.verdict) == (0, "calm")
@@ -355,7 +353,7 @@ def test_what_the_service_answered_is_held_against_the_profile(
 
 
 def wait_for_log() -> DriftCheck:
-    """What was answered is written within a second or two."""
+    """Wait for the prediction log, which is written within a second or two."""
     deadline = time.monotonic() + 20
     while True:
         check = check_live(bounds=DriftBounds(min_images=30, windows=1, drifting=1))
@@ -374,7 +372,7 @@ def assert_escaped(page: str) -> None:
 # --- labels from people ---
 
 
-def test_labels_by_name_are_added(shop: Shop, tmp_path: Path) -> None:
+def test_labels_given_as_class_names_are_imported(shop: Shop, tmp_path: Path) -> None:
     images, labels = draw(1, seed=99)
     handed_in = tmp_path / "more.csv"
     text = csv_of(images, labels).replace("Straße", "STRASSE").replace("naïve café", " Nai\u0308ve  Cafe\u0301")
@@ -386,8 +384,8 @@ def test_labels_by_name_are_added(shop: Shop, tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_split(imported.dataset, "train").labels[-len(NAMES) :], labels)
 
 
-def test_a_class_that_is_only_like_another_is_none(shop: Shop, tmp_path: Path) -> None:
-    """Digits and signs tell classes apart, and no name is a position."""
+def test_a_name_that_only_resembles_a_class_is_rejected(shop: Shop, tmp_path: Path) -> None:
+    """Digits and punctuation distinguish classes, and a number is never a class index."""
     images, labels = draw(1, seed=100)
     handed_in = tmp_path / "strange.csv"
     text = csv_of(images, labels)

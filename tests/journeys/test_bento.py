@@ -1,4 +1,4 @@
-"""The built Bento: what is in it, and that it serves its own model from anywhere."""
+"""The built Bento: its contents, and that it serves its own model from any folder."""
 
 import ast
 import importlib.metadata
@@ -35,9 +35,9 @@ FROM_BENTOML = {
     "anyio",
     "prometheus-client",
     "uvicorn",
-}  # distributions that a Bento has without asking
-NOT_IMPORTED_BY_US = {"httptools", "uvloop"}  # uvicorn takes them where they are
-LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")  # what Kubernetes takes as one
+}  # distributions that every Bento includes
+NOT_IMPORTED_BY_US = {"httptools", "uvloop"}  # uvicorn uses them if they are installed
+LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")  # the Kubernetes label format
 NEVER_SERVING = ("great_expectations", "prefect", "matplotlib", "torchvision", "pandas", "sklearn")
 
 
@@ -49,7 +49,7 @@ def built(trained: Trained, card: ModelCard, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="module")
 def without_checkout(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment without the editable install, which would lend a Bento the files that it lacks."""
+    """An environment without the editable install, which would hide files missing from a Bento."""
     folder = tmp_path_factory.mktemp("site")
     keep = '[finder for finder in sys.meta_path if "__editable__" not in getattr(finder, "__module__", "")]'
     (folder / "sitecustomize.py").write_text(f"import sys\n\nsys.meta_path[:] = {keep}\n")
@@ -57,13 +57,13 @@ def without_checkout(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]
 
 
 def listed(requirements: list[str]) -> dict[str, str]:
-    """Distribution -> specifier."""
+    """Map each distribution to its version specifier."""
     split = (re.fullmatch(r"([A-Za-z0-9_.-]+)(.*)", requirement) for requirement in requirements)
     return {found[1].lower(): found[2] for found in split if found}
 
 
 def imported(path: Path) -> set[str]:
-    """The top-level names that a file imports, anywhere in it."""
+    """Return the top-level names that a file imports, at any level."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -74,7 +74,7 @@ def imported(path: Path) -> set[str]:
 
 
 def answered(built: Built, folder: Path, environment: dict[str, str], images: Images) -> dict[str, Any]:
-    """What the Bento says of images, served by its tag from an empty folder."""
+    """Serve the Bento by its tag from an empty folder, and return its response for the images."""
     body = json.dumps({"images": images.tolist()})
     folder.mkdir()
     with serve(built.home, built.tag, folder, environment) as server, server.client() as client:
@@ -83,14 +83,14 @@ def answered(built: Built, folder: Path, environment: dict[str, str], images: Im
         assert client.get("/swagger-ui-bundle.js").status_code == 200, "BentoML's package has it"
         assert len(client.get("/examples").json()["examples"]) == 10
     assert list(folder.iterdir()) == []
-    told: dict[str, Any] = answer.raise_for_status().json()
-    return told
+    output: dict[str, Any] = answer.raise_for_status().json()
+    return output
 
 
-# --- what is in it ---
+# --- contents ---
 
 
-def test_it_carries_exactly_the_files_that_are_allowed(built: Built) -> None:
+def test_it_contains_exactly_the_allowed_files(built: Built) -> None:
     patterns = [pattern.removeprefix("/") for pattern in BENTOFILE["include"]]
     allowed = {path.relative_to(CHECKOUT) for pattern in patterns for path in CHECKOUT.glob(pattern)}
     assert set(built.sources) == allowed | {Path("bentofile.yaml"), Path("verdict.json")}
@@ -106,7 +106,7 @@ def test_it_names_exactly_the_live_model(built: Built) -> None:
     assert [(model["tag"], model["alias"]) for model in models] == [(built.model, store.BUNDLED)]
 
 
-def test_its_labels_say_where_it_comes_from(built: Built, card: ModelCard) -> None:
+def test_its_labels_record_its_origin(built: Built, card: ModelCard) -> None:
     labels = built.described["labels"]
     assert labels == {
         "project": "fashion",
@@ -122,18 +122,18 @@ def test_its_labels_say_where_it_comes_from(built: Built, card: ModelCard) -> No
     assert [value for value in labels.values() if not LABEL.fullmatch(value)] == []
 
 
-def test_the_verdict_travels_with_it(built: Built) -> None:
-    told = json.loads((built.folder / "src" / "verdict.json").read_text())
-    assert (told["challenger"], told["outcome"]) == (built.model, "passed")
+def test_it_contains_the_verdict(built: Built) -> None:
+    verdict = json.loads((built.folder / "src" / "verdict.json").read_text())
+    assert (verdict["challenger"], verdict["outcome"]) == (built.model, "passed")
 
 
-def test_its_packages_are_bounded_as_the_projects_are() -> None:
+def test_its_packages_have_the_version_bounds_of_the_project() -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
     ours, theirs = listed(BENTOFILE["python"]["packages"]), listed(project["dependencies"])
     assert ours == {name: theirs.get(name) for name in ours}
 
 
-def test_its_packages_have_the_versions_that_were_tested(built: Built) -> None:
+def test_its_packages_are_pinned_to_the_locked_versions(built: Built) -> None:
     pinned = (built.folder / "env" / "python" / "requirements.txt").read_text().splitlines()
     locked = {
         line.replace(" ;", ";").replace("'", '"') for line in (CHECKOUT / "requirements.lock").read_text().splitlines()
@@ -142,7 +142,7 @@ def test_its_packages_have_the_versions_that_were_tested(built: Built) -> None:
     assert {re.split("[=;]", line)[0] for line in pinned} == {*listed(BENTOFILE["python"]["packages"]), "bentoml"}
 
 
-def test_its_packages_are_those_that_its_files_import(built: Built) -> None:
+def test_its_packages_match_the_imports_of_its_files(built: Built) -> None:
     first_party = {path.parts[0].removesuffix(".py") for path in built.sources}
     files = (built.folder / "src").rglob("*.py")
     names = set().union(*(imported(file) for file in files))
@@ -154,7 +154,7 @@ def test_its_packages_are_those_that_its_files_import(built: Built) -> None:
     assert packages - needed <= NOT_IMPORTED_BY_US
 
 
-# --- where it runs ---
+# --- running it elsewhere ---
 
 IMPORT = """
 import sys
@@ -168,7 +168,7 @@ print(sorted(module.__file__ for module in ours))
 """
 
 
-def test_importing_it_loads_little_and_makes_nothing(
+def test_importing_it_loads_little_and_creates_no_files(
     built: Built, without_checkout: dict[str, str], tmp_path: Path
 ) -> None:
     home, elsewhere, source = tmp_path / "home", tmp_path / "elsewhere", built.folder / "src"
@@ -194,7 +194,7 @@ def test_importing_it_loads_little_and_makes_nothing(
     assert built.sources == before
 
 
-def test_it_answers_from_anywhere_and_keeps_its_model(
+def test_it_serves_from_any_folder_and_keeps_its_model(
     built: Built,
     without_checkout: dict[str, str],
     network: MLP,
@@ -202,7 +202,7 @@ def test_it_answers_from_anywhere_and_keeps_its_model(
     test_split: Examples,
     tmp_path: Path,
 ) -> None:
-    """Served, and served again after another model went live beside it."""
+    """Serves the same model again after another one is promoted in the same store."""
     images = test_split.images[:5]
     expected = predict(store.load_stored(built.model), images).probabilities
     first = answered(built, tmp_path / "first", without_checkout, images)
@@ -222,11 +222,11 @@ def test_it_answers_from_anywhere_and_keeps_its_model(
 
 @pytest.fixture(scope="module")
 def image(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What an image would be filled with."""
+    """The contents of a container image."""
     return fill_image(built.tag, tmp_path_factory.mktemp("image") / "bento")
 
 
-def test_an_image_carries_the_model_whole_and_fits_the_manifest(built: Built, image: Path) -> None:
+def test_an_image_contains_the_complete_model_and_fits_the_manifest(built: Built, image: Path) -> None:
     stored = built.home / "models" / built.model.replace(":", "/")
     inside = image / "models" / built.model.replace(":", "/")
     assert {path.name: path.read_bytes() for path in inside.iterdir() if path.name != "model.yaml"} == {
@@ -245,8 +245,8 @@ def test_an_image_carries_the_model_whole_and_fits_the_manifest(built: Built, im
     assert "ARG UV_TORCH_BACKEND=cpu\n" in recipe.partition("uv --directory")[0]
 
 
-def test_it_runs_as_the_manifest_says(built: Built, image: Path, tmp_path: Path) -> None:
-    """As that user, in a read-only file system, with those folders to write in; and it stops when told to."""
+def test_it_runs_as_the_manifest_specifies(built: Built, image: Path, tmp_path: Path) -> None:
+    """Runs as the manifest's user with a read-only root and its writable mounts, and stops on SIGTERM."""
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
         pytest.skip("needs to mount, as root on Linux may")
     user = POD["securityContext"]["runAsUser"]

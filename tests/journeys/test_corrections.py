@@ -1,4 +1,4 @@
-"""What a visitor says against the model: kept where it is wanted, refused where it is not; a person imports it."""
+"""User corrections: kept if enabled, refused otherwise, and imported by an operator."""
 
 import base64
 import dataclasses
@@ -55,14 +55,14 @@ pytestmark = pytest.mark.xdist_group("server")
 # --- the file ---
 
 
-def test_a_correction_is_read_back_as_it_was_kept(test_split: Examples, tmp_path: Path) -> None:
+def test_a_correction_is_read_back_as_it_was_written(test_split: Examples, tmp_path: Path) -> None:
     kept = Correction(test_split.images[0].tobytes(), 4, 6, TAG)
     write_correction(tmp_path / "inbox", kept, CONTRACT)
     (path,) = (tmp_path / "inbox").iterdir()
     assert read_correction(path.read_bytes(), CONTRACT) == kept
 
 
-def test_an_image_of_none_of_the_classes_is_kept_for_review(test_split: Examples, tmp_path: Path) -> None:
+def test_an_image_that_fits_no_class_is_kept_for_review(test_split: Examples, tmp_path: Path) -> None:
     kept = Correction(test_split.images[0].tobytes(), None, 6, TAG)
     write_correction(tmp_path, kept, CONTRACT)
     (path,) = tmp_path.iterdir()
@@ -81,14 +81,16 @@ def test_a_class_called_none_of_these_is_a_class(tmp_path: Path) -> None:
     assert read_corrected(NONE_OF_THESE, contract) == 9
 
 
-def test_a_later_correction_of_an_image_takes_the_place_of_the_first(test_split: Examples, tmp_path: Path) -> None:
+def test_a_later_correction_of_an_image_replaces_the_first(test_split: Examples, tmp_path: Path) -> None:
     for label in (4, 2):
         write_correction(tmp_path, Correction(test_split.images[0].tobytes(), label, 6, TAG), CONTRACT)
     (one,) = read_label_input(tmp_path, CONTRACT).candidates
     assert one.label == 2
 
 
-def test_beyond_a_number_none_is_kept(test_split: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_inbox_keeps_no_more_corrections(
+    test_split: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(corrections, "MOST", 2)
     for image in test_split.images[:2]:
         write_correction(tmp_path, Correction(image.tobytes(), 4, 6, TAG), CONTRACT)
@@ -99,7 +101,7 @@ def test_beyond_a_number_none_is_kept(test_split: Examples, tmp_path: Path, monk
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"{", "not JSON"),
         (b"[]", "expected a JSON object"),
@@ -111,8 +113,8 @@ def test_beyond_a_number_none_is_kept(test_split: Examples, tmp_path: Path, monk
         (b" " * 5000, "larger than 4,096 bytes"),
     ],
 )
-def test_a_file_that_is_no_correction_says_why(content: bytes, told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_an_invalid_correction_file_is_refused_with_a_reason(content: bytes, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         read_correction(content, CONTRACT)
 
 
@@ -167,7 +169,7 @@ def test_a_correction_waits_in_the_inbox(
 
 
 @pytest.mark.slow
-def test_none_of_these_is_a_correction(client: httpx.Client, told: dict[str, Any]) -> None:
+def test_none_of_these_is_accepted_as_a_correction(client: httpx.Client, told: dict[str, Any]) -> None:
     answer = client.post("/corrections", json=told | {"label": NONE_OF_THESE})
     assert (answer.status_code, answer.json()) == (200, {"label": None, "name": NONE_OF_THESE})
 
@@ -186,7 +188,7 @@ def test_none_of_these_is_a_correction(client: httpx.Client, told: dict[str, Any
         ({"model": "x" * 20_000}, 413, "body"),
     ],
 )
-def test_what_is_no_correction_is_refused_and_leaves_nothing(
+def test_an_invalid_correction_is_refused_and_writes_nothing(
     client: httpx.Client, inbox: Path, told: dict[str, Any], change: dict[str, Any], status: int, field: str
 ) -> None:
     answer = client.post("/corrections", json=told | change)
@@ -202,15 +204,19 @@ def test_what_is_no_correction_is_refused_and_leaves_nothing(
         ((b"[0, ", b"[" * 2001 + b"0" + b"]" * 2000 + b","), "body", "not JSON"),
     ],
 )
-def test_a_correction_says_each_thing_once(change: tuple[bytes, bytes], field: str, reason: str) -> None:
-    told = json.dumps({"label": 4, "said": 6, "model": "m:1", "image": [0] * 784}).encode()
-    assert _read(told, CONTRACT).label == 4
+def test_a_correction_with_duplicate_or_deeply_nested_fields_is_refused(
+    change: tuple[bytes, bytes], field: str, reason: str
+) -> None:
+    body = json.dumps({"label": 4, "said": 6, "model": "m:1", "image": [0] * 784}).encode()
+    assert _read(body, CONTRACT).label == 4
     with pytest.raises(InputError, match=f"^{field}: {reason}"):
-        _read(told.replace(*change, 1), CONTRACT)
+        _read(body.replace(*change, 1), CONTRACT)
 
 
 @pytest.mark.slow
-def test_a_damaged_picture_is_no_correction(client: httpx.Client, inbox: Path, told: dict[str, Any]) -> None:
+def test_a_correction_with_a_damaged_picture_is_refused(
+    client: httpx.Client, inbox: Path, told: dict[str, Any]
+) -> None:
     del told["image"]
     told["seen"] = f"data:image/png;base64,{base64.b64encode(palette_picture_without_palette()).decode()}"
     answer = client.post("/corrections", json=told)
@@ -224,10 +230,10 @@ def test_a_damaged_picture_is_no_correction(client: httpx.Client, inbox: Path, t
     [
         ({"Authorization": "Bearer wrong"}, 401),
         ({"Origin": "https://elsewhere.example"}, 403),
-        ({"Content-Type": "text/plain"}, 415),  # which a stranger's page could send without asking first
+        ({"Content-Type": "text/plain"}, 415),  # which another site can send without a CORS preflight
     ],
 )
-def test_strangers_correct_nothing(
+def test_corrections_from_strangers_are_refused(
     client: httpx.Client, inbox: Path, told: dict[str, Any], headers: dict[str, str], status: int
 ) -> None:
     assert client.post("/corrections", json=told, headers=headers).status_code == status
@@ -235,7 +241,7 @@ def test_strangers_correct_nothing(
 
 
 @pytest.mark.slow
-def test_the_page_offers_it_and_sends_it(
+def test_the_page_sends_corrections(
     browser: "Browser", taking: Server, client: httpx.Client, inbox: Path, test_split: Examples
 ) -> None:
     page = browser.new_page()
@@ -267,8 +273,10 @@ def test_the_page_offers_it_and_sends_it(
 
 
 @pytest.mark.slow
-def test_more_than_sixty_a_minute_are_refused(client: httpx.Client, inbox: Path, told: dict[str, Any]) -> None:
-    """The last of this server's tests: the minute is not over for those that would follow."""
+def test_more_than_sixty_corrections_a_minute_are_refused(
+    client: httpx.Client, inbox: Path, told: dict[str, Any]
+) -> None:
+    """Runs last on this server: the rate limit would affect later tests."""
     statuses = []
     for number in range(65):
         told["image"] = np.full((28, 28), number).tolist()
@@ -278,21 +286,21 @@ def test_more_than_sixty_a_minute_are_refused(client: httpx.Client, inbox: Path,
 
 
 @pytest.mark.slow
-def test_without_the_setting_none_are_taken(server: Server, told: dict[str, Any]) -> None:
+def test_without_the_setting_corrections_are_refused(server: Server, told: dict[str, Any]) -> None:
     with server.client() as client:
         answer = client.post("/corrections", json=told)
         assert (answer.status_code, answer.json()["error"]["field"]) == (403, "service")
         assert client.get("/model").json()["takes_corrections"] is False
 
 
-# --- all the way round ---
+# --- the full cycle ---
 
 
 @pytest.mark.slow
-def test_a_correction_comes_to_be_in_the_data_of_the_next_live_model(
+def test_a_correction_reaches_the_training_data_of_the_next_live_model(
     archives: Path, bentoml_home: Path, settings: Settings
 ) -> None:
-    """Wrong answer, correction, import, and a training with the archives as its source, as a schedule has it."""
+    """A wrong answer, a correction, an import, then a training on the archives, as scheduled runs do."""
     first = train_and_make_live(archives)
     image = draw(200, np.random.default_rng(88))[0][3]
     answer = predict(first, image[None])

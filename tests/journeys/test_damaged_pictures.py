@@ -1,4 +1,4 @@
-"""One damaged picture is a reject, or a refusal, and the others are read: whatever the way in."""
+"""Every input path rejects or refuses a damaged picture and still reads the others."""
 
 import zipfile
 from pathlib import Path
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.xdist_group("server")
 
 @pytest.fixture
 def folder(tmp_path: Path, test_split: Examples) -> Path:
-    """Twenty good pictures and the damaged one, in folders by class."""
+    """Twenty valid pictures and a damaged one, in class folders."""
     for number, label in enumerate(test_split.labels[:20].tolist()):
         path = tmp_path / "in" / str(label) / f"{number:02}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,9 @@ def folder(tmp_path: Path, test_split: Examples) -> Path:
     return tmp_path / "in"
 
 
-def test_a_folder_is_scored_without_it(folder: Path, network: MLP, card: ModelCard, tmp_path: Path) -> None:
+def test_a_folder_is_scored_without_the_damaged_picture(
+    folder: Path, network: MLP, card: ModelCard, tmp_path: Path
+) -> None:
     count = run_job(Classifier("fashion-mlp:a", card, network), folder, tmp_path / "out.csv").count
     assert (count.scored, count.rejected) == (20, 1)
     (_, reject) = rejects_path(tmp_path / "out.csv").read_text().splitlines()
@@ -45,9 +47,7 @@ def test_a_folder_is_scored_without_it(folder: Path, network: MLP, card: ModelCa
     assert "damaged.png" in reject
 
 
-def test_a_folder_off_a_phone_is_scored_but_for_what_it_says_how_to_save(
-    network: MLP, card: ModelCard, tmp_path: Path
-) -> None:
+def test_a_folder_from_a_phone_is_scored_except_heic(network: MLP, card: ModelCard, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "a.jpg").write_bytes(encode(noise("RGB"), "MPO", save_all=True, append_images=[noise("L")]))
@@ -58,13 +58,13 @@ def test_a_folder_off_a_phone_is_scored_but_for_what_it_says_how_to_save(
     assert "found HEIC. Save the picture as JPEG or PNG" in rejects_path(tmp_path / "out.csv").read_text()
 
 
-def test_labels_are_imported_without_it(folder: Path) -> None:
+def test_labels_are_imported_without_the_damaged_picture(folder: Path) -> None:
     found = read_class_folders(folder, CONTRACT)
     assert len(found.candidates) == 20
     assert [(reject.file.rpartition("/")[2], reject.reason) for reject in found.rejects] == [("damaged.png", REASON)]
 
 
-def test_an_archive_in_an_inbox_is_scored_without_it(
+def test_an_archive_in_an_inbox_is_scored_without_the_damaged_picture(
     bentoml_home: Path, folder: Path, network: MLP, card: ModelCard, tmp_path: Path
 ) -> None:
     dropped = tmp_path / "inbox"
@@ -79,7 +79,7 @@ def test_an_archive_in_an_inbox_is_scored_without_it(
     assert (delivery.outcome, delivery.rows, delivery.rejected) == ("done", 21, 1)
 
 
-def test_an_ingest_ends_with_its_name(folder: Path) -> None:
+def test_an_ingest_fails_and_names_the_damaged_picture(folder: Path) -> None:
     with pytest.raises(SourceError, match=rf"damaged\.png: {REASON}$"):
         ClassFolders.open(folder, CONTRACT).read("train")
 
@@ -88,7 +88,7 @@ def test_an_ingest_ends_with_its_name(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_it_is_the_callers_fault(server: Server) -> None:
+def test_the_service_answers_400_and_names_the_damaged_picture(server: Server) -> None:
     good = encode(noise("L"), "PNG")
     with server.client() as client:
         alone = client.post("/classify", content=DAMAGED, headers=PICTURE)
@@ -99,8 +99,8 @@ def test_it_is_the_callers_fault(server: Server) -> None:
 
 
 @pytest.mark.slow
-def test_a_form_of_too_many_pixels_is_refused_before_any_is_decoded(server: Server) -> None:
-    """What is declared is enough: these have no pixels."""
+def test_a_form_with_too_many_pixels_is_refused_before_decoding(server: Server) -> None:
+    """The declared size is enough: these pictures contain no pixels."""
     empty = png((5000, 5000), 8, 0, b"")
     with server.client() as client:
         answer = client.post("/classify", files=[("files", (f"{number}.png", empty)) for number in range(9)])

@@ -29,7 +29,7 @@ def run(command: list[str], server: Server, token: str = "") -> "subprocess.Comp
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
-def test_python_prints_a_line_for_each_photo(server: Server, card: ModelCard) -> None:
+def test_python_prints_one_line_per_photo(server: Server, card: ModelCard) -> None:
     done = run([*PYTHON, *map(str, PHOTOS)], server)
     assert done.returncode == 0, done.stderr
     for line, photo in zip(done.stdout.splitlines(), PHOTOS, strict=True):
@@ -63,7 +63,7 @@ def test_javascript_in_node_prints_the_same(server: Server) -> None:
 
 @pytest.fixture
 def page(browser: "Browser", server: Server) -> "Page":
-    """A page of the service's own origin with a file input and the client."""
+    """A page on the service's origin with a file input and the client."""
     html = '<input type="file" multiple><script type="module" src="/try.js"></script>'
     script = "import * as client from '/client.mjs'; window.client = client;"
 

@@ -1,4 +1,4 @@
-"""A running service follows the live model, and says what keeps it from that."""
+"""A running service follows the live model, and reports why it cannot."""
 
 import json
 import time
@@ -27,7 +27,7 @@ def test_a_service_without_a_model_recovers_when_one_is_promoted(
 
 
 @pytest.mark.slow
-def test_a_service_reports_that_its_model_s_folder_is_gone_until_it_is_back(
+def test_a_service_reports_a_missing_model_folder_until_it_is_restored(
     following: Server, trained: Trained, card: ModelCard
 ) -> None:
     tag = save(trained, card, 1.0)
@@ -47,7 +47,7 @@ def test_a_service_reports_that_its_model_s_folder_is_gone_until_it_is_back(
 
 
 def wait_for_problem(server: Server) -> str:
-    """What /model says, within ten seconds."""
+    """Return the problem that /model reports within ten seconds."""
     deadline = time.monotonic() + 10
     with server.client() as client:
         while not (problem := client.get("/model").json()["problem"]):
@@ -57,14 +57,14 @@ def wait_for_problem(server: Server) -> str:
 
 
 @pytest.mark.slow
-def test_a_broken_candidate_is_told_in_the_model_and_in_a_metric(
+def test_a_broken_candidate_is_reported_in_model_info_and_a_metric(
     following: Server, trained: Trained, card: ModelCard
 ) -> None:
     good, bad = (save(trained, card, temperature) for temperature in (1.0, 3.0))
     champion.make_live(good, "a test")
     wait_for(following, good)
     pointer, weights = store.home() / "live.json", weights_of(store.home().parent, bad)
-    weights.write_bytes(b"")  # promote would refuse it now, so the pointer is written by hand
+    weights.write_bytes(b"")  # promote would refuse it, so the test writes the pointer itself
     move = {**json.loads(pointer.read_bytes()), "tag": bad, "card_sha256": store.card_sha256(bad)}
     pointer.write_text(json.dumps(move))
     with following.client() as client:

@@ -1,4 +1,4 @@
-"""The notebooks in docs: how they are stored; tests/stress/test_notebooks.py runs them."""
+"""How the notebooks in docs are stored. tests/stress/test_notebooks.py runs them."""
 
 import ast
 import subprocess
@@ -23,7 +23,7 @@ def source_of(path: Path) -> str:
     return "\n".join(cell.source for cell in code_of(path))
 
 
-def test_these_are_all() -> None:
+def test_every_notebook_is_listed() -> None:
     assert set(NOTEBOOKS) == set((CHECKOUT / "docs").rglob("*.ipynb"))
 
 
@@ -37,12 +37,12 @@ def test_it_is_stored_without_outputs(path: Path) -> None:
 
 
 @each
-def test_its_cells_have_ids_that_say_what_they_are(path: Path) -> None:
-    """So that a cell more does not change all of those after it."""
+def test_its_cells_have_descriptive_ids(path: Path) -> None:
+    """Inserting a cell then leaves the ids of later cells unchanged."""
     assert all(cell.id.replace("-", "").isalpha() for cell in NOTEBOOKS[path].cells)
 
 
-def test_ruff_has_nothing_to_say() -> None:
+def test_ruff_reports_nothing() -> None:
     for check in (["check"], ["format", "--check"]):
         command = [sys.executable, "-m", "ruff", *check, "--no-cache", *map(str, NOTEBOOKS)]
         done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
@@ -50,7 +50,7 @@ def test_ruff_has_nothing_to_say() -> None:
 
 
 @each
-def test_it_uses_only_public_names_of_components(path: Path) -> None:
+def test_it_uses_only_public_names(path: Path) -> None:
     modules, names = set[str](), set[str]()
     for node in ast.walk(ast.parse(source_of(path))):
         if isinstance(node, ast.ImportFrom):
@@ -67,7 +67,7 @@ def test_it_uses_only_public_names_of_components(path: Path) -> None:
 
 
 @each
-def test_it_keeps_bentoml_from_reporting_the_save(path: Path) -> None:
-    (told,) = [line for line in source_of(path).splitlines() if '"BENTOML_DO_NOT_TRACK"' in line]
-    assert '"true"' in told
-    assert source_of(path).index(told) < source_of(path).index("save_model(")
+def test_it_disables_bentoml_telemetry_before_saving(path: Path) -> None:
+    (setting,) = [line for line in source_of(path).splitlines() if '"BENTOML_DO_NOT_TRACK"' in line]
+    assert '"true"' in setting
+    assert source_of(path).index(setting) < source_of(path).index("save_model(")

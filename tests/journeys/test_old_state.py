@@ -1,6 +1,6 @@
-"""A store of the version before the data contract: everything in it is read, used and gone on with as it was.
+"""State from before the data contract: everything in it can still be read, used and resumed.
 
-`tests/old_state/README.md` says what is in it. Its models and datasets name no contract: they are Fashion-MNIST's.
+`tests/old_state/README.md` lists its contents. Its models and datasets name no contract: they use Fashion-MNIST's.
 """
 
 import csv
@@ -48,7 +48,7 @@ from components.training.train import train
 KEPT = Path(__file__).parents[1] / "old_state"
 MOVES = [json.loads(line) for line in (KEPT / "bentoml" / "fashion" / "history.jsonl").read_text().splitlines()]
 OLDER, NEWER = (str(move["tag"]) for move in MOVES)
-FIRST, SECOND = "3c993309a11d84b8", "acbf0ec14a0d2b39"  # versions of the dataset
+FIRST, SECOND = "3c993309a11d84b8", "acbf0ec14a0d2b39"  # dataset versions
 NAMES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
 PIXELS = [f"pixel{number}" for number in range(1, 785)]
 LOGGED_UNTIL = 1764418000.0  # 2025-11-29 12:06 UTC, four minutes after the last line of the prediction log
@@ -56,14 +56,14 @@ LOGGED_UNTIL = 1764418000.0  # 2025-11-29 12:06 UTC, four minutes after the last
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Settings whose data folder is a copy of the old one."""
+    """Settings with a copy of the old data folder."""
     shutil.copytree(KEPT / "data", settings.data_dir)
     return settings
 
 
 @pytest.fixture
 def bentoml_home(bentoml_home: Path) -> Path:
-    """A BENTOML_HOME that is a copy of the old one."""
+    """A copy of the old BENTOML_HOME."""
     shutil.copytree(KEPT / "bentoml", bentoml_home, dirs_exist_ok=True)
     return bentoml_home
 
@@ -76,7 +76,7 @@ def dataset(settings: Settings) -> Dataset:
 
 
 def write_csv(path: Path, images: Images, labels: list[str] | None = None) -> Path:
-    """As `make_store.py` wrote its own."""
+    """Write a CSV file in the format of `make_store.py`."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*(["label"] if labels else []), *PIXELS])
@@ -90,7 +90,7 @@ def write_csv(path: Path, images: Images, labels: list[str] | None = None) -> Pa
 
 @pytest.mark.usefixtures("bentoml_home")
 @pytest.mark.parametrize("tag", [OLDER, NEWER])
-def test_a_model_answers_as_it_did_when_it_was_trained(tag: str, dataset: Dataset) -> None:
+def test_a_model_predicts_as_it_did_after_training(tag: str, dataset: Dataset) -> None:
     model = components.load_model(tag)
     test = read_split(dataset, "test")
     rows = {name: row for row, name in enumerate(test.ids)}
@@ -103,7 +103,7 @@ def test_a_model_answers_as_it_did_when_it_was_trained(tag: str, dataset: Datase
 
 
 @pytest.mark.usefixtures("bentoml_home")
-def test_what_is_known_of_the_models_is_read() -> None:
+def test_the_store_history_verdicts_and_pins_are_read() -> None:
     assert [(one.tag, one.problem) for one in store.list_stored()] == [(OLDER, ""), (NEWER, "")]
     assert [move.tag for move in champion.history()] == [OLDER, NEWER]
     assert champion.live_move().tag == NEWER
@@ -113,7 +113,7 @@ def test_what_is_known_of_the_models_is_read() -> None:
 
 
 @pytest.mark.usefixtures("bentoml_home")
-def test_the_older_model_is_promoted_again_and_taken_back(settings: Settings) -> None:
+def test_the_older_model_is_promoted_again_and_rolled_back(settings: Settings) -> None:
     bounds = GateBounds(f1_margin=0.1, f1_margins={}, loss_margin=0.5, max_calibration_error=0.2)
     promotion = promote(OLDER, "it was better", bounds=bounds, settings=settings, canary=lambda *_: (SERVED,))
     assert promotion.promoted, str(promotion)
@@ -126,7 +126,7 @@ def test_the_older_model_is_promoted_again_and_taken_back(settings: Settings) ->
 
 @pytest.mark.usefixtures("bentoml_home")
 def test_the_newer_model_is_still_worse_than_the_older(settings: Settings) -> None:
-    """The gate compares the two on the old dataset's test images."""
+    """The gate compares both on the test images of the old dataset."""
     champion.rollback()
     promotion = promote(NEWER, "again", settings=settings)
     assert not promotion.promoted
@@ -138,7 +138,7 @@ def test_the_newer_model_is_still_worse_than_the_older(settings: Settings) -> No
 
 
 @pytest.mark.usefixtures("bentoml_home")
-def test_what_the_service_logged_is_held_against_the_model_s_profile() -> None:
+def test_the_prediction_log_is_compared_with_the_model_s_profile() -> None:
     check = check_live(until=LOGGED_UNTIL, bounds=DriftBounds(min_images=30, windows=1, drifting=1))
     assert check.unreadable == check.others == 0
     assert sum(window.images for window in check.windows) == 100
@@ -146,16 +146,16 @@ def test_what_the_service_logged_is_held_against_the_model_s_profile() -> None:
 
 
 @pytest.mark.usefixtures("bentoml_home")
-def test_a_model_becomes_a_report_and_an_onnx_file(dataset: Dataset, settings: Settings, tmp_path: Path) -> None:
+def test_a_model_gets_a_report_and_is_exported_to_onnx(dataset: Dataset, settings: Settings, tmp_path: Path) -> None:
     model, rival = components.load_model(NEWER), components.load_model(OLDER)
     report = write_report(model, dataset, rival, settings, verdicts.read_verdict(NEWER)).read_text()
     assert "Ankle boot" in report
     export = export_onnx(model, dataset, tmp_path / "model.onnx")
-    told = onnxruntime.InferenceSession(str(export.path)).get_modelmeta().custom_metadata_map
-    assert json.loads(told["classes"]) == NAMES
+    metadata = onnxruntime.InferenceSession(str(export.path)).get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["classes"]) == NAMES
 
 
-def test_a_network_on_its_way_to_the_store_arrives(bentoml_home: Path, settings: Settings) -> None:
+def test_a_checkpoint_is_saved_to_the_store(bentoml_home: Path, settings: Settings) -> None:
     (path,) = settings.checkpoints_dir.glob("*.safetensors")
     tag = store.save_model(*read_checkpoint(Checkpoint(path, sha256_of(path))))
     before, after = store.describe_stored(NEWER), store.describe_stored(tag)
@@ -171,10 +171,10 @@ def test_the_live_model_serves(bentoml_home: Path, dataset: Dataset) -> None:
     images = read_split(dataset, "test").images[:5]
     expected = components.predict(components.load_model(), images)
     with serve(bentoml_home) as server, server.client() as client:
-        told = client.get("/model").json()
+        described = client.get("/model").json()
         answer = client.post("/predict", json={"images": images.tolist()}).json()
-    assert told["model"] == answer["model"] == NEWER
-    assert told["classes"] == NAMES
+    assert described["model"] == answer["model"] == NEWER
+    assert described["classes"] == NAMES
     assert [one["name"] for one in answer["predictions"]] == expected.names
     assert "Traceback" not in server.log.read_text()
 
@@ -185,13 +185,13 @@ def test_a_catalogue_is_scored(dataset: Dataset, tmp_path: Path) -> None:
     source = write_csv(tmp_path / "catalogue.csv", test.images, [NAMES[label] for label in test.labels])
     summary = run_job(model, source, tmp_path / "scored.csv", check="fail")
     assert (summary.count.scored, summary.count.accuracy) == (100, model.card.test.accuracy)
-    told, before = read_rows(tmp_path / "scored.csv"), read_rows(KEPT / "scored" / "whole.csv")
-    assert told[0].keys() == before[0].keys()
+    rows, before = read_rows(tmp_path / "scored.csv"), read_rows(KEPT / "scored" / "whole.csv")
+    assert rows[0].keys() == before[0].keys()
     for column in ("id", "label", "name", "second", "third", "sure", "model"):
-        assert [row[column] for row in told] == [row[column] for row in before]
+        assert [row[column] for row in rows] == [row[column] for row in before]
 
 
-def test_what_was_scored_before_is_held_against_the_model_s_profile(bentoml_home: Path) -> None:
+def test_an_earlier_output_is_compared_with_the_model_s_profile(bentoml_home: Path) -> None:
     output = KEPT / "scored" / "whole.csv"
     check = check_batch(
         model_of(output), output, read_scored(output, NAMES), ("confidence",), DriftBounds(min_images=30)
@@ -200,8 +200,8 @@ def test_what_was_scored_before_is_held_against_the_model_s_profile(bentoml_home
 
 
 @pytest.mark.usefixtures("bentoml_home")
-def test_a_scoring_job_that_was_stopped_goes_on(dataset: Dataset, tmp_path: Path) -> None:
-    """Nothing of it is scored again, and what comes out is what one run gives."""
+def test_a_stopped_scoring_job_resumes(dataset: Dataset, tmp_path: Path) -> None:
+    """The job scores no row twice, and its output equals that of a single run."""
     model = components.load_model()
     source = write_csv(tmp_path / "catalogue.csv", read_split(dataset, "test").images)
     reading = TableReading(part=40_000)
@@ -209,19 +209,19 @@ def test_a_scoring_job_that_was_stopped_goes_on(dataset: Dataset, tmp_path: Path
     resumed = run_job(model, source, tmp_path / "scored.csv", reading=reading, resume=True)
     assert (resumed.resumed, resumed.count.scored) == (2, 100)
     run_job(model, source, tmp_path / "once.csv", reading=reading)
-    told, expected = read_rows(tmp_path / "scored.csv"), read_rows(tmp_path / "once.csv")
-    assert [said(row) for row in told] == [said(row) for row in expected]
-    assert [shares(row) for row in told] == [pytest.approx(shares(row), abs=2e-6) for row in expected]
+    rows, expected = read_rows(tmp_path / "scored.csv"), read_rows(tmp_path / "once.csv")
+    assert [said(row) for row in rows] == [said(row) for row in expected]
+    assert [shares(row) for row in rows] == [pytest.approx(shares(row), abs=2e-6) for row in expected]
     assert resumed.count.names == dict(Counter(row["name"] for row in expected))
 
 
 def said(row: dict[str, str]) -> dict[str, str]:
-    """A scored row without its time and its probabilities."""
+    """Return a scored row without its time and probabilities."""
     return {name: cell for name, cell in row.items() if name != "scored_at" and not name.endswith("confidence")}
 
 
 def shares(row: dict[str, str]) -> list[float]:
-    """The probabilities of a row; their sixth digit differs from processor to processor."""
+    """Return the probabilities of a row. Their sixth digit differs between processors."""
     return [float(cell) for name, cell in row.items() if name.endswith("confidence")]
 
 
@@ -231,7 +231,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def place_job(source: Path, output: Path) -> None:
-    """Put the job beside its output, with the paths, and the names that follow from them, that it has here."""
+    """Put the job next to its output, with its paths, and the names derived from them, adapted to this folder."""
     kept, folder = KEPT / "scored" / ".scored.csv.job", output.with_name(f".{output.name}.job")
     job = json.loads((kept / "job.json").read_text())
     seen = source.stat()
@@ -251,7 +251,7 @@ def place_job(source: Path, output: Path) -> None:
 
 
 @pytest.mark.parametrize(("version", "rows"), [(FIRST, 300), (SECOND, 320)])
-def test_a_dataset_is_read_and_its_receipt_holds(version: str, rows: int, settings: Settings) -> None:
+def test_a_dataset_is_read_and_its_receipt_is_valid(version: str, rows: int, settings: Settings) -> None:
     dataset = dataset_of(settings.datasets_dir, version)
     assert check_receipt(dataset).expectations == 46
     train_split = read_split(dataset, "train")
@@ -261,7 +261,9 @@ def test_a_dataset_is_read_and_its_receipt_holds(version: str, rows: int, settin
     np.testing.assert_array_equal(train_split.labels[:300], labels)
 
 
-def test_the_archives_it_was_made_from_are_known(dataset: Dataset, settings: Settings, tmp_path: Path) -> None:
+def test_ingesting_the_same_archives_writes_no_new_dataset(
+    dataset: Dataset, settings: Settings, tmp_path: Path
+) -> None:
     archives = write_sample(tmp_path / "archives", train_rows=300, test_rows=100)
     declare_source(archives, "shop-2026", "CC0-1.0, drawn")
     for source in ("auto", str(archives)):
@@ -271,7 +273,7 @@ def test_the_archives_it_was_made_from_are_known(dataset: Dataset, settings: Set
 
 
 @pytest.mark.usefixtures("bentoml_home")
-def test_labels_are_added_to_it_and_the_model_of_both_goes_live(settings: Settings, tmp_path: Path) -> None:
+def test_labels_are_added_and_a_model_trained_on_both_goes_live(settings: Settings, tmp_path: Path) -> None:
     images, labels = draw(10, np.random.default_rng(3))
     handed_in = write_csv(tmp_path / "more.csv", images, [NAMES[label].upper() for label in labels])
     imported = import_labels(handed_in, settings=settings)
@@ -285,30 +287,30 @@ def test_labels_are_added_to_it_and_the_model_of_both_goes_live(settings: Settin
     assert components.load_model().card.test.split_version == store.describe_stored(OLDER).test.split_version
 
 
-def test_the_inbox_of_labels_is_emptied(settings: Settings) -> None:
-    """A correction that waits, and a file whose worker was killed."""
+def test_the_label_inbox_is_emptied(settings: Settings) -> None:
+    """It holds a pending correction and a file whose worker was killed."""
     emptied = {one.name.partition("-")[0]: one for one in empty_inbox(settings)}
     assert {name: one.error for name, one in emptied.items()} == {"claimed.csv": "", "corrections": ""}
     assert [sum(one.imported.added.values()) for one in emptied.values() if one.imported] == [1, 1]
     dataset = current_dataset(settings.datasets_dir)
     assert dataset
-    labels = draw(2, np.random.default_rng(2))[1]  # which of the two is imported first does not matter
+    labels = draw(2, np.random.default_rng(2))[1]  # in either import order
     assert sorted(read_split(dataset, "train").labels[-2:]) == sorted(labels)
 
 
-def test_a_training_begins_with_it(dataset: Dataset) -> None:
+def test_the_dataset_can_be_trained_on(dataset: Dataset) -> None:
     validated: Validated = check_receipt(dataset)
     trained = train(validated, configure("dense-128", {"hidden": [8], "epochs": 1}))
     assert trained.validation_logits.shape == (32, 10)
 
 
-def test_a_training_that_a_sweep_kept_is_taken(dataset: Dataset, settings: Settings) -> None:
+def test_a_training_kept_by_a_sweep_is_reused(dataset: Dataset, settings: Settings) -> None:
     (path,) = (settings.checkpoints_dir / "sweeps").glob("*.safetensors")
     config = configure("dense-128", {"hidden": [8], "epochs": 2, "batch_size": 8, "threads": 1, "seed": 2})
     trained = read_trained(path, Candidate("dense-128", config, dataset))
     assert (len(trained.history), trained.validation_logits.shape) == (2, (32, 10))
 
 
-def test_the_store_tells_nothing_of_the_machine_that_made_it() -> None:
+def test_the_state_contains_no_path_of_the_machine_that_made_it() -> None:
     for path in (path for path in KEPT.rglob("*") if path.is_file() and path.suffix != ".py"):
         assert not [word for word in (b"/tmp", b"/home", b"/root", b"old-state-") if word in path.read_bytes()], path

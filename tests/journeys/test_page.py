@@ -1,4 +1,4 @@
-"""The page in a real browser: every way to give it a picture, what it shows, and how it says what is wrong."""
+"""The page in a real browser: every way to submit a picture, its results, and its error messages."""
 
 import io
 import re
@@ -50,7 +50,7 @@ def expected(trained: Trained, card: ModelCard, image: Images) -> str:
 
 @pytest.fixture
 def open_page(browser: "Browser", server: Server) -> Iterator[Callable[..., "Page"]]:
-    """Opens the page in a window; in the end nothing was asked from elsewhere and nothing went wrong in it."""
+    """Open the page in a window. At the end, check that it requested nothing from other hosts and logged no error."""
     asked: list[str] = []
     said: list[str] = []
     opened: list[Page] = []
@@ -68,16 +68,16 @@ def open_page(browser: "Browser", server: Server) -> Iterator[Callable[..., "Pag
     for page in opened:
         page.close()
     assert [url for url in asked if not re.match(r"(http://127\.0\.0\.1:\d+/|blob:|data:)", url)] == []
-    assert [text for text in said if "Failed to load resource" not in text] == []  # a refusal is a failed load
+    assert [text for text in said if "Failed to load resource" not in text] == []  # a refused request is a failed load
 
 
 def answer(page: "Page") -> "str":
-    """What the newest answer says."""
+    """Return the text of the newest answer."""
     return page.locator("#answers > li").first.inner_text()
 
 
 def wait_for_answers(page: "Page", number: int = 1) -> None:
-    """By looking again and again: the page's own policy lets nobody evaluate text in it."""
+    """Poll: the page's content security policy forbids evaluating strings."""
     deadline = time.monotonic() + 10
     while page.locator("#answers > li").count() != number:
         assert time.monotonic() < deadline
@@ -85,19 +85,19 @@ def wait_for_answers(page: "Page", number: int = 1) -> None:
 
 
 def wait_for_model(page: "Page") -> str:
-    """What is told of the model."""
+    """Return what the page says about the model."""
     page.locator("#model", has_text="fashion-mlp:").wait_for(timeout=10_000)
     return page.locator("#model").inner_text()
 
 
-def test_a_chosen_file_is_named_with_its_picture_what_was_seen_and_bars(
+def test_a_chosen_file_is_classified_with_its_picture_model_input_and_bars(
     open_page: Callable[..., "Page"], picture: Path, expected: str, image: Images
 ) -> None:
     page = open_page()
     page.set_input_files("#files", picture)
     wait_for_answers(page)
-    told = answer(page)
-    assert "coat <b>.png" in told, "a file's name is text, not markup"
+    message = answer(page)
+    assert "coat <b>.png" in message, "a file's name is text, not markup"
     assert page.locator(".answer .name").inner_text() == expected
     shares = [float(share.removesuffix(" %")) for share in page.locator(".share").all_inner_texts()]
     assert len(shares) == 3
@@ -114,7 +114,7 @@ def test_a_chosen_file_is_named_with_its_picture_what_was_seen_and_bars(
 
 
 def give(page: "Page", kind: str, content: bytes, media_type: str, name: str) -> None:
-    """Drop or paste a file as a person does."""
+    """Drop or paste a file as a user does."""
     page.evaluate(
         """([kind, bytes, type, name]) => {
             const data = new DataTransfer()
@@ -128,7 +128,7 @@ def give(page: "Page", kind: str, content: bytes, media_type: str, name: str) ->
 
 
 @pytest.mark.parametrize("kind", ["drop", "paste"])
-def test_a_dropped_and_a_pasted_picture_are_named(
+def test_a_dropped_and_a_pasted_picture_are_classified(
     open_page: Callable[..., "Page"], picture: Path, expected: str, kind: str
 ) -> None:
     page = open_page()
@@ -148,7 +148,7 @@ def test_a_photo_can_be_taken(open_page: Callable[..., "Page"]) -> None:
     assert page.locator(".answer .name").inner_text() in CLASSES
 
 
-def test_a_drawing_is_named(open_page: Callable[..., "Page"]) -> None:
+def test_a_drawing_is_classified(open_page: Callable[..., "Page"]) -> None:
     page = open_page()
     wait_for_model(page)
     page.get_by_role("button", name="Draw an item").click()
@@ -256,7 +256,7 @@ def test_a_parquet_table_is_scored_and_can_be_downloaded(
     assert pq.read_table(download.value.path())["name"].to_pylist() == [expected, None, expected]
 
 
-def test_what_is_unusual_about_a_picture_or_a_table_is_shown(open_page: Callable[..., "Page"], image: Images) -> None:
+def test_warnings_about_a_picture_or_a_table_are_shown(open_page: Callable[..., "Page"], image: Images) -> None:
     page = open_page()
     give(page, "drop", write_png(image * 0), "image/png", "blank.png")
     wait_for_answers(page)
@@ -270,7 +270,7 @@ def test_what_is_unusual_about_a_picture_or_a_table_is_shown(open_page: Callable
     assert "Warning: nothing but one colour or noise in 1 of 2 images" in answer(page)
 
 
-def test_an_answer_that_breaks_off_is_said_to(open_page: Callable[..., "Page"]) -> None:
+def test_a_response_that_ends_early_is_reported(open_page: Callable[..., "Page"]) -> None:
     page = open_page()
     blank = ",".join(["0"] * 784) + "\n"
     rows = [",".join(PIXEL_COLUMNS), "\n", blank * 5000, "0" * (70 << 10), "\n"]
@@ -280,30 +280,30 @@ def test_an_answer_that_breaks_off_is_said_to(open_page: Callable[..., "Page"]) 
 
 
 @pytest.mark.parametrize(
-    ("content", "kind", "told"),
+    ("content", "kind", "message"),
     [
         (b"no picture", "image/png", "Cannot read the input: not a "),
         (b"a,b\n1,2\n", "text/csv", "Cannot read the input: "),
     ],
 )
-def test_what_is_wrong_is_said_in_plain_words(
-    open_page: Callable[..., "Page"], content: bytes, kind: str, told: str
+def test_errors_are_reported_in_plain_words(
+    open_page: Callable[..., "Page"], content: bytes, kind: str, message: str
 ) -> None:
     page = open_page()
     give(page, "drop", content, kind, "odd")
     wait_for_answers(page)
-    assert told in answer(page)
-    assert told in page.locator("#said").inner_text()
+    assert message in answer(page)
+    assert message in page.locator("#said").inner_text()
 
 
 def test_the_model_is_shown(open_page: Callable[..., "Page"], served: Path) -> None:
     page = open_page()
-    told = wait_for_model(page)
+    message = wait_for_model(page)
     with using_home(served):
         model = champion.load_model()
-    assert model.tag in told
-    assert f"{model.card.test.accuracy:.1%}".replace("%", " %") in told
-    assert "synthetic samples" in told
+    assert model.tag in message
+    assert f"{model.card.test.accuracy:.1%}".replace("%", " %") in message
+    assert "synthetic samples" in message
 
 
 def test_it_works_with_the_keyboard(open_page: Callable[..., "Page"]) -> None:
@@ -323,8 +323,8 @@ def test_it_works_with_the_keyboard(open_page: Callable[..., "Page"]) -> None:
     wait_for_answers(page)
 
 
-def test_everything_that_can_be_used_has_a_name(open_page: Callable[..., "Page"], picture: Path) -> None:
-    """As a screen reader says it."""
+def test_every_control_has_an_accessible_name(open_page: Callable[..., "Page"], picture: Path) -> None:
+    """The name that a screen reader announces."""
     page = open_page()
     page.set_input_files("#files", picture)
     wait_for_answers(page)
@@ -338,7 +338,7 @@ def test_everything_that_can_be_used_has_a_name(open_page: Callable[..., "Page"]
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
-def test_nothing_scrolls_sideways_and_text_stands_out(
+def test_nothing_scrolls_sideways_and_text_has_enough_contrast(
     open_page: Callable[..., "Page"], picture: Path, width: int, scheme: str
 ) -> None:
     page = open_page(width, scheme)
@@ -353,7 +353,7 @@ def test_nothing_scrolls_sideways_and_text_stands_out(
 
 
 def contrast(page: "Page", chosen: str) -> float:
-    """Of the text against what is behind it (WCAG 2)."""
+    """Return the contrast ratio of the text to its background (WCAG 2)."""
     colors = page.evaluate(
         """chosen => {
             let one = document.querySelector(chosen), ink = getComputedStyle(one).color
@@ -372,7 +372,7 @@ def luminance(color: list[str]) -> float:
     return float(np.dot(parts, (0.2126, 0.7152, 0.0722)))
 
 
-def test_a_token_is_asked_for_and_taken(
+def test_the_page_asks_for_a_token_and_uses_it(
     open_page: Callable[..., "Page"], guarded: Server, picture: Path, expected: str
 ) -> None:
     page = open_page(url=guarded.url)

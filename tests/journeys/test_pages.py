@@ -1,5 +1,7 @@
-"""Every page in a real browser, on phones and desktops, light and dark: nothing is wider than the window, nothing comes
-from outside, and all text is readable."""
+"""Every page in a real browser, on phone and desktop, light and dark.
+
+Nothing is wider than the window, nothing loads from another host, and all text is readable.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,7 +84,7 @@ def pages(
     test_split: Examples,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, str]:
-    """Page -> its URL."""
+    """Map each page to its URL."""
     folder = tmp_path_factory.mktemp("pages")
     settings = Settings(data_dir=folder / "data")
     with using_home(served), pytest.MonkeyPatch.context() as patch:
@@ -107,7 +109,7 @@ def pages(
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_fits_its_window_and_loads_nothing_from_outside(
+def test_a_page_fits_its_window_and_loads_nothing_from_other_hosts(
     browser: "Browser", pages: dict[str, str], name: str, width: int, scheme: Any
 ) -> None:
     page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)

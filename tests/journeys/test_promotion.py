@@ -1,4 +1,4 @@
-"""A promotion, whole: the gate, the canary in a real server, the pointer."""
+"""A complete promotion: the gate, the canary on a real server, the pointer."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from components.settings import Settings
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("validated")
-def test_what_goes_live_was_judged_and_served(
+def test_a_promoted_model_passed_the_gate_and_the_canary(
     network: MLP, card: ModelCard, bentoml_home: Path, shared_settings: Settings
 ) -> None:
     tag = store.save_model(network, card)

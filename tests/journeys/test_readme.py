@@ -1,6 +1,6 @@
 """The README: its links, its Python, and the commands of its first screen.
 
-Those of its table are run by tests/stress/test_readme.py.
+tests/stress/test_readme.py runs the commands of its table.
 """
 
 import json
@@ -16,7 +16,7 @@ from components.settings import CHECKOUT
 from fashion.cli.app import GROUPS
 
 
-def test_the_first_screen_runs_serves_and_asks() -> None:
+def test_the_first_screen_trains_serves_and_sends_a_request() -> None:
     assert COMMANDS[:2] == ["make run", "make serve"]
     assert COMMANDS[2].startswith("curl ")
     assert len(COMMANDS) == 3
@@ -30,13 +30,13 @@ def test_the_table_has_every_command_and_no_other() -> None:
     assert by_make <= named["make"]
 
 
-def test_every_target_of_the_makefile_is_listed_by_plain_make() -> None:
+def test_make_without_a_target_lists_every_target() -> None:
     listed = subprocess.run(["make"], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
     for target in ("help", "run", "test", "stress", "check", "serve", "bento", "docs", "clean"):
         assert re.search(rf"^{target}\s+\w", listed, re.MULTILINE), target
 
 
-def test_every_link_to_a_file_leads_somewhere() -> None:
+def test_every_link_to_a_file_resolves() -> None:
     for page in (CHECKOUT / "README.md", *(CHECKOUT / "docs").rglob("*.md"), CHECKOUT / "data" / "README.md"):
         for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
@@ -48,14 +48,14 @@ def user(tmp_path_factory: pytest.TempPathFactory, archives: Path) -> User:
 
 
 @pytest.mark.slow
-def test_the_first_screen_does_what_it_says(user: User) -> None:
+def test_the_commands_of_the_first_screen_work(user: User) -> None:
     answer = json.loads(user.type_each(COMMANDS)[-1])
     assert shape_of(answer) == shape_of(json.loads(SHOWN.replace("[...]", "[0.5]")))
     assert len(answer["predictions"][0]["probabilities"]) == 10
 
 
 def shape_of(value: object) -> object:
-    """Keys and types, without the values; of a list, those of its first item."""
+    """Return keys and types without the values; for a list, those of its first item."""
     if isinstance(value, dict):
         return {name: shape_of(one) for name, one in value.items()}
     return list(map(shape_of, value[:1])) if isinstance(value, list) else type(value)
@@ -63,7 +63,7 @@ def shape_of(value: object) -> object:
 
 @pytest.mark.slow
 def test_the_python_of_the_readme_runs(user: User) -> None:
-    """Runs after the commands above, with the model that they trained."""
+    """Runs after the commands above, on the model they train."""
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=user.folder, env=user.environment, capture_output=True, text=True)

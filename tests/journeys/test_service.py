@@ -1,4 +1,4 @@
-"""The service over HTTP: what it answers, what it refuses and how it says so, and that it stays up meanwhile."""
+"""The service over HTTP: what it answers, what it refuses and how, and that it stays up."""
 
 import asyncio
 import base64
@@ -71,7 +71,7 @@ FORM = {"Content-Type": "multipart/form-data; boundary=cut"}
 
 
 def wait_for_line(server: Server, seen: int, marker: str) -> str:
-    """What the log gained since `seen`, once it holds the marker."""
+    """Return what was logged after the first `seen` bytes, once it contains the marker."""
     deadline = time.monotonic() + 10
     while marker not in (logged := server.log.read_bytes()[seen:].decode()) or not logged.endswith("\n"):
         assert time.monotonic() < deadline, logged
@@ -99,7 +99,7 @@ def test_predict_answers_as_the_library_does(live: Live, client: httpx.Client, p
     assert number == 1 or set(expected.sure.tolist()) == {True, False}
 
 
-def test_rows_of_28_and_784_in_a_row_are_the_same_image(client: httpx.Client, pictures: Images) -> None:
+def test_nested_and_flat_pixels_are_the_same_image(client: httpx.Client, pictures: Images) -> None:
     square = client.post("/predict", content=dumps(pictures.tolist()), headers=JSON)
     flat = client.post("/predict", content=dumps(pictures.reshape(-1, 784).tolist()), headers=JSON)
     assert square.is_success
@@ -120,11 +120,11 @@ def test_bytes_and_numbers_are_the_same_images(client: httpx.Client, pictures: I
         (bytes(784 * 1025), 413, "found 1,025 images, expected at most 1,024"),
     ],
 )
-def test_bytes_that_are_no_images_are_refused(client: httpx.Client, body: bytes, status: int, reason: str) -> None:
+def test_bytes_that_are_not_images_are_refused(client: httpx.Client, body: bytes, status: int, reason: str) -> None:
     assert_refused(client.post("/predict", content=body, headers=BYTES), status, "body", reason)
 
 
-def test_1024_images_of_bytes_are_answered(live: Live, client: httpx.Client, pictures: Images) -> None:
+def test_1024_images_as_bytes_are_answered(live: Live, client: httpx.Client, pictures: Images) -> None:
     images = np.resize(pictures, (1024, 28, 28))
     answer = client.post("/predict", content=images.tobytes(), headers=BYTES).json()
     assert [row["label"] for row in answer["predictions"]] == predict(live.model, images).labels.tolist()
@@ -136,29 +136,29 @@ def test_the_likeliest_classes_are_named_on_request(
 ) -> None:
     answer = client.post(f"/predict?top={top}", content=pictures.tobytes(), headers=BYTES).json()
     expected = predict(live.model, pictures).probabilities
-    for told, row in zip(answer["predictions"], expected, strict=True):
-        assert [one["label"] for one in told["top"]] == np.argsort(-row, kind="stable")[:top].tolist()
-        assert [one["name"] for one in told["top"]] == [CLASSES[one["label"]] for one in told["top"]]
-        shares = [one["probability"] for one in told["top"]]
+    for prediction, row in zip(answer["predictions"], expected, strict=True):
+        assert [one["label"] for one in prediction["top"]] == np.argsort(-row, kind="stable")[:top].tolist()
+        assert [one["name"] for one in prediction["top"]] == [CLASSES[one["label"]] for one in prediction["top"]]
+        shares = [one["probability"] for one in prediction["top"]]
         assert shares == pytest.approx(sorted(row.tolist(), reverse=True)[:top], abs=1e-6)
 
 
 @pytest.mark.parametrize("top", ["11", "-1", "1.5", "three", "", "99999999999999999999", "\u0663"])
 @pytest.mark.parametrize(("path", "headers"), [("/predict", JSON), ("/classify", PNG)])
-def test_an_odd_top_is_refused(client: httpx.Client, path: str, headers: dict[str, str], top: str) -> None:
+def test_an_invalid_top_is_refused(client: httpx.Client, path: str, headers: dict[str, str], top: str) -> None:
     answer = client.post(path, params={"top": top}, content=b"{}", headers=headers)
     assert_refused(answer, 400, "top", "expected a whole number from 0 to 10")
 
 
 @pytest.mark.parametrize(("path", "headers", "name"), [("/classify", PNG, "seen"), ("/score", CSV, "rejects")])
-def test_a_switch_that_is_neither_on_nor_off_is_refused(
+def test_an_invalid_boolean_parameter_is_refused(
     client: httpx.Client, path: str, headers: dict[str, str], name: str
 ) -> None:
     answer = client.post(path, params={name: "True"}, content=b"", headers=headers)
     assert_refused(answer, 400, name, "found 'True', expected true or false")
 
 
-def test_what_the_model_saw_is_given_on_request(client: httpx.Client, pictures: Images) -> None:
+def test_the_model_input_is_returned_on_request(client: httpx.Client, pictures: Images) -> None:
     (plain,) = client.post("/classify", content=encode(pictures[0]), headers=PNG).json()["predictions"]
     assert "seen" not in plain
     (answer,) = client.post("/classify?seen=true", content=encode(pictures[0]), headers=PNG).json()["predictions"]
@@ -169,7 +169,7 @@ def test_what_the_model_saw_is_given_on_request(client: httpx.Client, pictures: 
 
 
 @pytest.mark.parametrize("form", ["WEBP", "GIF", "BMP"])
-def test_other_kinds_of_pictures_are_answered(live: Live, client: httpx.Client, pictures: Images, form: str) -> None:
+def test_other_picture_formats_are_answered(live: Live, client: httpx.Client, pictures: Images, form: str) -> None:
     photo = encode(pictures[0], form)
     expected = predict(live.model, read_photo(photo, CONTRACT)).probabilities[0].tolist()
     headers = {"Content-Type": f"image/{form.lower()}"}
@@ -228,7 +228,7 @@ def test_numbers_sent_as_their_bytes_are_refused(client: httpx.Client, pictures:
     )
 
 
-def test_a_table_with_a_blank_row_is_scored_and_says_so(client: httpx.Client, pictures: Images) -> None:
+def test_a_table_with_a_blank_row_is_scored_with_a_warning(client: httpx.Client, pictures: Images) -> None:
     blank = np.concatenate([pictures[:2], pictures[:1] * 0])
     for body, headers in ((as_csv(blank), CSV), (as_pixels(blank), PARQUET)):
         answer = client.post("/score", content=body, headers=headers)
@@ -240,15 +240,15 @@ def test_a_table_with_a_blank_row_is_scored_and_says_so(client: httpx.Client, pi
     assert "x-warnings" not in client.post("/score", content=as_csv(pictures), headers=CSV).headers
 
 
-def test_a_table_that_has_two_readings_says_how_to_choose(client: httpx.Client, pictures: Images) -> None:
-    """Pixels, or the files that a further column holds; and labels that nobody can read cost no row its score."""
+def test_an_ambiguous_table_is_refused_with_the_choices(client: httpx.Client, pictures: Images) -> None:
+    """It holds pixels, and files in another column. Rows with unreadable labels are scored as well."""
     wide = {name: pictures[:3].reshape(-1, 784)[:, place] for place, name in enumerate(PIXEL_COLUMNS)}
     files = [{"bytes": encode(picture), "path": None} for picture in pictures[:3]]
     body = io.BytesIO()
     pq.write_table(pa.table({"image": files, "label": ["?", "", "Bag"], **wide}), body)
     headers = {"Content-Type": "application/vnd.apache.parquet"}
-    told = "?drop=image scores the pixels, ?drop=pixels scores the files"
-    assert_refused(client.post("/score", content=body.getvalue(), headers=headers), 400, "body", told)
+    message = "?drop=image scores the pixels, ?drop=pixels scores the files"
+    assert_refused(client.post("/score", content=body.getvalue(), headers=headers), 400, "body", message)
     answers = [
         pq.read_table(io.BytesIO(client.post(f"/score?drop={name}", content=body.getvalue(), headers=headers).content))
         for name in ("image", "pixels")
@@ -261,8 +261,8 @@ def test_warnings_are_counted_by_kind(client: httpx.Client, pictures: Images) ->
     images = np.concatenate([pictures[:2], 255 - pictures[:1], pictures[:2] * 0])
 
     def counts() -> list[float]:
-        told = client.get("/metrics").text
-        found = dict(re.findall(r'^fashion_input_warnings_total\{kind="(\w+)"\} (\S+)$', told, re.MULTILINE))
+        output = client.get("/metrics").text
+        found = dict(re.findall(r'^fashion_input_warnings_total\{kind="(\w+)"\} (\S+)$', output, re.MULTILINE))
         return [float(found.get(kind, 0)) for kind in ("inverted", "blank")]
 
     before = counts()
@@ -270,7 +270,7 @@ def test_warnings_are_counted_by_kind(client: httpx.Client, pictures: Images) ->
     assert [after - then for after, then in zip(counts(), before, strict=True)] == [1, 2]
 
 
-def test_what_is_answered_is_what_the_description_says(client: httpx.Client, pictures: Images, table: bytes) -> None:
+def test_responses_match_the_openapi_description(client: httpx.Client, pictures: Images, table: bytes) -> None:
     document = client.get("/openapi.json").json()
 
     def check(answer: httpx.Response, method: str) -> None:
@@ -295,7 +295,7 @@ def test_what_is_answered_is_what_the_description_says(client: httpx.Client, pic
     check(client.get("/model", headers={"Host": "elsewhere.example"}), "get")
 
 
-def test_the_examples_of_the_description_are_as_it_says() -> None:
+def test_the_examples_in_the_openapi_description_match_their_schemas() -> None:
     api = describe_api(CONTRACT)
     kinds = [
         kind
@@ -309,12 +309,12 @@ def test_the_examples_of_the_description_are_as_it_says() -> None:
             jsonschema.validate(kind["example"], {**kind["schema"], "components": api["components"]})
 
 
-def test_the_description_knows_every_endpoint_and_no_other() -> None:
+def test_the_openapi_description_lists_exactly_the_endpoints() -> None:
     ours = SERVED_PATHS.keys() - {*PATHS, "/openapi.json"}
     assert ours | {"/readyz", "/livez", "/metrics"} == set(describe_api(CONTRACT)["paths"])
 
 
-def test_every_answer_tells_a_browser_to_be_careful(client: httpx.Client) -> None:
+def test_every_response_has_security_headers(client: httpx.Client) -> None:
     for answer in (client.get("/"), client.get("/model"), client.get("/nothing"), client.post("/predict")):
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["content-security-policy"].startswith("default-src 'none';")
@@ -323,8 +323,8 @@ def test_every_answer_tells_a_browser_to_be_careful(client: httpx.Client) -> Non
         assert answer.headers["cache-control"] == "no-store"
 
 
-@pytest.mark.xdist_group("server")  # which has that service too
-def test_with_a_token_only_those_who_send_it_are_answered(guarded: Server, pictures: Images) -> None:
+@pytest.mark.xdist_group("server")  # shares the guarded service
+def test_with_a_token_set_requests_without_it_are_refused(guarded: Server, pictures: Images) -> None:
     body = dumps(pictures.tolist())
     with guarded.client() as client:
         for sent in (None, "", "Bearer", "Bearer a long", "Bearer a long secret!", "Basic a long secret"):
@@ -343,7 +343,7 @@ def test_with_a_token_only_those_who_send_it_are_answered(guarded: Server, pictu
     assert "a long secret" not in guarded.log.read_text()
 
 
-def test_requests_are_counted_by_outcome_as_soon_as_anybody_asks(client: httpx.Client, pictures: Images) -> None:
+def test_requests_are_counted_by_outcome_immediately(client: httpx.Client, pictures: Images) -> None:
     def count(metric: str, status: int) -> float:
         name = f'bentoml_service_{metric}{{endpoint="/predict",http_response_code="{status}",'
         lines = [line for line in client.get("/metrics").text.splitlines() if line.startswith(name)]
@@ -375,8 +375,8 @@ def test_predictions_are_counted(live: Live, client: httpx.Client, pictures: Ima
     assert after[f'fashion_model_live{{tag="{live.model.tag}"}}'] == 1
 
 
-def test_a_picture_is_answered_as_its_pixels(client: httpx.Client, pictures: Images) -> None:
-    """As the body, and as the files of a form, in their order."""
+def test_a_picture_is_answered_like_its_pixels(client: httpx.Client, pictures: Images) -> None:
+    """As the request body, and as form files, in order."""
     expected = client.post("/predict", content=dumps(pictures[:3].tolist()), headers=JSON).json()
     files = [("files", (f"{number}.png", encode(pictures[number]), "image/png")) for number in range(3)]
     form = client.post("/classify", files=files).json()
@@ -400,7 +400,7 @@ def test_a_jpeg_is_answered(live: Live, client: httpx.Client, pictures: Images) 
 def test_a_photo_is_answered_by_its_views_and_shows_the_first(
     live: Live, client: httpx.Client, pictures: Images
 ) -> None:
-    """Beside a picture of the dataset, which has one view."""
+    """Compared with a dataset picture, which has a single view."""
     random = np.random.default_rng(0)
     carpet = random.integers(60, 120, (160, 120, 3), np.uint8)
     carpet[np.arange(160) // 20 % 2 == 1] //= 3
@@ -418,15 +418,15 @@ def test_a_photo_is_answered_by_its_views_and_shows_the_first(
             assert np.array_equal(np.asarray(seen), image)
 
 
-def test_it_says_which_model_answers(live: Live, client: httpx.Client) -> None:
-    told = client.get("/model").json()
-    assert (told["model"], told["preset"], told["source"]) == (live.model.tag, "quick", "sample")
-    assert told["dataset_version"] == live.model.card.dataset_version
-    assert told["test_accuracy"] == live.model.card.test.accuracy
-    assert told["classes"] == list(CLASSES)
+def test_it_reports_the_live_model(live: Live, client: httpx.Client) -> None:
+    described = client.get("/model").json()
+    assert (described["model"], described["preset"], described["source"]) == (live.model.tag, "quick", "sample")
+    assert described["dataset_version"] == live.model.card.dataset_version
+    assert described["test_accuracy"] == live.model.card.test.accuracy
+    assert described["classes"] == list(CLASSES)
 
 
-def test_a_caller_may_say_which_classes_it_expects(client: httpx.Client, pictures: Images, table: bytes) -> None:
+def test_a_caller_can_require_its_expected_classes(client: httpx.Client, pictures: Images, table: bytes) -> None:
     known = client.get("/model").json()["classes_fingerprint"]
     assert known == hashlib.sha256("\n".join(CLASSES).encode()).hexdigest()[:16]
     image, other = {"images": pictures[:1].tolist()}, "0123456789abcdef"
@@ -464,10 +464,10 @@ def test_it_is_alive_ready_and_counted(client: httpx.Client, pictures: Images) -
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_score_answers_a_row_for_each_row(
+def test_score_returns_one_row_per_row(
     live: Live, client: httpx.Client, table: bytes, tmp_path: Path, chunked: bool
 ) -> None:
-    """In their order; those that the command scores as it does, the others with the reason that it gives."""
+    """In order; the scores and the reject reasons match those of `fashion score`."""
     source, output = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_bytes(table)
     run_job(live.model, source, output)
@@ -493,14 +493,14 @@ def as_csv(images: Images) -> bytes:
 
 
 def as_pixels(images: Images) -> bytes:
-    """A column of 784 bytes."""
+    """Encode images as Parquet with one column of 784 bytes."""
     file = io.BytesIO()
     pq.write_table(pa.table({"pixels": pa.array([image.tobytes() for image in images], pa.binary(784))}), file)
     return file.getvalue()
 
 
 def as_parquet(images: Images, **columns: Any) -> bytes:
-    """A column a pixel, the third row's first of them empty."""
+    """Encode images as Parquet with one column per pixel; the third row has a null in the first."""
     pixels = {name: images.reshape(-1, 784)[:, place].tolist() for place, name in enumerate(PIXEL_COLUMNS)}
     pixels["pixel1"][2] = None
     file = io.BytesIO()
@@ -521,15 +521,15 @@ def test_parquet_is_answered_as_parquet(live: Live, client: httpx.Client, pictur
     assert list(found.slice(2, 1).to_pylist()[0].values())[1:6] == nothing
     assert found["reason"].to_pylist()[2] == "pixel1: null, expected a whole number from 0 to 255"
     assert found.filter(pa.array([True, True, False, True, True]))["label"].to_pylist() == expected.labels.tolist()
-    told = pq.read_metadata(io.BytesIO(answer.content)).metadata
-    assert (told[b"rows"], told[b"scored"], told[b"rejected"]) == (b"5", b"4", b"1")
+    metadata = pq.read_metadata(io.BytesIO(answer.content)).metadata
+    assert (metadata[b"rows"], metadata[b"scored"], metadata[b"rejected"]) == (b"5", b"4", b"1")
     rejects = client.post("/score?rejects=true", content=body, headers=headers)
     (reject,) = pq.read_table(io.BytesIO(rejects.content)).to_pylist()
     assert (reject["number"], json.loads(reject["row"])["id"]) == (3, "c")
 
 
-def test_a_table_is_read_whatever_it_is_called(client: httpx.Client, table: bytes, pictures: Images) -> None:
-    """As spreadsheets, browsers and tools name it, packed, or as the file of a form; its first bytes say what it is."""
+def test_a_table_is_read_under_any_content_type(client: httpx.Client, table: bytes, pictures: Images) -> None:
+    """Any content type, gzip or a form file works: the first bytes decide the format."""
     expected = client.post("/score", content=table, headers=CSV)
     for kind in (
         "application/vnd.ms-excel",
@@ -557,7 +557,7 @@ def test_a_table_is_read_whatever_it_is_called(client: httpx.Client, table: byte
 @pytest.mark.parametrize(
     "kind", ["image/jpg", "image/pjpeg", "image/x-png", "application/octet-stream", "IMAGE/PNG; q=1"]
 )
-def test_a_picture_is_read_whatever_it_is_called(client: httpx.Client, pictures: Images, kind: str) -> None:
+def test_a_picture_is_read_under_any_content_type(client: httpx.Client, pictures: Images, kind: str) -> None:
     expected = client.post("/classify", content=encode(pictures[0]), headers=PNG).json()
     assert client.post("/classify", content=encode(pictures[0]), headers={"Content-Type": kind}).json() == expected
     packed = gzip.compress(encode(pictures[0]))
@@ -566,13 +566,13 @@ def test_a_picture_is_read_whatever_it_is_called(client: httpx.Client, pictures:
 
 
 @pytest.mark.parametrize(("path", "kind"), [("/predict", "application/json"), ("/classify", "image/png")])
-def test_who_sends_a_file_without_saying_what_it_is_learns_how(client: httpx.Client, path: str, kind: str) -> None:
-    """As `curl --data-binary` does."""
+def test_a_missing_content_type_is_refused_with_an_example(client: httpx.Client, path: str, kind: str) -> None:
+    """`curl --data-binary` sends this content type."""
     answer = client.post(path, content=b"x", headers={"Content-Type": "application/x-www-form-urlencoded"})
     assert_refused(answer, 415, "content-type", f"Set it, for example: curl --header 'content-type: {kind}'")
 
 
-def test_no_row_is_an_answer_too(client: httpx.Client, pictures: Images) -> None:
+def test_a_table_without_rows_is_answered(client: httpx.Client, pictures: Images) -> None:
     header = ",".join(PIXEL_COLUMNS).encode()
     assert client.post("/score", content=header, headers=CSV).text.count("\n") == 1
     nothing = pa.table({name: pa.array([], pa.uint8()) for name in PIXEL_COLUMNS})
@@ -582,7 +582,7 @@ def test_no_row_is_an_answer_too(client: httpx.Client, pictures: Images) -> None
     assert pq.read_table(io.BytesIO(answer.content)).num_rows == 0
 
 
-def test_a_fifth_table_at_once_is_told_to_come_back(live: Live, client: httpx.Client, table: bytes) -> None:
+def test_a_fifth_concurrent_table_is_refused_with_retry_after(live: Live, client: httpx.Client, table: bytes) -> None:
     with contextlib.ExitStack() as held:
         first = [
             held.enter_context(contextlib.closing(begin(live.server, "/score", CSV, len(table), table[:-1])))
@@ -600,19 +600,19 @@ def test_a_fifth_table_at_once_is_told_to_come_back(live: Live, client: httpx.Cl
 
 @pytest.fixture(scope="module")
 def long_table(pictures: Images) -> bytes:
-    """100,000 rows in 180 MB: seconds of work."""
+    """100,000 rows in 180 MB, which take seconds to score."""
     rows = b"".join(b",".join(b"%d" % value for value in image.ravel()) + b"\n" for image in pictures)
     return ",".join(PIXEL_COLUMNS).encode() + b"\n" + rows * 5_000
 
 
 def upload(server: Server, path: str, table: bytes) -> http.client.HTTPResponse:
-    """A table sent; its answer has begun."""
+    """Send a table, and return once its response has started."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     connection.request("POST", path, table, CSV)
     return connection.getresponse()
 
 
-def test_an_answer_begins_while_later_rows_are_scored_and_others_are_answered(
+def test_a_response_streams_while_later_rows_are_scored_and_others_are_answered(
     live: Live, client: httpx.Client, long_table: bytes, pictures: Images
 ) -> None:
     with contextlib.closing(upload(live.server, "/score", long_table)) as answer:
@@ -656,7 +656,7 @@ def damaged_page(long_table: bytes) -> tuple[bytes, dict[str, str]]:
         (damaged_page, "damaged"),
     ],
 )
-def test_an_answer_that_cannot_go_on_is_broken_off(
+def test_a_response_that_cannot_continue_is_aborted(
     live: Live,
     client: httpx.Client,
     long_table: bytes,
@@ -664,7 +664,7 @@ def test_an_answer_that_cannot_go_on_is_broken_off(
     reason: str,
     rejects: str,
 ) -> None:
-    """The status is told by then. No client takes what there is for the whole, and the log has the reason."""
+    """The status is already sent. No client mistakes the response for complete, and the log has the reason."""
     body, headers = harm(long_table)
     seen = len(live.server.log.read_bytes())
     with client.stream("POST", f"/score?rejects={rejects}", content=body, headers=headers) as answer:
@@ -676,10 +676,10 @@ def test_an_answer_that_cannot_go_on_is_broken_off(
     assert "Traceback" not in logged
 
 
-def test_a_client_that_leaves_in_the_middle_makes_room(
+def test_a_client_that_disconnects_midway_frees_its_slot(
     live: Live, client: httpx.Client, table: bytes, long_table: bytes
 ) -> None:
-    """One is scored, three wait; all leave. The next one waits for none of them, and their files are closed."""
+    """One table is scored and three wait; all clients leave. The next one need not wait, and all files are closed."""
     (worker,) = psutil.Process(live.server.process.pid).children(recursive=True)
     assert client.post("/score", content=table, headers=CSV).is_success
     files = worker.num_fds()
@@ -698,7 +698,7 @@ def test_a_client_that_leaves_in_the_middle_makes_room(
     assert time.monotonic() - began < 2
 
 
-def test_a_client_that_reads_slowly_keeps_nobody_waiting(
+def test_a_client_that_reads_slowly_does_not_block_others(
     live: Live, client: httpx.Client, table: bytes, long_table: bytes
 ) -> None:
     slow = socket.create_connection(("127.0.0.1", live.server.port))
@@ -712,8 +712,8 @@ def test_a_client_that_reads_slowly_keeps_nobody_waiting(
         assert time.monotonic() - began < 10
 
 
-def test_scoring_loads_no_library_that_it_does_not_need(live: Live, client: httpx.Client, table: bytes) -> None:
-    """Arrow imports pandas with its first array, where it finds it."""
+def test_scoring_loads_no_unneeded_library(live: Live, client: httpx.Client, table: bytes) -> None:
+    """Arrow imports pandas with its first array if pandas is installed."""
     (worker,) = psutil.Process(live.server.process.pid).children(recursive=True)
     assert client.post("/score", content=table, headers=CSV).is_success
     files = [mapped.path for mapped in worker.memory_maps()]
@@ -727,7 +727,7 @@ BLACK = [[0] * 28 for _ in range(28)]
 
 
 def pixel(value: str) -> bytes:
-    """A black image but for its first pixel."""
+    """Return a request with a black image except for its first pixel."""
     return dumps([BLACK]).replace(b"0", value.encode(), 1)
 
 
@@ -797,7 +797,7 @@ def test_a_wrong_method_or_path_is_refused(
         ("/score", "application/vnd.apache.parquet", LARGEST_TABLE),
     ],
 )
-def test_a_body_that_declares_too_much_is_not_asked_for(live: Live, path: str, kind: str, limit: int) -> None:
+def test_a_body_that_declares_too_many_bytes_is_refused_unread(live: Live, path: str, kind: str, limit: int) -> None:
     with contextlib.closing(announce(live.server, path, kind, limit + 1)) as connection:
         answer = connection.getresponse()
         assert answer.status == 413
@@ -817,7 +817,7 @@ def test_a_body_that_is_too_large_is_refused(client: httpx.Client, chunked: bool
 
 
 def forged(width: int, height: int) -> bytes:
-    """A PNG that says it is larger than it is."""
+    """Return a PNG that declares a larger size than it has."""
     content = bytearray(encode(np.zeros((28, 28), np.uint8)))
     content[16:24] = struct.pack(">II", width, height)
     content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
@@ -845,20 +845,20 @@ def animated() -> bytes:
     ],
 )
 def test_pictures_that_are_refused(client: httpx.Client, content: bytes, status: int, reason: str) -> None:
-    """The good picture before it does not hide which one is bad."""
+    """The error names the bad picture, even after a good one."""
     files = [("files", ("good.png", encode(NOISE), "image/png")), ("files", ("bad.png", content, "image/png"))]
     assert_refused(client.post("/classify", files=files), status, "bad.png", reason)
     assert_refused(client.post("/classify", content=content, headers=PNG), status, "body", reason)
 
 
 @pytest.mark.parametrize("shape", [(1, 2000), (2000, 1)])
-def test_a_picture_as_thin_as_a_thread_is_answered(client: httpx.Client, shape: tuple[int, int]) -> None:
+def test_a_one_pixel_thin_picture_is_answered(client: httpx.Client, shape: tuple[int, int]) -> None:
     answer = client.post("/classify", content=encode(np.zeros(shape, np.uint8)), headers=PNG)
     assert answer.status_code == 200, answer.text
 
 
-def test_a_photo_whose_metadata_is_odd_is_not_the_services_fault(client: httpx.Client) -> None:
-    """It is to be turned, and says its width in letters."""
+def test_a_photo_with_invalid_metadata_causes_no_server_error(client: httpx.Client) -> None:
+    """Its EXIF data has a rotation and a width in letters."""
     entries = struct.pack("<HHI4sHHI4s", 0x100, 2, 4, b"abc", 0x112, 3, 1, b"\x06")
     exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4)
     file = io.BytesIO()
@@ -868,7 +868,7 @@ def test_a_photo_whose_metadata_is_odd_is_not_the_services_fault(client: httpx.C
 
 
 def part(name: str, content: bytes = b"", file: str = "") -> bytes:
-    """One part of a form, without the boundary that ends it."""
+    """Return one part of a form, without the closing boundary."""
     named = f'--cut\r\nContent-Disposition: form-data; name="{name}"' + (f'; filename="{file}"' if file else "")
     return named.encode() + b"\r\n\r\n" + content + b"\r\n"
 
@@ -904,7 +904,7 @@ def test_a_form_without_a_boundary_is_refused(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("charset", ["punycode", "undefined", "unicode_escape", "nonsense"])
-def test_a_form_in_a_strange_charset_is_not_the_services_fault(client: httpx.Client, charset: str) -> None:
+def test_a_form_in_an_unusual_charset_causes_no_server_error(client: httpx.Client, charset: str) -> None:
     headers = {"Content-Type": f"{FORM['Content-Type']}; charset={charset}"}
     body = part("file", encode(NOISE), r"\ud800.png") + b"--cut--\r\n"
     assert client.post("/classify", content=body, headers=headers).status_code < 500
@@ -948,13 +948,13 @@ def test_tables_that_are_refused(client: httpx.Client, body: bytes, reason: str)
     ],
 )
 def test_parquet_that_is_refused(client: httpx.Client, body: bytes, reason: str) -> None:
-    """The reader's own tests have the rest."""
+    """The reader's unit tests cover the rest."""
     assert_refused(client.post("/score", content=body, headers=PARQUET), 400, "body", reason)
 
 
-# --- whatever comes ---
+# --- arbitrary input ---
 
-FLOATS = st.floats(allow_subnormal=False)  # training made this process flush them to zero
+FLOATS = st.floats(allow_subnormal=False)  # training sets flush-to-zero in this process
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | FLOATS | st.text(st.characters()),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters()), inner, max_size=4),
@@ -964,7 +964,7 @@ VALUES = st.recursive(
 
 @st.composite
 def nearly_valid(draw: st.DrawFn) -> bytes:
-    """One value of a good request exchanged, and perhaps a byte or two of its text."""
+    """Replace one value of a valid request, and up to two bytes of its text."""
     image: list[Any] = [[0] * 28 for _ in range(28)]
     document: dict[str, Any] = {"images": [image]}
     row, column = draw(st.integers(0, 27)), draw(st.integers(0, 27))
@@ -998,17 +998,17 @@ def test_no_picture_is_the_services_fault(
     assert answer.status_code in {200, 400, 413}, answer.text
 
 
-# --- it keeps answering others ---
+# --- it keeps answering other clients ---
 
 
 @pytest.mark.parametrize("abruptly", [False, True])
 @pytest.mark.parametrize(("path", "headers"), ENDPOINTS)
-def test_a_client_that_leaves_disturbs_nobody(
+def test_a_client_that_disconnects_disturbs_no_one(
     live: Live, client: httpx.Client, pictures: Images, path: str, headers: dict[str, str], abruptly: bool
 ) -> None:
     seen = len(live.server.log.read_bytes())
     connection = begin(live.server, path, headers, 1000, b"{")
-    if abruptly:  # a reset in the place of a goodbye
+    if abruptly:  # a TCP reset instead of an orderly close
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
     assert client.post("/predict", content=dumps(pictures.tolist()), headers=JSON).is_success
@@ -1017,15 +1017,15 @@ def test_a_client_that_leaves_disturbs_nobody(
     assert "(status=5" not in logged
 
 
-def test_a_path_forges_no_line_of_the_log(live: Live, client: httpx.Client) -> None:
+def test_a_path_cannot_forge_a_log_line(live: Live, client: httpx.Client) -> None:
     seen = len(live.server.log.read_bytes())
     client.get("/here%0Aforged%0Dforged")
     lines = wait_for_line(live.server, seen, "path=/here").splitlines()
     assert [line for line in lines if "forged" in line] == [line for line in lines if "path=/here" in line]
 
 
-def test_paths_that_do_not_exist_take_no_room_in_the_metrics(client: httpx.Client) -> None:
-    """A series for each would let any caller fill the memory, 21 KB a path."""
+def test_unknown_paths_get_no_metrics(client: httpx.Client) -> None:
+    """Otherwise any caller could fill the memory: each path costs 21 KB."""
     client.get("/a-path-of-the-callers-own")
     assert "a-path-of-the-callers-own" not in client.get("/metrics").text
 
@@ -1038,7 +1038,7 @@ def test_a_websocket_is_refused(live: Live, client: httpx.Client) -> None:
     assert "Traceback" not in live.server.log.read_bytes()[seen:].decode()
 
 
-def test_what_is_no_http_is_refused_in_the_same_shape(live: Live) -> None:
+def test_invalid_http_is_refused_with_the_same_error_format(live: Live) -> None:
     with socket.create_connection(("127.0.0.1", live.server.port), timeout=10) as connection:
         connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
         head, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
@@ -1062,22 +1062,22 @@ def test_what_is_no_http_is_refused_in_the_same_shape(live: Live) -> None:
         ("origin", "http://localhost:5173", 200),
     ],
 )
-def test_strange_hosts_and_origins_are_refused(client: httpx.Client, field: str, value: str, status: int) -> None:
-    """A stranger's page may point a name of its own at the loopback address."""
+def test_unknown_hosts_and_origins_are_refused(client: httpx.Client, field: str, value: str, status: int) -> None:
+    """Prevents DNS rebinding: a site can point its own host name at the loopback address."""
     answer = client.get("/model", headers={field: value})
     assert answer.status_code == status
     if status != 200:
         assert_refused(answer, status, field, "FASHION_ALLOWED_HOSTS" if status == 403 else "expected a host name")
     for path in ("/schema.json", "/healthz", "/readyz", "/livez", "/metrics"):
-        probes = value.startswith("10.") and path != "/schema.json"  # a pod is asked by its address
+        probes = value.startswith("10.") and path != "/schema.json"  # Kubernetes probes a pod by its IP address
         assert client.get(path, headers={field: value}).status_code == (200 if probes else status)
 
 
 @pytest.mark.parametrize(("path", "headers"), ENDPOINTS)
-def test_a_body_that_does_not_arrive_is_given_up(
+def test_a_body_that_does_not_arrive_times_out(
     live: Live, monkeypatch: pytest.MonkeyPatch, path: str, headers: dict[str, str]
 ) -> None:
-    """In this process, to set the time."""
+    """Runs in this process to shorten the timeout."""
     monkeypatch.setattr("serving.bodies.TIMEOUT", 0.2)
     monkeypatch.setattr("serving.bodies.TABLE_TIMEOUT", 0.2)
     monkeypatch.setattr(served, "serving", Serving(live.model))

@@ -1,4 +1,4 @@
-"""`make up`, `make status`, `make down`: the whole system with one command, and nothing left of it."""
+"""`make up`, `make status`, `make down`: one command starts the system, and one leaves nothing running."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from components.dataset.manifest import Examples
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stack")]
 
 
-def test_every_piece_runs_and_up_again_changes_nothing(stack: Stack) -> None:
+def test_every_piece_runs_and_a_second_up_changes_nothing(stack: Stack) -> None:
     before: dict[str, dict[str, object]] = json.loads(stack.fashion("status", "--json").stdout)["pieces"]
     assert list(before) == ["prefect", "worker", "service"]
     assert all(piece["is_well"] for piece in before.values()), before
@@ -28,22 +28,20 @@ def test_every_piece_runs_and_up_again_changes_nothing(stack: Stack) -> None:
     }
 
 
-def test_without_the_password_the_server_tells_nothing(stack: Stack) -> None:
+def test_without_the_password_the_server_answers_401_and_logs_no_secret(stack: Stack) -> None:
     assert httpx.post(f"{stack.api.url}/flow_runs/filter", json={}, timeout=30).status_code == 401
     for name in ("supervisord", "prefect", "deploy", "worker", "service"):
         assert SECRET not in stack.log(name).read_text()
 
 
-def test_every_night_is_written_down_ahead(stack: Stack) -> None:
+def test_nightly_runs_are_scheduled_ahead(stack: Stack) -> None:
     body = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "limit": 100}
     wait_until(
         lambda: len(stack.api.ask("POST", "/flow_runs/filter", body)) >= 4, "scheduled runs", stack.log("prefect")
     )
 
 
-def test_a_training_of_the_night_goes_live_and_is_served_and_scores(
-    stack: Stack, test_split: Examples, tmp_path: Path
-) -> None:
+def test_a_nightly_training_goes_live_serves_and_scores(stack: Stack, test_split: Examples, tmp_path: Path) -> None:
     assert "no model is live" in httpx.get(f"{stack.service}/readyz", timeout=30).text
     run = stack.start_run("training/nightly", QUICK)
     assert stack.end_of(run) == "Completed", stack.log("worker").read_text()
