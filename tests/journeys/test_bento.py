@@ -233,7 +233,7 @@ def test_an_image_contains_the_complete_model_and_fits_the_manifest(built: Built
         path.name: path.read_bytes() for path in stored.iterdir() if path.name != "model.yaml"
     }
     assert (inside / "verdict.json").is_file()
-    recipe = (image / "env" / "docker" / "Dockerfile").read_text()
+    dockerfile = (image / "env" / "docker" / "Dockerfile").read_text()
     user = POD["securityContext"]["runAsUser"]
     for line in (
         f"ARG BENTO_USER_UID={user}",
@@ -241,8 +241,8 @@ def test_an_image_contains_the_complete_model_and_fits_the_manifest(built: Built
         "ARG BENTO_PATH=/home/bentoml/bento",
         "FROM python:3.11-",
     ):
-        assert re.search(f"^{line}", recipe, re.MULTILINE), line
-    assert "ARG UV_TORCH_BACKEND=cpu\n" in recipe.partition("uv --directory")[0]
+        assert re.search(f"^{line}", dockerfile, re.MULTILINE), line
+    assert "ARG UV_TORCH_BACKEND=cpu\n" in dockerfile.partition("uv --directory")[0]
 
 
 def test_it_runs_as_the_manifest_specifies(built: Built, image: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A Bento whose image follows another store, and a build that is killed."""
+"""A Bento image that follows another store, and a build that is killed."""
 
 import os
 import signal
@@ -32,14 +32,14 @@ def built(trained: Trained, card: ModelCard, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="module")
 def checkout(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Another copy of the checkout, somewhere else."""
+    """A copy of the checkout in another folder."""
     return copy_checkout(tmp_path_factory.mktemp("another") / "copy")
 
 
-def test_its_image_can_follow_the_models_of_a_shared_home(
+def test_its_image_can_follow_the_live_model_of_a_shared_home(
     built: Built, network: MLP, card: ModelCard, tmp_path: Path
 ) -> None:
-    """Whose live model is not the one inside, and where BentoML would look for models in the image alone."""
+    """The home has another live model. BentoML alone would look for models only in the image."""
     image = fill_image(built.tag, tmp_path / "image")
     with using_home(tmp_path / "bentoml") as home:
         tag = store.save_model(network, card)
@@ -50,7 +50,7 @@ def test_its_image_can_follow_the_models_of_a_shared_home(
 
 
 def test_a_killed_build_leaves_no_bento(network: MLP, card: ModelCard, checkout: Path, tmp_path: Path) -> None:
-    """Killed with all it started while BentoML copies the Bento together; the next build succeeds."""
+    """Kill the build and its children while BentoML assembles the Bento. The next build succeeds."""
     with using_home(tmp_path / "bentoml") as home:
         champion.make_live(store.save_model(network, card), "a test")
         builder = subprocess.Popen([sys.executable, "-c", BUILD.format(str(checkout))], start_new_session=True)

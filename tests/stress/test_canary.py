@@ -1,4 +1,4 @@
-"""The canary: each kind of break is caught, and a kill leaves nothing behind."""
+"""The canary catches each kind of regression, and a kill leaves nothing behind."""
 
 import os
 import shutil
@@ -25,10 +25,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("bentoml_home", "validat
 START = 60  # seconds
 
 
-def test_force_does_not_go_past_the_canary(
+def test_force_does_not_skip_the_canary(
     network: MLP, card: ModelCard, bentoml_home: Path, shared_settings: Settings
 ) -> None:
-    """Its probes are those of another network: it was changed after its training."""
+    """The model was changed after training, so its probes no longer match."""
     live = store.save_model(network, card)
     champion.make_live(live, "a test")
     changed = store.save_model(change_bias(network, torch.arange(10.0)), card)
@@ -43,7 +43,7 @@ def test_force_does_not_go_past_the_canary(
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """What the service is made of, to be changed."""
+    """A modifiable copy of the service code."""
     folder = tmp_path / "checkout"
     folder.mkdir()
     for name in ("components", "serving", "ui", "service.py", "bentofile.yaml"):
@@ -61,7 +61,7 @@ def replace_in(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-def test_a_canary_catches_preprocessing_that_differs(
+def test_a_canary_catches_different_preprocessing(
     network: MLP, card: ModelCard, bentoml_home: Path, checkout: Path, shared_settings: Settings
 ) -> None:
     replace_in(checkout / "components" / "model" / "tensors.py", "255", "127")
@@ -80,7 +80,7 @@ def test_a_canary_catches_permuted_classes(
     nothing_is_left(bentoml_home)
 
 
-def test_a_canary_catches_a_service_that_does_not_import(
+def test_a_canary_catches_a_service_that_fails_to_import(
     network: MLP, card: ModelCard, bentoml_home: Path, checkout: Path, shared_settings: Settings
 ) -> None:
     replace_in(checkout / "service.py", "import gc\n", "import gc\nimport no_such_module\n")
@@ -90,7 +90,7 @@ def test_a_canary_catches_a_service_that_does_not_import(
     assert "no_such_module" in log.read_text()
 
 
-BREAKS: dict[str, tuple[str, str, str, str]] = {  # step -> a file, what is changed in it, and what is told
+BREAKS: dict[str, tuple[str, str, str, str]] = {  # step -> file, old text, new text, expected message
     "/predict, bytes": ("serving/endpoints.py", '"application/octet-stream"', '"application/other"', "415"),
     "/classify, PNG": ("serving/endpoints.py", '"/classify": ("POST"', '"/classify": ("GET"', "405"),
     "/score, CSV": ("serving/endpoints.py", '"/score": ("POST"', '"/score": ("GET"', "405"),
@@ -105,16 +105,16 @@ BREAKS: dict[str, tuple[str, str, str, str]] = {  # step -> a file, what is chan
 
 
 @pytest.mark.parametrize("step", BREAKS)
-def test_a_canary_catches_each_kind_of_break(
+def test_a_canary_catches_each_kind_of_regression(
     network: MLP, card: ModelCard, bentoml_home: Path, checkout: Path, shared_settings: Settings, step: str
 ) -> None:
-    file, old, new, told = BREAKS[step]
+    file, old, new, message = BREAKS[step]
     replace_in(checkout / file, old, new)
-    check_last(network, card, checkout, shared_settings, step, told)
+    check_last(network, card, checkout, shared_settings, step, message)
     nothing_is_left(bentoml_home)
 
 
-def test_a_canary_catches_a_slow_answer(
+def test_a_canary_catches_slow_responses(
     network: MLP, card: ModelCard, bentoml_home: Path, shared_settings: Settings
 ) -> None:
     hurried = GateBounds(max_request_seconds=1e-6)
@@ -128,14 +128,14 @@ def check_last(
     checkout: Path,
     settings: Settings,
     step: str,
-    told: str,
+    message: str,
     bounds: GateBounds | None = None,
 ) -> None:
     model = store.load_stored(store.save_model(network, card))
     *before, last = try_canary(model, bounds or GateBounds(), settings, checkout)
     assert all(check.passed for check in before)
     assert (last.name, last.passed) == (f"canary: {step}", False), last.message
-    assert told in last.message
+    assert message in last.message
     assert "server log: " in last.message
 
 
@@ -146,7 +146,7 @@ promote(sys.argv[1], "a test", force=True)
 """
 
 
-def test_a_kill_during_the_canary_leaves_no_server_and_the_old_model(
+def test_a_kill_during_the_canary_leaves_no_server_and_keeps_the_live_model(
     network: MLP, card: ModelCard, bentoml_home: Path, settings: Settings
 ) -> None:
     tag = store.save_model(network, card)

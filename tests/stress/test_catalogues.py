@@ -1,4 +1,4 @@
-"""Several catalogues on one stack: each has deployments, a live model and inboxes of its own."""
+"""Several catalogues on one stack: each has its own deployments, live model and inboxes."""
 
 import json
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ SHORT = {"epochs": 20, "batch_size": 16, "overrides": {"hidden": [32]}}
 
 @pytest.fixture(scope="module")
 def catalogues(stack: Stack) -> Iterator[Stack]:
-    """The stack, with two catalogues beside the one in use; later, without them."""
+    """Add two catalogues to the stack, and remove them at the end."""
     for name, counts in COUNTS.items():
         settings = Settings(data_dir=stack.data, catalogue=name)
         photos = write_photos(stack.folder / "photos" / name, counts, first=100 * len(name))
@@ -41,15 +41,15 @@ def models(stack: Stack, catalogue: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_the_status_tells_the_catalogues(catalogues: Stack) -> None:
+def test_the_status_lists_the_catalogues(catalogues: Stack) -> None:
     assert json.loads(catalogues.fashion("status", "--json").stdout)["catalogues"] == ["fashion-mnist", "shop", "shoes"]
     assert "shoes (training/shoes-nightly)" in catalogues.fashion("status").stdout
     again = catalogues.fashion("up")
     assert (again.returncode, again.stderr) == (0, "it is up already\n"), "a shell without the variable changes nothing"
 
 
-def test_a_training_of_one_makes_its_own_model_live_and_no_other(catalogues: Stack) -> None:
-    """Of what was ingested: the worker's own FASHION_SOURCE names archives of Fashion-MNIST."""
+def test_training_one_catalogue_makes_only_its_own_model_live(catalogues: Stack) -> None:
+    """It trains on the ingested dataset; the worker's FASHION_SOURCE names Fashion-MNIST archives."""
     before = models(catalogues, "fashion-mnist")
     parameters = [part for name, value in SHORT.items() for part in ("--param", f"{name}={json.dumps(value)}")]
     done = catalogues.prefect("deployment", "run", "training/shop-nightly", "--watch", *parameters)
@@ -62,7 +62,7 @@ def test_a_training_of_one_makes_its_own_model_live_and_no_other(catalogues: Sta
     assert models(catalogues, "fashion-mnist") == before
 
 
-def test_what_is_dropped_into_the_inbox_of_one_is_scored_by_its_model(catalogues: Stack) -> None:
+def test_files_in_the_inbox_of_a_catalogue_are_scored_by_its_model(catalogues: Stack) -> None:
     """Runs after the training above."""
     inbox = catalogues.data / "catalogues" / "shop" / "inbox" / "scoring"
     write_photos(inbox, {"hat": 3})
@@ -74,7 +74,7 @@ def test_what_is_dropped_into_the_inbox_of_one_is_scored_by_its_model(catalogues
     assert all("shop-mlp:" in row for row in rows[1:])
 
 
-def test_a_catalogue_that_is_not_named_any_more_has_no_schedules(catalogues: Stack, tmp_path: Path) -> None:
+def test_a_removed_catalogue_has_no_schedules(catalogues: Stack, tmp_path: Path) -> None:
     assert {"nightly", "shop-nightly", "shoes-nightly", "shop-hourly"} <= deployments(catalogues)
     done = catalogues.fashion("up", FASHION_CATALOGUES="shoes")
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Classes that change while the service answers: each answer is right for the model and the classes that it names."""
+"""Classes change while the service answers: each answer matches the model and the classes that it names."""
 
 import base64
 import json
@@ -40,7 +40,7 @@ Answer = dict[str, Any]
 
 
 def train_on_newest(settings: Settings, why: str) -> tuple[str, Verdict]:
-    """A model of the dataset in use, live."""
+    """Train a model on the current dataset and make it live."""
     dataset = current_dataset(settings.datasets_dir)
     assert dataset
     validated = validate(dataset, settings=settings)
@@ -54,7 +54,7 @@ def train_on_newest(settings: Settings, why: str) -> tuple[str, Verdict]:
 
 @contextmanager
 def asking(server: Server, image: list[list[int]]) -> Iterator[list[Answer]]:
-    """Ask without a pause; the answers."""
+    """Send requests continuously, and yield the answers."""
     answers, stop = list[Answer](), threading.Event()
 
     def ask() -> None:
@@ -75,7 +75,7 @@ def asking(server: Server, image: list[list[int]]) -> Iterator[list[Answer]]:
             thread.join()
 
 
-def test_the_service_answers_through_every_change_and_names_never_shift(
+def test_the_service_answers_through_every_class_change_and_names_never_shift(
     base: Dataset, settings: Settings, bentoml_home: Path, tmp_path: Path
 ) -> None:
     first, _ = train_on_newest(settings, "the first")
@@ -92,8 +92,8 @@ def test_the_service_answers_through_every_change_and_names_never_shift(
 
         add_class("hat", hats, "sold now", settings=settings)
         second, verdict = train_on_newest(settings, "a class more")
-        told = next(check.message for check in verdict.checks if check.name == "classes")
-        assert told.startswith("classes: hat is new; compared on 200 test images of 10 common classes")
+        message = next(check.message for check in verdict.checks if check.name == "classes")
+        assert message.startswith("classes: hat is new; compared on 200 test images of 10 common classes")
         assert history()[-1].why == "a class more; classes: hat is new"
         wait_for(server, second)
         refused = client.post("/predict", params={"classes": old}, json={"images": [image.tolist()]})

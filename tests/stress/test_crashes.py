@@ -1,4 +1,4 @@
-"""A kill, a full disk or a second process at any moment leaves the old state whole, and a second try succeeds."""
+"""A kill, a full disk or a second process at any time leaves the old state intact, and a retry succeeds."""
 
 import json
 import os
@@ -48,7 +48,7 @@ print("ready", flush=True)
 run_job(model, Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
-# The process may write files of at most so many bytes: what a full disk does, without filling one.
+# Limits the size of written files, which simulates a full disk.
 LITTLE_SPACE = """
 import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -92,7 +92,7 @@ def test_a_kill_during_saves_and_promotions_leaves_a_loadable_model(
     assert len(json.loads(listed.stdout)) == len(store.list_stored()) > 0
 
 
-def test_processes_that_save_promote_and_roll_back_at_once(bentoml_home: Path, checkpoint: Path) -> None:
+def test_processes_can_save_promote_and_roll_back_concurrently(bentoml_home: Path, checkpoint: Path) -> None:
     turns, count = 6, 4
     processes = [start(SAVE_AND_PROMOTE, checkpoint, turns) for _ in range(count)]
     errors = [process.communicate(timeout=120)[1] for process in processes]
@@ -105,7 +105,7 @@ def test_processes_that_save_promote_and_roll_back_at_once(bentoml_home: Path, c
     assert champion.load_model().tag == moves[-1].tag
 
 
-def test_a_full_disk_during_a_save_leaves_the_store_as_it_was(bentoml_home: Path, checkpoint: Path) -> None:
+def test_a_full_disk_during_a_save_leaves_the_store_unchanged(bentoml_home: Path, checkpoint: Path) -> None:
     process = start(LITTLE_SPACE + SAVE_AND_PROMOTE, checkpoint, 1)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -119,7 +119,7 @@ def test_a_full_disk_during_a_save_leaves_the_store_as_it_was(bentoml_home: Path
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    """A few seconds of work: rows that repeat, with a bad one in every hundred."""
+    """Repeated rows that take a few seconds to score; one in a hundred is invalid."""
     generator = np.random.default_rng(0)
     rows = [",".join(map(str, row)) for row in generator.integers(0, 256, (99, 784))] + ["bad"]
     path = tmp_path / "in.csv"
@@ -127,7 +127,7 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_kill_during_scoring_leaves_the_old_output_and_a_retry_is_whole(
+def test_a_kill_during_scoring_leaves_the_old_output_and_a_retry_succeeds(
     bentoml_home: Path, network: MLP, card: ModelCard, table: Path, tmp_path: Path
 ) -> None:
     champion.make_live(store.save_model(network, card), "a test")
@@ -173,7 +173,7 @@ def test_an_output_that_cannot_be_written_is_an_error(
 
 
 @pytest.mark.parametrize("kind", ["folder", "fifo"])
-def test_an_output_that_is_no_file_is_left_alone(
+def test_an_output_that_is_not_a_file_is_left_unchanged(
     bentoml_home: Path, network: MLP, card: ModelCard, table: Path, tmp_path: Path, kind: str
 ) -> None:
     champion.make_live(store.save_model(network, card), "a test")

@@ -1,4 +1,4 @@
-"""Ctrl-C in a terminal, in each long command: one line, what is kept, status 130, and the prompt back at once."""
+"""Ctrl-C in a terminal ends each long command at once: one line with what is kept, and exit status 130."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from components.settings import CHECKOUT
 
 pytestmark = pytest.mark.slow
 FASHION = str(Path(sys.executable).with_name("fashion"))
-SOON = 5  # seconds, where 2 are promised on a machine that is not busy
+SOON = 5  # seconds; the target is 2 on an idle machine
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def write_pictures(folder: Path) -> tuple[str, ...]:
     return "label", "import", str(write_photos(folder / "photos", {"Bag": 300, "Coat": 300}))
 
 
-COMMANDS: dict[str, tuple[Callable[[Path], tuple[str, ...]], str]] = {  # what is typed, and what shows that it works
+COMMANDS: dict[str, tuple[Callable[[Path], tuple[str, ...]], str]] = {  # arguments, and the output that shows progress
     "audit": (lambda folder: ("audit", "--preset", "flagship"), r"training networks|comparing images: +\d"),
     "score": (write_rows, r"\d+ rows, "),
     "label import": (write_pictures, r"reading pictures: +\d"),
@@ -61,7 +61,7 @@ COMMANDS: dict[str, tuple[Callable[[Path], tuple[str, ...]], str]] = {  # what i
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_ctrl_c_ends_it_at_once_with_one_line(command: str, home: Path, tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_command_at_once_with_one_line(command: str, home: Path, tmp_path: Path) -> None:
     arguments, shown = COMMANDS[command]
     terminal = run(home, *arguments(tmp_path))
     terminal.wait_until(lambda: bool(re.search(shown, terminal.text)))

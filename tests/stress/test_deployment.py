@@ -1,4 +1,4 @@
-"""The flow on a real Prefect server, from a deployment, by a real worker."""
+"""The flow on a real Prefect server, run from a deployment by a real worker."""
 
 import json
 import subprocess
@@ -17,13 +17,13 @@ from components.dataset.manifest import Examples
 from components.settings import CHECKOUT
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect")]
-SHORT = {"untied_epochs": 1, "schedule": "constant"}  # or a training of the flagship is half of these tests' work
+SHORT = {"untied_epochs": 1, "schedule": "constant"}  # a full flagship training would double the time of these tests
 COMPLETED = {"state": {"type": {"any_": ["COMPLETED"]}}}
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """A worker, the deployments of prefect.yaml, and the environment that commands reach them with."""
+    """A worker, the deployments of prefect.yaml, and the environment of commands that use them."""
 
     api: Api
     environment: dict[str, str]
@@ -39,7 +39,7 @@ class Deployed:
         return subprocess.run(command, env=self.environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=LONG)
 
     def end_of(self, deployment: str, **parameters: Any) -> tuple[str, str]:
-        """Run it -> how the run ended, and its id."""
+        """Run a deployment. Returns the final state and the run's id."""
         run = self.api.start_run(deployment, parameters)
         return self.api.end_of(run, self.worker_log), run
 
@@ -108,7 +108,7 @@ def test_a_deployment_run_trains_and_promotes(deployed: Deployed) -> None:
 
 
 def test_a_table_is_scored_on_demand(deployed: Deployed, test_split: Examples) -> None:
-    """Relative paths are the worker's; after the run above, which put a model live."""
+    """Runs after the training above, which made a model live."""
     answer = deployed.api.ask("GET", "/deployments/name/scoring/on-demand")
     form = answer["parameter_openapi_schema"]
     assert form["required"] == ["input", "output"]
@@ -122,7 +122,7 @@ def test_a_table_is_scored_on_demand(deployed: Deployed, test_split: Examples) -
     assert [row["id"] for row in rows] == [str(number + 1) for number in range(50)]
 
 
-def test_images_of_the_test_split_are_no_new_labels(deployed: Deployed, test_split: Examples) -> None:
+def test_labels_for_images_of_the_test_split_are_rejected(deployed: Deployed, test_split: Examples) -> None:
     folder = Path(deployed.environment["FASHION_DATA_DIR"]) / "inbox" / "labelled"
     folder.mkdir(parents=True)
     (folder / "duplicates.csv").write_text("\n".join([HEADER, *to_lines(test_split, 5)]) + "\n")
@@ -133,13 +133,13 @@ def test_images_of_the_test_split_are_no_new_labels(deployed: Deployed, test_spl
     assert Path(row["moved to"]).parent.name == "failed"
 
 
-def test_a_parameter_of_the_wrong_kind_fails_before_anything_runs(deployed: Deployed) -> None:
+def test_a_parameter_of_the_wrong_type_fails_before_anything_runs(deployed: Deployed) -> None:
     done = deployed.prefect("deployment", "run", "training/nightly", "--watch", "--param", "epochs=many")
     assert done.returncode != 0
 
 
-def test_a_scheduled_run_without_data_fails_and_leaves_the_live_model(deployed: Deployed) -> None:
-    """The source is a parameter, so that this run alone has nothing to train on."""
+def test_a_scheduled_run_without_data_fails_and_keeps_the_live_model(deployed: Deployed) -> None:
+    """The source is a parameter, so only this run has nothing to train on."""
     before = deployed.fashion("models", "--json").stdout
     assert deployed.end_of("training/nightly", source="/nowhere", epochs=1)[0] == "Failed"
     assert deployed.fashion("models", "--json").stdout == before

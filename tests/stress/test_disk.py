@@ -1,4 +1,4 @@
-"""A disk that is full or may only be read: one line with the path and what to do, where it can be before the work."""
+"""A full or read-only disk: one line with the path and what to do, before the work starts if possible."""
 
 import errno
 import json
@@ -21,7 +21,7 @@ from components.training.train import Trained
 FULL = "the disk is full. Free some space, or choose another location"
 READ_ONLY = "the file system is read-only. Mount it for writing, or choose another location"
 
-# A file system of 16 MB in a namespace of the process's own, without any right of root's.
+# A 16 MB file system in the process's own namespace, without root privileges.
 MOUNT = 'mount -t tmpfs -o size=16m tmpfs "$0" && exec "$@"'
 
 TRIES = """
@@ -102,7 +102,7 @@ print(json.dumps({**told, "steps of the audit": len(steps)}))
 def told(
     dataset: Dataset, test_split: Examples, trained: Trained, card: ModelCard, bentoml_home: Path, tmp_path: Path
 ) -> dict[str, object]:
-    """What each way to write says on a full disk, and then on one that may only be read."""
+    """The message of each write operation on a full disk, then on a read-only disk."""
     for reason in ("first", "second"):
         champion.make_live(store.save_model(trained.network, card), reason)
     pixels = 255 - test_split.images[:20, ::-1]
@@ -124,7 +124,7 @@ def told(
 
 
 @pytest.mark.slow
-def test_every_way_to_write_names_the_path_and_what_to_do(told: dict[str, object]) -> None:
+def test_every_write_operation_reports_the_path_and_what_to_do(told: dict[str, object]) -> None:
     assert told.pop("steps of the audit") == 0, "it does not train five networks first"
     assert len(told) == 9 + 16
     for name, message in told.items():
@@ -135,7 +135,7 @@ def test_every_way_to_write_names_the_path_and_what_to_do(told: dict[str, object
 
 
 @pytest.mark.parametrize(
-    ("number", "told"),
+    ("number", "message"),
     [
         (errno.ENOSPC, "/a/b: the disk is full. Free some space, or choose another location"),
         (errno.EACCES, f"/a/b: permission denied. Give user {os.geteuid()} access, or choose another location"),
@@ -145,23 +145,23 @@ def test_every_way_to_write_names_the_path_and_what_to_do(told: dict[str, object
         (errno.EBUSY, "/a/b: Device or resource busy"),
     ],
 )
-def test_an_error_of_the_disk_is_a_line(number: int, told: str) -> None:
-    assert explain(OSError(number, "", "/a/b")) == told
+def test_a_disk_error_is_one_line(number: int, message: str) -> None:
+    assert explain(OSError(number, "", "/a/b")) == message
 
 
-def test_an_error_without_a_number_keeps_its_words() -> None:
+def test_an_error_without_errno_keeps_its_text() -> None:
     assert explain(OSError("two\nlines")) == "two lines"
 
 
-def test_an_error_of_a_write_names_the_file_that_was_to_be(tmp_path: Path) -> None:
-    """A write's error names no file; that of a rename names the temporary one."""
+def test_a_write_error_names_the_target_file(tmp_path: Path) -> None:
+    """The error of a write names no file; the error of a rename names the temporary file."""
     (tmp_path / "folder").mkdir()
     with pytest.raises(OSError, match="folder") as raised:
         write_whole(tmp_path / "folder", b"")
     assert explain(raised.value) == f"{tmp_path}/folder: a folder, expected a file. Check the path"
 
 
-def test_what_may_be_written_is_found_out_without_a_trace(tmp_path: Path) -> None:
+def test_checking_write_access_leaves_no_trace(tmp_path: Path) -> None:
     require_writable(tmp_path / "not" / "yet", tmp_path)
     assert not list(tmp_path.iterdir())
     (tmp_path / "file").write_bytes(b"")

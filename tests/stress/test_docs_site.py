@@ -1,4 +1,4 @@
-"""The documentation site: `make docs` builds it without warnings, and it is complete and needs no other host."""
+"""The documentation site: `make docs` builds it without warnings; it is complete and loads nothing from other hosts."""
 
 import contextlib
 import functools
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.slow
-LOADED = {"link": "href", "script": "src", "img": "src", "iframe": "src", "source": "src"}  # what a browser fetches
+LOADED = {"link": "href", "script": "src", "img": "src", "iframe": "src", "source": "src"}  # fetched by a browser
 RELATIONS = {"canonical", "alternate", "next", "prev"}  # of <link>: not fetched
 
 
@@ -43,7 +43,7 @@ def site() -> Path:
 
 @dataclass
 class Html(HTMLParser):
-    """What one page fetches, links to and can be linked at."""
+    """What a page fetches, its links, and its anchors."""
 
     fetched: list[str] = field(default_factory=list)
     linked: list[str] = field(default_factory=list)
@@ -106,7 +106,7 @@ def test_every_internal_link_and_anchor_exists(site: Path, pages: dict[Path, Htm
     assert broken == []
 
 
-def test_no_path_of_this_machine_is_on_any_page(pages: dict[Path, Html]) -> None:
+def test_no_page_contains_a_path_of_this_machine(pages: dict[Path, Html]) -> None:
     assert [path.name for path in pages if str(CHECKOUT) in path.read_text()] == []
 
 
@@ -124,7 +124,7 @@ def serving(folder: Path) -> Iterator[str]:
         server.shutdown()
 
 
-def test_a_browser_searches_it_and_asks_no_other_host(site: Path, browser: "Browser") -> None:
+def test_search_works_in_a_browser_without_other_hosts(site: Path, browser: "Browser") -> None:
     requested: list[str] = []
     with serving(site) as url:
         for scheme, background in (("light", 200), ("dark", 60)):

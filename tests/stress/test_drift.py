@@ -1,4 +1,4 @@
-"""Weeks of traffic: calm ones raise no alarm, changed ones raise it soon."""
+"""Weeks of traffic: calm traffic raises no alarm, and changed traffic raises one soon."""
 
 import numpy as np
 import pytest
@@ -44,10 +44,10 @@ def test_thirty_calm_days_raise_no_alarm(profile: Profile, calm: Seen, shop: Sho
 @pytest.mark.parametrize(
     "kind", ["brightness +20 %", "brightness -20 %", "blurred, sigma 1 pixel", "inverted", "bags and sandals only"]
 )
-def test_changed_traffic_raises_one_soon(
+def test_changed_traffic_raises_an_alarm_soon(
     profile: Profile, model: Classifier, images: Images, calm: Seen, kind: str
 ) -> None:
-    """Within three windows, of an hour each where so much comes in; chance may take one more."""
+    """Within three windows, each an hour at this volume; chance may add one more."""
     if kind == "bags and sandals only":
         changed = calm[np.isin(calm["label"], [CLASSES.index("Bag"), CLASSES.index("Sandal")])]
     else:

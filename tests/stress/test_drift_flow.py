@@ -1,4 +1,4 @@
-"""The hourly check on a real Prefect server: what it tells, once, and what the server does about it."""
+"""The hourly check on a real Prefect server: it reports drift once, and the server starts a training."""
 
 import json
 import subprocess
@@ -36,7 +36,7 @@ for _ in sys.stdin:
 
 @dataclass(frozen=True)
 class Watch:
-    """A server, a live model with a profile, and a process that checks its traffic whenever it is told to."""
+    """A server, a live model with a profile, and a process that checks its traffic on demand."""
 
     api: Api
     model: Classifier
@@ -46,17 +46,17 @@ class Watch:
     log: Path
 
     def check(self) -> str:
-        """Run the flow, an hour's work."""
+        """Run the flow once, as each hour does."""
         assert self.checking.stdin
         assert self.checking.stdout
         self.checking.stdin.write("now\n")
         self.checking.stdin.flush()
-        told = self.checking.stdout.readline()
-        assert told, self.log.read_text()
-        return told.strip()
+        output = self.checking.stdout.readline()
+        assert output, self.log.read_text()
+        return output.strip()
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        """Those of a name, once the server has seen one."""
+        """Return the events of a name, once the server has received one."""
         found: list[dict[str, Any]] = []
 
         def is_seen() -> bool:
@@ -68,7 +68,7 @@ class Watch:
         return found
 
     def see(self, seed: int, inverted: bool) -> None:
-        """Four hours of traffic, the last of them now."""
+        """Write four hours of traffic, up to now."""
         for old in self.predictions.glob("*.jsonl*"):
             old.unlink()
         images = draw(1200, np.random.default_rng(seed))[0]
@@ -98,14 +98,14 @@ def watch(
             yield Watch(prefect_server.api, model, predictions, folder / "data", checking, log)
 
 
-def test_an_automation_of_a_deployment_that_is_not_there_is_refused(prefect_server: Shared) -> None:
+def test_an_automation_for_a_missing_deployment_is_refused(prefect_server: Shared) -> None:
     described = {"name": "of-nothing", "actions": [{"type": "run-deployment", "deployment": "training/never"}]}
-    told = "found no deployment training/never. Run 'prefect deploy --all' first"
-    with prefect_server.client() as client, pytest.raises(SettingsError, match=told):
+    message = "found no deployment training/never. Run 'prefect deploy --all' first"
+    with prefect_server.client() as client, pytest.raises(SettingsError, match=message):
         make_automation(client, described)
 
 
-def test_a_drift_is_told_of_once_and_starts_a_training(prefect_server: Shared, watch: Watch) -> None:
+def test_drift_is_reported_once_and_starts_a_training(prefect_server: Shared, watch: Watch) -> None:
     deployment = prefect_server.have_deployment()
     for _ in range(2):
         prefect_server.register()
@@ -119,7 +119,7 @@ def test_a_drift_is_told_of_once_and_starts_a_training(prefect_server: Shared, w
     run = wait_for_run(watch.api, deployment)
     assert run["state_type"] == "SCHEDULED"
     assert run["created_by"]["display_value"] == "train-on-drift"
-    watch.api.ask("DELETE", f"/flow_runs/{run['id']}")  # or a worker would take it
+    watch.api.ask("DELETE", f"/flow_runs/{run['id']}")  # a worker would run it otherwise
     page = (watch.data / "reports" / "drift.html").read_text()
     assert "Traffic has drifted" in page
     (table,) = watch.api.ask("POST", "/artifacts/latest/filter", {"artifacts": {"key": {"any_": ["drift"]}}})
@@ -127,7 +127,7 @@ def test_a_drift_is_told_of_once_and_starts_a_training(prefect_server: Shared, w
     assert rows["mean"]["verdict"] == "DRIFT"
 
 
-def test_its_end_is_told_of_too(watch: Watch) -> None:
+def test_the_end_of_a_drift_is_reported(watch: Watch) -> None:
     """Runs after the drift above."""
     watch.see(2, inverted=False)
     assert watch.check() == "calm"
@@ -138,14 +138,14 @@ def test_its_end_is_told_of_too(watch: Watch) -> None:
 
 
 def wait_for_run(api: Api, deployment: str) -> dict[str, Any]:
-    """The one that the automation starts."""
+    """Return the run that the automation starts."""
     found: list[dict[str, Any]] = []
 
-    def is_there() -> bool:
+    def run_exists() -> bool:
         answer = api.ask("POST", "/flow_runs/filter", {"flow_runs": {"deployment_id": {"any_": [deployment]}}})
         found[:] = [run for run in answer if (run["created_by"] or {}).get("display_value") == "train-on-drift"]
         return bool(found)
 
-    wait_until(is_there, "a training to be started")
+    wait_until(run_exists, "a training to be started")
     (run,) = found
     return run

@@ -1,4 +1,4 @@
-"""A table of nothing but line ends."""
+"""A table of line breaks only."""
 
 import io
 import resource
@@ -23,8 +23,8 @@ def model(network: MLP, card: ModelCard) -> Classifier:
     return Classifier("fashion-mlp:abcdefgh", card, network)
 
 
-def test_lines_without_end_do_not_fill_the_memory(model: Classifier) -> None:
-    """A million empty lines, which would take 250 MB as rejects in memory all at once."""
+def test_endless_empty_lines_do_not_fill_the_memory(model: Classifier) -> None:
+    """A million empty lines; as rejects, all in memory, they would take 250 MB."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     empty = io.BytesIO(HEADER.encode() + b"\n" * (1 << 20))
     *_, count = score_blocks(model, read_pixel_csv(empty, "file", WANTED), [])

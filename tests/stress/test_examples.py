@@ -1,4 +1,4 @@
-"""The commands and variables of examples/compose.yaml outside containers, in its order, with a real PostgreSQL."""
+"""The commands and variables of examples/compose.yaml, run in order without containers, with a real PostgreSQL."""
 
 import re
 import subprocess
@@ -25,7 +25,7 @@ TRAIN = "deployment run training/on-demand --param preset=quick --param epochs=1
 
 @dataclass(frozen=True)
 class Local:
-    """The services of the Compose file as processes of this machine."""
+    """The services of the Compose file as local processes."""
 
     folder: Path
     database: str
@@ -34,7 +34,7 @@ class Local:
     port: int
 
     def _here(self, text: str) -> str:
-        """What stands for a path, host or port of the containers."""
+        """Replace paths, hosts and ports of the containers with local ones."""
         text = re.sub(
             r"^postgresql\+asyncpg://prefect:\$\{POSTGRES_PASSWORD:\?\}@database/prefect$", self.database, text
         )

@@ -1,4 +1,4 @@
-"""The training flow with no server started by hand: Prefect's temporary mode."""
+"""The training flow with Prefect's temporary server."""
 
 import json
 import os
@@ -16,7 +16,7 @@ NOWHERE = '["http://127.0.0.1:9/"]'  # the discard port: nothing listens there
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A new user's: an empty home, no network, nothing set."""
+    """A new user's environment: an empty home, no network, no settings."""
     home = tmp_path_factory.mktemp("home")
     keep = {name: value for name, value in os.environ.items() if name in {"PATH", "LANG", "PYTHONDONTWRITEBYTECODE"}}
     (home / "tmp").mkdir()
@@ -29,7 +29,7 @@ def fashion(environment: dict[str, str], *arguments: str, cwd: Path = CHECKOUT) 
     return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=600)
 
 
-def test_with_nothing_to_reach_it_says_so_and_goes_on_with_the_sample(environment: dict[str, str]) -> None:
+def test_without_a_network_it_warns_and_trains_on_the_sample(environment: dict[str, str]) -> None:
     done = fashion(environment, "train", "--sample-fallback", "--epochs", "2")
     assert done.returncode == 0, done.stderr
     assert "could not be reached" in done.stderr
@@ -40,8 +40,8 @@ def test_with_nothing_to_reach_it_says_so_and_goes_on_with_the_sample(environmen
     assert "(live)" in summary["model"]
     assert "SAMPLE" in done.stdout
     assert "sample" in Path(summary["report"]).read_text()
-    for told in ("validation  ", "make serve", "fashion score"):
-        assert told in done.stdout
+    for part in ("validation  ", "make serve", "fashion score"):
+        assert part in done.stdout
     (model,) = json.loads(fashion(environment, "models", "--json").stdout)
     assert (model["tag"], model["source"], model["live"]) == (tag, "sample", True)
 
@@ -57,7 +57,7 @@ def test_nothing_is_written_outside_the_data_and_the_store(environment: dict[str
 
 @pytest.fixture
 def elsewhere(environment: dict[str, str], tmp_path: Path) -> tuple[dict[str, str], Path]:
-    """The environment of a person who does much else with Prefect, most of it broken; and a folder of theirs."""
+    """The environment and folder of a user with other, mostly broken, Prefect settings."""
     home = tmp_path / "prefect"
     home.mkdir()
     (home / "profiles.toml").write_text("active = [")
@@ -80,10 +80,10 @@ def elsewhere(environment: dict[str, str], tmp_path: Path) -> tuple[dict[str, st
     return {**environment, **broken}, tmp_path
 
 
-def test_a_second_training_tells_what_changes_beside_the_first(
+def test_a_second_training_reports_the_changes_compared_with_the_first(
     environment: dict[str, str], elsewhere: tuple[dict[str, str], Path]
 ) -> None:
-    """And what else a person does with Prefect does not matter to it."""
+    """The user's other Prefect settings have no effect."""
     (first,) = json.loads(fashion(environment, "models", "--json").stdout)
     broken, cwd = elsewhere
     done = fashion(broken, "train", "--sample-fallback", "--epochs", "1", "--seed", "1", cwd=cwd)
@@ -91,14 +91,14 @@ def test_a_second_training_tells_what_changes_beside_the_first(
     assert {path.name for path in (cwd / "prefect").iterdir()} == {"profiles.toml", "prefect.db"}
     report = Path(next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("report")))
     assert "test images change label" in done.stderr
-    told = report.read_text()
+    text = report.read_text()
     for part in ('id="verdict"', f"Compared with {first['tag']}", 'href="impact.html"', 'href="impact.csv"'):
-        assert part in told
+        assert part in text
     assert f"replacing {first['tag']}" in report.with_name("impact.html").read_text()
     assert report.with_name("impact.csv").read_text().startswith("id,label,change,")
 
 
-def test_without_the_fallback_it_fails_and_nothing_changes(environment: dict[str, str]) -> None:
+def test_without_the_fallback_it_fails_and_changes_nothing(environment: dict[str, str]) -> None:
     before = fashion(environment, "models", "--json").stdout
     done = fashion({**environment, "FASHION_DOWNLOAD_ATTEMPTS": "1"}, "ingest")
     assert (done.returncode, done.stdout) == (1, "")

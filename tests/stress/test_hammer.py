@@ -1,4 +1,4 @@
-"""Many processes at once, and some of them killed: the pointer always names a model that loads, and nothing is lost."""
+"""Many concurrent processes, some of them killed: the pointer always names a loadable model, and nothing is lost."""
 
 import json
 import multiprocessing
@@ -29,11 +29,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("measured")]
 
 PROCESSES = 20
 SECONDS = 60
-KILLING = (10, 30)  # seconds after the start, from and to
+KILLING = (10, 30)  # seconds after the start: first and last kill
 
 
 class Crowd:
-    """Processes forked from one that has imported torch already."""
+    """Processes forked from one that has already imported torch."""
 
     def __init__(self, home: Path, checkpoint: Path) -> None:
         self.context = multiprocessing.get_context("forkserver")
@@ -73,23 +73,23 @@ class Crowd:
 
 @contextmanager
 def watching() -> Iterator[list[str]]:
-    """Load what the pointer names again and again: what went wrong while the pointer stood still, and each turn."""
-    told: list[str] = []
+    """Load the live model repeatedly. Yields each tag, or the error if the pointer had not moved."""
+    outcomes: list[str] = []
     stop = threading.Event()
 
     def watch() -> None:
         while not stop.wait(0.02):
             before = champion.pointer_state()
             try:
-                told.append(champion.load_model().tag)
+                outcomes.append(champion.load_model().tag)
             except ModelError as error:
                 if champion.pointer_state() == before:
-                    told.append(f"error: {error}")
+                    outcomes.append(f"error: {error}")
 
     thread = threading.Thread(target=watch)
     thread.start()
     try:
-        yield told
+        yield outcomes
     finally:
         stop.set()
         thread.join()
@@ -99,7 +99,7 @@ def leftovers_in(*folders: Path) -> list[Path]:
     return [path for folder in folders for path in folder.rglob("*") if writer_of(path)]
 
 
-def test_twenty_processes_that_save_promote_roll_back_pin_and_prune_at_once(
+def test_twenty_processes_save_promote_roll_back_pin_and_prune_concurrently(
     bentoml_home: Path, tmp_path: Path, network: MLP, card: ModelCard, settings: Settings
 ) -> None:
     checkpoint = write_checkpoint(tmp_path, network, card).path
@@ -131,7 +131,7 @@ def check_history() -> None:
 
 
 def check_store(home: Path, settings: Settings) -> None:
-    """What a last prune leaves is whole, and no more than it must be."""
+    """Check that a final prune leaves only the needed models, all intact."""
     live, before = champion.live_move(), champion.previous_move()
     for tag in pinned():
         unpin(tag)

@@ -1,4 +1,4 @@
-"""A user as containers have one: a number that /etc/passwd does not know, and no HOME."""
+"""A user as in containers: a UID missing from /etc/passwd, and no HOME."""
 
 import os
 import subprocess
@@ -10,11 +10,11 @@ import pytest
 from components.settings import CHECKOUT
 
 NOBODY = "54321"
-AS_NOBODY = ["unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}"]  # files stay ours
+AS_NOBODY = ["unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}"]  # files keep their owner
 
 
 def run(folder: Path, archives: Path, *command: str) -> "subprocess.CompletedProcess[str]":
-    """A command as that user, who may write to the data folder only."""
+    """Run a command as that user, who can write only to the data folder."""
     environment = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     environment |= {"FASHION_DATA_DIR": str(folder / "data"), "FASHION_SOURCE": str(archives)}
     return subprocess.run(
@@ -29,7 +29,7 @@ def _needs_namespaces(tmp_path: Path) -> None:
         pytest.skip("this system gives users no namespaces of their own")
 
 
-def test_the_first_rows_are_checked_without_a_home(tmp_path: Path, archives: Path) -> None:
+def test_the_input_sanity_check_runs_without_a_home(tmp_path: Path, archives: Path) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(CHECKOUT)!r})\n"
         "from ops.environment import prepare; prepare()\n"
@@ -43,7 +43,7 @@ def test_the_first_rows_are_checked_without_a_home(tmp_path: Path, archives: Pat
 
 @pytest.mark.slow
 def test_a_model_is_trained_promoted_and_used_without_a_home(tmp_path: Path, archives: Path) -> None:
-    """Everything is in the data folder, and nothing in a folder called ~."""
+    """Everything is in the data folder, and no folder is called ~."""
     fashion = str(Path(sys.executable).with_name("fashion"))
     pixels = "\n".join([",".join(f"pixel{number}" for number in range(1, 785)), *[",".join(["0"] * 784)] * 2])
     (tmp_path / "in.csv").write_text(pixels)

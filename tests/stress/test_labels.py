@@ -1,4 +1,4 @@
-"""Imports of labels at once, and killed."""
+"""Concurrent and killed label imports."""
 
 import signal
 import subprocess
@@ -43,7 +43,7 @@ def go(process: "subprocess.Popen[str]") -> None:
 
 
 @pytest.mark.slow
-def test_imports_at_once_are_both_kept(base: Dataset, new: New, tmp_path: Path, settings: Settings) -> None:
+def test_concurrent_imports_are_both_kept(base: Dataset, new: New, tmp_path: Path, settings: Settings) -> None:
     images, labels = new
     files = [write_pixels(tmp_path / f"{place}.csv", images[place::2], labels[place::2]) for place in range(2)]
     processes = [start(file) for file in files]
@@ -58,7 +58,7 @@ def test_imports_at_once_are_both_kept(base: Dataset, new: New, tmp_path: Path, 
 
 
 @pytest.mark.slow
-def test_a_killed_import_leaves_the_old_dataset_and_can_be_done_again(
+def test_a_killed_import_leaves_the_old_dataset_and_can_be_repeated(
     base: Dataset, new: New, tmp_path: Path, settings: Settings
 ) -> None:
     file = write_pixels(tmp_path / "new.csv", *new)

@@ -1,4 +1,4 @@
-"""The largest pictures that are read, in memory and in time."""
+"""Memory and time to read the largest accepted pictures."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ from servers import Server
 from components.settings import CHECKOUT
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("measured")]
-GREY, PALETTE = 0, 3  # of PNG's colour types
+GREY, PALETTE = 0, 3  # PNG colour types
 
 
 PROGRAM = """
@@ -47,10 +47,10 @@ def test_the_largest_pictures_take_300_mb_and_about_a_second(tmp_path: Path) -> 
 
 
 def largest() -> dict[str, bytes]:
-    """Those of each format that take the most."""
+    """Return the most expensive pictures of each format."""
     half, flat = Image.new("RGBA", (4096, 4096), (10, 20, 30, 40)), Image.new("RGB", (5000, 5000))
     scans = split_jpeg(encode(flat, "JPEG", progressive=True))
-    rows = (b"\4" + bytes(20_000)) * 5000  # Paeth's filter
+    rows = (b"\4" + bytes(20_000)) * 5000  # Paeth filter
     return {
         "PNG, RGBA": png((5000, 5000), 8, 6, rows),
         "PNG, thin": encode(Image.new("RGBA", (32_768, 762), (10, 20, 30, 40)), "PNG"),
@@ -66,7 +66,7 @@ def largest() -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_a_photo_does_not_wait_for_large_pictures(server: Server) -> None:
-    """Of two pictures that are decoded at once, one at most is large, and others take turns after each."""
+    """At most one of two concurrently decoded pictures is large; other pictures get a turn after each."""
     large = encode(Image.new("RGBA", (4900, 4900), (10, 20, 30, 40)), "PNG")
     photo = encode(noise("RGB", 600, 400), "JPEG")
 

@@ -1,4 +1,4 @@
-"""Under load no move of the live model loses a request."""
+"""Under load, changing the live model loses no request."""
 
 import json
 import threading
@@ -28,7 +28,7 @@ MOVES = 100
 
 
 class Caller(threading.Thread):
-    """One client that asks without a pause, and keeps every answer."""
+    """A client that sends requests continuously and keeps every answer."""
 
     def __init__(self, url: str, body: bytes) -> None:
         super().__init__()
@@ -42,8 +42,8 @@ class Caller(threading.Thread):
                 answer = client.post("/predict", content=self.body, headers=JSON)
                 self.statuses.append(answer.status_code)
                 if answer.is_success:
-                    told = answer.json()
-                    self.answers.add((told["model"], tuple(told["predictions"][0]["probabilities"])))
+                    body = answer.json()
+                    self.answers.add((body["model"], tuple(body["predictions"][0]["probabilities"])))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def image(test_split: Examples) -> Images:
 
 
 @pytest.mark.slow
-def test_under_load_a_hundred_moves_lose_no_request_and_mix_no_answers(
+def test_a_hundred_moves_under_load_lose_no_request_and_mix_no_answers(
     following: Server, trained: Trained, card: ModelCard, image: Images
 ) -> None:
     tags = [save(trained, card, temperature) for temperature in (1.0, 2.0)]
@@ -79,9 +79,9 @@ def test_under_load_a_hundred_moves_lose_no_request_and_mix_no_answers(
     assert len(statuses) > MOVES
     answers = {answer for caller in callers for answer in caller.answers}
     assert {tag for tag, _ in answers} == set(tags)
-    for tag, told in answers:
+    for tag, probabilities in answers:
         model: Classifier = store.load_stored(tag)
-        np.testing.assert_allclose(told, predict(model, image).probabilities[0], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(probabilities, predict(model, image).probabilities[0], rtol=0, atol=1e-6)
 
 
 @pytest.mark.slow
@@ -97,7 +97,7 @@ def test_a_prune_after_each_promotion_loses_no_request_and_no_live_model(
             tag = champion.make_live(save(trained, card, 1.1 + number / 10), "a test").tag
             done = prune(keep=0, settings=settings, grace=0)
             assert done.kept[tag] == "live"
-            if number % 3 == 2:  # else the next move and its prune come before the service has followed
+            if number % 3 == 2:  # otherwise, the next move and its prune precede the reload
                 wait_for(following, tag)
         wait_for(following, tag)
     finally:

@@ -1,4 +1,4 @@
-"""The service's memory after many requests of every kind is what it was before them."""
+"""Many requests of every kind leave the service's memory unchanged."""
 
 import contextlib
 import http.client
@@ -13,13 +13,13 @@ from components.dataset.manifest import Examples
 from components.readers.images.photos import write_png
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("measured")]
-REQUESTS = 25_000  # twice: the first fill the caches and the allocator's arenas
+REQUESTS = 25_000  # sent twice: the first round fills the caches and the allocator's arenas
 CONNECTIONS = 4
-ALLOWED = 8 << 20  # bytes; a leak of a kilobyte a request would be 25 MB
-FRESH = 50  # requests to a connection
+ALLOWED = 8 << 20  # bytes; a leak of 1 KB per request would be 25 MB
+FRESH = 50  # requests per connection
 
 
-Request = tuple[str, str, bytes, str, int]  # method, path, body, its type, the status expected
+Request = tuple[str, str, bytes, str, int]  # method, path, body, content type, expected status
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def kinds(test_split: Examples) -> list[Request]:
 
 
 def send(server: Server, kinds: list[Request], first: int, count: int) -> Counter[tuple[int, int]]:
-    """So many requests, each kind in turn; what was expected and what was answered."""
+    """Send `count` requests, each kind in turn. Returns the counts by expected and actual status."""
     seen: Counter[tuple[int, int]] = Counter()
     for start in range(first, first + count, FRESH):
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as client:
@@ -52,7 +52,7 @@ def send(server: Server, kinds: list[Request], first: int, count: int) -> Counte
     return seen
 
 
-def test_fifty_thousand_requests_leave_no_memory_behind(server: Server, kinds: list[Request]) -> None:
+def test_fifty_thousand_requests_leak_no_memory(server: Server, kinds: list[Request]) -> None:
     (worker,) = psutil.Process(server.process.pid).children(recursive=True)
     share = REQUESTS // CONNECTIONS
     kept = []

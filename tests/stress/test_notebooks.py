@@ -1,4 +1,4 @@
-"""The notebooks in docs, run whole."""
+"""The notebooks in docs, run completely."""
 
 import ast
 from pathlib import Path
@@ -13,14 +13,14 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_tour_runs(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the checkout, on the drawn sample."""
+    """Run it from the checkout, on the synthetic sample."""
     run_tour(CHECKOUT, SAMPLE, settings, tmp_path, monkeypatch)
 
 
 def test_a_folder_of_pictures_becomes_a_service_that_names_new_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))  # the notebook makes a folder of its own
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # the notebook creates a folder there
     notebook = run_notebook(OWN_CATALOGUE, OWN_CATALOGUE.parent, tmp_path / "homes", monkeypatch)
     assert pictures_in(notebook) == {"look", "ask"}
     answer = notebook.cells[-1].outputs[-1]

@@ -1,4 +1,4 @@
-"""Refusals, failures and crashes, told by Prefect's server."""
+"""Prefect's server notifies about rejections, failures and crashes."""
 
 import dataclasses
 import json
@@ -35,8 +35,8 @@ training()
 
 
 @dataclasses.dataclass(frozen=True)
-class Told:
-    """The shared server with the automations, and who is told."""
+class Notified:
+    """The shared server with the automations, and the receiver of notifications."""
 
     server: Shared
     receiver: Receiver
@@ -47,7 +47,7 @@ class Told:
         return subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=LONG)
 
     def end_a_run(self, state: str, message: str, called: str = "") -> str:
-        """A run that began and ended like this; the server itself sees to the rest. Returns its name."""
+        """Create a run that ends in this state; the server does the rest. Returns its name."""
         ask = self.server.api.ask
         flow = ask("POST", "/flows/", {"name": "training"})["id"]
         run = ask("POST", "/flow_runs/", {"flow_id": flow, "state": {"type": "RUNNING", "name": "Running"}})
@@ -67,11 +67,11 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def prefect(prefect_server: Shared) -> Iterator[Told]:
+def prefect(prefect_server: Shared) -> Iterator[Notified]:
     prefect_server.have_deployment()
     with receiving() as receiver:
         prefect_server.register(receiver.url)
-        yield Told(prefect_server, receiver)
+        yield Notified(prefect_server, receiver)
         prefect_server.register()
 
 
@@ -79,46 +79,46 @@ def names_of_notifications() -> list[str]:
     return [described["name"] for described in yaml.safe_load(NOTIFICATIONS.read_text())]
 
 
-def test_a_refusal_and_a_failure_are_told_with_a_link_and_without_secrets(prefect: Told) -> None:
+def test_a_rejection_and_a_failure_are_reported_with_a_link_and_without_secrets(prefect: Notified) -> None:
     failed = prefect.run(FAILING)
     assert failed.returncode
     refused = prefect.receiver.wait_for("was rejected")
     assert refused["title"] == "fashion-mlp:new was rejected; fashion-mlp:old stays live"
     assert "fashion verdict fashion-mlp:new" in refused["message"]
-    told = prefect.receiver.wait_for("training failed")["message"]
-    assert "ConnectionError: postgresql://***@db/prefect, token=***, ***" in told
+    message = prefect.receiver.wait_for("training failed")["message"]
+    assert "ConnectionError: postgresql://***@db/prefect, token=***, ***" in message
     link = f"Link: {prefect.server.api.url.removesuffix('/api')}/runs/flow-run/"
-    run = told.partition(link)[2].split()[0]
+    run = message.partition(link)[2].split()[0]
     assert prefect.server.api.state(run) == "Failed"
     link += run
     assert link in refused["message"]
-    assert "Next: look up the reason in docs/operations.md" in told
+    assert "Next: look up the reason in docs/operations.md" in message
     assert not [
         secret for secret in ("hunter2", "abc123", "swordfish") if secret in json.dumps(prefect.receiver.received)
     ]
 
 
-def test_a_crash_is_told_by_the_server_since_nobody_else_is_left(prefect: Told) -> None:
+def test_the_server_reports_a_crash_since_the_run_cannot(prefect: Notified) -> None:
     name = prefect.end_a_run("Crashed", "no heartbeat")
-    told = prefect.receiver.wait_for(f"training crashed: {name}")["message"]
-    assert told.startswith("Why: no heartbeat\n")
-    assert "resume=true" in told
+    message = prefect.receiver.wait_for(f"training crashed: {name}")["message"]
+    assert message.startswith("Why: no heartbeat\n")
+    assert "resume=true" in message
 
 
-def test_a_run_that_took_too_long_is_told(prefect: Told) -> None:
-    """Prefect calls that state and its event TimedOut, though its type is FAILED."""
+def test_a_run_that_times_out_is_reported(prefect: Notified) -> None:
+    """Prefect names this state and its event TimedOut, but its type is FAILED."""
     name = prefect.end_a_run("Failed", "it took 7200 seconds", called="TimedOut")
     assert "7200 seconds" in prefect.receiver.wait_for(f"training timed out: {name}")["message"]
 
 
-def test_the_address_is_kept_secret_and_registering_again_changes_nothing(prefect: Told) -> None:
+def test_the_url_is_kept_secret_and_registering_again_changes_nothing(prefect: Notified) -> None:
     prefect.server.register(prefect.receiver.url)
     assert prefect.server.automations() == sorted(["dead-runs", "train-on-drift", *names_of_notifications()])
     assert prefect.block().raise_for_status().json()["data"]["url"] == "********"
     assert sends_notifications(prefect.layout) is True
 
 
-def test_a_message_that_cannot_be_sent_is_a_line_in_the_server_s_log(prefect: Told) -> None:
+def test_a_failed_notification_is_logged_by_the_server(prefect: Notified) -> None:
     prefect.server.register("json://bob:hunter2@127.0.0.1:9")
     prefect.end_a_run("Failed", "a reason")
     log = prefect.server.log
@@ -126,7 +126,7 @@ def test_a_message_that_cannot_be_sent_is_a_line_in_the_server_s_log(prefect: To
     assert "hunter2" not in log.read_text()
 
 
-def test_without_an_address_the_server_tells_nobody_and_forgets_the_old_one(prefect: Told) -> None:
+def test_without_a_url_the_server_notifies_no_one_and_forgets_the_old_one(prefect: Notified) -> None:
     prefect.server.register()
     assert prefect.server.automations() == ["dead-runs", "train-on-drift"]
     assert prefect.block().status_code == 404

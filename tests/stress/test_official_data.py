@@ -1,4 +1,4 @@
-"""What is looked for in bytes and images is in none of the 70,000 official images, however they are dealt out."""
+"""The input checks raise no false alarm on the 70,000 official images, in any batch size."""
 
 import os
 from pathlib import Path
@@ -30,12 +30,12 @@ def read_images(split: str) -> Images:
 
 
 @pytest.mark.parametrize("split", ARCHIVES)
-def test_every_image_of_the_real_data_shows_something(split: str) -> None:
+def test_no_image_of_the_real_data_is_blank(split: str) -> None:
     assert has_content(read_images(split)).all()
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 8, 24])
-def test_no_images_of_the_real_data_are_taken_for_something_else(count: int) -> None:
+def test_no_images_of_the_real_data_are_mistaken_for_another_encoding(count: int) -> None:
     images = read_images("train").reshape(-1, 784)
     by_brightness = images[np.argsort(images.mean(axis=1))]
     for rows in (images, by_brightness):
@@ -44,14 +44,14 @@ def test_no_images_of_the_real_data_are_taken_for_something_else(count: int) -> 
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 20, 100])
-def test_no_images_of_the_real_data_alarm_in_any_number(count: int) -> None:
+def test_no_batch_of_the_real_data_raises_an_alarm(count: int) -> None:
     for split in ARCHIVES:
         images = read_images(split)
         said = [inspect_images(images[start : start + count], INPUTS) for start in range(0, len(images), count)]
         assert not any(said)
 
 
-def test_no_class_of_the_real_data_alarms_though_it_comes_alone() -> None:
+def test_no_single_class_of_the_real_data_raises_an_alarm() -> None:
     images = read_images("t10k")
     labels = read_idx(SOURCE / "t10k-labels-idx1-ubyte.gz", ())
     for one in range(10):
@@ -61,6 +61,6 @@ def test_no_class_of_the_real_data_alarms_though_it_comes_alone() -> None:
         assert check_images(images[start : start + 1000], INPUTS) == ()
 
 
-def test_the_tour_runs_on_it(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the notebook's own folder."""
+def test_the_tour_runs_on_the_real_data(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run it from the notebook's folder."""
     run_tour(TOUR.parent, str(SOURCE.resolve()), settings, tmp_path, monkeypatch)

@@ -1,4 +1,4 @@
-"""A catalogue of one's own as a person starts it: a folder of photos, one command, and the service names them."""
+"""A custom catalogue as a user starts it: a folder of photos, one command, and a service that classifies them."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Harmed pictures of every format are read or refused, each within its bounds. The same ones in every run."""
+"""Corrupted pictures of every format are read or refused within the time limit. Every run uses the same ones."""
 
 import random
 import time
@@ -12,11 +12,11 @@ from components.errors import InputError
 from components.readers.images.photos import read_views
 
 WHOLE = whole_pictures()
-SECONDS = 1.0  # of the processor
+SECONDS = 1.0  # of CPU time
 
 
 def read_or_refuse(content: bytes) -> bool:
-    """Whether it was read; anything but an image and an InputError is a fault of ours."""
+    """Return whether it was read. Anything but an image or an InputError is a bug."""
     began = time.process_time()
     try:
         images = read_views(content, CONTRACT)
@@ -30,7 +30,7 @@ def read_or_refuse(content: bytes) -> bool:
 
 
 @pytest.mark.parametrize("form", WHOLE)
-def test_whole_pictures_are_read(form: str) -> None:
+def test_intact_pictures_are_read(form: str) -> None:
     read = [read_or_refuse(content) for content in WHOLE[form]]
     assert read.count(False) == (form == "WEBP"), "the animated one"
 
@@ -42,7 +42,7 @@ def try_harmed(form: str, number: int) -> None:
 
 
 @pytest.mark.parametrize("form", WHOLE)
-def test_harmed_pictures_are_read_or_refused(form: str) -> None:
+def test_corrupted_pictures_are_read_or_refused(form: str) -> None:
     try_harmed(form, 100)
 
 
@@ -50,5 +50,5 @@ def test_harmed_pictures_are_read_or_refused(form: str) -> None:
 @pytest.mark.parametrize(
     ("form", "number"), [("PNG", 10_000), ("JPEG", 5000), ("WEBP", 3000), ("GIF", 2000), ("BMP", 2000)]
 )
-def test_twenty_two_thousand_harmed_pictures_are_read_or_refused(form: str, number: int) -> None:
+def test_twenty_two_thousand_corrupted_pictures_are_read_or_refused(form: str, number: int) -> None:
     try_harmed(form, number)

@@ -1,4 +1,4 @@
-"""The local stack with Prefect's data in PostgreSQL, as docs/operations.md has it for more than one machine."""
+"""The local stack with Prefect's data in PostgreSQL, as docs/operations.md describes for several machines."""
 
 import asyncio
 import dataclasses
@@ -34,7 +34,7 @@ def kept_there(archives: Path, database: str, tmp_path_factory: pytest.TempPathF
 
 
 def count(database: str, table: str) -> int:
-    """The rows of a table."""
+    """Return the number of rows of a table."""
 
     async def ask() -> int:
         connection = await asyncpg.connect(database.replace("+asyncpg", ""))
@@ -46,7 +46,7 @@ def count(database: str, table: str) -> int:
     return asyncio.run(ask())
 
 
-def test_a_scheduled_training_goes_live_and_is_in_the_database(kept_there: Stack, database: str) -> None:
+def test_a_scheduled_training_goes_live_and_is_recorded_in_the_database(kept_there: Stack, database: str) -> None:
     assert all(piece.is_well for piece in kept_there.pieces().values()), kept_there.pieces()
     run = kept_there.start_run("training/nightly", QUICK)
     assert kept_there.end_of(run) == "Completed", kept_there.log("worker").read_text()
@@ -59,7 +59,7 @@ def test_a_scheduled_training_goes_live_and_is_in_the_database(kept_there: Stack
     assert not list((kept_there.data / "prefect").glob("*.db*")), "nothing is in SQLite"
 
 
-def test_what_was_there_is_there_after_down_and_up(kept_there: Stack, database: str) -> None:
+def test_the_data_survives_down_and_up(kept_there: Stack, database: str) -> None:
     """Runs after the training above."""
     before = count(database, "flow_run WHERE state_type = 'COMPLETED'")
     assert kept_there.fashion("down").returncode == 0

@@ -1,4 +1,4 @@
-"""The alerts over days of made-up series, as promtool works them out."""
+"""The alert rules on days of synthetic series, evaluated by promtool."""
 
 import pytest
 from promtool import FOLDER, promtool
@@ -6,5 +6,5 @@ from promtool import FOLDER, promtool
 pytestmark = pytest.mark.slow
 
 
-def test_each_alert_comes_when_it_should_and_only_then() -> None:
+def test_each_alert_fires_exactly_when_expected() -> None:
     assert "SUCCESS" in promtool("test", "rules", FOLDER / "alerts.test.yml")

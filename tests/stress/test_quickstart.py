@@ -1,4 +1,4 @@
-"""The quickstart: every command, in its order."""
+"""The quickstart: every command, in order."""
 
 import dataclasses
 import json

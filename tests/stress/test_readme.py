@@ -10,7 +10,7 @@ from readme import TABLE, User
 from components.settings import CHECKOUT
 
 pytestmark = pytest.mark.slow
-ELSEWHERE = {  # what needs a server or an argument of its own, with the test that runs it
+ELSEWHERE = {  # commands that need a server or an argument, and the test that runs each
     "fashion init": "unit/fashion/cli/test_init.py, stress/test_wheel.py",
     "fashion notify --test": "unit/flows/test_notify.py",
     "fashion label import FOLDER": "journeys/test_corrections.py",
@@ -20,7 +20,7 @@ ELSEWHERE = {  # what needs a server or an argument of its own, with the test th
 LIVE_FIRST = ("fashion impact latest", "fashion rollback")  # they need a second model
 
 
-def test_each_command_does_what_it_says(tmp_path: Path, archives: Path) -> None:
+def test_each_command_works(tmp_path: Path, archives: Path) -> None:
     user = User.prepare(tmp_path, archives)
     path = f"{CHECKOUT / '.venv' / 'bin'}:{user.environment['PATH']}"
     user = dataclasses.replace(user, environment=user.environment | {"PATH": path})

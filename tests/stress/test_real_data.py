@@ -1,4 +1,4 @@
-"""The real thing: the whole flow on the official archives where they are, on a drawn sample of its own elsewhere."""
+"""The complete flow on the official archives if available, else on a synthetic sample."""
 
 import json
 import os
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect")]
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that FASHION_SOURCE names, or the sample, and then the run says so."""
+    """The folder that FASHION_SOURCE names, or the sample with a warning."""
     named = Path(os.environ.get("FASHION_SOURCE", "auto"))
     if has_archives(named):
         return named.resolve()
@@ -28,7 +28,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_sample(tmp_path_factory.mktemp("sample"))
 
 
-def test_the_whole_flow(source: Path, tmp_path: Path, prefect_server: Shared) -> None:
+def test_the_complete_flow(source: Path, tmp_path: Path, prefect_server: Shared) -> None:
     environment = {
         **prefect_server.environment,
         "BENTOML_HOME": str(tmp_path / "bentoml"),
@@ -44,8 +44,8 @@ def test_the_whole_flow(source: Path, tmp_path: Path, prefect_server: Shared) ->
     assert (result["promoted"], result["epochs"], result["preset"]) == (True, 10, "dense-128")
 
 
-def test_what_the_bounds_say_of_the_data(source: Path, tmp_path: Path) -> None:
-    """No image stands twice, within a split or across them: docs/data.md says so of the official data."""
+def test_the_data_has_no_duplicates_and_passes_validation(source: Path, tmp_path: Path) -> None:
+    """No image occurs twice within or across splits, as docs/data.md states for the official data."""
     settings = Settings(data_dir=tmp_path)
     dataset = ingest(str(source), settings=settings).dataset
     assert open_archives(source).name == dataset.source

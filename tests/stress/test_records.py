@@ -1,4 +1,4 @@
-"""What is read from disk is held to its grammar: damaged state is named in one line, and never another exception."""
+"""State read from disk is validated: damaged state raises a one-line error that names it, and no other exception."""
 
 import hashlib
 import json
@@ -45,11 +45,11 @@ from components.training.train import Trained
 
 @dataclass(frozen=True)
 class Kept:
-    """A kind of state file, with everything around it whole."""
+    """A kind of state file in an otherwise intact environment."""
 
-    name: str  # what an error must name
-    content: bytes  # as this version of the code writes it
-    read: Callable[[bytes], object]  # put such a content in its place, hashes made to fit, and read it
+    name: str  # the name that an error must contain
+    content: bytes  # as the current code writes it
+    read: Callable[[bytes], object]  # write the content with matching hashes, and read it
 
 
 Maker = Callable[..., Kept]
@@ -63,7 +63,7 @@ def state_file(maker: Maker) -> Maker:
 
 @dataclass
 class Place:
-    """Whole state of each kind."""
+    """Intact state of each kind."""
 
     folder: Path
     home: Path
@@ -216,7 +216,7 @@ def put(path: Path, content: bytes, read: Callable[..., object], *arguments: obj
     return read(*arguments)
 
 
-# What is never state of any kind.
+# Content that is invalid for every kind.
 NONSENSE = {
     "empty": b"",
     "spaces": b"  \n",
@@ -235,7 +235,7 @@ NONSENSE = {
     "a NUL": b"\0" * 20,
 }
 MAY_BE_EMPTY = {("pins", "no field")}  # no model is pinned
-ANY_FIELDS = {"unfinished_training"}  # what a training keeps is checked when it is restored
+ANY_FIELDS = {"unfinished_training"}  # checked when a training resumes
 
 
 @pytest.mark.parametrize("kind", MAKERS)
@@ -246,23 +246,23 @@ def test_what_is_written_is_read(kind: str, place: Place) -> None:
 
 @pytest.mark.parametrize("nonsense", NONSENSE)
 @pytest.mark.parametrize("kind", sorted(MAKERS.keys() - ANY_FIELDS))
-def test_what_is_no_state_at_all_is_named(kind: str, nonsense: str, place: Place) -> None:
+def test_invalid_content_raises_an_error_that_names_the_file(kind: str, nonsense: str, place: Place) -> None:
     kept = MAKERS[kind](place)
     if (kind, nonsense) in MAY_BE_EMPTY:
         return
     with pytest.raises(FashionError) as raised:
         kept.read(NONSENSE[nonsense])
-    told = str(raised.value)
-    assert kept.name in told
-    assert "\n" not in told
-    assert len(told) < 1000
+    message = str(raised.value)
+    assert kept.name in message
+    assert "\n" not in message
+    assert len(message) < 1000
 
 
 ODD: tuple[object, ...] = (None, True, -1, 10**30, 1.5, "", "../../outside", "a\nb", [], [None], {}, {"a": 1})
 
 
 def paths_of(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Each field of a document, of a list's items those of the first."""
+    """Yield the path of each field of a document; for a list, those of its first item."""
     if path:
         yield path
     children = (
@@ -280,7 +280,7 @@ def changed(document: Any, path: tuple[Any, ...], value: object) -> Any:
 
 
 def odd_documents(document: Any) -> Iterator[bytes]:
-    """Each field in turn with another value, left out, given twice; one field more; numbers that are none."""
+    """Yield documents with a field changed, missing, duplicated, non-finite or unknown."""
     for path in paths_of(document):
         for value in ODD:
             yield json.dumps(changed(document, path, value)).encode()
@@ -293,11 +293,11 @@ def odd_documents(document: Any) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("kind", sorted(MAKERS.keys() - {"pointer", *ANY_FIELDS}))
-def test_an_odd_field_ends_in_an_error_that_names_the_file_or_in_none(kind: str, place: Place) -> None:
+def test_an_invalid_field_raises_no_error_except_one_that_names_the_file(kind: str, place: Place) -> None:
     kept = MAKERS[kind](place)
-    told = [error_of(kept, content) for content in odd_documents(json.loads(kept.content))]
-    errors = [one for one in told if one is not None]
-    assert len(errors) > len(told) / 3
+    outcomes = [error_of(kept, content) for content in odd_documents(json.loads(kept.content))]
+    errors = [one for one in outcomes if one is not None]
+    assert len(errors) > len(outcomes) / 3
     assert [one for one in errors if kept.name not in one or "\n" in one or len(one) > 1000] == []
 
 
@@ -311,10 +311,10 @@ def error_of(kept: Kept, content: bytes) -> str | None:
 
 @pytest.mark.parametrize("kind", ["manifest", "live", "history", "model_card", "checkpoint", "sweep"])
 @pytest.mark.parametrize("harm", ["a field left out", "a field given twice", "an unknown field"])
-def test_fields_are_all_there_once_and_known(kind: str, harm: str, place: Place) -> None:
+def test_missing_duplicate_and_unknown_fields_are_refused(kind: str, harm: str, place: Place) -> None:
     kept = MAKERS[kind](place)
     document = json.loads(kept.content)
-    name = next(field for field in document if field != "contract")  # which a manifest of before has not
+    name = next(field for field in document if field != "contract")  # which older manifests lack
     if harm == "a field left out":
         content = json.dumps({key: value for key, value in document.items() if key != name})
     elif harm == "a field given twice":
@@ -325,7 +325,7 @@ def test_fields_are_all_there_once_and_known(kind: str, harm: str, place: Place)
         kept.read(content.encode())
 
 
-# --- scoring: a job that was stopped ---
+# --- scoring: a stopped job ---
 
 
 def job_in(folder: Path) -> Job:
@@ -345,7 +345,7 @@ def test_a_stopped_job_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("nonsense", NONSENSE)
-def test_a_damaged_job_is_refused_and_a_damaged_part_scored_anew(tmp_path: Path, nonsense: str) -> None:
+def test_a_damaged_job_is_refused_and_a_damaged_part_is_scored_again(tmp_path: Path, nonsense: str) -> None:
     job, part = job_in(tmp_path), InputPart(0, "in.csv", 1, 0, 1)
     job.folder.mkdir()
     (job.folder / "job.json").write_bytes(NONSENSE[nonsense])
@@ -355,7 +355,7 @@ def test_a_damaged_job_is_refused_and_a_damaged_part_scored_anew(tmp_path: Path,
     assert find_done(job, part) is None
 
 
-def test_a_part_s_result_names_no_file_but_its_own(tmp_path: Path) -> None:
+def test_the_result_of_a_part_can_name_only_its_own_files(tmp_path: Path) -> None:
     job, part = job_in(tmp_path), InputPart(0, "in.csv", 1, 0, 1)
     job.folder.mkdir()
     path = name_part(job, part)
@@ -372,7 +372,7 @@ def test_a_part_s_result_names_no_file_but_its_own(tmp_path: Path) -> None:
 
 
 def outside(place: Place) -> Path:
-    """A whole part, beside the datasets folder."""
+    """Copy an intact part to a file next to the datasets folder."""
     part = read_manifest(place.dataset).of("train")[0]
     path = place.dataset.path.parents[1] / "outside.parquet"
     path.write_bytes((place.dataset.path.parent / part.file).read_bytes())
@@ -380,7 +380,7 @@ def outside(place: Place) -> Path:
 
 
 @pytest.mark.parametrize("how", ["above", "absolute", "another name"])
-def test_a_manifest_names_no_file_outside_its_folder(place: Place, how: str) -> None:
+def test_a_manifest_cannot_name_files_outside_its_folder(place: Place, how: str) -> None:
     path = outside(place)
     named = {"above": "../outside.parquet", "absolute": str(path), "another name": "parts/../../outside.parquet"}[how]
     document = json.loads(place.dataset.path.read_bytes())
@@ -392,7 +392,7 @@ def test_a_manifest_names_no_file_outside_its_folder(place: Place, how: str) -> 
 
 
 @pytest.mark.parametrize("what", ["part", "folder"])
-def test_a_part_is_no_link(place: Place, what: str) -> None:
+def test_a_part_cannot_be_a_link(place: Place, what: str) -> None:
     part = place.dataset.path.parent / read_manifest(place.dataset).of("train")[0].file
     linked = part if what == "part" else part.parent
     linked.rename(place.folder / "elsewhere")
@@ -401,7 +401,7 @@ def test_a_part_is_no_link(place: Place, what: str) -> None:
         read_split(place.dataset, "train")
 
 
-def test_the_data_folder_itself_may_be_a_link(place: Place) -> None:
+def test_the_data_folder_itself_can_be_a_link(place: Place) -> None:
     (place.folder / "linked").symlink_to(place.folder / "data")
     folder = place.folder / "linked" / "datasets"
     assert len(read_split(dataset_of(folder, place.dataset.version), "train").ids) == 600
@@ -435,7 +435,7 @@ CARDS: dict[str, Callable[[ModelCard], ModelCard]] = {
 
 
 @pytest.mark.parametrize("named", CARDS)
-def test_a_card_that_cannot_be_right_is_refused_though_its_hash_fits(place: Place, named: str) -> None:
+def test_an_invalid_card_is_refused_even_with_a_matching_hash(place: Place, named: str) -> None:
     kept = model_card(place)
     wrong = CARDS[named](replace(place.card, weights_sha256=json.loads(kept.content)["weights_sha256"]))
     with pytest.raises(ModelError, match=rf"model\.json.*{named}"):
@@ -443,7 +443,7 @@ def test_a_card_that_cannot_be_right_is_refused_though_its_hash_fits(place: Plac
 
 
 @pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"1e999", b"null"])
-def test_an_accuracy_that_is_no_number_is_refused_though_its_hash_fits(place: Place, number: bytes) -> None:
+def test_a_non_finite_accuracy_is_refused_even_with_a_matching_hash(place: Place, number: bytes) -> None:
     kept = model_card(place)
     document = changed(json.loads(kept.content), ("test", "accuracy"), "HERE")
     with pytest.raises(ModelError, match=r"model\.json"):
@@ -451,7 +451,7 @@ def test_an_accuracy_that_is_no_number_is_refused_though_its_hash_fits(place: Pl
 
 
 @pytest.mark.parametrize("name", ["", "weights.safetensors", "model.json", "model.yaml", "verdict.json", "README.md"])
-def test_a_model_is_a_folder_of_files_and_not_of_links(place: Place, name: str) -> None:
+def test_a_model_cannot_contain_links(place: Place, name: str) -> None:
     tag = place.tag
     path = place.model_folder(tag) / name
     (place.folder / "elsewhere").mkdir()
@@ -465,7 +465,7 @@ def test_a_model_is_a_folder_of_files_and_not_of_links(place: Place, name: str) 
     assert [(one.tag, one.card) for one in store.list_stored()] == [(tag, None)]
 
 
-def test_the_verdict_on_another_model_is_none(place: Place) -> None:
+def test_a_verdict_on_another_model_is_refused(place: Place) -> None:
     one, other = place.tag, place.tag
     (place.model_folder(one) / "verdict.json").write_bytes(encode_verdict(verdict_of(other, None, [], GateBounds())))
     with pytest.raises(ModelError, match=rf"{one}: verdict\.json: it is the verdict on '{other}'"):

@@ -1,4 +1,4 @@
-"""What a rollback takes."""
+"""The time of a rollback."""
 
 import dataclasses
 import json
@@ -26,7 +26,7 @@ def live(network: MLP, card: ModelCard, bentoml_home: Path) -> str:
 
 @pytest.mark.slow
 def test_a_rollback_takes_less_than_two_seconds(live: str, network: MLP, card: ModelCard, bentoml_home: Path) -> None:
-    """The whole command's, of processor: other programs run beside. Of a store with a history of a thousand moves."""
+    """CPU time of the whole command, on a history of a thousand moves. Other programs may run at the same time."""
     for _ in range(3):
         champion.make_live(store.save_model(network, card), "a test")
     path = bentoml_home / "fashion" / "history.jsonl"

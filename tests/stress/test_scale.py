@@ -1,4 +1,4 @@
-"""A job on more than one machine: a real Prefect server, and a real Dask cluster whose worker is killed."""
+"""A job on several machines: a real Prefect server, and a real Dask cluster whose worker is killed."""
 
 import gzip
 import json
@@ -37,13 +37,13 @@ if __name__ == "__main__":  # the processes of a local cluster import this too
 
 @dataclass(frozen=True)
 class Place:
-    """A Prefect server, the store, and a table with what comes of it where nothing goes wrong."""
+    """A Prefect server, the store, and a table with its output from an uninterrupted run."""
 
     api: Api
     environment: dict[str, str]
     folder: Path
     table: Path
-    whole: bytes  # the output, but for the time
+    whole: bytes  # the output without the time
     rejects: bytes
 
     def run(self, source: Path, output: Path, address: str = "") -> "subprocess.Popen[str]":
@@ -57,7 +57,7 @@ class Place:
 
 
 def without_time(output: Path) -> bytes:
-    """The last column is when the job began."""
+    """Return the rows without the last column, the start time of the job."""
     return b"\n".join(line.rpartition(b",")[0] for line in output.read_bytes().splitlines())
 
 
@@ -84,7 +84,7 @@ def place(
 
 @pytest.fixture(scope="module")
 def cluster(place: Place) -> Iterator[tuple[str, list["subprocess.Popen[bytes]"]]]:
-    """A scheduler's address and two workers: three processes that share nothing but folders with the flow's."""
+    """A scheduler address and two workers. These three processes share only folders with the flow."""
     port = free_port()
     address = f"tcp://127.0.0.1:{port}"
     here = ["--host", "127.0.0.1", "--no-dashboard"]
@@ -113,15 +113,15 @@ def wait_for_parts(process: "subprocess.Popen[str]", job: Path, parts: int) -> N
 
 
 def assert_whole(place: Place, output: Path, process: "subprocess.Popen[str]") -> None:
-    told = process.communicate(timeout=120)[0]
-    assert process.returncode == 0, told
+    output_text = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, output_text
     assert without_time(output) == place.whole
     assert output.with_suffix(".rejects.csv").read_bytes() == place.rejects
     assert not output.with_name(f".{output.name}.job").exists()
 
 
-def test_a_flow_that_was_killed_goes_on_and_writes_what_the_command_line_writes(place: Place) -> None:
-    """In threads; an input that cannot be read from the middle: its lines are handed on through the job's folder."""
+def test_a_killed_flow_resumes_and_writes_the_output_of_the_command_line(place: Place) -> None:
+    """Runs in threads on a non-seekable input: its lines are passed through the job folder."""
     source, output = place.folder / "zipped.csv.gz", place.folder / "threads.csv"
     source.write_bytes(gzip.compress(place.table.read_bytes(), 1))
     process, job = place.run(source, output), place.folder / ".threads.csv.job"
@@ -137,7 +137,7 @@ def test_a_flow_that_was_killed_goes_on_and_writes_what_the_command_line_writes(
         assert row in artifact["data"]
 
 
-def test_a_worker_that_is_killed_costs_its_part_and_nothing_else(
+def test_a_killed_worker_loses_only_its_current_part(
     place: Place, cluster: tuple[str, list["subprocess.Popen[bytes]"]]
 ) -> None:
     address, workers = cluster

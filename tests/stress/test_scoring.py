@@ -1,4 +1,4 @@
-"""Scoring that is killed, and work that two share: each row once, and the same bytes as without."""
+"""Killed scoring and shared inboxes: each row is scored once, and the output has the same bytes."""
 
 import random
 import signal
@@ -54,7 +54,7 @@ def test_ten_kills_and_a_resume_give_the_same_bytes(
         assert process.stdout
         assert process.stdout.readline() == b"ready\n"
         time.sleep(moments.uniform(0.05, 0.6))
-        while kill == 9 and not list(tmp_path.glob(".out.csv.job/*-*.json")):  # on a busy machine no part is done yet
+        while kill == 9 and not list(tmp_path.glob(".out.csv.job/*-*.json")):  # none may be done on a busy machine
             assert process.poll() is None
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
@@ -86,7 +86,7 @@ for item in find_work(inbox, 0.1):
 
 
 def start_worker(inbox: Inbox) -> "subprocess.Popen[str]":
-    """A process that waits for a line, then empties the inbox."""
+    """Start a process that waits for a line, then empties the inbox."""
     process = subprocess.Popen(
         [sys.executable, "-c", WORKER, str(inbox.folder)],
         stdin=subprocess.PIPE,
@@ -121,7 +121,7 @@ def test_two_workers_share_an_inbox(inbox: Inbox, live: Classifier, test_split: 
 
 
 @pytest.mark.slow
-def test_what_a_killed_worker_began_is_gone_on_with(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
+def test_the_work_of_a_killed_worker_is_resumed(inbox: Inbox, live: Classifier, test_split: Examples) -> None:
     header, _, lines = table_of(test_split, 200).partition("\n")
     (inbox.folder / "big.csv").write_text(f"{header}\n{lines * 200}")
     process = start_worker(inbox)

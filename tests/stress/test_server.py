@@ -1,4 +1,4 @@
-"""The temporary Prefect server of a command; test_flow.py has what it does not depend on."""
+"""The temporary Prefect server of a command. test_flow.py tests its independence from user settings."""
 
 import importlib.metadata
 import os
@@ -31,9 +31,7 @@ def start(environment: dict[str, str]) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, env=environment, cwd=CHECKOUT, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
 
-def test_it_goes_with_a_command_that_is_killed_and_takes_its_folder_along(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
+def test_it_stops_with_a_killed_command_and_removes_its_folder(environment: dict[str, str], tmp_path: Path) -> None:
     with start(environment) as process:
         assert process.stdout
         assert process.stdout.readline() == "it answers\n"
@@ -44,7 +42,7 @@ def test_it_goes_with_a_command_that_is_killed_and_takes_its_folder_along(
     wait_until(lambda: not server.is_running() or server.status() == psutil.STATUS_ZOMBIE, "the server to be gone")
 
 
-def test_one_that_cannot_start_says_why_in_a_line_and_the_next_one_can(
+def test_a_failed_start_is_reported_in_one_line_and_does_not_block_the_next(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     template = tmp_path / "data" / "cache" / f"prefect-{importlib.metadata.version('prefect')}.db"
@@ -54,10 +52,10 @@ def test_one_that_cannot_start_says_why_in_a_line_and_the_next_one_can(
         foreign.execute("INSERT INTO alembic_version VALUES ('of another')")
     foreign.close()
     output, errors = start(environment).communicate()
-    told = (
+    message = (
         "the temporary Prefect server did not start. Its log ends with: "
         "alembic.util.exc.CommandError: Can't locate revision"
     )
-    assert (output, told in errors.splitlines()[-1]) == ("", True), errors
+    assert (output, message in errors.splitlines()[-1]) == ("", True), errors
     assert not list((tmp_path / "tmp").iterdir())
     assert not template.exists()

@@ -1,4 +1,4 @@
-"""Clients that send or read slowly, or not at all, take no place from those who do not."""
+"""Clients that send or read slowly, or not at all, do not block others."""
 
 import contextlib
 import http.client
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("measured")]
 
 @dataclass
 class Honest(threading.Thread):
-    """A client that asks again and again, in pieces, and keeps what it was told and how long it took at most."""
+    """A client that sends chunked requests repeatedly, and keeps the statuses and the longest time in seconds."""
 
     server: Server
     enough: threading.Event = field(default_factory=threading.Event)
@@ -54,7 +54,7 @@ class Honest(threading.Thread):
 
 @contextlib.contextmanager
 def honest(server: Server, number: int = 4) -> Iterator[list[Honest]]:
-    """So many of them for as long as the block takes; each was answered, and with 200."""
+    """Run `number` clients during the block, and check that every answer is a 200."""
     clients = [Honest(server) for _ in range(number)]
     for client in clients:
         client.start()
@@ -70,14 +70,14 @@ def honest(server: Server, number: int = 4) -> Iterator[list[Honest]]:
 
 
 def trickle(held: list[socket.socket], seconds: float, drop: bytes) -> dict[socket.socket, bytes]:
-    """A byte or so at a time on each, until it is answered or cut: what it was answered."""
+    """Send `drop` slowly on each connection until it is answered or closed. Returns the answers."""
     answers: dict[socket.socket, bytes] = {}
     until = time.monotonic() + seconds
     while time.monotonic() < until and len(answers) < len(held):
         waiting = [one for one in held if one not in answers]
         for one in select.select(waiting, [], [], 0)[0]:
             answers[one] = b""
-            with contextlib.suppress(ConnectionError):  # head and body may come one after the other
+            with contextlib.suppress(ConnectionError):  # head and body may arrive separately
                 while not answers[one].endswith(b"}}") and (piece := one.recv(4000)):
                     answers[one] += piece
         for one in waiting:
@@ -88,8 +88,8 @@ def trickle(held: list[socket.socket], seconds: float, drop: bytes) -> dict[sock
 
 
 @pytest.mark.parametrize("number", [200, MAX_ARRIVING + 100])
-def test_bodies_that_trickle_in_are_given_up_while_others_are_answered(server: Server, number: int) -> None:
-    """Beyond the number that may arrive, the slowest goes before its window is over."""
+def test_bodies_that_trickle_in_time_out_while_others_are_answered(server: Server, number: int) -> None:
+    """Above the limit of arriving bodies, the slowest is dropped before its window ends."""
     with honest(server), contextlib.ExitStack() as held:
         slow = [held.enter_context(connect(server)) for _ in range(number)]
         for place, one in enumerate(slow):
@@ -101,8 +101,8 @@ def test_bodies_that_trickle_in_are_given_up_while_others_are_answered(server: S
     assert all(b"not received in time" in answer for answer in answers.values())
 
 
-def test_a_body_at_a_fair_pace_may_take_longer_than_a_window(server: Server, test_split: Examples) -> None:
-    """Forty kilobytes a second, for two windows."""
+def test_a_body_at_a_fair_rate_can_take_longer_than_a_window(server: Server, test_split: Examples) -> None:
+    """40 KB per second, for two windows."""
     body = test_split.images[:1].tobytes() * 512
     with connect(server) as client:
         client.sendall(HEAD % (b"/predict", BYTES.encode(), len(body)))
@@ -112,8 +112,8 @@ def test_a_body_at_a_fair_pace_may_take_longer_than_a_window(server: Server, tes
         assert status_of(client.recv(100)) == 200
 
 
-def test_bodies_have_a_bound_in_memory_together(server: Server) -> None:
-    """Each is within its own."""
+def test_bodies_have_a_shared_memory_limit(server: Server) -> None:
+    """Each body is within its own limit."""
     size = LARGEST_UPLOAD - 1
     with contextlib.ExitStack() as held:
         large = [held.enter_context(connect(server)) for _ in range(MAX_BYTES // size + 2)]
@@ -126,8 +126,8 @@ def test_bodies_have_a_bound_in_memory_together(server: Server) -> None:
     assert all(b"request bodies in memory exceed" in answer for answer in refused)
 
 
-def test_connections_without_a_request_are_cut_while_others_are_answered(server: Server) -> None:
-    """500 that say nothing, or a head that never ends, or go on after their answer."""
+def test_connections_without_a_request_are_closed_while_others_are_answered(server: Server) -> None:
+    """500 connections that stay silent, send an endless head, or keep sending after their answer."""
     ends_badly = HEAD % (b"/nothing", b"text/plain", 1 << 20)
     began = time.monotonic()
     with honest(server), contextlib.ExitStack() as held:
@@ -146,7 +146,7 @@ def test_connections_without_a_request_are_cut_while_others_are_answered(server:
     assert time.monotonic() - began < connections.PATIENCE + 10
 
 
-def test_beyond_a_number_of_connections_those_that_wait_longest_are_cut(server: Server) -> None:
+def test_above_the_connection_limit_the_longest_idle_are_closed(server: Server) -> None:
     (worker,) = psutil.Process(server.process.pid).children(recursive=True)
     with honest(server), contextlib.ExitStack() as held:
         first = [held.enter_context(connect(server)) for _ in range(100)]
@@ -160,10 +160,10 @@ def test_beyond_a_number_of_connections_those_that_wait_longest_are_cut(server: 
         assert len(worker.net_connections()) <= connections.MAX_CONNECTIONS + 1
 
 
-def test_a_client_that_does_not_take_its_answer_is_cut_and_one_that_takes_its_time_is_not(
+def test_a_client_that_reads_nothing_is_disconnected_and_a_slow_reader_is_not(
     server: Server, test_split: Examples
 ) -> None:
-    """Eight megabytes of answer, more than the kernel keeps for a client."""
+    """The 8 MB response exceeds what the kernel buffers for a client."""
     row = ",".join(map(str, test_split.images[0].ravel()))
     lines = [f"{number:0900},{row}" for number in range(8_000)]
     table = "\n".join([",".join(("id", *PIXEL_COLUMNS)), *lines, ""]).encode()
@@ -185,10 +185,10 @@ def test_a_client_that_does_not_take_its_answer_is_cut_and_one_that_takes_its_ti
         assert len(left) < len(content)
 
 
-def test_beyond_the_cap_callers_are_told_to_come_back(server: Server, test_split: Examples) -> None:
-    """Each sends 64 pictures, which take a while; those of 16 may wait at the same time."""
+def test_above_the_request_limit_callers_get_429_and_retry_after(server: Server, test_split: Examples) -> None:
+    """Each sends 64 pictures, which take a while; at most 16 requests wait at once."""
     answers: list[tuple[int, str | None, bytes]] = []
-    picture = write_png(test_split.images[0].repeat(4, axis=0).repeat(4, axis=1))  # 28 x 28 is read at once
+    picture = write_png(test_split.images[0].repeat(4, axis=0).repeat(4, axis=1))  # 28 x 28 is decoded too fast
     part = b'--cut\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n' + picture + b"\r\n"
     body = part * 64 + b"--cut--\r\n"
 

@@ -1,4 +1,4 @@
-"""What is done to the stack of `make up`: kills, maintenance, and a shell that knows nothing of it."""
+"""The stack of `make up` under kills, maintenance, and commands from an unrelated shell."""
 
 import json
 import os
@@ -16,8 +16,8 @@ from stacks import QUICK, SECRET, Stack
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stack")]
 
 
-def test_in_the_project_s_folder_prefect_reaches_the_stack(stack: Stack) -> None:
-    """In a shell that knows nothing of its address, with a profile of its user's own that names another server."""
+def test_prefect_reaches_the_stack_from_the_project_folder(stack: Stack) -> None:
+    """The shell has no stack address, and the user's own profile names another server."""
     home = stack.folder / "stranger"
     home.mkdir()
     (home / "profiles.toml").write_text('active = "own"\n[profiles.own]\nPREFECT_API_URL = "http://127.0.0.1:9/api"\n')
@@ -30,8 +30,8 @@ def test_in_the_project_s_folder_prefect_reaches_the_stack(stack: Stack) -> None
     stack.api.ask("DELETE", f"/flow_runs/{run['id']}")
 
 
-def test_a_killed_training_goes_on_goes_live_and_is_not_repeated(stack: Stack) -> None:
-    """From a service with no model to one that answers with the new one, by the deployment that runs each night."""
+def test_a_killed_training_resumes_goes_live_and_is_not_repeated(stack: Stack) -> None:
+    """The nightly deployment takes the service from no model to the new one."""
     assert "no model is live" in httpx.get(f"{stack.service}/readyz", timeout=30).text
     longer = {**QUICK, "epochs": 200}
     killed = stack.start_run("training/nightly", longer)
@@ -50,7 +50,7 @@ def test_a_killed_training_goes_on_goes_live_and_is_not_repeated(stack: Stack) -
     assert len(json.loads(stack.fashion("models", "--json").stdout)) == 1
 
 
-def test_the_maintenance_removes_what_nobody_came_back_for(stack: Stack) -> None:
+def test_maintenance_removes_abandoned_files(stack: Stack) -> None:
     old = stack.data / "checkpoints" / "unfinished-0123456789abcdef"
     young = old.with_name("unfinished-fedcba9876543210")
     result = stack.data / "prefect" / "storage" / ("0123456789abcdef" * 2)
@@ -66,16 +66,16 @@ def test_the_maintenance_removes_what_nobody_came_back_for(stack: Stack) -> None
     assert artifacts[0]["description"].startswith("2 items removed")
 
 
-@pytest.mark.parametrize("name", ["service"])  # test_unattended kills the others
-def test_a_killed_piece_comes_back(stack: Stack, name: str) -> None:
+@pytest.mark.parametrize("name", ["service"])  # test_unattended.py kills the others
+def test_a_killed_piece_is_restarted(stack: Stack, name: str) -> None:
     before = stack.pieces()[name].pid
     psutil.Process(before).kill()
     wait_until(lambda: stack.pieces()[name].pid not in (0, before), f"{name} to come back")
     wait_until(lambda: stack.pieces()[name].is_well, f"{name} to answer", stack.log(name))
 
 
-def test_down_leaves_nothing_not_even_a_run(stack: Stack) -> None:
-    """The last of this stack: whoever comes after starts another."""
+def test_down_leaves_no_process_not_even_a_run(stack: Stack) -> None:
+    """Runs last: it stops the shared stack."""
     run = stack.start_run("training/on-demand", {**QUICK, "epochs": 100_000, "promote": False})
     wait_until(lambda: any((stack.data / "checkpoints").glob("unfinished-*")), "an epoch", stack.log("worker"))
     running = stack.processes()
@@ -95,7 +95,7 @@ def test_down_leaves_nothing_not_even_a_run(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("variable", ["PORT", "PREFECT_PORT"])
-def test_a_port_in_use_is_one_line_and_starts_nothing(stack: Stack, variable: str) -> None:
+def test_a_port_in_use_is_reported_in_one_line_and_starts_nothing(stack: Stack, variable: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -108,14 +108,14 @@ def test_a_port_in_use_is_one_line_and_starts_nothing(stack: Stack, variable: st
     assert done.returncode == 1
 
 
-def test_one_port_for_both_is_one_line_and_starts_nothing(stack: Stack) -> None:
+def test_the_same_port_for_both_is_reported_in_one_line_and_starts_nothing(stack: Stack) -> None:
     port = stack.environment["PORT"]
     done = stack.fashion("up", PREFECT_PORT=port, FASHION_DATA_DIR=str(stack.folder / "same"))
-    told = f"error: PORT and PREFECT_PORT are both {port}, expected different ports\n"
-    assert (done.returncode, done.stderr) == (1, told)
+    message = f"error: PORT and PREFECT_PORT are both {port}, expected different ports\n"
+    assert (done.returncode, done.stderr) == (1, message)
 
 
-def test_a_port_that_is_none_is_one_line(stack: Stack) -> None:
+def test_an_invalid_port_is_reported_in_one_line(stack: Stack) -> None:
     done = stack.fashion("up", PREFECT_PORT="many")
     assert done.returncode == 1
     assert done.stderr.startswith("error: PREFECT_PORT: ")

@@ -1,4 +1,4 @@
-"""A service whose model is gone or damaged, and one that is told to end meanwhile."""
+"""A service with a missing or damaged model, and one that gets SIGTERM during a request."""
 
 import contextlib
 import json
@@ -64,7 +64,7 @@ def tamper(home: Path) -> None:
         (tamper, "weights.safetensors has the SHA-256"),
     ],
 )
-def test_without_a_model_it_starts_and_says_why_it_is_not_ready(
+def test_without_a_model_it_starts_and_reports_why_it_is_not_ready(
     live: Live, tmp_path: Path, table: bytes, pictures: Images, harm: Callable[[Path], None], reason: str
 ) -> None:
     home = tmp_path / "bentoml"

@@ -1,4 +1,4 @@
-"""How the service ends, and comes back: on SIGTERM within a bound, never as an orphan, and with its worker renewed."""
+"""The service stops on SIGTERM within a time limit, leaves no orphan, and restarts a killed worker."""
 
 import contextlib
 import http.client
@@ -26,7 +26,7 @@ from components.training.train import Trained
 from serving.connections import DRAIN
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("measured")]
-BOUND = DRAIN + 5  # seconds for both processes to be gone
+BOUND = DRAIN + 5  # seconds until both processes are gone
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +48,8 @@ def assert_gone(port: int, worker: psutil.Process, within: float = 5) -> None:
         probe.bind(("127.0.0.1", port))
 
 
-def test_sigterm_ends_it_within_a_bound_whatever_clients_do(home: Path, test_split: Examples) -> None:
-    """A request in flight is answered; an idle connection, half a head and a body that never ends do not hold it up."""
+def test_sigterm_stops_it_within_a_time_limit_whatever_clients_do(home: Path, test_split: Examples) -> None:
+    """It answers a request in flight. An idle connection, half a head or an endless body does not delay it."""
     body = test_split.images[:1].tobytes()
     with serve(home) as server, contextlib.ExitStack() as held:
         worker = worker_of(server)
@@ -66,16 +66,16 @@ def test_sigterm_ends_it_within_a_bound_whatever_clients_do(home: Path, test_spl
         working.sendall(body[-1:])
         assert status_of(take(working, b"}]}")) == 200
         assert take(idle, b"never") == take(half, b"never") == b""
-        told = take(trickling, b"never")
-        assert (status_of(told), b"the service is shutting down; retry later" in told) == (503, True)
+        output = take(trickling, b"never")
+        assert (status_of(output), b"the service is shutting down; retry later" in output) == (503, True)
         assert server.process.wait(BOUND) == 0
         assert time.monotonic() - began < DRAIN + 1
         assert_gone(server.port, worker)
     assert "Traceback" not in server.log.read_text()
 
 
-def test_work_that_cannot_be_stopped_does_not_hold_it_up(home: Path) -> None:
-    """Eight requests of eight transparent photos of 24 million pixels: decoding takes longer than a stop may."""
+def test_uninterruptible_work_does_not_delay_a_stop(home: Path) -> None:
+    """Eight requests with eight transparent photos of 24 million pixels: decoding takes longer than a stop may take."""
     file = io.BytesIO()
     Image.new("RGBA", (4900, 4900), (10, 20, 30, 40)).save(file, "PNG")
     picture = file.getvalue()
@@ -94,7 +94,7 @@ def test_work_that_cannot_be_stopped_does_not_hold_it_up(home: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [["-m", "fashion", "serve"], ["-m", "bentoml", "serve", str(CHECKOUT)]])
-def test_it_listens_on_the_loopback_address_unless_asked_and_stops_while_it_starts(
+def test_it_listens_on_the_loopback_address_by_default_and_can_be_stopped_while_starting(
     home: Path, tmp_path: Path, command: list[str]
 ) -> None:
     port, log = free_port(), tmp_path / "log"
@@ -103,7 +103,7 @@ def test_it_listens_on_the_loopback_address_unless_asked_and_stops_while_it_star
         process = subprocess.Popen(whole, cwd=CHECKOUT, stdout=output, stderr=output, start_new_session=True)
     try:
         deadline = time.monotonic() + START
-        while b"Starting production" not in log.read_bytes():  # for some milliseconds before, BentoML hears no signal
+        while b"Starting production" not in log.read_bytes():  # just before this line, BentoML ignores signals
             assert time.monotonic() < deadline
             time.sleep(0.05)
         found = {one.laddr.ip for one in psutil.net_connections("tcp") if one.laddr and one.laddr.port == port}
@@ -116,7 +116,7 @@ def test_it_listens_on_the_loopback_address_unless_asked_and_stops_while_it_star
         stop(process)
 
 
-def test_a_killed_worker_comes_back_and_those_who_wait_are_answered(home: Path) -> None:
+def test_a_killed_worker_is_restarted_and_waiting_clients_are_answered(home: Path) -> None:
     with serve(home) as server:
         worker_of(server).kill()
         waiting = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
@@ -127,7 +127,7 @@ def test_a_killed_worker_comes_back_and_those_who_wait_are_answered(home: Path) 
         assert server.process.wait(BOUND) == 0
 
 
-def test_without_the_process_that_renews_it_the_worker_ends_and_the_port_is_free(home: Path) -> None:
+def test_without_its_supervisor_the_worker_exits_and_frees_the_port(home: Path) -> None:
     with serve(home) as server:
         worker = worker_of(server)
         os.kill(server.process.pid, signal.SIGKILL)
@@ -136,8 +136,8 @@ def test_without_the_process_that_renews_it_the_worker_ends_and_the_port_is_free
         assert "Traceback" not in server.log.read_text()
 
 
-def test_a_port_in_use_is_told_with_a_status(home: Path) -> None:
-    """By BentoML's own command too, though in more than a line."""
+def test_a_port_in_use_is_reported_with_an_exit_status(home: Path) -> None:
+    """BentoML's own command reports it as well, in more than one line."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         ours = [sys.executable, "-m", "fashion", "serve", "--port", port]

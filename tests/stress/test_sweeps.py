@@ -1,4 +1,4 @@
-"""Sweeps in processes of their own."""
+"""Sweeps in separate processes."""
 
 import csv
 import json
@@ -26,8 +26,8 @@ SMALL = {"hidden": [16], "epochs": 2}
 
 
 @pytest.mark.slow
-def test_a_training_in_its_process_reads_no_test_image_and_is_not_done_again(archives: Path, tmp_path: Path) -> None:
-    """The test split's files are gone before it begins."""
+def test_a_training_in_its_process_reads_no_test_image_and_is_not_repeated(archives: Path, tmp_path: Path) -> None:
+    """The files of the test split are deleted before it starts."""
     dataset = ingest(str(archives), settings=Settings(data_dir=tmp_path / "data")).dataset
     for part in read_manifest(dataset).parts:
         if part.split == "test":

@@ -1,4 +1,4 @@
-"""`fashion train` stopped with Ctrl-C and gone on with."""
+"""`fashion train`, stopped with Ctrl-C and resumed."""
 
 import json
 import os
@@ -19,14 +19,14 @@ from components.settings import CHECKOUT
 from components.training.presets import configure
 from components.training.train import train
 
-LONG = {"epochs": 300, "hidden": [16], "dropout": 0.1}  # some seconds on the small sample
+LONG = {"epochs": 300, "hidden": [16], "dropout": 0.1}  # a few seconds on the small sample
 RECIPE = ("--preset", "dense-128", "--epochs", "300", "--set", "hidden=[16]", "--set", "dropout=0.1")
 COMMAND = ("train", *RECIPE, "--no-promote")
 FASHION = str(Path(sys.executable).with_name("fashion"))
 
 
 @pytest.mark.slow
-def test_ctrl_c_says_how_to_resume_and_that_comes_to_the_same_weights(archives: Path, tmp_path: Path) -> None:
+def test_ctrl_c_prints_how_to_resume_and_resuming_yields_the_same_weights(archives: Path, tmp_path: Path) -> None:
     """With the temporary Prefect server, in a terminal."""
     temporary = tmp_path / "tmp"
     temporary.mkdir()
@@ -45,8 +45,8 @@ def test_ctrl_c_says_how_to_resume_and_that_comes_to_the_same_weights(archives: 
     terminal.press()
     status, took = terminal.end()
     assert (status, took < 5) == (130, True), f"{took} s, where 2 are promised on a machine that is not busy"
-    told = terminal.text.splitlines()[-1]
-    found = re.fullmatch(r"stopped by SIGINT: epoch (\d+) of 300 is saved. To resume: (.*)", told)
+    message = terminal.text.splitlines()[-1]
+    found = re.fullmatch(r"stopped by SIGINT: epoch (\d+) of 300 is saved. To resume: (.*)", message)
     assert found, terminal.text
     assert not any(word in terminal.text for word in ("Traceback", "Crash", "ERROR")), terminal.text
     assert not [one for one in started if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]

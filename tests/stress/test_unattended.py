@@ -1,4 +1,4 @@
-"""What happens to scheduled work that nobody watches, on the stack as `fashion up` starts it."""
+"""Unattended scheduled runs on the stack that `fashion up` starts."""
 
 import signal
 import sqlite3
@@ -37,7 +37,7 @@ SCHEDULED = "waiting/scheduled"
 
 @pytest.fixture(scope="module")
 def waiting(stack: Stack) -> Stack:
-    """With a deployment that is limited as the scheduled ones of prefect.yaml are."""
+    """The stack with a deployment that has the concurrency limit of the scheduled ones in prefect.yaml."""
     project = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())
     nightly = project["deployments"][0]
     kept = {name: nightly[name] for name in ("concurrency_limit", "work_pool")}
@@ -67,7 +67,7 @@ def wait_for_start(stack: Stack, gate: Path) -> None:
     wait_until(gate.with_suffix(".started").exists, "a run to start", stack.log("worker"))
 
 
-def test_of_two_runs_at_once_the_second_is_cancelled_and_a_killed_server_and_worker_lose_nothing(
+def test_a_second_concurrent_run_is_cancelled_and_a_killed_server_and_worker_lose_nothing(
     waiting: Stack, gate: Path
 ) -> None:
     first = start(waiting, gate)
@@ -85,12 +85,12 @@ def test_of_two_runs_at_once_the_second_is_cancelled_and_a_killed_server_and_wor
 
 
 def held(stack: Stack) -> int:
-    """How many runs hold the deployment's limit."""
+    """Return how many runs hold the deployment's concurrency limit."""
     return int(stack.api.ask("GET", f"/deployments/name/{SCHEDULED}")["global_concurrency_limit"]["active_slots"])
 
 
-def test_of_many_missed_runs_one_is_made_good(waiting: Stack, gate: Path) -> None:
-    """Also where the deployments are registered again before a worker is there, as `fashion up` does it."""
+def test_one_catch_up_run_covers_all_missed_runs(waiting: Stack, gate: Path) -> None:
+    """Also if the deployments are registered again before a worker starts, as `fashion up` does."""
     layout = waiting.layout
     with asking(layout) as supervisor:
         supervisor.stopProcess("worker")
@@ -111,8 +111,8 @@ def test_of_many_missed_runs_one_is_made_good(waiting: Stack, gate: Path) -> Non
     assert sorted(map(waiting.end_of, late)) == ["Cancelled", "Cancelled", "Completed"]
 
 
-def test_a_run_whose_machine_died_is_marked_and_the_next_one_works(waiting: Stack, gate: Path) -> None:
-    """Worker and run are killed at once; the stack's own automation, for this run alone and with less patience."""
+def test_a_run_on_a_dead_machine_is_marked_crashed_and_the_next_one_works(waiting: Stack, gate: Path) -> None:
+    """Worker and run are killed together. A copy of the stack's automation watches this run with a shorter timeout."""
     soon = (datetime.now(UTC) + timedelta(seconds=3)).isoformat()
     run = start(waiting, gate, state={"type": "SCHEDULED", "state_details": {"scheduled_time": soon}})
     (automation,) = [one for one in yaml.safe_load(AUTOMATIONS.read_text()) if one["name"] == "dead-runs"]
@@ -130,18 +130,18 @@ def test_a_run_whose_machine_died_is_marked_and_the_next_one_works(waiting: Stac
     assert waiting.pieces()["worker"].pid not in (0, worker.pid)
 
 
-def test_a_killed_supervisor_is_told_and_replaced_and_runs_go_on(waiting: Stack, gate: Path) -> None:
+def test_a_killed_supervisor_is_reported_and_replaced_and_runs_continue(waiting: Stack, gate: Path) -> None:
     run = start(waiting, gate)
     wait_for_start(waiting, gate)
     with asking(waiting.layout) as supervisor:
         killed = psutil.Process(supervisor.getPID())
     killed.kill()
     killed.wait(LONG)
-    told = waiting.fashion("status").stderr
-    assert told.startswith("error: supervisord does not answer, but "), told
+    message = waiting.fashion("status").stderr
+    assert message.startswith("error: supervisord does not answer, but "), message
     assert (
-        told.endswith(f"runs ({waiting.process_of(run).pid}) still run. Run 'fashion up' to replace them\n")
-        or "worker" in told
+        message.endswith(f"runs ({waiting.process_of(run).pid}) still run. Run 'fashion up' to replace them\n")
+        or "worker" in message
     )
     done = waiting.fashion("up")
     assert done.returncode == 0, done.stderr
@@ -160,8 +160,8 @@ def heartbeats(stack: Stack, run: str) -> int:
     return int(stack.api.ask("POST", "/events/filter", body)["total"])
 
 
-def test_a_locked_database_is_waited_for(waiting: Stack, gate: Path) -> None:
-    """The server refuses with 503, and the command asks again, as all clients of Prefect's do for about a minute."""
+def test_commands_wait_for_a_locked_database(waiting: Stack, gate: Path) -> None:
+    """The server answers 503, and the command retries for about a minute, as all Prefect clients do."""
     gate.touch()
     database = sqlite3.connect(waiting.data / "prefect" / "prefect.db")
     database.execute("BEGIN EXCLUSIVE")

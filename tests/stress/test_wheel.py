@@ -1,4 +1,4 @@
-"""The wheel in an environment without the checkout: every command works, and writes to the current folder only."""
+"""The wheel without a checkout: every command works, and writes only to the current folder."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ def installed(built: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="module")
 def folder(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A user's folder, in which a model was trained with nothing set."""
+    """A user's folder with a model trained on default settings."""
     folder = tmp_path_factory.mktemp("user")
     output = installed.fashion(folder, "train", "--preset", "quick", "--source", "sample", "--epochs", "1")
     assert "(live)" in output
@@ -37,7 +37,7 @@ def folder(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
-def test_the_wheel_and_the_sdist_have_no_tests_and_no_data(built: tuple[Path, Path]) -> None:
+def test_the_wheel_and_the_sdist_contain_no_tests_and_no_data(built: tuple[Path, Path]) -> None:
     sdist, wheel = built
     folders = {name.partition("/")[0] for name in list_wheel(wheel)}
     assert {name for name in folders if not name.endswith(".dist-info")} == PACKAGES
@@ -47,7 +47,7 @@ def test_the_wheel_and_the_sdist_have_no_tests_and_no_data(built: tuple[Path, Pa
     assert not top & {"tests", "data", "docs", "benchmarks"}
 
 
-def test_the_public_api_is_that_of_the_wheel(installed: Installed, built: tuple[Path, Path], tmp_path: Path) -> None:
+def test_the_public_api_comes_from_the_wheel(installed: Installed, built: tuple[Path, Path], tmp_path: Path) -> None:
     code = "import fashion, components.paths as p; print(fashion.__version__, p.CHECKOUT, p.RESOURCES, sep='\\n')"
     done = installed.run(tmp_path, "python", "-c", code)
     packages = installed.packages.resolve()
@@ -55,7 +55,7 @@ def test_the_public_api_is_that_of_the_wheel(installed: Installed, built: tuple[
     assert done.stdout.split() == [version, str(packages), str(packages / "fashion" / "resources")], done.stderr
 
 
-def test_help_and_doctor_work_before_there_is_a_model(installed: Installed, tmp_path: Path) -> None:
+def test_help_and_doctor_work_without_a_model(installed: Installed, tmp_path: Path) -> None:
     assert "Predict and serve" in installed.fashion(tmp_path, "-h")
     found = installed.fashion(tmp_path, "doctor", PORT=str(free_port()), PREFECT_PORT=str(free_port()))
     assert str(tmp_path / "data") in found
@@ -67,7 +67,7 @@ def test_data_goes_to_the_current_folder_and_models_to_the_home(installed: Insta
     assert {path.name for path in Path(installed.environment["HOME"]).iterdir()} == {"bentoml"}
 
 
-def test_variables_name_other_folders(installed: Installed, tmp_path: Path) -> None:
+def test_environment_variables_set_other_folders(installed: Installed, tmp_path: Path) -> None:
     home, data = tmp_path / "store", tmp_path / "elsewhere"
     variables = {"BENTOML_HOME": str(home), "FASHION_DATA_DIR": str(data)}
     assert str(data) in installed.fashion(tmp_path, "ingest", "--source", "sample", **variables)
@@ -106,7 +106,7 @@ def test_it_serves_the_page_and_the_api(installed: Installed, folder: Path) -> N
     assert len(answer["predictions"]) == 1
 
 
-def test_a_bento_has_the_serving_code(installed: Installed, folder: Path) -> None:
+def test_a_bento_contains_the_serving_code(installed: Installed, folder: Path) -> None:
     built = json.loads(installed.fashion(folder, "bento", "--json"))
     name, _, version = built["tag"].partition(":")
     source = Path(installed.environment["HOME"]) / "bentoml" / "bentos" / name / version / "src"
@@ -128,13 +128,13 @@ def test_the_stack_runs_flows(installed: Installed, folder: Path) -> None:
         installed.fashion(folder, "down", **ports)
 
 
-def test_a_folder_of_photos_becomes_a_model_of_its_own(installed: Installed, tmp_path: Path) -> None:
-    """`fashion init shop`, photos, `fashion train`: the settings are those of the folder's fashion.toml."""
+def test_a_folder_of_photos_becomes_its_own_model(installed: Installed, tmp_path: Path) -> None:
+    """`fashion init shop`, photos, `fashion train`: the settings come from the folder's fashion.toml."""
     store = {"BENTOML_HOME": str(tmp_path / "store")}
     installed.fashion(tmp_path, "init", "shop")
     shop = tmp_path / "shop"
     settings = (shop / "fashion.toml").read_text()
-    (shop / "fashion.toml").write_text(settings.replace("32x32x1", "32x32x3"))  # only colour tells these classes apart
+    (shop / "fashion.toml").write_text(settings.replace("32x32x1", "32x32x3"))  # these classes differ only in colour
     write_photos(shop / "photos", CLASSES)
     trained = json.loads(installed.fashion(shop, "train", "--json", **store).splitlines()[-1])
     assert (trained["promoted"], trained["preset"], trained["tag"].split(":")[0]) == (True, "photos", "shop-mlp")
@@ -158,7 +158,7 @@ def test_the_commit_of_a_repository_around_the_environment_is_not_recorded(insta
 
 @pytest.mark.usefixtures("folder")
 def test_nothing_is_written_to_site_packages(installed: Installed, built: tuple[Path, Path]) -> None:
-    """Runs last, after all of the above."""
+    """Runs last, after all tests above."""
     ours = {installed.packages / name for name in list_wheel(built[1])}
     added = {path for path in installed.files() - ours if ".dist-info" not in str(path)}
     assert {path.name for path in added} == {"dependencies.pth"}

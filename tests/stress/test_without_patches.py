@@ -1,6 +1,6 @@
-"""What BentoML, uvicorn and Starlette do of their own, for which parts of ours stand in.
+"""The behaviour of BentoML, uvicorn and Starlette that our patches replace.
 
-Each test serves with the library's own part. The day one fails, the part of ours that it names can go.
+Each test runs the unpatched library. When one fails, the patch that it names can be removed.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from serving.bentoml_patches import TrafficRecorder
 from serving.metrics import Watch
 
 pytestmark = pytest.mark.slow
-IDLE = 1  # seconds after an answer until uvicorn closes a connection: the one bound of time that it has
+IDLE = 1  # seconds until uvicorn closes an idle connection, its only timeout
 GRACE = 1  # seconds that a stop may take
 HOST = b"Host: localhost\r\n"
 READ = b"POST /read HTTP/1.1\r\n" + HOST
@@ -52,7 +52,7 @@ class Plain:
 
 @pytest.fixture(scope="module")
 def uvicorn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The small service on uvicorn's own protocol."""
+    """The small service on uvicorn's unpatched protocol."""
     port = free_port()
     command = [sys.executable, str(CHECKOUT / "tests" / "support" / "small_service.py"), str(port), str(GRACE), "own"]
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
@@ -75,7 +75,7 @@ def exchange(server: Server, *pieces: bytes) -> bytes:
 # --- serving/connections.py and heads.py ---
 
 
-def test_uvicorn_takes_the_body_of_a_request_that_asks_for_another_protocol_for_the_next_one(uvicorn: Server) -> None:
+def test_uvicorn_parses_the_body_of_an_upgrade_request_as_the_next_request(uvicorn: Server) -> None:
     """`GuardedProtocol._feed`, `drop_upgrade`."""
     hidden = b"GET /livez HTTP/1.1\r\n" + HOST + b"\r\n"
     wish = b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: %d\r\n\r\n" % len(hidden)
@@ -83,15 +83,15 @@ def test_uvicorn_takes_the_body_of_a_request_that_asks_for_another_protocol_for_
     assert statuses(exchange(uvicorn, READ + wish, hidden + LAST)) == [200] * 3
 
 
-def test_uvicorn_bounds_neither_a_head_nor_what_waits_behind_it(uvicorn: Server) -> None:
+def test_uvicorn_limits_neither_heads_nor_pipelined_requests(uvicorn: Server) -> None:
     """`check_head`, `MAX_PIPELINED`."""
     lines = b"".join(b"x%d: y\r\n" % number for number in range(10_000))
     assert statuses(exchange(uvicorn, LAST[:-2] + lines + b"X: " + b"a" * 1_000_000 + b"\r\n\r\n")) == [200]
     assert statuses(exchange(uvicorn, (READ + SIZED) * 200 + LAST)) == [200] * 201
 
 
-def test_uvicorn_reads_bodies_whose_framing_others_read_otherwise(uvicorn: Server) -> None:
-    """`check_head`: a coding that is not undone, chunks in HTTP/1.0, another version, another host."""
+def test_uvicorn_accepts_ambiguous_body_framing(uvicorn: Server) -> None:
+    """`check_head`: an undecoded coding, chunks in HTTP/1.0, another version, another host."""
     close, chunked = b"Connection: close\r\n", b"Transfer-Encoding: chunked\r\n\r\n310\r\n" + BODY + b"\r\n0\r\n\r\n"
     for request in (
         READ + close + chunked.replace(b": chunked", b": gzip, chunked"),
@@ -103,7 +103,7 @@ def test_uvicorn_reads_bodies_whose_framing_others_read_otherwise(uvicorn: Serve
         assert (statuses(answer), b'"bytes":784' in answer) == ([200], True), request
 
 
-def test_uvicorn_takes_trailers_for_headers(uvicorn: Server) -> None:
+def test_uvicorn_treats_trailers_as_headers(uvicorn: Server) -> None:
     """`GuardedProtocol.on_headers_complete`."""
     body = b"Transfer-Encoding: chunked\r\n\r\n310\r\n" + BODY + b"\r\n0\r\nAuthorization: x\r\n\r\n"
     assert b'"headers":["host","transfer-encoding","authorization"]' in exchange(uvicorn, READ + body + LAST)
@@ -122,7 +122,7 @@ def test_uvicorn_reads_a_body_in_tiny_chunks_while_others_wait(uvicorn: Server) 
     """`GuardedProtocol.data_received`."""
     flood = READ + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 800_000 + b"0\r\n\r\n"
     with socket.create_connection(("127.0.0.1", uvicorn.port), timeout=60) as connection:
-        connection.sendall(flood)  # of which the last bytes are in the system's buffers
+        connection.sendall(flood)  # the last bytes are still in the kernel's buffers
         began = time.monotonic()
         assert statuses(exchange(uvicorn, LAST)) == [200]
         waited = time.monotonic() - began
@@ -130,8 +130,8 @@ def test_uvicorn_reads_a_body_in_tiny_chunks_while_others_wait(uvicorn: Server) 
     assert waited > 0.1
 
 
-def test_uvicorn_says_internal_error_to_those_whom_a_stop_cuts_off(uvicorn: Server) -> None:
-    """`GuardedProtocol.shutdown`. The last test of this server."""
+def test_uvicorn_answers_internal_server_error_to_requests_cut_off_by_a_stop(uvicorn: Server) -> None:
+    """`GuardedProtocol.shutdown`. Runs last on this server."""
     with socket.create_connection(("127.0.0.1", uvicorn.port), timeout=20) as connection:
         connection.sendall(b"POST /wait HTTP/1.1\r\n" + HOST + SIZED)
         time.sleep(0.5)
@@ -142,8 +142,8 @@ def test_uvicorn_says_internal_error_to_those_whom_a_stop_cuts_off(uvicorn: Serv
 # --- serving/forms.py ---
 
 
-def test_starlette_loses_files_of_a_form_that_is_cut_off_or_names_none() -> None:
-    """`UploadForm`, which also saves a tenth of the processor time of a request with one picture."""
+def test_starlette_loses_files_of_a_truncated_form_and_files_without_a_name() -> None:
+    """`UploadForm`, which also saves a tenth of the CPU time of a request with one picture."""
     head = b'--cut\r\nContent-Disposition: form-data; name="file"'
     named, typed = (
         head + b'; filename="a.png"\r\n\r\n\x89PNG\r\n',
@@ -164,7 +164,7 @@ def test_starlette_loses_files_of_a_form_that_is_cut_off_or_names_none() -> None
 # --- serving/bentoml_patches.py and lifetime.py ---
 
 
-def test_bentoml_counts_every_made_up_path_and_leaves_a_worker_behind(tmp_path: Path) -> None:
+def test_bentoml_counts_every_unknown_path_and_leaves_an_orphaned_worker(tmp_path: Path) -> None:
     """`TrafficRecorder.counted_paths`, `end_with_parent`."""
     (tmp_path / "service.py").write_text(PLAIN)
     with using_home(tmp_path / "bentoml") as home, serve(home, str(tmp_path), tmp_path) as server:
@@ -172,8 +172,8 @@ def test_bentoml_counts_every_made_up_path_and_leaves_a_worker_behind(tmp_path: 
         with server.client() as client:
             for number in range(20):
                 assert client.get(f"/made-up-{number}").status_code == 404
-            told = client.get("/metrics").text
-            assert all(f'endpoint="/made-up-{number}"' in told for number in range(20))
+            output = client.get("/metrics").text
+            assert all(f'endpoint="/made-up-{number}"' in output for number in range(20))
             server.process.kill()
             server.process.wait()
             time.sleep(2)
@@ -187,7 +187,7 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def ask(app: ASGIApp, number: int) -> float:
-    """Ask so often, and say how much processor time it takes, in seconds."""
+    """Send requests and return the CPU time in seconds."""
 
     async def receive() -> Message:
         return {"type": "http.request"}
@@ -212,7 +212,7 @@ def test_bentoml_sets_a_timer_for_each_request_and_never_cancels_it() -> None:
     assert asyncio.run(count()) == 10
 
 
-def test_bentoml_asks_of_each_request_whether_it_is_traced() -> None:
+def test_bentoml_checks_for_each_request_whether_it_is_traced() -> None:
     """`patch_bentoml`: `OpenTelemetryMiddleware`."""
     asked: list[str] = []
 
@@ -225,8 +225,8 @@ def test_bentoml_asks_of_each_request_whether_it_is_traced() -> None:
     assert len(asked) == 10
 
 
-def test_bentoml_s_metrics_and_access_log_take_longer_than_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`TrafficRecorder`: 14 microseconds a request instead of 60, where parsing and predicting an image take 80."""
+def test_bentoml_s_metrics_and_access_log_are_slower_than_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`TrafficRecorder`: 14 microseconds per request instead of 60; parsing and predicting an image take 80."""
     lines, access_log = io.StringIO(), logging.getLogger("bentoml.access")
     monkeypatch.setattr(access_log, "handlers", [logging.StreamHandler(lines)])
     monkeypatch.setattr(access_log, "propagate", False)
