@@ -141,7 +141,7 @@ def test_every_write_operation_reports_the_path_and_what_to_do(told: dict[str, o
         (errno.EACCES, f"/a/b: permission denied. Give user {os.geteuid()} access, or choose another location"),
         (errno.ENAMETOOLONG, "/a/b: the name is too long. A name has at most 255 bytes, a path 4,095"),
         (errno.EMFILE, "/a/b: this process has too many open files. Raise the limit: ulimit -n"),
-        (errno.EIO, "/a/b: the disk reports an input/output error. Check the disk and the system's log"),
+        (errno.EIO, "/a/b: the disk reports an input/output error. Check the disk and the system log"),
         (errno.EBUSY, "/a/b: Device or resource busy"),
     ],
 )

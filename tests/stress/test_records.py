@@ -468,5 +468,5 @@ def test_a_model_cannot_contain_links(place: Place, name: str) -> None:
 def test_a_verdict_on_another_model_is_refused(place: Place) -> None:
     one, other = place.tag, place.tag
     (place.model_folder(one) / "verdict.json").write_bytes(encode_verdict(verdict_of(other, None, [], GateBounds())))
-    with pytest.raises(ModelError, match=rf"{one}: verdict\.json: it is the verdict on '{other}'"):
+    with pytest.raises(ModelError, match=rf"{one}: verdict\.json: verdict on '{other}', expected '{one}'"):
         read_verdict(one)

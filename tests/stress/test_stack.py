@@ -90,7 +90,7 @@ def test_down_leaves_no_process_not_even_a_run(stack: Stack) -> None:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", int(stack.environment[port])))
-    assert stack.fashion("down").stdout == "it is down already\n"
+    assert stack.fashion("down").stdout == "already down\n"
     assert stack.fashion("status").stderr == "error: the stack is down; 'fashion up' starts it\n"
 
 
