@@ -13,6 +13,7 @@ each settings class reads both. The file is ./fashion.toml, or the one that FASH
 import difflib
 import json
 import os
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -69,9 +70,11 @@ def read_settings_file() -> Path | None:
     except (OSError, ValueError) as error:
         raise SettingsError(f"{path}: cannot be read: {error}") from error
     for name, value in _flatten(path, content).items():
-        if name not in os.environ:
-            os.environ[name] = _to_text(name, value, path.resolve().parent)
+        text = _to_text(name, value, path.resolve().parent)
+        if os.environ.setdefault(name, text) == text:
             given.add(name)
+        else:
+            print(f"note: {name}={os.environ[name]} in the environment overrides {path}", file=sys.stderr)
     return path
 
 

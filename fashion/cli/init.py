@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -67,7 +68,7 @@ def init(
     print(f"created {folder} for the catalogue {name!r}: fashion.toml, README.md, photos/, data/")
     print_next(
         [
-            (f"cd {folder}", "work in this folder: its fashion.toml is read"),
+            (f"cd {shlex.quote(str(folder))}", "work in this folder: its fashion.toml is read"),
             ("cp -r ... photos/", "add photos, a folder for each class"),
             (f"{program()} train", "train, and make the model live if it passes the gate"),
         ]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -242,7 +243,7 @@ def next_steps(result: "TrainingResult", promote: bool) -> Iterator[tuple[str, s
     fashion = f"{own}{program()}"
     if result.promoted or result.skipped:
         serve = f"{own}make serve" if Path.cwd() == CHECKOUT else f"{fashion} serve"
-        yield serve, "serve it: web page and API on http://127.0.0.1:3000"
+        yield serve, f"serve it: web page and API on http://127.0.0.1:{os.environ.get('PORT') or 3000}"
         yield f"{fashion} predict PHOTO...", "classify photos"
         yield f"{fashion} score IN.csv OUT.csv", "classify a catalogue"
         yield f"{fashion} models", "list the models, and which is live"

@@ -79,3 +79,10 @@ def test_what_is_no_setting_is_refused(folder: Path, content: str, message: str)
 @pytest.mark.parametrize("kind", [Settings, NotifySettings, ClusterSettings])
 def test_every_field_of_the_settings_classes_can_be_set(kind: type[BaseSettings]) -> None:
     assert {f"FASHION_{field.upper()}" for field in kind.model_fields} <= NAMES
+
+
+def test_a_variable_that_overrides_the_file_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.environ["FASHION_SOURCE"] = "sample"
+    (folder / "fashion.toml").write_text('source = "download"\ncatalogue = "shop"\n')
+    read_settings_file()
+    assert capsys.readouterr().err == "note: FASHION_SOURCE=sample in the environment overrides fashion.toml\n"
