@@ -74,7 +74,7 @@ def read_settings_file() -> Path | None:
         if os.environ.setdefault(name, text) == text:
             given.add(name)
         else:
-            print(f"note: {name}={os.environ[name]} in the environment overrides {path}", file=sys.stderr)
+            print(f"note: {name} in the environment overrides {path}", file=sys.stderr)  # its value may be a secret
     return path
 
 

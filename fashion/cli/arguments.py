@@ -4,7 +4,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,6 +31,11 @@ def complete_tag(incomplete: str) -> list[tuple[str, str]]:
     return [(name, what) for name, what in offered if name.startswith(incomplete)]
 
 
+def model_option(about: str) -> Any:
+    """An option that takes the name of a model; `about` is its help."""
+    return typer.Option(metavar="MODEL", callback=resolve, autocompletion=complete_tag, help=about)
+
+
 MODEL = "Model: live, previous, latest, a tag, or the start of one"
 Source = Annotated[
     str,
@@ -48,6 +53,7 @@ OptionalTag = Annotated[
     str | None,
     typer.Argument(metavar="[MODEL]", callback=resolve, autocompletion=complete_tag, help=f"{MODEL} [default: live]."),
 ]
+ModelOption = Annotated[str | None, model_option(f"{MODEL} [default: live].")]
 Reason = Annotated[str, typer.Option(help="Reason, kept in the history.")]
 
 

@@ -133,7 +133,7 @@ def _check_ports() -> Iterator[Finding]:
             refuse_used_port("127.0.0.1", port, name)
             yield Finding("ok", f"port {port}", "free")
         except SettingsError as error:
-            yield Finding("warning", f"port {port}", str(error), f"stop the other program, or set {name}")
+            yield Finding("warning", f"port {port}", str(error), f"stop that process, or set {name}")
 
 
 def _check_prefect() -> Finding:

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fashion.cli.arguments import MODEL, Json, Reason, Tag, complete_tag, dataset_of, resolve
+from fashion.cli.arguments import (
+    Json,
+    ModelOption,
+    Reason,
+    Tag,
+    complete_tag,
+    dataset_of,
+    model_option,
+    resolve,
+)
 from fashion.cli.progress import waiting
 from fashion.cli.tables import in_words, print_table
 
@@ -128,14 +137,7 @@ def history(as_json: Json = False) -> None:
 def report(
     tag: Tag,
     compare_with: Annotated[
-        str | None,
-        typer.Option(
-            "--compare-with",
-            metavar="MODEL",
-            callback=resolve,
-            autocompletion=complete_tag,
-            help="Model to compare with; the report is written anew.",
-        ),
+        str | None, model_option("Model to compare with; the report is written anew [default: its champion].")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -168,16 +170,7 @@ def report(
 
 def impact(
     tag: Tag,
-    compare_with: Annotated[
-        str | None,
-        typer.Option(
-            "--compare-with",
-            metavar="MODEL",
-            callback=resolve,
-            autocompletion=complete_tag,
-            help=f"{MODEL} [default: live].",
-        ),
-    ] = None,
+    compare_with: ModelOption = None,
     data: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Table to classify, as for 'fashion score' [default: the test split]."),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fashion.cli.arguments import MODEL, Json, complete_tag, resolve
+from fashion.cli.arguments import Json, ModelOption
 from fashion.cli.tables import is_rich
 
 if TYPE_CHECKING:
@@ -18,10 +18,7 @@ EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 def predict(
     photos: Annotated[list[Path], typer.Argument(metavar="PHOTO", help="Picture files.")],
-    model: Annotated[
-        str | None,
-        typer.Option(metavar="MODEL", callback=resolve, autocompletion=complete_tag, help=f"{MODEL} [default: live]."),
-    ] = None,
+    model: ModelOption = None,
     top: Annotated[int, typer.Option(min=1, help="Classes to show per photo.")] = 3,
     as_json: Json = False,
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from fashion.cli.arguments import MODEL, Json, OptionalTag, Tag, complete_tag, dataset_of, resolve, resume_command
+from fashion.cli.arguments import Json, ModelOption, OptionalTag, Tag, dataset_of, resume_command
 from fashion.cli.progress import waiting
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -53,10 +53,7 @@ def score(
     output: Annotated[
         str, typer.Argument(help="*.csv, *.parquet or *.jsonl, also s3://...; - writes to standard output.")
     ],
-    model: Annotated[
-        str | None,
-        typer.Option(metavar="MODEL", callback=resolve, autocompletion=complete_tag, help=f"{MODEL} [default: live]."),
-    ] = None,
+    model: ModelOption = None,
     delimiter: Annotated[str, typer.Option(help="CSV delimiter: one character, or the word tab.")] = ",",
     keep: Annotated[list[str], typer.Option(help="Columns of INPUT to copy to OUTPUT, such as sku,price.")] = [],  # noqa: B006
     drop: Annotated[list[str], typer.Option(help="Columns of INPUT to ignore, such as a,b.")] = [],  # noqa: B006

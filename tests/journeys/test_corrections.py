@@ -150,27 +150,27 @@ def client(taking: Server, inbox: Path) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def told(test_split: Examples) -> dict[str, Any]:
+def correction(test_split: Examples) -> dict[str, Any]:
     return {"label": "Coat", "said": 6, "model": TAG, "image": test_split.images[0].tolist()}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["image", "seen"])
 def test_a_correction_waits_in_the_inbox(
-    client: httpx.Client, inbox: Path, told: dict[str, Any], test_split: Examples, form: str
+    client: httpx.Client, inbox: Path, correction: dict[str, Any], test_split: Examples, form: str
 ) -> None:
     if form == "seen":
-        del told["image"]
-        told["seen"] = f"data:image/png;base64,{base64.b64encode(write_png(test_split.images[0])).decode()}"
-    answer = client.post("/corrections", json=told)
+        del correction["image"]
+        correction["seen"] = f"data:image/png;base64,{base64.b64encode(write_png(test_split.images[0])).decode()}"
+    answer = client.post("/corrections", json=correction)
     assert (answer.status_code, answer.json()) == (200, {"label": 4, "name": "Coat"})
     (one,) = read_label_input(inbox, CONTRACT).candidates
     assert (one.label, one.pixels) == (4, test_split.images[0].tobytes())
 
 
 @pytest.mark.slow
-def test_none_of_these_is_accepted_as_a_correction(client: httpx.Client, told: dict[str, Any]) -> None:
-    answer = client.post("/corrections", json=told | {"label": NONE_OF_THESE})
+def test_none_of_these_is_accepted_as_a_correction(client: httpx.Client, correction: dict[str, Any]) -> None:
+    answer = client.post("/corrections", json=correction | {"label": NONE_OF_THESE})
     assert (answer.status_code, answer.json()) == (200, {"label": None, "name": NONE_OF_THESE})
 
 
@@ -189,9 +189,9 @@ def test_none_of_these_is_accepted_as_a_correction(client: httpx.Client, told: d
     ],
 )
 def test_an_invalid_correction_is_refused_and_writes_nothing(
-    client: httpx.Client, inbox: Path, told: dict[str, Any], change: dict[str, Any], status: int, field: str
+    client: httpx.Client, inbox: Path, correction: dict[str, Any], change: dict[str, Any], status: int, field: str
 ) -> None:
-    answer = client.post("/corrections", json=told | change)
+    answer = client.post("/corrections", json=correction | change)
     assert (answer.status_code, answer.json()["error"]["field"]) == (status, field)
     assert not inbox.exists()
 
@@ -215,11 +215,11 @@ def test_a_correction_with_duplicate_or_deeply_nested_fields_is_refused(
 
 @pytest.mark.slow
 def test_a_correction_with_a_damaged_picture_is_refused(
-    client: httpx.Client, inbox: Path, told: dict[str, Any]
+    client: httpx.Client, inbox: Path, correction: dict[str, Any]
 ) -> None:
-    del told["image"]
-    told["seen"] = f"data:image/png;base64,{base64.b64encode(palette_picture_without_palette()).decode()}"
-    answer = client.post("/corrections", json=told)
+    del correction["image"]
+    correction["seen"] = f"data:image/png;base64,{base64.b64encode(palette_picture_without_palette()).decode()}"
+    answer = client.post("/corrections", json=correction)
     assert (answer.status_code, answer.json()["error"]["field"]) == (400, "seen")
     assert not inbox.exists()
 
@@ -234,9 +234,9 @@ def test_a_correction_with_a_damaged_picture_is_refused(
     ],
 )
 def test_corrections_from_strangers_are_refused(
-    client: httpx.Client, inbox: Path, told: dict[str, Any], headers: dict[str, str], status: int
+    client: httpx.Client, inbox: Path, correction: dict[str, Any], headers: dict[str, str], status: int
 ) -> None:
-    assert client.post("/corrections", json=told, headers=headers).status_code == status
+    assert client.post("/corrections", json=correction, headers=headers).status_code == status
     assert not inbox.exists()
 
 
@@ -274,21 +274,21 @@ def test_the_page_sends_corrections(
 
 @pytest.mark.slow
 def test_more_than_sixty_corrections_a_minute_are_refused(
-    client: httpx.Client, inbox: Path, told: dict[str, Any]
+    client: httpx.Client, inbox: Path, correction: dict[str, Any]
 ) -> None:
     """Runs last on this server: the rate limit would affect later tests."""
     statuses = []
     for number in range(65):
-        told["image"] = np.full((28, 28), number).tolist()
-        statuses.append(client.post("/corrections", json=told).status_code)
+        correction["image"] = np.full((28, 28), number).tolist()
+        statuses.append(client.post("/corrections", json=correction).status_code)
     assert set(statuses) == {200, 429}
     assert len(list(inbox.iterdir())) == statuses.count(200)
 
 
 @pytest.mark.slow
-def test_without_the_setting_corrections_are_refused(server: Server, told: dict[str, Any]) -> None:
+def test_without_the_setting_corrections_are_refused(server: Server, correction: dict[str, Any]) -> None:
     with server.client() as client:
-        answer = client.post("/corrections", json=told)
+        answer = client.post("/corrections", json=correction)
         assert (answer.status_code, answer.json()["error"]["field"]) == (403, "service")
         assert client.get("/model").json()["takes_corrections"] is False
 

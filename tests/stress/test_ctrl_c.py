@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from photos import write_photos
+from prefects import Shared
 from readings import PIXEL_COLUMNS
+from servers import free_port
 from terminals import Terminal
 
 from components.dataset.archives import write_sample
-from components.settings import CHECKOUT
 
 pytestmark = pytest.mark.slow
 FASHION = str(Path(sys.executable).with_name("fashion"))
@@ -29,15 +30,16 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(home: Path, *arguments: str) -> Terminal:
+def run(home: Path, *arguments: str, more: dict[str, str] | None = None) -> Terminal:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("FASHION_", "PREFECT_"))}
     environment = {
         **kept,
         "FASHION_DATA_DIR": str(home / "data"),
         "FASHION_SOURCE": str(home / "archives"),
         "BENTOML_HOME": str(home / "bentoml"),
+        **(more or {}),
     }
-    return Terminal([FASHION, *arguments], environment, CHECKOUT)
+    return Terminal([FASHION, *arguments], environment, home)
 
 
 def write_rows(folder: Path) -> tuple[str, ...]:
@@ -63,7 +65,27 @@ COMMANDS: dict[str, tuple[Callable[[Path], tuple[str, ...]], str]] = {  # argume
 @pytest.mark.parametrize("command", COMMANDS)
 def test_ctrl_c_ends_the_command_at_once_with_one_line(command: str, home: Path, tmp_path: Path) -> None:
     arguments, shown = COMMANDS[command]
-    terminal = run(home, *arguments(tmp_path))
+    interrupt(run(home, *arguments(tmp_path)), shown)
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_ctrl_c_ends_a_training_on_a_permanent_server(home: Path, tmp_path: Path, prefect_server: Shared) -> None:
+    more = prefect_server.environment | {"PREFECT_HOME": str(tmp_path / "prefect")}
+    long = ("--preset", "quick", "--epochs", "3000", "--no-promote")
+    interrupt(run(home, "train", *long, more=more), r"\b[2-9]/3000")
+
+
+def test_ctrl_c_while_the_stack_starts_keeps_what_is_up(home: Path, tmp_path: Path) -> None:
+    ports = {"PORT": str(free_port()), "PREFECT_PORT": str(free_port()), "FASHION_DATA_DIR": str(tmp_path / "data")}
+    try:
+        interrupt(run(home, "up", more=ports), r"starting prefect")
+    finally:
+        down = run(home, "down", more=ports)
+        assert down.end(60)[0] == 0, down.text
+
+
+def interrupt(terminal: Terminal, shown: str) -> None:
+    """Press Ctrl-C once a command prints `shown`, and check its end."""
     terminal.wait_until(lambda: bool(re.search(shown, terminal.text)))
     terminal.press()
     status, took = terminal.end()
@@ -71,4 +93,3 @@ def test_ctrl_c_ends_the_command_at_once_with_one_line(command: str, home: Path,
     last = [line for line in terminal.text.splitlines() if line.strip()][-1]
     assert re.match(r"stopped by SIGINT: .+\.", last), terminal.text
     assert not any(word in terminal.text for word in ("Traceback", "Crash", "ERROR")), terminal.text
-    assert not (tmp_path / "out.csv").exists()

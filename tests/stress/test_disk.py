@@ -55,7 +55,7 @@ from components.settings import Settings
 settings = Settings(data_dir=disk / "data")
 dataset, model = current_dataset(settings.datasets_dir), load_model()
 shutil.rmtree(settings.validation_dir)
-other, steps, told = live_move().previous, [], {}
+other, steps, messages = live_move().previous, [], {}
 TRIES = {
     "ingest": lambda: ingest("sample", settings=Settings(data_dir=disk / "new")),
     "validate": lambda: validate(dataset, settings=settings),
@@ -81,7 +81,7 @@ def attempt(name, action):
     try:
         action()
     except (OSError, FashionError) as error:
-        told[name] = explain(error) if isinstance(error, OSError) else str(error)
+        messages[name] = explain(error) if isinstance(error, OSError) else str(error)
 
 def fill(left):
     free = os.statvfs(disk)
@@ -94,12 +94,12 @@ for name, action in TRIES.items():
 subprocess.run(["mount", "-o", "remount,ro,bind", disk], check=True)
 for name, action in {**TRIES, **LOCKED}.items():
     attempt(f"read-only: {name}", action)
-print(json.dumps({**told, "steps of the audit": len(steps)}))
+print(json.dumps({**messages, "steps of the audit": len(steps)}))
 """
 
 
 @pytest.fixture
-def told(
+def messages(
     dataset: Dataset, test_split: Examples, trained: Trained, card: ModelCard, bentoml_home: Path, tmp_path: Path
 ) -> dict[str, object]:
     """The message of each write operation on a full disk, then on a read-only disk."""
@@ -124,10 +124,10 @@ def told(
 
 
 @pytest.mark.slow
-def test_every_write_operation_reports_the_path_and_what_to_do(told: dict[str, object]) -> None:
-    assert told.pop("steps of the audit") == 0, "it does not train five networks first"
-    assert len(told) == 9 + 16
-    for name, message in told.items():
+def test_every_write_operation_reports_the_path_and_what_to_do(messages: dict[str, object]) -> None:
+    assert messages.pop("steps of the audit") == 0, "it does not train five networks first"
+    assert len(messages) == 9 + 16
+    for name, message in messages.items():
         assert "DISK" in str(message), name
         assert (FULL if name.startswith("full") else READ_ONLY) in str(message), name
         assert "\n" not in str(message)

@@ -42,7 +42,7 @@ class Answer:
     encoding: str = ""  # Content-Encoding; empty: none
 
 
-def told(case: object) -> str:
+def describe_case(case: object) -> str:
     """A short ID for a test case."""
     return f"{case.status}-{case.body.decode()}" if isinstance(case, Answer) else str(case)
 

@@ -45,8 +45,8 @@ def csv_of(images: np.ndarray, labels: list[object], names: list[str]) -> io.Byt
 def test_a_csv_has_a_column_a_number_and_labels_by_name(contract: DataContract, first: int) -> None:
     images, labels = draw_awkward(7, 0, contract)
     names = ["label", *(f"pixel{number + first}" for number in range(contract.image.size))]
-    told: list[object] = [contract.classes[label].upper() for label in labels]
-    found, read, rejects = joined(list(read_pixel_csv(csv_of(images, told, names), "a.csv", Wanted(contract))))
+    given: list[object] = [contract.classes[label].upper() for label in labels]
+    found, read, rejects = joined(list(read_pixel_csv(csv_of(images, given, names), "a.csv", Wanted(contract))))
     assert np.array_equal(found, images)
     assert (read, rejects) == (labels.tolist(), [])
 
@@ -126,8 +126,8 @@ def test_class_label_maps_by_name() -> None:
 @CONTRACTS
 def test_json_of_pixels_is_nested_or_flat(contract: DataContract) -> None:
     images, _ = draw_awkward(3, 0, contract)
-    for told in (images.tolist(), images.reshape(3, -1).tolist()):
-        assert np.array_equal(read_pixel_json(json.dumps({"images": told}).encode(), contract.image), images)
+    for given in (images.tolist(), images.reshape(3, -1).tolist()):
+        assert np.array_equal(read_pixel_json(json.dumps({"images": given}).encode(), contract.image), images)
     broken = images.tolist()
     broken[1][2][3] = True if contract.image.channels == 1 else [1, 2.5, 3]
     place = r"images\[1\]\[2\]\[3\]" + ("" if contract.image.channels == 1 else r"\[1\]")

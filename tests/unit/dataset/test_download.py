@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from mirrors import Answer, Mirror, downloading, files_in, mirror, sample_is_official, told  # noqa: F401, fixtures
+from mirrors import Answer, Mirror, describe_case, downloading, files_in, mirror, sample_is_official  # noqa: F401, fixtures
 
 from components.catalogues import OFFICIAL
 from components.catalogues.fashion_mnist import CONTRACT
@@ -49,7 +49,9 @@ def test_a_damaged_archive_is_downloaded_again(downloading: Settings, mirror: Mi
     assert (downloading.raw_dir / TEST_IMAGES).read_bytes() == (archives / TEST_IMAGES).read_bytes()
 
 
-@pytest.mark.parametrize("first", [Answer(b"wrong"), Answer(status=503), Answer(b"cut off", declared=999)], ids=told)
+@pytest.mark.parametrize(
+    "first", [Answer(b"wrong"), Answer(status=503), Answer(b"cut off", declared=999)], ids=describe_case
+)
 def test_a_failed_download_is_retried(downloading: Settings, mirror: Mirror, first: Answer) -> None:
     mirror.answers[TRAIN_LABELS].insert(0, first)
     download_archives(downloading)
@@ -78,7 +80,7 @@ def test_a_failed_mirror_falls_back_to_the_next(downloading: Settings, mirror: M
         (Answer(b"cut off", declared=999), "peer closed connection"),
         (Answer(b"not gzip", encoding="gzip"), "MD5|decod|decompress"),
     ],
-    ids=told,
+    ids=describe_case,
 )
 def test_a_failed_download_is_named_and_leaves_no_partial_file(
     downloading: Settings, mirror: Mirror, answer: Answer, reason: str

@@ -133,7 +133,7 @@ def test_the_newest_model_is_first_and_a_rolled_back_one_says_so(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "told"),
+    ("arguments", "status", "printed"),
     [
         (("unknown",), 2, "No such command"),
         (("train", "--epochs", "many"), 2, "--epochs"),
@@ -155,11 +155,11 @@ def test_the_newest_model_is_first_and_a_rolled_back_one_says_so(
     ],
 )
 def test_an_error_is_one_line_and_no_success(
-    fashion: Fashion, arguments: tuple[str, ...], status: int, told: str
+    fashion: Fashion, arguments: tuple[str, ...], status: int, printed: str
 ) -> None:
     found, out, err = fashion(*arguments)
     assert (found, out) == (status, "")
-    assert told in err
+    assert printed in err
     assert "Traceback" not in err
     if status == 1:
         assert len(err.splitlines()) == 1
@@ -218,10 +218,10 @@ def test_models_as_a_person_reads_them(fashion: Fashion, live: str, network: MLP
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(-5, "0 s"), (59.9, "59 s"), (60, "1 min"), (7300, "2 h"), (5 * 86_400, "5 d")]
+    ("seconds", "printed"), [(-5, "0 s"), (59.9, "59 s"), (60, "1 min"), (7300, "2 h"), (5 * 86_400, "5 d")]
 )
-def test_an_age_is_told_in_one_unit(seconds: float, told: str) -> None:
-    assert in_words(seconds) == told
+def test_an_age_is_told_in_one_unit(seconds: float, printed: str) -> None:
+    assert in_words(seconds) == printed
 
 
 def test_prune_says_what_goes_and_why_the_others_stay(
@@ -262,8 +262,8 @@ def test_models_of_an_empty_store(fashion: Fashion) -> None:
 def test_promote_roll_back_and_the_history(fashion: Fashion, live: str, network: MLP, card: ModelCard) -> None:
     other = store.save_model(network, card)
     champion.make_live(other, "a test")
-    told = fashion("rollback", "--reason", "too many shirts")[1]
-    assert f"{live} is live again; it replaces {other}" in told
+    printed = fashion("rollback", "--reason", "too many shirts")[1]
+    assert f"{live} is live again; it replaces {other}" in printed
     moves = json.loads(fashion("history", "--json")[1])
     assert [(move["action"], move["tag"]) for move in moves] == [
         ("promote", live),
@@ -379,18 +379,18 @@ def test_impact_tells_the_counts_and_where_the_rest_is(
     status, out, err = fashion("impact", tag)
     assert (status, err) == (0, "")
     assert out.startswith(f"{tag} replacing {live}, on the test split of dataset {card.dataset_version}")
-    told = json.loads(fashion("impact", tag, "--json")[1])
-    shirts = told["classes"][6]
+    printed = json.loads(fashion("impact", tag, "--json")[1])
+    shirts = printed["classes"][6]
     names = ("before", "after", "gained", "lost", "fixed", "regressed", "moved")
     assert ["Shirt", *(str(shirts[name]) for name in names)] in [line.split() for line in out.splitlines()]
     assert shirts["gained"] > 0 == shirts["lost"]
-    assert out.splitlines()[-2:] == [told["page"], told["table"]]
-    assert Path(told["table"]).read_text().count("\n") == told["flips"] + 1
+    assert out.splitlines()[-2:] == [printed["page"], printed["table"]]
+    assert Path(printed["table"]).read_text().count("\n") == printed["flips"] + 1
     back = json.loads(fashion("impact", live, "--compare-with", tag, "--json")[1])
-    assert (back["fixed"], back["regressed"]) == (told["regressed"], told["fixed"])
+    assert (back["fixed"], back["regressed"]) == (printed["regressed"], printed["fixed"])
     source = write_csv(tmp_path / "in.csv", test_split.images, bad=2)
     found = json.loads(fashion("impact", tag, "--data", source, "--output", tmp_path / "here", "--json")[1])
-    assert (found["flips"], found["rejected"], found["fixed"]) == (told["flips"], 2, None)
+    assert (found["flips"], found["rejected"], found["fixed"]) == (printed["flips"], 2, None)
     assert {path.name for path in (tmp_path / "here").iterdir()} == {"impact.html", "impact.csv"}
 
 
@@ -420,12 +420,12 @@ def test_an_unexpected_error_ends_in_one_line(fashion: Fashion, monkeypatch: pyt
 
 
 def test_presets_are_listed_with_layers_parameters_origin_and_fields(fashion: Fashion) -> None:
-    told = fashion("presets")[1]
+    printed = fashion("presets")[1]
     for preset in PRESETS.values():
         layers, parameters = preset.layers(CONTRACT), count_parameters(preset.config, CONTRACT)
-        assert f"{preset.name}: {layers}, {parameters:,} parameters\n  {preset.origin}\n" in told
-    assert "dense-128: 784-128-10 relu, 101,770 parameters" in told
-    assert "fields that a preset does not set: hidden=[128]" in told
+        assert f"{preset.name}: {layers}, {parameters:,} parameters\n  {preset.origin}\n" in printed
+    assert "dense-128: 784-128-10 relu, 101,770 parameters" in printed
+    assert "fields that a preset does not set: hidden=[128]" in printed
 
 
 def test_presets_as_json_are_the_whole_configurations(fashion: Fashion) -> None:
@@ -437,7 +437,7 @@ def test_presets_as_json_are_the_whole_configurations(fashion: Fashion) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "printed"),
     [
         ("momentum=0.9", "error: momentum: no such training setting; expected one of activation, "),
         ("epochs", "error: --set epochs: expected FIELD=VALUE"),
@@ -445,10 +445,12 @@ def test_presets_as_json_are_the_whole_configurations(fashion: Fashion) -> None:
         ("hidden=512,0", "error: hidden: (512, 0); expected each layer to have 1 to 16,384 units"),
     ],
 )
-def test_a_field_that_cannot_be_set_is_refused_before_anything_starts(fashion: Fashion, given: str, told: str) -> None:
+def test_a_field_that_cannot_be_set_is_refused_before_anything_starts(
+    fashion: Fashion, given: str, printed: str
+) -> None:
     status, out, err = fashion("train", "--set", given)
     assert (status, out, len(err.splitlines())) == (1, "", 1)
-    assert err.startswith(told)
+    assert err.startswith(printed)
 
 
 def test_the_default_preset_is_one_and_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -483,9 +485,9 @@ def test_drift_reads_what_score_wrote(
     source, output = write_csv(tmp_path / "in.csv", test_split.images), tmp_path / f"out{suffix}"
     assert fashion("score", source, output, "--check", "off")[0] == 0
     status, out, _ = fashion("drift", "--scored", output, "--json")
-    told = json.loads(out)
-    assert (status, told["verdict"], told["model"], told["windows"][0]["images"]) == (0, "calm", live, 200)
-    assert [feature["name"] for feature in told["windows"][0]["features"]] == ["confidence", "not sure", "classes"]
+    printed = json.loads(out)
+    assert (status, printed["verdict"], printed["model"], printed["windows"][0]["images"]) == (0, "calm", live, 200)
+    assert [feature["name"] for feature in printed["windows"][0]["features"]] == ["confidence", "not sure", "classes"]
 
 
 def test_drift_without_traffic_is_no_alarm(fashion: Fashion, live: str) -> None:

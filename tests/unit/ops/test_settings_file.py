@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from pydantic_settings import BaseSettings
+from settings_folders import folder
 
 from components.errors import SettingsError
 from components.promotion.bounds import GateBounds
@@ -14,13 +15,8 @@ from flows.parts import ClusterSettings
 from ops import settings_file
 from ops.settings_file import NAMES, read_settings_file
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(os, "environ", {n: v for n, v in os.environ.items() if not n.startswith("FASHION_")})
-    monkeypatch.setattr(settings_file, "given", set())
-    return tmp_path
+__all__ = ["folder"]  # a fixture
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def test_each_value_becomes_a_variable_that_the_settings_classes_read(folder: Path) -> None:
@@ -82,7 +78,7 @@ def test_every_field_of_the_settings_classes_can_be_set(kind: type[BaseSettings]
 
 
 def test_a_variable_that_overrides_the_file_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    os.environ["FASHION_SOURCE"] = "sample"
-    (folder / "fashion.toml").write_text('source = "download"\ncatalogue = "shop"\n')
+    os.environ["FASHION_TOKEN"] = "secret"
+    (folder / "fashion.toml").write_text('token = "other"\ncatalogue = "shop"\n')
     read_settings_file()
-    assert capsys.readouterr().err == "note: FASHION_SOURCE=sample in the environment overrides fashion.toml\n"
+    assert capsys.readouterr().err == "note: FASHION_TOKEN in the environment overrides fashion.toml\n"

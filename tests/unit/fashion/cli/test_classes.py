@@ -37,8 +37,8 @@ def test_the_classes_are_listed_with_images_and_the_live_model_s_f1(
 ) -> None:
     champion.make_live(store.save_model(network, card), "a test")
     fashion("rename", "Bag", "Handbag")
-    status, told, _ = fashion("--json")
-    rows = {row["name"]: row for row in json.loads(told)}
+    status, printed, _ = fashion("--json")
+    rows = {row["name"]: row for row in json.loads(printed)}
     assert status == 0
     assert rows["Coat"]["f1"] == pytest.approx(card.test.classes[4].f1)
     assert sum(row["train"] for row in rows.values() if row["train"]) == 600
@@ -52,25 +52,28 @@ def test_the_classes_are_listed_with_images_and_the_live_model_s_f1(
 def test_a_change_says_what_it_did_and_what_comes_next(fashion: Fashion, tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", {"hat": 20})
     (photos / "hat" / "broken.png").write_text("no picture")
-    status, told, _ = fashion("add", "hat", "--from", photos / "hat", "--why", "sold now")
+    status, printed, _ = fashion("add", "hat", "--from", photos / "hat", "--why", "sold now")
     assert status == 0
-    assert told.startswith("add 'hat': 11 classes, dataset ")
-    assert "  1 not imported: not a PNG" in told
-    assert "the next training uses them" in told
-    _, told, _ = fashion("merge", "Pullover", "Shirt", "--into", "Top")
-    assert "hat has number 6 now, not 10" in told
-    _, told, _ = fashion("history")
-    assert [line.split("  ")[2] for line in told.splitlines()] == ["add 'hat'", "merge 'Pullover', 'Shirt' into 'Top'"]
-    assert "(sold now)" in told
-    _, told, _ = fashion("undo", "--json")
-    assert json.loads(told)["entry"]["change"] == "undo: merge 'Pullover', 'Shirt' into 'Top'"
-    _, told, _ = fashion("undo")
-    assert told.startswith("undo: add 'hat': 10 classes")
-    assert "next training" not in told
+    assert printed.startswith("add 'hat': 11 classes, dataset ")
+    assert "  1 not imported: not a PNG" in printed
+    assert "the next training uses them" in printed
+    _, printed, _ = fashion("merge", "Pullover", "Shirt", "--into", "Top")
+    assert "hat has number 6 now, not 10" in printed
+    _, printed, _ = fashion("history")
+    assert [line.split("  ")[2] for line in printed.splitlines()] == [
+        "add 'hat'",
+        "merge 'Pullover', 'Shirt' into 'Top'",
+    ]
+    assert "(sold now)" in printed
+    _, printed, _ = fashion("undo", "--json")
+    assert json.loads(printed)["entry"]["change"] == "undo: merge 'Pullover', 'Shirt' into 'Top'"
+    _, printed, _ = fashion("undo")
+    assert printed.startswith("undo: add 'hat': 10 classes")
+    assert "next training" not in printed
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "printed"),
     [
         (
             ("rename", "Sock", "Stocking"),
@@ -81,10 +84,10 @@ def test_a_change_says_what_it_did_and_what_comes_next(fashion: Fashion, tmp_pat
         (("undo",), "no class change to undo"),
     ],
 )
-def test_what_cannot_be_is_one_line_and_status_1(fashion: Fashion, arguments: tuple[str, ...], told: str) -> None:
+def test_what_cannot_be_is_one_line_and_status_1(fashion: Fashion, arguments: tuple[str, ...], printed: str) -> None:
     status, _, error = fashion(*arguments)
     assert status == 1
-    assert told in error
+    assert printed in error
     assert len(error.splitlines()) == 1
 
 

@@ -1,14 +1,17 @@
 """`fashion init`: a folder whose settings every command reads."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
+from settings_folders import folder
 
 from components.settings import Settings, read_settings
 from fashion.cli.main import run_command
 from ops import settings_file
+
+__all__ = ["folder"]  # a fixture
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -16,14 +19,6 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     with pytest.raises(SystemExit) as ended:
         run_command()
     return int(ended.value.code or 0)
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(os, "environ", {n: v for n, v in os.environ.items() if not n.startswith("FASHION_")})
-    monkeypatch.setattr(settings_file, "given", set())
-    return tmp_path
 
 
 def test_its_settings_are_read_in_the_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
