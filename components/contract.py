@@ -25,7 +25,9 @@ from components.errors import FashionError
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
 
-Images = NDArray[np.uint8]  # (n, height, width) if grey, (n, height, width, 3) if RGB
+# uint8 (n, height, width) if grey, (n, height, width, 3) if RGB. With a frozen network before the MLP, records (n,) of
+# such a picture and the network's vector: see `DataContract.dtype`.
+Images = NDArray[Any]
 Labels = NDArray[np.unsignedinteger[Any]]  # (n,), indices into the contract's classes; uint16 when created here
 
 CATALOGUE_NAME = re.compile("[a-z0-9][a-z0-9-]{0,39}")
@@ -98,6 +100,19 @@ class ImageSpec:
 
 
 @dataclass(frozen=True)
+class Embedding:
+    """A frozen network that turns a photo into a vector, the input of a catalogue's models instead of pixels."""
+
+    network: str  # its name, for people: "efficientnet-lite0"
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # of its ONNX file
+    size: Annotated[int, Field(ge=1, le=65_536)]  # values of a vector
+    side: Annotated[int, Field(ge=32, le=1_024)]  # pixels of the square photo that it takes
+
+    def __str__(self) -> str:
+        return f"{self.network} ({self.sha256[:12]})"
+
+
+@dataclass(frozen=True)
 class DataContract:
     """The classes and images of a catalogue and all its models. A label is an index into `classes`.
 
@@ -112,6 +127,7 @@ class DataContract:
     preparation: str  # the function that turns a photo into an image, by name: see `components.catalogues.preparation`
     # Alias -> class name. Aliases only help to read labels, so they are not part of the comparison.
     aliases: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+    embedding: Embedding | None = None  # the frozen network; None: models take pixels
 
     def __post_init__(self) -> None:
         if not CATALOGUE_NAME.fullmatch(self.name):
@@ -142,12 +158,36 @@ class DataContract:
 
     @cached_property
     def _fingerprint(self) -> str:
-        values = {key: value for key, value in asdict(self).items() if key != "aliases"}
+        values = {key: value for key, value in self.fields().items() if key != "aliases"}
         return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     @cached_property
     def _are_numbers(self) -> bool:
         return any(name.isdecimal() for name in self._labels)
+
+    def fields(self) -> dict[str, Any]:
+        """The contract as JSON values. Without an embedding, the key is left out, as in contracts older than it."""
+        values = asdict(self)
+        if self.embedding is None:
+            del values["embedding"]
+        return values
+
+    @cached_property
+    def _dtype(self) -> np.dtype[Any]:
+        picture = np.dtype((np.uint8, self.image.shape))
+        if self.embedding is None:
+            return picture
+        return np.dtype([("picture", picture), ("vector", np.dtype((np.float32, (self.embedding.size,))))])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of one image: uint8 pixels, or a record of `picture` and `vector`. `numpy.empty(n, dtype)` makes `Images`."""
+        return self._dtype
+
+    @property
+    def input(self) -> "ImageSpec | Embedding":
+        """What models take: pixels or vectors. Its `size` is the number of values per image."""
+        return self.embedding or self.image
 
     @property
     def fingerprint(self) -> str:
@@ -185,7 +225,7 @@ class DataContract:
 
     def difference(self, other: "DataContract") -> str:
         """Describe the first difference from another contract; "" if the two are equal."""
-        for what in ("name", "image", "preparation"):
+        for what in ("name", "image", "preparation", "embedding"):
             mine, found = getattr(self, what), getattr(other, what)
             if mine != found:
                 return f"{what}: found {str(found)!r}, expected {str(mine)!r}"
@@ -232,16 +272,23 @@ NoHash = Literal[""]
 SAMPLE = "sample"  # source name of the synthetic sample
 
 
-def schema_of(image: ImageSpec) -> pa.Schema:
+def schema_of(contract: DataContract) -> pa.Schema:
     """The schema of a dataset's Parquet parts."""
-    return pa.schema(
-        [
-            pa.field("id", pa.string(), nullable=False),  # "train-00042"
-            pa.field("split", pa.string(), nullable=False),
-            pa.field("label", pa.uint16(), nullable=False),
-            pa.field("pixels", pa.binary(image.size), nullable=False),  # row by row
-        ]
-    )
+    fields = [
+        pa.field("id", pa.string(), nullable=False),  # "train-00042"
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("label", pa.uint16(), nullable=False),
+        pa.field("pixels", pa.binary(contract.image.size), nullable=False),  # row by row
+    ]
+    if contract.embedding:
+        value = pa.field("element", pa.float32(), nullable=False)
+        fields.append(pa.field("vector", pa.list_(value, contract.embedding.size), nullable=False))
+    return pa.schema(fields)
+
+
+def pictures_of(images: Images) -> NDArray[np.uint8]:
+    """The pictures of images, uint8 (n, height, width[, 3]): for people and statistics; `to_input` is for models."""
+    return images["picture"] if images.dtype.names else images
 
 
 @dataclass(frozen=True)
@@ -404,6 +451,8 @@ class ModelCard:
     @property
     def input(self) -> str:
         """A description of the network's input."""
+        if embedding := self.contract.embedding:
+            return f"float32 (n, {embedding.size}), from a photo by {embedding}, {embedding.side} x {embedding.side}"
         shape = ", ".join(map(str, self.contract.image.shape))
         return f"uint8 (n, {shape}), 0 to 255, divided by 255"
 

@@ -27,6 +27,7 @@ class Settings(BaseSettings):
     data_dir: Path = pydantic.Field(default_factory=default_data_dir)
     image: Annotated[ImageSpec | None, NoDecode] = None  # of a new catalogue, e.g. 32x32x3; None: grey
     preparation: str = ""  # photo preparation of a new catalogue; empty: letterbox
+    network: str = ""  # frozen network before the models of a new catalogue, see components/networks/sources.py
     inbox_dir: Path | None = None  # inbox for files to be scored; None: data_dir/inbox/scoring
     mirrors: tuple[str, ...] = ()  # base URLs of the four archives, as a JSON list; empty: torchvision's
     download_timeout: float = pydantic.Field(default=10.0, gt=0)  # seconds without data before an attempt is aborted

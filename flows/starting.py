@@ -32,7 +32,7 @@ def find_start(requested: str, dataset: Dataset, config: TrainConfig) -> Start |
         SettingsError: the requested model does not fit.
     """
     lineage = Lineage(dataset.contract.classes, read_manifest(dataset).revisions)
-    phase = replace(config.for_image(dataset.contract.image), start_from=LIVE).phases()[0]
+    phase = replace(config.for_image(dataset.contract.input), start_from=LIVE).phases()[0]
     live = try_live()
     if requested == LIVE and live is None:
         raise SettingsError("start_from: found 'live', but no model is live")

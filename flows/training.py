@@ -220,7 +220,7 @@ def training(
     )
     require_writable(load_settings().data_dir, home())
     dataset = ingest_data(source, sample_fallback)
-    config.require_fit(dataset.contract.image)
+    config.require_fit(dataset.contract.input)
     validated = validate_data(dataset)
     if skip_if_live and (live := find_same(dataset, config)):
         return finish(skip(*live, validated))

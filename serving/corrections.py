@@ -31,8 +31,9 @@ from components.dataset.labels.corrections import (
     write_correction,
 )
 from components.errors import InputError
-from components.readers.images.photos import is_small, read_photo
 from components.readers.images.pixel_json import read_pixel_json
+from components.readers.images.seen import read_seen
+from components.readers.tables.columns import require_pixels
 from serving.bodies import expect_type, read_body
 from serving.errors import RETRY, RETRY_AFTER, Refusal, json_response
 from serving.live import served
@@ -60,7 +61,7 @@ async def correct(request: Request) -> Response:
         raise Refusal(403, "service", "corrections are disabled; set FASHION_CORRECTIONS_DIR to enable them")
     expect_type(request, "application/json")
     contract = served.get().contract
-    correction = _read(await read_body(request, OVERHEAD + BYTES_PER_VALUE * contract.image.size), contract)
+    correction = _read(await read_body(request, OVERHEAD + BYTES_PER_VALUE * contract.dtype.itemsize), contract)
     now = time.monotonic()
     if len(recent) == MAX_PER_MINUTE and now - recent[0] < 60:
         reason = f"more than {MAX_PER_MINUTE} corrections per minute; {RETRY}"
@@ -115,6 +116,7 @@ def _read_pixels(fields: dict[str, Any], contract: DataContract) -> bytes:
             "seen", "expected exactly one of seen (from /classify?seen=true) and image (as sent to /predict)"
         )
     if "image" in fields:
+        require_pixels(contract, "image")
         return read_pixel_json(orjson.dumps({"images": [fields["image"]]}), contract.image).tobytes()
     seen = fields["seen"]
     if not isinstance(seen, str) or not seen.startswith(PNG):
@@ -123,7 +125,4 @@ def _read_pixels(fields: dict[str, Any], contract: DataContract) -> bytes:
         content = base64.b64decode(seen.removeprefix(PNG), validate=True)
     except (binascii.Error, ValueError) as error:
         raise InputError("seen", f"not base64: {error}") from error
-    if not is_small(content, contract.image):
-        image = contract.image
-        raise InputError("seen", f"expected a PNG of {image.height} x {image.width} pixels")
-    return read_photo(content, contract, "seen").tobytes()
+    return read_seen(content, contract, "seen").tobytes()

@@ -15,9 +15,12 @@ from components.catalogues.examples import read_examples
 from components.contract import Images, Predictions, fingerprint_of
 from components.errors import InputError
 from components.model.classifier import Classifier
-from components.readers.images.photos import is_small, read_views, write_png
+from components.readers.images.photos import is_small, read_views
 from components.readers.images.pixel_bytes import read_pixel_bytes
 from components.readers.images.pixel_json import read_pixel_json
+from components.readers.images.records import read_records
+from components.readers.images.seen import write_seen
+from components.readers.tables.columns import require_pixels
 from components.scoring.answers import to_answers
 from components.scoring.predict import predict, predict_photos
 from components.scoring.sanity import Finding, inspect_images, refuse_wrong
@@ -44,9 +47,13 @@ async def predict_pixels(request: Request) -> Response:
     found = expect_type(request, "application/json", "application/octet-stream")
     model = _expected_model(request)
     contract = model.contract
+    if found == "application/json":
+        require_pixels(contract, "images")
     top = _read_top(request, model)
     body = await read_body(request, LARGEST_JSON)
-    if found == "application/octet-stream":
+    if contract.embedding and found == "application/octet-stream":
+        images = read_records(body, contract)
+    elif found == "application/octet-stream":
         images = read_pixel_bytes(body, contract.image)
     elif len(body) > LARGE:
         async with parsing:
@@ -66,7 +73,7 @@ async def classify(request: Request) -> Response:
     top, wants_seen = _read_top(request, model), _read_flag(request, "seen")
     uploads = await read_uploads(request)
     contract = model.contract
-    if len(uploads) == 1 and is_small(uploads[0][1], contract.image):
+    if len(uploads) == 1 and is_small(uploads[0][1], contract):
         photos = [read_views(uploads[0][1], contract, uploads[0][0])]
     else:
         photos = await read_pictures(uploads, contract)
@@ -189,7 +196,7 @@ def _to_data_urls(photos: list[Images]) -> list[str]:
 
 
 def _to_data_url(image: Images) -> str:
-    return f"data:image/png;base64,{base64.b64encode(write_png(image)).decode()}"
+    return f"data:image/png;base64,{base64.b64encode(write_seen(image)).decode()}"
 
 
 def _to_response(

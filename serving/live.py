@@ -144,6 +144,6 @@ def _require_intact(check: Callable[[], object]) -> None:
 
 def _smoke_test(model: Classifier) -> Classifier:
     """Run one prediction, which allocates memory, and check that its probabilities are finite."""
-    if not np.isfinite(predict(model, np.zeros((1, *model.contract.image.shape), np.uint8)).probabilities).all():
+    if not np.isfinite(predict(model, np.zeros(1, model.contract.dtype)).probabilities).all():
         raise ModelError(f"{model.tag}: the probabilities of a blank image are not finite")
     return model

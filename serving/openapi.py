@@ -88,9 +88,7 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
     score = operation(
         "score",
         "Classify the rows of a table",
-        f"Send CSV or Parquet of at most {LARGEST_TABLE >> 20} MiB, as the body or as a form's only file, with the "
-        f"columns [id,][label,]pixel1,...,pixel{image.size}. In Parquet, a `pixels` column with {image.size} bytes or "
-        "numbers per image, or an `image` column with encoded image files, also works. "
+        f"{_describe_tables(contract)} "
         "The response has the same format and one row per input row, in order: id, label, name, confidence, sure, "
         "model, reason. A row that cannot be read has only its id, if readable, and the reason. The response is "
         "streamed: if the connection closes before its end, it is incomplete. Warnings about the first rows are in "
@@ -118,14 +116,17 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
         "/predict": {
             "post": operation(
                 "predict",
-                f"Classify images of {size}",
-                f"Send at most {MAX_IMAGES:,} images and {LARGEST_JSON >> 20} MiB, as JSON or as raw bytes: "
-                f"{image.size} bytes per image in row-major order. Images that are clearly wrong (most are inverted, "
-                "or no pixel is above 1) are refused with 400.",
+                "Classify vectors" if contract.embedding else f"Classify images of {size}",
+                _describe_pixels(contract),
                 content("Predictions"),
                 WITH_MODEL,
                 parameters=[top, expected],
-                requestBody=_body({**content("PixelRequest"), "application/octet-stream": {"schema": BINARY}}),
+                requestBody=_body(
+                    {
+                        **({} if contract.embedding else content("PixelRequest")),
+                        "application/octet-stream": {"schema": BINARY},
+                    }
+                ),
             )
         },
         "/classify": {
@@ -187,6 +188,30 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
         },
         "security": [{}, {"token": []}],
     }
+
+
+def _describe_tables(contract: DataContract) -> str:
+    size = contract.image.size
+    sent = f"of at most {LARGEST_TABLE >> 20} MiB, as the body or as a form's only file, with"
+    if contract.embedding:
+        return f"Send Parquet {sent} an `image` column with encoded image files, and [id,][label,]."
+    return (
+        f"Send CSV or Parquet {sent} the columns [id,][label,]pixel1,...,pixel{size}. In Parquet, a `pixels` column "
+        f"with {size} bytes or numbers per image, or an `image` column with encoded image files, also works."
+    )
+
+
+def _describe_pixels(contract: DataContract) -> str:
+    size, sent = contract.image.size, f"Send at most {MAX_IMAGES:,} images and {LARGEST_JSON >> 20} MiB, as"
+    if contract.embedding:
+        return (
+            f"{sent} raw bytes: for each, a small picture of {size} bytes in row-major order, then a vector of "
+            f"{contract.embedding.size} float32, little-endian, by {contract.embedding}. For photos, use /classify."
+        )
+    return (
+        f"{sent} JSON or as raw bytes: {size} bytes per image in row-major order. Images that are clearly wrong (most "
+        "are inverted, or no pixel is above 1) are refused with 400."
+    )
 
 
 class _Untitled(GenerateJsonSchema):
@@ -268,7 +293,12 @@ def _examples(contract: DataContract) -> dict[str, Any]:
             "predictions": [{**prediction, "probabilities": probabilities}],
             "warnings": [],
         },
-        "Correction": {"label": contract.classes[first], "said": contract.classes[last], "model": TAG, "image": box},
+        "Correction": {
+            "label": contract.classes[first],
+            "said": contract.classes[last],
+            "model": TAG,
+            **({"seen": "data:image/png;base64,"} if contract.embedding else {"image": box}),
+        },
         "Examples": {"examples": []},
         "Corrected": {"label": first, "name": contract.classes[first]},
         "Model": {

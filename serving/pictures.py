@@ -62,7 +62,7 @@ def _are_quick(uploads: Uploads) -> list[bool]:
 
 
 async def _read(name: str, content: bytes, contract: DataContract, is_quick: bool) -> Images:
-    if is_small(content, contract.image):
+    if is_small(content, contract):
         return read_views(content, contract, name)
     if is_quick:
         async with decoding:

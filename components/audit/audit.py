@@ -70,7 +70,7 @@ def audit(
         TrainingError: too few images.
         OSError: the report folder is not writable; checked first.
     """
-    settings, config = settings or load_settings(), configure(preset, image=dataset.contract.image)
+    settings, config = settings or load_settings(), configure(preset, image=dataset.contract.input)
     folder = settings.audits_dir / dataset.version
     require_writable(folder)
     splits = {split: read_split(dataset, split) for split in SPLITS}

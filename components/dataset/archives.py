@@ -8,7 +8,7 @@ mistaken for a new one. It may also declare a `contract`: the classes and images
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -176,7 +176,7 @@ def declare_source(folder: Path, name: str, licence: str, contract: DataContract
     declared = {"name": name, "licence": licence, "sha256": digests}
     if contract:
         preparation_of(contract)
-        declared["contract"] = asdict(contract)
+        declared["contract"] = contract.fields()
     write_whole(folder / SOURCE, json.dumps(declared, indent=2).encode() + b"\n")
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contract import Images
+from components.contract import Images, pictures_of
 
 Features = NDArray[np.float32]  # (n, values of a window), each row with mean 0 and norm 1
 ROWS = 512  # images compared at a time
@@ -84,8 +84,8 @@ def find_duplicates(
     """Find near-duplicates of `others` in `images`: the best match of each image in the first comparison with any.
 
     Args:
-        images: uint8 (n, height, width[, 3]).
-        others: uint8 (m, height, width[, 3]).
+        images: (n,).
+        others: (m,).
         shifted: also compare windows shifted by one pixel in each direction, at nine times the cost.
         progress: called after each block, with the images compared so far and in all.
     """
@@ -166,7 +166,7 @@ def find_duplicates_within(images: Images) -> list[DuplicatePair]:
     """Find near-duplicates within a set, without shifts: each pair once, in order.
 
     Args:
-        images: uint8 (n, height, width[, 3]).
+        images: (n,).
     """
     found = dict[tuple[int, int], DuplicatePair]()
     for comparison in COMPARISONS:
@@ -185,7 +185,7 @@ def find_outliers(images: Images, count: int) -> list[tuple[int, float]]:
     others in the order of one good lower bound, until that is above what was found.
 
     Args:
-        images: uint8 (n, height, width[, 3]), n at least 2.
+        images: (n,), n at least 2.
         count: how many to find.
 
     Returns:
@@ -226,7 +226,7 @@ def find_pairs(images: Images, comparison: Comparison) -> Iterator[DuplicatePair
     """Find the near-duplicates within a set, without shifts, block by block.
 
     Args:
-        images: uint8 (n, height, width[, 3]).
+        images: (n,).
         comparison: how to compare.
     """
     if not len(images):
@@ -303,7 +303,7 @@ def _describe_all(images: Images, comparison: Comparison) -> Features:
 
 
 def describe(images: Images, comparison: Comparison, shift: tuple[int, int]) -> Features:
-    """The normalized window of each image, uint8 (n, height, width[, 3]); the product of two is their correlation."""
+    """The normalized window of each image, (n,); the product of two is their correlation."""
     return _normalize(comparison.prepare(_shrink(images)), shift)
 
 
@@ -319,6 +319,7 @@ def _normalize(prepared: NDArray[np.float32], shift: tuple[int, int]) -> Feature
 
 def _shrink(images: Images) -> NDArray[np.float32]:
     """Downsample by averaging squares of pixels, until both sides fit; remaining rows and columns are dropped."""
+    images = pictures_of(images)
     side = -(-max(images.shape[1:3]) // LARGEST_SIDE)
     if side == 1:
         return images.astype(np.float32)

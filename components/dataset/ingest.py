@@ -82,7 +82,12 @@ def ingest(
         )
     path = Path(os.path.expanduser(name))  # noqa: PTH111, which fails for an unknown ~user
     if is_own and not (path / SOURCE).is_file():
-        return ingest_own(path, settings, options or StartOptions(settings.image, settings.preparation), echo)
+        return ingest_own(
+            path,
+            settings,
+            options or StartOptions(settings.image, settings.preparation, network=settings.network),
+            echo,
+        )
     raw = find_source(name, settings, _contract_in_use(settings.datasets_dir), sample_fallback)
     if raw.contract.name != settings.catalogue:
         raise SettingsError(

@@ -34,7 +34,6 @@ from components.contract import (
     DataContract,
     Dataset,
     Images,
-    ImageSpec,
     Labels,
     Positive,
     Revision,
@@ -42,10 +41,12 @@ from components.contract import (
     Split,
     Time,
     Validated,
+    pictures_of,
     schema_of,
 )
 from components.errors import DatasetError, SettingsError
 from components.files import sha256_of, write_whole
+from components.networks.embedder import kept_path, remember
 from components.records import read_file, read_record
 from components.revisions import Lineage
 
@@ -92,7 +93,7 @@ class Manifest:
 
     def encode(self) -> bytes:
         """The file's bytes, whose hash is the version."""
-        fields = asdict(self)
+        fields = {**asdict(self), "contract": self.contract.fields()}
         if not self.revisions:
             del fields["revisions"]  # keeps the versions of datasets older than revisions
         return json.dumps(fields, indent=2, sort_keys=True).encode() + b"\n"
@@ -112,7 +113,7 @@ class Examples:
     """The rows of a split, in memory."""
 
     ids: list[str]  # (n,)
-    images: Images  # uint8 (n, height, width[, 3]), read-only
+    images: Images  # (n,), read-only
     labels: Labels  # uint16 (n,), read-only
     contract: DataContract  # of the images and labels
 
@@ -134,10 +135,10 @@ def dataset_lock(folder: Path) -> FileLock:
 
 
 def content_hash(table: pa.Table, contract: DataContract) -> str:
-    """SHA-256 of the ids, labels and pixels of a part's table, hex; labels are uint8 for at most 256 classes."""
+    """SHA-256 of the ids, labels and images of a part's table, hex; labels are uint8 for at most 256 classes."""
     found = hashlib.sha256("\n".join(table["id"].to_pylist()).encode())
     found.update(table["label"].to_numpy().astype("u1" if len(contract.classes) <= 256 else "<u2").tobytes())
-    found.update(to_images(table["pixels"], contract.image).tobytes())
+    found.update(to_images(table, contract).tobytes())
     return found.hexdigest()
 
 
@@ -280,6 +281,8 @@ def read_manifest(dataset: Dataset | Path) -> Manifest:
         raise DatasetError(f"{path}: {problem}")
     if isinstance(dataset, Dataset) and (difference := dataset.contract.difference(manifest.contract)):
         raise DatasetError(f"{path}: contract: {difference}")
+    if manifest.contract.embedding:
+        remember(kept_path(manifest.contract.embedding, path.parent), manifest.contract.embedding)
     try:
         preparation_of(manifest.contract)
     except SettingsError as error:
@@ -312,10 +315,10 @@ def read_split(dataset: Dataset, split: Split) -> Examples:
         DatasetError: a part is missing or changed since it was written.
     """
     manifest = read_manifest(dataset)
-    schema = schema_of(manifest.contract.image)
+    schema = schema_of(manifest.contract)
     tables = [read_part(dataset.path.parent, part, manifest.contract) for part in manifest.of(split)]
     table = pa.concat_tables(tables) if tables else schema.empty_table()
-    images = to_images(table["pixels"], manifest.contract.image)
+    images = to_images(table, manifest.contract)
     examples = Examples(table["id"].to_pylist(), images, table["label"].to_numpy(), manifest.contract)
     examples.images.flags.writeable = examples.labels.flags.writeable = False
     return examples
@@ -350,7 +353,7 @@ def read_part(folder: Path, part: DatasetPart, contract: DataContract) -> pa.Tab
     check_part(folder, part)
     path = folder / part.file
     table = pq.read_table(path, page_checksum_verification=True)
-    schema = schema_of(contract.image)
+    schema = schema_of(contract)
     if table.schema.names != schema.names or table.num_rows != part.rows:
         raise DatasetError(f"{path}: found {table.num_rows} rows of {table.schema.names}, expected {part.rows} rows")
     labels = _map_labels(table, contract, path)
@@ -368,9 +371,10 @@ def _map_labels(table: pa.Table, contract: DataContract, path: Path) -> pa.Array
     written = written_with(table.schema, path)
     if written.image != contract.image:
         raise DatasetError(f"{path}: found images of {written.image}, expected {contract.image}")
-    if written.preparation != contract.preparation:
-        found, expected = written.preparation[:60], contract.preparation[:60]
-        raise DatasetError(f"{path}: found images prepared by {found!r}, expected {expected!r}")
+    for what, how in (("preparation", "prepared"), ("embedding", "embedded")):
+        found, expected = str(getattr(written, what))[:60], str(getattr(contract, what))[:60]
+        if found != expected:
+            raise DatasetError(f"{path}: found images {how} by {found!r}, expected {expected!r}")
     names = written.classes
     places = np.array([UNKNOWN if (label := contract.label_of(name)) is None else label for name in names], np.uint16)
     if len(labels) and labels.max() >= len(names):
@@ -384,7 +388,7 @@ def _map_labels(table: pa.Table, contract: DataContract, path: Path) -> pa.Array
 
 def encode_contract(contract: DataContract) -> bytes:
     """Encode a contract as JSON for a part's metadata."""
-    return json.dumps(asdict(contract), sort_keys=True).encode()
+    return json.dumps(contract.fields(), sort_keys=True).encode()
 
 
 def written_with(schema: pa.Schema, path: Path) -> DataContract:
@@ -399,12 +403,23 @@ def written_with(schema: pa.Schema, path: Path) -> DataContract:
     return read_record(DataContract, content, f"{path}: contract", DatasetError)
 
 
-def to_images(pixels: pa.ChunkedArray, image: ImageSpec) -> Images:
-    """Convert fixed_size_binary to uint8 (n, height, width[, 3]), without a copy if the column is one chunk."""
-    column = pixels.combine_chunks() if pixels.num_chunks != 1 else pixels.chunk(0)
+def to_images(table: pa.Table, contract: DataContract) -> Images:
+    """The images of a part's table, (n,): uint8 without a copy if the column is one chunk, or records."""
+    size = contract.image.size
+    column = _in_one_chunk(table["pixels"])
     flat = np.frombuffer(column.buffers()[1] or b"", np.uint8)
-    start = column.offset * image.size
-    return flat[start : start + len(column) * image.size].reshape(-1, *image.shape)
+    start = column.offset * size
+    pictures = flat[start : start + len(column) * size].reshape(-1, *contract.image.shape)
+    if contract.embedding is None:
+        return pictures
+    images = np.empty(len(pictures), contract.dtype)
+    images["picture"] = pictures
+    images["vector"] = _in_one_chunk(table["vector"]).flatten().to_numpy().reshape(-1, contract.embedding.size)
+    return images
+
+
+def _in_one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
 
 
 def to_table(
@@ -421,8 +436,12 @@ def to_table(
     The table's metadata contain the contract, the source and the licence.
     """
     size = contract.image.size
-    flat = np.ascontiguousarray(images).reshape(len(images), size)
+    flat = np.ascontiguousarray(pictures_of(images)).reshape(len(images), size)
     pixels = pa.FixedSizeBinaryArray.from_buffers(pa.binary(size), len(images), [None, pa.py_buffer(flat)])
     columns = [pa.array(ids, pa.string()), pa.repeat(split, len(images)), pa.array(labels, pa.uint16()), pixels]
+    schema = schema_of(contract)
+    if contract.embedding:
+        values = pa.array(images["vector"].reshape(-1), pa.float32())
+        columns.append(pa.FixedSizeListArray.from_arrays(values, type=schema.field("vector").type))
     metadata = {METADATA: encode_contract(contract), b"source": source, b"licence": licence}
-    return pa.table(columns, schema=schema_of(contract.image).with_metadata(metadata))
+    return pa.table(columns, schema=schema.with_metadata(metadata))

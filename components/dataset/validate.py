@@ -50,6 +50,7 @@ log = logging.getLogger(__name__)
 
 ROWS_SHOWN = 10
 DATA_DOCS = "data_docs"  # their folder, next to our page
+VECTOR_NORMS = 1e-6, 1e6  # of a frozen network's vectors: neither zero, infinite nor NaN
 LAYOUT = 2  # of the folder; 1: without a page of our own
 
 
@@ -144,8 +145,9 @@ def to_frame(dataset: Dataset) -> pd.DataFrame:
 
 def _split_frame(dataset: Dataset, split: Split) -> pd.DataFrame:
     examples = read_split(dataset, split)
-    flat = examples.images.reshape(-1, examples.contract.image.size)
-    shares = np.bincount(examples.labels, minlength=len(examples.contract.classes)) / max(len(flat), 1)
+    rows = examples.images.view(np.uint8).reshape(len(examples.ids), -1)
+    shares = np.bincount(examples.labels, minlength=len(examples.contract.classes)) / max(len(rows), 1)
+    vectors = examples.images["vector"] if examples.contract.embedding else None
     return pd.DataFrame(
         {
             "id": examples.ids,
@@ -153,7 +155,8 @@ def _split_frame(dataset: Dataset, split: Split) -> pd.DataFrame:
             "label": examples.labels,
             "class_share": shares[examples.labels],
             **measure_images(examples.images, PROFILED if catalogue_of(examples.contract).profiled else EVERY),
-            "hash": [hashlib.blake2b(row.data, digest_size=16).digest() for row in flat],
+            **({} if vectors is None else {"vector_norm": np.linalg.norm(vectors, axis=1)}),
+            "hash": [hashlib.blake2b(row.data, digest_size=16).digest() for row in rows],
         }
     )
 
@@ -166,6 +169,8 @@ def _expect_of_split(split: Split, dataset: Dataset, bounds: ValidationBounds) -
     labels = list(range(len(dataset.contract.classes)))
     usual = {name: getattr(bounds, name) for name in EVERY}
     between = {"class_share": bounds.class_share, **usual, "duplicates_within": (0, 0), "duplicates_across": (0, 0)}
+    if dataset.contract.embedding:
+        between["vector_norm"] = VECTOR_NORMS
     if bounds.contrast:
         between["contrast"] = bounds.contrast
     if split in bounds.class_counts:

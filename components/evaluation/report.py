@@ -11,7 +11,7 @@ import torch
 import torchinfo
 from numpy.typing import NDArray
 
-from components.contract import SPLITS, Dataset, Images, Labels, Metrics, Verdict, require_equal
+from components.contract import SPLITS, Dataset, Images, Labels, Metrics, Verdict, pictures_of, require_equal
 from components.dataset.manifest import Examples, read_manifest, read_split
 from components.errors import DatasetError, ModelError
 from components.evaluation import figures
@@ -58,7 +58,7 @@ class Evaluated:
 class ShownImages:
     """Test images with their labels and label names."""
 
-    images: Images  # (n, height, width[, 3])
+    images: Images  # (n,)
     labels: Labels  # true labels, (n,)
     names: tuple[str, ...]  # of the labels and of all predictions
 
@@ -236,8 +236,8 @@ def _compare(this: Evaluated, other: Evaluated, test: ShownImages) -> dict[str, 
 
 def _describe_network(model: Classifier) -> dict[str, Any]:
     """Return the layers as torchinfo lists them, the number of parameters and the figure of the architecture."""
-    image = torch.zeros(1, model.contract.image.size)
-    summary = torchinfo.summary(model.network, input_data=image, device="cpu", verbose=0)
+    values = torch.zeros(1, model.contract.input.size)
+    summary = torchinfo.summary(model.network, input_data=values, device="cpu", verbose=0)
     return {
         "layers": [layer for layer in summary.summary_list if layer.is_leaf_layer],
         "parameters": summary.total_params,
@@ -274,8 +274,9 @@ def _compare_data(this: Evaluated, other: Evaluated | None, dataset: Dataset) ->
 
 def _measure_brightness(images: Images) -> tuple[float, float]:
     """Return mean and standard deviation of the pixels, 0 to 255."""
-    mean = images.mean()
-    square = np.square(images, dtype=np.uint16).mean()  # np.std would make a float64 copy, 8 times the size
+    pictures = pictures_of(images)
+    mean = pictures.mean()
+    square = np.square(pictures, dtype=np.uint16).mean()  # np.std would make a float64 copy, 8 times the size
     return float(mean), float(np.sqrt(square - mean**2))
 
 

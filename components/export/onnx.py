@@ -13,7 +13,7 @@ compiler, and leave out preprocessing and calibration. Serving does not import t
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
-from components.contract import DataContract, Dataset, Images, ImageSpec, ModelCard, require_equal
+from components.contract import DataContract, Dataset, Images, ModelCard, require_equal
 from components.dataset.manifest import read_split
 from components.errors import ModelError, SettingsError
 from components.export.quantize import quantize_range, quantize_weights
@@ -31,13 +31,24 @@ from components.files import require_writable, write_whole
 from components.model.classifier import Classifier
 from components.model.mlp import ACTIVATIONS, MLP
 from components.model.tensors import to_input
+from components.networks.embedder import embedder_of, read_network_file
 from components.readers.images import content
 from components.telemetry import disable_telemetry
 
 disable_telemetry()
 try:
     import onnxruntime
-    from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+    from onnx import (
+        ModelProto,
+        NodeProto,
+        TensorProto,
+        ValueInfoProto,
+        compose,
+        helper,
+        load_model_from_string,
+        numpy_helper,
+        version_converter,
+    )
 except ModuleNotFoundError as error:
     raise SettingsError(f"{error}. Install the export dependencies: .venv/bin/uv pip install --group edge") from error
 
@@ -47,6 +58,7 @@ NODES = {"relu": "Relu", "gelu": "Gelu"}  # activation -> ONNX operator
 
 CALIBRATION_IMAGES = 2048  # training images that determine the int8 range of each activation
 AT_ONCE = 1000  # images per batch when comparing
+PHOTOS_CHECKED = 8  # random photos to compare a file with its network with torch
 
 MAX_LABELS_CHANGED = 0.001  # float32: share of the test images
 MAX_DISTANCE = 0.001  # float32: difference of a probability; labels alone would not reveal a wrong temperature
@@ -83,6 +95,7 @@ def export_onnx(model: Classifier, dataset: Dataset, path: Path, precision: Prec
     Raises:
         ModelError: The predictions differ too much, or the model and the dataset have different data contracts. Nothing
             is written.
+        SettingsError: int8 for a model that takes vectors.
         DatasetError: The dataset is missing or changed.
     """
     require_equal(dataset.contract, model.contract, model.tag, ModelError)
@@ -91,8 +104,11 @@ def export_onnx(model: Classifier, dataset: Dataset, path: Path, precision: Prec
     expected = _predict_with_torch(model, test.images)
     if not np.isfinite(expected).all():
         raise ModelError(f"{model.tag}: found probabilities that are not finite. Nothing was exported")
-    content = _build(model, precision, dataset).SerializeToString()
-    found, labels = _predict_with_onnx(content, test.images)
+    if model.contract.embedding and precision != "float32":
+        raise SettingsError(f"{precision}: expected float32, because the models of {model.contract.name} take vectors")
+    layers = _build(model, precision, dataset).SerializeToString()
+    found, labels = _predict_with_onnx(layers, test.images)
+    content = _with_network(model) if model.contract.embedding else layers
     export = Export(
         path=path,
         tag=model.tag,
@@ -133,7 +149,8 @@ def _predict_with_torch(model: Classifier, images: Images) -> NDArray[np.float32
 
 def _predict_with_onnx(content: bytes, images: Images) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    outputs = [session.run(["probabilities", "labels"], {"images": some}) for some in _batches(images)]
+    taken = images["vector"] if images.dtype.names else images
+    outputs = [session.run(["probabilities", "labels"], {"images": some}) for some in _batches(taken)]
     probabilities, labels = zip(*outputs, strict=True)
     return np.concatenate(probabilities), np.concatenate(labels)
 
@@ -167,14 +184,50 @@ class _Graph:
 def _build(model: Classifier, precision: Precision, dataset: Dataset) -> ModelProto:
     graph = _Graph()
     layers, activation = _dense_layers(model.network), model.network.config.activation
-    if precision == "float32":
+    if model.contract.embedding:
+        logits = _add_layers(graph, "images", layers, activation)
+    elif precision == "float32":
         logits = _add_float_layers(graph, layers, activation)
     else:
         images = read_split(dataset, "train").images
         typical = images[:: max(1, len(images) // CALIBRATION_IMAGES)][:CALIBRATION_IMAGES]
         logits = _add_int_layers(graph, layers, activation, typical)
-    _add_outputs(graph, logits, model.card)
-    return _to_model(graph, model.contract, _metadata(model, precision))
+    if model.contract.embedding:
+        _add_outputs(graph, logits, model.card, None)
+        taken = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", model.contract.input.size])
+    else:
+        image = model.contract.image
+        _add_outputs(graph, logits, model.card, image.shape)
+        taken = helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", *image.shape])
+    return _to_model(graph, taken, model.contract, _metadata(model, precision))
+
+
+def _with_network(model: Classifier) -> bytes:
+    """The frozen network and the dense layers in one file, which takes photos: uint8 (n, side, side, 3).
+
+    Raises:
+        ModelError: its probabilities for random photos differ from torch's.
+    """
+    embedding, graph = model.contract.embedding, _Graph()
+    assert embedding  # noqa: S101, the caller has checked it
+    network = version_converter.convert_version(load_model_from_string(read_network_file(embedding)), OPSET).graph
+    network = compose.add_prefix_graph(network, "network.")
+    graph.nodes += [helper.make_node("Identity", ["images"], [network.input[0].name]), *network.node]
+    graph.constants += network.initializer
+    layers, activation = _dense_layers(model.network), model.network.config.activation
+    logits = _add_layers(graph, network.output[0].name, layers, activation)
+    shape = (embedding.side, embedding.side, 3)
+    _add_outputs(graph, logits, model.card, shape)
+    taken = helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", *shape])
+    content: bytes = _to_model(graph, taken, model.contract, _metadata(model, "float32")).SerializeToString()
+    photos = np.random.default_rng(0).integers(0, 256, (PHOTOS_CHECKED, *shape), np.uint8)
+    images = np.zeros(PHOTOS_CHECKED, model.contract.dtype)
+    images["vector"] = embedder_of(embedding).run(photos)
+    difference = np.abs(_predict_with_onnx(content, photos)[0] - _predict_with_torch(model, images)).max()
+    if not difference <= MAX_DISTANCE:
+        found = f"would change the probabilities of photos by up to {difference:.2g}; expected {MAX_DISTANCE}"
+        raise ModelError(f"{model.tag}: with its network, float32 {found}. Nothing was written")
+    return content
 
 
 def _dense_layers(network: MLP) -> list[nn.Linear]:
@@ -190,7 +243,10 @@ def _dense_layers(network: MLP) -> list[nn.Linear]:
 
 def _add_float_layers(graph: _Graph, layers: list[nn.Linear], activation: str) -> str:
     pixels = graph.add("Cast", graph.add("Flatten", "images"), to=TensorProto.FLOAT)
-    values = graph.add("Div", pixels, graph.constant("white", np.float32(255)))
+    return _add_layers(graph, graph.add("Div", pixels, graph.constant("white", np.float32(255))), layers, activation)
+
+
+def _add_layers(graph: _Graph, values: str, layers: list[nn.Linear], activation: str) -> str:
     for number, layer in enumerate(layers, 1):
         weight = graph.constant(f"dense{number}.weight", layer.weight.detach().numpy())
         bias = graph.constant(f"dense{number}.bias", layer.bias.detach().numpy())
@@ -224,20 +280,21 @@ def _add_int_layers(graph: _Graph, layers: list[nn.Linear], activation: str, typ
     return logits
 
 
-def _add_outputs(graph: _Graph, logits: str, card: ModelCard) -> None:
+def _add_outputs(graph: _Graph, logits: str, card: ModelCard, shape: tuple[int, ...] | None) -> None:
+    """Add the outputs. `shape` is that of the pixels to check for content; None: no pixels."""
     temperature = graph.constant("temperature", np.float32(card.calibration.temperature))
     thresholds = graph.constant("thresholds", card.calibration.bars(len(card.classes)))
     graph.add("Softmax", graph.add("Div", logits, temperature), output="probabilities", axis=1)
     graph.add("ArgMax", "probabilities", output="labels", axis=1, keepdims=0)
     highest = graph.add("ReduceMax", "probabilities", graph.constant("classes", np.array([1])), keepdims=0)
     probable = graph.add("Greater", highest, graph.add("Gather", thresholds, "labels"))
-    sure = graph.add("And", probable, _add_content(graph, card.contract.image))
+    sure = graph.add("And", probable, _add_content(graph, shape)) if shape else probable
     graph.add("Cast", sure, output="sure", to=TensorProto.UINT8)  # onnxruntime's iOS bindings do not support bool
 
 
-def _add_content(graph: _Graph, image: ImageSpec) -> str:
+def _add_content(graph: _Graph, shape: tuple[int, ...]) -> str:
     """Add the blank-image check: the same rule as `has_content`, as graph nodes."""
-    each, few = graph.constant("content.each", np.array([1])), content.few_of(image.shape)
+    each, few = graph.constant("content.each", np.array([1])), content.few_of(shape)
 
     def number(name: str, value: float) -> str:
         return graph.constant(f"content.{name}", np.float32(value))
@@ -253,7 +310,7 @@ def _add_content(graph: _Graph, image: ImageSpec) -> str:
 
     def products(axis: int) -> str:
         """Return the sum of the products of neighbouring pixels along an axis."""
-        side = image.shape[axis - 1]
+        side = shape[axis - 1]
         places = {"first": 0, "second": 1, "last": side - 1, "end": side}
         steps = {name: graph.constant(f"content.{name}{axis}", np.array([value])) for name, value in places.items()}
         along = graph.constant(f"content.axis{axis}", np.array([axis]))
@@ -261,13 +318,13 @@ def _add_content(graph: _Graph, image: ImageSpec) -> str:
         second = graph.add("Slice", square, steps["second"], steps["end"], along)
         return total(graph.add("Flatten", graph.add("Mul", first, second)))
 
-    shown = "images" if image.channels == 1 else grey()
+    shown = "images" if len(shape) == 2 else grey()
     pixels = graph.add("Cast", graph.add("Flatten", shown), to=TensorProto.FLOAT)
     black = graph.add("LessOrEqual", pixels, number("black", content.BLACK))
     count = total(graph.add("Cast", black, to=TensorProto.FLOAT))
     background = graph.add("Greater", count, number("background", 2 * few))
     centred = graph.add("Sub", pixels, graph.add("ReduceMean", pixels, each))
-    square = graph.add("Reshape", centred, graph.constant("content.shape", np.array([-1, image.height, image.width])))
+    square = graph.add("Reshape", centred, graph.constant("content.shape", np.array([-1, *shape[:2]])))
     least = graph.add("Mul", total(graph.add("Mul", centred, centred)), number("related", content.RELATED))
     related = graph.add("GreaterOrEqual", graph.add("Max", products(1), products(2)), least)
     stray = graph.constant("content.stray", np.array([few + 1]))
@@ -278,8 +335,7 @@ def _add_content(graph: _Graph, image: ImageSpec) -> str:
     return graph.add("And", enough, graph.add("Or", background, related))
 
 
-def _to_model(graph: _Graph, contract: DataContract, metadata: dict[str, str]) -> ModelProto:
-    images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", *contract.image.shape])
+def _to_model(graph: _Graph, images: ValueInfoProto, contract: DataContract, metadata: dict[str, str]) -> ModelProto:
     outputs = [
         helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", len(contract.classes)]),
         helper.make_tensor_value_info("labels", TensorProto.INT64, ["n"]),
@@ -300,7 +356,7 @@ def _metadata(model: Classifier, precision: Precision) -> dict[str, str]:
         "precision": precision,
         "classes": json.dumps(card.classes),
         "contract": f"images: {card.input} by the graph itself",
-        "data_contract": json.dumps(asdict(card.contract) | {"fingerprint": card.contract.fingerprint}),
+        "data_contract": json.dumps(card.contract.fields() | {"fingerprint": card.contract.fingerprint}),
         "temperature": str(card.calibration.temperature),  # already applied in the graph
         "thresholds": json.dumps(card.calibration.thresholds),  # already applied in the graph
         "preset": card.preset,

@@ -3,7 +3,6 @@
 import contextlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
 
 from components.catalogues.fashion_mnist import CONTRACT
 from components.contract import Metrics, ModelCard
@@ -37,7 +36,7 @@ def _with_contract(content: bytes | str) -> bytes | str:
         if isinstance(card, dict) and "contract" not in card and card.get("classes") == list(CONTRACT.classes):
             del card["classes"]
             card.pop("input", None)
-            return json.dumps({**card, "contract": asdict(CONTRACT)})
+            return json.dumps({**card, "contract": CONTRACT.fields()})
     return content
 
 

@@ -36,11 +36,11 @@ class Classifier:
         return self.card.contract
 
     def logits(self, images: Images) -> Tensor:
-        """Return uncalibrated logits, float32 (n, classes), for images, uint8 (n, height, width[, 3])."""
+        """Return uncalibrated logits, float32 (n, classes), for images, (n,)."""
         return self._forward(to_input(images))
 
     def probabilities(self, images: Images) -> Tensor:
-        """Return calibrated probabilities, float32 (n, classes), for images, uint8 (n, height, width[, 3])."""
+        """Return calibrated probabilities, float32 (n, classes), for images, (n,)."""
         return torch.softmax(self._forward(to_input(images)).div_(self.card.calibration.temperature), dim=1)
 
     def _forward(self, x: Tensor) -> Tensor:

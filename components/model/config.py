@@ -35,4 +35,4 @@ class ModelConfig:
 
     def widths(self, contract: DataContract) -> tuple[int, ...]:
         """Number of units of each layer, from the flattened input through the hidden layers to the logits."""
-        return contract.image.size, *self.hidden, len(contract.classes)
+        return contract.input.size, *self.hidden, len(contract.classes)

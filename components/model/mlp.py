@@ -13,11 +13,11 @@ ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 
 
 class MLP(nn.Sequential):
-    """Maps flattened images, float32 (n, pixels * channels), to logits, float32 (n, classes)."""
+    """Maps flattened images or vectors, float32 (n, `contract.input.size`), to logits, float32 (n, classes)."""
 
     def __init__(self, config: ModelConfig, contract: DataContract) -> None:
         layers: OrderedDict[str, nn.Module] = OrderedDict()
-        width = contract.image.size
+        width = contract.input.size
         for number, units in enumerate(config.hidden, 1):
             layers[f"dense{number}"] = nn.Linear(width, units, bias=not config.batch_norm)
             if config.batch_norm:

@@ -31,7 +31,7 @@ class TensorSpec:
 def forms_of(config: ModelConfig, contract: DataContract) -> dict[str, TensorSpec]:
     """Return the expected state dict of a network: array name to shape and dtype. Must match `MLP`; a test checks."""
     forms: dict[str, TensorSpec] = {}
-    width = contract.image.size
+    width = contract.input.size
     for number, units in enumerate(config.hidden, 1):
         forms[f"dense{number}.weight"] = TensorSpec((units, width))
         if config.batch_norm:

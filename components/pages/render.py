@@ -21,7 +21,7 @@ def render_page(template: Path, **values: Any) -> bytes:
 
 
 def to_uri(image: Images) -> str:
-    """Encode an image, uint8 (height, width[, 3]), as a PNG data URI."""
+    """Encode one image as a PNG data URI."""
     content = io.BytesIO()
-    Image.fromarray(image).save(content, "PNG")
+    Image.fromarray(image["picture"] if image.dtype.names else image).save(content, "PNG")
     return f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"

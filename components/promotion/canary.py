@@ -15,18 +15,19 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from components.contract import GateCheck, Images
+from components.contract import GateCheck, Images, pictures_of
 from components.dataset.manifest import dataset_of, read_split
 from components.errors import DatasetError, PromotionRefused
 from components.files import DAY, remove_leftovers, temporary_name
 from components.model.classifier import Classifier
 from components.paths import RESOURCES
 from components.promotion.bounds import GateBounds
-from components.promotion.canary_steps import STEPS, Canary, CanaryFailed
+from components.promotion.canary_steps import STEPS, STEPS_WITH_NETWORK, Canary, CanaryFailed
 from components.promotion.server import client_of, start_server
+from components.readers.images.photos import read_views, write_png
 from components.registry.champion import make_home
 from components.registry.store import home
-from components.scoring.predict import predict
+from components.scoring.predict import predict, predict_photos
 from components.settings import Settings
 
 WAIT_FOR_OTHERS = 600  # seconds
@@ -73,7 +74,7 @@ def _run_steps(
     expected = _find_expected(model, settings)
     with start_server(source, canary_home, log) as (process, port), client_of(port) as client:
         canary = Canary(process, client, model.tag, model.contract, canary_home, *expected)
-        for name, step in STEPS.items():
+        for name, step in (STEPS_WITH_NETWORK if model.contract.embedding else STEPS).items():
             try:
                 measured, bound = step(canary, bounds)
             except (CanaryFailed, httpx.HTTPError, LookupError, TypeError, ValueError) as error:
@@ -98,13 +99,25 @@ def _canary_lock() -> Iterator[None]:
         lock.release()
 
 
-def _find_expected(model: Classifier, settings: Settings) -> tuple[Images, NDArray[np.float32], bool]:
+def _find_expected(
+    model: Classifier, settings: Settings
+) -> tuple[Images, NDArray[np.float32], bool, list[bytes], NDArray[np.float32]]:
     """Find the images to send and the probabilities to expect.
 
     Returns:
-        Images; probabilities, float32 (n, classes); whether these were recorded right after training. If the test
-        images are missing, random images and the loaded model's own probabilities take their place.
+        Images; probabilities, float32 (n, classes); whether these were recorded right after training; the pictures as
+        PNG files, and the probabilities to expect of these. If the test images are missing, random images and the
+        loaded model's own probabilities take their place.
     """
+    images, expected, recorded = _find_images(model, settings)
+    pngs = [write_png(picture) for picture in pictures_of(images)]
+    if model.contract.embedding is None:
+        return images, expected, recorded, pngs, expected
+    of_pngs = predict_photos(model, [read_views(content, model.contract) for content in pngs]).probabilities
+    return images, expected, recorded, pngs, of_pngs
+
+
+def _find_images(model: Classifier, settings: Settings) -> tuple[Images, NDArray[np.float32], bool]:
     probes = {probe.id: probe.probabilities for probe in model.card.probes}
     try:
         test = read_split(dataset_of(settings.datasets_dir, model.card.dataset_version), "test")
@@ -113,5 +126,6 @@ def _find_expected(model: Classifier, settings: Settings) -> tuple[Images, NDArr
         rows = []
     if rows and len(rows) == len(probes):
         return test.images[rows], np.array([probes[test.ids[row]] for row in rows], np.float32), True
-    images = np.random.default_rng(0).integers(0, 256, (64, *model.contract.image.shape), np.uint8)
+    images = np.zeros(64, model.contract.dtype)
+    pictures_of(images)[:] = np.random.default_rng(0).integers(0, 256, (64, *model.contract.image.shape), np.uint8)
     return images, predict(model, images).probabilities, False

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import io
 import subprocess
 import time
 from collections.abc import Callable
@@ -13,13 +14,14 @@ from typing import Any
 import httpx
 import numpy as np
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components.contract import DataContract, Images
 from components.promotion.bounds import GateBounds
 from components.promotion.gate import SAME
 from components.promotion.server import find_processes
-from components.readers.images.photos import write_png
 from components.readers.tables.columns import pixel_columns
 
 READY = 60  # seconds until the server must be ready
@@ -55,6 +57,8 @@ class Canary:
     images: Images
     expected: NDArray[np.float32]  # probabilities, (n, classes)
     recorded: bool  # True: recorded right after training; False: computed here by the loaded model
+    pngs: list[bytes]  # the pictures as files
+    expected_of_pngs: NDArray[np.float32]  # as `expected`; with a network, of the small pictures as photos
 
 
 def _become_ready(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
@@ -86,13 +90,12 @@ def _predict_bytes(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
 
 
 def _classify_png(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
-    parts = list(map(slice, range(0, len(canary.images), FILES), range(FILES, len(canary.images) + FILES, FILES)))
     answers = [
-        canary.client.post("/classify", files=[("file", ("a.png", write_png(image))) for image in canary.images[part]])
-        for part in parts
+        canary.client.post("/classify", files=[("file", ("a.png", content)) for content in some])
+        for some in (canary.pngs[start : start + FILES] for start in range(0, len(canary.pngs), FILES))
     ]
     rows = [row for answer in answers for row in _read_predictions(canary, answer)]
-    return _compare_rows(canary, rows)
+    return _compare_rows(canary, rows, canary.expected_of_pngs)
 
 
 def _score_csv(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
@@ -102,20 +105,31 @@ def _score_csv(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
     ]
     answer = canary.client.post("/score", content="\n".join(lines), headers={"Content-Type": "text/csv"})
     answer.raise_for_status()
-    rows = list(csv.DictReader(answer.text.splitlines()))
-    confidences = canary.expected.max(axis=1)
+    return _compare_scored(canary, list(csv.DictReader(answer.text.splitlines())))
+
+
+def _compare_scored(canary: Canary, rows: list[dict[str, Any]]) -> tuple[str, str]:
+    confidences = canary.expected_of_pngs.max(axis=1)
     if len(rows) != len(canary.images):
         raise CanaryFailed(f"{len(rows)} rows for {len(canary.images)} images")
     for row in rows:
         _require_tag(canary, row["model"])
-    wrong = _find_wrong(canary, rows)
+    wrong = _find_wrong(canary, rows, canary.expected_of_pngs)
     error = float(np.abs(np.array([float(row["confidence"]) for row in rows]) - confidences).max())
     return _require_same(canary, int(wrong.sum()), error)
 
 
+def _score_parquet(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
+    file = io.BytesIO()
+    pq.write_table(pa.table({"image": canary.pngs}), file)
+    headers = {"Content-Type": "application/vnd.apache.parquet"}
+    answer = canary.client.post("/score", content=file.getvalue(), headers=headers).raise_for_status()
+    return _compare_scored(canary, pq.read_table(io.BytesIO(answer.content)).to_pylist())
+
+
 def _refuse_bad_input(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
     for path, found, kind in BAD:
-        content = found or bytes(canary.contract.image.size - 1)
+        content = found or bytes(canary.contract.dtype.itemsize - 1)
         answer = canary.client.post(path, content=content, headers={"Content-Type": kind})
         if not 400 <= answer.status_code < 500 or "reason" not in answer.text:
             raise CanaryFailed(f"{path} with {content[:40]!r} gave {answer.status_code} {answer.text[:200]}")
@@ -125,10 +139,15 @@ def _refuse_bad_input(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
 
 
 def _answer_in_time(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
-    body = {"images": canary.images[:1].tolist()}
+    def send() -> httpx.Response:
+        if canary.contract.embedding:
+            return canary.client.post("/classify", files=[("file", ("a.png", canary.pngs[0]))])
+        return canary.client.post("/predict", json=body)
+
+    body = {} if canary.contract.embedding else {"images": canary.images[:1].tolist()}
     times = [time.perf_counter()]
     for _ in range(REQUESTS):
-        canary.client.post("/predict", json=body).raise_for_status()
+        send().raise_for_status()
         times.append(time.perf_counter())
         if times[-1] - times[0] > REQUESTS * bounds.max_request_seconds:
             break
@@ -151,20 +170,27 @@ def _stop(canary: Canary, bounds: GateBounds) -> tuple[str, str]:
     return f"after {time.monotonic() - began:.1f} s, status 0", f"within {STOP} s, status 0"
 
 
-STEPS: dict[str, Callable[[Canary, GateBounds], tuple[str, str]]] = {
+Step = Callable[[Canary, GateBounds], tuple[str, str]]
+_LAST: dict[str, Step] = {"bad input": _refuse_bad_input, "time": _answer_in_time, "stop": _stop}
+STEPS: dict[str, Step] = {
     "ready": _become_ready,
     "/predict, JSON": _predict_json,
     "/predict, bytes": _predict_bytes,
     "/classify, PNG": _classify_png,
     "/score, CSV": _score_csv,
-    "bad input": _refuse_bad_input,
-    "time": _answer_in_time,
-    "stop": _stop,
+    **_LAST,
+}
+STEPS_WITH_NETWORK: dict[str, Step] = {  # the model takes photos, not pixels
+    "ready": _become_ready,
+    "/predict, records": _predict_bytes,
+    "/classify, PNG": _classify_png,
+    "/score, Parquet": _score_parquet,
+    **_LAST,
 }
 
 
 def _compare(canary: Canary, answer: httpx.Response) -> tuple[str, str]:
-    return _compare_rows(canary, _read_predictions(canary, answer))
+    return _compare_rows(canary, _read_predictions(canary, answer), canary.expected)
 
 
 def _read_predictions(canary: Canary, answer: httpx.Response) -> list[dict[str, Any]]:
@@ -182,17 +208,17 @@ def _require_tag(canary: Canary, found: str) -> None:
         raise CanaryFailed(f"answered by {found}, expected {canary.tag}")
 
 
-def _compare_rows(canary: Canary, rows: list[dict[str, Any]]) -> tuple[str, str]:
+def _compare_rows(canary: Canary, rows: list[dict[str, Any]], expected: NDArray[np.float32]) -> tuple[str, str]:
     found = np.array([row["probabilities"] for row in rows])
-    if found.shape != canary.expected.shape:
-        raise CanaryFailed(f"probabilities of shape {found.shape}, expected {canary.expected.shape}")
-    wrong = _find_wrong(canary, rows)
-    return _require_same(canary, int(wrong.sum()), float(np.abs(found - canary.expected).max()))
+    if found.shape != expected.shape:
+        raise CanaryFailed(f"probabilities of shape {found.shape}, expected {expected.shape}")
+    wrong = _find_wrong(canary, rows, expected)
+    return _require_same(canary, int(wrong.sum()), float(np.abs(found - expected).max()))
 
 
-def _find_wrong(canary: Canary, rows: list[dict[str, Any]]) -> NDArray[np.bool_]:
+def _find_wrong(canary: Canary, rows: list[dict[str, Any]], expected: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Mark the rows whose class number or name is wrong, (n,)."""
-    labels = canary.expected.argmax(axis=1).tolist()
+    labels = expected.argmax(axis=1).tolist()
     names = canary.contract.classes
     return np.array(
         [(int(row["label"]), row["name"]) != (label, names[label]) for row, label in zip(rows, labels, strict=True)]

@@ -46,7 +46,7 @@ class PairedAnswers:
 class CommonImages:
     """Test images of the classes that both models know."""
 
-    images: Images  # (n, height, width[, 3])
+    images: Images  # (n,)
     labels: Labels  # groups, (n,)
     version: str  # version of their split
 

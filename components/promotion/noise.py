@@ -82,7 +82,7 @@ def measure_noise(labels: Labels, ours: Answers, theirs: Answers, classes: int) 
         macro_f1=float(np.sqrt((macro**2).sum())),
         loss=_standard_error(ours.losses - theirs.losses),
         calibration_error=_standard_error(ours.gaps - theirs.gaps),
-        robustness=max(_standard_error(ours.costs[name] - theirs.costs[name]) for name in ours.costs),
+        robustness=max((_standard_error(ours.costs[name] - theirs.costs[name]) for name in ours.costs), default=0.0),
     )
 
 

@@ -36,7 +36,7 @@ class Block:
 
     lines: NDArray[np.int64]  # (n,) line or row number of each image
     ids: Sequence[str]  # (n,) the id column, or row numbers from 1 if the file has none
-    images: Images  # uint8 (n, height, width[, 3]); with `views`, (sum of views, height, width[, 3])
+    images: Images  # (n,); with `views`, (sum of views,)
     labels: Labels | None  # uint16 (n,); `UNLABELLED` if unreadable; None if the file has no labels
     rejects: tuple[RowReject, ...]
     extra: pa.Table | None = None  # n rows of the kept columns; None if no columns are kept
@@ -45,5 +45,5 @@ class Block:
 
     @property
     def shown(self) -> Images:
-        """The first image of each row, uint8 (n, height, width[, 3])."""
+        """The first image of each row, (n,)."""
         return self.images if self.views is None else self.images[self.views.cumsum() - self.views]

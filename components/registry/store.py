@@ -7,6 +7,7 @@ creates the model in a temporary store and renames the finished folder into plac
                                            model.json            the ModelCard, with the weights' SHA-256
                                            model.yaml            BentoML's, with the SHA-256 of model.json
                                            README.md             the model card as text, with its metrics
+                                           network.onnx          the frozen network, if the contract has one
                                            verdict.json          the last verdict of the gate, if it has run
 
 NAME is the name of the catalogue; Fashion-MNIST's is "fashion".
@@ -45,6 +46,7 @@ from components.model.cards import read_card, read_config
 from components.model.config import ModelConfig
 from components.model.readme import write_readme
 from components.model.weights import check_finite, check_fit, check_size, decode_weights
+from components.networks.embedder import check_network, embedder_of, read_network_file, remember
 from components.telemetry import disable_telemetry
 
 if TYPE_CHECKING:
@@ -64,7 +66,8 @@ WEIGHTS = "weights.safetensors"
 CARD = "model.json"
 README = "README.md"
 VERDICT = "verdict.json"
-FILES = {WEIGHTS, CARD, VERDICT, README, "model.yaml"}
+NETWORK = "network.onnx"
+FILES = {WEIGHTS, CARD, VERDICT, README, NETWORK, "model.yaml"}
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,8 @@ def save_model(network: "MLP", card: ModelCard) -> str:
             Path(model.path_of(WEIGHTS)).write_bytes(weights)
             Path(model.path_of(CARD)).write_bytes(described)
             Path(model.path_of(README)).write_text(write_readme(str(tag), card), encoding="utf-8")
+            if card.contract.embedding:
+                Path(model.path_of(NETWORK)).write_bytes(read_network_file(card.contract.embedding))
         flush_tree(staging / tag.path())  # before the lock is taken, so that others need not wait
         with store_lock():
             move_folder(staging / tag.path(), _folder(str(tag)))
@@ -156,6 +161,9 @@ def load_stored(tag: str) -> "Classifier":
     card, config, weights = _read_checked(tag)
     network = MLP(config, card.contract)
     network.load_state_dict(load(weights))
+    if card.contract.embedding:
+        remember(_folder(tag) / NETWORK, card.contract.embedding)
+        embedder_of(card.contract.embedding)
     return Classifier(tag, card, network.eval())
 
 
@@ -179,12 +187,14 @@ def _read_checked(tag: str) -> tuple[ModelCard, ModelConfig, bytes]:
         state = decode_weights(weights)
         check_fit(state, config, card.contract)
         check_finite(state)
+    if card.contract.embedding:
+        check_network(_read(tag, NETWORK), card.contract.embedding, f"{tag}: {NETWORK}")
     return card, config, weights
 
 
 def files_state(tag: str) -> FilesState:
     """Return a fingerprint that changes when a model's files are written, removed or unreadable; takes microseconds."""
-    return tuple(_stat_of(_folder(tag) / name) for name in ("", WEIGHTS, CARD, "model.yaml"))
+    return tuple(_stat_of(_folder(tag) / name) for name in ("", WEIGHTS, CARD, NETWORK, "model.yaml"))
 
 
 def _stat_of(path: Path) -> tuple[int, ...] | None:

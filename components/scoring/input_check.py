@@ -21,7 +21,7 @@ import numpy as np
 
 from components.catalogues import catalogue_of
 from components.catalogues.catalogue import InputBounds
-from components.contract import DataContract, Images
+from components.contract import DataContract, Images, pictures_of
 from components.errors import FashionError, InputError, Remedy
 from components.readers.folders.opening import open_input
 from components.readers.folders.parts import TableReading
@@ -128,7 +128,7 @@ def no_warnings(wait: bool) -> tuple[str, ...]:
 
 
 def read_first(source: Path, reading: TableReading, contract: DataContract) -> Images:
-    """Read the images of the first readable rows, uint8 (n, height, width[, 3]), n at most 5,000.
+    """Read the pictures of the first readable rows, uint8 (n, height, width[, 3]), n at most 5,000.
 
     Raises:
         InputError: the input cannot be read.
@@ -136,7 +136,7 @@ def read_first(source: Path, reading: TableReading, contract: DataContract) -> I
     read = open_input(source, replace(reading, part=min(reading.part, SAMPLE_BYTES)), contract)
     found, rows = list[Images](), 0
     for block in itertools.chain.from_iterable(map(read.read, read.parts())):
-        found.append(block.shown)
+        found.append(pictures_of(block.shown))
         rows += len(found[-1])
         if rows >= (MAX_ROWS if block.views is None else ENOUGH_PICTURES):
             break

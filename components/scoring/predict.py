@@ -22,7 +22,7 @@ def predict(model: Classifier, images: Images, all_show: bool = False) -> Predic
 
     Args:
         model: returned by `load_model`.
-        images: uint8 (n, height, width[, 3]), as in the model's contract; n may be 0.
+        images: (n,), as in the model's contract; n may be 0.
         all_show: skip the check for blank images, because the caller has already done it.
 
     Raises:
@@ -68,7 +68,7 @@ def predict_views(model: Classifier, images: Images, counts: NDArray[np.intp]) -
 
     Args:
         model: returned by `load_model`.
-        images: uint8, all views of the first photo, then of the second, and so on.
+        images: all views of the first photo, then of the second, and so on.
         counts: (n,), number of views per photo, at least 1; n may be 0.
 
     Raises:
@@ -87,9 +87,10 @@ def predict_views(model: Classifier, images: Images, counts: NDArray[np.intp]) -
 
 def _probabilities(model: Classifier, images: Images) -> Tensor:
     """float32 (n, classes)."""
-    shape = model.contract.image.shape
-    if images.dtype != np.uint8 or images.shape[1:] != shape or not images.ndim:
-        expected = f"uint8 (n, {', '.join(map(str, shape))}), 0 to 255"
+    contract = model.contract
+    if images.dtype != contract.dtype.base or images.shape[1:] != contract.dtype.shape or not images.ndim:
+        shape = ", ".join(map(str, contract.image.shape))
+        expected = "photos read by read_views" if contract.embedding else f"uint8 (n, {shape}), 0 to 255"
         raise InputError("images", f"found {images.dtype} {images.shape}, expected {expected}")
     starts = range(0, max(len(images), 1), MAX_AT_ONCE)
     chunks = [model.probabilities(images[start : start + MAX_AT_ONCE]) for start in starts]

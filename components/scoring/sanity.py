@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.catalogues.catalogue import InputBounds
-from components.contract import Images
+from components.contract import Images, pictures_of
 from components.errors import InputError
 from components.readers.images.content import few_of, has_content, is_clear, is_one_clear
 from components.readers.images.statistics import border_of, flatten, measure_images, sum_border
@@ -59,12 +59,13 @@ def inspect_images(images: Images, bounds: InputBounds) -> tuple[Finding, ...]:
     of the catalogue never have. Blank images are a warning, not an error.
 
     Args:
-        images: uint8 (n, height, width[, 3]), n may be 0.
+        images: (n,), n may be 0.
         bounds: the usual range of each measure.
 
     Returns:
         The findings. If there are none, no image is blank.
     """
+    images = pictures_of(images)
     shape = images.shape[1:]
     most = bounds.edge * len(border_of(shape))
     if (

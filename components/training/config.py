@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args, get_type_hints
 
 import pydantic
 
-from components.contract import ImageSpec
+from components.contract import Embedding, ImageSpec
 from components.errors import SettingsError
 from components.model.mlp import ModelConfig
 from components.training.tied import grids
@@ -14,6 +14,10 @@ from components.training.tied import grids
 RARE, DEFAULT_BALANCE = 10, 0.5  # a class is rare if the largest has over 10 times its images; the balance used then
 MAX_MEGABYTES = 128  # of the stored hidden layers; each prediction reads them all
 MAX_CHANNELS = 512
+OF_PIXELS = (
+    *("shift", "flip", "erase", "rotate", "scale", "translate", "brightness", "colour"),
+    *("tied", "channels"),
+)
 Schedule = Literal["constant", "inverse-time", "one-cycle"]
 LabelKind = Literal["integer", "one-hot"]
 Precision = Literal["float32", "bfloat16", "auto"]
@@ -110,13 +114,13 @@ class TrainConfig:
             most = len(self.model.hidden)
             raise SettingsError(f"tied: {len(self.tied)} layers; expected at most {most}, as in hidden")
 
-    def for_image(self, image: ImageSpec) -> "TrainConfig":
+    def for_image(self, image: ImageSpec | Embedding) -> "TrainConfig":
         """Return the configuration with `channels` resolved to units in `hidden`; itself if it has no `channels`.
 
         A tied layer has channels * rows * columns units; its grid of rows and columns depends on the image size. If the
         weights would exceed `MAX_MEGABYTES`, the first tied layer gets fewer channels, but at least one.
         """
-        if not self.channels:
+        if not self.channels or isinstance(image, Embedding):
             return self
         places = [rows * columns for rows, columns in grids(image, len(self.channels))]
         units = [channels * place for channels, place in zip(self.channels, places, strict=True)]
@@ -125,13 +129,20 @@ class TrainConfig:
         hidden = (places[0] * max(1, min(self.channels[0], fitting)), *hidden[1:])
         return replace(self, model=replace(self.model, hidden=hidden), channels=())
 
-    def require_fit(self, image: ImageSpec) -> None:
-        """Check that the tied layers fit the images and that the network is not too large.
+    def require_fit(self, image: ImageSpec | Embedding) -> None:
+        """Check that the tied layers and the augmentation fit the images, and that the network is not too large.
 
         Raises:
-            SettingsError: A kernel is 1, even or larger than the image; the units of a tied layer are not a multiple of
-                its grid; or the weights up to the last hidden layer exceed `MAX_MEGABYTES`.
+            SettingsError: A setting is about pixels, but the models take vectors; a kernel is 1, even or larger than
+                the image; the units of a tied layer are not a multiple of its grid; or the weights up to the last
+                hidden layer exceed `MAX_MEGABYTES`.
         """
+        if isinstance(image, Embedding):
+            if about_pixels := [name for name in OF_PIXELS if getattr(self, name)]:
+                expected = "none, because the models of this catalogue take vectors; the preset 'vectors' fits"
+                raise SettingsError(f"{about_pixels[0]}: {getattr(self, about_pixels[0])}; expected {expected}")
+            self._require_size(image, 1)
+            return
         if self.channels:
             self.for_image(image).require_fit(image)
             return
@@ -143,9 +154,12 @@ class TrainConfig:
                 raise SettingsError(f"tied: kernel size {kernel}; expected an odd number of pixels from 3 to {most}")
             if units % (rows * columns):
                 raise SettingsError(f"hidden: {units} units in a tied layer; expected a multiple of {rows} x {columns}")
+        self._require_size(image, sides[0][0] * sides[0][1] if sides else 1)
+
+    def _require_size(self, image: ImageSpec | Embedding, step: int) -> None:
+        """Check the size of the weights; the units of the first layer are a multiple of `step`."""
         megabytes = _megabytes(image, self.model.hidden)
         if megabytes > MAX_MEGABYTES:
-            step = sides[0][0] * sides[0][1] if sides else 1
             fitting = _units_that_fit(image, self.model.hidden) // step * step
             raise SettingsError(
                 f"hidden: {self.model.hidden} with images of {image} is {megabytes:,.0f} MB of weights, expected at "
@@ -198,12 +212,12 @@ class TrainConfig:
         return replace(self, model=model, **_typed(TrainConfig, of_training))
 
 
-def _megabytes(image: ImageSpec, hidden: tuple[int, ...]) -> float:
+def _megabytes(image: ImageSpec | Embedding, hidden: tuple[int, ...]) -> float:
     """Return the size of the float32 weights of all hidden layers, in megabytes."""
     return 4 * sum(before * after for before, after in pairwise((image.size, *hidden))) / 1e6
 
 
-def _units_that_fit(image: ImageSpec, hidden: tuple[int, ...]) -> int:
+def _units_that_fit(image: ImageSpec | Embedding, hidden: tuple[int, ...]) -> int:
     """Return the most units the first hidden layer may have, with the others unchanged; 0 or less if none fit."""
     rest = _megabytes(image, hidden) - _megabytes(image, hidden[:2])  # weights that the first layer does not affect
     return int((MAX_MEGABYTES - rest) * 1e6 / 4 / (image.size + sum(hidden[1:2])))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, one_hot, pad
 
+from components.contract import Images
 from components.dataset.manifest import Examples
 from components.errors import TrainingError
 from components.model.tensors import to_input
@@ -22,7 +23,7 @@ class TrainingData:
     images: "TrainingImages"
     labels: Tensor  # int64 (n,)
     targets: Tensor  # the labels, or one-hot, float32 (n, classes)
-    validation_x: Tensor  # float32 (m, pixels * channels)
+    validation_x: Tensor  # float32 (m, `DataContract.input.size`)
     validation_labels: Tensor  # int64 (m,)
     shares: Tensor | None = None  # float64 (n,), sampling weight of each row, sums to 1; None: each row once per epoch
 
@@ -72,7 +73,7 @@ def divide(
         )
     kept = labels[rest].to(device)
     return TrainingData(
-        TrainingImages(torch.tensor(examples.images[rest.numpy()]).to(device), config),
+        TrainingImages(examples.images[rest.numpy()], config, device),
         kept,
         one_hot(kept, classes).to(torch.float32) if config.labels == "one-hot" else kept,
         to_input(examples.images[held_out.numpy()]).to(device),
@@ -140,24 +141,25 @@ def _sampling_weights(labels: Tensor, balance: float) -> Tensor:
 
 
 class TrainingImages:
-    """Batches of training images: uint8 (n, height, width[, 3]) -> float32 (b, pixels * channels), 0 to 1.
+    """Batches of training images: (n,) -> float32 (b, `DataContract.input.size`).
 
     Augmentation uses torch's global generator. The images are padded once; a shift is then a window into them and a
     flip a second copy, so one indexing operation makes a batch of shifted, flipped images at about the cost of plain
     indexing. Rotation, scaling and translation resample the images.
     """
 
-    def __init__(self, images: Tensor, config: TrainConfig) -> None:
+    def __init__(self, images: Images | Tensor, config: TrainConfig, device: torch.device | str = "cpu") -> None:
         self.config, self.erase = config, config.erase
         self.flips, self.shifts = 1 + config.flip, 1 + 2 * config.shift
         self.is_resampled = bool(config.rotate or config.scale or config.translate)
         self.is_jittered = bool(config.brightness or config.colour)
         self.plain: Tensor | None = None
         if self.flips == self.shifts == 1 and not (self.erase or self.is_resampled or self.is_jittered):
-            self.plain = to_input(images)
+            self.plain = to_input(images).to(device)
         else:
-            mirrored, self.sides = [images, images.flip(2)][: self.flips], images.shape[1:3]
-            are_rgb = images.dim() == 4
+            pixels = (images if isinstance(images, Tensor) else torch.tensor(images)).to(device)
+            mirrored, self.sides = [pixels, pixels.flip(2)][: self.flips], pixels.shape[1:3]
+            are_rgb = pixels.dim() == 4
             padded = pad(torch.stack(mirrored), (0, 0) * are_rgb + (config.shift,) * 4)
             windows = padded.unfold(2, self.sides[0], 1).unfold(3, self.sides[1], 1)  # no copy
             self.windows = windows.movedim(4, -1) if are_rgb else windows  # (flip, n, down, right, height, width[, 3])

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from components.contract import DataContract, ImageSpec
+from components.contract import DataContract, Embedding, ImageSpec
 from components.errors import SettingsError
 from components.model.mlp import ModelConfig
 from components.training.config import TrainConfig
@@ -20,7 +20,7 @@ class Preset:
 
     def layers(self, contract: DataContract) -> str:
         """Return the layer widths from input to output and the activation, such as "1440-128-3 relu"."""
-        model = self.config.for_image(contract.image).model
+        model = self.config.for_image(contract.input).model
         return f"{'-'.join(map(str, model.widths(contract)))} {model.activation}"
 
     def fields(self) -> dict[str, Any]:
@@ -128,6 +128,22 @@ PRESETS = {
                 threads=1,
             ),
         ),
+        Preset(
+            "vectors",
+            "this project: for the vectors of a frozen network (docs/training.md)",
+            TrainConfig(
+                model=ModelConfig(hidden=(512, 256), activation="gelu", batch_norm=True, dropout=0.3),
+                epochs=40,
+                batch_size=64,
+                learning_rate=1e-3,
+                schedule="one-cycle",
+                weight_decay=0.05,
+                average=0.99,
+                label_smoothing=0.05,
+                stratify=True,
+                threads=1,
+            ),
+        ),
     )
 }
 DEFAULT = "dense-128"
@@ -135,17 +151,19 @@ DEFAULT = "dense-128"
 
 def count_parameters(config: TrainConfig, contract: DataContract) -> int:
     """Return the number of weights and biases of the stored network."""
-    widths = config.for_image(contract.image).model.widths(contract)
+    widths = config.for_image(contract.input).model.widths(contract)
     return sum(before * after + after for before, after in pairwise(widths))
 
 
-def configure(preset: str, overrides: dict[str, Any] | None = None, image: ImageSpec | None = None) -> TrainConfig:
+def configure(
+    preset: str, overrides: dict[str, Any] | None = None, image: ImageSpec | Embedding | None = None
+) -> TrainConfig:
     """Return a preset's configuration with some fields replaced.
 
     Args:
         preset: Name of the preset.
         overrides: Field of TrainConfig or ModelConfig -> value.
-        image: Format of the training images, if known.
+        image: What the models take, if known: pixels or vectors.
 
     Raises:
         SettingsError: The preset or a field is unknown, or a value is invalid or does not fit the images.

@@ -16,6 +16,7 @@ from components.revisions import Lineage, relate
 from components.training.config import TrainConfig
 from components.training.data import RowsBefore
 
+HOW_MADE = ("image", "preparation", "embedding")  # fields of a contract that say what a model takes
 LIVE, ANEW = "live", "none"  # instead of a tag: the live model; no model
 
 
@@ -57,7 +58,7 @@ class Start:
     def find_misfit(self, contract: DataContract, config: TrainConfig, lineage: Lineage) -> str:
         """Return why a training cannot start from this model, as a phrase that follows its tag; "" if it can."""
         found, expected = self.network.config, config.model
-        if self.network.contract.image != contract.image or self.network.contract.preparation != contract.preparation:
+        if any(getattr(self.network.contract, name) != getattr(contract, name) for name in HOW_MADE):
             return f"takes images of another format than {contract.name}"
         if (found.hidden, found.activation) != (expected.hidden, expected.activation):
             layers = (f"{'-'.join(map(str, one.hidden))} {one.activation}" for one in (found, expected))

@@ -129,7 +129,7 @@ class Run:
     ) -> None:
         torch.manual_seed(config.seed)
         self.config, self.contract = config, examples.contract
-        self.phases = config.for_image(self.contract.image).phases()
+        self.phases = config.for_image(self.contract.input).phases()
         self.device = pick_device(config.device)
         self.data = divide(examples, config, self.device, start.rows if start else None)
         self.history: list[Epoch] = []
@@ -330,8 +330,8 @@ def build(config: TrainConfig, contract: DataContract) -> MLP | TiedMLP:
     Raises:
         SettingsError: Tied layers do not fit the images, or the network is too large.
     """
-    config.require_fit(contract.image)
-    config = config.for_image(contract.image)
+    config.require_fit(contract.input)
+    config = config.for_image(contract.input)
     if config.tied:
         return TiedMLP(config.model, config.tied, contract)
     network = MLP(config.model, contract)

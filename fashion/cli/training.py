@@ -38,6 +38,13 @@ def ingest(
             envvar="FASHION_PREPARATION", help="How photos become images: garment or letterbox [default: letterbox]."
         ),
     ] = "",
+    network: Annotated[
+        str,
+        typer.Option(
+            envvar="FASHION_NETWORK",
+            help="Frozen network that turns photos into vectors: efficientnet-lite0, torchvision/MODEL or a file.",
+        ),
+    ] = "",
     root: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Folder that a table's paths are relative to [default: its own]."),
@@ -61,7 +68,7 @@ def ingest(
     from components.settings import parse_image
 
     size = parse_image(image) if image else None
-    options = StartOptions(size, preparation, root, group, allow_small, replace)
+    options = StartOptions(size, preparation, root, group, allow_small, replace, network)
     echo = partial(print, file=sys.stderr if as_json else sys.stdout)
     done = ingest(source, sample_fallback=sample_fallback, options=options, echo=echo)
     dataset = done.dataset

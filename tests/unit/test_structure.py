@@ -35,14 +35,15 @@ SHARED = {
 }
 # package -> the packages that it may import, besides the shared modules
 MAY_USE = {
-    "catalogues": set[str](),
+    "networks": set[str](),
+    "catalogues": {"networks"},
     "pages": set[str](),
     "model": {"catalogues"},
     "readers": {"catalogues"},
-    "dataset": {"readers", "catalogues", "pages"},
+    "dataset": {"readers", "catalogues", "networks", "pages"},
     "training": {"dataset", "model"},
-    "registry": {"dataset", "model", "catalogues"},
-    "export": {"dataset", "readers", "model"},
+    "registry": {"dataset", "model", "catalogues", "networks"},
+    "export": {"dataset", "readers", "model", "networks"},
     "evaluation": {"training", "dataset", "readers", "model", "pages"},
     "scoring": {"registry", "readers", "model", "catalogues"},
     "monitoring": {"evaluation", "dataset", "registry", "readers", "catalogues", "pages"},

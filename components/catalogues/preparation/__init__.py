@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from components.catalogues.preparation import fashion_mnist
+from components.catalogues.preparation.embedding import edge_of, embed
 from components.catalogues.preparation.garment import garment, working_edge
 from components.catalogues.preparation.letterbox import letterbox
-from components.contract import DataContract, Images, ImageSpec
+from components.contract import DataContract, Images
 from components.errors import SettingsError
 
 
@@ -22,28 +23,36 @@ from components.errors import SettingsError
 class Preparation:
     """How to prepare pictures as images."""
 
-    views: Callable[[Image.Image, ImageSpec], Images]  # upright picture -> uint8 (n, height, width[, 3]), n >= 1
-    edge: Callable[[ImageSpec], int]  # pixels per side that it needs; a larger picture may be reduced first
+    views: Callable[[Image.Image, DataContract], Images]  # upright picture -> images (n,), n >= 1
+    edge: Callable[[DataContract], int]  # pixels per side that it needs; a larger picture may be reduced first
     passes: Callable[[NDArray[np.uint8]], bool]  # whether a picture with the image's size and mode is already prepared
     all_pass: Callable[[Images], bool]  # the same for all such pictures of a source together
     only_grey_squares: bool = False  # whether it supports square grey images only
+    has_network: bool = False  # whether it takes a frozen network, `DataContract.embedding`
 
 
+EMBEDDING = "embedding"
 PREPARATIONS = {
     "fashion-mnist": Preparation(
-        fashion_mnist.prepare,
-        lambda image: fashion_mnist.WORKING,
+        lambda picture, contract: fashion_mnist.prepare(picture, contract.image),
+        lambda contract: fashion_mnist.WORKING,
         fashion_mnist.has_dark_corners,
         fashion_mnist.have_dark_edges,
         only_grey_squares=True,
     ),
     "letterbox": Preparation(
-        letterbox,
-        lambda image: 2 * max(image.height, image.width),
+        lambda picture, contract: letterbox(picture, contract.image),
+        lambda contract: 2 * max(contract.image.height, contract.image.width),
         lambda pixels: True,
         lambda images: True,
     ),
-    "garment": Preparation(garment, working_edge, lambda pixels: True, lambda images: True),
+    "garment": Preparation(
+        lambda picture, contract: garment(picture, contract.image),
+        lambda contract: working_edge(contract.image),
+        lambda pixels: True,
+        lambda images: True,
+    ),
+    EMBEDDING: Preparation(embed, edge_of, lambda pixels: False, lambda images: False, has_network=True),
 }
 
 
@@ -57,6 +66,9 @@ def preparation_of(contract: DataContract) -> Preparation:
     if found is None:
         mismatch = f"found {contract.preparation[:60]!r}, expected one of {', '.join(PREPARATIONS)}"
         raise SettingsError(f"the preparation of {contract.name}: {mismatch}")
+    if found.has_network != (contract.embedding is not None):
+        needs = "needs a network; name one with --network" if found.has_network else "takes no network"
+        raise SettingsError(f"the preparation {contract.preparation!r} of {contract.name} {needs}")
     if found.only_grey_squares and image.shape != (image.height, image.height):
         raise SettingsError(f"{contract.preparation!r} makes square grey images, but {contract.name} has {image}")
     return found

@@ -230,7 +230,7 @@ def _rewrite_part(part: DatasetPart, plan: ClassPlan, before: DataContract, fold
         table["id"].to_pylist(),
         part.split,
         table["label"].to_numpy(),
-        images_in(table["pixels"], before.image),
+        images_in(table, before),
         plan.contract,
         metadata[b"source"].decode(),
         metadata[b"licence"].decode(),
@@ -253,7 +253,7 @@ def _read_added(folder: Path, base: Dataset, fewest: int) -> _NewClass:
         hint = ". Use --allow-small for 2 pictures or more" if FEWEST_SMALL <= len(taken) < fewest else ""
         counts = f"found {len(taken)} usable pictures, {len(rejects)} rejected{example}"
         raise DatasetError(f"{folder}: {counts}; expected at least {fewest}{hint}")
-    images = to_images(taken, contract.image)
+    images = to_images(taken, contract)
     digests = [hashlib.sha256(one.original).hexdigest() for one in taken]
     drawn = draw_test_split(images, np.zeros(len(taken), np.uint16), digests, classes=(folder.name,))
     rows: dict[Split, list[int]] = {

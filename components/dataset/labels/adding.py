@@ -120,7 +120,7 @@ def _take(found: SortedCandidates, label_input: LabelInput, base: Dataset, setti
 
 def _write_added(found: SortedCandidates, label_input: LabelInput, manifest: Manifest, folder: Path) -> DatasetPart:
     """Write the added examples as a new part; its ids contain a hash of its content, so that they are unique."""
-    images = to_images(found.added, manifest.contract.image)
+    images = to_images(found.added, manifest.contract)
     labels = np.array([one.label for one in found.added], np.uint16)
     infix = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()[:8]
     ids = [f"train-{infix}-{number:05d}" for number in range(len(images))]

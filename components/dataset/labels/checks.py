@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from components.catalogues import catalogue_of
-from components.contract import DataContract, Images, ImageSpec
+from components.contract import DataContract, Images
 from components.dataset.duplicates import find_duplicates
 from components.dataset.labels.examples import LabelCandidate, LabelReject
 from components.dataset.labels.naming import hash_of
@@ -98,9 +98,9 @@ def _find_conflict(group: list[LabelCandidate], row_id: str, known: KnownRows) -
     return ""
 
 
-def to_images(candidates: Iterable[LabelCandidate], image: ImageSpec) -> Images:
-    """The candidates' pixels, uint8 (n, height, width[, 3])."""
-    return np.frombuffer(b"".join(one.pixels for one in candidates), np.uint8).reshape(-1, *image.shape)
+def to_images(candidates: Iterable[LabelCandidate], contract: DataContract) -> Images:
+    """The candidates' images, (n,)."""
+    return np.frombuffer(b"".join(one.pixels for one in candidates), contract.dtype)
 
 
 def _by_hash(examples: Examples) -> dict[str, str]:
@@ -113,7 +113,7 @@ def _split_by_bounds(
     """Split candidates into those within the validation bounds, and rejects."""
     if not candidates:
         return [], []
-    measured = measure_images(to_images(candidates, contract.image), MEASURES)
+    measured = measure_images(to_images(candidates, contract), MEASURES)
     bounds = catalogue_of(contract).validation
     good, bad = [], []
     for row, one in enumerate(candidates):
@@ -137,7 +137,7 @@ def _split_by_duplicates(
     """Split candidates into those that differ from all test images, and near-duplicates as rejects."""
     if not candidates:
         return [], []
-    images = to_images(candidates, test.contract.image)
+    images = to_images(candidates, test.contract)
     duplicates = {pair.row: pair for pair in find_duplicates(images, test.images)}
     rejects = [
         LabelReject.of(candidates[row], f"near-duplicate of a test image: {test.ids[pair.other]}, {pair.correlation}")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import orjson
 
-from components.contract import DataContract, ImageSpec
+from components.contract import DataContract
 from components.errors import InputError, UnknownClass
 from components.files import write_whole
 
@@ -28,7 +28,7 @@ OVERHEAD = 3048  # maximum bytes of a correction besides its image
 class Correction:
     """A user's correction of a prediction."""
 
-    pixels: bytes  # of one image, row-major
+    pixels: bytes  # one image of the contract's dtype
     label: int | None  # the correct label; None: none of the classes
     said: int  # the predicted label
     model: str  # the model's tag
@@ -59,9 +59,9 @@ def write_correction(folder: Path, correction: Correction, contract: DataContrac
     write_whole(path, orjson.dumps(record) + b"\n")
 
 
-def largest_of(image: ImageSpec) -> int:
+def largest_of(contract: DataContract) -> int:
     """The maximum size of a correction, in bytes."""
-    return 4 * -(-image.size // 3) + OVERHEAD
+    return 4 * -(-contract.dtype.itemsize // 3) + OVERHEAD
 
 
 def read_correction(content: bytes, contract: DataContract) -> Correction:
@@ -70,7 +70,7 @@ def read_correction(content: bytes, contract: DataContract) -> Correction:
     Raises:
         InputError: names the invalid field and the reason.
     """
-    if len(content) > (largest := largest_of(contract.image)):
+    if len(content) > (largest := largest_of(contract)):
         raise InputError("correction", f"larger than {largest:,} bytes")
     try:
         record = orjson.loads(content)
@@ -79,7 +79,7 @@ def read_correction(content: bytes, contract: DataContract) -> Correction:
     if not isinstance(record, dict):
         raise InputError("correction", "expected a JSON object")
     said, label = read_class(record.get("said"), "said", contract), read_corrected(record.get("label"), contract)
-    pixels = _read_pixels(record.get("pixels"), contract.image.size)
+    pixels = _read_pixels(record.get("pixels"), contract.dtype.itemsize)
     return Correction(pixels, label, said, str(record.get("model"))[:100])
 
 

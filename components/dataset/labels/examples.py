@@ -28,7 +28,7 @@ class LabelCandidate:
 
     position: str  # in the input: "line 4", "row 4", "coat/a.png"
     label: int
-    pixels: bytes = field(default=b"", repr=False)  # row-major; empty if a row is named
+    pixels: bytes = field(default=b"", repr=False)  # one image of the contract's dtype; empty if a row is named
     row_id: str = ""  # id of a dataset row
     hash: str = ""  # BLAKE2b of a row's pixels, 16 hex digits, as in the prediction log
     original: bytes = field(default=b"", repr=False)  # the line or the picture file

@@ -95,7 +95,7 @@ def _read_file(
 
 
 def _read_corrections(name: str, files: list[Path], contract: DataContract) -> LabelInput:
-    candidates, rejects, largest = [], [], largest_of(contract.image)
+    candidates, rejects, largest = [], [], largest_of(contract)
     for file in files:
         if file.is_symlink() or not file.is_file():
             rejects.append(LabelReject(file.name, "not a regular file", b""))

@@ -4,27 +4,35 @@ import unicodedata
 from collections import Counter
 
 from components.catalogues import DEFAULT
-from components.catalogues.preparation import preparation_of
-from components.contract import DataContract, ImageSpec, fold_name
+from components.catalogues.preparation import EMBEDDING, preparation_of
+from components.contract import DataContract, Embedding, ImageSpec, fold_name
 from components.dataset.own.rows import SourceRows
 from components.errors import SourceError
 
 FEWEST = 10  # pictures per class; fewer give neither a useful model nor a meaningful test
 FEWEST_SMALL = 2  # one for training, one for testing
 DEFAULT_PREPARATION = "letterbox"
+SMALL_PICTURE = ImageSpec(64, 64, 3)  # shown for the photos of a catalogue with a network
 
 
 def derive_contract(
-    name: str, source: SourceRows, image: ImageSpec | None = None, preparation: str = "", allow_small: bool = False
+    name: str,
+    source: SourceRows,
+    image: ImageSpec | None = None,
+    preparation: str = "",
+    allow_small: bool = False,
+    embedding: Embedding | None = None,
 ) -> DataContract:
     """Derive the contract of a new catalogue.
 
     Args:
         name: the catalogue's name.
         source: its first source. Classes are sorted by name, numbers by value.
-        image: size and channels. None: those of the source, else those of Fashion-MNIST.
-        preparation: how a photo becomes an image. "": `letterbox`.
+        image: size and channels. None: those of the source, else those of Fashion-MNIST; with a network, 64 x 64 in
+            colour.
+        preparation: how a photo becomes an image. "": `letterbox`; with a network, `embedding`.
         allow_small: allow classes with fewer than 10 pictures.
+        embedding: the frozen network, if any.
 
     Raises:
         SourceError: fewer than 2 or more than 1,000 classes, equivalent class names, too few pictures in a class, or
@@ -35,9 +43,12 @@ def derive_contract(
     _check_names(source)
     if image and source.image and image != source.image:
         raise SourceError(f"{source.name}: found images of {source.image}, but --image is {image}")
+    if embedding and source.image:
+        raise SourceError(f"{source.name}: found pixels, but a network takes photos. Leave --network out")
+    default, usual = (SMALL_PICTURE, EMBEDDING) if embedding else (DEFAULT.contract.image, DEFAULT_PREPARATION)
     try:
         contract = DataContract(
-            name, classes, source.image or image or DEFAULT.contract.image, preparation or DEFAULT_PREPARATION
+            name, classes, source.image or image or default, preparation or usual, embedding=embedding
         )
     except ValueError as error:
         raise SourceError(f"{source.name}: {error}") from error

@@ -25,7 +25,7 @@ class Decoded:
 
     rows: tuple[SourceRow, ...]
     digests: tuple[str, ...]  # (n,) SHA-256 of each file, or of the image's pixels
-    images: Images  # uint8 (n, height, width[, 3])
+    images: Images  # (n,)
     labels: Labels  # uint16 (n,)
     rejected: tuple[Rejected, ...]
 
@@ -49,15 +49,15 @@ def decode_rows(source: SourceRows, contract: DataContract, echo: Callable[[str]
     Raises:
         SourceError: more than half of the rows cannot be read.
     """
-    root, shape = Root(source.root), contract.image.shape
+    root, dtype = Root(source.root), contract.dtype
     echo(f"reading {len(source.rows):,} pictures from {source.name}")
 
     def read(row: SourceRow) -> tuple[str, Images, int] | Rejected:
         try:
             label, content = label_in(contract, row), row.content(root)
             image = read_photo(content, contract, row.name)[0] if isinstance(content, bytes) else content
-            if image.shape != shape:
-                raise InputError(row.name, f"found an image of {image.shape}, expected {shape}")
+            if image.shape != dtype.shape:
+                raise InputError(row.name, f"found an image of {image.shape}, expected {dtype.shape}")
         except InputError as error:
             return Rejected(row.name, error.reason, row.label)
         return digest_of(content), image, label
@@ -68,10 +68,13 @@ def decode_rows(source: SourceRows, contract: DataContract, echo: Callable[[str]
     if len(rejected) > MAX_REJECTED * len(found):
         example = f"{rejected[0].name}: {rejected[0].reason}"
         raise SourceError(f"{source.name}: {len(rejected):,} of {len(found):,} rows cannot be read, e.g. {example}")
+    images = np.empty(len(taken), dtype)
+    for number, (_, (_, image, _)) in enumerate(taken):
+        images[number] = image
     return Decoded(
         tuple(row for row, _ in taken),
         tuple(digest for _, (digest, _, _) in taken),
-        np.array([image for _, (_, image, _) in taken], np.uint8).reshape(-1, *shape),
+        images,
         np.array([label for _, (_, _, label) in taken], np.uint16),
         tuple(rejected),
     )

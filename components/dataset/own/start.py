@@ -35,6 +35,7 @@ from components.dataset.profiling import bounds_path
 from components.dataset.splitting import SHARE, draw_test_split, find_equal
 from components.errors import DatasetError, SourceError
 from components.files import remove_leftovers, write_whole
+from components.networks.sources import Network, is_named, keep_network, read_network
 from components.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class StartOptions:
     group: str = ""  # column of a table whose groups stay in one split
     allow_small: bool = False  # allow classes with fewer than 10 pictures
     replace: bool = False  # start over if the catalogue exists
+    network: str = ""  # frozen network before the models, see `components.networks.sources`; "": none
 
 
 def ingest_own(
@@ -83,7 +85,8 @@ def ingest_own(
         path, TableOptions(base.contract.image if base else options.image, options.root, options.group)
     )
     changed = bool(base and read_manifest(base).revisions)
-    contract = base.contract if base and changed else _contract_of(base, source, settings.catalogue, options)
+    network = _network_of(base, options)
+    contract = base.contract if base and changed else _contract_of(base, source, settings.catalogue, options, network)
     digests = digest_rows(source)
     inputs = source.files | (digests if source.has_files else {})
     if base and inputs == _inputs_of(read_manifest(base)):
@@ -95,6 +98,8 @@ def ingest_own(
             f"{source.name}: differs from the source of {contract.name}, whose classes have changed since. Use "
             f"'fashion label import' to add pictures, or --replace to start the catalogue over"
         )
+    if network:
+        keep_network(network, folder)
     before = _previous_splits(base, digests, source.name) if base else {}
     decoded = decode_rows(source, contract, echo)
     test, left_out = _divide(source, decoded, before, contract)
@@ -102,7 +107,7 @@ def ingest_own(
     train = ~test & ~np.isin(np.arange(len(test)), list(left_out))
     for line in _describe(contract, decoded, train, test, rejected):
         echo(line)
-    if base is None and not options.preparation and source.image is None:
+    if base is None and not (options.preparation or network) and source.image is None:
         echo(CHOICE)
     with dataset_lock(folder):
         remove_leftovers(folder)
@@ -134,13 +139,24 @@ def _splits(train: NDArray[np.bool_], test: NDArray[np.bool_]) -> Iterator[tuple
     yield "test", np.flatnonzero(test)
 
 
-def _contract_of(base: Dataset | None, source: SourceRows, name: str, options: StartOptions) -> DataContract:
+def _network_of(base: Dataset | None, options: StartOptions) -> Network | None:
+    """The network that the options name; None if they name none, or the one that the catalogue has."""
+    if not options.network or (base and base.contract.embedding and is_named(options.network, base.contract.embedding)):
+        return None
+    return read_network(options.network)
+
+
+def _contract_of(
+    base: Dataset | None, source: SourceRows, name: str, options: StartOptions, network: Network | None
+) -> DataContract:
+    embedding = network.embedding if network else None
     if base is None:
-        return derive_contract(name, source, options.image, options.preparation, options.allow_small)
+        return derive_contract(name, source, options.image, options.preparation, options.allow_small, embedding)
     contract, hint = base.contract, "Use --replace to start the catalogue over"
     for field, expected, requested in (
         ("images", contract.image, options.image or source.image),
         ("preparation", contract.preparation, options.preparation),
+        ("network", contract.embedding, embedding),
     ):
         if requested and requested != expected:
             raise SourceError(f"{source.name}: {field}: found {requested}, but {name} has {expected}. {hint}")
@@ -252,7 +268,10 @@ def _describe(
     rejected: Sequence[Rejected],
 ) -> Iterator[str]:
     """Summarize what will be written: the contract, pictures per class and split, and rejected rows."""
-    what = f"{len(contract.classes)} classes, images of {contract.image}, photos prepared by {contract.preparation}"
+    how = (
+        f"turned into vectors by {contract.embedding}" if contract.embedding else f"prepared by {contract.preparation}"
+    )
+    what = f"{len(contract.classes)} classes, images of {contract.image}, photos {how}"
     yield f"catalogue {contract.name}: {what}"
     counts = [np.bincount(decoded.labels[rows], minlength=len(contract.classes)) for rows in (train, test)]
     for label, name in enumerate(contract.classes[:SHOWN]):

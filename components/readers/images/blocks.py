@@ -49,7 +49,7 @@ def to_blocks(
     """
     waiting = iter(pictures)
     for first in waiting:
-        small = not isinstance(first.content, InputError) and is_small(first.content, contract.image)
+        small = not isinstance(first.content, InputError) and is_small(first.content, contract)
         with SMALL_PICTURES if small else nullcontext():
             block = _to_block(chain([first], islice(waiting, BLOCK - 1)), contract, labelled, kept)
         yield block
@@ -58,7 +58,7 @@ def to_blocks(
 def _to_block(pictures: Iterable[Picture], contract: DataContract, labelled: bool, kept: Sequence[str]) -> Block:
     lines, ids, labels, rejects = list[int](), list[str](), list[str](), list[RowReject]()
     extras = list[tuple[str, ...]]()
-    images = [np.empty((0, *contract.image.shape), np.uint8)]
+    images = [np.empty(0, contract.dtype)]
     for line, row_id, row, content, label, extra in pictures:
         try:
             if isinstance(content, InputError):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contract import Images
+from components.contract import Images, pictures_of
 
 FEW = 49  # one pixel in 49 is ignored at each end of the brightness range: dust, a few damaged bytes
 CONTRAST = 12  # levels between the remaining extremes, 5 %; minimum of Fashion-MNIST: 33, of 341 phone photos: 75
@@ -32,12 +32,13 @@ def has_content(images: Images) -> NDArray[np.bool_]:
     """Whether each image shows something: it has contrast, and a background or correlated neighbouring pixels.
 
     Args:
-        images: uint8 (n, height, width[, 3]).
+        images: (n,).
 
     Returns:
         (n,). False for one colour, a faint pattern, a few stray pixels, and noise that fills the image. True for noise
         that leaves one in 24 pixels black, which cannot be detected so cheaply.
     """
+    images = pictures_of(images)
     if len(images) == 1 and is_one_clear(images.tobytes(), images.shape[1:]):
         return np.ones(1, bool)
     grey = to_grey(images)

@@ -7,6 +7,7 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from components.catalogues.preparation import preparation_of
@@ -37,7 +38,7 @@ def plain_png(image: ImageSpec) -> PlainPng:
 
 
 def read_photo(content: bytes, contract: DataContract, field: str = "file") -> Images:
-    """The first view of `read_views`, uint8 (1, height, width[, 3]), used for display and training."""
+    """The first view of `read_views`, images (1,), used for display and training."""
     return read_views(content, contract, field)[:1]
 
 
@@ -50,18 +51,19 @@ def read_views(content: bytes, contract: DataContract, field: str = "file") -> I
         field: name for errors.
 
     Returns:
-        uint8 (n, height, width[, 3]), n >= 1: the views that the preparation makes.
+        The views that the preparation makes, n >= 1: uint8 (n, height, width[, 3]), or records of `contract.dtype`.
 
     Raises:
         InputError: an unsupported format, a damaged file, or an animated PNG or WebP.
         InputTooLarge: more than 25 million pixels.
         SettingsError: the preparation does not exist.
+        ModelError: the contract's network is missing or changed.
     """
-    preparation, image = preparation_of(contract), contract.image
-    plain = read_plain(content, image) if is_small(content, image) else None
+    preparation = preparation_of(contract)
+    plain = read_plain(content, contract.image) if is_small(content, contract) else None
     if plain is not None and preparation.passes(plain[0]):
         return plain
-    return preparation.views(decode_picture(content, field, preparation.edge(image)), image)
+    return preparation.views(decode_picture(content, field, preparation.edge(contract)), contract)
 
 
 def read_plain(content: bytes, image: ImageSpec) -> Images | None:
@@ -80,14 +82,16 @@ def read_plain(content: bytes, image: ImageSpec) -> Images | None:
     return np.frombuffer(picture.tobytes(), np.uint8).reshape(1, *image.shape)
 
 
-def is_small(content: bytes, image: ImageSpec) -> bool:
-    """Whether a file is a PNG of the image's size that takes less time to decode than to hand to a thread."""
-    first = plain_png(image)
+def is_small(content: bytes, contract: DataContract) -> bool:
+    """Whether a file is a PNG of the image's size that takes less time to read than to hand to a thread."""
+    if contract.embedding:
+        return False
+    first = plain_png(contract.image)
     return len(content) <= first.small and content[12:24] == first.start[12:24]
 
 
-def write_png(image: Images) -> bytes:
-    """Encode one image, uint8 (height, width[, 3]), as PNG."""
+def write_png(picture: NDArray[np.uint8]) -> bytes:
+    """Encode one picture, uint8 (height, width[, 3]), as PNG."""
     file = io.BytesIO()
-    Image.fromarray(image).save(file, "PNG")
+    Image.fromarray(picture).save(file, "PNG")
     return file.getvalue()

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contract import Images
+from components.contract import Images, pictures_of
 
 EVERY = ("mean", "deviation", "ink", "edge", "peak")
 LOGGED = {"mean": 3, "ink": 4, "edge": 3}  # decimals in the prediction log and in a profile
@@ -32,12 +32,13 @@ def measure_images(images: Images, names: Sequence[str] = EVERY) -> dict[str, ND
     """Compute statistics of images.
 
     Args:
-        images: uint8 (n, height, width[, 3]), n may be 0.
+        images: (n,), n may be 0.
         names: statistics from the list above.
 
     Returns:
         float64 (n,) each, uint8 (n,) for peak.
     """
+    images = pictures_of(images)
     flat = flatten(images)
     size = flat.shape[1]
     found: dict[str, NDArray[Any]] = {}
@@ -78,13 +79,13 @@ def _split_channels(images: Images) -> NDArray[np.uint8]:
 
 
 def log_images(images: Images) -> dict[str, NDArray[np.float64]]:
-    """The statistics in `LOGGED` of uint8 (n, height, width[, 3]), rounded; float64 (n,) each."""
+    """The statistics in `LOGGED` of images, (n,), rounded; float64 (n,) each."""
     measured = measure_images(images, tuple(LOGGED))
     return {name: values.round(LOGGED[name]) for name, values in measured.items()}
 
 
 def hash_images(images: Images) -> NDArray[np.uint64]:
-    """uint8 (n, height, width[, 3]) -> uint64 (n,)."""
+    """Images (n,) -> uint64 (n,)."""
     digests = (hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in images)
     return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from components.contract import ImageSpec
+from components.contract import DataContract, ImageSpec
 from components.errors import InputError, Remedy
 
 LABELS = ("labels", "class", "category", "target", "y")  # used if there is no `label`
@@ -25,6 +25,17 @@ class Columns:
 
     names: tuple[str, ...]  # normalised: pixel1, pixel2, ..., pixels, label, id; others unchanged
     notes: tuple[str, ...] = ()  # decisions to report to the user
+
+
+def require_pixels(contract: DataContract, where: str) -> None:
+    """Refuse pixels for a catalogue whose models take the vectors of photos.
+
+    Raises:
+        InputError: the catalogue has a network.
+    """
+    if contract.embedding:
+        expected = "photos: picture files, an archive of them, or a table with a column of pictures or paths"
+        raise InputError(where, f"found pixels, but the models of {contract.name} take {expected}")
 
 
 @cache

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 
-from components.contract import ImageSpec
+from components.contract import DataContract
 from components.errors import InputError, InputTooLarge
 from components.readers.blocks import Block, Wanted
 from components.readers.images.blocks import BLOCK, LARGEST, Picture, to_blocks
@@ -119,12 +119,12 @@ def read_picture_rows(
 class PictureWork:
     """The remaining decoding budget, in the units of `PictureHeader.work`."""
 
-    def __init__(self, most: int, name: str, image: ImageSpec) -> None:
-        self.left, self.name, self.image = most, name, image
+    def __init__(self, most: int, name: str, contract: DataContract) -> None:
+        self.left, self.name, self.contract = most, name, contract
 
     def take(self, content: bytes) -> None:
         """Deduct a picture. Raises InputTooLarge if the budget is exceeded."""
-        if not is_small(content, self.image):
+        if not is_small(content, self.contract):
             with suppress(InputError):  # will become a reject
                 self.left -= read_header(content, self.name).work
             if self.left < 0:
@@ -143,7 +143,7 @@ def read_parquet(stream: BinaryIO, name: str, wanted: Wanted) -> Iterator[Block]
         return
     refuse_many_rows(file.metadata, name)
     rows = Rows(range(file.metadata.num_row_groups), 1)
-    yield from read_picture_rows(stream, rows, name, wanted, PictureWork(MAX_WORK, name, wanted.contract.image))
+    yield from read_picture_rows(stream, rows, name, wanted, PictureWork(MAX_WORK, name, wanted.contract))
 
 
 def _open(stream: BinaryIO, name: str) -> Any:

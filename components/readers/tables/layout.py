@@ -20,6 +20,7 @@ from components.readers.tables.columns import (
     pixel_column_set,
     pixel_columns,
     read_columns,
+    require_pixels,
 )
 from components.readers.tables.numbers import LARGEST_NUMBER, whole_number
 
@@ -101,8 +102,8 @@ def read_head(head: bytes, name: str, wanted: Wanted, delimiter: str = COMMA) ->
     Raises:
         InputError: as for `read_pixel_csv`.
     """
-    image = wanted.contract.image
-    header = find_header(head, name, image, delimiter)
+    require_pixels(wanted.contract, name)
+    header = find_header(head, name, wanted.contract.image, delimiter)
     found = _read_without_header(head, header, name, wanted) if _is_numbers(header.cells, wanted.contract) else None
     layout = found or _to_layout(header, name, wanted)
     return layout, 0 if found and not found.before else header.size

