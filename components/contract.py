@@ -383,6 +383,28 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class KnownRange:
+    """How far from the training images the validation images are; what is farther is unknown (`model.known`)."""
+
+    refused: Share  # share of known images that count as unknown
+    threshold: float  # distances above it are unknown
+    quantiles: Annotated[tuple[float, ...], Field(min_length=2)]  # of the distances, evenly spaced, ascending
+    rows: Natural  # validation images
+    kept: Natural  # training images that distances are measured to
+    rank: Natural  # dimensions in which inputs are compared
+    test_refused: Share = 0.0  # share of the test images that count as unknown
+
+    def is_known(self, distances: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Whether inputs are like those that the model was trained on, (n,)."""
+        return np.asarray(distances <= self.threshold)
+
+    def familiarity(self, distances: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The share of the validation images that are farther from the training images, 0 to 1, float32 (n,)."""
+        shares = np.linspace(1, 0, len(self.quantiles))
+        return np.interp(distances, self.quantiles, shares).astype(np.float32)
+
+
+@dataclass(frozen=True)
 class Profile:
     """The reference distribution for drift detection: counts of test images by predicted class."""
 
@@ -438,6 +460,7 @@ class ModelCard:
     profile: Profile | None = None  # reference distribution for drift detection; None in older cards
     code: str = ""  # hash of the training code, see `training.identity`; "" in older cards
     revisions: tuple[Revision, ...] = ()  # of the classes, copied from the dataset
+    known: KnownRange | None = None  # None: the model does not tell unknown inputs
 
     def __repr__(self) -> str:
         accuracy = f"test accuracy {self.test.accuracy:.4f}"
@@ -513,6 +536,8 @@ class Predictions:
     labels: Labels  # (n,)
     probabilities: NDArray[np.float32]  # (n, classes), calibrated, each row sums to 1
     sure: NDArray[np.bool_]  # (n,), False if the model abstains: a blank image, or a probability below the threshold
+    known: NDArray[np.bool_] | None = None  # (n,), False for inputs unlike all training images; None: not told
+    familiarity: NDArray[np.float32] | None = None  # (n,), see `KnownRange.familiarity`
 
     def __repr__(self) -> str:
         first = zip(self.names[:IN_REPR], self.confidences, self.sure, strict=False)

@@ -4,6 +4,7 @@ BentoML counts requests, status codes and latencies. These metrics add what is w
 
     fashion_images_total{name}          images by predicted class
     fashion_not_sure_total              images below the confidence threshold
+    fashion_unknown_total               images unlike everything that the model was trained on
     fashion_input_warnings_total{kind}  images with an input warning; see `sanity.py`
     fashion_model_live{tag}             1 for the current model, 0 for earlier ones
     fashion_model_changed_seconds       time of the last change, seconds since 1970
@@ -60,6 +61,7 @@ class Watch:
 
         self.images = Counter("fashion_images", "Images by predicted class.", ["name"])
         self.not_sure = Counter("fashion_not_sure", "Images below the confidence threshold.")
+        self.unknown = Counter("fashion_unknown", "Images unlike everything that the model was trained on.")
         self.warnings = Counter("fashion_input_warnings", "Images with an input warning.", ["kind"])
         self.live = Gauge("fashion_model_live", "1 for the current model.", ["tag"], multiprocess_mode="livemax")
         self.changed = Gauge(
@@ -139,7 +141,9 @@ class Watch:
         answers = [self._queue.popleft() for _ in range(len(self._queue))]
         if answers:
             for classes, group in itertools.groupby((one.predictions for one in answers), lambda one: one.classes):
-                labels, sure = zip(*((one.labels, one.sure) for one in group), strict=True)
+                some = list(group)
+                labels, sure = zip(*((one.labels, one.sure) for one in some), strict=True)
+                self.unknown.inc(sum(int(np.count_nonzero(~one.known)) for one in some if one.known is not None))
                 counts = np.bincount(np.concatenate(labels), minlength=len(classes)).tolist()
                 for name, count in zip(classes, counts, strict=True):
                     self.images.labels(name).inc(count)

@@ -7,8 +7,11 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from components.contract import Calibration, Labels
+from components.contract import Calibration, KnownRange, Labels
+from components.model.known import KnownInputs
 
+REFUSED = 0.05  # share of known images that count as unknown
+QUANTILES = 201  # of the distances of the validation images that a card keeps
 TARGET = 0.97  # accuracy of the predictions above the threshold
 TINY = 1e-9  # tolerance: in floating point, 1 - 0.9 is less than 0.1
 COLDEST, HOTTEST = 0.05, 20.0  # bounds of the temperature
@@ -30,6 +33,30 @@ def calibrate(logits: Tensor, labels: Labels, target: float = TARGET) -> Calibra
         for label in range(logits.shape[1])
     )
     return Calibration(temperature, thresholds, target, len(labels))
+
+
+def calibrate_known(distances: NDArray[np.float32], known: KnownInputs, refused: float = REFUSED) -> KnownRange:
+    """Fit the threshold above which inputs are unknown.
+
+    Of new images like the validation images, at most the share `refused` is above it in expectation: it is the
+    ceil((n + 1) * (1 - refused))-th smallest distance, as in split conformal prediction (arXiv:2107.07511).
+
+    Args:
+        distances: of images that the network was not trained on, float32 (n,), n at least 20.
+        known: what they were measured with.
+        refused: share of known images that may count as unknown, 0.05 or more.
+    """
+    ordered = np.sort(distances)
+    rank = int(np.ceil((len(ordered) + 1) * (1 - refused) - TINY))
+    quantiles = np.quantile(ordered, np.linspace(0, 1, QUANTILES))
+    return KnownRange(
+        refused=refused,
+        threshold=float(ordered[min(rank, len(ordered)) - 1]),
+        quantiles=tuple(quantiles.astype(np.float64).round(6).tolist()),
+        rows=len(ordered),
+        kept=known.kept,
+        rank=known.basis.shape[1],
+    )
 
 
 def fit_temperature(logits: Tensor, labels: Labels) -> float:

@@ -1,17 +1,29 @@
 """Writes the ModelCard of a finished training."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from components.contract import SPLITS, Calibration, Dataset, ModelCard, Predictions, Probed, Profile, Validated
+from components.contract import (
+    SPLITS,
+    Calibration,
+    Dataset,
+    KnownRange,
+    ModelCard,
+    Predictions,
+    Probed,
+    Profile,
+    Validated,
+)
 from components.dataset.manifest import Manifest, read_manifest, read_split
-from components.evaluation.calibrate import calibrate
+from components.evaluation.calibrate import calibrate, calibrate_known
 from components.evaluation.metrics import AT_ONCE, evaluate
 from components.evaluation.profile import make_profile, to_seen
+from components.model.known import KnownInputs
 from components.model.mlp import MLP
 from components.model.tensors import to_input
 from components.settings import checkout_commit
@@ -34,6 +46,7 @@ def write_card(preset: str, validated: Validated, trained: Trained) -> ModelCard
         DatasetError: The data changed since its validation.
     """
     calibration = calibrate(trained.validation_logits, trained.validation_labels)
+    known, distances = trained.network.known, trained.validation_distances
     manifest = read_manifest(validated.dataset)
     return ModelCard(
         preset=preset,
@@ -58,7 +71,19 @@ def write_card(preset: str, validated: Validated, trained: Trained) -> ModelCard
         profile=profile(trained.network, validated.dataset, calibration),
         code=training_code(),
         revisions=manifest.revisions,
+        known=None if known is None or distances is None else _measure_known(trained, known, distances, validated),
     )
+
+
+def _measure_known(
+    trained: Trained, known: KnownInputs, distances: NDArray[np.float32], validated: Validated
+) -> KnownRange:
+    """Fit the threshold for unknown inputs, and count the test images above it."""
+    found, measure = calibrate_known(distances, known), known.as_measure()
+    with torch.inference_mode():
+        parts = to_input(read_split(validated.dataset, "test").images).split(AT_ONCE)
+        of_test = torch.cat([measure(part, trained.network.hidden(part)) for part in parts]).numpy()
+    return replace(found, test_refused=float((~found.is_known(of_test)).mean()))
 
 
 def probe(network: MLP, dataset: Dataset, calibration: Calibration) -> tuple[Probed, ...]:

@@ -27,7 +27,7 @@ def write_checkpoint(folder: Path, network: MLP, card: ModelCard) -> Checkpoint:
         ModelError: The card and the network have different data contracts.
     """
     require_equal(card.contract, network.contract, card.preset, ModelError)
-    content = pack(network.state_dict(), "card", card)
+    content = pack(network.to_tensors(), "card", card)
     sha256 = hashlib.sha256(content).hexdigest()
     path = folder / f"{card.preset}-{sha256[:16]}.safetensors"
     write_whole(path, content)
@@ -46,7 +46,7 @@ def read_checkpoint(checkpoint: Checkpoint) -> tuple[MLP, ModelCard]:
         weights, metadata = unpack(checkpoint.path.read_bytes(), "card")
         card = read_card(metadata, f"{checkpoint.path}: card")
         network = MLP(read_config(card, f"{checkpoint.path}: card"), card.contract)
-        network.load_state_dict(weights)
+        network.from_tensors(weights)
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"{checkpoint.path}: {str(error).splitlines()[0]}") from error
     return network.eval(), card

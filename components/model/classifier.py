@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from components.contract import DataContract, Images, ModelCard
+from components.model.known import KnownMeasure
 from components.model.mlp import MLP
 from components.model.tensors import to_input
 
@@ -43,10 +44,25 @@ class Classifier:
         """Return calibrated probabilities, float32 (n, classes), for images, (n,)."""
         return torch.softmax(self._forward(to_input(images)).div_(self.card.calibration.temperature), dim=1)
 
+    def judge(self, images: Images) -> tuple[Tensor, Tensor | None]:
+        """Return calibrated probabilities and the distances to the training images, float32 (n,), for images, (n,).
+
+        The distances are None for a model that does not tell unknown inputs.
+        """
+        x = inputs = to_input(images)
+        for step in self._steps[:-1]:
+            x = step(x)
+        distances = self._measure(inputs, x) if self._measure else None
+        return torch.softmax(self._steps[-1](x).div_(self.card.calibration.temperature), dim=1), distances
+
     def _forward(self, x: Tensor) -> Tensor:
         for step in self._steps:
             x = step(x)
         return x
+
+    @cached_property
+    def _measure(self) -> KnownMeasure | None:
+        return self.network.known.as_measure() if self.network.known else None
 
     @cached_property
     def _steps(self) -> list[Callable[[Tensor], Tensor]]:

@@ -10,10 +10,11 @@ from numpy.typing import DTypeLike, NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from components.contract import DataContract
+from components.contract import DataContract, KnownRange
 from components.errors import ModelError
 from components.model.config import ModelConfig
 
+PREFIX = "known."  # of the tensors that tell unknown inputs
 State = dict[str, NDArray[np.generic]]
 
 
@@ -28,8 +29,8 @@ class TensorSpec:
         return f"{np.dtype(self.dtype)} {self.shape}"
 
 
-def forms_of(config: ModelConfig, contract: DataContract) -> dict[str, TensorSpec]:
-    """Return the expected state dict of a network: array name to shape and dtype. Must match `MLP`; a test checks."""
+def forms_of(config: ModelConfig, contract: DataContract, known: KnownRange | None = None) -> dict[str, TensorSpec]:
+    """Return the expected arrays of a network: name to shape and dtype. Must match `MLP`; a test checks."""
     forms: dict[str, TensorSpec] = {}
     width = contract.input.size
     for number, units in enumerate(config.hidden, 1):
@@ -42,10 +43,16 @@ def forms_of(config: ModelConfig, contract: DataContract) -> dict[str, TensorSpe
             forms[f"dense{number}.bias"] = TensorSpec((units,))
         width = units
     classes = len(contract.classes)
+    if known:
+        kept, rank = known.kept, known.rank
+        forms |= {f"{PREFIX}{name}": TensorSpec((kept,)) for name in ("inputs_scale", "hidden_scale")}
+        forms |= {f"{PREFIX}{name}": TensorSpec((2,)) for name in ("middle", "spread")}
+        halves = {"basis": (contract.input.size, rank), "inputs": (kept, rank), "hidden": (kept, width)}
+        forms |= {f"{PREFIX}{name}": TensorSpec(shape, np.float16) for name, shape in halves.items()}
     return forms | {"logits.weight": TensorSpec((classes, width)), "logits.bias": TensorSpec((classes,))}
 
 
-def check_size(path: Path, config: ModelConfig, contract: DataContract) -> None:
+def check_size(path: Path, config: ModelConfig, contract: DataContract, known: KnownRange | None) -> None:
     """Check a file's size against the network's weights. Reads only the first 8 bytes.
 
     A safetensors file consists of the header size (8 bytes), the header and the data.
@@ -57,7 +64,8 @@ def check_size(path: Path, config: ModelConfig, contract: DataContract) -> None:
     with path.open("rb") as file:
         header = int.from_bytes(file.read(8), "little")
         found = os.fstat(file.fileno()).st_size
-    data = sum(math.prod(spec.shape) * np.dtype(spec.dtype).itemsize for spec in forms_of(config, contract).values())
+    forms = forms_of(config, contract, known)
+    data = sum(math.prod(spec.shape) * np.dtype(spec.dtype).itemsize for spec in forms.values())
     if found != 8 + header + data:
         raise ModelError(f"{path.name} has {found:,} bytes, expected {8 + header + data:,}")
 
@@ -77,13 +85,13 @@ def decode_weights(content: bytes) -> State:
     return state
 
 
-def check_fit(state: State, config: ModelConfig, contract: DataContract) -> None:
+def check_fit(state: State, config: ModelConfig, contract: DataContract, known: KnownRange | None) -> None:
     """Check the name, shape and dtype of every array.
 
     Raises:
         ModelError: An array is missing, unknown, or has the wrong shape or dtype. The message names the first.
     """
-    forms = forms_of(config, contract)
+    forms = forms_of(config, contract, known)
     for name, expected in forms.items():
         found = state.get(name)
         if found is None:

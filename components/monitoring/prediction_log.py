@@ -1,7 +1,7 @@
 """The prediction log: one line per image, never the image itself.
 
     {"time": "2026-11-21T09:30:00.123+00:00", "model": "fashion-mlp:...", "label": 9, "confidence": 0.98, "sure": true,
-     "mean": 72.9, "ink": 0.51, "edge": 3.2, "hash": "5f0c1d2e3a4b5c6d"}
+     "known": true, "mean": 72.9, "ink": 0.51, "edge": 3.2, "hash": "5f0c1d2e3a4b5c6d"}
 
 The last four fields come from `components.readers.images.statistics`.
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 LINES = 200  # maximum per write; more images are sampled
 LINES_AT_ONCE = 20
-FIELDS = ("time", "model", "label", "confidence", "sure", "mean", "ink", "edge", "hash")
+FIELDS = ("time", "model", "label", "confidence", "sure", "known", "mean", "ink", "edge", "hash")
 FILE_BYTES, FILES = 8 << 20, 8  # per process: at most 64 MB, about 350,000 lines
 ALL_FILES = 32  # maximum in the folder after a process starts
 
@@ -120,6 +120,7 @@ def describe(rows: Sequence[tuple[LoggedAnswer, int]]) -> list[str]:
             for (answer, place), label in zip(rows, labels, strict=True)
         ),
         (bool(answer.predictions.sure[place]) for answer, place in rows),
+        (None if (known := answer.predictions.known) is None else bool(known[place]) for answer, place in rows),
         *(values.tolist() for values in log_images(images).values()),
         (f"{number:016x}" for number in hash_images(images).tolist()),
         strict=True,

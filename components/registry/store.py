@@ -115,7 +115,7 @@ def save_model(network: "MLP", card: ModelCard) -> str:
     """
     from safetensors.torch import save
 
-    weights = save({name: weight.contiguous() for name, weight in network.state_dict().items()})
+    weights = save({name: weight.contiguous() for name, weight in network.to_tensors().items()})
     with _prefix_errors("the network"):
         check_finite(decode_weights(weights))
     card = replace(card, weights_sha256=hashlib.sha256(weights).hexdigest())
@@ -160,7 +160,7 @@ def load_stored(tag: str) -> "Classifier":
 
     card, config, weights = _read_checked(tag)
     network = MLP(config, card.contract)
-    network.load_state_dict(load(weights))
+    network.from_tensors(load(weights))
     if card.contract.embedding:
         remember(_folder(tag) / NETWORK, card.contract.embedding)
         embedder_of(card.contract.embedding)
@@ -185,7 +185,7 @@ def _read_checked(tag: str) -> tuple[ModelCard, ModelConfig, bytes]:
     config = read_config(card, f"{tag}: {CARD}")
     with _prefix_errors(f"{tag}: {WEIGHTS}"):
         state = decode_weights(weights)
-        check_fit(state, config, card.contract)
+        check_fit(state, config, card.contract, card.known)
         check_finite(state)
     if card.contract.embedding:
         check_network(_read(tag, NETWORK), card.contract.embedding, f"{tag}: {NETWORK}")
@@ -311,7 +311,7 @@ def _try_to_describe(tag: str) -> Stored:
 
 def _check_size(tag: str, card: ModelCard) -> None:
     try:
-        check_size(_folder(tag) / WEIGHTS, read_config(card, f"{tag}: {CARD}"), card.contract)
+        check_size(_folder(tag) / WEIGHTS, read_config(card, f"{tag}: {CARD}"), card.contract, card.known)
     except OSError as error:
         raise _unreadable(tag, WEIGHTS, error) from error
     except ModelError as error:

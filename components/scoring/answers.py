@@ -43,6 +43,16 @@ class Answer(TypedDict):
         bool,
         Field(description="False if the model abstains: the image is blank, or the confidence is below the threshold."),
     ]
+    known: Annotated[
+        bool | None,
+        Field(
+            description="False if the image is unlike everything that the model was trained on. Of images like the "
+            "training images, about 5 % are false too. Null if the model cannot tell."
+        ),
+    ]
+    familiarity: Annotated[
+        Share | None, Field(description="Share of held-out training images that are less familiar. Null like `known`.")
+    ]
     probabilities: Probabilities
     top: NotRequired[Annotated[list[LikelyClass], Field(description="The most likely classes, most likely first.")]]
 
@@ -53,15 +63,32 @@ def to_answers(predictions: Predictions, top: int = 0) -> list[Answer]:
     The probabilities stay NumPy arrays, which orjson serializes.
     """
     names, rows = predictions.classes, predictions.probabilities
+    columns = (predictions.labels.tolist(), predictions.sure.tolist(), *_told(predictions), rows)
     answers: list[Any] = [
-        {"label": label, "name": names[label], "confidence": row[label], "sure": sure, "probabilities": row}
-        for label, row, sure in zip(predictions.labels.tolist(), rows, predictions.sure.tolist(), strict=True)
+        {
+            "label": label,
+            "name": names[label],
+            "confidence": row[label],
+            "sure": sure,
+            "known": known,
+            "familiarity": familiarity,
+            "probabilities": row,
+        }
+        for label, sure, known, familiarity, row in zip(*columns, strict=True)
     ]
     if top:
         for answer, row in zip(answers, rows, strict=True):
             likeliest = np.argsort(-row, kind="stable")[:top].tolist()
             answer["top"] = [{"label": label, "name": names[label], "probability": row[label]} for label in likeliest]
     return answers
+
+
+def _told(predictions: Predictions, rows: NDArray[np.intp] | slice = slice(None)) -> tuple[list[Any], list[Any]]:
+    """Whether some rows are known, and their familiarity; None for each if the model cannot tell."""
+    if predictions.known is None or predictions.familiarity is None:
+        missing = [None] * len(predictions.labels[rows])
+        return missing, missing
+    return predictions.known[rows].tolist(), predictions.familiarity[rows].tolist()
 
 
 def answer_schema(classes: Sequence[str], text: pa.DataType | None = None) -> pa.Schema:
@@ -78,6 +105,8 @@ def answer_schema(classes: Sequence[str], text: pa.DataType | None = None) -> pa
             ("name", text),
             ("confidence", pa.float32()),
             ("sure", pa.bool_()),
+            ("known", pa.bool_()),
+            ("familiarity", pa.float32()),
             ("model", text),
         ]
     )
@@ -91,5 +120,6 @@ def to_columns(predictions: Predictions, rows: NDArray[np.intp] | slice = slice(
         [predictions.classes[label] for label in labels],
         predictions.confidences[rows].tolist(),
         predictions.sure[rows].tolist(),
+        *_told(predictions, rows),
         [predictions.model] * len(labels),
     ]

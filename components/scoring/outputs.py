@@ -30,7 +30,7 @@ GROUP = 1 << 18  # minimum number of rows per row group of the output, except fo
 def scored_schema(classes: Sequence[str]) -> pa.Schema:
     """The schema of scored rows for a model with these classes. Repeated strings are dictionary-encoded."""
     named = pa.dictionary(pa.int8() if len(classes) < 128 else pa.int16(), pa.string())
-    *answer, sure, model = answer_schema(classes, named)
+    *answer, sure, known, familiarity, model = answer_schema(classes, named)
     return pa.schema(
         [
             pa.field("id", pa.string()),  # the ID column, or the row number from 1
@@ -41,6 +41,8 @@ def scored_schema(classes: Sequence[str]) -> pa.Schema:
                 for name, kind in ((rank, named), (f"{rank}_confidence", pa.float32()))
             ),
             sure,
+            known,
+            familiarity,
             model,
             pa.field(LAST, named),  # start of the job, ISO 8601
         ]
@@ -75,6 +77,7 @@ def to_table(block: Block, predictions: Predictions, scored_at: str) -> pa.Table
             pa.array(predictions.labels, schema.field("label").type),
             *(column for pair in zip(named, confidences, strict=True) for column in pair),
             pa.array(predictions.sure),
+            *_told(predictions, schema),
             pa.DictionaryArray.from_arrays(zeros, pa.array([predictions.model])),
             pa.DictionaryArray.from_arrays(zeros, pa.array([scored_at])),
         ],
@@ -84,6 +87,16 @@ def to_table(block: Block, predictions: Predictions, scored_at: str) -> pa.Table
         for name, column in zip(block.extra.column_names, block.extra.columns, strict=True):
             own = own.append_column(name, column)
     return own
+
+
+def _told(predictions: Predictions, schema: pa.Schema) -> list[pa.Array]:
+    """Whether each row is known, and its familiarity; nulls if the model cannot tell."""
+    found = {"known": predictions.known, "familiarity": predictions.familiarity}
+    missing = len(predictions.labels)
+    return [
+        pa.nulls(missing, schema.field(name).type) if values is None else pa.array(values)
+        for name, values in found.items()
+    ]
 
 
 def to_rejects(block: Block) -> pa.Table:

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from components.contract import Images, Predictions
+from components.contract import Images, Labels, Predictions
 from components.errors import InputError
 from components.model.classifier import Classifier
 from components.readers.blocks import Block
@@ -28,19 +28,33 @@ def predict(model: Classifier, images: Images, all_show: bool = False) -> Predic
     Raises:
         InputError: the images have another dtype or shape.
     """
-    probabilities = _probabilities(model, images)
+    probabilities, distances = _judge(model, images)
     confidences, labels = (found.numpy() for found in probabilities.max(dim=1))
     sure = confidences > model.thresholds[labels]
     if not all_show:
         sure &= has_content(images)
-    return Predictions(model.tag, model.contract.classes, labels.astype(np.uint16), probabilities.numpy(), sure)
+    return _to_predictions(model, labels.astype(np.uint16), probabilities.numpy(), sure, distances)
+
+
+def _to_predictions(
+    model: Classifier,
+    labels: Labels,
+    probabilities: NDArray[np.float32],
+    sure: NDArray[np.bool_],
+    distances: NDArray[np.float32] | None,
+) -> Predictions:
+    known = model.card.known
+    if known is None or distances is None:
+        return Predictions(model.tag, model.contract.classes, labels, probabilities, sure)
+    told = known.is_known(distances), known.familiarity(distances)
+    return Predictions(model.tag, model.contract.classes, labels, probabilities, sure, *told)
 
 
 def predict_photos(model: Classifier, photos: Sequence[Images]) -> Predictions:
     """Classify photos by the mean probabilities of their views.
 
-    The mean is lower if views disagree, and the model abstains if any view is blank. A photo with a single view is
-    classified as by `predict`.
+    The mean is lower if views disagree, and the model abstains if any view is blank. A photo is as familiar as its most
+    familiar view. A photo with a single view is classified as by `predict`.
 
     Args:
         model: returned by `load_model`.
@@ -77,21 +91,28 @@ def predict_views(model: Classifier, images: Images, counts: NDArray[np.intp]) -
     if (counts == 1).all():
         return predict(model, images)
     starts = counts.cumsum() - counts
-    sums = np.add.reduceat(_probabilities(model, images).numpy(), starts)
+    of_views, distances = _judge(model, images)
+    sums = np.add.reduceat(of_views.numpy(), starts)
     probabilities = (sums / counts[:, None]).astype(np.float32)
     labels = probabilities.argmax(axis=1).astype(np.uint16)
     needed = np.where(counts > 1, SURE_OF_VIEWS, model.thresholds[labels])
     sure = (probabilities.max(axis=1) > needed) & np.logical_and.reduceat(has_content(images), starts)
-    return Predictions(model.tag, model.contract.classes, labels, probabilities, sure)
+    least = None if distances is None else np.minimum.reduceat(distances, starts)
+    return _to_predictions(model, labels, probabilities, sure, least)
 
 
-def _probabilities(model: Classifier, images: Images) -> Tensor:
-    """float32 (n, classes)."""
+def _judge(model: Classifier, images: Images) -> tuple[Tensor, NDArray[np.float32] | None]:
+    """Probabilities, float32 (n, classes), and distances, float32 (n,), see `Classifier.judge`."""
     contract = model.contract
     if images.dtype != contract.dtype.base or images.shape[1:] != contract.dtype.shape or not images.ndim:
         shape = ", ".join(map(str, contract.image.shape))
         expected = "photos read by read_views" if contract.embedding else f"uint8 (n, {shape}), 0 to 255"
         raise InputError("images", f"found {images.dtype} {images.shape}, expected {expected}")
     starts = range(0, max(len(images), 1), MAX_AT_ONCE)
-    chunks = [model.probabilities(images[start : start + MAX_AT_ONCE]) for start in starts]
-    return chunks[0] if len(chunks) == 1 else torch.cat(chunks)
+    chunks = [model.judge(images[start : start + MAX_AT_ONCE]) for start in starts]
+    probabilities = [one for one, _ in chunks]
+    distances = [one for _, one in chunks if one is not None]
+    return (
+        probabilities[0] if len(chunks) == 1 else torch.cat(probabilities),
+        torch.cat(distances).numpy() if distances else None,
+    )

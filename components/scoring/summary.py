@@ -24,6 +24,7 @@ class Count:
     scored: int = 0
     rejected: int = 0
     not_sure: int = 0  # rows on which the model abstains
+    unknown: int = 0  # rows unlike everything that the model was trained on
     reasons: dict[str, int] = field(default_factory=dict)  # reason for rejection, see `generalize` -> rows
     names: dict[str, int] = field(default_factory=dict)  # predicted class -> rows
     confusion: Confusion = ()  # [true][predicted] of the labelled rows; () if there are none
@@ -40,6 +41,7 @@ class Count:
             self.scored + other.scored,
             self.rejected + other.rejected,
             self.not_sure + other.not_sure,
+            self.unknown + other.unknown,
             reasons,
             dict(Counter(self.names) + Counter(other.names)),
             _add_confusions(self.confusion, other.confusion),
@@ -76,6 +78,7 @@ def count_rows(predictions: Predictions, block: Block) -> Count:
         scored=len(predicted),
         rejected=reasons.total(),
         not_sure=int(np.count_nonzero(~predictions.sure)),
+        unknown=0 if predictions.known is None else int(np.count_nonzero(~predictions.known)),
         reasons=dict(reasons),
         names={name: count for name, count in zip(classes, found, strict=True) if count},
         confusion=tuple(map(tuple, confusion.tolist())) if confusion.any() else (),

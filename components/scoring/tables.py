@@ -163,9 +163,9 @@ def _as_text(name: str, column: list[Any]) -> list[str]:
     match name.rpartition("_")[2]:
         case "id" | "name" | "reason" | "row":
             return ["" if cell is None else inert(cell) for cell in column]
-        case "confidence":
+        case "confidence" | "familiarity":
             return ["" if cell is None else f"{cell:.6f}" for cell in column]
-        case "sure":
+        case "sure" | "known":
             return ["" if cell is None else "yes" if cell else "no" for cell in column]
         case _:
             return column  # the csv module writes numbers and tags as they are, and None as an empty cell

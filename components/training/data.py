@@ -180,6 +180,12 @@ class TrainingImages:
             images.masked_fill_(erased if images.dim() == 3 else erased[..., None], 0)
         return to_input(images)
 
+    def unchanged(self, rows: Tensor) -> Tensor:
+        """Return the images of these rows, int64 (b,), without augmentation."""
+        if self.plain is not None:
+            return self.plain.index_select(0, rows)
+        return to_input(self.windows[0, rows, self.config.shift, self.config.shift])
+
     def _draw(self, choices: int, rows: Tensor) -> Tensor:
         return torch.randint(choices, rows.shape, device=rows.device)
 

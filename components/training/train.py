@@ -12,7 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel
@@ -20,6 +22,7 @@ from torch.optim.swa_utils import AveragedModel
 from components.contract import DataContract, Epoch, Labels, Revision, Validated
 from components.dataset.manifest import Examples, read_manifest, read_split
 from components.errors import SettingsError, TrainingDiverged, TrainingError
+from components.model.known import KEPT, KEPT_VECTORS, SAMPLED, fit_known
 from components.model.mlp import MLP
 from components.revisions import Lineage
 from components.training.config import TrainConfig
@@ -32,6 +35,7 @@ from components.training.starting import Start
 from components.training.tied import TiedMLP, to_dense
 
 log = logging.getLogger(__name__)
+FEWEST_KNOWN = 20  # validation rows to tell unknown inputs; of 19, one is 5 %
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Trained:
     hardware: dict[str, str | int]  # device, precision and threads that were used
     validation_logits: Tensor  # float32 (m, classes)
     validation_labels: Labels  # (m,)
+    validation_distances: NDArray[np.float32] | None = None  # (m,), see `model.known`; None: too few rows to tell
 
     def __repr__(self) -> str:
         accuracy = self.history[self.best_epoch - 1].validation_accuracy
@@ -158,6 +163,7 @@ class Run:
         network = to_dense(self.phase.result()).eval()
         with torch.inference_mode():
             logits = network(self.data.validation_x.cpu())
+            distances = self._fit_known(network) if len(logits) >= FEWEST_KNOWN else None
         return Trained(
             network=network,
             config=self.config,
@@ -167,7 +173,18 @@ class Run:
             hardware=self.phase.hardware.describe(),
             validation_logits=logits,
             validation_labels=self.data.validation_labels.to("cpu", torch.uint16).numpy(),
+            validation_distances=distances,
         )
+
+    def _fit_known(self, network: MLP) -> NDArray[np.float32]:
+        """Fit what tells unknown inputs, and return the distances of the validation images."""
+        rows = np.random.default_rng(self.config.seed).permutation(len(self.data.labels))[:SAMPLED]
+        inputs = self.data.images.unchanged(torch.from_numpy(rows).to(self.device)).cpu()
+        kept = KEPT_VECTORS if self.contract.embedding else KEPT
+        validation_x = self.data.validation_x.cpu()
+        validation_hidden = network.hidden(validation_x)
+        network.known = fit_known(inputs, network.hidden(inputs[:kept]), validation_x, validation_hidden)
+        return np.asarray(network.known.as_measure()(validation_x, validation_hidden).numpy())
 
     def state(self) -> State:
         """Return everything that the next epoch depends on, except the data and the configuration."""

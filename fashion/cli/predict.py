@@ -31,7 +31,9 @@ def predict(
         print(json.dumps({"model": found.model, "predictions": rows}))
         return
     for row in rows:
-        print(row["file"] + ("" if row["sure"] else "  (below the threshold: the model abstains)"))
+        notes = ["unknown: unlike everything that the model was trained on"] if row["known"] is False else []
+        notes += [] if row["sure"] else ["below the threshold: the model abstains"]
+        print(row["file"] + (f"  ({'; '.join(notes)})" if notes else ""))
         width = max(len(one["name"]) for one in row["classes"])
         for one in row["classes"]:
             print(f"  {one['name']:{width}}  {one['probability']:6.1%}  {draw_bar(one['probability'])}")
@@ -44,6 +46,8 @@ def _describe(photo: Path, found: "Predictions", place: int, top: int) -> dict[s
         "name": found.names[place],
         "confidence": float(found.confidences[place]),
         "sure": bool(found.sure[place]),
+        "known": None if found.known is None else bool(found.known[place]),
+        "familiarity": None if found.familiarity is None else float(found.familiarity[place]),
         "classes": [
             {"name": found.classes[label], "probability": float(found.probabilities[place, label])}
             for label in likeliest

@@ -118,7 +118,8 @@ def print_summary(summary: "Summary", output: Path, as_json: bool) -> None:
 def _lines(summary: "Summary", output: Path) -> Iterator[str]:
     count = summary.count
     yield f"{count.rows:,} rows in {summary.seconds:.1f} s, {summary.rows_per_second:,.0f} a second, by {summary.model}"
-    yield f"{count.scored:,} scored, {count.not_sure:,} of them not sure -> {output}"
+    unknown = f", {count.unknown:,} unknown" if count.unknown else ""
+    yield f"{count.scored:,} scored, {count.not_sure:,} of them not sure{unknown} -> {output}"
     if summary.left_out.count:
         yield f"{summary.left_out.count:,} other file(s) left out: {summary.left_out}"
     if count.unlabelled:
