@@ -64,7 +64,7 @@ def frame(picture: Image.Image, side: int) -> NDArray[np.uint8]:
     if "A" in picture.getbands():
         whole = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", whole.size, "white"), whole)
-    return np.asarray(picture.convert("RGB").resize((side, side), Image.Resampling.BICUBIC))
+    return np.asarray(picture.convert("RGB").resize((side, side), Image.Resampling.BILINEAR))
 
 
 def open_session(content: bytes, where: object) -> "onnxruntime.InferenceSession":
