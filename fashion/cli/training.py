@@ -54,7 +54,7 @@ def ingest(
     ] = "",
     allow_small: Annotated[bool, typer.Option("--allow-small", help="Accept classes of 2 to 9 pictures.")] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Start the catalogue anew. The live model keeps serving.")
+        bool, typer.Option("--replace", help="Start the catalogue over from this source. The live model keeps serving.")
     ] = False,
     as_json: Json = False,
 ) -> None:

@@ -236,20 +236,38 @@ def test_a_source_that_would_lose_data_needs_replace(photos: Path, tmp_path: Pat
     options: dict[str, Any] = {}
     if what == "gone":
         (photos / "hat" / "000.png").unlink()
-        message = r"lacks 1 of the 46 pictures of the current version \(images:photos\)\. .*--replace"
+        message = (
+            r"lacks 1 of the 46 pictures of the current version \(images:photos\)\. To add pictures, use .*--replace"
+        )
     elif what == "class":
         write_photos(photos, {"cap": 12}, first=900)
-        message = r"'cap' is not a class of shop \(10, Kids 2-6, hat\)\. Use --replace"
+        message = r"'cap' is not a class of 'shop' \(10, Kids 2-6, hat\)\. To add .*--replace"
     elif what == "none of a class":
         shutil.rmtree(photos / "hat")
-        message = r"has no class 'hat', but shop does\. Use --replace"
+        message = r"has no class 'hat', but 'shop' does\. To add .*--replace"
     else:
         options["image"] = ImageSpec(32, 32)
-        message = r"images: found 32 x 32 x 1, but shop has 28 x 28 x 1\. Use --replace"
+        message = r"images: found 32 x 32 x 1, but 'shop' has 28 x 28 x 1\. To add .*--replace"
     with pytest.raises(FashionError, match=message):
         start(photos, **options)
     assert current_dataset(Settings().datasets_dir) == first
     assert start(photos, replace=True, **options).written
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize("counts", [COUNTS, {"boot": 12, "sandal": 12}])
+def test_a_different_source_is_named_with_both_choices(photos: Path, tmp_path: Path, counts: dict[str, int]) -> None:
+    first = start(photos).dataset
+    other = write_photos(tmp_path / "other ones", counts, first=500)
+    with pytest.raises(SourceError) as found:
+        start(other)
+    assert str(found.value).endswith(
+        "It is a different source: it shares no picture with images:photos, from which 'shop' was built. To keep "
+        "'shop', set FASHION_CATALOGUE to another name; to make images:other ones the current dataset of 'shop' "
+        f"instead, run: fashion ingest --source '{other}' --replace"
+    )
+    assert current_dataset(Settings().datasets_dir) == first
+    assert start(other, replace=True).written
 
 
 def test_imported_labels_are_kept_when_the_source_grows(photos: Path, shop: Settings, tmp_path: Path) -> None:
