@@ -53,6 +53,13 @@ def fingerprint_of(classes: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(classes).encode()).hexdigest()[:16]
 
 
+def describe_bad_name(name: str) -> str:
+    """Say what is wrong with a catalogue's name, with a valid one close to it."""
+    close = re.sub(r"[^a-z0-9]+", "-", name.lower())[:40].strip("-")
+    hint = f": try {close!r}" if close else ""
+    return f"found {name[:60]!r}, expected at most 40 lowercase letters, digits and hyphens{hint}"
+
+
 @dataclass(frozen=True)
 class ImageSpec:
     """Height, width and channels of every image in a catalogue.
@@ -68,9 +75,9 @@ class ImageSpec:
     def __post_init__(self) -> None:
         for side in (self.height, self.width):
             if not SMALLEST_SIDE <= side <= LARGEST_SIDE:
-                raise ValueError(f"an image of {self}; expected sides of {SMALLEST_SIDE} to {LARGEST_SIDE} pixels")
+                raise ValueError(f"found {self}, expected sides of {SMALLEST_SIDE} to {LARGEST_SIDE} pixels")
         if self.channels not in (1, 3):
-            raise ValueError(f"an image of {self.channels} channels; expected 1 (grey) or 3 (red, green, blue)")
+            raise ValueError(f"found {self.channels} channels, expected 1 (grey) or 3 (red, green, blue)")
 
     @classmethod
     def parse(cls, text: str) -> "ImageSpec":
@@ -81,7 +88,7 @@ class ImageSpec:
         """
         found = IMAGE.fullmatch(text.strip().lower())
         if not found:
-            raise ValueError(f"an image of {text[:40]!r}; expected HEIGHTxWIDTHxCHANNELS, as in 28x28x1 or 64x64x3")
+            raise ValueError(f"found {text[:40]!r}, expected HEIGHTxWIDTHxCHANNELS, as in 28x28x1 or 64x64x3")
         height, width, channels = (int(one or 1) for one in found.groups())
         return cls(height, width, channels)  # type: ignore[arg-type]  # checked in __post_init__
 
@@ -131,9 +138,7 @@ class DataContract:
 
     def __post_init__(self) -> None:
         if not CATALOGUE_NAME.fullmatch(self.name):
-            raise ValueError(
-                f"a catalogue called {self.name[:60]!r}; expected at most 40 lowercase letters, digits and hyphens"
-            )
+            raise ValueError(f"the catalogue's name: {describe_bad_name(self.name)}")
         if not 2 <= len(self.classes) <= MAX_CLASSES:
             raise ValueError(f"{len(self.classes)} classes; expected 2 to {MAX_CLASSES:,}")
         if len(self._labels) < len(self.classes):

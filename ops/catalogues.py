@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.catalogue_in_use import DEFAULT, catalogue_in_use, in_catalogue
-from components.contract import CATALOGUE_NAME
+from components.contract import CATALOGUE_NAME, describe_bad_name
 from components.errors import SettingsError
 from components.files import write_whole
 from components.settings import load_settings
@@ -81,8 +81,7 @@ def find_scheduled(requested: str | None = None, in_use: str = "") -> Scheduled:
 def _find(entry: str, in_use: str) -> ScheduledCatalogue:
     name, _, source = (part.strip() for part in entry.partition("="))
     if not CATALOGUE_NAME.fullmatch(name):
-        expected = "comma-separated catalogue names of at most 40 lowercase letters, digits and hyphens"
-        raise SettingsError(f"{VARIABLE}: found {name[:60]!r}, expected {expected}")
+        raise SettingsError(f"{VARIABLE}: {describe_bad_name(name)}; separate names by commas")
     if name == in_use:
         found = f"{VARIABLE}: {name!r} is the catalogue in use (FASHION_CATALOGUE), which is always scheduled"
         raise SettingsError(f"{found}. List only the others")

@@ -82,16 +82,13 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _check_settings() -> Finding:
-    from components.errors import SettingsError
-    from components.monitoring.drift.bounds import DriftBounds
-    from components.promotion.bounds import GateBounds
-    from components.settings import Settings, read_settings
+    from components.errors import DatasetError, SettingsError
+    from fashion.cli.every_setting import check_every_setting
     from ops.settings_file import FILE, NAMES, VARIABLE, given
 
     try:
-        for kind in (Settings, GateBounds, DriftBounds):
-            read_settings(kind)
-    except SettingsError as error:
+        check_every_setting()
+    except (SettingsError, DatasetError) as error:
         return Finding("failed", "settings", str(error), "correct the variable, or its line in fashion.toml")
     prefixes = ("FASHION_GATE_", "FASHION_DRIFT_", "FASHION_STACK_", VARIABLE)
     names = [name for name in os.environ if name.startswith("FASHION_") and not name.startswith(prefixes)]

@@ -56,6 +56,17 @@ PREPARATIONS = {
 }
 
 
+def check_preparation(name: str) -> None:
+    """Check the preparation that a new catalogue is given; "" is the default.
+
+    Raises:
+        SettingsError: no preparation has this name.
+    """
+    if name and name not in PREPARATIONS:
+        expected = " or ".join(other for other in PREPARATIONS if other != "fashion-mnist")
+        raise SettingsError(f"FASHION_PREPARATION or --preparation: found {name[:60]!r}, expected {expected}")
+
+
 def preparation_of(contract: DataContract) -> Preparation:
     """Look up the preparation that a contract names.
 

@@ -139,7 +139,7 @@ def test_the_newest_model_is_first_and_a_rolled_back_one_says_so(
         (("train", "--epochs", "many"), 2, "--epochs"),
         (("train", "--epochs", "0"), 1, "error: epochs: 0"),
         (("train", "--preset", "nope"), 1, "error: preset: no 'nope'"),
-        (("ingest", "--source", "/nowhere"), 1, "error: --source /nowhere"),
+        (("ingest", "--source", "/nowhere"), 1, "error: FASHION_SOURCE or --source: no such file or folder: /nowhere"),
         (("validate",), 1, "error: nothing to validate"),
         (("promote", "fashion-mlp:nothere1"), 1, "error: fashion-mlp:nothere1: not in the store"),
         (("promote", "latest"), 1, "the store has no model"),

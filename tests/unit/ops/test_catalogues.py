@@ -61,8 +61,8 @@ def test_the_path_of_a_source_becomes_absolute(
 @pytest.mark.parametrize(
     ("requested", "message"),
     [
-        ("shop,Hats", "found 'Hats', expected comma-separated catalogue names"),
-        ("shop,", "found '', expected comma-separated catalogue names"),
+        ("shop,Hats", "found 'Hats', expected at most 40 .*: try 'hats'; separate names by commas"),
+        ("shop,", "found '', expected at most 40 .*; separate names by commas"),
         (
             "shop,hats",
             "'hats' has no data in .*. Create it with 'FASHION_CATALOGUE=hats fashion ingest --source ...'",

@@ -10,8 +10,8 @@ from settings_folders import folder
 from components.errors import SettingsError
 from components.promotion.bounds import GateBounds
 from components.settings import Settings, read_settings
+from flows.cluster import ClusterSettings
 from flows.notify.send import NotifySettings
-from flows.parts import ClusterSettings
 from ops import settings_file
 from ops.settings_file import NAMES, read_settings_file
 
