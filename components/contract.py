@@ -501,6 +501,9 @@ class GateCheck:
     message: Annotated[str, Field(validation_alias=AliasChoices("message", "told"))]  # codespell:ignore told
 
 
+DESPITE = "promoted despite: "  # the failed checks and the reason follow
+
+
 @dataclass(frozen=True)
 class Verdict:
     """The gate's verdict on a challenger, kept as `verdict.json` next to its weights."""
@@ -522,14 +525,14 @@ class Verdict:
         return bool(self.checks) and all(check.passed for check in self.checks)
 
     @property
-    def outcome(self) -> Literal["passed", "forced", "refused"]:
-        """Whether the challenger may go live."""
-        return "passed" if self.passed else "forced" if self.forced else "refused"
+    def outcome(self) -> Literal["passed", "forced", "rejected"]:
+        """Whether the challenger may go live: `forced` is promoted with --force despite a rejection by the gate."""
+        return "passed" if self.passed else "forced" if self.forced else "rejected"
 
     def __str__(self) -> str:
         failed = [check.message for check in self.checks if not check.passed]
         summary = "; ".join(failed) or f"{len(self.checks)} checks passed"
-        return f"forced: {self.forced}; past: {summary}" if self.outcome == "forced" else summary
+        return f"{DESPITE}{summary}; reason: {self.forced}" if self.outcome == "forced" else summary
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from components.training.config import TrainConfig
 from components.training.identity import is_same_training
 from components.training.presets import DEFAULT, PRESETS, configure
 from components.training.train import train
-from flows.artifacts import show_dataset, show_impact, show_metrics, show_refusal, show_result, show_verdict
+from flows.artifacts import show_dataset, show_impact, show_metrics, show_rejection, show_result, show_verdict
 from flows.notify.events import emit_promotion
 from flows.starting import find_start
 from ops.stopping import stop
@@ -79,7 +79,7 @@ def validate_data(dataset: Dataset) -> Validated:
     try:
         validated = validate(dataset)
     except ValidationError as error:
-        show_refusal(dataset, error)
+        show_rejection(dataset, error)
         raise
     get_run_logger().info("%s expectations met, %s", validated.expectations, validated.docs)
     show_dataset(validated)

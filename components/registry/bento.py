@@ -63,7 +63,7 @@ class BuiltBento:
 
     tag: str  # exact tag
     model: str  # exact tag of the bundled model
-    verdict: str  # "passed", "forced", "refused", or "none" if the gate has not run
+    verdict: str  # "passed", "forced", "rejected", or "none" if the gate has not run
     is_new: bool  # False: it already existed
 
 

@@ -38,7 +38,7 @@ def test_a_model_rejected_by_the_gate_is_not_served(
     assert champion.live_move().tag == live
     verdict = verdicts.read_verdict(permuted)
     assert verdict
-    assert (verdict.outcome, verdict.champion) == ("refused", live)
+    assert (verdict.outcome, verdict.champion) == ("rejected", live)
     assert not (bentoml_home / "fashion" / "canary").exists()
 
 
@@ -54,7 +54,9 @@ def test_force_skips_the_gate_and_records_the_failed_checks(
     assert (promotion.verdict.outcome, promotion.verdict.forced) == ("forced", "Friday's sale")
     move = champion.live_move()
     assert (move.tag, move.why) == (other, "Friday's sale")
-    assert move.verdict.startswith("forced: Friday's sale; past: ")
+    assert move.verdict.startswith("promoted despite: ")
+    assert move.verdict.endswith("; reason: Friday's sale")
+    assert champion.verdict_when_promoted(move.tag) == "forced"
 
 
 def _renamed(split: Metrics) -> Metrics:
@@ -100,7 +102,7 @@ def test_force_does_not_skip_the_canary(network: MLP, card: ModelCard, shared_se
     assert failed(promotion.verdict)[-1] == SERVED.name
     verdict = verdicts.read_verdict(other)
     assert verdict
-    assert (verdict.outcome, verdict.forced) == ("refused", "")
+    assert (verdict.outcome, verdict.forced) == ("rejected", "")
     assert champion.live_move().tag == live
 
 

@@ -70,7 +70,7 @@ def test_a_changed_file_or_verdict_changes_the_version(
     other = build_bento(refused, source=source)
     assert len({built.tag, one.tag, other.tag}) == 3
     labels = Built(built.home, other.tag, refused).described["labels"]
-    assert (labels["verdict"], other.verdict) == ("refused", "refused")
+    assert (labels["verdict"], other.verdict) == ("rejected", "rejected")
     assert labels["commit"] == checkout_commit(source).replace("+", "-")
     assert labels["commit"].endswith("-changes")
 

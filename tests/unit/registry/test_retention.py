@@ -558,7 +558,7 @@ def test_each_model_has_a_state(shelf: Shelf) -> None:
     assert {one.tag: (one.state, one.verdict, one.pinned) for one in listing.models} == {
         previous: ("previous", "", None),
         live: ("live", "", None),
-        refused: ("refused", "refused", None),
+        refused: ("rejected", "rejected", None),
         candidate: ("candidate", "", "a test"),
         damaged: ("damaged", "", None),
     }
