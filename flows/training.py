@@ -92,7 +92,7 @@ def train_model(validated: Validated, preset: str, config: TrainConfig, resume: 
     base = find_start(start or config.start_from, validated.dataset, config)
     config = replace(config, start_from=base.tag if base else "")
     folder = load_settings().checkpoints_dir
-    with closing(EpochBar(config.total_epochs, get_run_logger().info)) as bar:
+    with closing(EpochBar(config, get_run_logger().info)) as bar:
         trained = train(validated, config, bar.update, keep_in=folder, resume=resume, start=base)
     stop.keep("the network is trained but not saved; run the same command to train it again")
     card = write_card(preset, validated, trained)
@@ -310,19 +310,21 @@ def show(result: TrainingResult) -> None:
 class EpochBar:
     """Progress of the training: a bar on a terminal, log lines elsewhere."""
 
-    def __init__(self, epochs: int, log: Callable[..., None]) -> None:
-        self.bar = tqdm(total=epochs, unit="epoch", file=sys.stderr) if sys.stderr.isatty() else None
-        self.epochs, self.log = epochs, log
+    def __init__(self, config: TrainConfig, log: Callable[..., None]) -> None:
+        self.bar = tqdm(total=config.total_epochs, unit="epoch", file=sys.stderr) if sys.stderr.isatty() else None
+        self.config, self.log = config, log
 
     def update(self, epoch: Epoch) -> None:
         """Show a completed epoch."""
-        stop.keep(f"epoch {epoch.number} of {self.epochs} is saved", can_resume=True)
+        place = self.config.place(epoch.number)
+        stop.keep(f"epoch {place} is saved", can_resume=True)
         losses = (
             f"loss {epoch.loss:.4f}, validation {epoch.validation_loss:.4f}, accuracy {epoch.validation_accuracy:.4f}"
         )
         if self.bar is None:
-            self.log("epoch %d of %d: %s, %.2f s", epoch.number, self.epochs, losses, epoch.seconds)
+            self.log("epoch %s: %s, %.2f s", place, losses, epoch.seconds)
         else:
+            self.bar.set_description_str(f"epoch {place}", refresh=False)
             self.bar.set_postfix_str(losses, refresh=False)
             self.bar.update()
 

@@ -186,7 +186,7 @@ def _origin_of(card: ModelCard) -> list[tuple[str, str]]:
     known = {
         "preset": card.preset,
         "seed": card.training.get("seed", "unknown"),
-        "epochs": f"{len(card.history)}, weights from epoch {card.best_epoch}",
+        "epochs": f"{len(card.history)}{_describe_phases(card)}, weights from epoch {card.best_epoch}",
         "dataset": card.dataset_version,
         "data contract, SHA-256": card.contract.fingerprint,
         "git commit": card.git_commit,
@@ -195,6 +195,13 @@ def _origin_of(card: ModelCard) -> list[tuple[str, str]]:
         **card.packages,
     }
     return [(as_text(name), as_text(value)) for name, value in known.items()]
+
+
+def _describe_phases(card: ModelCard) -> str:
+    """The two phases of a training that first tied its layers; nothing for any other, or if one ended early."""
+    tied, untied = card.training.get("epochs", 0), card.training.get("untied_epochs", 0)
+    is_both = untied and len(card.history) == tied + untied
+    return f" ({tied} tied, then {untied} untied)" if is_both else ""
 
 
 def _macro_f1(metrics: Metrics) -> float:

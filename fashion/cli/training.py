@@ -115,7 +115,10 @@ def train(
         typer.Option(help="Preset, see 'fashion presets' [default: dense-128; photos for a catalogue of your own]."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed [default: the preset's].")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images [default: the preset's].")] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Passes over the training images, before any untied_epochs [default: the preset's]."),
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step [default: the preset's].")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate [default: the preset's].")] = None,
     fields: Annotated[
@@ -214,8 +217,8 @@ def presets(as_json: Json = False) -> None:
     defaults = Preset("", "", TrainConfig()).fields()
     for preset in PRESETS.values():
         own = {name: value for name, value in preset.fields().items() if value != defaults[name]}
-        parameters = count_parameters(preset.config, DEFAULT.contract)
-        print(f"{preset.name}: {preset.layers(DEFAULT.contract)}, {parameters:,} parameters")
+        size = f"{count_parameters(preset.config, DEFAULT.contract):,} parameters, {preset.config.describe_epochs()}"
+        print(f"{preset.name}: {preset.layers(DEFAULT.contract)}, {size}")
         print(f"  {preset.origin}\n  {_list_fields(own)}\n")
     print(f"fields that a preset does not set: {_list_fields(defaults)}")
     print("fashion train --preset NAME --set FIELD=VALUE overrides any of them.")

@@ -284,7 +284,9 @@ def test_the_history_says_what_a_person_went_past(fashion: Fashion, network: MLP
     check = GateCheck("accuracy", False, "0.1", "0.8", "accuracy, least: 0.1, beyond the bound of 0.8")
     sha256 = store.card_sha256(tag)
     champion.make_live(tag, "urgent", Verdict(tag, None, "", "", 0, (check,), {}, sha256, forced="urgent"))
-    assert fashion("history")[1].endswith("forced   urgent; past: accuracy, least: 0.1, beyond the bound of 0.8\n")
+    assert fashion("history")[1].endswith(
+        "forced   promoted despite: accuracy, least: 0.1, beyond the bound of 0.8; reason: urgent\n"
+    )
 
 
 def test_score_counts_add_up(fashion: Fashion, live: str, test_split: Examples, tmp_path: Path) -> None:
@@ -423,8 +425,10 @@ def test_presets_are_listed_with_layers_parameters_origin_and_fields(fashion: Fa
     printed = fashion("presets")[1]
     for preset in PRESETS.values():
         layers, parameters = preset.layers(CONTRACT), count_parameters(preset.config, CONTRACT)
-        assert f"{preset.name}: {layers}, {parameters:,} parameters\n  {preset.origin}\n" in printed
-    assert "dense-128: 784-128-10 relu, 101,770 parameters" in printed
+        epochs = preset.config.describe_epochs()
+        assert f"{preset.name}: {layers}, {parameters:,} parameters, {epochs}\n  {preset.origin}\n" in printed
+    assert "dense-128: 784-128-10 relu, 101,770 parameters, 10 epochs" in printed
+    assert "parameters, 48 epochs (40 tied, then 8 untied)" in printed
     assert "fields that a preset does not set: hidden=[128]" in printed
 
 

@@ -274,3 +274,16 @@ def test_the_suggested_units_of_a_tied_layer_are_a_whole_number_of_channels() ->
 def test_the_flagship_is_refused_for_images_that_its_layers_do_not_fit(image: ImageSpec) -> None:
     with pytest.raises(SettingsError, match=r"^hidden: 3136 units in a tied layer; expected a multiple of"):
         configure("flagship", image=image)
+
+
+def test_the_epochs_of_both_phases_are_counted_and_named() -> None:
+    flagship = PRESETS["flagship"].config
+    assert flagship.describe_epochs() == "48 epochs (40 tied, then 8 untied)"
+    assert [flagship.place(epoch) for epoch in (1, 40, 41, 48)] == [
+        "1 of 48 (tied 1 of 40)",
+        "40 of 48 (tied 40 of 40)",
+        "41 of 48 (untied 1 of 8)",
+        "48 of 48 (untied 8 of 8)",
+    ]
+    assert (TrainConfig().describe_epochs(), TrainConfig().place(3)) == ("10 epochs", "3 of 10")
+    assert dataclasses.replace(flagship, start_from="fashion-mlp:before").describe_epochs() == "8 epochs"
