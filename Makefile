@@ -18,6 +18,9 @@ if-complete = $(if $(filter 4,$(words $(wildcard $(ARCHIVES:%=$(1)/%-ubyte.gz)))
 FASHION_SOURCE ?= $(if $(OWN),auto,$(or $(call if-complete,data/raw),$(call if-complete,../shared/fashion-mnist),auto))
 export FASHION_SOURCE FASHION_CATALOGUE
 
+# On a terminal, uv shows its progress; make's own standard output is a pipe here.
+QUIET := $(shell test -t 2 || echo --quiet)
+
 # Keep installer caches inside the project.
 export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
 
@@ -30,9 +33,10 @@ setup: .venv/ready
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; make PYTHON=python3.12 ...")'
+	@echo "setting up .venv: downloads and installs PyTorch, Prefect, BentoML and the rest, once, in about a minute"
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --no-cache-dir --disable-pip-version-check uv
-	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python requirements.lock
+	$(BIN)/uv pip sync $(QUIET) --compile-bytecode --python $(BIN)/python requirements.lock
 	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --editable .
 	touch $@
 

@@ -1,7 +1,5 @@
 """The training flow: ingest, validate, train and evaluate, save, promote, report. The work is in `components`."""
 
-import sys
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,9 +12,8 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed
 from prefect.tasks import Task
 from pydantic import Field
-from tqdm import tqdm
 
-from components.contract import Dataset, Epoch, ModelCard, Validated
+from components.contract import Dataset, ModelCard, Validated
 from components.dataset.ingest import ingest
 from components.dataset.validate import validate
 from components.errors import ModelError, SourceUnreachable, ValidationError
@@ -37,6 +34,7 @@ from components.training.presets import DEFAULT, PRESETS, configure
 from components.training.train import train
 from flows.artifacts import show_dataset, show_impact, show_metrics, show_rejection, show_result, show_verdict
 from flows.notify.events import emit_promotion
+from flows.progress import EpochBar
 from flows.starting import find_start
 from ops.stopping import stop
 
@@ -305,30 +303,3 @@ def show(result: TrainingResult) -> None:
     }
     paths = {"validation page": result.docs, "report": result.report}
     show_result(result.tag, rows, result.verdict, paths, sample=result.source == "sample")
-
-
-class EpochBar:
-    """Progress of the training: a bar on a terminal, log lines elsewhere."""
-
-    def __init__(self, config: TrainConfig, log: Callable[..., None]) -> None:
-        self.bar = tqdm(total=config.total_epochs, unit="epoch", file=sys.stderr) if sys.stderr.isatty() else None
-        self.config, self.log = config, log
-
-    def update(self, epoch: Epoch) -> None:
-        """Show a completed epoch."""
-        place = self.config.place(epoch.number)
-        stop.keep(f"epoch {place} is saved", can_resume=True)
-        losses = (
-            f"loss {epoch.loss:.4f}, validation {epoch.validation_loss:.4f}, accuracy {epoch.validation_accuracy:.4f}"
-        )
-        if self.bar is None:
-            self.log("epoch %s: %s, %.2f s", place, losses, epoch.seconds)
-        else:
-            self.bar.set_description_str(f"epoch {place}", refresh=False)
-            self.bar.set_postfix_str(losses, refresh=False)
-            self.bar.update()
-
-    def close(self) -> None:
-        """Close the bar and leave it on the terminal."""
-        if self.bar is not None:
-            self.bar.close()

@@ -27,7 +27,7 @@ from fashion.cli.app import GROUPS
 from fashion.cli.arguments import complete_tag
 from fashion.cli.main import run_command
 from fashion.cli.tables import in_bytes, in_words
-from fashion.cli.training import default_preset
+from fashion.training import default_preset
 
 pytestmark = pytest.mark.usefixtures("bentoml_home", "settings")
 Fashion = Callable[..., tuple[int, str, str]]

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from components.settings import CHECKOUT
-from fashion.cli.training import default_preset, next_steps
+from fashion.cli.tables import program
+from fashion.cli.training import next_steps
+from fashion.training import default_preset
 from flows.training import TrainingResult
 from ops import settings_file
 
@@ -24,7 +26,7 @@ def test_the_next_steps_name_the_catalogue_that_was_trained(
     monkeypatch.setenv("FASHION_CATALOGUE", catalogue)
     monkeypatch.chdir(CHECKOUT)
     commands = [command for command, _ in next_steps(RESULT, promote=True)]
-    assert commands[0] == f"{prefix}make serve"
+    assert commands[0] == f"{prefix}{program()} serve"
     assert all(command.startswith(prefix) for command in commands)
 
 
