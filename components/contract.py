@@ -33,6 +33,7 @@ Labels = NDArray[np.unsignedinteger[Any]]  # (n,), indices into the contract's c
 CATALOGUE_NAME = re.compile("[a-z0-9][a-z0-9-]{0,39}")
 MAX_CLASSES = 1_000
 IMAGE = re.compile(r"(\d{1,4})x(\d{1,4})(?:x(\d))?")
+PREPARATION_VERSION = re.compile(r"-[0-9]+$")
 LABEL_NUMBER = re.compile("0|[1-9][0-9]{0,3}")  # a label written as text
 SHOWN = 20  # classes listed in an error
 IN_REPR = 3  # predictions in the `repr` of `Predictions`
@@ -228,11 +229,24 @@ class DataContract:
             return self.label_of_number(int(text)) if label is None and LABEL_NUMBER.fullmatch(text) else label
         return self.label_of_number(cell) if type(cell) is int else None
 
+    @property
+    def preparation_family(self) -> str:
+        """The preparation without its version: "fashion-mnist" for "fashion-mnist-2"."""
+        return PREPARATION_VERSION.sub("", self.preparation)
+
     def difference(self, other: "DataContract") -> str:
-        """Describe the first difference from another contract; "" if the two are equal."""
-        for what in ("name", "image", "preparation", "embedding"):
-            mine, found = getattr(self, what), getattr(other, what)
-            if mine != found:
+        """Describe the first difference from another contract; "" if models of both can be compared.
+
+        Versions of one preparation differ only in how they find the garment in a photo, so they can.
+        """
+        for what, key in (
+            ("name", "name"),
+            ("image", "image"),
+            ("preparation", "preparation_family"),
+            ("embedding", "embedding"),
+        ):
+            if getattr(self, key) != getattr(other, key):
+                mine, found = getattr(self, what), getattr(other, what)
                 return f"{what}: found {str(found)!r}, expected {str(mine)!r}"
         for label, (mine, found) in enumerate(zip(self.classes, other.classes, strict=False)):
             if mine != found:
@@ -251,7 +265,7 @@ class Revision:
 
 
 def require_equal(expected: DataContract, found: DataContract, where: str, error: type[FashionError]) -> None:
-    """Check that two data contracts are equal: a model's and a dataset's, or those of two models.
+    """Check that two data contracts match: a model's and a dataset's, or those of two models.
 
     Raises:
         error: they differ; the message names the first difference.

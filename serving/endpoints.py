@@ -109,7 +109,7 @@ async def describe(request: Request) -> Response:
             "sure_accuracy": model.card.test.sure_accuracy,
             "created_at": model.card.created_at,
             "takes_corrections": corrections_folder() is not None,
-            "takes_drawings": model.contract.preparation == OFFICIAL.contract.preparation,
+            "takes_drawings": model.contract.preparation_family == OFFICIAL.contract.preparation_family,
             "classes": model.contract.classes,
             "classes_fingerprint": fingerprint_of(model.contract.classes),
             "image": model.contract.image.shape,

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 
 from components.catalogues import OFFICIAL
 from components.contract import SAMPLE, SPLITS, DataContract, Dataset, Split
-from components.dataset.archives import SOURCE
+from components.dataset.archives import SOURCE, Archives
 from components.dataset.manifest import (
     DatasetPart,
     Manifest,
@@ -142,6 +142,8 @@ def _ingest(raw: Source, folder: Path) -> Ingested:
             f"{raw.name}: has no test split, and there is no dataset to add its examples to. Ingest the archives "
             f"first, or put train and test next to each other"
         )
+    if base and isinstance(raw, Archives):
+        raw = raw.prepared_like(base.contract)
     if base and _contains(read_manifest(base), raw):
         return _repair(raw, base, folder)
     manifest = read_manifest(base) if raw.extends and base else Manifest(raw.name, raw.licence, (), raw.contract)

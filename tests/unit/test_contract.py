@@ -104,6 +104,12 @@ def test_the_first_difference_is_named(message: str) -> None:
         require_equal(SHOP, other, "here", DatasetError)
 
 
+def test_versions_of_a_preparation_can_be_compared() -> None:
+    newer = dataclasses.replace(SHOP, preparation=f"{SHOP.preparation}-2")
+    assert (newer == SHOP, SHOP.difference(newer), newer.difference(SHOP)) == (False, "", "")
+    assert newer.preparation_family == SHOP.preparation_family == SHOP.preparation
+
+
 def test_aliases_are_not_compared() -> None:
     other = dataclasses.replace(SHOP, aliases=())
     assert (other == SHOP, SHOP.difference(other), SHOP.fingerprint == other.fingerprint) == (True, "", True)

@@ -5,6 +5,8 @@ background, such as a carpet, a bed, a hanger or a person, it is segmented by Gr
 2004; OpenCV's implementation): the picture's frame is background, its middle is garment, and GrabCut decides the rest.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -15,6 +17,7 @@ from components.contract import Images, ImageSpec
 
 Photo = NDArray[np.uint8]  # (h, w, 3), red, green, blue
 Mask = NDArray[np.bool_]  # (h, w)
+FindGarment = Callable[[Photo], Mask | None]
 
 WORKING = 160  # pixels of a photo's longer edge for segmentation
 SMALLEST_PHOTO = 64  # minimum pixels per side for GrabCut

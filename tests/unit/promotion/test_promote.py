@@ -9,6 +9,7 @@ import torch
 from promotions import LENIENT, SERVED, change_bias, failed
 from revised import ADDED, FIRST, Shown, became, model_of
 
+from components.catalogues.fashion_mnist import FIRST_CONTRACT
 from components.contract import GateCheck, Metrics, ModelCard
 from components.errors import DatasetError, ModelError
 from components.model.classifier import Classifier
@@ -89,6 +90,17 @@ def test_a_model_with_another_contract_is_rejected_unless_forced(
     )
     assert champion.live_move().tag == live
     assert promote(other, "new", force=True, bounds=LENIENT, settings=shared_settings, canary=serve_well).promoted
+
+
+def test_a_model_of_another_version_of_the_preparation_is_compared(
+    network: MLP, card: ModelCard, shared_settings: Settings
+) -> None:
+    live = store.save_model(network, dataclasses.replace(card, contract=FIRST_CONTRACT))
+    champion.make_live(live, "a test")
+    newer = store.save_model(network, card)
+    promotion = promote(newer, "a test", bounds=LENIENT, settings=shared_settings, canary=serve_well)
+    assert promotion.promoted, str(promotion.verdict)
+    assert (promotion.verdict.champion, promotion.verdict.rows) == (live, card.test.rows)
 
 
 def test_force_does_not_skip_the_canary(network: MLP, card: ModelCard, shared_settings: Settings) -> None:

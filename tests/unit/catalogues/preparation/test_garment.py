@@ -8,9 +8,17 @@ from garments import HEIGHT, WIDTH, encode, photo, shirt
 from numpy.typing import NDArray
 from PIL import Image
 
-from components.catalogues.fashion_mnist import CONTRACT
-from components.catalogues.preparation.fashion_mnist import WIDTHS
-from components.catalogues.preparation.garment import MEAN, draw_garment, find_garment, find_garment_fast, garment
+from components.catalogues.fashion_mnist import CONTRACT, FIRST_CONTRACT
+from components.catalogues.preparation import preparation_of
+from components.catalogues.preparation.fashion_mnist import WIDTHS, prepare
+from components.catalogues.preparation.garment import (
+    MEAN,
+    FindGarment,
+    draw_garment,
+    find_garment,
+    find_garment_fast,
+    garment,
+)
 from components.contract import DataContract, ImageSpec
 from components.readers.images.photos import read_photo, read_views, write_png
 
@@ -81,6 +89,14 @@ def test_a_photo_has_mirrored_views_in_several_widths() -> None:
     lit = (views[: len(WIDTHS)] > 60).any(axis=1).sum(axis=1)
     assert np.allclose(lit, lit[0] * np.array(WIDTHS), atol=1.5)
     assert (views > 60).any(axis=2).sum(axis=1).min() >= 26, "each is as tall as it can be"
+
+
+@pytest.mark.parametrize(("contract", "find"), [(FIRST_CONTRACT, find_garment), (CONTRACT, find_garment_fast)])
+def test_each_version_keeps_its_segmentation(contract: DataContract, find: FindGarment) -> None:
+    picture = Image.fromarray(photo((30, 60, 160)))
+    found = preparation_of(contract).views(picture, contract.image)
+    assert np.array_equal(found, prepare(picture, contract.image, find))
+    assert not np.array_equal(found, prepare(picture, contract.image, lambda photo: None))
 
 
 def test_the_same_photo_gives_the_same_views() -> None:
