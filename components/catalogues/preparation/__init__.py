@@ -18,7 +18,7 @@ from components.catalogues.preparation.embedding import edge_of, embed
 from components.catalogues.preparation.garment import (
     FindGarment,
     find_garment,
-    find_garment_fast,
+    find_garment_sampled,
     garment,
     working_edge,
 )
@@ -54,7 +54,7 @@ def _like_fashion_mnist(find: FindGarment) -> Preparation:
 
 PREPARATIONS = {
     "fashion-mnist": _like_fashion_mnist(find_garment),
-    "fashion-mnist-2": _like_fashion_mnist(find_garment_fast),
+    "fashion-mnist-2": _like_fashion_mnist(find_garment_sampled),
     "letterbox": Preparation(
         lambda picture, contract: letterbox(picture, contract.image),
         lambda contract: 2 * max(contract.image.height, contract.image.width),

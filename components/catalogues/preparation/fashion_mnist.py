@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from components.catalogues.preparation.garment import FindGarment, draw_garment, find_garment_fast
+from components.catalogues.preparation.garment import FindGarment, draw_garment, find_garment_sampled
 from components.catalogues.preparation.ground import (
     PLAIN,
     RED_GREEN_BLUE,
@@ -48,13 +48,13 @@ def have_dark_edges(images: Images) -> bool:
     return bool(np.median(edges.mean(axis=1)) < BRIGHT)
 
 
-def prepare(picture: Image.Image, image: ImageSpec, find: FindGarment = find_garment_fast) -> Images:
+def prepare(picture: Image.Image, image: ImageSpec, find: FindGarment = find_garment_sampled) -> Images:
     """Draw the garment in a picture.
 
     Args:
         picture: upright, mode L, LA, RGB or RGBA.
         image: square and grey.
-        find: GrabCut, on a busy background.
+        find: segments the garment on a busy background.
 
     Returns:
         uint8 (n, height, width): six views of a garment found by GrabCut, two views if the polarity is unclear, else
