@@ -6,7 +6,8 @@ FOLDER has a folder of JPEG files for each category of the "clothing dataset (sm
 RIGHT lists which of the ten classes count as correct. Hats, shorts and skirts are out of distribution: the model should
 abstain.
 
-Photo preparation was chosen on the half of the files with an even SHA-256; the other half is held out.
+Photo preparation was chosen on the half of the files with an even SHA-256; the other half is held out, except from the
+choice of the garment finder (decision 25).
 """
 
 import argparse

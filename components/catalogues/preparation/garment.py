@@ -132,7 +132,7 @@ def find_garment_fast(photo: Photo) -> Mask | None:
 
 
 def find_garment_sampled(photo: Photo) -> Mask | None:
-    """Segment the garment at 128 pixels, in two fifths of the time of `find_garment` (docs/decisions/0025).
+    """Segment the garment at 128 pixels, in two fifths of the time of `find_garment`; see decision 25.
 
     Two rounds suffice because the colour models start from the k-means clusters of a copy of 64 pixels.
     """
