@@ -141,7 +141,8 @@ def train(
     import Prefect.
 
     Args:
-        preset: name of the preset; empty: `dense-128`, or `photos` for a catalogue of your own.
+        preset: name of the preset; empty: `dense-128`, or `photos` for a catalogue of your own, or `vectors`
+            if it has a network.
         source: auto, download, sample, or a path; empty: FASHION_SOURCE.
         seed: random seed; None: the preset's.
         epochs: number of epochs; None: the preset's.

@@ -9,14 +9,6 @@ if TYPE_CHECKING:
     from flows.training import TrainingResult
 
 
-def default_preset() -> str:
-    """What is trained if no preset is named: `photos` for a catalogue of one's own."""
-    from components import catalogue_in_use
-    from components.training.presets import DEFAULT
-
-    return DEFAULT if catalogue_in_use.catalogue_in_use() == catalogue_in_use.DEFAULT else "photos"
-
-
 def check_training(preset: str, overrides: dict[str, Any], start_from: str = "") -> tuple[str, str]:
     """Check a training as far as that is possible without its data.
 
@@ -33,14 +25,15 @@ def check_training(preset: str, overrides: dict[str, Any], start_from: str = "")
         ModelNotFound, ModelError: there is no such model to start from, or it is damaged.
         OSError: results cannot be written.
     """
+    from components.catalogue_in_use import catalogue_in_use
     from components.files import require_writable
     from components.registry.names import resolve_tag
     from components.registry.store import check_stored, home
     from components.settings import load_settings
-    from components.training.presets import configure
+    from components.training.presets import configure, default_preset
     from components.training.starting import ANEW, LIVE
 
-    preset = preset or default_preset()
+    preset = preset or default_preset(catalogue_in_use())
     configure(preset, overrides)
     require_writable(load_settings().data_dir, home())
     if start_from not in {"", LIVE, ANEW}:

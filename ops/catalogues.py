@@ -28,7 +28,6 @@ class ScheduledCatalogue:
     source: str = ""  # auto, or an absolute path
     image: str = ""  # HEIGHTxWIDTHxCHANNELS
     preparation: str = ""
-    network: str = ""
 
     def environment(self) -> dict[str, str]:
         """Environment variables of its runs. A worker only adds variables to its own, so every variable specific to one
@@ -39,7 +38,7 @@ class ScheduledCatalogue:
             "FASHION_SOURCE": self.source,
             "FASHION_IMAGE": self.image,
             "FASHION_PREPARATION": self.preparation,
-            "FASHION_NETWORK": self.network,
+            "FASHION_NETWORK": "",  # a catalogue keeps its own
             "FASHION_INBOX_DIR": str(inbox),
             "FASHION_PREDICTION_LOG": "",
         }
@@ -91,9 +90,8 @@ def _find(entry: str, in_use: str) -> ScheduledCatalogue:
     path = str(Path(source).expanduser().absolute()) if source else AUTO
     if name == DEFAULT:
         return ScheduledCatalogue(name, path)
-    image, network = contract.image, contract.embedding.network if contract.embedding else ""
-    size = f"{image.height}x{image.width}x{image.channels}"
-    return ScheduledCatalogue(name, path, size, contract.preparation, network)
+    image = contract.image
+    return ScheduledCatalogue(name, path, f"{image.height}x{image.width}x{image.channels}", contract.preparation)
 
 
 def _contract_of(name: str) -> "DataContract":

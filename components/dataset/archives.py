@@ -163,6 +163,8 @@ def _check_declared(folder: Path, files: dict[str, Path], found: dict[str, str])
         preparation_of(declared.contract)
     except SettingsError as error:
         raise SourceError(f"{path}: {error}") from error
+    if declared.contract.embedding:
+        raise SourceError(f"{path}: the contract has a network, which takes photos, but the archives contain pixels")
     if declared.name == OFFICIAL.contract.name:
         raise SourceError(f"{path}: the name {declared.name!r} is reserved for the official files")
     difference = OFFICIAL.contract.difference(declared.contract)

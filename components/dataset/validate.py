@@ -145,7 +145,7 @@ def to_frame(dataset: Dataset) -> pd.DataFrame:
 
 def _split_frame(dataset: Dataset, split: Split) -> pd.DataFrame:
     examples = read_split(dataset, split)
-    rows = examples.images.view(np.uint8).reshape(len(examples.ids), -1)
+    rows = examples.images.view(np.uint8).reshape(-1, examples.contract.dtype.itemsize)
     shares = np.bincount(examples.labels, minlength=len(examples.contract.classes)) / max(len(rows), 1)
     vectors = examples.images["vector"] if examples.contract.embedding else None
     return pd.DataFrame(

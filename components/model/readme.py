@@ -78,13 +78,18 @@ def _words_of(card: ModelCard) -> dict[str, str]:
     """Return the words that the page uses for the images and the classes."""
     image, catalogue, classes = card.contract.image, catalogue_of(card.contract), len(card.classes)
     background = " background" if catalogue.inputs.edge < WHITE else ""  # a bright edge is refused or inverted
+    size, color = f"{image.height} x {image.width}", "grey" if image.channels == 1 else "colour"
+    call = f"predict(model, images)  # uint8 (n, {', '.join(map(str, image.shape))}), 0{background} to 255"
+    if embedding := card.contract.embedding:
+        size, color = f"{embedding.side} x {embedding.side}", "colour"
+        call = 'classify("photo.jpg", model=model)  # one picture or more, of any size'
     return {
         "subject": catalogue.subject,
         "outsider": catalogue.outsider,
-        "size": f"{image.height} x {image.width} in {'grey' if image.channels == 1 else 'colour'}",
-        "unseen": "colour, brand" if image.channels == 1 else "brand",
+        "size": f"{size} in {color}",
+        "unseen": "colour, brand" if color == "grey" else "brand",
         "count": NUMBERS[classes] if classes < len(NUMBERS) else f"{classes:,}",
-        "images": f"uint8 (n, {', '.join(map(str, image.shape))}), 0{background} to 255",
+        "call": call,
     }
 
 

@@ -36,7 +36,7 @@ from components.dataset.profiling import bounds_path
 from components.dataset.splitting import SHARE, draw_test_split, find_equal
 from components.errors import DatasetError, SourceError
 from components.files import remove_leftovers, write_whole
-from components.networks.sources import Network, is_named, keep_network, read_network
+from components.networks.sources import Network, is_kept, is_named, keep_network, read_network
 from components.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def ingest_own(
         path, TableOptions(base.contract.image if base else options.image, options.root, options.group)
     )
     changed = bool(base and read_manifest(base).revisions)
-    network = _network_of(base, options)
+    network = _network_of(base, options, folder)
     embedding = network.embedding if network else None
     if base is None:
         contract = derive_contract(
@@ -96,6 +96,8 @@ def ingest_own(
         contract = base.contract
         if not changed and (difference := _differs(contract, source, options, embedding)):
             raise SourceError(f"{source.name}: {difference}. {_advise(base, source, digest_rows(source), path)}")
+    if network and network.embedding == contract.embedding:
+        keep_network(network, folder)
     digests = digest_rows(source)
     inputs = source.files | (digests if source.has_files else {})
     if base and inputs == _inputs_of(read_manifest(base)):
@@ -107,8 +109,6 @@ def ingest_own(
         raise SourceError(f"{source.name}: {difference}. {_advise(base, source, digests, path)}")
     if base and (loss := _find_loss(base, digests)):
         raise SourceError(f"{source.name}: {loss}. {_advise(base, source, digests, path)}")
-    if network:
-        keep_network(network, folder)
     before = _previous_splits(base, digests) if base else {}
     decoded = decode_rows(source, contract, echo)
     test, left_out = _divide(source, decoded, before, contract)
@@ -148,9 +148,10 @@ def _splits(train: NDArray[np.bool_], test: NDArray[np.bool_]) -> Iterator[tuple
     yield "test", np.flatnonzero(test)
 
 
-def _network_of(base: Dataset | None, options: StartOptions) -> Network | None:
+def _network_of(base: Dataset | None, options: StartOptions, folder: Path) -> Network | None:
     """The network that the options name; None if they name none, or the one that the catalogue has."""
-    if not options.network or (base and base.contract.embedding and is_named(options.network, base.contract.embedding)):
+    embedding = base.contract.embedding if base else None
+    if not options.network or (embedding and is_named(options.network, embedding) and is_kept(embedding, folder)):
         return None
     return read_network(options.network)
 

@@ -308,7 +308,7 @@ def test_the_decoding_work_of_a_request_is_limited() -> None:
     with pytest.raises(InputTooLarge, match="the pictures take more than a minute"):
         list(
             read_picture_rows(
-                io.BytesIO(content), Rows(range(1), 1), "body", WANTED, PictureWork(50_000_000, "body", CONTRACT.image)
+                io.BytesIO(content), Rows(range(1), 1), "body", WANTED, PictureWork(50_000_000, "body", CONTRACT)
             )
         )
 
