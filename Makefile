@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PORT ?= 3000
 PREFECT_PORT ?= 4200
-PRESET ?= $(if $(OWN),photos,dense-128)
+PRESET ?=
 FASHION_CATALOGUE ?= fashion-mnist
 BIN := .venv/bin
 # Set for a custom catalogue: make run FASHION_CATALOGUE=shop FASHION_SOURCE=./photos
@@ -41,7 +41,7 @@ setup: .venv/ready
 	touch $@
 
 run: .venv/ready ## train on the real data (PRESET=...) and promote the model if it passes the gate
-	$(BIN)/fashion train --preset $(PRESET) --sample-fallback
+	$(BIN)/fashion train $(if $(PRESET),--preset $(PRESET)) --sample-fallback
 
 up: .venv/ready ## start the stack: Prefect, deployments, worker, service (PORT=... PREFECT_PORT=... FASHION_CATALOGUES=...)
 	@PORT=$(PORT) PREFECT_PORT=$(PREFECT_PORT) $(BIN)/fashion up

@@ -22,12 +22,11 @@ from components.files import size_of
 from components.model.mlp import MLP
 from components.registry import champion, store, verdicts
 from components.settings import CHECKOUT, Settings
-from components.training.presets import DEFAULT, PRESETS, configure, count_parameters
+from components.training.presets import PRESETS, configure, count_parameters
 from fashion.cli.app import GROUPS
 from fashion.cli.arguments import complete_tag
 from fashion.cli.main import run_command
 from fashion.cli.tables import in_bytes, in_words
-from fashion.training import default_preset
 
 pytestmark = pytest.mark.usefixtures("bentoml_home", "settings")
 Fashion = Callable[..., tuple[int, str, str]]
@@ -457,11 +456,9 @@ def test_a_field_that_cannot_be_set_is_refused_before_anything_starts(
     assert err.startswith(printed)
 
 
-def test_the_default_preset_is_one_and_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command line names it without importing torch, the Makefile in its own words."""
-    assert f"PRESET ?= $(if $(OWN),photos,{DEFAULT})\n" in (CHECKOUT / "Makefile").read_text()
-    monkeypatch.delenv("FASHION_CATALOGUE", raising=False)
-    assert default_preset() == DEFAULT
+def test_the_default_preset_is_one_and_the_same() -> None:
+    """The Makefile leaves it to the command."""
+    assert "PRESET ?=\n" in (CHECKOUT / "Makefile").read_text()
 
 
 def test_the_scheduled_training_is_the_most_accurate_one() -> None:

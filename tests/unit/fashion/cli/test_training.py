@@ -8,7 +8,6 @@ import pytest
 from components.settings import CHECKOUT
 from fashion.cli.tables import program
 from fashion.cli.training import next_steps
-from fashion.training import default_preset
 from flows.training import TrainingResult
 from ops import settings_file
 
@@ -53,10 +52,3 @@ def test_a_rejected_model_is_looked_at_and_one_that_was_not_evaluated_is_promote
         "report latest",
         "promote latest",
     ]
-
-
-def test_a_catalogue_of_your_own_is_trained_with_the_preset_photos(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("FASHION_CATALOGUE", raising=False)
-    assert default_preset() == "dense-128"
-    monkeypatch.setenv("FASHION_CATALOGUE", "shop")
-    assert default_preset() == "photos"
