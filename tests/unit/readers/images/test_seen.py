@@ -1,5 +1,6 @@
 """What a model saw, as a PNG that comes back with a correction."""
 
+import contextlib
 import io
 
 import numpy as np
@@ -70,7 +71,5 @@ def test_a_damaged_chunk_is_refused_or_ignored(chunk: bytes) -> None:
     extra.add(chunk, b"odd")
     extra.add(CHUNK, VECTOR)
     Image.fromarray(RECORD["picture"]).save(file, "PNG", pnginfo=extra)
-    try:
+    with contextlib.suppress(InputError):
         assert read_seen(file.getvalue(), CONTRACT, "seen").tobytes() == RECORD.tobytes()
-    except InputError as error:
-        assert error.field == "seen"
