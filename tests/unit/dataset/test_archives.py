@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from awkward import AWKWARD, draw_awkward, write_awkward
 from mirrors import files_in, sample_is_official  # noqa: F401, fixtures
+from networks import contract_with, embedding_of, make_network
 
 from components.catalogues import OFFICIAL
 from components.catalogues.fashion_mnist import CLASSES, CONTRACT
@@ -88,6 +89,13 @@ def test_archives_that_do_not_match_their_contract_are_rejected(tmp_path: Path) 
         open_archives(folder).read("train")
     declare_source(folder, "shop", "MIT", replace(AWKWARD, name="fashion-mnist"))
     with pytest.raises(SourceError, match=r"source\.json: the contract 'fashion-mnist' is reserved .*; image: found"):
+        open_archives(folder)
+
+
+def test_archives_have_pixels_and_no_contract_with_a_network(tmp_path: Path) -> None:
+    folder = write_awkward(tmp_path / "shop")
+    declare_source(folder, "shop", "MIT", contract_with(embedding_of(make_network())))
+    with pytest.raises(SourceError, match="the contract has a network, which takes photos, but the archives contain"):
         open_archives(folder)
 
 
