@@ -34,6 +34,7 @@ NAMES = frozenset(
         "DATA_DIR",
         "IMAGE",
         "PREPARATION",
+        "NETWORK",
         "INBOX_DIR",
         "MIRRORS",
         "DOWNLOAD_TIMEOUT",

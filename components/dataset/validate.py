@@ -164,7 +164,8 @@ def _split_frame(dataset: Dataset, split: Split) -> pd.DataFrame:
 
 def _norms_of(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Of each vector; infinite if it has a NaN, because Great Expectations leaves NaN out."""
-    return np.nan_to_num(np.linalg.norm(vectors, axis=1), nan=np.inf, posinf=np.inf)
+    norms: NDArray[np.float32] = np.linalg.norm(vectors, axis=1)
+    return np.where(np.isnan(norms), np.float32(np.inf), norms)
 
 
 def _expect_of_split(split: Split, dataset: Dataset, bounds: ValidationBounds) -> "list[Expectation]":

@@ -158,7 +158,8 @@ def test_a_contract_of_another_network_is_another_contract() -> None:
 
 
 def test_an_image_is_pixels_or_a_record_of_a_picture_and_a_vector() -> None:
-    assert (SHOP.dtype.base, SHOP.dtype.shape, SHOP.input) == (np.uint8, SHOP.image.shape, SHOP.image)
+    assert SHOP.dtype == np.dtype((np.uint8, SHOP.image.shape))
+    assert SHOP.input == SHOP.image
     assert WITH_NETWORK.dtype.names == ("picture", "vector")
     assert WITH_NETWORK.dtype.itemsize == 16 * 16 * 3 + 48 * 4
     assert WITH_NETWORK.input == WITH_NETWORK.embedding

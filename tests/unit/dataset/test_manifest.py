@@ -27,7 +27,7 @@ def test_records_survive_the_round_trip(tmp_path: Path) -> None:
 
 def test_a_slice_of_a_table_keeps_pictures_and_vectors_together(tmp_path: Path) -> None:
     records = draw_records(CONTRACT, ROWS)
-    table = to_table([str(row) for row in range(ROWS)], "train", np.zeros(ROWS), records, CONTRACT, "photos")
+    table = to_table([str(row) for row in range(ROWS)], "train", np.zeros(ROWS, np.uint16), records, CONTRACT, "photos")
     assert to_images(table.slice(2, 3), CONTRACT).tobytes() == records[2:5].tobytes()
 
 
@@ -41,9 +41,9 @@ def test_pandas_reads_the_vectors_of_a_part(tmp_path: Path) -> None:
 
 def test_the_vectors_count_for_the_content(tmp_path: Path) -> None:
     records = draw_records(CONTRACT, ROWS)
-    table = to_table([str(row) for row in range(ROWS)], "train", np.zeros(ROWS), records, CONTRACT, "photos")
+    table = to_table([str(row) for row in range(ROWS)], "train", np.zeros(ROWS, np.uint16), records, CONTRACT, "photos")
     records["vector"][3, 5] += 1
-    other = to_table([str(row) for row in range(ROWS)], "train", np.zeros(ROWS), records, CONTRACT, "photos")
+    other = to_table([str(row) for row in range(ROWS)], "train", np.zeros(ROWS, np.uint16), records, CONTRACT, "photos")
     assert content_hash(table, CONTRACT) != content_hash(other, CONTRACT)
 
 

@@ -1,6 +1,5 @@
 """A frozen network in memory: the same vector everywhere, and no other file than the one that is named."""
 
-import dataclasses
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -34,7 +33,7 @@ def test_the_vector_is_what_the_network_computes() -> None:
     found = Embedder(make_network(), embedding_of(make_network()), "here")(picture)
     cells = np.asarray(picture, np.float64).reshape(CELLS, SIDE // CELLS, CELLS, SIDE // CELLS, 3).mean(axis=(1, 3))
     np.testing.assert_allclose(found, (cells.transpose(2, 0, 1).ravel() + 1) / 255, rtol=1e-5)
-    assert (found.dtype, found.shape) == (np.float32, (SIZE,))
+    assert (str(found.dtype), found.shape) == ("float32", (SIZE,))
 
 
 def test_many_photos_give_the_same_vectors_as_one_at_a_time() -> None:
@@ -48,7 +47,7 @@ def test_many_photos_give_the_same_vectors_as_one_at_a_time() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 900), (700, 30), (SIDE, SIDE)])
 def test_any_picture_is_framed_as_a_colour_square(mode: str, size: tuple[int, int]) -> None:
     framed = frame(random_picture(mode, size), SIDE)
-    assert (framed.shape, framed.dtype) == ((SIDE, SIDE, 3), np.uint8)
+    assert (framed.shape, str(framed.dtype)) == ((SIDE, SIDE, 3), "uint8")
 
 
 def test_transparency_becomes_white() -> None:
@@ -99,9 +98,9 @@ def test_a_file_that_is_no_network_is_an_error_of_one_line(content: bytes) -> No
         Embedder(content, embedding_of(content), "here")
 
 
-@pytest.mark.parametrize("change", [{"size": 47}, {"side": 64}])
-def test_a_network_of_other_sizes_is_refused(change: dict[str, int]) -> None:
-    embedding: Embedding = dataclasses.replace(embedding_of(make_network()), **change)
+@pytest.mark.parametrize(("size", "side"), [(47, 32), (48, 64)])
+def test_a_network_of_other_sizes_is_refused(size: int, side: int) -> None:
+    embedding = Embedding("tiny.onnx", "0" * 64, size, side)
     with pytest.raises(ModelError, match=r"here: takes and returns \[\[32, 32, 3\], \[48\]\], expected"):
         Embedder(make_network(), embedding, "here")
 

@@ -57,7 +57,7 @@ def test_the_order_of_pictures_does_not_change_a_vector(contract: DataContract) 
 def test_a_vector_that_is_not_finite_is_an_error_of_the_picture(tmp_path: Path) -> None:
     model = onnx.load_model_from_string(make_network())
     (white,) = (one for one in model.graph.initializer if one.name == "white")
-    white.CopyFrom(onnx.numpy_helper.from_array(np.float32(0), "white"))
+    white.CopyFrom(onnx.numpy_helper.from_array(np.array(0, np.float32), "white"))
     content = model.SerializeToString()
     (tmp_path / "infinite.onnx").write_bytes(content)
     contract = contract_with(embedding_of(content))

@@ -10,7 +10,8 @@ from photos import write_photos
 from components.contract import ImageSpec
 from components.dataset.own.contract import derive_contract
 from components.dataset.own.rows import SourceRows
-from components.dataset.own.sources import TableOptions, read_source
+from components.dataset.own.sources import read_source
+from components.dataset.own.tables import TableOptions
 from components.errors import SettingsError, SourceError
 
 EMBEDDING = embedding_of(make_network())
