@@ -115,6 +115,7 @@ class Embedding:
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # of its ONNX file
     size: Annotated[int, Field(ge=1, le=65_536)]  # values of a vector
     side: Annotated[int, Field(ge=32, le=1_024)]  # pixels of the square photo that it takes
+    compared: Annotated[int, Field(ge=1, le=65_536)]  # leading values by which unknown photos are told: activations
 
     def __str__(self) -> str:
         return f"{self.network} ({self.sha256[:12]})"
@@ -189,6 +190,11 @@ class DataContract:
     def dtype(self) -> np.dtype[Any]:
         """Of one image: uint8 pixels, or a record of `picture` and `vector`. `numpy.empty(n, dtype)` makes `Images`."""
         return self._dtype
+
+    @property
+    def compared(self) -> int:
+        """Number of leading input values by which unknown inputs are told."""
+        return self.embedding.compared if self.embedding else self.image.size
 
     @property
     def input(self) -> "ImageSpec | Embedding":

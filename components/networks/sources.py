@@ -15,7 +15,7 @@ import numpy as np
 from components.contract import Embedding
 from components.errors import ModelError, SettingsError
 from components.files import sha256_of, write_whole
-from components.networks.efficient_lite import SIZES, build_efficient_lite
+from components.networks.efficient_lite import COMPARED, SIZES, build_efficient_lite
 from components.networks.embedder import Embedder, kept_path, open_session, remember
 
 TORCHVISION = "torchvision/"
@@ -46,7 +46,7 @@ def read_network(name: str) -> Network:
         ModelError: the file is not a network that takes photos and returns vectors.
     """
     if name in SIZES:
-        return _describe(name, build_efficient_lite(name))
+        return _describe(name, build_efficient_lite(name), COMPARED)
     path = Path(name).expanduser()
     if name.startswith(TORCHVISION) or path.suffix == ".safetensors":
         from components.networks.torchvision_models import build_from_file, build_pretrained
@@ -88,14 +88,19 @@ def _read(path: Path) -> bytes:
         raise SettingsError(f"network {path}: cannot be read: {error.strerror}") from error
 
 
-def _describe(name: str, content: bytes) -> Network:
-    """Read the sizes of an ONNX file's input and output, and try it with two blank photos."""
+def _describe(name: str, content: bytes, compared: int = 0) -> Network:
+    """Read the sizes of an ONNX file's input and output, and try it with two blank photos.
 
+    Args:
+        name: of the network.
+        content: its file.
+        compared: see `Embedding`; 0: all values.
+    """
     session = open_session(content, name)
     taken, made = session.get_inputs()[0], session.get_outputs()[0]
     side, size = taken.shape[1], made.shape[-1]
     try:
-        embedding = Embedding(name, hashlib.sha256(content).hexdigest(), size, side)
+        embedding = Embedding(name, hashlib.sha256(content).hexdigest(), size, side, compared or size)
         check_sizes(embedding)
     except (TypeError, ValueError) as error:
         raise ModelError(f"network {name}: takes {taken.shape} and returns {made.shape}: {error}") from error

@@ -52,7 +52,7 @@ def write_network(path: Path, seed: int = 0) -> Path:
 
 
 def embedding_of(content: bytes, name: str = "tiny.onnx") -> Embedding:
-    return Embedding(name, hashlib.sha256(content).hexdigest(), SIZE, SIDE)
+    return Embedding(name, hashlib.sha256(content).hexdigest(), SIZE, SIDE, SIZE)
 
 
 def kept_network(folder: Path, seed: int = 0) -> Network:

@@ -7,7 +7,6 @@ it to `PREPARATIONS`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray

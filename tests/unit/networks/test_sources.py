@@ -62,12 +62,12 @@ def test_a_network_is_kept_once_and_restored_if_it_changes(network: Network, tmp
 
 
 def test_a_name_stands_for_a_network_that_need_not_be_built_but_a_file_may_have_changed() -> None:
-    assert is_named("efficientnet-lite0", Embedding("efficientnet-lite0", "0" * 64, 1280, 224))
-    assert not is_named("efficientnet-lite1", Embedding("efficientnet-lite0", "0" * 64, 1280, 224))
-    assert not is_named("tiny.onnx", Embedding("tiny.onnx", "0" * 64, 48, 32))
+    assert is_named("efficientnet-lite0", Embedding("efficientnet-lite0", "0" * 64, 1280, 224, 1280))
+    assert not is_named("efficientnet-lite1", Embedding("efficientnet-lite0", "0" * 64, 1280, 224, 1280))
+    assert not is_named("tiny.onnx", Embedding("tiny.onnx", "0" * 64, 48, 32, 48))
 
 
 @pytest.mark.parametrize(("size", "side"), [(0, 32), (65_537, 32), (1, 31), (1, 1025)])
 def test_sizes_have_bounds(size: int, side: int) -> None:
     with pytest.raises(ValueError, match=r"less than or equal|greater than or equal"):
-        check_sizes(Embedding("tiny", "0" * 64, size, side))
+        check_sizes(Embedding("tiny", "0" * 64, size, side, size))

@@ -100,6 +100,7 @@ def test_a_model_of_another_version_of_the_preparation_is_compared(
     newer = store.save_model(network, card)
     promotion = promote(newer, "a test", bounds=LENIENT, settings=shared_settings, canary=serve_well)
     assert promotion.promoted, str(promotion.verdict)
+    assert promotion.verdict is not None
     assert (promotion.verdict.champion, promotion.verdict.rows) == (live, card.test.rows)
 
 

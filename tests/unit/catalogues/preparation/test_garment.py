@@ -105,7 +105,7 @@ def test_a_photo_has_mirrored_views_in_several_widths() -> None:
 @pytest.mark.parametrize(("contract", "find"), [(FIRST_CONTRACT, find_garment), (CONTRACT, find_garment_sampled)])
 def test_each_version_keeps_its_segmentation(contract: DataContract, find: FindGarment) -> None:
     picture = Image.fromarray(photo((30, 60, 160)))
-    found = preparation_of(contract).views(picture, contract.image)
+    found = preparation_of(contract).views(picture, contract)
     assert np.array_equal(found, prepare(picture, contract.image, find))
     assert not np.array_equal(found, prepare(picture, contract.image, lambda photo: None))
 

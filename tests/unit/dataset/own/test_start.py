@@ -428,7 +428,7 @@ def test_a_catalogue_keeps_its_network_without_an_option(photos: Path, network: 
 def test_a_named_network_is_not_built_again_unless_its_file_is_gone(
     photos: Path, shop: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built = Network(Embedding("tiny", embedding_of(make_network()).sha256, 48, 32), make_network())
+    built = Network(Embedding("tiny", embedding_of(make_network()).sha256, 48, 32, 48), make_network())
     monkeypatch.setattr(own_start, "read_network", lambda name: built)
     embedding = start(photos, network="tiny").dataset.contract.embedding
     assert embedding == built.embedding
