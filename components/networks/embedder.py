@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from components.contract import Embedding
 from components.errors import ModelError
@@ -24,6 +24,7 @@ Vector = NDArray[np.float32]  # (size,)
 INSTALL = "install the extra photos: pip install 'fashion[photos]'"
 
 FOLDER = "networks"  # below the datasets folder
+KEPT = 2 / 3  # of a photo's longer side, at least
 
 _paths = dict[str, Path]()  # SHA-256 -> where this process expects the file
 _embedders = dict[str, "Embedder"]()
@@ -60,11 +61,17 @@ class Embedder:
 
 
 def frame(picture: Image.Image, side: int) -> NDArray[np.uint8]:
-    """Cut out the centre square of a picture: uint8 (side, side, 3), red, green, blue. Transparency becomes white."""
+    """Cut out the centre of a picture: uint8 (side, side, 3), red, green, blue. Transparency becomes white.
+
+    The centre is a square, but at least two thirds of the longer side, which a very long picture is squeezed into.
+    """
     if "A" in picture.getbands():
         whole = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", whole.size, "white"), whole)
-    return np.asarray(ImageOps.fit(picture.convert("RGB"), (side, side), Image.Resampling.BILINEAR))
+    kept = [min(edge, max(min(picture.size), KEPT * max(picture.size))) for edge in picture.size]
+    left, top = ((edge - own) / 2 for edge, own in zip(picture.size, kept, strict=True))
+    centre = (left, top, left + kept[0], top + kept[1])
+    return np.asarray(picture.convert("RGB").resize((side, side), Image.Resampling.BILINEAR, centre))
 
 
 def open_session(content: bytes, where: object) -> "onnxruntime.InferenceSession":

@@ -118,7 +118,8 @@ def save_model(network: "MLP", card: ModelCard) -> str:
     weights = save({name: weight.contiguous() for name, weight in network.to_tensors().items()})
     with _prefix_errors("the network"):
         check_finite(decode_weights(weights))
-    card = replace(card, weights_sha256=hashlib.sha256(weights).hexdigest())
+    known = card.known if network.known else None  # of weights without it, such as those of another training
+    card = replace(card, weights_sha256=hashlib.sha256(weights).hexdigest(), known=known)
     described = orjson.dumps(asdict(card), option=orjson.OPT_INDENT_2)
     tag = bentoml.Tag.from_taglike(name_models(card.contract.name)).make_new_version()
     staging = home() / "staging" / temporary_name("store")
