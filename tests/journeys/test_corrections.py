@@ -12,6 +12,7 @@ import httpx
 import numpy as np
 import pytest
 from harmed_pictures import palette_picture_without_palette
+from networks import contract_with, draw_records, embedding_of, make_network
 from pages import Page
 from servers import Server, serve, using_home
 from trainings import QUICK
@@ -60,6 +61,29 @@ def test_a_correction_is_read_back_as_it_was_written(test_split: Examples, tmp_p
     write_correction(tmp_path / "inbox", kept, CONTRACT)
     (path,) = (tmp_path / "inbox").iterdir()
     assert read_correction(path.read_bytes(), CONTRACT) == kept
+
+
+def test_a_correction_of_the_vector_of_another_network_is_refused(tmp_path: Path) -> None:
+    """Networks may have vectors of one size, which mean something else."""
+    ours, other = (contract_with(embedding_of(make_network(seed))) for seed in range(2))
+    kept = Correction(draw_records(ours, 1).tobytes(), 1, 0, "shop-mlp:abc")
+    write_correction(tmp_path, kept, ours)
+    (path,) = tmp_path.iterdir()
+    assert read_correction(path.read_bytes(), ours) == kept
+    with pytest.raises(InputError, match=r"^network: found \w{16}, expected \w{16}, the network of shop"):
+        read_correction(path.read_bytes(), other)
+    record = json.loads(path.read_bytes())
+    del record["network"]
+    with pytest.raises(InputError, match=r"^network: found None, expected"):
+        read_correction(json.dumps(record).encode(), ours)
+
+
+def test_the_largest_correction_is_read(tmp_path: Path) -> None:
+    name = "\U0001f45f" * 100
+    contract = dataclasses.replace(contract_with(embedding_of(make_network())), classes=(name, "hat"))
+    write_correction(tmp_path, Correction(draw_records(contract, 1).tobytes(), 0, 0, "m" * 100), contract)
+    (path,) = tmp_path.iterdir()
+    assert read_correction(path.read_bytes(), contract).label == 0
 
 
 def test_an_image_that_fits_no_class_is_kept_for_review(test_split: Examples, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from networks import start_shop, train_shop
+from network_shop import start_shop, train_shop
 from pages import Page
 from photos import draw_photo, encode_photo, write_photos
 from servers import serve, using_home
@@ -23,7 +23,7 @@ from components.contract import Images, Validated
 from components.dataset.classes.changing import add_class
 from components.dataset.labels.adding import import_labels
 from components.dataset.manifest import read_split
-from components.errors import InputError
+from components.errors import InputError, SettingsError
 from components.evaluation.report import write_report
 from components.model.classifier import Classifier
 from components.promotion.impact import write_impact
@@ -32,6 +32,8 @@ from components.registry import champion, store
 from components.scoring.job import run_job
 from components.scoring.predict import predict, predict_photos
 from components.settings import Settings
+from components.training.sweeps.candidates import list_candidates
+from components.training.sweeps.work import train_candidate
 
 pytestmark = pytest.mark.slow
 
@@ -173,6 +175,15 @@ def test_the_model_describes_its_network(shop: Shop) -> None:
     assert 'fashion.classify("photo.jpg", model=model)' in readme
     assert "by tiny.onnx" in readme
     assert fashion.classify(*PHOTOS, model=shop.model).names == list(COUNTS)
+
+
+def test_a_sweep_trains_on_vectors_in_another_process(shop: Shop, tmp_path: Path) -> None:
+    dataset = shop.validated.dataset
+    (one,) = list_candidates(["vectors"], [0], {"epochs": 3}, dataset)
+    outcome = train_candidate(one, shop.validated, tmp_path)
+    assert outcome.validation_accuracy is not None, outcome
+    with pytest.raises(SettingsError, match="the preset 'vectors' fits"):
+        list_candidates(["photos"], [0], {}, dataset)
 
 
 def test_two_models_are_compared_on_a_folder_of_photos(shop: Shop, tmp_path: Path) -> None:

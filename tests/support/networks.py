@@ -1,4 +1,4 @@
-"""A tiny frozen network, and what a catalogue with one needs in tests."""
+"""A tiny frozen network, and records of a catalogue with one."""
 
 import hashlib
 from pathlib import Path
@@ -6,21 +6,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 from onnx import TensorProto, helper, numpy_helper
-from photos import write_photos
 
-from components.contract import SPLITS, DataContract, Dataset, Embedding, Images, ImageSpec, Validated
-from components.dataset.ingest import ingest
+from components.contract import SPLITS, DataContract, Dataset, Embedding, Images, ImageSpec
 from components.dataset.manifest import DatasetPart, Manifest, content_hash, part_file, to_table, write_manifest
-from components.dataset.own.start import StartOptions
-from components.dataset.validate import validate
-from components.evaluation.card import write_card
-from components.model.classifier import Classifier
 from components.networks.embedder import remember
 from components.networks.sources import Network
-from components.registry import store
-from components.settings import Settings
-from components.training.presets import configure
-from components.training.train import train
 
 SIDE, CELLS, SIZE = 32, 4, 48  # pixels; means per side; values of a vector: 4 x 4 means of 3 channels
 
@@ -90,17 +80,3 @@ def write_records(
         hashed = content_hash(table, used)
         parts.append(DatasetPart(part_file(split, sha256), split, len(records), sha256, hashed, {}))
     return write_manifest(folder, Manifest("photos", "", tuple(parts), contract))
-
-
-def start_shop(folder: Path, settings: Settings, counts: dict[str, int]) -> Validated:
-    """A validated dataset of drawn photos with the tiny network."""
-    options = StartOptions(ImageSpec(16, 16, 3), network=str(write_network(folder / "tiny.onnx")))
-    photos = write_photos(folder / "photos", counts)
-    return validate(ingest(str(photos), settings=settings, options=options).dataset, settings=settings)
-
-
-def train_shop(validated: Validated, epochs: int = 20) -> Classifier:
-    """A stored model of such a dataset."""
-    config = configure("vectors", {"epochs": epochs, "batch_size": 16}, validated.dataset.contract.input)
-    trained = train(validated, config)
-    return store.load_stored(store.save_model(trained.network, write_card("vectors", validated, trained)))
