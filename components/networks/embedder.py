@@ -15,6 +15,7 @@ from PIL import Image
 
 from components.contract import Embedding
 from components.errors import ModelError
+from components.telemetry import disable_telemetry
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -80,6 +81,7 @@ def open_session(content: bytes, where: object) -> "onnxruntime.InferenceSession
     Raises:
         ModelError: the content is not an ONNX network, or ONNX Runtime is not installed.
     """
+    disable_telemetry()
     try:
         import onnxruntime
     except ModuleNotFoundError as error:

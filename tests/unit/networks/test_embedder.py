@@ -1,5 +1,6 @@
 """A frozen network in memory: the same vector everywhere, and no other file than the one that is named."""
 
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -109,6 +110,12 @@ def test_without_onnx_runtime_the_extra_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ModelError, match=r"here: needs ONNX Runtime; install the extra photos: pip install"):
         Embedder(make_network(), embedding_of(make_network()), "here")
+
+
+def test_telemetry_is_disabled_before_onnx_runtime_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    Embedder(make_network(), embedding_of(make_network()), "here")
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
 
 
 def test_the_right_file_passes_the_check() -> None:
