@@ -23,7 +23,7 @@ from components.files import write_whole
 
 MOST = 10_000  # files in the folder: 20 MB of the smallest images
 NONE_OF_THESE = "none of these"  # label of an image of none of the classes; a class of that name takes precedence
-OVERHEAD = 3128  # maximum bytes of a correction besides its image
+OVERHEAD, NETWORK = 3048, 80  # maximum bytes of a correction besides its image; of its network
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def write_correction(folder: Path, correction: Correction, contract: DataContrac
 
 def largest_of(contract: DataContract) -> int:
     """The maximum size of a correction, in bytes."""
-    return 4 * -(-contract.dtype.itemsize // 3) + OVERHEAD
+    return 4 * -(-contract.dtype.itemsize // 3) + OVERHEAD + (NETWORK if contract.embedding else 0)
 
 
 def read_correction(content: bytes, contract: DataContract) -> Correction:
