@@ -278,7 +278,8 @@ def _as_text(column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         return pa.DictionaryArray.from_arrays(column.indices, _as_text(column.dictionary))
     if pa.types.is_floating(column.type):
-        return _with_six_digits(column.to_numpy())
+        texts = _with_six_digits(column.fill_null(0).to_numpy())
+        return pc.if_else(column.is_valid(), texts, pa.scalar(None, texts.type)) if column.null_count else texts
     if pa.types.is_boolean(column.type):
         return pc.if_else(column, "yes", "no")
     if pa.types.is_string(column.type) and pc.any(pc.match_substring_regex(column, "^[-=+@'\t\r]")).as_py():
