@@ -411,6 +411,7 @@ class Profile:
     limits: dict[str, tuple[float, ...]]  # measure -> upper limits of its bins; the last bin has none
     counts: dict[str, tuple[tuple[Natural, ...], ...]]  # measure -> [predicted class][bin], one more bin than limits
     not_sure: tuple[Natural, ...]  # per predicted class, the images below its threshold
+    unknown: tuple[Natural, ...] = ()  # per predicted class, the unknown images; () if the model does not tell them
 
 
 @dataclass(frozen=True)
