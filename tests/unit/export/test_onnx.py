@@ -102,7 +102,7 @@ def test_the_file_predicts_the_same_as_predict(
 @pytest.mark.parametrize("image", [ImageSpec(28, 28), ImageSpec(20, 24, 3), ImageSpec(9, 64)], ids=str)
 def test_the_file_detects_blank_images_as_the_service_does(image: ImageSpec) -> None:
     graph = _Graph()
-    found = helper.make_tensor_value_info(_add_content(graph, image), TensorProto.BOOL, ["n"])
+    found = helper.make_tensor_value_info(_add_content(graph, image.shape), TensorProto.BOOL, ["n"])
     given = helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", *image.shape])
     made = helper.make_graph(graph.nodes, "content", [given], [found], graph.constants)
     file = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
