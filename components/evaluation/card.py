@@ -75,7 +75,7 @@ def write_card(preset: str, validated: Validated, trained: Trained) -> ModelCard
 
 
 def _fit_known(trained: Trained) -> KnownRange | None:
-    """Fit the threshold for unknown inputs; None if the network does not tell them."""
+    """Fit the threshold for unknown inputs; None if the network does not detect them."""
     known, distances = trained.network.known, trained.validation_distances
     return None if known is None or distances is None else calibrate_known(distances, known)
 
@@ -119,8 +119,8 @@ def profile(network: MLP, dataset: Dataset, calibration: Calibration, known: Kno
     confidences, labels = (found.numpy() for found in probabilities.max(dim=1))
     classes = network.contract.classes
     sure = confidences > calibration.bars(len(classes))[labels]
-    told = known.is_known(torch.cat(distances).numpy()) if known and distances else None
-    predictions = Predictions("", classes, labels.astype(np.uint16), probabilities.numpy(), sure, told)
+    flags = known.is_known(torch.cat(distances).numpy()) if known and distances else None
+    predictions = Predictions("", classes, labels.astype(np.uint16), probabilities.numpy(), sure, flags)
     return make_profile(to_seen(predictions, images), len(classes))
 
 

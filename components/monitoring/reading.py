@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 import orjson
 
-from components.evaluation.profile import NOT_TOLD, SEEN, Seen
+from components.evaluation.profile import NOT_CHECKED, SEEN, Seen
 from components.readers.images.statistics import MEASURES
 
 BATCH_LINES = 20_000  # lines held as Python objects
@@ -120,5 +120,5 @@ def _to_row(entry: dict[str, object], time: float, classes: int) -> tuple[object
         raise ValueError(f"known {known}")
     if any(type(value) not in (int, float) for value in values):
         raise TypeError(f"measures {values}")
-    told = NOT_TOLD if known is None else known
-    return time, label, sure, told, int.from_bytes(bytes.fromhex(str(entry["hash"]))[:8]), *values
+    flag = NOT_CHECKED if known is None else known
+    return time, label, sure, flag, int.from_bytes(bytes.fromhex(str(entry["hash"]))[:8]), *values

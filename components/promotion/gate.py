@@ -32,7 +32,7 @@ class Performance:
     metrics: Metrics
     robustness: dict[str, tuple[float, float]]  # disturbance -> (accuracy under it, accuracy without it)
     bytes: int  # size of the weights
-    unknown: float | None = None  # share of the test images that count as unknown; None: not told
+    unknown: float | None = None  # share of the test images that count as unknown; None: not detected
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def judge(trial: Trial, bounds: GateBounds) -> Verdict:
     if champion:
         checks.append(_check_source(challenger.card, champion.card))
         if challenger.card.is_sample == champion.card.is_sample:
-            checks += _check_still_told(challenger.card, champion.card)
+            checks += _check_detection(challenger.card, champion.card)
             checks += [*_check_images(trial, champion), *_compare(compared, champion, bounds, margins)]
     return verdict_of(
         challenger.tag, champion.tag if champion else None, checks, bounds, metrics.split_version, metrics.rows
@@ -179,14 +179,16 @@ def _check_source(challenger: ModelCard, champion: ModelCard) -> GateCheck:
     return GateCheck("source", passed, challenger.source, bound, message)
 
 
-def _check_still_told(challenger: ModelCard, champion: ModelCard) -> Iterator[GateCheck]:
-    """Check that a challenger tells unknown inputs if the champion does: clients may rely on it."""
+def _check_detection(challenger: ModelCard, champion: ModelCard) -> Iterator[GateCheck]:
+    """Check that a challenger detects unknown inputs if the champion does: clients may rely on it."""
     if champion.known:
         passed = challenger.known is not None
-        message = "tells unknown inputs, as the live model does"
+        message = "detects unknown inputs, as the live model does"
         if not passed:
-            message = "does not tell unknown inputs, but the live model does: train with at least 20 validation images"
-        yield GateCheck("unknown inputs", passed, "told" if passed else "not told", "told", message)
+            message = (
+                "does not detect unknown inputs, but the live model does: train with at least 20 validation images"
+            )
+        yield GateCheck("unknown inputs", passed, "detected" if passed else "not detected", "detected", message)
 
 
 def _check_images(trial: Trial, champion: Performance) -> Iterator[GateCheck]:

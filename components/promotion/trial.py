@@ -98,7 +98,7 @@ def perform(model: Classifier, test: Examples, dataset: Dataset) -> tuple[Answer
 
 
 def _share_unknown(model: Classifier, test: Examples) -> float | None:
-    """Return the share of the test images that count as unknown, 0 to 1; None if the model does not tell."""
+    """Return the share of the test images that count as unknown, 0 to 1; None if the model does not detect them."""
     known = predict(model, test.images).known if model.card.known else None
     return None if known is None else float((~known).mean())
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc, kolmogorov
 
 from components.contract import Profile
-from components.evaluation.profile import Seen, count_bins, is_told
+from components.evaluation.profile import Seen, count_bins, is_checked
 from components.monitoring.drift.bounds import DriftBounds
 from components.readers.images.statistics import MEASURES
 
@@ -56,7 +56,7 @@ def compare(
 ) -> tuple[Feature, ...]:
     """Compare images with a profile: measures, abstention rate, share of unknown images, class distribution.
 
-    The share of unknown images is left out if the profile, or any of the images, does not tell it.
+    The share of unknown images is left out if those of the profile, or any of these images, were not checked.
 
     Args:
         profile: the model's profile.
@@ -67,7 +67,7 @@ def compare(
     """
     sizes = np.array(profile.counts[MEASURES[0]]).sum(axis=1)
     rates = [(NOT_SURE, "sure", profile.not_sure, bounds.not_sure)]
-    if profile.unknown and is_told(seen):
+    if profile.unknown and is_checked(seen):
         rates.append((UNKNOWN, "known", profile.unknown, bounds.unknown))
     max_chance = bounds.chance / (len(measures) + len(rates) + 1)
     features = []

@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from components.errors import InputError
-from components.evaluation.profile import NOT_TOLD, SEEN, Seen
+from components.evaluation.profile import NOT_CHECKED, SEEN, Seen
 
 COLUMNS = ("label", "name", "confidence", "sure", "model")
 KNOWN = "known"  # a column that older files lack
@@ -58,9 +58,9 @@ def read_scored(path: Path, classes: Sequence[str]) -> Iterator[Seen]:
 def _read_known(batch: pa.RecordBatch) -> NDArray[np.int8]:
     """Return `SEEN["known"]`, int8 (n,)."""
     if KNOWN not in batch.schema.names:
-        return np.full(batch.num_rows, NOT_TOLD, np.int8)
-    told: NDArray[np.int8] = batch[KNOWN].cast(pa.bool_()).cast(pa.int8()).fill_null(NOT_TOLD).to_numpy()
-    return told
+        return np.full(batch.num_rows, NOT_CHECKED, np.int8)
+    flags: NDArray[np.int8] = batch[KNOWN].cast(pa.bool_()).cast(pa.int8()).fill_null(NOT_CHECKED).to_numpy()
+    return flags
 
 
 def _require_names(path: Path, found: pa.Array, expected: pa.Array) -> None:

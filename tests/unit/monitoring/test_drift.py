@@ -19,7 +19,7 @@ from benchmarks.traffic import (
 from components.catalogues.fashion_mnist import CLASSES, CONTRACT
 from components.contract import Dataset, Images, ModelCard, Profile
 from components.errors import InputError, ModelError, SettingsError
-from components.evaluation.profile import NOT_TOLD, Seen, make_profile, to_seen
+from components.evaluation.profile import NOT_CHECKED, Seen, make_profile, to_seen
 from components.model.classifier import Classifier
 from components.monitoring.drift.bounds import DriftBounds
 from components.monitoring.drift.check import DriftCheck, check_batch, check_live
@@ -103,13 +103,13 @@ def test_unknown_images_are_left_out_if_the_profile_or_an_image_does_not_tell_th
     profile: Profile, calm: Seen
 ) -> None:
     old = dataclasses.replace(profile, unknown=())
-    untold = calm.copy()
-    untold["known"][7] = NOT_TOLD
-    for reference, seen in ((old, calm), (profile, untold)):
+    unchecked = calm.copy()
+    unchecked["known"][7] = NOT_CHECKED
+    for reference, seen in ((old, calm), (profile, unchecked)):
         found = compare(reference, CLASSES, seen, BOUNDS)
         assert [one.name for one in found] == ["mean", "ink", "edge", "confidence", "not sure", "classes"]
         assert found[0].max_chance == pytest.approx(BOUNDS.chance / 6)
-    assert make_profile(untold, len(CLASSES)).unknown == ()
+    assert make_profile(unchecked, len(CLASSES)).unknown == ()
 
 
 def test_correlated_images_carry_less_information(profile: Profile, calm: Seen) -> None:
@@ -227,7 +227,7 @@ def test_lines_that_do_not_tell_unknown_images_are_read(tmp_path: Path) -> None:
     lines = [LINE, {**LINE, "known": None}, {**LINE, "known": True}, {**LINE, "known": False}]
     (tmp_path / "1.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     found = read_log(tmp_path, "fashion-mlp:abcdefgh", len(CLASSES), NOW - HOUR, NOW)
-    assert (found.seen["known"].tolist(), found.unreadable) == ([NOT_TOLD, NOT_TOLD, 1, 0], 0)
+    assert (found.seen["known"].tolist(), found.unreadable) == ([NOT_CHECKED, NOT_CHECKED, 1, 0], 0)
 
 
 def test_only_the_requested_period_and_model_are_read(tmp_path: Path) -> None:
@@ -432,7 +432,7 @@ def test_more_drifting_windows_than_windows_raise(monkeypatch: pytest.MonkeyPatc
 def test_a_scored_file_tells_unknown_images_unless_it_is_old(tmp_path: Path, form: str) -> None:
     cells = {"label": [3, 9, 1], "name": [CLASSES[3], CLASSES[9], CLASSES[1]], "confidence": [0.5, 0.75, 1.0]}
     cells |= {"sure": [True, False, True], "model": ["a:1"] * 3}
-    for known, expected in ((None, [NOT_TOLD] * 3), ([True, False, None], [1, 0, NOT_TOLD])):
+    for known, expected in ((None, [NOT_CHECKED] * 3), ([True, False, None], [1, 0, NOT_CHECKED])):
         table = pa.table(cells if known is None else {**cells, "known": known})
         path = tmp_path / f"scored{form}"
         if form == ".parquet":

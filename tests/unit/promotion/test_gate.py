@@ -346,7 +346,7 @@ def test_a_challenger_that_no_longer_tells_unknown_inputs_is_rejected(equal: Tri
     known = equal.challenger.card.known
     verdict = judge(with_known(equal, None, known), bounded())
     assert [check.name for check in verdict.checks if not check.passed] == ["unknown inputs"]
-    assert str(verdict).startswith("does not tell unknown inputs, but the live model does: train with at least 20")
+    assert str(verdict).startswith("does not detect unknown inputs, but the live model does: train with at least 20")
     assert "known test images refused" not in {check.name for check in verdict.checks}
     for challenger, champion in ((known, None), (None, None), (known, known)):
         assert judge(with_known(equal, challenger, champion), bounded()).passed
