@@ -167,7 +167,7 @@ def draw_shapes(count: int, random: np.random.Generator) -> Images:
             low, high = random.integers(1, 12, 2).tolist(), random.integers(16, 27, 2).tolist()
             cv2.rectangle(image, low, high, grey, thickness)
         else:
-            corners = random.integers(1, 27, (1, 3 if kind == 2 else 7, 2), np.int32)
+            corners = [random.integers(1, 27, (3 if kind == 2 else 7, 2), np.int32)]
             if thickness < 0:
                 cv2.fillPoly(image, corners, grey)
             else:
