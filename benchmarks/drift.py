@@ -1,6 +1,6 @@
 """Measure the false alarm rate and the detection delay of the drift check, by simulation.
 
-    .venv/bin/python -m benchmarks.drift [--months 200] [--trials 100] [--seed 0]
+    .venv/bin/python -m benchmarks.drift [--months 200] [--trials 100] [--seed 0] [--only TEXT]
 
 Half of the test images form the profile, the other half is the traffic, classified by the live model. The seed
 determines the halves and the traffic; the bounds were chosen with seed 0. No computing time is measured, so other load
@@ -20,9 +20,11 @@ from benchmarks.traffic import (
     change_images,
     choose_classes,
     count_alarms,
+    draw_shapes,
     hours_to_alarm,
     make_pool,
     make_traffic,
+    mix_in,
 )
 from benchmarks.train import describe_machine
 from components.contract import Profile
@@ -44,6 +46,7 @@ SHOPS = (
     Shop("medium, uploads of 20 similar images", 400, together=20),
     Shop("large, uploads of 20 similar images", 2000, together=20),
 )
+SHARES = (0.05, 0.1, 0.2)  # of drawn shapes that are mixed into the traffic
 
 
 def main() -> None:
@@ -52,6 +55,7 @@ def main() -> None:
     parser.add_argument("--months", type=int, default=200)
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="part of the names of the changes to simulate")
     parser.add_argument("--to", type=Path, default=CHECKOUT / "benchmarks" / "results" / "drift.md")
     arguments = parser.parse_args()
     model = load_model()
@@ -61,15 +65,22 @@ def main() -> None:
     rest = images[~half]
     calm = to_seen(predict(model, rest), rest)
     changed = {kind: to_seen(predict(model, one), one) for kind, one in change_images(rest).items()}
+    random = np.random.default_rng(arguments.seed)
+    shapes = draw_shapes(len(rest), random)
+    drawn = to_seen(predict(model, shapes), shapes)
+    changed |= {f"{share:.0%} of images are drawn shapes": mix_in(calm, drawn, share, random) for share in SHARES}
+    changed = {kind: seen for kind, seen in (changed | choose_classes(calm)).items() if arguments.only in kind}
     lines = [
         "# `python -m benchmarks.drift`\n",
         *describe_machine(),
         f"\nA `{model.card.preset}` on {model.card.source}; {arguments.months} simulated months, "
         f"{arguments.trials} changes of each kind, seed {arguments.seed}. "
         "No computing time is measured, so load does not matter.\n",
+        f"Unknown: {(calm['known'] == 0).mean():.1%} of the traffic's test images, "
+        f"{(drawn['known'] == 0).mean():.1%} of the drawn shapes.\n",
         *_calm_table(profile, make_pool(calm), arguments.months, arguments.seed),
         "",
-        *_change_table(profile, make_pool(calm), changed | choose_classes(calm), arguments.trials, arguments.seed),
+        *_change_table(profile, make_pool(calm), changed, arguments.trials, arguments.seed),
     ]
     arguments.to.write_text("\n".join(lines) + "\n")
     print("\n".join(lines))

@@ -145,3 +145,31 @@ def choose_classes(seen: Seen) -> dict[str, Seen]:
     """Traffic with fewer classes, by kind of change."""
     kinds = {"bags and sandals only": ("Bag", "Sandal"), "shoes only": ("Sandal", "Sneaker", "Ankle boot")}
     return {kind: seen[np.isin(seen["label"], list(map(CLASSES.index, names)))] for kind, names in kinds.items()}
+
+
+def mix_in(calm: Seen, other: Seen, share: float, random: np.random.Generator) -> Seen:
+    """Replace a share of traffic by other images."""
+    mixed: Seen = calm.copy()
+    rows = random.permutation(len(calm))[: round(share * len(calm))]
+    mixed[rows] = random.choice(other, len(rows))
+    return mixed
+
+
+def draw_shapes(count: int, random: np.random.Generator) -> Images:
+    """Bright outlines and solid shapes on black, which no class fits, uint8 (count, 28, 28)."""
+    images = np.zeros((count, 28, 28), np.uint8)
+    for image, kind in zip(images, random.integers(0, 4, count), strict=True):
+        grey, thickness = int(random.integers(100, 256)), int(random.choice([-1, 1, 2, 3]))
+        if kind == 0:
+            centre, radius = random.integers(9, 19, 2).tolist(), int(random.integers(4, 10))
+            cv2.circle(image, centre, radius, grey, thickness)
+        elif kind == 1:
+            low, high = random.integers(1, 12, 2).tolist(), random.integers(16, 27, 2).tolist()
+            cv2.rectangle(image, low, high, grey, thickness)
+        else:
+            corners = [random.integers(1, 27, (3 if kind == 2 else 7, 2), np.int32)]
+            if thickness < 0:
+                cv2.fillPoly(image, corners, grey)
+            else:
+                cv2.polylines(image, corners, True, grey, thickness)
+    return images

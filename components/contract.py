@@ -436,6 +436,7 @@ class Profile:
     limits: dict[str, tuple[float, ...]]  # measure -> upper limits of its bins; the last bin has none
     counts: dict[str, tuple[tuple[Natural, ...], ...]]  # measure -> [predicted class][bin], one more bin than limits
     not_sure: tuple[Natural, ...]  # per predicted class, the images below its threshold
+    unknown: tuple[Natural, ...] = ()  # per predicted class, the unknown images; () if the model does not detect them
 
 
 @dataclass(frozen=True)
@@ -485,7 +486,7 @@ class ModelCard:
     profile: Profile | None = None  # reference distribution for drift detection; None in older cards
     code: str = ""  # hash of the training code, see `training.identity`; "" in older cards
     revisions: tuple[Revision, ...] = ()  # of the classes, copied from the dataset
-    known: KnownRange | None = None  # None: the model does not tell unknown inputs
+    known: KnownRange | None = None  # None: the model does not detect unknown inputs
 
     def __repr__(self) -> str:
         accuracy = f"test accuracy {self.test.accuracy:.4f}"

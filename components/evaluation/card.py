@@ -6,7 +6,6 @@ from importlib.metadata import version
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from components.contract import (
     SPLITS,
@@ -23,7 +22,6 @@ from components.dataset.manifest import Manifest, read_manifest, read_split
 from components.evaluation.calibrate import calibrate, calibrate_known
 from components.evaluation.metrics import AT_ONCE, evaluate
 from components.evaluation.profile import make_profile, to_seen
-from components.model.known import KnownInputs
 from components.model.mlp import MLP
 from components.model.tensors import to_input
 from components.settings import checkout_commit
@@ -46,7 +44,8 @@ def write_card(preset: str, validated: Validated, trained: Trained) -> ModelCard
         DatasetError: The data changed since its validation.
     """
     calibration = calibrate(trained.validation_logits, trained.validation_labels)
-    known, distances = trained.network.known, trained.validation_distances
+    known = _fit_known(trained)
+    reference = profile(trained.network, validated.dataset, calibration, known)
     manifest = read_manifest(validated.dataset)
     return ModelCard(
         preset=preset,
@@ -68,22 +67,22 @@ def write_card(preset: str, validated: Validated, trained: Trained) -> ModelCard
         packages={name: version(name) for name in PACKAGES},
         probes=probe(trained.network, validated.dataset, calibration),
         licence=_licence_of(manifest),
-        profile=profile(trained.network, validated.dataset, calibration),
+        profile=reference,
         code=training_code(),
         revisions=manifest.revisions,
-        known=None if known is None or distances is None else _measure_known(trained, known, distances, validated),
+        known=known and replace(known, test_refused=_share_unknown(reference)),
     )
 
 
-def _measure_known(
-    trained: Trained, known: KnownInputs, distances: NDArray[np.float32], validated: Validated
-) -> KnownRange:
-    """Fit the threshold for unknown inputs, and count the test images above it."""
-    found, measure = calibrate_known(distances, known), known.measure(validated.dataset.contract.compared)
-    with torch.inference_mode():
-        parts = to_input(read_split(validated.dataset, "test").images).split(AT_ONCE)
-        of_test = torch.cat([measure(part, trained.network.hidden(part)) for part in parts]).numpy()
-    return replace(found, test_refused=float((~found.is_known(of_test)).mean()))
+def _fit_known(trained: Trained) -> KnownRange | None:
+    """Fit the threshold for unknown inputs; None if the network does not detect them."""
+    known, distances = trained.network.known, trained.validation_distances
+    return None if known is None or distances is None else calibrate_known(distances, known)
+
+
+def _share_unknown(reference: Profile) -> float:
+    """The share of the test images that count as unknown, 0 to 1."""
+    return sum(reference.unknown) / sum(map(sum, next(iter(reference.counts.values()))))
 
 
 def probe(network: MLP, dataset: Dataset, calibration: Calibration) -> tuple[Probed, ...]:
@@ -104,20 +103,25 @@ def probe(network: MLP, dataset: Dataset, calibration: Calibration) -> tuple[Pro
     return tuple(Probed(test.ids[row], tuple(probed)) for row, probed in zip(rows, probabilities.tolist(), strict=True))
 
 
-def profile(network: MLP, dataset: Dataset, calibration: Calibration) -> Profile:
+def profile(network: MLP, dataset: Dataset, calibration: Calibration, known: KnownRange | None = None) -> Profile:
     """Return the reference profile for drift detection: statistics of the test images and their predictions.
 
     Raises:
         DatasetError: The data changed since it was written.
     """
     images = read_split(dataset, "test").images
+    inputs = to_input(images).split(AT_ONCE)
+    measure = network.known.measure(dataset.contract.compared) if network.known and known else None
     with torch.inference_mode():
-        logits = torch.cat([network.eval()(part) for part in to_input(images).split(AT_ONCE)])
+        hidden = [network.eval().hidden(part) for part in inputs]
+        logits = torch.cat([network[-1](units) for units in hidden])
+        distances = [measure(*pair) for pair in zip(inputs, hidden, strict=True)] if measure else []
     probabilities = torch.softmax(logits / calibration.temperature, dim=1)
     confidences, labels = (found.numpy() for found in probabilities.max(dim=1))
     classes = network.contract.classes
     sure = confidences > calibration.bars(len(classes))[labels]
-    predictions = Predictions("", classes, labels.astype(np.uint16), probabilities.numpy(), sure)
+    flags = known.is_known(torch.cat(distances).numpy()) if known and distances else None
+    predictions = Predictions("", classes, labels.astype(np.uint16), probabilities.numpy(), sure, flags)
     return make_profile(to_seen(predictions, images), len(classes))
 
 

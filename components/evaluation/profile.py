@@ -8,12 +8,14 @@ from numpy.typing import NDArray
 from components.contract import Images, Predictions, Profile
 from components.readers.images.statistics import MEASURES, hash_images, log_images
 
+NOT_CHECKED = -1  # value of `known` for a model that does not detect unknown inputs
 BINS = 20  # quantile bins, with about the same number of reference images in each
 SEEN = np.dtype(
     [
         ("time", "f8"),  # seconds since 1970; 0 if unknown
         ("label", "u2"),  # the predicted class
         ("sure", "?"),
+        ("known", "i1"),  # 1, 0, or NOT_CHECKED
         ("hash", "u8"),
         *((measure, "f8") for measure in MEASURES),
     ]
@@ -25,6 +27,7 @@ def to_seen(predictions: Predictions, images: Images) -> Seen:
     """Return what the prediction log would record of images, uint8 (n, height, width[, 3]), without the time."""
     seen = np.zeros(len(images), SEEN)
     seen["label"], seen["sure"], seen["hash"] = predictions.labels, predictions.sure, hash_images(images)
+    seen["known"] = NOT_CHECKED if predictions.known is None else predictions.known
     seen["confidence"] = predictions.confidences.astype(np.float64).round(6)
     for measure, values in log_images(images).items():
         seen[measure] = values
@@ -40,6 +43,7 @@ def make_profile(seen: Seen, classes: int) -> Profile:
     """
     steps = np.linspace(0, 1, BINS + 1)[1:-1]
     limits = {measure: np.unique(np.quantile(seen[measure], steps, method="higher")).tolist() for measure in MEASURES}
+    unknown = np.bincount(seen["label"][seen["known"] == 0], minlength=classes)
     return Profile(
         limits={measure: tuple(found) for measure, found in limits.items()},
         counts={
@@ -47,7 +51,13 @@ def make_profile(seen: Seen, classes: int) -> Profile:
             for measure in MEASURES
         },
         not_sure=tuple(np.bincount(seen["label"][~seen["sure"]], minlength=classes).tolist()),
+        unknown=tuple(unknown.tolist()) if is_checked(seen) else (),
     )
+
+
+def is_checked(seen: Seen) -> bool:
+    """Whether each image was checked for being known."""
+    return bool((seen["known"] != NOT_CHECKED).all())
 
 
 def count_bins(

@@ -63,6 +63,7 @@ def _find_misfits(card: ModelCard) -> Iterator[str]:
     lengths |= {f"probes.{probe.id}": len(probe.probabilities) for probe in card.probes}
     if card.profile:
         lengths["profile.not_sure"] = len(card.profile.not_sure)
+        lengths["profile.unknown"] = len(card.profile.unknown or card.classes)
         lengths |= {f"profile.counts.{measure}": len(found) for measure, found in card.profile.counts.items()}
         for measure, counts in card.profile.counts.items():
             bins = len(card.profile.limits.get(measure, ())) + 1

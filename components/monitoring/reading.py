@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 import orjson
 
-from components.evaluation.profile import SEEN, Seen
+from components.evaluation.profile import NOT_CHECKED, SEEN, Seen
 from components.readers.images.statistics import MEASURES
 
 BATCH_LINES = 20_000  # lines held as Python objects
@@ -112,10 +112,13 @@ def _to_row(entry: dict[str, object], time: float, classes: int) -> tuple[object
     Raises:
         KeyError, TypeError, ValueError: the line is invalid.
     """
-    label, sure = entry["label"], entry["sure"]
+    label, sure, known = entry["label"], entry["sure"], entry.get("known")  # older lines have no `known`
     values = [entry[measure] for measure in MEASURES]
     if type(label) is not int or not 0 <= label < classes or type(sure) is not bool:
         raise ValueError(f"label {label}, sure {sure}")
+    if known is not None and type(known) is not bool:
+        raise ValueError(f"known {known}")
     if any(type(value) not in (int, float) for value in values):
         raise TypeError(f"measures {values}")
-    return time, label, sure, int.from_bytes(bytes.fromhex(str(entry["hash"]))[:8]), *values
+    flag = NOT_CHECKED if known is None else known
+    return time, label, sure, flag, int.from_bytes(bytes.fromhex(str(entry["hash"]))[:8]), *values

@@ -3,6 +3,7 @@
 `components.promotion.trial` takes the measurements, on the same held-out test images for both models.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from components.catalogues import catalogue_of
 from components.contract import DataContract, GateCheck, Metrics, ModelCard, Verdict
 from components.promotion.bounds import GateBounds
 from components.promotion.floors import fit_floors, imply_floors, large_enough, min_images, min_macro_f1
-from components.promotion.margins import ENOUGH, ENOUGH_OF_A_CLASS, Margins, fit_margins
+from components.promotion.margins import ENOUGH, ENOUGH_OF_A_CLASS, Margins, fit_margins, max_unknown
 from components.promotion.noise import Noise
 
 CLASSES = "classes"  # name of the check that describes changed classes
@@ -31,6 +32,7 @@ class Performance:
     metrics: Metrics
     robustness: dict[str, tuple[float, float]]  # disturbance -> (accuracy under it, accuracy without it)
     bytes: int  # size of the weights
+    unknown: float | None = None  # share of the test images that count as unknown; None: not detected
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ def judge(trial: Trial, bounds: GateBounds) -> Verdict:
     if champion:
         checks.append(_check_source(challenger.card, champion.card))
         if challenger.card.is_sample == champion.card.is_sample:
+            checks += _check_detection(challenger.card, champion.card)
             checks += [*_check_images(trial, champion), *_compare(compared, champion, bounds, margins)]
     return verdict_of(
         challenger.tag, champion.tag if champion else None, checks, bounds, metrics.split_version, metrics.rows
@@ -129,6 +132,10 @@ def _check_quality(model: Performance, bounds: GateBounds) -> Iterator[GateCheck
     yield _at_most("maximum log loss", served.loss, floors.max_loss, why=reasons.get("max_loss"))
     limit, why = floors.max_calibration_error, reasons.get("max_calibration_error")
     yield _at_most("maximum calibration error", served.calibration_error, limit, why=why)
+    if known := model.card.known:
+        unknown = math.inf if model.unknown is None else model.unknown
+        why = f"the model states {known.refused:.0%} of known images"
+        yield _at_most("known test images refused", unknown, max_unknown(known, metrics, bounds), why=why)
 
 
 def _find_new(model: Performance, bounds: GateBounds) -> frozenset[str]:
@@ -170,6 +177,18 @@ def _check_source(challenger: ModelCard, champion: ModelCard) -> GateCheck:
         message = "a model trained on the synthetic sample never replaces one trained on real data"
     bound = "any" if champion.is_sample else "not the sample"
     return GateCheck("source", passed, challenger.source, bound, message)
+
+
+def _check_detection(challenger: ModelCard, champion: ModelCard) -> Iterator[GateCheck]:
+    """Check that a challenger detects unknown inputs if the champion does: clients may rely on it."""
+    if champion.known:
+        passed = challenger.known is not None
+        message = "detects unknown inputs, as the live model does"
+        if not passed:
+            message = (
+                "does not detect unknown inputs, but the live model does: train with at least 20 validation images"
+            )
+        yield GateCheck("unknown inputs", passed, "detected" if passed else "not detected", "detected", message)
 
 
 def _check_images(trial: Trial, champion: Performance) -> Iterator[GateCheck]:

@@ -14,8 +14,10 @@ import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
+from scipy.stats import betabinom
+
 from components.catalogues import catalogue_of
-from components.contract import DataContract, Metrics
+from components.contract import DataContract, KnownRange, Metrics
 from components.promotion.bounds import GateBounds
 from components.promotion.noise import Noise
 
@@ -23,6 +25,7 @@ ENOUGH, ENOUGH_OF_A_CLASS = 10_000, 1_000  # test images, in all and per class, 
 ERRORS_OF_ACCURACY = 2.2  # standard errors: 1.96 for 95 % confidence, plus a correction because counts are integers
 MAX_MARGIN = 0.05  # of accuracy, however few images; a model that is worse by as much passes once in forty
 FALSE_REJECTIONS = 0.05  # of equal models, over all comparisons except accuracy
+TINY = 1e-9  # tolerance: in floating point, 60 * 0.05 is not 3
 OTHERS = 7  # comparisons besides accuracy and per-class F1: macro F1, loss, calibration, four disturbances
 
 
@@ -70,6 +73,19 @@ def fit_margins(bounds: GateBounds, contract: DataContract, metrics: Metrics, no
         calibration_error=fit("calibration_margin", errors * noise.calibration_error),
         robustness=fit("robustness_margin", errors * noise.robustness),
     )
+
+
+def max_unknown(known: KnownRange, metrics: Metrics, bounds: GateBounds) -> float:
+    """Return the largest share of the test images that may count as unknown.
+
+    If they are like the n validation images, of which the threshold is the k-th smallest distance, their number above
+    it has a beta-binomial distribution with the parameters n + 1 - k and k. Its quantile leaves the same error as each
+    of the comparisons above.
+    """
+    above = max(1, math.floor((known.rows + 1) * known.refused + TINY))
+    error = FALSE_REJECTIONS / (len(metrics.classes) + OTHERS)
+    most = betabinom(metrics.rows, above, known.rows + 1 - above).isf(error)
+    return min(1.0, max(known.refused, float(most) / metrics.rows) + bounds.unknown_margin)
 
 
 def widen(margin: float, error: float, rows: int, enough: int) -> float:

@@ -91,9 +91,16 @@ def perform(model: Classifier, test: Examples, dataset: Dataset) -> tuple[Answer
         metrics=measure(logits, test.labels, test.contract.classes, "test", version, model.card.calibration),
         robustness={name: (float(right.mean()), float(clean.mean())) for name, right in disturbed.items()},
         bytes=sum(weight.nbytes for weight in model.network.parameters()),
+        unknown=_share_unknown(model, test),
     )
     temperature = model.card.calibration.temperature
     return to_answers(logits, test.labels, temperature, clean, disturbed), performance
+
+
+def _share_unknown(model: Classifier, test: Examples) -> float | None:
+    """Return the share of the test images that count as unknown, 0 to 1; None if the model does not detect them."""
+    known = predict(model, test.images).known if model.card.known else None
+    return None if known is None else float((~known).mean())
 
 
 def _time(work: Callable[[], object], repeats: int) -> float:

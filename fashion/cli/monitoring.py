@@ -113,7 +113,7 @@ def _print_check(check: "DriftCheck", page: Path | None) -> None:
 
 
 def _line(feature: "Feature") -> tuple[str, ...]:
-    shares = feature.name in ("not sure", "classes")
+    shares = feature.name in ("not sure", "unknown", "classes")
     lines = [f"{value:.1%}" if shares else f"{value:.4g}" for value in (feature.reference, feature.now)]
     name = f"{feature.name} ({feature.most_moved})" if feature.most_moved else feature.name
     verdict = "DRIFT" if feature.drifted else "ok" if feature.distance <= feature.bound else "not significant"

@@ -13,16 +13,17 @@ from components.scoring.predict import predict
 def write_lines(folder: Path, seen: Images, model: Classifier, since: float, until: float) -> None:
     """Write a prediction log like the service does."""
     log = PredictionLog(folder)
-    predictions = predict(model, seen)
+    every = predict(model, seen)
     answers = [
         LoggedAnswer(
             float(when),
             Predictions(
                 model.tag,
-                predictions.classes,
-                predictions.labels[[row]],
-                predictions.probabilities[[row]],
-                predictions.sure[[row]],
+                every.classes,
+                every.labels[[row]],
+                every.probabilities[[row]],
+                every.sure[[row]],
+                None if every.known is None else every.known[[row]],
             ),
             seen[[row]],
         )

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc, kolmogorov
 
 from components.contract import Profile
-from components.evaluation.profile import Seen, count_bins
+from components.evaluation.profile import Seen, count_bins, is_checked
 from components.monitoring.drift.bounds import DriftBounds
 from components.readers.images.statistics import MEASURES
 
-NOT_SURE, MIX = "not sure", "classes"
+NOT_SURE, UNKNOWN, MIX = "not sure", "unknown", "classes"
 SLICES = 20  # per window
 COCHRAN = 5  # minimum mean of independent images per class for Pearson's test
 Shares = NDArray[np.float64]
@@ -54,7 +54,9 @@ class Feature:
 def compare(
     profile: Profile, classes: Sequence[str], seen: Seen, bounds: DriftBounds, measures: Sequence[str] = MEASURES
 ) -> tuple[Feature, ...]:
-    """Compare images with a profile: measures, abstention rate, class distribution.
+    """Compare images with a profile: measures, abstention rate, share of unknown images, class distribution.
+
+    The share of unknown images is left out if those of the profile, or any of these images, were not checked.
 
     Args:
         profile: the model's profile.
@@ -64,16 +66,19 @@ def compare(
         measures: measures available in `seen`.
     """
     sizes = np.array(profile.counts[MEASURES[0]]).sum(axis=1)
-    max_chance = bounds.chance / (len(measures) + 2)
+    rates = [(NOT_SURE, "sure", profile.not_sure, bounds.not_sure)]
+    if profile.unknown and is_checked(seen):
+        rates.append((UNKNOWN, "known", profile.unknown, bounds.unknown))
+    max_chance = bounds.chance / (len(measures) + len(rates) + 1)
     features = []
     for measure in measures:
         limits, counts = np.array(profile.limits[measure]), np.array(profile.counts[measure])
         found = count_bins(seen, measure, limits, len(sizes), SLICES)
         features.append(_compare_bins(measure, counts, found, limits, bounds.shift, max_chance))
-    abstained = np.array(profile.not_sure)
-    counts, limits = np.stack([abstained, sizes - abstained], axis=1), np.array([0.5])
-    found = count_bins(seen, "sure", limits, len(sizes), SLICES)
-    features.append(_compare_bins(NOT_SURE, counts, found, limits, bounds.not_sure, max_chance))
+    for name, field, below, bound in rates:
+        counts, limits = np.stack([below, sizes - below], axis=1), np.array([0.5])
+        found = count_bins(seen, field, limits, len(sizes), SLICES)
+        features.append(_compare_bins(name, counts, found, limits, bound, max_chance))
     features.append(_compare_classes(classes, sizes, found.sum(axis=2), bounds.classes, max_chance))
     return tuple(features)
 
@@ -166,7 +171,7 @@ def _design_effect(shares: Shares, variances: Shares, rows: int) -> float:
 
 
 def _summarize(name: str, shares: Shares, limits: Shares) -> float:
-    """Return the abstention rate; for other features, the upper limit of the bin that contains the median."""
-    if name == NOT_SURE:
+    """Return the share of a rate; for other features, the upper limit of the bin that contains the median."""
+    if name in (NOT_SURE, UNKNOWN):
         return float(shares[0])
     return float(limits[min(int(np.searchsorted(np.cumsum(shares), 0.5)), len(limits) - 1)]) if len(limits) else 0.0

@@ -14,7 +14,7 @@ from components.errors import DatasetError, ModelError, ModelNotFound
 from components.evaluation.figures import draw_shares
 from components.files import write_whole
 from components.monitoring.drift.check import DriftCheck, to_iso
-from components.monitoring.drift.compare import MIX, NOT_SURE, Feature
+from components.monitoring.drift.compare import MIX, NOT_SURE, UNKNOWN, Feature
 from components.monitoring.drift.windows import Window
 from components.pages.render import render_page, to_uri
 from components.readers.images.statistics import LOGGED, measure_images
@@ -27,6 +27,7 @@ TITLES = {
     "edge": "border brightness",
     "confidence": "confidence",
     NOT_SURE: "abstention rate",
+    UNKNOWN: "unknown images",
     MIX: "class distribution",
 }
 MEANING = {
@@ -35,6 +36,7 @@ MEANING = {
     "edge": "Mean of the border pixels, 0 to 255. It grows with a bright background or a {subject} that is cut off.",
     "confidence": "Probability of the predicted class, 0 to 1.",
     NOT_SURE: "Share of answers below the confidence threshold.",
+    UNKNOWN: "Share of images that are unlike everything that the model was trained on.",
     MIX: "Share of answers per predicted class.",
 }
 
@@ -69,7 +71,7 @@ def write_page(check: DriftCheck, path: Path) -> None:
         lookalikes=_find_lookalikes(check.model, [feature for feature in features if feature.drifted]),
         image=check.contract.image,
         times=[_times(window) for window in check.windows],
-        shares=(NOT_SURE, MIX),
+        shares=(NOT_SURE, UNKNOWN, MIX),
     )
     write_whole(path, page)
 
@@ -79,6 +81,8 @@ def _draw(feature: Feature, contract: DataContract) -> str:
         labels = contract.classes
     elif feature.name == NOT_SURE:
         labels = ("abstains", "answers")
+    elif feature.name == UNKNOWN:
+        labels = ("unknown", "known")
     else:
         labels = ("lowest", "highest")
     return draw_shares(TITLES[feature.name], labels, feature.expected, feature.found)

@@ -1,15 +1,18 @@
-"""Read class, confidence and abstention from an output of `fashion score`."""
+"""Read class, confidence, abstention, and whether images are known, from an output of `fashion score`."""
 
+import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from components.errors import InputError
-from components.evaluation.profile import SEEN, Seen
+from components.evaluation.profile import NOT_CHECKED, SEEN, Seen
 
 COLUMNS = ("label", "name", "confidence", "sure", "model")
+KNOWN = "known"  # a column that older files lack
 
 
 def model_of(path: Path) -> str:
@@ -41,6 +44,7 @@ def read_scored(path: Path, classes: Sequence[str]) -> Iterator[Seen]:
             seen["label"] = batch["label"].cast(pa.uint16()).to_numpy()
             seen["confidence"] = batch["confidence"].cast(pa.float64()).to_numpy().round(6)
             seen["sure"] = batch["sure"].cast(pa.bool_()).to_numpy(zero_copy_only=False)
+            seen["known"] = _read_known(batch)
         except (pa.ArrowInvalid, ValueError) as error:
             raise InputError(str(path), f"not an output of 'fashion score': {error}") from error
         if seen["label"].max(initial=0) >= len(classes):
@@ -49,6 +53,14 @@ def read_scored(path: Path, classes: Sequence[str]) -> Iterator[Seen]:
         seen["hash"] = np.arange(number, number + len(seen), dtype=np.uint64)
         number += len(seen)
         yield seen
+
+
+def _read_known(batch: pa.RecordBatch) -> NDArray[np.int8]:
+    """Return `SEEN["known"]`, int8 (n,)."""
+    if KNOWN not in batch.schema.names:
+        return np.full(batch.num_rows, NOT_CHECKED, np.int8)
+    flags: NDArray[np.int8] = batch[KNOWN].cast(pa.bool_()).cast(pa.int8()).fill_null(NOT_CHECKED).to_numpy()
+    return flags
 
 
 def _require_names(path: Path, found: pa.Array, expected: pa.Array) -> None:
@@ -62,7 +74,7 @@ def _require_names(path: Path, found: pa.Array, expected: pa.Array) -> None:
 
 
 def _read(path: Path) -> Iterator[pa.RecordBatch]:
-    """Read batches of `COLUMNS`; the file suffix determines the format."""
+    """Read batches of `COLUMNS` and, if there is one, `KNOWN`; the file suffix determines the format."""
     import pyarrow.csv
     import pyarrow.json
     import pyarrow.parquet as pq
@@ -71,18 +83,20 @@ def _read(path: Path) -> Iterator[pa.RecordBatch]:
         raise InputError(str(path), "no such file")
     try:
         if path.suffix == ".parquet":
-            batches = pq.ParquetFile(path, page_checksum_verification=True).iter_batches(columns=list(COLUMNS))
+            batches = pq.ParquetFile(path, page_checksum_verification=True).iter_batches(columns=[*COLUMNS, KNOWN])
         elif path.suffix == ".csv":
             options = pyarrow.csv.ConvertOptions(
-                include_columns=list(COLUMNS),
+                include_columns=[*COLUMNS, *([KNOWN] if KNOWN in _read_header(path) else [])],
                 true_values=["yes"],
                 false_values=["no"],
-                column_types={"name": pa.string(), "sure": pa.bool_()},
+                column_types={"name": pa.string(), "sure": pa.bool_(), KNOWN: pa.bool_()},
             )
             batches = iter(pyarrow.csv.open_csv(path, convert_options=options))
         elif path.suffix == ".jsonl":
             as_text = pyarrow.json.ParseOptions(explicit_schema=pa.schema([("name", pa.string())]))
-            batches = iter(pyarrow.json.read_json(path, parse_options=as_text).select(list(COLUMNS)).to_batches())
+            table = pyarrow.json.read_json(path, parse_options=as_text)
+            names = [*COLUMNS, *([KNOWN] if KNOWN in table.column_names else [])]
+            batches = iter(table.select(names).to_batches())
         else:
             raise InputError(str(path), "unknown file format; expected a name that ends in .csv, .parquet or .jsonl")
         for batch in batches:
@@ -91,3 +105,8 @@ def _read(path: Path) -> Iterator[pa.RecordBatch]:
             yield batch
     except (pa.ArrowException, KeyError, OSError) as error:
         raise InputError(str(path), f"not an output of 'fashion score': {error}") from error
+
+
+def _read_header(path: Path) -> list[str]:
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        return next(csv.reader(file), [])

@@ -234,8 +234,9 @@ def test_only_corrected_rows_of_scored_output_are_imported(base: Dataset, new: N
     """A prediction is not a label: rows that were not edited are not imported."""
     images, labels = new
     scored_from = write_pixels(tmp_path / "in.csv", images, labels)
-    header = ("id", "label", "name", "confidence")
-    rows = [(1, labels[0], CLASSES[9], 0.5), (2, 9, CLASSES[9], 0.5), (99, 3, CLASSES[9], 0.5)]
+    header = ("id", "label", "name", "confidence", "known", "familiarity")
+    given = ((1, labels[0]), (2, 9), (99, 3))
+    rows = [(row, label, CLASSES[9], 0.5, "no", 0.01) for row, label in given]
     done = import_labels(write_table(tmp_path / "out.csv", header, *rows), images=scored_from)
     assert counted(done) == (1, 0, 0, 1, 1)
     assert rejects_of(done)[0]["reason"] == "not in in.csv: 99"

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from logged import write_lines
 from trafficked import calm, images, model, profile  # noqa: F401, fixtures
@@ -17,13 +19,14 @@ from benchmarks.traffic import (
 from components.catalogues.fashion_mnist import CLASSES, CONTRACT
 from components.contract import Dataset, Images, ModelCard, Profile
 from components.errors import InputError, ModelError, SettingsError
-from components.evaluation.profile import Seen, make_profile, to_seen
+from components.evaluation.profile import NOT_CHECKED, Seen, make_profile, to_seen
 from components.model.classifier import Classifier
 from components.monitoring.drift.bounds import DriftBounds
 from components.monitoring.drift.check import DriftCheck, check_batch, check_live
-from components.monitoring.drift.compare import Feature, compare
+from components.monitoring.drift.compare import UNKNOWN, Feature, compare
 from components.monitoring.drift.episode import Episode, find_news, read_episode, write_episode
 from components.monitoring.drift.page import write_page
+from components.monitoring.drift.scored import model_of, read_scored
 from components.monitoring.drift.windows import HOUR, Window, judge_windows, weigh
 from components.monitoring.reading import read_log
 from components.registry import champion, store
@@ -84,6 +87,29 @@ def test_a_small_difference_is_not_drift_however_significant(profile: Profile, c
     brightness = next(feature for feature in compare(profile, CLASSES, many, BOUNDS) if feature.name == "mean")
     assert brightness.distance <= brightness.bound
     assert not brightness.drifted
+
+
+def test_more_unknown_images_are_drift(profile: Profile, calm: Seen) -> None:
+    odd = calm.copy()
+    odd["known"][::3] = 0
+    assert drifted(profile, odd) == {UNKNOWN}
+    feature = next(one for one in compare(profile, CLASSES, odd, BOUNDS) if one.name == UNKNOWN)
+    assert feature.now == pytest.approx((odd["known"] == 0).mean())
+    assert feature.distance == pytest.approx(feature.now - feature.reference, abs=1e-6)
+    assert drifted(profile, calm) == set()
+
+
+def test_unknown_images_are_left_out_if_the_profile_or_an_image_does_not_tell_them(
+    profile: Profile, calm: Seen
+) -> None:
+    old = dataclasses.replace(profile, unknown=())
+    unchecked = calm.copy()
+    unchecked["known"][7] = NOT_CHECKED
+    for reference, seen in ((old, calm), (profile, unchecked)):
+        found = compare(reference, CLASSES, seen, BOUNDS)
+        assert [one.name for one in found] == ["mean", "ink", "edge", "confidence", "not sure", "classes"]
+        assert found[0].max_chance == pytest.approx(BOUNDS.chance / 6)
+    assert make_profile(unchecked, len(CLASSES)).unknown == ()
 
 
 def test_correlated_images_carry_less_information(profile: Profile, calm: Seen) -> None:
@@ -161,7 +187,7 @@ def test_the_log_is_read_as_written(tmp_path: Path, model: Classifier, images: I
     assert (found.others, found.unreadable) == (0, 0)
     np.testing.assert_allclose(found.seen["time"], expected["time"], atol=2e-3)
     np.testing.assert_allclose(found.seen["confidence"], expected["confidence"], atol=1e-5)  # other order of summation
-    for name in ("label", "sure", "hash", "mean", "ink", "edge"):
+    for name in ("label", "sure", "known", "hash", "mean", "ink", "edge"):
         assert (found.seen[name] == expected[name]).all(), name
 
 
@@ -183,6 +209,7 @@ def test_valid_lines_of_a_damaged_log_are_read(tmp_path: Path) -> None:
     wrong = [
         {**LINE, "label": 10},
         {**LINE, "sure": 1},
+        {**LINE, "known": 1},
         {**LINE, "mean": "1"},
         {**LINE, "time": 5},
         {**LINE, "hash": "x"},
@@ -194,6 +221,13 @@ def test_valid_lines_of_a_damaged_log_are_read(tmp_path: Path) -> None:
     (tmp_path / "other.txt").write_text(good + "\n")
     found = read_log(tmp_path, "fashion-mlp:abcdefgh", len(CLASSES), NOW - HOUR, NOW)
     assert (len(found.seen), found.unreadable) == (3, len(bad))
+
+
+def test_lines_that_do_not_tell_unknown_images_are_read(tmp_path: Path) -> None:
+    lines = [LINE, {**LINE, "known": None}, {**LINE, "known": True}, {**LINE, "known": False}]
+    (tmp_path / "1.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = read_log(tmp_path, "fashion-mlp:abcdefgh", len(CLASSES), NOW - HOUR, NOW)
+    assert (found.seen["known"].tolist(), found.unreadable) == ([NOT_CHECKED, NOT_CHECKED, 1, 0], 0)
 
 
 def test_only_the_requested_period_and_model_are_read(tmp_path: Path) -> None:
@@ -266,6 +300,8 @@ def test_the_model_card_has_the_profile_of_the_test_images(card: ModelCard) -> N
     assert card.profile is not None
     assert [sum(map(sum, counts)) for counts in card.profile.counts.values()] == [200] * 4
     assert sum(card.profile.not_sure) == 200 - round(200 * card.test.coverage)
+    assert card.known is not None
+    assert sum(card.profile.unknown) == round(200 * card.known.test_refused)
 
 
 def test_a_batch_is_one_window(live: Classifier, calm: Seen) -> None:
@@ -336,7 +372,7 @@ def test_the_page_says_what_moved_and_what_to_do(tmp_path: Path, live: Classifie
     page = tmp_path / "drift.html"
     write_page(check_batch(live.tag, Path("<b>.csv"), [odd]), page)
     text = page.read_text()
-    assert text.count("<svg") == 6
+    assert text.count("<svg") == 7
     for part in ("Traffic has drifted", "&lt;b&gt;.csv", live.tag, "Content-Security-Policy"):
         assert part in text
     for part in ("What was compared", "<li>brightness: expected ", "How sure", "What to do.</b> Look at"):
@@ -363,6 +399,17 @@ def test_the_page_shows_test_images_with_the_expected_and_the_found_value(
     assert text.index("Brightness <span") < text.index("Non-black share"), "what drifted comes first"
 
 
+def test_the_page_says_what_to_do_about_unknown_images(tmp_path: Path, live: Classifier, calm: Seen) -> None:
+    odd = calm.copy()
+    odd["known"][::3] = 0
+    page = tmp_path / "drift.html"
+    write_page(check_batch(live.tag, Path("batch.csv"), [odd]), page)
+    text = page.read_text()
+    assert "<li>unknown images: expected " in text
+    assert "unlike everything that the model was trained on: look at those first" in text
+    assert "in the last 3 rows, shares" in text
+
+
 def test_the_page_of_live_traffic_counts_the_drifted_windows(tmp_path: Path) -> None:
     write_page(made("cddd"), tmp_path / "drift.html")
     text = (tmp_path / "drift.html").read_text()
@@ -381,9 +428,30 @@ def test_more_drifting_windows_than_windows_raise(monkeypatch: pytest.MonkeyPatc
         check_live()
 
 
-def test_other_files_than_outputs_of_score_raise(tmp_path: Path) -> None:
-    from components.monitoring.drift.scored import model_of
+@pytest.mark.parametrize("form", [".csv", ".parquet", ".jsonl"])
+def test_a_scored_file_tells_unknown_images_unless_it_is_old(tmp_path: Path, form: str) -> None:
+    cells = {"label": [3, 9, 1], "name": [CLASSES[3], CLASSES[9], CLASSES[1]], "confidence": [0.5, 0.75, 1.0]}
+    cells |= {"sure": [True, False, True], "model": ["a:1"] * 3}
+    for known, expected in ((None, [NOT_CHECKED] * 3), ([True, False, None], [1, 0, NOT_CHECKED])):
+        table = pa.table(cells if known is None else {**cells, "known": known})
+        path = tmp_path / f"scored{form}"
+        if form == ".parquet":
+            pq.write_table(table, path)
+        elif form == ".csv":
+            rows = [
+                [("no", "yes")[cell] if isinstance(cell, bool) else cell for cell in row.values()]
+                for row in table.to_pylist()
+            ]
+            lines = [table.column_names, *[["" if cell is None else str(cell) for cell in row] for row in rows]]
+            path.write_text("".join(",".join(line) + "\n" for line in lines))
+        else:
+            path.write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
+        (seen,) = read_scored(path, CLASSES)
+        assert seen["known"].tolist() == expected
+        assert seen["sure"].tolist() == cells["sure"]
 
+
+def test_other_files_than_outputs_of_score_raise(tmp_path: Path) -> None:
     for name, content, message in (
         ("a.csv", "label,pixel1\n1,2\n", "not an output of 'fashion score'"),
         ("a.parquet", "nonsense", "not an output of 'fashion score'"),

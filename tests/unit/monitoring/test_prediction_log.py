@@ -1,5 +1,6 @@
 """The prediction log: one line per image, without the image, bounded in memory and on disk."""
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator
@@ -29,10 +30,9 @@ def make(rows: int, seed: int = 0) -> LoggedAnswer:
     images = random.integers(0, 256, (rows, 28, 28), np.uint8) * random.integers(0, 2, (rows, 28, 28), np.uint8)
     probabilities = random.dirichlet(np.ones(10), rows).astype(np.float32)
     labels = probabilities.argmax(1).astype(np.uint8)
-    sure = probabilities.max(1, initial=0) > 0.3
-    return LoggedAnswer(
-        1.7e9 + rows, Predictions("fashion-mlp:abcdefgh", CONTRACT.classes, labels, probabilities, sure), images
-    )
+    sure, known = probabilities.max(1, initial=0) > 0.3, random.random(rows) < 0.9
+    predictions = Predictions("fashion-mlp:abcdefgh", CONTRACT.classes, labels, probabilities, sure, known)
+    return LoggedAnswer(1.7e9 + rows, predictions, images)
 
 
 def read(folder: Path) -> Lines:
@@ -51,16 +51,24 @@ def test_every_image_gets_a_line(log: PredictionLog, tmp_path: Path) -> None:
 
 def assert_about(line: dict[str, object], answer: LoggedAnswer, row: int) -> None:
     predictions, image = answer.predictions, answer.images[row]
-    assert line.keys() == {"time", "model", "label", "confidence", "sure", "mean", "ink", "edge", "hash"}
+    assert line.keys() == {"time", "model", "label", "confidence", "sure", "known", "mean", "ink", "edge", "hash"}
     assert datetime.fromisoformat(str(line["time"])).timestamp() == pytest.approx(answer.time, abs=1e-3)
     assert (line["model"], line["label"]) == (predictions.model, predictions.labels[row])
     assert line["confidence"] == pytest.approx(predictions.probabilities[row].max(), abs=1e-6)
     assert line["sure"] == predictions.sure[row]
+    assert predictions.known is not None
+    assert line["known"] == predictions.known[row]
     assert line["mean"] == pytest.approx(image.mean(), abs=1e-3)
     assert line["ink"] == pytest.approx(np.count_nonzero(image) / 784, abs=1e-4)
     border = np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]])
     assert line["edge"] == pytest.approx(border.mean(), abs=1e-3)
     assert line["hash"] == hashlib.blake2b(image.tobytes(), digest_size=8).hexdigest()
+
+
+def test_a_model_that_does_not_tell_unknown_inputs_is_logged_as_such(log: PredictionLog, tmp_path: Path) -> None:
+    answer = make(3)
+    log.write([answer._replace(predictions=dataclasses.replace(answer.predictions, known=None))])
+    assert [line["known"] for line in read(tmp_path)] == [None] * 3
 
 
 def test_many_images_are_sampled(log: PredictionLog, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from scipy.stats import norm
 from trainings import QUICK
 
 from components.catalogues.fashion_mnist import CLASSES, CONTRACT
-from components.contract import SAMPLE, Calibration, GateCheck, ModelCard, Probed, Validated, Verdict
+from components.contract import SAMPLE, Calibration, GateCheck, KnownRange, ModelCard, Probed, Validated, Verdict
 from components.dataset.archives import ARCHIVES, declare_source
 from components.dataset.ingest import ingest
 from components.dataset.manifest import read_split, receipt_path
@@ -24,6 +24,7 @@ from components.model.classifier import Classifier
 from components.model.mlp import MLP
 from components.promotion.bounds import GateBounds, load_bounds
 from components.promotion.gate import Performance, Trial, bound_difference, judge, tango_score
+from components.promotion.margins import max_unknown
 from components.promotion.robustness import DISTURBANCES
 from components.promotion.trial import run_trial
 from components.readers.images.idx import encode_idx, read_idx
@@ -38,6 +39,7 @@ EASY: dict[str, Any] = {  # bounds that every model meets
     "loss_margin": 99,
     "calibration_margin": 1,
     "robustness_margin": 1,
+    "unknown_margin": 1,
     "min_accuracy": 0,
     "min_f1": 0,
     "max_loss": 99,
@@ -63,6 +65,7 @@ def changed(model: Classifier, change: Callable[[dict[str, torch.Tensor]], objec
     state = {name: weight.clone() for name, weight in model.network.state_dict().items()}
     change(state)
     network.load_state_dict(state)
+    network.known = model.network.known
     return Classifier("fashion-mlp:challenge", model.card, network.eval())
 
 
@@ -105,6 +108,13 @@ def extra_cost(trial: Trial) -> float:
     return (clean - under) - (live_clean - live_under)
 
 
+def excess_unknown(trial: Trial) -> float:
+    card, unknown = trial.challenger.card, trial.challenger.unknown
+    assert card.known is not None
+    assert unknown is not None
+    return unknown - max_unknown(card.known, trial.challenger.metrics, GateBounds(unknown_margin=0))
+
+
 def added(trial: Trial, figure: str) -> float:
     ours, theirs = (getattr(one.metrics.calibrated, figure) for one in (trial.challenger, champion_of(trial)))
     return float(ours - theirs)
@@ -120,6 +130,7 @@ BOUNDS: dict[str, tuple[str, Callable[[Trial], float], int]] = {
         lambda trial: trial.challenger.metrics.calibrated.calibration_error,
         1,
     ),
+    "known test images refused": ("unknown_margin", excess_unknown, 1),
     "bytes of weights": ("max_bytes", lambda trial: trial.challenger.bytes, 1),
     "milliseconds for an image": ("max_seconds", lambda trial: trial.seconds, 1),
     "milliseconds for 1,024": ("max_batch_seconds", lambda trial: trial.batch_seconds, 1),
@@ -311,6 +322,34 @@ def test_a_larger_loss_under_a_disturbance_passes_if_more_accuracy_is_left(equal
     trial = dataclasses.replace(equal, challenger=challenger, champion=dataclasses.replace(
         champion_of(equal), robustness=live_costs))  # fmt: skip
     assert judge(trial, bounded(robustness_margin=0.03)).passed
+
+
+def with_known(trial: Trial, challenger: KnownRange | None, champion: KnownRange | None) -> Trial:
+    """Return the trial with other cards."""
+    ours, theirs = trial.challenger, champion_of(trial)
+    return dataclasses.replace(
+        trial,
+        challenger=dataclasses.replace(ours, card=dataclasses.replace(ours.card, known=challenger)),
+        champion=dataclasses.replace(theirs, card=dataclasses.replace(theirs.card, known=champion)),
+    )
+
+
+def test_the_share_of_unknown_test_images_is_measured(equal: Trial, live: Classifier) -> None:
+    assert live.card.known is not None
+    assert equal.challenger.unknown == pytest.approx(live.card.known.test_refused)
+    assert check_of(judge(equal, bounded(unknown_margin=0.02)), "known test images refused").passed
+    unmeasured = dataclasses.replace(equal, challenger=dataclasses.replace(equal.challenger, unknown=None))
+    assert not judge(unmeasured, bounded()).passed
+
+
+def test_a_challenger_that_no_longer_tells_unknown_inputs_is_rejected(equal: Trial) -> None:
+    known = equal.challenger.card.known
+    verdict = judge(with_known(equal, None, known), bounded())
+    assert [check.name for check in verdict.checks if not check.passed] == ["unknown inputs"]
+    assert str(verdict).startswith("does not detect unknown inputs, but the live model does: train with at least 20")
+    assert "known test images refused" not in {check.name for check in verdict.checks}
+    for challenger, champion in ((known, None), (None, None), (known, known)):
+        assert judge(with_known(equal, challenger, champion), bounded()).passed
 
 
 def test_a_verdict_without_checks_does_not_pass() -> None:

@@ -1,6 +1,7 @@
 """Margins depend on the number of test images: pass rates, as in a part of `benchmarks.gate_sizes`."""
 
 import dataclasses
+import math
 from functools import partial
 
 import numpy as np
@@ -20,10 +21,10 @@ from benchmarks.gate_sizes import (
     try_gate,
 )
 from components.catalogues.fashion_mnist import CONTRACT, F1_MARGINS
-from components.contract import DataContract
+from components.contract import DataContract, KnownRange
 from components.promotion.bounds import GateBounds
 from components.promotion.gate import Performance, Trial, judge
-from components.promotion.margins import MAX_MARGIN, fit_margins
+from components.promotion.margins import FALSE_REJECTIONS, MAX_MARGIN, OTHERS, fit_margins, max_unknown
 
 
 @pytest.fixture(scope="module")
@@ -136,3 +137,25 @@ def sink_small(challenger: Performance) -> Performance:
     metrics = challenger.metrics
     classes = tuple(one if place < 2 else dataclasses.replace(one, f1=0.2) for place, one in enumerate(metrics.classes))
     return dataclasses.replace(challenger, metrics=dataclasses.replace(metrics, classes=classes))
+
+
+@pytest.mark.parametrize("rows", [20, 59, 400, 6_000])
+def test_known_test_images_rarely_exceed_the_largest_share_of_unknown_ones(trial: Trial, rows: int) -> None:
+    """Simulated distances: the threshold is fitted to validation images, and test images are like them."""
+    metrics, random = trial.challenger.metrics, np.random.default_rng(0)
+    known = KnownRange(refused=0.05, threshold=0, quantiles=(0, 1), rows=rows, kept=1, rank=1)
+    most = max_unknown(known, metrics, GateBounds(unknown_margin=0))
+    error, exceeded = FALSE_REJECTIONS / (len(metrics.classes) + OTHERS), 0
+    for _ in range(draws := 20_000):
+        distances = np.sort(random.random(rows))
+        threshold = distances[math.ceil((rows + 1) * 0.95 - 1e-9) - 1]  # as in `calibrate_known`
+        exceeded += random.binomial(metrics.rows, 1 - threshold) / metrics.rows > most
+    assert exceeded / draws < 1.5 * error
+    assert max_unknown(known, metrics, GateBounds(unknown_margin=0.02)) == pytest.approx(most + 0.02)
+    assert max_unknown(known, metrics, GateBounds(unknown_margin=1)) == 1
+
+
+def test_the_largest_share_of_unknown_test_images_approaches_the_stated_one(trial: Trial) -> None:
+    many = of_images(trial, 25).challenger.metrics  # 10,000
+    known = KnownRange(refused=0.05, threshold=0, quantiles=(0, 1), rows=6_000, kept=1, rank=1)
+    assert 0.055 < max_unknown(known, many, GateBounds(unknown_margin=0)) < 0.065
