@@ -536,7 +536,7 @@ class Predictions:
     labels: Labels  # (n,)
     probabilities: NDArray[np.float32]  # (n, classes), calibrated, each row sums to 1
     sure: NDArray[np.bool_]  # (n,), False if the model abstains: a blank image, or a probability below the threshold
-    known: NDArray[np.bool_] | None = None  # (n,), False for inputs unlike all training images; None: the model cannot tell
+    known: NDArray[np.bool_] | None = None  # (n,), False: unlike all training images; None: it cannot tell
     familiarity: NDArray[np.float32] | None = None  # (n,), see `KnownRange.familiarity`
 
     def __repr__(self) -> str:

@@ -132,7 +132,7 @@ def card(trained: Trained, validated: Validated) -> ModelCard:
 def network(trained: Trained) -> MLP:
     """A copy of the trained network that the test may change."""
     copy = MLP(trained.network.config, CONTRACT)
-    copy.load_state_dict(trained.network.state_dict())
+    copy.from_tensors(trained.network.to_tensors())
     return copy.eval()
 
 

@@ -10,7 +10,6 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 import orjson
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from components.contract import Predictions
 from components.errors import InputError, Remedy
@@ -308,5 +307,6 @@ def _with_six_digits(column: pa.Array) -> pa.Array:
     texts[:, 0] = thousandths // 1000 + ord("0")
     texts[:, 2:5] = THREE_DIGITS[thousandths % 1000]
     texts[:, 5:] = THREE_DIGITS[rest]
-    cells = pa.FixedSizeBinaryArray.from_buffers(pa.binary(8), len(texts), [None, pa.py_buffer(texts)]).cast(pa.string())
+    fixed = pa.FixedSizeBinaryArray.from_buffers(pa.binary(8), len(texts), [None, pa.py_buffer(texts)])
+    cells = fixed.cast(pa.string())
     return pc.if_else(column.is_valid(), cells, None) if column.null_count else cells

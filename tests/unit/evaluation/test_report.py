@@ -24,7 +24,7 @@ from components.training.train import Trained
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-SECTIONS = ["classes", "confusion", "calibration", "mistakes", "training", "network", "data", "reproduction"]
+SECTIONS = ["classes", "confusion", "calibration", "unknown", "mistakes", "training", "network", "data", "reproduction"]
 NAMESPACES = ("http://www.w3.org/",)  # SVG namespaces, not links
 
 
