@@ -128,15 +128,18 @@ function describeVerdict({ name, sure, known, familiarity }) {
   const lines = [];
   if (known === false) {
     const reason = ": unlike everything this model was trained on.";
+    const likeliest = make("b", { className: "name", textContent: name });
     lines.push(
       make("p", { className: "unknown" }, make("strong", { textContent: "Unknown" }), reason),
-      make("p", { className: "likeliest" }, "Likeliest of its classes: ", make("b", { className: "name", textContent: name })),
+      make("p", { className: "likeliest" }, "Likeliest of its classes: ", likeliest),
     );
   } else lines.push(make("p", { className: "name", textContent: name }));
   if (!sure) lines.push(make("p", { className: "unsure", textContent: "Low confidence: needs human review." }));
   if (typeof familiarity === "number") {
-    const title = "Share of the held-out validation images that are less like the training images";
-    lines.push(make("p", { className: "familiarity", textContent: `Familiarity: ${percent(familiarity)}`, title }));
+    const meaning = known ? "" : " of the validation images are less familiar";
+    const title = "Share of the validation images that are less like the training images";
+    const textContent = `Familiarity: ${percent(familiarity)}${meaning}`;
+    lines.push(make("p", { className: "familiarity", textContent, title }));
   }
   return lines;
 }
