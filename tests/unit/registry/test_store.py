@@ -98,7 +98,7 @@ def test_the_expected_weights_match_the_network(config: ModelConfig) -> None:
     assert {name: (tuple(weight.shape), weight.numpy().dtype) for name, weight in state.items()} == {
         name: (form.shape, form.dtype) for name, form in forms_of(config, CONTRACT).items()
     }
-    check_fit(decode_weights(encode_weights(state)), config, CONTRACT)
+    check_fit(decode_weights(encode_weights(state)), config, CONTRACT, None)
 
 
 def test_other_classes_are_refused(network: MLP, card: ModelCard) -> None:
