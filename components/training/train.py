@@ -177,7 +177,7 @@ class Run:
         )
 
     def _fit_known(self, network: MLP) -> NDArray[np.float32]:
-        """Fit what tells unknown inputs, and return the distances of the validation images."""
+        """Fit the measure of unknown inputs, and return the distances of the validation images."""
         rows = np.random.default_rng(self.config.seed).permutation(len(self.data.labels))[:SAMPLED]
         inputs = self.data.images.unchanged(torch.from_numpy(rows).to(self.device)).cpu()
         kept = KEPT_VECTORS if self.contract.embedding else KEPT

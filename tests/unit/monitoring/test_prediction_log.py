@@ -51,11 +51,12 @@ def test_every_image_gets_a_line(log: PredictionLog, tmp_path: Path) -> None:
 
 def assert_about(line: dict[str, object], answer: LoggedAnswer, row: int) -> None:
     predictions, image = answer.predictions, answer.images[row]
-    assert line.keys() == {"time", "model", "label", "confidence", "sure", "mean", "ink", "edge", "hash"}
+    assert line.keys() == {"time", "model", "label", "confidence", "sure", "known", "mean", "ink", "edge", "hash"}
     assert datetime.fromisoformat(str(line["time"])).timestamp() == pytest.approx(answer.time, abs=1e-3)
     assert (line["model"], line["label"]) == (predictions.model, predictions.labels[row])
     assert line["confidence"] == pytest.approx(predictions.probabilities[row].max(), abs=1e-6)
     assert line["sure"] == predictions.sure[row]
+    assert line["known"] == (None if predictions.known is None else predictions.known[row])
     assert line["mean"] == pytest.approx(image.mean(), abs=1e-3)
     assert line["ink"] == pytest.approx(np.count_nonzero(image) / 784, abs=1e-4)
     border = np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]])
