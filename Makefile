@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PORT ?= 3000
 PREFECT_PORT ?= 4200
-PRESET ?= $(if $(OWN),photos,dense-128)
+PRESET ?=
 FASHION_CATALOGUE ?= fashion-mnist
 BIN := .venv/bin
 # Set for a custom catalogue: make run FASHION_CATALOGUE=shop FASHION_SOURCE=./photos
@@ -18,6 +18,9 @@ if-complete = $(if $(filter 4,$(words $(wildcard $(ARCHIVES:%=$(1)/%-ubyte.gz)))
 FASHION_SOURCE ?= $(if $(OWN),auto,$(or $(call if-complete,data/raw),$(call if-complete,../shared/fashion-mnist),auto))
 export FASHION_SOURCE FASHION_CATALOGUE
 
+# On a terminal, uv shows its progress; make's own standard output is a pipe here.
+QUIET := $(shell test -t 2 || echo --quiet)
+
 # Keep installer caches inside the project.
 export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
 
@@ -30,14 +33,15 @@ setup: .venv/ready
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; make PYTHON=python3.12 ...")'
+	@echo "setting up .venv: downloads and installs PyTorch, Prefect, BentoML and the rest, once, in about a minute"
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --no-cache-dir --disable-pip-version-check uv
-	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python requirements.lock
+	$(BIN)/uv pip sync $(QUIET) --compile-bytecode --python $(BIN)/python requirements.lock
 	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --editable .
 	touch $@
 
 run: .venv/ready ## train on the real data (PRESET=...) and promote the model if it passes the gate
-	$(BIN)/fashion train --preset $(PRESET) --sample-fallback
+	$(BIN)/fashion train $(if $(PRESET),--preset $(PRESET)) --sample-fallback
 
 up: .venv/ready ## start the stack: Prefect, deployments, worker, service (PORT=... PREFECT_PORT=... FASHION_CATALOGUES=...)
 	@PORT=$(PORT) PREFECT_PORT=$(PREFECT_PORT) $(BIN)/fashion up
@@ -93,7 +97,7 @@ docs: .venv/ready .venv-docs/ready ## build the documentation site into site/
 	touch $@
 
 lock: .venv/ready ## update requirements.lock to the newest versions
-	$(BIN)/uv pip compile --quiet --universal --upgrade --no-header --group test --group lint --group edge --extra dask --extra s3 pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --upgrade --no-header --group test --group lint --group edge --extra dask --extra photos --extra s3 pyproject.toml --output-file requirements.lock
 
 clean: ## remove the environment and all generated data, except the BentoML store and the Prefect home
 	rm -rf build dist site .cache .venv .venv-bench .venv-docs .mypy_cache .ruff_cache .pytest_cache *.egg-info data/audits data/cache data/checkpoints data/datasets data/exports data/reports data/sample data/validation

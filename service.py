@@ -22,9 +22,9 @@ from serving.bentoml_patches import patch_bentoml
 from serving.connections import guard_connections
 from serving.errors import RETRY_AFTER
 from serving.gateway import Endpoint, Gateway
-from serving.guard import Guard
 from serving.lifetime import end_with_parent
 from serving.metrics import watch
+from serving.settings import check_settings
 
 
 def _endpoints() -> Mapping[str, tuple[str, Endpoint]]:
@@ -37,7 +37,7 @@ def _build_gateway(app: ASGIApp) -> Gateway:
     return Gateway(app, _endpoints())
 
 
-Guard()  # invalid settings stop the supervisor once, with a message, instead of every worker
+check_settings()  # invalid settings stop the supervisor once, with a message, instead of every worker
 patch_bentoml(_endpoints, watch)
 guard_connections()
 

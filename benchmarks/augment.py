@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
+from components.catalogues.fashion_mnist import CONTRACT
 from components.model.tensors import to_input
 from components.training.data import TrainingData, TrainingImages
 from components.training.presets import PRESETS
@@ -53,7 +54,7 @@ def main() -> None:
     augmentations = candidates(images)
     data = TrainingData(augmentations["ours"], labels, labels, to_input(images[:1024]), labels[:1024])  # type: ignore[arg-type]
     steps = {
-        f"step of epochs {name}": Phase(build(phase), phase, data)
+        f"step of epochs {name}": Phase(build(phase, CONTRACT), phase, data)
         for name, phase in zip(("tied", "untied"), CONFIG.phases(), strict=True)
     }
     seconds: dict[str, list[float]] = {name: [] for name in (*augmentations, *steps)}

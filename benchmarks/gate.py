@@ -57,7 +57,8 @@ class Measured:
     @property
     def right(self) -> NDArray[np.bool_]:
         """Whether each prediction is correct, bool (n,)."""
-        return self.answers.labels == self.labels
+        right: NDArray[np.bool_] = self.answers.labels == self.labels
+        return right
 
 
 def main() -> None:

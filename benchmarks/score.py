@@ -26,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from benchmarks.peers.score_job import ScoreJob
 from benchmarks.score_inputs import write_csv, write_parquet, write_pictures
@@ -199,12 +200,15 @@ def describe_labels(ours: Path, other: Path) -> str:
     return f"{np.count_nonzero(one != two):,}"
 
 
-def read_labels(path: Path) -> np.ndarray:
+def read_labels(path: Path) -> NDArray[np.uint8]:
     """Read the label column of an output."""
+    labels: NDArray[np.uint8]
     if path.suffix == ".parquet":
-        return pq.read_table(path, columns=["label"])["label"].to_numpy()
+        labels = pq.read_table(path, columns=["label"])["label"].to_numpy()
+        return labels
     options = pyarrow.csv.ConvertOptions(include_columns=["label"], column_types={"label": pa.uint8()})
-    return pyarrow.csv.read_csv(path, convert_options=options)["label"].to_numpy()
+    labels = pyarrow.csv.read_csv(path, convert_options=options)["label"].to_numpy()
+    return labels
 
 
 def describe_limit(network: Network, source: Path, output: Path) -> str:

@@ -31,6 +31,7 @@ from benchmarks.soak_samples import Sampler
 from benchmarks.soak_traffic import Client, tally
 from components.dataset.manifest import Examples, describe, read_manifest, read_split
 from ops import supervisor
+from ops.catalogues import find_scheduled
 from ops.environment import prepare
 from ops.layout import HOST, StackLayout, read_layout
 from ops.start import bring_up
@@ -76,7 +77,7 @@ def up(folder: Path) -> Iterator[StackLayout]:
     (folder / "data" / "inbox" / "scoring").mkdir(parents=True)
     layout = read_layout()
     try:
-        bring_up(layout, log)
+        bring_up(layout, find_scheduled(""), log)
         yield layout
     finally:
         log("stopping")

@@ -21,6 +21,7 @@ import time
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -114,9 +115,9 @@ def write_arrays(folder: Path) -> Path:
     """Ingest the dataset, and write both splits for the peers."""
     dataset = ingest().dataset
     splits = {split: read_split(dataset, split) for split in ("train", "test")}
-    images = {f"{split}_images": examples.images for split, examples in splits.items()}
-    labels = {f"{split}_labels": examples.labels for split, examples in splits.items()}
-    np.savez(folder / "arrays.npz", **images, **labels)
+    arrays: dict[str, Any] = {f"{split}_images": examples.images for split, examples in splits.items()}
+    arrays |= {f"{split}_labels": examples.labels for split, examples in splits.items()}
+    np.savez(folder / "arrays.npz", **arrays)
     return folder / "arrays.npz"
 
 

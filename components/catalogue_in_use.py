@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from components.contract import CATALOGUE_NAME
+from components.contract import CATALOGUE_NAME, describe_bad_name
 from components.errors import SettingsError
 
 VARIABLE = "FASHION_CATALOGUE"
@@ -18,7 +18,7 @@ def catalogue_in_use() -> str:
     """
     name = os.environ.get(VARIABLE) or DEFAULT
     if not CATALOGUE_NAME.fullmatch(name):
-        raise SettingsError(f"{VARIABLE}: {name[:60]!r}; expected at most 40 lowercase letters, digits and hyphens")
+        raise SettingsError(f"{VARIABLE}: {describe_bad_name(name)}")
     return name
 
 

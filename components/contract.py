@@ -33,6 +33,7 @@ Labels = NDArray[np.unsignedinteger[Any]]  # (n,), indices into the contract's c
 CATALOGUE_NAME = re.compile("[a-z0-9][a-z0-9-]{0,39}")
 MAX_CLASSES = 1_000
 IMAGE = re.compile(r"(\d{1,4})x(\d{1,4})(?:x(\d))?")
+PREPARATION_VERSION = re.compile(r"-[0-9]+$")
 LABEL_NUMBER = re.compile("0|[1-9][0-9]{0,3}")  # a label written as text
 SHOWN = 20  # classes listed in an error
 IN_REPR = 3  # predictions in the `repr` of `Predictions`
@@ -53,6 +54,13 @@ def fingerprint_of(classes: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(classes).encode()).hexdigest()[:16]
 
 
+def describe_bad_name(name: str) -> str:
+    """Say what is wrong with a catalogue's name, with a valid one close to it."""
+    close = re.sub(r"[^a-z0-9]+", "-", name.lower())[:40].strip("-")
+    hint = f": try {close!r}" if close else ""
+    return f"found {name[:60]!r}, expected at most 40 lowercase letters, digits and hyphens{hint}"
+
+
 @dataclass(frozen=True)
 class ImageSpec:
     """Height, width and channels of every image in a catalogue.
@@ -68,9 +76,9 @@ class ImageSpec:
     def __post_init__(self) -> None:
         for side in (self.height, self.width):
             if not SMALLEST_SIDE <= side <= LARGEST_SIDE:
-                raise ValueError(f"an image of {self}; expected sides of {SMALLEST_SIDE} to {LARGEST_SIDE} pixels")
+                raise ValueError(f"found {self}, expected sides of {SMALLEST_SIDE} to {LARGEST_SIDE} pixels")
         if self.channels not in (1, 3):
-            raise ValueError(f"an image of {self.channels} channels; expected 1 (grey) or 3 (red, green, blue)")
+            raise ValueError(f"found {self.channels} channels, expected 1 (grey) or 3 (red, green, blue)")
 
     @classmethod
     def parse(cls, text: str) -> "ImageSpec":
@@ -81,7 +89,7 @@ class ImageSpec:
         """
         found = IMAGE.fullmatch(text.strip().lower())
         if not found:
-            raise ValueError(f"an image of {text[:40]!r}; expected HEIGHTxWIDTHxCHANNELS, as in 28x28x1 or 64x64x3")
+            raise ValueError(f"found {text[:40]!r}, expected HEIGHTxWIDTHxCHANNELS, as in 28x28x1 or 64x64x3")
         height, width, channels = (int(one or 1) for one in found.groups())
         return cls(height, width, channels)  # type: ignore[arg-type]  # checked in __post_init__
 
@@ -107,6 +115,7 @@ class Embedding:
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # of its ONNX file
     size: Annotated[int, Field(ge=1, le=65_536)]  # values of a vector
     side: Annotated[int, Field(ge=32, le=1_024)]  # pixels of the square photo that it takes
+    compared: Annotated[int, Field(ge=1, le=65_536)]  # leading values by which unknown photos are told: activations
 
     def __str__(self) -> str:
         return f"{self.network} ({self.sha256[:12]})"
@@ -131,9 +140,7 @@ class DataContract:
 
     def __post_init__(self) -> None:
         if not CATALOGUE_NAME.fullmatch(self.name):
-            raise ValueError(
-                f"a catalogue called {self.name[:60]!r}; expected at most 40 lowercase letters, digits and hyphens"
-            )
+            raise ValueError(f"the catalogue's name: {describe_bad_name(self.name)}")
         if not 2 <= len(self.classes) <= MAX_CLASSES:
             raise ValueError(f"{len(self.classes)} classes; expected 2 to {MAX_CLASSES:,}")
         if len(self._labels) < len(self.classes):
@@ -185,6 +192,11 @@ class DataContract:
         return self._dtype
 
     @property
+    def compared(self) -> int:
+        """Number of leading input values by which unknown inputs are told."""
+        return self.embedding.compared if self.embedding else self.image.size
+
+    @property
     def input(self) -> "ImageSpec | Embedding":
         """What models take: pixels or vectors. Its `size` is the number of values per image."""
         return self.embedding or self.image
@@ -223,11 +235,24 @@ class DataContract:
             return self.label_of_number(int(text)) if label is None and LABEL_NUMBER.fullmatch(text) else label
         return self.label_of_number(cell) if type(cell) is int else None
 
+    @property
+    def preparation_family(self) -> str:
+        """The preparation without its version: "fashion-mnist" for "fashion-mnist-2"."""
+        return PREPARATION_VERSION.sub("", self.preparation)
+
     def difference(self, other: "DataContract") -> str:
-        """Describe the first difference from another contract; "" if the two are equal."""
-        for what in ("name", "image", "preparation", "embedding"):
-            mine, found = getattr(self, what), getattr(other, what)
-            if mine != found:
+        """Describe the first difference from another contract; "" if models of both can be compared.
+
+        Versions of one preparation differ only in how they find the garment in a photo, so they can.
+        """
+        for what, key in (
+            ("name", "name"),
+            ("image", "image"),
+            ("preparation", "preparation_family"),
+            ("embedding", "embedding"),
+        ):
+            if getattr(self, key) != getattr(other, key):
+                mine, found = getattr(self, what), getattr(other, what)
                 return f"{what}: found {str(found)!r}, expected {str(mine)!r}"
         for label, (mine, found) in enumerate(zip(self.classes, other.classes, strict=False)):
             if mine != found:
@@ -246,7 +271,7 @@ class Revision:
 
 
 def require_equal(expected: DataContract, found: DataContract, where: str, error: type[FashionError]) -> None:
-    """Check that two data contracts are equal: a model's and a dataset's, or those of two models.
+    """Check that two data contracts match: a model's and a dataset's, or those of two models.
 
     Raises:
         error: they differ; the message names the first difference.
@@ -496,6 +521,9 @@ class GateCheck:
     message: Annotated[str, Field(validation_alias=AliasChoices("message", "told"))]  # codespell:ignore told
 
 
+DESPITE = "promoted despite: "  # the failed checks and the reason follow
+
+
 @dataclass(frozen=True)
 class Verdict:
     """The gate's verdict on a challenger, kept as `verdict.json` next to its weights."""
@@ -517,14 +545,14 @@ class Verdict:
         return bool(self.checks) and all(check.passed for check in self.checks)
 
     @property
-    def outcome(self) -> Literal["passed", "forced", "refused"]:
-        """Whether the challenger may go live."""
-        return "passed" if self.passed else "forced" if self.forced else "refused"
+    def outcome(self) -> Literal["passed", "forced", "rejected"]:
+        """Whether the challenger may go live: `forced` is promoted with --force despite a rejection by the gate."""
+        return "passed" if self.passed else "forced" if self.forced else "rejected"
 
     def __str__(self) -> str:
         failed = [check.message for check in self.checks if not check.passed]
         summary = "; ".join(failed) or f"{len(self.checks)} checks passed"
-        return f"forced: {self.forced}; past: {summary}" if self.outcome == "forced" else summary
+        return f"{DESPITE}{summary}; reason: {self.forced}" if self.outcome == "forced" else summary
 
 
 @dataclass(frozen=True)

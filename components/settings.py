@@ -3,18 +3,36 @@
 import os
 import subprocess
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import pydantic
+import pydantic_settings
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from components.catalogue_in_use import DEFAULT, in_catalogue
-from components.contract import CATALOGUE_NAME, ImageSpec
+from components.contract import CATALOGUE_NAME, ImageSpec, describe_bad_name
 from components.errors import SettingsError
 from components.paths import CHECKOUT as CHECKOUT
 from components.paths import IS_INSTALLED, default_data_dir
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 S = TypeVar("S", bound=BaseSettings)
+LIST = 'a list, as in ["https://example.com/fashion/"]'
+# Pydantic's type of error -> what was expected, in plain words.
+EXPECTED = {
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "tuple_type": f"JSON: {LIST}",
+    "dict_type": 'JSON: names and numbers, as in {{"hat": 0.03}}',
+}
 
 
 class Settings(BaseSettings):
@@ -22,7 +40,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="FASHION_", frozen=True)
 
-    catalogue: str = pydantic.Field(default=DEFAULT, pattern=f"^{CATALOGUE_NAME.pattern}$")  # the catalogue in use
+    catalogue: str = DEFAULT  # the catalogue in use
     source: str = "auto"  # auto, sample, download, or a path; see docs/data.md
     data_dir: Path = pydantic.Field(default_factory=default_data_dir)
     image: Annotated[ImageSpec | None, NoDecode] = None  # of a new catalogue, e.g. 32x32x3; None: grey
@@ -33,6 +51,20 @@ class Settings(BaseSettings):
     download_timeout: float = pydantic.Field(default=10.0, gt=0)  # seconds without data before an attempt is aborted
     download_attempts: int = pydantic.Field(default=3, ge=1)  # per archive, cycling through the mirrors
 
+    @pydantic.field_validator("catalogue")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if name and not CATALOGUE_NAME.fullmatch(name):
+            raise ValueError(describe_bad_name(name))
+        return name or DEFAULT
+
+    @pydantic.field_validator("mirrors")
+    @classmethod
+    def _check_addresses(cls, mirrors: tuple[str, ...]) -> tuple[str, ...]:
+        if strange := [one for one in mirrors if "://" not in one]:
+            raise ValueError(f"found {strange[0][:60]!r}, expected addresses, as in https://example.com/fashion/")
+        return mirrors
+
     @pydantic.field_validator("image", mode="before")
     @classmethod
     def _read_image(cls, text: object) -> object:
@@ -41,7 +73,12 @@ class Settings(BaseSettings):
     @pydantic.field_validator("data_dir", "inbox_dir")
     @classmethod
     def _make_absolute(cls, path: Path | None) -> Path | None:
-        return None if path is None else Path(os.path.expanduser(path)).resolve()  # noqa: PTH111, which fails for an unknown ~user
+        if path is None:
+            return None
+        folder = Path(os.path.expanduser(path)).resolve()  # noqa: PTH111, which fails for an unknown ~user
+        if folder.is_file():
+            raise ValueError(f"found {str(path)!r}, a file, expected a folder")
+        return folder
 
     @property
     def catalogue_dir(self) -> Path:
@@ -105,7 +142,7 @@ class Settings(BaseSettings):
 
 
 def parse_image(text: str) -> ImageSpec:
-    """Parse the `--image` option, see `ImageSpec.parse`.
+    """Parse the `--image` option, which FASHION_IMAGE sets too, see `ImageSpec.parse`.
 
     Raises:
         SettingsError: the text is not a valid image format.
@@ -113,7 +150,7 @@ def parse_image(text: str) -> ImageSpec:
     try:
         return ImageSpec.parse(text)
     except ValueError as error:
-        raise SettingsError(f"--image: {error}") from error
+        raise SettingsError(f"FASHION_IMAGE or --image: {error}") from error
 
 
 def load_settings() -> Settings:
@@ -129,15 +166,34 @@ def read_settings(kind: type[S]) -> S:
     """Read settings of a given class from the current environment.
 
     Raises:
-        SettingsError: a variable has an invalid value; the message names it.
+        SettingsError: a variable has an invalid value; the message is one line that names it.
     """
     prefix = kind.model_config.get("env_prefix", "")
     try:
         return kind()
-    except (pydantic.ValidationError, ValueError) as error:
-        problems = error.errors() if isinstance(error, pydantic.ValidationError) else []
-        message = "; ".join(f"{prefix}{'.'.join(map(str, p['loc'])).upper()}: {p['msg']}" for p in problems)
-        raise SettingsError(message or f"{error}; write lists and tables as JSON") from error
+    except pydantic.ValidationError as error:
+        raise SettingsError("; ".join(_describe(prefix, problem) for problem in error.errors())) from error
+    except pydantic_settings.SettingsError as error:  # its message has the name of the field
+        field = next(name for name in kind.model_fields if f'"{name}"' in str(error))
+        variable = f"{prefix}{field}".upper()
+        raise SettingsError(
+            f"{variable}: found {os.environ.get(variable, '')[:60]!r}, expected JSON: {LIST}"
+        ) from error
+
+
+def _describe(prefix: str, problem: "ErrorDetails") -> str:
+    """FASHION_GATE_MARGIN: found '2', expected at most 1"""
+    kind, place = problem["type"], problem["loc"]
+    if kind == "value_error":
+        found = problem["msg"].removeprefix("Value error, ")
+    elif kind in EXPECTED:
+        found = f"found {str(problem['input'])[:60]!r}, expected {EXPECTED[kind].format(**problem.get('ctx', {}))}"
+    else:
+        found = f"found {str(problem['input'])[:60]!r}: {problem['msg']}"
+    if not place:  # a contradiction between variables, which the message names
+        return found
+    inner = "".join(f" {one!r}:" for one in place[1:])
+    return f"{prefix}{place[0]}".upper() + f":{inner} {found}"
 
 
 def checkout_commit(checkout: Path = CHECKOUT) -> str:

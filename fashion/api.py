@@ -137,10 +137,12 @@ def train(
 ) -> "TrainingResult":
     """Train a model as `fashion train` does: ingest, validate, train, evaluate, save, promote.
 
-    Starts a temporary Prefect server unless PREFECT_API_URL names one. Call it before you import Prefect.
+    Checks the settings, then starts a temporary Prefect server unless PREFECT_API_URL names one. Call it before you
+    import Prefect.
 
     Args:
-        preset: name of the preset; empty: `dense-128`, or `photos` for a catalogue of your own.
+        preset: name of the preset; empty: `dense-128`, or `photos` for a catalogue of your own, or `vectors`
+            if it has a network.
         source: auto, download, sample, or a path; empty: FASHION_SOURCE.
         seed: random seed; None: the preset's.
         epochs: number of epochs; None: the preset's.
@@ -156,26 +158,19 @@ def train(
     Raises:
         FashionError: the settings, the source or the data are invalid, or the training failed.
     """
-    from fashion.cli.training import default_preset
+    from fashion.training import check_training, open_training
     from ops.environment import prepare
-    from ops.server import use_server
 
     prepare()
-    server = use_server()
-    from components.registry.names import resolve_tag
-    from components.training.starting import ANEW, LIVE
-    from flows.training import training
-
-    server.wait()
-    result: TrainingResult = training(
-        preset=preset or default_preset(),
+    given = {"seed": seed, "epochs": epochs}
+    fields = (overrides or {}) | {name: value for name, value in given.items() if value is not None}
+    preset, start_from = check_training(preset, fields, start_from)
+    return open_training()(
+        preset=preset,
         source=source,
-        seed=seed,
-        epochs=epochs,
-        overrides=overrides,
+        overrides=fields,
         sample_fallback=sample_fallback,
         promote=promote,
         resume=resume,
-        start_from=start_from if start_from in {"", LIVE, ANEW} else resolve_tag(start_from),
+        start_from=start_from,
     )
-    return result

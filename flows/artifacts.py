@@ -35,12 +35,12 @@ def show_dataset(validated: Validated) -> None:
     )
 
 
-def show_refusal(dataset: Dataset, error: ValidationError) -> None:
-    """Show why a dataset was refused, and the path of its validation page."""
+def show_rejection(dataset: Dataset, error: ValidationError) -> None:
+    """Show why a dataset was rejected, and the path of its validation page."""
     broken = "\n".join(f"- {escape(str(one))}" for one in error.broken)
     pages = to_paths({"validation page": error.page}) if error.page else ""
     create_markdown_artifact(
-        f"# Dataset {escape(dataset.version)} refused\n\n{pages}\n\nFailed expectations:\n\n{broken}",
+        f"# Dataset {escape(dataset.version)} rejected\n\n{pages}\n\nFailed expectations:\n\n{broken}",
         key="dataset",
         description=f"{dataset.rows:,} images, {len(error.broken)} expectations failed",
     )

@@ -17,7 +17,6 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.logging import get_run_logger
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from components.errors import FashionError, SettingsError
 from components.model.classifier import Classifier
@@ -28,17 +27,9 @@ from components.scoring.job import Opened, take_one_core
 from components.scoring.work import Job, Result, find_done, name_part, score_part
 from components.settings import read_settings
 from components.storage import locate, whole
+from flows.cluster import LOCAL, ClusterSettings
 
-LOCAL = "local"
 LOADING = threading.Lock()
-
-
-class ClusterSettings(BaseSettings):
-    """Settings of the Dask cluster."""
-
-    model_config = SettingsConfigDict(env_prefix="FASHION_", frozen=True)
-
-    dask_address: str = ""  # of a scheduler; "local": a temporary cluster for the run; empty: local threads
 
 
 def make_runner(workers: int) -> TaskRunner[Any]:
@@ -48,7 +39,7 @@ def make_runner(workers: int) -> TaskRunner[Any]:
         workers: number of threads, or of processes in a local cluster.
 
     Raises:
-        SettingsError: a cluster is configured, but the extra `dask` is not installed.
+        SettingsError: the address is invalid, or a cluster is configured, but the extra `dask` is not installed.
     """
     address = read_settings(ClusterSettings).dask_address
     if not address:

@@ -44,7 +44,7 @@ def find_start(requested: str, dataset: Dataset, config: TrainConfig) -> Start |
     if requested or live is None or not lineage.revisions:
         return None
     try:
-        if check_stored(live.tag).contract == dataset.contract:
+        if not check_stored(live.tag).contract.difference(dataset.contract):
             return None
         start = _open(live.tag)
         problem = start.find_misfit(dataset.contract, phase, lineage)

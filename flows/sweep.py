@@ -1,11 +1,13 @@
 """The flow that trains several presets with several seeds and picks the best by validation accuracy."""
 
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.futures import as_completed
 from prefect.logging import get_run_logger
 from pydantic import Field
 
@@ -19,6 +21,7 @@ from components.training.sweeps.candidates import Candidate, Outcome, list_candi
 from components.training.sweeps.kept import kept_path, read_trained
 from components.training.sweeps.work import train_candidate
 from flows.parts import make_runner
+from flows.progress import CandidateBar
 from flows.training import ingest_data, validate_data
 
 
@@ -34,9 +37,7 @@ class Sweep:
 @task(name="train-candidate", task_run_name="{candidate.key}", cache_policy=NO_CACHE, persist_result=False)
 def train_one(candidate: Candidate, validated: Validated, resume: bool) -> Outcome:
     """Train one candidate. A failure is recorded in its outcome."""
-    outcome = train_candidate(candidate, validated, sweeps_folder(load_settings().checkpoints_dir), resume)
-    get_run_logger().info("%s: %s", candidate.key, outcome.error or f"accuracy {outcome.validation_accuracy:.4f}")
-    return outcome
+    return train_candidate(candidate, validated, sweeps_folder(load_settings().checkpoints_dir), resume)
 
 
 @flow(name="sweep")
@@ -71,7 +72,12 @@ def sweep(
     with make_runner(workers) as runner:
         parameters = [{"candidate": one, "validated": validated, "resume": resume} for one in candidates]
         futures = [runner.submit(train_one, parameters=one) for one in parameters]
-        outcomes = sort_outcomes([future.result() for future in futures])
+        outcomes = []
+        with closing(CandidateBar(len(futures), get_run_logger().info)) as bar:
+            for future in as_completed(futures):
+                outcomes.append(future.result())
+                bar.update(outcomes[-1])
+    outcomes = sort_outcomes(outcomes)
     create_table_artifact([asdict(one) for one in outcomes], key="sweep", description=f"{len(outcomes)} trainings")
     if outcomes[0].error:
         raise TrainingError(f"all {len(outcomes)} trainings failed; first error: {outcomes[0].error}")

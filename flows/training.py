@@ -1,7 +1,5 @@
 """The training flow: ingest, validate, train and evaluate, save, promote, report. The work is in `components`."""
 
-import sys
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,9 +12,8 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed
 from prefect.tasks import Task
 from pydantic import Field
-from tqdm import tqdm
 
-from components.contract import Dataset, Epoch, ModelCard, Validated
+from components.contract import Dataset, ModelCard, Validated
 from components.dataset.ingest import ingest
 from components.dataset.validate import validate
 from components.errors import ModelError, SourceUnreachable, ValidationError
@@ -35,8 +32,9 @@ from components.training.config import TrainConfig
 from components.training.identity import is_same_training
 from components.training.presets import DEFAULT, PRESETS, configure
 from components.training.train import train
-from flows.artifacts import show_dataset, show_impact, show_metrics, show_refusal, show_result, show_verdict
+from flows.artifacts import show_dataset, show_impact, show_metrics, show_rejection, show_result, show_verdict
 from flows.notify.events import emit_promotion
+from flows.progress import EpochBar
 from flows.starting import find_start
 from ops.stopping import stop
 
@@ -79,7 +77,7 @@ def validate_data(dataset: Dataset) -> Validated:
     try:
         validated = validate(dataset)
     except ValidationError as error:
-        show_refusal(dataset, error)
+        show_rejection(dataset, error)
         raise
     get_run_logger().info("%s expectations met, %s", validated.expectations, validated.docs)
     show_dataset(validated)
@@ -92,7 +90,7 @@ def train_model(validated: Validated, preset: str, config: TrainConfig, resume: 
     base = find_start(start or config.start_from, validated.dataset, config)
     config = replace(config, start_from=base.tag if base else "")
     folder = load_settings().checkpoints_dir
-    with closing(EpochBar(config.total_epochs, get_run_logger().info)) as bar:
+    with closing(EpochBar(config, get_run_logger().info)) as bar:
         trained = train(validated, config, bar.update, keep_in=folder, resume=resume, start=base)
     stop.keep("the network is trained but not saved; run the same command to train it again")
     card = write_card(preset, validated, trained)
@@ -305,28 +303,3 @@ def show(result: TrainingResult) -> None:
     }
     paths = {"validation page": result.docs, "report": result.report}
     show_result(result.tag, rows, result.verdict, paths, sample=result.source == "sample")
-
-
-class EpochBar:
-    """Progress of the training: a bar on a terminal, log lines elsewhere."""
-
-    def __init__(self, epochs: int, log: Callable[..., None]) -> None:
-        self.bar = tqdm(total=epochs, unit="epoch", file=sys.stderr) if sys.stderr.isatty() else None
-        self.epochs, self.log = epochs, log
-
-    def update(self, epoch: Epoch) -> None:
-        """Show a completed epoch."""
-        stop.keep(f"epoch {epoch.number} of {self.epochs} is saved", can_resume=True)
-        losses = (
-            f"loss {epoch.loss:.4f}, validation {epoch.validation_loss:.4f}, accuracy {epoch.validation_accuracy:.4f}"
-        )
-        if self.bar is None:
-            self.log("epoch %d of %d: %s, %.2f s", epoch.number, self.epochs, losses, epoch.seconds)
-        else:
-            self.bar.set_postfix_str(losses, refresh=False)
-            self.bar.update()
-
-    def close(self) -> None:
-        """Close the bar and leave it on the terminal."""
-        if self.bar is not None:
-            self.bar.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.catalogue_in_use import DEFAULT, catalogue_in_use, in_catalogue
-from components.contract import CATALOGUE_NAME
+from components.contract import CATALOGUE_NAME, describe_bad_name
 from components.errors import SettingsError
 from components.files import write_whole
 from components.settings import load_settings
@@ -28,7 +28,6 @@ class ScheduledCatalogue:
     source: str = ""  # auto, or an absolute path
     image: str = ""  # HEIGHTxWIDTHxCHANNELS
     preparation: str = ""
-    network: str = ""
 
     def environment(self) -> dict[str, str]:
         """Environment variables of its runs. A worker only adds variables to its own, so every variable specific to one
@@ -39,7 +38,7 @@ class ScheduledCatalogue:
             "FASHION_SOURCE": self.source,
             "FASHION_IMAGE": self.image,
             "FASHION_PREPARATION": self.preparation,
-            "FASHION_NETWORK": self.network,
+            "FASHION_NETWORK": "",  # a catalogue keeps its own
             "FASHION_INBOX_DIR": str(inbox),
             "FASHION_PREDICTION_LOG": "",
         }
@@ -81,8 +80,7 @@ def find_scheduled(requested: str | None = None, in_use: str = "") -> Scheduled:
 def _find(entry: str, in_use: str) -> ScheduledCatalogue:
     name, _, source = (part.strip() for part in entry.partition("="))
     if not CATALOGUE_NAME.fullmatch(name):
-        expected = "comma-separated catalogue names of at most 40 lowercase letters, digits and hyphens"
-        raise SettingsError(f"{VARIABLE}: found {name[:60]!r}, expected {expected}")
+        raise SettingsError(f"{VARIABLE}: {describe_bad_name(name)}; separate names by commas")
     if name == in_use:
         found = f"{VARIABLE}: {name!r} is the catalogue in use (FASHION_CATALOGUE), which is always scheduled"
         raise SettingsError(f"{found}. List only the others")
@@ -92,9 +90,8 @@ def _find(entry: str, in_use: str) -> ScheduledCatalogue:
     path = str(Path(source).expanduser().absolute()) if source else AUTO
     if name == DEFAULT:
         return ScheduledCatalogue(name, path)
-    image, network = contract.image, contract.embedding.network if contract.embedding else ""
-    size = f"{image.height}x{image.width}x{image.channels}"
-    return ScheduledCatalogue(name, path, size, contract.preparation, network)
+    image = contract.image
+    return ScheduledCatalogue(name, path, f"{image.height}x{image.width}x{image.channels}", contract.preparation)
 
 
 def _contract_of(name: str) -> "DataContract":

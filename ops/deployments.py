@@ -7,12 +7,12 @@ import yaml
 
 from components.catalogue_in_use import DEFAULT
 from components.paths import RESOURCES
+from components.training.presets import default_preset
 from ops.catalogues import Scheduled, ScheduledCatalogue
 
 PROJECT = RESOURCES / "prefect.yaml"
 TAG = "catalogue:"  # prefix of the tag with the catalogue of a deployment, if it is not the one in use
 TRAINING = "flows/training.py:training"
-OWN_PRESET = "photos"  # default of `make run` for a custom catalogue
 
 
 def describe_deployments(scheduled: Scheduled) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def _for(deployment: dict[str, Any], catalogue: str) -> dict[str, Any]:
     """A copy with the catalogue's preset. A deep copy, because YAML aliases share mappings between deployments."""
     deployment = copy.deepcopy(deployment)
     if deployment["entrypoint"] == TRAINING and catalogue != DEFAULT:
-        deployment["parameters"]["preset"] = OWN_PRESET
+        deployment["parameters"]["preset"] = default_preset(catalogue)
     return deployment
 
 

@@ -8,6 +8,7 @@ import atexit
 import contextlib
 import importlib.metadata
 import io
+import logging
 import os
 import select
 import shutil
@@ -105,6 +106,18 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+def hide_address() -> None:
+    """Keep the address of a run's page on a temporary server out of the log: the page ends with the command.
+
+    With --verbose, it is logged.
+    """
+    logging.getLogger("prefect.flow_runs").addFilter(_is_no_address)
+
+
+def _is_no_address(record: logging.LogRecord) -> bool:
+    return bool(os.environ.get("FASHION_DEBUG")) or not record.getMessage().startswith("View at ")
+
+
 class TemporaryServer:
     """A server that this process starts and that ends with it."""
 
@@ -152,6 +165,7 @@ class TemporaryServer:
         Raises:
             StackError: it does not start.
         """
+        hide_address()
         output = cast(IO[bytes], self.process.stdout)
         if not select.select([output], [], [], START_TIMEOUT)[0]:
             raise StackError(f"the temporary Prefect server did not start within {START_TIMEOUT:.0f} s")

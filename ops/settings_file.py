@@ -24,6 +24,7 @@ FILE = "fashion.toml"
 VARIABLE = "FASHION_CONFIG"
 TABLES = ("gate", "drift")
 PATHS = frozenset({"FASHION_DATA_DIR", "FASHION_INBOX_DIR", "FASHION_CORRECTIONS_DIR", "BENTOML_HOME", "PREFECT_HOME"})
+NAMES_OR_PATHS = frozenset({"FASHION_SOURCE", "FASHION_NETWORK"})  # a path if there is such a file or folder
 OTHERS = frozenset({"BENTOML_HOME", "PREFECT_HOME", "PREFECT_API_URL", "PORT", "PREFECT_PORT"})  # of [environment]
 # Every FASHION_ variable; a test compares them with the settings classes.
 NAMES = frozenset(
@@ -34,6 +35,7 @@ NAMES = frozenset(
         "DATA_DIR",
         "IMAGE",
         "PREPARATION",
+        "NETWORK",
         "INBOX_DIR",
         "MIRRORS",
         "DOWNLOAD_TIMEOUT",
@@ -119,6 +121,6 @@ def _as_key(name: str) -> str:
 def _to_text(name: str, value: Any, folder: Path) -> str:
     if not isinstance(value, str):
         return json.dumps(value)
-    if name in PATHS or (name == "FASHION_SOURCE" and (folder / value).exists()):
+    if name in PATHS or (name in NAMES_OR_PATHS and (folder / value).exists()):
         return str(folder / value)
     return value

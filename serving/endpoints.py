@@ -111,7 +111,7 @@ async def describe(request: Request) -> Response:
             "test_unknown_rate": known.test_refused if known else None,
             "created_at": model.card.created_at,
             "takes_corrections": corrections_folder() is not None,
-            "takes_drawings": model.contract.preparation == OFFICIAL.contract.preparation,
+            "takes_drawings": model.contract.preparation_family == OFFICIAL.contract.preparation_family,
             "classes": model.contract.classes,
             "classes_fingerprint": fingerprint_of(model.contract.classes),
             "image": model.contract.image.shape,

@@ -41,7 +41,7 @@ class Job:
 
     def trained_rows(self, rows: int) -> int:
         """Number of rows to train on; the rest of the training split is for validation."""
-        return rows - round(rows * self.config["validation_share"])
+        return rows - round(rows * float(self.config["validation_share"]))
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def accuracy_of(model: nn.Module, batches: Any) -> float:
     model.eval()
     with torch.no_grad():
         right = sum((model(x).argmax(1) == y).sum().item() for x, y in batches)
-    return right / len(batches.dataset)
+    return float(right / len(batches.dataset))
 
 
 def run(job: Job) -> Answer:

@@ -1,5 +1,7 @@
 """The Fashion-MNIST catalogue (arXiv:1708.07747)."""
 
+from dataclasses import replace
+
 from components.catalogues.catalogue import (
     ArchiveChecksums,
     Catalogue,
@@ -31,7 +33,8 @@ ALIASES = (
     *((f"ankle{between}boot", CLASSES[9]) for between in ("_", "-", "")),
     *((str(label), name) for label, name in enumerate(CLASSES)),
 )
-CONTRACT = DataContract("fashion-mnist", CLASSES, ImageSpec(28, 28), "fashion-mnist", ALIASES)
+CONTRACT = DataContract("fashion-mnist", CLASSES, ImageSpec(28, 28), "fashion-mnist-2", ALIASES)
+FIRST_CONTRACT = replace(CONTRACT, preparation="fashion-mnist")  # of datasets and models older than contracts
 
 # The comment after each bound gives the extremes of the official data.
 VALIDATION = ValidationBounds(

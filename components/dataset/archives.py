@@ -8,7 +8,7 @@ mistaken for a new one. It may also declare a `contract`: the classes and images
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -64,6 +64,13 @@ class Archives:
     contract: DataContract
     left_out: tuple[str, ...] = ()  # names of other files in the folder
     extends = False  # always a full dataset
+
+    def prepared_like(self, contract: DataContract) -> "Archives":
+        """Keep a dataset's version of the preparation, for photos added later; the archives' images need none."""
+        mine = self.contract
+        if (mine.name, mine.preparation_family) != (contract.name, contract.preparation_family):
+            return self
+        return replace(self, contract=replace(mine, preparation=contract.preparation))
 
     def read(self, split: Split) -> tuple[Images, Labels]:
         """Read images, uint8 (n, height, width[, 3]), and labels, uint8 (n,).
@@ -156,6 +163,8 @@ def _check_declared(folder: Path, files: dict[str, Path], found: dict[str, str])
         preparation_of(declared.contract)
     except SettingsError as error:
         raise SourceError(f"{path}: {error}") from error
+    if declared.contract.embedding:
+        raise SourceError(f"{path}: the contract has a network, which takes photos, but the archives contain pixels")
     if declared.name == OFFICIAL.contract.name:
         raise SourceError(f"{path}: the name {declared.name!r} is reserved for the official files")
     difference = OFFICIAL.contract.difference(declared.contract)

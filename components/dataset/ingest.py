@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 
 from components.catalogues import OFFICIAL
 from components.contract import SAMPLE, SPLITS, DataContract, Dataset, Split
-from components.dataset.archives import SOURCE
+from components.dataset.archives import SOURCE, Archives
 from components.dataset.manifest import (
     DatasetPart,
     Manifest,
@@ -71,10 +71,7 @@ def ingest(
     require_writable(settings.datasets_dir)
     is_own = settings.catalogue != OFFICIAL.contract.name
     if is_own and name in OFFICIAL_SOURCES:
-        raise SettingsError(
-            f"FASHION_SOURCE or --source: {name!r} works for {OFFICIAL.title} only; the catalogue "
-            f"{settings.catalogue!r} needs a path, such as a folder with one folder of pictures per class"
-        )
+        raise SettingsError(_wrong_source(name, settings))
     if not is_own and options not in (None, StartOptions()):
         raise SettingsError(
             f"--image, --preparation, --root, --group, --allow-small and --replace are for custom catalogues, but the "
@@ -103,6 +100,33 @@ def ingest(
     return replace(done, added=raw.extends, left_out=raw.left_out)
 
 
+def check_source(settings: Settings | None = None) -> None:
+    """Check that `FASHION_SOURCE` suits the catalogue and exists, without reading it.
+
+    Raises:
+        SettingsError: it does not.
+    """
+    settings = settings or load_settings()
+    name = settings.source
+    if name == "auto":
+        return
+    is_own = settings.catalogue != OFFICIAL.contract.name
+    if is_own and name in OFFICIAL_SOURCES:
+        raise SettingsError(_wrong_source(name, settings))
+    path = Path(os.path.expanduser(name))  # noqa: PTH111, which fails for an unknown ~user
+    if name not in OFFICIAL_SOURCES and not path.exists():
+        raise SettingsError(
+            f"FASHION_SOURCE or --source: no such file or folder: {path}; expected a path, auto, download or sample"
+        )
+
+
+def _wrong_source(name: str, settings: Settings) -> str:
+    return (
+        f"FASHION_SOURCE or --source: {name!r} works for {OFFICIAL.title} only; the catalogue "
+        f"{settings.catalogue!r} needs a path, such as a folder with one folder of pictures per class"
+    )
+
+
 def _contract_in_use(folder: Path) -> DataContract:
     """The current dataset's contract; the official one if no dataset exists or it is damaged."""
     with contextlib.suppress(DatasetError):
@@ -118,6 +142,8 @@ def _ingest(raw: Source, folder: Path) -> Ingested:
             f"{raw.name}: has no test split, and there is no dataset to add its examples to. Ingest the archives "
             f"first, or put train and test next to each other"
         )
+    if base and isinstance(raw, Archives):
+        raw = raw.prepared_like(base.contract)
     if base and _contains(read_manifest(base), raw):
         return _repair(raw, base, folder)
     manifest = read_manifest(base) if raw.extends and base else Manifest(raw.name, raw.licence, (), raw.contract)

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 from pydantic import Field
 
-from components.catalogues import OFFICIAL
+from components.catalogues.fashion_mnist import FIRST_CONTRACT
 from components.catalogues.preparation import preparation_of
 from components.contract import (
     SAMPLE,
@@ -76,7 +76,7 @@ class Manifest:
     source: Annotated[str, Field(min_length=1)]
     licence: str
     parts: Annotated[tuple[DatasetPart, ...], Field(min_length=1)]
-    contract: DataContract = OFFICIAL.contract  # the default of manifests older than contracts
+    contract: DataContract = FIRST_CONTRACT  # the default of manifests older than contracts
     revisions: tuple[Revision, ...] = ()  # class changes; omitted if empty
 
     def of(self, split: Split) -> tuple[DatasetPart, ...]:
@@ -399,7 +399,7 @@ def written_with(schema: pa.Schema, path: Path) -> DataContract:
     """
     content = (schema.metadata or {}).get(METADATA)
     if content is None:
-        return OFFICIAL.contract
+        return FIRST_CONTRACT
     return read_record(DataContract, content, f"{path}: contract", DatasetError)
 
 

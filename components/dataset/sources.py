@@ -109,9 +109,13 @@ def _open_path(path: Path, contract: DataContract) -> Source:
     if path.is_file():
         if format_of(path.name) is None:
             known = " or ".join(sorted(suffixes()))
-            raise SettingsError(f"--source {path}: expected a labelled {known} file, or a folder")
+            raise SettingsError(
+                f"FASHION_SOURCE or --source: found {str(path)!r}, expected a labelled {known} file, or a folder"
+            )
         return LabelledTables.open({"train": (path,)}, contract)
-    raise SettingsError(f"--source {path}: no such file or folder; expected a path, auto, download or sample")
+    raise SettingsError(
+        f"FASHION_SOURCE or --source: no such file or folder: {path}; expected a path, auto, download or sample"
+    )
 
 
 def _open_folder(path: Path, contract: DataContract) -> Source:

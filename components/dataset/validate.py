@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from components.catalogues import catalogue_of
 from components.catalogues.catalogue import ValidationBounds
@@ -145,7 +146,7 @@ def to_frame(dataset: Dataset) -> pd.DataFrame:
 
 def _split_frame(dataset: Dataset, split: Split) -> pd.DataFrame:
     examples = read_split(dataset, split)
-    rows = examples.images.view(np.uint8).reshape(len(examples.ids), -1)
+    rows = examples.images.view(np.uint8).reshape(-1, examples.contract.dtype.itemsize)
     shares = np.bincount(examples.labels, minlength=len(examples.contract.classes)) / max(len(rows), 1)
     vectors = examples.images["vector"] if examples.contract.embedding else None
     return pd.DataFrame(
@@ -155,10 +156,16 @@ def _split_frame(dataset: Dataset, split: Split) -> pd.DataFrame:
             "label": examples.labels,
             "class_share": shares[examples.labels],
             **measure_images(examples.images, PROFILED if catalogue_of(examples.contract).profiled else EVERY),
-            **({} if vectors is None else {"vector_norm": np.linalg.norm(vectors, axis=1)}),
+            **({} if vectors is None else {"vector_norm": _norms_of(vectors)}),
             "hash": [hashlib.blake2b(row.data, digest_size=16).digest() for row in rows],
         }
     )
+
+
+def _norms_of(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of each vector; infinite if it has a NaN, because Great Expectations leaves NaN out."""
+    norms: NDArray[np.float32] = np.linalg.norm(vectors, axis=1)
+    return np.where(np.isnan(norms), np.float32(np.inf), norms)
 
 
 def _expect_of_split(split: Split, dataset: Dataset, bounds: ValidationBounds) -> "list[Expectation]":

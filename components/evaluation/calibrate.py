@@ -54,7 +54,7 @@ def calibrate_known(distances: NDArray[np.float32], known: KnownInputs, refused:
         threshold=float(ordered[min(rank, len(ordered)) - 1]),
         quantiles=tuple(quantiles.astype(np.float64).round(6).tolist()),
         rows=len(ordered),
-        kept=known.kept,
+        kept=len(known.sample),
         rank=known.basis.shape[1],
     )
 

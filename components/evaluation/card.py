@@ -79,7 +79,7 @@ def _measure_known(
     trained: Trained, known: KnownInputs, distances: NDArray[np.float32], validated: Validated
 ) -> KnownRange:
     """Fit the threshold for unknown inputs, and count the test images above it."""
-    found, measure = calibrate_known(distances, known), known.as_measure()
+    found, measure = calibrate_known(distances, known), known.measure(validated.dataset.contract.compared)
     with torch.inference_mode():
         parts = to_input(read_split(validated.dataset, "test").images).split(AT_ONCE)
         of_test = torch.cat([measure(part, trained.network.hidden(part)) for part in parts]).numpy()

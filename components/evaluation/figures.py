@@ -196,7 +196,8 @@ def draw_architecture(config: ModelConfig, contract: DataContract) -> "Figure":
     """Draw the layers, with heights proportional to the square root of their units, and the parameters between them."""
     widths = config.widths(contract)
     names = ("input", *(f"dense {number}" for number in range(1, len(widths) - 1)), "logits")
-    below = (" x ".join(map(str, contract.image.shape)), *(config.activation for _ in config.hidden), "softmax")
+    taken = "vector" if contract.embedding else " x ".join(map(str, contract.image.shape))
+    below = (taken, *(config.activation for _ in config.hidden), "softmax")
     heights = np.maximum(np.sqrt(widths) / np.sqrt(max(widths)), 0.05)
     figure, axes = _figure(1.3 * len(widths), 2.7)
     axes.bar(range(len(widths)), heights, width=0.16, bottom=-heights / 2, color=[BLUE] * (len(widths) - 1) + [GREEN])

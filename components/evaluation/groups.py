@@ -92,7 +92,7 @@ class CommonClasses:
 
 def find_common(ours: ModelCard, theirs: ModelCard) -> CommonClasses | None:
     """Return the classes to compare two models on; None if their data is unrelated or fewer than two groups remain."""
-    if replace(ours.contract, classes=theirs.classes, aliases=()) != theirs.contract:
+    if replace(ours.contract, classes=theirs.classes, aliases=()).difference(theirs.contract):
         return None
     related = relate(Lineage(ours.classes, ours.revisions), Lineage(theirs.classes, theirs.revisions))
     groups = [] if related is None else group(related)

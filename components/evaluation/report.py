@@ -193,7 +193,7 @@ def _count_sure(this: Evaluated) -> list[tuple[str, int, int, int]]:
 
 def _evaluate_other(this: Evaluated, other: Classifier, test: Examples, dataset: Dataset) -> dict[str, Any]:
     """Compare two models on the same images, by their common classes if their classes differ."""
-    if this.model.contract == other.contract:
+    if not this.model.contract.difference(other.contract):
         shown = ShownImages(test.images, test.labels, test.contract.classes)
         return _compare(this, _evaluate(other, test, dataset), shown)
     common = find_common(this.model.card, other.card)

@@ -206,11 +206,16 @@ def _with_network(model: Classifier) -> bytes:
     """The frozen network and the dense layers in one file, which takes photos: uint8 (n, side, side, 3).
 
     Raises:
-        ModelError: its probabilities for random photos differ from torch's.
+        ModelError: its probabilities for random photos differ from torch's, or its operators are too new.
     """
     embedding, graph = model.contract.embedding, _Graph()
     assert embedding  # noqa: S101, the caller has checked it
-    network = version_converter.convert_version(load_model_from_string(read_network_file(embedding)), OPSET).graph
+    file = load_model_from_string(read_network_file(embedding))
+    try:
+        network = version_converter.convert_version(file, OPSET).graph
+    except Exception as error:  # the converter has its own errors
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{model.tag}: its network has no equivalent in ONNX opset {OPSET}: {reason}") from error
     network = compose.add_prefix_graph(network, "network.")
     graph.nodes += [helper.make_node("Identity", ["images"], [network.input[0].name]), *network.node]
     graph.constants += network.initializer

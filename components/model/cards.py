@@ -4,7 +4,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 
-from components.catalogues.fashion_mnist import CONTRACT
+from components.catalogues.fashion_mnist import FIRST_CONTRACT
 from components.contract import Metrics, ModelCard
 from components.errors import FashionError, ModelError
 from components.model.config import ModelConfig
@@ -33,10 +33,10 @@ def _with_contract(content: bytes | str) -> bytes | str:
     """Add the Fashion-MNIST contract to a card written before cards had one; its class names identify it."""
     with contextlib.suppress(ValueError, RecursionError):  # `read_record` reports these
         card = json.loads(content)
-        if isinstance(card, dict) and "contract" not in card and card.get("classes") == list(CONTRACT.classes):
+        if isinstance(card, dict) and "contract" not in card and card.get("classes") == list(FIRST_CONTRACT.classes):
             del card["classes"]
             card.pop("input", None)
-            return json.dumps({**card, "contract": CONTRACT.fields()})
+            return json.dumps({**card, "contract": FIRST_CONTRACT.fields()})
     return content
 
 

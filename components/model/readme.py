@@ -79,14 +79,19 @@ def _words_of(card: ModelCard) -> dict[str, str]:
     """Return the words that the page uses for the images and the classes."""
     image, catalogue = card.contract.image, catalogue_of(card.contract)
     background = " background" if catalogue.inputs.edge < WHITE else ""  # a bright edge is refused or inverted
+    size, color = f"{image.height} x {image.width}", "grey" if image.channels == 1 else "colour"
+    call = f"predict(model, images)  # uint8 (n, {', '.join(map(str, image.shape))}), 0{background} to 255"
+    if embedding := card.contract.embedding:
+        size, color = f"{embedding.side} x {embedding.side}", "colour"
+        call = 'classify("photo.jpg", model=model)  # one picture or more, of any size'
     return {
         "subject": catalogue.subject,
         "outside": _outside_of(card, catalogue.outsider),
         "reviewed": " or that are unknown" if card.known else "",
-        "size": f"{image.height} x {image.width} in {'grey' if image.channels == 1 else 'colour'}",
-        "unseen": "colour, brand" if image.channels == 1 else "brand",
+        "size": f"{size} in {color}",
+        "unseen": "colour, brand" if color == "grey" else "brand",
         "count": _count_of(card),
-        "images": f"uint8 (n, {', '.join(map(str, image.shape))}), 0{background} to 255",
+        "call": call,
     }
 
 
@@ -213,7 +218,7 @@ def _origin_of(card: ModelCard) -> list[tuple[str, str]]:
     known = {
         "preset": card.preset,
         "seed": card.training.get("seed", "unknown"),
-        "epochs": f"{len(card.history)}, weights from epoch {card.best_epoch}",
+        "epochs": f"{len(card.history)}{_describe_phases(card)}, weights from epoch {card.best_epoch}",
         "dataset": card.dataset_version,
         "data contract, SHA-256": card.contract.fingerprint,
         "git commit": card.git_commit,
@@ -222,6 +227,13 @@ def _origin_of(card: ModelCard) -> list[tuple[str, str]]:
         **card.packages,
     }
     return [(as_text(name), as_text(value)) for name, value in known.items()]
+
+
+def _describe_phases(card: ModelCard) -> str:
+    """The two phases of a training that first tied its layers; nothing for any other, or if one ended early."""
+    tied, untied = card.training.get("epochs", 0), card.training.get("untied_epochs", 0)
+    is_both = untied and len(card.history) == tied + untied
+    return f" ({tied} tied, then {untied} untied)" if is_both else ""
 
 
 def _macro_f1(metrics: Metrics) -> float:

@@ -83,7 +83,7 @@ person.
 import fashion
 
 model = fashion.load_model("{exact}")  # verifies every file against its hash
-predictions = fashion.predict(model, images)  # {images}
+predictions = fashion.{call}
 print(predictions.names, predictions.confidences, predictions.sure, predictions.known)
 ```
 

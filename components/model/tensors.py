@@ -23,6 +23,6 @@ def to_input(images: Images | Tensor) -> Tensor:
     if isinstance(images, Tensor):
         return images.flatten(1).to(torch.float32).div_(255)
     if images.dtype.names:
-        return torch.from_numpy(np.ascontiguousarray(images["vector"]))
+        return torch.from_numpy(np.array(images["vector"], np.float32, order="C"))  # aligned and writable
     flat = images.reshape(len(images), math.prod(images.shape[1:]))  # n may be 0
     return torch.from_numpy(np.divide(flat, 255, dtype=np.float32))

@@ -44,11 +44,9 @@ def forms_of(config: ModelConfig, contract: DataContract, known: KnownRange | No
         width = units
     classes = len(contract.classes)
     if known:
-        kept, rank = known.kept, known.rank
-        forms |= {f"{PREFIX}{name}": TensorSpec((kept,)) for name in ("inputs_scale", "hidden_scale")}
-        forms |= {f"{PREFIX}{name}": TensorSpec((2,)) for name in ("middle", "spread")}
-        halves = {"basis": (contract.input.size, rank), "inputs": (kept, rank), "hidden": (kept, width)}
-        forms |= {f"{PREFIX}{name}": TensorSpec(shape, np.float16) for name, shape in halves.items()}
+        forms[f"{PREFIX}basis"] = TensorSpec((contract.compared + width, known.rank), np.float16)
+        forms[f"{PREFIX}sample"] = TensorSpec((known.kept, known.rank), np.float16)
+        forms[f"{PREFIX}scale"] = TensorSpec((known.kept,))
     return forms | {"logits.weight": TensorSpec((classes, width)), "logits.bias": TensorSpec((classes,))}
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from components.contract import Embedding
 from components.errors import ModelError
@@ -60,11 +60,11 @@ class Embedder:
 
 
 def frame(picture: Image.Image, side: int) -> NDArray[np.uint8]:
-    """Fit a whole picture into a square: uint8 (side, side, 3), red, green, blue. Transparency becomes white."""
+    """Cut out the centre square of a picture: uint8 (side, side, 3), red, green, blue. Transparency becomes white."""
     if "A" in picture.getbands():
         whole = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", whole.size, "white"), whole)
-    return np.asarray(picture.convert("RGB").resize((side, side), Image.Resampling.BICUBIC))
+    return np.asarray(ImageOps.fit(picture.convert("RGB"), (side, side), Image.Resampling.BILINEAR))
 
 
 def open_session(content: bytes, where: object) -> "onnxruntime.InferenceSession":

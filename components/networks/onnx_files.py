@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet's red, green and blue, 0 to 1
 DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
+PREFIX = "adapted."  # of the names that are added, so that they differ from the network's
 
 
 def adapt(content: bytes, where: Path | str) -> bytes:
@@ -28,15 +29,18 @@ def adapt(content: bytes, where: Path | str) -> bytes:
     """
     try:
         import onnx
+        from onnx.inliner import inline_local_functions
     except ModuleNotFoundError as error:
         raise SettingsError(f"network {where}: needs onnx; {INSTALL}") from error
     try:
-        model = onnx.load_model_from_string(content)
+        model = inline_local_functions(onnx.load_model_from_string(content))
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # a damaged file raises any of protobuf's and onnx's own errors
         reason = (str(error).splitlines() or ["empty"])[0]
         raise ModelError(f"network {where}: not an ONNX network: {reason}") from error
     graph = model.graph
+    if domains := {node.domain for node in graph.node} - {"", "ai.onnx"}:
+        raise ModelError(f"network {where}: has operators of {min(domains)}, expected ONNX's own only")
     weights = {one.name for one in graph.initializer}
     taken = [one for one in graph.input if one.name not in weights]
     if len(taken) != 1 or len(graph.output) != 1:
@@ -60,19 +64,19 @@ def _take_photos(graph: "onnx.GraphProto", taken: "onnx.ValueInfoProto", where: 
         expected = "uint8 (n, side, side, 3) or float32 (n, 3, side, side), with a fixed side"
         raise ModelError(f"network {where}: takes {TensorProto.DataType.Name(kind)} {shape}, expected {expected}")
     name, side = taken.name, shape[2]
-    constants = {"photos.mean": 255 * MEAN, "photos.deviation": 255 * DEVIATION}
+    constants = {PREFIX + "mean": 255 * MEAN, PREFIX + "deviation": 255 * DEVIATION}
     before = [
-        helper.make_node("Cast", ["photos"], ["photos.levels"], to=TensorProto.FLOAT),
-        helper.make_node("Sub", ["photos.levels", "photos.mean"], ["photos.centred"]),
-        helper.make_node("Div", ["photos.centred", "photos.deviation"], ["photos.scaled"]),
-        helper.make_node("Transpose", ["photos.scaled"], [name], perm=[0, 3, 1, 2]),
+        helper.make_node("Cast", [PREFIX + "photos"], [PREFIX + "levels"], to=TensorProto.FLOAT),
+        helper.make_node("Sub", [PREFIX + "levels", PREFIX + "mean"], [PREFIX + "centred"]),
+        helper.make_node("Div", [PREFIX + "centred", PREFIX + "deviation"], [PREFIX + "scaled"]),
+        helper.make_node("Transpose", [PREFIX + "scaled"], [name], perm=[0, 3, 1, 2]),
     ]
     graph.initializer.extend(numpy_helper.from_array(value, key) for key, value in constants.items())
     nodes = [*before, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
     graph.input.remove(taken)
-    graph.input.append(helper.make_tensor_value_info("photos", TensorProto.UINT8, ["n", side, side, 3]))
+    graph.input.append(helper.make_tensor_value_info(PREFIX + "photos", TensorProto.UINT8, ["n", side, side, 3]))
 
 
 def _return_vectors(graph: "onnx.GraphProto", where: Path | str) -> None:
@@ -85,11 +89,11 @@ def _return_vectors(graph: "onnx.GraphProto", where: Path | str) -> None:
         raise ModelError(f"network {where}: returns {TensorProto.DataType.Name(kind)} {shape}, expected {expected}")
     if len(shape) == 2:
         return
-    graph.node.append(helper.make_node("GlobalAveragePool", [made.name], ["vector.pooled"]))
-    graph.node.append(helper.make_node("Flatten", ["vector.pooled"], ["vector"], axis=1))
+    graph.node.append(helper.make_node("GlobalAveragePool", [made.name], [PREFIX + "pooled"]))
+    graph.node.append(helper.make_node("Flatten", [PREFIX + "pooled"], [PREFIX + "vector"], axis=1))
     size = shape[1]
     graph.output.remove(made)
-    graph.output.append(helper.make_tensor_value_info("vector", TensorProto.FLOAT, ["n", size]))
+    graph.output.append(helper.make_tensor_value_info(PREFIX + "vector", TensorProto.FLOAT, ["n", size]))
 
 
 def _shape_of(value: "onnx.ValueInfoProto") -> list[Any]:

@@ -10,11 +10,13 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from components.contract import Embedding
 from components.errors import ModelError, SettingsError
-from components.files import write_whole
-from components.networks.efficient_lite import SIZES, build_efficient_lite
-from components.networks.embedder import kept_path, remember
+from components.files import sha256_of, write_whole
+from components.networks.efficient_lite import COMPARED, SIZES, build_efficient_lite
+from components.networks.embedder import Embedder, kept_path, open_session, remember
 
 TORCHVISION = "torchvision/"
 LARGEST = 256 << 20  # bytes
@@ -44,7 +46,7 @@ def read_network(name: str) -> Network:
         ModelError: the file is not a network that takes photos and returns vectors.
     """
     if name in SIZES:
-        return _describe(name, build_efficient_lite(name))
+        return _describe(name, build_efficient_lite(name), COMPARED)
     path = Path(name).expanduser()
     if name.startswith(TORCHVISION) or path.suffix == ".safetensors":
         from components.networks.torchvision_models import build_from_file, build_pretrained
@@ -60,10 +62,18 @@ def read_network(name: str) -> Network:
     raise SettingsError(f"network {name[:60]!r}: expected {known}, torchvision/MODEL, or a .onnx or .safetensors file")
 
 
+def is_kept(embedding: Embedding, datasets: Path) -> bool:
+    """Whether the datasets folder has the file of a network, unchanged."""
+    path = kept_path(embedding, datasets)
+    return path.is_file() and sha256_of(path) == embedding.sha256
+
+
 def keep_network(network: Network, datasets: Path) -> None:
-    """Write the file of a network into the datasets folder, unless it is there."""
+    """Write the file of a network into the datasets folder. If it is there, it counts as new, for `prune`."""
     path = kept_path(network.embedding, datasets)
-    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != network.embedding.sha256:
+    if is_kept(network.embedding, datasets):
+        path.touch()
+    else:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, network.content)
     remember(path, network.embedding)
@@ -78,18 +88,27 @@ def _read(path: Path) -> bytes:
         raise SettingsError(f"network {path}: cannot be read: {error.strerror}") from error
 
 
-def _describe(name: str, content: bytes) -> Network:
-    """Read the sizes of an ONNX file's input and output."""
-    from components.networks.embedder import open_session
+def _describe(name: str, content: bytes, compared: int = 0) -> Network:
+    """Read the sizes of an ONNX file's input and output, and try it with two blank photos.
 
+    Args:
+        name: of the network.
+        content: its file.
+        compared: see `Embedding`; 0: all values.
+    """
     session = open_session(content, name)
     taken, made = session.get_inputs()[0], session.get_outputs()[0]
     side, size = taken.shape[1], made.shape[-1]
     try:
-        embedding = Embedding(name, hashlib.sha256(content).hexdigest(), size, side)
+        embedding = Embedding(name, hashlib.sha256(content).hexdigest(), size, side, compared or size)
         check_sizes(embedding)
     except (TypeError, ValueError) as error:
         raise ModelError(f"network {name}: takes {taken.shape} and returns {made.shape}: {error}") from error
+    try:
+        Embedder(content, embedding, name).run(np.zeros((2, side, side, 3), np.uint8))
+    except Exception as error:  # ONNX Runtime has its own errors
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"network {name}: does not take two photos at once: {reason}") from error
     return Network(embedding, content)
 
 

@@ -63,10 +63,13 @@ def export(model: nn.Module, name: str) -> bytes:
     """Export a classifier without its last dense layer: uint8 (n, 224, 224, 3) -> float32 (n, size).
 
     Raises:
-        SettingsError: onnxscript is not installed.
+        SettingsError: the classifier has no dense layer, or onnxscript is not installed.
+        ModelError: the classifier cannot be exported.
     """
-    last = [key for key, module in model.named_modules() if isinstance(module, nn.Linear)][-1]
-    parent, _, child = last.rpartition(".")
+    dense = [key for key, module in model.named_modules() if isinstance(module, nn.Linear)]
+    if not dense:
+        raise SettingsError(f"network {name}: has no dense layer to leave out")
+    parent, _, child = dense[-1].rpartition(".")
     setattr(model.get_submodule(parent), child, nn.Identity())
     photos = torch.zeros(2, 3, SIDE, SIDE)
     with tempfile.TemporaryDirectory() as folder:
@@ -85,6 +88,9 @@ def export(model: nn.Module, name: str) -> bytes:
             )
         except ModuleNotFoundError as error:
             raise SettingsError(f"network {name}: needs {error.name}; {INSTALL}") from error
+        except Exception as error:  # the exporter raises many kinds
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ModelError(f"network {name}: cannot be exported: {reason}") from error
         return adapt(path.read_bytes(), name)
 
 

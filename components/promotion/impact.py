@@ -133,12 +133,12 @@ def write_impact(
 
 
 def _find_common(model: Classifier, other: Classifier) -> CommonClasses | None:
-    """Return the class groups of two models with different classes; None if their contracts are equal.
+    """Return the class groups of two models with different classes; None if their contracts match.
 
     Raises:
         ModelError: they have no common classes.
     """
-    if model.contract == other.contract:
+    if not model.contract.difference(other.contract):
         return None
     if common := find_common(model.card, other.card):
         return common

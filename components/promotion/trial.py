@@ -66,7 +66,7 @@ def _pair_answers(
     challenger: Classifier, champion: Classifier, answers: Answers, test: Examples, dataset: Dataset
 ) -> PairedAnswers:
     """Compare on all test images, or only on the common classes if the classes differ."""
-    if champion.contract != challenger.contract and (common := find_common(challenger.card, champion.card)):
+    if champion.contract.difference(challenger.contract) and (common := find_common(challenger.card, champion.card)):
         return compare_changed(challenger, champion, common, test, dataset)
     others, performance = perform(champion, test, dataset)
     return PairedAnswers(test.labels, answers, others, performance)

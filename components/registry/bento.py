@@ -51,6 +51,7 @@ from components.registry.verdicts import encode_verdict, read_verdict
 from components.settings import checkout_commit
 
 BUILD_FILE, LOCK_FILE = "bentofile.yaml", "requirements.lock"
+NETWORK_PACKAGES = ("onnxruntime",)  # of a model with a frozen network
 VERSION_LENGTH = 16  # characters in base 32, or 80 bits, like BentoML's own versions
 LABEL_LENGTH = 63  # maximum length of a label value in Kubernetes
 
@@ -63,7 +64,7 @@ class BuiltBento:
 
     tag: str  # exact tag
     model: str  # exact tag of the bundled model
-    verdict: str  # "passed", "forced", "refused", or "none" if the gate has not run
+    verdict: str  # "passed", "forced", "rejected", or "none" if the gate has not run
     is_new: bool  # False: it already existed
 
 
@@ -111,7 +112,8 @@ def _gather(model: Classifier, source: Path, copy: Path) -> Options:
     options["models"] = [{"tag": model.tag, "alias": BUNDLED}]
     if (catalogue := catalogue_in_use()) != DEFAULT:
         options["envs"] = [*options.get("envs", []), {"name": VARIABLE, "value": catalogue}]
-    options["python"]["packages"] = _locked(options["python"]["packages"], source / LOCK_FILE)
+    packages = [*options["python"]["packages"], *(NETWORK_PACKAGES if model.contract.embedding else ())]
+    options["python"]["packages"] = _locked(packages, source / LOCK_FILE)
     labels = {"model": model.tag, "preset": model.card.preset, "source": model.card.source}
     labels |= {"dataset": model.card.dataset_version, "verdict": _verdict_of(model.tag, verdict)}
     labels |= {"contract": model.contract.fingerprint[:VERSION_LENGTH]}

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from filelock import FileLock
 from pydantic import Field
 
-from components.contract import ModelCard, Positive, Sha256, Share, Time, Verdict
+from components.contract import DESPITE, ModelCard, Positive, Sha256, Share, Time, Verdict
 from components.errors import LiveModelChanged, ModelError, NoLiveModel, PromotionRefused
 from components.files import user_name, write_whole
 from components.records import read_file, read_record
@@ -47,7 +47,7 @@ class Move:
     who: str
     when: Time  # UTC
     why: str
-    verdict: str = ""  # of a promotion: "passed", or "forced: ..." with the failed checks
+    verdict: str = ""  # of a promotion: "passed", or "promoted despite: ..." with the failed checks
     accuracy: Share | None = None  # on the test split
     split_version: str = ""  # version of that split
 
@@ -228,7 +228,15 @@ def earlier_moves() -> list[Move]:
 def verdict_when_promoted(tag: str) -> str:
     """Return the outcome of the verdict of a model's last promotion: "passed", "forced", or "" if none."""
     found = [move.verdict for move in history() if move.tag == tag and move.action == "promote"]
-    return found[-1].partition(":")[0] if found else ""
+    return read_verdict_of_move(found[-1])[0] if found else ""
+
+
+def read_verdict_of_move(verdict: str) -> tuple[str, str]:
+    """The outcome of a promotion, and what it was promoted despite; "" unless it was forced."""
+    if verdict.startswith("forced: "):  # written by an earlier version
+        reason, _, failed = verdict.removeprefix("forced: ").partition("; past: ")
+        verdict = f"{DESPITE}{failed}; reason: {reason}"
+    return ("forced", verdict) if verdict.startswith(DESPITE) else (verdict, "")
 
 
 def previous_move() -> Move | None:

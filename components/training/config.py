@@ -171,6 +171,21 @@ class TrainConfig:
         """Epochs of all phases, without early stopping."""
         return sum(phase.epochs for phase in self.phases())
 
+    def describe_epochs(self) -> str:
+        """10 epochs; 48 epochs (40 tied, then 8 untied)"""
+        phases = self.phases()
+        split = f" ({phases[0].epochs} tied, then {phases[1].epochs} untied)" if len(phases) == 2 else ""
+        return f"{self.total_epochs} epochs{split}"
+
+    def place(self, epoch: int) -> str:
+        """Where an epoch is, from 1: 3 of 10; 41 of 48 (untied 1 of 8). With patience a phase may end early."""
+        phases = self.phases()
+        if len(phases) == 1 or self.patience:
+            return f"{epoch} of {self.total_epochs}"
+        tied, untied = (phase.epochs for phase in phases)
+        phase = f"tied {epoch} of {tied}" if epoch <= tied else f"untied {epoch - tied} of {untied}"
+        return f"{epoch} of {self.total_epochs} ({phase})"
+
     def phases(self) -> tuple["TrainConfig", ...]:
         """Split the training into its phases: one, or a tied phase followed by an untied one.
 

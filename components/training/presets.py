@@ -4,9 +4,12 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+from components.catalogue_in_use import DEFAULT as OFFICIAL
+from components.catalogue_in_use import in_catalogue
 from components.contract import DataContract, Embedding, ImageSpec
 from components.errors import SettingsError
 from components.model.mlp import ModelConfig
+from components.settings import Settings, load_settings
 from components.training.config import TrainConfig
 
 
@@ -147,6 +150,7 @@ PRESETS = {
     )
 }
 DEFAULT = "dense-128"
+OWN, OWN_WITH_NETWORK = "photos", "vectors"  # the same for a catalogue of one's own
 
 
 def count_parameters(config: TrainConfig, contract: DataContract) -> int:
@@ -174,3 +178,24 @@ def configure(
     if image:
         config.require_fit(image)
     return config
+
+
+def default_preset(catalogue: str, settings: Settings | None = None) -> str:
+    """What is trained if no preset is named.
+
+    Args:
+        catalogue: its name.
+        settings: where the data is; None: from the environment.
+
+    Raises:
+        DatasetError: the data of the catalogue is damaged.
+    """
+    if catalogue == OFFICIAL:
+        return DEFAULT
+    from components.dataset.manifest import current_dataset  # imports pyarrow
+
+    settings = settings or load_settings()
+    dataset = current_dataset(in_catalogue(settings.data_dir, catalogue) / "datasets")
+    if dataset:
+        return OWN_WITH_NETWORK if dataset.contract.embedding else OWN
+    return OWN_WITH_NETWORK if settings.network and catalogue == settings.catalogue else OWN

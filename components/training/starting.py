@@ -16,7 +16,7 @@ from components.revisions import Lineage, relate
 from components.training.config import TrainConfig
 from components.training.data import RowsBefore
 
-HOW_MADE = ("image", "preparation", "embedding")  # fields of a contract that say what a model takes
+HOW_MADE = ("image", "preparation_family", "embedding")  # fields of a contract that say what a model takes
 LIVE, ANEW = "live", "none"  # instead of a tag: the live model; no model
 
 

@@ -22,7 +22,7 @@ from torch.optim.swa_utils import AveragedModel
 from components.contract import DataContract, Epoch, Labels, Revision, Validated
 from components.dataset.manifest import Examples, read_manifest, read_split
 from components.errors import SettingsError, TrainingDiverged, TrainingError
-from components.model.known import KEPT, KEPT_VECTORS, SAMPLED, fit_known
+from components.model.known import fit_known, sampling_of
 from components.model.mlp import MLP
 from components.revisions import Lineage
 from components.training.config import TrainConfig
@@ -36,6 +36,7 @@ from components.training.tied import TiedMLP, to_dense
 
 log = logging.getLogger(__name__)
 FEWEST_KNOWN = 20  # validation rows to tell unknown inputs; of 19, one is 5 %
+AT_ONCE = 8_192  # images whose distances are measured at a time
 
 
 @dataclass(frozen=True)
@@ -178,13 +179,14 @@ class Run:
 
     def _fit_known(self, network: MLP) -> NDArray[np.float32]:
         """Fit the measure of unknown inputs, and return the distances of the validation images."""
-        rows = np.random.default_rng(self.config.seed).permutation(len(self.data.labels))[:SAMPLED]
+        sampling = sampling_of(self.contract)
+        rows = np.random.default_rng(self.config.seed).permutation(len(self.data.labels))[: sampling.kept]
         inputs = self.data.images.unchanged(torch.from_numpy(rows).to(self.device)).cpu()
-        kept = KEPT_VECTORS if self.contract.embedding else KEPT
-        validation_x = self.data.validation_x.cpu()
-        validation_hidden = network.hidden(validation_x)
-        network.known = fit_known(inputs, network.hidden(inputs[:kept]), validation_x, validation_hidden)
-        return np.asarray(network.known.as_measure()(validation_x, validation_hidden).numpy())
+        compared = inputs[:, : self.contract.compared]
+        network.known = fit_known(compared, network.hidden(inputs), sampling.rank)
+        measure = network.known.measure(self.contract.compared)
+        parts = self.data.validation_x.cpu().split(AT_ONCE)
+        return np.concatenate([measure(part, network.hidden(part)).numpy() for part in parts])
 
     def state(self) -> State:
         """Return everything that the next epoch depends on, except the data and the configuration."""

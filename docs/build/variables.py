@@ -14,8 +14,8 @@ from pydantic_settings import BaseSettings
 from components.monitoring.drift.bounds import DriftBounds
 from components.promotion.bounds import GateBounds
 from components.settings import CHECKOUT, Settings
+from flows.cluster import ClusterSettings
 from flows.notify.send import NotifySettings
-from flows.parts import ClusterSettings
 from ops.layout import Ports
 
 CLASSES: dict[str, type[BaseSettings]] = {

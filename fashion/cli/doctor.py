@@ -82,16 +82,13 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _check_settings() -> Finding:
-    from components.errors import SettingsError
-    from components.monitoring.drift.bounds import DriftBounds
-    from components.promotion.bounds import GateBounds
-    from components.settings import Settings, read_settings
+    from components.errors import DatasetError, SettingsError
+    from fashion.cli.every_setting import check_every_setting
     from ops.settings_file import FILE, NAMES, VARIABLE, given
 
     try:
-        for kind in (Settings, GateBounds, DriftBounds):
-            read_settings(kind)
-    except SettingsError as error:
+        check_every_setting()
+    except (SettingsError, DatasetError) as error:
         return Finding("failed", "settings", str(error), "correct the variable, or its line in fashion.toml")
     prefixes = ("FASHION_GATE_", "FASHION_DRIFT_", "FASHION_STACK_", VARIABLE)
     names = [name for name in os.environ if name.startswith("FASHION_") and not name.startswith(prefixes)]
@@ -120,7 +117,7 @@ def _check_folders() -> Iterator[Finding]:
 def _check_ports() -> Iterator[Finding]:
     from components.errors import SettingsError
     from ops.layout import read_layout
-    from ops.ports import refuse_used_port
+    from ops.ports import find_occupant, refuse_used_port
     from ops.start import look
 
     ours = {piece.name for piece in look(read_layout()) if piece.is_well}
@@ -133,7 +130,11 @@ def _check_ports() -> Iterator[Finding]:
             refuse_used_port("127.0.0.1", port, name)
             yield Finding("ok", f"port {port}", "free")
         except SettingsError as error:
-            yield Finding("warning", f"port {port}", str(error), f"stop that process, or set {name}")
+            occupant = find_occupant("127.0.0.1", port)
+            if piece == "service" and occupant.is_ours:
+                yield Finding("ok", f"port {port}", f"in use by {occupant}; stop it before 'fashion up'")
+            else:
+                yield Finding("warning", f"port {port}", str(error), f"stop that process, or set {name}")
 
 
 def _check_prefect() -> Finding:

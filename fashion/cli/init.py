@@ -48,12 +48,12 @@ def init(
     as_json: Json = False,
 ) -> None:
     """Create a folder for a catalogue of your own: settings file, inboxes and a README."""
-    from components.contract import CATALOGUE_NAME
+    from components.contract import CATALOGUE_NAME, describe_bad_name
     from components.errors import SettingsError
 
     name = name or re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")
     if not CATALOGUE_NAME.fullmatch(name):
-        raise SettingsError(f"--name {name!r}: expected up to 40 lower-case letters, digits and hyphens")
+        raise SettingsError(f"--name: {describe_bad_name(name)}")
     if (folder / "fashion.toml").exists():
         raise SettingsError(f"{folder}: it has a fashion.toml already")
     inboxes = folder / "data" / "catalogues" / name / "inbox"

@@ -92,8 +92,8 @@ def verdict(tag: Tag, as_json: Json = False) -> None:
         return
     rows = [("ok" if one.passed else "FAILED", one.name, one.measured, one.bound) for one in found.checks]
     print_table(rows, ("", "CHECK", "MEASURED", "BOUND"))
-    forced = f" ({found.forced})" if found.outcome == "forced" else ""
-    print(f"\n{found.outcome}{forced}: {tag} compared with {found.champion or 'no champion'}, {found.when[:19]} UTC")
+    reason = f" (promoted despite the failed checks, reason: {found.forced})" if found.outcome == "forced" else ""
+    print(f"\n{found.outcome}{reason}: {tag} compared with {found.champion or 'no champion'}, {found.when[:19]} UTC")
 
 
 def rollback(
@@ -284,7 +284,9 @@ def _model_line(one: "ModelState", rolled_back: set[str]) -> tuple[str, ...]:
 
 
 def _move_line(move: "Move") -> tuple[str, ...]:
-    """A forced promotion shows which checks it skipped; `fashion verdict` has the rest."""
-    outcome, _, skipped = move.verdict.partition(": ")
+    """A forced promotion shows which checks failed; `fashion verdict` has the rest."""
+    from components.registry.champion import read_verdict_of_move
+
+    outcome, despite = read_verdict_of_move(move.verdict)
     what = (str(move.number), move.when[:19], move.who, move.action, move.previous or "nothing", "->", move.tag)
-    return *what, outcome or "-", skipped or move.why
+    return *what, outcome or "-", despite or move.why

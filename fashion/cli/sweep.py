@@ -56,20 +56,16 @@ def sweep(
     from components.registry.store import home
     from components.settings import load_settings
     from components.training.presets import configure
+    from fashion.training import open_sweep
+    from ops.stopping import stop
 
     for name in names:  # bad settings fail here, before a server starts
         configure(name, {**overrides, "seed": numbers[0]})
     require_writable(load_settings().data_dir, home(), *([output.parent] if output else []))
-    from ops.server import use_server
-    from ops.stopping import stop
-
     stop.keep("finished and unfinished trainings are kept", can_resume=True)
     stop.command = resume_command(source)
     with waiting("starting Prefect"):
-        server = use_server()
-        from flows.sweep import sweep
-
-        server.wait()
+        sweep = open_sweep()
     quiet_expected_errors()
     found = sweep(names, numbers, overrides, workers, source, sample_fallback, save, resume)
     if output:

@@ -14,7 +14,7 @@ def is_rich() -> bool:
 
 
 GOOD = {"live", "ok", "passed", "promote"}
-BAD = {"damaged", "refused", "FAILED", "failed", "DRIFT", "not well"}
+BAD = {"damaged", "rejected", "FAILED", "failed", "DRIFT", "not well"}
 
 
 def print_table(rows: Sequence[tuple[str, ...]], header: tuple[str, ...] = ()) -> None:

@@ -54,7 +54,7 @@ def ingest(
     ] = "",
     allow_small: Annotated[bool, typer.Option("--allow-small", help="Accept classes of 2 to 9 pictures.")] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Start the catalogue anew. The live model keeps serving.")
+        bool, typer.Option("--replace", help="Start the catalogue over from this source. The live model keeps serving.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -115,7 +115,10 @@ def train(
         typer.Option(help="Preset, see 'fashion presets' [default: dense-128; photos for a catalogue of your own]."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed [default: the preset's].")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images [default: the preset's].")] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Passes over the training images, before any untied_epochs [default: the preset's]."),
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step [default: the preset's].")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate [default: the preset's].")] = None,
     fields: Annotated[
@@ -142,31 +145,16 @@ def train(
 
     Starts a temporary Prefect server, in about ten seconds, unless PREFECT_API_URL names one.
     """
-    from components.files import require_writable
-    from components.registry.names import resolve_tag
-    from components.registry.store import check_stored, home
-    from components.settings import load_settings
-    from components.training.presets import configure
-    from components.training.starting import ANEW, LIVE
-
-    preset = preset or default_preset()
-    given = {"seed": seed, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
-    overrides = read_fields(fields or []) | {name: value for name, value in given.items() if value is not None}
-    configure(preset, overrides)  # bad settings fail here, before a server starts
-    require_writable(load_settings().data_dir, home())
-    if start_from not in {"", LIVE, ANEW}:
-        start_from = resolve_tag(start_from)
-        check_stored(start_from)
-    from ops.server import use_server
+    from fashion.training import check_training, open_training
     from ops.stopping import stop
 
+    given = {"seed": seed, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    overrides = read_fields(fields or []) | {name: value for name, value in given.items() if value is not None}
+    preset, start_from = check_training(preset or "", overrides, start_from)  # before a server starts
     stop.keep("nothing was trained yet; run the same command again")
     stop.command = resume_command(source)
     with waiting("starting Prefect"):
-        server = use_server()
-        from flows.training import training
-
-        server.wait()
+        training = open_training()
     quiet_expected_errors()
     result = training(
         preset=preset,
@@ -194,14 +182,6 @@ def train(
         print_result(result, promote)
 
 
-def default_preset() -> str:
-    """What is trained if no preset is named: `photos` for a catalogue of one's own."""
-    from components import catalogue_in_use
-    from components.training.presets import DEFAULT
-
-    return DEFAULT if catalogue_in_use.catalogue_in_use() == catalogue_in_use.DEFAULT else "photos"
-
-
 def presets(as_json: Json = False) -> None:
     """List the presets: layers, parameters, fields and origin of each."""
     from components.catalogues import DEFAULT
@@ -214,8 +194,8 @@ def presets(as_json: Json = False) -> None:
     defaults = Preset("", "", TrainConfig()).fields()
     for preset in PRESETS.values():
         own = {name: value for name, value in preset.fields().items() if value != defaults[name]}
-        parameters = count_parameters(preset.config, DEFAULT.contract)
-        print(f"{preset.name}: {preset.layers(DEFAULT.contract)}, {parameters:,} parameters")
+        size = f"{count_parameters(preset.config, DEFAULT.contract):,} parameters, {preset.config.describe_epochs()}"
+        print(f"{preset.name}: {preset.layers(DEFAULT.contract)}, {size}")
         print(f"  {preset.origin}\n  {_list_fields(own)}\n")
     print(f"fields that a preset does not set: {_list_fields(defaults)}")
     print("fashion train --preset NAME --set FIELD=VALUE overrides any of them.")
@@ -243,14 +223,12 @@ report         {result.report}""")
 def next_steps(result: "TrainingResult", promote: bool) -> Iterator[tuple[str, str]]:
     """What makes sense after a training: a model that went live is served, one that was rejected is looked at."""
     from components.catalogue_in_use import DEFAULT, VARIABLE, catalogue_in_use
-    from components.settings import CHECKOUT
     from ops.settings_file import given
 
     own = "" if (name := catalogue_in_use()) == DEFAULT or VARIABLE in given else f"{VARIABLE}={name} "
     fashion = f"{own}{program()}"
     if result.promoted or result.skipped:
-        serve = f"{own}make serve" if Path.cwd() == CHECKOUT else f"{fashion} serve"
-        yield serve, f"serve it: web page and API on http://127.0.0.1:{os.environ.get('PORT') or 3000}"
+        yield f"{fashion} serve", f"serve it: web page and API on http://127.0.0.1:{os.environ.get('PORT') or 3000}"
         yield f"{fashion} predict PHOTO...", "classify photos"
         yield f"{fashion} score IN.csv OUT.csv", "classify a catalogue"
         yield f"{fashion} models", "list the models, and which is live"

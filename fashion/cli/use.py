@@ -139,10 +139,10 @@ def serve(
     from components.paths import RESOURCES
     from components.settings import load_settings
     from ops.ports import refuse_used_port
-    from serving.guard import Guard
+    from serving.settings import check_settings
 
     refuse_used_port(host, port, "PORT")
-    Guard()
+    check_settings()
     if host in LOOPBACK:
         os.environ.setdefault("FASHION_CORRECTIONS_DIR", str(load_settings().labelled_dir))
     program = str(Path(sys.executable).with_name("bentoml"))

@@ -8,12 +8,12 @@ from components.promotion.promote import Promotion
 from flows.notify.message import Message, of_promotion
 from flows.notify.redact import redact
 
-PROMOTED, REFUSED = "fashion.model.promoted", "fashion.model.refused"
+PROMOTED, REJECTED = "fashion.model.promoted", "fashion.model.rejected"
 
 
 def emit_promotion(promotion: Promotion) -> None:
     """Emit the result of a promotion attempt."""
-    emit(PROMOTED if promotion.promoted else REFUSED, promotion.tag, of_promotion(promotion))
+    emit(PROMOTED if promotion.promoted else REJECTED, promotion.tag, of_promotion(promotion))
 
 
 def emit(event: str, about: str, message: Message) -> None:

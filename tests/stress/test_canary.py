@@ -37,7 +37,7 @@ def test_force_does_not_skip_the_canary(
     assert failed(promotion.verdict)[-1] == "canary: /predict, JSON"
     verdict = verdicts.read_verdict(changed)
     assert verdict
-    assert (verdict.outcome, verdict.forced) == ("refused", "")
+    assert (verdict.outcome, verdict.forced) == ("rejected", "")
     assert champion.live_move().tag == live
 
 

@@ -40,7 +40,7 @@ def test_without_a_network_it_warns_and_trains_on_the_sample(environment: dict[s
     assert "(live)" in summary["model"]
     assert "SAMPLE" in done.stdout
     assert "sample" in Path(summary["report"]).read_text()
-    for part in ("validation  ", "make serve", "fashion score"):
+    for part in ("validation  ", "fashion serve", "fashion score"):
         assert part in done.stdout
     (model,) = json.loads(fashion(environment, "models", "--json").stdout)
     assert (model["tag"], model["source"], model["live"]) == (tag, "sample", True)

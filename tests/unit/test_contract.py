@@ -1,13 +1,18 @@
 """Data contracts: matching class names, comparing contracts, and rejecting invalid ones."""
 
 import dataclasses
+import hashlib
 import json
+import re
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
+from networks import contract_with, embedding_of, make_network
 
-from components.contract import DataContract, ImageSpec, require_equal
+from components.catalogues.fashion_mnist import CONTRACT
+from components.contract import DataContract, ImageSpec, pictures_of, require_equal
 from components.errors import DatasetError, ModelError
 from components.records import read_record
 
@@ -54,8 +59,8 @@ def test_names_take_precedence_over_aliases() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"name": "Shop!"}, "a catalogue called 'Shop!'"),
-        ({"name": "../shop"}, r"a catalogue called '\.\./shop'"),
+        ({"name": "Shop!"}, "the catalogue's name: found 'Shop!', expected at most .*: try 'shop'"),
+        ({"name": "../shop"}, r"the catalogue's name: found '\.\./shop'"),
         ({"name": "s" * 41}, "at most 40"),
         ({"classes": ("one",)}, "1 classes; expected 2 to 1,000"),
         ({"classes": tuple(map(str, range(1001)))}, "1001 classes"),
@@ -76,7 +81,7 @@ def test_invalid_contracts_are_refused_when_created_and_when_read(fields: dict[s
 
 @pytest.mark.parametrize("image", [(7, 28, 1), (28, 129, 1), (28, 28, 2), (28, 28, 4)])
 def test_image_sizes_have_bounds(image: tuple[int, int, Any]) -> None:
-    with pytest.raises(ValueError, match="an image of"):
+    with pytest.raises(ValueError, match=r"^found "):
         ImageSpec(*image)
 
 
@@ -104,6 +109,12 @@ def test_the_first_difference_is_named(message: str) -> None:
         require_equal(SHOP, other, "here", DatasetError)
 
 
+def test_versions_of_a_preparation_can_be_compared() -> None:
+    newer = dataclasses.replace(SHOP, preparation=f"{SHOP.preparation}-2")
+    assert (newer == SHOP, SHOP.difference(newer), newer.difference(SHOP)) == (False, "", "")
+    assert newer.preparation_family == SHOP.preparation_family == SHOP.preparation
+
+
 def test_aliases_are_not_compared() -> None:
     other = dataclasses.replace(SHOP, aliases=())
     assert (other == SHOP, SHOP.difference(other), SHOP.fingerprint == other.fingerprint) == (True, "", True)
@@ -116,3 +127,47 @@ def test_a_contract_survives_a_round_trip_and_only_fields_are_written() -> None:
         assert json.loads(content).keys() == {field.name for field in dataclasses.fields(SHOP)}
         read = read_record(DataContract, content, "here", ModelError)
         assert (read, read.aliases) == (SHOP, SHOP.aliases)
+
+
+# --- with a frozen network ---
+
+WITH_NETWORK = contract_with(embedding_of(make_network()))
+
+
+def test_a_contract_without_a_network_is_written_and_fingerprinted_as_before() -> None:
+    assert "embedding" not in SHOP.fields()
+    fields = {key: value for key, value in SHOP.fields().items() if key != "aliases"}
+    assert fields.keys() == {"name", "classes", "image", "preparation"}
+    before = hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    assert SHOP.fingerprint == before
+    assert CONTRACT.fingerprint == "f38f9b814d97543ae255433434908e48b4418d2ac566cecda7c4ee229813145e"
+
+
+def test_a_contract_with_a_network_survives_a_round_trip() -> None:
+    read = read_record(DataContract, json.dumps(WITH_NETWORK.fields()).encode(), "here", ModelError)
+    assert (read, read.fingerprint) == (WITH_NETWORK, WITH_NETWORK.fingerprint)
+
+
+def test_a_contract_of_another_network_is_another_contract() -> None:
+    other = contract_with(embedding_of(make_network(1)))
+    message = r"embedding: found 'tiny.onnx \(\w{12}\)', expected 'tiny.onnx \(\w{12}\)'"
+    assert re.fullmatch(message, WITH_NETWORK.difference(other))
+    assert WITH_NETWORK.fingerprint != other.fingerprint
+    without = dataclasses.replace(WITH_NETWORK, embedding=None)
+    assert WITH_NETWORK.difference(without).startswith("embedding: found 'None', expected 'tiny.onnx (")
+
+
+def test_an_image_is_pixels_or_a_record_of_a_picture_and_a_vector() -> None:
+    assert SHOP.dtype == np.dtype((np.uint8, SHOP.image.shape))
+    assert SHOP.input == SHOP.image
+    assert WITH_NETWORK.dtype.names == ("picture", "vector")
+    assert WITH_NETWORK.dtype.itemsize == 16 * 16 * 3 + 48 * 4
+    assert WITH_NETWORK.input == WITH_NETWORK.embedding
+    assert pictures_of(np.zeros(2, WITH_NETWORK.dtype)).shape == (2, 16, 16, 3)
+    assert pictures_of(np.zeros(2, SHOP.dtype)).shape == (2, *SHOP.image.shape)
+
+
+def test_a_network_needs_a_hash() -> None:
+    fields = WITH_NETWORK.fields() | {"embedding": {"network": "a", "sha256": "no", "size": 1, "side": 32}}
+    with pytest.raises(ModelError, match=r"embedding\.sha256"):
+        read_record(DataContract, json.dumps(fields).encode(), "here", ModelError)

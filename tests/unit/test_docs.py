@@ -1,6 +1,8 @@
 """The documentation: every link between its pages, and the pages that are generated from code."""
 
+import ast
 import re
+import subprocess
 from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
@@ -194,3 +196,32 @@ def test_every_function_of_the_package_is_in_the_reference() -> None:
     page = describe_functions()
     for name, place in fashion.API.items():
         assert f"::: {place.replace(':', '.')}\n    options:\n      heading: fashion.{name}\n" in page
+
+
+def test_make_setup_says_what_it_does_and_how_long_it_takes() -> None:
+    done = subprocess.run(
+        ["make", "--dry-run", "--always-make", "setup"], cwd=CHECKOUT, capture_output=True, text=True, check=True
+    )
+    said = next(line for line in done.stdout.splitlines() if line.startswith("echo "))
+    assert "setting up .venv" in said
+    assert "about a minute" in said
+    assert "uv pip sync --quiet" in done.stdout, "no progress without a terminal"
+
+
+STRINGS = [
+    (path, node.value)
+    for folder in ("components", "fashion", "flows", "ops", "serving")
+    for path in sorted((CHECKOUT / folder).rglob("*.py"))
+    for node in ast.walk(ast.parse(path.read_text()))
+    if isinstance(node, ast.Constant) and isinstance(node.value, str)
+]
+
+
+def test_messages_name_the_fashion_command_and_not_its_make_target() -> None:
+    """The README says that `make up` is the same."""
+    found = [
+        (name_of(path), text) for path, text in STRINGS if re.search(r"\bmake (run|up|down|status|serve|bento)\b", text)
+    ]
+    assert not found
+    readme = (CHECKOUT / "README.md").read_text()
+    assert "`make up` is the same as `fashion up`" in readme

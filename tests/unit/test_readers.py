@@ -153,7 +153,7 @@ def test_a_picture_of_the_very_size_keeps_its_pixels_on_either_way(contract: Dat
     images, _ = draw_awkward(3, 0, contract)
     for image in images:
         content = write_png(image)
-        assert is_small(content, contract.image)
+        assert is_small(content, contract)
         slow = io.BytesIO()
         Image.fromarray(image).save(slow, "BMP")
         for found in (read_views(content, contract), read_photo(slow.getvalue(), contract)):

@@ -1,7 +1,8 @@
 """Prepare pictures as images, by the function that the contract names. Training and serving use the same code.
 
-The output of a preparation never changes: a new one gets a new name, such as "letterbox-2", so that models keep seeing
-what they were trained on. To add one, write a module and add it to `PREPARATIONS`.
+The output of a preparation never changes: a new version gets a new name, such as "fashion-mnist-2", so that models keep
+seeing what they were trained on. Models of two versions can be compared. To add a preparation, write a module and add
+it to `PREPARATIONS`.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,13 @@ from PIL import Image
 
 from components.catalogues.preparation import fashion_mnist
 from components.catalogues.preparation.embedding import edge_of, embed
-from components.catalogues.preparation.garment import garment, working_edge
+from components.catalogues.preparation.garment import (
+    FindGarment,
+    find_garment,
+    find_garment_sampled,
+    garment,
+    working_edge,
+)
 from components.catalogues.preparation.letterbox import letterbox
 from components.contract import DataContract, Images
 from components.errors import SettingsError
@@ -32,14 +39,21 @@ class Preparation:
 
 
 EMBEDDING = "embedding"
-PREPARATIONS = {
-    "fashion-mnist": Preparation(
-        lambda picture, contract: fashion_mnist.prepare(picture, contract.image),
+
+
+def _like_fashion_mnist(find: FindGarment) -> Preparation:
+    return Preparation(
+        lambda picture, contract: fashion_mnist.prepare(picture, contract.image, find),
         lambda contract: fashion_mnist.WORKING,
         fashion_mnist.has_dark_corners,
         fashion_mnist.have_dark_edges,
         only_grey_squares=True,
-    ),
+    )
+
+
+PREPARATIONS = {
+    "fashion-mnist": _like_fashion_mnist(find_garment),
+    "fashion-mnist-2": _like_fashion_mnist(find_garment_sampled),
     "letterbox": Preparation(
         lambda picture, contract: letterbox(picture, contract.image),
         lambda contract: 2 * max(contract.image.height, contract.image.width),
@@ -54,6 +68,17 @@ PREPARATIONS = {
     ),
     EMBEDDING: Preparation(embed, edge_of, lambda pixels: False, lambda images: False, has_network=True),
 }
+
+
+def check_preparation(name: str) -> None:
+    """Check the preparation that a new catalogue is given; "" is the default.
+
+    Raises:
+        SettingsError: no preparation has this name.
+    """
+    if name and name not in PREPARATIONS:
+        expected = " or ".join(other for other in PREPARATIONS if other != "fashion-mnist")
+        raise SettingsError(f"FASHION_PREPARATION or --preparation: found {name[:60]!r}, expected {expected}")
 
 
 def preparation_of(contract: DataContract) -> Preparation:

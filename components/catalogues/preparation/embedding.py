@@ -5,7 +5,7 @@ from PIL import Image
 
 from components.catalogues.preparation.letterbox import letterbox
 from components.contract import DataContract, Images
-from components.errors import SettingsError
+from components.errors import InputError, SettingsError
 from components.networks.embedder import embedder_of
 
 
@@ -21,12 +21,15 @@ def embed(picture: Image.Image, contract: DataContract) -> Images:
 
     Raises:
         ModelError: the network is missing or changed.
+        InputError: the network's vector of this picture is not finite.
     """
     if contract.embedding is None:
         raise SettingsError(f"{contract.name}: the preparation 'embedding' needs a network")
     found = np.empty(1, contract.dtype)
     found["picture"] = letterbox(picture, contract.image)
     found["vector"] = embedder_of(contract.embedding)(picture)
+    if not np.isfinite(found["vector"]).all():
+        raise InputError("picture", f"the network {contract.embedding} returns values that are not finite")
     return found
 
 

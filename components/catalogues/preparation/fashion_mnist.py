@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from components.catalogues.preparation.garment import draw_garment, find_garment
+from components.catalogues.preparation.garment import FindGarment, draw_garment, find_garment_sampled
 from components.catalogues.preparation.ground import (
     PLAIN,
     RED_GREEN_BLUE,
@@ -48,12 +48,13 @@ def have_dark_edges(images: Images) -> bool:
     return bool(np.median(edges.mean(axis=1)) < BRIGHT)
 
 
-def prepare(picture: Image.Image, image: ImageSpec) -> Images:
+def prepare(picture: Image.Image, image: ImageSpec, find: FindGarment = find_garment_sampled) -> Images:
     """Draw the garment in a picture.
 
     Args:
         picture: upright, mode L, LA, RGB or RGBA.
         image: square and grey.
+        find: segments the garment on a busy background.
 
     Returns:
         uint8 (n, height, width): six views of a garment found by GrabCut, two views if the polarity is unclear, else
@@ -73,7 +74,7 @@ def prepare(picture: Image.Image, image: ImageSpec) -> Images:
         if cut is None and small:
             return _to_grey(colours)[None]
         if ground is None:
-            return _prepare_photo(picture, _to_grey(colours), side)
+            return _prepare_photo(picture, _to_grey(colours), side, find)
         if cut is None:
             return _draw_blank(float(np.median(ground.colours @ RED_GREEN_BLUE)), side)
     return np.concatenate([_draw_cut_out(levels, cut, trim=not small) for levels in draw_both_ways(cut)])
@@ -96,13 +97,13 @@ def _fill_transparent(colours: NDArray[np.float32], alpha: NDArray[np.float32]) 
     return np.asarray(share * colours + (1 - share) * np.median(visible, axis=0), np.float32)
 
 
-def _prepare_photo(picture: Image.Image, grey: NDArray[np.uint8], side: int) -> Images:
+def _prepare_photo(picture: Image.Image, grey: NDArray[np.uint8], side: int, find: FindGarment) -> Images:
     """The views of the garment that GrabCut finds; if none, the whole picture."""
     if min(picture.size) >= SMALLEST_PHOTO:
         photo = picture.convert("RGB")
         photo.thumbnail((WORKING, WORKING), Image.Resampling.BOX)
         content = np.asarray(photo)
-        mask = find_garment(content)
+        mask = find(content)
         if mask is not None:
             return _draw_views(draw_garment(content, mask), side)
     pixels = np.asarray(_shrink(Image.fromarray(grey), side))

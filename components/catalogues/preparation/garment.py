@@ -5,6 +5,8 @@ background, such as a carpet, a bed, a hanger or a person, it is segmented by Gr
 2004; OpenCV's implementation): the picture's frame is background, its middle is garment, and GrabCut decides the rest.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -15,11 +17,13 @@ from components.contract import Images, ImageSpec
 
 Photo = NDArray[np.uint8]  # (h, w, 3), red, green, blue
 Mask = NDArray[np.bool_]  # (h, w)
+FindGarment = Callable[[Photo], Mask | None]
 
 WORKING = 160  # pixels of a photo's longer edge for segmentation
 SMALLEST_PHOTO = 64  # minimum pixels per side for GrabCut
 ROUNDS = 4
 COARSE, COARSE_ROUNDS = 80, 2  # pixels of the longer edge, and rounds, of the coarse pass before one fine round
+SMALLER, SAMPLED, SMALLER_ROUNDS = 128, 64, 2  # pixels of the longer edge, of the colour models' sample, and rounds
 FRAME = 0.02  # of the shorter side: certain background
 LIKELY = 0.08  # of each side: width of the margin in which garment is unlikely
 MIDDLE = (0.42, 0.58, 0.45, 0.55)  # of height (from, to) and width (from, to): certain garment
@@ -117,18 +121,45 @@ def find_garment_fast(photo: Photo) -> Mask | None:
     """
     import cv2
 
-    copy = Image.fromarray(photo)
-    copy.thumbnail((COARSE, COARSE), Image.Resampling.BOX)
-    small = np.asarray(copy)
+    small = _shrink(photo, COARSE)
     rough, models = _begin(small), _models()
     if not _cut(small, rough, models, COARSE_ROUNDS, cv2.GC_INIT_WITH_MASK):
         return None
-    height, width = photo.shape[:2]
-    inside = cv2.resize(_is_garment(rough).astype(np.float32), (width, height)) >= 0.5
-    mask = _begin(photo)
+    inside, mask = _enlarge(rough, photo), _begin(photo)
     open_ = (mask == cv2.GC_PR_FGD) | (mask == cv2.GC_PR_BGD)
     mask[open_] = np.where(inside[open_], cv2.GC_PR_FGD, cv2.GC_PR_BGD)
     return _tidy(mask) if _cut(photo, mask, models, 1, cv2.GC_EVAL) else None
+
+
+def find_garment_sampled(photo: Photo) -> Mask | None:
+    """Segment the garment at 128 pixels, in two fifths of the time of `find_garment`; see decision 25.
+
+    Two rounds suffice because the colour models start from the k-means clusters of a copy of 64 pixels.
+    """
+    import cv2
+
+    smaller, sample, models = _shrink(photo, SMALLER), _shrink(photo, SAMPLED), _models()
+    if not _cut(sample, _begin(sample), models, 0, cv2.GC_INIT_WITH_MASK):
+        return None
+    mask = _begin(smaller)
+    if not _cut(smaller, mask, models, SMALLER_ROUNDS, cv2.GC_EVAL):
+        return None
+    return _tidy(np.where(_enlarge(mask, photo), cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8))
+
+
+def _shrink(photo: Photo, edge: int) -> Photo:
+    """A copy whose longer edge has at most `edge` pixels."""
+    copy = Image.fromarray(photo)
+    copy.thumbnail((edge, edge), Image.Resampling.BOX)
+    return np.asarray(copy)
+
+
+def _enlarge(mask: NDArray[np.uint8], photo: Photo) -> Mask:
+    """The garment of a GrabCut mask in the size of a photo."""
+    import cv2
+
+    height, width = photo.shape[:2]
+    return np.asarray(cv2.resize(_is_garment(mask).astype(np.float32), (width, height)) >= 0.5, bool)
 
 
 def _begin(photo: Photo) -> NDArray[np.uint8]:

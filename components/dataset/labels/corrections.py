@@ -3,6 +3,8 @@
     {"time": "2026-11-21T09:30:00+00:00", "model": "fashion-mlp:...", "said": "<class>", "label": "<class>",
      "pixels": "<row-major bytes as base64>"}
 
+With a frozen network, the image is a record of a picture and a vector, and "network" has the SHA-256 of the network.
+
 The service only writes these files; `fashion label import` checks and imports them.
 """
 
@@ -21,7 +23,7 @@ from components.files import write_whole
 
 MOST = 10_000  # files in the folder: 20 MB of the smallest images
 NONE_OF_THESE = "none of these"  # label of an image of none of the classes; a class of that name takes precedence
-OVERHEAD = 3048  # maximum bytes of a correction besides its image
+OVERHEAD = 3128  # maximum bytes of a correction besides its image
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ def write_correction(folder: Path, correction: Correction, contract: DataContrac
         "label": NONE_OF_THESE if correction.label is None else contract.classes[correction.label],
         "pixels": base64.b64encode(correction.pixels).decode(),
     }
+    if contract.embedding:
+        record["network"] = contract.embedding.sha256
     write_whole(path, orjson.dumps(record) + b"\n")
 
 
@@ -79,6 +83,9 @@ def read_correction(content: bytes, contract: DataContract) -> Correction:
     if not isinstance(record, dict):
         raise InputError("correction", "expected a JSON object")
     said, label = read_class(record.get("said"), "said", contract), read_corrected(record.get("label"), contract)
+    if record.get("network") != (expected := contract.embedding.sha256 if contract.embedding else None):
+        found = str(record.get("network"))[:16]
+        raise InputError("network", f"found {found}, expected {str(expected)[:16]}, the network of {contract.name}")
     pixels = _read_pixels(record.get("pixels"), contract.dtype.itemsize)
     return Correction(pixels, label, said, str(record.get("model"))[:100])
 

@@ -4,7 +4,7 @@ import unicodedata
 from collections import Counter
 
 from components.catalogues import DEFAULT
-from components.catalogues.preparation import EMBEDDING, preparation_of
+from components.catalogues.preparation import EMBEDDING, check_preparation, preparation_of
 from components.contract import DataContract, Embedding, ImageSpec, fold_name
 from components.dataset.own.rows import SourceRows
 from components.errors import SourceError
@@ -41,6 +41,7 @@ def derive_contract(
     """
     classes = tuple(unicodedata.normalize("NFC", one) for one in source.classes)
     _check_names(source)
+    check_preparation(preparation)
     if image and source.image and image != source.image:
         raise SourceError(f"{source.name}: found images of {source.image}, but --image is {image}")
     if embedding and source.image:

@@ -40,9 +40,9 @@ def _read(path: Path, options: TableOptions) -> SourceRows:
             return read_npz(path)
         if is_table(path):
             return read_tables({path: None}, options)
-        raise SettingsError(f"--source {path}: expected {SUPPORTED}")
+        raise SettingsError(f"FASHION_SOURCE or --source: found {str(path)!r}, expected {SUPPORTED}")
     if not path.is_dir():
-        raise SettingsError(f"--source {path}: no such file or folder; expected {SUPPORTED}")
+        raise SettingsError(f"FASHION_SOURCE or --source: no such file or folder: {path}; expected {SUPPORTED}")
     if found := find_idx(path):
         return read_idx_files(path, found)
     files = [one for one in sorted(path.iterdir()) if one.is_file() and not is_hidden(one.name)]

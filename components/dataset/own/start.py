@@ -5,6 +5,7 @@ images.
 """
 
 import logging
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from components.contract import DataContract, Dataset, ImageSpec, Labels, Split
+from components.contract import DataContract, Dataset, Embedding, ImageSpec, Labels, Split
 from components.dataset.manifest import (
     DatasetPart,
     Manifest,
@@ -35,7 +36,7 @@ from components.dataset.profiling import bounds_path
 from components.dataset.splitting import SHARE, draw_test_split, find_equal
 from components.errors import DatasetError, SourceError
 from components.files import remove_leftovers, write_whole
-from components.networks.sources import Network, is_named, keep_network, read_network
+from components.networks.sources import Network, is_kept, is_named, keep_network, read_network
 from components.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -85,22 +86,30 @@ def ingest_own(
         path, TableOptions(base.contract.image if base else options.image, options.root, options.group)
     )
     changed = bool(base and read_manifest(base).revisions)
-    network = _network_of(base, options)
-    contract = base.contract if base and changed else _contract_of(base, source, settings.catalogue, options, network)
+    network = _network_of(base, options, folder)
+    embedding = network.embedding if network else None
+    if base is None:
+        contract = derive_contract(
+            settings.catalogue, source, options.image, options.preparation, options.allow_small, embedding
+        )
+    else:
+        contract = base.contract
+        if not changed and (difference := _differs(contract, source, options, embedding)):
+            raise SourceError(f"{source.name}: {difference}. {_advise(base, source, digest_rows(source), path)}")
+    if network and network.embedding == contract.embedding:
+        keep_network(network, folder)
     digests = digest_rows(source)
     inputs = source.files | (digests if source.has_files else {})
     if base and inputs == _inputs_of(read_manifest(base)):
         for part in read_manifest(base).parts:
             check_part(folder, part)
         return Ingested(base, written=False)
-    if changed:
-        raise SourceError(
-            f"{source.name}: differs from the source of {contract.name}, whose classes have changed since. Use "
-            f"'fashion label import' to add pictures, or --replace to start the catalogue over"
-        )
-    if network:
-        keep_network(network, folder)
-    before = _previous_splits(base, digests, source.name) if base else {}
+    if base and changed:
+        difference = f"differs from the source of {contract.name!r}, whose classes have changed since"
+        raise SourceError(f"{source.name}: {difference}. {_advise(base, source, digests, path)}")
+    if base and (loss := _find_loss(base, digests)):
+        raise SourceError(f"{source.name}: {loss}. {_advise(base, source, digests, path)}")
+    before = _previous_splits(base, digests) if base else {}
     decoded = decode_rows(source, contract, echo)
     test, left_out = _divide(source, decoded, before, contract)
     rejected = (*source.rejected, *decoded.rejected, *left_out.values())
@@ -139,34 +148,46 @@ def _splits(train: NDArray[np.bool_], test: NDArray[np.bool_]) -> Iterator[tuple
     yield "test", np.flatnonzero(test)
 
 
-def _network_of(base: Dataset | None, options: StartOptions) -> Network | None:
+def _network_of(base: Dataset | None, options: StartOptions, folder: Path) -> Network | None:
     """The network that the options name; None if they name none, or the one that the catalogue has."""
-    if not options.network or (base and base.contract.embedding and is_named(options.network, base.contract.embedding)):
+    embedding = base.contract.embedding if base else None
+    if not options.network or (embedding and is_named(options.network, embedding) and is_kept(embedding, folder)):
         return None
     return read_network(options.network)
 
 
-def _contract_of(
-    base: Dataset | None, source: SourceRows, name: str, options: StartOptions, network: Network | None
-) -> DataContract:
-    embedding = network.embedding if network else None
-    if base is None:
-        return derive_contract(name, source, options.image, options.preparation, options.allow_small, embedding)
-    contract, hint = base.contract, "Use --replace to start the catalogue over"
+def _differs(contract: DataContract, source: SourceRows, options: StartOptions, embedding: Embedding | None) -> str:
+    """How the source or the options contradict the catalogue's contract; "" if they do not."""
+    name = contract.name
     for field, expected, requested in (
         ("images", contract.image, options.image or source.image),
         ("preparation", contract.preparation, options.preparation),
         ("network", contract.embedding, embedding),
     ):
         if requested and requested != expected:
-            raise SourceError(f"{source.name}: {field}: found {requested}, but {name} has {expected}. {hint}")
+            return f"{field}: found {requested}, but {name!r} has {expected}"
     if unknown := [one for one in source.classes if contract.label_of(one) is None]:
-        known = ", ".join(contract.classes[:SHOWN])
-        raise SourceError(f"{source.name}: {unknown[0]!r} is not a class of {name} ({known}). {hint}")
+        return f"{unknown[0]!r} is not a class of {name!r} ({', '.join(contract.classes[:SHOWN])})"
     present = {contract.label_of(one) for one in source.classes}
     if missing := [one for label, one in enumerate(contract.classes) if label not in present]:
-        raise SourceError(f"{source.name}: has no class {missing[0]!r}, but {name} does. {hint}")
-    return contract
+        return f"has no class {missing[0]!r}, but {name!r} does"
+    return ""
+
+
+def _advise(base: Dataset, source: SourceRows, digests: dict[str, str], path: Path) -> str:
+    """What to do with a source that cannot continue the current version: it may be another source altogether."""
+    name, before = base.contract.name, read_manifest(base).source
+    replace = f"fashion ingest --source {shlex.quote(str(path))} --replace"
+    if _splits_of(base).keys().isdisjoint(_short(digests)):
+        return (
+            f"It is a different source: it shares no picture with {before}, from which {name!r} was built. To keep "
+            f"{name!r}, set FASHION_CATALOGUE to another name; to make {source.name} the current dataset of {name!r} "
+            f"instead, run: {replace}"
+        )
+    return (
+        f"To add pictures, use 'fashion label import'; to start {name!r} over from what {source.name} holds now, "
+        f"with a new test split, run: {replace}"
+    )
 
 
 def _inputs_of(manifest: Manifest) -> dict[str, str]:
@@ -179,24 +200,35 @@ def _has_imported_labels(part: DatasetPart) -> bool:
     return any(name.startswith("labels/") for name in part.inputs)
 
 
-def _previous_splits(base: Dataset, digests: dict[str, str], name: str) -> dict[str, Split]:
-    """Map the digest of each row of the current version to its split.
-
-    Raises:
-        SourceError: rows or corrections of that version would be lost.
-    """
+def _splits_of(base: Dataset) -> dict[str, Split]:
+    """Map the shortened digest of each row of a version to its split, without later label imports."""
     folder, manifest = base.path.parent, read_manifest(base)
-    hint = f"Use 'fashion label import' to add pictures, or --replace to start the catalogue over from {name}"
-    if any(one.startswith("relabelled/") for part in manifest.parts for one in part.inputs):
-        raise SourceError(f"{name}: label corrections in the current version would be lost. {hint}")
-    held = {digest[:ID_DIGITS]: digest for digest in digests.values() if digest}
     own = [part for part in manifest.parts if not _has_imported_labels(part)]
     ids = {part.split: read_part(folder, part, manifest.contract)["id"].to_pylist() for part in own}
-    splits = {row_id.rpartition("-")[2]: split for split, row_ids in ids.items() for row_id in row_ids}
-    if gone := splits.keys() - held.keys():
-        missing = f"{len(gone):,} of the {len(splits):,} pictures of the current version ({manifest.source})"
-        raise SourceError(f"{name}: lacks {missing}. {hint}")
-    return {held[digits]: split for digits, split in splits.items()}
+    return {row_id.rpartition("-")[2]: split for split, row_ids in ids.items() for row_id in row_ids}
+
+
+def _short(digests: dict[str, str]) -> dict[str, str]:
+    """Map the digest of each readable row, as shortened in row ids, to the full digest."""
+    return {digest[:ID_DIGITS]: digest for digest in digests.values() if digest}
+
+
+def _find_loss(base: Dataset, digests: dict[str, str]) -> str:
+    """What of the current version would be lost with a source of these digests; "" for nothing."""
+    manifest = read_manifest(base)
+    if any(one.startswith("relabelled/") for part in manifest.parts for one in part.inputs):
+        return "label corrections in the current version would be lost"
+    splits = _splits_of(base)
+    gone = splits.keys() - _short(digests).keys()
+    if not gone:
+        return ""
+    return f"lacks {len(gone):,} of the {len(splits):,} pictures of the current version ({manifest.source})"
+
+
+def _previous_splits(base: Dataset, digests: dict[str, str]) -> dict[str, Split]:
+    """Map the digest of each row of the current version to its split."""
+    held = _short(digests)
+    return {held[digits]: split for digits, split in _splits_of(base).items()}
 
 
 def _divide(

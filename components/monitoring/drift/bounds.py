@@ -35,7 +35,8 @@ class DriftBounds(BaseSettings):
     @pydantic.model_validator(mode="after")
     def _fit(self) -> "DriftBounds":
         if self.drifting > self.windows:
-            raise ValueError(f"drifting: found {self.drifting}, expected at most windows, {self.windows}")
+            limit = f"{self.windows}, the number of windows (FASHION_DRIFT_WINDOWS)"
+            raise ValueError(f"FASHION_DRIFT_DRIFTING: found {self.drifting}, expected at most {limit}")
         return self
 
 

@@ -10,7 +10,7 @@ from PIL import Image, PngImagePlugin
 
 from components.contract import DataContract, Images
 from components.errors import InputError
-from components.readers.images.photos import is_small, read_photo
+from components.readers.images.photos import is_small, plain_png, read_photo
 
 CHUNK = b"veCt"  # float32, little-endian; ancillary, private and safe to copy (PNG, third edition, section 5.4)
 
@@ -37,18 +37,17 @@ def read_seen(content: bytes, contract: DataContract, field: str) -> Images:
         if not is_small(content, contract):
             raise expected
         return read_photo(content, contract, field)
-    if len(content) > contract.dtype.itemsize + 4096:
+    if len(content) > contract.dtype.itemsize + 4096 or content[12:24] != plain_png(image).start[12:24]:
         raise expected
     try:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
             pixels = np.asarray(picture)
-            chunks = [chunk[1] for chunk in getattr(picture, "private_chunks", ()) if chunk[0] == CHUNK]
-    except (OSError, ValueError, SyntaxError) as error:
+            (chunk,) = (chunk[1] for chunk in getattr(picture, "private_chunks", ()) if chunk[0] == CHUNK)
+        vector = np.frombuffer(chunk, "<f4")
+    except Exception as error:  # a damaged file raises any of Pillow's errors
         raise expected from error
-    if pixels.shape != image.shape or pixels.dtype != np.uint8 or len(chunks) != 1:
-        raise expected
-    vector = np.frombuffer(chunks[0], "<f4")
-    if vector.shape != (contract.embedding.size,) or not np.isfinite(vector).all():
+    size = (contract.embedding.size,)
+    if pixels.shape != image.shape or pixels.dtype != np.uint8 or vector.shape != size or not np.isfinite(vector).all():
         raise expected
     found = np.empty(1, contract.dtype)
     found["picture"], found["vector"] = pixels, vector

@@ -1,4 +1,4 @@
-"""Find datasets that no model, no pointer and no revertible change of the classes refers to."""
+"""Find datasets and networks that no model, no pointer and no revertible change of the classes refers to."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from components.dataset.classes.journal import last_standing
 from components.dataset.manifest import VERSION, read_manifest, versions_in_use
 from components.files import age_of
+from components.networks.embedder import FOLDER, kept_path
 from components.registry.retention.unreferenced import Unreferenced
 from components.settings import Settings
 
@@ -30,11 +31,20 @@ def find_unreferenced_datasets(settings: Settings, trained_on: set[str], grace: 
     manifests = {path.stem: path for path in folder.glob("*.json") if VERSION.fullmatch(path.stem)}
     gone = {version for version in manifests.keys() - needed if _age_of(folder, version) >= grace}
     stays = manifests.keys() - gone
-    parts = {part.file for version in stays for part in read_manifest(manifests[version]).parts}
+    kept = [read_manifest(manifests[version]) for version in stays]
+    parts = {part.file for one in kept for part in one.parts}
+    networks = {kept_path(one.contract.embedding, folder) for one in kept if one.contract.embedding}
     return [
         *(Unreferenced("dataset", version, manifests[version]) for version in sorted(gone)),
         *_find_rest(settings, stays, parts),
+        *_find_networks(folder, networks, grace),
     ]
+
+
+def _find_networks(folder: Path, needed: set[Path], grace: float) -> Iterator[Unreferenced]:
+    for path in sorted((folder / FOLDER).glob("*.onnx")):
+        if path not in needed and age_of(path) >= grace:
+            yield Unreferenced("network", path.name, path)
 
 
 def _find_rest(settings: Settings, versions: set[str], parts: set[str]) -> Iterator[Unreferenced]:

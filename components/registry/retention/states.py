@@ -15,7 +15,7 @@ from components.registry.retention.pins import pinned
 from components.registry.store import EXACT_TAG, bentoml_home, check_stored, list_stored
 from components.registry.verdicts import read_verdict
 
-State = Literal["live", "previous", "candidate", "refused", "damaged"]
+State = Literal["live", "previous", "candidate", "rejected", "damaged"]
 T = TypeVar("T")
 
 
@@ -27,7 +27,7 @@ class ModelState:
     state: State  # damaged takes precedence; `problem` says why
     pointed: Literal["live", "previous"] | None  # previous: the target of a rollback
     pinned: str | None  # reason
-    verdict: str  # last outcome of the gate: passed, forced, refused; "" if it has not run
+    verdict: str  # last outcome of the gate: passed, forced, rejected; "" if it has not run
     card: ModelCard | None  # None: unreadable
     problem: str  # what is wrong; only live and previous models are checked byte by byte
 
@@ -59,7 +59,7 @@ def list_models() -> ModelListing:
         pointed = _pointer_to(one.tag, live, previous)
         move = live if pointed == "live" else previous if pointed else None
         problem = one.problem or (_error_of(partial(check_live, move)) if move else "")
-        state: State = "damaged" if problem else pointed or ("refused" if verdict == "refused" else "candidate")
+        state: State = "damaged" if problem else pointed or ("rejected" if verdict == "rejected" else "candidate")
         models.append(ModelState(one.tag, state, pointed, pins.get(one.tag), verdict, one.card, problem))
     return ModelListing(tuple(models), tuple(dict.fromkeys(problems)))
 

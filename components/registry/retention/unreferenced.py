@@ -19,6 +19,7 @@ What = Literal[
     "dataset",
     "receipt",
     "part",
+    "network",
     "Data Docs",
     "leftover",
     "training",

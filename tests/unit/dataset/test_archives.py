@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from awkward import AWKWARD, draw_awkward, write_awkward
 from mirrors import files_in, sample_is_official  # noqa: F401, fixtures
+from networks import contract_with, embedding_of, make_network
 
 from components.catalogues import OFFICIAL
 from components.catalogues.fashion_mnist import CLASSES, CONTRACT
@@ -70,7 +71,7 @@ def test_archives_may_declare_a_contract(tmp_path: Path, contract: DataContract)
 def test_an_unknown_preparation_is_rejected_before_anything_is_read(tmp_path: Path) -> None:
     archives = write_awkward(tmp_path / "shop")
     strange = replace(AWKWARD, preparation="nosuch")
-    with pytest.raises(SettingsError, match="found 'nosuch', expected one of fashion-mnist, letterbox"):
+    with pytest.raises(SettingsError, match="found 'nosuch', expected one of fashion-mnist, "):
         declare_source(archives, "an awkward shop", "its owner's", strange)
     path = archives / "source.json"
     path.write_text(path.read_text().replace('"letterbox"', '"nosuch"'))
@@ -88,6 +89,13 @@ def test_archives_that_do_not_match_their_contract_are_rejected(tmp_path: Path) 
         open_archives(folder).read("train")
     declare_source(folder, "shop", "MIT", replace(AWKWARD, name="fashion-mnist"))
     with pytest.raises(SourceError, match=r"source\.json: the contract 'fashion-mnist' is reserved .*; image: found"):
+        open_archives(folder)
+
+
+def test_archives_have_pixels_and_no_contract_with_a_network(tmp_path: Path) -> None:
+    folder = write_awkward(tmp_path / "shop")
+    declare_source(folder, "shop", "MIT", contract_with(embedding_of(make_network())))
+    with pytest.raises(SourceError, match="the contract has a network, which takes photos, but the archives contain"):
         open_archives(folder)
 
 

@@ -18,7 +18,7 @@ from awkward import AWKWARD, draw_awkward, write_awkward
 from PIL import Image
 from readings import PIXEL_COLUMNS
 
-from components.catalogues.fashion_mnist import CLASSES, CONTRACT
+from components.catalogues.fashion_mnist import CLASSES, CONTRACT, FIRST_CONTRACT
 from components.catalogues.sample import draw
 from components.contract import SAMPLE, SPLITS, DataContract, Dataset, ImageSpec, schema_of
 from components.dataset.archives import ARCHIVES, FILES, declare_source, open_archives, write_sample
@@ -393,20 +393,20 @@ def test_archives_of_another_catalogue_are_rejected(tmp_path: Path) -> None:
 
 def test_a_dataset_whose_contract_differs_from_its_manifest_is_rejected(base: Dataset) -> None:
     other = dataclasses.replace(base, contract=dataclasses.replace(CONTRACT, preparation="other"))
-    with pytest.raises(DatasetError, match="contract: preparation: found 'fashion-mnist', expected 'other'"):
+    with pytest.raises(DatasetError, match="contract: preparation: found 'fashion-mnist-2', expected 'other'"):
         read_split(other, "test")
 
 
 @pytest.mark.parametrize("says", [True, False])
 def test_labels_are_mapped_by_class_name(base: Dataset, folder: Path, says: bool) -> None:
     """A part without contract metadata is older than contracts, and belongs to Fashion-MNIST."""
-    manifest = read_manifest(base)
+    manifest, contract = read_manifest(base), CONTRACT if says else FIRST_CONTRACT
     parts = []
     for part in manifest.parts:
         table = read_part(folder, part, CONTRACT)
         table = table if says else table.replace_schema_metadata(None)
-        parts.append(store_part(table, part.split, folder, part.inputs, CONTRACT))
-    turned = dataclasses.replace(CONTRACT, classes=CONTRACT.classes[::-1])
+        parts.append(store_part(table, part.split, folder, part.inputs, contract))
+    turned = dataclasses.replace(contract, classes=CONTRACT.classes[::-1])
     read = read_split(write_manifest(folder, Manifest("acme", "MIT", tuple(parts), turned)), "test")
     before = read_split(base, "test")
     assert [turned.classes[label] for label in read.labels] == [CONTRACT.classes[label] for label in before.labels]
@@ -420,7 +420,7 @@ def test_labels_are_mapped_by_class_name(base: Dataset, folder: Path, says: bool
             {"classes": (*CONTRACT.classes[:-1], "Wellington"), "aliases": ()},
             "found examples of 'Ankle boot', which is not a class",
         ),
-        ({"preparation": "letterbox"}, "found images prepared by 'fashion-mnist', expected 'letterbox'"),
+        ({"preparation": "letterbox"}, "found images prepared by 'fashion-mnist-2', expected 'letterbox'"),
         ({"image": ImageSpec(14, 14)}, "images of 28 x 28 x 1, expected 14 x 14 x 1"),
     ],
 )
@@ -478,6 +478,23 @@ def test_restoring_a_damaged_part_keeps_the_additions(base: Dataset, acme: Path,
     ingested = ingest(str(acme))
     assert ingested.dataset == added
     assert len(read_split(ingested.dataset, "train").ids) == 127
+
+
+def test_a_dataset_keeps_its_version_of_the_preparation(base: Dataset, acme: Path, csv: Path, folder: Path) -> None:
+    """The archives' images need no preparation, but photos labelled later are prepared like the earlier ones."""
+    tables = [
+        (part, read_part(folder, part, CONTRACT).replace_schema_metadata(None)) for part in read_manifest(base).parts
+    ]
+    parts = [store_part(table, part.split, folder, part.inputs, FIRST_CONTRACT) for part, table in tables]
+    old = write_manifest(folder, Manifest("acme", "MIT", tuple(parts)))
+    assert (old.contract, base.contract) == (FIRST_CONTRACT, CONTRACT)
+    assert ingest(str(acme)).dataset == old, "its archives are known"
+    flip_a_bit(folder / parts_of(old)[0])
+    restored = ingest(str(acme)).dataset
+    assert holds_the_images_of(restored, acme)
+    added = ingest(str(csv)).dataset
+    assert (restored.contract, added.contract) == (FIRST_CONTRACT, FIRST_CONTRACT)
+    assert len(read_split(added, "train").ids) == 127
 
 
 def test_restoring_a_damaged_addition_does_not_add_it_twice(base: Dataset, csv: Path, folder: Path) -> None:

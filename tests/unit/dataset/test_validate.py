@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from awkward import AWKWARD, draw_awkward, write_awkward
+from networks import contract_with, draw_records, embedding_of, make_network, write_records
 from readings import PIXEL_COLUMNS
 
 from components.catalogues import OFFICIAL
@@ -267,3 +268,16 @@ def test_concurrent_validations_both_pass(settings: Settings) -> None:
     assert first.docs == second.docs
     assert first.docs.is_file()
     assert [path.name for path in settings.validation_dir.iterdir()] == [first.docs.parent.name]
+
+
+# --- with a frozen network ---
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+def test_a_vector_of_zeros_or_not_finite_fails(awkward_settings: Settings, value: float) -> None:
+    contract = contract_with(embedding_of(make_network()))
+    records = draw_records(contract, 60)
+    records["vector"][7] = value
+    broken = refused(write_records(awkward_settings.datasets_dir, records, contract), awkward_settings)
+    item = broken["train", f"{BETWEEN}(vector_norm)"]
+    assert "train-7" in str(item)

@@ -170,8 +170,7 @@ def test_the_stored_calibration_is_fitted_on_the_validation_rows(card: ModelCard
 
 @pytest.fixture
 def measured_with() -> KnownInputs:
-    rows = torch.ones(7, 3)
-    return KnownInputs(torch.ones(9, 3), rows, rows, rows[:, 0], rows[:, 0], torch.zeros(2), torch.ones(2))
+    return KnownInputs(basis=torch.ones(9, 3), sample=torch.ones(7, 3), scale=torch.ones(7))
 
 
 @pytest.mark.parametrize(

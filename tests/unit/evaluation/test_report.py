@@ -315,7 +315,7 @@ def verdict_of(model: Classifier, *failed: str, forced: str = "") -> Verdict:
     ("failed", "forced", "outcome"),
     [
         ((), "", "passed"),
-        (("three",), "", "refused"),
+        (("three",), "", "rejected"),
         (("three",), "<b>a sale</b>", "forced"),
         ((), "why not", "passed"),
     ],
@@ -335,7 +335,7 @@ def test_the_verdict_lists_every_check(
     assert ("All 2 checks passed" in page.text) == (not failed)
     assert "Compared with the live model, fashion-mlp:bbbbbbbb, on 200 test images" in page.text
     assert "2026-01-02 03:04 UTC" in page.text
-    assert (f"A person overrode the gate: {forced}" in page.text) == (outcome == "forced")
+    assert (f"Promoted despite the failed checks, with --force. Reason: {forced}" in page.text) == (outcome == "forced")
 
 
 def test_a_verdict_without_a_live_model_says_so(model: Classifier, dataset: Dataset, settings: Settings) -> None:

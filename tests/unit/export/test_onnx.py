@@ -15,9 +15,13 @@ import onnxruntime
 import pytest
 import torch
 from blanks import draw_blanks
+from networks import contract_with, draw_records, kept_network, make_network, write_records
 from onnx import TensorProto, helper, numpy_helper
+from photos import draw_photo
+from PIL import Image
 
 from components.catalogues.fashion_mnist import CLASSES, CONTRACT
+from components.catalogues.preparation import preparation_of
 from components.contract import Calibration, Dataset, ImageSpec, ModelCard, Validated
 from components.dataset.manifest import Examples
 from components.errors import ModelError, SettingsError
@@ -27,6 +31,8 @@ from components.files import sha256_of
 from components.model.classifier import Classifier
 from components.model.mlp import MLP, ModelConfig
 from components.model.tensors import to_input
+from components.networks import embedder
+from components.networks.embedder import frame
 from components.readers.images.content import has_content
 from components.scoring.predict import predict
 from components.settings import CHECKOUT
@@ -102,7 +108,7 @@ def test_the_file_predicts_the_same_as_predict(
 @pytest.mark.parametrize("image", [ImageSpec(28, 28), ImageSpec(20, 24, 3), ImageSpec(9, 64)], ids=str)
 def test_the_file_detects_blank_images_as_the_service_does(image: ImageSpec) -> None:
     graph = _Graph()
-    found = helper.make_tensor_value_info(_add_content(graph, image), TensorProto.BOOL, ["n"])
+    found = helper.make_tensor_value_info(_add_content(graph, image.shape), TensorProto.BOOL, ["n"])
     given = helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", *image.shape])
     made = helper.make_graph(graph.nodes, "content", [given], [found], graph.constants)
     file = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
@@ -188,6 +194,58 @@ def test_int8_is_a_quarter_of_the_size_and_never_saturates(model: Classifier, da
     weights = [value for name, value in constants.items() if name.endswith(".weight")]
     assert [(weight.dtype.name, weight.shape) for weight in weights] == [("int8", (784, 64)), ("int8", (64, 10))]
     assert all(2 * 255 * int(np.abs(weight).max()) < 2**15 for weight in weights)
+
+
+# --- with a frozen network ---
+
+
+@pytest.fixture(scope="module")
+def vectors(card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> tuple[Classifier, Dataset]:
+    """A random model of vectors, and a dataset of random records."""
+    folder = tmp_path_factory.mktemp("vectors")
+    contract = contract_with(kept_network(folder).embedding, CLASSES)
+    torch.manual_seed(0)
+    network = MLP(ModelConfig(hidden=(24, 12), activation="gelu"), contract).eval()
+    changed = dataclasses.replace(card, contract=contract, calibration=CALIBRATION)
+    dataset = write_records(folder / "datasets", draw_records(contract, 200), contract)
+    return Classifier("shop-mlp:abcdefgh", changed, network), dataset
+
+
+def test_the_file_takes_photos_and_predicts_as_the_service_does(
+    vectors: tuple[Classifier, Dataset], tmp_path: Path
+) -> None:
+    model, dataset = vectors
+    path = export_onnx(model, dataset, tmp_path / "model.onnx").path
+    pictures = [Image.fromarray(draw_photo(label, 3)) for label in range(6)]
+    views = [preparation_of(model.contract).views(picture, model.contract) for picture in pictures]
+    expected = predict(model, np.concatenate(views))
+    photos = np.stack([frame(picture, 32) for picture in pictures])
+    probabilities, labels, _ = run_onnx(path, photos)
+    np.testing.assert_allclose(probabilities, expected.probabilities, atol=1e-4)
+    assert np.array_equal(labels, expected.labels)
+    one, _, _ = run_onnx(path, photos[2:3])
+    np.testing.assert_allclose(one, probabilities[2:3], atol=1e-5)
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    metadata = onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["data_contract"])["embedding"]["network"] == "tiny.onnx"
+
+
+def test_int8_is_refused_for_vectors(vectors: tuple[Classifier, Dataset], tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="int8: expected float32, because the models of shop take vectors"):
+        export_onnx(*vectors, tmp_path / "model.onnx", "int8")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_changed_network_is_not_exported(
+    vectors: tuple[Classifier, Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedding = vectors[0].contract.embedding
+    assert embedding
+    (tmp_path / "other.onnx").write_bytes(make_network(1))
+    monkeypatch.setitem(embedder._paths, embedding.sha256, tmp_path / "other.onnx")
+    with pytest.raises(ModelError, match=r"other\.onnx: has the SHA-256"):
+        export_onnx(*vectors, tmp_path / "model.onnx")
+    assert not (tmp_path / "model.onnx").exists()
 
 
 # --- refused exports ---

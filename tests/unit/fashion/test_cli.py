@@ -22,12 +22,11 @@ from components.files import size_of
 from components.model.mlp import MLP
 from components.registry import champion, store, verdicts
 from components.settings import CHECKOUT, Settings
-from components.training.presets import DEFAULT, PRESETS, configure, count_parameters
+from components.training.presets import PRESETS, configure, count_parameters
 from fashion.cli.app import GROUPS
 from fashion.cli.arguments import complete_tag
 from fashion.cli.main import run_command
 from fashion.cli.tables import in_bytes, in_words
-from fashion.cli.training import default_preset
 
 pytestmark = pytest.mark.usefixtures("bentoml_home", "settings")
 Fashion = Callable[..., tuple[int, str, str]]
@@ -139,7 +138,7 @@ def test_the_newest_model_is_first_and_a_rolled_back_one_says_so(
         (("train", "--epochs", "many"), 2, "--epochs"),
         (("train", "--epochs", "0"), 1, "error: epochs: 0"),
         (("train", "--preset", "nope"), 1, "error: preset: no 'nope'"),
-        (("ingest", "--source", "/nowhere"), 1, "error: --source /nowhere"),
+        (("ingest", "--source", "/nowhere"), 1, "error: FASHION_SOURCE or --source: no such file or folder: /nowhere"),
         (("validate",), 1, "error: nothing to validate"),
         (("promote", "fashion-mlp:nothere1"), 1, "error: fashion-mlp:nothere1: not in the store"),
         (("promote", "latest"), 1, "the store has no model"),
@@ -286,7 +285,9 @@ def test_the_history_says_what_a_person_went_past(fashion: Fashion, network: MLP
     check = GateCheck("accuracy", False, "0.1", "0.8", "accuracy, least: 0.1, beyond the bound of 0.8")
     sha256 = store.card_sha256(tag)
     champion.make_live(tag, "urgent", Verdict(tag, None, "", "", 0, (check,), {}, sha256, forced="urgent"))
-    assert fashion("history")[1].endswith("forced   urgent; past: accuracy, least: 0.1, beyond the bound of 0.8\n")
+    assert fashion("history")[1].endswith(
+        "forced   promoted despite: accuracy, least: 0.1, beyond the bound of 0.8; reason: urgent\n"
+    )
 
 
 def test_score_counts_add_up(fashion: Fashion, live: str, test_split: Examples, tmp_path: Path) -> None:
@@ -425,8 +426,10 @@ def test_presets_are_listed_with_layers_parameters_origin_and_fields(fashion: Fa
     printed = fashion("presets")[1]
     for preset in PRESETS.values():
         layers, parameters = preset.layers(CONTRACT), count_parameters(preset.config, CONTRACT)
-        assert f"{preset.name}: {layers}, {parameters:,} parameters\n  {preset.origin}\n" in printed
-    assert "dense-128: 784-128-10 relu, 101,770 parameters" in printed
+        epochs = preset.config.describe_epochs()
+        assert f"{preset.name}: {layers}, {parameters:,} parameters, {epochs}\n  {preset.origin}\n" in printed
+    assert "dense-128: 784-128-10 relu, 101,770 parameters, 10 epochs" in printed
+    assert "parameters, 48 epochs (40 tied, then 8 untied)" in printed
     assert "fields that a preset does not set: hidden=[128]" in printed
 
 
@@ -455,11 +458,9 @@ def test_a_field_that_cannot_be_set_is_refused_before_anything_starts(
     assert err.startswith(printed)
 
 
-def test_the_default_preset_is_one_and_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command line names it without importing torch, the Makefile in its own words."""
-    assert f"PRESET ?= $(if $(OWN),photos,{DEFAULT})\n" in (CHECKOUT / "Makefile").read_text()
-    monkeypatch.delenv("FASHION_CATALOGUE", raising=False)
-    assert default_preset() == DEFAULT
+def test_the_default_preset_is_one_and_the_same() -> None:
+    """The Makefile leaves it to the command."""
+    assert "PRESET ?=\n" in (CHECKOUT / "Makefile").read_text()
 
 
 def test_the_scheduled_training_is_the_most_accurate_one() -> None:

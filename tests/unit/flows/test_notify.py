@@ -51,7 +51,7 @@ def test_secrets_are_redacted(text: str, safe: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "fashion-mlp:zy3nuvt5cw was refused: accuracy 0.8812, at least 0.9012",
+        "fashion-mlp:zy3nuvt5cw was rejected: accuracy 0.8812, at least 0.9012",
         "dataset 5f0c1d2e3a4b5c6d breaks 2 expectation(s), so nothing was trained:\n  - test: rows test-00007",
         "http://127.0.0.1:4200/runs/flow-run/9eb0f645-a73c-4d99-b818-4525733dc3e1",
         "write to person@example.com",

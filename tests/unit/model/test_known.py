@@ -13,14 +13,14 @@ from components.contract import KnownRange, ModelCard
 from components.dataset.manifest import Examples
 from components.errors import ModelError
 from components.model.classifier import Classifier
-from components.model.known import KnownInputs, fit_known
+from components.model.known import KnownInputs, KnownMeasure, fit_known
 from components.model.mlp import MLP
 from components.model.weights import PREFIX, check_fit, forms_of
 from components.registry import store
 from components.scoring.predict import predict, predict_photos
 from components.training.train import Trained
 
-INPUTS, UNITS, KEPT = 30, 8, 50
+INPUTS, UNITS, RANK = 30, 8, 6
 
 
 def draw(rows: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -32,9 +32,12 @@ def draw(rows: int, seed: int) -> tuple[Tensor, Tensor]:
     return inputs, torch.relu(inputs @ torch.randn(INPUTS, UNITS, generator=torch.Generator().manual_seed(1)))
 
 
-def fit(seed: int = 2) -> KnownInputs:
-    inputs, hidden = draw(200, seed)
-    return fit_known(inputs, hidden[:KEPT], *draw(100, seed + 1))
+def fit() -> KnownInputs:
+    return fit_known(*draw(200, 2), RANK)
+
+
+def measure_of() -> KnownMeasure:
+    return fit().measure(INPUTS)
 
 
 # --- the distance ---
@@ -46,7 +49,7 @@ def test_the_fit_is_deterministic() -> None:
 
 
 def test_an_input_unlike_the_training_images_is_farther_than_every_one_like_them() -> None:
-    measure = fit().as_measure()
+    measure = measure_of()
     like = measure(*draw(200, 9))
     other = draw(200, 9)[0].flip(1)  # other patterns of the same values
     unlike = measure(other, torch.relu(other @ torch.randn(INPUTS, UNITS, generator=torch.Generator().manual_seed(1))))
@@ -56,14 +59,21 @@ def test_an_input_unlike_the_training_images_is_farther_than_every_one_like_them
 
 
 def test_the_distance_grows_with_the_difference() -> None:
-    measure, (inputs, hidden) = fit().as_measure(), draw(50, 9)
+    measure, (inputs, hidden) = measure_of(), draw(50, 9)
     noise = torch.rand(50, INPUTS, generator=torch.Generator().manual_seed(3))
     means = [float(measure(inputs * (1 - share) + noise * share, hidden).mean()) for share in (0, 0.2, 0.5, 1)]
     assert means == sorted(means)
 
 
+def test_only_the_leading_inputs_are_compared() -> None:
+    (inputs, hidden), compared = draw(50, 2), 20
+    measure = fit_known(inputs[:, :compared], hidden, RANK).measure(compared)
+    others = torch.cat([inputs[:, :compared], torch.rand(50, INPUTS - compared)], 1)
+    assert torch.equal(measure(inputs, hidden), measure(others, hidden))
+
+
 def test_a_distance_does_not_depend_on_the_batch_or_the_brightness() -> None:
-    measure, (inputs, hidden) = fit().as_measure(), draw(20, 9)
+    measure, (inputs, hidden) = measure_of(), draw(20, 9)
     together = measure(inputs, hidden)
     alone = torch.cat([measure(inputs[row : row + 1], hidden[row : row + 1]) for row in range(20)])
     assert torch.allclose(together, alone, atol=1e-2)
@@ -72,7 +82,7 @@ def test_a_distance_does_not_depend_on_the_batch_or_the_brightness() -> None:
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_an_input_of_one_value_has_a_finite_distance(value: float) -> None:
-    distances = fit().as_measure()(torch.full((1, INPUTS), value), torch.zeros(1, UNITS))
+    distances = measure_of()(torch.full((1, INPUTS), value), torch.zeros(1, UNITS))
     assert torch.isfinite(distances).all()
 
 
@@ -103,9 +113,9 @@ def test_the_expected_tensors_match_the_network(trained: Trained, card: ModelCar
 @pytest.mark.parametrize(
     ("name", "shape", "message"),
     [
-        ("basis", (784, 3), r"weight known\.basis is float16 \(784, 3\), expected float16 \(784, \d+\)"),
-        ("hidden_scale", (2,), r"weight known\.hidden_scale is float16 \(2,\), expected float32 \(\d+,\)"),
-        ("middle", None, r"weight known\.middle is missing, expected float32 \(2,\)"),
+        ("basis", (784, 3), r"weight known\.basis is float16 \(784, 3\), expected float16 \(800, \d+\)"),
+        ("scale", (2,), r"weight known\.scale is float16 \(2,\), expected float32 \(\d+,\)"),
+        ("sample", None, r"weight known\.sample is missing, expected float16 \(\d+, \d+\)"),
         ("other", (1,), "unknown weights known.other"),
     ],
 )

@@ -225,3 +225,11 @@ def test_a_model_stored_without_a_readme_loads(network: MLP, card: ModelCard, be
     (bentoml_home / "models" / tag.replace(":", "/") / "README.md").unlink()
     assert store.load_stored(tag).card.preset == card.preset
     assert [one.problem for one in store.list_stored()] == [""]
+
+
+def test_the_epochs_of_two_phases_are_both_listed(card: ModelCard) -> None:
+    two = dataclasses.replace(
+        card, training={**card.training, "epochs": 2, "untied_epochs": 1}, history=(card.history[0],) * 3
+    )
+    assert "3 (2 tied, then 1 untied), weights from epoch" in write_readme(TAG, two)
+    assert "untied)" not in write_readme(TAG, card)

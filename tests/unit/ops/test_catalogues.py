@@ -61,8 +61,8 @@ def test_the_path_of_a_source_becomes_absolute(
 @pytest.mark.parametrize(
     ("requested", "message"),
     [
-        ("shop,Hats", "found 'Hats', expected comma-separated catalogue names"),
-        ("shop,", "found '', expected comma-separated catalogue names"),
+        ("shop,Hats", "found 'Hats', expected at most 40 .*: try 'hats'; separate names by commas"),
+        ("shop,", "found '', expected at most 40 .*; separate names by commas"),
         (
             "shop,hats",
             "'hats' has no data in .*. Create it with 'FASHION_CATALOGUE=hats fashion ingest --source ...'",
@@ -84,13 +84,14 @@ def test_an_invalid_entry_is_one_error_and_starts_nothing(
 def test_the_environment_of_a_worker_does_not_leak_into_runs_of_another_catalogue(
     started: Settings, bentoml_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    leaks = ("CATALOGUE", "SOURCE", "IMAGE", "PREPARATION", "INBOX_DIR", "PREDICTION_LOG")
+    leaks = ("CATALOGUE", "SOURCE", "IMAGE", "PREPARATION", "NETWORK", "INBOX_DIR", "PREDICTION_LOG")
     for name in leaks:
         monkeypatch.setenv(f"FASHION_{name}", "28x28x1" if name == "IMAGE" else "elsewhere")
     for name, value in SHOP.environment().items():
         monkeypatch.setenv(name, value)
     loaded = load_settings()
     assert (loaded.catalogue, loaded.source, loaded.preparation) == ("shop", "auto", "letterbox")
+    assert loaded.network == "", "a catalogue keeps its own"
     assert loaded.image
     assert loaded.image.shape == (20, 24, 3)
     assert (

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import yaml
+from networks import contract_with, draw_records, embedding_of, make_network, write_records
 
 from components.settings import Settings
 from ops.automations import describe_automations
@@ -44,6 +45,14 @@ def test_a_custom_catalogue_is_trained_with_the_preset_of_make_run(catalogue: st
     others = () if catalogue == "fashion-mnist" else (ScheduledCatalogue("fashion-mnist", "auto"),)
     nightly, *_ = describe_deployments(Scheduled(catalogue, others))["deployments"]
     assert (nightly["name"], nightly["parameters"]["preset"]) == ("nightly", preset)
+
+
+def test_a_catalogue_with_a_network_is_trained_on_vectors(settings: Settings) -> None:
+    contract = contract_with(embedding_of(make_network()))
+    write_records(settings.data_dir / "catalogues" / "shop" / "datasets", draw_records(contract, 4), contract)
+    deployments = describe_deployments(Scheduled("fashion-mnist", (SHOP,)))["deployments"]
+    (nightly,) = (one for one in deployments if one["name"] == "shop-nightly")
+    assert nightly["parameters"]["preset"] == "vectors"
 
 
 def test_a_drift_starts_the_training_of_its_own_catalogue() -> None:

@@ -10,8 +10,8 @@ from settings_folders import folder
 from components.errors import SettingsError
 from components.promotion.bounds import GateBounds
 from components.settings import Settings, read_settings
+from flows.cluster import ClusterSettings
 from flows.notify.send import NotifySettings
-from flows.parts import ClusterSettings
 from ops import settings_file
 from ops.settings_file import NAMES, read_settings_file
 
@@ -32,6 +32,15 @@ def test_each_value_becomes_a_variable_that_the_settings_classes_read(folder: Pa
     assert read_settings(GateBounds).margin == 0.02
     assert os.environ["BENTOML_HOME"] == str(folder / "store")
     assert "FASHION_CATALOGUE" in settings_file.given
+
+
+def test_a_network_is_a_name_or_a_file_beside_the_settings(folder: Path) -> None:
+    for given, expected in (("efficientnet-lite0", "efficientnet-lite0"), ("mine.onnx", str(folder / "mine.onnx"))):
+        (folder / "mine.onnx").write_bytes(b"")
+        (folder / "fashion.toml").write_text(f'network = "{given}"\n')
+        os.environ.pop("FASHION_NETWORK", None)
+        read_settings_file()
+        assert read_settings(Settings).network == expected
 
 
 def test_the_environment_wins(folder: Path) -> None:

@@ -257,7 +257,7 @@ def test_swapped_training_labels_pass_validation_but_fail_the_gate(archives: Pat
     assert all(check_of(judge(run_trial(good, None, None, settings), GateBounds()), name).passed for name in floors)
     for champion in (None, good):
         verdict = judge(run_trial(wrong, champion, None, settings), GateBounds())
-        assert verdict.outcome == "refused"
+        assert verdict.outcome == "rejected"
         failed = {check.name for check in verdict.checks if not check.passed}
         assert failed & {f"minimum F1 of {CLASSES[label]}" for label in (TSHIRT, SHIRT)}
         assert champion is None or names <= failed

@@ -9,6 +9,7 @@ import torch
 from promotions import LENIENT, SERVED, change_bias, failed
 from revised import ADDED, FIRST, Shown, became, model_of
 
+from components.catalogues.fashion_mnist import FIRST_CONTRACT
 from components.contract import GateCheck, Metrics, ModelCard
 from components.errors import DatasetError, ModelError
 from components.model.classifier import Classifier
@@ -38,7 +39,7 @@ def test_a_model_rejected_by_the_gate_is_not_served(
     assert champion.live_move().tag == live
     verdict = verdicts.read_verdict(permuted)
     assert verdict
-    assert (verdict.outcome, verdict.champion) == ("refused", live)
+    assert (verdict.outcome, verdict.champion) == ("rejected", live)
     assert not (bentoml_home / "fashion" / "canary").exists()
 
 
@@ -54,7 +55,9 @@ def test_force_skips_the_gate_and_records_the_failed_checks(
     assert (promotion.verdict.outcome, promotion.verdict.forced) == ("forced", "Friday's sale")
     move = champion.live_move()
     assert (move.tag, move.why) == (other, "Friday's sale")
-    assert move.verdict.startswith("forced: Friday's sale; past: ")
+    assert move.verdict.startswith("promoted despite: ")
+    assert move.verdict.endswith("; reason: Friday's sale")
+    assert champion.verdict_when_promoted(move.tag) == "forced"
 
 
 def _renamed(split: Metrics) -> Metrics:
@@ -89,6 +92,18 @@ def test_a_model_with_another_contract_is_rejected_unless_forced(
     assert promote(other, "new", force=True, bounds=LENIENT, settings=shared_settings, canary=serve_well).promoted
 
 
+def test_a_model_of_another_version_of_the_preparation_is_compared(
+    network: MLP, card: ModelCard, shared_settings: Settings
+) -> None:
+    live = store.save_model(network, dataclasses.replace(card, contract=FIRST_CONTRACT))
+    champion.make_live(live, "a test")
+    newer = store.save_model(network, card)
+    promotion = promote(newer, "a test", bounds=LENIENT, settings=shared_settings, canary=serve_well)
+    assert promotion.promoted, str(promotion.verdict)
+    assert promotion.verdict is not None
+    assert (promotion.verdict.champion, promotion.verdict.rows) == (live, card.test.rows)
+
+
 def test_force_does_not_skip_the_canary(network: MLP, card: ModelCard, shared_settings: Settings) -> None:
     live, other = store.save_model(network, card), store.save_model(network, card)
     champion.make_live(live, "a test")
@@ -100,7 +115,7 @@ def test_force_does_not_skip_the_canary(network: MLP, card: ModelCard, shared_se
     assert failed(promotion.verdict)[-1] == SERVED.name
     verdict = verdicts.read_verdict(other)
     assert verdict
-    assert (verdict.outcome, verdict.forced) == ("refused", "")
+    assert (verdict.outcome, verdict.forced) == ("rejected", "")
     assert champion.live_move().tag == live
 
 

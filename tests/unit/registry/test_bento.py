@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from bentos import Built, built_in, copy_checkout, folder_of, judge
+from networks import contract_with, kept_network
 from servers import using_home
 
 from components.contract import ModelCard
 from components.errors import ModelError
-from components.model.mlp import MLP
+from components.model.mlp import MLP, ModelConfig
 from components.registry import store
 from components.registry.bento import build_bento
 from components.settings import checkout_commit
@@ -70,7 +72,7 @@ def test_a_changed_file_or_verdict_changes_the_version(
     other = build_bento(refused, source=source)
     assert len({built.tag, one.tag, other.tag}) == 3
     labels = Built(built.home, other.tag, refused).described["labels"]
-    assert (labels["verdict"], other.verdict) == ("refused", "refused")
+    assert (labels["verdict"], other.verdict) == ("rejected", "rejected")
     assert labels["commit"] == checkout_commit(source).replace("+", "-")
     assert labels["commit"].endswith("-changes")
 
@@ -89,3 +91,17 @@ def test_an_import_error_fails_the_build(built: Built, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"(?s)bentoml build failed.*no_such_module"):
         build_bento(source=source)
     assert list((built.home / "fashion" / "staging").iterdir()) == []
+
+
+def test_a_model_with_a_network_brings_it_and_what_runs_it(card: ModelCard, tmp_path: Path) -> None:
+    contract = contract_with(kept_network(tmp_path).embedding, card.classes)
+    network = MLP(ModelConfig(hidden=(16,)), contract)
+    with using_home(tmp_path / "bentoml") as home:
+        tag = store.save_model(network, replace(card, contract=contract))
+        folder = folder_of(home, build_bento(tag, source=copy_checkout(tmp_path / "checkout")).tag)
+    packages = (folder / "env" / "python" / "requirements.txt").read_text()
+    assert "onnxruntime==" in packages
+    assert "onnx==" not in packages
+    assert (folder / "src" / "components" / "networks" / "embedder.py").is_file()
+    stored = store.FILES & {path.name for path in (home / "models").rglob("*")}
+    assert "network.onnx" in stored

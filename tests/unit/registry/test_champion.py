@@ -308,3 +308,16 @@ def test_the_python_example_of_the_readme(network: MLP, card: ModelCard, test_sp
     assert predictions.model == model.tag
     assert np.allclose(predictions.probabilities.sum(axis=1), 1, atol=1e-6)
     assert ModelConfig(**model.card.model).hidden == (16,)
+
+
+@pytest.mark.parametrize(
+    ("kept", "found"),
+    [
+        ("passed", ("passed", "")),
+        ("", ("", "")),
+        ("promoted despite: F1 of hat; reason: a sale", ("forced", "promoted despite: F1 of hat; reason: a sale")),
+        ("forced: a sale; past: F1 of hat", ("forced", "promoted despite: F1 of hat; reason: a sale")),
+    ],
+)
+def test_the_history_says_despite_what_a_model_was_promoted(kept: str, found: tuple[str, str]) -> None:
+    assert champion.read_verdict_of_move(kept) == found

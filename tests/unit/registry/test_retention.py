@@ -14,6 +14,7 @@ from pathlib import Path
 
 import bentoml
 import pytest
+from networks import contract_with, draw_records, embedding_of, make_network, write_records
 from readings import PIXEL_COLUMNS
 
 from components.catalogues.fashion_mnist import CONTRACT
@@ -21,6 +22,8 @@ from components.contract import SAMPLE, ModelCard, Validated, Verdict
 from components.dataset.manifest import DatasetPart, Examples, Manifest, accept, dataset_of, part_file, write_manifest
 from components.errors import InputError, ModelError, ModelNotFound, SettingsError
 from components.model.mlp import MLP
+from components.networks.embedder import kept_path
+from components.networks.sources import Network, keep_network
 from components.readers.folders.parts import TableReading
 from components.registry import champion, store, verdicts
 from components.registry.retention import prune as pruning
@@ -499,6 +502,19 @@ def test_a_dataset_stays_as_long_as_its_model(shelf: Shelf) -> None:
     assert removed(shelf.prune(keep=0), "dataset") == [old]
 
 
+def test_a_network_that_no_dataset_uses_is_removed(shelf: Shelf) -> None:
+    shelf.save_and_promote()
+    folder, networks = shelf.settings.datasets_dir, shelf.settings.datasets_dir / "networks"
+    used, unused = (Network(embedding_of(make_network(seed)), make_network(seed)) for seed in range(2))
+    for network in (used, unused):
+        keep_network(network, folder)
+    contract = contract_with(used.embedding)
+    write_records(folder, draw_records(contract, 4), contract)
+    assert removed(shelf.prune(grace=pruning.HOUR), "network") == [], "it may be for a dataset that is being written"
+    assert removed(shelf.prune(), "network") == [kept_path(unused.embedding, networks.parent).name]
+    assert [path.name for path in networks.iterdir()] == [kept_path(used.embedding, folder).name]
+
+
 def test_a_recently_validated_dataset_stays(shelf: Shelf) -> None:
     """A training run may still read it after another one became current."""
     old, accepted, _ = put_datasets(shelf.settings)
@@ -559,7 +575,7 @@ def test_each_model_has_a_state(shelf: Shelf) -> None:
     assert {one.tag: (one.state, one.verdict, one.pinned) for one in listing.models} == {
         previous: ("previous", "", None),
         live: ("live", "", None),
-        refused: ("refused", "refused", None),
+        refused: ("rejected", "rejected", None),
         candidate: ("candidate", "", "a test"),
         damaged: ("damaged", "", None),
     }

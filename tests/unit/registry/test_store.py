@@ -1,19 +1,26 @@
 """The model store: a model loads exactly as saved, or not at all."""
 
 import dataclasses
+import warnings
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pytest
 import torch
+from networks import contract_with, draw_records, kept_network, make_network
+from photos import draw_photo, encode_photo
 from safetensors.torch import save as encode_weights
 
 from components.catalogues.fashion_mnist import CONTRACT
-from components.contract import SAMPLE, ModelCard
+from components.contract import SAMPLE, ImageSpec, ModelCard
 from components.dataset.manifest import Examples
 from components.errors import ModelError, ModelNotFound
+from components.model.classifier import Classifier
 from components.model.mlp import MLP, ModelConfig
 from components.model.weights import check_fit, decode_weights, forms_of
+from components.networks import embedder
+from components.readers.images.photos import read_views
 from components.registry import store
 
 pytestmark = pytest.mark.usefixtures("bentoml_home")
@@ -121,3 +128,66 @@ def test_two_catalogues_never_share_a_model_name() -> None:
     assert store.name_models("shop") == "shop-mlp"
     with pytest.raises(ModelError, match="its model name would be that of fashion-mnist"):
         store.name_models("fashion")
+
+
+# --- with a frozen network ---
+
+
+@pytest.fixture
+def vectors(card: ModelCard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[MLP, ModelCard]:
+    """A model of vectors, and its card; this process has not used the network yet."""
+    monkeypatch.setattr(embedder, "_paths", {})
+    monkeypatch.setattr(embedder, "_embedders", {})
+    contract = contract_with(kept_network(tmp_path).embedding, CONTRACT.classes)
+    torch.manual_seed(0)
+    return MLP(ModelConfig(hidden=(16,)), contract).eval(), dataclasses.replace(card, contract=contract)
+
+
+def test_the_network_is_stored_with_the_model_and_works_alone(
+    vectors: tuple[MLP, ModelCard], bentoml_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tag = store.save_model(*vectors)
+    assert (folder_of(bentoml_home, tag) / "network.onnx").read_bytes() == make_network()
+    (tmp_path / "tiny0.onnx").unlink()
+    monkeypatch.setattr(embedder, "_paths", {})
+    model = store.load_stored(tag)
+    views = read_views(encode_photo(draw_photo(0, 0)), model.contract)
+    assert torch.isfinite(model.probabilities(views)).all()
+
+
+def test_a_model_is_not_stored_without_its_network(vectors: tuple[MLP, ModelCard], tmp_path: Path) -> None:
+    (tmp_path / "tiny0.onnx").unlink()
+    with pytest.raises(ModelError, match=r"the network tiny\.onnx \(\w{12}\) is missing"):
+        store.save_model(*vectors)
+    assert store.list_stored() == []
+
+
+@pytest.mark.parametrize("harm", ["flip", "other", "remove"])
+def test_a_changed_or_missing_network_is_refused(vectors: tuple[MLP, ModelCard], bentoml_home: Path, harm: str) -> None:
+    tag = store.save_model(*vectors)
+    path, before = folder_of(bentoml_home, tag) / "network.onnx", store.files_state(tag)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    if harm == "remove":
+        path.unlink()
+    else:
+        path.write_bytes(content if harm == "flip" else make_network(1))
+    assert store.files_state(tag) != before, "a service notices"
+    for use in (store.load_stored, store.check_stored):
+        with pytest.raises(ModelError, match=r"network\.onnx"):
+            use(tag)
+
+
+def test_a_vector_that_is_not_aligned_in_memory_is_classified_all_the_same(
+    vectors: tuple[MLP, ModelCard], tmp_path: Path
+) -> None:
+    """A record of an odd number of pixels, sent as bytes."""
+    network, card = vectors
+    contract = dataclasses.replace(card.contract, image=ImageSpec(9, 9, 3))
+    records = draw_records(contract, 3)
+    model = Classifier("shop-mlp:a", dataclasses.replace(card, contract=contract), network)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # PyTorch warns of memory that it must not write to
+        for sent in (records, records[:1]):
+            found = model.logits(np.frombuffer(sent.tobytes(), contract.dtype))
+            assert torch.equal(found, model.logits(sent))

@@ -5,6 +5,7 @@ import itertools
 from typing import Any
 
 import pytest
+from networks import contract_with, embedding_of, make_network
 from shop import SHOP
 from trainings import one_thread  # noqa: F401, for every test here
 
@@ -12,7 +13,7 @@ from components.catalogues.fashion_mnist import CONTRACT
 from components.contract import DataContract, ImageSpec, Validated
 from components.errors import SettingsError
 from components.model.mlp import MLP, ModelConfig
-from components.training.config import MAX_MEGABYTES, TrainConfig
+from components.training.config import MAX_MEGABYTES, OF_PIXELS, TrainConfig
 from components.training.presets import PRESETS, configure, count_parameters
 from components.training.tied import TiedMLP
 from components.training.train import build, train
@@ -274,3 +275,71 @@ def test_the_suggested_units_of_a_tied_layer_are_a_whole_number_of_channels() ->
 def test_the_flagship_is_refused_for_images_that_its_layers_do_not_fit(image: ImageSpec) -> None:
     with pytest.raises(SettingsError, match=r"^hidden: 3136 units in a tied layer; expected a multiple of"):
         configure("flagship", image=image)
+
+
+def test_the_epochs_of_both_phases_are_counted_and_named() -> None:
+    flagship = PRESETS["flagship"].config
+    assert flagship.describe_epochs() == "48 epochs (40 tied, then 8 untied)"
+    assert [flagship.place(epoch) for epoch in (1, 40, 41, 48)] == [
+        "1 of 48 (tied 1 of 40)",
+        "40 of 48 (tied 40 of 40)",
+        "41 of 48 (untied 1 of 8)",
+        "48 of 48 (untied 8 of 8)",
+    ]
+    assert (TrainConfig().describe_epochs(), TrainConfig().place(3)) == ("10 epochs", "3 of 10")
+    assert dataclasses.replace(flagship, start_from="fashion-mlp:before").describe_epochs() == "8 epochs"
+
+
+# --- on vectors ---
+
+EMBEDDING = embedding_of(make_network())
+
+
+def test_vectors_is_trained_on_vectors() -> None:
+    config = configure("vectors", image=EMBEDDING)
+    assert count_parameters(config, contract_with(EMBEDDING)) == 48 * 512 + 512 + 512 * 256 + 256 + 256 * 2 + 2
+    network = build(config, contract_with(EMBEDDING))
+    assert isinstance(network, MLP)
+    assert config.for_image(EMBEDDING) is config
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"shift": 1},
+        {"flip": True},
+        {"erase": 0.1},
+        {"rotate": 5.0},
+        {"scale": 0.1},
+        {"translate": 0.1},
+        {"brightness": 0.1},
+        {"colour": 0.1},
+        {"tied": [3], "batch_norm": True},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_settings_of_pixels_are_refused_on_vectors_by_name(fields: dict[str, Any]) -> None:
+    name = next(iter(fields))
+    with pytest.raises(SettingsError, match=rf"^{name}: .*; expected none, .* take vectors; the preset 'vectors' fits"):
+        configure("vectors", fields, EMBEDDING)
+
+
+def test_every_setting_of_pixels_is_known() -> None:
+    """A new augmentation must be refused on vectors, where it would do nothing."""
+    of_layers = {"start_from", "untied_epochs", "untied_learning_rate"}
+    of_training = {"model", "epochs", "batch_size", "patience", "learning_rate", "schedule", "decay", "weight_decay"}
+    of_training |= {"average", "labels", "label_smoothing", "balance", "validation_share", "stratify", "seed"}
+    of_machines = {"precision", "device", "threads"}
+    fields = {field.name for field in dataclasses.fields(TrainConfig)}
+    assert fields == {*OF_PIXELS} | of_layers | of_training | of_machines
+
+
+@pytest.mark.parametrize("preset", ["photos", "flagship"])
+def test_presets_for_pixels_are_refused_on_vectors(preset: str) -> None:
+    with pytest.raises(SettingsError, match="the preset 'vectors' fits"):
+        configure(preset, image=EMBEDDING)
+
+
+def test_a_network_that_is_too_large_for_vectors_is_refused() -> None:
+    with pytest.raises(SettingsError, match=f"{MAX_MEGABYTES}"):
+        configure("vectors", {"hidden": [16_384, 16_384]}, EMBEDDING)

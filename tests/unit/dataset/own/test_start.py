@@ -1,25 +1,30 @@
 """Custom catalogues, from the first source to a source that grows."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from networks import embedding_of, make_network, write_network
 from photos import draw_photo, encode_photo, write_photos
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from components.contract import Dataset, Images, ImageSpec
+from components.contract import Dataset, Embedding, Images, ImageSpec
 from components.dataset.ingest import ingest
 from components.dataset.labels.adding import import_labels
 from components.dataset.manifest import current_dataset, read_split
+from components.dataset.own import start as own_start
 from components.dataset.own.rows import digest_of
 from components.dataset.own.start import StartOptions, rejected_path
 from components.dataset.parts import Ingested
 from components.dataset.validate import validate
 from components.errors import DatasetError, FashionError, SettingsError, SourceError
+from components.networks.embedder import kept_path
+from components.networks.sources import Network, is_kept
 from components.readers.images.idx import encode_idx
 from components.settings import Settings
 
@@ -236,20 +241,38 @@ def test_a_source_that_would_lose_data_needs_replace(photos: Path, tmp_path: Pat
     options: dict[str, Any] = {}
     if what == "gone":
         (photos / "hat" / "000.png").unlink()
-        message = r"lacks 1 of the 46 pictures of the current version \(images:photos\)\. .*--replace"
+        message = (
+            r"lacks 1 of the 46 pictures of the current version \(images:photos\)\. To add pictures, use .*--replace"
+        )
     elif what == "class":
         write_photos(photos, {"cap": 12}, first=900)
-        message = r"'cap' is not a class of shop \(10, Kids 2-6, hat\)\. Use --replace"
+        message = r"'cap' is not a class of 'shop' \(10, Kids 2-6, hat\)\. To add .*--replace"
     elif what == "none of a class":
         shutil.rmtree(photos / "hat")
-        message = r"has no class 'hat', but shop does\. Use --replace"
+        message = r"has no class 'hat', but 'shop' does\. To add .*--replace"
     else:
         options["image"] = ImageSpec(32, 32)
-        message = r"images: found 32 x 32 x 1, but shop has 28 x 28 x 1\. Use --replace"
+        message = r"images: found 32 x 32 x 1, but 'shop' has 28 x 28 x 1\. To add .*--replace"
     with pytest.raises(FashionError, match=message):
         start(photos, **options)
     assert current_dataset(Settings().datasets_dir) == first
     assert start(photos, replace=True, **options).written
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize("counts", [COUNTS, {"boot": 12, "sandal": 12}])
+def test_a_different_source_is_named_with_both_choices(photos: Path, tmp_path: Path, counts: dict[str, int]) -> None:
+    first = start(photos).dataset
+    other = write_photos(tmp_path / "other ones", counts, first=500)
+    with pytest.raises(SourceError) as found:
+        start(other)
+    assert str(found.value).endswith(
+        "It is a different source: it shares no picture with images:photos, from which 'shop' was built. To keep "
+        "'shop', set FASHION_CATALOGUE to another name; to make images:other ones the current dataset of 'shop' "
+        f"instead, run: fashion ingest --source '{other}' --replace"
+    )
+    assert current_dataset(Settings().datasets_dir) == first
+    assert start(other, replace=True).written
 
 
 def test_imported_labels_are_kept_when_the_source_grows(photos: Path, shop: Settings, tmp_path: Path) -> None:
@@ -365,3 +388,100 @@ def test_idx_files_of_8_by_8_digits_start_a_catalogue(tmp_path: Path) -> None:
     assert dataset.rows == len(pixels)
     assert not any("--preparation" in line for line in lines)
     validate(dataset)
+
+
+# --- with a frozen network ---
+
+
+def refuse_to_build(name: str) -> Network:
+    raise AssertionError(f"{name} is built again")
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    return write_network(tmp_path / "tiny.onnx")
+
+
+def test_photos_become_vectors_and_the_network_is_kept(photos: Path, network: Path, shop: Settings) -> None:
+    lines: list[str] = []
+    done = ingest(str(photos), options=StartOptions(network=str(network)), echo=lines.append)
+    embedding = done.dataset.contract.embedding
+    assert embedding
+    assert (embedding.network, embedding.size) == ("tiny.onnx", 48)
+    assert f"images of 64 x 64 x 3, photos turned into vectors by {embedding}" in lines[1]
+    assert is_kept(embedding, shop.datasets_dir)
+    images = read_split(done.dataset, "train").images
+    assert (images.dtype, np.isfinite(images["vector"]).all()) == (done.dataset.contract.dtype, True)
+    validate(done.dataset)
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_catalogue_keeps_its_network_without_an_option(photos: Path, network: Path) -> None:
+    first = start(photos, network=str(network)).dataset
+    write_photos(photos, {"hat": 3}, first=500)
+    network.unlink()
+    second = start(photos)
+    assert (second.written, second.dataset.contract) == (True, first.contract)
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_named_network_is_not_built_again_unless_its_file_is_gone(
+    photos: Path, shop: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = Network(Embedding("tiny", embedding_of(make_network()).sha256, 48, 32, 48), make_network())
+    monkeypatch.setattr(own_start, "read_network", lambda name: built)
+    embedding = start(photos, network="tiny").dataset.contract.embedding
+    assert embedding == built.embedding
+    kept_path(embedding, shop.datasets_dir).unlink()
+    assert not start(photos, network="tiny").written
+    assert is_kept(embedding, shop.datasets_dir), "ingesting again restores it"
+    monkeypatch.setattr(own_start, "read_network", refuse_to_build)
+    assert not start(photos, network="tiny").written
+    write_photos(photos, {"hat": 3}, first=500)
+    assert start(photos, network="tiny").written
+
+
+@pytest.mark.usefixtures("shop")
+def test_another_network_needs_replace_and_both_are_named(photos: Path, network: Path) -> None:
+    first = start(photos, network=str(network)).dataset.contract.embedding
+    write_network(network, seed=1)
+    expected = rf"network: found tiny\.onnx \(\w{{12}}\), but shop has {re.escape(str(first))}\. Use --replace"
+    with pytest.raises(SourceError, match=expected):
+        start(photos, network=str(network))
+    second = start(photos, network=str(network), replace=True).dataset.contract.embedding
+    assert second != first
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_network_for_a_catalogue_without_one_needs_replace(photos: Path, network: Path) -> None:
+    start(photos)
+    with pytest.raises(SourceError, match=r"network: found tiny\.onnx \(\w{12}\), but shop has None\. Use --replace"):
+        start(photos, network=str(network))
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_network_and_pixels_are_an_error(network: Path, tmp_path: Path) -> None:
+    digits = load_digits()
+    rows = [
+        f"{label},{','.join(map(str, image.astype(int).ravel()))}"
+        for image, label in zip(digits.images, digits.target, strict=True)
+    ]
+    header = ",".join(["label", *(f"pixel{number}" for number in range(1, 65))])
+    (tmp_path / "digits.csv").write_text("\n".join([header, *rows]))
+    with pytest.raises(SourceError, match=r"found pixels, but a network takes photos\. Leave --network out"):
+        start(tmp_path / "digits.csv", network=str(network), image=ImageSpec(8, 8))
+
+
+@pytest.mark.usefixtures("settings")
+def test_fashion_mnist_takes_no_network(photos: Path, network: Path) -> None:
+    with pytest.raises(SettingsError, match=r"are for custom catalogues, but the catalogue in use is 'fashion-mnist'"):
+        start(photos, network=str(network))
+
+
+@pytest.mark.usefixtures("shop")
+def test_added_labels_and_photos_of_a_new_class_become_vectors(photos: Path, network: Path, tmp_path: Path) -> None:
+    validate(start(photos, network=str(network)).dataset)
+    labelled = write_photos(tmp_path / "more", {"hat": 3}, first=700)
+    imported = import_labels(labelled)
+    assert imported.added == {"hat": 3}
+    assert np.isfinite(read_split(imported.dataset, "train").images["vector"]).all()

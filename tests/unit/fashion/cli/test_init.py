@@ -55,4 +55,4 @@ def test_a_name_that_no_catalogue_can_have_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, "init", "x", "--name", "Ünïcode!") == 1
-    assert "expected up to 40 lower-case letters" in capsys.readouterr().err
+    assert "expected at most 40 lowercase letters" in capsys.readouterr().err

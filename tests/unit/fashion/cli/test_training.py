@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from components.settings import CHECKOUT
-from fashion.cli.training import default_preset, next_steps
+from fashion.cli.tables import program
+from fashion.cli.training import next_steps
 from flows.training import TrainingResult
 from ops import settings_file
 
@@ -24,7 +25,7 @@ def test_the_next_steps_name_the_catalogue_that_was_trained(
     monkeypatch.setenv("FASHION_CATALOGUE", catalogue)
     monkeypatch.chdir(CHECKOUT)
     commands = [command for command, _ in next_steps(RESULT, promote=True)]
-    assert commands[0] == f"{prefix}make serve"
+    assert commands[0] == f"{prefix}{program()} serve"
     assert all(command.startswith(prefix) for command in commands)
 
 
@@ -51,10 +52,3 @@ def test_a_rejected_model_is_looked_at_and_one_that_was_not_evaluated_is_promote
         "report latest",
         "promote latest",
     ]
-
-
-def test_a_catalogue_of_your_own_is_trained_with_the_preset_photos(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("FASHION_CATALOGUE", raising=False)
-    assert default_preset() == "dense-128"
-    monkeypatch.setenv("FASHION_CATALOGUE", "shop")
-    assert default_preset() == "photos"

@@ -1,5 +1,6 @@
 """Parquet of pixels: parsing, rejects, and limits on memory."""
 
+import dataclasses
 import io
 import struct
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from networks import contract_with, embedding_of, make_network
 from PIL import Image
 from readings import PIXEL_COLUMNS, WANTED
 
@@ -22,6 +24,7 @@ from components.contract import Images
 from components.dataset.manifest import to_table
 from components.errors import InputError, InputTooLarge
 from components.readers.blocks import Block
+from components.readers.images.photos import write_png
 from components.readers.tables import parquet as pixel_parquet
 from components.readers.tables.embedded import PictureWork, read_picture_rows
 from components.readers.tables.parquet import Rows, describe_layouts, read_pixel_parquet
@@ -308,9 +311,19 @@ def test_the_decoding_work_of_a_request_is_limited() -> None:
     with pytest.raises(InputTooLarge, match="the pictures take more than a minute"):
         list(
             read_picture_rows(
-                io.BytesIO(content), Rows(range(1), 1), "body", WANTED, PictureWork(50_000_000, "body", CONTRACT.image)
+                io.BytesIO(content), Rows(range(1), 1), "body", WANTED, PictureWork(50_000_000, "body", CONTRACT)
             )
         )
+
+
+def test_a_network_counts_for_the_work_of_small_pictures() -> None:
+    """Otherwise a request of 300,000 tiny pictures would keep a core busy for an hour."""
+    contract = contract_with(dataclasses.replace(embedding_of(make_network()), side=224))
+    work, small = PictureWork(3_000_000, "body", contract), write_png(np.zeros((2, 2, 3), np.uint8))
+    for _ in range(3):
+        work.take(small)
+    with pytest.raises(InputTooLarge, match="the pictures take more than a minute"):
+        work.take(small)
 
 
 SMALL = write(narrow(flat(IMAGES), id=IDS, label=LABELS))
