@@ -565,7 +565,7 @@ class Predictions:
     labels: Labels  # (n,)
     probabilities: NDArray[np.float32]  # (n, classes), calibrated, each row sums to 1
     sure: NDArray[np.bool_]  # (n,), False if the model abstains: a blank image, or a probability below the threshold
-    known: NDArray[np.bool_] | None = None  # (n,), False for inputs unlike all training images; None: not told
+    known: NDArray[np.bool_] | None = None  # (n,), False: unlike all training images; None: it cannot tell
     familiarity: NDArray[np.float32] | None = None  # (n,), see `KnownRange.familiarity`
 
     def __repr__(self) -> str:
@@ -584,3 +584,8 @@ class Predictions:
     def confidences(self) -> NDArray[np.float32]:
         """Probability of the predicted class, float32 (n,)."""
         return self.probabilities[np.arange(len(self.labels)), self.labels]
+
+    @property
+    def unknown(self) -> int:
+        """Number of images that are not known; 0 if the model cannot tell."""
+        return 0 if self.known is None else int(np.count_nonzero(~self.known))

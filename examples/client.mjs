@@ -23,7 +23,9 @@ export async function classify(files, { url = "http://127.0.0.1:3000", token = "
 export function describe(answer) {
   return answer.predictions.map((found) => {
     const likely = found.top.map((one) => `${one.name} ${(100 * one.probability).toFixed(1)}%`).join(", ");
-    return `${found.file}: ${likely}${found.sure ? "" : " (the model abstains)"}`;
+    const notes = found.known === false ? ["unknown"] : []; // null if the model cannot tell
+    if (!found.sure) notes.push("the model abstains");
+    return `${found.file}: ${likely}${notes.length ? ` (${notes.join(", ")})` : ""}`;
   });
 }
 

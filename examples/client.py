@@ -62,7 +62,9 @@ def main(names: list[str]) -> int:
         return 1
     for found in answer["predictions"]:
         likely = ", ".join(f"{one['name']} {one['probability']:.1%}" for one in found["top"])
-        print(f"{found['file']}: {likely}{'' if found['sure'] else ' (the model abstains)'}")
+        notes = ["unknown"] if found["known"] is False else []  # null if the model cannot tell
+        notes += [] if found["sure"] else ["the model abstains"]
+        print(f"{found['file']}: {likely}" + (f" ({', '.join(notes)})" if notes else ""))
     return 0
 
 

@@ -51,6 +51,8 @@ def show_metrics(card: ModelCard) -> None:
     metrics = card.test
     low, high = metrics.accuracy_interval
     summary = f"test accuracy {metrics.accuracy:.4f} ({low:.4f} to {high:.4f}), coverage {metrics.coverage:.1%}"
+    if card.known:
+        summary += f", unknown {card.known.test_refused:.1%}"
     create_table_artifact(to_class_rows(metrics), key="metrics", description=summary)
     image = f"![confusion matrix]({to_data_url(draw_confusion(metrics))})"  # an image artifact would print the full URL
     create_markdown_artifact(image, key="confusion", description="rows: true classes, columns: predicted classes")

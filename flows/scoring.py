@@ -147,6 +147,7 @@ def to_markdown(summary: Summary, source: str, output: str) -> str:
 | scored | {count.scored:,} |
 | rejected | {count.rejected:,} {escape(summary.rejects)} |
 | below threshold | {count.not_sure:,} |
+| unknown | {count.unknown:,} |
 {accuracy}| seconds | {summary.seconds:.1f} |
 | rows per second | {summary.rows_per_second:,.0f} |
 | resumed parts | {summary.resumed} |

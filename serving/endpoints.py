@@ -93,7 +93,7 @@ async def score(request: Request) -> Response:
 async def describe(request: Request) -> Response:
     """GET /model: describe the live model."""
     model = served.get()
-    serving = served.serving
+    serving, known = served.serving, model.card.known
     return json_response(
         {
             "model": model.tag,
@@ -107,6 +107,8 @@ async def describe(request: Request) -> Response:
             "test_accuracy_interval": model.card.test.accuracy_interval,
             "coverage": model.card.test.coverage,
             "sure_accuracy": model.card.test.sure_accuracy,
+            "unknown_rate": known.refused if known else None,
+            "test_unknown_rate": known.test_refused if known else None,
             "created_at": model.card.created_at,
             "takes_corrections": corrections_folder() is not None,
             "takes_drawings": model.contract.preparation_family == OFFICIAL.contract.preparation_family,

@@ -96,6 +96,16 @@ class Model(TypedDict):
     test_accuracy_interval: Annotated[list[Share], Field(min_length=2, max_length=2)]
     coverage: Annotated[Share, Field(description="Share of test images above the confidence threshold.")]
     sure_accuracy: Annotated[Share, Field(description="Accuracy on the test images above the threshold.")]
+    unknown_rate: Annotated[
+        Share | None,
+        Field(
+            description="Share of images like the validation images that may count as unknown. Null if the model "
+            "cannot tell."
+        ),
+    ]
+    test_unknown_rate: Annotated[
+        Share | None, Field(description="Share of test images that count as unknown. Null like `unknown_rate`.")
+    ]
     created_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
     takes_corrections: Annotated[bool, Field(description="Whether POST /corrections is enabled.")]
     takes_drawings: Annotated[bool, Field(description="Whether drawings on black work: not if it expects photos.")]

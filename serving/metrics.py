@@ -143,7 +143,7 @@ class Watch:
             for classes, group in itertools.groupby((one.predictions for one in answers), lambda one: one.classes):
                 some = list(group)
                 labels, sure = zip(*((one.labels, one.sure) for one in some), strict=True)
-                self.unknown.inc(sum(int(np.count_nonzero(~one.known)) for one in some if one.known is not None))
+                self.unknown.inc(sum(one.unknown for one in some))
                 counts = np.bincount(np.concatenate(labels), minlength=len(classes)).tolist()
                 for name, count in zip(classes, counts, strict=True):
                     self.images.labels(name).inc(count)

@@ -90,10 +90,10 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
         "Classify the rows of a table",
         f"{_describe_tables(contract)} "
         "The response has the same format and one row per input row, in order: id, label, name, confidence, sure, "
-        "model, reason. A row that cannot be read has only its id, if readable, and the reason. The response is "
-        "streamed: if the connection closes before its end, it is incomplete. Warnings about the first rows are in "
-        "the X-Warnings header. A table whose first rows are clearly wrong (inverted, or no pixel above 1) is refused "
-        "with 400.",
+        "known, familiarity, model, reason. `known` and `familiarity` are empty if the model cannot tell unknown "
+        "images. A row that cannot be read has only its id, if readable, and the reason. The response is streamed: if "
+        "the connection closes before its end, it is incomplete. Warnings about the first rows are in the X-Warnings "
+        "header. A table whose first rows are clearly wrong (inverted, or no pixel above 1) is refused with 400.",
         {**results, "text/csv": {**text, "example": _scored(contract)}},
         WITH_MODEL,
         parameters=[
@@ -277,7 +277,14 @@ def _examples(contract: DataContract) -> dict[str, Any]:
     """An example of each message."""
     first, last = 0, len(contract.classes) - 1
     probabilities = [0.018] + [0] * (last - 1) + [0.982]
-    prediction = {"label": last, "name": contract.classes[last], "confidence": 0.982, "sure": True}
+    prediction = {
+        "label": last,
+        "name": contract.classes[last],
+        "confidence": 0.982,
+        "sure": True,
+        "known": True,
+        "familiarity": 0.64,
+    }
     box = _draw_box(contract.image)
     return {
         "Error": {
@@ -313,6 +320,8 @@ def _examples(contract: DataContract) -> dict[str, Any]:
             "test_accuracy_interval": [0.9243, 0.9344],
             "coverage": 0.86,
             "sure_accuracy": 0.97,
+            "unknown_rate": 0.05,
+            "test_unknown_rate": 0.049,
             "created_at": "2026-11-21T02:29:40+00:00",
             "takes_corrections": False,
             "takes_drawings": contract.preparation_family == OFFICIAL.contract.preparation_family,
@@ -328,7 +337,7 @@ def _scored(contract: DataContract) -> str:
     name = contract.classes[last].replace('"', '""')
     quoted = f'"{name}"' if any(mark in name for mark in ',"\r\n') else name
     return (
-        "id,label,name,confidence,sure,model,reason\n"
-        f"a1,{last},{quoted},0.982000,yes,{TAG},\n"
-        "a2,,,,,,pixel3: '300' is not a whole number from 0 to 255\n"
+        "id,label,name,confidence,sure,known,familiarity,model,reason\n"
+        f"a1,{last},{quoted},0.982000,yes,yes,0.640000,{TAG},\n"
+        "a2,,,,,,,,pixel3: '300' is not a whole number from 0 to 255\n"
     )

@@ -74,9 +74,12 @@ let [height, width] = [0, 0]; // of the model's input, in pixels
 let takesCorrections = false;
 
 function offerCorrection(prediction, model, name) {
-  const known = classes.includes(NONE_OF_THESE) ? classes : [...classes, NONE_OF_THESE];
-  const choice = make("select", {}, ...known.map((one) => make("option", { value: one, textContent: one })));
-  choice.value = (prediction.top.find((one) => one.name !== prediction.name) || prediction).name;
+  const others = classes.filter((one) => one !== NONE_OF_THESE);
+  const isUnknown = prediction.known === false;
+  const offered = isUnknown ? [NONE_OF_THESE, ...others] : [...others, NONE_OF_THESE];
+  const choice = make("select", {}, ...offered.map((one) => make("option", { value: one, textContent: one })));
+  const second = prediction.top.find((one) => one.name !== prediction.name) || prediction;
+  choice.value = isUnknown ? NONE_OF_THESE : second.name;
   const send = make("button", { type: "button", textContent: "Send" });
   const note = make("p", { className: "note" });
   const label = make("label", {}, "It is ", choice);
@@ -120,12 +123,29 @@ function drawBars(rows) {
   return bars;
 }
 
+// The class; for an input unlike the training images, first that it is unknown. `known` is null if the model cannot tell.
+function describeVerdict({ name, sure, known, familiarity }) {
+  const lines = [];
+  if (known === false) {
+    const reason = ": unlike everything this model was trained on.";
+    const likeliest = make("b", { className: "name", textContent: name });
+    lines.push(
+      make("p", { className: "unknown" }, make("strong", { textContent: "Unknown" }), reason),
+      make("p", { className: "likeliest" }, "Likeliest of its classes: ", likeliest),
+    );
+  } else lines.push(make("p", { className: "name", textContent: name }));
+  if (!sure) lines.push(make("p", { className: "unsure", textContent: "Low confidence: needs human review." }));
+  if (typeof familiarity === "number") {
+    const meaning = known ? "" : " of the validation images are less familiar";
+    const title = "Share of the validation images that are less like the training images";
+    const textContent = `Familiarity: ${percent(familiarity)}${meaning}`;
+    lines.push(make("p", { className: "familiarity", textContent, title }));
+  }
+  return lines;
+}
+
 function showResult(file, prediction, model, warnings) {
   const bars = drawBars(prediction.top.map(({ name, probability }) => [name, probability, percent(probability)]));
-  const name = make("p", { className: "name", textContent: prediction.name });
-  const verdict = prediction.sure
-    ? [name]
-    : [name, make("p", { className: "unsure", textContent: "Low confidence: needs human review." })];
   const shown = URL.createObjectURL(file);
   const inputFigure = picture(shown, file.name, "input file");
   const seenFigure = picture(prediction.seen, `${height} by ${width} pixels`, "model input", "seen");
@@ -133,13 +153,14 @@ function showResult(file, prediction, model, warnings) {
   addCard(
     file.name,
     make("div", { className: "pictures" }, inputFigure, seenFigure),
-    ...verdict,
+    ...describeVerdict(prediction),
     ...warningLines(warnings),
     bars,
     ...(takesCorrections ? [offerCorrection(prediction, model, file.name)] : []),
   );
+  const said = prediction.known === false ? `unknown; likeliest of its classes: ${prediction.name}` : prediction.name;
   const notes = [prediction.sure ? "" : ", low confidence", ...warnings.map(({ reason }) => `; ${reason}`)];
-  announce(`${file.name}: ${prediction.name}${notes.join("")}`);
+  announce(`${file.name}: ${said}${notes.join("")}`);
 }
 
 // --- input ---
@@ -169,16 +190,18 @@ async function score(file) {
       textContent: "Download the result",
     });
     const counts = isParquet ? await countInFooter(blob) : await countLines(blob, file);
-    const { scored, rejected } = counts;
+    const { scored, rejected, unknown } = counts;
     addCard(
       file.name,
       make("p", { textContent: `${scored} ${scored === 1 ? "row" : "rows"} scored, ${rejected} rejected.` }),
+      ...(unknown ? [describeUnknown(unknown)] : []),
       ...warningLines(warnings),
       ...(isParquet ? [] : describeCounts(counts)),
       make("p", {}, link),
     );
     const notes = warnings.map(({ reason }) => `; ${reason}`).join("");
-    announce(`${file.name}: ${scored} rows scored, ${rejected} rejected${notes}`);
+    const left = unknown ? `, ${unknown} unknown` : "";
+    announce(`${file.name}: ${scored} rows scored, ${rejected} rejected${left}${notes}`);
   } catch (error) {
     showError(file.name, error);
   }
@@ -192,23 +215,26 @@ async function readAll(response) {
   }
 }
 
-// One row per line: id, label, name, confidence, sure, model, reason. The reason is empty unless the row was rejected.
+// One row per line, with the columns of the header. The reason, the last one, is empty unless the row was rejected.
 async function countLines(blob, file) {
-  const lines = (await blob.text()).split("\n").slice(1, -1);
+  const [header, ...lines] = (await blob.text()).split("\n").slice(0, -1);
+  const columns = splitCells(header, ",");
   const labels = await readLabels(file, lines.length);
-  const counts = { scored: 0, rejected: 0, unsure: 0, names: new Map(), right: 0, labelled: 0, unknown: 0 };
+  const counts = { scored: 0, rejected: 0, unsure: 0, unknown: 0, names: new Map(), right: 0, labelled: 0, unread: 0 };
   for (const [place, line] of lines.entries()) {
     if (!line.endsWith(",")) {
       counts.rejected += 1;
       continue;
     }
-    const [, label, name, , sure] = splitCells(line, ",");
+    const cells = splitCells(line, ",");
+    const { label, name, sure, known } = Object.fromEntries(columns.map((column, at) => [column, cells[at]]));
     counts.scored += 1;
     counts.unsure += sure === "no" ? 1 : 0;
+    counts.unknown += known === "no" ? 1 : 0;
     counts.names.set(name, (counts.names.get(name) || 0) + 1);
     if (!labels) continue;
     const given = findClass(labels[place]);
-    if (given === -1) counts.unknown += 1;
+    if (given === -1) counts.unread += 1;
     else {
       counts.labelled += 1;
       counts.right += given === Number(label) ? 1 : 0;
@@ -234,8 +260,8 @@ function findClass(cell) {
   return named < 0 && /^\d+$/.test(text) && Number(text) < classes.length ? Number(text) : named;
 }
 
-// The first cells of one line of CSV; quotes as in RFC 4180.
-function splitCells(line, mark, most = 5) {
+// The cells of one line of CSV, or the first of them; quotes as in RFC 4180.
+function splitCells(line, mark, most = Infinity) {
   const cells = [];
   let place = 0;
   while (cells.length < most && place <= line.length) {
@@ -256,7 +282,13 @@ function splitCells(line, mark, most = 5) {
   return cells;
 }
 
-function describeCounts({ scored, unsure, names, right, labelled, unknown }) {
+function describeUnknown(count) {
+  const found = `${count} ${count === 1 ? "row is" : "rows are"} unknown`;
+  const reason = ": unlike everything this model was trained on.";
+  return make("p", { className: "unknown" }, make("strong", { textContent: found }), reason);
+}
+
+function describeCounts({ scored, unsure, names, right, labelled, unread }) {
   if (!scored) return [];
   const ranked = [...names].sort((one, other) => other[1] - one[1]);
   const bars = drawBars(
@@ -264,7 +296,7 @@ function describeCounts({ scored, unsure, names, right, labelled, unknown }) {
   );
   const lines = [];
   if (labelled) {
-    const left = unknown ? `; ${unknown} labels are not classes of the model` : "";
+    const left = unread ? `; ${unread} labels are not classes of the model` : "";
     lines.push(`Accuracy: ${percent(right / labelled)} (${right} of ${labelled} labelled rows${left}).`);
   }
   if (unsure) lines.push(`${unsure} ${unsure === 1 ? "prediction has" : "predictions have"} low confidence.`);
@@ -277,7 +309,7 @@ function describeCounts({ scored, unsure, names, right, labelled, unknown }) {
 async function countInFooter(blob) {
   const footer = await blob.slice(-65536).text();
   const count = (name) => Number(footer.match(new RegExp(`${name}\\x18[^]([0-9]+)`))[1]);
-  return { scored: count("scored"), rejected: count("rejected") };
+  return { scored: count("scored"), rejected: count("rejected"), unknown: count("unknown") };
 }
 
 async function handleFiles(files) {

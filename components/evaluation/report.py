@@ -18,13 +18,14 @@ from components.evaluation import figures
 from components.evaluation.compare import count_changes, find_flips
 from components.evaluation.datasets import DataChange, compare_versions
 from components.evaluation.groups import CommonClasses, GroupedClasses, find_common
-from components.evaluation.metrics import measure
+from components.evaluation.metrics import AT_ONCE, measure
 from components.files import require_writable, write_whole
 from components.model.classifier import Classifier
 from components.pages.render import render_page, to_uri
 from components.settings import Settings, load_settings
 
 MISTAKES = 50
+LEAST_FAMILIAR = 24  # images
 FLIPS = 16  # images per kind of label change
 EXAMPLES = 8  # images per class
 NO_COMPARISON: dict[str, Any] = {"other": None, "left_out": "", "changed_classes": ""}
@@ -39,6 +40,14 @@ class ReportPicture:
     confidence: float  # calibrated
     other: str  # the other model's prediction, or ""
     uri: str  # data URI
+
+
+@dataclass(frozen=True)
+class Unfamiliar:
+    """The test images that are least like the training images."""
+
+    refused: float  # share of all test images that count as unknown
+    pictures: list[ReportPicture]  # the least familiar first
 
 
 @dataclass(frozen=True)
@@ -129,6 +138,20 @@ def find_mistakes(model: Classifier, examples: Examples, most: int = MISTAKES) -
     return list(_to_pictures(worst.tolist(), shown, probabilities))
 
 
+def find_unfamiliar(model: Classifier, examples: Examples, most: int = LEAST_FAMILIAR) -> Unfamiliar | None:
+    """Return the images that are least like the training images; None if the model cannot tell."""
+    known, images = model.card.known, examples.images
+    judged = [model.judge(images[start : start + AT_ONCE]) for start in range(0, len(images), AT_ONCE)]
+    measured = [distances for _, distances in judged if distances is not None]
+    if known is None or not measured:
+        return None
+    distances, probabilities = torch.cat(measured).numpy(), torch.cat([one for one, _ in judged]).numpy()
+    least = np.argsort(-distances, kind="stable")[:most]
+    shown = ShownImages(images, examples.labels, examples.contract.classes)
+    refused = float((~known.is_known(distances)).mean())
+    return Unfamiliar(refused, list(_to_pictures(least.tolist(), shown, probabilities)))
+
+
 def _evaluate(model: Classifier, test: Examples, dataset: Dataset) -> Evaluated:
     require_equal(dataset.contract, model.contract, model.tag, ModelError)
     logits, calibration = model.logits(test.images), model.card.calibration
@@ -156,6 +179,7 @@ def _draw_evaluated(this: Evaluated, test: Examples) -> dict[str, Any]:
         "coverage": figures.draw_coverage(this.confidences, this.right, this.metrics, card.calibration.target),
         "class_coverage": _count_sure(this),
         "mistakes": find_mistakes(this.model, test),
+        "unfamiliar": find_unfamiliar(this.model, test),
     }
 
 

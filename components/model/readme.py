@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from components.catalogues import catalogue_of
 from components.contract import Metrics, ModelCard
 from components.model.cards import read_config
-from components.model.readme_page import FRONT_MATTER, PAGE
+from components.model.readme_page import FRONT_MATTER, NOT_TOLD, PAGE, UNKNOWN
 
 WORST_CLASSES = 3
 TOP_CONFUSIONS = 5  # pairs of classes
@@ -44,6 +44,7 @@ def write_readme(tag: str, card: ModelCard) -> str:
             f"{as_text(one.name)} (F1 {one.f1:.4f})"
             for one in sorted(test.classes, key=lambda one: one.f1)[:WORST_CLASSES]
         ),
+        unknown=_describe_known(card),
         confused="".join(f"- {pair}\n" for pair in _most_confused(test))
         or "- none: every test image is classified correctly\n",
         error_rate=f"{1 - test.accuracy:.4f}",
@@ -76,7 +77,7 @@ def _without_html(encoded: str) -> str:
 
 def _words_of(card: ModelCard) -> dict[str, str]:
     """Return the words that the page uses for the images and the classes."""
-    image, catalogue, classes = card.contract.image, catalogue_of(card.contract), len(card.classes)
+    image, catalogue = card.contract.image, catalogue_of(card.contract)
     background = " background" if catalogue.inputs.edge < WHITE else ""  # a bright edge is refused or inverted
     size, color = f"{image.height} x {image.width}", "grey" if image.channels == 1 else "colour"
     call = f"predict(model, images)  # uint8 (n, {', '.join(map(str, image.shape))}), 0{background} to 255"
@@ -85,12 +86,38 @@ def _words_of(card: ModelCard) -> dict[str, str]:
         call = 'classify("photo.jpg", model=model)  # one picture or more, of any size'
     return {
         "subject": catalogue.subject,
-        "outsider": catalogue.outsider,
+        "outside": _outside_of(card, catalogue.outsider),
+        "reviewed": " or that are unknown" if card.known else "",
         "size": f"{size} in {color}",
         "unseen": "colour, brand" if color == "grey" else "brand",
-        "count": NUMBERS[classes] if classes < len(NUMBERS) else f"{classes:,}",
+        "count": _count_of(card),
         "call": call,
     }
+
+
+def _count_of(card: ModelCard) -> str:
+    classes = len(card.classes)
+    return NUMBERS[classes] if classes < len(NUMBERS) else f"{classes:,}"
+
+
+def _outside_of(card: ModelCard, outsider: str) -> str:
+    """Say what the model answers for an image of none of its classes; `outsider` is an example."""
+    if card.known is None:
+        return f'the model has no "other" class, so {outsider} gets one of the {_count_of(card)}'
+    return f"{outsider} also gets one of the {_count_of(card)}; `known` is false for many such images, not for all"
+
+
+def _describe_known(card: ModelCard) -> str:
+    known = card.known
+    if known is None:
+        return NOT_TOLD
+    rows = [
+        ("stated share of known images that count as unknown, at most", f"{known.refused:.4f}"),
+        ("measured share of the test images that count as unknown", f"{known.test_refused:.4f}"),
+        ("validation images that the threshold was fitted on", f"{known.rows:,}"),
+        ("training images that distances are measured to", f"{known.kept:,}"),
+    ]
+    return UNKNOWN.format(count=_count_of(card), figures=_table(rows), share=f"{100 * (1 - known.refused):.0f} %")
 
 
 def _front_matter(tag: str, card: ModelCard) -> str:

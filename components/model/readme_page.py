@@ -41,9 +41,9 @@ Classifies pictures of {subject}s, {size}, into {count} categories. This page wa
 ## Intended use
 
 Categorizing product photos for the operators of a catalogue: each new photo gets a category, and a person reviews those
-on which the model abstains. Out of scope:
+on which the model abstains{reviewed}. Out of scope:
 
-- anything outside the {count} categories: the model has no "other" class, so {outsider} gets one of the {count};
+- anything outside the {count} categories: {outside};
 - {unseen}, size, material or wearer: at {size}, the model has learned nothing about them;
 - people: a prediction says nothing about a person.
 
@@ -65,6 +65,9 @@ was chosen on the held-out images so that {target} of the predictions above it a
 
 {figures}
 {classes}
+## Unknown inputs
+
+{unknown}
 ## Ethical considerations and limits
 
 Lowest F1 on the test split: {worst}. Most frequent confusions:
@@ -81,7 +84,7 @@ import fashion
 
 model = fashion.load_model("{exact}")  # verifies every file against its hash
 predictions = fashion.{call}
-print(predictions.names, predictions.confidences, predictions.sure)
+print(predictions.names, predictions.confidences, predictions.sure, predictions.known)
 ```
 
 `fashion promote {exact}` makes it the live model if it passes the evaluation gate.
@@ -96,4 +99,17 @@ Every training setting, for `fashion train --set FIELD=VALUE`:
 ```json
 {training}
 ```
+"""
+
+UNKNOWN = """`known` is false for an image that is farther from the training images than {share} of the validation
+images are. Such an image still gets the likeliest of the {count} classes, which need not be a possible one.
+`familiarity` is the share of the validation images that are farther away.
+
+{figures}
+The stated share holds on average, and only for images like the validation images. Photos from another camera or with
+another background count as unknown more often. How many images of other things are found depends on how different they
+are, and was not measured here.
+"""
+
+NOT_TOLD = """This model cannot tell images that are unlike its training images: `known` and `familiarity` are null.
 """

@@ -88,7 +88,7 @@ def _told(predictions: Predictions, rows: NDArray[np.intp] | slice = slice(None)
     if predictions.known is None or predictions.familiarity is None:
         missing = [None] * len(predictions.labels[rows])
         return missing, missing
-    return predictions.known[rows].tolist(), predictions.familiarity[rows].tolist()
+    return predictions.known[rows].tolist(), list(predictions.familiarity[rows])  # float32: fewer digits in JSON
 
 
 def answer_schema(classes: Sequence[str], text: pa.DataType | None = None) -> pa.Schema:

@@ -48,10 +48,12 @@ class Delivery:
     folder: Path  # current location, with `scored.*` and `report.json`
     rows: int = 0
     rejected: int = 0
+    unknown: int = 0  # rows unlike everything that the model was trained on
     error: str = ""
 
     def __str__(self) -> str:
-        result = self.error or f"{self.rows:,} rows, {self.rejected:,} rejected"
+        unknown = f", {self.unknown:,} unknown" if self.unknown else ""
+        result = self.error or f"{self.rows:,} rows, {self.rejected:,} rejected{unknown}"
         return f"{self.name}: {self.outcome}: {result} -> {self.folder}"
 
 
@@ -104,7 +106,7 @@ def _score(inbox: Inbox, claim: Path, live: Classifier, rules: FailureRules) -> 
     failure = "no row could be scored; the rejects say why" if count.rows and not count.scored else ""
     outcome: Outcome = "failed" if failure else "done"
     target = inbox.failed if failure else inbox.done
-    delivery = Delivery(name, outcome, claim, count.rows, count.rejected, failure)
+    delivery = Delivery(name, outcome, claim, count.rows, count.rejected, count.unknown, failure)
     return _finish(claim, target, delivery, {**report, **_to_report(summary)})
 
 

@@ -10,7 +10,6 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 import orjson
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from components.contract import Predictions
 from components.errors import InputError, Remedy
@@ -278,8 +277,7 @@ def _as_text(column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         return pa.DictionaryArray.from_arrays(column.indices, _as_text(column.dictionary))
     if pa.types.is_floating(column.type):
-        texts = _with_six_digits(column.fill_null(0).to_numpy())
-        return pc.if_else(column.is_valid(), texts, pa.scalar(None, texts.type)) if column.null_count else texts
+        return _with_six_digits(column)
     if pa.types.is_boolean(column.type):
         return pc.if_else(column, "yes", "no")
     if pa.types.is_string(column.type) and pc.any(pc.match_substring_regex(column, "^[-=+@'\t\r]")).as_py():
@@ -298,12 +296,17 @@ def _as_cells(column: pa.Array) -> pa.Array:
     return pa.array([None if value is None else inert(str(value)) for value in values], pa.string())
 
 
-def _with_six_digits(values: NDArray[np.float32]) -> pa.Array:
-    """Format float32 (n,) from 0 to 1 with six decimals, such as 0.998930."""
-    millionths = np.rint(values.astype(np.float64) * 1e6).astype(np.int32)
+def _with_six_digits(column: pa.Array) -> pa.Array:
+    """Format floats from 0 to 1 with six decimals, such as 0.998930. Nulls stay."""
+    import pyarrow.compute as pc
+
+    values = column.fill_null(0).to_numpy().astype(np.float64)
+    millionths = np.rint(values * 1e6).astype(np.int32)
     thousandths, rest = np.divmod(millionths, 1000)
     texts = np.full((len(values), 8), ord("."), np.uint8)
     texts[:, 0] = thousandths // 1000 + ord("0")
     texts[:, 2:5] = THREE_DIGITS[thousandths % 1000]
     texts[:, 5:] = THREE_DIGITS[rest]
-    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(8), len(texts), [None, pa.py_buffer(texts)]).cast(pa.string())
+    fixed = pa.FixedSizeBinaryArray.from_buffers(pa.binary(8), len(texts), [None, pa.py_buffer(texts)])
+    cells = fixed.cast(pa.string())
+    return pc.if_else(column.is_valid(), cells, None) if column.null_count else cells

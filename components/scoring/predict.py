@@ -46,8 +46,8 @@ def _to_predictions(
     known = model.card.known
     if known is None or distances is None:
         return Predictions(model.tag, model.contract.classes, labels, probabilities, sure)
-    told = known.is_known(distances), known.familiarity(distances)
-    return Predictions(model.tag, model.contract.classes, labels, probabilities, sure, *told)
+    found = known.is_known(distances), known.familiarity(distances)
+    return Predictions(model.tag, model.contract.classes, labels, probabilities, sure, *found)
 
 
 def predict_photos(model: Classifier, photos: Sequence[Images]) -> Predictions:

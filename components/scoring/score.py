@@ -22,6 +22,7 @@ class Score:
     rows: int
     scored: int
     rejected: int
+    unknown: int  # scored rows unlike everything that the model was trained on
     seconds: float
     model: str
 
@@ -49,18 +50,19 @@ def score_blocks(
         InputError: from `blocks`, or if more than `max_rejects` rows cannot be read.
     """
     began = time.perf_counter()
-    score = Score(0, 0, 0, 0.0, model.tag)
+    score = Score(0, 0, 0, 0, 0.0, model.tag)
     try:
         for block in blocks:
             predictions = predict_block(model, block)
             for rows, writer in outputs:
                 writer.write(rows(block, predictions))
             scored, rejected = score.scored + len(block.ids), score.rejected + len(block.rejects)
-            score = Score(scored + rejected, scored, rejected, time.perf_counter() - began, model.tag)
+            unknown = score.unknown + predictions.unknown
+            score = Score(scored + rejected, scored, rejected, unknown, time.perf_counter() - began, model.tag)
             if max_rejects is not None and rejected > max_rejects:
                 raise InputError(name, f"more than {max_rejects:,} rows cannot be read. Check the format of the table")
             yield score
-        counts = {"rows": score.rows, "scored": score.scored, "rejected": score.rejected, "model": score.model}
+        counts = {name: getattr(score, name) for name in ("rows", "scored", "rejected", "unknown", "model")}
         for _, writer in outputs:
             writer.close(counts)
     finally:

@@ -78,7 +78,7 @@ def count_rows(predictions: Predictions, block: Block) -> Count:
         scored=len(predicted),
         rejected=reasons.total(),
         not_sure=int(np.count_nonzero(~predictions.sure)),
-        unknown=0 if predictions.known is None else int(np.count_nonzero(~predictions.known)),
+        unknown=predictions.unknown,
         reasons=dict(reasons),
         names={name: count for name, count in zip(classes, found, strict=True) if count},
         confusion=tuple(map(tuple, confusion.tolist())) if confusion.any() else (),

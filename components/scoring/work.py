@@ -31,7 +31,7 @@ class Job:
     model: str  # exact tag
     reading: TableReading  # how to read the input
     fingerprint: str  # of the input's files: names, sizes and times
-    cut: int  # version of how inputs are split, see `CUT`
+    cut: int  # version of the parts, see `CUT`
     scored_at: str  # ISO 8601, UTC: first start of the job
 
     @classmethod

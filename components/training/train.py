@@ -178,7 +178,7 @@ class Run:
         )
 
     def _fit_known(self, network: MLP) -> NDArray[np.float32]:
-        """Fit what tells unknown inputs, and return the distances of the validation images."""
+        """Fit the measure of unknown inputs, and return the distances of the validation images."""
         sampling = sampling_of(self.contract)
         rows = np.random.default_rng(self.config.seed).permutation(len(self.data.labels))[: sampling.kept]
         inputs = self.data.images.unchanged(torch.from_numpy(rows).to(self.device)).cpu()

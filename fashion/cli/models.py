@@ -263,6 +263,8 @@ def _model_row(one: "ModelState", rolled_back: set[str]) -> dict[str, Any]:
         "live": one.pointed == "live",
         "previous": one.pointed == "previous",
         "test_accuracy": card and card.test.accuracy,
+        "unknown_rate": card and card.known and card.known.refused,
+        "test_unknown_rate": card and card.known and card.known.test_refused,
         "created_at": card and card.created_at,
         "state": _state_of(one, rolled_back),
         "pinned": one.pinned,

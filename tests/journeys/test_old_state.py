@@ -7,7 +7,6 @@ import csv
 import hashlib
 import json
 import shutil
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from components.dataset.labels.adding import import_labels
 from components.dataset.labels.inbox import empty_inbox
 from components.dataset.manifest import check_receipt, current_dataset, dataset_of, read_manifest, read_split
 from components.dataset.validate import validate
+from components.errors import InputError
 from components.evaluation.card import write_card
 from components.evaluation.report import write_report
 from components.export.onnx import export_onnx
@@ -176,6 +176,8 @@ def test_the_live_model_serves(bentoml_home: Path, dataset: Dataset) -> None:
     assert described["model"] == answer["model"] == NEWER
     assert described["classes"] == NAMES
     assert [one["name"] for one in answer["predictions"]] == expected.names
+    assert {(one["known"], one["familiarity"]) for one in answer["predictions"]} == {(None, None)}
+    assert (described["unknown_rate"], described["test_unknown_rate"]) == (None, None)
     assert "Traceback" not in server.log.read_text()
 
 
@@ -186,7 +188,8 @@ def test_a_catalogue_is_scored(dataset: Dataset, tmp_path: Path) -> None:
     summary = run_job(model, source, tmp_path / "scored.csv", check="fail")
     assert (summary.count.scored, summary.count.accuracy) == (100, model.card.test.accuracy)
     rows, before = read_rows(tmp_path / "scored.csv"), read_rows(KEPT / "scored" / "whole.csv")
-    assert rows[0].keys() == before[0].keys()
+    assert rows[0].keys() == {*before[0].keys(), "known", "familiarity"}
+    assert {(row["known"], row["familiarity"]) for row in rows} == {("", "")}, "the model cannot tell"
     for column in ("id", "label", "name", "second", "third", "sure", "model"):
         assert [row[column] for row in rows] == [row[column] for row in before]
 
@@ -200,29 +203,17 @@ def test_an_earlier_output_is_compared_with_the_model_s_profile(bentoml_home: Pa
 
 
 @pytest.mark.usefixtures("bentoml_home")
-def test_a_stopped_scoring_job_resumes(dataset: Dataset, tmp_path: Path) -> None:
-    """The job scores no row twice, and its output equals that of a single run."""
+def test_a_stopped_scoring_job_is_not_resumed(dataset: Dataset, tmp_path: Path) -> None:
+    """Its parts lack the columns that were added since."""
     model = components.load_model()
     source = write_csv(tmp_path / "catalogue.csv", read_split(dataset, "test").images)
     reading = TableReading(part=40_000)
     place_job(source, tmp_path / "scored.csv")
-    resumed = run_job(model, source, tmp_path / "scored.csv", reading=reading, resume=True)
-    assert (resumed.resumed, resumed.count.scored) == (2, 100)
-    run_job(model, source, tmp_path / "once.csv", reading=reading)
-    rows, expected = read_rows(tmp_path / "scored.csv"), read_rows(tmp_path / "once.csv")
-    assert [said(row) for row in rows] == [said(row) for row in expected]
-    assert [shares(row) for row in rows] == [pytest.approx(shares(row), abs=2e-6) for row in expected]
-    assert resumed.count.names == dict(Counter(row["name"] for row in expected))
-
-
-def said(row: dict[str, str]) -> dict[str, str]:
-    """Return a scored row without its time and probabilities."""
-    return {name: cell for name, cell in row.items() if name != "scored_at" and not name.endswith("confidence")}
-
-
-def shares(row: dict[str, str]) -> list[float]:
-    """Return the probabilities of a row. Their sixth digit differs between processors."""
-    return [float(cell) for name, cell in row.items() if name.endswith("confidence")]
+    with pytest.raises(InputError, match="its unfinished job had another version"):
+        run_job(model, source, tmp_path / "scored.csv", reading=reading, resume=True)
+    begun_anew = run_job(model, source, tmp_path / "scored.csv", reading=reading)
+    assert (begun_anew.resumed, begun_anew.count.scored) == (0, 100)
+    assert len(read_rows(tmp_path / "scored.csv")) == 100
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,7 @@ from components.scoring.predict import predict
 from components.training.train import Trained
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("server")]
 
@@ -207,6 +207,66 @@ def test_the_classes_of_a_table_are_counted_and_compared_with_its_labels(
     assert shown == {name: str(predictions.names.count(name)) for name in set(predictions.names)}
 
 
+def draw_unknown() -> Images:
+    """Draw an image that is unlike every garment: coarse noise with black corners."""
+    noise: Images = np.random.default_rng(0).integers(1, 256, (7, 7), np.uint8).repeat(4, 0).repeat(4, 1)
+    noise[:4, :4] = noise[:4, -4:] = noise[-4:, :4] = noise[-4:, -4:] = 0
+    return noise
+
+
+def test_an_unknown_image_is_marked_and_corrected_to_none_of_these_first(
+    open_page: Callable[..., "Page"], trained: Trained, card: ModelCard
+) -> None:
+    said = predict(Classifier("", card, trained.network), draw_unknown()[None])
+    page = open_page()
+    page.route("**/model", lambda route: with_changes(route, lambda found: {**found, "takes_corrections": True}))
+    page.reload()
+    wait_for_model(page)
+    give(page, "drop", write_png(draw_unknown()), "image/png", "noise.png")
+    wait_for_answers(page)
+    assert said.unknown == 1
+    assert "Unknown: unlike everything this model was trained on." in answer(page)
+    assert f"Likeliest of its classes: {said.names[0]}" in answer(page)
+    assert re.search(r"Familiarity: \d\.\d % of the validation images are less familiar", answer(page))
+    assert page.locator("#said").inner_text().startswith("noise.png: unknown; likeliest of its classes: ")
+    page.get_by_text("Wrong?").click()
+    menu = page.locator(".answer select")
+    assert menu.input_value() == "none of these"
+    assert menu.locator("option").all_inner_texts() == ["none of these", *CLASSES]
+
+
+def with_changes(route: "Route", change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Answer a request as the service does, with changes."""
+    response = route.fetch()
+    route.fulfill(response=response, json=change(response.json()))
+
+
+def test_a_model_that_cannot_tell_shows_nothing(open_page: Callable[..., "Page"]) -> None:
+    def untold(found: dict[str, Any]) -> dict[str, Any]:
+        return {**found, "predictions": [{**one, "known": None, "familiarity": None} for one in found["predictions"]]}
+
+    page = open_page()
+    page.route("**/classify*", lambda route: with_changes(route, untold))
+    give(page, "drop", write_png(draw_unknown()), "image/png", "noise.png")
+    wait_for_answers(page)
+    assert "nknown" not in answer(page)
+    assert "amiliar" not in answer(page)
+
+
+def test_the_unknown_rows_of_a_table_are_counted(open_page: Callable[..., "Page"]) -> None:
+    page, images = open_page(), np.stack([draw_unknown()] * 2)
+    rows = [",".join(PIXEL_COLUMNS), *(",".join(map(str, one.ravel())) for one in images), ""]
+    give(page, "drop", "\n".join(rows).encode(), "text/csv", "catalogue.csv")
+    wait_for_answers(page)
+    assert "2 rows are unknown: unlike everything this model was trained on." in answer(page)
+    assert "2 rows scored, 0 rejected, 2 unknown" in page.locator("#said").inner_text()
+    file = io.BytesIO()
+    pq.write_table(pa.table({"pixels": pa.array([one.tobytes() for one in images], pa.binary(784))}), file)
+    give(page, "drop", file.getvalue(), "", "catalogue.parquet")
+    wait_for_answers(page, 2)
+    assert "2 rows are unknown: unlike everything this model was trained on." in answer(page)
+
+
 def test_an_example_is_one_click_away(open_page: Callable[..., "Page"]) -> None:
     page = open_page()
     page.get_by_role("button", name="Classify the example: Trouser").click()
@@ -346,9 +406,11 @@ def test_nothing_scrolls_sideways_and_text_has_enough_contrast(
     wait_for_answers(page, 2)
     give(page, "drop", write_png(np.zeros((28, 28), np.uint8)), "image/png", "blank.png")
     wait_for_answers(page, 3)
+    give(page, "drop", write_png(draw_unknown()), "image/png", "noise.png")
+    wait_for_answers(page, 4)
     page.get_by_role("button", name="Draw an item").click()
     assert page.evaluate("document.documentElement.scrollWidth") == width
-    for chosen in ("body", "header p", ".name", ".warning", ".share", "button", "footer"):
+    for chosen in ("body", "header p", ".name", ".unknown", ".familiarity", ".warning", ".share", "button", "footer"):
         assert contrast(page, chosen) > 4.5, chosen
 
 

@@ -55,6 +55,7 @@ from starlette.applications import Starlette
 from components.catalogues.fashion_mnist import CLASSES, CONTRACT
 from components.contract import Images
 from components.readers.images.photos import read_photo, read_views
+from components.scoring.answers import answer_schema
 from components.scoring.job import rejects_path, run_job
 from components.scoring.predict import predict, predict_photos
 from serving.bodies import LARGEST_JSON, LARGEST_TABLE, LARGEST_UPLOAD
@@ -96,6 +97,10 @@ def test_predict_answers_as_the_library_does(live: Live, client: httpx.Client, p
     assert [row["name"] for row in body["predictions"]] == expected.names
     assert [row["confidence"] for row in body["predictions"]] == rows.max(axis=1).tolist()
     assert [row["sure"] for row in body["predictions"]] == expected.sure.tolist()
+    assert expected.known is not None
+    assert expected.familiarity is not None
+    assert [row["known"] for row in body["predictions"]] == expected.known.tolist()
+    assert [row["familiarity"] for row in body["predictions"]] == pytest.approx(expected.familiarity.tolist(), abs=1e-3)
     assert number == 1 or set(expected.sure.tolist()) == {True, False}
 
 
@@ -372,6 +377,7 @@ def test_predictions_are_counted(live: Live, client: httpx.Client, pictures: Ima
         key = f'fashion_images_total{{name="{name}"}}'
         assert after[key] - before.get(key, 0) == (expected.labels == label).sum()
     assert after["fashion_not_sure_total"] - before["fashion_not_sure_total"] == (~expected.sure).sum()
+    assert after["fashion_unknown_total"] - before["fashion_unknown_total"] == expected.unknown
     assert after[f'fashion_model_live{{tag="{live.model.tag}"}}'] == 1
 
 
@@ -476,7 +482,7 @@ def test_score_returns_one_row_per_row(
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert answer.headers["x-model"] == live.model.tag
     header, *rows = answer.text.splitlines()
-    assert header == "id,label,name,confidence,sure,model,reason"
+    assert header == "id,label,name,confidence,sure,known,familiarity,model,reason"
     scored = [row.removesuffix(",").split(",") for row in rows if row.endswith(",")]
     with output.open(newline="") as file:
         assert scored == [[row[name] for name in header.split(",")[:-1]] for row in csv.DictReader(file)]
@@ -515,14 +521,14 @@ def test_parquet_is_answered_as_parquet(live: Live, client: httpx.Client, pictur
     assert answer.headers["content-type"] == "application/vnd.apache.parquet"
     found = pq.read_table(io.BytesIO(answer.content))
     expected = predict(live.model, np.delete(pictures[:5], 2, axis=0))
-    assert found.schema.names == ["id", "label", "name", "confidence", "sure", "model", "reason"]
+    assert found.schema.names == ["id", *answer_schema(CLASSES).names, "reason"]
     assert found["id"].to_pylist() == list("abcde")
-    nothing = [None] * 5
-    assert list(found.slice(2, 1).to_pylist()[0].values())[1:6] == nothing
+    assert list(found.slice(2, 1).to_pylist()[0].values())[1:8] == [None] * 7
     assert found["reason"].to_pylist()[2] == "pixel1: null, expected a whole number from 0 to 255"
     assert found.filter(pa.array([True, True, False, True, True]))["label"].to_pylist() == expected.labels.tolist()
     metadata = pq.read_metadata(io.BytesIO(answer.content)).metadata
     assert (metadata[b"rows"], metadata[b"scored"], metadata[b"rejected"]) == (b"5", b"4", b"1")
+    assert metadata[b"unknown"] == str(expected.unknown).encode()
     rejects = client.post("/score?rejects=true", content=body, headers=headers)
     (reject,) = pq.read_table(io.BytesIO(rejects.content)).to_pylist()
     assert (reject["number"], json.loads(reject["row"])["id"]) == (3, "c")

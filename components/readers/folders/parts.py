@@ -18,7 +18,7 @@ from components.readers.images.blocks import Picture
 from components.storage import state_of
 
 PART = 32 << 20  # bytes of a part, decompressed: some 14,000 rows of CSV
-CUT = 3  # version of the splitting; a job started with another version may have parts with other rows
+CUT = 4  # version of the parts; a job started with another version may have parts with other rows or columns
 PARTS, SMALLEST = 16, 1 << 20  # parts of a smaller input, so that workers finish together; minimum bytes of a part
 FILE_OVERHEAD = 32 << 10  # bytes added to the size of each file, so that a part never has thousands of small ones
 T = TypeVar("T")

@@ -15,7 +15,8 @@ from components.records import read_record
 from components.training.sweeps.candidates import Candidate, Outcome
 from components.training.train import Trained
 
-LOGITS, LABELS, NETWORK = "validation_logits", "validation_labels", "network."
+LOGITS, LABELS, DISTANCES = "validation_logits", "validation_labels", "validation_distances"
+NETWORK = "network."
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,10 @@ def kept_path(folder: Path, candidate: Candidate) -> Path:
 
 def keep_trained(path: Path, trained: Trained) -> None:
     """Write a finished training to a file, atomically."""
-    tensors = {f"{NETWORK}{name}": weight for name, weight in trained.network.state_dict().items()}
+    tensors = {f"{NETWORK}{name}": weight for name, weight in trained.network.to_tensors().items()}
     tensors |= {LOGITS: trained.validation_logits, LABELS: torch.tensor(trained.validation_labels)}
+    if trained.validation_distances is not None:
+        tensors[DISTANCES] = torch.tensor(trained.validation_distances)
     facts = Facts(
         trained.network.config, trained.history, trained.best_epoch, trained.seconds, hardware=trained.hardware
     )
@@ -55,8 +58,8 @@ def read_trained(path: Path, candidate: Candidate) -> Trained:
         facts = read_record(Facts, metadata, "facts", TrainingError)
         network = MLP(facts.model, candidate.dataset.contract)
         weights = {name.removeprefix(NETWORK): tensor for name, tensor in tensors.items() if name.startswith(NETWORK)}
-        network.load_state_dict(weights)
-        logits, labels = tensors[LOGITS], tensors[LABELS].numpy()
+        network.from_tensors(weights)
+        logits, labels, distances = tensors[LOGITS], tensors[LABELS].numpy(), tensors.get(DISTANCES)
     except (FashionError, OSError, KeyError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise TrainingError(f"{path}: cannot be read: {reason}; sweep without --resume") from error
@@ -72,6 +75,7 @@ def read_trained(path: Path, candidate: Candidate) -> Trained:
         hardware=facts.hardware,
         validation_logits=logits,
         validation_labels=labels,
+        validation_distances=None if distances is None else distances.numpy(),
     )
 
 

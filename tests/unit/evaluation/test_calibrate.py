@@ -1,5 +1,6 @@
 """Temperature scaling and the confidence threshold of each class."""
 
+import dataclasses
 import math
 from fractions import Fraction
 
@@ -14,8 +15,18 @@ from trainings import HELD_OUT
 
 from components.catalogues.fashion_mnist import CLASSES
 from components.contract import Calibration, Labels, ModelCard
-from components.evaluation.calibrate import COLDEST, HOTTEST, TARGET, calibrate, find_threshold, fit_temperature
+from components.evaluation.calibrate import (
+    COLDEST,
+    HOTTEST,
+    REFUSED,
+    TARGET,
+    calibrate,
+    calibrate_known,
+    find_threshold,
+    fit_temperature,
+)
 from components.evaluation.metrics import measure
+from components.model.known import KnownInputs
 from components.training.train import Trained
 
 
@@ -152,3 +163,72 @@ def test_the_stored_calibration_is_fitted_on_the_validation_rows(card: ModelCard
     assert card.calibration == calibrate(trained.validation_logits, trained.validation_labels)
     assert card.calibration.rows == HELD_OUT
     assert card.calibration.temperature != Calibration().temperature
+
+
+# --- the threshold for unknown inputs ---
+
+
+@pytest.fixture
+def measured_with() -> KnownInputs:
+    return KnownInputs(basis=torch.ones(9, 3), sample=torch.ones(7, 3), scale=torch.ones(7))
+
+
+@pytest.mark.parametrize(
+    ("images", "rank"),
+    [(20, 20), (38, 38), (39, 38), (40, 39), (59, 57), (60, 58), (99, 95), (100, 96), (999, 950), (1000, 951)],
+)
+def test_the_threshold_has_the_conformal_rank(measured_with: KnownInputs, images: int, rank: int) -> None:
+    """The ceil((n + 1) * 0.95)-th smallest distance."""
+    assert rank == -(-(images + 1) * 95 // 100)
+    distances = np.random.default_rng(0).permutation(np.arange(1, images + 1)).astype(np.float32)
+    found = calibrate_known(distances, measured_with)
+    assert (found.threshold, found.refused, found.rows) == (rank, REFUSED, images)
+    assert (found.kept, found.rank) == (7, 3)
+    assert found.is_known(distances).sum() == rank
+
+
+@pytest.mark.parametrize("images", [20, 60, 341])
+def test_at_most_five_percent_of_new_data_is_unknown_on_average(measured_with: KnownInputs, images: int) -> None:
+    """Over 2,000 draws. The expected share is 1 - rank / (n + 1), for any continuous distribution."""
+    generator = np.random.default_rng(images)
+    shares = []
+    for _ in range(2_000):
+        spread = generator.lognormal(0, 2, images + 200).astype(np.float32)
+        found = calibrate_known(spread[:images], measured_with)
+        shares.append((~found.is_known(spread[images:])).mean())
+    rank, error = -(-(images + 1) * 95 // 100), float(np.std(shares)) / len(shares) ** 0.5
+    assert np.mean(shares) == pytest.approx(1 - rank / (images + 1), abs=4 * error)
+    assert np.mean(shares) <= REFUSED + 4 * error
+
+
+def test_familiarity_is_monotone_and_the_share_of_validation_images_that_are_farther(
+    measured_with: KnownInputs,
+) -> None:
+    generator = np.random.default_rng(0)
+    seen = generator.lognormal(0, 1, 5_000).astype(np.float32)
+    found = calibrate_known(seen, measured_with)
+    distances = np.sort(generator.lognormal(0, 2, 2_000)).astype(np.float32)
+    familiarity = found.familiarity(distances)
+    assert (np.diff(familiarity) <= 0).all()
+    assert (familiarity[0], familiarity[-1]) == (1, 0)
+    exact = (seen[None] > distances[:, None]).mean(axis=1)
+    assert np.abs(familiarity - exact).max() < 0.005
+    known = found.is_known(distances)
+    assert familiarity[known].min() >= 0.045
+    assert familiarity[~known].max() <= 0.055
+
+
+def test_equal_distances_are_known(measured_with: KnownInputs) -> None:
+    found = calibrate_known(np.ones(30, np.float32), measured_with)
+    assert found.is_known(np.array([0.5, 1, 1.5], np.float32)).tolist() == [True, True, False]
+    assert np.isfinite(found.familiarity(np.array([0.5, 1, 1.5], np.float32))).all()
+
+
+def test_the_stored_threshold_is_fitted_on_the_validation_rows(card: ModelCard, trained: Trained) -> None:
+    assert card.known
+    assert trained.network.known
+    assert trained.validation_distances is not None
+    fitted = calibrate_known(trained.validation_distances, trained.network.known)
+    assert card.known == dataclasses.replace(fitted, test_refused=card.known.test_refused)
+    assert card.known.rows == HELD_OUT
+    assert 0 <= card.known.test_refused < 0.3

@@ -15,7 +15,16 @@ from components.contract import Dataset, GateCheck, ModelCard, Verdict
 from components.dataset.manifest import Examples, dataset_of, read_split
 from components.evaluation import figures
 from components.evaluation.compare import find_flips
-from components.evaluation.report import EXAMPLES, FLIPS, MISTAKES, find_mistakes, report_path, write_report
+from components.evaluation.report import (
+    EXAMPLES,
+    FLIPS,
+    LEAST_FAMILIAR,
+    MISTAKES,
+    find_mistakes,
+    find_unfamiliar,
+    report_path,
+    write_report,
+)
 from components.model.classifier import Classifier
 from components.model.mlp import MLP, ModelConfig
 from components.settings import Settings
@@ -24,7 +33,7 @@ from components.training.train import Trained
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-SECTIONS = ["classes", "confusion", "calibration", "mistakes", "training", "network", "data", "reproduction"]
+SECTIONS = ["classes", "confusion", "calibration", "unknown", "mistakes", "training", "network", "data", "reproduction"]
 NAMESPACES = ("http://www.w3.org/",)  # SVG namespaces, not links
 
 
@@ -407,6 +416,35 @@ def test_print_is_dark_on_white_and_shows_all_details(browser: "Browser", compar
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.evaluate("document.querySelector('details td').getBoundingClientRect().height") > 0
     assert page.evaluate("document.documentElement.scrollWidth") == 718
+
+
+# --- unknown inputs ---
+
+
+def test_the_least_familiar_test_images_are_shown(model: Classifier, test_split: Examples, page: Page) -> None:
+    known = model.card.known
+    found = find_unfamiliar(model, test_split)
+    assert known
+    assert found
+    assert found.refused == pytest.approx(known.test_refused)
+    assert len(found.pictures) == LEAST_FAMILIAR
+    distances = model.judge(test_split.images)[1]
+    assert distances is not None
+    least = np.argsort(-distances.numpy(), kind="stable")[:LEAST_FAMILIAR]
+    assert [one.true for one in found.pictures] == [CLASSES[label] for label in test_split.labels[least]]
+    assert f"{100 * found.refused:.2f} % of the 200 test images count as unknown" in page.text
+    assert "at most 5 %, on average, of images like the validation images" in page.text
+
+
+def test_the_report_of_a_model_that_cannot_tell_unknown_inputs_says_so(
+    model: Classifier, dataset: Dataset, test_split: Examples, settings: Settings
+) -> None:
+    network = MLP(model.network.config, CONTRACT)
+    network.load_state_dict(model.network.state_dict())
+    plain = Classifier(model.tag, dataclasses.replace(model.card, known=None), network.eval())
+    assert find_unfamiliar(plain, test_split) is None
+    page = Page(write_report(plain, dataset, settings=settings))
+    assert "This model cannot tell images that are unlike its training images." in page.text
 
 
 # --- another model with other classes ---

@@ -206,7 +206,7 @@ def vectors(card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     contract = contract_with(kept_network(folder).embedding, CLASSES)
     torch.manual_seed(0)
     network = MLP(ModelConfig(hidden=(24, 12), activation="gelu"), contract).eval()
-    changed = dataclasses.replace(card, contract=contract, calibration=CALIBRATION)
+    changed = dataclasses.replace(card, contract=contract, calibration=CALIBRATION, known=None)
     dataset = write_records(folder / "datasets", draw_records(contract, 200), contract)
     return Classifier("shop-mlp:abcdefgh", changed, network), dataset
 

@@ -10,8 +10,13 @@ from components.contract import GateCheck, ModelCard
 from components.evaluation.figures import draw_confusion
 from components.promotion.bounds import GateBounds
 from components.promotion.gate import verdict_of
+from components.readers.folders.names import LeftOut
+from components.scoring.job import Summary
+from components.scoring.summary import Count
+from fashion.cli.scoring import print_summary
 from flows.artifacts import to_check_rows, to_class_rows, to_data_url
 from flows.escaping import escape, to_paths, to_table
+from flows.scoring import to_markdown
 
 MARKDOWN = MarkdownIt("gfm-like", {"html": True, "linkify": False})
 
@@ -76,3 +81,16 @@ def test_the_confusion_matrix_is_readable_in_dark_mode(card: ModelCard) -> None:
     svg = base64.b64decode(content).decode()
     assert svg.startswith('<svg style="background:#fff;color:#111"')
     assert 'xmlns="http://www.w3.org/2000/svg"' in svg
+
+
+@pytest.mark.parametrize(
+    ("unknown", "printed"), [(7, "2 of them not sure, 7 unknown -> out.csv"), (0, "not sure -> out.csv")]
+)
+def test_the_summary_of_a_scoring_run_has_the_unknown_rows(
+    unknown: int, printed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    count = Count(rows=100, scored=100, not_sure=2, unknown=unknown)
+    summary = Summary(count, 2.0, 0, "fashion-mlp:aaaaaaaa", "", "", "", "", LeftOut())
+    assert f"| unknown | {unknown} |" in to_markdown(summary, "in.csv", "out.csv")
+    print_summary(summary, Path("out.csv"), as_json=False)
+    assert printed in capsys.readouterr().out

@@ -133,6 +133,27 @@ def test_the_worst_classes_and_most_frequent_confusions_are_listed(card: ModelCa
     assert "every test image is classified correctly" in write_readme(TAG, dataclasses.replace(card, test=right))
 
 
+def test_it_states_how_many_known_images_count_as_unknown(card: ModelCard) -> None:
+    assert card.known
+    readme = write_readme(TAG, dataclasses.replace(card, known=dataclasses.replace(card.known, test_refused=0.0425)))
+    section = readme.partition("## Unknown inputs")[2].partition("\n## ")[0]
+    for words in (
+        "at most | 0.0500 |",
+        "count as unknown | 0.0425 |",
+        "95 % of the validation",
+        "on average, and only",
+    ):
+        assert words in section
+    assert "a hat also gets one of the ten; `known` is false for many such images, not for all" in readme
+
+
+def test_a_model_that_cannot_tell_unknown_inputs_says_so(card: ModelCard) -> None:
+    readme = write_readme(TAG, dataclasses.replace(card, known=None))
+    assert "This model cannot tell images that are unlike its training images" in readme
+    assert 'the model has no "other" class, so a hat gets one of the ten' in readme
+    assert "on which the model abstains. Out of scope" in readme
+
+
 def test_the_readme_has_everything_needed_to_reproduce_the_model(card: ModelCard) -> None:
     readme = write_readme(TAG, dataclasses.replace(card, weights_sha256="ab" * 32))
     (settings,) = re.findall(r"```json\n(.*?)\n```", readme, re.DOTALL)

@@ -97,7 +97,7 @@ def test_a_model_with_a_network_brings_it_and_what_runs_it(card: ModelCard, tmp_
     contract = contract_with(kept_network(tmp_path).embedding, card.classes)
     network = MLP(ModelConfig(hidden=(16,)), contract)
     with using_home(tmp_path / "bentoml") as home:
-        tag = store.save_model(network, replace(card, contract=contract))
+        tag = store.save_model(network, replace(card, contract=contract, known=None))
         folder = folder_of(home, build_bento(tag, source=copy_checkout(tmp_path / "checkout")).tag)
     packages = (folder / "env" / "python" / "requirements.txt").read_text()
     assert "onnxruntime==" in packages

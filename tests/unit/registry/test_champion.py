@@ -49,7 +49,11 @@ def forge(home: Path, tag: str, weights: bytes) -> None:
 
 def with_nan(network: MLP) -> bytes:
     network.state_dict()["logits.bias"][3] = torch.nan
-    return encode_weights(network.state_dict())
+    return encode(network)
+
+
+def encode(network: MLP) -> bytes:
+    return encode_weights({name: weight.contiguous() for name, weight in network.to_tensors().items()})
 
 
 class Bomb:
@@ -66,7 +70,7 @@ FORGED: dict[str, Callable[[MLP, Path], bytes]] = {
     "is not a safetensors file": lambda network, bomb: pickle.dumps(Bomb(bomb)),
     "holds values that are not finite": lambda network, bomb: with_nan(network),
     "expected float32": lambda network, bomb: encode_weights(
-        {name: weight[..., :-1].contiguous() for name, weight in network.state_dict().items()}
+        {name: weight[..., :-1].contiguous() for name, weight in network.to_tensors().items()}
     ),
     "is missing": lambda network, bomb: encode_weights({"other": torch.zeros(3)}),
 }
@@ -181,7 +185,9 @@ def test_a_rollback_to_a_damaged_model_changes_nothing(network: MLP, card: Model
 def test_a_rollback_to_replaced_files_is_refused(network: MLP, card: ModelCard, bentoml_home: Path) -> None:
     """The earlier model was replaced, including its hashes; it loads but was never live."""
     first, second = save_and_promote(network, card), save_and_promote(network, card)
-    forge(bentoml_home, first, encode_weights(MLP(network.config, CONTRACT).state_dict()))
+    other = MLP(network.config, CONTRACT)
+    other.known = network.known
+    forge(bentoml_home, first, encode(other))
     store.load_stored(first)
     with pytest.raises(ModelError, match="files were replaced"):
         champion.rollback()

@@ -56,6 +56,7 @@ class Shelf:
     def save_other(self) -> str:
         """Save a model with other weights of the same shapes."""
         network = MLP(self.network.config, CONTRACT)
+        network.known = self.network.known
         return store.save_model(network, self.card)
 
     def save_and_promote(self) -> str:

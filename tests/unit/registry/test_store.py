@@ -140,7 +140,7 @@ def vectors(card: ModelCard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(embedder, "_embedders", {})
     contract = contract_with(kept_network(tmp_path).embedding, CONTRACT.classes)
     torch.manual_seed(0)
-    return MLP(ModelConfig(hidden=(16,)), contract).eval(), dataclasses.replace(card, contract=contract)
+    return MLP(ModelConfig(hidden=(16,)), contract).eval(), dataclasses.replace(card, contract=contract, known=None)
 
 
 def test_the_network_is_stored_with_the_model_and_works_alone(

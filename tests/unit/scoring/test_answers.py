@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,20 @@ def predict_any(classes: tuple[str, ...], rows: int = 6) -> Predictions:
     return Predictions("shop-mlp:abcdefgh", classes, labels, probabilities, np.arange(rows) % 2 == 0)
 
 
+def predict_told(classes: tuple[str, ...], rows: int = 6) -> Predictions:
+    """Predictions of a model that tells unknown inputs: every third one."""
+    known = np.arange(rows) % 3 > 0
+    return replace(predict_any(classes, rows), known=known, familiarity=np.linspace(0, 1, rows, dtype=np.float32))
+
+
+def write_file(path: Path, predictions: Predictions) -> None:
+    part, form, schema = path.with_name("part"), FORMATS[path.suffix], scored_schema(predictions.classes)
+    with part.open("wb") as file:
+        form.write([to_table(block_of(len(predictions.labels)), predictions, "now")], schema, file)
+    with path.open("wb") as file:
+        form.join([part], schema, file)
+
+
 def block_of(rows: int) -> Block:
     images = np.zeros((rows, 20, 24, 3), np.uint8)
     return Block(np.arange(1, rows + 1), [str(row) for row in range(rows)], images, None, ())
@@ -41,12 +56,8 @@ def many(count: int) -> tuple[str, ...]:
 @pytest.mark.parametrize("classes", [SHOP[:2], SHOP, many(128), many(200), many(1000)], ids=len)
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_files_use_the_models_own_classes(classes: tuple[str, ...], suffix: str, tmp_path: Path) -> None:
-    predictions, schema = predict_any(classes), scored_schema(classes)
-    part, path = tmp_path / "part", tmp_path / f"out{suffix}"
-    with part.open("wb") as file:
-        FORMATS[suffix].write([to_table(block_of(6), predictions, "now")], schema, file)
-    with path.open("wb") as file:
-        FORMATS[suffix].join([part], schema, file)
+    predictions, path = predict_any(classes), tmp_path / f"out{suffix}"
+    write_file(path, predictions)
     (seen,) = read_scored(path, classes)
     assert seen["label"].tolist() == predictions.labels.tolist()
     assert seen["sure"].tolist() == predictions.sure.tolist()
@@ -69,9 +80,67 @@ def test_files_tables_and_json_share_fields(count: int, label: pa.DataType) -> N
     file, table = scored_schema(classes), table_schema(classes)
     assert [name for name in file.names if name in fields.names] == fields.names
     assert table.names == ["id", *fields.names, "reason"]
-    for name in ("label", "confidence", "sure"):
+    for name in ("label", "confidence", "sure", "known", "familiarity"):
         assert file.field(name).type == table.field(name).type == fields.field(name).type
-    assert list(Answer.__annotations__)[:4] == fields.names[:4]
+    assert list(Answer.__annotations__)[:6] == fields.names[:6]
+
+
+def test_files_say_which_rows_are_known(tmp_path: Path) -> None:
+    predictions = predict_told(SHOP)
+    csv_file, parquet, lines = (tmp_path / f"out{suffix}" for suffix in (".csv", ".parquet", ".jsonl"))
+    for path in (csv_file, parquet, lines):
+        write_file(path, predictions)
+    said, shares = [False, True, True, False, True, True], [0, 0.2, 0.4, 0.6, 0.8, 1]
+    rows = list(csv.DictReader(csv_file.open()))
+    assert [row["known"] for row in rows] == ["yes" if known else "no" for known in said]
+    assert [row["familiarity"] for row in rows] == [f"{share:.6f}" for share in shares]
+    table = pq.read_table(parquet)
+    assert table["known"].to_pylist() == said
+    assert table["familiarity"].to_pylist() == pytest.approx(shares)
+    written = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert [row["known"] for row in written] == said
+    assert [row["familiarity"] for row in written] == pytest.approx(shares)
+
+
+def test_files_of_a_model_that_cannot_tell_have_no_values(tmp_path: Path) -> None:
+    csv_file, parquet, lines = (tmp_path / f"out{suffix}" for suffix in (".csv", ".parquet", ".jsonl"))
+    for path in (csv_file, parquet, lines):
+        write_file(path, predict_any(SHOP))
+    rows = [
+        *csv.DictReader(csv_file.open()),
+        *pq.read_table(parquet).to_pylist(),
+        *(json.loads(line) for line in lines.read_text().splitlines()),
+    ]
+    assert len(rows) == 18
+    assert {(row["known"] or None, row["familiarity"] or None) for row in rows} == {(None, None)}
+    assert all(row["model"] == "shop-mlp:abcdefgh" for row in rows), "the columns after them stay in place"
+
+
+@pytest.mark.parametrize("rows", [6, 0])
+def test_tables_over_http_say_which_rows_are_known(rows: int) -> None:
+    for predictions, values in (
+        (predict_told(SHOP, rows), [("no", "0.000000"), ("yes", "0.200000")]),
+        (predict_any(SHOP, rows), [("", ""), ("", "")]),
+    ):
+        file = io.BytesIO()
+        CsvWriter(file, table_schema(SHOP)).write(every_row(block_of(rows), predictions))
+        found = list(csv.DictReader(io.StringIO(file.getvalue().decode())))
+        assert [(row["known"], row["familiarity"]) for row in found[:2]] == values[:rows]
+        assert {row["model"] for row in found} <= {"shop-mlp:abcdefgh"}
+
+
+def test_json_says_which_images_are_known() -> None:
+    told, untold = to_answers(predict_told(SHOP)), to_answers(predict_any(SHOP))
+    assert [one["known"] for one in told] == [False, True, True, False, True, True]
+    assert [one["familiarity"] for one in told] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
+    assert {(one["known"], one["familiarity"]) for one in untold} == {(None, None)}
+
+
+def test_unknown_rows_are_counted() -> None:
+    block = block_of(6)
+    count = count_rows(predict_told(SHOP), block)
+    assert (count.unknown, (count + count).unknown) == (2, 4)
+    assert count_rows(predict_any(SHOP), block).unknown == 0
 
 
 def test_json_has_all_probabilities_and_the_top_classes() -> None:

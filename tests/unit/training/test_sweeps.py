@@ -76,6 +76,12 @@ def test_a_finished_training_round_trips(candidate: Candidate, trained: Trained,
     assert (read.history, read.best_epoch, read.config) == (trained.history, trained.best_epoch, trained.config)
     assert read.validation_logits.equal(trained.validation_logits)
     assert np.array_equal(read.validation_labels, trained.validation_labels)
+    assert read.validation_distances is not None
+    assert trained.validation_distances is not None
+    assert np.array_equal(read.validation_distances, trained.validation_distances)
+    kept, expected = read.network.to_tensors(), trained.network.to_tensors()
+    assert kept.keys() == expected.keys(), "including those that tell unknown inputs"
+    assert all(kept[name].equal(expected[name]) for name in kept)
     row = trained_outcome(candidate, read)
     assert row.validation_accuracy == trained.history[-1].validation_accuracy
     assert (row.epochs, row.parameters) == (2, 784 * 16 + 16 + 160 + 10)

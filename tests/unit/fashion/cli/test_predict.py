@@ -52,6 +52,19 @@ def test_each_photo_gets_its_likeliest_classes_with_bars(
     assert all("%" in line for line in shown)
 
 
+def test_a_photo_of_something_else_is_marked(
+    live: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "noise.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8) * (np.eye(28) < 1)).save(path)
+    assert run(monkeypatch, "predict", path) == 0
+    assert "unknown: unlike everything that the model was trained on" in capfd.readouterr().out
+    assert run(monkeypatch, "predict", path, "--json") == 0
+    (found,) = json.loads(capfd.readouterr().out)["predictions"]
+    assert found["known"] is False
+    assert found["familiarity"] < 0.05
+
+
 def test_as_json_it_says_what_the_library_says(
     live: str, photos: list[Path], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
