@@ -193,7 +193,7 @@ def test_models_as_json_is_what_a_program_reads(fashion: Fashion, live: str, car
             "previous": False,
             "test_accuracy": card.test.accuracy,
             "unknown_rate": 0.05,
-            "test_unknown_rate": card.known.test_refused,
+            "test_unknown_rate": card.known.test_refused if card.known else None,
             "created_at": card.created_at,
             "state": "live",
             "pinned": None,
