@@ -239,7 +239,7 @@ def describe_results(found: list[Measured], contract: DataContract) -> list[str]
 
 
 def describe_unknown(found: list[Measured], is_unknown: NDArray[np.bool_], names: list[str]) -> list[str]:
-    """A row per seed: how well photos of the left-out classes are told."""
+    """A row per seed: how well photos of the left-out classes are detected."""
     counts = f"{is_unknown.sum()} photos of {', '.join(names)}, {(~is_unknown).sum()} of the other classes"
     rows = []
     for one in found:

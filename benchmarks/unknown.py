@@ -90,7 +90,7 @@ def measure(
     """The share of test images refused; then for each kind of other image, the AUROC of each score and the share
     accepted."""
     if network.known is None or validation is None:
-        raise SystemExit("the model does not tell unknown inputs")
+        raise SystemExit("the model does not detect unknown inputs")
     known, measured = calibrate_known(validation, network.known), network.known.measure(network.contract.compared)
 
     def judge(images: Images) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:

@@ -115,7 +115,7 @@ class Embedding:
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # of its ONNX file
     size: Annotated[int, Field(ge=1, le=65_536)]  # values of a vector
     side: Annotated[int, Field(ge=32, le=1_024)]  # pixels of the square photo that it takes
-    compared: Annotated[int, Field(ge=1, le=65_536)]  # leading values by which unknown photos are told: activations
+    compared: Annotated[int, Field(ge=1, le=65_536)]  # leading values by which unknown photos are detected: activations
 
     def __str__(self) -> str:
         return f"{self.network} ({self.sha256[:12]})"
@@ -193,7 +193,7 @@ class DataContract:
 
     @property
     def compared(self) -> int:
-        """Number of leading input values by which unknown inputs are told."""
+        """Number of leading input values by which unknown inputs are detected."""
         return self.embedding.compared if self.embedding else self.image.size
 
     @property

@@ -47,7 +47,7 @@ class Classifier:
     def judge(self, images: Images) -> tuple[Tensor, Tensor | None]:
         """Return calibrated probabilities and the distances to the training images, float32 (n,), for images, (n,).
 
-        The distances are None for a model that does not tell unknown inputs.
+        The distances are None for a model that does not detect unknown inputs.
         """
         x = inputs = to_input(images)
         for step in self._steps[:-1]:

@@ -1,4 +1,4 @@
-"""Tells inputs that are unlike everything a model was trained on, by their distance to its training images.
+"""Detects inputs that are unlike everything a model was trained on, by their distance to its training images.
 
 An input becomes one row: the square roots of its values, scaled to length 1, and the activations of the last hidden
 layer, scaled to length 1, both projected on the leading singular directions of such rows of training images. Its

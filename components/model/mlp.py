@@ -32,7 +32,7 @@ class MLP(nn.Sequential):
         layers["logits"] = nn.Linear(width, len(contract.classes))
         super().__init__(layers)
         self.config, self.contract = config, contract
-        self.known: KnownInputs | None = None  # None: the model does not tell unknown inputs
+        self.known: KnownInputs | None = None  # None: the model does not detect unknown inputs
 
     def hidden(self, x: Tensor) -> Tensor:
         """The last hidden layer, float32 (n, units), of inputs, float32 (n, `contract.input.size`)."""

@@ -35,7 +35,7 @@ from components.training.starting import Start
 from components.training.tied import TiedMLP, to_dense
 
 log = logging.getLogger(__name__)
-FEWEST_KNOWN = 20  # validation rows to tell unknown inputs; of 19, one is 5 %
+FEWEST_KNOWN = 20  # validation rows to detect unknown inputs; of 19, one is 5 %
 AT_ONCE = 8_192  # images whose distances are measured at a time
 
 
@@ -51,7 +51,7 @@ class Trained:
     hardware: dict[str, str | int]  # device, precision and threads that were used
     validation_logits: Tensor  # float32 (m, classes)
     validation_labels: Labels  # (m,)
-    validation_distances: NDArray[np.float32] | None = None  # (m,), see `model.known`; None: too few rows to tell
+    validation_distances: NDArray[np.float32] | None = None  # (m,), see `model.known`; None: too few rows
 
     def __repr__(self) -> str:
         accuracy = self.history[self.best_epoch - 1].validation_accuracy
