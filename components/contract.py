@@ -424,9 +424,12 @@ class KnownRange:
         return np.asarray(distances <= self.threshold)
 
     def familiarity(self, distances: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The share of the validation images that are farther from the training images, 0 to 1, float32 (n,)."""
+        """The share of the validation images that are farther from the training images, 0 to 1, float32 (n,).
+
+        Rounded to three decimals: later ones depend on how images are batched.
+        """
         shares = np.linspace(1, 0, len(self.quantiles))
-        return np.interp(distances, self.quantiles, shares).astype(np.float32)
+        return np.interp(distances, self.quantiles, shares).round(3).astype(np.float32)
 
 
 @dataclass(frozen=True)

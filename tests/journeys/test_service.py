@@ -487,8 +487,8 @@ def test_score_returns_one_row_per_row(
     with output.open(newline="") as file:
         assert scored == [[row[name] for name in header.split(",")[:-1]] for row in csv.DictReader(file)]
     assert [row.split(",")[0] for row in rows] == ["'=1+1", "1", "", "bright", "2", "3", "4"]
-    assert rows[2] == ',,,,,,"row: found 4 cells, expected 786"'
-    assert rows[3] == "bright,,,,,,pixel1: '256' is not a whole number from 0 to 255"
+    assert rows[2] == ',,,,,,,,"row: found 4 cells, expected 786"'
+    assert rows[3] == "bright,,,,,,,,pixel1: '256' is not a whole number from 0 to 255"
     rejects = client.post("/score?rejects=true", content=table, headers=CSV)
     assert rejects.content == rejects_path(output).read_bytes()
     assert rejects.content.count(b"\n") == 3

@@ -183,6 +183,7 @@ def test_ingest_twice_then_validate(fashion: Fashion, archives: Path) -> None:
 def test_models_as_json_is_what_a_program_reads(fashion: Fashion, live: str, card: ModelCard) -> None:
     status, out, _ = fashion("models", "--json")
     assert status == 0
+    assert card.known
     assert json.loads(out) == [
         {
             "tag": live,
