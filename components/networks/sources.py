@@ -19,6 +19,7 @@ from components.networks.efficient_lite import COMPARED, SIZES, build_efficient_
 from components.networks.embedder import Embedder, kept_path, open_session, remember
 
 TORCHVISION = "torchvision/"
+SUFFIXES = (".onnx", ".safetensors")
 LARGEST = 256 << 20  # bytes
 
 
@@ -45,6 +46,7 @@ def read_network(name: str) -> Network:
         SettingsError: no such network, a package is missing, or the file is too large.
         ModelError: the file is not a network that takes photos and returns vectors.
     """
+    check_network_name(name)
     if name in SIZES:
         return _describe(name, build_efficient_lite(name), COMPARED)
     path = Path(name).expanduser()
@@ -54,12 +56,20 @@ def read_network(name: str) -> Network:
         if name.startswith(TORCHVISION):
             return _describe(name, build_pretrained(name.removeprefix(TORCHVISION)))
         return _describe(path.name, build_from_file(_read(path)))
-    if path.suffix == ".onnx":
-        from components.networks.onnx_files import adapt
+    from components.networks.onnx_files import adapt
 
-        return _describe(path.name, adapt(_read(path), path))
-    known = ", ".join(SIZES)
-    raise SettingsError(f"network {name[:60]!r}: expected {known}, torchvision/MODEL, or a .onnx or .safetensors file")
+    return _describe(path.name, adapt(_read(path), path))
+
+
+def check_network_name(name: str) -> None:
+    """Check that a name can be one of a network; "" is none.
+
+    Raises:
+        SettingsError: it cannot.
+    """
+    if name and name not in SIZES and not name.startswith(TORCHVISION) and Path(name).suffix not in SUFFIXES:
+        expected = f"{', '.join(SIZES)}, torchvision/MODEL, or a .onnx or .safetensors file"
+        raise SettingsError(f"FASHION_NETWORK or --network: found {name[:60]!r}, expected {expected}")
 
 
 def is_kept(embedding: Embedding, datasets: Path) -> bool:

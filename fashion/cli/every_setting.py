@@ -11,6 +11,7 @@ def check_every_setting() -> None:
     from components.catalogues.preparation import check_preparation
     from components.dataset.ingest import check_source
     from components.monitoring.drift.bounds import DriftBounds
+    from components.networks.sources import check_network_name
     from components.promotion.bounds import GateBounds
     from components.settings import Settings, read_settings
     from flows.cluster import ClusterSettings
@@ -22,7 +23,9 @@ def check_every_setting() -> None:
     for kind in (Settings, GateBounds, DriftBounds, Ports, ClusterSettings):
         read_settings(kind)
     check_source()
-    check_preparation(read_settings(Settings).preparation)
+    settings = read_settings(Settings)
+    check_preparation(settings.preparation)
+    check_network_name(settings.network)
     notify_url()
     find_scheduled()
     check_settings()

@@ -165,7 +165,7 @@ def _differs(contract: DataContract, source: SourceRows, options: StartOptions, 
         ("network", contract.embedding, embedding),
     ):
         if requested and requested != expected:
-            return f"{field}: found {requested}, but {name!r} has {expected}"
+            return f"{field}: found {requested}, but {name!r} has {expected or 'none'}"
     if unknown := [one for one in source.classes if contract.label_of(one) is None]:
         return f"{unknown[0]!r} is not a class of {name!r} ({', '.join(contract.classes[:SHOWN])})"
     present = {contract.label_of(one) for one in source.classes}

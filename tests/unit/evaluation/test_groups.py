@@ -63,7 +63,7 @@ def test_unrelated_data_has_no_common_groups(tmp_path: Path) -> None:
     added = model_of(tmp_path, ADDED, became(FIRST, ADDED)).card
     assert find_common(added, live)
     assert find_common(dataclasses.replace(added, revisions=()), live) is None, "no revision relates the classes"
-    for change in ({"name": "another"}, {"image": ImageSpec(8, 9)}, {"preparation": "letterbox-2"}):
+    for change in ({"name": "another"}, {"image": ImageSpec(8, 9)}, {"preparation": "garment"}):
         other = dataclasses.replace(added, contract=dataclasses.replace(added.contract, **change))
         assert find_common(other, live) is None
 

@@ -491,7 +491,8 @@ def test_drift_reads_what_score_wrote(
     status, out, _ = fashion("drift", "--scored", output, "--json")
     printed = json.loads(out)
     assert (status, printed["verdict"], printed["model"], printed["windows"][0]["images"]) == (0, "calm", live, 200)
-    assert [feature["name"] for feature in printed["windows"][0]["features"]] == ["confidence", "not sure", "classes"]
+    names = [feature["name"] for feature in printed["windows"][0]["features"]]
+    assert names == ["confidence", "not sure", "unknown", "classes"]
 
 
 def test_drift_without_traffic_is_no_alarm(fashion: Fashion, live: str) -> None:

@@ -27,7 +27,7 @@ def test_a_file_is_a_network_of_its_name_hash_and_sizes(network: Network, tmp_pa
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("resnet", r"network 'resnet': expected efficientnet-lite0, .*torchvision/MODEL, or a \.onnx or \.safetensors"),
+        ("resnet", r"found 'resnet', expected efficientnet-lite0, .*torchvision/MODEL, or a \.onnx or \.safetensors"),
         ("missing.onnx", r"network missing\.onnx: cannot be read: No such file"),
         ("missing.safetensors", r"network missing\.safetensors: cannot be read: No such file"),
         ("torchvision/nothing", "network 'nothing': torchvision has no such classifier"),

@@ -445,7 +445,7 @@ def test_a_named_network_is_not_built_again_unless_its_file_is_gone(
 def test_another_network_needs_replace_and_both_are_named(photos: Path, network: Path) -> None:
     first = start(photos, network=str(network)).dataset.contract.embedding
     write_network(network, seed=1)
-    expected = rf"network: found tiny\.onnx \(\w{{12}}\), but shop has {re.escape(str(first))}\. Use --replace"
+    expected = rf"network: found tiny\.onnx \(\w{{12}}\), but 'shop' has {re.escape(str(first))}\. .* --replace"
     with pytest.raises(SourceError, match=expected):
         start(photos, network=str(network))
     second = start(photos, network=str(network), replace=True).dataset.contract.embedding
@@ -455,7 +455,7 @@ def test_another_network_needs_replace_and_both_are_named(photos: Path, network:
 @pytest.mark.usefixtures("shop")
 def test_a_network_for_a_catalogue_without_one_needs_replace(photos: Path, network: Path) -> None:
     start(photos)
-    with pytest.raises(SourceError, match=r"network: found tiny\.onnx \(\w{12}\), but shop has None\. Use --replace"):
+    with pytest.raises(SourceError, match=r"network: found tiny\.onnx \(\w{12}\), but 'shop' has none\. .* --replace"):
         start(photos, network=str(network))
 
 

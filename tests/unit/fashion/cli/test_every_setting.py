@@ -27,6 +27,7 @@ WRONG = {
     "FASHION_PREDICTION_LOG": (FILE, "found '.*', a file, expected a folder, or off"),
     "FASHION_IMAGE": ("28", "found '28', expected HEIGHTxWIDTHxCHANNELS, as in 28x28x1 or 64x64x3"),
     "FASHION_PREPARATION": ("crop", "found 'crop', expected letterbox or garment"),
+    "FASHION_NETWORK": ("resnet", "found 'resnet', expected efficientnet-lite0, .*, or a .onnx or .safetensors file"),
     "FASHION_MIRRORS": ("http://a", r"found 'http://a', expected JSON: a list, as in \["),
     "FASHION_DOWNLOAD_TIMEOUT": ("soon", "found 'soon', expected a number"),
     "FASHION_DOWNLOAD_ATTEMPTS": ("0", "found '0', expected at least 1"),
