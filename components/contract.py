@@ -399,7 +399,7 @@ class Calibration:
 
     temperature: Annotated[float, Field(gt=0)] = 1.0  # the logits are divided by it before the softmax
     thresholds: tuple[Share, ...] = ()  # the model abstains on class c unless its probability exceeds thresholds[c]
-    target: Share = 0.97  # target accuracy of each class above its threshold
+    target: Share = 0.97  # target accuracy of each class above its threshold; of rare classes, together
     rows: Natural = 0  # number of validation images used for the fit
 
     def bars(self, classes: int) -> NDArray[np.float32]:

@@ -20,6 +20,9 @@ COLDEST, HOTTEST = 0.05, 20.0  # bounds of the temperature
 def calibrate(logits: Tensor, labels: Labels, target: float = TARGET) -> Calibration:
     """Fit a calibration to images that the network was not trained on.
 
+    Each class has a threshold of its own, except those that are predicted too rarely for one: they share a threshold
+    that is fitted to all of their predictions together.
+
     Args:
         logits: float32 (n, classes).
         labels: True labels, (n,), n at least 1.
@@ -28,11 +31,20 @@ def calibrate(logits: Tensor, labels: Labels, target: float = TARGET) -> Calibra
     temperature = fit_temperature(logits, labels)
     probabilities = torch.softmax(logits / temperature, dim=1).numpy()
     predicted, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    thresholds = tuple(
-        find_threshold(confidences[predicted == label], labels[predicted == label] == label, target)
-        for label in range(logits.shape[1])
-    )
-    return Calibration(temperature, thresholds, target, len(labels))
+    thresholds = [0.0] * logits.shape[1]
+    for classes in _group_classes(predicted, len(thresholds), target):
+        rows = np.isin(predicted, classes)
+        shared = find_threshold(confidences[rows], predicted[rows] == labels[rows], target)
+        for label in classes:
+            thresholds[label] = shared
+    return Calibration(temperature, tuple(thresholds), target, len(labels))
+
+
+def _group_classes(predicted: NDArray[np.intp], classes: int, target: float) -> list[list[int]]:
+    """Each class by itself, except those with so few predictions that no threshold reaches the target."""
+    is_rare = np.bincount(predicted, minlength=classes) < np.ceil(target / (1 - target) - TINY)
+    rare = np.flatnonzero(is_rare).tolist()
+    return [*([label] for label in np.flatnonzero(~is_rare).tolist()), *([rare] if rare else [])]
 
 
 def calibrate_known(distances: NDArray[np.float32], known: KnownInputs, refused: float = REFUSED) -> KnownRange:

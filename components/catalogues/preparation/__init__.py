@@ -77,7 +77,9 @@ def check_preparation(name: str) -> None:
         SettingsError: no preparation has this name.
     """
     if name and name not in PREPARATIONS:
-        expected = " or ".join(other for other, one in PREPARATIONS.items() if not (one.only_grey_squares or one.has_network))
+        expected = " or ".join(
+            other for other, one in PREPARATIONS.items() if not (one.only_grey_squares or one.has_network)
+        )
         raise SettingsError(f"FASHION_PREPARATION or --preparation: found {name[:60]!r}, expected {expected}")
 
 

@@ -26,7 +26,8 @@ def embed(picture: Image.Image, contract: DataContract) -> Images:
     if contract.embedding is None:
         raise SettingsError(f"{contract.name}: the preparation 'embedding' needs a network")
     found = np.empty(1, contract.dtype)
-    found["picture"] = letterbox(picture, contract.image)
+    shrinks = max(1, max(picture.size) // (2 * max(contract.image.height, contract.image.width)))
+    found["picture"] = letterbox(picture.reduce(shrinks), contract.image)
     found["vector"] = embedder_of(contract.embedding)(picture)
     if not np.isfinite(found["vector"]).all():
         raise InputError("picture", f"the network {contract.embedding} returns values that are not finite")

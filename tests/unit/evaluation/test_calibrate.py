@@ -38,6 +38,19 @@ def draw(rows: int, seed: int = 0, spread: float = 2.5) -> tuple[Tensor, Labels]
     return logits, labels.numpy().astype(np.uint8)
 
 
+def test_classes_that_are_predicted_rarely_share_a_threshold() -> None:
+    """With 20 predictions each, no class could ever be sure; together they can, and are right as often as promised."""
+    logits, labels = draw(200, spread=6.0)
+    calibration = calibrate(logits, labels)
+    (shared,) = set(calibration.thresholds)
+    assert 0 < shared < 1
+    fresh, truth = draw(20_000, seed=1, spread=6.0)
+    probabilities = torch.softmax(fresh / calibration.temperature, dim=1).numpy()
+    sure = probabilities.max(axis=1) > shared
+    assert sure.mean() > 0.5
+    assert (probabilities.argmax(axis=1) == truth)[sure].mean() > TARGET - 0.02
+
+
 # --- the temperature ---
 
 

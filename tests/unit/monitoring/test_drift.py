@@ -424,7 +424,9 @@ def test_the_page_of_live_traffic_counts_the_drifted_windows(tmp_path: Path) -> 
 
 def test_more_drifting_windows_than_windows_raise(monkeypatch: pytest.MonkeyPatch, live: Classifier) -> None:
     monkeypatch.setenv("FASHION_DRIFT_DRIFTING", "5")
-    with pytest.raises(SettingsError, match="FASHION_DRIFT_DRIFTING: found 5, expected at most 4, the number of windows"):
+    with pytest.raises(
+        SettingsError, match="FASHION_DRIFT_DRIFTING: found 5, expected at most 4, the number of windows"
+    ):
         check_live()
 
 
