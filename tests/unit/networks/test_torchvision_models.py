@@ -1,8 +1,5 @@
 """Classifiers of torchvision: the exported file returns what PyTorch computes before the last layer."""
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 import torchvision
@@ -10,9 +7,7 @@ from safetensors.torch import save
 from torch import nn
 
 from components.errors import ModelError, SettingsError
-from components.networks import sources, torchvision_models
-from components.networks.embedder import Embedder
-from components.networks.onnx_files import DEVIATION, MEAN
+from components.networks import torchvision_models
 from components.networks.torchvision_models import SIDE, build_from_file, export
 
 NAME = "mobilenet_v3_large"
@@ -22,26 +17,6 @@ def random_classifier(name: str = NAME) -> nn.Module:
     torch.manual_seed(0)
     model: nn.Module = torchvision.models.get_model(name, weights=None).eval()
     return model
-
-
-@pytest.mark.slow
-def test_a_file_of_weights_gives_the_same_bytes_twice_and_the_vectors_of_pytorch(tmp_path: Path) -> None:
-    pytest.importorskip("onnxscript", reason="the exporter is not installed")
-    model = random_classifier()
-    path = tmp_path / "mine.safetensors"
-    path.write_bytes(save(model.state_dict(), {"architecture": NAME}))
-    network = sources.read_network(str(path))
-    assert sources.read_network(str(path)).content == network.content
-    assert str(Path(torch.__file__).parent.parent).encode() not in network.content, "no path of this machine"
-    photos = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), np.uint8)
-    values = torch.from_numpy(((photos / np.float32(255) - MEAN) / DEVIATION).transpose(0, 3, 1, 2).astype(np.float32))
-    setattr(model.get_submodule("classifier"), "3", nn.Identity())
-    with torch.inference_mode():
-        expected = model(values).numpy()
-    found = Embedder(network.content, network.embedding, path)
-    assert (network.embedding.network, network.embedding.size) == ("mine.safetensors", 1280)
-    np.testing.assert_allclose(found.run(photos), expected, atol=1e-4)
-    np.testing.assert_allclose(found.run(photos[1:]), expected[1:], atol=1e-4)
 
 
 def test_weights_without_an_architecture_are_refused() -> None:

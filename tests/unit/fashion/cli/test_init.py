@@ -7,6 +7,7 @@ import pytest
 from settings_folders import folder
 
 from components.settings import Settings, read_settings
+from fashion.cli import init
 from fashion.cli.main import run_command
 from ops import settings_file
 
@@ -21,12 +22,18 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return int(ended.value.code or 0)
 
 
-def test_its_settings_are_read_in_the_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("has_weights", "network", "preparation"), [(True, "efficientnet-lite0", ""), (False, "", "garment")]
+)
+def test_its_settings_are_read_in_the_folder(
+    has_weights: bool, network: str, preparation: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(init, "find_spec", lambda name: name if has_weights else None)
     assert run(monkeypatch, "init", "My Shop") == 0
     monkeypatch.chdir(folder / "My Shop")
     settings_file.read_settings_file()
     settings = read_settings(Settings)
-    assert (settings.catalogue, settings.preparation) == ("my-shop", "garment")
+    assert (settings.catalogue, settings.network, settings.preparation) == ("my-shop", network, preparation)
     assert settings.source == str(folder / "My Shop" / "photos")
     assert settings.inbox.is_dir()
     assert settings.labelled_dir.is_dir()
