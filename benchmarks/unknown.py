@@ -1,4 +1,4 @@
-"""Measure how well models of Fashion-MNIST tell images of other things.
+"""Measure how well models of Fashion-MNIST detect images of other things.
 
     .venv/bin/python -m benchmarks.unknown [--presets dense-128 flagship] [--seeds 0 1 2] [--to FILE]
 

@@ -243,7 +243,7 @@ class DataContract:
     def difference(self, other: "DataContract") -> str:
         """Describe the first difference from another contract; "" if models of both can be compared.
 
-        Versions of one preparation differ only in how they find the garment in a photo, so they can.
+        Versions of one preparation leave prepared images as they are, so models of two versions can.
         """
         for what, key in (
             ("name", "name"),
@@ -411,7 +411,7 @@ class Calibration:
 class KnownRange:
     """How far from the training images the validation images are; what is farther is unknown (`model.known`)."""
 
-    refused: Share  # share of known images that count as unknown
+    refused: Share  # stated share of known images that count as unknown
     threshold: float  # distances above it are unknown
     quantiles: Annotated[tuple[float, ...], Field(min_length=2)]  # of the distances, evenly spaced, ascending
     rows: Natural  # validation images

@@ -90,7 +90,7 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
         "Classify the rows of a table",
         f"{_describe_tables(contract)} "
         "The response has the same format and one row per input row, in order: id, label, name, confidence, sure, "
-        "known, familiarity, model, reason. `known` and `familiarity` are empty if the model cannot tell unknown "
+        "known, familiarity, model, reason. `known` and `familiarity` are empty if the model does not detect unknown "
         "images. A row that cannot be read has only its id, if readable, and the reason. The response is streamed: if "
         "the connection closes before its end, it is incomplete. Warnings about the first rows are in the X-Warnings "
         "header. A table whose first rows are clearly wrong (inverted, or no pixel above 1) is refused with 400.",

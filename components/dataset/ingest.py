@@ -74,8 +74,9 @@ def ingest(
         raise SettingsError(_wrong_source(name, settings))
     if not is_own and options not in (None, StartOptions()):
         raise SettingsError(
-            f"--image, --preparation, --root, --group, --allow-small and --replace are for custom catalogues, but the "
-            f"catalogue in use is {settings.catalogue!r}. Set FASHION_CATALOGUE=NAME to start your own"
+            "--image, --preparation, --network, --root, --group, --allow-small and --replace are for custom "
+            f"catalogues, but the catalogue in use is {settings.catalogue!r}. "
+            "Set FASHION_CATALOGUE=NAME to start your own"
         )
     path = Path(os.path.expanduser(name))  # noqa: PTH111, which fails for an unknown ~user
     if is_own and not (path / SOURCE).is_file():

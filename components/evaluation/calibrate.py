@@ -83,13 +83,13 @@ def fit_temperature(logits: Tensor, labels: Labels) -> float:
 
 
 def find_threshold(confidences: NDArray[np.float32], right: NDArray[np.bool_], target: float) -> float:
-    """Return the lowest threshold above which predictions of one class reach the target accuracy.
+    """Return the lowest threshold above which the predictions of a class, or of several rare ones, reach the target.
 
     The condition is (wrong + 1) / (n + 1) <= 1 - target, with the finite-sample correction of conformal risk control
     (arXiv:2208.02814): at a target of 97 %, a class needs at least 33 predictions above the threshold.
 
     Args:
-        confidences: Confidences of the images predicted as this class, float32 (n,).
+        confidences: Confidences of the images predicted as these classes, float32 (n,).
         right: Whether each prediction is correct, (n,).
         target: Accuracy, 0 to 1.
 

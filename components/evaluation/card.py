@@ -29,6 +29,7 @@ from components.training.identity import training_code
 from components.training.train import Trained
 
 PACKAGES = ("torch", "numpy", "pyarrow", "safetensors", "bentoml", "prefect", "great-expectations")
+OF_NETWORKS = ("onnxruntime", "pillow")  # which make the vectors
 PROBES, MAX_NUMBERS = 10, 1_000_000  # probes per class; upper bound of the number of probabilities of all probes
 
 
@@ -64,7 +65,7 @@ def write_card(preset: str, validated: Validated, trained: Trained) -> ModelCard
         train_seconds=trained.seconds,
         created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         git_commit=checkout_commit(),
-        packages={name: version(name) for name in PACKAGES},
+        packages={name: version(name) for name in (*PACKAGES, *(OF_NETWORKS if manifest.contract.embedding else ()))},
         probes=probe(trained.network, validated.dataset, calibration),
         licence=_licence_of(manifest),
         profile=reference,

@@ -100,7 +100,7 @@ def fit_known(inputs: Tensor, hidden: Tensor, rank: int) -> KnownInputs:
 def _find_directions(rows: Tensor, rank: int) -> Tensor:
     """The leading right singular vectors of float32 (n, d): float32 (d, rank), each with its largest value positive."""
     values = rows.double().numpy()
-    lengths, found = np.linalg.eigh(values @ values.T)  # of the smaller product: there are fewer rows than columns
+    lengths, found = np.linalg.eigh(values @ values.T)  # of the Gram matrix of the rows
     kept = np.argsort(-lengths, kind="stable")[: min(rank, len(values))]
     found = values.T @ found[:, kept]
     found /= np.maximum(np.linalg.norm(found, axis=0), TINY)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from components.catalogues import catalogue_of
 from components.contract import Metrics, ModelCard
 from components.model.cards import read_config
-from components.model.readme_page import FRONT_MATTER, NOT_TOLD, PAGE, UNKNOWN
+from components.model.readme_page import FRONT_MATTER, NOT_DETECTED, PAGE, UNKNOWN
 
 WORST_CLASSES = 3
 TOP_CONFUSIONS = 5  # pairs of classes
@@ -110,7 +110,7 @@ def _outside_of(card: ModelCard, outsider: str) -> str:
 def _describe_known(card: ModelCard) -> str:
     known = card.known
     if known is None:
-        return NOT_TOLD
+        return NOT_DETECTED
     rows = [
         ("stated share of known images that count as unknown, at most", f"{known.refused:.4f}"),
         ("measured share of the test images that count as unknown", f"{known.test_refused:.4f}"),

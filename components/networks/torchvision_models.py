@@ -25,7 +25,7 @@ def build_pretrained(name: str) -> bytes:
     model = _create(name)
     try:
         weights = torchvision.models.get_model_weights(name).DEFAULT
-        model.load_state_dict(weights.get_state_dict(check_hash=True))
+        model.load_state_dict(weights.get_state_dict(check_hash=True, weights_only=True))
     except (OSError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise SettingsError(f"network torchvision/{name}: its weights cannot be downloaded: {reason}") from error

@@ -163,7 +163,7 @@ def load_stored(tag: str) -> "Classifier":
     network = MLP(config, card.contract)
     network.from_tensors(load(weights))
     if card.contract.embedding:
-        remember(_folder(tag) / NETWORK, card.contract.embedding)
+        remember(_folder(tag) / NETWORK, card.contract.embedding, checked=True)
         embedder_of(card.contract.embedding)
     return Classifier(tag, card, network.eval())
 

@@ -63,7 +63,7 @@ def to_answers(predictions: Predictions, top: int = 0) -> list[Answer]:
     The probabilities stay NumPy arrays, which orjson serializes.
     """
     names, rows = predictions.classes, predictions.probabilities
-    columns = (predictions.labels.tolist(), predictions.sure.tolist(), *_told(predictions), rows)
+    columns = (predictions.labels.tolist(), predictions.sure.tolist(), *_known_columns(predictions), rows)
     answers: list[Any] = [
         {
             "label": label,
@@ -83,7 +83,9 @@ def to_answers(predictions: Predictions, top: int = 0) -> list[Answer]:
     return answers
 
 
-def _told(predictions: Predictions, rows: NDArray[np.intp] | slice = slice(None)) -> tuple[list[Any], list[Any]]:
+def _known_columns(
+    predictions: Predictions, rows: NDArray[np.intp] | slice = slice(None)
+) -> tuple[list[Any], list[Any]]:
     """Whether some rows are known, and their familiarity; None for each if the model cannot tell."""
     if predictions.known is None or predictions.familiarity is None:
         missing = [None] * len(predictions.labels[rows])
@@ -120,6 +122,6 @@ def to_columns(predictions: Predictions, rows: NDArray[np.intp] | slice = slice(
         [predictions.classes[label] for label in labels],
         predictions.confidences[rows].tolist(),
         predictions.sure[rows].tolist(),
-        *_told(predictions, rows),
+        *_known_columns(predictions, rows),
         [predictions.model] * len(labels),
     ]

@@ -94,7 +94,9 @@ def preparation_of(contract: DataContract) -> Preparation:
         mismatch = f"found {contract.preparation[:60]!r}, expected one of {', '.join(PREPARATIONS)}"
         raise SettingsError(f"the preparation of {contract.name}: {mismatch}")
     if found.has_network != (contract.embedding is not None):
-        needs = "needs a network; name one with --network" if found.has_network else "takes no network"
+        remedy = "Leave out --preparation (FASHION_PREPARATION) or --network (FASHION_NETWORK)"
+        leave_out = f"cannot be used with a network. {remedy}"
+        needs = "needs a network: name one with --network" if found.has_network else leave_out
         raise SettingsError(f"the preparation {contract.preparation!r} of {contract.name} {needs}")
     if found.only_grey_squares and image.shape != (image.height, image.height):
         raise SettingsError(f"{contract.preparation!r} makes square grey images, but {contract.name} has {image}")

@@ -10,7 +10,7 @@ from components.networks.embedder import embedder_of
 
 
 def embed(picture: Image.Image, contract: DataContract) -> Images:
-    """Letterbox a picture for display, and compute the vector of the whole frame.
+    """Letterbox a picture for display, and compute the vector of its centre square.
 
     Args:
         picture: upright, mode L, LA, RGB or RGBA.
@@ -20,6 +20,7 @@ def embed(picture: Image.Image, contract: DataContract) -> Images:
         One record of `contract.dtype`.
 
     Raises:
+        SettingsError: the contract has no network.
         ModelError: the network is missing or changed.
         InputError: the network's vector of this picture is not finite.
     """

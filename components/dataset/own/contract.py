@@ -45,7 +45,9 @@ def derive_contract(
     if image and source.image and image != source.image:
         raise SourceError(f"{source.name}: found images of {source.image}, but --image is {image}")
     if embedding and source.image:
-        raise SourceError(f"{source.name}: found pixels, but a network takes photos. Leave --network out")
+        raise SourceError(
+            f"{source.name}: found pixels, but a network takes photos. Leave out --network (FASHION_NETWORK)"
+        )
     default, usual = (SMALL_PICTURE, EMBEDDING) if embedding else (DEFAULT.contract.image, DEFAULT_PREPARATION)
     try:
         contract = DataContract(

@@ -19,10 +19,15 @@ def read_records(body: bytes, contract: DataContract) -> Images:
     """
     size = contract.dtype.itemsize
     if not body or len(body) % size:
-        raise InputError("body", f"found {len(body):,} bytes, expected a multiple of {size:,}, the size of a record")
+        raise InputError(
+            "body",
+            f"found {len(body):,} bytes, expected a multiple of a record's {size:,}. Send photos to /classify",
+        )
     if len(body) > MAX_IMAGES * size:
-        raise InputTooLarge("body", f"found {len(body) // size:,} records, expected at most {MAX_IMAGES:,} per request")
+        most = f"expected at most {MAX_IMAGES:,} per request"
+        raise InputTooLarge("body", f"found {len(body) // size:,} records, {most}")
     found = np.frombuffer(body, contract.dtype)
-    if not np.isfinite(found["vector"]).all():
-        raise InputError("body", "found a vector that is not finite")
+    finite = np.isfinite(found["vector"]).all(axis=1)
+    if not finite.all():
+        raise InputError("body", f"record {finite.argmin()}: found a vector that is not finite")
     return found

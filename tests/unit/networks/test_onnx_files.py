@@ -105,7 +105,7 @@ def test_a_network_for_one_photo_at_a_time_is_refused(tmp_path: Path) -> None:
         one.type.tensor_type.shape.dim[0].Clear()
         one.type.tensor_type.shape.dim[0].dim_value = 1
     (tmp_path / "one.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(ModelError, match=r"network one\.onnx: does not take two photos at once: "):
+    with pytest.raises(ModelError, match=r"network one\.onnx: does not take one and two photos; export it"):
         read_network(str(tmp_path / "one.onnx"))
 
 
@@ -113,3 +113,14 @@ def test_without_onnx_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(SettingsError, match="network here: needs onnx; install the extra photos"):
         adapt(make_network(), "here")
+
+
+def test_weights_in_another_file_are_refused(tmp_path: Path) -> None:
+    """Their bytes are not part of the hash that the data contract names."""
+    model = onnx.load_model_from_string(make_network())
+    weights = numpy_helper.from_array(np.ones(3, np.float32), "elsewhere")
+    model.graph.initializer.append(weights)
+    path = tmp_path / "mine.onnx"
+    onnx.save(model, path, save_as_external_data=True, location="mine.data", size_threshold=0)
+    with pytest.raises(ModelError, match=r"has weights in other files, expected all in this one: onnx\.save"):
+        adapt(path.read_bytes(), path)

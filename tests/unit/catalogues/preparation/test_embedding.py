@@ -68,7 +68,7 @@ def test_a_vector_that_is_not_finite_is_an_error_of_the_picture(tmp_path: Path) 
 
 
 def test_a_preparation_and_a_network_must_fit(contract: DataContract) -> None:
-    with pytest.raises(SettingsError, match="the preparation 'letterbox' of shop takes no network"):
+    with pytest.raises(SettingsError, match="the preparation 'letterbox' of shop cannot be used with a network"):
         preparation_of(dataclasses.replace(contract, preparation="letterbox"))
-    with pytest.raises(SettingsError, match="'embedding' of shop needs a network; name one with --network"):
+    with pytest.raises(SettingsError, match="'embedding' of shop needs a network: name one with --network"):
         preparation_of(dataclasses.replace(contract, embedding=None))

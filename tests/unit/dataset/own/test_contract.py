@@ -31,12 +31,12 @@ def test_with_a_network_people_see_small_colour_pictures(source: SourceRows) -> 
 
 def test_a_network_takes_photos_and_no_pixels(source: SourceRows) -> None:
     pixels = replace(source, image=ImageSpec(28, 28))
-    with pytest.raises(SourceError, match=r"found pixels, but a network takes photos\. Leave --network out"):
+    with pytest.raises(SourceError, match=r"found pixels, but a network takes photos\. Leave out --network"):
         derive_contract("shop", pixels, embedding=EMBEDDING)
 
 
 def test_a_preparation_that_does_not_fit_is_an_error(source: SourceRows) -> None:
-    with pytest.raises((SettingsError, SourceError), match="the preparation 'garment' of shop takes no network"):
+    with pytest.raises((SettingsError, SourceError), match="'garment' of shop cannot be used with a network"):
         derive_contract("shop", source, preparation="garment", embedding=EMBEDDING)
-    with pytest.raises((SettingsError, SourceError), match="'embedding' of shop needs a network; name one with"):
+    with pytest.raises((SettingsError, SourceError), match="'embedding' of shop needs a network: name one with"):
         derive_contract("shop", source, preparation="embedding")

@@ -468,7 +468,7 @@ def test_a_network_and_pixels_are_an_error(network: Path, tmp_path: Path) -> Non
     ]
     header = ",".join(["label", *(f"pixel{number}" for number in range(1, 65))])
     (tmp_path / "digits.csv").write_text("\n".join([header, *rows]))
-    with pytest.raises(SourceError, match=r"found pixels, but a network takes photos\. Leave --network out"):
+    with pytest.raises(SourceError, match=r"found pixels, but a network takes photos\. Leave out --network"):
         start(tmp_path / "digits.csv", network=str(network), image=ImageSpec(8, 8))
 
 

@@ -20,7 +20,7 @@ def test_records_are_read_as_they_were_sent() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, SIZE - 1, SIZE + 1, 16 * 16 * 3])
 def test_a_body_of_another_size_is_refused(size: int) -> None:
-    with pytest.raises(InputError, match=f"body: found {size:,} bytes, expected a multiple of {SIZE}"):
+    with pytest.raises(InputError, match=f"body: found {size:,} bytes, expected a multiple of a record's {SIZE:,}"):
         read_records(bytes(size), CONTRACT)
 
 
