@@ -298,7 +298,8 @@ def test_an_invalid_field_raises_no_error_except_one_that_names_the_file(kind: s
     outcomes = [error_of(kept, content) for content in odd_documents(json.loads(kept.content))]
     errors = [one for one in outcomes if one is not None]
     assert len(errors) > len(outcomes) / 3
-    assert [one for one in errors if kept.name not in one or "\n" in one or len(one) > 1000] == []
+    parts = f"{kept.name.rpartition('/')[0]}/parts/"  # a manifest without its contract may not fit its parts
+    assert [one for one in errors if not (kept.name in one or parts in one) or "\n" in one or len(one) > 1000] == []
 
 
 def error_of(kept: Kept, content: bytes) -> str | None:

@@ -104,7 +104,7 @@ def test_a_port_in_use_is_reported_in_one_line_and_starts_nothing(stack: Stack, 
     (line,) = done.stderr.splitlines()
     start = f"error: cannot listen on 127.0.0.1, port {port}: Address already in use by process {os.getpid()} ("
     assert line.startswith(start)
-    assert line.endswith(f"). Choose another with {variable}=...")
+    assert line.endswith(f"). Stop it, or choose another port with {variable}=...")
     assert done.returncode == 1
 
 

