@@ -428,8 +428,12 @@ class KnownRange:
 
         Rounded to three decimals: later ones depend on how images are batched.
         """
-        shares = np.linspace(1, 0, len(self.quantiles))
-        return np.interp(distances, self.quantiles, shares).round(3).astype(np.float32)
+        return np.interp(distances, *self._shares).round(3).astype(np.float32)
+
+    @cached_property
+    def _shares(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The quantiles, and the share of the validation images above each."""
+        return np.array(self.quantiles), np.linspace(1, 0, len(self.quantiles))
 
 
 @dataclass(frozen=True)
