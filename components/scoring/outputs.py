@@ -76,7 +76,7 @@ def to_table(block: Block, predictions: Predictions, scored_at: str) -> pa.Table
             pa.array(predictions.labels, schema.field("label").type),
             *(column for pair in zip(named, confidences, strict=True) for column in pair),
             pa.array(predictions.sure),
-            *_known_columns(predictions, schema),
+            *_known_arrays(predictions, schema),
             pa.DictionaryArray.from_arrays(zeros, pa.array([predictions.model])),
             pa.DictionaryArray.from_arrays(zeros, pa.array([scored_at])),
         ],
@@ -88,7 +88,7 @@ def to_table(block: Block, predictions: Predictions, scored_at: str) -> pa.Table
     return own
 
 
-def _known_columns(predictions: Predictions, schema: pa.Schema) -> list[pa.Array]:
+def _known_arrays(predictions: Predictions, schema: pa.Schema) -> list[pa.Array]:
     """Whether each row is known, and its familiarity; nulls if the model cannot tell."""
     found = {"known": predictions.known, "familiarity": predictions.familiarity}
     missing = len(predictions.labels)

@@ -242,11 +242,11 @@ def with_changes(route: "Route", change: Callable[[dict[str, Any]], dict[str, An
 
 
 def test_a_model_that_cannot_tell_shows_nothing(open_page: Callable[..., "Page"]) -> None:
-    def untold(found: dict[str, Any]) -> dict[str, Any]:
+    def without_known(found: dict[str, Any]) -> dict[str, Any]:
         return {**found, "predictions": [{**one, "known": None, "familiarity": None} for one in found["predictions"]]}
 
     page = open_page()
-    page.route("**/classify*", lambda route: with_changes(route, untold))
+    page.route("**/classify*", lambda route: with_changes(route, without_known))
     give(page, "drop", write_png(draw_unknown()), "image/png", "noise.png")
     wait_for_answers(page)
     assert "nknown" not in answer(page)

@@ -30,8 +30,8 @@ def predict_any(classes: tuple[str, ...], rows: int = 6) -> Predictions:
     return Predictions("shop-mlp:abcdefgh", classes, labels, probabilities, np.arange(rows) % 2 == 0)
 
 
-def predict_told(classes: tuple[str, ...], rows: int = 6) -> Predictions:
-    """Predictions of a model that tells unknown inputs: every third one."""
+def predict_known(classes: tuple[str, ...], rows: int = 6) -> Predictions:
+    """Predictions of a model that detects unknown inputs: every third is unknown."""
     known = np.arange(rows) % 3 > 0
     return replace(predict_any(classes, rows), known=known, familiarity=np.linspace(0, 1, rows, dtype=np.float32))
 
@@ -86,7 +86,7 @@ def test_files_tables_and_json_share_fields(count: int, label: pa.DataType) -> N
 
 
 def test_files_say_which_rows_are_known(tmp_path: Path) -> None:
-    predictions = predict_told(SHOP)
+    predictions = predict_known(SHOP)
     csv_file, parquet, lines = (tmp_path / f"out{suffix}" for suffix in (".csv", ".parquet", ".jsonl"))
     for path in (csv_file, parquet, lines):
         write_file(path, predictions)
@@ -119,7 +119,7 @@ def test_files_of_a_model_that_cannot_tell_have_no_values(tmp_path: Path) -> Non
 @pytest.mark.parametrize("rows", [6, 0])
 def test_tables_over_http_say_which_rows_are_known(rows: int) -> None:
     for predictions, values in (
-        (predict_told(SHOP, rows), [("no", "0.000000"), ("yes", "0.200000")]),
+        (predict_known(SHOP, rows), [("no", "0.000000"), ("yes", "0.200000")]),
         (predict_any(SHOP, rows), [("", ""), ("", "")]),
     ):
         file = io.BytesIO()
@@ -130,15 +130,15 @@ def test_tables_over_http_say_which_rows_are_known(rows: int) -> None:
 
 
 def test_json_says_which_images_are_known() -> None:
-    told, untold = to_answers(predict_told(SHOP)), to_answers(predict_any(SHOP))
-    assert [one["known"] for one in told] == [False, True, True, False, True, True]
-    assert [one["familiarity"] for one in told] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
-    assert {(one["known"], one["familiarity"]) for one in untold} == {(None, None)}
+    detected, without = to_answers(predict_known(SHOP)), to_answers(predict_any(SHOP))
+    assert [one["known"] for one in detected] == [False, True, True, False, True, True]
+    assert [one["familiarity"] for one in detected] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
+    assert {(one["known"], one["familiarity"]) for one in without} == {(None, None)}
 
 
 def test_unknown_rows_are_counted() -> None:
     block = block_of(6)
-    count = count_rows(predict_told(SHOP), block)
+    count = count_rows(predict_known(SHOP), block)
     assert (count.unknown, (count + count).unknown) == (2, 4)
     assert count_rows(predict_any(SHOP), block).unknown == 0
 
