@@ -1,11 +1,12 @@
-"""Compare the throughput of the service with the same model in FastAPI and LitServe, and with an empty handler.
+"""Compare the throughput of the service with the same model in FastAPI, in LitServe and behind BentoML's adaptive batching,
+and with an empty handler.
 
     .venv/bin/python -m benchmarks.serve [--preset dense-128] [--runs 3] [--seconds 3] [--connections 1 8 32 128]
 
 Requires `wrk`, and LitServe in `.venv-bench` (`make .venv-bench/ready`). The servers run on core 0, the load generator
 on core 1; the servers are tested in turn. Ours runs under `bentoml serve` with metrics, access log and prediction log,
 FastAPI and the empty handler under uvicorn without an access log; all use uvloop and httptools. The empty handler reads
-the body and returns `{}`. LitServe accepts JSON and forms, not bytes.
+the body and returns `{}`. LitServe accepts JSON and forms, BentoML's batching only JSON.
 """
 
 import argparse
@@ -114,7 +115,7 @@ def prepare(folder: Path, preset: str) -> list[Payload]:
 
 def make_payloads(images: Images) -> list[Payload]:
     """Build the requests from the first images."""
-    json_paths = dict.fromkeys(COMMANDS, "/predict")
+    json_paths = {**dict.fromkeys(COMMANDS, "/predict"), "empty": "/"}
     byte_paths = {"ours": "/predict", "FastAPI": "/bytes", "empty": "/"}
     form_paths = {"ours": "/classify", "FastAPI": "/classify", "LitServe": "/predict", "empty": "/"}
     form = f"multipart/form-data; boundary={BOUNDARY}"
@@ -143,10 +144,12 @@ def as_form(image: Images) -> bytes:
 
 
 UVICORN = [sys.executable, "-m", "uvicorn", "--no-access-log", "--host", "127.0.0.1", "--port", "{port}"]
+BENTOML = [str(BIN / "bentoml"), "serve", "--host", "127.0.0.1", "--port", "{port}"]
 COMMANDS = {
-    "ours": [str(BIN / "bentoml"), "serve", str(CHECKOUT), "--host", "127.0.0.1", "--port", "{port}"],
+    "ours": [*BENTOML, str(CHECKOUT)],
     "FastAPI": [*UVICORN, "benchmarks.servers.fastapi_app:app"],
     "LitServe": [sys.executable, "-m", "benchmarks.servers.litserve_app", "{port}"],
+    "BentoML batching": [*BENTOML, "benchmarks.servers.bentoml_app:Batched"],
     "empty": [*UVICORN, "benchmarks.servers.empty_app:app"],
 }
 

@@ -11,7 +11,7 @@ from components.readers.images.headers import FORMATS
 from serving.codings import Decoder, decoder_of
 from serving.errors import Refusal
 from serving.forms import UploadForm, read_files
-from serving.load import Arrival
+from serving.load import RECEIVED, Arrival, load
 
 LARGEST_JSON = 8 << 20  # bytes; 1,024 images at 5 bytes per pixel ("255, ") are 4 MB
 LARGEST_UPLOAD = 32 << 20  # bytes of pictures per request
@@ -61,8 +61,13 @@ async def read_body(request: Request, limit: int) -> bytes:
         TimeoutError: the body arrives too late or too slowly.
         Refusal: the service is at capacity.
     """
-    _refuse_declared(request, limit)
     decoder = decoder_of(request.scope["headers"])
+    if request.scope.get(RECEIVED) and not decoder:  # no need to watch it arrive
+        body, _ = await _next_chunk(request)
+        _refuse_beyond(limit, len(body))
+        load.keep(request.scope, len(body))
+        return body
+    _refuse_declared(request, limit)
     if decoder:
         async with Arrival(request.scope, TIMEOUT) as arrival:
             pieces = []

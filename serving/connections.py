@@ -7,17 +7,25 @@ unsupported framing (heads.py) is refused and ends the connection before any oth
 
 import asyncio
 import resource
+from functools import lru_cache
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http import auto
+from starlette.types import Message
+from uvicorn.protocols.http import auto, httptools_impl
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    HEADER_RE,
+    HEADER_VALUE_RE,
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from serving.errors import RETRY_AFTER, Refusal, refuse
 from serving.gateway import RAW_HEADERS
 from serving.heads import LARGEST_HEAD, check_head, check_size, drop_upgrade, head_too_large
-from serving.load import load, shutting_down
+from serving.load import RECEIVED, load, shutting_down
 
 PATIENCE = 10  # seconds to complete a request head, and per window of a response
 MIN_READ = 160 << 10  # response bytes that a client must read per window: 16 KB/s
@@ -30,6 +38,8 @@ PARSE_SIZE = 32 << 10  # bytes parsed at a time; may hold 5,000 body chunks, som
 PAUSE = 0.02  # seconds between reads from a refused client
 LINGER = 1.0  # seconds for a refused client to read the error before its connection is closed
 LAST_WORD = 0.5  # seconds before the end of a shutdown at which requests in flight get a 503
+
+CONTENT_LENGTH, CLOSE = b"content-length", (b"connection", b"close")
 
 
 class _Flow(FlowControl):
@@ -45,6 +55,43 @@ class _Flow(FlowControl):
             self.read_paused = False
         else:
             super().resume_reading()
+
+
+class WholeResponseCycle(RequestResponseCycle):
+    """A request and its response. A response of known length is written at once, which is one system call, not two."""
+
+    head: Any = None  # held until the body follows
+
+    async def send(self, message: Any) -> None:
+        """See the ASGI specification."""
+        if message["type"] == "http.response.start" and any(name == CONTENT_LENGTH for name, _ in message["headers"]):
+            self.head = message
+            return
+        head, self.head = self.head, None
+        if head is None:
+            await super().send(message)
+        elif self._is_whole(head, message):
+            self._write(head, message["body"])
+        else:
+            await super().send(head)
+            await super().send(message)
+
+    def _is_whole(self, head: Message, message: Message) -> bool:
+        return (
+            (CONTENT_LENGTH, b"%d" % len(message.get("body", b""))) in head["headers"]
+            and not (message.get("more_body") or self.flow.write_paused or self.disconnected or self.response_started)
+            and self.scope["method"] != "HEAD"
+        )
+
+    def _write(self, head: Message, body: bytes) -> None:
+        headers = [*self.default_headers, *head["headers"], *(() if self.keep_alive else (CLOSE,))]
+        self.response_started = self.response_complete = True
+        self.waiting_for_100_continue = False
+        self.transport.write(b"".join([STATUS_LINE[head["status"]], *map(_to_line, headers), b"\r\n", body]))
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -194,6 +241,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.incomplete = 0
         if self.headers and not self.parser.should_upgrade():  # trailers
             check_size(self.headers)
+        self.scope[RECEIVED] = True  # type: ignore[literal-required]
         super().on_message_complete()
 
     def shutdown(self) -> None:
@@ -223,16 +271,26 @@ class GuardedProtocol(HttpToolsProtocol):
         self.refused = True
         self._disconnect(self.running)
         response = refuse(refusal)
-        headers = [*response.raw_headers, *RAW_HEADERS, (b"connection", b"close")]
-        lines = [STATUS_LINE[response.status_code], *(b"%b: %b\r\n" % header for header in headers), b"\r\n"]
+        headers = [*response.raw_headers, *RAW_HEADERS, CLOSE]
+        lines = [STATUS_LINE[response.status_code], *map(_to_line, headers), b"\r\n"]
         self.transport.write(b"".join((*lines, bytes(response.body))))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.loop.call_later(LINGER, self.transport.close)
 
 
+@lru_cache(1024)
+def _to_line(header: tuple[bytes, bytes]) -> bytes:
+    """A header line. Raises RuntimeError: the name or the value has characters that would end it."""
+    name, value = header
+    if HEADER_RE.search(name) or HEADER_VALUE_RE.search(value):
+        raise RuntimeError(f"invalid header {header!r}")
+    return b"%b: %b\r\n" % header
+
+
 def guard_connections() -> None:
     """Replace uvicorn's HTTP protocol. Call this before BentoML configures uvicorn."""
+    setattr(httptools_impl, "RequestResponseCycle", WholeResponseCycle)  # noqa: B010, mypy sees a type
     open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     GuardedProtocol.max_connections = max(64, min(MAX_CONNECTIONS, open_files - 256))
     auto.AutoHTTPProtocol = GuardedProtocol

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from components.catalogues import OFFICIAL, catalogue_of
 from components.catalogues.examples import read_examples
-from components.contract import Images, Predictions, fingerprint_of
+from components.contract import Images, fingerprint_of
 from components.errors import InputError
 from components.model.classifier import Classifier
 from components.readers.images.photos import is_small, read_views
@@ -21,9 +21,9 @@ from components.readers.images.pixel_json import read_pixel_json
 from components.readers.images.records import read_records
 from components.readers.images.seen import write_seen
 from components.readers.tables.columns import require_pixels
-from components.scoring.answers import to_answers
-from components.scoring.predict import predict, predict_photos
+from components.scoring.answers import Answer, add_top
 from components.scoring.sanity import Finding, inspect_images, refuse_wrong
+from serving.batching import batcher
 from serving.bodies import LARGE, LARGEST_JSON, expect_type, read_body, read_uploads
 from serving.corrections import correct, corrections_folder
 from serving.errors import Refusal, json_response
@@ -34,8 +34,6 @@ from serving.openapi import describe_api
 from serving.pages import PATHS, page
 from serving.pictures import read_pictures
 from serving.tables import score_table
-
-MAX_INLINE = 16_000_000  # weights x images, about 1 ms; more runs in a thread to keep the event loop free
 
 CLASSES_HEADER, FINGERPRINT = b"x-classes", re.compile("[0-9a-f]{16}")  # fingerprint of the expected classes
 
@@ -64,7 +62,8 @@ async def predict_pixels(request: Request) -> Response:
     if findings:
         refuse_wrong(findings, "body" if found == "application/octet-stream" else "images")
         watch.warned(findings)
-    return _to_response(await _predict(model, images, all_show=not findings), findings, top)
+    answers = await batcher.classify(model, images, all_show=not findings)
+    return _to_response(model, answers, findings, top)
 
 
 async def classify(request: Request) -> Response:
@@ -81,8 +80,8 @@ async def classify(request: Request) -> Response:
     shown = np.concatenate([views[:1] for views in photos])
     if findings := inspect_images(shown, catalogue_of(contract).inputs):
         watch.warned(findings)
-    predictions = await _predict_photos(model, photos, shown)
-    return _to_response(predictions, findings, top, [name for name, _ in uploads], seen)
+    answers = await batcher.classify(model, np.concatenate(photos), np.array([len(views) for views in photos]))
+    return _to_response(model, answers, findings, top, [name for name, _ in uploads], seen)
 
 
 async def score(request: Request) -> Response:
@@ -129,24 +128,6 @@ async def list_examples(request: Request) -> Response:
     model = served.get()
     found = read_examples(model.contract.name, model.card.source)
     return json_response({"examples": [{"name": name, "image": _to_data_url(image)} for name, image in found]})
-
-
-async def _predict(model: Classifier, images: Images, all_show: bool) -> Predictions:
-    if len(images) * model.weights <= MAX_INLINE:
-        predictions = predict(model, images, all_show)
-    else:
-        predictions = await anyio.to_thread.run_sync(predict, model, images, all_show)
-    watch.predicted(predictions, images)
-    return predictions
-
-
-async def _predict_photos(model: Classifier, photos: list[Images], shown: Images) -> Predictions:
-    if sum(map(len, photos)) * model.weights <= MAX_INLINE:
-        predictions = predict_photos(model, photos)
-    else:
-        predictions = await anyio.to_thread.run_sync(predict_photos, model, photos)
-    watch.predicted(predictions, shown)
-    return predictions
 
 
 def _expected_model(request: Request) -> Classifier:
@@ -202,20 +183,22 @@ def _to_data_url(image: Images) -> str:
 
 
 def _to_response(
-    predictions: Predictions,
+    model: Classifier,
+    answers: list[Answer],
     findings: tuple[Finding, ...],
     top: int,
     files: list[str] | None = None,
     seen: list[str] | None = None,
 ) -> Response:
-    results: list[Any] = list(to_answers(predictions, top))
+    add_top(answers, model.contract.classes, top)
+    results: list[Any] = list(answers)
     if seen is not None:
         for result, picture in zip(results, seen, strict=True):
             result["seen"] = picture
     if files is not None:
         results = [{"file": name, **result} for name, result in zip(files, results, strict=True)]
     warnings = [finding.to_json() for finding in findings]
-    return json_response({"model": predictions.model, "predictions": results, "warnings": warnings})
+    return json_response({"model": model.tag, "predictions": results, "warnings": warnings})
 
 
 # path -> method and endpoint

@@ -24,6 +24,7 @@ MAX_BYTES = 256 << 20  # of bodies in memory, over all requests
 CHECK_INTERVAL = 1.0  # seconds between checks of the bodies being received
 LAST_CALL = 4  # seconds left to receive a body once the service is shutting down
 HELD = "fashion.held"  # key in a request's scope: bytes of its body in memory
+RECEIVED = "fashion.received"  # key in a request's scope: its body is complete
 
 
 class Arrival:
@@ -48,10 +49,7 @@ class Arrival:
     def keep(self, size: int) -> None:
         """Count received bytes that stay in memory."""
         self.size += size
-        self.scope[HELD] = self.size
-        load.bytes += size
-        if load.bytes > MAX_BYTES:
-            raise Refusal(429, "body", f"request bodies in memory exceed {MAX_BYTES:,} bytes; {RETRY}", RETRY_AFTER)
+        load.keep(self.scope, size)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -127,6 +125,13 @@ class Load:
         finally:
             self.pictures -= pictures
             self.large -= large
+
+    def keep(self, scope: Scope, size: int) -> None:
+        """Count bytes of a request's body that stay in memory until it ends. Raises Refusal if there are too many."""
+        scope[HELD] = scope.get(HELD, 0) + size
+        self.bytes += size
+        if self.bytes > MAX_BYTES:
+            raise Refusal(429, "body", f"request bodies in memory exceed {MAX_BYTES:,} bytes; {RETRY}", RETRY_AFTER)
 
     def enter(self, arrival: Arrival) -> None:
         """Register a body to receive; drop the slowest one if there are too many."""

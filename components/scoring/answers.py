@@ -57,14 +57,11 @@ class Answer(TypedDict):
     top: NotRequired[Annotated[list[LikelyClass], Field(description="The most likely classes, most likely first.")]]
 
 
-def to_answers(predictions: Predictions, top: int = 0) -> list[Answer]:
-    """Convert n predictions to answers, each with its `top` most likely classes.
-
-    The probabilities stay NumPy arrays, which orjson serializes.
-    """
+def to_answers(predictions: Predictions) -> list[Answer]:
+    """Convert n predictions to answers. The probabilities stay NumPy arrays, which orjson serializes."""
     names, rows = predictions.classes, predictions.probabilities
     columns = (predictions.labels.tolist(), predictions.sure.tolist(), *_known_columns(predictions), rows)
-    answers: list[Any] = [
+    answers: list[Answer] = [
         {
             "label": label,
             "name": names[label],
@@ -76,11 +73,15 @@ def to_answers(predictions: Predictions, top: int = 0) -> list[Answer]:
         }
         for label, sure, known, familiarity, row in zip(*columns, strict=True)
     ]
-    if top:
-        for answer, row in zip(answers, rows, strict=True):
-            likeliest = np.argsort(-row, kind="stable")[:top].tolist()
-            answer["top"] = [{"label": label, "name": names[label], "probability": row[label]} for label in likeliest]
     return answers
+
+
+def add_top(answers: Sequence[Answer], names: Sequence[str], top: int) -> None:
+    """Add the `top` most likely classes to each answer, if any."""
+    for answer in answers if top else ():
+        row: Any = answer["probabilities"]
+        likeliest = np.argsort(-row, kind="stable")[:top].tolist()
+        answer["top"] = [{"label": label, "name": names[label], "probability": row[label]} for label in likeliest]
 
 
 def _known_columns(

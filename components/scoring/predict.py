@@ -72,24 +72,25 @@ def predict_block(model: Classifier, block: Block) -> Predictions:
     Raises:
         InputError: the images have another dtype or shape.
     """
-    if block.views is None:
-        return predict(model, block.images)
     return predict_views(model, block.images, block.views)
 
 
-def predict_views(model: Classifier, images: Images, counts: NDArray[np.intp]) -> Predictions:
+def predict_views(
+    model: Classifier, images: Images, counts: NDArray[np.intp] | None, all_show: bool = False
+) -> Predictions:
     """Classify n photos, given as concatenated views.
 
     Args:
         model: returned by `load_model`.
         images: all views of the first photo, then of the second, and so on.
-        counts: (n,), number of views per photo, at least 1; n may be 0.
+        counts: (n,), number of views per photo, at least 1; n may be 0. None: one each.
+        all_show: see `predict`.
 
     Raises:
         InputError: the images have another dtype or shape.
     """
-    if (counts == 1).all():
-        return predict(model, images)
+    if counts is None or (counts == 1).all():
+        return predict(model, images, all_show)
     starts = counts.cumsum() - counts
     of_views, distances = _judge(model, images)
     sums = np.add.reduceat(of_views.numpy(), starts)

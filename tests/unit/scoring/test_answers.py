@@ -16,7 +16,7 @@ from components.contract import Predictions
 from components.errors import InputError
 from components.monitoring.drift.scored import read_scored
 from components.readers.blocks import Block
-from components.scoring.answers import Answer, answer_schema, to_answers
+from components.scoring.answers import Answer, add_top, answer_schema, to_answers
 from components.scoring.outputs import FORMATS, scored_schema, to_table
 from components.scoring.summary import count_rows
 from components.scoring.tables import CsvWriter, every_row, inert, table_schema
@@ -144,7 +144,9 @@ def test_unknown_rows_are_counted() -> None:
 
 
 def test_json_has_all_probabilities_and_the_top_classes() -> None:
-    answers = json.loads(orjson.dumps(to_answers(predict_any(SHOP), top=2), option=orjson.OPT_SERIALIZE_NUMPY))
+    found = to_answers(predict_any(SHOP))
+    add_top(found, SHOP, 2)
+    answers = json.loads(orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY))
     for answer in answers:
         assert answer.keys() == Answer.__annotations__.keys()
         assert answer["name"] == SHOP[answer["label"]] == answer["top"][0]["name"]
