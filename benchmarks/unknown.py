@@ -91,7 +91,7 @@ def measure(
     accepted."""
     if network.known is None or validation is None:
         raise SystemExit("the model does not detect unknown inputs")
-    known, measured = calibrate_known(validation, network.known), network.known.measure(network.contract.compared)
+    known, measured = calibrate_known(validation, network.known), network.known.measure(network.contract)
 
     def judge(images: Images) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
         distances, logits = [], []

@@ -418,6 +418,7 @@ class KnownRange:
     kept: Natural  # training images that distances are measured to
     rank: Natural  # dimensions in which inputs are compared
     test_refused: Share = 0.0  # share of the test images that count as unknown
+    groups: Natural = 0  # of the kept images, see `model.known`; 0: the measure of the first version
 
     def is_known(self, distances: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Whether inputs are like those that the model was trained on, (n,)."""

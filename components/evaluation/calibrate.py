@@ -66,8 +66,9 @@ def calibrate_known(distances: NDArray[np.float32], known: KnownInputs, refused:
         threshold=float(ordered[min(rank, len(ordered)) - 1]),
         quantiles=tuple(quantiles.astype(np.float64).round(6).tolist()),
         rows=len(ordered),
-        kept=len(known.sample),
+        kept=len(known.scale),
         rank=known.basis.shape[1],
+        groups=known.groups,
     )
 
 

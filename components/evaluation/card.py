@@ -112,7 +112,7 @@ def profile(network: MLP, dataset: Dataset, calibration: Calibration, known: Kno
     """
     images = read_split(dataset, "test").images
     inputs = to_input(images).split(AT_ONCE)
-    measure = network.known.measure(dataset.contract.compared) if network.known and known else None
+    measure = network.known.measure(dataset.contract) if network.known and known else None
     with torch.inference_mode():
         hidden = [network.eval().hidden(part) for part in inputs]
         logits = torch.cat([network[-1](units) for units in hidden])

@@ -62,7 +62,7 @@ class Classifier:
 
     @cached_property
     def _measure(self) -> KnownMeasure | None:
-        return self.network.known.measure(self.contract.compared) if self.network.known else None
+        return self.network.known.measure(self.contract) if self.network.known else None
 
     @cached_property
     def _steps(self) -> list[Callable[[Tensor], Tensor]]:

@@ -1,10 +1,13 @@
 """Detects inputs that are unlike everything a model was trained on, by their distance to its training images.
 
 An input becomes one row: the square roots of its values, scaled to length 1, and the activations of the last hidden
-layer, scaled to length 1, both projected on the leading singular directions of such rows of training images. Its
-distance is the sum of those to the nearest training images of a sample, each as two minus the product of the rows, and
+layer, scaled to length 1, both projected on the leading singular directions of such rows of training images. For
+pixels, the values are every fourth pixel plus its neighbour. A sample of training images is divided into groups, and
+the distance is the sum of those to the nearest image of each group, each as two minus the product of the rows, and
 divided by the square root of that image's own mean distance to its neighbours, because some kinds of images are more
 spread out than others (local scaling, Zelnik-Manor and Perona, 2004). docs/unknown.md compares it with other measures.
+
+Models of the first version have a sample without groups: they compare all pixels, and sum the five nearest images.
 """
 
 from dataclasses import dataclass, fields
@@ -15,8 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from components.contract import DataContract
+from components.model.weights import EVERY
 
-NEAREST = 5  # training images
+NEAREST = 5  # training images; also the number of groups
 DECOMPOSED = 1_000  # rows whose singular directions are computed
 TINY = 1e-12
 
@@ -29,7 +33,7 @@ class Sampling:
     rank: int
 
 
-OF_PIXELS, OF_VECTORS = Sampling(1_000, 32), Sampling(4_000, 128)
+OF_PIXELS, OF_VECTORS = Sampling(500, 32), Sampling(4_000, 128)
 
 
 def sampling_of(contract: DataContract) -> Sampling:
@@ -42,26 +46,34 @@ class KnownInputs:
     """A sample of training images, and how to measure the distance to it."""
 
     basis: Tensor  # float16 (compared inputs + hidden units, rank): the singular directions
-    sample: Tensor  # float16 (kept, rank): the projected rows of the training images
+    sample: Tensor  # float16 (groups, kept of each, rank), or (kept, rank): the projected rows of the training images
     scale: Tensor  # float32 (kept,): by which each one's distances are multiplied
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors by name."""
         return {one.name: getattr(self, one.name) for one in fields(self)}
 
-    def measure(self, compared: int) -> "KnownMeasure":
-        """Prepare to measure distances quickly. `compared` is that of the data contract."""
-        return KnownMeasure(self, compared)
+    @property
+    def groups(self) -> int:
+        """The number of groups; 0 in the first version."""
+        return len(self.sample) if self.sample.dim() == 3 else 0
+
+    def measure(self, contract: DataContract) -> "KnownMeasure":
+        """Prepare to measure distances quickly."""
+        return KnownMeasure(self, contract)
 
 
 class KnownMeasure:
     """Measures the distance of inputs to the training images, in float32."""
 
-    def __init__(self, known: KnownInputs, compared: int) -> None:
-        self.compared = compared
-        self.of_inputs, self.of_hidden = known.basis[:compared].float(), known.basis[compared:].float()
-        self.twice, self.scaled = 2 * known.scale, (known.sample.float() * known.scale[:, None]).T.contiguous()
-        self.nearest = min(NEAREST, len(known.scale))
+    def __init__(self, known: KnownInputs, contract: DataContract) -> None:
+        self.compared, self.pooled = contract.compared, bool(known.groups) and not contract.embedding
+        inputs = self.compared // EVERY if self.pooled else self.compared
+        self.of_inputs, self.of_hidden = known.basis[:inputs].float(), known.basis[inputs:].float()
+        sample = known.sample.flatten(0, -2).float() * known.scale[:, None]
+        self.twice, self.minus = 2 * known.scale, -sample.T.contiguous()
+        self.groups, self.each = known.groups, len(sample) // (known.groups or 1)
+        self.nearest = min(NEAREST, len(sample))
 
     def __call__(self, inputs: Tensor, hidden: Tensor) -> Tensor:
         """Return the distances, float32 (n,).
@@ -70,39 +82,53 @@ class KnownMeasure:
             inputs: float32 (n, inputs), as the network takes them.
             hidden: float32 (n, units), its last hidden layer.
         """
-        roots = inputs[:, : self.compared].clamp_min(0).sqrt_()
-        rows = (roots @ self.of_inputs).div_(_lengths(roots))  # as `join(...) @ basis`, but with fewer divisions
-        rows += (hidden @ self.of_hidden).div_(_lengths(hidden))
-        distances = torch.addmm(self.twice, rows, self.scaled, alpha=-1)
-        nearest: Tensor = distances.topk(self.nearest, 1, largest=False, sorted=False).values.sum(1)
-        return nearest
+        roots = _roots(inputs, self.compared, self.pooled)
+        rows = (hidden @ self.of_hidden).div_(_lengths(hidden))  # as in `fit_known`, but with fewer divisions
+        rows = torch.addcdiv(rows, roots @ self.of_inputs, _lengths(roots))
+        distances = torch.addmm(self.twice, rows, self.minus)
+        if self.groups:
+            nearest = distances.view(len(rows), self.groups, self.each).amin(2)
+        else:
+            nearest = distances.topk(self.nearest, 1, largest=False, sorted=False).values
+        return nearest.sum(1)
 
 
-def join(inputs: Tensor, hidden: Tensor) -> Tensor:
-    """The rows to compare, float32 (n, inputs + units); negative inputs count as 0."""
-    roots = inputs.clamp_min(0).sqrt_()
-    return torch.cat([roots / _lengths(roots), hidden / _lengths(hidden)], 1)
+def _roots(inputs: Tensor, compared: int, pooled: bool) -> Tensor:
+    """The square roots to compare, with NumPy, which needs half the time; negative inputs count as 0."""
+    values: NDArray[np.float32] = inputs.numpy()
+    if pooled:
+        last = compared // EVERY * EVERY
+        values = values[:, :last:EVERY] + values[:, 1:last:EVERY]
+    else:
+        values = np.maximum(values[:, :compared], 0)
+    return torch.from_numpy(np.sqrt(values, out=values))
 
 
 def _lengths(rows: Tensor) -> Tensor:
     """The length of each row, float32 (n, 1), above 0."""
-    lengths: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True).add_(TINY)
+    lengths: Tensor = torch.linalg.vector_norm(rows, 2, (1,), True)  # keywords take 3 µs
+    values: NDArray[np.float32] = lengths.numpy()
+    values += TINY
     return lengths
 
 
 @torch.no_grad()
-def fit_known(inputs: Tensor, hidden: Tensor, rank: int) -> KnownInputs:
+def fit_known(inputs: Tensor, hidden: Tensor, rank: int, contract: DataContract) -> KnownInputs:
     """Fit the measure to training images.
 
     Args:
-        inputs: float32 (kept, compared inputs): a random sample, not augmented.
+        inputs: float32 (kept, inputs): a random sample, not augmented. The last few are left out if groups differ.
         hidden: float32 (kept, units): the last hidden layer.
         rank: dimensions in which they are compared.
+        contract: of the images.
     """
-    rows = join(inputs, hidden)
+    groups = min(NEAREST, len(inputs))
+    kept = len(inputs) // groups * groups
+    roots, hidden = _roots(inputs[:kept], contract.compared, not contract.embedding), hidden[:kept]
+    rows = torch.cat([roots / _lengths(roots), hidden / _lengths(hidden)], 1)
     basis = _find_directions(rows[:DECOMPOSED], rank).half()
     sample = (rows @ basis.float()).half()
-    return KnownInputs(basis, sample, _scale_of(sample.float()))
+    return KnownInputs(basis, sample.unflatten(0, (groups, -1)), _scale_of(sample.float()))
 
 
 def _find_directions(rows: Tensor, rank: int) -> Tensor:

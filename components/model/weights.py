@@ -15,6 +15,7 @@ from components.errors import ModelError
 from components.model.config import ModelConfig
 
 PREFIX = "known."  # of the tensors that detect unknown inputs
+EVERY = 4  # pixels, of which two are compared, see `components.model.known`
 State = dict[str, NDArray[np.generic]]
 
 
@@ -44,8 +45,11 @@ def forms_of(config: ModelConfig, contract: DataContract, known: KnownRange | No
         width = units
     classes = len(contract.classes)
     if known:
-        forms[f"{PREFIX}basis"] = TensorSpec((contract.compared + width, known.rank), np.float16)
-        forms[f"{PREFIX}sample"] = TensorSpec((known.kept, known.rank), np.float16)
+        pooled = known.groups and not contract.embedding
+        inputs = contract.compared // EVERY if pooled else contract.compared
+        each = (known.groups, known.kept // known.groups) if known.groups else (known.kept,)
+        forms[f"{PREFIX}basis"] = TensorSpec((inputs + width, known.rank), np.float16)
+        forms[f"{PREFIX}sample"] = TensorSpec((*each, known.rank), np.float16)
         forms[f"{PREFIX}scale"] = TensorSpec((known.kept,))
     return forms | {"logits.weight": TensorSpec((classes, width)), "logits.bias": TensorSpec((classes,))}
 

@@ -182,9 +182,8 @@ class Run:
         sampling = sampling_of(self.contract)
         rows = np.random.default_rng(self.config.seed).permutation(len(self.data.labels))[: sampling.kept]
         inputs = self.data.images.unchanged(torch.from_numpy(rows).to(self.device)).cpu()
-        compared = inputs[:, : self.contract.compared]
-        network.known = fit_known(compared, network.hidden(inputs), sampling.rank)
-        measure = network.known.measure(self.contract.compared)
+        network.known = fit_known(inputs, network.hidden(inputs), sampling.rank, self.contract)
+        measure = network.known.measure(self.contract)
         parts = self.data.validation_x.cpu().split(AT_ONCE)
         return np.concatenate([measure(part, network.hidden(part)).numpy() for part in parts])
 

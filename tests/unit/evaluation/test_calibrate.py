@@ -183,7 +183,7 @@ def test_the_stored_calibration_is_fitted_on_the_validation_rows(card: ModelCard
 
 @pytest.fixture
 def measured_with() -> KnownInputs:
-    return KnownInputs(basis=torch.ones(9, 3), sample=torch.ones(7, 3), scale=torch.ones(7))
+    return KnownInputs(basis=torch.ones(9, 3), sample=torch.ones(2, 4, 3), scale=torch.ones(8))
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_the_threshold_has_the_conformal_rank(measured_with: KnownInputs, images
     distances = np.random.default_rng(0).permutation(np.arange(1, images + 1)).astype(np.float32)
     found = calibrate_known(distances, measured_with)
     assert (found.threshold, found.refused, found.rows) == (rank, REFUSED, images)
-    assert (found.kept, found.rank) == (7, 3)
+    assert (found.kept, found.rank, found.groups) == (8, 3, 2)
     assert found.is_known(distances).sum() == rank
 
 

@@ -7,20 +7,23 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from components.catalogues.fashion_mnist import CONTRACT
-from components.contract import KnownRange, ModelCard
+from components.contract import DataContract, Embedding, ImageSpec, KnownRange, ModelCard
 from components.dataset.manifest import Examples
 from components.errors import ModelError
 from components.model.classifier import Classifier
 from components.model.known import KnownInputs, KnownMeasure, fit_known
 from components.model.mlp import MLP
+from components.model.tensors import to_input
 from components.model.weights import PREFIX, check_fit, forms_of
 from components.registry import store
 from components.scoring.predict import predict, predict_photos
 from components.training.train import Trained
 
-INPUTS, UNITS, RANK = 30, 8, 6
+INPUTS, UNITS, RANK = 64, 8, 6
+PIXELS = DataContract("patterns", ("one", "other"), ImageSpec(8, 8), "garment")
 
 
 def draw(rows: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -33,11 +36,11 @@ def draw(rows: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def fit() -> KnownInputs:
-    return fit_known(*draw(200, 2), RANK)
+    return fit_known(*draw(202, 2), RANK, PIXELS)
 
 
 def measure_of() -> KnownMeasure:
-    return fit().measure(INPUTS)
+    return fit().measure(PIXELS)
 
 
 # --- the distance ---
@@ -51,7 +54,7 @@ def test_the_fit_is_deterministic() -> None:
 def test_an_input_unlike_the_training_images_is_farther_than_every_one_like_them() -> None:
     measure = measure_of()
     like = measure(*draw(200, 9))
-    other = draw(200, 9)[0].flip(1)  # other patterns of the same values
+    other = 1 - draw(200, 9)[0]  # other patterns of the same values
     unlike = measure(other, torch.relu(other @ torch.randn(INPUTS, UNITS, generator=torch.Generator().manual_seed(1))))
     assert like.dtype == torch.float32
     assert like.shape == (200,)
@@ -67,7 +70,8 @@ def test_the_distance_grows_with_the_difference() -> None:
 
 def test_only_the_leading_inputs_are_compared() -> None:
     (inputs, hidden), compared = draw(50, 2), 20
-    measure = fit_known(inputs[:, :compared], hidden, RANK).measure(compared)
+    vectors = dataclasses.replace(PIXELS, embedding=Embedding("network", "0" * 64, INPUTS, 32, compared))
+    measure = fit_known(inputs, hidden, RANK, vectors).measure(vectors)
     others = torch.cat([inputs[:, :compared], torch.rand(50, INPUTS - compared)], 1)
     assert torch.equal(measure(inputs, hidden), measure(others, hidden))
 
@@ -84,6 +88,52 @@ def test_a_distance_does_not_depend_on_the_batch_or_the_brightness() -> None:
 def test_an_input_of_one_value_has_a_finite_distance(value: float) -> None:
     distances = measure_of()(torch.full((1, INPUTS), value), torch.zeros(1, UNITS))
     assert torch.isfinite(distances).all()
+
+
+def test_a_distance_is_the_sum_over_the_groups() -> None:
+    known, (inputs, hidden) = fit(), draw(50, 9)
+    assert known.sample.shape == (5, 40, RANK)  # of 202 images
+    of_groups = [
+        dataclasses.replace(known, sample=group[None], scale=scale).measure(PIXELS)(inputs, hidden)
+        for group, scale in zip(known.sample, known.scale.view(5, 40), strict=True)
+    ]
+    assert torch.allclose(known.measure(PIXELS)(inputs, hidden), torch.stack(of_groups).sum(0), atol=1e-4)
+
+
+def test_no_input_has_no_distance() -> None:
+    assert measure_of()(torch.empty(0, INPUTS), torch.empty(0, UNITS)).shape == (0,)
+
+
+# --- models of the first version ---
+
+
+def fit_first(inputs: Tensor, hidden: Tensor) -> KnownInputs:
+    """All inputs, and a sample without groups."""
+    rows = torch.cat([normalize(inputs.sqrt()), normalize(hidden)], 1)
+    basis = torch.linalg.svd(rows, full_matrices=False)[2][:RANK].T.half()
+    sample = (rows @ basis.float()).half()
+    return KnownInputs(basis, sample, torch.linspace(1, 2, len(sample)))
+
+
+def test_a_model_of_the_first_version_sums_the_five_nearest_images() -> None:
+    known, (inputs, hidden) = fit_first(*draw(200, 2)), draw(50, 9)
+    rows = torch.cat([normalize(inputs.sqrt()), normalize(hidden)], 1) @ known.basis.float()
+    expected = ((2 - rows @ known.sample.float().T) * known.scale).sort(1).values[:, :5].sum(1)
+    assert torch.allclose(known.measure(PIXELS)(inputs, hidden), expected, atol=1e-4)
+
+
+def test_a_stored_model_of_the_first_version_keeps_its_measure(
+    network: MLP, card: ModelCard, test_split: Examples, bentoml_home: Path
+) -> None:
+    inputs = to_input(test_split.images)
+    network.known = fit_first(inputs, network.hidden(inputs).detach())
+    kept, rank = network.known.sample.shape
+    threshold = float(network.known.measure(CONTRACT)(inputs, network.hidden(inputs).detach()).median())
+    assert card.known
+    first = dataclasses.replace(card.known, kept=kept, rank=rank, groups=0, threshold=threshold)
+    model = store.load_stored(store.save_model(network, dataclasses.replace(card, known=first)))
+    found = predict(model, test_split.images)
+    assert abs(found.unknown - len(inputs) / 2) <= 1
 
 
 # --- the tensors ---
@@ -113,9 +163,9 @@ def test_the_expected_tensors_match_the_network(trained: Trained, card: ModelCar
 @pytest.mark.parametrize(
     ("name", "shape", "message"),
     [
-        ("basis", (784, 3), r"weight known\.basis is float16 \(784, 3\), expected float16 \(800, \d+\)"),
+        ("basis", (784, 3), r"weight known\.basis is float16 \(784, 3\), expected float16 \(212, \d+\)"),
         ("scale", (2,), r"weight known\.scale is float16 \(2,\), expected float32 \(\d+,\)"),
-        ("sample", None, r"weight known\.sample is missing, expected float16 \(\d+, \d+\)"),
+        ("sample", None, r"weight known\.sample is missing, expected float16 \(5, \d+, \d+\)"),
         ("other", (1,), "unknown weights known.other"),
     ],
 )
