@@ -1,8 +1,9 @@
 """Dynamic batching: photos of requests that arrive together are classified in one forward pass.
 
 A pass takes what is waiting when it starts, and requests that arrive during a pass wait for the next one. There is no
-timer: a request that arrives alone is classified at once. The photos of a pass are shared out evenly between its
-requests (max-min fairness), so a request with one photo never waits for all the photos of a larger one.
+timer: a request that arrives alone is classified at once; of several, a pass waits for more only as long as each round
+of the event loop brings some. The photos of a pass are shared out evenly between its requests (max-min fairness), so a
+request with one photo never waits for all the photos of a larger one.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from components.scoring.predict import MAX_AT_ONCE, predict_views
 from serving.metrics import watch
 
 MAX_PRODUCTS = 700_000_000  # weights x photos of a pass: some milliseconds, after which other requests proceed
+MAX_LOOKS = 8  # rounds of the event loop that a pass may wait for more requests
 
 
 @dataclass(eq=False)
@@ -58,6 +60,7 @@ class Batcher:
     def __init__(self) -> None:
         self.waiting: list[Waiting] = []
         self.is_scheduled = False
+        self.seen = self.looks = 0  # requests in the last round, and rounds since the last pass
 
     async def classify(
         self, model: Classifier, images: Images, counts: NDArray[np.intp] | None = None, all_show: bool = False
@@ -78,6 +81,11 @@ class Batcher:
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         self.is_scheduled = False
         self._drop_done()  # some were cancelled while they waited
+        if max(1, self.seen) < len(self.waiting) and self.looks < MAX_LOOKS:
+            self.seen, self.looks = len(self.waiting), self.looks + 1
+            self._schedule(loop)
+            return
+        self.seen = self.looks = 0
         if shares := list(share_out(self.waiting)):
             run_pass(shares)
         self._drop_done()
