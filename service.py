@@ -24,7 +24,7 @@ from serving.errors import RETRY_AFTER
 from serving.gateway import Endpoint, Gateway
 from serving.lifetime import end_with_parent
 from serving.metrics import watch
-from serving.settings import check_settings
+from serving.settings import check_settings, read_workers
 
 
 def _endpoints() -> Mapping[str, tuple[str, Endpoint]]:
@@ -45,6 +45,7 @@ guard_connections()
 @bentoml.service(
     name="fashion",
     http={"host": "127.0.0.1", "port": 3000},  # BentoML listens on all interfaces by default
+    workers=read_workers(),
     logging={"access": {"enabled": False}},  # bentoml_patches writes the access log
 )
 class Fashion:

@@ -43,6 +43,7 @@ NAMES = frozenset(
         "CATALOGUES",
         "TOKEN",
         "FOLLOW",
+        "WORKERS",
         "PREDICTION_LOG",
         "ALLOWED_HOSTS",
         "CORRECTIONS_DIR",

@@ -87,7 +87,7 @@ class WholeResponseCycle(RequestResponseCycle):
         headers = [*self.default_headers, *head["headers"], *(() if self.keep_alive else (CLOSE,))]
         self.response_started = self.response_complete = True
         self.waiting_for_100_continue = False
-        self.transport.write(b"".join([STATUS_LINE[head["status"]], *map(_to_line, headers), b"\r\n", body]))
+        self.transport.write(b"".join([STATUS_LINE[head["status"]], *map(to_line, headers), b"\r\n", body]))
         self.message_event.set()
         if not self.keep_alive:
             self.transport.close()
@@ -272,7 +272,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._disconnect(self.running)
         response = refuse(refusal)
         headers = [*response.raw_headers, *RAW_HEADERS, CLOSE]
-        lines = [STATUS_LINE[response.status_code], *map(_to_line, headers), b"\r\n"]
+        lines = [STATUS_LINE[response.status_code], *map(to_line, headers), b"\r\n"]
         self.transport.write(b"".join((*lines, bytes(response.body))))
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -280,7 +280,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
 
 @lru_cache(1024)
-def _to_line(header: tuple[bytes, bytes]) -> bytes:
+def to_line(header: tuple[bytes, bytes]) -> bytes:
     """A header line. Raises RuntimeError: the name or the value has characters that would end it."""
     name, value = header
     if HEADER_RE.search(name) or HEADER_VALUE_RE.search(value):

@@ -19,7 +19,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from serving.bodies import LARGEST_JSON, read_body, spool_body
-from serving.connections import GuardedProtocol
+from serving.connections import GuardedProtocol, guard_connections
 from serving.errors import json_response
 from serving.gateway import Endpoint, Gateway
 
@@ -77,6 +77,8 @@ async def live(app: Starlette) -> AsyncIterator[None]:
 
 if __name__ == "__main__":
     port, grace = map(int, sys.argv[1:3])
+    if "own" not in sys.argv:
+        guard_connections()
     connections = "httptools" if "own" in sys.argv else GuardedProtocol
     gateway = Gateway(Starlette(routes=[Route("/livez", alive)], lifespan=live), ENDPOINTS)
     uvicorn.run(gateway, port=port, http=connections, timeout_graceful_shutdown=grace, timeout_keep_alive=1)

@@ -21,7 +21,7 @@ from servers import Server, free_port, running
 
 from components.settings import CHECKOUT
 from serving.bodies import LARGEST_JSON
-from serving.connections import MAX_PIPELINED
+from serving.connections import MAX_PIPELINED, to_line
 from serving.heads import LARGEST_HEAD, LONGEST_URL, MAX_HEADERS
 
 GRACE = 2  # seconds that a shutdown may take
@@ -85,6 +85,39 @@ def test_the_body_of_an_upgrade_request_is_read(small: Server, upgrade: bytes, f
         answer = exchange(small, *pieces)
         assert statuses(answer) == [200, 200]
         assert b'"bytes":784' in answer
+
+
+def test_a_response_of_known_length_is_written_at_once(small: Server) -> None:
+    with socket.create_connection(("127.0.0.1", small.port), timeout=10) as connection:
+        for _ in range(50):
+            connection.sendall(READ + SIZED)
+            answer = connection.recv(1 << 16)
+            head, _, body = answer.partition(b"\r\n\r\n")
+            assert f"content-length: {len(body)}".encode() in head.splitlines()
+            assert json.loads(body)["bytes"] == 784
+
+
+def test_head_gets_the_length_without_the_body(small: Server) -> None:
+    answer = exchange(small, ALIVE.replace(b"GET", b"HEAD") + b"\r\n" + LAST)
+    assert statuses(answer) == [200, 200]
+    assert answer.count(b"content-length: 5\r\n") == 2
+    assert answer.count(b"alive") == 1
+
+
+def test_the_head_of_a_stream_does_not_wait_for_its_end(small: Server) -> None:
+    with socket.create_connection(("127.0.0.1", small.port), timeout=10) as connection:
+        connection.sendall(READ.replace(b"/read", b"/begin") + SIZED)
+        received = b""
+        while b"half" not in received:
+            received += connection.recv(1 << 16)
+    assert statuses(received) == [200]
+
+
+@pytest.mark.parametrize("header", [(b"x-name", b"a\r\nset-cookie: b"), (b"x name", b"a"), (b"x-name", b"a\x00")])
+def test_a_header_that_would_end_its_line_is_not_sent(header: tuple[bytes, bytes]) -> None:
+    with pytest.raises(RuntimeError, match="invalid header"):
+        to_line(header)
+    assert to_line((b"x-name", b"a")) == b"x-name: a\r\n"
 
 
 def test_a_body_that_looks_like_a_request_is_still_a_body(small: Server) -> None:

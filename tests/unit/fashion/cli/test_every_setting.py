@@ -33,6 +33,7 @@ WRONG = {
     "FASHION_DOWNLOAD_ATTEMPTS": ("0", "found '0', expected at least 1"),
     "FASHION_TOKEN": (" ", "found only whitespace, expected a token"),
     "FASHION_FOLLOW": ("yes", "found 'yes', expected true or false"),
+    "FASHION_WORKERS": ("0", "found '0', expected a whole number from 1 to 256"),
     "FASHION_ALLOWED_HOSTS": ("http://a", "found 'http://a', expected host names without scheme or port"),
     "FASHION_NOTIFY_URL": ("hunter2", "not a URL that Apprise supports"),
     "FASHION_DASK_ADDRESS": ("somewhere", "found 'somewhere', expected 'local', or the address of a scheduler"),
