@@ -167,6 +167,8 @@ def _read_top(request: Request, model: Classifier) -> int:
 
 def _read_flag(request: Request, name: str) -> bool:
     """Whether the query has `name=true`. Raises InputError for any value but true and false."""
+    if not request.scope["query_string"]:
+        return False
     value = request.query_params.get(name, "false")
     if value not in {"true", "false"}:
         raise InputError(name, f"found {value[:20]!r}, expected true or false")
