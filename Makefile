@@ -38,6 +38,8 @@ setup: .venv/ready
 	$(BIN)/python -m pip install --quiet --no-cache-dir --disable-pip-version-check uv
 	$(BIN)/uv pip sync $(QUIET) --compile-bytecode --python $(BIN)/python requirements.lock
 	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --editable .
+	$(BIN)/python -m compileall -q components fashion flows ops serving service.py
+	$(BIN)/python -c 'from ops.server import TemporaryServer; TemporaryServer().wait()' # keeps its migrated database
 	touch $@
 
 run: .venv/ready ## train on the real data (PRESET=...) and promote the model if it passes the gate

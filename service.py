@@ -1,30 +1,30 @@
 """The BentoML service: server, workers, health checks, metrics and access log around the endpoints of `serving`.
 
-BentoML's supervisor also imports this module to start the workers, so modules that pull in PyTorch are imported only in
-the workers.
+BentoML's supervisor also imports this module to start the workers, so modules that pull in PyTorch, NumPy or Arrow are
+imported only in the workers.
 """
 
 import gc
 import logging
 import os
-import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import bentoml
-import pyarrow
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from components.errors import FashionError
-from components.monitoring.prediction_log import log_folder
-from components.registry.store import bundled_tag, home, use_own_models
+from components.footprint import NoPandas
 from serving.bentoml_patches import patch_bentoml
 from serving.connections import guard_connections
 from serving.errors import RETRY_AFTER
 from serving.gateway import Endpoint, Gateway
 from serving.lifetime import end_with_parent
-from serving.metrics import watch
 from serving.settings import check_settings, read_workers
+
+if TYPE_CHECKING:
+    from serving.metrics import Watch
 
 
 def _endpoints() -> Mapping[str, tuple[str, Endpoint]]:
@@ -33,12 +33,20 @@ def _endpoints() -> Mapping[str, tuple[str, Endpoint]]:
     return ENDPOINTS
 
 
+def _find_watch() -> "Watch":
+    from serving.metrics import watch
+
+    return watch
+
+
 def _build_gateway(app: ASGIApp) -> Gateway:
     return Gateway(app, _endpoints())
 
 
+USUAL_COLLECTIONS = gc.get_threshold()
+gc.set_threshold(50_000)  # imports make a million objects and no garbage; collections cost an eighth of their time
 check_settings()  # invalid settings stop the supervisor once, with a message, instead of every worker
-patch_bentoml(_endpoints, watch)
+patch_bentoml(_endpoints, _find_watch)
 guard_connections()
 
 
@@ -54,10 +62,13 @@ class Fashion:
     def __init__(self) -> None:
         import torch
 
+        from components.monitoring.prediction_log import log_folder
+        from components.registry.store import bundled_tag, home, use_own_models
         from serving.live import served
+        from serving.metrics import watch
 
         end_with_parent()
-        _NoPandas.take_effect()
+        NoPandas.take_effect()
         torch.set_num_threads(1)  # an image takes 20 us; more threads only contend with each other
         logging.getLogger("uvicorn.access").propagate = False  # else uvicorn formats log lines that no one reads
         watch.start(log_folder(home()))
@@ -69,11 +80,12 @@ class Fashion:
         served.watch()
         gc.collect()
         gc.freeze()  # else each collection rescans these objects and delays requests
+        gc.set_threshold(*USUAL_COLLECTIONS)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:
         """Flush the prediction log."""
-        watch.close()
+        _find_watch().close()
 
     def __is_ready__(self) -> bool:
         """GET /readyz: 200 if a model is loaded, otherwise 503 with the reason."""
@@ -87,20 +99,3 @@ class Fashion:
 
 
 Fashion.add_asgi_middleware(_build_gateway)  # type: ignore[attr-defined]
-
-
-class _NoPandas:
-    """Import hook that hides pandas from Arrow's one-time lookup, which saves 60 MB."""
-
-    @staticmethod
-    def find_spec(name: str, path: object, target: object = None) -> None:
-        """Raise for pandas; defer to the other finders for any other module."""
-        if name == "pandas":
-            raise ModuleNotFoundError(name)
-
-    @classmethod
-    def take_effect(cls) -> None:
-        """Trigger Arrow's lookup while pandas is hidden."""
-        sys.meta_path.insert(0, cls)
-        pyarrow.array([0])
-        sys.meta_path.remove(cls)

@@ -13,7 +13,7 @@ from prefect.states import Completed
 from prefect.tasks import Task
 from pydantic import Field
 
-from components.contract import Dataset, ModelCard, Validated
+from components.contract import Dataset, Epoch, ModelCard, Validated
 from components.dataset.ingest import ingest
 from components.dataset.validate import validate
 from components.errors import ModelError, SourceUnreachable, ValidationError
@@ -24,6 +24,7 @@ from components.model.checkpoint import Checkpoint, read_checkpoint, write_check
 from components.model.classifier import Classifier
 from components.promotion.impact import write_impact
 from components.promotion.promote import Promotion, promote
+from components.promotion.standby import standby
 from components.registry.champion import load_model, try_live
 from components.registry.store import check_stored, home, save_model
 from components.registry.verdicts import read_verdict
@@ -41,6 +42,7 @@ from ops.stopping import stop
 # No caching: a run with the same input trains again. JSON results: Prefect must not store pickles.
 OPTIONS: dict[str, Any] = {"cache_policy": NO_CACHE, "result_serializer": "json"}
 MINUTE = 60  # seconds
+LEAD = 8  # seconds before the end of the training, when the canary's server starts
 
 
 def is_unreachable(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
@@ -85,13 +87,21 @@ def validate_data(dataset: Dataset) -> Validated:
 
 
 @task(name="train", timeout_seconds=60 * MINUTE, **OPTIONS)
-def train_model(validated: Validated, preset: str, config: TrainConfig, resume: bool, start: str) -> Checkpoint:
-    """Train and evaluate a network. Returns its checkpoint."""
+def train_model(
+    validated: Validated, preset: str, config: TrainConfig, resume: bool, start: str, will_promote: bool
+) -> Checkpoint:
+    """Train and evaluate a network. Returns its checkpoint. The canary's server starts before the end."""
     base = find_start(start or config.start_from, validated.dataset, config)
     config = replace(config, start_from=base.tag if base else "")
     folder = load_settings().checkpoints_dir
     with closing(EpochBar(config, get_run_logger().info)) as bar:
-        trained = train(validated, config, bar.update, keep_in=folder, resume=resume, start=base)
+
+        def update(epoch: Epoch) -> None:
+            bar.update(epoch)
+            if will_promote and (config.total_epochs - epoch.number) * epoch.seconds < LEAD:
+                standby.start()
+
+        trained = train(validated, config, update, keep_in=folder, resume=resume, start=base)
     stop.keep("the network is trained but not saved; run the same command to train it again")
     card = write_card(preset, validated, trained)
     get_run_logger().info("test accuracy %.4f, train accuracy %.4f", card.test.accuracy, card.train.accuracy)
@@ -222,10 +232,11 @@ def training(
     validated = validate_data(dataset)
     if skip_if_live and (live := find_same(dataset, config)):
         return finish(skip(*live, validated))
-    checkpoint = train_model(validated, preset, config, resume, start_from)
-    card = read_checkpoint(checkpoint)[1]
-    tag = save_to_store(checkpoint)
-    promotion = promote_if_better(tag) if promote else None
+    with closing(standby):
+        checkpoint = train_model(validated, preset, config, resume, start_from, promote)
+        card = read_checkpoint(checkpoint)[1]
+        tag = save_to_store(checkpoint)
+        promotion = promote_if_better(tag) if promote else None
     report = write_report_of(tag, dataset, promotion.previous if promotion else None)
     result = summarize(tag, card, promotion, validated, report)
     show(result)

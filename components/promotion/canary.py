@@ -1,7 +1,7 @@
 """Canary deployment: serve a stored model with the real server before it goes live.
 
 `bentoml serve` runs in a separate process on a free loopback port, with a temporary BENTOML_HOME in which this model is
-live. Every endpoint must return the predictions that the network made right after training.
+made live. Every endpoint must return the predictions that the network made right after training.
 """
 
 import contextlib
@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from components.contract import GateCheck, Images, pictures_of
 from components.dataset.manifest import dataset_of, read_split
 from components.errors import DatasetError, PromotionRefused
-from components.files import DAY, remove_leftovers, temporary_name
 from components.model.classifier import Classifier
 from components.paths import RESOURCES
 from components.promotion.bounds import GateBounds
 from components.promotion.canary_steps import STEPS, STEPS_WITH_NETWORK, Canary, CanaryFailed
-from components.promotion.server import client_of, start_server
+from components.promotion.server import client_of
+from components.promotion.standby import Server, standby
 from components.readers.images.photos import read_views, write_png
 from components.registry.champion import make_home
 from components.registry.store import home
@@ -51,29 +51,30 @@ def try_canary(
         PromotionRefused: other canaries held the lock for 10 minutes.
     """
     log = home() / "canary" / f"{model.tag.replace(':', '-')}.log"
-    canary_home = home() / "staging" / temporary_name("canary")
-    log.parent.mkdir(parents=True, exist_ok=True)
     with _canary_lock():
-        remove_leftovers(canary_home.parent, older_than=DAY)
-        try:
-            make_home(canary_home, model.tag)
-            checks = tuple(_run_steps(model, bounds, settings, source, canary_home, log))
-            if not checks[0].passed:  # retry once: the port may have been taken, or the machine overloaded
-                checks = tuple(_run_steps(model, bounds, settings, source, canary_home, log))
-        finally:
-            shutil.rmtree(canary_home, ignore_errors=True)
+        checks = _serve(model, bounds, settings, source, log)
+        if not checks[0].passed:  # retry once: the port may have been taken, or the machine overloaded
+            checks = _serve(model, bounds, settings, source, log)
     if all(check.passed for check in checks):
         log.unlink(missing_ok=True)
         return checks
     return (*checks[:-1], replace(checks[-1], message=f"{checks[-1].message}; server log: {log}"))
 
 
-def _run_steps(
-    model: Classifier, bounds: GateBounds, settings: Settings, source: Path, canary_home: Path, log: Path
-) -> Iterator[GateCheck]:
+def _serve(model: Classifier, bounds: GateBounds, settings: Settings, source: Path, log: Path) -> tuple[GateCheck, ...]:
+    """Run the steps on a server and keep its log."""
+    with standby.take(source) as server:
+        make_home(server.home, model.tag)
+        checks = tuple(_run_steps(model, bounds, settings, server))
+        log.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(server.log, log)
+    return checks
+
+
+def _run_steps(model: Classifier, bounds: GateBounds, settings: Settings, server: Server) -> Iterator[GateCheck]:
     expected = _find_expected(model, settings)
-    with start_server(source, canary_home, log) as (process, port), client_of(port) as client:
-        canary = Canary(process, client, model.tag, model.contract, canary_home, *expected)
+    with client_of(server.port) as client:
+        canary = Canary(server.process, client, model.tag, model.contract, server.home, *expected)
         for name, step in (STEPS_WITH_NETWORK if model.contract.embedding else STEPS).items():
             try:
                 measured, bound = step(canary, bounds)

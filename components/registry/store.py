@@ -1,5 +1,7 @@
 """Save and load models in the BentoML model store. The only module of `components` that imports bentoml.
 
+It imports bentoml to write and inside a server only: that takes longer than reading the store.
+
 BentoML copies a model file by file into its final place, without a lock or a checksum. To make that atomic, this module
 creates the model in a temporary store and renames the finished folder into place.
 
@@ -18,15 +20,14 @@ import hashlib
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import bentoml
 import orjson
-from bentoml._internal.configuration.containers import BentoMLContainer
-from bentoml._internal.models import ModelStore
+import yaml
 from filelock import FileLock
 
 from components.catalogue_in_use import DEFAULT, VARIABLE, catalogue_in_use, in_catalogue
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from components.model.classifier import Classifier
     from components.model.mlp import MLP
 
-disable_telemetry()  # BentoML would report every save
+disable_telemetry()  # BentoML, imported later, would report every save
 
 NAME = "fashion-mlp"  # model name of Fashion-MNIST
 BUNDLED = "fashion-bundled"  # alias of the model bundled in a built Bento
@@ -81,7 +82,23 @@ class Stored:
 
 def bentoml_home() -> Path:
     """Return the BENTOML_HOME that BentoML uses."""
-    return Path(BentoMLContainer.bentoml_home.get())
+    if container := _find_container():
+        return Path(container.bentoml_home.get())
+    return Path(os.environ.get("BENTOML_HOME", Path.home() / "bentoml"))
+
+
+def _find_container() -> Any:
+    """Return BentoML's configuration, or None if it can only be the default: BentoML is not in use in this process."""
+    if "bentoml" in sys.modules or "${" in os.environ.get("BENTOML_HOME", ""):
+        from bentoml._internal.configuration.containers import BentoMLContainer
+
+        return BentoMLContainer
+    return None
+
+
+def _models_folder() -> Path:
+    container = _find_container()
+    return Path(container.model_store.get()._path) if container else bentoml_home() / "models"
 
 
 def home(of: Path | None = None) -> Path:
@@ -95,13 +112,15 @@ def home(of: Path | None = None) -> Path:
 
 def bundled_tag() -> str | None:
     """Return the exact tag of the model bundled in the running Bento, or None outside a built Bento."""
-    aliases: dict[str, str] = BentoMLContainer.model_aliases.get()
+    container = _find_container()
+    aliases: dict[str, str] = container.model_aliases.get() if container else {}
     return aliases.get(BUNDLED)
 
 
 def use_own_models() -> None:
     """Use the model store in BENTOML_HOME instead of the models bundled in the running Bento."""
-    BentoMLContainer.model_store.reset()
+    if container := _find_container():
+        container.model_store.reset()
 
 
 def save_model(network: "MLP", card: ModelCard) -> str:
@@ -113,6 +132,8 @@ def save_model(network: "MLP", card: ModelCard) -> str:
     Raises:
         ModelError: a weight is not finite.
     """
+    import bentoml
+    from bentoml._internal.models import ModelStore
     from safetensors.torch import save
 
     weights = save({name: weight.contiguous() for name, weight in network.to_tensors().items()})
@@ -232,7 +253,7 @@ def copy_stored(tag: str, other_home: Path) -> None:
         ModelNotFound: no such tag.
     """
     with store_lock():
-        shutil.copytree(stored_folder(tag), other_home / "models" / bentoml.Tag.from_taglike(tag).path())
+        shutil.copytree(stored_folder(tag), other_home / "models" / _path_of(tag))
 
 
 def name_models(catalogue: str) -> str:
@@ -261,7 +282,7 @@ def require_own(tag: str) -> None:
 
 def store_folder() -> Path:
     """Return the folder with the models of the catalogue in use."""
-    return Path(BentoMLContainer.model_store.get()._path) / name_models(catalogue_in_use())
+    return _models_folder() / name_models(catalogue_in_use())
 
 
 def stored_folder(tag: str) -> Path:
@@ -327,7 +348,12 @@ def _require_stored(tag: str) -> None:
 
 
 def _folder(tag: str) -> Path:
-    return Path(BentoMLContainer.model_store.get()._path) / bentoml.Tag.from_taglike(tag).path()
+    return _models_folder() / _path_of(tag)
+
+
+def _path_of(tag: str) -> str:
+    """The folder of a model in a store."""
+    return tag.replace(":", "/", 1)
 
 
 def _read(tag: str, name: str) -> bytes:
@@ -358,12 +384,11 @@ def _check_files(tag: str) -> None:
 
 
 def _recorded_card_hash(tag: str) -> str:
+    content = _read(tag, "model.yaml")
     try:
-        metadata = bentoml.models.get(tag).info.metadata
-    except Exception as error:  # for a damaged file, BentoML raises any error of its YAML reader and converters
-        _require_stored(tag)
-        raise ModelError(f"{tag}: BentoML cannot read its model.yaml: {error}") from error
-    return str(metadata.get("card_sha256"))
+        return str(yaml.load(content, yaml.CSafeLoader)["metadata"]["card_sha256"])
+    except Exception as error:  # of a damaged file: the reader raises more than YAMLError
+        raise ModelError(f"{tag}: model.yaml cannot be read: {error}") from error
 
 
 @contextlib.contextmanager

@@ -87,6 +87,7 @@ def score(
     Each row is scored, or written to the rejects file with its line, the reason and its content.
     """
     from components.errors import InputError
+    from components.footprint import NoPandas
     from components.readers.folders.parts import TableReading
     from components.scoring.input_check import InputChecker
     from components.storage import locate
@@ -105,6 +106,7 @@ def score(
         checker = stack.enter_context(closing(InputChecker()))
         if check != "off":
             checker.start()
+        NoPandas.take_effect()
         from components.scoring.job import run_job  # PyTorch comes with it: the checker imports its own meanwhile
 
         classifier = load_scorer(model, resume)  # before a pipe is emptied

@@ -9,6 +9,7 @@ from components.contract import ModelCard
 from components.model.mlp import MLP
 from components.promotion.canary_steps import STEPS
 from components.promotion.promote import promote
+from components.promotion.standby import standby
 from components.registry import champion, store, verdicts
 from components.settings import Settings
 
@@ -33,3 +34,36 @@ def test_a_promoted_model_passed_the_gate_and_the_canary(
     again = promote(tag, "again", bounds=LENIENT, settings=shared_settings)
     assert (again.promoted, again.verdict) == (True, verdict)
     assert len(champion.history()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("validated")
+def test_a_server_on_standby_serves_the_canary(
+    network: MLP, card: ModelCard, bentoml_home: Path, shared_settings: Settings
+) -> None:
+    standby.start()
+    assert standby.server
+    port = standby.server.port
+    standby.start()
+    assert standby.server.port == port, "a second start changes nothing"
+    tag = store.save_model(network, card)
+    promotion = promote(tag, "a test", bounds=LENIENT, settings=shared_settings)
+    assert promotion.promoted, str(promotion)
+    assert standby.server is None
+    nothing_is_left(bentoml_home)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("validated")
+def test_the_canary_replaces_a_server_on_standby_that_ended(
+    network: MLP, card: ModelCard, bentoml_home: Path, shared_settings: Settings
+) -> None:
+    standby.start()
+    assert standby.server
+    standby.server.process.kill()
+    standby.server.process.wait()
+    tag = store.save_model(network, card)
+    assert promote(tag, "a test", bounds=LENIENT, settings=shared_settings).promoted
+    standby.start()
+    standby.close()
+    nothing_is_left(bentoml_home)

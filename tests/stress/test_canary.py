@@ -152,8 +152,8 @@ def test_a_kill_during_the_canary_leaves_no_server_and_keeps_the_live_model(
     tag = store.save_model(network, card)
     process = subprocess.Popen([sys.executable, "-c", PROMOTE, tag], cwd=CHECKOUT)
     deadline = time.monotonic() + START
-    log = bentoml_home / "fashion" / "canary" / f"{tag.replace(':', '-')}.log"
-    while not (log.exists() and b"Starting production" in log.read_bytes()):
+    staging = bentoml_home / "fashion" / "staging"
+    while not any(b"Starting production" in log.read_bytes() for log in staging.glob(".canary*/server.log")):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)

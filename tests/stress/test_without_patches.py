@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import AsyncGenerator, Iterator
@@ -137,6 +138,14 @@ def test_uvicorn_answers_internal_server_error_to_requests_cut_off_by_a_stop(uvi
         time.sleep(0.5)
         uvicorn.process.send_signal(signal.SIGTERM)
         assert connection.makefile("rb").read().endswith(b"Internal Server Error")
+
+
+# --- serving/bentoml_patches.py, the proxy ---
+
+
+def test_bentoml_imports_a_proxy_that_no_service_of_ours_has() -> None:
+    code = "import sys, _bentoml_impl.server.app; print({'aiohttp', 'pyparsing'} <= set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "True\n"
 
 
 # --- serving/forms.py ---

@@ -24,6 +24,7 @@ SHARED = {
     "errors",
     "expectations",
     "files",
+    "footprint",
     "inbox",
     "end_with_parent",
     "paths",
@@ -139,9 +140,35 @@ def test_the_public_api_is_cheap_to_import(tmp_path: Path) -> None:
     assert not {"torch", "bentoml", "prefect", "numpy", "components"} & set(loaded)
 
 
-def test_reading_the_store_does_not_import_torch(tmp_path: Path) -> None:
-    code = "import sys, components.registry.champion, components.registry.retention.prune; print(*sys.modules)"
-    assert not {"torch", "scipy", "pandas"} & set(in_a_fresh_interpreter(code, tmp_path).split())
+def test_reading_the_store_imports_neither_bentoml_nor_torch(tmp_path: Path) -> None:
+    modules = "components.registry.champion, components.registry.retention.prune"
+    code = f"import sys, {modules}; from components.registry.retention.states import list_models; list_models()"
+    loaded = in_a_fresh_interpreter(f"{code}; print(*sys.modules)", tmp_path).split()
+    assert not {"bentoml", "torch", "scipy", "pandas"} & set(loaded)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_supervisor_of_the_service_imports_neither_numpy_nor_arrow(tmp_path: Path) -> None:
+    loaded = in_a_fresh_interpreter("import sys, service; print(*sys.modules)", tmp_path).split()
+    assert not {"torch", "numpy", "pyarrow", "PIL"} & set(loaded)
+
+
+def test_a_worker_of_the_service_imports_only_what_it_uses(tmp_path: Path) -> None:
+    code = "import sys, service; service.Fashion.to_asgi(); import serving.endpoints; print(*sys.modules)"
+    loaded = in_a_fresh_interpreter(code, tmp_path).split()
+    assert {"torch", "pyarrow"} <= set(loaded)
+    unused = {
+        "aiohttp",
+        "pyparsing",
+        "pandas",
+        "prefect",
+        "great_expectations",
+        "matplotlib",
+        "scipy",
+        "sklearn",
+        "cv2",
+    }
+    assert not unused & set(loaded)
 
 
 # --- class names and image sizes belong to the catalogue ---
