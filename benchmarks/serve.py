@@ -1,12 +1,11 @@
-"""Compare the throughput of the service with the same model in FastAPI, in LitServe and behind BentoML's adaptive batching,
-and with an empty handler.
+"""Compare the throughput of the service with the same model in FastAPI, in LitServe and with BentoML's own batching.
 
     .venv/bin/python -m benchmarks.serve [--preset dense-128] [--runs 3] [--seconds 3] [--connections 1 8 32 128]
 
 Requires `wrk`, and LitServe in `.venv-bench` (`make .venv-bench/ready`). The servers run on core 0, the load generator
 on core 1; the servers are tested in turn. Ours runs under `bentoml serve` with metrics, access log and prediction log,
 FastAPI and the empty handler under uvicorn without an access log; all use uvloop and httptools. The empty handler reads
-the body and returns `{}`. LitServe accepts JSON and forms, BentoML's batching only JSON.
+the body and returns `{}`: the most that is possible. LitServe accepts JSON and forms, BentoML's batching only JSON.
 """
 
 import argparse
