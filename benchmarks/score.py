@@ -41,14 +41,16 @@ from components.settings import CHECKOUT
 from components.training.presets import configure
 from components.training.train import train
 
-OURS, UNCHECKED, FLOOR, HTTP, PANDAS, POLARS = (
+OURS, UNCHECKED, EXACT, FLOOR, HTTP, PANDAS, POLARS = (
     "fashion score",
     "the same, --check off",
+    "the same, --precision float32",
     "reader alone",
     "POST /score",
     "pandas + torch",
     "Polars + torch",
 )
+OPTIONS: dict[str, list[str]] = {OURS: [], UNCHECKED: ["--check", "off"], EXACT: ["--precision", "float32"]}
 MODULES = {
     FLOOR: ("benchmarks.peers.score_floor",),
     HTTP: ("benchmarks.peers.score_http",),
@@ -133,7 +135,7 @@ def inputs(
     folder: Path, images: np.ndarray, preset: str, options: argparse.Namespace
 ) -> Iterator[tuple[str, Path, list[str]]]:
     """Title, path and contestants of each input; the files are written lazily."""
-    tables = [OURS, UNCHECKED, FLOOR, PANDAS, POLARS, HTTP]
+    tables = [OURS, UNCHECKED, *([EXACT] if preset == "flagship" else []), FLOOR, PANDAS, POLARS, HTTP]
     rows = options.rows if preset == "dense-128" else options.rows // 10
     yield f"CSV, {rows:,} rows", write_csv(folder, images, rows), tables
     yield f"Parquet, {rows:,} rows", write_parquet(folder, images, rows), tables
@@ -178,9 +180,9 @@ def describe_input(title: str, network: Network, source: Path, names: list[str],
 
 def contend(name: str, network: Network, source: Path, output: Path, url: str) -> Run | str:
     """Run one contestant once; returns the error message if it failed."""
-    if name in (OURS, UNCHECKED):
+    if name in OPTIONS:
         command = [str(BIN / "fashion"), "score", str(source), str(output), "--model", network.tag, "--json"]
-        command += ["--check", "off"] if name == UNCHECKED else []
+        command += OPTIONS[name]
         text = ""
     else:
         command = [sys.executable, "-m", *MODULES[name]]

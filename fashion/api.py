@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from components.model.classifier import Classifier
     from components.readers.folders.parts import TableReading
     from components.scoring.input_check import Mode
+    from components.scoring.int8 import Precision
     from components.scoring.job import Summary
     from flows.training import TrainingResult
 
@@ -84,6 +85,7 @@ def score(
     resume: bool = False,
     workers: int = 2,
     max_reject_rate: float = 1.0,
+    precision: "Precision" = "auto",
     check: "Mode" = "off",
     reading: "TableReading | None" = None,
 ) -> "Summary":
@@ -97,6 +99,7 @@ def score(
         resume: resume the same job if it was interrupted.
         workers: number of parts to score in parallel, one core each.
         max_reject_rate: largest share of rejected rows, 0 to 1; the job fails above it and leaves the output unchanged.
+        precision: "float32", or "auto": products of integers where they are faster.
         check: action when the input sanity check fails: "fail", "warn", or "off" to skip the check.
         reading: delimiter, columns and part size of a table.
 
@@ -119,6 +122,7 @@ def score(
         workers=workers,
         reading=reading or DEFAULT_READING,
         max_reject_rate=max_reject_rate,
+        precision=precision,
         check=check,
     )
 

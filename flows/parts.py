@@ -23,6 +23,7 @@ from components.model.classifier import Classifier
 from components.readers.folders.opening import open_input
 from components.readers.folders.parts import Input, InputPart
 from components.registry.champion import load_model
+from components.scoring.int8 import use
 from components.scoring.job import Opened, take_one_core
 from components.scoring.work import Job, Result, find_done, name_part, score_part
 from components.settings import read_settings
@@ -101,7 +102,7 @@ def score_batch(first: int, job: dict[str, Any], parts: list[dict[str, Any]]) ->
     """Score a batch of parts in any process. Arguments and results are plain data."""
     take_one_core()
     known = Job.from_json(job)
-    read, model = open_once(known), load_once(known.model)
+    read, model = open_once(known), load_once(known)
     results = [_score(known, read, InputPart(**part), model) for part in parts]
     rows = sum(result.count.rows for result in results)
     get_run_logger().info("%d parts from number %d, %s rows", len(parts), first, f"{rows:,}")
@@ -117,17 +118,17 @@ def hand_over(opened: Opened, part: InputPart) -> dict[str, Any]:
     job = opened.job
     if part.pictures:
         take_one_core()
-        score_part(job, opened.read, part, load_once(job.model))
+        score_part(job, opened.read, part, load_once(job))
     elif part.lines is not None and not find_done(job, part):
         with whole(_lines_of(job, part)) as temporary:
             temporary.write_bytes(part.lines)
     return asdict(replace(part, lines=None, pictures=()))
 
 
-def load_once(tag: str) -> Classifier:
-    """Load the model with this exact tag from the local store, once per process."""
+def load_once(job: Job) -> Classifier:
+    """Load the job's model from the local store, once per process."""
     with LOADING:
-        return _load(tag)
+        return _load(job.model, job.arithmetic)
 
 
 def open_once(job: Job) -> Input:
@@ -137,13 +138,13 @@ def open_once(job: Job) -> Input:
 
 
 @lru_cache(maxsize=2)
-def _load(tag: str) -> Classifier:
-    return load_model(tag)
+def _load(tag: str, arithmetic: str) -> Classifier:
+    return use(load_model(tag), arithmetic)
 
 
 @lru_cache(maxsize=2)
 def _open(job: Job) -> Input:
-    return open_input(locate(job.source), job.reading, _load(job.model).contract)
+    return open_input(locate(job.source), job.reading, _load(job.model, job.arithmetic).contract)
 
 
 def _score(job: Job, read: Input, part: InputPart, model: Classifier) -> Result:

@@ -18,6 +18,7 @@ from components.errors import FashionError, InputError
 from components.readers.folders.parts import TableReading
 from components.registry.champion import load_model
 from components.scoring.input_check import Mode
+from components.scoring.int8 import Precision
 from components.scoring.job import Opened, Summary, finish_job, open_job
 from components.scoring.work import Result
 from components.storage import locate
@@ -49,6 +50,7 @@ def scoring(
     root: str = "",
     rejects: str = "",
     max_reject_rate: Rate = 1.0,
+    precision: Precision = "auto",
     check: Mode = "fail",
     fresh: bool = False,
 ) -> Summary:
@@ -67,6 +69,7 @@ def scoring(
         root: Base folder of relative paths in a CSV. Empty: the folder of the CSV.
         rejects: File for rejected rows, *.csv, *.parquet or *.jsonl. Empty: next to the output.
         max_reject_rate: Share of rejected rows, 0 to 1, above which the run fails and leaves the output unchanged.
+        precision: float32, or auto: products of integers where they are faster.
         check: Action if the input sanity check fails: fail, warn or off.
         fresh: Discard the state of an unfinished run instead of resuming it.
     """
@@ -75,7 +78,8 @@ def scoring(
     reading = TableReading(part=part_size * MIB, delimiter=delimiter, kept=keep, dropped=drop, root=base)
     ends = locate(input), locate(output), scorer
     rejected = locate(rejects) if rejects else None
-    with open_job(*ends, rejects=rejected, reading=reading, resume=not fresh, check=check) as opened:
+    options: dict[str, Any] = {"rejects": rejected, "reading": reading, "resume": not fresh, "precision": precision}
+    with open_job(*ends, **options, check=check) as opened:
         get_run_logger().info("scoring %s with %s; %d parts already done", input, scorer.tag, opened.resumed)
         with make_runner(workers) as runner:
             results = run_batches(opened, runner, workers, batch)
@@ -150,6 +154,7 @@ def to_markdown(summary: Summary, source: str, output: str) -> str:
 | unknown | {count.unknown:,} |
 {accuracy}| seconds | {summary.seconds:.1f} |
 | rows per second | {summary.rows_per_second:,.0f} |
+| arithmetic | {", ".join(f"{name}: {parts:,} parts" for name, parts in summary.arithmetic.items())} |
 | resumed parts | {summary.resumed} |
 | model | {summary.model} |
 | SHA-256 of the input | {summary.input_sha256} |

@@ -13,6 +13,7 @@ import torch
 import fashion
 from components.readers.folders.opening import open_input
 from components.readers.folders.parts import TableReading
+from components.scoring import int8
 from components.scoring.job import run_job
 from components.scoring.predict import predict
 
@@ -22,6 +23,7 @@ def main() -> None:
     tag, source, output = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     torch.set_num_threads(1)
     model = fashion.load_model(tag)
+    scorer = int8.use(model, int8.choose(model, "auto"))  # as in `run_job`
     read = open_input(source, TableReading(), model.contract)
     taken = {"read": 0.0, "model": 0.0}
     for part in read.parts():
@@ -33,7 +35,7 @@ def main() -> None:
             if block is None:
                 break
             began = time.thread_time()
-            predict(model, block.images)
+            predict(scorer, block.images)
             taken["model"] += time.thread_time() - began
     began = time.process_time()
     run_job(model, source, output, workers=1)

@@ -134,7 +134,9 @@ def _differences(unfinished: Job, job: Job) -> str:
     found = {
         "another input, or the input changed since": len(inputs) > 1,
         f"another model, {unfinished.model}": unfinished.model != job.model,
-        "other options": (unfinished.reading, unfinished.rejects) != (job.reading, job.rejects),
+        "other options": any(
+            getattr(unfinished, name) != getattr(job, name) for name in ("reading", "rejects", "precision")
+        ),
         "another version": unfinished.cut != job.cut,
     }
     return ", ".join(reason for reason, differs in found.items() if differs)

@@ -11,10 +11,10 @@ When all parts are complete, they are joined into the output and the folder is r
 import contextlib
 import itertools
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,10 @@ from components.model.classifier import Classifier
 from components.readers.folders.names import LeftOut
 from components.readers.folders.opening import find_new, open_input
 from components.readers.folders.parts import CUT, Input, InputPart, TableReading
+from components.scoring import int8
 from components.scoring.claims import hold
 from components.scoring.input_check import GetWarnings, InputChecker, Mode, checking
+from components.scoring.int8 import Precision
 from components.scoring.outputs import REJECTED, format_of, schema_with
 from components.scoring.summary import Count
 from components.scoring.work import Job, Result, score_part
@@ -53,6 +55,7 @@ class Summary:
     rejects: str  # path of the rejects; "" if there are none
     left_out: LeftOut  # files that were not read
     warnings: tuple[str, ...] = ()  # from the input sanity check and the reader
+    arithmetic: dict[str, int] = field(default_factory=dict)  # float32 or int8 -> parts
 
     def __repr__(self) -> str:
         accuracy = "" if self.count.accuracy is None else f", accuracy {self.count.accuracy:.4f}"
@@ -84,6 +87,7 @@ def run_job(
     workers: int = WORKERS,
     reading: TableReading = DEFAULT_READING,
     max_reject_rate: float = 1.0,
+    precision: Precision = "auto",
     check: Mode = "off",
     checker: InputChecker | None = None,
     progress: Progress = lambda count, share: None,
@@ -99,6 +103,7 @@ def run_job(
         workers: number of parts to score in parallel.
         reading: how to read the input.
         max_reject_rate: the job fails, and the output is unchanged, if the share of rejected rows is larger.
+        precision: "float32", or "auto": integers where they are faster, see `int8`.
         check: action when the input sanity check fails: "fail" the job, only "warn", or "off" to skip the check.
         checker: runs the input sanity check, see `checking`.
         progress: called after each part.
@@ -107,10 +112,10 @@ def run_job(
         InputError: the input cannot be read, has too many rejected rows or fails the input sanity check, or another job
             holds the output.
     """
-    with open_job(
-        source, output, model, rejects=rejects, reading=reading, resume=resume, check=check, checker=checker
-    ) as opened:
-        return finish_job(opened, _run_parts(opened, model, workers, progress), max_reject_rate)
+    options: dict[str, Any] = {"rejects": rejects, "reading": reading, "resume": resume, "precision": precision}
+    with open_job(source, output, model, **options, check=check, checker=checker) as opened:
+        scorer = int8.use(model, opened.job.arithmetic)
+        return finish_job(opened, _run_parts(opened, scorer, workers, progress), max_reject_rate)
 
 
 @dataclass(frozen=True)
@@ -139,13 +144,14 @@ def open_job(
     rejects: Path | None = None,
     reading: TableReading,
     resume: bool,
+    precision: Precision = "auto",
     check: Mode = "fail",
     checker: InputChecker | None = None,
 ) -> Iterator[Opened]:
     """Hold a job until the block ends.
 
     Args:
-        source, output, model, rejects, reading, resume, check, checker: see `run_job`.
+        source, output, model, rejects, reading, resume, precision, check, checker: see `run_job`.
 
     Raises:
         InputError: as for `run_job`.
@@ -159,7 +165,8 @@ def open_job(
     schema = schema_with(read.extra, model.contract.classes)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     paths = str(source), str(output), str(rejects)
-    requested = Job(*paths, model.tag, reading, read.fingerprint(), CUT, now)
+    arithmetic = int8.choose(model, precision)
+    requested = Job(*paths, model.tag, reading, read.fingerprint(), CUT, now, precision, arithmetic)
     with hold(requested, resume) as job, checking(source, reading, check, model.contract, checker) as get_warnings:
         yield Opened(job, read, schema, sum(1 for _ in job.folder.glob(f"*-{job.key}.json")), began, get_warnings)
 
@@ -177,13 +184,14 @@ def finish_job(opened: Opened, results: Iterable[Result], max_reject_rate: float
     Raises:
         InputError: too many rows were rejected, the input sanity check failed, or the input changed in the meantime.
     """
-    job, count, rejected = opened.job, Count(), list[Path]()
+    job, count, rejected, arithmetic = opened.job, Count(), list[Path](), Counter[str]()
 
     def scored() -> Iterator[Path]:
         nonlocal count
         for result in results:
             opened.get_warnings(False)
             count += result.count
+            arithmetic[result.arithmetic] += 1
             rejected.append(job.folder / result.rejects)
             yield job.folder / result.scored
 
@@ -208,6 +216,7 @@ def finish_job(opened: Opened, results: Iterable[Result], max_reject_rate: float
         output_sha256=output_sha256,
         rejects=job.rejects if count.rejected else "",
         left_out=opened.read.left_out,
+        arithmetic=dict(arithmetic),
         warnings=(*opened.read.notes, *warnings),
     )
 

@@ -15,6 +15,8 @@ from components.model.classifier import Classifier
 from components.readers.blocks import Block
 from components.readers.folders.parts import Input, InputPart, TableReading
 from components.records import read_record
+from components.scoring import int8
+from components.scoring.int8 import Arithmetic, Precision
 from components.scoring.outputs import REJECTED, OutputFormat, format_of, schema_with, to_rejects, to_table
 from components.scoring.predict import predict_block
 from components.scoring.summary import Count, count_rows
@@ -33,6 +35,8 @@ class Job:
     fingerprint: str  # of the input's files: names, sizes and times
     cut: int  # version of the parts, see `CUT`
     scored_at: str  # ISO 8601, UTC: first start of the job
+    precision: Precision = "float32"  # as requested
+    arithmetic: Arithmetic = "float32"  # chosen by the process that started the job, for all of its parts
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Job":
@@ -52,7 +56,7 @@ class Job:
 
     def same(self, other: "Job") -> bool:
         """Whether one job can resume the other."""
-        return replace(other, scored_at=self.scored_at) == self
+        return replace(other, scored_at=self.scored_at, arithmetic=self.arithmetic) == self
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Result:
     scored: str  # name of the file with the predictions
     rejects: str  # name of the file with the rejects
     sha256: tuple[str, str]  # of the two files
+    arithmetic: Arithmetic = "float32"  # of its products
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Result":
@@ -78,7 +83,7 @@ def score_part(job: Job, read: Input, part: InputPart, model: Classifier) -> Res
         job: the job of the part.
         read: the job's input.
         part: one part of the input.
-        model: the job's model.
+        model: the job's model, see `int8.use`.
 
     Raises:
         InputError: the part cannot be read.
@@ -86,12 +91,14 @@ def score_part(job: Job, read: Input, part: InputPart, model: Classifier) -> Res
     """
     if done := find_done(job, part):
         return done
-    count, rejects = Count(), list[pa.Table]()
+    count, rejects, scorer = Count(), list[pa.Table](), model
 
     def tables() -> Iterator[pa.Table]:
-        nonlocal count
-        for block in _read(read, part):
-            predictions = predict_block(model, block)
+        nonlocal count, scorer
+        for number, block in enumerate(_read(read, part)):
+            if not number:
+                scorer = int8.as_exact_as_needed(model, block.images)
+            predictions = predict_block(scorer, block)
             count += count_rows(predictions, block)
             if block.rejects:
                 rejects.append(to_rejects(block))
@@ -102,7 +109,8 @@ def score_part(job: Job, read: Input, part: InputPart, model: Classifier) -> Res
         _write(format_of(Path(job.output)), tables(), schema, name.with_suffix(".part")),
         _write(format_of(Path(job.rejects)), rejects, REJECTED, name.with_suffix(".rejects")),
     )
-    result = Result(part.number, count, f"{name.name}.part", f"{name.name}.rejects", hashes)
+    arithmetic = int8.arithmetic_of(scorer)
+    result = Result(part.number, count, f"{name.name}.part", f"{name.name}.rejects", hashes, arithmetic)
     with whole(name.with_suffix(".json"), flush=False) as path:
         path.write_text(json.dumps(asdict(result)))
     return result

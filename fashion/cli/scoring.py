@@ -120,6 +120,9 @@ def _lines(summary: "Summary", output: Path) -> Iterator[str]:
     yield f"{count.rows:,} rows in {summary.seconds:.1f} s, {summary.rows_per_second:,.0f} a second, by {summary.model}"
     unknown = f", {count.unknown:,} unknown" if count.unknown else ""
     yield f"{count.scored:,} scored, {count.not_sure:,} of them not sure{unknown} -> {output}"
+    if "int8" in summary.arithmetic:
+        parts = f"{summary.arithmetic['int8']:,} of {sum(summary.arithmetic.values()):,} parts"
+        yield f"integer products in {parts}; --precision float32 is exact"
     if summary.left_out.count:
         yield f"{summary.left_out.count:,} other file(s) left out: {summary.left_out}"
     if count.unlabelled:

@@ -80,6 +80,10 @@ def score(
             min=0, max=1, help="Largest share of rejects; above it the job fails and OUTPUT is left unchanged."
         ),
     ] = 1.0,
+    precision: Annotated[
+        Literal["auto", "float32"],
+        typer.Option(help="Arithmetic: float32, or where it is faster also integers, within 0.001 of a probability."),
+    ] = "auto",
     as_json: Json = False,
 ) -> None:
     """Classify a table or a set of pictures of any size.
@@ -121,6 +125,7 @@ def score(
             workers=workers,
             reading=reading,
             max_reject_rate=max_reject_rate,
+            precision=precision,
             check=check,
             checker=checker,
             progress=bar.update,
