@@ -1,10 +1,13 @@
 """Hand-written gradients of a plain MLP.
 
-They equal autograd's, as a test checks, and avoid autograd's overhead around the matrix products.
+They equal autograd's, as a test checks, and avoid autograd's overhead around the matrix products. While a network
+trains, its weights lie transposed in memory, inputs by units: at batch size 32, that multiplies 784 inputs by 128 units
+in two thirds of the time.
 """
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from components.model.mlp import MLP
 from components.training.config import TrainConfig
@@ -13,12 +16,17 @@ from components.training.tied import TiedMLP
 
 
 class Gradients:
-    """Forward and backward pass of float32 dense layers with ReLU and optional dropout, in training mode."""
+    """Forward and backward pass of float32 dense layers with ReLU and optional dropout, in training mode.
+
+    The network keeps its parameters, with another memory layout, and gets gradients that each call overwrites.
+
+    Attributes:
+        layers: Weights (inputs, units) and biases (units,) of each layer, contiguous views of the network's parameters.
+    """
 
     def __init__(self, network: MLP | TiedMLP) -> None:
-        self.layers = [layer for layer in network if isinstance(layer, nn.Linear)]
+        self.layers = [transpose(layer) for layer in network if isinstance(layer, nn.Linear)]
         self.dropout = network.config.dropout
-        self.one_hot = torch.eye(self.layers[-1].out_features, device=self.layers[0].weight.device)
 
     @staticmethod
     def fit(network: MLP | TiedMLP, config: TrainConfig, hardware: Hardware) -> bool:
@@ -26,32 +34,48 @@ class Gradients:
         plain = isinstance(network, MLP) and network.config.activation == "relu" and not network.config.batch_norm
         return plain and not config.label_smoothing and not hardware.bfloat16
 
-    @torch.no_grad()
-    def __call__(self, x: Tensor, targets: Tensor) -> Tensor:
+    def parameters(self) -> list[Tensor]:
+        """Return the contiguous views, with their gradients. PyTorch's fused Adam copies tensors that are not."""
+        return [parameter for layer in self.layers for parameter in layer]
+
+    def rows(self, targets: Tensor) -> Tensor:
+        """Return targets, int64 (n,) or float32 (n, classes), as one row per image, float32 (n, classes)."""
+        return targets if targets.is_floating_point() else one_hot(targets, len(self.layers[-1][1])).float()
+
+    def __call__(self, x: Tensor, rows: Tensor) -> Tensor:
         """Run a forward pass and set the gradients of the mean cross-entropy.
 
         Args:
             x: float32 (b, pixels * channels).
-            targets: int64 (b,), or float32 (b, classes) with rows that sum to 1.
+            rows: float32 (b, classes); each sums to 1.
 
         Returns:
             The logits, float32 (b, classes).
         """
         inputs = [x]
-        for layer in self.layers[:-1]:
-            units = torch.addmm(layer.bias, inputs[-1], layer.weight.t()).relu_()
+        for weight, bias in self.layers[:-1]:
+            units = torch._addmm_activation(bias, inputs[-1], weight)  # ReLU
             inputs.append(drop(units, self.dropout) if self.dropout else units)
-        logits = torch.addmm(self.layers[-1].bias, inputs[-1], self.layers[-1].weight.t())
-        rows = targets if targets.is_floating_point() else self.one_hot.index_select(0, targets)
-        gradient = torch.softmax(logits, 1).sub_(rows).div_(len(x))
-        for layer, given in zip(self.layers[::-1], inputs[::-1], strict=True):
-            layer.weight.grad = torch.mm(gradient.t(), given)
-            layer.bias.grad = gradient.sum(0)
+        weight, bias = self.layers[-1]
+        logits = torch.addmm(bias, inputs[-1], weight)
+        gradient = torch.softmax(logits, 1).sub_(rows).mul_(1 / len(x))
+        for (weight, bias), given in zip(self.layers[::-1], inputs[::-1], strict=True):
+            torch.mm(given.t(), gradient, out=weight.grad)
+            torch.sum(gradient, 0, out=bias.grad)
             if given is not x:  # a unit of 0 was dropped or inactive, so its gradient is 0
-                gradient = torch.ops.aten.threshold_backward(torch.mm(gradient, layer.weight), given, 0)
+                gradient = torch.ops.aten.threshold_backward(torch.mm(gradient, weight.t()), given, 0)
                 if self.dropout:
                     gradient.div_(1 - self.dropout)
         return logits
+
+
+def transpose(layer: nn.Linear) -> tuple[Tensor, Tensor]:
+    """Transpose the weights of a layer in memory, and give it gradients. Returns contiguous views: weights and bias."""
+    weight, bias = layer.weight.data.t().contiguous(), layer.bias.data
+    weight.grad, bias.grad = torch.zeros_like(weight), torch.zeros_like(bias)
+    layer.weight.data = weight.t()
+    layer.weight.grad, layer.bias.grad = weight.grad.t(), bias.grad
+    return weight, bias
 
 
 def drop(x: Tensor, probability: float) -> Tensor:

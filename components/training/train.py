@@ -219,7 +219,9 @@ class Phase:
             bfloat16 = pick_precision(config.precision, network, data.validation_x[: config.batch_size])
         self.hardware = Hardware(data.labels.device, bfloat16)
         self.gradients = Gradients(network) if Gradients.fit(network, config, self.hardware) else None
-        self.optimizer = FusedAdam(network.parameters(), config.weight_decay)
+        self.targets = self.gradients.rows(data.targets) if self.gradients else data.targets
+        trained = self.gradients.parameters() if self.gradients else network.parameters()
+        self.optimizer = FusedAdam(trained, config.weight_decay)
         self.average = _averaged(network, config.average) if config.average else None
         self.step = self.epoch = self.best_epoch = 0
         self.steps = config.epochs * count_batches(len(data.labels), config)
@@ -267,6 +269,8 @@ class Phase:
         network = self.evaluated
         if self.config.patience:
             network.load_state_dict(self.best_weights)
+        for weight in network.parameters():
+            weight.data = weight.data.contiguous()  # `Gradients` transposes them
         return network.cpu()
 
     def _train(self) -> tuple[float, float]:
@@ -274,9 +278,10 @@ class Phase:
         self.network.train()
         order = self.data.draw_order()
         batches = order.split(self.config.batch_size)[: count_batches(len(order), self.config)]
-        outputs = torch.cat(
-            [self.learn(self.data.images(rows), self.data.targets.index_select(0, rows)) for rows in batches]
-        )
+        targets = self.targets.index_select(0, order).split(self.config.batch_size)
+        with torch.inference_mode(self.gradients is not None):
+            steps = zip(batches, targets, strict=False)  # a last batch of one image may be dropped
+            outputs = torch.cat([self.learn(self.data.images(rows), part) for rows, part in steps])
         return _score(outputs, self.data.labels[order[: len(outputs)]])
 
     def learn(self, x: Tensor, targets: Tensor) -> Tensor:
@@ -284,7 +289,7 @@ class Phase:
 
         Args:
             x: float32 (b, pixels * channels).
-            targets: int64 (b,), or float32 (b, classes).
+            targets: int64 (b,), or float32 (b, classes); the latter for `Gradients`.
 
         Returns:
             The logits of the forward pass, float32 (b, classes).

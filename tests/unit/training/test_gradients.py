@@ -35,9 +35,28 @@ def test_gradients_equal_autograd_s(hidden: tuple[int, ...], rows: bool) -> None
     cross_entropy(expected_logits, labels).backward()
     expected = gradients_of(network)
     network.zero_grad()
-    logits = Gradients(network)(x, one_hot(labels, 10).float() if rows else labels)
+    gradients = Gradients(network)
+    logits = gradients(x, gradients.rows(one_hot(labels, 10).float() if rows else labels))
     torch.testing.assert_close(logits, expected_logits.detach(), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(gradients_of(network), expected, rtol=1e-5, atol=1e-7)
+
+
+def test_the_views_are_the_network_s_parameters_and_each_call_overwrites_the_gradients() -> None:
+    network = MLP(ModelConfig(hidden=(7,)), CONTRACT)
+    before = [parameter.detach().clone() for parameter in network.parameters()]
+    gradients = Gradients(network)
+    assert all(torch.equal(*pair) for pair in zip(network.parameters(), before, strict=True))
+    assert all(view.is_contiguous() for view in gradients.parameters()), "fused Adam copies others"
+    x, labels = batch()
+    for part in (x, x[:5]):  # a last batch may be smaller
+        gradients(part, gradients.rows(labels[: len(part)]))
+    network.zero_grad()
+    cross_entropy(network(x[:5]), labels[:5]).backward()
+    for weight, view in zip(network.parameters(), gradients.parameters(), strict=True):
+        assert weight.grad is not None
+        torch.testing.assert_close(view.grad, weight.grad.t() if view.dim() == 2 else weight.grad, rtol=1e-5, atol=1e-7)
+        view.fill_(1)
+        assert weight.eq(1).all()
 
 
 def test_gradients_with_dropout_equal_autograd_s_under_the_same_mask() -> None:
@@ -51,7 +70,7 @@ def test_gradients_with_dropout_equal_autograd_s_under_the_same_mask() -> None:
     expected = gradients_of(network)
     network.zero_grad()
     torch.manual_seed(3)
-    Gradients(network)(x, labels)
+    Gradients(network)(x, one_hot(labels, 10).float())
     torch.testing.assert_close(gradients_of(network), expected, rtol=1e-5, atol=1e-7)
 
 
