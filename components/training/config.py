@@ -9,14 +9,15 @@ import pydantic
 from components.contract import Embedding, ImageSpec
 from components.errors import SettingsError
 from components.model.mlp import ModelConfig
-from components.training.tied import grids
+from components.training.tied import STRIDE, grids
 
 RARE, DEFAULT_BALANCE = 10, 0.5  # a class is rare if the largest has over 10 times its images; the balance used then
 MAX_MEGABYTES = 128  # of the stored hidden layers; each prediction reads them all
 MAX_CHANNELS = 512
+MAX_STRIDE = 4
 OF_PIXELS = (
     *("shift", "flip", "erase", "rotate", "scale", "translate", "brightness", "colour"),
-    *("tied", "channels"),
+    *("tied", "channels", "strides"),
 )
 Schedule = Literal["constant", "inverse-time", "one-cycle"]
 LabelKind = Literal["integer", "one-hot"]
@@ -42,6 +43,7 @@ class TrainConfig:
     schedule: Schedule = "constant"
     decay: float = 0.0  # inverse-time schedule: the rate at step t is learning_rate / (1 + decay * t)
     weight_decay: float = 0.0  # decoupled (arXiv:1711.05101), 0 to 1
+    muon: float = 0.0  # peak rate of Muon, of the weight matrices of the hidden layers; 0 to 1; 0: Adam for them too
     average: float = 0.0  # decay per step of the exponential moving average of the weights, 0 <= decay < 1; 0: off
     # Targets and augmentation
     labels: LabelKind = "integer"  # encoding of the targets; the loss is the same
@@ -59,6 +61,7 @@ class TrainConfig:
     # Layers that start as convolutions: see tied.py
     tied: tuple[int, ...] = ()  # kernel size, in pixels, of each of the first layers; () for none
     channels: tuple[int, ...] = ()  # of each tied layer, 1 to 512: see `for_image`; () if `hidden` gives the units
+    strides: tuple[int, ...] = ()  # of each tied layer, 1 to 4; (): 2 for each
     untied_epochs: int = 0  # epochs with all layers dense, after the epochs above; 0 or more
     untied_learning_rate: float = 1e-4  # peak rate of these epochs; 0 < rate <= 1
     # Everything else
@@ -71,7 +74,7 @@ class TrainConfig:
     threads: int | None = None  # of the matrix products, 1 to 256; None: PyTorch's default
 
     def __post_init__(self) -> None:
-        for name in ("tied", "channels"):
+        for name in ("tied", "channels", "strides"):
             object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON gives a list
         bounds = {
             "epochs": (self.epochs >= 1, "1 or more"),
@@ -81,6 +84,7 @@ class TrainConfig:
             "schedule": (self.schedule in get_args(Schedule), f"one of {', '.join(get_args(Schedule))}"),
             "decay": (0 <= self.decay <= 1, "0 to 1"),
             "weight_decay": (0 <= self.weight_decay <= 1, "0 to 1"),
+            "muon": (0 <= self.muon <= 1, "0 to 1"),
             "average": (0 <= self.average < 1, "0 or more and less than 1"),
             "labels": (self.labels in get_args(LabelKind), f"one of {', '.join(get_args(LabelKind))}"),
             "label_smoothing": (0 <= self.label_smoothing < 1, "0 or more and less than 1"),
@@ -110,6 +114,10 @@ class TrainConfig:
             raise SettingsError(f"channels: {len(self.channels)} layers; expected {len(self.tied)}, as in tied")
         if not all(1 <= channels <= MAX_CHANNELS for channels in self.channels):
             raise SettingsError(f"channels: {self.channels}; expected each to be 1 to {MAX_CHANNELS}")
+        if self.strides and len(self.strides) != len(self.tied):
+            raise SettingsError(f"strides: {len(self.strides)} layers; expected {len(self.tied)}, as in tied")
+        if not all(1 <= stride <= MAX_STRIDE for stride in self.strides):
+            raise SettingsError(f"strides: {self.strides}; expected each to be 1 to {MAX_STRIDE}")
         if not self.channels and len(self.tied) > len(self.model.hidden):
             most = len(self.model.hidden)
             raise SettingsError(f"tied: {len(self.tied)} layers; expected at most {most}, as in hidden")
@@ -122,7 +130,7 @@ class TrainConfig:
         """
         if not self.channels or isinstance(image, Embedding):
             return self
-        places = [rows * columns for rows, columns in grids(image, len(self.channels))]
+        places = [rows * columns for rows, columns in self._grids(image)]
         units = [channels * place for channels, place in zip(self.channels, places, strict=True)]
         hidden = (*units, *self.model.hidden)
         fitting = _units_that_fit(image, hidden) // places[0]
@@ -147,7 +155,7 @@ class TrainConfig:
             self.for_image(image).require_fit(image)
             return
         most = min(image.height, image.width)
-        sides = grids(image, len(self.tied))
+        sides = self._grids(image)
         for kernel, units, (rows, columns) in zip(self.tied, self.model.hidden, sides, strict=False):
             # PyTorch 2.15 writes out of bounds in the backward pass of a kernel of 1 over several channels.
             if not 3 <= kernel <= most or kernel % 2 == 0:
@@ -155,6 +163,9 @@ class TrainConfig:
             if units % (rows * columns):
                 raise SettingsError(f"hidden: {units} units in a tied layer; expected a multiple of {rows} x {columns}")
         self._require_size(image, sides[0][0] * sides[0][1] if sides else 1)
+
+    def _grids(self, image: ImageSpec) -> list[tuple[int, int]]:
+        return grids(image, self.strides or (STRIDE,) * len(self.tied))
 
     def _require_size(self, image: ImageSpec | Embedding, step: int) -> None:
         """Check the size of the weights; the units of the first layer are a multiple of `step`."""
@@ -192,7 +203,8 @@ class TrainConfig:
         A training that starts from another model has the untied phase only, because a stored model has dense layers.
         """
         if self.start_from and (self.tied or self.model.batch_norm):
-            dense = replace(self, model=replace(self.model, batch_norm=False), tied=(), channels=(), untied_epochs=0)
+            plain = replace(self.model, batch_norm=False)
+            dense = replace(self, model=plain, tied=(), channels=(), strides=(), muon=0.0, untied_epochs=0)
             if not self.untied_epochs:
                 return (dense,)
             return (replace(dense, epochs=self.untied_epochs, learning_rate=self.untied_learning_rate),)
@@ -204,6 +216,8 @@ class TrainConfig:
             epochs=self.untied_epochs,
             learning_rate=self.untied_learning_rate,
             tied=(),
+            strides=(),
+            muon=0.0,
             untied_epochs=0,
         )
         return replace(self, untied_epochs=0), untied

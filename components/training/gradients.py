@@ -31,7 +31,7 @@ class Gradients:
     def fit(network: MLP | TiedMLP, config: TrainConfig, hardware: Hardware) -> bool:
         """Return whether these gradients apply to a training."""
         plain = isinstance(network, MLP) and network.config.activation == "relu" and not network.config.batch_norm
-        return plain and not config.label_smoothing and not hardware.bfloat16
+        return plain and not (config.label_smoothing or config.muon or hardware.bfloat16)
 
     def parameters(self) -> list[Tensor]:
         """Return the contiguous views, with their gradients. PyTorch's fused Adam copies tensors that are not."""

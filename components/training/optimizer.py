@@ -1,19 +1,22 @@
-"""Adam on PyTorch's fused kernel, and the learning rate schedules.
+"""Adam on PyTorch's fused kernel, Muon, and the learning rate schedules.
 
 `torch.optim.AdamW(fused=True)` calls the same kernel, but its overhead makes a step of dense-128 at batch size 32 take
 1.4 times as long (torch 2.15), and constructing it imports PyTorch's compiler, which takes two seconds. A test checks
-that the two are bit-identical.
+that the two are bit-identical. The same holds for `torch.optim.Muon`.
 """
 
 import math
 from collections.abc import Iterable
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from components.training.config import TrainConfig
 
 WARM_UP = 0.3  # share of the steps in which a one-cycle rate rises
+MOMENTUM = 0.95  # of Muon
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # coefficients of the polynomial that Muon applies five times
 EPSILON = 1e-7  # added to the denominator; Keras' default (PyTorch's is 1e-8)
 FIRST, LAST = 1 / 25, 1 / 250_000  # one-cycle: initial and final rate, relative to the peak
 
@@ -62,6 +65,56 @@ class FusedAdam:
             amsgrad=False,
             maximize=False,
         )
+
+
+class Muon(FusedAdam):
+    """Muon (arXiv:2502.16982) over the weights of the hidden layers but the first, AdamW over all other parameters.
+
+    Muon replaces the momentum of a weight matrix by the nearest matrix whose singular values are all about 1.
+    """
+
+    def __init__(self, network: nn.Module, ratio: float, weight_decay: float, bfloat16: bool) -> None:
+        """`ratio` is Muon's rate relative to Adam's, `bfloat16` the precision of its matrix products."""
+        weights = [layer.weight for layer in network.children() if isinstance(layer, nn.Linear | nn.Conv2d)]
+        self.matrices, chosen = weights[1:-1], set(weights[1:-1])
+        super().__init__((one for one in network.parameters() if one not in chosen), weight_decay)
+        self.ratio, self.dtype = ratio, torch.bfloat16 if bfloat16 else torch.float32
+        self.momenta = [torch.zeros_like(weight) for weight in self.matrices]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """See the base class."""
+        return {**super().state_dict(), **{f"momentum{number}": one for number, one in enumerate(self.momenta)}}
+
+    def zero_grad(self) -> None:
+        """See the base class."""
+        super().zero_grad()
+        for weight in self.matrices:
+            weight.grad = None
+
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        """See the base class."""
+        super().step(lr)
+        rate = lr * self.ratio
+        for weight, momentum in zip(self.matrices, self.momenta, strict=True):
+            gradient = cast(Tensor, weight.grad)
+            momentum.lerp_(gradient, 1 - MOMENTUM)
+            update = orthogonalize(gradient.lerp(momentum, MOMENTUM).flatten(1).to(self.dtype))
+            rows, columns = update.shape
+            weight.mul_(1 - rate * self.weight_decay)
+            weight.add_(update.view_as(weight), alpha=-rate * math.sqrt(max(1, rows / columns)))
+
+
+def orthogonalize(matrix: Tensor) -> Tensor:
+    """Return about U V for a matrix U S V, by five Newton-Schulz iterations; singular values end within 0.7 to 1.2."""
+    a, b, c = NEWTON_SCHULZ
+    is_tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.T if is_tall else matrix
+    x = x / x.norm().clamp(min=EPSILON)
+    for _ in range(5):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.T if is_tall else x
 
 
 def rate_at(step: int, steps: int, config: TrainConfig) -> float:

@@ -17,7 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 from components.contract import DataContract, ImageSpec
 from components.model.mlp import ACTIVATIONS, MLP, ModelConfig
 
-STRIDE = 2
+STRIDE = 2  # of a tied layer, unless the configuration names another
 MAX_SIDE = 32  # pixels; tied layers see larger images averaged down to this longer side
 UNROLLED_AT_ONCE = 4096  # input units, columns of the weight matrix, per forward pass
 
@@ -28,11 +28,11 @@ def sides_seen(image: ImageSpec) -> tuple[int, int]:
     return max(1, round(image.height * share)), max(1, round(image.width * share))
 
 
-def grids(image: ImageSpec, layers: int) -> list[tuple[int, int]]:
+def grids(image: ImageSpec, strides: tuple[int, ...]) -> list[tuple[int, int]]:
     """Return the rows and columns of the output grid of each tied layer."""
     (height, width), found = sides_seen(image), []
-    for _ in range(layers):
-        height, width = (height + 1) // STRIDE, (width + 1) // STRIDE
+    for stride in strides:
+        height, width = -(-height // stride), -(-width // stride)
         found.append((height, width))
     return found
 
@@ -40,21 +40,24 @@ def grids(image: ImageSpec, layers: int) -> list[tuple[int, int]]:
 class TiedMLP(nn.Sequential):
     """Maps flattened images, float32 (n, pixels * channels), to logits, float32 (n, classes).
 
-    Hidden layer i, of channels x height x width units, is a convolution of stride 2 with the i-th kernel size; the
+    Hidden layer i, of channels x height x width units, is a convolution with the i-th kernel size and stride; the
     layers after the last kernel are dense. Batch norm precedes each activation; dropout follows dense layers only.
 
     Images whose longer side exceeds 32 pixels are averaged down first. Unrolled to a dense layer, the first layer has a
     weight per input value and unit, so it would otherwise grow with the square of the number of pixels.
     """
 
-    def __init__(self, config: ModelConfig, kernels: tuple[int, ...], contract: DataContract) -> None:
+    def __init__(
+        self, config: ModelConfig, kernels: tuple[int, ...], contract: DataContract, strides: tuple[int, ...] = ()
+    ) -> None:
         layers: OrderedDict[str, nn.Module] = OrderedDict(image=ToImages(contract.image))
         channels: int = contract.image.channels
         height, width = sides_seen(contract.image)
-        sides = grids(contract.image, len(kernels))
-        for number, (kernel, units, (height, width)) in enumerate(zip(kernels, config.hidden, sides, strict=False), 1):
+        strides = strides or (STRIDE,) * len(kernels)
+        tied = zip(kernels, strides, config.hidden, grids(contract.image, strides), strict=False)
+        for number, (kernel, stride, units, (height, width)) in enumerate(tied, 1):
             after = units // (height * width)
-            layers[f"dense{number}"] = nn.Conv2d(channels, after, kernel, STRIDE, kernel // 2, bias=False)
+            layers[f"dense{number}"] = nn.Conv2d(channels, after, kernel, stride, kernel // 2, bias=False)
             layers[f"norm{number}"] = nn.BatchNorm2d(after)
             layers[f"{config.activation}{number}"] = ACTIVATIONS[config.activation]()
             channels = after

@@ -29,7 +29,7 @@ from components.training.config import TrainConfig
 from components.training.data import TrainingData, divide
 from components.training.gradients import Gradients
 from components.training.hardware import Hardware, pick_device, pick_precision, use_threads
-from components.training.optimizer import FusedAdam, rate_at
+from components.training.optimizer import FusedAdam, Muon, rate_at
 from components.training.resume import START_OVER, State, read_state, state_path, write_state
 from components.training.starting import Start
 from components.training.tied import TiedMLP, to_dense
@@ -222,6 +222,8 @@ class Phase:
         self.targets = self.gradients.rows(data.targets) if self.gradients else data.targets
         trained = self.gradients.parameters() if self.gradients else network.parameters()
         self.optimizer = FusedAdam(trained, config.weight_decay)
+        if config.muon:
+            self.optimizer = Muon(network, config.muon / config.learning_rate, config.weight_decay, bfloat16)
         self.average = _averaged(network, config.average) if config.average else None
         self.step = self.epoch = self.best_epoch = 0
         self.steps = config.epochs * count_batches(len(data.labels), config)
@@ -356,7 +358,7 @@ def build(config: TrainConfig, contract: DataContract) -> MLP | TiedMLP:
     config.require_fit(contract.input)
     config = config.for_image(contract.input)
     if config.tied:
-        return TiedMLP(config.model, config.tied, contract)
+        return TiedMLP(config.model, config.tied, contract, config.strides)
     network = MLP(config.model, contract)
     for layer in network:
         if isinstance(layer, nn.Linear):

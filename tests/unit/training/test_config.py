@@ -31,6 +31,7 @@ INVALID: dict[str, list[Any]] = {
     "learning_rate": [0.0, -1e-3, 1.5, NAN, INFINITE, "0.1", True, None],
     "schedule": ["cosine", "", None, 1],
     "decay": [0.1, -0.1, 1.5, NAN, "0.1", True, None],  # 0.1 with the constant schedule does nothing
+    "muon": [-0.1, 1.5, NAN, "0.1", True, None],
     "weight_decay": [-0.1, 1.5, NAN, "0.1", True, None],
     "average": [1.0, -0.1, NAN, "0.9", True, None],
     "labels": ["onehot", "", None, 1],
@@ -47,6 +48,7 @@ INVALID: dict[str, list[Any]] = {
     "start_from": [1, None, True],
     "tied": [[3], [3.0], [True], "3", 3, None],  # [3] needs batch_norm
     "channels": [[16], [16.0], [True], "16", 16, None],  # [16] needs tied
+    "strides": [[2], [2.0], [True], "2", 2, None],  # [2] needs tied
     "untied_epochs": [-1, 5, 1.0, "1", True, None],  # 5 needs tied
     "untied_learning_rate": [0.0, -1e-3, 1.5, NAN, "0.1", True, None],
     "validation_share": [0.0, 0.5, 1.0, -0.1, NAN, "0.1", True, None],
@@ -89,6 +91,10 @@ def test_an_invalid_value_is_refused_with_the_name_of_its_field(name: str, value
         ({"channels": [16]}, "^channels: 1 layers; expected 2, as in tied"),
         ({"channels": [16, 0]}, r"^channels: \(16, 0\); expected each to be 1 to 512"),
         ({"channels": [16, 513]}, r"^channels: \(16, 513\); expected each to be 1 to 512"),
+        ({"strides": [2]}, "^strides: 1 layers; expected 2, as in tied"),
+        ({"strides": [2, 0]}, r"^strides: \(2, 0\); expected each to be 1 to 4"),
+        ({"strides": [5, 1]}, r"^strides: \(5, 1\); expected each to be 1 to 4"),
+        ({"strides": [3, 2]}, "^hidden: 1568 units in a tied layer; expected a multiple of 10 x 10"),
         ({"batch_norm": False}, r"^tied: \(5, 3\); expected none without batch_norm"),
         ({"untied_epochs": -1}, "^untied_epochs: -1"),
         ({"batch_size": 1}, "^batch_size: 1; expected .* with batch_norm 2 or more"),
@@ -278,16 +284,16 @@ def test_the_flagship_is_refused_for_images_that_its_layers_do_not_fit(image: Im
 
 
 def test_the_epochs_of_both_phases_are_counted_and_named() -> None:
-    flagship = PRESETS["flagship"].config
-    assert flagship.describe_epochs() == "48 epochs (40 tied, then 8 untied)"
-    assert [flagship.place(epoch) for epoch in (1, 40, 41, 48)] == [
+    config = dataclasses.replace(PRESETS["flagship"].config, epochs=40, untied_epochs=8)
+    assert config.describe_epochs() == "48 epochs (40 tied, then 8 untied)"
+    assert [config.place(epoch) for epoch in (1, 40, 41, 48)] == [
         "1 of 48 (tied 1 of 40)",
         "40 of 48 (tied 40 of 40)",
         "41 of 48 (untied 1 of 8)",
         "48 of 48 (untied 8 of 8)",
     ]
     assert (TrainConfig().describe_epochs(), TrainConfig().place(3)) == ("10 epochs", "3 of 10")
-    assert dataclasses.replace(flagship, start_from="fashion-mlp:before").describe_epochs() == "8 epochs"
+    assert dataclasses.replace(config, start_from="fashion-mlp:before").describe_epochs() == "8 epochs"
 
 
 # --- on vectors ---
@@ -328,7 +334,7 @@ def test_every_setting_of_pixels_is_known() -> None:
     """A new augmentation must be refused on vectors, where it would do nothing."""
     of_layers = {"start_from", "untied_epochs", "untied_learning_rate"}
     of_training = {"model", "epochs", "batch_size", "patience", "learning_rate", "schedule", "decay", "weight_decay"}
-    of_training |= {"average", "labels", "label_smoothing", "balance", "validation_share", "stratify", "seed"}
+    of_training |= {"muon", "average", "labels", "label_smoothing", "balance", "validation_share", "stratify", "seed"}
     of_machines = {"precision", "device", "threads"}
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
     assert fields == {*OF_PIXELS} | of_layers | of_training | of_machines

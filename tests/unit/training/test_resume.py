@@ -28,6 +28,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "two phases": {**TIED, **AUGMENTED, "schedule": "inverse-time", "decay": 0.01, "labels": "one-hot"},
     "two phases that end early": {**TIED, "epochs": 9, "untied_epochs": 9, "learning_rate": 0.5, "patience": 1},
     "bfloat16": {"epochs": 3, "precision": "bfloat16"},
+    "Muon": {**TIED, **AUGMENTED, "hidden": [196, 49, 24], "tied": [3, 3], "strides": [2, 2], "muon": 0.02},
 }
 
 
@@ -168,6 +169,7 @@ OTHER_VALUES: dict[str, Any] = {
     "average": 0.1,
     "labels": "one-hot",
     "label_smoothing": 0.1,
+    "muon": 0.02,
     "shift": 1,
     "flip": True,
     "erase": 0.1,
@@ -180,6 +182,7 @@ OTHER_VALUES: dict[str, Any] = {
     "start_from": "fashion-mlp:before",
     "stratify": True,
     "channels": [8],
+    "strides": [1],
     "tied": [3],
     "untied_epochs": 1,
     "untied_learning_rate": 0.1,
@@ -193,6 +196,7 @@ PREREQUISITES: dict[str, dict[str, Any]] = {
     "decay": {"schedule": "inverse-time"},
     "tied": {"hidden": [196], "batch_norm": True},
     "channels": {"hidden": [196], "batch_norm": True, "tied": [3]},
+    "strides": {"hidden": [784], "batch_norm": True, "tied": [3]},
     "untied_epochs": {"hidden": [196], "batch_norm": True, "tied": [3]},
 }
 

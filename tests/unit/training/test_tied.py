@@ -97,6 +97,16 @@ def test_the_dense_network_is_equivalent_for_rectangular_colour_images(
     assert expected.std() > 1e-3, "the logits differ between images"
 
 
+def test_the_dense_network_is_equivalent_for_strides_of_one_to_four(test_split: Examples) -> None:
+    torch.manual_seed(0)
+    model = ModelConfig(hidden=(2 * 7 * 7, 3 * 7 * 7, 4 * 3 * 3, 12), activation="gelu", batch_norm=True)
+    network = TiedMLP(model, (7, 3, 5), CONTRACT, strides=(4, 1, 3))
+    network(torch.tensor(test_split.images[:64]).flatten(1).float() / 255)  # statistics of the batch norms
+    expected = logits_of(network, test_split.images)
+    torch.testing.assert_close(logits_of(to_dense(network), test_split.images), expected, rtol=0, atol=1e-5)
+    assert expected.std() > 1e-3, "the logits differ between images"
+
+
 @pytest.mark.parametrize(("image", "hidden"), [(ImageSpec(64, 64, 3), (256, 128)), (ImageSpec(40, 80), (128, 96, 20))])
 def test_a_large_image_is_averaged_down_before_the_first_layer(image: ImageSpec, hidden: tuple[int, ...]) -> None:
     """Also in the dense network, whose weights are unrolled in several passes."""
