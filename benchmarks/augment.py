@@ -53,11 +53,8 @@ def main() -> None:
     images, labels = torch.randint(256, (ROWS, 28, 28), dtype=torch.uint8), torch.randint(10, (ROWS,))
     augmentations = candidates(images)
     data = TrainingData(augmentations["ours"], labels, labels, to_input(images[:1024]), labels[:1024])  # type: ignore[arg-type]
-    steps = {
-        f"step of epochs {name}": Phase(build(phase, CONTRACT), phase, data)
-        for name, phase in zip(("tied", "untied"), CONFIG.phases(), strict=True)
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in (*augmentations, *steps)}
+    phase = Phase(build(CONFIG, CONTRACT), CONFIG, data)
+    seconds: dict[str, list[float]] = {name: [] for name in (*augmentations, "training step")}
     batch = to_input(images[: CONFIG.batch_size])
     for _ in range(runs + 1):
         rows = torch.randint(ROWS, (CONFIG.batch_size,))
@@ -65,10 +62,9 @@ def main() -> None:
             began = time.perf_counter()
             augment(rows)
             seconds[name].append(time.perf_counter() - began)
-        for name, phase in steps.items():
-            began = time.perf_counter()
-            phase.learn(batch, labels[rows])
-            seconds[name].append(time.perf_counter() - began)
+        began = time.perf_counter()
+        phase.learn(batch, labels[rows])
+        seconds["training step"].append(time.perf_counter() - began)
     machine = f"{torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}"
     print(f"batch {CONFIG.batch_size}, {machine}")
     for name, times in seconds.items():
