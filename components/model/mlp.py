@@ -46,7 +46,7 @@ class MLP(nn.Sequential):
         return {**self.state_dict(), **{f"{PREFIX}{name}": tensor for name, tensor in known.items()}}
 
     def from_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Load what `to_tensors` returned.
+        """Load what `to_tensors` returned. Weights are transposed in memory, which makes products of few rows faster.
 
         Raises:
             RuntimeError: weights are missing, unknown or of another shape.
@@ -54,3 +54,6 @@ class MLP(nn.Sequential):
         known = {name.removeprefix(PREFIX): one for name, one in tensors.items() if name.startswith(PREFIX)}
         self.load_state_dict({name: one for name, one in tensors.items() if not name.startswith(PREFIX)})
         self.known = KnownInputs(**known) if known else None
+        for layer in self:
+            if isinstance(layer, nn.Linear):
+                layer.weight.data = layer.weight.data.t().contiguous().t()
