@@ -15,6 +15,7 @@ RARE, DEFAULT_BALANCE = 10, 0.5  # a class is rare if the largest has over 10 ti
 MAX_MEGABYTES = 128  # of the stored hidden layers; each prediction reads them all
 MAX_CHANNELS = 512
 MAX_STRIDE = 4
+CONTINUED = 8  # dense epochs that continue from another model, if its layers were trained with Muon
 OF_PIXELS = (
     *("shift", "flip", "erase", "rotate", "scale", "translate", "brightness", "colour"),
     *("tied", "channels", "strides"),
@@ -205,9 +206,10 @@ class TrainConfig:
         if self.start_from and (self.tied or self.model.batch_norm):
             plain = replace(self.model, batch_norm=False)
             dense = replace(self, model=plain, tied=(), channels=(), strides=(), muon=0.0, untied_epochs=0)
-            if not self.untied_epochs:
+            if not (self.untied_epochs or self.muon):
                 return (dense,)
-            return (replace(dense, epochs=self.untied_epochs, learning_rate=self.untied_learning_rate),)
+            epochs = self.untied_epochs or CONTINUED  # the rate of the tied phase suits Muon only
+            return (replace(dense, epochs=epochs, learning_rate=self.untied_learning_rate),)
         if not self.untied_epochs:
             return (self,)
         untied = replace(

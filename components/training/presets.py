@@ -112,6 +112,7 @@ PRESETS = {
                 flip=True,
                 tied=(5, 3, 3, 3),
                 strides=(2, 2, 1, 2),
+                untied_learning_rate=2e-4,  # when it continues from another model
                 precision="auto",
             ),
         ),
