@@ -35,7 +35,7 @@ class Job:
     fingerprint: str  # of the input's files: names, sizes and times
     cut: int  # version of the parts, see `CUT`
     scored_at: str  # ISO 8601, UTC: first start of the job
-    precision: Precision = "float32"  # as requested
+    precision: Precision = "auto"  # as requested
     arithmetic: Arithmetic = "float32"  # chosen by the process that started the job, for all of its parts
 
     @classmethod

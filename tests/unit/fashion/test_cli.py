@@ -430,7 +430,7 @@ def test_presets_are_listed_with_layers_parameters_origin_and_fields(fashion: Fa
         epochs = preset.config.describe_epochs()
         assert f"{preset.name}: {layers}, {parameters:,} parameters, {epochs}\n  {preset.origin}\n" in printed
     assert "dense-128: 784-128-10 relu, 101,770 parameters, 10 epochs" in printed
-    assert "parameters, 48 epochs (40 tied, then 8 untied)" in printed
+    assert "gelu, 11,712,394 parameters, 48 epochs\n" in printed
     assert "fields that a preset does not set: hidden=[128]" in printed
 
 

@@ -43,7 +43,8 @@ def set_gradients(of: nn.Module, seed: int) -> None:
 
 def test_muon_equals_pytorch_s_for_the_hidden_layers_but_the_first_and_adam_for_the_rest() -> None:
     ours, theirs = network(), network()
-    convolution, *dense = chosen = [theirs[place].weight for place in (1, 4, 5)]
+    weights = dict(theirs.named_parameters())
+    convolution, *dense = chosen = [weights[f"{place}.weight"] for place in (1, 4, 5)]
     flat = convolution.detach().flatten(1).clone().requires_grad_()  # PyTorch's takes matrices only
     others = [one for one in theirs.parameters() if all(one is not weight for weight in chosen)]
     muon, adam = Muon(ours, 0.5, 0.1, bfloat16=True), torch.optim.AdamW(others, weight_decay=0.1, eps=1e-7, fused=True)

@@ -13,7 +13,9 @@ from components.dataset.manifest import Examples
 from components.errors import SettingsError
 from components.model.mlp import MLP
 from components.revisions import Lineage
+from components.training.config import CONTINUED
 from components.training.data import RowsBefore, divide_ids
+from components.training.presets import PRESETS
 from components.training.starting import Start
 from components.training.train import Trained, build, train
 
@@ -92,6 +94,13 @@ def test_a_warm_start_with_tied_layers_trains_dense_layers() -> None:
     (phase,) = dataclasses.replace(tied, untied_epochs=0, start_from="fashion-mlp:before").phases()
     assert (phase.tied, phase.epochs, phase.learning_rate) == ((), tied.epochs, tied.learning_rate)
     assert dataclasses.replace(tied, start_from="fashion-mlp:before").total_epochs == 3
+
+
+def test_a_warm_start_of_layers_trained_with_muon_is_short_and_slow() -> None:
+    config = dataclasses.replace(PRESETS["flagship"].config, start_from="fashion-mlp:before")
+    (phase,) = config.phases()
+    assert (phase.tied, phase.strides, phase.muon) == ((), (), 0.0)
+    assert (phase.epochs, phase.learning_rate) == (CONTINUED, config.untied_learning_rate)
 
 
 def test_a_model_that_does_not_fit_is_refused(validated: Validated, trained: Trained) -> None:
