@@ -57,7 +57,7 @@ MODULES = {
     PANDAS: ("benchmarks.peers.score_frames", "pandas"),
     POLARS: ("benchmarks.peers.score_frames", "polars"),
 }
-SHORT = {"flagship": {"epochs": 1, "untied_epochs": 1, "schedule": "constant"}}
+SHORT = {"flagship": {"epochs": 2, "schedule": "constant"}}
 LARGE = 5_000_000  # rows
 NOTES = """
 - rows/s: median of the runs, range in brackets; x: relative to `fashion score`

@@ -26,7 +26,7 @@ from components.training.presets import configure
 from components.training.train import train
 
 pytestmark = pytest.mark.slow
-SHORT = {"epochs": 3, "untied_epochs": 1}
+SHORT = {"epochs": 2}
 NAMED = Path(os.environ.get("FASHION_SOURCE", "auto"))
 
 

@@ -55,7 +55,9 @@ def test_ctrl_c_prints_how_to_resume_and_resuming_yields_the_same_weights(archiv
     command = [*shlex.split(found[2]), "--json"]
     again = subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=600)
     assert again.returncode == 0, again.stderr
-    assert f"resuming after epoch {found[1]}" in again.stderr
+    resumed = re.search(r"resuming after epoch (\d+)", again.stderr)
+    assert resumed
+    assert int(resumed[1]) - int(found[1]) in {0, 1}  # the stop may come just after an epoch was saved
     assert "epoch 19 of" not in again.stderr
     tag = json.loads(again.stdout)["tag"]
     stored = tmp_path / "bentoml" / "models" / tag.replace(":", "/") / "weights.safetensors"
