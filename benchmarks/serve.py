@@ -3,9 +3,10 @@
     .venv/bin/python -m benchmarks.serve [--preset dense-128] [--runs 3] [--seconds 3] [--connections 1 8 32 128]
 
 Requires `wrk`, and LitServe in `.venv-bench` (`make .venv-bench/ready`). The servers run on core 0, the load generator
-on core 1; the servers are tested in turn. Ours runs under `bentoml serve` with metrics, access log and prediction log,
-FastAPI and the empty handler under uvicorn without an access log; all use uvloop and httptools. The empty handler reads
-the body and returns `{}`: the most that is possible. LitServe accepts JSON and forms, BentoML's batching only JSON.
+on core 1; the servers are tested in turn, and the others are suspended meanwhile. Ours runs under `bentoml serve` with
+metrics, access log and prediction log, FastAPI and the empty handler under uvicorn without an access log; all use
+uvloop and httptools. The empty handler reads the body and returns `{}`: the most that is possible. LitServe accepts
+JSON and forms, BentoML's batching only JSON.
 """
 
 import argparse
@@ -91,10 +92,12 @@ def main() -> None:
         payloads = prepare(folder, options.preset)
         with contextlib.ExitStack() as stack:
             servers = {server: stack.enter_context(started(server, folder)) for server in COMMANDS}
+            for server in servers.values():
+                server.suspend()
             for payload in payloads:
                 lines += describe_payload(payload, servers, options, folder)
                 print(*lines[-len(options.connections) - 4 :], sep="\n", file=sys.stderr)
-            memory = {server: resident(port) for server, port in servers.items()}
+            memory = {name: resident(server.port) for name, server in servers.items()}
     lines += ["", "Memory afterwards: " + ", ".join(f"{server} {size:.0f} MB" for server, size in memory.items())]
     text = "\n".join([*lines, NOTES])
     options.to.write_text(text)
@@ -153,9 +156,25 @@ COMMANDS = {
 }
 
 
+@dataclass(frozen=True)
+class Server:
+    """A running server, in a process group of its own."""
+
+    port: int
+    group: int
+
+    def suspend(self) -> None:
+        """Stop all of its processes, so that they take no time from another server."""
+        os.killpg(self.group, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Continue them."""
+        os.killpg(self.group, signal.SIGCONT)
+
+
 @contextlib.contextmanager
-def started(server: str, folder: Path) -> Iterator[int]:
-    """Start a server on a free port and yield the port once the server responds."""
+def started(server: str, folder: Path) -> Iterator[Server]:
+    """Start a server on a free port and yield it once it responds."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -168,8 +187,9 @@ def started(server: str, folder: Path) -> Iterator[int]:
                 if process.poll() is not None or time.monotonic() > deadline:
                     sys.exit(f"{server} did not start:\n{(folder / f'{server}.log').read_text()}")
                 time.sleep(0.2)
-            yield port
+            yield Server(port, process.pid)
         finally:
+            os.killpg(process.pid, signal.SIGCONT)
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(20)
@@ -188,19 +208,23 @@ def answers(port: int) -> bool:
         return False
 
 
-def describe_payload(payload: Payload, servers: dict[str, int], options: argparse.Namespace, folder: Path) -> list[str]:
+def describe_payload(
+    payload: Payload, servers: dict[str, Server], options: argparse.Namespace, folder: Path
+) -> list[str]:
     """The table of one kind of request."""
-    tested = {server: port for server, port in servers.items() if server in payload.paths}
+    tested = {name: server for name, server in servers.items() if name in payload.paths}
     lines = ["", f"## {payload.name}", "", f"| connections | {' | '.join(tested)} | x FastAPI |"]
     lines.append("| ---: |" + " ---: |" * (len(tested) + 1))
     for connections in (one for one in options.connections if one <= payload.max_connections):
-        found: dict[str, list[Load]] = {server: [] for server in tested}
+        found: dict[str, list[Load]] = {name: [] for name in tested}
         for _ in range(options.runs):
-            for server, port in tested.items():
-                url = f"http://127.0.0.1:{port}{payload.paths[server]}"
-                found[server].append(run_wrk(url, payload, connections, options.seconds, folder))
+            for name, server in tested.items():
+                url = f"http://127.0.0.1:{server.port}{payload.paths[name]}"
+                server.resume()
+                found[name].append(run_wrk(url, payload, connections, options.seconds, folder))
+                server.suspend()
         cells = [describe(loads) for loads in found.values()]
-        rate = {server: statistics.median(load.requests for load in loads) for server, loads in found.items()}
+        rate = {name: statistics.median(load.requests for load in loads) for name, loads in found.items()}
         lines.append(f"| {connections} | {' | '.join(cells)} | {rate['ours'] / rate['FastAPI']:.2f} |")
     return lines
 
