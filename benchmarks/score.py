@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from benchmarks.peers.score_job import ScoreJob
 from benchmarks.score_inputs import write_csv, write_parquet, write_pictures
 from benchmarks.score_runs import BIN, Run, served, watch
+from benchmarks.serve import SHORT
 from benchmarks.train import describe_machine
 from components.contract import Validated
 from components.dataset.ingest import ingest
@@ -57,7 +58,6 @@ MODULES = {
     PANDAS: ("benchmarks.peers.score_frames", "pandas"),
     POLARS: ("benchmarks.peers.score_frames", "polars"),
 }
-SHORT = {"flagship": {"epochs": 2, "schedule": "constant"}}
 LARGE = 5_000_000  # rows
 NOTES = """
 - rows/s: median of the runs, range in brackets; x: relative to `fashion score`
