@@ -226,7 +226,8 @@ def describe_payload(
                 server.suspend()
         cells = [describe(loads) for loads in found.values()]
         rate = {name: statistics.median(load.requests for load in loads) for name, loads in found.items()}
-        lines.append(f"| {connections} | {' | '.join(cells)} | {rate['ours'] / rate['FastAPI']:.2f} |")
+        ratio = f"{rate['ours'] / rate['FastAPI']:.2f}" if rate["FastAPI"] else "none finished"
+        lines.append(f"| {connections} | {' | '.join(cells)} | {ratio} |")
     return lines
 
 
