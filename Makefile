@@ -33,7 +33,7 @@ setup: .venv/ready
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; make PYTHON=python3.12 ...")'
-	@echo "setting up .venv: downloads and installs PyTorch, Prefect, BentoML and the rest, once, in about a minute"
+	@echo "setting up .venv: downloads and installs PyTorch, Prefect, BentoML and the rest, once, in one or two minutes"
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --no-cache-dir --disable-pip-version-check uv
 	$(BIN)/uv pip sync $(QUIET) --compile-bytecode --python $(BIN)/python requirements.lock

@@ -204,7 +204,7 @@ def test_make_setup_says_what_it_does_and_how_long_it_takes() -> None:
     )
     said = next(line for line in done.stdout.splitlines() if line.startswith("echo "))
     assert "setting up .venv" in said
-    assert "about a minute" in said
+    assert "one or two minutes" in said
     assert "uv pip sync --quiet" in done.stdout, "no progress without a terminal"
 
 
