@@ -52,8 +52,6 @@ def open_training() -> "Callable[..., TrainingResult]":
     from ops.server import use_server
 
     server = use_server()
-    import great_expectations  # noqa: F401, for the validation: a while, in which the server starts anyway
-
     from flows.training import training
 
     server.wait()

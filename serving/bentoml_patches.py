@@ -78,7 +78,7 @@ def _no_middleware(app: ASGIApp, **options: Any) -> ASGIApp:
 
 
 def _no_proxy(service: object) -> ASGIApp:
-    raise NotImplementedError("this service is no other program")
+    raise RuntimeError("BentoML's proxy is patched out: this service needs none")
 
 
 class TrafficRecorder(instruments.RunnerTrafficMetricsMiddleware):

@@ -39,7 +39,8 @@ PAUSE = 0.02  # seconds between reads from a refused client
 LINGER = 1.0  # seconds for a refused client to read the error before its connection is closed
 LAST_WORD = 0.5  # seconds before the end of a shutdown at which requests in flight get a 503
 
-CONTENT_LENGTH, CLOSE = b"content-length", (b"connection", b"close")
+CONTENT_LENGTH, CONNECTION = b"content-length", b"connection"
+CLOSE = (CONNECTION, b"close")
 
 
 class _Flow(FlowControl):
@@ -79,6 +80,7 @@ class WholeResponseCycle(RequestResponseCycle):
     def _is_whole(self, head: Message, message: Message) -> bool:
         return (
             (CONTENT_LENGTH, b"%d" % len(message.get("body", b""))) in head["headers"]
+            and not any(name == CONNECTION for name, _ in head["headers"])  # may end the connection
             and not (message.get("more_body") or self.flow.write_paused or self.disconnected or self.response_started)
             and self.scope["method"] != "HEAD"
         )

@@ -38,32 +38,21 @@ def test_a_promoted_model_passed_the_gate_and_the_canary(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("validated")
-def test_a_server_on_standby_serves_the_canary(
-    network: MLP, card: ModelCard, bentoml_home: Path, shared_settings: Settings
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_server_on_standby_serves_the_canary_or_is_replaced_if_it_ended(
+    network: MLP, card: ModelCard, bentoml_home: Path, shared_settings: Settings, ended: bool
 ) -> None:
     standby.start()
     assert standby.server
     port = standby.server.port
     standby.start()
     assert standby.server.port == port, "a second start changes nothing"
-    tag = store.save_model(network, card)
-    promotion = promote(tag, "a test", bounds=LENIENT, settings=shared_settings)
+    if ended:
+        standby.server.process.kill()
+        standby.server.process.wait()
+    promotion = promote(store.save_model(network, card), "a test", bounds=LENIENT, settings=shared_settings)
     assert promotion.promoted, str(promotion)
     assert standby.server is None
-    nothing_is_left(bentoml_home)
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("validated")
-def test_the_canary_replaces_a_server_on_standby_that_ended(
-    network: MLP, card: ModelCard, bentoml_home: Path, shared_settings: Settings
-) -> None:
-    standby.start()
-    assert standby.server
-    standby.server.process.kill()
-    standby.server.process.wait()
-    tag = store.save_model(network, card)
-    assert promote(tag, "a test", bounds=LENIENT, settings=shared_settings).promoted
     standby.start()
     standby.close()
     nothing_is_left(bentoml_home)

@@ -1,8 +1,10 @@
 """HTTP connections: framing, head limits, compressed bodies, and shutdown."""
 
+import asyncio
 import contextlib
 import gzip
 import json
+import logging
 import os
 import re
 import signal
@@ -18,10 +20,11 @@ from typing import Any
 
 import pytest
 from servers import Server, free_port, running
+from uvicorn.protocols.http.flow_control import FlowControl
 
 from components.settings import CHECKOUT
 from serving.bodies import LARGEST_JSON
-from serving.connections import MAX_PIPELINED, to_line
+from serving.connections import MAX_PIPELINED, WholeResponseCycle, to_line
 from serving.heads import LARGEST_HEAD, LONGEST_URL, MAX_HEADERS
 
 GRACE = 2  # seconds that a shutdown may take
@@ -87,14 +90,56 @@ def test_the_body_of_an_upgrade_request_is_read(small: Server, upgrade: bytes, f
         assert b'"bytes":784' in answer
 
 
-def test_a_response_of_known_length_is_written_at_once(small: Server) -> None:
-    with socket.create_connection(("127.0.0.1", small.port), timeout=10) as connection:
-        for _ in range(50):
-            connection.sendall(READ + SIZED)
-            answer = connection.recv(1 << 16)
-            head, _, body = answer.partition(b"\r\n\r\n")
-            assert f"content-length: {len(body)}".encode() in head.splitlines()
-            assert json.loads(body)["bytes"] == 784
+class Written:
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.is_closed = False
+
+    def write(self, piece: bytes) -> None:
+        self.pieces.append(piece)
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+LENGTH = (b"content-length", b"4")
+
+
+@pytest.mark.parametrize(
+    ("headers", "keep_alive", "pieces", "closes"),
+    [
+        ([LENGTH], True, 1, False),
+        ([LENGTH], False, 1, True),
+        ([LENGTH, (b"connection", b"close")], True, 2, True),
+        ([], True, 3, False),  # in chunks
+    ],
+)
+def test_a_response_of_known_length_is_written_at_once(
+    headers: list[tuple[bytes, bytes]], keep_alive: bool, pieces: int, closes: bool
+) -> None:
+    transport: Any = Written()
+    flow = FlowControl(transport)
+    scope: Any = {"type": "http", "method": "POST"}
+    log, ended = logging.getLogger("a test"), list[bool]()
+
+    async def answer() -> None:
+        cycle = WholeResponseCycle(
+            scope, transport, flow, log, log, False, [], asyncio.Event(), False, keep_alive, lambda: ended.append(True)
+        )
+        await cycle.send({"type": "http.response.start", "status": 200, "headers": headers})
+        if not headers:
+            await cycle.send({"type": "http.response.body", "body": b"more", "more_body": True})
+        await cycle.send({"type": "http.response.body", "body": b"done"})
+        assert (cycle.response_started, cycle.response_complete) == (True, True)
+
+    asyncio.run(answer())
+    assert (len(transport.pieces), transport.is_closed, ended) == (pieces, closes, [True])
+    head, _, body = b"".join(transport.pieces).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"done" in body
+    assert (b"connection: close" in head) == closes
 
 
 def test_head_gets_the_length_without_the_body(small: Server) -> None:
