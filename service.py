@@ -45,6 +45,7 @@ def _build_gateway(app: ASGIApp) -> Gateway:
 
 USUAL_COLLECTIONS = gc.get_threshold()
 gc.set_threshold(50_000)  # imports make a million objects and no garbage; collections cost an eighth of their time
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for NumPy, which is not imported yet; see `set_num_threads` below
 check_settings()  # invalid settings stop the supervisor once, with a message, instead of every worker
 patch_bentoml(_endpoints, _find_watch)
 guard_connections()

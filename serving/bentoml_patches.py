@@ -95,7 +95,8 @@ class TrafficRecorder(instruments.RunnerTrafficMetricsMiddleware):
         self.skipped = frozenset(skip_paths)
         self.notes: deque[AccessNote] = deque()
         self.running: Counter[str] = Counter()
-        self.series = cache(self._series)
+        self.series, self.in_progress = cache(self._series), cache(self._in_progress)
+        self.last_request = cache(self._last_request)
         self.writing = threading.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -149,16 +150,22 @@ class TrafficRecorder(instruments.RunnerTrafficMetricsMiddleware):
             total.inc(len(some))
             _observe(duration, some)
         if notes:
-            self.metrics_last_request_timestamp.labels(**_names()).set(notes[-1].ended)
+            self.last_request().set(notes[-1].ended)
             with contextlib.suppress(OSError):  # a full disk loses log lines, not responses
                 sys.stdout.write("".join(map(_describe, notes)))
                 sys.stdout.flush()
         for path in self.counted_paths & self.running.keys():
-            self.metrics_request_in_progress.labels(endpoint=path, **_names()).set(self.running[path])
+            self.in_progress(path).set(self.running[path])
 
     def _series(self, path: str, status: int) -> tuple[Any, Any]:
         names = {**_names(), "endpoint": path, "http_response_code": status}
         return self.metrics_request_total.labels(**names), self.metrics_request_duration.labels(**names)
+
+    def _in_progress(self, path: str) -> Any:
+        return self.metrics_request_in_progress.labels(endpoint=path, **_names())
+
+    def _last_request(self) -> Any:
+        return self.metrics_last_request_timestamp.labels(**_names())
 
 
 def _names() -> dict[str, str | None]:
@@ -178,17 +185,29 @@ def _observe(histogram: Any, values: Sequence[float]) -> None:
 
 def _describe(note: AccessNote) -> str:
     """A line in the format of BentoML's access log; line breaks in the path are escaped."""
-    address = "{}:{}".format(*note.client) if note.client else "_"
-    scheme, method, path = note.request
-    path = path if path.isascii() and path.isprintable() else ascii(path)[1:-1]
+    address = f"{note.client[0]}:{note.client[1]}" if note.client else "_"
     length, kind = _header(note.request_headers, b"content-length"), _header(note.response_headers, b"content-type")
-    request = f"scheme={scheme},method={method},path={path},length={length}"
-    response = f"status={note.status},type={kind},length={_header(note.response_headers, b'content-length')}"
-    return f"{_prefix(int(note.ended))} {address} ({request}) ({response}) {note.seconds * 1000:.3f}ms\n"
+    about = _describe_both(note.request, length, note.status, kind, _header(note.response_headers, b"content-length"))
+    return f"{_prefix(int(note.ended))} {address} {about} {note.seconds * 1000:.3f}ms\n"
 
 
-def _header(headers: Headers, name: bytes) -> str:
-    return next((value.decode("latin-1") for key, value in headers if key == name), "")
+@lru_cache(64)
+def _describe_both(request: tuple[str, str, str], length: bytes, status: int, kind: bytes, answered: bytes) -> str:
+    """The request and its response."""
+    scheme, method, path = request
+    path = path if path.isascii() and path.isprintable() else ascii(path)[1:-1]
+    lengths, media_type = (length.decode("latin-1"), answered.decode("latin-1")), kind.decode("latin-1")
+    return (
+        f"(scheme={scheme},method={method},path={path},length={lengths[0]}) "
+        f"(status={status},type={media_type},length={lengths[1]})"
+    )
+
+
+def _header(headers: Headers, name: bytes) -> bytes:
+    for key, value in headers:
+        if key == name:
+            return value
+    return b""
 
 
 @lru_cache(4)

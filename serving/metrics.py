@@ -12,7 +12,8 @@ BentoML counts requests, status codes and latencies. These metrics add what is w
     fashion_unlogged_total              images missing from the prediction log, which samples busy seconds
     fashion_memory_bytes                resident memory of the worker; of several, the most recent value
 
-Requests only queue their predictions. A thread counts and writes them once a second, and before each scrape.
+Requests only queue their predictions. A thread counts them 20 times a second and before each scrape, and writes the log
+once a second.
 """
 
 import itertools
@@ -21,9 +22,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from components.contract import Images, Predictions
 from components.monitoring.prediction_log import LoggedAnswer, PredictionLog
@@ -32,8 +35,8 @@ from components.scoring.sanity import Finding
 log = logging.getLogger("bentoml.fashion")
 
 INTERVAL = 0.05  # seconds between runs of the jobs; short enough that no run delays requests for long
-PREDICTIONS_EVERY = 20  # runs: once a second
-MAX_WAITING = 8192  # images queued for the log, 6 MB; predictions above it are counted but not logged
+RUNS_PER_WRITE = 20  # of the log: once a second
+MAX_WAITING = 8192  # images queued, 6 MB; predictions above it are counted but not logged
 
 
 class Watch:
@@ -43,11 +46,11 @@ class Watch:
         self.started = False
         self.log: PredictionLog | None = None
         self._queue: deque[LoggedAnswer] = deque()
-        self._unwritten: list[LoggedAnswer] = []  # counted, but not yet logged
-        self._waiting = 0  # images in both queues
+        self._queued = self._counted = 0  # images, since the start
         self._closing = threading.Event()
         self._working = threading.Lock()
         self._jobs: list[Callable[[], None]] = []
+        self._taps: list[Callable[[LoggedAnswer], None]] = []
         self._findings: deque[Finding] = deque()
 
     def start(self, log_folder: Path | None) -> None:
@@ -93,9 +96,9 @@ class Watch:
     def predicted(self, predictions: Predictions, images: Images) -> None:
         """Queue predictions and their images, uint8 (n, height, width[, 3])."""
         if self.started:
-            if self._waiting + len(images) > MAX_WAITING:
+            if self._queued - self._counted + len(images) > MAX_WAITING:
                 images = images[:0]
-            self._waiting += len(images)
+            self._queued += len(images)
             self._queue.append(LoggedAnswer(time.time(), predictions, images))
 
     def warned(self, findings: tuple[Finding, ...]) -> None:
@@ -107,26 +110,25 @@ class Watch:
         """Run a job 20 times a second and in each `catch_up`."""
         self._jobs.append(job)
 
+    def add_tap(self, tap: Callable[[LoggedAnswer], None]) -> None:
+        """Call a function in the thread, for each answer, some milliseconds after it was sent. It must not block."""
+        self._taps.append(tap)
+
     def _run(self) -> None:
         runs = 0
         while not self._closing.wait(INTERVAL):
             runs += 1
-            if runs % PREDICTIONS_EVERY == 0:
-                self.catch_up()
+            self.catch_up()
+            if runs % RUNS_PER_WRITE == 0:
                 self._try(self._write)
                 self._try(self._measure_memory)
-            else:
-                self._do(self._jobs)
         self.catch_up()
         self._try(self._write)
 
     def catch_up(self) -> None:
         """Count everything that is queued."""
-        self._do([*self._jobs, self._count])
-
-    def _do(self, jobs: list[Callable[[], None]]) -> None:
         with self._working:
-            for job in jobs:
+            for job in [*self._jobs, self._count]:
                 self._try(job)
 
     def _try(self, job: Callable[[], None]) -> None:
@@ -139,24 +141,23 @@ class Watch:
         for finding in [self._findings.popleft() for _ in range(len(self._findings))]:
             self.warnings.labels(finding.kind).inc(len(finding.images))
         answers = [self._queue.popleft() for _ in range(len(self._queue))]
-        if answers:
-            for classes, group in itertools.groupby((one.predictions for one in answers), lambda one: one.classes):
-                some = list(group)
-                labels, sure = zip(*((one.labels, one.sure) for one in some), strict=True)
-                self.unknown.inc(sum(one.unknown for one in some))
-                counts = np.bincount(np.concatenate(labels), minlength=len(classes)).tolist()
-                for name, count in zip(classes, counts, strict=True):
+        for classes, group in itertools.groupby((one.predictions for one in answers), lambda one: one.classes):
+            some = list(group)
+            counts = np.bincount(np.concatenate([one.labels for one in some]), minlength=len(classes)).tolist()
+            for name, count in zip(classes, counts, strict=True):
+                if count:
                     self.images.labels(name).inc(count)
-                self.not_sure.inc(int(np.count_nonzero(~np.concatenate(sure))))
-            self._unwritten += answers
+            self.not_sure.inc(_count_false([one.sure for one in some]))
+            self.unknown.inc(_count_false([one.known for one in some if one.known is not None]))
+        self._counted += sum(len(answer.images) for answer in answers)
+        for tap in [self.log.add, *self._taps] if self.log else self._taps:
+            self._try(partial(_pass_on, tap, answers))
 
     def _write(self) -> None:
-        with self._working:
-            answers, self._unwritten, self._waiting = self._unwritten, [], 0
         if self.log:
-            kept = [answer for answer in answers if len(answer.images)]
-            dropped = sum(len(answer.predictions.labels) for answer in answers if not len(answer.images))
-            self.unlogged.inc(dropped + self.log.write(kept))
+            with self._working:
+                rows, unlogged = self.log.take()
+            self.unlogged.inc(unlogged + self.log.write(rows))
 
     def _measure_memory(self) -> None:
         self.memory.set(self.process.memory_info().rss)
@@ -175,6 +176,15 @@ class Watch:
         """Count a model or pointer that could not be loaded."""
         if self.started:
             self.failures.inc()
+
+
+def _pass_on(tap: Callable[[LoggedAnswer], None], answers: list[LoggedAnswer]) -> None:
+    for answer in answers:
+        tap(answer)
+
+
+def _count_false(masks: list[NDArray[np.bool_]]) -> int:
+    return int(np.count_nonzero(~np.concatenate(masks))) if masks else 0
 
 
 watch = Watch()

@@ -145,7 +145,7 @@ def find_unfamiliar(model: Classifier, examples: Examples, most: int = LEAST_FAM
     measured = [distances for _, distances in judged if distances is not None]
     if known is None or not measured:
         return None
-    distances, probabilities = torch.cat(measured).numpy(), torch.cat([one for one, _ in judged]).numpy()
+    distances, probabilities = np.concatenate(measured), np.concatenate([one for one, _ in judged])
     least = np.argsort(-distances, kind="stable")[:most]
     shown = ShownImages(images, examples.labels, examples.contract.classes)
     refused = float((~known.is_known(distances)).mean())

@@ -13,6 +13,7 @@ from torch.nn.functional import linear
 from components.contract import DataContract, Images, ModelCard
 from components.model.known import KnownMeasure
 from components.model.mlp import MLP
+from components.model.one_image import OneImagePass
 from components.model.tensors import to_input
 
 
@@ -44,16 +45,19 @@ class Classifier:
         """Return calibrated probabilities, float32 (n, classes), for images, (n,)."""
         return torch.softmax(self._forward(to_input(images)).div_(self.card.calibration.temperature), dim=1)
 
-    def judge(self, images: Images) -> tuple[Tensor, Tensor | None]:
-        """Return calibrated probabilities and the distances to the training images, float32 (n,), for images, (n,).
+    def judge(self, images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Return calibrated probabilities, float32 (n, classes), and distances to the training images, float32 (n,).
 
-        The distances are None for a model that does not detect unknown inputs.
+        Of images, (n,). The distances are None for a model that does not detect unknown inputs.
         """
         x = inputs = to_input(images)
+        if len(images) == 1 and self._alone:
+            return self._alone(inputs.numpy()[0])
         for step in self._steps[:-1]:
             x = step(x)
         distances = self._measure(inputs, x) if self._measure else None
-        return torch.softmax(self._steps[-1](x).div_(self.card.calibration.temperature), dim=1), distances
+        probabilities = torch.softmax(self._steps[-1](x).div_(self.card.calibration.temperature), dim=1)
+        return probabilities.numpy(), None if distances is None else distances.numpy()
 
     def _forward(self, x: Tensor) -> Tensor:
         for step in self._steps:
@@ -63,6 +67,13 @@ class Classifier:
     @cached_property
     def _measure(self) -> KnownMeasure | None:
         return self.network.known.measure(self.contract) if self.network.known else None
+
+    @cached_property
+    def _alone(self) -> OneImagePass | None:
+        network = self.network
+        if network.config.batch_norm:
+            return None
+        return OneImagePass(network, self._measure, self.card.calibration.temperature)
 
     @cached_property
     def _steps(self) -> list[Callable[[Tensor], Tensor]]:

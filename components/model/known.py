@@ -10,6 +10,7 @@ spread out than others (local scaling, Zelnik-Manor and Perona, 2004). docs/unkn
 Models of the first version have a sample without groups: they compare all pixels, and sum the five nearest images.
 """
 
+import math
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -74,6 +75,8 @@ class KnownMeasure:
         self.twice, self.minus = 2 * known.scale, -sample.T.contiguous()
         self.groups, self.each = known.groups, len(sample) // (known.groups or 1)
         self.nearest = min(NEAREST, len(sample))
+        tensors = (self.of_inputs, self.of_hidden, self.twice, self.minus)
+        self.arrays: list[NDArray[np.float32]] = [tensor.numpy() for tensor in tensors]
 
     def __call__(self, inputs: Tensor, hidden: Tensor) -> Tensor:
         """Return the distances, float32 (n,).
@@ -92,16 +95,40 @@ class KnownMeasure:
             nearest = distances.topk(self.nearest, 1, largest=False, sorted=False).values
         return nearest.sum(1)
 
+    def of_one(self, inputs: NDArray[np.float32], hidden: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The distance of one input, float32 (1,), with NumPy.
+
+        Args:
+            inputs: float32 (inputs,).
+            hidden: float32 (units,).
+        """
+        of_inputs, of_hidden, twice, minus = self.arrays
+        roots = _compared_roots(inputs[None], self.compared, self.pooled)[0]
+        row = hidden @ of_hidden
+        row /= _length(hidden)
+        row += (roots @ of_inputs) / _length(roots)
+        distances = row @ minus
+        distances += twice
+        if self.groups:
+            nearest = distances.reshape(self.groups, self.each).min(1)
+        else:
+            nearest = np.partition(distances, self.nearest - 1)[: self.nearest]
+        found: NDArray[np.float32] = nearest.sum(keepdims=True)
+        return found
+
 
 def _roots(inputs: Tensor, compared: int, pooled: bool) -> Tensor:
+    return torch.from_numpy(_compared_roots(inputs.numpy(), compared, pooled))
+
+
+def _compared_roots(values: NDArray[np.float32], compared: int, pooled: bool) -> NDArray[np.float32]:
     """The square roots to compare, with NumPy, which needs half the time; negative inputs count as 0."""
-    values: NDArray[np.float32] = inputs.numpy()
     if pooled:
         last = compared // EVERY * EVERY
         values = values[:, :last:EVERY] + values[:, 1:last:EVERY]
     else:
         values = np.maximum(values[:, :compared], 0)
-    return torch.from_numpy(np.sqrt(values, out=values))
+    return np.sqrt(values, out=values)
 
 
 def _lengths(rows: Tensor) -> Tensor:
@@ -110,6 +137,10 @@ def _lengths(rows: Tensor) -> Tensor:
     values: NDArray[np.float32] = lengths.numpy()
     values += TINY
     return lengths
+
+
+def _length(row: NDArray[np.float32]) -> np.float32:
+    return np.float32(math.sqrt(np.dot(row, row)) + TINY)
 
 
 @torch.no_grad()

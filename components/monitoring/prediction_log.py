@@ -27,7 +27,7 @@ from components.readers.images.statistics import hash_images, log_images
 log = logging.getLogger(__name__)
 
 LINES = 200  # maximum per write; more images are sampled
-LINES_AT_ONCE = 20
+LINES_AT_ONCE = 10
 FIELDS = ("time", "model", "label", "confidence", "sure", "known", "mean", "ink", "edge", "hash")
 FILE_BYTES, FILES = 8 << 20, 8  # per process: at most 64 MB, about 350,000 lines
 ALL_FILES = 32  # maximum in the folder after a process starts
@@ -44,7 +44,16 @@ class LoggedAnswer(NamedTuple):
 
     time: float  # seconds since 1970
     predictions: Predictions
-    images: Images  # uint8 (n, height, width[, 3])
+    images: Images  # uint8 (n, height, width[, 3]), or none of them if there are too many to log
+
+
+class LoggedImage(NamedTuple):
+    """One image of an answer."""
+
+    time: float
+    predictions: Predictions
+    row: int  # of the predictions
+    image: Images  # uint8 (height, width[, 3])
 
 
 class _File(RotatingFileHandler):
@@ -68,28 +77,39 @@ class PredictionLog:
         path = folder / f"{os.getpid()}.jsonl"
         self._file = _File(path, maxBytes=FILE_BYTES, backupCount=FILES - 1, encoding="utf-8")
         self._file.setFormatter(logging.Formatter("%(message)s"))
+        self._kept: list[LoggedImage] = []
+        self._seen, self._stride = 0, 1  # since the last write: images, and how many of them there are for each kept
 
-    def write(self, answers: Sequence[LoggedAnswer]) -> int:
-        """Write one line per image, for at most 200 evenly spaced images. If the disk is full, lines are lost.
+    def add(self, answer: LoggedAnswer) -> None:
+        """Keep an evenly spaced sample of the images, fewer than 400, until the next `take`."""
+        for row in range(-self._seen % self._stride, len(answer.images), self._stride):
+            # a copy, because the array is a view of the request's body
+            self._kept.append(LoggedImage(answer.time, answer.predictions, row, answer.images[row].copy()))
+        self._seen += len(answer.predictions.labels)
+        while len(self._kept) >= 2 * LINES:
+            self._kept, self._stride = self._kept[::2], 2 * self._stride
+
+    def take(self) -> tuple[list[LoggedImage], int]:
+        """At most 200 of the images added since the last time, evenly spaced, and the number of all others."""
+        kept, images = self._kept, self._seen
+        self._kept, self._seen, self._stride = [], 0, 1
+        rows = [kept[place] for place in np.linspace(0, len(kept) - 1, min(len(kept), LINES)).astype(int)]
+        return rows, images - len(rows)
+
+    def write(self, rows: Sequence[LoggedImage]) -> int:
+        """Write one line per image. If the disk is full, lines are lost.
 
         Returns:
-            Number of images without a line.
+            Number of lost lines.
         """
-        ends = np.cumsum([len(answer.images) for answer in answers], dtype=int)
-        images = int(ends[-1]) if len(ends) else 0
-        if not images:
-            return 0
-        chosen = np.linspace(0, images - 1, min(images, LINES)).astype(int)
-        places = np.searchsorted(ends, chosen, side="right")
-        rows = [(answers[place], int(row - ends[place])) for place, row in zip(places, chosen, strict=True)]
         try:
             for start in range(0, len(rows), LINES_AT_ONCE):
                 self._file.handle(_record("\n".join(describe(rows[start : start + LINES_AT_ONCE]))))
                 time.sleep(0.001)  # let the thread that answers requests run
         except OSError as error:
             log.error("%d predictions could not be logged: %s", len(rows) - start, error)
-            return images - start
-        return images - len(rows)
+            return len(rows) - start
+        return 0
 
     def close(self) -> None:
         """Close the file."""
@@ -107,20 +127,20 @@ def _modified_at(path: Path) -> float:
         return 0
 
 
-def describe(rows: Sequence[tuple[LoggedAnswer, int]]) -> list[str]:
-    """Return one JSON line per image, given as an answer and a negative index into it."""
-    images = np.stack([answer.images[place] for answer, place in rows])
-    labels = [int(answer.predictions.labels[place]) for answer, place in rows]
+def describe(rows: Sequence[LoggedImage]) -> list[str]:
+    """Return one JSON line per image."""
+    images = np.stack([one.image for one in rows])
+    labels = [int(one.predictions.labels[one.row]) for one in rows]
     columns = zip(
-        (datetime.fromtimestamp(answer.time, UTC).isoformat(timespec="milliseconds") for answer, _ in rows),
-        (answer.predictions.model for answer, _ in rows),
+        (datetime.fromtimestamp(one.time, UTC).isoformat(timespec="milliseconds") for one in rows),
+        (one.predictions.model for one in rows),
         labels,
         (
-            round(float(answer.predictions.probabilities[place, label]), 6)
-            for (answer, place), label in zip(rows, labels, strict=True)
+            round(float(one.predictions.probabilities[one.row, label]), 6)
+            for one, label in zip(rows, labels, strict=True)
         ),
-        (bool(answer.predictions.sure[place]) for answer, place in rows),
-        (None if (known := answer.predictions.known) is None else bool(known[place]) for answer, place in rows),
+        (bool(one.predictions.sure[one.row]) for one in rows),
+        (None if (known := one.predictions.known) is None else bool(known[one.row]) for one in rows),
         *(values.tolist() for values in log_images(images).values()),
         (f"{number:016x}" for number in hash_images(images).tolist()),
         strict=True,

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from components.contract import Images
@@ -126,18 +127,19 @@ class Int8Classifier(Classifier):
     def _hidden(self) -> Int8Hidden:
         return _pack(self.network)
 
-    def judge(self, images: Images) -> tuple[Tensor, Tensor | None]:
+    def judge(self, images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """See `Classifier.judge`."""
         if not len(images):
             return super().judge(images)
         hidden = self._hidden(images)
         distances = self._measure(to_input(images), hidden) if self._measure else None
-        return torch.softmax(self._steps[-1](hidden).div_(self.card.calibration.temperature), dim=1), distances
+        probabilities = torch.softmax(self._steps[-1](hidden).div_(self.card.calibration.temperature), dim=1)
+        return probabilities.numpy(), None if distances is None else distances.numpy()
 
     def is_close(self, images: Images) -> bool:
         """Whether no probability of these images differs from that in float32 by more than `MAX_DIFFERENCE`."""
         differences = self.judge(images)[0] - super().judge(images)[0]
-        return not len(images) or bool(differences.abs().max() <= MAX_DIFFERENCE)
+        return not len(images) or bool(np.abs(differences).max() <= MAX_DIFFERENCE)
 
 
 @lru_cache(maxsize=1)

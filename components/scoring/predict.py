@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from components.contract import Images, Labels, Predictions
 from components.errors import InputError
@@ -29,11 +27,11 @@ def predict(model: Classifier, images: Images, all_show: bool = False) -> Predic
         InputError: the images have another dtype or shape.
     """
     probabilities, distances = _judge(model, images)
-    confidences, labels = (found.numpy() for found in probabilities.max(dim=1))
-    sure = confidences > model.thresholds[labels]
+    labels = probabilities.argmax(axis=1).astype(np.uint16)
+    sure = probabilities.max(axis=1) > model.thresholds[labels]
     if not all_show:
         sure &= has_content(images)
-    return _to_predictions(model, labels.astype(np.uint16), probabilities.numpy(), sure, distances)
+    return _to_predictions(model, labels, probabilities, sure, distances)
 
 
 def _to_predictions(
@@ -93,7 +91,7 @@ def predict_views(
         return predict(model, images, all_show)
     starts = counts.cumsum() - counts
     of_views, distances = _judge(model, images)
-    sums = np.add.reduceat(of_views.numpy(), starts)
+    sums = np.add.reduceat(of_views, starts)
     probabilities = (sums / counts[:, None]).astype(np.float32)
     labels = probabilities.argmax(axis=1).astype(np.uint16)
     needed = np.where(counts > 1, SURE_OF_VIEWS, model.thresholds[labels])
@@ -102,7 +100,7 @@ def predict_views(
     return _to_predictions(model, labels, probabilities, sure, least)
 
 
-def _judge(model: Classifier, images: Images) -> tuple[Tensor, NDArray[np.float32] | None]:
+def _judge(model: Classifier, images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     """Probabilities, float32 (n, classes), and distances, float32 (n,), see `Classifier.judge`."""
     contract = model.contract
     if images.dtype != contract.dtype.base or images.shape[1:] != contract.dtype.shape or not images.ndim:
@@ -111,9 +109,7 @@ def _judge(model: Classifier, images: Images) -> tuple[Tensor, NDArray[np.float3
         raise InputError("images", f"found {images.dtype} {images.shape}, expected {expected}")
     starts = range(0, max(len(images), 1), MAX_AT_ONCE)
     chunks = [model.judge(images[start : start + MAX_AT_ONCE]) for start in starts]
-    probabilities = [one for one, _ in chunks]
+    if len(chunks) == 1:
+        return chunks[0]
     distances = [one for _, one in chunks if one is not None]
-    return (
-        probabilities[0] if len(chunks) == 1 else torch.cat(probabilities),
-        torch.cat(distances).numpy() if distances else None,
-    )
+    return np.concatenate([one for one, _ in chunks]), np.concatenate(distances) if distances else None

@@ -30,5 +30,7 @@ def write_lines(folder: Path, seen: Images, model: Classifier, since: float, unt
         for row, when in enumerate(np.linspace(since, until, len(seen) + 1)[1:])
     ]
     for start in range(0, len(answers), LINES):
-        log.write(answers[start : start + LINES])
+        for answer in answers[start : start + LINES]:
+            log.add(answer)
+        log.write(log.take()[0])
     log.close()

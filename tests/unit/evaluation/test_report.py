@@ -430,7 +430,7 @@ def test_the_least_familiar_test_images_are_shown(model: Classifier, test_split:
     assert len(found.pictures) == LEAST_FAMILIAR
     distances = model.judge(test_split.images)[1]
     assert distances is not None
-    least = np.argsort(-distances.numpy(), kind="stable")[:LEAST_FAMILIAR]
+    least = np.argsort(-distances, kind="stable")[:LEAST_FAMILIAR]
     assert [one.true for one in found.pictures] == [CLASSES[label] for label in test_split.labels[least]]
     assert f"{100 * found.refused:.2f} % of the 200 test images count as unknown" in page.text
     assert "at most 5 %, on average, of images like the validation images" in page.text
