@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from components.contract import DataContract, Images, ModelCard
+from components.model.few_images import FEW, FewImagesPass
 from components.model.known import KnownMeasure
 from components.model.mlp import MLP
-from components.model.one_image import OneImagePass
 from components.model.tensors import to_input
 
 
@@ -51,8 +51,8 @@ class Classifier:
         Of images, (n,). The distances are None for a model that does not detect unknown inputs.
         """
         x = inputs = to_input(images)
-        if len(images) == 1 and self._alone:
-            return self._alone(inputs.numpy()[0])
+        if len(images) <= FEW and self._few:
+            return self._few(inputs.numpy())
         for step in self._steps[:-1]:
             x = step(x)
         distances = self._measure(inputs, x) if self._measure else None
@@ -69,11 +69,11 @@ class Classifier:
         return self.network.known.measure(self.contract) if self.network.known else None
 
     @cached_property
-    def _alone(self) -> OneImagePass | None:
+    def _few(self) -> FewImagesPass | None:
         network = self.network
         if network.config.batch_norm:
             return None
-        return OneImagePass(network, self._measure, self.card.calibration.temperature)
+        return FewImagesPass(network, self._measure, self.card.calibration.temperature)
 
     @cached_property
     def _steps(self) -> list[Callable[[Tensor], Tensor]]:
