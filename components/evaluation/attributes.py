@@ -78,8 +78,12 @@ def _number(attribute: Attribute) -> tuple[tuple[str, ...], NDArray[np.intp]]:
 
 
 def _describe_range(values: NDArray[np.float64]) -> str:
-    low, high = (f"{end:.3g}" for end in (values.min(initial=np.inf), values.max(initial=-np.inf)))
+    low, high = (_format(end) for end in (values.min(initial=np.inf), values.max(initial=-np.inf)))
     return low if low == high else f"{low} to {high}"
+
+
+def _format(number: float) -> str:
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}"
 
 
 def _merge_small(

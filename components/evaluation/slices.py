@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import hypergeom, norm
 
-from components.contract import Labels, Natural, Positive, Share
+from components.contract import Natural, Positive, Share
 from components.evaluation.attributes import Attribute, Groups, to_groups
 
 CHANCE = 0.05  # of calling any slice weaker where none is
@@ -90,16 +90,19 @@ class _Answers:
         """Count by group, (size,) each; a code of -1 is in no group."""
         kept = codes >= 0
         codes = codes[kept]
-        counted = [np.bincount(codes[one[kept]], minlength=size) for one in (self.wrong, self.abstained)]
-        expected = np.bincount(codes, self.by_classes[kept], size)
-        return _Counts(np.bincount(codes, minlength=size), *counted, expected)
+        return _Counts(
+            images=np.bincount(codes, minlength=size),
+            wrong=np.bincount(codes[self.wrong[kept]], minlength=size),
+            abstained=np.bincount(codes[self.abstained[kept]], minlength=size),
+            by_classes=np.bincount(codes, self.by_classes[kept], size).astype(np.float64),
+        )
 
 
 def find_slices(
     on: str,
     right: NDArray[np.bool_],
     sure: NDArray[np.bool_],
-    labels: Labels,
+    labels: NDArray[np.integer],
     attributes: Sequence[Attribute],
     chance: float = CHANCE,
 ) -> Slices:
@@ -186,7 +189,7 @@ def _test_singles(groups: Sequence[Groups], answers: _Answers, accuracy: float, 
 class _Pairs:
     """The pairs of the values of two attributes that have enough images."""
 
-    names: list[tuple[tuple[str, ...], tuple[str, ...]]]
+    names: Sequence[tuple[tuple[str, ...], tuple[str, ...]]]
     counts: _Counts
     chances: Floats  # the larger one of the two tests against the rest of each slice
 

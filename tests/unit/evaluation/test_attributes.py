@@ -15,6 +15,12 @@ def test_numbers_are_divided_into_fifths_with_their_ranges() -> None:
     assert groups.notes == ()
 
 
+def test_large_numbers_are_written_in_full() -> None:
+    names = to_groups(Attribute("price", np.linspace(0.5, 2_000_000, 500))).names
+    assert names[0].startswith("0.5 to 39")
+    assert names[-1].endswith(" to 2,000,000")
+
+
 def test_fewer_images_have_fewer_bins() -> None:
     assert len(to_groups(Attribute("price", np.arange(95.0))).names) == 3
 

@@ -97,7 +97,7 @@ def test_which_images_were_held_out_from_a_training_on_other_data_is_not_guessed
         {"training": {**model.card.training, "new_field": 3}},
         {"calibration": dataclasses.replace(model.card.calibration, rows=7)},
     ):
-        card = dataclasses.replace(model.card, **changed)  # type: ignore[arg-type]
+        card = dataclasses.replace(model.card, **changed)
         found = slice_model(dataclasses.replace(model, card=card), dataset)
         assert len(found.found) == 1
         (note,) = found.notes
