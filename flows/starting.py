@@ -1,19 +1,17 @@
 """Choose the model that a training starts from."""
 
 from dataclasses import replace
-from typing import Any
 
 from prefect.logging import get_run_logger
 
 from components.contract import Dataset, ModelCard
 from components.dataset.manifest import dataset_of, read_manifest, read_split
 from components.errors import DatasetError, ModelError, SettingsError
-from components.model.mlp import ModelConfig
 from components.registry.champion import load_model, try_live
 from components.registry.store import check_stored
 from components.revisions import Lineage
 from components.settings import load_settings
-from components.training.config import TrainConfig
+from components.training.config import TrainConfig, config_of
 from components.training.data import RowsBefore, divide_ids
 from components.training.starting import ANEW, LIVE, Start
 
@@ -68,15 +66,10 @@ def _divide(tag: str, card: ModelCard) -> RowsBefore:
     Raises:
         SettingsError: a dataset or an earlier model no longer exists.
     """
-    config = _config_of(card.training)
+    config = config_of(card.training)
     try:
         examples = read_split(dataset_of(load_settings().datasets_dir, card.dataset_version), "train")
         earlier = _divide(config.start_from, check_stored(config.start_from)) if config.start_from else None
     except (DatasetError, ModelError) as error:
         raise SettingsError(f"start_from: cannot determine the validation rows of {tag}: {error}") from error
     return divide_ids(examples, config, earlier)
-
-
-def _config_of(training: dict[str, Any]) -> TrainConfig:
-    fields = dict(training)
-    return TrainConfig(model=ModelConfig(**fields.pop("model")), **fields)

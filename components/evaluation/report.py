@@ -19,6 +19,9 @@ from components.evaluation.compare import count_changes, find_flips
 from components.evaluation.datasets import DataChange, compare_versions
 from components.evaluation.groups import CommonClasses, GroupedClasses, find_common
 from components.evaluation.metrics import AT_ONCE, measure
+from components.evaluation.model_slices import slice_model
+from components.evaluation.slices import CHANCE
+from components.evaluation.slices_page import FILE, write_slices
 from components.files import require_writable, write_whole
 from components.model.classifier import Classifier
 from components.pages.render import render_page, to_uri
@@ -84,7 +87,7 @@ def write_report(
     settings: Settings | None = None,
     verdict: Verdict | None = None,
 ) -> Path:
-    """Write a model's report.
+    """Write a model's report, and its slices as JSON next to it.
 
     Args:
         model: Any stored model.
@@ -106,6 +109,7 @@ def write_report(
     require_writable(path.parent)
     test = read_split(dataset, "test")
     this = _evaluate(model, test, dataset)
+    slices = slice_model(model, dataset, test)
     comparison = NO_COMPARISON | (
         _evaluate_other(this, other, test, dataset) if other and other.tag != model.tag else {}
     )
@@ -124,7 +128,10 @@ def write_report(
         **_describe_network(model),
         **_describe_dataset(dataset, test),
         data_change=_compare_data(this, comparison["other"], dataset),
+        slices=slices,
+        chance=CHANCE,
     )
+    write_slices(path.with_name(FILE), slices)
     write_whole(path, page)
     return path
 

@@ -275,3 +275,14 @@ def _typed(kind: type, values: dict[str, Any]) -> dict[str, Any]:
             message = error.errors()[0]["msg"].lower().replace("tuple", "list, as in [512]")
             raise SettingsError(f"{name}: {value!r}; {message}") from error
     return typed
+
+
+def config_of(training: dict[str, Any]) -> TrainConfig:
+    """Return the configuration that a model card keeps.
+
+    Raises:
+        SettingsError: A value is out of range.
+        TypeError: The card has a field of another version.
+    """
+    fields = dict(training)
+    return TrainConfig(model=ModelConfig(**fields.pop("model")), **fields)

@@ -21,6 +21,7 @@ from fashion.cli import (
     notify,
     predict,
     retention,
+    slices,
     stack,
     sweep,
     training,
@@ -52,6 +53,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
     "Release": (
         Entry(models.models, "fashion models"),
         Entry(models.report, "fashion report latest"),
+        Entry(slices.slices, "fashion slices latest"),
         Entry(models.verdict, "fashion verdict latest"),
         Entry(models.impact, "fashion impact latest"),
         Entry(models.promote, "fashion promote latest"),

@@ -163,7 +163,7 @@ def report(
             print(f"the report could not be updated: {error}", file=sys.stderr)
     elif damage := find_damage_of(tag):
         print(f"the model is damaged: {damage}; the report is from before", file=sys.stderr)
-    print(json.dumps({"tag": tag, "report": str(path)}) if as_json else path)
+    print(json.dumps({"tag": tag, "report": str(path), "slices": _slices_of(path)}) if as_json else path)
     if sys.stdout.isatty() and os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}:
         typer.launch(path.as_uri())
 
@@ -211,13 +211,32 @@ def _warn_of_damage() -> None:
 
 
 def _is_current(page: Path, verdict: "Verdict | None") -> bool:
-    """Whether a report was written after the verdict and the impact page that it links to."""
-    if not page.is_file():
+    """Whether a report was written after the verdict and the impact page that it links to, and with its slices."""
+    if not page.is_file() or not _has_slices(page):
         return False
     impact = page.with_name("impact.html")
     news = [datetime.fromisoformat(verdict.when).timestamp()] if verdict else []
     news += [impact.stat().st_mtime] if impact.is_file() else []
     return page.stat().st_mtime >= max(news, default=0)
+
+
+def _has_slices(page: Path) -> bool:
+    from components.errors import ModelError
+    from components.evaluation.slices_page import FILE, read_slices
+
+    try:
+        return read_slices(page.with_name(FILE)) is not None
+    except ModelError:  # damaged
+        return False
+
+
+def _slices_of(page: Path) -> list[dict[str, Any]] | None:
+    """The slices of a report; None if it was written without them and could not be updated."""
+    from components.evaluation.slices_page import FILE, read_slices
+    from fashion.cli.slices import slices_to_json
+
+    found = read_slices(page.with_name(FILE))
+    return slices_to_json(found.found) if found else None
 
 
 def _try_to_load(tag: str | None) -> "Classifier | None":

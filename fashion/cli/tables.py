@@ -14,7 +14,7 @@ def is_rich() -> bool:
 
 
 GOOD = {"live", "ok", "passed", "promote"}
-BAD = {"damaged", "rejected", "FAILED", "failed", "DRIFT", "not well"}
+BAD = {"damaged", "weaker", "rejected", "FAILED", "failed", "DRIFT", "not well"}
 
 
 def print_table(rows: Sequence[tuple[str, ...]], header: tuple[str, ...] = ()) -> None:

@@ -17,8 +17,10 @@ from components.dataset.ingest import ingest
 from components.dataset.manifest import Examples
 from components.dataset.validate import validate
 from components.errors import ValidationError
+from components.evaluation.model_slices import slice_model
 from components.evaluation.profile import to_seen
 from components.evaluation.report import write_report
+from components.evaluation.slices_page import write_slices_page
 from components.model.classifier import Classifier
 from components.monitoring.drift.check import check_batch
 from components.monitoring.drift.page import write_page
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("server")]
-PAGES = ("validation passed", "validation refused", "report", "impact", "drift", "service", "API")
+PAGES = ("validation passed", "validation refused", "report", "slices", "impact", "drift", "service", "API")
 
 UNREADABLE = """() => {
     const parts = color => color.match(/[\\d.]+/g).map(Number)
@@ -95,12 +97,14 @@ def pages(
         write_page(
             check_batch(model.tag, Path("night.csv"), [to_seen(predict(model, bright), bright)]), folder / "drift.html"
         )
+        write_slices_page(folder / "slices.html", model.tag, slice_model(model, dataset).found)
         files = {
             "validation passed": validated.docs,
             "validation refused": refuse_dataset(folder / "archives"),
             "report": write_report(model, dataset, other, settings),
             "impact": write_impact(model, other, dataset, folder / "impact", settings).page,
             "drift": folder / "drift.html",
+            "slices": folder / "slices.html",
         }
     urls = {name: path.absolute().as_uri() for name, path in files.items()}
     return {**urls, "service": server.url, "API": f"{server.url}/docs"}

@@ -8,6 +8,8 @@ peak       maximum, 0 to 255
 contrast   standard deviation of the pixels from the mean colour, 0 to 127.5; equals the deviation for greyscale images,
            0 for a single flat colour
 skew       median minus mean, -127.5 to 127.5; has the opposite sign for an inverted image
+cover      share of the pixels that differ from the median colour of the outermost ones by more than 25 in a channel,
+           0 to 1: how much of the image the product covers on a plain background
 warmth     mean of red minus mean of blue, -255 to 255; 0 for greyscale images
 hash       BLAKE2b of the bytes, 8 bytes; equal for identical images
 """
@@ -23,6 +25,7 @@ from numpy.typing import NDArray
 
 from components.contract import Images, pictures_of
 
+APART = 25  # difference from the background, a tenth of the range, above which a pixel is part of the product
 EVERY = ("mean", "deviation", "ink", "edge", "peak")
 LOGGED = {"mean": 3, "ink": 4, "edge": 3}  # decimals in the prediction log and in a profile
 MEASURES = (*LOGGED, "confidence")
@@ -56,6 +59,8 @@ def measure_images(images: Images, names: Sequence[str] = EVERY) -> dict[str, ND
         found["peak"] = flat.max(axis=1, initial=0)
     if "contrast" in names:
         found["contrast"] = _measure_contrast(images)
+    if "cover" in names:
+        found["cover"] = _measure_cover(images)
     if "skew" in names:
         found["skew"] = np.median(flat, axis=1) - flat.mean(axis=1)
     if "warmth" in names:
@@ -71,6 +76,15 @@ def _measure_contrast(images: Images) -> NDArray[np.float64]:
     squares = np.square(pixels, dtype=np.uint16).mean(axis=1, dtype=np.float64)
     contrast: NDArray[np.float64] = np.sqrt(np.maximum(squares - means**2, 0).mean(axis=1))
     return contrast
+
+
+def _measure_cover(images: Images) -> NDArray[np.float64]:
+    """float64 (n,)."""
+    pixels = _split_channels(images)
+    background = np.median(pixels[:, border_of(images.shape[1:3])], axis=1).astype(np.int16)
+    apart = np.abs(pixels - background[:, None]).max(axis=2) > APART
+    cover: NDArray[np.float64] = apart.mean(axis=1)
+    return cover
 
 
 def _split_channels(images: Images) -> NDArray[np.uint8]:

@@ -15,6 +15,7 @@ from components.contract import Dataset, GateCheck, ModelCard, Verdict
 from components.dataset.manifest import Examples, dataset_of, read_split
 from components.evaluation import figures
 from components.evaluation.compare import find_flips
+from components.evaluation.model_slices import slice_model
 from components.evaluation.report import (
     EXAMPLES,
     FLIPS,
@@ -25,6 +26,7 @@ from components.evaluation.report import (
     report_path,
     write_report,
 )
+from components.evaluation.slices_page import FILE, read_slices
 from components.model.classifier import Classifier
 from components.model.mlp import MLP, ModelConfig
 from components.settings import Settings
@@ -33,7 +35,19 @@ from components.training.train import Trained
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-SECTIONS = ["classes", "confusion", "calibration", "unknown", "mistakes", "training", "network", "data", "reproduction"]
+SECTIONS = [
+    "classes",
+    "confusion",
+    "slices",
+    "calibration",
+    "unknown",
+    "mistakes",
+    "training",
+    "network",
+    "data",
+    "reproduction",
+]
+SLICES_SHOWN = 12  # the others are folded
 NAMESPACES = ("http://www.w3.org/",)  # SVG namespaces, not links
 
 
@@ -481,3 +495,17 @@ def test_a_model_of_unrelated_data_is_left_out_with_the_reason(settings: Setting
     assert page.sections == SECTIONS
     reason = "because the data contracts differ: found 4 classes, expected 5."
     assert f"Not compared with shop-mlp:livelive, {reason}" in page.text
+
+
+# --- slices ---
+
+
+def test_the_report_lists_the_slices_and_keeps_them_as_json(model: Classifier, dataset: Dataset, page: Page) -> None:
+    expected = slice_model(model, dataset)
+    assert read_slices(page.path.with_name(FILE)) == expected
+    (found,) = expected.found
+    rows = page.table("slice", "images", "accuracy")
+    assert [row[0] for row in rows[:SLICES_SHOWN]] == [one.name for one in found.slices[:SLICES_SHOWN]]
+    assert "Of 200 test images" in page.text
+    verdict = f"{len(found.weaker)} of" if found.weaker else "None of"
+    assert f"{verdict} {len(found.slices)} slices" in page.text

@@ -52,3 +52,12 @@ def test_logged_statistics_are_rounded_and_no_images_give_no_values() -> None:
     every = (*EVERY, "contrast", "skew", "warmth")
     assert all(len(values) == 0 for values in measure_images(images[:0], every).values())
     assert len({*hash_images(images).tolist(), *hash_images(images).tolist()}) == 5
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (20, 30, 3)])
+@pytest.mark.parametrize("ground", [0, 255, 90])
+def test_cover_is_the_share_that_differs_from_the_ground(shape: tuple[int, ...], ground: int) -> None:
+    images = np.full((2, *shape), ground, np.uint8)
+    images[1, 5:15, 10:20] = 200 if ground < 200 else 60
+    images[1, 0, 0] = ground ^ 16  # noise
+    assert measure_images(images, ("cover",))["cover"].tolist() == [0, pytest.approx(100 / 600)]
