@@ -46,8 +46,7 @@ def test_a_batch_survives_its_way_to_the_candidate(tmp_path: Path) -> None:
     for _ in range(2):
         received = read_batch(stream)
         assert received
-        assert dataclasses.asdict(received[0]) | {"classes": batch.classes} == dataclasses.asdict(batch)
-        assert received[1] == IMAGES.tobytes()
+        assert received == (batch, IMAGES.tobytes())
     assert read_batch(stream) is None
     cut = io.BufferedReader(io.BytesIO(encode_batch(batch, IMAGES)[:-1]))  # type: ignore[arg-type]
     assert read_batch(cut) is None
