@@ -13,8 +13,9 @@ import statistics
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -43,12 +44,17 @@ class Row:
     name: str
     off: list[Load]
     on: list[Load]
+    spent_off: list[float] = field(default_factory=list)  # processor time of the worker, us per request
+    spent_on: list[float] = field(default_factory=list)
 
     def describe(self) -> str:
         """A row of the table."""
         cells = [self.name]
-        for key, digits in (("requests", 0), ("p50", 2), ("p99", 2)):
-            without, beside = ([getattr(load, key) for load in loads] for loads in (self.off, self.on))
+        measured = [
+            ([getattr(load, key) for load in self.off], [getattr(load, key) for load in self.on], digits)
+            for key, digits in (("requests", 0), ("p50", 1), ("p99", 1))
+        ]
+        for without, beside, digits in [*measured, (self.spent_off, self.spent_on, 0)]:
             ratios = sorted(now / before for before, now in zip(without, beside, strict=True))
             cells += [f"{statistics.median(some):,.{digits}f}" for some in (without, beside)]
             cells.append(f"{statistics.median(ratios):.3f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
@@ -102,18 +108,22 @@ def compare(payload: Payload, candidate: str, server: Server, options: argparse.
     """Measure one kind of request, each run without and with the shadow, in an order that alternates."""
     row, url = Row(payload.name, [], []), f"http://127.0.0.1:{server.port}{payload.paths['ours']}"
 
-    def run() -> Load:
-        return run_wrk(url, payload, options.connections, options.seconds, folder)
+    def run(spent: list[float]) -> Load:
+        before = count_images(server), worker_seconds(server)
+        load = run_wrk(url, payload, options.connections, options.seconds, folder)
+        spent.append(1e6 * (worker_seconds(server) - before[1]) / (count_images(server) - before[0]))
+        return load
 
     for number in range(options.runs):
         for is_on in (False, True) if number % 2 else (True, False):
             if is_on:
                 begin(candidate, options.share, lambda: run_wrk(url, payload, 1, 1, folder))
-            (row.on if is_on else row.off).append(run())
+            loads, spent = (row.on, row.spent_on) if is_on else (row.off, row.spent_off)
+            loads.append(run(spent))
             if is_on:
                 stop_shadow()
                 wait_for_end(server)
-        print(number, row.off[-1], row.on[-1], file=sys.stderr)
+        print(number, row.off[-1], row.on[-1], row.spent_off[-1], row.spent_on[-1], file=sys.stderr)
     return row
 
 
@@ -128,10 +138,28 @@ def begin(candidate: str, share: float, send: Callable[[], object]) -> None:
         time.sleep(1.5)
 
 
+def count_images(server: Server) -> float:
+    """Images that the service has answered since it started."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=30) as response:
+        lines = response.read().decode().splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("fashion_images_total"))
+
+
+def worker_seconds(server: Server) -> float:
+    """Processor time of the service without candidates, seconds."""
+    found = [one for one in psutil.Process(server.group).children(recursive=True) if not is_candidate(one)]
+    return sum(one.cpu_times().user + one.cpu_times().system for one in found)
+
+
+def is_candidate(process: psutil.Process) -> bool:
+    """Whether a process is that of a candidate."""
+    return "components.shadow.candidate" in process.cmdline()
+
+
 def wait_for_end(server: Server) -> None:
     """Wait until the process of the candidate is gone."""
     service = psutil.Process(server.group)
-    while any("components.shadow.candidate" in one.cmdline() for one in service.children(recursive=True)):
+    while any(map(is_candidate, service.children(recursive=True))):
         time.sleep(0.1)
 
 
@@ -150,8 +178,9 @@ def describe(rows: list[Row], counts: ShadowCounts | None, options: argparse.Nam
         f"One image per request, {options.connections} connections; medians of {options.runs} runs of"
         f" {options.seconds} s each way, in turn. The ratios are of neighbouring runs: median (smallest to largest).",
         "",
-        "| request | requests/s off | on | ratio | p50 off, ms | on | ratio | p99 off, ms | on | ratio |",
-        "| --- |" + " ---: |" * 9,
+        "| request | requests/s off | on | ratio | p50 off, ms | on | ratio | p99 off, ms | on | ratio"
+        " | processor time of the worker off, us per image | on | ratio |",
+        "| --- |" + " ---: |" * 12,
         *(row.describe() for row in rows),
         "",
         f"Errors: {sum(one.errors for row in rows for one in (*row.off, *row.on))}. The last run with the shadow: "
