@@ -48,7 +48,8 @@ MAY_USE = {
     "evaluation": {"training", "dataset", "readers", "model", "pages"},
     "scoring": {"registry", "readers", "model", "catalogues"},
     "monitoring": {"evaluation", "dataset", "registry", "readers", "catalogues", "pages"},
-    "promotion": {"scoring", "evaluation", "registry", "dataset", "readers", "model", "catalogues", "pages"},
+    "shadow": {"monitoring", "scoring", "registry", "readers", "model", "pages"},
+    "promotion": {"shadow", "scoring", "evaluation", "registry", "dataset", "readers", "model", "catalogues", "pages"},
     "audit": {"evaluation", "training", "dataset", "model", "pages"},
 }
 
