@@ -50,6 +50,7 @@ MAY_USE = {
     "monitoring": {"evaluation", "dataset", "registry", "readers", "catalogues", "pages"},
     "promotion": {"scoring", "evaluation", "registry", "dataset", "readers", "model", "catalogues", "pages"},
     "audit": {"evaluation", "training", "dataset", "model", "pages"},
+    "review": {"monitoring", "dataset", "readers"},
 }
 
 
