@@ -28,11 +28,11 @@ from components.errors import InputError
 from components.monitoring.prediction_log import LoggedAnswer
 from components.readers.images.seen import write_seen
 from components.review.bounds import read_review_bounds
-from components.review.decisions import read_decisions
-from components.review.estimate import LiveAccuracy, estimate, estimate_days
+from components.review.estimate import LiveAccuracy
 from components.review.images import NAME
 from components.review.keeping import Keeper
 from components.review.queue import REVIEWER, ReviewQueue, Shown, TakenAway
+from components.review.state import describe_queue
 from serving.bodies import expect_type, read_body
 from serving.corrections import corrections_folder, refuse_repeated
 from serving.errors import RETRY_AFTER, Refusal, json_response
@@ -114,25 +114,24 @@ async def review_status(request: Request) -> Response:
 
 
 def _describe(queue: ReviewQueue) -> dict[str, Any]:
-    waiting, decisions = queue.count_waiting(), read_decisions(queue.bounds.folder / "decisions")
-    days = list(estimate_days(decisions).items())[-SHOWN_DAYS:]
+    state = describe_queue(queue.bounds)
+    days = list(state.days.items())[-SHOWN_DAYS:]
     return {
         "classes": queue.contract.classes,
-        "waiting": waiting,
-        "labelled": sum(one.label is not None and one.shown for one in decisions),
-        "skipped": sum(one.label is None for one in decisions),
-        "live_accuracy": _to_json(estimate(decisions)),
+        "waiting": state.waiting,
+        "labelled": state.labelled,
+        "skipped": state.skipped,
+        "live_accuracy": _to_json(state.live),
         "days": [{"day": day, **_to_json(found)} for day, found in days],
     }
 
 
 def _to_json(found: LiveAccuracy) -> dict[str, Any]:
-    fields = asdict(found)
     return {
-        "labelled": fields["labelled"],
-        "skipped": fields["skipped"],
-        "accuracy": fields["accuracy"],
-        "interval": [fields["low"], fields["high"]],
+        "labelled": found.labelled,
+        "skipped": found.skipped,
+        "accuracy": found.accuracy,
+        "interval": [found.low, found.high],
     }
 
 

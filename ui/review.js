@@ -8,7 +8,8 @@ const REFRESH = 5000; // milliseconds between two looks at the state of the queu
 const SVG = "http://www.w3.org/2000/svg";
 const $ = (id) => document.getElementById(id);
 
-const reviewer = sessionStorage.getItem("reviewer") || crypto.randomUUID().replaceAll("-", "");
+const random = crypto.getRandomValues(new Uint32Array(4));
+const reviewer = sessionStorage.getItem("reviewer") || [...random].map((one) => one.toString(36)).join("");
 sessionStorage.setItem("reviewer", reviewer);
 
 let classes = [];

@@ -133,9 +133,14 @@ class Keeper:
         return True
 
     def _per_hour(self, kind: Kind) -> float:
-        """More while there is room: an empty queue may fill in a day, a full one keeps what the days allow."""
-        free = self.most - remove_old(self.folder, kind, self.most, self.bounds.days)
-        return max(free, self.most / self.bounds.days) / 24 / LOG_FACTOR / self._workers
+        """More while there is room: an empty queue may fill in a day, a full one keeps what its days allow."""
+        waiting = remove_old(self.folder, kind, self.most, self.bounds.days)
+        return per_hour(self.most - waiting, self.most, self.bounds.days) / self._workers
+
+
+def per_hour(free: int, most: int, days: int) -> float:
+    """Images to keep in an hour, so that `free` of `most` last for a day, or all of them for `days` days."""
+    return max(free, most / days) / 24 / LOG_FACTOR
 
 
 def find_uncertain(predictions: Predictions) -> NDArray[np.intp]:

@@ -74,13 +74,6 @@ class ReviewQueue:
     lease: float = LEASE  # seconds
     clock: Callable[[], float] = time.time
 
-    def count_waiting(self) -> dict[Kind, int]:
-        """How many images wait, of each kind; leased ones do too."""
-        self._tidy()
-        leased = [name for name, _ in self._leases()]
-        names = [*list_names(self._folder("waiting")), *leased]
-        return {kind: sum(kind_in(name) == kind for name in names) for kind in KINDS}
-
     def take(self, reviewer: str) -> Shown | None:
         """Lease the next image to a person: the one that they have already, or a new one. None if none waits."""
         self._tidy()
