@@ -180,7 +180,9 @@ class ReviewLabel(TypedDict):
 
     reviewer: Reviewer
     id: ImageId
-    label: Annotated[Label | ClassName | NoneOfThese, Field(description="Its class, or that it is none of the classes.")]
+    label: Annotated[
+        Label | ClassName | NoneOfThese, Field(description="Its class, or that it is none of the classes.")
+    ]
 
 
 @closed

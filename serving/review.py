@@ -14,7 +14,6 @@ import base64
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import anyio.to_thread

@@ -95,4 +95,4 @@ def wilson(share: float, number: float) -> tuple[float, float]:
     """Ends of the 95 % interval of a share that was observed in some number of images (Wilson, 1927)."""
     middle = (share + Z**2 / (2 * number)) / (1 + Z**2 / number)
     half = Z / (1 + Z**2 / number) * math.sqrt(share * (1 - share) / number + Z**2 / (4 * number**2))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))  # rounding

@@ -6,8 +6,6 @@ each hour from the traffic of the hour before, so that a busy hour does not fill
 sample, in the same way, of those that the model is not sure of or does not know, without near-duplicates.
 """
 
-import math
-import random
 from collections import deque
 from collections.abc import Callable
 
@@ -31,7 +29,7 @@ Room = Callable[[], float]
 class AdaptiveShare:
     """A Bernoulli sample whose rate adapts to the traffic."""
 
-    def __init__(self, per_hour: Room, source: random.Random) -> None:
+    def __init__(self, per_hour: Room, source: np.random.Generator) -> None:
         """`per_hour` says how many images the next hour should keep; more than 0."""
         self._per_hour, self._random = per_hour, source
         self.rate = 1.0
@@ -65,7 +63,7 @@ class AdaptiveShare:
 
     def _draw_gap(self) -> int:
         """Number of failures before a success of probability `rate`."""
-        return 0 if self.rate >= 1 else int(math.log(1 - self._random.random()) / math.log1p(-self.rate))
+        return int(self._random.geometric(self.rate)) - 1
 
 
 class Keeper:
@@ -90,7 +88,7 @@ class Keeper:
         """
         self.bounds, self.source, self.network = bounds, source, network
         self.folder, self.most = bounds.folder / "waiting", (bounds.images - UNDO) // 2
-        draws = random.Random(seed)
+        draws = np.random.default_rng(seed)
         self._workers = workers
         self._shares = {kind: AdaptiveShare(lambda kind=kind: self._per_hour(kind), draws) for kind in KINDS}
         self._recent: deque[NDArray[np.float32]] = deque(maxlen=REMEMBERED)

@@ -160,7 +160,7 @@ class ReviewQueue:
         folder, now = self._folder("decisions"), self.clock()
         waiting = list_names(self._folder("waiting"))
         randoms = [time_in(name) for name in waiting if kind_in(name) == "random"]
-        oldest = min(randoms + [shown.image.time])
+        oldest = min([*randoms, shown.image.time])
         write_decision(folder / shown.name, decide(shown.image, label, now, oldest, shown=True))
         for name in waiting if label is not None else ():
             if hash_in(name) == hash_in(shown.name):

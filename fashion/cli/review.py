@@ -45,7 +45,8 @@ def show(context: typer.Context, as_json: Json = False) -> None:
 @review.command(**show_example("fashion review add catalogue.csv"))
 def add(
     source: Annotated[
-        str, typer.Argument(metavar="INPUT", help="Table, picture, archive, folder or 'pattern*', as for fashion score.")
+        str,
+        typer.Argument(metavar="INPUT", help="Table, picture, archive, folder or 'pattern*', as for fashion score."),
     ],
     model: ModelOption = None,
     as_json: Json = False,

@@ -1,6 +1,5 @@
 """Which images of the traffic are kept for review."""
 
-import random
 from collections import Counter
 from pathlib import Path
 
@@ -18,7 +17,7 @@ HOUR = 3600
 
 
 def test_the_share_keeps_every_image_while_there_are_few() -> None:
-    share = AdaptiveShare(lambda: 1000, random.Random(0))
+    share = AdaptiveShare(lambda: 1000, np.random.default_rng(0))
     drawn = share.draw(3, 0.0)
     assert [place for place, _, _ in drawn] == [0, 1, 2]
     assert all(0 <= rank <= rate <= 1 for _, rate, rank in drawn)
@@ -28,7 +27,7 @@ def test_the_recorded_rate_is_the_probability_of_being_kept() -> None:
     """The inverse rates of the kept images add up to the number of images: over draws, without bias."""
     sizes, sums, kept = [1, 1, 7, 300, 1, 5000, 40, 900], [], []
     for seed in range(400):
-        share = AdaptiveShare(lambda: 5, random.Random(seed))
+        share = AdaptiveShare(lambda: 5, np.random.default_rng(seed))
         drawn = [one for hour, size in enumerate(sizes) for one in share.draw(size, hour * 1800)]
         sums.append(sum(1 / rate for _, rate, _ in drawn))
         kept.append(len(drawn))
@@ -39,7 +38,7 @@ def test_the_recorded_rate_is_the_probability_of_being_kept() -> None:
 
 
 def test_ranks_are_uniform_over_all_images_kept_or_not() -> None:
-    share = AdaptiveShare(lambda: 2000, random.Random(1))
+    share = AdaptiveShare(lambda: 2000, np.random.default_rng(1))
     ranks = [rank for hour in range(20) for _, _, rank in share.draw(1000, hour * HOUR)]
     counts = np.histogram(ranks, bins=10, range=(0, min(1.0, max(ranks))))[0]
     assert counts[0] >= counts[-1] > 0
@@ -48,7 +47,7 @@ def test_ranks_are_uniform_over_all_images_kept_or_not() -> None:
 
 
 def test_a_busy_hour_starts_with_the_rate_of_the_hour_before() -> None:
-    share = AdaptiveShare(lambda: 10, random.Random(0))
+    share = AdaptiveShare(lambda: 10, np.random.default_rng(0))
     first = share.draw(100_000, 0.0)
     second = share.draw(100_000, HOUR)
     assert len(first) > 80

@@ -218,9 +218,7 @@ def test_uncertain_images_differ_from_the_ones_before(queue: ReviewQueue) -> Non
 
 
 @pytest.mark.parametrize("change", [lambda queue, name: queue.skip(name, FIRST)])
-def test_an_image_that_went_away_is_reported(
-    queue: ReviewQueue, change: Callable[[ReviewQueue, str], None]
-) -> None:
+def test_an_image_that_went_away_is_reported(queue: ReviewQueue, change: Callable[[ReviewQueue, str], None]) -> None:
     fill(queue, random=1)
     shown = take(queue)
     (queue.bounds.folder / "leased" / f"{shown.name}@{FIRST}").unlink()
