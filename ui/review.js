@@ -211,7 +211,7 @@ function draw(tag, attributes, text = "") {
 }
 
 function showDays(days) {
-  $("chart").hidden = $("table").hidden = !days.length;
+  for (const id of ["chart", "table"]) $(id).toggleAttribute("hidden", !days.length); // an SVG has no property for it
   if (!days.length) return;
   $("days").replaceChildren(
     ...days.map(({ day, accuracy, interval, labelled }) => {
@@ -223,7 +223,7 @@ function showDays(days) {
 }
 
 function drawChart(days) {
-  const [left, right, top, bottom] = [52, 585, 12, 185];
+  const [left, right, top, bottom] = [72, 585, 12, 185];
   const least = Math.min(0.9, Math.floor(Math.min(...days.map(({ interval }) => interval[0])) * 10) / 10);
   const x = (place) => left + ((place + 0.5) * (right - left)) / days.length;
   const y = (share) => bottom - ((share - least) / (1 - least)) * (bottom - top);

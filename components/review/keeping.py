@@ -8,6 +8,7 @@ sample, in the same way, of those that the model is not sure of or does not know
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +91,7 @@ class Keeper:
         self.folder, self.most = bounds.folder / "waiting", (bounds.images - UNDO) // 2
         draws = np.random.default_rng(seed)
         self._workers = workers
-        self._shares = {kind: AdaptiveShare(lambda kind=kind: self._per_hour(kind), draws) for kind in KINDS}
+        self._shares = {kind: AdaptiveShare(partial(self._per_hour, kind), draws) for kind in KINDS}
         self._recent: deque[NDArray[np.float32]] = deque(maxlen=REMEMBERED)
 
     def add(self, answer: LoggedAnswer) -> int:

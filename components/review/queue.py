@@ -81,12 +81,12 @@ class ReviewQueue:
             if holder == reviewer and (shown := self._read(self._leased(name, reviewer), name)):
                 self._touch(self._leased(name, reviewer))
                 return shown
-        while name := self._choose():
-            waiting, leased = self._folder("waiting") / name, self._leased(name, reviewer)
+        while chosen := self._choose():
+            waiting, leased = self._folder("waiting") / chosen, self._leased(chosen, reviewer)
             with suppress(FileNotFoundError):  # another person was faster
                 self._touch(waiting)  # before the move, after which another process may compare its age
                 self._move(waiting, leased)
-                if shown := self._read(leased, name):
+                if shown := self._read(leased, chosen):
                     return shown
         return None
 

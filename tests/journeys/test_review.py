@@ -298,6 +298,7 @@ def test_the_page_shows_the_accuracy_with_its_interval(page: "Page") -> None:
         page.wait_for_timeout(150)
     page.reload()
     page.locator("#accuracy", has_text="95 % interval").wait_for()
+    assert page.locator("#chart").is_visible()
     assert page.locator("#chart circle").count() == 1
     assert "Accuracy by day" in str(page.locator("#chart").get_attribute("aria-label"))
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
