@@ -45,7 +45,7 @@ DAY, HOUR = 86_400, 3_600  # seconds
 LABELLED, HELD_OUT = 2_000, 10_000  # rows of the training split: labelled at the start; to choose by
 DAYS = 13  # of traffic, within the 14 days that images are kept
 MOST, KEPT_DAYS = 975, 14  # of `ReviewBounds`: random images kept, and days
-METHODS = ("before", "random", "queue", "uncertain only")
+METHODS = ("before", "random", "queue")
 
 
 def main() -> None:
@@ -59,7 +59,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     lines = ["# `python -m benchmarks.review`", "", *describe_machine()]
-    lines += ["", *describe_coverage(options.simulations)]
+    if options.simulations:
+        lines += ["", *describe_coverage(options.simulations)]
     if options.seeds:
         lines += ["", *describe_labelling(options.preset, options.seeds, options.budget)]
     text = "\n".join([*lines, ""])
@@ -85,8 +86,12 @@ def describe_labelling(preset: str, seeds: int, budget: int) -> list[str]:
         os.environ["FASHION_DATA_DIR"] = folder
         dataset = ingest().dataset
         train, test = read_split(dataset, "train"), read_split(dataset, "test")
-    results = [compare(train, test, preset, seed, budget) for seed in range(seeds)]
-    rows = []
+    return tabulate([compare(train, test, preset, seed, budget) for seed in range(seeds)], preset, budget)
+
+
+def tabulate(results: list[Result], preset: str, budget: int) -> list[str]:
+    """The table of all seeds."""
+    seeds, rows = len(results), list[str]()
     for split in ("validation", "test"):
         for method in METHODS:
             found = [getattr(result, split)[method] for result in results]
@@ -121,7 +126,7 @@ def compare(train: Examples, test: Examples, preset: str, seed: int, budget: int
             if method == "random":
                 chosen = np.random.default_rng(seed + 100).choice(live, budget, replace=False)
             else:
-                chosen, queued = choose(train, live, first, seed, budget, method == "uncertain only")
+                chosen, queued = choose(train, live, first, seed, budget)
             trained = fit(train, np.concatenate([start, chosen]), preset, seed)
         validation[method] = accuracy(trained, train.images[held_out], train.labels[held_out])
         tests[method] = accuracy(trained, test.images, test.labels)
@@ -147,7 +152,7 @@ def accuracy(trained: Trained, images: Images, labels: NDArray[np.unsignedintege
 
 
 def choose(
-    train: Examples, live: NDArray[np.intp], first: Trained, seed: int, budget: int, is_uncertain_only: bool
+    train: Examples, live: NDArray[np.intp], first: Trained, seed: int, budget: int
 ) -> tuple[NDArray[np.intp], int]:
     """Send the live images as traffic, and label what the queue shows. Returns rows, and the images it kept."""
     rows = {train.images[row].tobytes(): row for row in live}
@@ -159,9 +164,6 @@ def choose(
             keeper.add(answer)
         waiting = bounds.folder / "waiting"
         queued = len(list(waiting.iterdir()))
-        if is_uncertain_only:
-            for path in waiting.glob("random-*"):
-                path.unlink()
         queue = ReviewQueue(bounds, train.contract, Path(folder) / "inbox")
         while len(chosen) < budget and (shown := queue.take("benchmark")):
             row = rows[shown.pixels.tobytes()]

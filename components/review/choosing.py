@@ -68,9 +68,9 @@ def _distance(roots: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray
 def probabilities_of(images: Collection[ReviewImage], contract: DataContract) -> NDArray[np.float32]:
     """The probabilities kept with n images, float32 (n, classes); 0 for classes that were not among the most likely."""
     found = np.zeros((len(images), len(contract.classes)), np.float32)
+    labels = {name: contract.label_of(name) for name in {one.name for image in images for one in image.top}}
     for row, image in zip(found, images, strict=True):
         for one in image.top:
-            label = contract.label_of(one.name)
-            if label is not None:
+            if (label := labels[one.name]) is not None:
                 row[label] = one.probability
     return found
