@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -247,18 +248,21 @@ def simulate(setup: Setup, seed: int) -> tuple[list[Decision], float]:
             for row, rate, rank in share.draw(len(answer), when):
                 waiting.append((when, rate, rank, bool(answer[row])))
         del waiting[: max(0, len(waiting) - MOST)]  # the oldest
-        for _ in range(sessions[hour] * setup.images):
-            if waiting:
-                decisions.append(label(waiting, (hour + 1) * HOUR + len(decisions) / 1000, setup, source))
+        if hour in sessions:
+            now, is_full = (hour + 1) * HOUR, len(waiting) >= MOST - 1
+            oldest = waiting[0][0] if is_full and waiting else max(0.0, now - KEPT_DAYS * DAY)
+            shown = sorted(waiting, key=itemgetter(2))[: sessions[hour] * setup.images]
+            taken = set(shown)
+            waiting[:] = [one for one in waiting if one not in taken]
+            decisions += [label(one, now, oldest, setup, source) for one in shown]
     return decisions, right / max(images, 1)
 
 
 def label(
-    waiting: list[tuple[float, float, float, bool]], now: float, setup: Setup, source: np.random.Generator
+    image: tuple[float, float, float, bool], now: float, oldest: float, setup: Setup, source: np.random.Generator
 ) -> Decision:
-    """Take the image of the lowest rank, and decide."""
-    oldest = min(when for when, *_ in waiting)
-    when, rate, rank, is_right = waiting.pop(min(range(len(waiting)), key=lambda place: waiting[place][2]))
+    """Label an image, or skip it."""
+    when, rate, rank, is_right = image
     name = None if source.random() < setup.skipped else "bag" if is_right else "hat"
     return Decision("random", "live", when, now, "m", "bag", name, rate, rank, oldest, shown=True)
 

@@ -29,7 +29,7 @@ class Decision:
     label: str | None  # a class, or "none of these"; None: the image was skipped
     rate: Rate  # see `ReviewImage`
     rank: Share
-    oldest: NonNegative  # time of the oldest random image that had not been shown then
+    oldest: NonNegative  # random images from this time on were all kept until then, or shown
     shown: bool  # False: another image with the same pixels was shown
 
     @property

@@ -63,7 +63,7 @@ def estimate_days(decisions: Sequence[Decision], source: Source = "live") -> dic
 def find_levels(decisions: Sequence[Decision]) -> NDArray[np.float64]:
     """The largest rank that was shown while each random image was waiting, float64 (n,).
 
-    A later decision counts for an image if, at that time, images as old had not yet been removed or all been shown.
+    A later decision counts for an image if, at that time, no image as old had been removed because of the bounds.
     """
     shown = [one for one in decisions if one.shown]
     decided = np.array([one.decided for one in shown])

@@ -23,6 +23,7 @@ import numpy as np
 from components.contract import DataContract, Images
 from components.dataset.labels.corrections import NONE_OF_THESE, Correction, write_correction
 from components.errors import ReviewError
+from components.files import DAY
 from components.review.bounds import ReviewBounds
 from components.review.choosing import measure_uncertainty, order, probabilities_of
 from components.review.decisions import DECISION_DAYS, MOST_DECISIONS, decide, read_decision, write_decision
@@ -159,8 +160,7 @@ class ReviewQueue:
         """Write the decision. A label holds for all waiting images with the same pixels."""
         folder, now = self._folder("decisions"), self.clock()
         waiting = list_names(self._folder("waiting"))
-        randoms = [time_in(name) for name in waiting if kind_in(name) == "random"]
-        oldest = min([*randoms, shown.image.time])
+        oldest = self._find_oldest(waiting, now)
         write_decision(folder / shown.name, decide(shown.image, label, now, oldest, shown=True))
         for name in waiting if label is not None else ():
             if hash_in(name) == hash_in(shown.name):
@@ -168,6 +168,12 @@ class ReviewQueue:
                     self._move(self._folder("waiting") / name, self._folder("decided") / name)
                     same = read_review_image(self._folder("decided") / name, name)
                     write_decision(folder / name, decide(same, label, now, oldest, shown=False))
+
+    def _find_oldest(self, waiting: list[str], now: float) -> float:
+        """The time from which on no random image has been removed: if the folder is full, that of the oldest one."""
+        times = [time_in(name) for name in waiting if kind_in(name) == "random"]
+        is_full = len(times) >= (self.bounds.images - UNDO) // 2 - 1
+        return min(times) if is_full and times else max(0.0, now - self.bounds.days * DAY)
 
     def _choose(self) -> str | None:
         """The name of the next image: of three, one random and two uncertain, while there are both."""
