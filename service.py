@@ -68,12 +68,14 @@ class Fashion:
         from components.shadow.mirror import mirror
         from serving.live import served
         from serving.metrics import watch
+        from serving.review import keep_for_review
 
         end_with_parent()
         NoPandas.take_effect()
         torch.set_num_threads(1)  # an image takes 20 us; more threads only contend with each other
         logging.getLogger("uvicorn.access").propagate = False  # else uvicorn formats log lines that no one reads
         watch.start(log_folder(home()))
+        keep_for_review(watch)
         tag = bundled_tag()
         if tag is None or os.environ.get("FASHION_FOLLOW") == "true":
             use_own_models()

@@ -16,6 +16,7 @@ and exits with status 1; the service responds with the HTTP status in brackets.
     │   └── NoLiveModel       no model is live, or the pointer cannot be read   (503)
     ├── StackError            a server or worker of the stack does not start
     ├── NotificationFailed    a notification could not be delivered
+    ├── ReviewError           an image of the review queue is damaged, or is no longer this person's
     ├── PromotionRefused      the gate rejected a challenger
     │   └── LiveModelChanged  another model went live in the meantime; retry
     └── InputError            images or a table from the caller are invalid     (400)
@@ -116,6 +117,10 @@ class ModelNotFound(ModelError):
 
 class NoLiveModel(ModelError):
     """No model is live, or the live-model pointer cannot be read."""
+
+
+class ReviewError(FashionError):
+    """An image of the review queue is damaged, or is no longer this person's."""
 
 
 class PromotionRefused(FashionError):

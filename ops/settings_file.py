@@ -23,7 +23,16 @@ from components.errors import SettingsError
 FILE = "fashion.toml"
 VARIABLE = "FASHION_CONFIG"
 TABLES = ("gate", "drift")
-PATHS = frozenset({"FASHION_DATA_DIR", "FASHION_INBOX_DIR", "FASHION_CORRECTIONS_DIR", "BENTOML_HOME", "PREFECT_HOME"})
+PATHS = frozenset(
+    {
+        "FASHION_DATA_DIR",
+        "FASHION_INBOX_DIR",
+        "FASHION_CORRECTIONS_DIR",
+        "FASHION_REVIEW_DIR",
+        "BENTOML_HOME",
+        "PREFECT_HOME",
+    }
+)
 NAMES_OR_PATHS = frozenset({"FASHION_SOURCE", "FASHION_NETWORK"})  # a path if there is such a file or folder
 OTHERS = frozenset({"BENTOML_HOME", "PREFECT_HOME", "PREFECT_API_URL", "PORT", "PREFECT_PORT"})  # of [environment]
 # Every FASHION_ variable; a test compares them with the settings classes.
@@ -47,6 +56,9 @@ NAMES = frozenset(
         "PREDICTION_LOG",
         "ALLOWED_HOSTS",
         "CORRECTIONS_DIR",
+        "REVIEW_DIR",
+        "REVIEW_IMAGES",
+        "REVIEW_DAYS",
         "DEBUG",
         "QUIET",
         "NOTIFY_URL",

@@ -87,7 +87,7 @@ def _read(body: bytes, contract: DataContract) -> Correction:
         raise InputError("body", "expected a JSON object")
     if unknown := [name for name in fields if name not in FIELDS]:
         raise InputError(unknown[0][:40], f"unknown field, expected {', '.join(FIELDS)}")
-    _refuse_repeated(body)
+    refuse_repeated(body)
     said = read_class(fields.get("said"), "said", contract)
     label = read_corrected(fields.get("label"), contract)
     model = fields.get("model")
@@ -96,7 +96,7 @@ def _read(body: bytes, contract: DataContract) -> Correction:
     return Correction(_read_pixels(fields, contract), label, said, model)
 
 
-def _refuse_repeated(body: bytes) -> None:
+def refuse_repeated(body: bytes) -> None:
     """Refuse duplicate fields, of which the parser would silently keep the last."""
 
     def check(pairs: list[tuple[str, Any]]) -> None:

@@ -33,6 +33,7 @@ from serving.metrics import watch
 from serving.openapi import describe_api
 from serving.pages import PATHS, page
 from serving.pictures import read_pictures
+from serving.review import label_image, next_image, review_status, skip_image, undo_decision
 from serving.tables import score_table
 
 CLASSES_HEADER, FINGERPRINT = b"x-classes", re.compile("[0-9a-f]{16}")  # fingerprint of the expected classes
@@ -213,4 +214,9 @@ ENDPOINTS: dict[str, tuple[str, Endpoint]] = {
     "/classify": ("POST", classify),
     "/score": ("POST", score),
     "/corrections": ("POST", correct),
+    "/review/next": ("POST", next_image),
+    "/review/label": ("POST", label_image),
+    "/review/skip": ("POST", skip_image),
+    "/review/undo": ("POST", undo_decision),
+    "/review/status": ("GET", review_status),
 }

@@ -10,7 +10,7 @@ from pydantic import Field
 from typing_extensions import TypeAliasType, TypedDict
 
 from components.contract import Share
-from components.scoring.answers import Answer, ClassName, Label, closed
+from components.scoring.answers import Answer, ClassName, Label, LikelyClass, closed
 
 Pixel = Annotated[int, Field(ge=0, le=255)]
 Image = TypeAliasType("Image", list[Pixel] | list[list[Pixel]] | list[list[list[Pixel]]])
@@ -159,3 +159,92 @@ class Corrected(TypedDict):
 
     label: Annotated[Label | None, Field(description="Null for none of the classes.")]
     name: ClassName | NoneOfThese
+
+
+Reviewer = Annotated[
+    str, Field(pattern="^[A-Za-z0-9]{8,40}$", description="Who labels: any random letters and digits.")
+]
+ImageId = Annotated[str, Field(description="The `id` of an image from /review/next.")]
+
+
+@closed
+class ReviewNext(TypedDict):
+    """Request body of /review/next."""
+
+    reviewer: Reviewer
+
+
+@closed
+class ReviewLabel(TypedDict):
+    """Request body of /review/label."""
+
+    reviewer: Reviewer
+    id: ImageId
+    label: Annotated[
+        Label | ClassName | NoneOfThese, Field(description="Its class, or that it is none of the classes.")
+    ]
+
+
+@closed
+class ReviewId(TypedDict):
+    """Request body of /review/skip and /review/undo."""
+
+    reviewer: Reviewer
+    id: ImageId
+
+
+@closed
+class ReviewItem(TypedDict):
+    """An image to label."""
+
+    id: Annotated[str, Field(description="For /review/label, /review/skip and /review/undo.")]
+    seen: Annotated[str, Field(description="What the model saw, as a PNG data URL.")]
+    model: Annotated[str, Field(description="Exact tag of the model that answered.")]
+    time: Annotated[float, Field(description="Time of the answer, seconds since 1970.")]
+    sure: bool
+    known: bool | None
+    top: Annotated[list[LikelyClass], Field(description="The most likely classes, most likely first.")]
+
+
+@closed
+class ReviewTurn(TypedDict):
+    """The image that this person labels next."""
+
+    image: Annotated[ReviewItem | None, Field(description="Null if no image waits.")]
+
+
+@closed
+class Waiting(TypedDict):
+    """Number of images that wait for a label."""
+
+    random: Annotated[int, Field(ge=0, description="Images drawn at random from the traffic.")]
+    uncertain: Annotated[int, Field(ge=0, description="Images that the model was not sure of, or did not know.")]
+
+
+@closed
+class LiveAccuracy(TypedDict):
+    """Accuracy on live traffic, estimated from the random images that people labelled."""
+
+    labelled: Annotated[int, Field(ge=0, description="Random images that it is estimated from.")]
+    skipped: Annotated[int, Field(ge=0, description="Random images that people skipped.")]
+    accuracy: Annotated[Share | None, Field(description="Null without labels.")]
+    interval: Annotated[list[Share], Field(min_length=2, max_length=2, description="95 % interval.")]
+
+
+@closed
+class DayAccuracy(LiveAccuracy):
+    """The accuracy on the traffic of one day."""
+
+    day: Annotated[str, Field(description="UTC date.", json_schema_extra={"format": "date"})]
+
+
+@closed
+class ReviewStatus(TypedDict):
+    """State of the review queue."""
+
+    classes: list[ClassName]
+    waiting: Waiting
+    labelled: Annotated[int, Field(ge=0, description="Images of both kinds that people labelled.")]
+    skipped: Annotated[int, Field(ge=0)]
+    live_accuracy: LiveAccuracy
+    days: Annotated[list[DayAccuracy], Field(description="The last 30 days with labels, oldest first.")]

@@ -14,13 +14,15 @@ from components.readers.images.pixel_json import MAX_IMAGES
 from serving import messages
 from serving.bodies import LARGEST_JSON, LARGEST_TABLE, LARGEST_UPLOAD, PICTURES
 from serving.forms import MAX_FILES
+from serving.review_api import MESSAGES, review_examples, review_paths
 
 REFUSALS = {
     400: "Invalid request. `field` names the part that is invalid.",
     401: "Missing or invalid bearer token.",
-    403: "Unknown Host or Origin, or corrections are disabled.",
+    403: "Unknown Host or Origin, or corrections or the review queue are disabled.",
     408: "The body was not received in time.",
     409: "The live model has different classes than the caller expects.",
+    410: "Another person has the image or decided about it, or it is no longer kept.",
     413: "Too many bytes, images, files or pixels.",
     414: "The URL is too long.",
     415: "Unsupported content type or content encoding.",
@@ -155,6 +157,7 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
                 requestBody=_body(content("Correction")),
             )
         },
+        **review_paths(operation, content, WITH_BODY),
         "/model": {
             "get": operation(
                 "model", "Describe the live model", "Its tag, metrics and classes.", content("Model"), (401, 503)
@@ -223,7 +226,7 @@ class _Untitled(GenerateJsonSchema):
 
 def _schemas(contract: DataContract) -> dict[str, JsonSchemaValue]:
     """Schemas of all messages, with the class names and sizes of the contract."""
-    kinds = ("Error", "Predictions", "Model", "Examples", "PixelRequest", "Correction", "Corrected")
+    kinds = ("Error", "Predictions", "Model", "Examples", "PixelRequest", "Correction", "Corrected", *MESSAGES)
     _, found = TypeAdapter.json_schemas(
         [(kind, "serialization", TypeAdapter(getattr(messages, kind))) for kind in kinds],
         ref_template="#/components/schemas/{model}",
@@ -308,6 +311,7 @@ def _examples(contract: DataContract) -> dict[str, Any]:
         },
         "Examples": {"examples": []},
         "Corrected": {"label": first, "name": contract.classes[first]},
+        **review_examples(contract, TAG),
         "Model": {
             "model": TAG,
             "live_since": "2026-11-21T02:30:00+00:00",

@@ -1,4 +1,4 @@
-"""The web pages and their files: `/` from ui/, and `/docs`, Swagger UI as BentoML's package ships it."""
+"""The web pages and their files: `/` and `/review` from ui/, and `/docs`, Swagger UI as BentoML's package ships it."""
 
 from functools import lru_cache
 from importlib.util import find_spec
@@ -17,6 +17,9 @@ OWN_FILES = {
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
+    "/review": ("review.html", "text/html"),
+    "/review.css": ("review.css", "text/css"),
+    "/review.js": ("review.js", "text/javascript"),
     "/docs": ("docs.html", "text/html"),
     "/docs.css": ("docs.css", "text/css"),
     "/docs.js": ("docs.js", "text/javascript"),

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from components.errors import SettingsError
+from components.review.bounds import read_review_bounds
 from serving.guard import Guard
 
 FOLDERS = ("FASHION_CORRECTIONS_DIR", "FASHION_PREDICTION_LOG")
@@ -18,6 +19,7 @@ def check_settings() -> None:
     """
     Guard()
     read_workers()
+    read_review_bounds()
     for name in FOLDERS:
         if Path(folder := os.environ.get(name, "")).is_file():
             raise SettingsError(f"{name}: found {folder!r}, a file, expected a folder, or off")

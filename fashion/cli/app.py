@@ -21,6 +21,7 @@ from fashion.cli import (
     notify,
     predict,
     retention,
+    review,
     shadow,
     slices,
     stack,
@@ -98,7 +99,7 @@ def build_app() -> typer.Typer:
     for group, entries in GROUPS.items():
         for function, example in entries:
             built.command(rich_help_panel=group, **show_example(example))(advising(function))
-    for part, group in ((labels.label, "Data"), (classes.classes, "Data")):
+    for part, group in ((labels.label, "Data"), (classes.classes, "Data"), (review.review, "Operate")):
         built.add_typer(part, rich_help_panel=group, context_settings=SETTINGS)
     return built
 

@@ -51,6 +51,7 @@ MAY_USE = {
     "shadow": {"monitoring", "scoring", "registry", "readers", "model", "pages"},
     "promotion": {"shadow", "scoring", "evaluation", "registry", "dataset", "readers", "model", "catalogues", "pages"},
     "audit": {"evaluation", "training", "dataset", "model", "pages"},
+    "review": {"monitoring", "dataset", "readers"},
 }
 
 

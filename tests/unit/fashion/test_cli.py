@@ -62,6 +62,7 @@ def write_csv(path: Path, images: Images, bad: int = 0) -> Path:
 COMMANDS = [
     ("label", "import"),
     ("label", "inbox"),
+    ("review", "add"),
     *(("classes", name) for name in ("add", "rename", "merge", "split", "remove", "undo", "history")),
     *((entry.function.__name__,) for entries in GROUPS.values() for entry in entries),
 ]

@@ -1,0 +1,197 @@
+"""The files of the queue: each has one image of the traffic, as the model saw it, and what the model answered.
+
+    REVIEW/waiting/random-1764547200123-5f0c1d2e3a4b5c6d-9ab31f02.json
+
+A name starts with the kind of the image and the time of the answer in milliseconds, then the hash of the image. A file
+is written whole and never changed, so workers and people share the folder without a lock: see `queue`.
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+import secrets
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import orjson
+from pydantic import Field
+
+from components.contract import DataContract, Images, NonNegative, Predictions, Share
+from components.errors import ReviewError
+from components.files import DAY, whole_file
+from components.records import read_file, read_record
+
+Kind = Literal["random", "uncertain"]
+Source = Literal["live", "scored"]  # a request to the service, or a row of a scored input
+KINDS: tuple[Kind, ...] = ("random", "uncertain")
+NAME = re.compile(r"(random|uncertain)-([0-9]{13})-([0-9a-f]{16})-[0-9a-f]{8}\.json")
+MOST_LIKELY = 10  # classes kept with an image
+Rate = Annotated[float, Field(gt=0, le=1)]
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A class that the model considers, and its probability."""
+
+    name: str
+    probability: Share
+
+
+@dataclass(frozen=True)
+class ReviewImage:
+    """An image that may be labelled."""
+
+    kind: Kind
+    source: Source
+    time: NonNegative  # of the answer, seconds since 1970
+    model: str  # exact tag
+    top: Annotated[tuple[Suggestion, ...], Field(min_length=1)]  # the most likely classes, most likely first
+    sure: bool
+    known: bool | None  # None: the model cannot tell
+    rate: Rate  # probability with which images of this kind were kept at that time
+    rank: Share  # drawn uniformly from 0 to `rate`; random images are shown in this order
+    network: str | None  # SHA-256 of the frozen network, if the contract has one
+    pixels: str  # one image of the contract's dtype, base64
+
+    @property
+    def said(self) -> str:
+        """The class that the model named."""
+        return self.top[0].name
+
+    def to_bytes(self) -> bytes:
+        """The image's bytes. Raises ValueError if the pixels are not base64."""
+        return base64.b64decode(self.pixels, validate=True)
+
+    def to_image(self, contract: DataContract) -> Images | None:
+        """The image, (1,), or None if its size or its network is not that of the contract."""
+        expected = contract.embedding.sha256 if contract.embedding else None
+        pixels = self.to_bytes()
+        if self.network != expected or len(pixels) != contract.dtype.itemsize:
+            return None
+        return np.frombuffer(pixels, contract.dtype)
+
+
+def make_review_image(
+    kind: Kind,
+    source: Source,
+    when: float,
+    predictions: Predictions,
+    row: int,
+    image: Images,
+    drawn: tuple[float, float],
+    network: str | None,
+) -> ReviewImage:
+    """Copy an image and its row of the predictions.
+
+    Args:
+        kind: why it is kept.
+        source: where it comes from.
+        when: time of the answer, seconds since 1970.
+        predictions: of n images.
+        row: the image's row.
+        image: of the contract's dtype, without the leading axis.
+        drawn: `rate` and `rank`.
+        network: SHA-256 of the frozen network, if there is one.
+    """
+    probabilities = predictions.probabilities[row]
+    likeliest = np.argsort(-probabilities, kind="stable")[:MOST_LIKELY].tolist()
+    return ReviewImage(
+        kind=kind,
+        source=source,
+        time=when,
+        model=predictions.model,
+        top=tuple(Suggestion(predictions.classes[label], _to_share(probabilities[label])) for label in likeliest),
+        sure=bool(predictions.sure[row]),
+        known=None if predictions.known is None else bool(predictions.known[row]),
+        rate=drawn[0],
+        rank=drawn[1],
+        network=network,
+        pixels=base64.b64encode(image.tobytes()).decode(),
+    )
+
+
+def _to_share(value: np.float32) -> float:
+    return min(1.0, max(0.0, round(float(value), 6)))
+
+
+def write_review_image(folder: Path, image: ReviewImage) -> None:
+    """Write an image under a name of its own.
+
+    The file is not flushed to disk, which takes as long as thousands of predictions. One that a power cut damages is
+    found by its hash when it is read.
+
+    Raises:
+        OSError: the folder is not writable.
+    """
+    name = f"{image.kind}-{int(image.time * 1000):013d}-{_hash_of(image.to_bytes())}-{secrets.token_hex(4)}.json"
+    with whole_file(folder / name, flush=False) as path:
+        path.write_bytes(orjson.dumps(asdict(image)))
+
+
+def read_review_image(path: Path, name: str) -> ReviewImage:
+    """Read the image called `name`, which may be in a file with a longer name.
+
+    Raises:
+        FileNotFoundError: another process has moved or removed it.
+        ReviewError: the content is damaged, or is that of another name.
+    """
+    image = read_record(ReviewImage, read_file(path, ReviewError), path, ReviewError)
+    try:
+        found = _hash_of(image.to_bytes())
+    except (binascii.Error, ValueError) as error:
+        raise ReviewError(f"{path}: pixels: not base64: {error}. Remove this file") from error
+    if (expected := hash_in(name)) != found:
+        raise ReviewError(f"{path}: damaged: its pixels have the hash {found}, expected {expected}. Remove this file")
+    return image
+
+
+def _hash_of(pixels: bytes) -> str:
+    return hashlib.sha256(pixels).hexdigest()[:16]
+
+
+def kind_in(name: str) -> Kind:
+    """The kind of the image in a file with this name."""
+    return "random" if name.startswith("random") else "uncertain"
+
+
+def time_in(name: str) -> float:
+    """When the image in a file with this name was answered, seconds since 1970."""
+    return int(name.split("-")[1]) / 1000
+
+
+def hash_in(name: str) -> str:
+    """The hash of the image in a file with this name, 16 hex digits: those that its correction has too."""
+    return name.split("-")[2]
+
+
+def list_names(folder: Path, kind: Kind | None = None) -> list[str]:
+    """The names of the images in a folder, which need not exist, oldest first; of one kind, or of both."""
+    with suppress(FileNotFoundError):
+        found = [path.name for path in folder.iterdir() if NAME.fullmatch(path.name)]
+        return sorted((name for name in found if kind in {None, kind_in(name)}), key=time_in)
+    return []
+
+
+def remove_old(folder: Path, kind: Kind | None, most: int, days: float) -> int:
+    """Remove images that are too old, and the oldest beyond a number.
+
+    Args:
+        folder: need not exist.
+        kind: of the images to count and to remove; None: both.
+        most: number of images that may stay.
+        days: age that they may have.
+
+    Returns:
+        How many stay.
+    """
+    names, oldest = list_names(folder, kind), time.time() - days * DAY
+    stay = [name for name in names if time_in(name) >= oldest]
+    stay = stay[max(0, len(stay) - most) :]
+    for name in set(names) - set(stay):
+        (folder / name).unlink(missing_ok=True)
+    return len(stay)
