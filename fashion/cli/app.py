@@ -21,6 +21,7 @@ from fashion.cli import (
     notify,
     predict,
     retention,
+    similar,
     stack,
     sweep,
     training,
@@ -94,7 +95,7 @@ def build_app() -> typer.Typer:
     for group, entries in GROUPS.items():
         for function, example in entries:
             built.command(rich_help_panel=group, **show_example(example))(advising(function))
-    for part, group in ((labels.label, "Data"), (classes.classes, "Data")):
+    for part, group in ((labels.label, "Data"), (classes.classes, "Data"), (similar.similar, "Predict and serve")):
         built.add_typer(part, rich_help_panel=group, context_settings=SETTINGS)
     return built
 
