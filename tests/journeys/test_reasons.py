@@ -23,8 +23,9 @@ from components.catalogues.fashion_mnist import CLASSES
 from components.contract import Dataset, Images, ModelCard
 from components.dataset.manifest import Examples, read_split
 from components.model.classifier import Classifier
+from components.model.mlp import MLP
 from components.readers.images.photos import write_png
-from components.registry import champion
+from components.registry import champion, store
 from components.training.train import Trained
 
 if TYPE_CHECKING:
@@ -91,6 +92,14 @@ def decoded(url: str) -> Images:
     return pixels
 
 
+def save_scaled(trained: Trained, card: ModelCard, factor: float) -> str:
+    """Store a model with another hidden layer."""
+    network = MLP(trained.network.config, card.contract)
+    network.from_tensors(trained.network.to_tensors())
+    network.dense1.weight.data.mul_(factor)
+    return store.save_model(network.eval(), card)
+
+
 def brute_force(model: Classifier, examples: Examples, image: Images, count: int) -> list[int]:
     rows, query = (model.hidden(images).astype(np.float64) for images in (examples.images, image[None]))
     return np.sqrt(((rows - query) ** 2).sum(1)).argsort(kind="stable")[:count].tolist()
@@ -146,13 +155,7 @@ def test_a_new_live_model_gives_reasons_of_its_own(shop: Shop, image: Images, tr
     """And a rollback the earlier ones again."""
     first = champion.live_move().tag
     before = shop.ask("/classify?because=5", image)
-    layer = trained.network.dense1.weight
-    kept = layer.detach().clone()
-    try:
-        layer.data.mul_(2)
-        second = save(trained, card, 1.0)
-    finally:
-        layer.data.copy_(kept)
+    second = save_scaled(trained, card, 2)
     champion.make_live(second, "a test")
     wait_for(shop.server, second)
     after = shop.ask("/classify?because=5", image)
@@ -172,10 +175,7 @@ def test_without_the_dataset_the_reason_is_given_and_nothing_else_changes(
     away = shop.data / "datasets-moved"
     (shop.data / "datasets").rename(away)
     try:
-        layer = trained.network.dense1.weight
-        layer.data.mul_(3)
-        tag = save(trained, card, 1.0)
-        layer.data.div_(3)
+        tag = save_scaled(trained, card, 3)
         champion.make_live(tag, "a test")
         wait_for(shop.server, tag)
         refused = shop.post("/classify?because=1", image)
