@@ -78,7 +78,10 @@ def measure(examples: Examples, test: Images, config: TrainConfig, images: int) 
         each = [index.nearest(query, k)[0] for query in queries]
         cited = np.unique(np.concatenate(each))
         others = draw_like(cited, examples.labels, random)
-        changed = [int((answer(fit(examples, without(one, examples), config), asked) != answers).sum()) for one in (cited, others)]
+        changed = [
+            int((answer(fit(examples, without(one, examples), config), asked) != answers).sum())
+            for one in (cited, others)
+        ]
         trained[k] = (len(cited), changed[0], changed[1])
         voted[k] = (k, *count_votes(index, queries, each, examples.labels, random))
         print(config.seed, k, trained[k], voted[k], flush=True)
@@ -87,7 +90,9 @@ def measure(examples: Examples, test: Images, config: TrainConfig, images: int) 
 
 def fit(examples: Examples, rows: Rows, config: TrainConfig) -> MLP:
     """Train on some rows."""
-    kept = Examples([examples.ids[row] for row in rows], examples.images[rows], examples.labels[rows], examples.contract)
+    kept = Examples(
+        [examples.ids[row] for row in rows], examples.images[rows], examples.labels[rows], examples.contract
+    )
     run = Run(kept, config)
     while not run.is_finished:
         run.advance()
@@ -121,7 +126,11 @@ def draw_like(rows: Rows, labels: NDArray[np.unsignedinteger], random: np.random
 
 
 def count_votes(
-    index: NearestRows, queries: NDArray[np.float32], cited: list[Rows], labels: NDArray[np.unsignedinteger], random: np.random.Generator
+    index: NearestRows,
+    queries: NDArray[np.float32],
+    cited: list[Rows],
+    labels: NDArray[np.unsignedinteger],
+    random: np.random.Generator,
 ) -> tuple[int, int]:
     """How many votes change if each image's own k nearest are removed, and if as many random ones are."""
     changed = [0, 0]
@@ -142,12 +151,19 @@ def vote(labels: NDArray[np.unsignedinteger]) -> int:
 
 def describe(title: str, counts: list[Counts], images: int) -> list[str]:
     """A table: shares of changed answers, means over the seeds, with the 95 % interval of the paired difference."""
-    lines = ["", f"## {title}", "", "| k | removed | changed without the cited | without random ones | difference (95 %) |"]
+    lines = [
+        "",
+        f"## {title}",
+        "",
+        "| k | removed | changed without the cited | without random ones | difference (95 %) |",
+    ]
     lines.append("| ---: | ---: | ---: | ---: | ---: |")
     for k in CITED:
         removed, cited, others = (np.array(column, float) for column in zip(*(one[k] for one in counts), strict=True))
         apart = (cited - others) / images
-        spread = stats.t.ppf(0.975, len(apart) - 1) * apart.std(ddof=1) / np.sqrt(len(apart)) if len(apart) > 1 else np.nan
+        spread = (
+            stats.t.ppf(0.975, len(apart) - 1) * apart.std(ddof=1) / np.sqrt(len(apart)) if len(apart) > 1 else np.nan
+        )
         lines.append(
             f"| {k} | {removed.mean():,.0f} | {cited.mean() / images:.1%} | {others.mean() / images:.1%} | "
             f"{apart.mean():+.1%} ({apart.mean() - spread:+.1%} to {apart.mean() + spread:+.1%}) |"

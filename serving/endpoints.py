@@ -71,7 +71,11 @@ async def predict_pixels(request: Request) -> Response:
 async def classify(request: Request) -> Response:
     """POST /classify: classify pictures; `?seen=true` adds the model's input image, `?because=5` its neighbours."""
     model = _expected_model(request)
-    top, wants_seen, because = _read_top(request, model), _read_flag(request, "seen"), read_count(request, "because", 0, 0)
+    top, wants_seen, because = (
+        _read_top(request, model),
+        _read_flag(request, "seen"),
+        read_count(request, "because", 0, 0),
+    )
     index = await training.get(model, "because") if because else None
     uploads = await read_uploads(request)
     require_few(len(uploads), because, "because")

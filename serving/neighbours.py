@@ -110,7 +110,9 @@ def _start(work: Callable[[], "NeighbourIndex"]) -> "Future[NeighbourIndex]":
 
 def _open_training(model: Classifier) -> "NeighbourIndex":
     if bundled_tag() is not None:
-        raise NeighboursError("a built Bento has no training images; ask a service that runs where the model was trained")
+        raise NeighboursError(
+            "a built Bento has no training images; ask a service that runs where the model was trained"
+        )
     from components.neighbours.training import open_training_index
     from components.settings import load_settings
 

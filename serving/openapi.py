@@ -21,7 +21,7 @@ REFUSALS = {
     401: "Missing or invalid bearer token.",
     403: "Unknown Host or Origin, or corrections are disabled.",
     408: "The body was not received in time.",
-    409: "The live model has different classes than the caller expects, or there is no index for `because` or /similar.",
+    409: "The live model has different classes than the caller expects, or nothing is indexed for `because` or /similar.",
     413: "Too many bytes, images, files, pixels or neighbours.",
     414: "The URL is too long.",
     415: "Unsupported content type or content encoding.",
@@ -120,9 +120,7 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
         "X-Warnings": {"schema": WARNINGS_HEADER},
     }
     files = {"type": "array", "items": BINARY, "minItems": 1, "maxItems": MAX_FILES}
-    pictures = _body(
-        {**_form("files", files, ", ".join(PICTURES)), **{kind: {"schema": BINARY} for kind in PICTURES}}
-    )
+    pictures = _body({**_form("files", files, ", ".join(PICTURES)), **{kind: {"schema": BINARY} for kind in PICTURES}})
     paths = {
         "/predict": {
             "post": operation(

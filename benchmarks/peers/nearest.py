@@ -19,6 +19,7 @@ Search = Callable[[Any], Any]  # float32 (units,) -> row numbers
 
 
 def ours(rows: Any) -> Search:
+    """The search of this project."""
     from components.neighbours.search import NearestRows
 
     index = NearestRows(rows)
@@ -26,6 +27,7 @@ def ours(rows: Any) -> Search:
 
 
 def numpy_product(rows: Any) -> Search:
+    """All distances by one product."""
     squares = np.einsum("ij,ij->i", rows, rows)
 
     def search(query: Any) -> Any:
@@ -37,6 +39,7 @@ def numpy_product(rows: Any) -> Search:
 
 
 def torch_product(rows: Any, kind: str = "float32") -> Search:
+    """The same in PyTorch; rounded products are not exact."""
     import torch
 
     torch.set_num_threads(1)
@@ -51,6 +54,7 @@ def torch_product(rows: Any, kind: str = "float32") -> Search:
 
 
 def faiss_flat(rows: Any) -> Search:
+    """Exact search of faiss."""
     import faiss
 
     faiss.omp_set_num_threads(1)
@@ -60,12 +64,14 @@ def faiss_flat(rows: Any) -> Search:
 
 
 def usearch_exact(rows: Any) -> Search:
+    """Exact search of usearch."""
     from usearch.index import MetricKind, search
 
     return lambda query: search(rows, query, COUNT, MetricKind.L2sq, exact=True, threads=1).keys
 
 
 def hnswlib_graph(rows: Any) -> Search:
+    """Approximate search in a graph."""
     import hnswlib
 
     index = hnswlib.Index("l2", rows.shape[1])

@@ -144,7 +144,9 @@ def read_index(path: Path, model: Classifier) -> NeighbourIndex:
     if record.weights_sha256 != model.card.weights_sha256:
         raise NeighboursError(f"{path}: an index of {record.model}, expected one of {model.tag}")
     if (found := sha256_of(path)) != record.sha256:
-        raise NeighboursError(f"{path}: changed since it was written (SHA-256 {found[:16]}..., {where.name} has another)")
+        raise NeighboursError(
+            f"{path}: changed since it was written (SHA-256 {found[:16]}..., {where.name} has another)"
+        )
     items = _read_items(path, model)
     if len(items.ids) != record.rows:
         raise NeighboursError(f"{path}: found {len(items.ids):,} rows, expected {record.rows:,}")

@@ -78,7 +78,9 @@ class NearestRows:
 
     def _measure(self, rows: NDArray[np.intp], query: NDArray[np.float32]) -> NDArray[np.float64]:
         """Squared distances of some rows, float64."""
-        return np.concatenate([self._squares(rows[start : start + BLOCK], query) for start in range(0, len(rows), BLOCK)])
+        return np.concatenate(
+            [self._squares(rows[start : start + BLOCK], query) for start in range(0, len(rows), BLOCK)]
+        )
 
     def _squares(self, rows: NDArray[np.intp], query: NDArray[np.float32]) -> NDArray[np.float64]:
         apart = self.rows[rows].astype(np.float64)

@@ -67,7 +67,9 @@ class Shop:
 
 
 @pytest.fixture(scope="module")
-def shop(dataset: Dataset, trained: Trained, card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(
+    dataset: Dataset, trained: Trained, card: ModelCard, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Shop]:
     folder = tmp_path_factory.mktemp("reasons")
     data = folder / "data"
     shutil.copytree(dataset.path.parent, data / "datasets")
@@ -151,7 +153,9 @@ def test_too_many_neighbours_are_refused(shop: Shop, test_split: Examples) -> No
     assert (response.status_code, response.json()["error"]["field"]) == (413, "because")
 
 
-def test_a_new_live_model_gives_reasons_of_its_own(shop: Shop, image: Images, trained: Trained, card: ModelCard) -> None:
+def test_a_new_live_model_gives_reasons_of_its_own(
+    shop: Shop, image: Images, trained: Trained, card: ModelCard
+) -> None:
     """And a rollback the earlier ones again."""
     first = champion.live_move().tag
     before = shop.ask("/classify?because=5", image)

@@ -78,10 +78,10 @@ def test_half_an_index_is_none(path: Path, model: Classifier, gone: str) -> None
 
 
 def test_an_index_has_a_largest_size(model: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
-    require_size(1000, model, "dataset x")
+    require_size(10_000, model, "dataset x")
     monkeypatch.setattr(module, "MAX_BYTES", 1 << 20)
-    with pytest.raises(NeighboursError, match="dataset x: an index of 1,000 images takes .* expected at most 1, "):
-        require_size(1000, model, "dataset x")
+    with pytest.raises(NeighboursError, match=r"dataset x: an index of 10,000 images takes .* expected at most 1, "):
+        require_size(10_000, model, "dataset x")
 
 
 def test_an_overflow_is_reported(path: Path, model: Classifier, test_split: Examples) -> None:

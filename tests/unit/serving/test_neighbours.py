@@ -140,9 +140,9 @@ def test_a_count_is_read_from_the_query(query: str, count: int) -> None:
     assert read_count(asking(query), "because", 0, 0) == count
 
 
-@pytest.mark.parametrize("value", ["-1", "21", "1.5", "", "x", "true", "٥", "1e1", "999999999999"])
+@pytest.mark.parametrize("value", ["-1", "21", "1.5", "", "x", "true", "\u0665", "1e1", "999999999999"])
 def test_any_other_count_is_refused(value: str) -> None:
-    with pytest.raises(InputError, match="because: found '.*', expected a whole number from 0 to 20"):
+    with pytest.raises(InputError, match=r"because: found '.*', expected a whole number from 0 to 20"):
         read_count(asking(f"because={value}"), "because", 0, 0)
 
 
