@@ -21,7 +21,7 @@ REFUSALS = {
     401: "Missing or invalid bearer token.",
     403: "Unknown Host or Origin, or corrections are disabled.",
     408: "The body was not received in time.",
-    409: "The live model has different classes than the caller expects, or nothing is indexed for `because` or /similar.",
+    409: "The live model has different classes than the caller expects, or there is no index for the request.",
     413: "Too many bytes, images, files, pixels or neighbours.",
     414: "The URL is too long.",
     415: "Unsupported content type or content encoding.",

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 RANK = 16  # principal components of a short form, see benchmarks/results/nearest.md
+DEPTH, GUESSES = 64, 4  # rows of a pile, and piles for each neighbour, from which the first rows are taken
 BLOCK = 4_096  # rows in memory at a time
 ROUNDING = 4e-6  # error of a bound, relative to the squared lengths: at most 3 + RANK float32 roundings, doubled
 
@@ -24,10 +25,12 @@ class NearestRows:
         self.mean = rows.mean(axis=0, dtype=np.float64)
         self.directions = self._find_directions()
         rank = self.directions.shape[1]
-        self.short = np.empty((rank + 2, len(rows)), np.float32)
+        self.short = np.zeros((rank + 2, -(-len(rows) // DEPTH) * DEPTH), np.float32)
         for start in range(0, len(rows), BLOCK):
-            self.short[:, start : start + BLOCK] = self._shorten(rows[start : start + BLOCK]).T
+            part = self._shorten(rows[start : start + BLOCK])
+            self.short[:, start : start + len(part)] = part.T
         self.longest = float(np.sqrt(self.short[-1].max()))
+        self.short[-1, len(rows) :] = np.inf  # what fills the last piles is never near
 
     def _find_directions(self) -> NDArray[np.float64]:
         """The leading principal components, float64 (units, rank), orthonormal."""
@@ -59,13 +62,22 @@ class NearestRows:
         """
         count = min(count, len(self.rows))
         bounds, square = self._bounds(query)
-        first = np.argpartition(bounds, count - 1)[:count]
-        worst = self._measure(first, query).max()
+        first = self._guess(bounds, count)
+        worst = np.partition(self._measure(first, query), count - 1)[count - 1]
         slack = ROUNDING * (np.sqrt(square) + self.longest) ** 2
         left = np.flatnonzero(bounds <= np.float32(worst - square + slack))
         distances = self._measure(left, query)
         order = np.argsort(distances, kind="stable")[:count]
         return left[order], np.sqrt(distances[order])
+
+    def _guess(self, bounds: NDArray[np.float32], count: int) -> NDArray[np.intp]:
+        """Rows with low bounds, at least `count`: the lowest of each of some piles, which is faster than sorting."""
+        piles = bounds.reshape(DEPTH, -1)
+        wanted = GUESSES * count
+        if wanted >= piles.shape[1]:
+            return np.argpartition(bounds, count - 1)[:count]
+        chosen = np.argpartition(piles.min(axis=0), wanted)[:wanted]
+        return np.asarray(piles[:, chosen].argmin(axis=0) * piles.shape[1] + chosen)
 
     def _bounds(self, query: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
         """Lower bounds of the squared distances, less the squared length of the query, float32 (n,), and that length.

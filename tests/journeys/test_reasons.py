@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import numpy as np
 import pytest
+from filelock import FileLock
 from following import save, wait_for
 from PIL import Image
 from readings import PIXEL_COLUMNS
@@ -169,6 +170,26 @@ def test_a_new_live_model_gives_reasons_of_its_own(
     champion.rollback()
     wait_for(shop.server, first)
     assert shop.ask("/classify?because=5", image)["predictions"] == before["predictions"]
+
+
+def test_while_an_index_is_prepared_only_its_requests_are_refused(
+    shop: Shop, image: Images, trained: Trained, card: ModelCard
+) -> None:
+    """Another worker that builds an index holds the lock."""
+    first = champion.live_move().tag
+    shop.ask("/classify?because=1", image)
+    with FileLock(shop.data / "neighbours" / ".lock"):
+        tag = save_scaled(trained, card, 1.5)
+        champion.make_live(tag, "a test")
+        wait_for(shop.server, tag)
+        refused = shop.post("/classify?because=1", image)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+        reason = f"the index of the training images of {tag} is being prepared; retry later"
+        assert refused.json() == {"error": {"status": 503, "field": "because", "reason": reason}}
+        assert shop.post("/classify", image).status_code == 200
+    assert shop.ask("/classify?because=1", image)["model"] == tag
+    champion.rollback()
+    wait_for(shop.server, first)
 
 
 def test_without_the_dataset_the_reason_is_given_and_nothing_else_changes(
