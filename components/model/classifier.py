@@ -88,6 +88,11 @@ class Classifier:
             for layer in self.network
         ]
 
+    @property
+    def units(self) -> int:
+        """Number of units of the last hidden layer."""
+        return self.network.config.widths(self.contract)[-2]
+
     @cached_property
     def weights(self) -> int:
         """Number of parameters."""

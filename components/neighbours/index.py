@@ -106,7 +106,7 @@ def require_size(images: int, model: Classifier, source: object) -> None:
     Raises:
         NeighboursError: it does not.
     """
-    each = model.contract.image.size + 4 * model.network.logits.in_features
+    each = model.contract.image.size + 4 * model.units
     if images * each > MAX_BYTES:
         raise NeighboursError(
             f"{source}: an index of {images:,} images takes {images * each >> 20:,} MiB, expected at most "
@@ -168,7 +168,7 @@ def _to_table(items: Items) -> pa.Table:
 
 def _read_items(path: Path, model: Classifier) -> Items:
     """Map the columns into memory."""
-    image, units = model.contract.image, model.network.logits.in_features
+    image, units = model.contract.image, model.units
     try:
         (batch,) = pa.ipc.open_file(pa.memory_map(str(path))).read_all().to_batches()
         pixels = np.frombuffer(batch["pixels"].buffers()[1], np.uint8)[: len(batch) * image.size]

@@ -99,13 +99,14 @@ def save_scaled(trained: Trained, card: ModelCard, factor: float) -> str:
     """Store a model with another hidden layer."""
     network = MLP(trained.network.config, card.contract)
     network.from_tensors(trained.network.to_tensors())
-    network.dense1.weight.data.mul_(factor)
+    next(network.parameters()).data.mul_(factor)
     return store.save_model(network.eval(), card)
 
 
 def brute_force(model: Classifier, examples: Examples, image: Images, count: int) -> list[int]:
     rows, query = (model.hidden(images).astype(np.float64) for images in (examples.images, image[None]))
-    return np.sqrt(((rows - query) ** 2).sum(1)).argsort(kind="stable")[:count].tolist()
+    nearest: list[int] = np.sqrt(((rows - query) ** 2).sum(1)).argsort(kind="stable")[:count].tolist()
+    return nearest
 
 
 def test_an_answer_has_the_nearest_training_images(shop: Shop, dataset: Dataset, image: Images) -> None:
