@@ -14,6 +14,7 @@ and exits with status 1; the service responds with the HTTP status in brackets.
     ├── ModelError            a stored model is damaged or does not fit the contract
     │   ├── ModelNotFound     no model has that tag
     │   └── NoLiveModel       no model is live, or the pointer cannot be read   (503)
+    ├── NeighboursError       an index of neighbours is missing, damaged or of another model
     ├── StackError            a server or worker of the stack does not start
     ├── NotificationFailed    a notification could not be delivered
     ├── ReviewError           an image of the review queue is damaged, or is no longer this person's
@@ -117,6 +118,10 @@ class ModelNotFound(ModelError):
 
 class NoLiveModel(ModelError):
     """No model is live, or the live-model pointer cannot be read."""
+
+
+class NeighboursError(FashionError):
+    """An index of neighbours is missing, damaged, too large or of another model."""
 
 
 class ReviewError(FashionError):

@@ -131,6 +131,11 @@ class Settings(BaseSettings):
         return self.catalogue_dir / "audits"
 
     @property
+    def neighbours_dir(self) -> Path:
+        """Indexes of training images and of a catalogue, to find those near an image."""
+        return self.catalogue_dir / "neighbours"
+
+    @property
     def drift_path(self) -> Path:
         """Result of the last hourly drift check."""
         return self.catalogue_dir / "drift.json"

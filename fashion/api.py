@@ -58,7 +58,7 @@ def classify(*photos: "str | Path | bytes", model: "Classifier | str | None" = N
     loaded = _load(model)
     views = []
     for photo in photos:
-        content, name = (photo, "photo") if isinstance(photo, bytes) else (_read(Path(photo)), str(photo))
+        content, name = (photo, "photo") if isinstance(photo, bytes) else (read_photo(Path(photo)), str(photo))
         views.append(read_views(content, loaded.contract, name))
     return predict_photos(loaded, views)
 
@@ -67,7 +67,8 @@ def _load(model: "Classifier | str | None") -> "Classifier":
     return load_model(model or "live") if model is None or isinstance(model, str) else model
 
 
-def _read(path: Path) -> bytes:
+def read_photo(path: Path) -> bytes:
+    """The content of a picture file. Raises InputError: it cannot be read."""
     from components.errors import InputError
 
     try:

@@ -1,7 +1,6 @@
 """The endpoints: each turns a request into a response."""
 
 import asyncio
-import base64
 import re
 from typing import Any
 
@@ -12,14 +11,13 @@ from starlette.responses import Response
 
 from components.catalogues import OFFICIAL, catalogue_of
 from components.catalogues.examples import read_examples
-from components.contract import Images, fingerprint_of
+from components.contract import DataContract, Images, fingerprint_of
 from components.errors import InputError
 from components.model.classifier import Classifier
 from components.readers.images.photos import is_small, read_views
 from components.readers.images.pixel_bytes import read_pixel_bytes
 from components.readers.images.pixel_json import read_pixel_json
 from components.readers.images.records import read_records
-from components.readers.images.seen import write_seen
 from components.readers.tables.columns import require_pixels
 from components.scoring.answers import Answer, add_top
 from components.scoring.sanity import Finding, inspect_images, refuse_wrong
@@ -30,9 +28,10 @@ from serving.errors import Refusal, json_response
 from serving.gateway import Endpoint
 from serving.live import served
 from serving.metrics import watch
+from serving.neighbours import catalogue, find, read_count, require_few, to_data_url, training
 from serving.openapi import describe_api
 from serving.pages import PATHS, page
-from serving.pictures import read_pictures
+from serving.pictures import Uploads, read_pictures
 from serving.review import label_image, next_image, review_status, skip_image, undo_decision
 from serving.tables import score_table
 
@@ -48,7 +47,8 @@ async def predict_pixels(request: Request) -> Response:
     contract = model.contract
     if found == "application/json":
         require_pixels(contract, "images")
-    top = _read_top(request, model)
+    top, because = _read_top(request, model), read_count(request, "because", 0, 0)
+    index = await training.get(model, "because") if because else None
     body = await read_body(request, LARGEST_JSON)
     if contract.embedding and found == "application/octet-stream":
         images = read_records(body, contract)
@@ -63,26 +63,52 @@ async def predict_pixels(request: Request) -> Response:
     if findings:
         refuse_wrong(findings, "body" if found == "application/octet-stream" else "images")
         watch.warned(findings)
+    require_few(len(images), because, "because")
     answers = await batcher.classify(model, images, all_show=not findings)
-    return _to_response(model, answers, findings, top)
+    reasons = await find(index, model, images, because) if index else None
+    return _to_response(model, answers, findings, top, because=reasons)
 
 
 async def classify(request: Request) -> Response:
-    """POST /classify: classify pictures; with `?seen=true`, return the model's input image for each."""
+    """POST /classify: classify pictures; `?seen=true` adds the model's input image, `?because=5` its neighbours."""
     model = _expected_model(request)
-    top, wants_seen = _read_top(request, model), _read_flag(request, "seen")
+    top, wants_seen, because = (
+        _read_top(request, model),
+        _read_flag(request, "seen"),
+        read_count(request, "because", 0, 0),
+    )
+    index = await training.get(model, "because") if because else None
     uploads = await read_uploads(request)
-    contract = model.contract
-    if len(uploads) == 1 and is_small(uploads[0][1], contract):
-        photos = [read_views(uploads[0][1], contract, uploads[0][0])]
-    else:
-        photos = await read_pictures(uploads, contract)
+    require_few(len(uploads), because, "because")
+    photos = await _read_photos(uploads, model.contract)
     seen = await anyio.to_thread.run_sync(_to_data_urls, photos) if wants_seen else None
     shown = np.concatenate([views[:1] for views in photos])
-    if findings := inspect_images(shown, catalogue_of(contract).inputs):
+    if findings := inspect_images(shown, catalogue_of(model.contract).inputs):
         watch.warned(findings)
     answers = await batcher.classify(model, np.concatenate(photos), np.array([len(views) for views in photos]))
-    return _to_response(model, answers, findings, top, [name for name, _ in uploads], seen)
+    reasons = await find(index, model, shown, because) if index else None
+    return _to_response(model, answers, findings, top, [name for name, _ in uploads], seen, reasons)
+
+
+async def find_similar(request: Request) -> Response:
+    """POST /similar: find the items of the indexed catalogue that are most like each picture."""
+    model = _expected_model(request)
+    count = read_count(request, "count", 1, 5)
+    index = await catalogue.get(model, "catalogue")
+    uploads = await read_uploads(request)
+    require_few(len(uploads), count, "count")
+    photos = await _read_photos(uploads, model.contract)
+    found = await find(index, model, np.concatenate([views[:1] for views in photos]), count)
+    results = [{"file": name, "similar": items} for (name, _), items in zip(uploads, found, strict=True)]
+    indexed = {"source": index.record.source, "items": index.record.rows, "built_at": index.record.built_at}
+    return json_response({"model": model.tag, "catalogue": indexed, "results": results})
+
+
+async def _read_photos(uploads: Uploads, contract: DataContract) -> list[Images]:
+    """The views of each picture."""
+    if len(uploads) == 1 and is_small(uploads[0][1], contract):
+        return [read_views(uploads[0][1], contract, uploads[0][0])]
+    return await read_pictures(uploads, contract)
 
 
 async def score(request: Request) -> Response:
@@ -128,7 +154,7 @@ async def list_examples(request: Request) -> Response:
     """GET /examples: images to try the live model with."""
     model = served.get()
     found = read_examples(model.contract.name, model.card.source)
-    return json_response({"examples": [{"name": name, "image": _to_data_url(image)} for name, image in found]})
+    return json_response({"examples": [{"name": name, "image": to_data_url(image)} for name, image in found]})
 
 
 def _expected_model(request: Request) -> Classifier:
@@ -178,11 +204,7 @@ def _read_flag(request: Request, name: str) -> bool:
 
 def _to_data_urls(photos: list[Images]) -> list[str]:
     """A PNG data URL of each photo's first view."""
-    return [_to_data_url(views[0]) for views in photos]
-
-
-def _to_data_url(image: Images) -> str:
-    return f"data:image/png;base64,{base64.b64encode(write_seen(image)).decode()}"
+    return [to_data_url(views[0]) for views in photos]
 
 
 def _to_response(
@@ -192,12 +214,16 @@ def _to_response(
     top: int,
     files: list[str] | None = None,
     seen: list[str] | None = None,
+    because: list[list[dict[str, Any]]] | None = None,
 ) -> Response:
     add_top(answers, model.contract.classes, top)
     results: list[Any] = list(answers)
     if seen is not None:
         for result, picture in zip(results, seen, strict=True):
             result["seen"] = picture
+    if because is not None:
+        for result, neighbours in zip(results, because, strict=True):
+            result["because"] = neighbours
     if files is not None:
         results = [{"file": name, **result} for name, result in zip(files, results, strict=True)]
     warnings = [finding.to_json() for finding in findings]
@@ -213,6 +239,7 @@ ENDPOINTS: dict[str, tuple[str, Endpoint]] = {
     "/predict": ("POST", predict_pixels),
     "/classify": ("POST", classify),
     "/score": ("POST", score),
+    "/similar": ("POST", find_similar),
     "/corrections": ("POST", correct),
     "/review/next": ("POST", next_image),
     "/review/label": ("POST", label_image),

@@ -42,12 +42,26 @@ class Error(TypedDict):
 
 
 @closed
+class Near(TypedDict):
+    """An image near another in the model's last hidden layer."""
+
+    id: Annotated[str, Field(description="Its id in the dataset, or in the indexed catalogue.")]
+    row: Annotated[int, Field(ge=0, description="Its row in the training split, or in the catalogue, from 0.")]
+    name: Annotated[ClassName, Field(description="Its label; in a catalogue, its predicted class.")]
+    distance: Annotated[float, Field(ge=0, description="Euclidean distance between the last hidden layers.")]
+    image: Annotated[str, Field(description="PNG data URL, of the model's input size.")]
+
+
+@closed
 class Prediction(Answer):
     """The prediction for one image."""
 
     file: NotRequired[Annotated[str, Field(description="Name of the uploaded file. Only from /classify.")]]
     seen: NotRequired[
         Annotated[str, Field(description="The model's input image as a PNG data URL. Only with `?seen=true`.")]
+    ]
+    because: NotRequired[
+        Annotated[list[Near], Field(description="The nearest training images, nearest first. Only with `?because=`.")]
     ]
 
 
@@ -73,6 +87,32 @@ class Predictions(TypedDict):
         list[InputWarning],
         Field(description="Warnings about unusual images; empty if there are none."),
     ]
+
+
+@closed
+class IndexedCatalogue(TypedDict):
+    """The catalogue in which similar items are found."""
+
+    source: Annotated[str, Field(description="The input that was indexed.")]
+    items: Annotated[int, Field(ge=1)]
+    built_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+@closed
+class SimilarItems(TypedDict):
+    """The items of the catalogue that are most like one picture."""
+
+    file: Annotated[str, Field(description="Name of the uploaded file.")]
+    similar: Annotated[list[Near], Field(description="Most similar first.")]
+
+
+@closed
+class Similar(TypedDict):
+    """Response of /similar."""
+
+    model: Annotated[str, Field(description="Exact tag of the model.")]
+    catalogue: IndexedCatalogue
+    results: list[SimilarItems]
 
 
 @closed

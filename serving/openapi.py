@@ -14,6 +14,7 @@ from components.readers.images.pixel_json import MAX_IMAGES
 from serving import messages
 from serving.bodies import LARGEST_JSON, LARGEST_TABLE, LARGEST_UPLOAD, PICTURES
 from serving.forms import MAX_FILES
+from serving.neighbours import MOST, MOST_FOUND
 from serving.review_api import MESSAGES, review_examples, review_paths
 
 REFUSALS = {
@@ -21,16 +22,16 @@ REFUSALS = {
     401: "Missing or invalid bearer token.",
     403: "Unknown Host or Origin, or corrections or the review queue are disabled.",
     408: "The body was not received in time.",
-    409: "The live model has different classes than the caller expects.",
+    409: "The live model has different classes than the caller expects, or there is no index for the request.",
     410: "Another person has the image or decided about it, or it is no longer kept.",
-    413: "Too many bytes, images, files or pixels.",
+    413: "Too many bytes, images, files, pixels or neighbours.",
     414: "The URL is too long.",
     415: "Unsupported content type or content encoding.",
     417: "Unsupported Expect header; only 100-continue is supported.",
     429: "The service is at capacity. Retry later.",
     431: "The headers are too large, or there are too many.",
     501: "Unsupported transfer encoding; only chunked is supported.",
-    503: "No model is live, or the service is shutting down. Retry later.",
+    503: "No model is live, an index is being prepared, or the service is shutting down. Retry later.",
     505: "Unsupported HTTP version.",
     507: "The inbox for corrections is full.",
 }
@@ -64,6 +65,13 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
         "Expected `classes_fingerprint` from GET /model, alternatively in the X-Classes header. If the live model has "
         "different classes, the response is 409.",
         {"type": "string", "pattern": "^[0-9a-f]{16}$"},
+    )
+
+    because = _query(
+        "because",
+        f"Number of nearest training images to include in `because`, at most {MOST_FOUND} in a response. 409 if they "
+        "are not available, 503 while their index is being built.",
+        {"type": "integer", "minimum": 0, "maximum": MOST, "default": 0},
     )
 
     def content(name: str) -> dict[str, Any]:
@@ -114,6 +122,7 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
         "X-Warnings": {"schema": WARNINGS_HEADER},
     }
     files = {"type": "array", "items": BINARY, "minItems": 1, "maxItems": MAX_FILES}
+    pictures = _body({**_form("files", files, ", ".join(PICTURES)), **{kind: {"schema": BINARY} for kind in PICTURES}})
     paths = {
         "/predict": {
             "post": operation(
@@ -122,7 +131,7 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
                 _describe_pixels(contract),
                 content("Predictions"),
                 WITH_MODEL,
-                parameters=[top, expected],
+                parameters=[top, expected, because],
                 requestBody=_body(
                     {
                         **({} if contract.embedding else content("PixelRequest")),
@@ -139,10 +148,28 @@ def describe_api(contract: DataContract) -> dict[str, Any]:
                 "body.",
                 content("Predictions"),
                 WITH_MODEL,
-                parameters=[top, expected, _query("seen", f"Return the model's input image ({size}) as a PNG.", FLAG)],
-                requestBody=_body(
-                    {**_form("files", files, ", ".join(PICTURES)), **{kind: {"schema": BINARY} for kind in PICTURES}}
-                ),
+                parameters=[
+                    top,
+                    expected,
+                    _query("seen", f"Return the model's input image ({size}) as a PNG.", FLAG),
+                    because,
+                ],
+                requestBody=pictures,
+            )
+        },
+        "/similar": {
+            "post": operation(
+                "similar",
+                "Find similar items of a catalogue",
+                "Find the items most like each picture in the catalogue that `fashion similar build` indexed with the "
+                "live model. Send pictures as for /classify.",
+                content("Similar"),
+                WITH_MODEL,
+                parameters=[
+                    _query("count", "Items for each picture.", {"type": "integer", "minimum": 1, "maximum": MOST}),
+                    expected,
+                ],
+                requestBody=pictures,
             )
         },
         "/score": {"post": score},
@@ -226,7 +253,10 @@ class _Untitled(GenerateJsonSchema):
 
 def _schemas(contract: DataContract) -> dict[str, JsonSchemaValue]:
     """Schemas of all messages, with the class names and sizes of the contract."""
-    kinds = ("Error", "Predictions", "Model", "Examples", "PixelRequest", "Correction", "Corrected", *MESSAGES)
+    kinds = (
+        *("Error", "Predictions", "Similar", "Model", "Examples", "PixelRequest", "Correction", "Corrected"),
+        *MESSAGES,
+    )
     _, found = TypeAdapter.json_schemas(
         [(kind, "serialization", TypeAdapter(getattr(messages, kind))) for kind in kinds],
         ref_template="#/components/schemas/{model}",
@@ -289,6 +319,7 @@ def _examples(contract: DataContract) -> dict[str, Any]:
         "familiarity": 0.64,
     }
     box = _draw_box(contract.image)
+    near = {"id": "a1", "row": 0, "name": contract.classes[last], "distance": 1.25, "image": "data:image/png;base64,"}
     return {
         "Error": {
             "error": {
@@ -302,6 +333,11 @@ def _examples(contract: DataContract) -> dict[str, Any]:
             "model": TAG,
             "predictions": [{**prediction, "probabilities": probabilities}],
             "warnings": [],
+        },
+        "Similar": {
+            "model": TAG,
+            "catalogue": {"source": "/data/catalogue.csv", "items": 60_000, "built_at": "2026-11-21T02:31:00+00:00"},
+            "results": [{"file": "photo.jpg", "similar": [near]}],
         },
         "Correction": {
             "label": contract.classes[first],

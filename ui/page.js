@@ -3,6 +3,7 @@
 
 const MOST_FILES = 64;
 const MOST_COUNTS = 20; // classes listed after a table was scored
+const REASONS = 5; // training images under an answer
 const NONE_OF_THESE = "none of these"; // the service keeps such corrections for review
 const PARQUET = /\.parquet$/i; // browsers report no media type for it
 const $ = (id) => document.getElementById(id);
@@ -22,7 +23,8 @@ async function request(path, body, type) {
   }
   if (response.ok) return response;
   const content = await response.json().catch(() => null);
-  throw new Error(describeError(response.status, content && content.error));
+  const error = new Error(describeError(response.status, content && content.error));
+  throw Object.assign(error, { field: content && content.error && content.error.field, status: response.status });
 }
 
 function describeError(status, error) {
@@ -72,6 +74,7 @@ function percent(share) {
 let classes = [];
 let [height, width] = [0, 0]; // of the model's input, in pixels
 let takesCorrections = false;
+let hasReasons = true; // until the service refuses to give any
 
 function offerCorrection(prediction, model, name) {
   const others = classes.filter((one) => one !== NONE_OF_THESE);
@@ -144,6 +147,20 @@ function describeVerdict({ name, sure, known, familiarity }) {
   return lines;
 }
 
+// The training images nearest to the input, each with its label and distance.
+function describeReasons(near) {
+  if (!near || !near.length) return [];
+  const items = near.map(({ name, distance, image, id }) => {
+    const shown = make("img", { src: image, alt: name, title: `${id}, distance ${distance.toFixed(2)}` });
+    const label = make("span", { textContent: name });
+    const far = make("span", { className: "far", textContent: distance.toFixed(2) });
+    return make("li", {}, shown, label, far);
+  });
+  const title = "The nearest training images in the network's last hidden layer, with their labels and distances";
+  const heading = make("p", { textContent: "Because it looks like these:", title });
+  return [make("div", { className: "because" }, heading, make("ol", {}, ...items))];
+}
+
 function showResult(file, prediction, model, warnings) {
   const bars = drawBars(prediction.top.map(({ name, probability }) => [name, probability, percent(probability)]));
   const shown = URL.createObjectURL(file);
@@ -156,6 +173,7 @@ function showResult(file, prediction, model, warnings) {
     ...describeVerdict(prediction),
     ...warningLines(warnings),
     bars,
+    ...describeReasons(prediction.because),
     ...(takesCorrections ? [offerCorrection(prediction, model, file.name)] : []),
   );
   const said = prediction.known === false ? `unknown; likeliest of its classes: ${prediction.name}` : prediction.name;
@@ -169,10 +187,22 @@ async function classify(file) {
   const form = new FormData();
   form.append("files", file, file.name);
   try {
-    const result = await (await request("classify?top=3&seen=true", form)).json();
+    const result = await (await requestWithReasons("classify?top=3&seen=true", form)).json();
     showResult(file, result.predictions[0], result.model, result.warnings);
   } catch (error) {
     showError(file.name, error);
+  }
+}
+
+// Asks for reasons too, and again without them if there are none (409) or none yet (503).
+async function requestWithReasons(path, form) {
+  if (!hasReasons) return request(path, form);
+  try {
+    return await request(`${path}&because=${REASONS}`, form);
+  } catch (error) {
+    if (error.field !== "because") throw error;
+    hasReasons = error.status === 503;
+    return request(path, form);
   }
 }
 

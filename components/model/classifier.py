@@ -59,6 +59,11 @@ class Classifier:
         probabilities = torch.softmax(self._steps[-1](x).div_(self.card.calibration.temperature), dim=1)
         return probabilities.numpy(), None if distances is None else distances.numpy()
 
+    def hidden(self, images: Images) -> NDArray[np.float32]:
+        """Return the last hidden layer, float32 (n, units), of images, (n,)."""
+        found: NDArray[np.float32] = self.network.hidden(to_input(images)).numpy()
+        return found
+
     def _forward(self, x: Tensor) -> Tensor:
         for step in self._steps:
             x = step(x)
@@ -82,6 +87,11 @@ class Classifier:
             partial(linear, weight=layer.weight, bias=layer.bias) if type(layer) is nn.Linear else layer.forward
             for layer in self.network
         ]
+
+    @property
+    def units(self) -> int:
+        """Number of units of the last hidden layer."""
+        return self.network.config.widths(self.contract)[-2]
 
     @cached_property
     def weights(self) -> int:

@@ -23,6 +23,7 @@ from fashion.cli import (
     retention,
     review,
     shadow,
+    similar,
     slices,
     stack,
     sweep,
@@ -99,7 +100,13 @@ def build_app() -> typer.Typer:
     for group, entries in GROUPS.items():
         for function, example in entries:
             built.command(rich_help_panel=group, **show_example(example))(advising(function))
-    for part, group in ((labels.label, "Data"), (classes.classes, "Data"), (review.review, "Operate")):
+    parts = (
+        (labels.label, "Data"),
+        (classes.classes, "Data"),
+        (similar.similar, "Predict and serve"),
+        (review.review, "Operate"),
+    )
+    for part, group in parts:
         built.add_typer(part, rich_help_panel=group, context_settings=SETTINGS)
     return built
 

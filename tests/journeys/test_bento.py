@@ -80,6 +80,9 @@ def answered(built: Built, folder: Path, environment: dict[str, str], images: Im
     folder.mkdir()
     with serve(built.home, built.tag, folder, environment) as server, server.client() as client:
         answer = client.post("/predict", content=body, headers={"Content-Type": "application/json"})
+        for path in ("/predict?because=1", "/similar"):
+            refused = client.post(path, content=body, headers={"Content-Type": "application/json"})
+            assert (refused.status_code, "a built Bento has no" in refused.text) == (409, True)
         assert client.get("/readyz").status_code == 200
         assert client.get("/swagger-ui-bundle.js").status_code == 200, "BentoML's package has it"
         assert len(client.get("/examples").json()["examples"]) == 10

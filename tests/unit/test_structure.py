@@ -47,6 +47,7 @@ MAY_USE = {
     "export": {"dataset", "readers", "model", "networks"},
     "evaluation": {"training", "dataset", "readers", "model", "pages"},
     "scoring": {"registry", "readers", "model", "catalogues"},
+    "neighbours": {"scoring", "registry", "dataset", "readers", "model"},
     "monitoring": {"evaluation", "dataset", "registry", "readers", "catalogues", "pages"},
     "shadow": {"monitoring", "scoring", "registry", "readers", "model", "pages"},
     "promotion": {"shadow", "scoring", "evaluation", "registry", "dataset", "readers", "model", "catalogues", "pages"},

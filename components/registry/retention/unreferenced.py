@@ -15,6 +15,7 @@ from components.settings import Settings
 What = Literal[
     "model",
     "report",
+    "neighbours",
     "canary log",
     "dataset",
     "receipt",
@@ -40,12 +41,17 @@ class Unreferenced:
 
 
 def find_orphans(settings: Settings, models: Collection[str], grace: float) -> Iterator[Unreferenced]:
-    """Find reports and canary logs of models not in `models`, last written at least `grace` seconds ago."""
+    """Find files about models not in `models`, last written at least `grace` seconds ago.
+
+    They are reports, canary logs and indexes of training images.
+    """
     reports = {path: ":".join(path.name.rsplit("-", 1)) for path in settings.reports_dir.glob("*-mlp-*")}
+    indexes = {path: ":".join(path.stem.rsplit("-", 1)) for path in settings.neighbours_dir.glob("*-mlp-*")}
     logs = {path: _log_of(path.stem) for path in (home() / "canary").glob("*.log")}
-    for path, tag in (reports | logs).items():
+    of: tuple[tuple[What, dict[Path, str]], ...] = (("report", reports), ("neighbours", indexes), ("canary log", logs))
+    for what, path, tag in ((what, *found) for what, paths in of for found in paths.items()):
         if EXACT_TAG.fullmatch(tag) and tag not in models and age_of(path) >= grace:
-            yield Unreferenced("report" if path in reports else "canary log", tag, path)
+            yield Unreferenced(what, tag, path)
 
 
 def _log_of(stem: str) -> str:
@@ -59,6 +65,7 @@ def find_leftovers(settings: Settings, grace: float) -> Iterator[Unreferenced]:
     places = [own, own / "staging", store, *store.glob("*/"), *(bentoml_home() / "bentos").glob("*/")]
     places += [settings.datasets_dir, *settings.datasets_dir.glob("*/"), settings.validation_dir]
     places += [settings.reports_dir, *settings.reports_dir.glob("*/"), settings.checkpoints_dir]
+    places += [settings.neighbours_dir]
     for path in sorted(path for place in places for path in _temporaries_in(place)):
         if _is_abandoned(path, grace):
             yield Unreferenced("leftover", path.name, path)

@@ -426,11 +426,11 @@ def test_only_models_of_the_catalogue_in_use_are_listed_and_removed(
     assert shelf.tags == [fashion]
 
 
-# --- reports and logs ---
+# --- reports, logs and indexes ---
 
 
 @pytest.mark.parametrize("name", [lambda tag: tag.replace(":", "-"), lambda tag: tag.split(":")[1]])
-def test_reports_and_logs_are_removed_with_their_model(shelf: Shelf, name: Callable[[str], str]) -> None:
+def test_reports_logs_and_indexes_are_removed_with_their_model(shelf: Shelf, name: Callable[[str], str]) -> None:
     """Older log names have only the version."""
     gone, stays = shelf.save(), shelf.save()
     paths = {}
@@ -441,11 +441,14 @@ def test_reports_and_logs_are_removed_with_their_model(shelf: Shelf, name: Calla
         log = shelf.home / "fashion" / "canary" / f"{name(tag)}.log"
         log.parent.mkdir(exist_ok=True)
         log.write_text("a log")
-        paths[tag] = [report, log]
+        index = shelf.settings.neighbours_dir / f"{tag.replace(':', '-')}.arrow"
+        index.parent.mkdir(exist_ok=True)
+        index.write_bytes(b"an index")
+        paths[tag] = [report, log, index]
     other = shelf.settings.reports_dir / "of-a-person"
     other.mkdir()
     done = shelf.prune(keep=1)
-    assert (removed(done, "report"), removed(done, "canary log")) == ([gone], [gone])
+    assert [removed(done, what) for what in ("report", "canary log", "neighbours")] == [[gone]] * 3
     assert not any(path.exists() for path in paths[gone])
     assert all(path.exists() for path in (*paths[stays], other))
 
