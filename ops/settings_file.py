@@ -22,7 +22,7 @@ from components.errors import SettingsError
 
 FILE = "fashion.toml"
 VARIABLE = "FASHION_CONFIG"
-TABLES = ("gate", "drift")
+TABLES = ("gate", "drift", "probation")
 PATHS = frozenset({"FASHION_DATA_DIR", "FASHION_INBOX_DIR", "FASHION_CORRECTIONS_DIR", "BENTOML_HOME", "PREFECT_HOME"})
 NAMES_OR_PATHS = frozenset({"FASHION_SOURCE", "FASHION_NETWORK"})  # a path if there is such a file or folder
 OTHERS = frozenset({"BENTOML_HOME", "PREFECT_HOME", "PREFECT_API_URL", "PORT", "PREFECT_PORT"})  # of [environment]
@@ -101,10 +101,11 @@ def _flatten(path: Path, content: dict[str, Any]) -> dict[str, Any]:
 
 def _names_of(table: str) -> frozenset[str]:
     from components.monitoring.drift.bounds import DriftBounds
+    from components.probation.settings import ProbationSettings
     from components.promotion.bounds import GateBounds
 
-    fields = (GateBounds if table == "gate" else DriftBounds).model_fields
-    return frozenset(f"FASHION_{table}_{field}".upper() for field in fields)
+    kinds = {"gate": GateBounds, "drift": DriftBounds, "probation": ProbationSettings}
+    return frozenset(f"FASHION_{table}_{field}".upper() for field in kinds[table].model_fields)
 
 
 def _require_known(path: Path, name: str, known: frozenset[str]) -> None:

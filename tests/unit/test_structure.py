@@ -48,6 +48,7 @@ MAY_USE = {
     "evaluation": {"training", "dataset", "readers", "model", "pages"},
     "scoring": {"registry", "readers", "model", "catalogues"},
     "monitoring": {"evaluation", "dataset", "registry", "readers", "catalogues", "pages"},
+    "probation": {"monitoring", "registry"},
     "promotion": {"scoring", "evaluation", "registry", "dataset", "readers", "model", "catalogues", "pages"},
     "audit": {"evaluation", "training", "dataset", "model", "pages"},
 }
