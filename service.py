@@ -66,6 +66,7 @@ class Fashion:
         from components.monitoring.prediction_log import log_folder
         from components.monitoring.serving_record import serving_folder
         from components.registry.store import bundled_tag, home, use_own_models
+        from components.shadow.mirror import mirror
         from serving.live import served
         from serving.metrics import watch
         from serving.recorder import try_to_record
@@ -82,14 +83,21 @@ class Fashion:
         else:
             served.pin(tag)
         served.watch()
+        if served.following:
+            watch.add_tap(mirror.add)
+            watch.add_job(mirror.tick)
+            mirror.start()
         gc.collect()
         gc.freeze()  # else each collection rescans these objects and delays requests
         gc.set_threshold(*USUAL_COLLECTIONS)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:
-        """Flush the prediction log."""
+        """Flush the prediction log, and end the shadow."""
+        from components.shadow.mirror import mirror
+
         _find_watch().close()
+        mirror.close()
 
     def __is_ready__(self) -> bool:
         """GET /readyz: 200 if a model is loaded, otherwise 503 with the reason."""

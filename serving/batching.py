@@ -141,7 +141,7 @@ def _classify(shares: Sequence[tuple[Waiting, int]]) -> list[Answer]:
     images, counts = map(np.concatenate, zip(*(request.views(share) for request, share in shares), strict=True))
     all_show = all(request.all_show for request, _ in shares)
     predictions = predict_views(shares[0][0].model, images, counts, all_show)
-    watch.predicted(predictions, images if len(images) == len(counts) else images[counts.cumsum() - counts])
+    watch.predicted(predictions, images, counts)
     return to_answers(predictions)
 
 

@@ -105,13 +105,23 @@ class Watch:
             if self.log:
                 self.log.close()
 
-    def predicted(self, predictions: Predictions, images: Images) -> None:
-        """Queue predictions and their images, uint8 (n, height, width[, 3])."""
-        if self.started:
-            if self._queued - self._counted + len(images) > MAX_WAITING:
-                images = images[:0]
-            self._queued += len(images)
-            self._queue.append(LoggedAnswer(time.time(), predictions, images))
+    def predicted(self, predictions: Predictions, views: Images, counts: NDArray[np.intp]) -> None:
+        """Queue predictions of n photos.
+
+        Args:
+            predictions: of the photos.
+            views: all views of the first photo, then of the second, and so on.
+            counts: (n,), views of each photo, at least 1.
+        """
+        if not self.started:
+            return
+        answer = LoggedAnswer(time.time(), predictions, views)
+        if self._queued - self._counted + len(views) > MAX_WAITING:
+            answer = LoggedAnswer(answer.time, predictions, views[:0])
+        elif len(views) > len(counts):
+            answer = LoggedAnswer(answer.time, predictions, views[counts.cumsum() - counts], views, counts)
+        self._queued += answer.size
+        self._queue.append(answer)
 
     def warned(self, findings: tuple[Finding, ...]) -> None:
         """Count the images with an input warning."""
@@ -175,7 +185,7 @@ class Watch:
                     self.images.labels(name).inc(count)
             self.not_sure.inc(_count_false([one.sure for one in some]))
             self.unknown.inc(_count_false([one.known for one in some if one.known is not None]))
-        self._counted += sum(len(answer.images) for answer in answers)
+        self._counted += sum(answer.size for answer in answers)
         for tap in [self.log.add, *self._taps] if self.log else self._taps:
             self._try(partial(_pass_on, tap, answers))
 

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from components.contract import Images, Predictions
 from components.readers.images.statistics import hash_images, log_images
@@ -45,6 +46,21 @@ class LoggedAnswer(NamedTuple):
     time: float  # seconds since 1970
     predictions: Predictions
     images: Images  # uint8 (n, height, width[, 3]), or none of them if there are too many to log
+    views: Images | None = None  # all views of all photos; None: each has one
+    counts: NDArray[np.intp] | None = None  # (n,), views of each photo
+
+    @property
+    def size(self) -> int:
+        """Number of images in memory."""
+        return len(self.images if self.views is None else self.views)
+
+    def take(self, rows: NDArray[np.intp]) -> tuple[Images, list[int]]:
+        """Copy all views of some photos. Returns them, one photo after another, and their number of each."""
+        if self.views is None or self.counts is None:
+            return self.images[rows], [1] * len(rows)
+        ends = self.counts.cumsum()
+        chosen = [self.views[ends[row] - self.counts[row] : ends[row]] for row in rows]
+        return np.concatenate(chosen), self.counts[rows].tolist()
 
 
 class LoggedImage(NamedTuple):

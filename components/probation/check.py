@@ -5,6 +5,7 @@ leaves a barred live model, and the next check rolls it back. The rollback compa
 live model, so a person's promotion or rollback in the meantime stays.
 """
 
+import logging
 import time
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from typing import Any
 
 from components.errors import LiveModelChanged, ModelError
 from components.monitoring.serving_record import ServingRecord, read_serving, serving_folder
+from components.probation.agreement import Agreement, follow_shadow, read_agreement
 from components.probation.evidence import AFTER_BLOCKS, Evidence, count_blocks, cut
 from components.probation.expected import NOTHING, Expected, expect
 from components.probation.judge import Measure, judge
@@ -20,6 +22,8 @@ from components.probation.state import Probation, begin, probation_lock, read_pr
 from components.registry.bars import Bar, read_bar, write_bar
 from components.registry.champion import Move, current_move, rollback
 from components.registry.store import describe_stored, home
+
+log = logging.getLogger(__name__)
 
 DAY = 86_400.0  # seconds
 BEFORE = 7 * DAY  # how far the champion's traffic goes back
@@ -79,6 +83,7 @@ def check_probation(
         if probation is None or live is None or probation.state != "running":
             if act and probation and probation != found:
                 write_probation(probation)
+                follow_shadow(probation, now)
             return ProbationCheck(probation)
         bar = read_bar(live.tag)
         if bar and bar.move == live.number and act:
@@ -118,6 +123,7 @@ def _look(
     move = None
     due = sum(since + seconds <= now for seconds in looks)
     if act:
+        follow_shadow(probation, since + looks[-1])
         breached = [one for one in measures if one.outcome == "breach"] if due > probation.looks else []
         probation = replace(probation, looks=max(due, probation.looks))
         if breached:
@@ -127,6 +133,8 @@ def _look(
         else:
             probation = _conclude(probation, requests, settings)
             write_probation(probation)
+            if probation.state != "running":
+                follow_shadow(probation, now)
     return ProbationCheck(
         probation=probation,
         requests=requests,
@@ -147,6 +155,7 @@ def _take_back(probation: Probation, live: Move, why: str) -> tuple[Probation, M
     except LiveModelChanged as error:
         move, probation = None, replace(probation, state="ended", why=f"{error}; found before: {why}")
     write_probation(probation)
+    follow_shadow(probation, 0)
     return probation, move
 
 
@@ -171,28 +180,29 @@ def _read_traffic(probation: Probation, until: float) -> Traffic:
 def _judge(probation: Probation, traffic: Traffic, settings: ProbationSettings) -> tuple[Measure, ...]:
     if not traffic.before or not traffic.after:
         return ()
-    classes, expected = _describe_models(probation)
-    return judge_traffic(traffic, classes, settings.chance, expected)
+    try:
+        before, after = describe_stored(probation.before), describe_stored(probation.model)
+        agreement = read_agreement(probation, before, after)
+    except ModelError as error:  # a model was removed, or the shadow's record is damaged; the traffic still counts
+        log.warning("agreement and classes are not judged: %s", error)
+        return judge_traffic(traffic, (), settings.chance)
+    classes = after.classes if before.classes == after.classes else ()
+    return judge_traffic(traffic, classes, settings.chance, expect(before, after), agreement)
 
 
 def judge_traffic(
-    traffic: Traffic, classes: tuple[str, ...], chance: float, expected: Expected = NOTHING
+    traffic: Traffic,
+    classes: tuple[str, ...],
+    chance: float,
+    expected: Expected = NOTHING,
+    agreement: Agreement | None = None,
 ) -> tuple[Measure, ...]:
     """Cut the traffic into blocks and judge it; see `judge`."""
     first = traffic.before[0].since
     blocks = count_blocks(traffic.since - first, traffic.until - traffic.since)
     before: Evidence = cut(traffic.before, first, traffic.since, blocks, classes)
     after = cut(traffic.after, traffic.since, traffic.until, AFTER_BLOCKS, classes)
-    return judge(before, after, classes, chance, expected)
-
-
-def _describe_models(probation: Probation) -> tuple[tuple[str, ...], Expected]:
-    """The classes of both models, () if they differ, and what their test images let expect."""
-    try:
-        before, after = describe_stored(probation.before), describe_stored(probation.model)
-    except ModelError:  # one was removed; the traffic still counts
-        return (), NOTHING
-    return (after.classes if before.classes == after.classes else ()), expect(before, after)
+    return judge(before, after, classes, chance, expected, agreement)
 
 
 def _find_next(looks: tuple[float, ...], since: float, probation: Probation) -> str | None:

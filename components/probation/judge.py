@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from components.monitoring.serving_record import BUCKETS, LIMITS
+from components.probation.agreement import Agreement
 from components.probation.evidence import Counts, Evidence
 from components.probation.expected import NOTHING, Expected
 from components.probation.settings import LOOKS
@@ -37,7 +38,7 @@ MORE_NOT_SURE = 0.10  # of the images, beyond what the test images let expect
 MORE_UNKNOWN = 0.05  # of the images
 CONFIDENCE_DISTANCE = 0.15  # Kolmogorov-Smirnov, beyond what the test images let expect
 FEWER, MORE_OF_CLASS = 0.25, 0.25  # a class may fall to a quarter of its share, or grow by a quarter of all images
-MORE_DISAGREEMENT = 0.10  # of the images, beyond what the test images let expect
+MORE_CHANGED, MORE_OF_CLASS_CHANGED = 0.10, 0.25  # of the images, of those of a class; beyond the models' test errors
 
 Outcome = Literal["ok", "breach", "not judged"]
 
@@ -61,7 +62,12 @@ class Measure:
 
 
 def judge(
-    before: Evidence, after: Evidence, classes: Sequence[str], chance: float, expected: Expected = NOTHING
+    before: Evidence,
+    after: Evidence,
+    classes: Sequence[str],
+    chance: float,
+    expected: Expected = NOTHING,
+    agreement: Agreement | None = None,
 ) -> tuple[Measure, ...]:
     """Compare two models' traffic.
 
@@ -71,6 +77,7 @@ def judge(
         classes: the class names of both; () if they differ, and then the mix is not judged.
         chance: false alarm rate of the whole probation.
         expected: differences that the test images let expect.
+        agreement: what the champion before found in shadow.
     """
     level = chance / LOOKS / len(MEASURES)
     slow = _find_slow(before.seconds.sum(axis=0))
@@ -102,6 +109,7 @@ def judge(
         ),
         _judge_confidence(before, after, CONFIDENCE_DISTANCE + expected.confidence, level),
         _judge_classes(before, after, classes, level),
+        _judge_agreement(before, after, agreement, level),
     )
 
 
@@ -169,3 +177,29 @@ def _judge_classes(before: Evidence, after: Evidence, classes: Sequence[str], le
             Measure(CLASSES, was, found, least if fewer < more else most, chance, each, outcome, about=name)
         )
     return min(judged, key=lambda one: one.chance) if judged else _not_judged(CLASSES, level)
+
+
+def _judge_agreement(before: Evidence, after: Evidence, agreement: Agreement | None, level: float) -> Measure:
+    """Whether the two models give other labels more often than their test errors explain, overall or in a class.
+
+    The shadow counts no blocks, so its images count as much as the new model's do for "not sure".
+    """
+    counts = (before.not_sure[:, None], before.images), (after.not_sure[:, None], after.images)
+    samples = compare_samples(*counts)
+    if agreement is None or not agreement.images or samples is None:
+        return _not_judged(AGREEMENT, level)
+    worth = min(samples[1].size / float(after.images.sum()), 1.0)
+    each = level / (1 + len(agreement.by_class))
+    rows = [("", agreement.images, agreement.changed, agreement.expected, MORE_CHANGED)]
+    rows += [
+        (name, images, changed, agreement.expected_by_class.get(name, 1.0), MORE_OF_CLASS_CHANGED)
+        for name, (images, changed) in agreement.by_class.items()
+        if images
+    ]
+    judged = []
+    for name, images, changed, expected, margin in rows:
+        found, allowed = changed / images, min(expected + margin, 1.0)
+        chance = chance_of_more(found, images * worth, allowed)
+        outcome: Outcome = "breach" if chance < each else "ok"
+        judged.append(Measure(AGREEMENT, expected, found, allowed, chance, each, outcome, about=name))
+    return min(judged, key=lambda one: one.chance)

@@ -13,6 +13,7 @@ from components.errors import ModelError
 from components.registry.bars import Bar, read_bar
 from components.registry.champion import Move, check_live, current_move, live_move, previous_move, try_live
 from components.registry.retention.pins import pinned
+from components.registry.shadowed import read_shadow
 from components.registry.store import EXACT_TAG, bentoml_home, check_stored, list_stored
 from components.registry.verdicts import read_verdict
 
@@ -91,10 +92,12 @@ def reasons_to_keep() -> dict[str, str]:
     """Return the models that are never removed: exact tag -> reason. It fails closed.
 
     Raises:
-        NoLiveModel, ModelError: the pointer, the history, the pins or a Bento cannot be read.
+        NoLiveModel, ModelError: the pointer, the history, the pins, the shadow or a Bento cannot be read.
     """
     live, previous = current_move(), previous_move()
-    reasons = tags_in_bentos() | {tag: f"pinned: {reason}" for tag, reason in pinned().items()}
+    shadow = read_shadow()
+    reasons = {shadow.tag: "in shadow"} if shadow else {}
+    reasons |= tags_in_bentos() | {tag: f"pinned: {reason}" for tag, reason in pinned().items()}
     if live and live.previous:
         reasons[live.previous] = "live before the last move"
     if previous:

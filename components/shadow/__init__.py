@@ -1,0 +1,1 @@
+"""Shadow: a candidate classifies a share of the live traffic beside the champion, and the differences are counted."""
