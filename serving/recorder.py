@@ -23,7 +23,9 @@ from serving.metrics import Answered, Watch
 log = logging.getLogger("bentoml.fashion")
 
 PREDICTING = frozenset({"/predict", "/classify", "/score"})  # the paths whose answers come from the model
-AT_ONCE = 1_000  # images whose predictions are kept before they are counted: one by one, counting takes ten times longer
+AT_ONCE = (
+    1_000  # images whose predictions are kept before they are counted: one by one, counting takes ten times longer
+)
 
 
 @dataclass

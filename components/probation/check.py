@@ -14,7 +14,7 @@ from typing import Any
 from components.errors import LiveModelChanged, ModelError
 from components.monitoring.serving_record import ServingRecord, read_serving, serving_folder
 from components.probation.agreement import Agreement, follow_shadow, read_agreement
-from components.probation.evidence import AFTER_BLOCKS, Evidence, count_blocks, cut
+from components.probation.evidence import AFTER_BLOCKS, MIN_BLOCKS, MINUTE, cut
 from components.probation.expected import NOTHING, Expected, expect
 from components.probation.judge import Measure, judge
 from components.probation.settings import ProbationSettings, load_probation_settings
@@ -113,9 +113,7 @@ def _follow(found: Probation | None, live: Move | None) -> Probation | None:
     return replace(found, state="ended", why=f"{live.action} to {live.tag} by {live.who}: {live.why}")
 
 
-def _look(
-    probation: Probation, live: Move, settings: ProbationSettings, now: float, act: bool
-) -> ProbationCheck:
+def _look(probation: Probation, live: Move, settings: ProbationSettings, now: float, act: bool) -> ProbationCheck:
     looks, since = settings.looks(), _to_seconds(probation.since)
     traffic = _read_traffic(probation, min(now, since + looks[-1]))
     measures = _judge(probation, traffic, settings)
@@ -199,8 +197,8 @@ def judge_traffic(
 ) -> tuple[Measure, ...]:
     """Cut the traffic into blocks and judge it; see `judge`."""
     first = traffic.before[0].since
-    blocks = count_blocks(traffic.since - first, traffic.until - traffic.since)
-    before: Evidence = cut(traffic.before, first, traffic.since, blocks, classes)
+    blocks = max(MIN_BLOCKS, int((traffic.since - first) // MINUTE))
+    before = cut(traffic.before, first, traffic.since, blocks, classes)
     after = cut(traffic.after, traffic.since, traffic.until, AFTER_BLOCKS, classes)
     return judge(before, after, classes, chance, expected, agreement)
 

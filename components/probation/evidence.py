@@ -1,7 +1,7 @@
 """Records of served traffic, cut into consecutive blocks of time: the spread between blocks is the traffic's own."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +10,8 @@ from components.monitoring.serving_record import BUCKETS, CONFIDENCE_BINS, Servi
 
 Counts = NDArray[np.int64]
 
-MINUTE = 60.0  # seconds
+MINUTE, HOUR = 60.0, 3_600.0  # seconds
 MIN_BLOCKS = 12  # of the champion's traffic; fewer say little about its spread
-MAX_BLOCKS = 2_000
 AFTER_BLOCKS = 10  # of the new model's
 
 
@@ -28,16 +27,30 @@ class Evidence:
     checked: Counts  # images for which the model can tell whether they are known, (b,)
     unknown: Counts  # of those, (b,)
     confidence: Counts  # images by bin, (b, CONFIDENCE_BINS)
+    span: float  # length of all blocks, seconds
 
     @property
     def images(self) -> Counts:
         """Classified images, (b,)."""
         return self.confidence.sum(axis=1)
 
+    def merge(self, seconds: float) -> "Evidence":
+        """Merge blocks into longer ones, of about so many seconds, if that leaves enough of them.
 
-def cut(
-    records: Sequence[ServingRecord], since: float, until: float, blocks: int, classes: Sequence[str]
-) -> Evidence:
+        Traffic that wanders over hours spreads more between long blocks, so they should be as long as what they judge.
+        """
+        blocks = len(self.requests)
+        together = int(np.clip(seconds / self.span * blocks, 1, max(blocks // MIN_BLOCKS, 1)))
+        starts = np.arange(0, blocks, together)
+        sums = {
+            one.name: np.add.reduceat(getattr(self, one.name), starts, axis=0)
+            for one in fields(self)
+            if one.name != "span"
+        }
+        return replace(self, **sums)
+
+
+def cut(records: Sequence[ServingRecord], since: float, until: float, blocks: int, classes: Sequence[str]) -> Evidence:
     """Add up records by block of time.
 
     Args:
@@ -73,16 +86,5 @@ def cut(
         checked=total("checked"),
         unknown=total("unknown"),
         confidence=table("confidence", list(map(str, range(CONFIDENCE_BINS)))),
+        span=until - since,
     )
-
-
-def count_blocks(span: float, window: float) -> int:
-    """The number of blocks for the champion's traffic: each as long as the new model's, if that leaves enough.
-
-    Traffic that wanders over hours spreads more between long blocks, so they should be as long as what they judge.
-
-    Args:
-        span: length of the champion's traffic, seconds.
-        window: length of the new model's, seconds.
-    """
-    return int(np.clip(span // max(window, MINUTE), MIN_BLOCKS, MAX_BLOCKS))

@@ -13,7 +13,7 @@ import numpy as np
 
 from components.monitoring.serving_record import BUCKETS, LIMITS
 from components.probation.agreement import Agreement
-from components.probation.evidence import Counts, Evidence
+from components.probation.evidence import HOUR, Counts, Evidence
 from components.probation.expected import NOTHING, Expected
 from components.probation.settings import LOOKS
 from components.probation.significance import (
@@ -21,7 +21,9 @@ from components.probation.significance import (
     chance_of_less,
     chance_of_more,
     compare_samples,
+    design_effect,
     lower_limit,
+    spread_of,
     upper_limit,
 )
 
@@ -37,7 +39,8 @@ MORE_SLOW = 0.05  # of the requests
 MORE_NOT_SURE = 0.10  # of the images, beyond what the test images let expect
 MORE_UNKNOWN = 0.05  # of the images
 CONFIDENCE_DISTANCE = 0.15  # Kolmogorov-Smirnov, beyond what the test images let expect
-FEWER, MORE_OF_CLASS = 0.25, 0.25  # a class may fall to a quarter of its share, or grow by a quarter of all images
+FEWER = 0.5  # a class may fall to half of its share in the champion's lowest hour,
+MORE_OF_CLASS = 0.25  # or grow by a quarter of all images
 MORE_CHANGED, MORE_OF_CLASS_CHANGED = 0.10, 0.25  # of the images, of those of a class; beyond the models' test errors
 
 Outcome = Literal["ok", "breach", "not judged"]
@@ -72,14 +75,15 @@ def judge(
     """Compare two models' traffic.
 
     Args:
-        before: the champion's traffic before the promotion, in blocks as long as `after`, if it has enough.
+        before: the champion's traffic before the promotion, in blocks of about a minute.
         after: the new model's traffic since the promotion.
         classes: the class names of both; () if they differ, and then the mix is not judged.
         chance: false alarm rate of the whole probation.
         expected: differences that the test images let expect.
         agreement: what the champion before found in shadow.
     """
-    level = chance / LOOKS / len(MEASURES)
+    level, minutes = chance / LOOKS / len(MEASURES), before
+    before = minutes.merge(after.span)
     slow = _find_slow(before.seconds.sum(axis=0))
     about = f"over {LIMITS[slow - 1] * 1000:.0f} ms"
     images, requests = (before.images, after.images), (before.requests, after.requests)
@@ -108,7 +112,7 @@ def judge(
             level,
         ),
         _judge_confidence(before, after, CONFIDENCE_DISTANCE + expected.confidence, level),
-        _judge_classes(before, after, classes, level),
+        _judge_classes(minutes, after, classes, level),
         _judge_agreement(before, after, agreement, level),
     )
 
@@ -159,23 +163,30 @@ def _judge_confidence(before: Evidence, after: Evidence, allowed: float, level: 
 
 
 def _judge_classes(before: Evidence, after: Evidence, classes: Sequence[str], level: float) -> Measure:
-    """Whether the share of a class collapsed, or one class took over. The measure's chance is shared by the classes."""
+    """Whether the share of a class collapsed, or one class took over. The measure's chance is shared by the classes.
+
+    `before` has blocks of a minute. A share that wanders from hour to hour rarely comes close to nothing, so the lowest hour is a better margin than the
+    spread: what remains is the chance to draw few images of a class that has that share.
+    """
+    hourly = before.merge(HOUR)
+    lowest = (hourly.classes / np.maximum(hourly.images, 1)[:, None])[hourly.images > 0].min(axis=0, initial=1.0)
     judged = []
-    each = level / max(2 * len(classes), 1)
+    each, long = level / max(2 * len(classes), 1), before.merge(after.span)
     for label, name in enumerate(classes):
-        counts = (before.classes[:, label, None], before.images), (after.classes[:, label, None], after.images)
-        if (samples := compare_samples(*counts)) is None:
+        counts, found_counts = before.classes[:, label, None], after.classes[:, label, None]
+        samples = compare_samples((long.classes[:, label, None], long.images), (found_counts, after.images))
+        if samples is None:
             continue
         old, new = samples
+        size = after.images.sum() / max(spread_of(counts, before.images), design_effect(found_counts, after.images))
         was, found = float(old.shares[0]), float(new.shares[0])
-        least = FEWER * lower_limit(was, old.size, each / 2)
+        least = FEWER * min(float(lowest[label]), lower_limit(was, old.size, each / 2))
         most = min(upper_limit(was, old.size, each / 2) + MORE_OF_CLASS, 1.0)
-        fewer, more = chance_of_less(found, new.size, least), chance_of_more(found, new.size, most)
+        fewer = chance_of_less(found, float(size), least)
+        more = chance_of_more(found, new.size, most)
         chance = min(fewer, more)
         outcome: Outcome = "breach" if chance < each / 2 else "ok"
-        judged.append(
-            Measure(CLASSES, was, found, least if fewer < more else most, chance, each, outcome, about=name)
-        )
+        judged.append(Measure(CLASSES, was, found, least if fewer < more else most, chance, each, outcome, about=name))
     return min(judged, key=lambda one: one.chance) if judged else _not_judged(CLASSES, level)
 
 

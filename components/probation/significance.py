@@ -27,9 +27,7 @@ class Sample:
     size: float
 
 
-def compare_samples(
-    before: tuple[Counts, Counts], after: tuple[Counts, Counts]
-) -> tuple[Sample, Sample] | None:
+def compare_samples(before: tuple[Counts, Counts], after: tuple[Counts, Counts]) -> tuple[Sample, Sample] | None:
     """Estimate shares and effective sizes of the champion's traffic and the new model's.
 
     Args:
@@ -43,18 +41,23 @@ def compare_samples(
     filled = int(np.count_nonzero(sizes))
     if filled < MIN_FILLED or not totals.sum():
         return None
-    spread = _design_effect(counts, sizes) * (filled - 1) / float(chdtri(filled - 1, 1 - DOUBT))
-    spread = max(spread, 1.0)
+    spread = spread_of(counts, sizes)
     # Blocks wander as a whole, so a sample of twice a block's size varies as much, and counts as no more.
-    of_new = 1 + (spread - 1) * float(totals.sum() / (sizes.sum() / filled))
-    of_new = max(of_new, _design_effect(found, totals))
+    of_new = 1 + (spread - 1) * max(1.0, float(totals.sum() / (sizes.sum() / filled)))
+    of_new = max(of_new, design_effect(found, totals))
     return (
         Sample(counts.sum(axis=0) / sizes.sum(), float(sizes.sum() / spread)),
         Sample(found.sum(axis=0) / totals.sum(), float(totals.sum() / of_new)),
     )
 
 
-def _design_effect(counts: Counts, sizes: Counts) -> float:
+def spread_of(counts: Counts, sizes: Counts) -> float:
+    """The upper confidence limit of the design effect of the champion's traffic; at least 1."""
+    filled = int(np.count_nonzero(sizes))
+    return max(1.0, design_effect(counts, sizes) * (filled - 1) / float(chdtri(filled - 1, 1 - DOUBT)))
+
+
+def design_effect(counts: Counts, sizes: Counts) -> float:
     """The variance of shares between blocks, relative to that of independent images; at least 1."""
     counts, sizes = counts[sizes > 0], sizes[sizes > 0]
     if len(sizes) < 2:

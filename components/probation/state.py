@@ -1,6 +1,6 @@
 """The probation of the live model, kept in one small file.
 
-    BENTOML_HOME/fashion/probation.json   replaced atomically, after each look
+BENTOML_HOME/fashion/probation.json   replaced atomically, after each look
 """
 
 import logging

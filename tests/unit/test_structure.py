@@ -49,7 +49,6 @@ MAY_USE = {
     "scoring": {"registry", "readers", "model", "catalogues"},
     "monitoring": {"evaluation", "dataset", "registry", "readers", "catalogues", "pages"},
     "probation": {"monitoring", "registry", "shadow"},
-    "promotion": {"scoring", "evaluation", "registry", "dataset", "readers", "model", "catalogues", "pages"},
     "shadow": {"monitoring", "scoring", "registry", "readers", "model", "pages"},
     "promotion": {"shadow", "scoring", "evaluation", "registry", "dataset", "readers", "model", "catalogues", "pages"},
     "audit": {"evaluation", "training", "dataset", "model", "pages"},
