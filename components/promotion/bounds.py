@@ -60,6 +60,13 @@ class GateBounds(BaseSettings):
     """Median latency for 1,024 images, the largest request."""
     max_request_seconds: float = pydantic.Field(default=0.1, gt=0)
     """Median latency of the canary server for one image as JSON."""
+    shadow_requests: int = pydantic.Field(default=0, ge=0)
+    """Images that the challenger must have classified in shadow beside the live model. 0: no shadow is required,
+    unless one of the next two is set."""
+    max_shadow_flips: Share | None = None
+    """Share of the answers that may change. None: any."""
+    max_shadow_flips_per_class: Share | None = None
+    """Share of the answers of each class that may change. None: any."""
 
     def check_classes(self, contract: DataContract) -> None:
         """Check that every per-class margin names a class of the contract.

@@ -11,6 +11,7 @@ from components.model.classifier import Classifier
 from components.promotion.bounds import GateBounds, load_bounds
 from components.promotion.canary import try_canary
 from components.promotion.gate import describe_classes, judge, refuse_contract, verdict_of
+from components.promotion.shadowed import check_shadow
 from components.promotion.trial import run_trial
 from components.registry.bars import find_bar
 from components.registry.champion import Move, current_move, load_live, make_live, try_live
@@ -134,7 +135,8 @@ def _evaluate(model: Classifier, live: Move | None, bounds: GateBounds, settings
             raise
         check = GateCheck("measurement", False, "failed", "done", str(error))
         verdict = verdict_of(model.tag, live.tag if live else None, [check], bounds)
-    return replace(verdict, champion_sha256=live.card_sha256 if live else "")
+    checks = verdict.checks + check_shadow(model.tag, live, bounds)
+    return replace(verdict, checks=checks, champion_sha256=live.card_sha256 if live else "")
 
 
 def _check_comparable(model: Classifier, champion: Classifier) -> GateCheck | None:

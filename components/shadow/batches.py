@@ -26,7 +26,7 @@ class Batch:
     keep_images: int  # pictures per pair of labels
 
 
-@dataclassdef kind_of(dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> str:
+def kind_of(dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> str:
     """A description of one image, equal if and only if two kinds of images are."""
     return f"{dtype.descr if dtype.names else dtype.str} {shape}"
 

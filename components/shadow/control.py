@@ -129,7 +129,9 @@ def _require_same_input(tag: str, candidate: ModelCard, live: str, champion: Mod
 
 def _remove_old(current: Shadow) -> None:
     """Remove the counts of all but the newest shadows."""
-    folders = sorted(path for path in (home() / FOLDER).iterdir() if ID.fullmatch(path.name) and path.name != current.id)
+    folders = sorted(
+        path for path in (home() / FOLDER).iterdir() if ID.fullmatch(path.name) and path.name != current.id
+    )
     for folder in folders[: max(0, len(folders) - KEPT + 1)]:
         remove(folder)
 
