@@ -8,6 +8,7 @@ the models, and the judge is the real one. No computing time is measured, so oth
 """
 
 import argparse
+import itertools
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -91,10 +92,8 @@ def main() -> None:
         f"{options.seed}. A day of the champion's traffic comes before each promotion, and the check runs every five "
         "minutes. No computing time is measured, so load does not matter.\n"
     ]
-    for line in _calm_table(pool, options.nights, options.seed):
-        lines.append(line)
-        print(line, flush=True)
-    for line in _bad_table(pool, options.trials, options.seed):
+    tables = (_bad_table(pool, options.trials, options.seed), _calm_table(pool, options.nights, options.seed))
+    for line in itertools.chain(*tables):
         lines.append(line)
         print(line, flush=True)
     options.to.write_text("\n".join(lines) + "\n")
@@ -127,13 +126,13 @@ def _calm_table(pool: Pool, nights: int, seed: int) -> Iterator[str]:
             false += [", ".join(outcome.measures)] if outcome.seconds is not None else []
         names = f" ({'; '.join(false)})" if false else ""
         yield f"| {shop.name} | {shop.images:,.0f} | {nights // len(SHOPS)} | {len(false)}{names} |"
-    yield ""
 
 
 def _bad_table(pool: Pool, trials: int, seed: int) -> Iterator[str]:
-    yield "Minutes until the rollback, median and longest; in brackets, wrong answers until then, the median for the bad "
-    yield "model and for the champion on the same images. Promoted at any time of day.\n"
-    yield f"| bad model | {' | '.join(f'{shop.name}, {shop.images:,.0f} images per hour' for shop in SHOPS)} | found by |"
+    yield "Minutes until the rollback, median and longest; in brackets, wrong or failed answers until then, the median"
+    yield "for the bad model and for the champion on the same images. Promoted at any time of day.\n"
+    shops = " | ".join(f"{shop.name}, {shop.images:,.0f} images per hour" for shop in SHOPS)
+    yield f"| bad model | {shops} | found by |"
     yield "| --- |" + " --- |" * (len(SHOPS) + 1)
     for kind, answers in make_bad(pool).items():
         cells, measures = [], dict[str, int]()
@@ -148,6 +147,7 @@ def _bad_table(pool: Pool, trials: int, seed: int) -> Iterator[str]:
                 measures[name] = measures.get(name, 0) + 1
         by = ", ".join(sorted(measures, key=lambda name: -measures[name]))
         yield f"| {kind} | {' | '.join(cells)} | {by} |"
+    yield ""
 
 
 def _describe(found: list[Outcome]) -> str:

@@ -2,7 +2,7 @@
 
 Each measure has a margin, a change that does not matter, and a significance test beyond it. A measure is breached if
 the traffic would look like this by chance alone less often than `chance` divided by the number of looks and measures
-(Bonferroni). The champion's own share is uncertain too: half of that chance goes to its confidence limit.
+(Bonferroni). The champion's own share is uncertain too, which the tests account for.
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ from components.probation.expected import NOTHING, Expected
 from components.probation.settings import LOOKS
 from components.probation.significance import (
     chance_of_distance,
+    chance_of_excess,
     chance_of_less,
     chance_of_more,
     compare_samples,
     design_effect,
     lower_limit,
     spread_of,
-    upper_limit,
 )
 
 ERRORS, LATENCY, NOT_SURE, UNKNOWN = "server errors", "latency", "not sure", "unknown"
@@ -53,7 +53,7 @@ class Measure:
     name: str
     before: float  # the champion's share or distance, 0 to 1
     found: float  # the new model's
-    allowed: float  # the champion's with its uncertainty, and the margin
+    allowed: float  # the champion's and the margin
     chance: float  # of such traffic, if the true share is the one allowed
     max_chance: float
     outcome: Outcome
@@ -113,7 +113,7 @@ def judge(
         ),
         _judge_confidence(before, after, CONFIDENCE_DISTANCE + expected.confidence, level),
         _judge_classes(minutes, after, classes, level),
-        _judge_agreement(before, after, agreement, level),
+        _judge_agreement(minutes, after, agreement, level),
     )
 
 
@@ -145,9 +145,9 @@ def _judge_more(
         return _not_judged(name, level)
     before, after = samples
     was, found = float(before.shares[0]), float(after.shares[0])
-    allowed = min(upper_limit(was, before.size, level / 2) + margin, 1.0)
-    chance = chance_of_more(found, after.size, allowed)
-    return Measure(name, was, found, allowed, chance, level, "breach" if chance < level / 2 else "ok", about)
+    chance = chance_of_excess(before, after, margin, rare=name == ERRORS)
+    allowed = min(was + margin, 1.0)
+    return Measure(name, was, found, allowed, chance, level, "breach" if chance < level else "ok", about)
 
 
 def _judge_confidence(before: Evidence, after: Evidence, allowed: float, level: float) -> Measure:
@@ -163,10 +163,10 @@ def _judge_confidence(before: Evidence, after: Evidence, allowed: float, level: 
 
 
 def _judge_classes(before: Evidence, after: Evidence, classes: Sequence[str], level: float) -> Measure:
-    """Whether the share of a class collapsed, or one class took over. The measure's chance is shared by the classes.
+    """Whether the share of a class collapsed, or one class took over.
 
-    `before` has blocks of a minute. A share that wanders from hour to hour rarely comes close to nothing, so the lowest hour is a better margin than the
-    spread: what remains is the chance to draw few images of a class that has that share.
+    `before` has blocks of a minute. A share that wanders from hour to hour rarely comes close to nothing, so the lowest
+    hour is a better margin than the spread: what remains is the chance to draw few images of a class with that share.
     """
     hourly = before.merge(HOUR)
     lowest = (hourly.classes / np.maximum(hourly.images, 1)[:, None])[hourly.images > 0].min(axis=0, initial=1.0)
@@ -180,12 +180,12 @@ def _judge_classes(before: Evidence, after: Evidence, classes: Sequence[str], le
         old, new = samples
         size = after.images.sum() / max(spread_of(counts, before.images), design_effect(found_counts, after.images))
         was, found = float(old.shares[0]), float(new.shares[0])
-        least = FEWER * min(float(lowest[label]), lower_limit(was, old.size, each / 2))
-        most = min(upper_limit(was, old.size, each / 2) + MORE_OF_CLASS, 1.0)
+        least = FEWER * min(float(lowest[label]), lower_limit(was, old.size, each))
+        most = min(was + MORE_OF_CLASS, 1.0)
         fewer = chance_of_less(found, float(size), least)
-        more = chance_of_more(found, new.size, most)
+        more = chance_of_excess(old, new, MORE_OF_CLASS)
         chance = min(fewer, more)
-        outcome: Outcome = "breach" if chance < each / 2 else "ok"
+        outcome: Outcome = "breach" if chance < each else "ok"
         judged.append(Measure(CLASSES, was, found, least if fewer < more else most, chance, each, outcome, about=name))
     return min(judged, key=lambda one: one.chance) if judged else _not_judged(CLASSES, level)
 
@@ -193,13 +193,13 @@ def _judge_classes(before: Evidence, after: Evidence, classes: Sequence[str], le
 def _judge_agreement(before: Evidence, after: Evidence, agreement: Agreement | None, level: float) -> Measure:
     """Whether the two models give other labels more often than their test errors explain, overall or in a class.
 
-    The shadow counts no blocks, so its images count as much as the new model's do for "not sure".
+    Both see the same images, so it does not matter how the traffic wanders, only that images of an upload are alike.
+    The shadow counts no blocks: the design effect of "not sure" in the champion's minutes stands in for its own.
     """
     counts = (before.not_sure[:, None], before.images), (after.not_sure[:, None], after.images)
-    samples = compare_samples(*counts)
-    if agreement is None or not agreement.images or samples is None:
+    if agreement is None or not agreement.images or compare_samples(*counts) is None:
         return _not_judged(AGREEMENT, level)
-    worth = min(samples[1].size / float(after.images.sum()), 1.0)
+    worth = 1 / max(spread_of(*counts[0]), design_effect(*counts[1]))
     each = level / (1 + len(agreement.by_class))
     rows = [("", agreement.images, agreement.changed, agreement.expected, MORE_CHANGED)]
     rows += [

@@ -25,6 +25,8 @@ class Sample:
 
     shares: Shares  # (k,), each 0 to 1
     size: float
+    rows: float  # images or requests, independent or not
+    own: float = 1.0  # design effect within the sample's own blocks
 
 
 def compare_samples(before: tuple[Counts, Counts], after: tuple[Counts, Counts]) -> tuple[Sample, Sample] | None:
@@ -44,10 +46,11 @@ def compare_samples(before: tuple[Counts, Counts], after: tuple[Counts, Counts])
     spread = spread_of(counts, sizes)
     # Blocks wander as a whole, so a sample of twice a block's size varies as much, and counts as no more.
     of_new = 1 + (spread - 1) * max(1.0, float(totals.sum() / (sizes.sum() / filled)))
-    of_new = max(of_new, design_effect(found, totals))
+    own = design_effect(found, totals)
+    rows, images = float(sizes.sum()), float(totals.sum())
     return (
-        Sample(counts.sum(axis=0) / sizes.sum(), float(sizes.sum() / spread)),
-        Sample(found.sum(axis=0) / totals.sum(), float(totals.sum() / of_new)),
+        Sample(counts.sum(axis=0) / rows, rows / spread, rows),
+        Sample(found.sum(axis=0) / images, images / max(of_new, own), images, own),
     )
 
 
@@ -68,9 +71,33 @@ def design_effect(counts: Counts, sizes: Counts) -> float:
     return max(1.0, between / variance) if variance > 0 else 1.0
 
 
-def upper_limit(share: float, size: float, chance: float) -> float:
-    """The upper Clopper-Pearson limit of a share: the true one is above it with at most this chance."""
-    return 1.0 if share >= 1 else float(betaincinv(share * size + 1, (1 - share) * size, 1 - chance))
+def _upper_limits(share: float, size: float, chances: Shares) -> Shares:
+    """The upper Clopper-Pearson limits of a share: the true one is above each with at most this chance."""
+    limits: Shares = betaincinv(share * size + 1, max((1 - share) * size, 1e-9), 1 - chances)
+    return limits
+
+
+def chance_of_excess(before: Sample, after: Sample, margin: float, rare: bool = False) -> float:
+    """The chance to find the new share or more if the true one is the champion's plus the margin.
+
+    The champion's true share is not known: this is the mean over its Clopper-Pearson confidence distribution.
+
+    Args:
+        before: one share of the champion.
+        after: the same of the new model.
+        margin: 0 to 1.
+        rare: the share comes in incidents that do not grow with it, as failures do. Their spread then adds to that of
+            the allowed share, instead of multiplying it.
+    """
+    was, found, size = float(before.shares[0]), float(after.shares[0]), after.size
+    if rare:
+        allowed = min(was + margin, 0.5)
+        incidents = (after.rows / after.size - 1) * was * (1 - was) / (allowed * (1 - allowed))
+        size = after.rows / max(after.own, 1 + incidents)
+    levels = np.logspace(-9, 0, 91)
+    limits = np.minimum(_upper_limits(was, before.size, levels[:-1]) + margin, 1.0)
+    chances = betainc(found * size, (1 - found) * size + 1, limits) if found > 0 else np.ones(len(limits))
+    return float(levels[0] + np.diff(levels) @ chances)
 
 
 def lower_limit(share: float, size: float, chance: float) -> float:

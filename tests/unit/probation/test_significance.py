@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from components.probation.significance import (
+    _upper_limits,
     chance_of_distance,
+    chance_of_excess,
     chance_of_less,
     chance_of_more,
     compare_samples,
     lower_limit,
-    upper_limit,
 )
 
 
@@ -17,9 +18,10 @@ def test_the_limits_of_a_share_are_those_of_clopper_and_pearson() -> None:
     from scipy.stats import binomtest
 
     exact = binomtest(7, 100).proportion_ci(0.9)
-    assert upper_limit(0.07, 100, 0.05) == pytest.approx(exact.high)
+    assert _upper_limits(0.07, 100, np.array([0.05]))[0] == pytest.approx(exact.high)
     assert lower_limit(0.07, 100, 0.05) == pytest.approx(exact.low)
-    assert (lower_limit(0.0, 100, 0.05), upper_limit(1.0, 100, 0.05)) == (0.0, 1.0)
+    assert lower_limit(0.0, 100, 0.05) == 0.0
+    assert _upper_limits(1.0, 100, np.array([0.05]))[0] == pytest.approx(1.0)
 
 
 def test_the_chance_is_that_of_the_binomial_distribution() -> None:
@@ -74,7 +76,18 @@ def test_equal_shares_are_significant_no_more_often_than_stated(spread: float) -
         counts = random.binomial(sizes, levels)[:, None]
         samples = compare_samples((counts[:24], sizes[:24]), (counts[24:], sizes[24:]))
         assert samples
-        before, after = samples
-        allowed = upper_limit(float(before.shares[0]), before.size, 0.01)
-        false += chance_of_more(float(after.shares[0]), after.size, allowed) < 0.01
+        false += chance_of_excess(*samples, margin=0.0) < 0.02
     assert false <= 0.02 * 4_000
+
+
+@pytest.mark.parametrize(("found", "is_chance"), [(0.012, True), (0.05, False)])
+def test_incidents_before_do_not_hide_that_a_model_fails_all_the_time(found: float, is_chance: bool) -> None:
+    """In a day of the champion, half a minute in which half of the requests failed."""
+    random = np.random.default_rng(3)
+    sizes = np.full(24, 2_000)
+    counts = random.binomial(sizes, 0.0002)
+    counts[7] += 8
+    totals = np.full(10, 400)
+    samples = compare_samples((counts[:, None], sizes), (random.binomial(totals, found)[:, None], totals))
+    assert samples
+    assert (chance_of_excess(*samples, margin=0.01, rare=True) > 1e-6) is is_chance
