@@ -36,8 +36,9 @@ from components.dataset.validate import validate
 from components.evaluation.card import write_card
 from components.model.classifier import Classifier
 from components.probation.agreement import SHARE, Agreement, expect_changes
-from components.probation.check import Traffic, judge_traffic
+from components.probation.evidence import AFTER_BLOCKS, MINUTE, cut
 from components.probation.expected import expect
+from components.probation.judge import judge
 from components.probation.settings import ProbationSettings
 from components.scoring.predict import predict
 from components.settings import CHECKOUT, Settings
@@ -92,7 +93,8 @@ def main() -> None:
         f"{options.seed}. A day of the champion's traffic comes before each promotion, and the check runs every five "
         "minutes. No computing time is measured, so load does not matter.\n"
     ]
-    tables = (_bad_table(pool, options.trials, options.seed), _calm_table(pool, options.nights, options.seed))
+    bad = _bad_table(pool, options.trials, options.seed) if options.trials else ()
+    tables = (bad, _calm_table(pool, options.nights, options.seed) if options.nights else ())
     for line in itertools.chain(*tables):
         lines.append(line)
         print(line, flush=True)
@@ -177,7 +179,9 @@ def simulate(
     settings, classes = ProbationSettings(), card.classes
     before_card = pool.models[champion].card
     earlier = make_stream(shop, pool.order, -DAY, 0, clock, random)
-    before = tuple(to_records(earlier, pool.answers[champion], TAGS[0], classes))
+    before = cut(
+        to_records(earlier, pool.answers[champion], TAGS[0], classes), 9 * DAY, 10 * DAY, int(DAY / MINUTE), classes
+    )
     end, looks = 0.0, settings.looks()
     stream = make_stream(shop, pool.order, 0, min(looks[-1], 12 * HOUR), clock, random)
     records = to_records(stream, answers, TAGS[1], classes)
@@ -187,8 +191,8 @@ def simulate(
         after = tuple(one for one in records if one.until <= 10 * DAY + end)
         if after:
             agreement = _agree(pool, stream, answers, pool.answers[champion], shadowed, end, before_card, card)
-            traffic = Traffic(before, after, 10 * DAY, 10 * DAY + end, 0)
-            measures = judge_traffic(traffic, classes, settings.chance, expect(before_card, card), agreement)
+            found = cut(after, 10 * DAY, 10 * DAY + end, AFTER_BLOCKS, classes)
+            measures = judge(before, found, classes, settings.chance, expect(before_card, card), agreement)
             if breached := tuple(one.name for one in measures if one.outcome == "breach"):
                 return _count_wrong(pool, stream, champion, answers, end, breached)
         if look >= settings.minutes * 60 and sum(one.requests for one in after) >= settings.requests:
