@@ -64,10 +64,12 @@ class Fashion:
         import torch
 
         from components.monitoring.prediction_log import log_folder
+        from components.monitoring.serving_record import serving_folder
         from components.registry.store import bundled_tag, home, use_own_models
         from components.shadow.mirror import mirror
         from serving.live import served
         from serving.metrics import watch
+        from serving.recorder import try_to_record
         from serving.review import keep_for_review
 
         end_with_parent()
@@ -79,6 +81,7 @@ class Fashion:
         tag = bundled_tag()
         if tag is None or os.environ.get("FASHION_FOLLOW") == "true":
             use_own_models()
+            try_to_record(watch, serving_folder(home()), lambda: served.serving.model.tag if served.serving else None)
         else:
             served.pin(tag)
         served.watch()

@@ -22,7 +22,7 @@ from components.errors import SettingsError
 
 FILE = "fashion.toml"
 VARIABLE = "FASHION_CONFIG"
-TABLES = ("gate", "drift")
+TABLES = ("gate", "drift", "probation")
 PATHS = frozenset(
     {
         "FASHION_DATA_DIR",
@@ -113,10 +113,11 @@ def _flatten(path: Path, content: dict[str, Any]) -> dict[str, Any]:
 
 def _names_of(table: str) -> frozenset[str]:
     from components.monitoring.drift.bounds import DriftBounds
+    from components.probation.settings import ProbationSettings
     from components.promotion.bounds import GateBounds
 
-    fields = (GateBounds if table == "gate" else DriftBounds).model_fields
-    return frozenset(f"FASHION_{table}_{field}".upper() for field in fields)
+    kinds = {"gate": GateBounds, "drift": DriftBounds, "probation": ProbationSettings}
+    return frozenset(f"FASHION_{table}_{field}".upper() for field in kinds[table].model_fields)
 
 
 def _require_known(path: Path, name: str, known: frozenset[str]) -> None:

@@ -150,6 +150,7 @@ class TrafficRecorder(instruments.RunnerTrafficMetricsMiddleware):
             total.inc(len(some))
             _observe(duration, some)
         if notes:
+            self.watch.answered((note.request[2], note.status, note.seconds) for note in notes)
             self.last_request().set(notes[-1].ended)
             with contextlib.suppress(OSError):  # a full disk loses log lines, not responses
                 sys.stdout.write("".join(map(_describe, notes)))

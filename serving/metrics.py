@@ -21,9 +21,10 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,14 @@ RUNS_PER_WRITE = 20  # of the log: once a second
 MAX_WAITING = 8192  # images queued, 6 MB; predictions above it are counted but not logged
 
 
+class Answered(NamedTuple):
+    """A completed request."""
+
+    path: str
+    status: int
+    seconds: float
+
+
 class Watch:
     """The metrics and the prediction log of this process; inactive until `start`."""
 
@@ -50,7 +59,10 @@ class Watch:
         self._closing = threading.Event()
         self._working = threading.Lock()
         self._jobs: list[Callable[[], None]] = []
+        self._last_jobs: list[Callable[[], None]] = []
         self._taps: list[Callable[[LoggedAnswer], None]] = []
+        self._request_taps: list[Callable[[list[Answered]], None]] = []
+        self._answered: deque[Answered] = deque()
         self._findings: deque[Finding] = deque()
 
     def start(self, log_folder: Path | None) -> None:
@@ -120,6 +132,19 @@ class Watch:
         """Run a job 20 times a second and in each `catch_up`."""
         self._jobs.append(job)
 
+    def add_last_job(self, job: Callable[[], None]) -> None:
+        """Run a job when the watch closes, after everything is counted."""
+        self._last_jobs.append(job)
+
+    def answered(self, requests: Iterable[Answered]) -> None:
+        """Queue completed requests for the taps."""
+        if self._request_taps:
+            self._answered.extend(requests)
+
+    def add_request_tap(self, tap: Callable[[list[Answered]], None]) -> None:
+        """Call a function in the thread, with completed requests, 20 times a second. It must not block."""
+        self._request_taps.append(tap)
+
     def add_tap(self, tap: Callable[[LoggedAnswer], None]) -> None:
         """Call a function in the thread, for each answer, some milliseconds after it was sent. It must not block."""
         self._taps.append(tap)
@@ -133,12 +158,13 @@ class Watch:
                 self._try(self._write)
                 self._try(self._measure_memory)
         self.catch_up()
-        self._try(self._write)
+        for job in [self._write, *self._last_jobs]:
+            self._try(job)
 
     def catch_up(self) -> None:
         """Count everything that is queued."""
         with self._working:
-            for job in [*self._jobs, self._count]:
+            for job in [*self._jobs, self._count, self._pass_on_requests]:
                 self._try(job)
 
     def _try(self, job: Callable[[], None]) -> None:
@@ -162,6 +188,11 @@ class Watch:
         self._counted += sum(answer.size for answer in answers)
         for tap in [self.log.add, *self._taps] if self.log else self._taps:
             self._try(partial(_pass_on, tap, answers))
+
+    def _pass_on_requests(self) -> None:
+        if requests := [self._answered.popleft() for _ in range(len(self._answered))]:
+            for tap in self._request_taps:
+                self._try(partial(tap, requests))
 
     def _write(self) -> None:
         if self.log:

@@ -13,6 +13,7 @@ from components.promotion.canary import try_canary
 from components.promotion.gate import describe_classes, judge, refuse_contract, verdict_of
 from components.promotion.shadowed import check_shadow
 from components.promotion.trial import run_trial
+from components.registry.bars import find_bar
 from components.registry.champion import Move, current_move, load_live, make_live, try_live
 from components.registry.store import card_sha256, home, load_stored, require_own
 from components.registry.verdicts import read_verdict, write_verdict
@@ -87,6 +88,8 @@ def promote(
             return Promotion(tag, True, read_verdict(tag), live.previous, is_news=False)
         require_writable(home())
         verdict = replace(_evaluate(model, live, bounds, settings, force), challenger_sha256=sha256)
+        if barred := _check_bar(tag):
+            verdict = replace(verdict, checks=(*verdict.checks, barred))
         accepted = force or verdict.passed
         if accepted:
             served = served or canary(model, bounds, settings)
@@ -103,6 +106,16 @@ def promote(
             continue
         return Promotion(tag, True, verdict, move.previous)
     raise LiveModelChanged(f"{tag}: the live model changed {ATTEMPTS} times during the evaluation; try again")
+
+
+def _check_bar(tag: str) -> GateCheck | None:
+    """Return the failed check if live traffic has shown this model to be worse, else None."""
+    bar = find_bar(tag)
+    if bar is None:
+        return None
+    same = "" if bar.model == tag else f", the same model as {bar.model}, which"
+    message = f"{tag}{same} was rolled back on {bar.when[:10]} and is barred: {bar.why}"
+    return GateCheck("barred", False, f"barred on {bar.when[:10]}", "not barred", message)
 
 
 def _join(*parts: str) -> str:

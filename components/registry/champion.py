@@ -188,20 +188,28 @@ def make_live(tag: str, why: str, verdict: Verdict | None = None) -> Move:
         return _move("promote", tag, load_stored(tag).card, why, outcome)
 
 
-def rollback(tag: str | None = None, why: str = "requested") -> Move:
+def rollback(tag: str | None = None, why: str = "requested", expected: Move | None = None) -> Move:
     """Roll back to the previous live model, or to an earlier one by its exact tag.
 
     Rolling back twice goes back two models; a model that was rolled back is skipped. Rolling back to the live model
     changes nothing. The files must match the promoted ones byte for byte, so the model need not be loaded again: the
     import of torch takes two seconds.
 
+    Args:
+        tag: exact tag; None: the previous live model.
+        why: reason stored in the history.
+        expected: the move that must still be the last one; None: any.
+
     Raises:
+        LiveModelChanged: `expected` is no longer the last move.
         PromotionRefused: there is no earlier model, or `tag` was never live.
         ModelNotFound, ModelError: the model is damaged or its files were replaced. The live model does not change.
     """
     with live_lock():
         _repair()
         live = try_live()
+        if expected and live != expected:
+            raise LiveModelChanged(f"{expected.tag}: move {expected.number} is no longer the last one; nothing changed")
         if live and live.tag == tag:
             return live
         earlier = earlier_moves()

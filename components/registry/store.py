@@ -11,6 +11,7 @@ creates the model in a temporary store and renames the finished folder into plac
                                            README.md             the model card as text, with its metrics
                                            network.onnx          the frozen network, if the contract has one
                                            verdict.json          the last verdict of the gate, if it has run
+                                           barred.json           why it is not promoted again, if it is barred
 
 NAME is the name of the catalogue; Fashion-MNIST's is "fashion".
 """
@@ -67,8 +68,9 @@ WEIGHTS = "weights.safetensors"
 CARD = "model.json"
 README = "README.md"
 VERDICT = "verdict.json"
+BARRED = "barred.json"
 NETWORK = "network.onnx"
-FILES = {WEIGHTS, CARD, VERDICT, README, NETWORK, "model.yaml"}
+FILES = {WEIGHTS, CARD, VERDICT, BARRED, README, NETWORK, "model.yaml"}
 
 
 @dataclass(frozen=True)
@@ -370,11 +372,12 @@ def _unreadable(tag: str, name: str, error: OSError) -> ModelError:
 
 
 def _check_files(tag: str) -> None:
-    """Refuse unknown files, which could be loaded as code. A verdict that is being written is allowed."""
+    """Refuse unknown files, which could be loaded as code. A verdict or a bar being written is allowed."""
     unknown: list[str] = []
     with contextlib.suppress(FileNotFoundError):  # the model was removed; the next read reports that
         for entry in os.scandir(_folder(tag)):
-            being_written = writer_of(Path(entry.name)) is not None and entry.name.startswith(f".{VERDICT}.")
+            ours = entry.name.startswith((f".{VERDICT}.", f".{BARRED}."))
+            being_written = ours and writer_of(Path(entry.name)) is not None
             if not being_written and (entry.name not in FILES or not entry.is_file(follow_symlinks=False)):
                 unknown.append(entry.name)
     if unknown:

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from components.monitoring.drift.bounds import DriftBounds
+from components.probation.settings import ProbationSettings
 from components.promotion.bounds import GateBounds
 from components.settings import CHECKOUT, Settings
 from flows.cluster import ClusterSettings
@@ -22,6 +23,7 @@ CLASSES: dict[str, type[BaseSettings]] = {
     "Data": Settings,
     "Evaluation gate": GateBounds,
     "Drift": DriftBounds,
+    "Probation": ProbationSettings,
     "Notifications": NotifySettings,
     "Scoring cluster": ClusterSettings,
     "Ports": Ports,

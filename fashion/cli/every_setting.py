@@ -12,6 +12,7 @@ def check_every_setting() -> None:
     from components.dataset.ingest import check_source
     from components.monitoring.drift.bounds import DriftBounds
     from components.networks.sources import check_network_name
+    from components.probation.settings import ProbationSettings
     from components.promotion.bounds import GateBounds
     from components.settings import Settings, read_settings
     from flows.cluster import ClusterSettings
@@ -20,7 +21,7 @@ def check_every_setting() -> None:
     from ops.layout import Ports
     from serving.settings import check_settings
 
-    for kind in (Settings, GateBounds, DriftBounds, Ports, ClusterSettings):
+    for kind in (Settings, GateBounds, DriftBounds, ProbationSettings, Ports, ClusterSettings):
         read_settings(kind)
     check_source()
     settings = read_settings(Settings)

@@ -287,13 +287,15 @@ def _model_row(one: "ModelState", rolled_back: set[str]) -> dict[str, Any]:
         "created_at": card and card.created_at,
         "state": _state_of(one, rolled_back),
         "pinned": one.pinned,
+        "barred": one.barred,
         "verdict": one.verdict,
         "problem": one.problem,
     }
 
 
 def _model_line(one: "ModelState", rolled_back: set[str]) -> tuple[str, ...]:
-    words = dict.fromkeys((one.pointed, _state_of(one, rolled_back), None if one.pinned is None else "pinned"))
+    marks = (word for word, reason in (("pinned", one.pinned), ("barred", one.barred)) if reason is not None)
+    words = dict.fromkeys((one.pointed, _state_of(one, rolled_back), *marks))
     state, card = ", ".join(filter(None, words)), one.card
     if one.problem or card is None:
         return state, one.tag, one.problem.removeprefix(f"{one.tag}: ")

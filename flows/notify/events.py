@@ -9,6 +9,7 @@ from flows.notify.message import Message, of_promotion
 from flows.notify.redact import redact
 
 PROMOTED, REJECTED = "fashion.model.promoted", "fashion.model.rejected"
+ROLLED_BACK = "fashion.model.rolled-back"
 
 
 def emit_promotion(promotion: Promotion) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from components.probation.state import Probation
     from components.promotion.promote import Promotion
     from components.registry.champion import Move
 
@@ -49,3 +50,10 @@ def of_rollback(move: "Move") -> Message:
     """The notification of a rollback."""
     what = f"{move.tag} is live again and replaces {move.previous}"
     return Message(what, f"{move.who}: {move.why}", f"investigate {move.previous}; fashion history lists the changes")
+
+
+def of_probation(probation: "Probation") -> Message:
+    """The notification of a rollback by the probation."""
+    what = f"{probation.model} was rolled back after {probation.looks} looks at its traffic; {probation.before} is live"
+    todo = f"investigate {probation.model}, which is barred from promotion; docs/probation.md explains the measures"
+    return Message(what, probation.why, todo)

@@ -49,6 +49,7 @@ MAY_USE = {
     "scoring": {"registry", "readers", "model", "catalogues"},
     "neighbours": {"scoring", "registry", "dataset", "readers", "model"},
     "monitoring": {"evaluation", "dataset", "registry", "readers", "catalogues", "pages"},
+    "probation": {"monitoring", "registry", "shadow"},
     "shadow": {"monitoring", "scoring", "registry", "readers", "model", "pages"},
     "promotion": {"shadow", "scoring", "evaluation", "registry", "dataset", "readers", "model", "catalogues", "pages"},
     "audit": {"evaluation", "training", "dataset", "model", "pages"},

@@ -10,6 +10,7 @@ import yaml
 
 from components.contract import ModelCard
 from components.errors import ModelError
+from components.registry.bars import Bar, read_bar
 from components.registry.champion import Move, check_live, current_move, live_move, previous_move, try_live
 from components.registry.retention.pins import pinned
 from components.registry.shadowed import read_shadow
@@ -28,6 +29,7 @@ class ModelState:
     state: State  # damaged takes precedence; `problem` says why
     pointed: Literal["live", "previous"] | None  # previous: the target of a rollback
     pinned: str | None  # reason
+    barred: str | None  # why it is not promoted again
     verdict: str  # last outcome of the gate: passed, forced, rejected; "" if it has not run
     card: ModelCard | None  # None: unreadable
     problem: str  # what is wrong; only live and previous models are checked byte by byte
@@ -61,7 +63,9 @@ def list_models() -> ModelListing:
         move = live if pointed == "live" else previous if pointed else None
         problem = one.problem or (_error_of(partial(check_live, move)) if move else "")
         state: State = "damaged" if problem else pointed or ("rejected" if verdict == "rejected" else "candidate")
-        models.append(ModelState(one.tag, state, pointed, pins.get(one.tag), verdict, one.card, problem))
+        bar: Bar | None = _attempt(partial(read_bar, one.tag), None, problems)
+        barred = bar.why if bar else None
+        models.append(ModelState(one.tag, state, pointed, pins.get(one.tag), barred, verdict, one.card, problem))
     return ModelListing(tuple(models), tuple(dict.fromkeys(problems)))
 
 

@@ -199,6 +199,7 @@ def test_models_as_json_is_what_a_program_reads(fashion: Fashion, live: str, car
             "created_at": card.created_at,
             "state": "live",
             "pinned": None,
+            "barred": None,
             "verdict": "",
             "problem": "",
         }

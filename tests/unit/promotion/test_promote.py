@@ -17,6 +17,7 @@ from components.model.mlp import MLP
 from components.promotion.bounds import GateBounds
 from components.promotion.promote import promote
 from components.registry import champion, store, verdicts
+from components.registry.bars import Bar, write_bar
 from components.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("bentoml_home", "validated")
@@ -58,6 +59,23 @@ def test_force_skips_the_gate_and_records_the_failed_checks(
     assert move.verdict.startswith("promoted despite: ")
     assert move.verdict.endswith("; reason: Friday's sale")
     assert champion.verdict_when_promoted(move.tag) == "forced"
+
+
+def test_a_barred_model_is_rejected_and_needs_force(network: MLP, card: ModelCard, shared_settings: Settings) -> None:
+    live, bad = store.save_model(network, card), store.save_model(network, dataclasses.replace(card, preset="again"))
+    champion.make_live(live, "a test")
+    again = store.save_model(change_bias(network, torch.full((10,), 1e-4)), card)
+    write_bar(Bar(bad, 1, "2026-11-30T03:40:00.000+00:00", "probation: not sure"))
+    rejected = promote(bad, "a test", bounds=LENIENT, settings=shared_settings, canary=serve_well)
+    assert not rejected.promoted
+    assert "barred" in failed(rejected.verdict)
+    assert "rolled back on 2026-11-30 and is barred: probation: not sure" in str(rejected.verdict)
+    assert "barred" not in failed(
+        promote(again, "a test", bounds=LENIENT, settings=shared_settings, canary=serve_well).verdict
+    )
+    champion.make_live(live, "a test")
+    assert promote(bad, "we know", force=True, bounds=LENIENT, settings=shared_settings, canary=serve_well).promoted
+    assert "is barred" in champion.live_move().verdict
 
 
 def _renamed(split: Metrics) -> Metrics:

@@ -7,6 +7,7 @@ import pytest
 
 from components.errors import SettingsError
 from components.monitoring.drift.bounds import DriftBounds
+from components.probation.settings import ProbationSettings
 from components.promotion.bounds import GateBounds
 from components.settings import load_settings
 from fashion.cli.every_setting import check_every_setting
@@ -44,7 +45,7 @@ WRONG = {
     "PREFECT_PORT": ("http", "found 'http', expected a whole number"),
 } | {
     f"{kind.model_config['env_prefix']}{field}".upper(): ("x", "found 'x', expected ")
-    for kind in (GateBounds, DriftBounds)
+    for kind in (GateBounds, DriftBounds, ProbationSettings)
     for field in kind.model_fields
 }
 
