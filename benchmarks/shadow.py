@@ -147,8 +147,9 @@ def count_images(server: Server) -> float:
 
 def worker_seconds(server: Server) -> float:
     """Processor time of the service without candidates, seconds."""
-    found = [one for one in psutil.Process(server.group).children(recursive=True) if not is_candidate(one)]
-    return sum(one.cpu_times().user + one.cpu_times().system for one in found)
+    found = [one for one in psutil.Process(server.group).children(recursive=True) if one.cmdline()]  # no zombies
+    times = [one.cpu_times() for one in found if not is_candidate(one)]
+    return sum(one.user + one.system for one in times)
 
 
 def is_candidate(process: psutil.Process) -> bool:

@@ -118,7 +118,7 @@ class ShadowCounts:
         if not sums[-1]:
             return None
         place = bisect_left(sums, max(1, quantile * sums[-1]))
-        return LIMITS[min(place, len(LIMITS) - 1)]
+        return float(LIMITS[min(place, len(LIMITS) - 1)])
 
 
 def read_counts(tag: str, champion: str | None = None) -> ShadowCounts | None:
