@@ -173,7 +173,8 @@ def hash_in(name: str) -> str:
 def list_names(folder: Path, kind: Kind | None = None) -> list[str]:
     """The names of the images in a folder, which need not exist, oldest first; of one kind, or of both."""
     with suppress(FileNotFoundError):
-        names = [name for name in os.listdir(folder) if name.startswith(kind or KINDS) and NAME.fullmatch(name)]  # noqa: PTH208
+        every = os.listdir(folder)  # noqa: PTH208, much faster than objects
+        names = [name for name in every if name.startswith(kind or KINDS) and NAME.fullmatch(name)]
         return sorted(names, key=lambda name: name.split("-")[1])  # 13 digits, so they sort as text
     return []
 
