@@ -9,6 +9,7 @@ is written whole and never changed, so workers and people share the folder witho
 import base64
 import binascii
 import hashlib
+import os
 import re
 import secrets
 import time
@@ -172,8 +173,9 @@ def hash_in(name: str) -> str:
 def list_names(folder: Path, kind: Kind | None = None) -> list[str]:
     """The names of the images in a folder, which need not exist, oldest first; of one kind, or of both."""
     with suppress(FileNotFoundError):
-        found = [path.name for path in folder.iterdir() if NAME.fullmatch(path.name)]
-        return sorted((name for name in found if kind in {None, kind_in(name)}), key=time_in)
+        every = os.listdir(folder)  # noqa: PTH208, much faster than objects
+        names = [name for name in every if name.startswith(kind or KINDS) and NAME.fullmatch(name)]
+        return sorted(names, key=lambda name: name.split("-")[1])  # 13 digits, so they sort as text
     return []
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import jsonschema  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 from reviewing import FIRST, SECOND, draw_noise, image_of
@@ -223,8 +224,6 @@ def test_the_endpoints_need_the_token_and_the_page_does_not(reviewing: Server) -
 
 
 def test_answers_match_the_openapi_description(client: httpx.Client) -> None:
-    import jsonschema
-
     api = describe_api(CONTRACT)
 
     def check(answer: httpx.Response, name: str) -> None:

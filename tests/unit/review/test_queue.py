@@ -4,6 +4,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -167,7 +168,7 @@ def test_only_the_last_images_are_kept_for_undo(queue: ReviewQueue) -> None:
     fill(queue, random=UNDO + 2)
     names = []
     for number in range(UNDO + 2):
-        queue = dataclasses.replace(queue, clock=lambda number=number: time.time() + number)
+        queue = dataclasses.replace(queue, clock=partial(float, time.time() + number))
         names.append(take(queue).name)
         queue.label(names[-1], FIRST, 0)
     queue.take(FIRST)
