@@ -10,7 +10,7 @@ has a bound above the worst of these cannot be nearer, and all others are measur
 import numpy as np
 from numpy.typing import NDArray
 
-RANK = 24  # principal components of a short form, see benchmarks/results/nearest.md
+RANK = 24  # principal components of a short form; 16 to 32 were about equally fast
 DEPTH, GUESSES = 64, 4  # rows of a pile, and piles for each neighbour, from which the first rows are taken
 BLOCK = 4_096  # rows in memory at a time
 ROUNDING = 4e-6  # error of a bound, relative to the squared lengths: at most 3 + RANK float32 roundings, doubled
