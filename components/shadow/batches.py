@@ -51,7 +51,8 @@ def read_batch(stream: BinaryIO) -> tuple[Batch, bytearray] | None:
     content = bytearray(header["bytes"])  # writable, as PyTorch wants its memory
     if stream.readinto(content) != len(content):  # type: ignore[attr-defined]  # of a buffered stream: all or the end
         return None
-    return Batch(**header["batch"]), content
+    fields = header["batch"]
+    return Batch(**{**fields, "classes": tuple(fields["classes"])}), content
 
 
 def to_images(content: bytearray, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:

@@ -1,6 +1,6 @@
 """What a shadow found so far: the counts of one candidate beside one champion, merged from those of all processes.
 
-    BENTOML_HOME/fashion/shadow/ID/record.json                 the shadow, see `components.registry.shadowed`
+    BENTOML_HOME/fashion/shadow/ID/shadow.json                 the shadow, see `components.registry.shadowed`
     BENTOML_HOME/fashion/shadow/ID/CHAMPION/PROCESS.json       counts of one worker, written once a second
     BENTOML_HOME/fashion/shadow/ID/CHAMPION/PROCESS.seen       images that it has seen, written 20 times a second
     BENTOML_HOME/fashion/shadow/ID/CHAMPION/PROCESS.jsonl      images with another label, see `flips`
@@ -118,7 +118,7 @@ class ShadowCounts:
         if not sums[-1]:
             return None
         place = bisect_left(sums, max(1, quantile * sums[-1]))
-        return LIMITS[min(place, len(LIMITS) - 1)]
+        return float(LIMITS[min(place, len(LIMITS) - 1)])
 
 
 def read_counts(tag: str, champion: str | None = None) -> ShadowCounts | None:

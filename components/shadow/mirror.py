@@ -141,9 +141,9 @@ class Mirror:
 
     def _run(self) -> None:
         runs = 0
-        while not self._closing.wait(INTERVAL):
+        while not self._closing.wait(INTERVAL if self._running else RUNS_PER_CHECK * INTERVAL):
             try:
-                if runs % RUNS_PER_CHECK == 0:
+                if self._running is None or runs % RUNS_PER_CHECK == 0:
                     self._follow()
                 if self._running:
                     self._talk(self._running)

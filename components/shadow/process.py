@@ -21,6 +21,7 @@ from components.shadow import candidate
 from components.telemetry import OFF
 
 LOADING, ANSWERING = 120.0, 60.0  # seconds that it may take
+ENDING = 1.0  # seconds to wait for the end of a killed process, which needs nothing more from this one
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 MOST_READ = PIPE_BYTES = 1 << 20  # bytes
 
@@ -99,13 +100,16 @@ class CandidateProcess:
     def end(self) -> None:
         """Kill it, if it still runs."""
         self.process.kill()
-        self.process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # at the lowest priority, even its end may take long
+            self.process.wait(ENDING)
         for stream in (self._input, self._output, self._errors):
             with contextlib.suppress(OSError):
                 stream.close()
 
     def _describe_end(self) -> str:
-        status = self.process.wait(timeout=5)
+        status = ""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            status = f" with status {self.process.wait(ENDING)}"
         self._errors.seek(0)
         lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
-        return f"its process ended with status {status}" + (f": {lines[-1][:300]}" if lines else "")
+        return f"its process ended{status}" + (f": {lines[-1][:300]}" if lines else "")

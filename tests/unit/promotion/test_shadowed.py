@@ -11,11 +11,12 @@ from shadows import start
 
 from components.contract import GateCheck, ModelCard
 from components.model.classifier import Classifier
+from components.model.mlp import MLP
 from components.promotion.bounds import GateBounds
 from components.promotion.promote import promote
 from components.promotion.shadowed import check_shadow
-from components.registry import champion
-from components.registry.shadowed import Shadow
+from components.registry import champion, store
+from components.registry.shadowed import RECORD, Shadow
 from components.settings import Settings
 from components.shadow.counts import FAILED, LIMITS, pair_folder
 from components.shadow.ledger import Ledger
@@ -86,7 +87,7 @@ def test_damaged_counts_fail(candidate: str) -> None:
     found = checks(candidate, shadow_requests=10)
     assert not found["images in shadow"].passed
     assert not found["counts of the shadow"].passed
-    (shadow.folder / "record.json").write_text("{}")
+    (shadow.folder / RECORD).write_text("{}")
     (check,) = checks(candidate, shadow_requests=10).values()
     assert (check.passed, check.measured) == (False, "unreadable")
 
@@ -112,8 +113,10 @@ def serve_well(model: Classifier, bounds: GateBounds, settings: Settings) -> tup
 
 
 @pytest.mark.usefixtures("validated")
-def test_a_promotion_waits_for_the_shadow(candidate: str, shared_settings: Settings) -> None:
-    bounds = LENIENT.model_copy(update={"shadow_requests": 10, "max_shadow_flips": 0.5, "loss_margin": 9.0})
+def test_a_promotion_waits_for_the_shadow(network: MLP, card: ModelCard, shared_settings: Settings) -> None:
+    champion.make_live(store.save_model(network, card), "a test")
+    candidate = store.save_model(network, card)
+    bounds = LENIENT.model_copy(update={"shadow_requests": 10, "max_shadow_flips": 0.5})
     refused = promote(candidate, "a test", bounds=bounds, settings=shared_settings, canary=serve_well)
     assert not refused.promoted
     assert failed(refused.verdict) == ["images in shadow"]
