@@ -16,9 +16,12 @@ import os
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 FILE = "fashion.toml"
 VARIABLE = "FASHION_CONFIG"
@@ -116,7 +119,7 @@ def _names_of(table: str) -> frozenset[str]:
     from components.probation.settings import ProbationSettings
     from components.promotion.bounds import GateBounds
 
-    kinds = {"gate": GateBounds, "drift": DriftBounds, "probation": ProbationSettings}
+    kinds: dict[str, type[BaseModel]] = {"gate": GateBounds, "drift": DriftBounds, "probation": ProbationSettings}
     return frozenset(f"FASHION_{table}_{field}".upper() for field in kinds[table].model_fields)
 
 

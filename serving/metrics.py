@@ -136,10 +136,10 @@ class Watch:
         """Run a job when the watch closes, after everything is counted."""
         self._last_jobs.append(job)
 
-    def answered(self, requests: Iterable[Answered]) -> None:
-        """Queue completed requests for the taps."""
+    def answered(self, requests: Iterable[tuple[str, int, float]]) -> None:
+        """Queue completed requests, as in `Answered`, for the taps."""
         if self._request_taps:
-            self._answered.extend(requests)
+            self._answered.extend(map(Answered._make, requests))
 
     def add_request_tap(self, tap: Callable[[list[Answered]], None]) -> None:
         """Call a function in the thread, with completed requests, 20 times a second. It must not block."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,8 @@ class Evidence:
     @property
     def images(self) -> Counts:
         """Classified images, (b,)."""
-        return self.confidence.sum(axis=1)
+        found: Counts = self.confidence.sum(axis=1)
+        return found
 
     def merge(self, seconds: float) -> "Evidence":
         """Merge blocks into longer ones, of about so many seconds, if that leaves enough of them.
@@ -42,7 +44,7 @@ class Evidence:
         blocks = len(self.requests)
         together = int(np.clip(seconds / self.span * blocks, 1, max(blocks // MIN_BLOCKS, 1)))
         starts = np.arange(0, blocks, together)
-        sums = {
+        sums: dict[str, Any] = {
             one.name: np.add.reduceat(getattr(self, one.name), starts, axis=0)
             for one in fields(self)
             if one.name != "span"

@@ -41,4 +41,5 @@ def _curve(profile: Profile) -> NDArray[np.float64]:
     counts = np.array(profile.counts["confidence"]).sum(axis=0)
     edges = np.arange(1, CONFIDENCE_BINS) / CONFIDENCE_BINS
     limits = [0.0, *profile.limits["confidence"], 1.0]
-    return np.interp(edges, limits, [0.0, *(np.cumsum(counts) / counts.sum())])
+    shares: NDArray[np.float64] = np.interp(edges, limits, [0.0, *(np.cumsum(counts) / counts.sum())])
+    return shares

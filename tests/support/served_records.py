@@ -72,5 +72,5 @@ def make_records(
     return found
 
 
-def _count(values: np.ndarray) -> dict[str, int]:  # type: ignore[type-arg]
+def _count(values: np.ndarray) -> dict[str, int]:
     return {str(value): int(number) for value, number in zip(*np.unique(values, return_counts=True), strict=True)}

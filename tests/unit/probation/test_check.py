@@ -21,7 +21,7 @@ from components.probation.check import check_probation, mark_reported
 from components.probation.settings import LOOKS, ProbationSettings
 from components.probation.state import read_probation
 from components.registry import champion, store
-from components.registry.bars import read_bar
+from components.registry.bars import read_bar, write_bar
 from components.shadow.control import current_shadow, start_shadow
 
 pytestmark = pytest.mark.usefixtures("bentoml_home")
@@ -139,7 +139,7 @@ def test_a_persons_move_ends_the_probation(promoted: Promoted, person: str) -> N
 
 def test_a_move_during_the_check_stays(promoted: Promoted, monkeypatch: pytest.MonkeyPatch) -> None:
     promoted.serve(30, not_sure=0.6)
-    write = checking.write_bar
+    write = write_bar
 
     def write_and_promote(bar: Any) -> None:
         write(bar)

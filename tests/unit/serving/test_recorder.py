@@ -8,7 +8,7 @@ import pytest
 
 from components.contract import Predictions
 from components.monitoring.prediction_log import LoggedAnswer
-from components.monitoring.serving_record import LIMITS, read_serving
+from components.monitoring.serving_record import LIMITS, SECONDS, read_serving
 from serving import recorder
 from serving.metrics import Answered, Watch
 from serving.recorder import Recorder, try_to_record
@@ -69,7 +69,7 @@ def test_a_record_is_written_after_ten_seconds_and_at_the_end(tmp_path: Path) ->
     counting.answered([Answered("/predict", 200, 0.004)])
     counting.write_when_due()
     assert not read_serving(tmp_path, 0, time.time() + 1).records
-    counting._since -= recorder.SECONDS
+    counting._since -= SECONDS
     counting.write_when_due()
     assert len(read_serving(tmp_path, 0, time.time() + 1).records) == 1
     counting.write()
