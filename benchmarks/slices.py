@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import norm
 
 from benchmarks.train import describe_machine
 from components.contract import Validated
@@ -21,7 +22,8 @@ from components.dataset.validate import validate
 from components.evaluation.attributes import Attribute
 from components.evaluation.card import write_card
 from components.evaluation.model_slices import slice_model
-from components.evaluation.slices import CHANCE, Slice, Slices, find_slices, wilson
+from components.evaluation.slices import CHANCE, Slice, Slices, find_slices
+from components.intervals import wilson
 from components.model.classifier import Classifier
 from components.settings import Settings
 from components.training.presets import PRESETS, configure
@@ -114,7 +116,7 @@ def describe_calm(draws: int) -> Iterator[str]:
 def is_below(found: Slices, level: float) -> bool:
     """Whether the interval of any slice at this level is below the accuracy of all images."""
     images, right = (np.array([getattr(one, name) for one in found.slices]) for name in ("images", "right"))
-    return bool((wilson(images, right, level)[1] < found.accuracy).any())
+    return bool((wilson(right, images, norm.ppf((1 + level) / 2))[1] < found.accuracy).any())
 
 
 def describe_planted(draws: int) -> Iterator[str]:

@@ -12,10 +12,11 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import hypergeom, norm
+from scipy.stats import hypergeom
 
 from components.contract import Natural, Positive, Share
 from components.evaluation.attributes import Attribute, Groups, to_groups
+from components.intervals import wilson
 
 CHANCE = 0.05  # of calling any slice weaker where none is
 LEVEL = 0.95  # of the intervals
@@ -139,20 +140,6 @@ def find_slices(
     )
 
 
-def wilson(images: Counts, right: Counts, level: float = LEVEL) -> tuple[Floats, Floats]:
-    """Return both ends of Wilson's score intervals, (k,) each.
-
-    Args:
-        images: Numbers of images, (k,), at least 1 each.
-        right: Numbers of correct ones, (k,).
-        level: Of the intervals, 0 to 1.
-    """
-    z = norm.ppf((1 + level) / 2)
-    middle = (right + z**2 / 2) / (images + z**2)
-    half = z / (images + z**2) * np.sqrt(right * (images - right) / images + z**2 / 4)
-    return np.maximum(middle - half, 0), np.minimum(middle + half, 1)
-
-
 def holm(chances: Floats) -> Floats:
     """Correct p-values, (k,), for their number: Holm's step-down, valid for tests that depend on each other."""
     order = np.argsort(chances, kind="stable")
@@ -231,7 +218,7 @@ def _to_slices(
     accuracy: float,
     level: float,
 ) -> Iterator[Slice]:
-    lows, highs = wilson(counts.images, counts.images - counts.wrong)
+    lows, highs = wilson(counts.images - counts.wrong, counts.images)
     for place, (by, values) in enumerate(names):
         images, wrong = int(counts.images[place]), int(counts.wrong[place])
         yield Slice(
@@ -253,5 +240,5 @@ def _sort(slices: Sequence[Slice]) -> tuple[Slice, ...]:
 
 
 def _bounds(images: int, right: int) -> tuple[float, float]:
-    low, high = wilson(np.array([images]), np.array([right]))
-    return float(low[0]), float(high[0])
+    low, high = wilson(right, images)
+    return float(low), float(high)

@@ -14,7 +14,6 @@ The interval is Wilson's for the effective number of images, (sum of weights)^2 
 images count for the level, but not for the accuracy: the estimate assumes that they are like the others.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,10 +21,10 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from components.intervals import wilson
 from components.review.decisions import Decision
 from components.review.images import Source
 
-Z = 1.959964  # of a 95 % interval
 AT_ONCE = 512  # images whose levels are computed together
 
 
@@ -88,11 +87,5 @@ def _estimate(counted: Sequence[tuple[Decision, float]]) -> LiveAccuracy:
     right, weights = np.array([one for one, _ in labelled]), np.array([weight for _, weight in labelled])
     accuracy = float(weights[right].sum() / weights.sum())
     effective = float(weights.sum() ** 2 / np.square(weights).sum())
-    return LiveAccuracy(len(labelled), skipped, accuracy, *wilson(accuracy, effective), effective)
-
-
-def wilson(share: float, number: float) -> tuple[float, float]:
-    """Ends of the 95 % interval of a share that was observed in some number of images (Wilson, 1927)."""
-    middle = (share + Z**2 / (2 * number)) / (1 + Z**2 / number)
-    half = Z / (1 + Z**2 / number) * math.sqrt(share * (1 - share) / number + Z**2 / (4 * number**2))
-    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))  # rounding
+    low, high = map(float, wilson(accuracy * effective, effective))
+    return LiveAccuracy(len(labelled), skipped, accuracy, low, high, effective)

@@ -1,15 +1,14 @@
 """What the counts of a shadow say: how many answers would change, of which classes, with 95 % intervals."""
 
-import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from components.intervals import Z_95, wilson
 from components.shadow.counts import PairCount, ShadowCounts
 
-Z_95 = 1.959964  # standard errors of a two-sided 95 % interval
 NAMED = 3  # label changes in the sentence
 MIN_IMAGES = 20  # of a class, to be named in the sentence
 MIN_SHARE = 0.01  # of a class, to be named in the sentence
@@ -17,7 +16,7 @@ MIN_SHARE = 0.01  # of a class, to be named in the sentence
 
 @dataclass(frozen=True)
 class Proportion:
-    """A part of some images, and Wilson's score interval (JASA 22, 1927, 209-212), which holds for few images too.
+    """A part of some images, and Wilson's score interval.
 
     It assumes that the images are independent. Pictures of one upload are not, so the true interval may be wider.
     """
@@ -34,21 +33,12 @@ class Proportion:
     @property
     def low(self) -> float:
         """Lower end of the interval, 0 to 1."""
-        return max(0.0, self._centre - self._half) if self.count else 0.0
+        return float(wilson(self.count, self.of, self.z)[0])
 
     @property
     def high(self) -> float:
         """Upper end of the interval, 0 to 1."""
-        return min(1.0, self._centre + self._half) if self.count < self.of else 1.0
-
-    @property
-    def _centre(self) -> float:
-        return (self.count + self.z**2 / 2) / (self.of + self.z**2)
-
-    @property
-    def _half(self) -> float:
-        variance = self.count * (self.of - self.count) / self.of
-        return self.z * math.sqrt(variance + self.z**2 / 4) / (self.of + self.z**2)
+        return float(wilson(self.count, self.of, self.z)[1])
 
     def __str__(self) -> str:
         return f"{100 * self.share:.1f} % ({100 * self.low:.1f} to {100 * self.high:.1f} %)"

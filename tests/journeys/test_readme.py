@@ -26,7 +26,7 @@ def test_the_table_has_every_command_and_no_other() -> None:
     groups = [entry.function.__name__ for entries in GROUPS.values() for entry in entries]
     by_make = {"serve", "bento", "up", "status", "down"}
     named = {word: {one.split()[1] for one in TABLE if one.startswith(f"{word} ")} for word in ("fashion", "make")}
-    assert named["fashion"] == {*groups, "label", "classes", "similar"} - by_make
+    assert named["fashion"] == {*groups, "label", "classes", "similar", "review"} - by_make
     assert by_make <= named["make"]
 
 

@@ -26,6 +26,7 @@ SHARED = {
     "files",
     "footprint",
     "inbox",
+    "intervals",
     "end_with_parent",
     "paths",
     "records",

@@ -7,7 +7,8 @@ import pytest
 from scipy.stats import binomtest, fisher_exact
 
 from components.evaluation.attributes import Attribute, Groups
-from components.evaluation.slices import CHANCE, Slices, find_slices, fisher, holm, wilson
+from components.evaluation.slices import CHANCE, Slices, find_slices, fisher, holm
+from components.intervals import wilson
 
 CLASSES = ("boot", "coat", "bag", "hat", "cap")
 DRAWS = 400
@@ -102,7 +103,7 @@ def test_a_slice_that_is_weak_because_of_its_classes_shows_that() -> None:
 
 def test_intervals_and_chances_are_those_of_scipy() -> None:
     images, right = np.array([1, 30, 500, 7]), np.array([1, 21, 499, 0])
-    for number, (low, high) in enumerate(zip(*wilson(images, right), strict=True)):
+    for number, (low, high) in enumerate(zip(*wilson(right, images), strict=True)):
         expected = binomtest(int(right[number]), int(images[number])).proportion_ci(0.95, method="wilson")
         assert (low, high) == (pytest.approx(expected.low, abs=1e-12), pytest.approx(expected.high, abs=1e-12))
     chances = fisher(np.array([9, 0]), np.array([40, 35]), 60, 1_000)

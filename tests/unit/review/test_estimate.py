@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 
+from components.intervals import wilson
 from components.review.decisions import Decision
-from components.review.estimate import estimate, estimate_days, find_levels, wilson
+from components.review.estimate import estimate, estimate_days, find_levels
 
 DAY = 86_400.0
 
@@ -20,7 +21,7 @@ def test_equal_ranks_and_rates_give_the_plain_share() -> None:
     found = estimate([decision(0.1, number % 4 > 0) for number in range(100)])
     assert found.accuracy == pytest.approx(0.75)
     assert found.effective == pytest.approx(100)
-    assert (found.low, found.high) == pytest.approx(wilson(0.75, 100))
+    assert (found.low, found.high) == pytest.approx(wilson(75, 100))
     assert (found.low, found.high) == pytest.approx((0.6570, 0.8246), abs=1e-4)  # scipy's binomtest, Wilson
 
 
@@ -76,6 +77,6 @@ def test_days_are_utc_dates_oldest_first() -> None:
 
 @pytest.mark.parametrize(("share", "number"), [(0.0, 5), (1.0, 5), (0.5, 1)])
 def test_an_interval_lies_within_0_and_1_around_the_share(share: float, number: int) -> None:
-    low, high = wilson(share, number)
+    low, high = wilson(share * number, number)
     assert 0 <= low <= share <= high <= 1
     assert high - low > 0.3
