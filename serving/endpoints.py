@@ -28,7 +28,7 @@ from serving.errors import Refusal, json_response
 from serving.gateway import Endpoint
 from serving.live import served
 from serving.metrics import watch
-from serving.neighbours import catalogue, find, read_count, require_few, to_data_url, training
+from serving.neighbours import catalogue, find, gives_reasons, read_count, require_few, to_data_url, training
 from serving.openapi import describe_api
 from serving.pages import PATHS, page
 from serving.pictures import Uploads, read_pictures
@@ -137,6 +137,7 @@ async def describe(request: Request) -> Response:
             "test_unknown_rate": known.test_refused if known else None,
             "created_at": model.card.created_at,
             "takes_corrections": corrections_folder() is not None,
+            "gives_reasons": await anyio.to_thread.run_sync(gives_reasons, model),
             "takes_drawings": model.contract.preparation_family == OFFICIAL.contract.preparation_family,
             "classes": model.contract.classes,
             "classes_fingerprint": fingerprint_of(model.contract.classes),

@@ -148,6 +148,7 @@ class Model(TypedDict):
     ]
     created_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
     takes_corrections: Annotated[bool, Field(description="Whether POST /corrections is enabled.")]
+    gives_reasons: Annotated[bool, Field(description="Whether the training images for `?because=` are available.")]
     takes_drawings: Annotated[bool, Field(description="Whether drawings on black work: not if it expects photos.")]
     classes: list[ClassName]
     classes_fingerprint: Annotated[str, Field(description="Hash of the class names, for `?classes=`.")]

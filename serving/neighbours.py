@@ -119,6 +119,16 @@ def _open_training(model: Classifier) -> "NeighbourIndex":
     return open_training_index(model, load_settings())
 
 
+def gives_reasons(model: Classifier) -> bool:
+    """Whether `?because=` can be expected to work for this model."""
+    if bundled_tag() is not None:
+        return False
+    from components.neighbours.training import can_open_training_index
+    from components.settings import load_settings
+
+    return can_open_training_index(model, load_settings())
+
+
 def _open_catalogue(model: Classifier) -> "NeighbourIndex":
     if bundled_tag() is not None:
         raise NeighboursError("a built Bento has no catalogue; ask a service that runs where it was indexed")

@@ -364,6 +364,7 @@ def _examples(contract: DataContract) -> dict[str, Any]:
             "test_unknown_rate": 0.049,
             "created_at": "2026-11-21T02:29:40+00:00",
             "takes_corrections": False,
+            "gives_reasons": True,
             "takes_drawings": contract.preparation_family == OFFICIAL.contract.preparation_family,
             "classes": list(contract.classes),
             "classes_fingerprint": fingerprint_of(contract.classes),

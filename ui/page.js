@@ -74,7 +74,7 @@ function percent(share) {
 let classes = [];
 let [height, width] = [0, 0]; // of the model's input, in pixels
 let takesCorrections = false;
-let hasReasons = true; // until the service refuses to give any
+let hasReasons = false; // whether the training images of the live model are available
 
 function offerCorrection(prediction, model, name) {
   const others = classes.filter((one) => one !== NONE_OF_THESE);
@@ -435,6 +435,7 @@ async function showModel() {
     canvas.height = Math.round((canvas.width * height) / width);
     clearBoard();
     takesCorrections = model.takes_corrections;
+    hasReasons = model.gives_reasons;
     $("draw").hidden = !model.takes_drawings;
     $("board").hidden = $("board").hidden || !model.takes_drawings;
     $("known").hidden = false;

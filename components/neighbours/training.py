@@ -23,6 +23,12 @@ def index_path(model: str, settings: Settings) -> Path:
     return settings.neighbours_dir / f"{model.replace(':', '-')}.arrow"
 
 
+def can_open_training_index(model: Classifier, settings: Settings) -> bool:
+    """Whether there is an index of a model's training images, or the dataset to build it from. Does not verify them."""
+    dataset = settings.datasets_dir / f"{model.card.dataset_version}.json"
+    return index_path(model.tag, settings).exists() or dataset.exists()
+
+
 def open_training_index(model: Classifier, settings: Settings) -> NeighbourIndex:
     """Open the index of a model's training images. Build it if it is missing or damaged, which takes seconds.
 

@@ -100,7 +100,8 @@ def test_it_contains_exactly_the_allowed_files(built: Built) -> None:
     assert set(built.sources) == allowed | {Path("bentofile.yaml"), Path("verdict.json")}
     assert {path.parts[0] for path in allowed} == {"service.py", "serving", "components", "ui"}
     packages = {path.parts[1] for path in allowed if path.parts[0] == "components" and len(path.parts) == 3}
-    assert packages == {"catalogues", "dataset", "model", "monitoring", "networks", "readers", "registry", "scoring"}
+    expected = {"catalogues", "dataset", "model", "monitoring", "networks", "readers", "registry", "review", "scoring"}
+    assert packages == {*expected, "shadow"}
     files = {path for path in allowed if path.parts[0] != "ui" and path.suffix != ".py"}
     assert files == {Path("components/catalogues/examples.png")}
 

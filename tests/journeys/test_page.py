@@ -243,7 +243,8 @@ def with_changes(route: "Route", change: Callable[[dict[str, Any]], dict[str, An
 
 def test_a_model_that_cannot_tell_shows_nothing(open_page: Callable[..., "Page"]) -> None:
     def without_known(found: dict[str, Any]) -> dict[str, Any]:
-        return {**found, "predictions": [{**one, "known": None, "familiarity": None} for one in found["predictions"]]}
+        found["predictions"] = [{**one, "known": None, "familiarity": None} for one in found.get("predictions", [])]
+        return found
 
     page = open_page()
     page.route("**/classify*", lambda route: with_changes(route, without_known))
