@@ -17,21 +17,23 @@ ELSEWHERE = {  # commands that need a server or an argument, and the test that r
     "fashion inbox": "unit/scoring/test_delivery.py",
     "fashion ingest": "unit/fashion/test_cli.py",
 }
-LIVE_FIRST = ("fashion impact latest", "fashion rollback")  # they need a second model
+SECOND = ("fashion impact latest", "fashion shadow latest", "fashion rollback")  # they need a second model
 
 
 def test_each_command_works(tmp_path: Path, archives: Path) -> None:
     user = User.prepare(tmp_path, archives)
     path = f"{CHECKOUT / '.venv' / 'bin'}:{user.environment['PATH']}"
-    user = dataclasses.replace(user, environment=user.environment | {"PATH": path})
+    added = {"PATH": path, "FASHION_REVIEW_DIR": str(tmp_path / "review")}
+    user = dataclasses.replace(user, environment=user.environment | added)
     shutil.copyfile(CHECKOUT / "examples" / "photos" / "sneaker.png", tmp_path / "photo.jpg")
     shutil.copyfile(CHECKOUT / "examples" / "pixels.csv", tmp_path / "in.csv")
     commands = [one for one in TABLE if one.startswith("fashion ") and one not in ELSEWHERE]
-    after = [one for one in commands if one in LIVE_FIRST]
+    before, shadow, after = SECOND
+    assert set(SECOND) < set(commands)
     trained = ["fashion ingest", "fashion validate", "fashion train --preset quick"]
-    user.type_each([*trained, *(one for one in commands if one not in {*LIVE_FIRST, "fashion train"})])
-    user.type_each(["fashion train --preset dense-128 --no-promote", "fashion impact latest"])
-    user.type_each(["fashion promote latest --force --reason WHY", *(one for one in after if one != LIVE_FIRST[0])])
+    user.type_each([*trained, *(one for one in commands if one not in {*SECOND, "fashion train"})])
+    user.type_each(["fashion train --preset dense-128 --no-promote", before, shadow])
+    user.type_each(["fashion promote latest --force --reason WHY", after])
     assert (tmp_path / "out.csv").is_file()
     for place in ELSEWHERE.values():
         for name in place.split(", "):
