@@ -76,7 +76,10 @@ def add(
     if as_json:
         print(json.dumps({"scored": rows, "rejected": rejected, "added": kept, "model": classifier.tag}))
         return
-    print(f"{kept:,} of {rows:,} images added to {bounds.folder}; label them on the page /review of the service")
+    entries = (
+        f"{kept:,} {'entry' if kept == 1 else 'entries'} added to {bounds.folder}"  # random and uncertain, or both
+    )
+    print(f"{rows:,} images scored, {entries}; label them on the page /review of the service")
     if rejected:
         print(f"{rejected:,} rows cannot be read; 'fashion score' says why")
 
