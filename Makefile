@@ -102,5 +102,5 @@ lock: .venv/ready ## update requirements.lock to the newest versions
 	$(BIN)/uv pip compile --quiet --universal --upgrade --no-header --group test --group lint --group edge --extra dask --extra photos --extra s3 pyproject.toml --output-file requirements.lock
 
 clean: ## remove the environment and all generated data, except the BentoML store and the Prefect home
-	rm -rf build dist site .cache .venv .venv-bench .venv-docs .mypy_cache .ruff_cache .pytest_cache *.egg-info data/audits data/cache data/checkpoints data/datasets data/exports data/reports data/sample data/validation
+	rm -rf build dist site .cache .venv .venv-bench .venv-docs .mypy_cache .ruff_cache .pytest_cache *.egg-info data/audits data/cache data/checkpoints data/datasets data/exports data/neighbours data/reports data/sample data/validation
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -38,6 +38,8 @@ def open_training_index(model: Classifier, settings: Settings) -> NeighbourIndex
         OSError: it cannot be written.
     """
     path = index_path(model.tag, settings)
+    if not path.exists():
+        dataset_of(settings.datasets_dir, model.card.dataset_version)  # before anything is created
     settings.neighbours_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(settings.neighbours_dir / ".lock", timeout=LOCK_TIMEOUT):  # several workers need the same index
         try:
