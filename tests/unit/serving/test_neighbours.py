@@ -78,11 +78,12 @@ def test_another_model_gets_its_own_index(model: Classifier) -> None:
 
 def test_a_model_that_goes_live_during_a_build_waits_for_its_end(model: Classifier) -> None:
     other = Classifier("fashion-mlp:tested2", replace(model.card, weights_sha256="2" * 64), model.network)
-    go, running = threading.Event(), list[int]()
+    go, steps = threading.Event(), list[str]()
 
     def slow(asked: Classifier) -> str:
-        running.append(sum(one.name == "neighbours" for one in threading.enumerate()))
+        steps.append(f"begin {asked.tag}")
         go.wait(10)
+        steps.append(f"end {asked.tag}")
         return asked.tag
 
     async def ask() -> None:
@@ -93,7 +94,8 @@ def test_a_model_that_goes_live_during_a_build_waits_for_its_end(model: Classifi
         while index.future and not index.future.done():
             await asyncio.sleep(0.01)
         assert await get(index, other) == other.tag
-        assert running == [1, 1], "one thread at a time"
+        expected = [f"{step} {one.tag}" for one in (model, other) for step in ("begin", "end")]
+        assert steps == expected, "one at a time"
 
     asyncio.run(ask())
 
