@@ -12,6 +12,7 @@ import logging
 import os
 import time
 from collections import Counter, deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,15 +80,7 @@ async def correct(request: Request) -> Response:
 
 
 def _read(body: bytes, contract: DataContract) -> Correction:
-    try:
-        fields = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InputError("body", f"not JSON: {error}") from error
-    if not isinstance(fields, dict):
-        raise InputError("body", "expected a JSON object")
-    if unknown := [name for name in fields if name not in FIELDS]:
-        raise InputError(unknown[0][:40], f"unknown field, expected {', '.join(FIELDS)}")
-    refuse_repeated(body)
+    fields = read_fields(body, FIELDS)
     said = read_class(fields.get("said"), "said", contract)
     label = read_corrected(fields.get("label"), contract)
     model = fields.get("model")
@@ -96,7 +89,25 @@ def _read(body: bytes, contract: DataContract) -> Correction:
     return Correction(_read_pixels(fields, contract), label, said, model)
 
 
-def refuse_repeated(body: bytes) -> None:
+def read_fields(body: bytes, names: Sequence[str]) -> dict[str, Any]:
+    """Parse a JSON object that has only these fields, each at most once.
+
+    Raises:
+        InputError: it is something else; names the field.
+    """
+    try:
+        fields = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InputError("body", f"not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise InputError("body", "expected a JSON object")
+    if unknown := [name for name in fields if name not in names]:
+        raise InputError(unknown[0][:40], f"unknown field, expected {', '.join(names)}")
+    _refuse_repeated(body)
+    return fields
+
+
+def _refuse_repeated(body: bytes) -> None:
     """Refuse duplicate fields, of which the parser would silently keep the last."""
 
     def check(pairs: list[tuple[str, Any]]) -> None:

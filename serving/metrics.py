@@ -21,7 +21,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -60,7 +60,7 @@ class Watch:
         self._working = threading.Lock()
         self._jobs: list[Callable[[], None]] = []
         self._last_jobs: list[Callable[[], None]] = []
-        self._taps: list[Callable[[LoggedAnswer], None]] = []
+        self._taps: list[Callable[[Sequence[LoggedAnswer]], None]] = []
         self._request_taps: list[Callable[[list[Answered]], None]] = []
         self._answered: deque[Answered] = deque()
         self._findings: deque[Finding] = deque()
@@ -145,8 +145,8 @@ class Watch:
         """Call a function in the thread, with completed requests, 20 times a second. It must not block."""
         self._request_taps.append(tap)
 
-    def add_tap(self, tap: Callable[[LoggedAnswer], None]) -> None:
-        """Call a function in the thread, for each answer, some milliseconds after it was sent. It must not block."""
+    def add_tap(self, tap: Callable[[Sequence[LoggedAnswer]], None]) -> None:
+        """Call a function in the thread, with answers, some milliseconds after they were sent. It must not block."""
         self._taps.append(tap)
 
     def _run(self) -> None:
@@ -183,11 +183,11 @@ class Watch:
             for name, count in zip(classes, counts, strict=True):
                 if count:
                     self.images.labels(name).inc(count)
-            self.not_sure.inc(_count_false([one.sure for one in some]))
-            self.unknown.inc(_count_false([one.known for one in some if one.known is not None]))
+            self.not_sure.inc(count_false([one.sure for one in some]))
+            self.unknown.inc(count_false([one.known for one in some if one.known is not None]))
         self._counted += sum(answer.size for answer in answers)
-        for tap in [self.log.add, *self._taps] if self.log else self._taps:
-            self._try(partial(_pass_on, tap, answers))
+        for tap in [*([self.log.add] if self.log else []), *self._taps] if answers else ():
+            self._try(partial(tap, answers))
 
     def _pass_on_requests(self) -> None:
         if requests := [self._answered.popleft() for _ in range(len(self._answered))]:
@@ -219,12 +219,8 @@ class Watch:
             self.failures.inc()
 
 
-def _pass_on(tap: Callable[[LoggedAnswer], None], answers: list[LoggedAnswer]) -> None:
-    for answer in answers:
-        tap(answer)
-
-
-def _count_false(masks: list[NDArray[np.bool_]]) -> int:
+def count_false(masks: list[NDArray[np.bool_]]) -> int:
+    """How many values of the masks are False."""
     return int(np.count_nonzero(~np.concatenate(masks))) if masks else 0
 
 

@@ -10,6 +10,8 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +20,11 @@ from numpy.typing import NDArray
 from components.contract import Predictions
 from components.monitoring.prediction_log import LoggedAnswer
 from components.monitoring.serving_record import CONFIDENCE_BINS, LIMITS, SECONDS, ServingLog, ServingRecord
-from serving.metrics import Answered, Watch
+from serving.metrics import Answered, Watch, count_false
 
 log = logging.getLogger("bentoml.fashion")
 
 PREDICTING = frozenset({"/predict", "/classify", "/score"})  # the paths whose answers come from the model
-AT_ONCE = (
-    1_000  # images whose predictions are kept before they are counted: one by one, counting takes ten times longer
-)
 
 
 @dataclass
@@ -40,34 +39,22 @@ class Tally:
     checked: int = 0
     unknown: int = 0
     confidence: NDArray[np.int64] = field(default_factory=lambda: np.zeros(CONFIDENCE_BINS, np.int64))
-    kept: list[Predictions] = field(default_factory=list)
-    images: int = 0  # of those
 
-    def add(self, predictions: Predictions) -> None:
-        """Keep predictions, and count them once there are enough."""
-        self.kept.append(predictions)
-        self.images += len(predictions.labels)
-        if self.images >= AT_ONCE:
-            self.count()
-
-    def count(self) -> None:
-        """Count what was kept."""
-        if not self.kept:
-            return
-        kept, self.kept, self.images = self.kept, [], 0
-        classes, labels = kept[0].classes, np.concatenate([one.labels for one in kept])
+    def add(self, found: Sequence[Predictions]) -> None:
+        """Count predictions, with the same classes."""
+        classes, labels = found[0].classes, np.concatenate([one.labels for one in found])
         counts = np.bincount(labels, minlength=len(classes)).tolist()
         self.classes.update({name: count for name, count in zip(classes, counts, strict=True) if count})
-        chosen = np.nan_to_num(np.concatenate([one.probabilities for one in kept])[np.arange(len(labels)), labels])
+        chosen = np.nan_to_num(np.concatenate([one.probabilities for one in found])[np.arange(len(labels)), labels])
         bins = np.clip((chosen * CONFIDENCE_BINS).astype(int), 0, CONFIDENCE_BINS - 1)
         self.confidence += np.bincount(bins, minlength=CONFIDENCE_BINS)
-        self.not_sure += sum(int(np.count_nonzero(~one.sure)) for one in kept)
-        self.checked += sum(len(one.known) for one in kept if one.known is not None)
-        self.unknown += sum(one.unknown for one in kept)
+        self.not_sure += count_false([one.sure for one in found])
+        known = [one.known for one in found if one.known is not None]
+        self.checked += sum(map(len, known))
+        self.unknown += count_false(known)
 
     def to_record(self, model: str, since: float, until: float) -> ServingRecord:
-        """Count everything, and return it as a record."""
-        self.count()
+        """Return the counts as a record."""
         return ServingRecord(
             model=model,
             since=round(since, 3),
@@ -108,9 +95,11 @@ class Recorder:
         watch.add_job(self.write_when_due)
         watch.add_last_job(self.write)
 
-    def predicted(self, answer: LoggedAnswer) -> None:
-        """Count the predictions of an answer."""
-        self._tallies[answer.predictions.model].add(answer.predictions)
+    def predicted(self, answers: Sequence[LoggedAnswer]) -> None:
+        """Count the predictions of answers."""
+        predictions = [one.predictions for one in answers]
+        for model, some in groupby(predictions, attrgetter("model")):
+            self._tallies[model].add(list(some))
 
     def answered(self, requests: Sequence[Answered]) -> None:
         """Count completed requests."""

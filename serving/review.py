@@ -13,11 +13,10 @@ FASHION_CORRECTIONS_DIR name folders.
 import base64
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import anyio.to_thread
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -33,7 +32,7 @@ from components.review.keeping import Keeper
 from components.review.queue import REVIEWER, ReviewQueue, Shown, TakenAway
 from components.review.state import describe_queue
 from serving.bodies import expect_type, read_body
-from serving.corrections import corrections_folder, refuse_repeated
+from serving.corrections import corrections_folder, read_fields
 from serving.errors import RETRY_AFTER, Refusal, json_response
 from serving.live import served
 from serving.metrics import Watch
@@ -54,10 +53,11 @@ def keep_for_review(watch: Watch) -> None:
     keeper = Keeper(bounds, "live", _find_network, read_workers())
     failed_at = -SILENCE
 
-    def tap(answer: LoggedAnswer) -> None:
+    def tap(answers: Sequence[LoggedAnswer]) -> None:
         nonlocal failed_at
         try:
-            keeper.add(answer)
+            for answer in answers:
+                keeper.add(answer)
         except OSError as error:
             if time.monotonic() - failed_at >= SILENCE:
                 failed_at = time.monotonic()
@@ -148,16 +148,7 @@ async def _read(request: Request, *names: str) -> tuple[ReviewQueue, dict[str, A
     """The queue, and the fields of the body."""
     queue = _open_queue()
     expect_type(request, "application/json")
-    body = await read_body(request, LARGEST)
-    try:
-        fields = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InputError("body", f"not JSON: {error}") from error
-    if not isinstance(fields, dict):
-        raise InputError("body", "expected a JSON object")
-    if unknown := [name for name in fields if name not in names]:
-        raise InputError(unknown[0][:40], f"unknown field, expected {', '.join(names)}")
-    refuse_repeated(body)
+    fields = read_fields(await read_body(request, LARGEST), names)
     _check(fields, names)
     return queue, fields
 

@@ -157,7 +157,7 @@ function describeReasons(near) {
     return make("li", {}, shown, label, far);
   });
   const title = "The nearest training images in the network's last hidden layer, with their labels and distances";
-  const heading = make("p", { textContent: "Because it looks like these:", title });
+  const heading = make("p", { textContent: "It looks most like these training images:", title });
   return [make("div", { className: "because" }, heading, make("ol", {}, ...items))];
 }
 

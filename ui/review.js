@@ -17,6 +17,7 @@ let image = null; // that is shown
 let keys = new Map(); // key -> class
 let isBusy = false;
 let statusAt = 0; // time of the last look, milliseconds
+let nextLook = 0; // timer
 const decided = []; // ids of the images that this tab decided about, for undo
 
 // --- requests ---
@@ -185,7 +186,13 @@ $("take").addEventListener("click", () => label($("every").value));
 // --- the state of the queue, and the accuracy over time ---
 
 async function showStatus(isWanted = false) {
-  if (!isWanted && Date.now() - statusAt < REFRESH) return;
+  const rest = REFRESH - (Date.now() - statusAt);
+  if (!isWanted && rest > 0) {
+    nextLook ||= setTimeout(() => showStatus(true).catch(showProblem), rest);
+    return;
+  }
+  clearTimeout(nextLook);
+  nextLook = 0;
   statusAt = Date.now();
   const status = await request("review/status");
   classes = status.classes;
@@ -200,7 +207,7 @@ function showAccuracy({ labelled, skipped, accuracy, interval }) {
   if (accuracy === null) return;
   const ends = `95 % interval ${percent(interval[0])} to ${percent(interval[1])}`;
   const left = skipped ? `, ${skipped} skipped` : "";
-  $("accuracy").textContent = `${percent(accuracy)} (${ends}), from ${labelled} random images${left}.`;
+  $("accuracy").textContent = `${percent(accuracy)} (${ends}), from ${labelled} random ${labelled === 1 ? "image" : "images"}${left}.`;
 }
 
 function draw(tag, attributes, text = "") {

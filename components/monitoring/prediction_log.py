@@ -96,8 +96,12 @@ class PredictionLog:
         self._kept: list[LoggedImage] = []
         self._seen, self._stride = 0, 1  # since the last write: images, and how many of them there are for each kept
 
-    def add(self, answer: LoggedAnswer) -> None:
+    def add(self, answers: Sequence[LoggedAnswer]) -> None:
         """Keep an evenly spaced sample of the images, fewer than 400, until the next `take`."""
+        for answer in answers:
+            self._add(answer)
+
+    def _add(self, answer: LoggedAnswer) -> None:
         for row in range(-self._seen % self._stride, len(answer.images), self._stride):
             # a copy, because the array is a view of the request's body
             self._kept.append(LoggedImage(answer.time, answer.predictions, row, answer.images[row].copy()))

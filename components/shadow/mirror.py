@@ -1,7 +1,7 @@
 """Mirrors a share of what a worker answers to a candidate in another process, and counts what becomes of every image.
 
-The service calls `add` for each answer and `tick` 20 times a second, after the response was sent and in a thread that
-answers no requests. Both only count and copy. A thread of its own follows the shadow record, starts and ends the
+The service calls `add` and `tick` 20 times a second, after the responses were sent and in a thread that answers no
+requests. Both only count and copy. A thread of its own follows the shadow record, starts and ends the
 candidate, talks to it, and writes the counts.
 """
 
@@ -91,8 +91,12 @@ class Mirror:
         if self._thread.is_alive():
             self._thread.join(timeout=5)
 
-    def add(self, answer: LoggedAnswer) -> None:
-        """Count an answer, and keep a copy of a random share of its images."""
+    def add(self, answers: Sequence[LoggedAnswer]) -> None:
+        """Count answers, and keep a copy of a random share of their images."""
+        for answer in answers:
+            self._add(answer)
+
+    def _add(self, answer: LoggedAnswer) -> None:
         running = self._running
         if running is None or running.is_over or answer.predictions.model == running.shadow.tag:
             return

@@ -72,7 +72,7 @@ class CandidateProcess:
         return self._deadline is None
 
     def send(self, content: bytes) -> None:
-        """Begin to send a batch; `exchange` goes on with it."""
+        """Begin to send a batch; `exchange` sends the rest."""
         self._unsent, self._deadline = memoryview(content), time.monotonic() + ANSWERING
 
     def exchange(self) -> Iterator[dict[str, Any]]:

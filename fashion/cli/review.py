@@ -76,10 +76,9 @@ def add(
     if as_json:
         print(json.dumps({"scored": rows, "rejected": rejected, "added": kept, "model": classifier.tag}))
         return
-    entries = (
-        f"{kept:,} {'entry' if kept == 1 else 'entries'} added to {bounds.folder}"  # random and uncertain, or both
-    )
-    print(f"{rows:,} images scored, {entries}; label them on the page /review of the service")
+    entries = "entry" if kept == 1 else "entries"  # an image may be random and uncertain
+    print(f"{rows:,} images scored, {kept:,} {entries} added to {bounds.folder}")
+    print("label them on the page /review of the service")
     if rejected:
         print(f"{rejected:,} rows cannot be read; 'fashion score' says why")
 
@@ -90,7 +89,8 @@ def _read_bounds() -> "ReviewBounds":
 
     bounds = read_review_bounds()
     if bounds is None:
-        raise SettingsError("FASHION_REVIEW_DIR: not set, expected the folder of the review queue. Set it, and serve")
+        advice = "Set it, and start the service with it"
+        raise SettingsError(f"FASHION_REVIEW_DIR: not set, expected the folder of the review queue. {advice}")
     return bounds
 
 
@@ -111,5 +111,6 @@ def _print_state(bounds: "ReviewBounds", state: "ReviewState") -> None:
 def _in_words(found: "LiveAccuracy") -> str:
     if found.accuracy is None:
         return "unknown, no random image was labelled"
+    images = "image" if found.labelled == 1 else "images"
     skipped = f", {found.skipped:,} skipped" if found.skipped else ""
-    return f"{found.accuracy:.1%} ({found.low:.1%} to {found.high:.1%}), {found.labelled:,} random images{skipped}"
+    return f"{found.accuracy:.1%} ({found.low:.1%} to {found.high:.1%}), {found.labelled:,} random {images}{skipped}"

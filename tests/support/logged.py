@@ -30,7 +30,6 @@ def write_lines(folder: Path, seen: Images, model: Classifier, since: float, unt
         for row, when in enumerate(np.linspace(since, until, len(seen) + 1)[1:])
     ]
     for start in range(0, len(answers), LINES):
-        for answer in answers[start : start + LINES]:
-            log.add(answer)
+        log.add(answers[start : start + LINES])
         log.write(log.take()[0])
     log.close()

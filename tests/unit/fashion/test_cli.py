@@ -25,32 +25,10 @@ from components.settings import CHECKOUT, Settings
 from components.training.presets import PRESETS, configure, count_parameters
 from fashion.cli.app import GROUPS
 from fashion.cli.arguments import complete_tag
-from fashion.cli.main import run_command
 from fashion.cli.tables import in_bytes, in_words
 
 pytestmark = pytest.mark.usefixtures("bentoml_home", "settings")
 Fashion = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def fashion(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Fashion:
-    """Run a command: (status, standard output, standard error)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["fashion", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            run_command()
-        output = capfd.readouterr()
-        return int(ended.value.code or 0), output.out, output.err
-
-    return run
-
-
-@pytest.fixture
-def live(network: MLP, card: ModelCard) -> str:
-    tag = store.save_model(network, card)
-    champion.make_live(tag, "a test")
-    return tag
 
 
 def write_csv(path: Path, images: Images, bad: int = 0) -> Path:

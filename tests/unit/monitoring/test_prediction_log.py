@@ -37,8 +37,7 @@ def make(rows: int, seed: int = 0) -> LoggedAnswer:
 
 def write(log: PredictionLog, *answers: LoggedAnswer) -> int:
     """Add answers and write the log. Returns how many images have no line."""
-    for answer in answers:
-        log.add(answer)
+    log.add(answers)
     rows, dropped = log.take()
     return dropped + log.write(rows)
 

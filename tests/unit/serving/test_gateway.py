@@ -246,7 +246,10 @@ def test_the_token_is_required_as_documented(monkeypatch: pytest.MonkeyPatch) ->
         for method in ("GET", "HEAD", "POST", "OPTIONS", "PUT"):
             assert (request(gateway, method, path).status_code == 401) == (path not in OPEN), path
     documented = (CHECKOUT / "docs" / "security.md").read_text()
-    assert "all but the pages (`/`, `/docs`) and their static files, `/livez`, `/readyz` and `/metrics`" in documented
+    assert (
+        "all but the pages (`/`, `/docs`, `/review`) and their static files, `/livez`, `/readyz` and `/metrics`"
+        in documented
+    )
 
 
 def token_status(*sent: bytes) -> int:

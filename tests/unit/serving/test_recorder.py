@@ -9,7 +9,6 @@ import pytest
 from components.contract import Predictions
 from components.monitoring.prediction_log import LoggedAnswer
 from components.monitoring.serving_record import LIMITS, SECONDS, read_serving
-from serving import recorder
 from serving.metrics import Answered, Watch
 from serving.recorder import Recorder, try_to_record
 
@@ -32,9 +31,9 @@ def test_requests_and_predictions_are_counted_for_the_model_that_served(tmp_path
     counting = Recorder(tmp_path, lambda: models[0])
     counting.answered([Answered("/predict", 200, 0.004), Answered("/classify", 200, 0.004), Answered("/score", 503, 1)])
     counting.answered([Answered("/predict", 422, 0.001), Answered("/model", 500, 0.001)])
-    counting.predicted(answer(MODEL, [0, 0, 1], 0.97))
-    counting.predicted(answer(MODEL, [1], 0.6, known=False))
-    counting.predicted(answer(MODEL, [1], 0.97, known=None))
+    counting.predicted([answer(MODEL, [0, 0, 1], 0.97)])
+    counting.predicted([answer(MODEL, [1], 0.6, known=False)])
+    counting.predicted([answer(MODEL, [1], 0.97, known=None)])
     models[0] = OTHER
     counting.answered([Answered("/predict", 200, 100.0)])
     counting.write()
@@ -47,19 +46,18 @@ def test_requests_and_predictions_are_counted_for_the_model_that_served(tmp_path
     assert (second.model, second.requests, second.seconds) == (OTHER, 1, {str(len(LIMITS)): 1})
 
 
-def test_many_predictions_are_counted_before_the_record_is_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder, "AT_ONCE", 10)
+def test_answers_of_two_models_that_come_together_are_counted_apart(tmp_path: Path) -> None:
     counting = Recorder(tmp_path, lambda: MODEL)
     for _ in range(7):
-        counting.predicted(answer(MODEL, [0, 1], 0.9))
-    assert counting._tallies[MODEL].images == 4, "kept, not yet counted"
+        counting.predicted([answer(MODEL, [0, 1], 0.9), answer(OTHER, [1], 0.9), answer(MODEL, [1], 0.9)])
     counting.write()
-    assert read_serving(tmp_path, 0, time.time() + 1).records[0].classes == {"bag": 7, "coat": 7}
+    found = {one.model: one.classes for one in read_serving(tmp_path, 0, time.time() + 1).records}
+    assert found == {MODEL: {"bag": 7, "coat": 14}, OTHER: {"coat": 7}}
 
 
 def test_probabilities_that_are_not_finite_count_as_no_confidence(tmp_path: Path) -> None:
     counting = Recorder(tmp_path, lambda: MODEL)
-    counting.predicted(answer(MODEL, [0], float("nan")))
+    counting.predicted([answer(MODEL, [0], float("nan"))])
     counting.write()
     assert read_serving(tmp_path, 0, time.time() + 1).records[0].confidence == {"0": 1}
 

@@ -45,7 +45,7 @@ def save_counts(mirror: Mirror) -> None:
 
 def test_an_inactive_mirror_counts_nothing(candidate: str, card: ModelCard) -> None:
     mirror = following()
-    mirror.add(answer(card, 3))
+    mirror.add([answer(card, 3)])
     mirror.tick()
     mirror.close()
     assert read_counts(candidate) is None
@@ -55,7 +55,7 @@ def test_a_random_share_is_kept(candidate: str, card: ModelCard) -> None:
     start(candidate, share=0.3)
     mirror = following()
     for photos in (1, 200, *[1] * 199):
-        mirror.add(answer(card, photos))
+        mirror.add([answer(card, photos)])
     save_counts(mirror)
     counts = read_counts(candidate)
     assert counts
@@ -67,9 +67,9 @@ def test_a_random_share_is_kept(candidate: str, card: ModelCard) -> None:
 def test_a_full_channel_and_missing_images_are_counted(candidate: str, card: ModelCard) -> None:
     start(candidate)
     mirror = following()
-    mirror.add(answer(card, mirroring.MOST_WAITING - 1))
-    mirror.add(answer(card, 3))
-    mirror.add(answer(card, 4, np.zeros((0, *card.contract.image.shape), np.uint8)))
+    mirror.add([answer(card, mirroring.MOST_WAITING - 1)])
+    mirror.add([answer(card, 3)])
+    mirror.add([answer(card, 4, np.zeros((0, *card.contract.image.shape), np.uint8))])
     save_counts(mirror)
     counts = read_counts(candidate)
     assert counts
@@ -80,7 +80,7 @@ def test_the_bytes_that_wait_are_bounded(candidate: str, card: ModelCard, monkey
     monkeypatch.setattr(mirroring, "MOST_BYTES", 10 * card.contract.image.size)
     start(candidate)
     mirror = following()
-    mirror.add(answer(card, 15))
+    mirror.add([answer(card, 15)])
     save_counts(mirror)
     assert read_counts(candidate).skipped == {WAITING: 10, BUSY: 5}  # type: ignore[union-attr]
 
@@ -90,7 +90,7 @@ def test_all_views_of_a_photo_are_kept(candidate: str, card: ModelCard) -> None:
     mirror = following()
     views = np.arange(6, dtype=np.uint8)[:, None, None] * np.ones(card.contract.image.shape, np.uint8)
     counts = np.array([1, 3, 2])
-    mirror.add(answer(card, 3, views[[0, 1, 4]])._replace(views=views, counts=counts))
+    mirror.add([answer(card, 3, views[[0, 1, 4]])._replace(views=views, counts=counts)])
     assert mirror._running
     (sample,) = mirror._running.samples
     assert sample.views == [1, 3, 2]
@@ -100,7 +100,7 @@ def test_all_views_of_a_photo_are_kept(candidate: str, card: ModelCard) -> None:
 def test_the_answers_of_the_candidate_itself_are_not_seen(candidate: str, card: ModelCard) -> None:
     start(candidate)
     mirror = following()
-    mirror.add(answer(card, 3, model=candidate))
+    mirror.add([answer(card, 3, model=candidate)])
     save_counts(mirror)
     assert read_counts(candidate) is None
 
@@ -109,10 +109,10 @@ def test_each_champion_has_its_own_counts(candidate: str, card: ModelCard, train
     start(candidate)
     mirror = following()
     first, second = champion.live_move().tag, save(trained, card, 3.0)
-    mirror.add(answer(card, 2))
+    mirror.add([answer(card, 2)])
     champion.make_live(second, "a test")
-    mirror.add(answer(card, 3))
-    mirror.add(answer(card, 1, model=first))  # an answer from before the swap that is counted after it
+    mirror.add([answer(card, 3)])
+    mirror.add([answer(card, 1, model=first)])  # an answer from before the swap that is counted after it
     save_counts(mirror)
     assert [read_counts(candidate, tag).seen for tag in (first, second)] == [3, 3]  # type: ignore[union-attr]
 
@@ -120,20 +120,20 @@ def test_each_champion_has_its_own_counts(candidate: str, card: ModelCard, train
 def test_what_waits_when_the_shadow_ends_is_skipped(candidate: str, card: ModelCard) -> None:
     start(candidate)
     mirror = following()
-    mirror.add(answer(card, 3))
+    mirror.add([answer(card, 3)])
     stop_shadow()
     mirror._follow()
-    mirror.add(answer(card, 5))
+    mirror.add([answer(card, 5)])
     assert read_counts(candidate).skipped == {OFF: 3}  # type: ignore[union-attr]
 
 
 def test_the_images_of_a_candidate_that_cannot_be_loaded_are_failures(candidate: str, card: ModelCard) -> None:
     start(candidate)
     mirror = following()
-    mirror.add(answer(card, 3))
+    mirror.add([answer(card, 3)])
     assert mirror._running
     mirror._receive(mirror._running, {"problem": "its weights are missing"})
-    mirror.add(answer(card, 2))
+    mirror.add([answer(card, 2)])
     save_counts(mirror)
     counts = read_counts(candidate)
     assert counts
@@ -144,15 +144,15 @@ def test_a_shadow_ends_at_its_time(candidate: str, card: ModelCard) -> None:
     mirror = following()
     start_shadow(candidate, share=1.0, who="anna", why="a test", until=datetime(2026, 1, 1, tzinfo=UTC))
     mirror._follow()
-    mirror.add(answer(card, 2))
+    mirror.add([answer(card, 2)])
     save_counts(mirror)
-    mirror.add(answer(card, 3))
+    mirror.add([answer(card, 3)])
     save_counts(mirror)
     counts = read_counts(candidate)
     assert counts
     assert (counts.seen, counts.skipped) == (2, {OFF: 2})
     start(candidate)  # again, without an end
     mirror._follow()
-    mirror.add(answer(card, 3))
+    mirror.add([answer(card, 3)])
     save_counts(mirror)
     assert read_counts(candidate).seen == 5  # type: ignore[union-attr]

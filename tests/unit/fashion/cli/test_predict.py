@@ -8,22 +8,12 @@ import pytest
 from PIL import Image
 
 import fashion as api
-from components.contract import ModelCard
 from components.dataset.manifest import Examples
 from components.errors import InputError
-from components.model.mlp import MLP
-from components.registry import champion, store
 from fashion.cli.main import run_command
 from fashion.cli.predict import draw_bar
 
 pytestmark = pytest.mark.usefixtures("bentoml_home", "settings")
-
-
-@pytest.fixture
-def live(network: MLP, card: ModelCard) -> str:
-    tag = store.save_model(network, card)
-    champion.make_live(tag, "a test")
-    return tag
 
 
 @pytest.fixture

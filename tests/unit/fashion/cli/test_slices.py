@@ -1,7 +1,6 @@
 """`fashion slices`: of a model's test images, and of a scored file."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,36 +10,11 @@ from readings import PIXEL_COLUMNS
 from scored import to_lines
 
 from components.catalogues.fashion_mnist import CLASSES
-from components.contract import ModelCard
 from components.dataset.manifest import Examples
-from components.model.mlp import MLP
-from components.registry import champion, store
 from components.settings import Settings
-from fashion.cli.main import run_command
 
 pytestmark = pytest.mark.usefixtures("bentoml_home", "settings")
 Fashion = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def fashion(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Fashion:
-    """Run a command: (status, standard output, standard error)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["fashion", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            run_command()
-        output = capfd.readouterr()
-        return int(ended.value.code or 0), output.out, output.err
-
-    return run
-
-
-@pytest.fixture
-def live(network: MLP, card: ModelCard) -> str:
-    tag = store.save_model(network, card)
-    champion.make_live(tag, "a test")
-    return tag
 
 
 @pytest.fixture
