@@ -1,9 +1,10 @@
 """The files of the queue: each has one image of the traffic, as the model saw it, and what the model answered.
 
-    REVIEW/waiting/random-1764547200123-5f0c1d2e3a4b5c6d-9ab31f02.json
+    REVIEW/waiting/uncertain-1764547200123-5f0c1d2e3a4b5c6d-0931-9ab31f02.json
 
-A name starts with the kind of the image and the time of the answer in milliseconds, then the hash of the image. A file
-is written whole and never changed, so workers and people share the folder without a lock: see `queue`.
+A name has the kind of the image, the time of the answer in milliseconds, the hash of the image, and its uncertainty in
+thousandths. A file is written whole and never changed, so workers and people share the folder without a lock: see
+`queue`.
 """
 
 import base64
@@ -20,6 +21,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 from pydantic import Field
 
 from components.contract import DataContract, Images, NonNegative, Predictions, Share
@@ -30,8 +32,9 @@ from components.records import read_file, read_record
 Kind = Literal["random", "uncertain"]
 Source = Literal["live", "scored"]  # a request to the service, or a row of a scored input
 KINDS: tuple[Kind, ...] = ("random", "uncertain")
-NAME = re.compile(r"(random|uncertain)-([0-9]{13})-([0-9a-f]{16})-[0-9a-f]{8}\.json")
+NAME = re.compile(r"(random|uncertain)-([0-9]{13})-([0-9a-f]{16})-([01][0-9]{3})-[0-9a-f]{8}\.json")
 MOST_LIKELY = 10  # classes kept with an image
+UNKNOWN = 0.5  # least uncertainty of an unknown image; most of them are of no class, so they do not come first
 Rate = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -54,8 +57,9 @@ class ReviewImage:
     top: Annotated[tuple[Suggestion, ...], Field(min_length=1)]  # the most likely classes, most likely first
     sure: bool
     known: bool | None  # None: the model cannot tell
-    rate: Rate  # probability with which images of this kind were kept at that time
-    rank: Share  # drawn uniformly from 0 to `rate`; random images are shown in this order
+    uncertainty: Share  # see `measure_uncertainty`
+    rate: Rate  # of a random image: probability with which images were kept at that time; else 1
+    rank: Share  # of a random image: drawn uniformly from 0 to `rate`; they are shown in this order
     network: str | None  # SHA-256 of the frozen network, if the contract has one
     pixels: str  # one image of the contract's dtype, base64
 
@@ -109,11 +113,20 @@ def make_review_image(
         top=tuple(Suggestion(predictions.classes[label], _to_share(probabilities[label])) for label in likeliest),
         sure=bool(predictions.sure[row]),
         known=None if predictions.known is None else bool(predictions.known[row]),
+        uncertainty=_to_share(measure_uncertainty(predictions)[row]),
         rate=drawn[0],
         rank=drawn[1],
         network=network,
         pixels=base64.b64encode(image.tobytes()).decode(),
     )
+
+
+def measure_uncertainty(predictions: Predictions) -> NDArray[np.float32]:
+    """1 minus the margin between the two most likely classes of each image, float32 (n,), 0 to 1."""
+    top = np.partition(predictions.probabilities, -2, axis=1)[:, -2:]
+    uncertainty = 1 - (top[:, 1] - top[:, 0])
+    known = predictions.known
+    return uncertainty if known is None else np.where(known, uncertainty, np.maximum(uncertainty, UNKNOWN))
 
 
 def _to_share(value: np.float32) -> float:
@@ -129,7 +142,8 @@ def write_review_image(folder: Path, image: ReviewImage) -> None:
     Raises:
         OSError: the folder is not writable.
     """
-    name = f"{image.kind}-{int(image.time * 1000):013d}-{_hash_of(image.to_bytes())}-{secrets.token_hex(4)}.json"
+    pixels, uncertainty = _hash_of(image.to_bytes()), int(image.uncertainty * 1000)
+    name = f"{image.kind}-{int(image.time * 1000):013d}-{pixels}-{uncertainty:04d}-{secrets.token_hex(4)}.json"
     with whole_file(folder / name, flush=False) as path:
         path.write_bytes(orjson.dumps(asdict(image)))
 
@@ -170,6 +184,11 @@ def hash_in(name: str) -> str:
     return name.split("-")[2]
 
 
+def uncertainty_in(name: str) -> int:
+    """The uncertainty of the image in a file with this name, in thousandths."""
+    return int(name.split("-")[3])
+
+
 def list_names(folder: Path, kind: Kind | None = None) -> list[str]:
     """The names of the images in a folder, which need not exist, oldest first; of one kind, or of both."""
     with suppress(FileNotFoundError):
@@ -179,21 +198,23 @@ def list_names(folder: Path, kind: Kind | None = None) -> list[str]:
     return []
 
 
-def remove_old(folder: Path, kind: Kind | None, most: int, days: float) -> int:
-    """Remove images that are too old, and the oldest beyond a number.
+def remove_old(folder: Path, kind: Kind | None, most: int, days: float) -> list[str]:
+    """Remove images that are too old, and those beyond a number: the oldest, or the least uncertain of the uncertain.
 
     Args:
         folder: need not exist.
-        kind: of the images to count and to remove; None: both.
+        kind: of the images to count and to remove; None: both, whose oldest go.
         most: number of images that may stay.
         days: age that they may have.
 
     Returns:
-        How many stay.
+        The names of those that stay, the next to be removed first.
     """
     names, oldest = list_names(folder, kind), time.time() - days * DAY
     stay = [name for name in names if time_in(name) >= oldest]
+    if kind == "uncertain":
+        stay.sort(key=uncertainty_in)  # stable: the oldest first among equals
     stay = stay[max(0, len(stay) - most) :]
     for name in set(names) - set(stay):
         (folder / name).unlink(missing_ok=True)
-    return len(stay)
+    return stay

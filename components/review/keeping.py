@@ -2,13 +2,13 @@
 
 Two kinds are kept. `random` images are a Bernoulli sample of all images: each is kept with a probability, its `rate`,
 that depends on the traffic so far and never on the image. The rate halves with every so many kept images and starts
-each hour from the traffic of the hour before, so that a busy hour does not fill the folder. `uncertain` images are a
-sample, in the same way, of those that the model is not sure of or does not know, without near-duplicates.
+each hour from the traffic of the hour before, so that a busy hour does not fill the folder. `uncertain` images are the
+most uncertain of those that the model is not sure of or does not know, without near-duplicates: when there is no room, a
+more uncertain image takes the place of the least uncertain one.
 """
 
-from collections import deque
+import math
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,22 @@ from numpy.typing import NDArray
 from components.contract import Images, Predictions, pictures_of
 from components.monitoring.prediction_log import LoggedAnswer
 from components.review.bounds import ReviewBounds
-from components.review.images import KINDS, Kind, Source, make_review_image, remove_old, write_review_image
+from components.review.images import (
+    Kind,
+    Source,
+    make_review_image,
+    measure_uncertainty,
+    remove_old,
+    uncertainty_in,
+    write_review_image,
+)
 
 HOUR = 3600  # seconds
 UNDO = 50  # images kept for undo; the rest of the bound is shared out evenly between the kinds
 LOG_FACTOR = 1.5  # images that a share keeps in an hour, for each that it is meant to
 CELLS, SAME = 8, 3.0  # of a thumbnail: cells a side; mean difference of near-duplicates, 0 to 255
 REMEMBERED = 500  # thumbnails of recent uncertain images
+LOOK = 60  # seconds after which the least uncertainty is read again, since people take images
 
 Room = Callable[[], float]
 
@@ -89,10 +98,10 @@ class Keeper:
         """
         self.bounds, self.source, self.network = bounds, source, network
         self.folder, self.most = bounds.folder / "waiting", (bounds.images - UNDO) // 2
-        draws = np.random.default_rng(seed)
         self._workers = workers
-        self._shares = {kind: AdaptiveShare(partial(self._per_hour, kind), draws) for kind in KINDS}
-        self._recent: deque[NDArray[np.float32]] = deque(maxlen=REMEMBERED)
+        self._share = AdaptiveShare(self._per_hour, np.random.default_rng(seed))
+        self._least, self._looked = -1, -math.inf
+        self._recent = np.empty((0, 0), np.float32)  # thumbnails, a row each
 
     def add(self, answer: LoggedAnswer) -> int:
         """Keep some images of an answer.
@@ -106,12 +115,14 @@ class Keeper:
         if not len(answer.images):  # too many at once to log
             return 0
         kept = 0
-        for row, *drawn in self._shares["random"].draw(len(answer.images), answer.time):
+        for row, *drawn in self._share.draw(len(answer.images), answer.time):
             kept += self._keep("random", answer, row, drawn)
         rows = find_uncertain(answer.predictions)
-        for place, *drawn in self._shares["uncertain"].draw(len(rows), answer.time) if len(rows) else ():
-            if self._is_new(answer.images[rows[place]]):
-                kept += self._keep("uncertain", answer, int(rows[place]), drawn)
+        uncertainty = (1000 * measure_uncertainty(answer.predictions)).astype(int)
+        for row in rows.tolist():
+            if uncertainty[row] > self._find_least(answer.time) and self._is_new(answer.images[row]):
+                kept += self._keep("uncertain", answer, row, [1.0, 0.0])
+                self._looked = -math.inf
         return kept
 
     def _keep(self, kind: Kind, answer: LoggedAnswer, row: int, drawn: list[float]) -> int:
@@ -123,18 +134,28 @@ class Keeper:
         write_review_image(self.folder, image)
         return 1
 
+    def _find_least(self, when: float) -> int:
+        """The uncertainty that an image must exceed to be kept, in thousandths; -1 while there is room."""
+        if abs(when - self._looked) > LOOK:
+            waiting = remove_old(self.folder, "uncertain", self.most, self.bounds.days)
+            self._least = uncertainty_in(waiting[0]) if len(waiting) >= self.most else -1
+            self._looked = when
+        return self._least
+
     def _is_new(self, image: Images) -> bool:
         """Whether no recent uncertain image looks nearly the same; remembers this one."""
-        small = shrink(pictures_of(image[None])[0] if image.dtype.names is None else image["picture"])
-        if any(np.abs(small - other).mean() < SAME for other in self._recent if other.shape == small.shape):
+        small = shrink(pictures_of(image[None])[0] if image.dtype.names is None else image["picture"]).reshape(1, -1)
+        if small.shape[1] != self._recent.shape[1]:
+            self._recent = np.empty((0, small.shape[1]), np.float32)
+        if (np.abs(self._recent - small).mean(axis=1) < SAME).any():
             return False
-        self._recent.append(small)
+        self._recent = np.concatenate([self._recent[1 - REMEMBERED :], small])
         return True
 
-    def _per_hour(self, kind: Kind) -> float:
+    def _per_hour(self) -> float:
         """More while there is room: an empty queue may fill in a day, a full one keeps what its days allow."""
-        waiting = remove_old(self.folder, kind, self.most, self.bounds.days)
-        return per_hour(self.most - waiting, self.most, self.bounds.days) / self._workers
+        waiting = remove_old(self.folder, "random", self.most, self.bounds.days)
+        return per_hour(self.most - len(waiting), self.most, self.bounds.days) / self._workers
 
 
 def per_hour(free: int, most: int, days: int) -> float:

@@ -18,14 +18,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from components.contract import DataContract, Images
 from components.dataset.labels.corrections import NONE_OF_THESE, Correction, write_correction
 from components.errors import ReviewError
 from components.files import DAY
 from components.review.bounds import ReviewBounds
-from components.review.choosing import measure_uncertainty, order, probabilities_of
+from components.review.choosing import choose
 from components.review.decisions import DECISION_DAYS, MOST_DECISIONS, decide, read_decision, write_decision
 from components.review.images import (
     KINDS,
@@ -187,12 +185,9 @@ class ReviewQueue:
 
     def _pick(self, found: dict[str, ReviewImage]) -> str:
         """The uncertain image that teaches most, far from the last ones that people saw."""
-        probabilities = probabilities_of(found.values(), self.contract)
-        known = np.array([one.known is not False for one in found.values()])
         recent = [*self._outlines("decided", list_names(self._folder("decided"))).values()]
         recent += [*self._outlines("leased", [f"{name}@{holder}" for name, holder in self._leases()]).values()]
-        before = probabilities_of(recent, self.contract)
-        return list(found)[order(measure_uncertainty(probabilities, known), probabilities, 1, before)[0]]
+        return list(found)[choose(list(found.values()), recent, self.contract)]
 
     def _outlines(self, folder: str, names: list[str]) -> dict[str, ReviewImage]:
         """The images in a folder that fit the contract, without their pixels. Each file is read once."""

@@ -216,8 +216,10 @@ def test_each_champion_has_its_own_counts(
     wait_for(service, second)
     time.sleep(0.5)  # the other worker
     sent += send(service, test_split.images[:20])
-    wait_until(lambda: True if sum(one.mirrored for one in champions_of(shadow)) == sent else None)
-    found = champions_of(shadow)
+    found = wait_until(
+        lambda: every if (every := champions_of(shadow)) and sum(one.mirrored for one in every) == sent else None,
+        lambda: (sent, champions_of(shadow)),
+    )
     assert [one.champion for one in found] == [first, second]
     assert all(adds_up(one) and not one.skipped for one in found)
     assert found[1].seen >= 20

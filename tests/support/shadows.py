@@ -10,7 +10,7 @@ import torch
 
 from components.contract import ModelCard
 from components.model.mlp import MLP
-from components.registry import champion, store
+from components.registry import store
 from components.registry.shadowed import Shadow
 from components.shadow.control import start_shadow
 from components.shadow.counts import LIMITS, NOT_SAMPLED, PairCount, ShadowCounts, read_counts
@@ -55,15 +55,18 @@ def start(tag: str, share: float = 1.0, keep_images: int = 0) -> Shadow:
 
 def wait_for_counts(tag: str, is_met: Callable[[ShadowCounts], bool], within: float = 60) -> ShadowCounts:
     """The counts beside the live model, once they meet a condition."""
-    return wait_for(lambda: found if (found := read_counts(tag)) and is_met(found) else None, within, tag)
+    return wait_for(
+        lambda: found if (found := read_counts(tag)) and is_met(found) else None, lambda: read_counts(tag), within
+    )
 
 
-def wait_for(find: Callable[[], T | None], within: float = 60, what: object = "") -> T:
-    """What `find` returns, once that is not None."""
+def wait_for(
+    find: Callable[[], T | None], describe: Callable[[], object] = lambda: "not found", within: float = 60
+) -> T:
+    """What `find` returns, once that is not None; a failure says what `describe` returns."""
     deadline = time.monotonic() + within
     while (found := find()) is None:
-        live = champion.try_live()
-        assert time.monotonic() < deadline, (what, read_counts(str(what), live.tag) if live and what else None)
+        assert time.monotonic() < deadline, describe()
         time.sleep(0.05)
     return found
 

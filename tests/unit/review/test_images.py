@@ -8,11 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from networks import contract_with, embedding_of, make_network
-from reviewing import draw_noise, image_of
+from reviewing import draw_noise, image_of, predictions_of
 
 from components.catalogues.fashion_mnist import CLASSES, CONTRACT
 from components.errors import ReviewError
-from components.review.images import list_names, read_review_image, remove_old, write_review_image
+from components.review.images import (
+    list_names,
+    measure_uncertainty,
+    read_review_image,
+    remove_old,
+    time_in,
+    uncertainty_in,
+    write_review_image,
+)
 
 DAY = 86_400
 
@@ -64,20 +72,38 @@ def test_the_oldest_go_first_and_only_of_their_kind(tmp_path: Path) -> None:
         write_review_image(tmp_path, image_of("random", seed=age, when=now - age))
     write_review_image(tmp_path, image_of("uncertain", seed=9, when=now - 100))
     newest = list_names(tmp_path, "random")[-2:]
-    assert remove_old(tmp_path, "random", 2, days=14) == 2
+    assert remove_old(tmp_path, "random", 2, days=14) == newest
     assert list_names(tmp_path, "random") == newest
     assert len(list_names(tmp_path, "uncertain")) == 1
+
+
+def test_of_the_uncertain_the_least_uncertain_go_first(tmp_path: Path) -> None:
+    now = time.time()
+    for age, confidence in enumerate((0.9, 0.6, 0.7, 0.55, 0.7)):
+        write_review_image(tmp_path, image_of("uncertain", confidence=confidence, seed=age, when=now - age))
+    stay = remove_old(tmp_path, "uncertain", 3, days=14)
+    assert sorted(stay) == sorted(list_names(tmp_path))
+    assert [uncertainty_in(name) for name in stay] == [600, 800, 900]
+    assert time_in(stay[0]) == pytest.approx(now - 2, abs=0.01), "of two as uncertain, the older one went"
+
+
+def test_uncertainty_is_the_missing_margin() -> None:
+    for confidence, expected in ((0.5, 1), (0.6, 0.8), (0.99, 0.02)):
+        assert measure_uncertainty(predictions_of([3], confidence)) == pytest.approx([expected], abs=1e-5)
+    unknown = predictions_of([3, 4], 0.99, known=np.array([True, False]))
+    assert measure_uncertainty(unknown) == pytest.approx([0.02, 0.5], abs=1e-5)
 
 
 def test_what_is_too_old_goes(tmp_path: Path) -> None:
     for days in (13.9, 14.1):
         write_review_image(tmp_path, image_of(when=time.time() - days * DAY))
-    assert remove_old(tmp_path, None, 100, days=14) == 1
+    assert remove_old(tmp_path, None, 100, days=14) == list_names(tmp_path)
+    assert len(list_names(tmp_path)) == 1
 
 
 def test_other_files_stay(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
-    assert remove_old(tmp_path, None, 0, days=1) == 0
+    assert remove_old(tmp_path, None, 0, days=1) == []
     assert (tmp_path / "notes.txt").exists()
     assert list_names(tmp_path / "nowhere") == []
 

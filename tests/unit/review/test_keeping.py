@@ -1,5 +1,6 @@
 """Which images of the traffic are kept for review."""
 
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -93,6 +94,37 @@ def test_the_number_of_images_is_bounded(tmp_path: Path) -> None:
     for hour in range(60):
         keeper.add(answer_of(draw_noise(40, hour), sure=False, when=1e9 + hour * HOUR))
         assert len(list_names(tmp_path / "waiting")) <= 100 - UNDO
+
+
+def test_the_most_uncertain_images_stay(tmp_path: Path) -> None:
+    """Of more than there is room for, in any order, and at any time."""
+    keeper = Keeper(bounds_in(tmp_path, 100), "live", lambda: None, seed=0)
+    confidences = np.random.default_rng(0).permutation(np.linspace(0.5, 0.9, 200)).tolist()
+    now = time.time()
+    for number, confidence in enumerate(confidences):
+        answer = LoggedAnswer(now + number, predictions_of([3], confidence, sure=False), draw_noise(1, number))
+        keeper.add(answer)
+    names = list_names(tmp_path / "waiting", "uncertain")
+    assert len(names) == keeper.most
+    kept = [read_review_image(tmp_path / "waiting" / name, name).top[0].probability for name in names]
+    assert sorted(kept) == pytest.approx(sorted(confidences)[: keeper.most], abs=0.001)
+
+
+def test_images_are_kept_again_when_people_have_taken_some(tmp_path: Path) -> None:
+    keeper = Keeper(bounds_in(tmp_path, 100), "live", lambda: None, seed=0)
+    now = time.time()
+
+    def add(number: int, confidence: float, when: float) -> int:
+        """How many uncertain images wait then."""
+        keeper.add(LoggedAnswer(when, predictions_of([3], confidence, sure=False), draw_noise(1, number)))
+        return len(list_names(tmp_path / "waiting", "uncertain"))
+
+    for number in range(keeper.most):
+        add(number, 0.6, now)
+    for name in list_names(tmp_path / "waiting", "uncertain")[:5]:
+        (tmp_path / "waiting" / name).unlink()
+    add(200, 0.8, now + 1)
+    assert add(201, 0.8, now + 62) > keeper.most - 5
 
 
 def test_an_answer_without_its_images_keeps_none(tmp_path: Path) -> None:
