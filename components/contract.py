@@ -534,6 +534,15 @@ DESPITE = "promoted despite: "  # the failed checks and the reason follow
 
 
 @dataclass(frozen=True)
+class Flips:
+    """Test images to which a challenger gives another label than the champion: pairs of images and changed images."""
+
+    sure: tuple[Natural, Natural]  # of the images that the champion is sure of
+    not_sure: tuple[Natural, Natural]
+    by_class: dict[str, tuple[Natural, Natural]]  # by the champion's class
+
+
+@dataclass(frozen=True)
 class Verdict:
     """The gate's verdict on a challenger, kept as `verdict.json` next to its weights."""
 
@@ -547,6 +556,7 @@ class Verdict:
     challenger_sha256: NoHash | Sha256 = ""  # of its card, which contains the hash of its weights
     champion_sha256: NoHash | Sha256 = ""
     forced: str = ""  # the reason given for skipping the gate; "" if the canary failed, which cannot be skipped
+    flips: Flips | None = None  # None: the classes differ, or the two were not compared
 
     @property
     def passed(self) -> bool:

@@ -2,20 +2,22 @@
 
 import logging
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from components.contract import ModelCard
 from components.errors import FashionError
 from components.files import user_name
+from components.probation.expected import ExpectedChanges, expect_changes
 from components.probation.state import Probation
+from components.registry.verdicts import read_verdict
 from components.shadow.control import current_shadow, start_shadow, stop_shadow
 from components.shadow.counts import ShadowCounts, read_counts
 
 log = logging.getLogger(__name__)
 
-SHARE = 0.2  # of the images: enough, and a fifth of the work of the service
 IMAGES = 20_000  # after which nothing is learned any more
+MIN_SHARE = 0.001  # of the images
 WHY = "probation of "  # the reason of our shadows, with the model
 
 
@@ -25,12 +27,24 @@ class Agreement:
 
     images: int
     changed: int
-    by_class: dict[str, tuple[int, int]] = field(default_factory=dict)  # class -> images, changed
-    expected: float = 0.0  # share of changed images that their test images allow, 0 to 1
-    expected_by_class: dict[str, float] = field(default_factory=dict)
+    not_sure: int  # images that the earlier champion is not sure of
+    by_class: dict[str, tuple[int, int]]  # class -> images, changed
+    expected: ExpectedChanges
 
 
-def follow_shadow(probation: Probation, until: float) -> None:
+def choose_share(images: float, seconds: float, minutes: float) -> float:
+    """The share of the traffic to compare so that `IMAGES` last for the minimum length of a probation.
+
+    Args:
+        images: that the champion before classified,
+        seconds: in so much time.
+        minutes: minimum length of a probation.
+    """
+    coming = images / max(seconds, 1.0) * minutes * 60
+    return min(1.0, max(MIN_SHARE, IMAGES / max(coming, 1.0)))
+
+
+def follow_shadow(probation: Probation, until: float, share: float = 1.0) -> None:
     """Keep the champion before in shadow while the probation runs, and end that shadow afterwards.
 
     A shadow that a person started stays, and then agreement is not judged.
@@ -38,6 +52,7 @@ def follow_shadow(probation: Probation, until: float) -> None:
     Args:
         probation: of the live model.
         until: when its last look is due, seconds since 1970.
+        share: of the images to compare.
     """
     try:
         shadow = current_shadow()
@@ -50,7 +65,7 @@ def follow_shadow(probation: Probation, until: float) -> None:
             end = datetime.fromtimestamp(until, UTC) + timedelta(minutes=1)
             start_shadow(
                 probation.before,
-                share=SHARE,
+                share=share,
                 who=user_name(),
                 why=f"{WHY}{probation.model}",
                 until=end,
@@ -64,32 +79,30 @@ def read_agreement(probation: Probation, before: ModelCard, after: ModelCard) ->
     """What the champion before found in shadow; None if it has seen nothing.
 
     Raises:
-        ModelError: the record of a shadow is damaged.
+        ModelError: the record of a shadow or the verdict of the gate is damaged.
     """
     counts = read_counts(probation.before, probation.model)
-    return to_agreement(counts, before, after) if counts and counts.mirrored else None
+    if not counts or not counts.mirrored:
+        return None
+    return to_agreement(counts, read_expected(probation, before, after))
 
 
-def to_agreement(counts: ShadowCounts, before: ModelCard, after: ModelCard) -> Agreement:
+def read_expected(probation: Probation, before: ModelCard, after: ModelCard) -> ExpectedChanges:
+    """What the gate lets expect, if it compared the model with this champion; else what the test errors do.
+
+    Raises:
+        ModelError: the verdict of the gate is damaged.
+    """
+    verdict = read_verdict(probation.model)
+    flips = verdict.flips if verdict and verdict.champion == probation.before else None
+    return expect_changes(before, after, flips)
+
+
+def to_agreement(counts: ShadowCounts, expected: ExpectedChanges) -> Agreement:
     """Sum up the counts of a shadow, in which the model on probation is the champion."""
     images, changed = Counter[str](), Counter[str]()
     for pair in counts.pairs:
         images[pair.candidate] += pair.images
         changed[pair.candidate] += 0 if pair.same else pair.images
     by_class = {name: (count, changed[name]) for name, count in images.items()}
-    return Agreement(counts.mirrored, counts.changed, by_class, *expect_changes(before, after))
-
-
-def expect_changes(before: ModelCard, after: ModelCard) -> tuple[float, dict[str, float]]:
-    """The largest share of changed images that two models' test results allow, overall and by the first one's class.
-
-    Two models that are both right agree, so at most the sum of their errors changes. Of the images that the first one
-    gives a class, those outside it (1 - precision), and those that the second one does not find (1 - recall), may.
-    """
-    recalls = {one.name: one.recall for one in after.test.classes}
-    by_class = {
-        one.name: min(1.0, (1 - one.precision) + (1 - recalls[one.name]))
-        for one in before.test.classes
-        if one.name in recalls and one.support
-    }
-    return min(1.0, 2 - before.test.accuracy - after.test.accuracy), by_class
+    return Agreement(counts.mirrored, counts.changed, counts.mirrored - counts.candidate_sure, by_class, expected)

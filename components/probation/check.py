@@ -13,7 +13,7 @@ from typing import Any
 
 from components.errors import LiveModelChanged, ModelError
 from components.monitoring.serving_record import ServingRecord, read_serving, serving_folder
-from components.probation.agreement import Agreement, follow_shadow, read_agreement
+from components.probation.agreement import Agreement, choose_share, follow_shadow, read_agreement
 from components.probation.evidence import AFTER_BLOCKS, MIN_BLOCKS, MINUTE, cut
 from components.probation.expected import NOTHING, Expected, expect
 from components.probation.judge import Measure, judge
@@ -121,7 +121,9 @@ def _look(probation: Probation, live: Move, settings: ProbationSettings, now: fl
     move = None
     due = sum(since + seconds <= now for seconds in looks)
     if act:
-        follow_shadow(probation, since + looks[-1])
+        images = sum(one.images for one in traffic.before)
+        share = choose_share(images, since - traffic.before[0].since, settings.minutes) if images else 1.0
+        follow_shadow(probation, since + looks[-1], share)
         breached = [one for one in measures if one.outcome == "breach"] if due > probation.looks else []
         probation = replace(probation, looks=max(due, probation.looks))
         if breached:

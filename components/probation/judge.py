@@ -6,7 +6,7 @@ the traffic would look like this by chance alone less often than `chance` divide
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -36,7 +36,7 @@ MORE_ERRORS = 0.01  # of the requests
 SLOW_QUANTILE, SLOWER = 0.95, 2.0  # a request is slow above twice the champion's 95th percentile,
 FASTEST_SLOW = 0.01  # but never below 10 ms, which no one notices
 MORE_SLOW = 0.05  # of the requests
-MORE_NOT_SURE = 0.10  # of the images, beyond what the test images let expect
+OTHER_NOT_SURE = 0.10  # of the images, more or fewer, beyond what the test images let expect
 MORE_UNKNOWN = 0.05  # of the images
 CONFIDENCE_DISTANCE = 0.15  # Kolmogorov-Smirnov, beyond what the test images let expect
 FEWER = 0.5  # a class may fall to half of its share in the champion's lowest hour,
@@ -86,7 +86,7 @@ def judge(
     before = minutes.merge(after.span)
     slow = _find_slow(before.seconds.sum(axis=0))
     about = f"over {LIMITS[slow - 1] * 1000:.0f} ms"
-    images, requests = (before.images, after.images), (before.requests, after.requests)
+    requests = before.requests, after.requests
     return (
         _judge_more(
             ERRORS,
@@ -103,7 +103,7 @@ def judge(
             level,
             about,
         ),
-        _judge_more(NOT_SURE, (before.not_sure, after.not_sure), images, MORE_NOT_SURE + expected.not_sure, level),
+        _judge_not_sure(before, after, expected, level),
         _judge_more(
             UNKNOWN,
             (before.unknown, after.unknown),
@@ -150,6 +150,18 @@ def _judge_more(
     return Measure(name, was, found, allowed, chance, level, "breach" if chance < level else "ok", about)
 
 
+def _judge_not_sure(before: Evidence, after: Evidence, expected: Expected, level: float) -> Measure:
+    """Whether the model is sure of fewer images, or of more: with a temperature too low, it is sure of anything."""
+    sizes = before.images, after.images
+    more = _judge_more(
+        NOT_SURE, (before.not_sure, after.not_sure), sizes, OTHER_NOT_SURE + expected.more_not_sure, level / 2
+    )
+    sure = sizes[0] - before.not_sure, sizes[1] - after.not_sure
+    fewer = _judge_more(NOT_SURE, sure, sizes, OTHER_NOT_SURE + expected.fewer_not_sure, level / 2)
+    fewer = replace(fewer, before=1 - fewer.before, found=1 - fewer.found, allowed=1 - fewer.allowed)
+    return min(more, fewer, key=lambda one: one.chance)
+
+
 def _judge_confidence(before: Evidence, after: Evidence, allowed: float, level: float) -> Measure:
     """Whether the distribution of the predicted class's probability moved."""
     curves = [np.cumsum(one.confidence, axis=1)[:, :-1] for one in (before, after)]
@@ -191,19 +203,21 @@ def _judge_classes(before: Evidence, after: Evidence, classes: Sequence[str], le
 
 
 def _judge_agreement(before: Evidence, after: Evidence, agreement: Agreement | None, level: float) -> Measure:
-    """Whether the two models give other labels more often than their test errors explain, overall or in a class.
+    """Whether the two models give other labels more often than on the test images, overall or in a class.
 
-    Both see the same images, so it does not matter how the traffic wanders, only that images of an upload are alike.
-    The shadow counts no blocks: the design effect of "not sure" in the champion's minutes stands in for its own.
+    Most changes are expected where the champion before is not sure, so more of them in traffic that is harder. Both
+    see the same images, so it does not matter how the traffic wanders, only that images of an upload are alike. The
+    shadow counts no blocks: the design effect of "not sure" in the champion's minutes stands in for its own.
     """
     counts = (before.not_sure[:, None], before.images), (after.not_sure[:, None], after.images)
     if agreement is None or not agreement.images or compare_samples(*counts) is None:
         return _not_judged(AGREEMENT, level)
     worth = 1 / max(spread_of(*counts[0]), design_effect(*counts[1]))
     each = level / (1 + len(agreement.by_class))
-    rows = [("", agreement.images, agreement.changed, agreement.expected, MORE_CHANGED)]
+    not_sure = agreement.not_sure / agreement.images
+    rows = [("", agreement.images, agreement.changed, agreement.expected.overall(not_sure), MORE_CHANGED)]
     rows += [
-        (name, images, changed, agreement.expected_by_class.get(name, 1.0), MORE_OF_CLASS_CHANGED)
+        (name, images, changed, agreement.expected.of_class(name, not_sure), MORE_OF_CLASS_CHANGED)
         for name, (images, changed) in agreement.by_class.items()
         if images
     ]

@@ -13,7 +13,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from components.catalogues import catalogue_of
-from components.contract import DataContract, GateCheck, Metrics, ModelCard, Verdict
+from components.contract import DataContract, Flips, GateCheck, Metrics, ModelCard, Verdict
 from components.promotion.bounds import GateBounds
 from components.promotion.floors import fit_floors, imply_floors, large_enough, min_images, min_macro_f1
 from components.promotion.margins import ENOUGH, ENOUGH_OF_A_CLASS, Margins, fit_margins, max_unknown
@@ -61,6 +61,7 @@ class Trial:
     probe_error: float  # largest difference between a probability now and right after training
     best: float  # highest accuracy of any champion so far on the same split; 0 if none
     changed: ChangedClasses | None = None  # None: both models have the same classes
+    flips: Flips | None = None  # None: they have not, or no model is live
 
 
 def judge(trial: Trial, bounds: GateBounds) -> Verdict:
@@ -83,9 +84,9 @@ def judge(trial: Trial, bounds: GateBounds) -> Verdict:
         if challenger.card.is_sample == champion.card.is_sample:
             checks += _check_detection(challenger.card, champion.card)
             checks += [*_check_images(trial, champion), *_compare(compared, champion, bounds, margins)]
-    return verdict_of(
-        challenger.tag, champion.tag if champion else None, checks, bounds, metrics.split_version, metrics.rows
-    )
+    tag = champion.tag if champion else None
+    verdict = verdict_of(challenger.tag, tag, checks, bounds, metrics.split_version, metrics.rows)
+    return replace(verdict, flips=trial.flips)
 
 
 def verdict_of(

@@ -6,8 +6,9 @@ from statistics import median
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from components.contract import Dataset, ModelCard, require_equal
+from components.contract import Dataset, Flips, Labels, ModelCard, Predictions, require_equal
 from components.dataset.manifest import Examples, check_receipt, dataset_of, read_manifest, read_split
 from components.errors import DatasetError, ModelError
 from components.evaluation.compare import find_chance
@@ -59,7 +60,26 @@ def run_trial(challenger: Classifier, champion: Classifier | None, live: Move | 
         probe_error=_compare_probes(challenger, test),
         best=_find_best(challenger.card, live),
         changed=paired.changed if paired else None,
+        flips=count_flips(predict(champion, test.images), answers.labels)
+        if champion and paired and not paired.changed
+        else None,
     )
+
+
+def count_flips(before: Predictions, labels: Labels) -> Flips:
+    """Count the images that get another label.
+
+    Args:
+        before: the champion's predictions of n images.
+        labels: the challenger's labels, (n,).
+    """
+    changed = before.labels != labels
+
+    def count(rows: NDArray[np.bool_]) -> tuple[int, int]:
+        return int(rows.sum()), int(changed[rows].sum())
+
+    by_class = {name: count(before.labels == label) for label, name in enumerate(before.classes)}
+    return Flips(count(before.sure), count(~before.sure), by_class)
 
 
 def _pair_answers(

@@ -11,17 +11,20 @@ import numpy as np
 import pytest
 from served_records import HOUR, make_records
 
-from components.contract import ModelCard
+from components.contract import Flips, ModelCard, Verdict
 from components.errors import ModelError
 from components.files import write_whole
 from components.model.mlp import MLP
 from components.monitoring.serving_record import ServingLog, serving_folder
 from components.probation import check as checking
+from components.probation.agreement import choose_share, read_expected
 from components.probation.check import check_probation, mark_reported
+from components.probation.expected import expect_changes
 from components.probation.settings import LOOKS, ProbationSettings
-from components.probation.state import read_probation
+from components.probation.state import begin, read_probation
 from components.registry import champion, store
 from components.registry.bars import read_bar, write_bar
+from components.registry.verdicts import write_verdict
 from components.shadow.control import current_shadow, start_shadow
 
 pytestmark = pytest.mark.usefixtures("bentoml_home")
@@ -194,6 +197,23 @@ def test_the_champion_before_is_in_shadow_until_the_probation_ends(promoted: Pro
     promoted.serve(60)
     promoted.check(61)
     assert current_shadow() is None
+
+
+@pytest.mark.parametrize(("an_hour", "share"), [(400, 1.0), (10_000, 1.0), (100_000, 0.1), (1e9, 0.001)])
+def test_the_images_to_compare_last_for_the_minutes(an_hour: float, share: float) -> None:
+    assert choose_share(24 * an_hour, 24 * HOUR, 120) == pytest.approx(share)
+
+
+def test_what_the_gate_counted_decides_what_may_differ(promoted: Promoted, card: ModelCard) -> None:
+    """If it compared the model with this champion; else the test errors do."""
+    probation = begin(promoted.move)
+    assert probation
+    for other, is_expected in ((promoted.before, True), (promoted.third, False)):
+        flips = Flips((180, 2), (20, 8), dict.fromkeys(card.classes, (20, 1)))
+        write_verdict(Verdict(promoted.model, other, promoted.move.when, "", 200, (), {}, flips=flips))
+        found = read_expected(probation, card, card)
+        assert (found == expect_changes(card, card, flips)) == is_expected
+        assert (found == expect_changes(card, card)) != is_expected
 
 
 def test_the_shadow_of_a_person_stays(promoted: Promoted) -> None:

@@ -1,5 +1,6 @@
 """The judge: how often it is wrong about equal models, and what it finds."""
 
+import re
 from functools import cache
 from typing import Any
 
@@ -10,7 +11,7 @@ from served_records import HOUR, NAMES, PROMOTED, make_records
 from components.monitoring.serving_record import ServingRecord
 from components.probation.agreement import Agreement
 from components.probation.check import Traffic, judge_traffic
-from components.probation.expected import Expected
+from components.probation.expected import Expected, ExpectedChanges
 from components.probation.judge import MEASURES, Measure
 
 DRAWS = 30
@@ -39,7 +40,7 @@ def breached(found: dict[str, Measure]) -> set[str]:
 
 
 def test_every_measure_is_judged() -> None:
-    agreement = Agreement(1_000, 50, {"bag": (500, 20)}, 0.1, {"bag": 0.1})
+    agreement = Agreement(1_000, 50, 100, {"bag": (500, 20)}, ExpectedChanges(0.1, 0.1, {"bag": 0.1}))
     found = look(0, agreement=agreement)
     assert tuple(found) == MEASURES
     assert {one.outcome for one in found.values()} == {"ok"}
@@ -75,9 +76,21 @@ def test_a_bad_model_is_found_within_an_hour(changes: dict[str, Any], name: str)
     assert name in breached(look(1, **changes))
 
 
-@pytest.mark.parametrize("changes", [{"errors": 0.005}, {"slower": 2}, {"not_sure": 0.17}, {"unknown": 0.08}])
+@pytest.mark.parametrize(
+    "changes", [{"errors": 0.005}, {"slower": 2}, {"not_sure": 0.17}, {"not_sure": 0.0}, {"unknown": 0.08}]
+)
 def test_a_change_within_the_margin_does_not_matter_however_many_images_there_are(changes: dict[str, Any]) -> None:
     assert not breached(look(2, minutes=600, requests=500, **changes))
+
+
+def test_a_model_that_is_sure_of_everything_is_found() -> None:
+    random = np.random.default_rng(9)
+    before = tuple(make_records(random, PROMOTED - 12 * HOUR, PROMOTED, not_sure=0.4))
+    after = tuple(make_records(random, PROMOTED, PROMOTED + HOUR, not_sure=0.05))
+    traffic = Traffic(before, after, PROMOTED, PROMOTED + HOUR, 0)
+    assert not breached({one.name: one for one in judge_traffic(traffic, NAMES, 0.0005, Expected(fewer_not_sure=0.3))})
+    (found,) = [one for one in judge_traffic(traffic, NAMES, 0.0005) if one.outcome == "breach"]
+    assert re.fullmatch(r"not sure: found \d.\d%, allowed [23]\d.\d%, before [34]\d.\d%", str(found))
 
 
 def test_a_faster_request_is_never_slow() -> None:
@@ -115,7 +128,7 @@ def test_what_the_test_images_let_expect_is_not_held_against_a_model() -> None:
     after = tuple(make_records(random, PROMOTED, PROMOTED + HOUR, not_sure=0.4))
     traffic = Traffic(before, after, PROMOTED, PROMOTED + HOUR, 0)
     outcomes = [
-        judge_traffic(traffic, NAMES, 0.0005, Expected(not_sure=expected))[2].outcome for expected in (0.0, 0.25)
+        judge_traffic(traffic, NAMES, 0.0005, Expected(more_not_sure=expected))[2].outcome for expected in (0.0, 0.25)
     ]
     assert outcomes == ["breach", "ok"]
 
@@ -126,8 +139,8 @@ def test_what_the_test_images_let_expect_is_not_held_against_a_model() -> None:
     ids=["most answers", "most of a class"],
 )
 def test_disagreement_with_the_champion_before_is_a_breach(changed: int, in_bags: int, about: str) -> None:
-    agreement = Agreement(2_000, changed, {"bag": (300, in_bags), "coat": (1_700, changed - in_bags)}, 0.1)
-    agreement = Agreement(2_000, changed, agreement.by_class, 0.1, {"bag": 0.1, "coat": 0.9})
+    by_class = {"bag": (300, in_bags), "coat": (1_700, changed - in_bags)}
+    agreement = Agreement(2_000, changed, 200, by_class, ExpectedChanges(0.1, 0.1, {"bag": 0.1, "coat": 0.9}))
     found = look(8, agreement=agreement)["agreement"]
     assert (found.outcome, found.about) == ("breach", about)
 

@@ -28,6 +28,7 @@ from components.promotion.margins import max_unknown
 from components.promotion.robustness import DISTURBANCES
 from components.promotion.trial import run_trial
 from components.readers.images.idx import encode_idx, read_idx
+from components.scoring.predict import predict
 from components.settings import Settings
 from components.training.train import Trained, train
 
@@ -186,6 +187,23 @@ def test_a_challenger_that_is_worse_by_the_margin_passes_once_in_forty(share: fl
     draws = np.random.default_rng(0).multinomial(10_000, [(share - lost) / 2, (share + lost) / 2, 1 - share], 4_000)
     passed = [tango_score(fixed, regressed, 10_000, -lost) >= limit for fixed, regressed, _ in draws]
     assert 0.015 < np.mean(passed) < 0.035
+
+
+def test_flips_are_counted_by_whether_the_champion_is_sure_and_by_its_class(
+    worse: Trial, equal: Trial, live: Classifier, validated: Validated
+) -> None:
+    test = read_split(validated.dataset, "test")
+    before = predict(live, test.images)
+    flips = worse.flips
+    assert flips
+    assert flips.sure[0] == before.sure.sum()
+    assert flips.sure[0] + flips.not_sure[0] == len(test.labels)
+    changed = flips.sure[1] + flips.not_sure[1]
+    assert worse.fixed + worse.regressed <= changed == sum(one for _, one in flips.by_class.values())
+    assert flips.by_class["Bag"][0] == (before.labels == before.classes.index("Bag")).sum()
+    assert judge(worse, GateBounds()).flips == flips
+    assert equal.flips
+    assert equal.flips.sure[1] == equal.flips.not_sure[1] == 0
 
 
 @pytest.mark.parametrize(("fixed", "regressed", "rows"), [(10, 25, 500), (3, 0, 40), (0, 7, 100), (60, 60, 10_000)])
