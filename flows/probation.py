@@ -1,4 +1,7 @@
-"""The flow that judges a newly promoted model by its traffic. Each rollback is reported once."""
+"""The flow that judges models by live traffic: the one that was promoted last, and the one that waits for its shadow.
+
+Each rollback is reported once.
+"""
 
 from typing import Any
 
@@ -9,7 +12,8 @@ from prefect.logging import get_run_logger
 
 from components.probation.check import ProbationCheck, check_probation, mark_reported
 from components.probation.state import Probation
-from flows.notify.events import ROLLED_BACK
+from components.promotion.waiting import follow_waiting
+from flows.notify.events import ROLLED_BACK, emit_promotion
 from flows.notify.message import of_probation
 from flows.notify.redact import redact
 
@@ -18,11 +22,21 @@ MINUTE = 60  # seconds
 
 @flow(name="probation", timeout_seconds=4 * MINUTE, persist_result=True, result_serializer="json")
 def probation() -> str:
-    """Judge the live model if a look is due, and roll back to the champion before it after a breach.
+    """Judge the live model if a look is due, and roll back to the champion before it after a breach. Then take the next
+    step with a model that waits for its shadow.
 
     Returns:
-        running, passed, too few, rolled back, ended, none, or off.
+        State of the probation: running, passed, too few, rolled back, ended, none, or off.
     """
+    state = judge_live()
+    if promotion := follow_waiting():
+        get_run_logger().info("%s", promotion)
+        emit_promotion(promotion)
+    return state
+
+
+def judge_live() -> str:
+    """Judge the live model. Returns the state of its probation."""
     check = check_probation()
     found = check.probation
     if found is None:

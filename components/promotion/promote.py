@@ -11,7 +11,7 @@ from components.model.classifier import Classifier
 from components.promotion.bounds import GateBounds, load_bounds
 from components.promotion.canary import try_canary
 from components.promotion.gate import describe_classes, judge, refuse_contract, verdict_of
-from components.promotion.shadowed import check_shadow
+from components.promotion.shadowed import check_shadow, lacks_only_shadow
 from components.promotion.trial import run_trial
 from components.registry.bars import find_bar
 from components.registry.champion import Move, current_move, load_live, make_live, try_live
@@ -31,6 +31,11 @@ class Promotion:
     verdict: Verdict | None  # None: already live, without a verdict
     previous: str | None  # the live model before
     is_news: bool = True  # False: already live; nothing changed
+
+    @property
+    def waits(self) -> bool:
+        """Whether it was rejected only because it has not classified enough images in shadow; see `waiting`."""
+        return not self.promoted and self.verdict is not None and lacks_only_shadow(self.verdict)
 
     def __repr__(self) -> str:
         if not self.verdict:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from scipy.stats import norm
 
-from components.contract import GateCheck
+from components.contract import GateCheck, Verdict
 from components.errors import ModelError
 from components.promotion.bounds import GateBounds
 from components.registry.champion import Move
@@ -20,6 +20,7 @@ from components.registry.store import card_sha256
 from components.shadow.counts import read_counts
 from components.shadow.verdict import ShadowVerdict
 
+IMAGES = "images in shadow"  # the check of their number
 TAIL = 0.025  # chance that a class at its bound fails, for all classes together
 
 
@@ -27,6 +28,16 @@ def is_shadow_required(bounds: GateBounds) -> bool:
     """Whether any setting asks for a shadow."""
     flips = bounds.max_shadow_flips, bounds.max_shadow_flips_per_class
     return bool(bounds.shadow_requests) or any(one is not None for one in flips)
+
+
+def needed_images(bounds: GateBounds) -> int:
+    """How many images a candidate must classify in shadow, if one is required."""
+    return max(1, bounds.shadow_requests)
+
+
+def lacks_only_shadow(verdict: Verdict) -> bool:
+    """Whether a model would be live if it had classified enough images in shadow, for all that is known."""
+    return [check.name for check in verdict.checks if not check.passed] == [IMAGES]
 
 
 def check_shadow(tag: str, live: Move | None, bounds: GateBounds) -> tuple[GateCheck, ...]:
@@ -39,15 +50,15 @@ def check_shadow(tag: str, live: Move | None, bounds: GateBounds) -> tuple[GateC
     """
     if live is None or not is_shadow_required(bounds):
         return ()
-    needed = max(1, bounds.shadow_requests)
+    needed = needed_images(bounds)
     try:
         counts = read_counts(tag, live.tag)
         other = counts is not None and _is_of_another(counts.shadow)
     except ModelError as error:
-        return (GateCheck("images in shadow", False, "unreadable", f"at least {needed:,}", str(error)),)
+        return (GateCheck(IMAGES, False, "unreadable", f"at least {needed:,}", str(error)),)
     if counts is None or other:
-        message = f"images in shadow: {tag} classified no image beside {live.tag}; start it with 'fashion shadow {tag}'"
-        return (GateCheck("images in shadow", False, "0", f"at least {needed:,}", message),)
+        message = f"{IMAGES}: {tag} classified no image beside {live.tag}; start it with 'fashion shadow {tag}'"
+        return (GateCheck(IMAGES, False, "0", f"at least {needed:,}", message),)
     return tuple(_check_counts(ShadowVerdict(counts), needed, bounds))
 
 
@@ -58,7 +69,7 @@ def _is_of_another(shadow: Shadow) -> bool:
 
 def _check_counts(verdict: ShadowVerdict, needed: int, bounds: GateBounds) -> Iterator[GateCheck]:
     counts = verdict.counts
-    yield _check("images in shadow", counts.mirrored >= needed, f"{counts.mirrored:,}", f"at least {needed:,}")
+    yield _check(IMAGES, counts.mirrored >= needed, f"{counts.mirrored:,}", f"at least {needed:,}")
     yield _check("images that fail in shadow", not counts.failed, f"{counts.failed:,}", "0", counts.error)
     if counts.unreadable:
         yield _check("counts of the shadow", False, f"{counts.unreadable} damaged files", "none")

@@ -18,7 +18,7 @@ STEPS = 20  # of uncertainty; within a step, the distance decides
 
 
 def choose(images: Sequence[ReviewImage], before: Sequence[ReviewImage], contract: DataContract) -> int:
-    """The position of the image to label next, after those in `before`. Both need at least one class of the contract."""
+    """The position of the image to label next, after those in `before`."""
     roots = np.sqrt(probabilities_of(images, contract))
     nearest = np.ones(len(roots), np.float32)  # the largest distance
     for other in np.sqrt(probabilities_of(before, contract)):

@@ -3,8 +3,8 @@
 Two kinds are kept. `random` images are a Bernoulli sample of all images: each is kept with a probability, its `rate`,
 that depends on the traffic so far and never on the image. The rate halves with every so many kept images and starts
 each hour from the traffic of the hour before, so that a busy hour does not fill the folder. `uncertain` images are the
-most uncertain of those that the model is not sure of or does not know, without near-duplicates: when there is no room, a
-more uncertain image takes the place of the least uncertain one.
+most uncertain of those that the model is not sure of or does not know, without near-duplicates: when there is no room,
+a more uncertain image takes the place of the least uncertain one.
 """
 
 import math

@@ -40,6 +40,8 @@ def of_promotion(promotion: "Promotion") -> Message:
     tag, why = promotion.tag, str(promotion)
     if not promotion.promoted:
         live = f"{promotion.previous} stays live" if promotion.previous else "no model is live"
+        if promotion.waits:
+            return Message(f"{tag} passed the gate and waits for its shadow; {live}", why, "nothing")
         return Message(f"{tag} was rejected; {live}", why, f"run fashion verdict {tag}, fashion report {tag}")
     replaced = f" and replaces {promotion.previous}" if promotion.previous else ""
     undo = "; fashion rollback restores the previous model" if promotion.previous else ""

@@ -54,3 +54,4 @@ def test_a_nightly_training_goes_live_serves_and_scores(stack: Stack, test_split
     assert stack.end_of(stack.start_run("scoring/on-demand", parameters)) == "Completed"
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_bytes().splitlines()]
     assert [(row["id"], row["model"]) for row in rows] == [(str(number + 1), model["tag"]) for number in range(50)]
+    assert stack.end_of(stack.start_run("probation/frequent", {})) == "Completed", stack.log("worker").read_text()

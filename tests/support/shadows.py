@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import psutil
@@ -10,10 +10,11 @@ import torch
 
 from components.contract import ModelCard
 from components.model.mlp import MLP
-from components.registry import store
+from components.registry import champion, store
 from components.registry.shadowed import Shadow
 from components.shadow.control import start_shadow
-from components.shadow.counts import LIMITS, NOT_SAMPLED, PairCount, ShadowCounts, read_counts
+from components.shadow.counts import LIMITS, NOT_SAMPLED, PairCount, ShadowCounts, pair_folder, read_counts
+from components.shadow.ledger import Ledger
 
 T = TypeVar("T")
 LIVE, CANDIDATE = "fashion-mlp:livelive", "fashion-mlp:candidate"
@@ -51,6 +52,22 @@ def save_broken(network: MLP, card: ModelCard) -> str:
 
 def start(tag: str, share: float = 1.0, keep_images: int = 0) -> Shadow:
     return start_shadow(tag, share=share, who="anna", why="a test", keep_images=keep_images)
+
+
+def record(
+    shadow: Shadow, *pairs: tuple[str, str, int], skipped: Mapping[str, int] | None = None, name: str = "1-a"
+) -> None:
+    """Write the counts of a worker, of these pairs of labels beside the live model."""
+    live = champion.live_move().tag
+    ledger = Ledger(pair_folder(shadow, live), name, live, shadow.tag)
+    images = sum(count for *_, count in pairs)
+    ledger.see(images + sum((skipped or {}).values()))
+    sure = dict.fromkeys(("champion_sure", "candidate_sure", "both_sure"), 0)
+    found = [[left, right, count, left == right] for left, right, count in pairs]
+    ledger.add({**sure, "pairs": found, "seconds": [images, *[0] * len(LIMITS)], "cpu_seconds": 1.0})
+    for reason, count in (skipped or {}).items():
+        ledger.skip(reason, count)
+    ledger.close()
 
 
 def wait_for_counts(tag: str, is_met: Callable[[ShadowCounts], bool], within: float = 60) -> ShadowCounts:

@@ -11,10 +11,11 @@ from apprise.plugins.slack import NotifySlack
 from pydantic import SecretStr
 from receiving import Receiver, mailing, receiving
 
-from components.contract import ModelCard
+from components.contract import GateCheck, ModelCard, Verdict
 from components.errors import NotificationFailed, SettingsError
 from components.model.mlp import MLP
 from components.promotion.promote import Promotion
+from components.promotion.shadowed import IMAGES
 from components.registry import champion, store
 from components.settings import CHECKOUT
 from fashion.cli.main import run_command
@@ -82,6 +83,13 @@ def test_a_rejection_names_the_live_model_and_the_command_that_explains_it() -> 
     message = of_promotion(Promotion("fashion-mlp:new", False, None, "fashion-mlp:old"))
     assert message.what == "fashion-mlp:new was rejected; fashion-mlp:old stays live"
     assert "fashion verdict fashion-mlp:new" in message.next
+
+
+def test_a_model_that_lacks_only_a_shadow_waits_for_it() -> None:
+    checks = tuple(GateCheck(name, name != IMAGES, "", "", name) for name in ("minimum accuracy", IMAGES))
+    verdict = Verdict("fashion-mlp:new", "fashion-mlp:old", "2026-12-01T00:00:00+00:00", "", 200, checks, {})
+    message = of_promotion(Promotion("fashion-mlp:new", False, verdict, "fashion-mlp:old"))
+    assert message.what == "fashion-mlp:new passed the gate and waits for its shadow; fashion-mlp:old stays live"
 
 
 def test_a_promotion_names_the_replaced_model_and_the_command_for_a_rollback() -> None:

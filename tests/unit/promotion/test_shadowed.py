@@ -1,13 +1,12 @@
 """The gate's checks of a shadow, which fail closed."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from following import save
 from promotions import LENIENT, SERVED, failed
-from shadows import start
+from shadows import record, start
 
 from components.contract import GateCheck, ModelCard
 from components.model.classifier import Classifier
@@ -16,10 +15,9 @@ from components.promotion.bounds import GateBounds
 from components.promotion.promote import promote
 from components.promotion.shadowed import check_shadow
 from components.registry import champion, store
-from components.registry.shadowed import RECORD, Shadow
+from components.registry.shadowed import RECORD
 from components.settings import Settings
-from components.shadow.counts import FAILED, LIMITS, pair_folder
-from components.shadow.ledger import Ledger
+from components.shadow.counts import FAILED, pair_folder
 from components.training.train import Trained
 
 pytestmark = pytest.mark.usefixtures("bentoml_home")
@@ -29,20 +27,6 @@ pytestmark = pytest.mark.usefixtures("bentoml_home")
 def candidate(trained: Trained, card: ModelCard, bentoml_home: Path) -> str:
     champion.make_live(save(trained, card, 1.0), "a test")
     return save(trained, card, 2.0)
-
-
-def record(shadow: Shadow, *pairs: tuple[str, str, int], skipped: Mapping[str, int] | None = None) -> None:
-    """Write counts of these pairs of labels."""
-    live = champion.live_move().tag
-    ledger = Ledger(pair_folder(shadow, live), "1-a", live, shadow.tag)
-    images = sum(count for *_, count in pairs)
-    ledger.see(images + sum((skipped or {}).values()))
-    sure = dict.fromkeys(("champion_sure", "candidate_sure", "both_sure"), 0)
-    found = [[left, right, count, left == right] for left, right, count in pairs]
-    ledger.add({**sure, "pairs": found, "seconds": [images, *[0] * len(LIMITS)], "cpu_seconds": 1.0})
-    for reason, count in (skipped or {}).items():
-        ledger.skip(reason, count)
-    ledger.close()
 
 
 def checks(tag: str, **bounds: Any) -> dict[str, GateCheck]:
