@@ -88,7 +88,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         pool = _make_pool(options.preset, options.models, options.seed, Path(folder))
     accuracies = ", ".join(f"{one.card.test.accuracy:.4f}" for one in pool.models)
-    lines = ["# `python -m benchmarks.probation`\n", *describe_machine()]
+    lines = ["# `python -m benchmarks.probation`\n", *describe_machine(timed=False)]
     lines += [
         f"\n{options.models} models of the preset `{options.preset}` (test accuracy {accuracies}); traffic of half of "
         f"the test images, in uploads of three similar images, with a daily cycle and a class mix that wanders; seed "

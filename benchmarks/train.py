@@ -95,8 +95,8 @@ def parse_options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def describe_machine() -> list[str]:
-    """Date, CPU, load and package versions, as lines."""
+def describe_machine(timed: bool = True) -> list[str]:
+    """Date, CPU, load and package versions, as lines. Load only matters if the results are times."""
     path = Path("/proc/cpuinfo")
     flags = set(path.read_text().split()) if path.exists() else set()
     features = (
@@ -105,8 +105,9 @@ def describe_machine() -> list[str]:
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "scikit-learn", "numpy"))
     load = os.getloadavg()[0]
     busy = "; **the machine was busy, so these results are unreliable**" if load > QUIET else ""
+    state = f", load {load:.1f}{busy}" if timed else ""
     return [
-        f"{time.strftime('%Y-%m-%d')}: {os.cpu_count()} cores of {cpu_name()} ({features}), load {load:.1f}{busy}.",
+        f"{time.strftime('%Y-%m-%d')}: {os.cpu_count()} cores of {cpu_name()} ({features}){state}.",
         f"Python {platform.python_version()}, {packages};",
     ]
 
