@@ -1,63 +1,29 @@
 """A bad model goes live by force, serves real traffic, and is rolled back by the check of its probation."""
 
-import dataclasses
 import json
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-import httpx
-import numpy as np
 import pytest
 import torch
 from following import wait_for
+from probations import PATIENCE, SETTINGS, Traffic, pretend_an_hour_of, wait_for_record
 from promotions import LENIENT, SERVED, change_bias
-from servers import Server, serve, using_home
+from servers import serve, using_home
 
-from components.catalogues.sample import draw
 from components.contract import GateCheck, ModelCard
 from components.model.classifier import Classifier
 from components.model.mlp import MLP
-from components.monitoring.serving_record import ServingLog, ServingRecord, read_serving, serving_folder
 from components.promotion.bounds import GateBounds
 from components.promotion.promote import promote
 from components.registry import champion, store
 from components.settings import CHECKOUT, Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("validated")]
-
-HOUR = 3_600.0  # seconds
-PATIENCE = 60.0  # seconds
-# Looks at 0.9, 1.9, 3.75 seconds and so on, up to eight minutes.
-SETTINGS = {"FASHION_PROBATION_MINUTES": "0.5", "FASHION_PROBATION_REQUESTS": "20"}
-
-
-class Traffic(threading.Thread):
-    """A client that sends requests all the time."""
-
-    def __init__(self, server: Server) -> None:
-        super().__init__(daemon=True)
-        self.server, self.ending = server, threading.Event()
-        self.statuses, self.models, self.problems = list[int](), list[str](), list[str]()
-
-    def run(self) -> None:
-        images = draw(400, np.random.default_rng(0))[0]
-        with self.server.client() as client:
-            while not self.ending.wait(0.03):
-                some = images[np.random.default_rng(len(self.statuses)).integers(0, len(images), 20)]
-                try:
-                    answer = client.post(
-                        "/predict", content=some.tobytes(), headers={"content-type": "application/octet-stream"}
-                    )
-                except httpx.HTTPError as error:
-                    self.problems.append(str(error))
-                    continue
-                self.statuses.append(answer.status_code)
-                self.models.append(answer.json()["model"])
 
 
 @pytest.fixture
@@ -76,17 +42,6 @@ def fashion(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=300)
 
 
-def wait_for_record(model: str, after: float = 0.0) -> ServingRecord:
-    """Wait until the service has written a record of a model, of ten seconds of traffic."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        found = read_serving(serving_folder(store.home()), after, time.time() + 60)
-        if of_model := [one for one in found.records if one.model == model and one.until - one.since > 5]:
-            return of_model[-1]
-        time.sleep(0.2)
-    raise AssertionError(f"no record of {model}")
-
-
 def test_a_bad_model_is_rolled_back_by_the_traffic_it_serves(
     home: Path, network: MLP, card: ModelCard, shared_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,7 +51,7 @@ def test_a_bad_model_is_rolled_back_by_the_traffic_it_serves(
     bad = store.save_model(change_bias(network, 40 * torch.eye(10)[3]), card)  # always the same class
     champion.make_live(good, "a test")
     with serve(home) as server:
-        traffic = Traffic(server)
+        traffic = Traffic(server.client())
         traffic.start()
         usual = wait_for_record(good)
         pretend_an_hour_of(usual)
@@ -126,15 +81,6 @@ def test_a_bad_model_is_rolled_back_by_the_traffic_it_serves(
     assert not traffic.problems
     assert set(traffic.statuses) == {200}
     assert set(traffic.models) == {good, bad}
-
-
-def pretend_an_hour_of(usual: ServingRecord) -> None:
-    """Repeat a record that the service wrote, as if the champion had served like this for an hour."""
-    log = ServingLog(serving_folder(store.home()))  # of this process, not of the worker
-    log.append(
-        dataclasses.replace(usual, since=usual.since - 10 * number, until=usual.until - 10 * number)
-        for number in range(1, int(HOUR / 10))
-    )
 
 
 def check_until_rolled_back() -> None:

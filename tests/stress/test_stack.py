@@ -10,8 +10,15 @@ import subprocess
 import httpx
 import psutil
 import pytest
+import torch
 from prefects import LONG, PREFECT, wait_until
+from probations import SETTINGS, Traffic, pretend_an_hour_of, wait_for_record
+from promotions import change_bias
+from servers import using_home
 from stacks import QUICK, SECRET, Stack
+
+from components.registry import champion, store
+from components.registry.bars import read_bar
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stack")]
 
@@ -66,12 +73,47 @@ def test_maintenance_removes_abandoned_files(stack: Stack) -> None:
     assert artifacts[0]["description"].startswith("2 items removed")
 
 
-@pytest.mark.parametrize("name", ["service"])  # test_unattended.py kills the others
-def test_a_killed_piece_is_restarted(stack: Stack, name: str) -> None:
+def kill(stack: Stack, name: str) -> None:
+    """Kill a piece, and wait until it was started again."""
     before = stack.pieces()[name].pid
     psutil.Process(before).kill()
     wait_until(lambda: stack.pieces()[name].pid not in (0, before), f"{name} to come back")
+
+
+@pytest.mark.parametrize("name", ["service"])  # test_unattended.py kills the others
+def test_a_killed_piece_is_restarted(stack: Stack, name: str) -> None:
+    kill(stack, name)
     wait_until(lambda: stack.pieces()[name].is_well, f"{name} to answer", stack.log(name))
+
+
+def test_a_bad_model_is_rolled_back_although_everything_was_killed(stack: Stack) -> None:
+    """The service with its worker and shadow, the Prefect server and its worker: what is known of the model stays."""
+    short = {"job_variables": {"env": SETTINGS}}
+    with using_home(stack.folder / "bentoml"), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FASHION_DATA_DIR", str(stack.data))
+        good = champion.live_move().tag
+        card, network = store.describe_stored(good), store.load_stored(good).network
+        bad = store.save_model(change_bias(network, 40 * torch.eye(10)[3]), card)  # always the same class
+        traffic = Traffic(httpx.Client(base_url=stack.service, timeout=30, trust_env=False))
+        traffic.start()
+        pretend_an_hour_of(wait_for_record(good))
+        champion.make_live(bad, "a test")
+        wait_for_record(bad)
+        assert stack.end_of(stack.start_run("probation/frequent", **short)) == "Completed"
+        for name in ("service", "prefect", "worker"):
+            kill(stack, name)
+        wait_until(lambda: all(piece.is_well for piece in stack.pieces().values()), "the pieces", stack.log("prefect"))
+        for _ in range(30):  # the looks double their distance, up to eight minutes
+            assert stack.end_of(stack.start_run("probation/frequent", **short)) == "Completed", stack.log("worker")
+            if champion.live_move().tag == good:
+                break
+        traffic.ending.set()
+        traffic.join()
+        assert champion.live_move().tag == good
+        assert champion.live_move().why.startswith("probation: ")
+        assert read_bar(bad)
+    assert set(traffic.statuses) == {200}
+    wait_until(lambda: httpx.get(f"{stack.service}/model", timeout=30).json()["model"] == good, "the good model")
 
 
 def test_down_leaves_no_process_not_even_a_run(stack: Stack) -> None:
