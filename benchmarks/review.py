@@ -2,9 +2,9 @@
 
     .venv/bin/python -m benchmarks.review [--seeds 5] [--budget 1000] [--simulations 1000]
 
-1. A model is trained on 2,000 labelled images. Most of the rest of the training split is sent as traffic through the
-   code that keeps images for review. A person who is always right labels as many images of the queue as the budget
-   allows, in its order. A new model is trained on all labels, and compared with one whose labels were drawn at random.
+1. A model is trained on 2,000 labelled images. For five days, other images of the training split are sent as traffic
+   through the code that keeps images for review. Each day, a person who is always right labels a fifth of the budget
+   in the order of the queue, and the model is trained again. It is compared with one whose labels are drawn at random.
 2. In simulated weeks of traffic, the estimate and its 95 % interval are compared with the true share of right answers.
 
 FASHION_SOURCE names the archives.
@@ -44,9 +44,10 @@ from components.training.train import Run, Trained
 
 DAY, HOUR = 86_400, 3_600  # seconds
 LABELLED, HELD_OUT = 2_000, 10_000  # rows of the training split: labelled at the start; to choose by
-DAYS = 13  # of traffic, within the 14 days that images are kept
+NIGHTS = 5  # after each of which the model is trained again
+REPEATS = 3  # of the choice of labels: one alone varies by a point
 MOST, KEPT_DAYS = 975, 14  # of `ReviewBounds`: random images kept, and days
-TRAININGS = 4  # of each set of labels, whose mean accuracy counts: one alone varies by a point
+TRAININGS = 4  # on each set of labels
 METHODS = ("before", "random", "queue")
 
 
@@ -75,11 +76,10 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Result:
-    """Mean accuracies of models trained on as many labels."""
+    """Accuracies of models trained on as many labels, means of all repetitions."""
 
     validation: dict[str, float]
     test: dict[str, float]
-    queued: int  # images that the queue kept of the traffic
 
 
 def describe_labelling(preset: str, seeds: int, budget: int) -> list[str]:
@@ -104,9 +104,9 @@ def tabulate(results: list[Result], preset: str, budget: int) -> list[str]:
     return [
         f"## {budget:,} labels, chosen by the queue or at random",
         "",
-        f"`{preset}`, trained on {LABELLED:,} labelled images, and on {budget:,} more of 48,000 images of traffic, "
-        f"{TRAININGS} times each. The "
-        f"queue kept {statistics.mean(result.queued for result in results):,.0f} of them. "
+        f"`{preset}`, trained on {LABELLED:,} labelled images. On each of {NIGHTS} days, {budget // NIGHTS:,} more of "
+        f"some 9,600 images of traffic are labelled, and the model is trained again. Each number is the mean of "
+        f"{REPEATS} repetitions, and of {TRAININGS} trainings at the end of each. "
         f"Test accuracy with the labels of the queue is higher in {wins} of {seeds} seeds, by "
         f"{statistics.mean(gains):.4f} on average ({min(gains):.4f} to {max(gains):.4f}).",
         "",
@@ -117,24 +117,57 @@ def tabulate(results: list[Result], preset: str, budget: int) -> list[str]:
 
 
 def compare(train: Examples, test: Examples, preset: str, seed: int, budget: int) -> Result:
-    """Train on the labels before, and on those of each way to choose more."""
+    """Train on the labels at the start, and on those of each way to choose more."""
     places = np.random.default_rng(seed).permutation(len(train.labels))
     start, held_out, live = np.split(places, [LABELLED, LABELLED + HELD_OUT])
-    first = fit(train, start, preset, seed)
-    validation, tests, queued = dict[str, float](), dict[str, float](), 0
-    trainings = [seed + 1_000 * number for number in range(TRAININGS)]
+    held = Examples([], train.images[held_out], train.labels[held_out], train.contract)
+    validation, tests = dict[str, float](), dict[str, float]()
     for method in METHODS:
-        chosen = live[:0]
-        if method == "random":
-            chosen = np.random.default_rng(seed + 100).choice(live, budget, replace=False)
-        if method == "queue":
-            chosen, queued = choose(train, live, first, seed, budget)
-        every = [fit(train, np.concatenate([start, chosen]), preset, one) for one in trainings]
-        held = train.images[held_out], train.labels[held_out]
-        validation[method] = statistics.mean(accuracy(one, *held) for one in every)
-        tests[method] = statistics.mean(accuracy(one, test.images, test.labels) for one in every)
-    print(seed, validation, tests, queued, flush=True)
-    return Result(validation, tests, queued)
+        found = []
+        for repeat in range(REPEATS):
+            rows = start if method == "before" else choose(train, start, live, preset, method, [seed, repeat], budget)
+            trained = [fit(train, rows, preset, 100 * repeat + number) for number in range(TRAININGS)]
+            found += [(accuracy(one, held), accuracy(one, test)) for one in trained]
+        validation[method], tests[method] = (statistics.mean(some) for some in zip(*found, strict=True))
+    print(seed, validation, tests, flush=True)
+    return Result(validation, tests)
+
+
+def choose(
+    train: Examples,
+    start: NDArray[np.intp],
+    live: NDArray[np.intp],
+    preset: str,
+    method: str,
+    seeds: list[int],
+    budget: int,
+) -> NDArray[np.intp]:
+    """Label some of each day's traffic, and train again every night. Returns all labelled rows."""
+    random, labelled = np.random.default_rng(seeds), start
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
+        bounds = ReviewBounds(Path(name) / "review")
+        keeper = Keeper(bounds, "live", lambda: None, seed=seeds[-1])
+        queue = ReviewQueue(bounds, train.contract, Path(name) / "inbox")
+        for day, part in enumerate(np.array_split(random.permutation(live), NIGHTS)):
+            number = budget // NIGHTS
+            if method == "random":
+                chosen = random.choice(part, number, replace=False)
+            else:
+                for answer in send(train.images[part], fit(train, labelled, preset, day), NIGHTS - day):
+                    keeper.add(answer)
+                chosen = label_next(queue, number, train, live)
+            labelled = np.union1d(labelled, chosen)
+    return labelled
+
+
+def label_next(queue: ReviewQueue, number: int, train: Examples, live: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Label what the queue shows. Returns the rows."""
+    rows, chosen = {train.images[row].tobytes(): row for row in live}, list[int]()
+    while len(chosen) < number and (shown := queue.take("benchmark")):
+        row = rows[shown.pixels.tobytes()]
+        queue.label(shown.name, "benchmark", int(train.labels[row]))
+        chosen.append(int(row))
+    return np.array(chosen)
 
 
 def fit(train: Examples, rows: NDArray[np.intp], preset: str, seed: int) -> Trained:
@@ -147,36 +180,15 @@ def fit(train: Examples, rows: NDArray[np.intp], preset: str, seed: int) -> Trai
     return run.finish()
 
 
-def accuracy(trained: Trained, images: Images, labels: NDArray[np.unsignedinteger]) -> float:
+def accuracy(trained: Trained, examples: Examples) -> float:
     """Share of right answers."""
     with torch.inference_mode():
-        found = torch.cat([trained.network(part) for part in to_input(images).split(8192)]).argmax(1).numpy()
-    return float((found == labels).mean())
+        found = torch.cat([trained.network(part) for part in to_input(examples.images).split(8192)]).argmax(1).numpy()
+    return float((found == examples.labels).mean())
 
 
-def choose(
-    train: Examples, live: NDArray[np.intp], first: Trained, seed: int, budget: int
-) -> tuple[NDArray[np.intp], int]:
-    """Send the live images as traffic, and label what the queue shows. Returns rows, and the images it kept."""
-    rows = {train.images[row].tobytes(): row for row in live}
-    chosen = list[int]()
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        bounds = ReviewBounds(Path(folder) / "review")
-        keeper = Keeper(bounds, "live", lambda: None, seed=seed)
-        for answer in send(train.images[live], first):
-            keeper.add(answer)
-        waiting = bounds.folder / "waiting"
-        queued = len(list(waiting.iterdir()))
-        queue = ReviewQueue(bounds, train.contract, Path(folder) / "inbox")
-        while len(chosen) < budget and (shown := queue.take("benchmark")):
-            row = rows[shown.pixels.tobytes()]
-            queue.label(shown.name, "benchmark", int(train.labels[row]))
-            chosen.append(int(row))
-    return np.unique(chosen), queued
-
-
-def send(images: Images, trained: Trained) -> Iterator[LoggedAnswer]:
-    """Answers to one image each, evenly over some days that end now."""
+def send(images: Images, trained: Trained, days: int) -> Iterator[LoggedAnswer]:
+    """Answers to one image each, evenly over a day that began some days ago."""
     calibration = calibrate(trained.validation_logits, trained.validation_labels)
     bars, network = calibration.bars(len(trained.network.contract.classes)), trained.network
     if network.known is None or trained.validation_distances is None:
@@ -195,7 +207,7 @@ def send(images: Images, trained: Trained) -> Iterator[LoggedAnswer]:
         predictions = Predictions(
             "m", network.contract.classes, labels[one], probabilities[one], sure[one], is_known[one]
         )
-        yield LoggedAnswer(now - DAYS * DAY * (1 - row / len(images)), predictions, images[one])
+        yield LoggedAnswer(now - DAY * (days - row / len(images)), predictions, images[one])
 
 
 # --- the estimate of the accuracy ---

@@ -17,6 +17,7 @@ from components.shadow.counts import LIMITS, NOT_SAMPLED, PairCount, ShadowCount
 from components.shadow.ledger import Ledger
 
 T = TypeVar("T")
+LONG = 240  # seconds; candidates have the lowest priority, and other tests run meanwhile
 LIVE, CANDIDATE = "fashion-mlp:livelive", "fashion-mlp:candidate"
 SHADOW = Shadow("20260101-000000-0123abcd", CANDIDATE, "0" * 64, 0.5, "2026-01-01T00:00:00+00:00", "anna", "a test")
 
@@ -70,7 +71,7 @@ def record(
     ledger.close()
 
 
-def wait_for_counts(tag: str, is_met: Callable[[ShadowCounts], bool], within: float = 60) -> ShadowCounts:
+def wait_for_counts(tag: str, is_met: Callable[[ShadowCounts], bool], within: float = LONG) -> ShadowCounts:
     """The counts beside the live model, once they meet a condition."""
     return wait_for(
         lambda: found if (found := read_counts(tag)) and is_met(found) else None, lambda: read_counts(tag), within
@@ -78,7 +79,7 @@ def wait_for_counts(tag: str, is_met: Callable[[ShadowCounts], bool], within: fl
 
 
 def wait_for(
-    find: Callable[[], T | None], describe: Callable[[], object] = lambda: "not found", within: float = 60
+    find: Callable[[], T | None], describe: Callable[[], object] = lambda: "not found", within: float = LONG
 ) -> T:
     """What `find` returns, once that is not None; a failure says what `describe` returns."""
     deadline = time.monotonic() + within
