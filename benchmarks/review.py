@@ -167,7 +167,7 @@ def label_next(queue: ReviewQueue, number: int, train: Examples, live: NDArray[n
         row = rows[shown.pixels.tobytes()]
         queue.label(shown.name, "benchmark", int(train.labels[row]))
         chosen.append(int(row))
-    return np.array(chosen)
+    return np.array(chosen, np.intp)
 
 
 def fit(train: Examples, rows: NDArray[np.intp], preset: str, seed: int) -> Trained:

@@ -10,6 +10,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
+from components.errors import FashionError
 from components.probation.check import ProbationCheck, check_probation, mark_reported
 from components.probation.state import Probation
 from components.promotion.waiting import follow_waiting
@@ -20,7 +21,7 @@ from flows.notify.redact import redact
 MINUTE = 60  # seconds
 
 
-@flow(name="probation", timeout_seconds=4 * MINUTE, persist_result=True, result_serializer="json")
+@flow(name="probation", timeout_seconds=25 * MINUTE, persist_result=True, result_serializer="json")
 def probation() -> str:
     """Judge the live model if a look is due, and roll back to the champion before it after a breach. Then take the next
     step with a model that waits for its shadow.
@@ -29,7 +30,12 @@ def probation() -> str:
         State of the probation: running, passed, too few, rolled back, ended, none, or off.
     """
     state = judge_live()
-    if promotion := follow_waiting():
+    try:
+        promotion = follow_waiting()
+    except FashionError as error:  # the next training meets it too, and reports it
+        get_run_logger().error("the model that waits for its shadow: %s", error)
+        return state
+    if promotion:
         get_run_logger().info("%s", promotion)
         emit_promotion(promotion)
     return state

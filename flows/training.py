@@ -122,7 +122,8 @@ def save_to_store(checkpoint: Checkpoint) -> str:
 def promote_if_better(tag: str) -> Promotion:
     """Promote the model if it passes the gate and the canary."""
     promotion = promote(tag, "training")
-    get_run_logger().info("%s %s: %s", tag, "is live" if promotion.promoted else "was rejected", promotion)
+    outcome = "is live" if promotion.promoted else "waits for its shadow" if promotion.waits else "was rejected"
+    get_run_logger().info("%s %s: %s", tag, outcome, promotion)
     emit_promotion(promotion)
     show_verdict(promotion)
     return promotion

@@ -7,7 +7,7 @@ from components.contract import DataContract
 
 MESSAGES = ("ReviewNext", "ReviewLabel", "ReviewId", "ReviewTurn", "ReviewStatus")
 REVIEWER = "k3v9x2m7q4"
-ID = "uncertain-1764547200123-5f0c1d2e3a4b5c6d-9ab31f02.json"
+ID = "uncertain-1764547200123-5f0c1d2e3a4b5c6d-0931-9ab31f02.json"
 
 Operation = Callable[..., dict[str, Any]]
 

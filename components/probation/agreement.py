@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from components.contract import ModelCard
-from components.errors import FashionError
+from components.errors import FashionError, ModelError
 from components.files import user_name
 from components.probation.expected import ExpectedChanges, expect_changes
 from components.probation.state import Probation
@@ -79,7 +79,7 @@ def read_agreement(probation: Probation, before: ModelCard, after: ModelCard) ->
     """What the champion before found in shadow; None if it has seen nothing.
 
     Raises:
-        ModelError: the record of a shadow or the verdict of the gate is damaged.
+        ModelError: the record of a shadow is damaged.
     """
     counts = read_counts(probation.before, probation.model)
     if not counts or not counts.mirrored:
@@ -88,13 +88,14 @@ def read_agreement(probation: Probation, before: ModelCard, after: ModelCard) ->
 
 
 def read_expected(probation: Probation, before: ModelCard, after: ModelCard) -> ExpectedChanges:
-    """What the gate lets expect, if it compared the model with this champion; else what the test errors do.
-
-    Raises:
-        ModelError: the verdict of the gate is damaged.
-    """
-    verdict = read_verdict(probation.model)
-    flips = verdict.flips if verdict and verdict.champion == probation.before else None
+    """What the gate accepted when it compared the model with this champion; else what the test errors let expect."""
+    flips = None
+    try:
+        verdict = read_verdict(probation.model)
+        if verdict and verdict.champion == probation.before and verdict.outcome == "passed":
+            flips = verdict.flips
+    except ModelError as error:
+        log.warning("agreement is held against the test errors: %s", error)
     return expect_changes(before, after, flips)
 
 

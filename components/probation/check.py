@@ -81,9 +81,10 @@ def check_probation(
         found, live = read_probation(), current_move()
         probation = _follow(found, live)
         if probation is None or live is None or probation.state != "running":
-            if act and probation and probation != found:
-                write_probation(probation)
-                follow_shadow(probation, now)
+            if act and probation:
+                if probation != found:
+                    write_probation(probation)
+                follow_shadow(probation, now)  # even if nothing changed: a check may have been killed in between
             return ProbationCheck(probation)
         bar = read_bar(live.tag)
         if bar and bar.move == live.number and act:
@@ -122,8 +123,9 @@ def _look(probation: Probation, live: Move, settings: ProbationSettings, now: fl
     due = sum(since + seconds <= now for seconds in looks)
     if act:
         images = sum(one.images for one in traffic.before)
-        share = choose_share(images, since - traffic.before[0].since, settings.minutes) if images else 1.0
-        follow_shadow(probation, since + looks[-1], share)
+        if images:  # else nothing is judged
+            share = choose_share(images, since - traffic.before[0].since, settings.minutes)
+            follow_shadow(probation, since + looks[-1], share)
         breached = [one for one in measures if one.outcome == "breach"] if due > probation.looks else []
         probation = replace(probation, looks=max(due, probation.looks))
         if breached:

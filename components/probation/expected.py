@@ -44,7 +44,10 @@ class ExpectedChanges:
 
 
 def expect(before: ModelCard, after: ModelCard) -> Expected:
-    """Compare the profiles of two models on their test images; nothing is expected if one has none."""
+    """Compare the profiles of two models, each on its own test images; nothing is expected if one has none.
+
+    Test images change whenever labels are added, and a model of more data may well be sure of more images.
+    """
     old, new = before.profile, after.profile
     if not old or not new:
         return NOTHING

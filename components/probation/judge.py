@@ -41,7 +41,7 @@ MORE_UNKNOWN = 0.05  # of the images
 CONFIDENCE_DISTANCE = 0.15  # Kolmogorov-Smirnov, beyond what the test images let expect
 FEWER = 0.5  # a class may fall to half of its share in the champion's lowest hour,
 MORE_OF_CLASS = 0.25  # or grow by a quarter of all images
-MORE_CHANGED, MORE_OF_CLASS_CHANGED = 0.10, 0.25  # of the images, of those of a class; beyond the models' test errors
+MORE_CHANGED, MORE_OF_CLASS_CHANGED = 0.10, 0.25  # of the images, of those of a class; beyond those of the test images
 
 Outcome = Literal["ok", "breach", "not judged"]
 

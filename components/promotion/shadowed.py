@@ -20,7 +20,8 @@ from components.registry.store import card_sha256
 from components.shadow.counts import read_counts
 from components.shadow.verdict import ShadowVerdict
 
-IMAGES = "images in shadow"  # the check of their number
+IMAGES, COUNTS = "images in shadow", "counts of the shadow"  # names of checks
+IMAGES_FOR_FLIPS = 1_000  # that a bound on flips needs to tell anything
 TAIL = 0.025  # chance that a class at its bound fails, for all classes together
 
 
@@ -32,12 +33,12 @@ def is_shadow_required(bounds: GateBounds) -> bool:
 
 def needed_images(bounds: GateBounds) -> int:
     """How many images a candidate must classify in shadow, if one is required."""
-    return max(1, bounds.shadow_requests)
+    return bounds.shadow_requests or IMAGES_FOR_FLIPS
 
 
 def lacks_only_shadow(verdict: Verdict) -> bool:
     """Whether a model would be live if it had classified enough images in shadow, for all that is known."""
-    return [check.name for check in verdict.checks if not check.passed] == [IMAGES]
+    return verdict.outcome == "rejected" and [one.name for one in verdict.checks if not one.passed] == [IMAGES]
 
 
 def check_shadow(tag: str, live: Move | None, bounds: GateBounds) -> tuple[GateCheck, ...]:
@@ -55,7 +56,7 @@ def check_shadow(tag: str, live: Move | None, bounds: GateBounds) -> tuple[GateC
         counts = read_counts(tag, live.tag)
         other = counts is not None and _is_of_another(counts.shadow)
     except ModelError as error:
-        return (GateCheck(IMAGES, False, "unreadable", f"at least {needed:,}", str(error)),)
+        return (GateCheck(COUNTS, False, "unreadable", "readable", str(error)),)
     if counts is None or other:
         message = f"{IMAGES}: {tag} classified no image beside {live.tag}; start it with 'fashion shadow {tag}'"
         return (GateCheck(IMAGES, False, "0", f"at least {needed:,}", message),)
@@ -72,7 +73,7 @@ def _check_counts(verdict: ShadowVerdict, needed: int, bounds: GateBounds) -> It
     yield _check(IMAGES, counts.mirrored >= needed, f"{counts.mirrored:,}", f"at least {needed:,}")
     yield _check("images that fail in shadow", not counts.failed, f"{counts.failed:,}", "0", counts.error)
     if counts.unreadable:
-        yield _check("counts of the shadow", False, f"{counts.unreadable} damaged files", "none")
+        yield _check(COUNTS, False, f"{counts.unreadable} damaged files", "none")
     if (most := bounds.max_shadow_flips) is not None and (changed := verdict.changed):
         bound = f"interval below {100 * most:.1f} %"
         yield _check("answers changed in shadow", changed.high <= most, str(changed), bound)

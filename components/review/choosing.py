@@ -23,8 +23,8 @@ def choose(images: Sequence[ReviewImage], before: Sequence[ReviewImage], contrac
     nearest = np.ones(len(roots), np.float32)  # the largest distance
     for other in np.sqrt(probabilities_of(before, contract)):
         np.minimum(nearest, np.sqrt(np.maximum(0, 1 - roots @ other)), out=nearest)
-    steps = np.floor([STEPS * image.uncertainty for image in images])
-    return int(np.lexsort((nearest, steps))[-1])
+    uncertainty = np.array([image.uncertainty for image in images])
+    return int(np.lexsort((uncertainty, nearest, np.floor(STEPS * uncertainty)))[-1])
 
 
 def probabilities_of(images: Sequence[ReviewImage], contract: DataContract) -> NDArray[np.float32]:

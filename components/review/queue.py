@@ -184,7 +184,7 @@ class ReviewQueue:
         return None
 
     def _pick(self, found: dict[str, ReviewImage]) -> str:
-        """The uncertain image that teaches most, far from the last ones that people saw."""
+        """The most uncertain image; of several, one that differs from the last ones that people saw."""
         recent = [*self._outlines("decided", list_names(self._folder("decided"))).values()]
         recent += [*self._outlines("leased", [f"{name}@{holder}" for name, holder in self._leases()]).values()]
         return list(found)[choose(list(found.values()), recent, self.contract)]

@@ -15,6 +15,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import accumulate
 from pathlib import Path
 from typing import Annotated
@@ -154,6 +155,13 @@ def champions_of(shadow: Shadow) -> list[ShadowCounts]:
     model = shadow.tag.partition(":")[0]
     found = (read_counts_of(shadow, f"{model}:{path.name}") for path in shadow.folder.glob("*/"))
     return sorted(filter(None, found), key=lambda one: one.since)
+
+
+def is_over(shadow: Shadow) -> bool:
+    """Whether its time has come, or as many images were mirrored beside one champion as were asked for."""
+    if shadow.until is not None and datetime.now(UTC) >= datetime.fromisoformat(shadow.until):
+        return True
+    return shadow.images is not None and any(one.mirrored >= shadow.images for one in champions_of(shadow))
 
 
 def pair_folder(shadow: Shadow, champion: str) -> Path:

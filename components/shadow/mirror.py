@@ -14,7 +14,6 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from components.contract import Images, Predictions
 from components.monitoring.prediction_log import LoggedAnswer
 from components.registry.shadowed import RecordState, Shadow, read_shadow, shadow_state
 from components.shadow.batches import Batch, encode_batch, kind_of
-from components.shadow.counts import BUSY, FAILED, NO_IMAGE, NOT_SAMPLED, OFF, STOPPED, pair_folder, read_counts_of
+from components.shadow.counts import BUSY, FAILED, NO_IMAGE, NOT_SAMPLED, OFF, STOPPED, is_over, pair_folder
 from components.shadow.ledger import Ledger
 from components.shadow.process import CandidateProcess
 
@@ -262,7 +261,7 @@ class Mirror:
             with self._lock:
                 counts = ledger.counts()
             ledger.save(counts)
-        if not running.is_over and _is_over(running):
+        if not running.is_over and is_over(running.shadow):
             running.is_over = True
             with self._lock:
                 self._drop(running, OFF)
@@ -293,17 +292,6 @@ def _to_batch(samples: Sequence[Sample], shadow: Shadow) -> Batch:
         flips=str(ledger.folder / f"{ledger.name}.jsonl"),
         keep_images=shadow.keep_images,
     )
-
-
-def _is_over(running: Running) -> bool:
-    """Whether its time has come, or as many images have been mirrored beside one champion as were asked for."""
-    shadow = running.shadow
-    if shadow.until is not None and datetime.now(UTC) >= datetime.fromisoformat(shadow.until):
-        return True
-    if shadow.images is None:
-        return False
-    found = (read_counts_of(shadow, champion) for champion in list(running.ledgers))
-    return any(one.mirrored >= shadow.images for one in found if one)
 
 
 mirror = Mirror()  # of this process

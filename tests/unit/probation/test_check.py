@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from served_records import HOUR, make_records
 
-from components.contract import Flips, ModelCard, Verdict
+from components.contract import Flips, GateCheck, ModelCard, Verdict
 from components.errors import ModelError
 from components.files import write_whole
 from components.model.mlp import MLP
@@ -21,7 +21,7 @@ from components.probation.agreement import choose_share, read_expected
 from components.probation.check import check_probation, mark_reported
 from components.probation.expected import expect_changes
 from components.probation.settings import LOOKS, ProbationSettings
-from components.probation.state import begin, read_probation
+from components.probation.state import begin, read_probation, write_probation
 from components.registry import champion, store
 from components.registry.bars import read_bar, write_bar
 from components.registry.verdicts import write_verdict
@@ -210,10 +210,27 @@ def test_what_the_gate_counted_decides_what_may_differ(promoted: Promoted, card:
     assert probation
     for other, is_expected in ((promoted.before, True), (promoted.third, False)):
         flips = Flips((180, 2), (20, 8), dict.fromkeys(card.classes, (20, 1)))
-        write_verdict(Verdict(promoted.model, other, promoted.move.when, "", 200, (), {}, flips=flips))
+        check = GateCheck("a test", True, "", "", "")
+        write_verdict(Verdict(promoted.model, other, promoted.move.when, "", 200, (check,), {}, flips=flips))
         found = read_expected(probation, card, card)
         assert (found == expect_changes(card, card, flips)) == is_expected
         assert (found == expect_changes(card, card)) != is_expected
+    forced = GateCheck("a test", False, "", "", "")
+    write_verdict(Verdict(promoted.model, promoted.before, promoted.move.when, "", 200, (forced,), {}, flips=flips))
+    assert read_expected(probation, card, card) == expect_changes(card, card)
+    (store.stored_folder(promoted.model) / store.VERDICT).write_text("{")
+    assert read_expected(probation, card, card) == expect_changes(card, card)
+
+
+def test_a_shadow_that_a_killed_check_left_is_ended(promoted: Promoted) -> None:
+    """The check was killed after it had recorded the end."""
+    promoted.check(5)
+    probation = read_probation()
+    assert probation
+    assert current_shadow()
+    write_probation(dataclasses.replace(probation, state="passed"))
+    promoted.check(10)
+    assert current_shadow() is None
 
 
 def test_the_shadow_of_a_person_stays(promoted: Promoted) -> None:

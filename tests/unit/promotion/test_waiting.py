@@ -1,5 +1,7 @@
 """Models that wait for their shadow."""
 
+import dataclasses
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -8,6 +10,7 @@ from promotions import LENIENT, SERVED
 from shadows import record
 
 from components.contract import GateCheck, ModelCard
+from components.files import DAY
 from components.model.classifier import Classifier
 from components.model.mlp import MLP
 from components.promotion.bounds import GateBounds
@@ -16,6 +19,7 @@ from components.promotion.waiting import SHARE, WHY, follow_waiting
 from components.registry import champion, store
 from components.settings import Settings
 from components.shadow.control import current_shadow, start_shadow
+from components.shadow.counts import FAILED
 
 pytestmark = pytest.mark.usefixtures("bentoml_home", "validated")
 BOUNDS = LENIENT.model_copy(update={"shadow_requests": 10, "max_shadow_flips": 0.5})
@@ -74,26 +78,86 @@ def test_a_model_that_changes_too_many_answers_is_rejected_once(waiting: str, tr
     assert current_shadow() is None
 
 
-def test_the_newest_comes_first_and_the_one_in_shadow_stays_there(
-    network: MLP, card: ModelCard, waiting: str, try_to_promote: Promote
-) -> None:
-    newer = store.save_model(network, card)
-    try_to_promote(newer, "a test")
+def test_a_candidate_that_fails_in_shadow_is_rejected_at_once(waiting: str, try_to_promote: Promote) -> None:
     follow_waiting(BOUNDS, try_to_promote)
     shadow = current_shadow()
     assert shadow
-    assert shadow.tag in {waiting, newer}
-    try_to_promote(store.save_model(network, card), "a test")
+    record(shadow, ("Bag", "Bag", 1), skipped={FAILED: 1})
+    promotion = follow_waiting(BOUNDS, try_to_promote)
+    assert promotion
+    assert not promotion.promoted
+    assert follow_waiting(BOUNDS, try_to_promote) is None
+    assert current_shadow() is None
+
+
+def test_the_newest_comes_first_but_the_one_in_shadow_has_a_day(
+    network: MLP, card: ModelCard, try_to_promote: Promote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tags = []
+    for day in (1, 2, 3):
+        created = dataclasses.replace(card, created_at=f"2026-01-0{day}T00:00:00+00:00")
+        tags.append(store.save_model(network, created))
+        if day < 3:
+            assert try_to_promote(tags[-1], "a test").waits
+    follow_waiting(BOUNDS, try_to_promote)
+    shadow = current_shadow()
+    assert shadow
+    assert shadow.tag == tags[1]
+    assert try_to_promote(tags[2], "a test").waits
     follow_waiting(BOUNDS, try_to_promote)
     assert current_shadow() == shadow
+    tomorrow = time.time() + DAY
+    monkeypatch.setattr(time, "time", lambda: tomorrow)
+    follow_waiting(BOUNDS, try_to_promote)
+    shadow = current_shadow()
+    assert shadow
+    assert shadow.tag == tags[2]
 
 
-def test_the_shadow_of_someone_else_is_left_alone(
-    waiting: str, network: MLP, card: ModelCard, try_to_promote: Promote
+@pytest.mark.parametrize("of_the_waiting", [False, True])
+def test_the_shadow_of_a_person_is_left_alone_until_it_is_over(
+    of_the_waiting: bool, waiting: str, network: MLP, card: ModelCard, try_to_promote: Promote
 ) -> None:
-    other = start_shadow(store.save_model(network, card), share=0.1, who="anna", why="a test")
+    tag = waiting if of_the_waiting else store.save_model(network, card)
+    other = start_shadow(tag, share=0.1, who="anna", why="a test", images=20)
+    record(other, ("Bag", "Bag", 19))
     assert follow_waiting(BOUNDS, try_to_promote) is None
     assert current_shadow() == other
+    record(other, ("Bag", "Bag", 20), name="1-b")
+    assert follow_waiting(BOUNDS, try_to_promote) is None
+    shadow = current_shadow()
+    assert shadow
+    assert (shadow.tag, shadow.why) == (waiting, WHY)
+
+
+def test_a_shadow_that_a_person_starts_during_the_promotion_stays(
+    waiting: str, network: MLP, card: ModelCard, try_to_promote: Promote
+) -> None:
+    follow_waiting(BOUNDS, try_to_promote)
+    shadow, other = current_shadow(), store.save_model(network, card)
+    assert shadow
+    record(shadow, ("Bag", "Bag", 10))
+
+    def promote_slowly(tag: str, why: str) -> Promotion:
+        start_shadow(other, share=0.1, who="anna", why="a test")
+        return try_to_promote(tag, why)
+
+    assert follow_waiting(BOUNDS, promote_slowly)
+    shadow = current_shadow()
+    assert shadow
+    assert shadow.tag == other
+
+
+@pytest.mark.parametrize("forced", [False, True])
+def test_a_rollback_by_a_person_ends_the_wait(forced: bool, waiting: str, try_to_promote: Promote) -> None:
+    """Otherwise the model would go live again."""
+    if forced:
+        assert promote(waiting, "urgent", force=True, bounds=BOUNDS, canary=serve_well).promoted
+    else:
+        champion.make_live(waiting, "a test")
+    champion.rollback(None, "it was worse")
+    assert follow_waiting(BOUNDS, try_to_promote) is None
+    assert current_shadow() is None
 
 
 def test_the_wait_ends_when_another_model_goes_live(
