@@ -7,6 +7,7 @@ Requires `wrk`. Service and candidate run on core 0, where the candidate has to 
 """
 
 import argparse
+import contextlib
 import os
 import shutil
 import statistics
@@ -147,14 +148,20 @@ def count_images(server: Server) -> float:
 
 def worker_seconds(server: Server) -> float:
     """Processor time of the service without candidates, seconds."""
-    found = [one for one in psutil.Process(server.group).children(recursive=True) if one.cmdline()]  # no zombies
-    times = [one.cpu_times() for one in found if not is_candidate(one)]
-    return sum(one.user + one.system for one in times)
+    total = 0.0
+    for one in psutil.Process(server.group).children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it ended, or is a zombie
+            if not is_candidate(one):
+                times = one.cpu_times()
+                total += times.user + times.system
+    return total
 
 
 def is_candidate(process: psutil.Process) -> bool:
-    """Whether a process is that of a candidate."""
-    return "components.shadow.candidate" in process.cmdline()
+    """Whether a process is that of a candidate; False once it has ended."""
+    with contextlib.suppress(psutil.Error):
+        return "components.shadow.candidate" in process.cmdline()
+    return False
 
 
 def wait_for_end(server: Server) -> None:

@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=1_000)
     parser.add_argument("--to", type=Path, help="output file for the tables")
     options = parser.parse_args()
-    lines = ["# `python -m benchmarks.slices`", "", *describe_machine()]
+    lines = ["# `python -m benchmarks.slices`", "", *describe_machine(timed=False)]
     lines += ["No times are measured here, so the load does not affect the figures."]
     if options.presets:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
 """What a worker sends to its candidate, and what it gets back: a line of JSON, in one direction followed by images."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
@@ -39,7 +39,7 @@ def encode_batch(batch: Batch, images: Images) -> bytes:
         images: all views of the first photo, then of the second, and so on.
     """
     content = images.tobytes()
-    return orjson.dumps({"batch": asdict(batch), "bytes": len(content)}) + b"\n" + content
+    return orjson.dumps({"batch": batch, "bytes": len(content)}) + b"\n" + content
 
 
 def read_batch(stream: BinaryIO) -> tuple[Batch, bytearray] | None:

@@ -7,13 +7,14 @@ candidate, talks to it, and writes the counts.
 
 import logging
 import os
-import random
 import secrets
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,7 @@ class Mirror:
         self._lock = threading.Lock()  # of ledgers and samples
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
-        self._random = random.Random()  # noqa: S311, a sample
+        self._random = np.random.default_rng()
         self._problem = ""
 
     def start(self) -> None:
@@ -92,23 +93,26 @@ class Mirror:
 
     def add(self, answers: Sequence[LoggedAnswer]) -> None:
         """Count answers, and keep a copy of a random share of their images."""
-        for answer in answers:
-            self._add(answer)
-
-    def _add(self, answer: LoggedAnswer) -> None:
         running = self._running
-        if running is None or running.is_over or answer.predictions.model == running.shadow.tag:
+        if running is None or running.is_over:
             return
-        photos = len(answer.predictions.labels)
         with self._lock:
-            ledger = running.ledgers.get(answer.predictions.model) or self._open(running, answer.predictions.model)
-            ledger.see(photos)
-            if photos == 1 and self._random.random() >= running.shadow.share:  # nearly all answers of a busy service
-                ledger.skip(NOT_SAMPLED, 1)
-            elif not len(answer.images):
-                ledger.skip(NO_IMAGE, photos)
-            else:
-                self._sample(running, ledger, answer)
+            for model, some in groupby(answers, attrgetter("predictions.model")):
+                if model != running.shadow.tag:
+                    self._add(running, running.ledgers.get(model) or self._open(running, model), list(some))
+
+    def _add(self, running: Running, ledger: Ledger, answers: Sequence[LoggedAnswer]) -> None:
+        """Count answers of one model. Most photos are not drawn, so the work for each of them is kept small."""
+        ends = np.cumsum([len(one.predictions.labels) for one in answers])
+        photos = int(ends[-1])
+        ledger.see(photos)
+        drawn = np.flatnonzero(self._random.random(photos) < running.shadow.share)
+        ledger.skip(NOT_SAMPLED, photos - len(drawn))
+        places = np.searchsorted(ends, drawn, side="right")
+        for place in np.unique(places).tolist():
+            answer = answers[place]
+            first = int(ends[place]) - len(answer.predictions.labels)
+            self._sample(running, ledger, answer, drawn[places == place] - first)
 
     def tick(self) -> None:
         """Write how many images were seen."""
@@ -122,15 +126,10 @@ class Mirror:
         ledger = running.ledgers[champion] = Ledger(pair_folder(shadow, champion), name, champion, shadow.tag)
         return ledger
 
-    def _sample(self, running: Running, ledger: Ledger, answer: LoggedAnswer) -> None:
-        photos = len(answer.predictions.labels)
-        rows = np.arange(1)
-        if photos > 1:
-            chosen = [self._random.random() < running.shadow.share for _ in range(photos)]
-            rows = np.flatnonzero(chosen)
-            ledger.skip(NOT_SAMPLED, photos - len(rows))
-        if running.problem:
-            ledger.skip(FAILED, len(rows))
+    def _sample(self, running: Running, ledger: Ledger, answer: LoggedAnswer, rows: NDArray[np.intp]) -> None:
+        """Copy the images of some rows of an answer, as far as there is room."""
+        if running.problem or not len(answer.images):
+            ledger.skip(FAILED if running.problem else NO_IMAGE, len(rows))
             return
         size = answer.images.nbytes // len(answer.images)
         room = min(MOST_WAITING - running.waiting, (MOST_BYTES - running.waiting_bytes) // size)
