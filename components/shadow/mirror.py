@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,12 +33,11 @@ log = logging.getLogger("bentoml.fashion")
 INTERVAL = 0.05  # seconds between steps of the thread
 RUNS_PER_CHECK, RUNS_PER_SAVE = 5, 20  # of the record: four times a second; of the counts: once
 MOST_WAITING, MOST_BYTES = 512, 8 << 20  # photos and bytes that wait for the candidate
-MOST_ADDED, MOST_MERGED = 64, 16  # answers and samples without a pause,
-PAUSE = 0.0005  # seconds, in which the thread that answers requests can run
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds until a candidate that ended is started again
 
 
-class Sample(NamedTuple):
+@dataclass(frozen=True)
+class Sample:
     """Photos of one answer that wait for the candidate."""
 
     ledger: Ledger
@@ -97,15 +96,10 @@ class Mirror:
         running = self._running
         if running is None or running.is_over:
             return
-        for start in range(0, len(answers), MOST_ADDED):
-            if start:
-                time.sleep(PAUSE)
-            with self._lock:
-                if self._running is not running:  # it has ended meanwhile
-                    return
-                for model, some in groupby(answers[start : start + MOST_ADDED], attrgetter("predictions.model")):
-                    if model != running.shadow.tag:
-                        self._add(running, running.ledgers.get(model) or self._open(running, model), list(some))
+        with self._lock:
+            for model, some in groupby(answers, attrgetter("predictions.model")):
+                if model != running.shadow.tag:
+                    self._add(running, running.ledgers.get(model) or self._open(running, model), list(some))
 
     def _add(self, running: Running, ledger: Ledger, answers: Sequence[LoggedAnswer]) -> None:
         """Count answers of one model. Most photos are not drawn, so the work for each of them is kept small."""
@@ -283,21 +277,15 @@ class Mirror:
 
 def _to_batch(samples: Sequence[Sample], shadow: Shadow) -> Batch:
     """Merge samples of one ledger."""
-    ledger, labels, confidences, sure = samples[0].ledger, list[int](), list[float](), list[bool]()
-    for number, one in enumerate(samples, 1):
-        some = one.predictions.labels[one.rows]
-        labels += some.tolist()
-        confidences += one.predictions.probabilities[one.rows, some].tolist()
-        sure += one.predictions.sure[one.rows].tolist()
-        if number % MOST_MERGED == 0:
-            time.sleep(PAUSE)
+    ledger, labels = samples[0].ledger, [one.predictions.labels[one.rows] for one in samples]
+    found = list(zip(samples, labels, strict=True))
     return Batch(
         champion=ledger.champion,
         classes=samples[0].predictions.classes,
-        labels=labels,
-        confidences=confidences,
-        sure=sure,
-        times=[one.time for one in samples for _ in one.views],
+        labels=np.concatenate(labels).tolist(),
+        confidences=np.concatenate([one.predictions.probabilities[one.rows, some] for one, some in found]).tolist(),
+        sure=np.concatenate([one.predictions.sure[one.rows] for one in samples]).tolist(),
+        times=[one.time for one, some in found for _ in some],
         views=[count for one in samples for count in one.views],
         kind=kind_of(samples[0].images.dtype, samples[0].images.shape[1:]),
         flips=str(ledger.folder / f"{ledger.name}.jsonl"),
