@@ -7,11 +7,11 @@ images in shadow beside it. So a step can be killed, repeated or skipped, and a 
 import time
 from collections.abc import Callable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from components.errors import ModelError
 from components.files import DAY, user_name
 from components.promotion.bounds import GateBounds, load_bounds
-from components.promotion.promote import Promotion, promote
 from components.promotion.shadowed import is_shadow_required, lacks_only_shadow, needed_images
 from components.registry.champion import Move, current_move
 from components.registry.shadowed import Shadow
@@ -20,14 +20,23 @@ from components.registry.verdicts import read_verdict
 from components.shadow.control import current_shadow, start_shadow, stop_shadow
 from components.shadow.counts import is_over, read_counts
 
+if TYPE_CHECKING:
+    from components.promotion.promote import Promotion
+
 SHARE = 0.2  # of the images
 WHY = "required before its promotion"
 PATIENCE = DAY  # after which a newer model that waits takes the place of the one in shadow
 
 
+def _promote(tag: str, why: str) -> "Promotion":
+    from components.promotion.promote import promote  # imports torch, for which most steps have no use
+
+    return promote(tag, why)
+
+
 def follow_waiting(
-    bounds: GateBounds | None = None, promote: Callable[[str, str], Promotion] = promote
-) -> Promotion | None:
+    bounds: GateBounds | None = None, promote: "Callable[[str, str], Promotion]" = _promote
+) -> "Promotion | None":
     """Take the next step with the model that waits: start its shadow, or promote it if it has seen enough.
 
     A shadow that a person or a probation started stays, and the model waits until it is over.

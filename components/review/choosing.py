@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from components.contract import DataContract
 from components.review.images import ReviewImage
 
-STEPS = 20  # of uncertainty; within a step, the distance decides
+STEP = 50  # thousandths of uncertainty, within which the distance decides
 
 
 def choose(images: Sequence[ReviewImage], before: Sequence[ReviewImage], contract: DataContract) -> int:
@@ -24,7 +24,7 @@ def choose(images: Sequence[ReviewImage], before: Sequence[ReviewImage], contrac
     for other in np.sqrt(probabilities_of(before, contract)):
         np.minimum(nearest, np.sqrt(np.maximum(0, 1 - roots @ other)), out=nearest)
     uncertainty = np.array([image.uncertainty for image in images])
-    return int(np.lexsort((uncertainty, nearest, np.floor(STEPS * uncertainty)))[-1])
+    return int(np.lexsort((uncertainty, nearest, uncertainty // STEP))[-1])
 
 
 def probabilities_of(images: Sequence[ReviewImage], contract: DataContract) -> NDArray[np.float32]:

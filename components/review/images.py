@@ -34,7 +34,7 @@ Source = Literal["live", "scored"]  # a request to the service, or a row of a sc
 KINDS: tuple[Kind, ...] = ("random", "uncertain")
 NAME = re.compile(r"(random|uncertain)-([0-9]{13})-([0-9a-f]{16})-([01][0-9]{3})-[0-9a-f]{8}\.json")
 MOST_LIKELY = 10  # classes kept with an image
-UNKNOWN = 0.5  # least uncertainty of an unknown image; most of them are of no class, so they do not come first
+UNKNOWN = 500  # least uncertainty of an unknown image; most of them are of no class, so they do not come first
 Rate = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -57,7 +57,7 @@ class ReviewImage:
     top: Annotated[tuple[Suggestion, ...], Field(min_length=1)]  # the most likely classes, most likely first
     sure: bool
     known: bool | None  # None: the model cannot tell
-    uncertainty: Share  # see `measure_uncertainty`
+    uncertainty: Annotated[int, Field(ge=0, le=1000)]  # see `measure_uncertainty`
     rate: Rate  # of a random image: probability with which images were kept at that time; else 1
     rank: Share  # of a random image: drawn uniformly from 0 to `rate`; they are shown in this order
     network: str | None  # SHA-256 of the frozen network, if the contract has one
@@ -113,7 +113,7 @@ def make_review_image(
         top=tuple(Suggestion(predictions.classes[label], _to_share(probabilities[label])) for label in likeliest),
         sure=bool(predictions.sure[row]),
         known=None if predictions.known is None else bool(predictions.known[row]),
-        uncertainty=_to_share(measure_uncertainty(predictions)[row]),
+        uncertainty=int(measure_uncertainty(predictions, np.array([row]))[0]),
         rate=drawn[0],
         rank=drawn[1],
         network=network,
@@ -121,12 +121,13 @@ def make_review_image(
     )
 
 
-def measure_uncertainty(predictions: Predictions) -> NDArray[np.float32]:
-    """1 minus the margin between the two most likely classes of each image, float32 (n,), 0 to 1."""
-    top = np.partition(predictions.probabilities, -2, axis=1)[:, -2:]
-    uncertainty = 1 - (top[:, 1] - top[:, 0])
-    known = predictions.known
-    return uncertainty if known is None else np.where(known, uncertainty, np.maximum(uncertainty, UNKNOWN))
+def measure_uncertainty(predictions: Predictions, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """1 minus the margin between the two most likely classes of some rows, in thousandths, (rows,), 0 to 1,000."""
+    top = np.partition(predictions.probabilities[rows], -2, axis=1)[:, -2:]
+    uncertainty: NDArray[np.intp] = np.rint(np.clip(1000 * (1 - (top[:, 1] - top[:, 0])), 0, 1000)).astype(np.intp)
+    if predictions.known is not None:
+        np.maximum(uncertainty, UNKNOWN, out=uncertainty, where=~predictions.known[rows])
+    return uncertainty
 
 
 def _to_share(value: np.float32) -> float:
@@ -142,8 +143,8 @@ def write_review_image(folder: Path, image: ReviewImage) -> None:
     Raises:
         OSError: the folder is not writable.
     """
-    pixels, uncertainty = _hash_of(image.to_bytes()), int(image.uncertainty * 1000)
-    name = f"{image.kind}-{int(image.time * 1000):013d}-{pixels}-{uncertainty:04d}-{secrets.token_hex(4)}.json"
+    pixels, own = _hash_of(image.to_bytes()), secrets.token_hex(4)
+    name = f"{image.kind}-{int(image.time * 1000):013d}-{pixels}-{image.uncertainty:04d}-{own}.json"
     with whole_file(folder / name, flush=False) as path:
         path.write_bytes(orjson.dumps(asdict(image)))
 

@@ -118,9 +118,9 @@ class Keeper:
         for row, *drawn in self._share.draw(len(answer.images), answer.time):
             kept += self._keep("random", answer, row, drawn)
         rows = find_uncertain(answer.predictions)
-        uncertainty = (1000 * measure_uncertainty(answer.predictions)).astype(int)
-        for row in rows.tolist():
-            if uncertainty[row] > self._find_least(answer.time) and self._is_new(answer.images[row]):
+        uncertainty = measure_uncertainty(answer.predictions, rows) if len(rows) else rows
+        for row, value in zip(rows.tolist(), uncertainty.tolist(), strict=True):
+            if value > self._find_least(answer.time) and self._is_new(answer.images[row]):
                 kept += self._keep("uncertain", answer, row, [1.0, 0.0])
                 self._looked = -math.inf
         return kept

@@ -1,18 +1,22 @@
 """Events that a flow emits. The Prefect server stores and shows them and sends notifications:
 deploy/prefect/notifications.yaml."""
 
+from typing import TYPE_CHECKING
+
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
-from components.promotion.promote import Promotion
 from flows.notify.message import Message, of_promotion
 from flows.notify.redact import redact
+
+if TYPE_CHECKING:
+    from components.promotion.promote import Promotion
 
 PROMOTED, REJECTED = "fashion.model.promoted", "fashion.model.rejected"
 ROLLED_BACK = "fashion.model.rolled-back"
 
 
-def emit_promotion(promotion: Promotion) -> None:
+def emit_promotion(promotion: "Promotion") -> None:
     """Emit the result of a promotion attempt."""
     emit(PROMOTED if promotion.promoted else REJECTED, promotion.tag, of_promotion(promotion))
 

@@ -87,11 +87,12 @@ def test_of_the_uncertain_the_least_uncertain_go_first(tmp_path: Path) -> None:
     assert time_in(stay[0]) == pytest.approx(now - 2, abs=0.01), "of two as uncertain, the older one went"
 
 
-def test_uncertainty_is_the_missing_margin() -> None:
-    for confidence, expected in ((0.5, 1), (0.6, 0.8), (0.99, 0.02)):
-        assert measure_uncertainty(predictions_of([3], confidence)) == pytest.approx([expected], abs=1e-5)
-    unknown = predictions_of([3, 4], 0.99, known=np.array([True, False]))
-    assert measure_uncertainty(unknown) == pytest.approx([0.02, 0.5], abs=1e-5)
+def test_uncertainty_is_the_missing_margin_in_thousandths() -> None:
+    first = np.array([0])
+    for confidence, expected in ((0.5, 1000), (0.6, 800), (0.99, 20)):
+        assert measure_uncertainty(predictions_of([3], confidence), first) == pytest.approx([expected], abs=1)
+    unknown = predictions_of([3, 4, 5], 0.99, known=np.array([True, False, True]))
+    assert measure_uncertainty(unknown, np.array([1, 2])) == pytest.approx([500, 20], abs=1)
 
 
 def test_what_is_too_old_goes(tmp_path: Path) -> None:
