@@ -1,8 +1,10 @@
 """Shared fixtures: synthetic archives, a validated dataset, a trained model, a BentoML store, servers."""
 
+import atexit
 import contextlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +14,7 @@ from _pytest.nodeid import coerce_node_id
 
 from ops.environment import DEFAULTS
 
+os.environ["BENTOML_HOME"] = tempfile.mkdtemp(prefix="no-store-")  # a test that forgets `bentoml_home` finds no store
 os.environ["PREFECT_API_URL"] = ""  # otherwise `prefect.toml` in the checkout may point to a running stack
 os.environ.update({**DEFAULTS, **os.environ})  # before importing torch, which reads thread settings from it
 
@@ -39,6 +42,7 @@ from components.training.train import Trained, train
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+atexit.register(shutil.rmtree, os.environ["BENTOML_HOME"], ignore_errors=True)
 
 # The slowest groups of `make test` and `make stress`, in order of duration.
 LONGEST = ("stack", "test_wheel", "test_readme", "prefect", "server", "test_service", "test_bento")

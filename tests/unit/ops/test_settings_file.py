@@ -19,7 +19,10 @@ __all__ = ["folder"]  # a fixture
 pytestmark = pytest.mark.usefixtures("folder")
 
 
-def test_each_value_becomes_a_variable_that_the_settings_classes_read(folder: Path) -> None:
+def test_each_value_becomes_a_variable_that_the_settings_classes_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BENTOML_HOME")
     (folder / "photos").mkdir()
     (folder / "fashion.toml").write_text(
         'catalogue = "shop"\nsource = "photos"\ndata_dir = "data"\ndownload_attempts = 2\nmirrors = ["http://a", "http://b"]\n'

@@ -57,7 +57,7 @@ class Promoted:
 
 
 @pytest.fixture
-def promoted(network: MLP, card: ModelCard) -> Promoted:
+def promoted(network: MLP, card: ModelCard, bentoml_home: Path) -> Promoted:
     return Promoted(network, card)
 
 

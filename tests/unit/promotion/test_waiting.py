@@ -4,6 +4,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 from promotions import LENIENT, SERVED
@@ -32,7 +33,7 @@ def serve_well(model: Classifier, bounds: GateBounds, settings: Settings) -> tup
 
 
 @pytest.fixture
-def try_to_promote(network: MLP, card: ModelCard, shared_settings: Settings) -> Promote:
+def try_to_promote(network: MLP, card: ModelCard, shared_settings: Settings, bentoml_home: Path) -> Promote:
     champion.make_live(store.save_model(network, card), "a test")
     return partial(promote, bounds=BOUNDS, settings=shared_settings, canary=serve_well)
 
