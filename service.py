@@ -1,6 +1,6 @@
 """The BentoML service: server, workers, health checks, metrics and access log around the endpoints of `serving`.
 
-BentoML's supervisor also imports this module to start the workers, so modules that pull in PyTorch, NumPy or Arrow are
+BentoML's supervisor also imports this module to start the workers, so modules that pull in NumPy or Arrow are
 imported only in the workers.
 """
 
@@ -45,7 +45,7 @@ def _build_gateway(app: ASGIApp) -> Gateway:
 
 USUAL_COLLECTIONS = gc.get_threshold()
 gc.set_threshold(50_000)  # imports make a million objects and no garbage; collections cost an eighth of their time
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for NumPy, which is not imported yet; see `set_num_threads` below
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for NumPy: an image takes 20 us, so that more only contend
 check_settings()  # invalid settings stop the supervisor once, with a message, instead of every worker
 patch_bentoml(_endpoints, _find_watch)
 guard_connections()
@@ -61,8 +61,6 @@ class Fashion:
     """Classify product photos into categories."""
 
     def __init__(self) -> None:
-        import torch
-
         from components.monitoring.prediction_log import log_folder
         from components.monitoring.serving_record import serving_folder
         from components.registry.store import bundled_tag, home, use_own_models
@@ -74,7 +72,6 @@ class Fashion:
 
         end_with_parent()
         NoPandas.take_effect()
-        torch.set_num_threads(1)  # an image takes 20 us; more threads only contend with each other
         logging.getLogger("uvicorn.access").propagate = False  # else uvicorn formats log lines that no one reads
         watch.start(log_folder(home()))
         keep_for_review(watch)

@@ -220,7 +220,7 @@ def measure(train: Examples, unseen: Examples, config: TrainConfig, seed: int) -
     with torch.inference_mode():
         inputs = to_input(unseen.images)
         predicted = network(inputs).argmax(1).numpy()
-        distances = network.known.measure(train.contract)(inputs, network.hidden(inputs)).numpy()
+        distances = network.known.measure(train.contract)(inputs.numpy(), network.hidden(inputs).numpy())
     known = calibrate_known(found, network.known).is_known(distances)
     return Measured(seed, unseen.labels, predicted, seconds, distances, known)
 

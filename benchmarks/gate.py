@@ -23,14 +23,14 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.train import describe_machine
-from components.catalogues.fashion_mnist import CLASSES, CONTRACT
+from components.catalogues.fashion_mnist import CLASSES
 from components.contract import Dataset, Labels
 from components.dataset.ingest import ingest
 from components.dataset.manifest import Examples, read_split
 from components.dataset.validate import validate
 from components.evaluation.card import write_card
 from components.model.classifier import Classifier
-from components.model.mlp import MLP
+from components.model.mlp import to_mlp
 from components.promotion.bounds import GateBounds
 from components.promotion.gate import Performance, Trial, judge
 from components.promotion.noise import Answers, measure_noise
@@ -100,7 +100,7 @@ def _train(dataset: Dataset, preset: str, seed: int) -> Classifier:
     done = train(validated, configure(preset, {"seed": seed}))
     card = write_card(preset, validated, done)
     print(f"seed {seed}: {card.test.accuracy:.4f}", file=sys.stderr)
-    return Classifier(f"fashion-mlp:seed{seed:08d}", card, done.network)
+    return Classifier(f"fashion-mlp:seed{seed:08d}", card, done.network.to_numpy())
 
 
 def _measure(model: Classifier, test: Examples, dataset: Dataset) -> Measured:
@@ -109,11 +109,11 @@ def _measure(model: Classifier, test: Examples, dataset: Dataset) -> Measured:
 
 
 def _changed(model: Classifier, change: Callable[[dict[str, torch.Tensor]], object]) -> Classifier:
-    network = MLP(model.network.config, CONTRACT)
-    state = {name: weight.clone() for name, weight in model.network.state_dict().items()}
+    network = to_mlp(model.network)
+    state = network.state_dict()
     change(state)
     network.load_state_dict(state)
-    return replace(model, network=network.eval())
+    return replace(model, network=network.to_numpy())
 
 
 def _slightly_noisy(state: dict[str, torch.Tensor]) -> None:

@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args()
     card = cast(Any, SimpleNamespace(calibration=Calibration()))
-    model = Classifier("fashion-mlp:benchmark", card, MLP(ModelConfig(hidden=(128,)), CONTRACT).eval())
+    model = Classifier("fashion-mlp:benchmark", card, MLP(ModelConfig(hidden=(128,)), CONTRACT).to_numpy())
     with tempfile.TemporaryDirectory() as made:
         folder = arguments.folder or write_pictures(Path(made) / "pictures")
         files = sorted(str(path) for path in folder.rglob("*") if is_picture(path.name))

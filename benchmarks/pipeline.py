@@ -50,12 +50,14 @@ began = time.perf_counter()
 run_job(model, Path(os.environ["TABLE"]), Path(os.environ["TABLE"] + ".scored.csv"))""",
     "the same with pandas and torch": f"""{IMPORTS}
 import fashion, pandas, torch
+from components.model.mlp import to_mlp
 model = fashion.load_model()
+network = to_mlp(model.network)
 began = time.perf_counter()
 table = pandas.read_csv(os.environ["TABLE"])
 pixels = torch.tensor(table.drop(columns="label").to_numpy("float32") / 255)
 with torch.inference_mode():
-    confidence, label = torch.softmax(model.network(pixels), 1).max(1)
+    confidence, label = torch.softmax(network(pixels), 1).max(1)
 names = [model.card.classes[number] for number in label.tolist()]
 answer = pandas.DataFrame({{"id": table.index + 1, "label": label.numpy(), "name": names, "confidence": confidence}})
 answer.assign(model=model.tag).to_csv(os.environ["TABLE"] + ".pandas.csv", index=False)""",

@@ -115,7 +115,7 @@ def _make_pool(preset: str, models: int, seed: int, folder: Path) -> Pool:
         for rows in (np.flatnonzero(labels == label) for label in range(len(test.contract.classes)))
     ]
     trained = [train(validated, configure(preset, {"seed": number})) for number in range(models)]
-    found = [Classifier(TAGS[0], write_card(preset, validated, one), one.network.eval()) for one in trained]
+    found = [Classifier(TAGS[0], write_card(preset, validated, one), one.network.eval().to_numpy()) for one in trained]
     answers = [Answers.of(predict(one, images)) for one in found]
     return Pool(images, labels, order, found, answers, [predict(one, test.images[~half]) for one in found])
 

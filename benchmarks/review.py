@@ -199,7 +199,7 @@ def send(images: Images, trained: Trained, days: int) -> Iterator[LoggedAnswer]:
         x = to_input(images)
         hidden = network.hidden(x)
         probabilities = torch.softmax(network[-1](hidden) / calibration.temperature, 1).numpy()
-        is_known = known.is_known(measure(x, hidden).numpy())
+        is_known = known.is_known(measure(x.numpy(), hidden.numpy()))
     labels = probabilities.argmax(1).astype(np.uint16)
     sure = probabilities.max(1) > bars[labels]
     for row in range(len(images)):

@@ -61,7 +61,7 @@ def main() -> None:
 def describe_model(preset: str, validated: Validated) -> Iterator[str]:
     """The weaker slices of a model on the test split."""
     trained = train(validated, configure(preset, {}))
-    model = Classifier(f"{preset}:benchmark", write_card(preset, validated, trained), trained.network)
+    model = Classifier(f"{preset}:benchmark", write_card(preset, validated, trained), trained.network.to_numpy())
     found = slice_model(model, validated.dataset).found[0]
     low, high = found.interval
     yield from ["", f"## `{preset}`, the {found.images:,} test images, one seed", ""]

@@ -98,10 +98,10 @@ def measure(
         with torch.inference_mode():
             for part in to_input(images).split(8192):
                 hidden = network.hidden(part)
-                distances.append(measured(part, hidden))
+                distances.append(measured(part.numpy(), hidden.numpy()))
                 logits.append(network[-1](hidden))
             scores = {name: score(torch.cat(logits)).numpy() for name, score in SCORES.items()}
-        return torch.cat(distances).numpy(), scores
+        return np.concatenate(distances), scores
 
     own, own_scores = judge(test)
     rows = {}

@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from components.model.classifier import Classifier
     from components.readers.folders.parts import TableReading
     from components.scoring.input_check import Mode
-    from components.scoring.int8 import Precision
     from components.scoring.job import Summary
+    from components.scoring.precision import Precision
     from flows.training import TrainingResult
 
 

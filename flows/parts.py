@@ -23,8 +23,8 @@ from components.model.classifier import Classifier
 from components.readers.folders.opening import open_input
 from components.readers.folders.parts import Input, InputPart
 from components.registry.champion import load_model
-from components.scoring.int8 import use
-from components.scoring.job import Opened, take_one_core
+from components.scoring.job import Opened
+from components.scoring.precision import take_one_core, use
 from components.scoring.work import Job, Result, find_done, name_part, score_part
 from components.settings import read_settings
 from components.storage import locate, whole

@@ -18,8 +18,8 @@ from components.errors import FashionError, InputError
 from components.readers.folders.parts import TableReading
 from components.registry.champion import load_model
 from components.scoring.input_check import Mode
-from components.scoring.int8 import Precision
 from components.scoring.job import Opened, Summary, finish_job, open_job
+from components.scoring.precision import Precision
 from components.scoring.work import Result
 from components.storage import locate
 from flows.escaping import escape

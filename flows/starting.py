@@ -7,6 +7,7 @@ from prefect.logging import get_run_logger
 from components.contract import Dataset, ModelCard
 from components.dataset.manifest import dataset_of, read_manifest, read_split
 from components.errors import DatasetError, ModelError, SettingsError
+from components.model.mlp import to_mlp
 from components.registry.champion import load_model, try_live
 from components.registry.store import check_stored
 from components.revisions import Lineage
@@ -57,7 +58,8 @@ def find_start(requested: str, dataset: Dataset, config: TrainConfig) -> Start |
 
 def _open(tag: str) -> Start:
     model = load_model(tag)
-    return Start(tag, model.network, Lineage(model.card.classes, model.card.revisions), _divide(tag, model.card))
+    lineage = Lineage(model.card.classes, model.card.revisions)
+    return Start(tag, to_mlp(model.network), lineage, _divide(tag, model.card))
 
 
 def _divide(tag: str, card: ModelCard) -> RowsBefore:

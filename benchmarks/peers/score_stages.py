@@ -8,22 +8,20 @@ import sys
 import time
 from pathlib import Path
 
-import torch
-
 import fashion
 from components.readers.folders.opening import open_input
 from components.readers.folders.parts import TableReading
-from components.scoring import int8
 from components.scoring.job import run_job
+from components.scoring.precision import choose, take_one_core, use
 from components.scoring.predict import predict
 
 
 def main() -> None:
     """Print the seconds of each stage as JSON. Read and predict are measured separately, in one thread."""
     tag, source, output = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    torch.set_num_threads(1)
+    take_one_core()
     model = fashion.load_model(tag)
-    scorer = int8.use(model, int8.choose(model, "auto"))  # as in `run_job`
+    scorer = use(model, choose(model, "auto"))  # as in `run_job`
     read = open_input(source, TableReading(), model.contract)
     taken = {"read": 0.0, "model": 0.0}
     for part in read.parts():

@@ -7,6 +7,7 @@ import bentoml
 import numpy as np
 import torch
 
+from components.model.mlp import to_mlp
 from components.registry.champion import load_model
 
 
@@ -17,13 +18,14 @@ class Batched:
     def __init__(self) -> None:
         torch.set_num_threads(1)
         self.model = load_model()
+        self.network = to_mlp(self.model.network)
 
     @bentoml.api(batchable=True, max_batch_size=128, max_latency_ms=1000)  # type: ignore[untyped-decorator]
     def predict(self, images: np.ndarray) -> list[dict[str, object]]:
         """Classify images, (n, 28, 28)."""
         with torch.inference_mode():
             x = torch.from_numpy(images.astype(np.float32)).flatten(1) / 255
-            probabilities = torch.softmax(self.model.network(x) / self.model.card.calibration.temperature, 1)
+            probabilities = torch.softmax(self.network(x) / self.model.card.calibration.temperature, 1)
         return [
             {"label": label, "name": self.model.contract.classes[label], "confidence": row[label], "probabilities": row}
             for label, row in zip(probabilities.argmax(1).tolist(), probabilities.tolist(), strict=True)

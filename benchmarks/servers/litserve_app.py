@@ -16,6 +16,7 @@ from fastapi import Request
 from PIL import Image
 
 from components.catalogues.fashion_mnist import CLASSES
+from components.model.mlp import to_mlp
 from components.registry.champion import load_model
 from components.settings import CHECKOUT
 
@@ -31,6 +32,7 @@ class FashionAPI(litserve.LitAPI):  # type: ignore[misc]
         """Load the model."""
         torch.set_num_threads(1)
         self.model = load_model()
+        self.network = to_mlp(self.model.network)
 
     def decode_request(self, request: Request) -> torch.Tensor:
         """Decode images to float32 (n, 784); LitServe passes the parsed body, not the request."""
@@ -43,7 +45,7 @@ class FashionAPI(litserve.LitAPI):  # type: ignore[misc]
     def predict(self, x: torch.Tensor) -> torch.Tensor:
         """Predict probabilities, float32 (n, 10)."""
         with torch.inference_mode():
-            return torch.softmax(self.model.network(x) / self.model.card.calibration.temperature, 1)
+            return torch.softmax(self.network(x) / self.model.card.calibration.temperature, 1)
 
     def encode_response(self, output: torch.Tensor) -> dict[str, object]:
         """Encode the response."""

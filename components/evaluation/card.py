@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from components.contract import (
     SPLITS,
@@ -22,7 +23,9 @@ from components.dataset.manifest import Manifest, read_manifest, read_split
 from components.evaluation.calibrate import calibrate, calibrate_known
 from components.evaluation.metrics import AT_ONCE, evaluate
 from components.evaluation.profile import make_profile, to_seen
+from components.model.inputs import to_rows
 from components.model.mlp import MLP
+from components.model.numpy_mlp import softmax
 from components.model.tensors import to_input
 from components.settings import checkout_commit
 from components.training.identity import training_code
@@ -111,18 +114,19 @@ def profile(network: MLP, dataset: Dataset, calibration: Calibration, known: Kno
         DatasetError: The data changed since it was written.
     """
     images = read_split(dataset, "test").images
-    inputs = to_input(images).split(AT_ONCE)
-    measure = network.known.measure(dataset.contract) if network.known and known else None
-    with torch.inference_mode():
-        hidden = [network.eval().hidden(part) for part in inputs]
-        logits = torch.cat([network[-1](units) for units in hidden])
-        distances = [measure(*pair) for pair in zip(inputs, hidden, strict=True)] if measure else []
-    probabilities = torch.softmax(logits / calibration.temperature, dim=1)
-    confidences, labels = (found.numpy() for found in probabilities.max(dim=1))
-    classes = network.contract.classes
-    sure = confidences > calibration.bars(len(classes))[labels]
-    flags = known.is_known(torch.cat(distances).numpy()) if known and distances else None
-    predictions = Predictions("", classes, labels.astype(np.uint16), probabilities.numpy(), sure, flags)
+    served, classes = network.to_numpy(), network.contract.classes
+    logits, distances = list[NDArray[np.float32]](), list[NDArray[np.float32]]()
+    for start in range(0, len(images), AT_ONCE):
+        inputs = to_rows(images[start : start + AT_ONCE])
+        hidden = served.hidden(inputs)
+        logits.append(served.output(hidden))
+        if served.measure:
+            distances.append(served.measure(inputs, hidden))
+    probabilities = softmax(np.concatenate(logits) / np.float32(calibration.temperature))
+    labels = probabilities.argmax(axis=1).astype(np.uint16)
+    sure = probabilities.max(axis=1) > calibration.bars(len(classes))[labels]
+    flags = known.is_known(np.concatenate(distances)) if known and distances else None
+    predictions = Predictions("", classes, labels, probabilities, sure, flags)
     return make_profile(to_seen(predictions, images), len(classes))
 
 

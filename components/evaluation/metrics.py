@@ -22,8 +22,9 @@ from components.contract import (
 )
 from components.dataset.manifest import read_manifest, read_split
 from components.errors import ModelError
+from components.model.inputs import to_rows
 from components.model.mlp import MLP
-from components.model.tensors import to_input
+from components.model.numpy_mlp import softmax
 
 BINS = 15  # equal-width bins of the expected calibration error, as in arXiv:1706.04599
 AT_ONCE = 8192  # images per forward pass
@@ -38,9 +39,9 @@ def evaluate(network: MLP, dataset: Dataset, split: Split, calibration: Calibrat
     """
     require_equal(dataset.contract, network.contract, "the network", ModelError)
     examples = read_split(dataset, split)
-    network.eval()
-    with torch.inference_mode():
-        logits = torch.cat([network(part) for part in to_input(examples.images).split(AT_ONCE)])
+    served = network.to_numpy()
+    parts = (examples.images[start : start + AT_ONCE] for start in range(0, len(examples.images), AT_ONCE))
+    logits = torch.from_numpy(np.concatenate([served.output(served.hidden(to_rows(part))) for part in parts]))
     version = read_manifest(dataset).split_version(split)
     return measure(logits, examples.labels, dataset.contract.classes, split, version, calibration)
 
@@ -60,7 +61,7 @@ def measure(
     """
     predicted = logits.argmax(1).numpy()
     right = predicted == labels
-    probabilities = torch.softmax(logits / calibration.temperature, dim=1).numpy()
+    probabilities = softmax((logits / calibration.temperature).numpy())  # as served
     sure = probabilities.max(axis=1) > calibration.bars(len(classes))[predicted]
     confusion = confusion_matrix(labels, predicted, labels=range(len(classes))).tolist()
     counted = measure_confusion(confusion, classes)

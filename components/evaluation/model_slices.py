@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from components.contract import Dataset, ModelCard, require_equal
@@ -59,8 +58,8 @@ def slice_model(model: Classifier, dataset: Dataset, test: Examples | None = Non
 
 def _slice(model: Classifier, examples: Examples, on: str, attributes: list[Attribute], chance: float) -> Slices:
     starts = range(0, len(examples.images), AT_ONCE)
-    found = torch.cat([model.probabilities(examples.images[start : start + AT_ONCE]) for start in starts])
-    confidences, predictions = (one.numpy() for one in found.max(dim=1))
+    found = np.concatenate([model.probabilities(examples.images[start : start + AT_ONCE]) for start in starts])
+    confidences, predictions = found.max(axis=1), found.argmax(axis=1)
     sure = confidences > model.thresholds[predictions]
     return find_slices(on, predictions == examples.labels, sure, examples.labels, attributes, chance)
 

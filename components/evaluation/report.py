@@ -24,6 +24,7 @@ from components.evaluation.slices import CHANCE
 from components.evaluation.slices_page import FILE, write_slices
 from components.files import require_writable, write_whole
 from components.model.classifier import Classifier
+from components.model.mlp import to_mlp
 from components.pages.render import render_page, to_uri
 from components.settings import Settings, load_settings
 
@@ -138,7 +139,7 @@ def write_report(
 
 def find_mistakes(model: Classifier, examples: Examples, most: int = MISTAKES) -> list[ReportPicture]:
     """Return the model's misclassified images, most confident first."""
-    probabilities = model.probabilities(examples.images).numpy()
+    probabilities = model.probabilities(examples.images)
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != examples.labels)
     worst = wrong[np.argsort(-probabilities.max(axis=1)[wrong], kind="stable")][:most]
     shown = ShownImages(examples.images, examples.labels, examples.contract.classes)
@@ -161,7 +162,7 @@ def find_unfamiliar(model: Classifier, examples: Examples, most: int = LEAST_FAM
 
 def _evaluate(model: Classifier, test: Examples, dataset: Dataset) -> Evaluated:
     require_equal(dataset.contract, model.contract, model.tag, ModelError)
-    logits, calibration = model.logits(test.images), model.card.calibration
+    logits, calibration = torch.from_numpy(model.logits(test.images)), model.card.calibration
     probabilities = torch.softmax(logits / calibration.temperature, dim=1).numpy()
     predictions = probabilities.argmax(axis=1).astype(np.uint16)
     version = read_manifest(dataset).split_version("test")
@@ -221,7 +222,7 @@ def _evaluate_common(
     model: Classifier, common: CommonClasses, grouped: GroupedClasses, shown: ShownImages, version: str
 ) -> Evaluated:
     """Evaluate a model by parts of its classes. It abstains on the same images as when served."""
-    logits = model.logits(shown.images)
+    logits = torch.from_numpy(model.logits(shown.images))
     served = logits / model.card.calibration.temperature
     joined = grouped.join(served)
     probabilities = torch.softmax(joined, dim=1).numpy()
@@ -268,7 +269,7 @@ def _compare(this: Evaluated, other: Evaluated, test: ShownImages) -> dict[str, 
 def _describe_network(model: Classifier) -> dict[str, Any]:
     """Return the layers as torchinfo lists them, the number of parameters and the figure of the architecture."""
     values = torch.zeros(1, model.contract.input.size)
-    summary = torchinfo.summary(model.network, input_data=values, device="cpu", verbose=0)
+    summary = torchinfo.summary(to_mlp(model.network), input_data=values, device="cpu", verbose=0)
     return {
         "layers": [layer for layer in summary.summary_list if layer.is_leaf_layer],
         "parameters": summary.total_params,

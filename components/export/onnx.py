@@ -29,7 +29,7 @@ from components.errors import ModelError, SettingsError
 from components.export.quantize import quantize_range, quantize_weights
 from components.files import require_writable, write_whole
 from components.model.classifier import Classifier
-from components.model.mlp import ACTIVATIONS, MLP
+from components.model.mlp import ACTIVATIONS, MLP, to_mlp
 from components.model.tensors import to_input
 from components.networks.embedder import embedder_of, read_network_file
 from components.readers.images import content
@@ -144,7 +144,7 @@ def _check(export: Export) -> None:
 
 
 def _predict_with_torch(model: Classifier, images: Images) -> NDArray[np.float32]:
-    return np.concatenate([model.probabilities(some).numpy() for some in _batches(images)])
+    return np.concatenate([model.probabilities(some) for some in _batches(images)])
 
 
 def _predict_with_onnx(content: bytes, images: Images) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -183,7 +183,7 @@ class _Graph:
 
 def _build(model: Classifier, precision: Precision, dataset: Dataset) -> ModelProto:
     graph = _Graph()
-    layers, activation = _dense_layers(model.network), model.network.config.activation
+    layers, activation = _dense_layers(to_mlp(model.network)), model.network.config.activation
     if model.contract.embedding:
         logits = _add_layers(graph, "images", layers, activation)
     elif precision == "float32":
@@ -219,7 +219,7 @@ def _with_network(model: Classifier) -> bytes:
     network = compose.add_prefix_graph(network, "network.")
     graph.nodes += [helper.make_node("Identity", ["images"], [network.input[0].name]), *network.node]
     graph.constants += network.initializer
-    layers, activation = _dense_layers(model.network), model.network.config.activation
+    layers, activation = _dense_layers(to_mlp(model.network)), model.network.config.activation
     logits = _add_layers(graph, network.output[0].name, layers, activation)
     shape = (embedding.side, embedding.side, 3)
     _add_outputs(graph, logits, model.card, shape)

@@ -13,16 +13,16 @@ Models of the first version have a sample without groups: they compare all pixel
 from dataclasses import dataclass, fields
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from components.contract import DataContract
 from components.model.weights import EVERY
 
 NEAREST = 5  # training images; also the number of groups
 DECOMPOSED = 1_000  # rows whose singular directions are computed
-TINY = 1e-12
+TINY = np.float32(1e-12)
+
+Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -45,18 +45,18 @@ def sampling_of(contract: DataContract) -> Sampling:
 class KnownInputs:
     """A sample of training images, and how to measure the distance to it."""
 
-    basis: Tensor  # float16 (compared inputs + hidden units, rank): the singular directions
-    sample: Tensor  # float16 (groups, kept of each, rank), or (kept, rank): the projected rows of the training images
-    scale: Tensor  # float32 (kept,): by which each one's distances are multiplied
+    basis: NDArray[np.float16]  # (compared inputs + hidden units, rank): the singular directions
+    sample: NDArray[np.float16]  # (groups, kept of each, rank), or (kept, rank): the projected rows of training images
+    scale: Rows  # (kept,): by which each one's distances are multiplied
 
-    def tensors(self) -> dict[str, Tensor]:
-        """The tensors by name."""
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """The arrays by name."""
         return {one.name: getattr(self, one.name) for one in fields(self)}
 
     @property
     def groups(self) -> int:
         """The number of groups; 0 in the first version."""
-        return len(self.sample) if self.sample.dim() == 3 else 0
+        return len(self.sample) if self.sample.ndim == 3 else 0
 
     def measure(self, contract: DataContract) -> "KnownMeasure":
         """Prepare to measure distances quickly."""
@@ -68,60 +68,36 @@ class KnownMeasure:
 
     def __init__(self, known: KnownInputs, contract: DataContract) -> None:
         self.compared, self.pooled = contract.compared, bool(known.groups) and not contract.embedding
-        inputs = self.compared // EVERY if self.pooled else self.compared
-        self.of_inputs, self.of_hidden = known.basis[:inputs].float(), known.basis[inputs:].float()
-        sample = known.sample.flatten(0, -2).float() * known.scale[:, None]
-        self.twice, self.minus = 2 * known.scale, -sample.T.contiguous()
+        inputs, basis = self.compared // EVERY if self.pooled else self.compared, known.basis.astype(np.float32)
+        self.of_inputs, self.of_hidden = basis[:inputs], basis[inputs:]
+        sample = known.sample.reshape(-1, known.sample.shape[-1]).astype(np.float32) * known.scale[:, None]
+        self.twice, self.minus = 2 * known.scale, np.ascontiguousarray(-sample.T)
         self.groups, self.each = known.groups, len(sample) // (known.groups or 1)
         self.nearest = min(NEAREST, len(sample))
-        tensors = (self.of_inputs, self.of_hidden, self.twice, self.minus)
-        self.arrays: list[NDArray[np.float32]] = [tensor.numpy() for tensor in tensors]
 
-    def __call__(self, inputs: Tensor, hidden: Tensor) -> Tensor:
+    def __call__(self, inputs: Rows, hidden: Rows) -> Rows:
         """Return the distances, float32 (n,).
 
         Args:
             inputs: float32 (n, inputs), as the network takes them.
             hidden: float32 (n, units), its last hidden layer.
         """
-        roots = _roots(inputs, self.compared, self.pooled)
-        rows = (hidden @ self.of_hidden).div_(_lengths(hidden))  # as in `fit_known`, but with fewer divisions
-        rows = torch.addcdiv(rows, roots @ self.of_inputs, _lengths(roots))
-        distances = torch.addmm(self.twice, rows, self.minus)
-        if self.groups:
-            nearest = distances.view(len(rows), self.groups, self.each).amin(2)
-        else:
-            nearest = distances.topk(self.nearest, 1, largest=False, sorted=False).values
-        return nearest.sum(1)
-
-    def of_few(self, inputs: NDArray[np.float32], hidden: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The same with NumPy, whose operations are faster for few rows.
-
-        Args:
-            inputs: float32 (n, inputs).
-            hidden: float32 (n, units).
-        """
-        of_inputs, of_hidden, twice, minus = self.arrays
         roots = _compared_roots(inputs, self.compared, self.pooled)
-        rows = hidden @ of_hidden
-        rows /= _lengths_of_few(hidden)
-        rows += (roots @ of_inputs) / _lengths_of_few(roots)
-        distances = rows @ minus
-        distances += twice
+        rows = hidden @ self.of_hidden
+        rows /= _lengths(hidden)  # as in `fit_known`, but with fewer divisions
+        rows += (roots @ self.of_inputs) / _lengths(roots)
+        distances = rows @ self.minus
+        distances += self.twice
         if self.groups:
             nearest = distances.reshape(len(rows), self.groups, self.each).min(2)
         else:
             nearest = np.partition(distances, self.nearest - 1)[:, : self.nearest]
-        found: NDArray[np.float32] = nearest.sum(1)
+        found: Rows = nearest.sum(1)
         return found
 
 
-def _roots(inputs: Tensor, compared: int, pooled: bool) -> Tensor:
-    return torch.from_numpy(_compared_roots(inputs.numpy(), compared, pooled))
-
-
-def _compared_roots(values: NDArray[np.float32], compared: int, pooled: bool) -> NDArray[np.float32]:
-    """The square roots to compare, with NumPy, which needs half the time; negative inputs count as 0."""
+def _compared_roots(values: Rows, compared: int, pooled: bool) -> Rows:
+    """The square roots to compare; negative inputs count as 0."""
     if pooled:
         last = compared // EVERY * EVERY
         values = values[:, :last:EVERY] + values[:, 1:last:EVERY]
@@ -130,21 +106,13 @@ def _compared_roots(values: NDArray[np.float32], compared: int, pooled: bool) ->
     return np.sqrt(values, out=values)
 
 
-def _lengths(rows: Tensor) -> Tensor:
+def _lengths(rows: Rows) -> Rows:
     """The length of each row, float32 (n, 1), above 0."""
-    lengths: Tensor = torch.linalg.vector_norm(rows, 2, (1,), True)  # keywords take 3 µs
-    values: NDArray[np.float32] = lengths.numpy()
-    values += TINY
-    return lengths
+    squares: Rows = np.einsum("ij,ij->i", rows, rows)[:, None]
+    return np.sqrt(squares) + TINY
 
 
-def _lengths_of_few(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    squares: NDArray[np.float32] = np.einsum("ij,ij->i", rows, rows)[:, None]
-    return np.sqrt(squares) + np.float32(TINY)
-
-
-@torch.no_grad()
-def fit_known(inputs: Tensor, hidden: Tensor, rank: int, contract: DataContract) -> KnownInputs:
+def fit_known(inputs: Rows, hidden: Rows, rank: int, contract: DataContract) -> KnownInputs:
     """Fit the measure to training images.
 
     Args:
@@ -155,27 +123,30 @@ def fit_known(inputs: Tensor, hidden: Tensor, rank: int, contract: DataContract)
     """
     groups = min(NEAREST, len(inputs))
     kept = len(inputs) // groups * groups
-    roots, hidden = _roots(inputs[:kept], contract.compared, not contract.embedding), hidden[:kept]
-    rows = torch.cat([roots / _lengths(roots), hidden / _lengths(hidden)], 1)
-    basis = _find_directions(rows[:DECOMPOSED], rank).half()
-    sample = (rows @ basis.float()).half()
-    return KnownInputs(basis, sample.unflatten(0, (groups, -1)), _scale_of(sample.float()))
+    roots, hidden = _compared_roots(inputs[:kept], contract.compared, not contract.embedding), hidden[:kept]
+    rows = np.concatenate([roots / _lengths(roots), hidden / _lengths(hidden)], 1)
+    basis = _find_directions(rows[:DECOMPOSED], rank).astype(np.float16)
+    sample = (rows @ basis.astype(np.float32)).astype(np.float16)
+    return KnownInputs(basis, sample.reshape(groups, -1, sample.shape[1]), _scale_of(sample.astype(np.float32)))
 
 
-def _find_directions(rows: Tensor, rank: int) -> Tensor:
+def _find_directions(rows: Rows, rank: int) -> Rows:
     """The leading right singular vectors of float32 (n, d): float32 (d, rank), each with its largest value positive."""
-    values = rows.double().numpy()
+    values = rows.astype(np.float64)
     lengths, found = np.linalg.eigh(values @ values.T)  # of the Gram matrix of the rows
     kept = np.argsort(-lengths, kind="stable")[: min(rank, len(values))]
     found = values.T @ found[:, kept]
     found /= np.maximum(np.linalg.norm(found, axis=0), TINY)
     signs: NDArray[np.float64] = np.sign(found[np.abs(found).argmax(axis=0), np.arange(len(kept))])
-    return torch.from_numpy((found * np.where(signs == 0, 1, signs)).astype(np.float32))
+    directions: Rows = (found * np.where(signs == 0, 1, signs)).astype(np.float32)
+    return directions
 
 
-def _scale_of(sample: Tensor) -> Tensor:
+def _scale_of(sample: Rows) -> Rows:
     """One over the square root of each row's mean distance to its nearest neighbours, float32 (kept,)."""
-    distances = (2 - sample @ sample.T).fill_diagonal_(torch.inf)
-    near: Tensor = distances.topk(min(NEAREST, len(sample) - 1), dim=1, largest=False).values.mean(1)
-    scale: Tensor = near.clamp_min(1e-4).rsqrt()
+    distances = 2 - sample @ sample.T
+    np.fill_diagonal(distances, np.inf)
+    nearest = min(NEAREST, len(sample) - 1)
+    near = np.partition(distances, nearest - 1)[:, :nearest].mean(1)
+    scale: Rows = 1 / np.sqrt(np.maximum(near, np.float32(1e-4)))
     return scale

@@ -3,12 +3,14 @@
 from collections import OrderedDict
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from components.contract import DataContract
 from components.model.config import ModelConfig
 from components.model.known import KnownInputs
-from components.model.weights import PREFIX
+from components.model.numpy_mlp import NumpyMLP
+from components.model.weights import PREFIX, State
 
 __all__ = ["ACTIVATIONS", "MLP", "ModelConfig"]
 
@@ -41,19 +43,36 @@ class MLP(nn.Sequential):
         return x
 
     def to_tensors(self) -> dict[str, Tensor]:
-        """The weights and, prefixed, the tensors of `known`, by name."""
-        known = self.known.tensors() if self.known else {}
-        return {**self.state_dict(), **{f"{PREFIX}{name}": tensor for name, tensor in known.items()}}
+        """The weights and, prefixed, the arrays of `known`, by name."""
+        known = self.known.arrays() if self.known else {}
+        return {**self.state_dict(), **{f"{PREFIX}{name}": torch.from_numpy(array) for name, array in known.items()}}
 
     def from_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Load what `to_tensors` returned. Weights are transposed in memory, which makes products of few rows faster.
+        """Load what `to_tensors` returned.
 
         Raises:
             RuntimeError: weights are missing, unknown or of another shape.
         """
-        known = {name.removeprefix(PREFIX): one for name, one in tensors.items() if name.startswith(PREFIX)}
+        known = {name.removeprefix(PREFIX): one.numpy() for name, one in tensors.items() if name.startswith(PREFIX)}
         self.load_state_dict({name: one for name, one in tensors.items() if not name.startswith(PREFIX)})
         self.known = KnownInputs(**known) if known else None
-        for layer in self:
-            if isinstance(layer, nn.Linear):
-                layer.weight.data = layer.weight.data.t().contiguous().t()
+
+    @property
+    def state(self) -> State:
+        """A copy of `to_tensors` as arrays."""
+        return {name: tensor.detach().numpy().copy() for name, tensor in self.to_tensors().items()}
+
+    def to_numpy(self) -> NumpyMLP:
+        """The same network for inference, with a copy of the weights."""
+        return NumpyMLP(self.config, self.contract, self.state)
+
+
+def to_mlp(network: NumpyMLP) -> MLP:
+    """The same network in PyTorch, in evaluation mode, with a copy of the weights.
+
+    Raises:
+        RuntimeError: weights are missing, unknown or of another shape.
+    """
+    found = MLP(network.config, network.contract)
+    found.from_tensors({name: torch.from_numpy(array.copy()) for name, array in network.state.items()})
+    return found.eval()

@@ -1,9 +1,10 @@
-"""Checks that a file holds the weights of a given network, without importing torch, which takes two seconds."""
+"""Checks that a file holds the weights of a given network."""
 
 import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -16,7 +17,7 @@ from components.model.config import ModelConfig
 
 PREFIX = "known."  # of the tensors that detect unknown inputs
 EVERY = 4  # pixels, of which two are compared, see `components.model.known`
-State = dict[str, NDArray[np.generic]]
+State = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)

@@ -88,13 +88,13 @@ def _perform(
         return grouped.join(finite_logits(model, images) / model.card.calibration.temperature)
 
     logits = answer(seen.images)
-    clean, disturbed = measure_robustness(answer, seen.images, seen.labels)
+    clean, disturbed = measure_robustness(lambda images: answer(images).numpy(), seen.images, seen.labels)
     performance = Performance(
         tag=model.tag,
         card=model.card,
         metrics=common.measure(logits, seen.labels, grouped, seen.version),
         robustness={name: (float(right.mean()), float(clean.mean())) for name, right in disturbed.items()},
-        bytes=sum(weight.nbytes for weight in model.network.parameters()),
+        bytes=model.network.bytes,
     )
     return to_answers(logits, seen.labels, 1.0, clean, disturbed), performance
 
@@ -105,7 +105,7 @@ def finite_logits(model: Classifier, images: Images) -> Tensor:
     Raises:
         ModelError: a logit is not finite.
     """
-    logits = model.logits(images)
+    logits = torch.from_numpy(model.logits(images))
     if not torch.isfinite(logits).all():
         raise ModelError(f"{model.tag}: its logits on the test images are not finite")
     return logits

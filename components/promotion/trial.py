@@ -5,8 +5,8 @@ from collections.abc import Callable
 from statistics import median
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from components.contract import Dataset, Flips, Labels, ModelCard, Predictions, require_equal
 from components.dataset.manifest import Examples, check_receipt, dataset_of, read_manifest, read_split
@@ -110,7 +110,7 @@ def perform(model: Classifier, test: Examples, dataset: Dataset) -> tuple[Answer
         card=model.card,
         metrics=measure(logits, test.labels, test.contract.classes, "test", version, model.card.calibration),
         robustness={name: (float(right.mean()), float(clean.mean())) for name, right in disturbed.items()},
-        bytes=sum(weight.nbytes for weight in model.network.parameters()),
+        bytes=model.network.bytes,
         unknown=_share_unknown(model, test),
     )
     temperature = model.card.calibration.temperature
@@ -125,16 +125,12 @@ def _share_unknown(model: Classifier, test: Examples) -> float | None:
 
 def _time(work: Callable[[], object], repeats: int) -> float:
     """Return the median duration in seconds after one warm-up, on one thread as in the service."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with threadpool_limits(1, "blas"):
         work()
         times = [time.perf_counter()]
         for _ in range(repeats):
             work()
             times.append(time.perf_counter())
-    finally:
-        torch.set_num_threads(threads)
     return median(np.diff(times).tolist())
 
 

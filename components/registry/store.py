@@ -25,11 +25,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+import numpy as np
 import orjson
 import yaml
 from filelock import FileLock
+from safetensors.numpy import save
 
 from components.catalogue_in_use import DEFAULT, VARIABLE, catalogue_in_use, in_catalogue
 from components.contract import ModelCard
@@ -45,15 +47,13 @@ from components.files import (
     writer_of,
 )
 from components.model.cards import read_card, read_config
+from components.model.classifier import Classifier
 from components.model.config import ModelConfig
+from components.model.numpy_mlp import NumpyMLP
 from components.model.readme import write_readme
-from components.model.weights import check_finite, check_fit, check_size, decode_weights
+from components.model.weights import PREFIX, State, check_finite, check_fit, check_size, decode_weights
 from components.networks.embedder import check_network, embedder_of, read_network_file, remember
 from components.telemetry import disable_telemetry
-
-if TYPE_CHECKING:
-    from components.model.classifier import Classifier
-    from components.model.mlp import MLP
 
 disable_telemetry()  # BentoML, imported later, would report every save
 
@@ -71,6 +71,15 @@ VERDICT = "verdict.json"
 BARRED = "barred.json"
 NETWORK = "network.onnx"
 FILES = {WEIGHTS, CARD, VERDICT, BARRED, README, NETWORK, "model.yaml"}
+
+
+class Network(Protocol):
+    """A network that can be stored."""
+
+    @property
+    def state(self) -> State:
+        """The arrays that `forms_of` lists."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -125,8 +134,12 @@ def use_own_models() -> None:
         container.model_store.reset()
 
 
-def save_model(network: "MLP", card: ModelCard) -> str:
+def save_model(network: Network, card: ModelCard) -> str:
     """Store a network with its model card.
+
+    Args:
+        network: in NumPy or PyTorch.
+        card: its model card.
 
     Returns:
         The exact tag, "<name>-mlp:<version>".
@@ -136,12 +149,12 @@ def save_model(network: "MLP", card: ModelCard) -> str:
     """
     import bentoml
     from bentoml._internal.models import ModelStore
-    from safetensors.torch import save
 
-    weights = save({name: weight.contiguous() for name, weight in network.to_tensors().items()})
+    state = {name: np.ascontiguousarray(array) for name, array in network.state.items()}  # safetensors requires it
     with _prefix_errors("the network"):
-        check_finite(decode_weights(weights))
-    known = card.known if network.known else None  # of weights without it, such as those of another training
+        check_finite(state)
+    weights = save(state)
+    known = card.known if any(name.startswith(PREFIX) for name in state) else None
     card = replace(card, weights_sha256=hashlib.sha256(weights).hexdigest(), known=known)
     described = orjson.dumps(asdict(card), option=orjson.OPT_INDENT_2)
     tag = bentoml.Tag.from_taglike(name_models(card.contract.name)).make_new_version()
@@ -170,29 +183,22 @@ def save_model(network: "MLP", card: ModelCard) -> str:
     return str(tag)
 
 
-def load_stored(tag: str) -> "Classifier":
+def load_stored(tag: str) -> Classifier:
     """Load a model by its exact tag and check every byte.
 
     Raises:
         ModelNotFound: no such tag.
         ModelError: a file is missing, changed or unknown, or the weights do not fit the network or are not finite.
     """
-    from safetensors.torch import load
-
-    from components.model.classifier import Classifier
-    from components.model.mlp import MLP
-
-    card, config, weights = _read_checked(tag)
-    network = MLP(config, card.contract)
-    network.from_tensors(load(weights))
+    card, config, state = _read_checked(tag)
     if card.contract.embedding:
         remember(_folder(tag) / NETWORK, card.contract.embedding, checked=True)
         embedder_of(card.contract.embedding)
-    return Classifier(tag, card, network.eval())
+    return Classifier(tag, card, NumpyMLP(config, card.contract, state))
 
 
 def check_stored(tag: str) -> ModelCard:
-    """Check every byte of a model like `load_stored`, but without torch, whose import takes two seconds.
+    """Check every byte of a model like `load_stored`.
 
     Raises:
         ModelNotFound, ModelError: as for `load_stored`.
@@ -200,7 +206,7 @@ def check_stored(tag: str) -> ModelCard:
     return _read_checked(tag)[0]
 
 
-def _read_checked(tag: str) -> tuple[ModelCard, ModelConfig, bytes]:
+def _read_checked(tag: str) -> tuple[ModelCard, ModelConfig, State]:
     card = describe_stored(tag)
     weights = _read(tag, WEIGHTS)
     found = hashlib.sha256(weights).hexdigest()
@@ -213,7 +219,7 @@ def _read_checked(tag: str) -> tuple[ModelCard, ModelConfig, bytes]:
         check_finite(state)
     if card.contract.embedding:
         check_network(_read(tag, NETWORK), card.contract.embedding, f"{tag}: {NETWORK}")
-    return card, config, weights
+    return card, config, state
 
 
 def files_state(tag: str) -> FilesState:

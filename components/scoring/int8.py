@@ -7,30 +7,24 @@ training images stay in float32. Integers are used only where they are faster, a
 rows agree with float32.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from components.contract import Images
 from components.errors import SettingsError
-from components.model.classifier import Classifier
-from components.model.mlp import ACTIVATIONS, MLP
-from components.model.tensors import to_input
-
-Precision = Literal["auto", "float32"]
-Arithmetic = Literal["float32", "int8"]
+from components.model.classifier import Arithmetic, Classifier
+from components.model.mlp import ACTIVATIONS
+from components.model.numpy_mlp import NumpyMLP
 
 MAX_DIFFERENCE = 1e-3  # of a probability, in the rows that are compared
 COMPARED = 32  # first rows of each part
-TIMED, TRIALS, MIN_SPEEDUP = 256, 3, 1.3  # rows, repetitions, and how much faster integers must be
-SMALL = 1_000_000  # weights; reading takes longer than the products of a smaller network
 STEP = 128  # rows whose activations fit the cache
 LARGEST = 127 * 256 + 127  # of weights
 ZERO, HIGH_ZERO = 128, 16  # the low and the high byte of an activation of 0: few are negative, and none below -0.17
@@ -72,7 +66,7 @@ def split(weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 class Int8Hidden:
     """The hidden layers of a network of pixels."""
 
-    def __init__(self, network: MLP) -> None:
+    def __init__(self, network: NumpyMLP) -> None:
         """Pack the weights.
 
         Raises:
@@ -81,19 +75,19 @@ class Int8Hidden:
         """
         if network.config.batch_norm or network.contract.embedding or not network.config.hidden:
             raise SettingsError("precision: int8 is for dense networks of pixels without batch norm")
-        first, *others = [layer for layer in network if type(layer) is nn.Linear][:-1]
-        high, low, scales = split(first.weight.detach() / 255)
-        self.first = Factor.pack(high, 256 * scales), Factor.pack(low, scales), first.bias.detach()
-        self.others = [self._pack(layer) for layer in others]
+        (weights, bias), *others = [tuple(map(torch.from_numpy, layer)) for layer in network.layers]
+        high, low, scales = split(weights.T / 255)
+        self.first = Factor.pack(high, 256 * scales), Factor.pack(low, scales), bias
+        self.others = [self._pack(*layer) for layer in others]
         self.activate: Callable[[Tensor], Tensor] = ACTIVATIONS[network.config.activation]().forward
 
     @staticmethod
-    def _pack(layer: nn.Linear) -> tuple[Factor, Factor, Tensor, Tensor]:
+    def _pack(weights: Tensor, bias: Tensor) -> tuple[Factor, Factor, Tensor, Tensor]:
         """The factors of the high bytes and of pairs of low and high bytes, what the latter's zero lacks, the bias."""
-        high, low, scales = split(layer.weight.detach())
+        high, low, scales = split(weights.T)
         pairs = torch.stack([high, low], 2).flatten(1)  # low activations are multiplied by high weights
         lacking = (ZERO - HIGH_ZERO) * 256 * scales * low.sum(1)
-        return Factor.pack(high, 65536 * scales), Factor.pack(pairs, 256 * scales), lacking, layer.bias.detach()
+        return Factor.pack(high, 65536 * scales), Factor.pack(pairs, 256 * scales), lacking, bias
 
     def __call__(self, images: Images) -> Tensor:
         """The last hidden layer, float32 (n, units), of uint8 images, n at least 1."""
@@ -123,82 +117,29 @@ class Int8Hidden:
 class Int8Classifier(Classifier):
     """A stored model that computes its hidden layers with integers."""
 
-    @cached_property
-    def _hidden(self) -> Int8Hidden:
-        return _pack(self.network)
+    arithmetic: ClassVar[Arithmetic] = "int8"
 
-    def judge(self, images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """See `Classifier.judge`."""
+    def _hide(self, images: Images, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         if not len(images):
-            return super().judge(images)
-        hidden = self._hidden(images)
-        distances = self._measure(to_input(images), hidden) if self._measure else None
-        probabilities = torch.softmax(self._steps[-1](hidden).div_(self.card.calibration.temperature), dim=1)
-        return probabilities.numpy(), None if distances is None else distances.numpy()
+            return super()._hide(images, inputs)
+        torch.set_num_threads(1)  # of this thread: two would add up products in another order
+        hidden: NDArray[np.float32] = _pack(self.network)(images).numpy()
+        return hidden
+
+    def in_float32(self) -> Classifier:
+        """The same model in float32."""
+        return Classifier(self.tag, self.card, self.network)
 
     def is_close(self, images: Images) -> bool:
         """Whether no probability of these images differs from that in float32 by more than `MAX_DIFFERENCE`."""
-        differences = self.judge(images)[0] - super().judge(images)[0]
-        return not len(images) or bool(np.abs(differences).max() <= MAX_DIFFERENCE)
+        differences = self.probabilities(images) - self.in_float32().probabilities(images)
+        return bool(np.abs(differences).max(initial=0) <= MAX_DIFFERENCE)
+
+    def checked_with(self, images: Images) -> Classifier:
+        """See `Classifier.checked_with`."""
+        return self if self.is_close(images[:COMPARED]) else self.in_float32()
 
 
 @lru_cache(maxsize=1)
-def _pack(network: MLP) -> Int8Hidden:
+def _pack(network: NumpyMLP) -> Int8Hidden:
     return Int8Hidden(network)
-
-
-def use(model: Classifier, arithmetic: str) -> Classifier:
-    """The model in float32 or int8.
-
-    Raises:
-        SettingsError: this machine or this model cannot do it.
-    """
-    if arithmetic == "float32":
-        return model
-    try:
-        found = Int8Classifier(model.tag, model.card, model.network)
-        if found.is_close(_draw(model)):
-            return found
-    except (RuntimeError, AttributeError):
-        pass
-    raise SettingsError("precision: the job was started in int8, which this machine cannot multiply; use float32")
-
-
-def as_exact_as_needed(model: Classifier, images: Images) -> Classifier:
-    """The model, or the same in float32 if its probabilities of the first of these images differ."""
-    if not isinstance(model, Int8Classifier) or model.is_close(images[:COMPARED]):
-        return model
-    return Classifier(model.tag, model.card, model.network)
-
-
-def arithmetic_of(model: Classifier) -> Arithmetic:
-    """The arithmetic of a model."""
-    return "int8" if isinstance(model, Int8Classifier) else "float32"
-
-
-def choose(model: Classifier, precision: Precision) -> Arithmetic:
-    """The fastest arithmetic within the bound; measures both for `auto`, unless the network is small."""
-    if precision == "float32" or model.weights < SMALL:
-        return "float32"
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in a scoring job
-    try:
-        integers, images = use(model, "int8"), _draw(model)
-        seconds = [min(_time(one, images) for _ in range(TRIALS)) for one in (model, integers)]
-    except SettingsError:
-        return "float32"
-    finally:
-        torch.set_num_threads(threads)
-    return "int8" if seconds[0] > MIN_SPEEDUP * seconds[1] else "float32"
-
-
-def _draw(model: Classifier) -> Images:
-    """Random images."""
-    shape = (TIMED, *model.contract.image.shape)
-    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-
-
-def _time(model: Classifier, images: Images) -> float:
-    began = time.perf_counter()
-    model.judge(images)
-    return time.perf_counter() - began

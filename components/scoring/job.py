@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import torch
 
 from components.errors import InputError
 from components.files import naming, sha256_of
@@ -28,11 +27,10 @@ from components.model.classifier import Classifier
 from components.readers.folders.names import LeftOut
 from components.readers.folders.opening import find_new, open_input
 from components.readers.folders.parts import CUT, Input, InputPart, TableReading
-from components.scoring import int8
 from components.scoring.claims import hold
 from components.scoring.input_check import GetWarnings, InputChecker, Mode, checking
-from components.scoring.int8 import Precision
 from components.scoring.outputs import REJECTED, format_of, schema_with
+from components.scoring.precision import Precision, choose, take_one_core, use
 from components.scoring.summary import Count
 from components.scoring.work import Job, Result, score_part
 from components.storage import locate, whole
@@ -114,7 +112,7 @@ def run_job(
     """
     options: dict[str, Any] = {"rejects": rejects, "reading": reading, "resume": resume, "precision": precision}
     with open_job(source, output, model, **options, check=check, checker=checker) as opened:
-        scorer = int8.use(model, opened.job.arithmetic)
+        scorer = use(model, opened.job.arithmetic)
         return finish_job(opened, _run_parts(opened, scorer, workers, progress), max_reject_rate)
 
 
@@ -165,7 +163,7 @@ def open_job(
     schema = schema_with(read.extra, model.contract.classes)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     paths = str(source), str(output), str(rejects)
-    arithmetic = int8.choose(model, precision)
+    arithmetic = choose(model, precision)
     requested = Job(*paths, model.tag, reading, read.fingerprint(), CUT, now, precision, arithmetic)
     with hold(requested, resume) as job, checking(source, reading, check, model.contract, checker) as get_warnings:
         yield Opened(job, read, schema, sum(1 for _ in job.folder.glob(f"*-{job.key}.json")), began, get_warnings)
@@ -282,11 +280,6 @@ def _check_rejects(job: Job, total: Count, max_reject_rate: float) -> None:
         reasons = "; ".join(f"{count:,} {reason}" for reason, count in list(total.reasons.items())[:3])
         rejected = f"{total.rejected:,} of {total.rows:,} rows cannot be read"
         raise InputError(job.source, f"{rejected}, more than {max_reject_rate:.1%}: {reasons}")
-
-
-def take_one_core() -> None:
-    """Limit PyTorch to one thread. Call it in each scoring thread: two would add up products in another order."""
-    torch.set_num_threads(1)
 
 
 def _join(name: str, parts: Iterable[Path], schema: pa.Schema, path: Path) -> None:

@@ -11,13 +11,12 @@ import pyarrow as pa
 
 from components.errors import FashionError
 from components.files import naming, sha256_of
-from components.model.classifier import Classifier
+from components.model.classifier import Arithmetic, Classifier
 from components.readers.blocks import Block
 from components.readers.folders.parts import Input, InputPart, TableReading
 from components.records import read_record
-from components.scoring import int8
-from components.scoring.int8 import Arithmetic, Precision
 from components.scoring.outputs import REJECTED, OutputFormat, format_of, schema_with, to_rejects, to_table
+from components.scoring.precision import Precision
 from components.scoring.predict import predict_block
 from components.scoring.summary import Count, count_rows
 from components.storage import locate, whole
@@ -83,7 +82,7 @@ def score_part(job: Job, read: Input, part: InputPart, model: Classifier) -> Res
         job: the job of the part.
         read: the job's input.
         part: one part of the input.
-        model: the job's model, see `int8.use`.
+        model: the job's model, see `precision.use`.
 
     Raises:
         InputError: the part cannot be read.
@@ -97,7 +96,7 @@ def score_part(job: Job, read: Input, part: InputPart, model: Classifier) -> Res
         nonlocal count, scorer
         for number, block in enumerate(_read(read, part)):
             if not number:
-                scorer = int8.as_exact_as_needed(model, block.images)
+                scorer = model.checked_with(block.images)
             predictions = predict_block(scorer, block)
             count += count_rows(predictions, block)
             if block.rejects:
@@ -109,8 +108,7 @@ def score_part(job: Job, read: Input, part: InputPart, model: Classifier) -> Res
         _write(format_of(Path(job.output)), tables(), schema, name.with_suffix(".part")),
         _write(format_of(Path(job.rejects)), rejects, REJECTED, name.with_suffix(".rejects")),
     )
-    arithmetic = int8.arithmetic_of(scorer)
-    result = Result(part.number, count, f"{name.name}.part", f"{name.name}.rejects", hashes, arithmetic)
+    result = Result(part.number, count, f"{name.name}.part", f"{name.name}.rejects", hashes, scorer.arithmetic)
     with whole(name.with_suffix(".json"), flush=False) as path:
         path.write_text(json.dumps(asdict(result)))
     return result

@@ -182,10 +182,10 @@ class Run:
         sampling = sampling_of(self.contract)
         rows = np.random.default_rng(self.config.seed).permutation(len(self.data.labels))[: sampling.kept]
         inputs = self.data.images.unchanged(torch.from_numpy(rows).to(self.device)).cpu()
-        network.known = fit_known(inputs, network.hidden(inputs), sampling.rank, self.contract)
+        network.known = fit_known(inputs.numpy(), network.hidden(inputs).numpy(), sampling.rank, self.contract)
         measure = network.known.measure(self.contract)
         parts = self.data.validation_x.cpu().split(AT_ONCE)
-        return np.concatenate([measure(part, network.hidden(part)).numpy() for part in parts])
+        return np.concatenate([measure(part.numpy(), network.hidden(part).numpy()) for part in parts])
 
     def state(self) -> State:
         """Return everything that the next epoch depends on, except the data and the configuration."""

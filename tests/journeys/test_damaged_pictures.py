@@ -40,7 +40,7 @@ def folder(tmp_path: Path, test_split: Examples) -> Path:
 def test_a_folder_is_scored_without_the_damaged_picture(
     folder: Path, network: MLP, card: ModelCard, tmp_path: Path
 ) -> None:
-    count = run_job(Classifier("fashion-mlp:a", card, network), folder, tmp_path / "out.csv").count
+    count = run_job(Classifier("fashion-mlp:a", card, network.to_numpy()), folder, tmp_path / "out.csv").count
     assert (count.scored, count.rejected) == (20, 1)
     (_, reject) = rejects_path(tmp_path / "out.csv").read_text().splitlines()
     assert REASON in reject
@@ -53,7 +53,7 @@ def test_a_folder_from_a_phone_is_scored_except_heic(network: MLP, card: ModelCa
     (folder / "a.jpg").write_bytes(encode(noise("RGB"), "MPO", save_all=True, append_images=[noise("L")]))
     (folder / "b.MPO").write_bytes((folder / "a.jpg").read_bytes())
     (folder / "c.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
-    count = run_job(Classifier("fashion-mlp:a", card, network), folder, tmp_path / "out.csv").count
+    count = run_job(Classifier("fashion-mlp:a", card, network.to_numpy()), folder, tmp_path / "out.csv").count
     assert (count.scored, count.rejected) == (2, 1)
     assert "found HEIC. Save the picture as JPEG or PNG" in rejects_path(tmp_path / "out.csv").read_text()
 
@@ -74,7 +74,7 @@ def test_an_archive_in_an_inbox_is_scored_without_the_damaged_picture(
         for path in folder.rglob("*.png"):
             archive.write(path, path.name)
     (item,) = find_work(inbox, 0.0)
-    delivery = deliver(inbox, item, Classifier("fashion-mlp:a", card, network))
+    delivery = deliver(inbox, item, Classifier("fashion-mlp:a", card, network.to_numpy()))
     assert delivery
     assert (delivery.outcome, delivery.rows, delivery.rejected) == ("done", 21, 1)
 

@@ -45,7 +45,7 @@ def picture(image: Images, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(trained: Trained, card: ModelCard, image: Images) -> str:
-    return predict(Classifier("", card, trained.network), image[None]).names[0]
+    return predict(Classifier("", card, trained.network.to_numpy()), image[None]).names[0]
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def test_the_classes_of_a_table_are_counted_and_compared_with_its_labels(
     page = open_page()
     wait_for_model(page)
     images, labels = test_split.images[:40], test_split.labels[:40]
-    predictions = predict(Classifier("", card, trained.network), images)
+    predictions = predict(Classifier("", card, trained.network.to_numpy()), images)
     rows = ["id;label;" + ";".join(PIXEL_COLUMNS)]
     for number, (image, label) in enumerate(zip(images, labels, strict=True)):
         name = CLASSES[label].upper() if number % 2 else str(label)
@@ -217,7 +217,7 @@ def draw_unknown() -> Images:
 def test_an_unknown_image_is_marked_and_corrected_to_none_of_these_first(
     open_page: Callable[..., "Page"], trained: Trained, card: ModelCard
 ) -> None:
-    said = predict(Classifier("", card, trained.network), draw_unknown()[None])
+    said = predict(Classifier("", card, trained.network.to_numpy()), draw_unknown()[None])
     page = open_page()
     page.route("**/model", lambda route: with_changes(route, lambda found: {**found, "takes_corrections": True}))
     page.reload()

@@ -92,7 +92,7 @@ def pages(
     with using_home(served), pytest.MonkeyPatch.context() as patch:
         patch.setenv("FASHION_DATA_DIR", str(dataset.path.parent.parent))
         model = load_model()
-        other = Classifier("fashion-mlp:other", card, trained.network)
+        other = Classifier("fashion-mlp:other", card, trained.network.to_numpy())
         bright = np.where(test_split.images > 0, 255, 60).astype(np.uint8)
         write_page(
             check_batch(model.tag, Path("night.csv"), [to_seen(predict(model, bright), bright)]), folder / "drift.html"

@@ -20,7 +20,7 @@ HEADER = ",".join(PIXEL_COLUMNS)
 
 @pytest.fixture
 def model(network: MLP, card: ModelCard) -> Classifier:
-    return Classifier("fashion-mlp:abcdefgh", card, network)
+    return Classifier("fashion-mlp:abcdefgh", card, network.to_numpy())
 
 
 def test_endless_empty_lines_do_not_fill_the_memory(model: Classifier) -> None:

@@ -20,6 +20,7 @@ from components.errors import SettingsError
 from components.evaluation.card import write_card
 from components.registry import store
 from components.scoring import int8
+from components.scoring.precision import use
 from components.scoring.predict import predict
 from components.settings import CHECKOUT, Settings
 from components.training.presets import configure
@@ -46,7 +47,7 @@ def test_the_whole_test_split_is_within_the_bound(settings: Settings, tmp_path: 
     tag = store.save_model(trained.network, write_card("flagship", receipt, trained))
     model, test = store.load_stored(tag), read_split(dataset, "test")
     try:
-        integers = int8.use(model, "int8")
+        integers = use(model, "int8")
     except SettingsError as error:
         pytest.skip(str(error))
     expected, found = predict(model, test.images), predict(integers, test.images)

@@ -17,6 +17,7 @@ from promotions import change_bias
 from servers import using_home
 from stacks import QUICK, SECRET, Stack
 
+from components.model.mlp import to_mlp
 from components.registry import champion, store
 from components.registry.bars import read_bar
 
@@ -92,7 +93,7 @@ def test_a_bad_model_is_rolled_back_although_everything_was_killed(stack: Stack)
     with using_home(stack.folder / "bentoml"), pytest.MonkeyPatch.context() as patch:
         patch.setenv("FASHION_DATA_DIR", str(stack.data))
         good = champion.live_move().tag
-        card, network = store.describe_stored(good), store.load_stored(good).network
+        card, network = store.describe_stored(good), to_mlp(store.load_stored(good).network)
         bad = store.save_model(change_bias(network, 40 * torch.eye(10)[3]), card)  # always the same class
         traffic = Traffic(httpx.Client(base_url=stack.service, timeout=30, trust_env=False))
         traffic.start()

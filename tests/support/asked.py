@@ -52,7 +52,7 @@ class Live:
 def half_sure(trained: Trained, card: ModelCard, pictures: Images) -> ModelCard:
     """The model's card with a temperature, and thresholds at which it abstains on half of the pictures."""
     warm = dataclasses.replace(card, calibration=Calibration(temperature=1.5))
-    median = float(np.median(predict(Classifier("", warm, trained.network), pictures).confidences))
+    median = float(np.median(predict(Classifier("", warm, trained.network.to_numpy()), pictures).confidences))
     return dataclasses.replace(card, calibration=Calibration(temperature=1.5, thresholds=(median,) * len(CLASSES)))
 
 

@@ -150,4 +150,4 @@ def model_of(
     """A model with its dataset."""
     network = network_of(shown, dull, sharp)
     dataset = write_dataset(folder, shown, *changes, left_out=left_out)
-    return Classifier(tag, card_of(network, dataset, *changes), network)
+    return Classifier(tag, card_of(network, dataset, *changes), network.to_numpy())

@@ -18,7 +18,7 @@ SMALL = 64 << 10  # bytes per part: about twenty rows of CSV
 
 @pytest.fixture(scope="session")
 def model(trained: Trained, card: ModelCard) -> Classifier:
-    return Classifier("fashion-mlp:scoring1", card, trained.network)
+    return Classifier("fashion-mlp:scoring1", card, trained.network.to_numpy())
 
 
 def to_lines(examples: Examples, rows: int) -> list[str]:

@@ -14,7 +14,7 @@ from components.training.train import Trained
 
 @pytest.fixture(scope="module")
 def model(trained: Trained, card: ModelCard) -> Classifier:
-    return Classifier("fashion-mlp:abcdefgh", card, trained.network)
+    return Classifier("fashion-mlp:abcdefgh", card, trained.network.to_numpy())
 
 
 @pytest.fixture(scope="module")

@@ -80,7 +80,7 @@ def test_a_model_is_loaded_with_the_settings_file(tmp_path: Path, monkeypatch: p
 
 def test_each_result_is_one_short_line(network: MLP, card: ModelCard, trained: Trained, validated: Validated) -> None:
     tag, data = "fashion-mlp:abc", validated.dataset
-    model = Classifier(tag, card, network)
+    model = Classifier(tag, card, network.to_numpy())
     images = np.zeros((5, *card.contract.image.shape), np.uint8)
     count, report = Count(rows=1_000, scored=998, rejected=2), Path("report")
     numbers = (0.5, 0.1, 0.4, None, 3, 1.2)

@@ -183,7 +183,7 @@ def test_the_stored_calibration_is_fitted_on_the_validation_rows(card: ModelCard
 
 @pytest.fixture
 def measured_with() -> KnownInputs:
-    return KnownInputs(basis=torch.ones(9, 3), sample=torch.ones(2, 4, 3), scale=torch.ones(8))
+    return KnownInputs(np.ones((9, 3), np.float16), np.ones((2, 4, 3), np.float16), np.ones(8, np.float32))
 
 
 @pytest.mark.parametrize(

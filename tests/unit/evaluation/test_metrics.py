@@ -189,7 +189,7 @@ def test_the_whole_split_is_evaluated_in_evaluation_mode(dataset: Dataset, split
 
 
 def served(network: MLP, card: ModelCard, calibration: Calibration, images: NDArray[np.uint8]) -> Predictions:
-    model = Classifier("fashion-mlp:abcdefgh", dataclasses.replace(card, calibration=calibration), network)
+    model = Classifier("fashion-mlp:abcdefgh", dataclasses.replace(card, calibration=calibration), network.to_numpy())
     return predict(model, images)
 
 

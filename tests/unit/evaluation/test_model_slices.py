@@ -28,14 +28,14 @@ from components.training.train import Trained, train
 
 @pytest.fixture(scope="module")
 def model(trained: Trained, card: ModelCard) -> Classifier:
-    return Classifier("fashion-mlp:aaaaaaaa", card, trained.network)
+    return Classifier("fashion-mlp:aaaaaaaa", card, trained.network.to_numpy())
 
 
 def test_the_test_images_are_sliced_by_class_and_looks(
     model: Classifier, dataset: Dataset, test_split: Examples
 ) -> None:
     (found,) = slice_model(model, dataset).found
-    right = model.logits(test_split.images).argmax(1).numpy() == test_split.labels
+    right = model.logits(test_split.images).argmax(1) == test_split.labels
     assert (found.on, found.images, found.accuracy) == ("test images", 200, right.mean())
     assert found.abstained == pytest.approx(1 - model.card.test.coverage)
     assert {one.by[0] for one in found.slices} == {"brightness", "contrast", "size"}
@@ -59,7 +59,7 @@ def corrected(archives: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     validated = check_receipt(imported.dataset)
     trained = train(validated, dataclasses.replace(QUICK, epochs=12, validation_share=0.4))
     card = write_card("quick", validated, trained)
-    return Classifier("fashion-mlp:corrected", card, trained.network), imported.dataset, settings
+    return Classifier("fashion-mlp:corrected", card, trained.network.to_numpy()), imported.dataset, settings
 
 
 def test_labels_that_people_corrected_are_a_slice_of_the_held_out_images(
@@ -70,7 +70,7 @@ def test_labels_that_people_corrected_are_a_slice_of_the_held_out_images(
     train_split = read_split(dataset, "train")
     ids = divide_ids(train_split, dataclasses.replace(QUICK, epochs=12, validation_share=0.4)).held_out
     rows = [row for row, row_id in enumerate(train_split.ids) if row_id in ids]
-    right = model.logits(train_split.images[rows]).argmax(1).numpy() == train_split.labels[rows]
+    right = model.logits(train_split.images[rows]).argmax(1) == train_split.labels[rows]
     assert (held_out.on, held_out.images, held_out.accuracy) == (HELD_OUT, 240, right.mean())
     weakest, other = held_out.slices
     assert (weakest.name, weakest.weaker) == (f"label source {CORRECTED}", True)
@@ -107,7 +107,7 @@ def test_which_images_were_held_out_from_a_training_on_other_data_is_not_guessed
 def test_colour_images_of_another_catalogue_are_sliced(tmp_path: Path) -> None:
     receipt = write_shop(tmp_path / "datasets", train=300, test=240)
     trained = train(receipt, QUICK)
-    model = Classifier("shop-mlp:aaaaaaaa", write_card("quick", receipt, trained), trained.network)
+    model = Classifier("shop-mlp:aaaaaaaa", write_card("quick", receipt, trained), trained.network.to_numpy())
     (found,) = slice_model(model, receipt.dataset).found
     assert {one.by[0] for one in found.slices} >= {"class", "brightness", "contrast"}
     assert found.images == 240

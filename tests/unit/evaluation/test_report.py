@@ -28,7 +28,7 @@ from components.evaluation.report import (
 )
 from components.evaluation.slices_page import FILE, read_slices
 from components.model.classifier import Classifier
-from components.model.mlp import MLP, ModelConfig
+from components.model.mlp import MLP, ModelConfig, to_mlp
 from components.settings import Settings
 from components.training.train import Trained
 
@@ -53,14 +53,14 @@ NAMESPACES = ("http://www.w3.org/",)  # SVG namespaces, not links
 
 @pytest.fixture(scope="module")
 def model(trained: Trained, card: ModelCard) -> Classifier:
-    return Classifier("fashion-mlp:aaaaaaaa", card, trained.network)
+    return Classifier("fashion-mlp:aaaaaaaa", card, trained.network.to_numpy())
 
 
 @pytest.fixture(scope="module")
 def other(card: ModelCard) -> Classifier:
     """An untrained network."""
     torch.manual_seed(5)
-    return Classifier("fashion-mlp:bbbbbbbb", card, MLP(ModelConfig(hidden=(8,)), CONTRACT).eval())
+    return Classifier("fashion-mlp:bbbbbbbb", card, MLP(ModelConfig(hidden=(8,)), CONTRACT).to_numpy())
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +232,7 @@ def test_the_mistakes_are_the_most_confident_ones(other: Classifier, dataset: Da
 
 
 def test_a_model_without_errors_has_no_mistakes(model: Classifier, test_split: Examples) -> None:
-    predicted = model.probabilities(test_split.images).numpy().argmax(axis=1).astype(np.uint8)
+    predicted = model.probabilities(test_split.images).argmax(axis=1).astype(np.uint8)
     assert not find_mistakes(model, dataclasses.replace(test_split, labels=predicted))
 
 
@@ -286,7 +286,7 @@ def test_the_other_model_is_evaluated_on_these_test_images_regardless_of_its_car
     elsewhere = dataclasses.replace(other.card.test, accuracy=0.123, split_version="fedcba9876543210")
     card = dataclasses.replace(other.card, test=elsewhere, dataset_version="fedcba9876543210")
     test = read_split(dataset, "test")
-    right = other.logits(test.images).argmax(1).numpy() == test.labels
+    right = other.logits(test.images).argmax(1) == test.labels
     page = Page(write_report(model, dataset, dataclasses.replace(other, card=card), settings))
     new, old = 100 * model.card.test.accuracy, 100 * right.mean()
     change = f"{new - old:+.2f}"
@@ -302,7 +302,7 @@ def test_the_comparison_counts_label_changes_by_class(
     model: Classifier, other: Classifier, dataset: Dataset, comparison: Page
 ) -> None:
     test = read_split(dataset, "test")
-    after, before = (one.logits(test.images).argmax(1).numpy() for one in (model, other))
+    after, before = (one.logits(test.images).argmax(1) for one in (model, other))
     rows = comparison.table("before", "after", "gained", "lost", "fixed", "regressed", "moved")
     for label, row in enumerate(rows[: len(CLASSES)]):
         gained, lost = (after == label) & (before != label), (before == label) & (after != label)
@@ -453,9 +453,9 @@ def test_the_least_familiar_test_images_are_shown(model: Classifier, test_split:
 def test_the_report_of_a_model_that_cannot_tell_unknown_inputs_says_so(
     model: Classifier, dataset: Dataset, test_split: Examples, settings: Settings
 ) -> None:
-    network = MLP(model.network.config, CONTRACT)
-    network.load_state_dict(model.network.state_dict())
-    plain = Classifier(model.tag, dataclasses.replace(model.card, known=None), network.eval())
+    network = to_mlp(model.network)
+    network.known = None
+    plain = Classifier(model.tag, dataclasses.replace(model.card, known=None), network.to_numpy())
     assert find_unfamiliar(plain, test_split) is None
     page = Page(write_report(plain, dataset, settings=settings))
     assert "This model cannot tell images that are unlike its training images." in page.text
@@ -475,7 +475,7 @@ def test_models_with_different_classes_are_compared_by_their_common_classes(sett
     assert "Both models classified the same 180 test images" in page.text
     test = read_split(dataset, "test")
     rows = test.labels != 2
-    said = live.probabilities(test.images[rows]).numpy()
+    said = live.probabilities(test.images[rows])
     joined = np.column_stack([said[:, 0], said[:, 1] + said[:, 2], said[:, 3]]).argmax(axis=1)
     taken = page.table("before", "after", "gained", "lost", "fixed", "regressed", "moved")[:4]
     before = [(joined == answer).sum() for answer in (0, 1, 9, 2)]

@@ -25,7 +25,7 @@ BRANDS = [("=acme", "007", None, "  ")[row % 4] for row in range(ROWS)]
 
 @pytest.fixture(scope="module")
 def predictions(trained: Trained, card: ModelCard, test_split: Examples) -> Predictions:
-    return predict(Classifier("fashion-mlp:scored00", card, trained.network), test_split.images)
+    return predict(Classifier("fashion-mlp:scored00", card, trained.network.to_numpy()), test_split.images)
 
 
 @pytest.fixture(params=[".csv", ".parquet", ".jsonl"])

@@ -6,17 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
-from torch.nn.functional import normalize
 
 from components.catalogues.fashion_mnist import CONTRACT
 from components.contract import DataContract, Embedding, ImageSpec, KnownRange, ModelCard
 from components.dataset.manifest import Examples
 from components.errors import ModelError
 from components.model.classifier import Classifier
+from components.model.inputs import to_rows
 from components.model.known import KnownInputs, KnownMeasure, fit_known
 from components.model.mlp import MLP
-from components.model.tensors import to_input
+from components.model.numpy_mlp import Rows
 from components.model.weights import PREFIX, check_fit, forms_of
 from components.registry import store
 from components.scoring.predict import predict, predict_photos
@@ -26,13 +25,19 @@ INPUTS, UNITS, RANK = 64, 8, 6
 PIXELS = DataContract("patterns", ("one", "other"), ImageSpec(8, 8), "garment")
 
 
-def draw(rows: int, seed: int) -> tuple[Tensor, Tensor]:
+def draw(rows: int, seed: int) -> tuple[Rows, Rows]:
     """Draw inputs near one of two patterns, and a hidden layer that depends on them."""
-    generator = torch.Generator().manual_seed(seed)
-    patterns = torch.rand(2, INPUTS, generator=torch.Generator().manual_seed(0))
-    chosen = torch.randint(2, (rows,), generator=generator)
-    inputs = (patterns[chosen] + torch.randn(rows, INPUTS, generator=generator) / 50).clamp(0, 1)
-    return inputs, torch.relu(inputs @ torch.randn(INPUTS, UNITS, generator=torch.Generator().manual_seed(1)))
+    random = np.random.default_rng(seed)
+    patterns = np.random.default_rng(0).random((2, INPUTS), np.float32)
+    noise = random.standard_normal((rows, INPUTS), np.float32) / 50
+    inputs: Rows = np.clip(patterns[random.integers(2, size=rows)] + noise, 0, 1)
+    return inputs, hide(inputs)
+
+
+def hide(inputs: Rows) -> Rows:
+    weights = np.random.default_rng(1).standard_normal((INPUTS, UNITS), np.float32)
+    hidden: Rows = np.maximum(inputs @ weights, 0)
+    return hidden
 
 
 def fit() -> KnownInputs:
@@ -47,24 +52,26 @@ def measure_of() -> KnownMeasure:
 
 
 def test_the_fit_is_deterministic() -> None:
-    first, second = fit().tensors(), fit().tensors()
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    first, second = fit().arrays(), fit().arrays()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
 def test_an_input_unlike_the_training_images_is_farther_than_every_one_like_them() -> None:
     measure = measure_of()
     like = measure(*draw(200, 9))
     other = 1 - draw(200, 9)[0]  # other patterns of the same values
-    unlike = measure(other, torch.relu(other @ torch.randn(INPUTS, UNITS, generator=torch.Generator().manual_seed(1))))
-    assert like.dtype == torch.float32
-    assert like.shape == (200,)
+    unlike = measure(other, hide(other))
+    assert (str(like.dtype), like.shape) == ("float32", (200,))
     assert unlike.min() > like.max()
 
 
 def test_the_distance_grows_with_the_difference() -> None:
     measure, (inputs, hidden) = measure_of(), draw(50, 9)
-    noise = torch.rand(50, INPUTS, generator=torch.Generator().manual_seed(3))
-    means = [float(measure(inputs * (1 - share) + noise * share, hidden).mean()) for share in (0, 0.2, 0.5, 1)]
+    noise = np.random.default_rng(3).random((50, INPUTS), np.float32)
+    means = [
+        float(measure((inputs * (1 - share) + noise * share).astype(np.float32), hidden).mean())
+        for share in (0, 0.2, 0.5, 1)
+    ]
     assert means == sorted(means)
 
 
@@ -72,22 +79,23 @@ def test_only_the_leading_inputs_are_compared() -> None:
     (inputs, hidden), compared = draw(50, 2), 20
     vectors = dataclasses.replace(PIXELS, embedding=Embedding("network", "0" * 64, INPUTS, 32, compared))
     measure = fit_known(inputs, hidden, RANK, vectors).measure(vectors)
-    others = torch.cat([inputs[:, :compared], torch.rand(50, INPUTS - compared)], 1)
-    assert torch.equal(measure(inputs, hidden), measure(others, hidden))
+    others = inputs.copy()
+    others[:, compared:] = 0.5
+    assert np.array_equal(measure(inputs, hidden), measure(others, hidden))
 
 
 def test_a_distance_does_not_depend_on_the_batch_or_the_brightness() -> None:
     measure, (inputs, hidden) = measure_of(), draw(20, 9)
     together = measure(inputs, hidden)
-    alone = torch.cat([measure(inputs[row : row + 1], hidden[row : row + 1]) for row in range(20)])
-    assert torch.allclose(together, alone, atol=1e-2)
-    assert torch.allclose(together, measure(inputs / 2, hidden), atol=5e-2)
+    alone = np.concatenate([measure(inputs[row : row + 1], hidden[row : row + 1]) for row in range(20)])
+    assert np.allclose(together, alone, atol=1e-2)
+    assert np.allclose(together, measure((inputs / 2).astype(np.float32), hidden), atol=5e-2)
 
 
-@pytest.mark.parametrize("value", [0.0, 1.0])
-def test_an_input_of_one_value_has_a_finite_distance(value: float) -> None:
-    distances = measure_of()(torch.full((1, INPUTS), value), torch.zeros(1, UNITS))
-    assert torch.isfinite(distances).all()
+@pytest.mark.parametrize("value", [0, 1])
+def test_an_input_of_one_value_has_a_finite_distance(value: int) -> None:
+    inputs, hidden = np.full((1, INPUTS), value, np.float32), np.zeros((1, UNITS), np.float32)
+    assert np.isfinite(measure_of()(inputs, hidden)).all()
 
 
 def test_a_distance_is_the_sum_over_the_groups() -> None:
@@ -95,40 +103,45 @@ def test_a_distance_is_the_sum_over_the_groups() -> None:
     assert known.sample.shape == (5, 40, RANK)  # of 202 images
     of_groups = [
         dataclasses.replace(known, sample=group[None], scale=scale).measure(PIXELS)(inputs, hidden)
-        for group, scale in zip(known.sample, known.scale.view(5, 40), strict=True)
+        for group, scale in zip(known.sample, known.scale.reshape(5, 40), strict=True)
     ]
-    assert torch.allclose(known.measure(PIXELS)(inputs, hidden), torch.stack(of_groups).sum(0), atol=1e-4)
+    assert np.allclose(known.measure(PIXELS)(inputs, hidden), np.sum(of_groups, axis=0), atol=1e-4)
 
 
 def test_no_input_has_no_distance() -> None:
-    assert measure_of()(torch.empty(0, INPUTS), torch.empty(0, UNITS)).shape == (0,)
+    assert measure_of()(np.empty((0, INPUTS), np.float32), np.empty((0, UNITS), np.float32)).shape == (0,)
 
 
 # --- models of the first version ---
 
 
-def fit_first(inputs: Tensor, hidden: Tensor) -> KnownInputs:
+def fit_first(inputs: Rows, hidden: Rows) -> KnownInputs:
     """All inputs, and a sample without groups."""
-    rows = torch.cat([normalize(inputs.sqrt()), normalize(hidden)], 1)
-    basis = torch.linalg.svd(rows, full_matrices=False)[2][:RANK].T.half()
-    sample = (rows @ basis.float()).half()
-    return KnownInputs(basis, sample, torch.linspace(1, 2, len(sample)))
+    rows = to_directions(inputs, hidden)
+    basis = np.linalg.svd(rows, full_matrices=False)[2][:RANK].T.astype(np.float16)
+    sample = (rows @ basis.astype(np.float32)).astype(np.float16)
+    return KnownInputs(basis, sample, np.linspace(1, 2, len(sample), dtype=np.float32))
+
+
+def to_directions(inputs: Rows, hidden: Rows) -> Rows:
+    return np.concatenate([one / np.linalg.norm(one, axis=1, keepdims=True) for one in (np.sqrt(inputs), hidden)], 1)
 
 
 def test_a_model_of_the_first_version_sums_the_five_nearest_images() -> None:
     known, (inputs, hidden) = fit_first(*draw(200, 2)), draw(50, 9)
-    rows = torch.cat([normalize(inputs.sqrt()), normalize(hidden)], 1) @ known.basis.float()
-    expected = ((2 - rows @ known.sample.float().T) * known.scale).sort(1).values[:, :5].sum(1)
-    assert torch.allclose(known.measure(PIXELS)(inputs, hidden), expected, atol=1e-4)
+    rows = to_directions(inputs, hidden) @ known.basis.astype(np.float32)
+    expected = np.sort((2 - rows @ known.sample.astype(np.float32).T) * known.scale)[:, :5].sum(1)
+    assert np.allclose(known.measure(PIXELS)(inputs, hidden), expected, atol=1e-4)
 
 
 def test_a_stored_model_of_the_first_version_keeps_its_measure(
     network: MLP, card: ModelCard, test_split: Examples, bentoml_home: Path
 ) -> None:
-    inputs = to_input(test_split.images)
-    network.known = fit_first(inputs, network.hidden(inputs).detach())
+    inputs = to_rows(test_split.images)
+    hidden = network.to_numpy().hidden(inputs)
+    network.known = fit_first(inputs, hidden)
     kept, rank = network.known.sample.shape
-    threshold = float(network.known.measure(CONTRACT)(inputs, network.hidden(inputs).detach()).median())
+    threshold = float(np.median(network.known.measure(CONTRACT)(inputs, hidden)))
     assert card.known
     first = dataclasses.replace(card.known, kept=kept, rank=rank, groups=0, threshold=threshold)
     model = store.load_stored(store.save_model(network, dataclasses.replace(card, known=first)))
@@ -193,7 +206,7 @@ def test_a_stored_model_answers_as_before(
     network: MLP, card: ModelCard, test_split: Examples, bentoml_home: Path
 ) -> None:
     stored = store.load_stored(store.save_model(network, card))
-    found, expected = (predict(one, test_split.images) for one in (stored, Classifier("", card, network)))
+    found, expected = (predict(one, test_split.images) for one in (stored, Classifier("", card, network.to_numpy())))
     assert found.known is not None
     assert expected.known is not None
     assert np.array_equal(found.known, expected.known)
@@ -213,18 +226,18 @@ def test_a_model_without_these_tensors_loads_and_cannot_tell(
 
 def test_noise_is_unknown_and_the_class_stays(network: MLP, card: ModelCard) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (50, 28, 28)).astype(np.uint8)
-    found = predict(Classifier("", card, network), noise)
+    found = predict(Classifier("", card, network.to_numpy()), noise)
     assert found.known is not None
     assert found.familiarity is not None
     assert not found.known.any()
     assert found.familiarity.max() < 0.05
-    plain = predict(Classifier("", dataclasses.replace(card, known=None), network), noise)
+    plain = predict(Classifier("", dataclasses.replace(card, known=None), network.to_numpy()), noise)
     assert np.array_equal(found.labels, plain.labels)
     assert np.array_equal(found.sure, plain.sure), "known does not change sure"
 
 
 def test_a_photo_is_as_familiar_as_its_most_familiar_view(network: MLP, card: ModelCard, test_split: Examples) -> None:
-    model, images = Classifier("", card, network), test_split.images[:4]
+    model, images = Classifier("", card, network.to_numpy()), test_split.images[:4]
     each, photo = predict(model, images), predict_photos(model, [images])
     assert each.familiarity is not None
     assert photo.familiarity is not None

@@ -18,7 +18,7 @@ from components.training.train import Trained
 
 @pytest.fixture
 def model(trained: Trained, card: ModelCard) -> Classifier:
-    return Classifier("fashion-mlp:tested1", replace(card, weights_sha256="1" * 64), trained.network)
+    return Classifier("fashion-mlp:tested1", replace(card, weights_sha256="1" * 64), trained.network.to_numpy())
 
 
 @pytest.fixture
@@ -90,4 +90,4 @@ def test_an_overflow_is_reported(path: Path, model: Classifier, network: MLP, te
     for weight in network.parameters():
         weight.data.fill_(3e38)
     with np.errstate(all="ignore"), pytest.raises(ModelError, match="is not finite"):
-        index.find(Classifier(model.tag, model.card, network), test_split.images[:1], 1)
+        index.find(Classifier(model.tag, model.card, network.to_numpy()), test_split.images[:1], 1)

@@ -118,7 +118,7 @@ def test_rows_may_be_mapped_from_a_file(tmp_path: Path) -> None:
 def test_it_is_exact_in_the_hidden_layer_of_a_trained_network(
     trained: Trained, card: ModelCard, test_split: Examples
 ) -> None:
-    hidden = Classifier("fashion-mlp:tested1", card, trained.network).hidden(test_split.images)
+    hidden = Classifier("fashion-mlp:tested1", card, trained.network.to_numpy()).hidden(test_split.images)
     index = NearestRows(hidden[:150])
     for query in hidden[150:]:
         found, _ = index.nearest(query, 5)

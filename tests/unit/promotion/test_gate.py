@@ -12,7 +12,7 @@ import torch
 from scipy.stats import norm
 from trainings import QUICK
 
-from components.catalogues.fashion_mnist import CLASSES, CONTRACT
+from components.catalogues.fashion_mnist import CLASSES
 from components.contract import SAMPLE, Calibration, GateCheck, KnownRange, ModelCard, Probed, Validated, Verdict
 from components.dataset.archives import ARCHIVES, declare_source
 from components.dataset.ingest import ingest
@@ -21,7 +21,7 @@ from components.dataset.validate import validate
 from components.errors import DatasetError, ModelError, SettingsError
 from components.evaluation.card import write_card
 from components.model.classifier import Classifier
-from components.model.mlp import MLP
+from components.model.mlp import to_mlp
 from components.promotion.bounds import GateBounds, load_bounds
 from components.promotion.gate import Performance, Trial, bound_difference, judge, tango_score
 from components.promotion.margins import max_unknown
@@ -57,17 +57,16 @@ def bounded(**changed: Any) -> GateBounds:
 
 @pytest.fixture(scope="session")
 def live(trained: Trained, card: ModelCard) -> Classifier:
-    return Classifier("fashion-mlp:livelive", dataclasses.replace(card, source=SHOP), trained.network)
+    return Classifier("fashion-mlp:livelive", dataclasses.replace(card, source=SHOP), trained.network.to_numpy())
 
 
 def changed(model: Classifier, change: Callable[[dict[str, torch.Tensor]], object]) -> Classifier:
     """Return a challenger: the model with changed weights."""
-    network = MLP(model.network.config, CONTRACT)
-    state = {name: weight.clone() for name, weight in model.network.state_dict().items()}
+    network = to_mlp(model.network)
+    state = network.state_dict()
     change(state)
     network.load_state_dict(state)
-    network.known = model.network.known
-    return Classifier("fashion-mlp:challenge", model.card, network.eval())
+    return Classifier("fashion-mlp:challenge", model.card, network.to_numpy())
 
 
 def shake(state: dict[str, torch.Tensor]) -> None:
@@ -265,7 +264,7 @@ def test_a_challenger_better_overall_but_worse_on_shirts_is_rejected(
     """The challenger is trained three times as long but hardly ever predicts shirt."""
     short, long = (train(validated, dataclasses.replace(QUICK, epochs=epochs)) for epochs in (10, 30))
     champion, better = (
-        Classifier(tag, write_card("quick", validated, trained), trained.network)
+        Classifier(tag, write_card("quick", validated, trained), trained.network.to_numpy())
         for tag, trained in (("fashion-mlp:livelive", short), ("fashion-mlp:thebetter", long))
     )
     shy = changed(better, lambda state: state["logits.bias"][SHIRT].sub_(6))
@@ -311,7 +310,8 @@ def train_on(folder: Path, settings: Settings) -> Classifier:
     validated = validate(ingest(str(folder), settings=settings).dataset, settings=settings)
     assert validated.expectations == 46
     trained = train(validated, dataclasses.replace(QUICK, epochs=30))
-    return Classifier(f"fashion-mlp:{folder.name}data", write_card("quick", validated, trained), trained.network)
+    card = write_card("quick", validated, trained)
+    return Classifier(f"fashion-mlp:{folder.name}data", card, trained.network.to_numpy())
 
 
 @pytest.mark.parametrize(("f1", "passes"), [(0.02, True), (0.0, False)])

@@ -39,7 +39,7 @@ HOSTILE = ("=cmd|' /C calc'!A0", "<img src=x onerror=alert(1)>", "'+1", "@x", "a
 
 @pytest.fixture(scope="module")
 def model(trained: Trained, card: ModelCard) -> Classifier:
-    return Classifier("fashion-mlp:aaaaaaaa", card, trained.network)
+    return Classifier("fashion-mlp:aaaaaaaa", card, trained.network.to_numpy())
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def live(card: ModelCard) -> Classifier:
     torch.manual_seed(5)
     calibration = dataclasses.replace(card.calibration, thresholds=(0.0, 1.0) * 5)
     unlike = dataclasses.replace(card, calibration=calibration)
-    return Classifier("fashion-mlp:bbbbbbbb", unlike, MLP(ModelConfig(hidden=(8,)), CONTRACT).eval())
+    return Classifier("fashion-mlp:bbbbbbbb", unlike, MLP(ModelConfig(hidden=(8,)), CONTRACT).to_numpy())
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ ARCHIVE = Path(os.environ.get("FASHION_SOURCE", "auto"), "t10k-images-idx3-ubyte
 
 @pytest.fixture(scope="session")
 def model(trained: Trained, card: ModelCard) -> Classifier:
-    return Classifier("fashion-mlp:checked1", card, trained.network)
+    return Classifier("fashion-mlp:checked1", card, trained.network.to_numpy())
 
 
 @pytest.fixture

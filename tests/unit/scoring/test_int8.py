@@ -14,7 +14,7 @@ from components.dataset.manifest import Examples
 from components.errors import InputError, SettingsError
 from components.model.classifier import Classifier
 from components.model.mlp import MLP, ModelConfig
-from components.scoring import int8
+from components.scoring import int8, job, precision
 from components.scoring.int8 import Factor, Int8Classifier, split
 from components.scoring.job import run_job
 
@@ -49,7 +49,7 @@ def wide(request: pytest.FixtureRequest, card: ModelCard) -> Classifier:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.mul_({"relu": 2.5, "gelu": 3.5}[request.param])
-    return Classifier("fashion-mlp:wide", replace(card, known=None), network)
+    return Classifier("fashion-mlp:wide", replace(card, known=None), network.to_numpy())
 
 
 def integers_of(model: Classifier) -> Int8Classifier:
@@ -88,7 +88,7 @@ def test_blank_images_and_no_images(wide: Classifier) -> None:
 
 
 def test_distances_are_those_of_float32(network: MLP, card: ModelCard, test_split: Examples) -> None:
-    model = Classifier("", card, network)
+    model = Classifier("", card, network.to_numpy())
     expected, found = (one.judge(test_split.images)[1] for one in (model, integers_of(model)))
     assert expected is not None
     assert found is not None
@@ -97,30 +97,28 @@ def test_distances_are_those_of_float32(network: MLP, card: ModelCard, test_spli
 
 def test_a_part_whose_first_rows_differ_is_scored_in_float32(wide: Classifier, test_split: Examples) -> None:
     model = integers_of(wide)
-    assert int8.as_exact_as_needed(model, test_split.images) is model
-    with torch.no_grad():
-        first = next(model.network.parameters())
-        first[:, 0], first[:, 1] = 3e4, -3e4  # large and opposite: the rest of these rows is rounded away
+    assert model.checked_with(test_split.images) is model
+    first = wide.network.state["dense1.weight"]
+    first[:, 0], first[:, 1] = 3e4, -3e4  # large and opposite: the rest of these rows is rounded away
     images = test_split.images.copy()
     images[:, 0, :2] = 255
     other = integers_of(Classifier(wide.tag, wide.card, wide.network))
     int8._pack.cache_clear()
-    found = int8.as_exact_as_needed(other, images)
-    assert int8.arithmetic_of(found) == "float32"
+    assert other.checked_with(images).arithmetic == "float32"
 
 
 def test_a_small_network_and_float32_are_not_measured(wide: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(int8, "use", None)
-    assert wide.weights < int8.SMALL
-    assert int8.choose(wide, "auto") == "float32"
-    monkeypatch.setattr(int8, "SMALL", 0)
-    assert int8.choose(wide, "float32") == "float32"
+    monkeypatch.setattr(precision, "use", None)
+    assert wide.weights < precision.SMALL
+    assert precision.choose(wide, "auto") == "float32"
+    monkeypatch.setattr(precision, "SMALL", 0)
+    assert precision.choose(wide, "float32") == "float32"
 
 
 def test_batch_norm_is_not_supported(card: ModelCard) -> None:
     network = MLP(ModelConfig(hidden=(8,), batch_norm=True), CONTRACT).eval()
     with pytest.raises(SettingsError, match="without batch norm"):
-        int8.use(Classifier("", replace(card, known=None), network), "int8")
+        precision.use(Classifier("", replace(card, known=None), network.to_numpy()), "int8")
 
 
 # --- a job ---
@@ -135,7 +133,7 @@ def table(tmp_path: Path, test_split: Examples) -> Path:
 
 
 def test_a_job_records_its_arithmetic(wide: Classifier, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(int8, "choose", lambda model, precision: "int8" if precision == "auto" else "float32")
+    monkeypatch.setattr(job, "choose", lambda model, precision: "int8" if precision == "auto" else "float32")
     fast = run_job(wide, table, table.with_name("fast.csv"))
     exact = run_job(wide, table, table.with_name("exact.csv"), precision="float32")
     assert set(fast.arithmetic) == {"int8"}
@@ -150,14 +148,14 @@ def test_a_job_records_its_arithmetic(wide: Classifier, table: Path, monkeypatch
 
 def test_a_resumed_job_keeps_its_arithmetic(wide: Classifier, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output = table.with_name("out.csv")
-    monkeypatch.setattr(int8, "choose", lambda model, precision: "int8")
+    monkeypatch.setattr(job, "choose", lambda model, precision: "int8")
 
     def stop(count: object, share: float | None) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run_job(wide, table, output, progress=stop)
-    monkeypatch.setattr(int8, "choose", lambda model, precision: "float32")  # another measurement
+    monkeypatch.setattr(job, "choose", lambda model, precision: "float32")  # another measurement
     with pytest.raises(InputError, match="other options"):
         run_job(wide, table, output, resume=True, precision="float32")
     done = run_job(wide, table, output, resume=True)
@@ -169,9 +167,9 @@ def test_a_machine_without_such_products_uses_float32(wide: Classifier, monkeypa
         return multiply(self, x, *arguments, **options).clamp(-1, 1)  # type: ignore[arg-type]
 
     multiply = int8.Factor.multiply
-    monkeypatch.setattr(int8, "SMALL", 0)
+    monkeypatch.setattr(precision, "SMALL", 0)
     monkeypatch.setattr(int8.Factor, "multiply", saturate)
     int8._pack.cache_clear()
-    assert int8.choose(wide, "auto") == "float32"
+    assert precision.choose(wide, "auto") == "float32"
     with pytest.raises(SettingsError, match="cannot multiply"):
-        int8.use(wide, "int8")
+        precision.use(wide, "int8")

@@ -24,7 +24,7 @@ ROW = ",".join(["7"] * 784)
 
 @pytest.fixture
 def model(network: MLP, card: ModelCard) -> Classifier:
-    return Classifier("fashion-mlp:abcdefgh", card, network)
+    return Classifier("fashion-mlp:abcdefgh", card, network.to_numpy())
 
 
 def with_thresholds(model: Classifier, thresholds: list[float]) -> Classifier:
@@ -116,7 +116,7 @@ def test_the_model_abstains_on_blank_images(model: Classifier, test_split: Examp
 def test_logits_are_divided_by_the_temperature(model: Classifier, test_split: Examples) -> None:
     calibration = dataclasses.replace(model.card.calibration, temperature=2.5)
     warm = dataclasses.replace(model, card=dataclasses.replace(model.card, calibration=calibration))
-    logits = model.logits(test_split.images).double().numpy() / 2.5
+    logits = model.logits(test_split.images).astype(np.float64) / 2.5
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     predictions = predict(warm, test_split.images)
     np.testing.assert_allclose(predictions.probabilities, expected, rtol=0, atol=1e-6)

@@ -55,7 +55,7 @@ def fixed(card: ModelCard) -> Classifier:
     with torch.no_grad():
         for weights in network.parameters():
             weights.copy_(torch.from_numpy(numbers.standard_normal(weights.shape).astype(np.float32) / 4))
-    return Classifier("fashion-mlp:golden", replace(card, calibration=Calibration(), known=None), network.eval())
+    return Classifier("fashion-mlp:golden", replace(card, calibration=Calibration(), known=None), network.to_numpy())
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

@@ -22,14 +22,14 @@ from serving.batching import MAX_LOOKS, Batcher, Waiting, share_out
 
 @pytest.fixture
 def model(network: MLP, card: ModelCard) -> Classifier:
-    return Classifier("fashion-mlp:abcdefgh", card, network)
+    return Classifier("fashion-mlp:abcdefgh", card, network.to_numpy())
 
 
 @pytest.fixture
 def other(network: MLP, card: ModelCard) -> Classifier:
     """Another model, whose probabilities differ."""
     calibration = dataclasses.replace(card.calibration, temperature=3.0)
-    return Classifier("fashion-mlp:other234", dataclasses.replace(card, calibration=calibration), network)
+    return Classifier("fashion-mlp:other234", dataclasses.replace(card, calibration=calibration), network.to_numpy())
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from serving.neighbours import OpenIndex, read_count, require_few
 
 @pytest.fixture
 def model(trained: Trained, card: ModelCard) -> Classifier:
-    return Classifier("fashion-mlp:tested1", replace(card, weights_sha256="1" * 64), trained.network)
+    return Classifier("fashion-mlp:tested1", replace(card, weights_sha256="1" * 64), trained.network.to_numpy())
 
 
 @pytest.fixture(autouse=True)
