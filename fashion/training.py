@@ -1,5 +1,6 @@
 """What `fashion train`, `fashion sweep` and `fashion.train` share: checks before Prefect starts, and its start."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def open_training() -> "Callable[..., TrainingResult]":
     server = use_server()
     from flows.training import training
 
+    import_module("great_expectations")  # for the validation, while the server starts
     server.wait()
     return training
 

@@ -76,10 +76,15 @@ class Classifier:
         """Number of units of the last hidden layer."""
         return self.network.config.widths(self.contract)[-2]
 
-    @property
+    @cached_property
     def weights(self) -> int:
         """Number of parameters."""
-        return self.network.size
+        return sum(weight.size for weight in self.network.parameters)
+
+    @cached_property
+    def bytes(self) -> int:
+        """Memory of the parameters."""
+        return sum(weight.nbytes for weight in self.network.parameters)
 
     @cached_property
     def thresholds(self) -> NDArray[np.float32]:

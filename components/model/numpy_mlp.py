@@ -1,7 +1,7 @@
 """An MLP for inference, in NumPy.
 
 PyTorch multiplies no faster, and importing it takes two seconds and 370 MB, which a service does not need
-(docs/decisions/33-inference-in-numpy.md).
+(docs/decisions/0038-inference-in-numpy.md).
 """
 
 from collections.abc import Callable, Iterator
@@ -76,19 +76,10 @@ class NumpyMLP:
         known = {name.removeprefix(PREFIX): one for name, one in self.state.items() if name.startswith(PREFIX)}
         return KnownMeasure(KnownInputs(**known), self.contract) if known else None
 
-    @cached_property
-    def _weights(self) -> list[NDArray[Any]]:
-        return [one for name, one in self.state.items() if name.endswith((".weight", ".bias"))]
-
     @property
-    def size(self) -> int:
-        """Number of parameters."""
-        return sum(weight.size for weight in self._weights)
-
-    @property
-    def bytes(self) -> int:
-        """Memory of the parameters."""
-        return sum(weight.nbytes for weight in self._weights)
+    def parameters(self) -> list[NDArray[Any]]:
+        """The arrays that training changes."""
+        return [array for name, array in self.state.items() if name.endswith((".weight", ".bias"))]
 
 
 def _arrange(array: NDArray[Any]) -> NDArray[Any]:

@@ -94,7 +94,7 @@ def _perform(
         card=model.card,
         metrics=common.measure(logits, seen.labels, grouped, seen.version),
         robustness={name: (float(right.mean()), float(clean.mean())) for name, right in disturbed.items()},
-        bytes=model.network.bytes,
+        bytes=model.bytes,
     )
     return to_answers(logits, seen.labels, 1.0, clean, disturbed), performance
 

@@ -110,7 +110,7 @@ def perform(model: Classifier, test: Examples, dataset: Dataset) -> tuple[Answer
         card=model.card,
         metrics=measure(logits, test.labels, test.contract.classes, "test", version, model.card.calibration),
         robustness={name: (float(right.mean()), float(clean.mean())) for name, right in disturbed.items()},
-        bytes=model.network.bytes,
+        bytes=model.bytes,
         unknown=_share_unknown(model, test),
     )
     temperature = model.card.calibration.temperature
