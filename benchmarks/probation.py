@@ -217,7 +217,8 @@ def _agree(
         names[label]: (int((before.labels[rows] == label).sum()), int(changed[before.labels[rows] == label].sum()))
         for label in np.unique(before.labels[rows])
     }
-    return Agreement(len(rows), int(changed.sum()), int((~before.sure[rows]).sum()), by_class, expected)
+    not_sure = (int((~one.sure[rows]).sum()) for one in (before, answers))
+    return Agreement(len(rows), int(changed.sum()), *not_sure, by_class, expected)
 
 
 def _count_wrong(
