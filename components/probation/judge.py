@@ -166,17 +166,20 @@ def _judge_not_sure(
     each, (agreement, worth) = level / 4, shadow
     found = [(compare_samples(*_not_sure_of(before, after)), OTHER_NOT_SURE, "")]
     if agreement and agreement.images and worth:
-        size, shares = agreement.images * worth, (agreement.not_sure, agreement.now_not_sure)
-        same = [Sample(np.array([count / agreement.images]), size, agreement.images) for count in shares]
-        margin = OTHER_NOT_SURE_OF_SAME * agreement.expected.harder(agreement.not_sure / agreement.images)
-        found.append(((same[0], same[1]), margin, "on the same images"))
+        images = agreement.images
+        margin = OTHER_NOT_SURE_OF_SAME * agreement.expected.harder(agreement.not_sure / images)
+        was, now = (
+            Sample(np.array([count / images]), images * worth, images)
+            for count in (agreement.not_sure, agreement.now_not_sure)
+        )
+        found.append(((was, now), margin, "on the same images"))
     judged = []
     for samples, margin, about in found:
         if samples is None:
             continue
-        fewer = [replace(one, shares=1 - one.shares) for one in samples]
         judged.append(_judge_excess(NOT_SURE, *samples, margin + expected.more_not_sure, each, about))
-        sure = _judge_excess(NOT_SURE, *fewer, margin + expected.fewer_not_sure, each, about)
+        was, now = (replace(one, shares=1 - one.shares) for one in samples)
+        sure = _judge_excess(NOT_SURE, was, now, margin + expected.fewer_not_sure, each, about)
         judged.append(replace(sure, before=1 - sure.before, found=1 - sure.found, allowed=1 - sure.allowed))
     return min(judged, key=lambda one: one.chance) if judged else _not_judged(NOT_SURE, level)
 

@@ -161,8 +161,8 @@ def test_a_model_that_is_surer_of_the_same_images_is_found(
 ) -> None:
     changes = ExpectedChanges(0.1, 0.1, {"bag": 0.1}, test_not_sure=0.15)
     agreement = Agreement(20_000, 0, round(20_000 * before), round(20_000 * after), {"bag": (20_000, 0)}, changes)
-    after = tuple(make_records(np.random.default_rng(10), PROMOTED, PROMOTED + HOUR))  # alone, it shows nothing
-    traffic = Traffic(champion(3), after, PROMOTED, PROMOTED + HOUR, 0)
+    alone = tuple(make_records(np.random.default_rng(10), PROMOTED, PROMOTED + HOUR))  # shows nothing
+    traffic = Traffic(champion(3), alone, PROMOTED, PROMOTED + HOUR, 0)
     measures = judge_traffic(traffic, NAMES, 0.0005, Expected(fewer_not_sure=expected), agreement)
     (found,) = [one for one in measures if one.name == "not sure"]
     assert (found.outcome, found.about) == (outcome, "on the same images" if outcome == "breach" else found.about)
