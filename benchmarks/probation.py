@@ -217,7 +217,8 @@ def _agree(
         names[label]: (int((before.labels[rows] == label).sum()), int(changed[before.labels[rows] == label].sum()))
         for label in np.unique(before.labels[rows])
     }
-    return Agreement(len(rows), int(changed.sum()), int((~before.sure[rows]).sum()), by_class, expected)
+    was, now = (int((~one.sure[rows]).sum()) for one in (before, answers))
+    return Agreement(len(rows), int(changed.sum()), was, now, by_class, expected)
 
 
 def _count_wrong(

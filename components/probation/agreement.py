@@ -28,6 +28,7 @@ class Agreement:
     images: int
     changed: int
     not_sure: int  # images that the earlier champion is not sure of
+    now_not_sure: int  # images that the new model is not sure of
     by_class: dict[str, tuple[int, int]]  # class -> images, changed
     expected: ExpectedChanges
 
@@ -106,4 +107,5 @@ def to_agreement(counts: ShadowCounts, expected: ExpectedChanges) -> Agreement:
         images[pair.candidate] += pair.images
         changed[pair.candidate] += 0 if pair.same else pair.images
     by_class = {name: (count, changed[name]) for name, count in images.items()}
-    return Agreement(counts.mirrored, counts.changed, counts.mirrored - counts.candidate_sure, by_class, expected)
+    not_sure, now_not_sure = counts.mirrored - counts.candidate_sure, counts.mirrored - counts.champion_sure
+    return Agreement(counts.mirrored, counts.changed, not_sure, now_not_sure, by_class, expected)

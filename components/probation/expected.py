@@ -32,6 +32,10 @@ class ExpectedChanges:
     by_class: dict[str, float] = field(default_factory=dict)  # by the champion's class, on images like the test images
     test_not_sure: float = 0.0  # share of the test images that the champion before is not sure of
 
+    def harder(self, not_sure: float) -> float:
+        """How many times as many images the champion before is not sure of as of the test images; at least 1."""
+        return max(1.0, not_sure / self.test_not_sure) if self.test_not_sure else 1.0
+
     def overall(self, not_sure: float) -> float:
         """Of all images, if the champion before is not sure of such a share of them."""
         return self.sure + not_sure * (self.not_sure - self.sure)

@@ -17,6 +17,7 @@ from components.probation.evidence import HOUR, Counts, Evidence
 from components.probation.expected import NOTHING, Expected
 from components.probation.settings import LOOKS
 from components.probation.significance import (
+    Sample,
     chance_of_distance,
     chance_of_excess,
     chance_of_less,
@@ -36,7 +37,8 @@ MORE_ERRORS = 0.01  # of the requests
 SLOW_QUANTILE, SLOWER = 0.95, 2.0  # a request is slow above twice the champion's 95th percentile,
 FASTEST_SLOW = 0.01  # but never below 10 ms, which no one notices
 MORE_SLOW = 0.05  # of the requests
-OTHER_NOT_SURE = 0.10  # of the images, more or fewer, beyond what the test images let expect
+OTHER_NOT_SURE = 0.10  # of the images, more or fewer, beyond what the test images let expect,
+OTHER_NOT_SURE_OF_SAME = 0.05  # or half as many of the same images, if these are as hard as the test images
 MORE_UNKNOWN = 0.05  # of the images
 CONFIDENCE_DISTANCE = 0.15  # Kolmogorov-Smirnov, beyond what the test images let expect
 FEWER = 0.5  # a class may fall to half of its share in the champion's lowest hour,
@@ -86,7 +88,7 @@ def judge(
     before = minutes.merge(after.span)
     slow = _find_slow(before.seconds.sum(axis=0))
     about = f"over {LIMITS[slow - 1] * 1000:.0f} ms"
-    requests = before.requests, after.requests
+    requests, worth = (before.requests, after.requests), _worth_of(minutes, after)
     return (
         _judge_more(
             ERRORS,
@@ -103,7 +105,7 @@ def judge(
             level,
             about,
         ),
-        _judge_not_sure(before, after, expected, level),
+        _judge_not_sure(before, after, expected, (agreement, worth), level),
         _judge_more(
             UNKNOWN,
             (before.unknown, after.unknown),
@@ -113,7 +115,7 @@ def judge(
         ),
         _judge_confidence(before, after, CONFIDENCE_DISTANCE + expected.confidence, level),
         _judge_classes(minutes, after, classes, level),
-        _judge_agreement(minutes, after, agreement, level),
+        _judge_agreement(agreement, worth, level),
     )
 
 
@@ -143,23 +145,43 @@ def _judge_more(
     samples = compare_samples((counts[0][:, None], sizes[0]), (counts[1][:, None], sizes[1]))
     if samples is None:
         return _not_judged(name, level)
-    before, after = samples
+    return _judge_excess(name, *samples, margin, level, about)
+
+
+def _judge_excess(name: str, before: Sample, after: Sample, margin: float, level: float, about: str) -> Measure:
     was, found = float(before.shares[0]), float(after.shares[0])
     chance = chance_of_excess(before, after, margin, rare=name == ERRORS)
     allowed = min(was + margin, 1.0)
     return Measure(name, was, found, allowed, chance, level, "breach" if chance < level else "ok", about)
 
 
-def _judge_not_sure(before: Evidence, after: Evidence, expected: Expected, level: float) -> Measure:
-    """Whether the model is sure of fewer images, or of more: with a temperature too low, it is sure of anything."""
-    sizes = before.images, after.images
-    more = _judge_more(
-        NOT_SURE, (before.not_sure, after.not_sure), sizes, OTHER_NOT_SURE + expected.more_not_sure, level / 2
-    )
-    sure = sizes[0] - before.not_sure, sizes[1] - after.not_sure
-    fewer = _judge_more(NOT_SURE, sure, sizes, OTHER_NOT_SURE + expected.fewer_not_sure, level / 2)
-    fewer = replace(fewer, before=1 - fewer.before, found=1 - fewer.found, allowed=1 - fewer.allowed)
-    return min(more, fewer, key=lambda one: one.chance)
+def _judge_not_sure(
+    before: Evidence, after: Evidence, expected: Expected, shadow: tuple[Agreement | None, float], level: float
+) -> Measure:
+    """Whether the model is sure of fewer images, or of more: with a temperature too low, it is sure of anything.
+
+    The champion before has seen some of the images in shadow. There the traffic makes no difference, so half the margin
+    is enough, more if the images are harder than the test images.
+    """
+    each, (agreement, worth) = level / 4, shadow
+    found = [(compare_samples(*_not_sure_of(before, after)), OTHER_NOT_SURE, "")]
+    if agreement and agreement.images and worth:
+        images = agreement.images
+        margin = OTHER_NOT_SURE_OF_SAME * agreement.expected.harder(agreement.not_sure / images)
+        was, now = (
+            Sample(np.array([count / images]), images * worth, images)
+            for count in (agreement.not_sure, agreement.now_not_sure)
+        )
+        found.append(((was, now), margin, "on the same images"))
+    judged = []
+    for samples, margin, about in found:
+        if samples is None:
+            continue
+        judged.append(_judge_excess(NOT_SURE, *samples, margin + expected.more_not_sure, each, about))
+        was, now = (replace(one, shares=1 - one.shares) for one in samples)
+        sure = _judge_excess(NOT_SURE, was, now, margin + expected.fewer_not_sure, each, about)
+        judged.append(replace(sure, before=1 - sure.before, found=1 - sure.found, allowed=1 - sure.allowed))
+    return min(judged, key=lambda one: one.chance) if judged else _not_judged(NOT_SURE, level)
 
 
 def _judge_confidence(before: Evidence, after: Evidence, allowed: float, level: float) -> Measure:
@@ -202,17 +224,14 @@ def _judge_classes(before: Evidence, after: Evidence, classes: Sequence[str], le
     return min(judged, key=lambda one: one.chance) if judged else _not_judged(CLASSES, level)
 
 
-def _judge_agreement(before: Evidence, after: Evidence, agreement: Agreement | None, level: float) -> Measure:
+def _judge_agreement(agreement: Agreement | None, worth: float, level: float) -> Measure:
     """Whether the two models give other labels more often than on the test images, overall or in a class.
 
     Most changes are expected where the champion before is not sure, so more of them in traffic that is harder. Both
-    see the same images, so it does not matter how the traffic wanders, only that images of an upload are alike. The
-    shadow counts no blocks: the design effect of "not sure" in the champion's minutes stands in for its own.
+    see the same images, so it does not matter how the traffic wanders, only that images of an upload are alike.
     """
-    counts = (before.not_sure[:, None], before.images), (after.not_sure[:, None], after.images)
-    if agreement is None or not agreement.images or compare_samples(*counts) is None:
+    if agreement is None or not agreement.images or not worth:
         return _not_judged(AGREEMENT, level)
-    worth = 1 / max(spread_of(*counts[0]), design_effect(*counts[1]))
     each = level / (1 + len(agreement.by_class))
     not_sure = agreement.not_sure / agreement.images
     rows = [("", agreement.images, agreement.changed, agreement.expected.overall(not_sure), MORE_CHANGED)]
@@ -228,3 +247,16 @@ def _judge_agreement(before: Evidence, after: Evidence, agreement: Agreement | N
         outcome: Outcome = "breach" if chance < each else "ok"
         judged.append(Measure(AGREEMENT, expected, found, allowed, chance, each, outcome, about=name))
     return min(judged, key=lambda one: one.chance)
+
+
+def _not_sure_of(before: Evidence, after: Evidence) -> tuple[tuple[Counts, Counts], tuple[Counts, Counts]]:
+    return (before.not_sure[:, None], before.images), (after.not_sure[:, None], after.images)
+
+
+def _worth_of(before: Evidence, after: Evidence) -> float:
+    """How many independent images an image of the shadow counts as, at most 1; 0 if the traffic is too little to tell.
+
+    The shadow counts no blocks: the design effect of "not sure" in the champion's minutes stands in for its own.
+    """
+    counts = _not_sure_of(before, after)
+    return 1 / max(spread_of(*counts[0]), design_effect(*counts[1])) if compare_samples(*counts) else 0.0

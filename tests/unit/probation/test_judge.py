@@ -40,7 +40,7 @@ def breached(found: dict[str, Measure]) -> set[str]:
 
 
 def test_every_measure_is_judged() -> None:
-    agreement = Agreement(1_000, 50, 100, {"bag": (500, 20)}, ExpectedChanges(0.1, 0.1, {"bag": 0.1}))
+    agreement = Agreement(1_000, 50, 100, 120, {"bag": (500, 20)}, ExpectedChanges(0.1, 0.1, {"bag": 0.1}))
     found = look(0, agreement=agreement)
     assert tuple(found) == MEASURES
     assert {one.outcome for one in found.values()} == {"ok"}
@@ -140,9 +140,32 @@ def test_what_the_test_images_let_expect_is_not_held_against_a_model() -> None:
 )
 def test_disagreement_with_the_champion_before_is_a_breach(changed: int, in_bags: int, about: str) -> None:
     by_class = {"bag": (300, in_bags), "coat": (1_700, changed - in_bags)}
-    agreement = Agreement(2_000, changed, 200, by_class, ExpectedChanges(0.1, 0.1, {"bag": 0.1, "coat": 0.9}))
+    agreement = Agreement(2_000, changed, 200, 200, by_class, ExpectedChanges(0.1, 0.1, {"bag": 0.1, "coat": 0.9}))
     found = look(8, agreement=agreement)["agreement"]
     assert (found.outcome, found.about) == ("breach", about)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected", "outcome"),
+    [
+        (0.15, 0.05, 0.0, "breach"),
+        (0.15, 0.25, 0.0, "breach"),
+        (0.15, 0.05, 0.06, "ok"),  # the test images showed it
+        (0.15, 0.12, 0.0, "ok"),
+        (0.60, 0.48, 0.0, "ok"),  # four times as hard as the test images
+        (0.60, 0.10, 0.0, "breach"),
+    ],
+)
+def test_a_model_that_is_surer_of_the_same_images_is_found(
+    before: float, after: float, expected: float, outcome: str
+) -> None:
+    changes = ExpectedChanges(0.1, 0.1, {"bag": 0.1}, test_not_sure=0.15)
+    agreement = Agreement(20_000, 0, round(20_000 * before), round(20_000 * after), {"bag": (20_000, 0)}, changes)
+    alone = tuple(make_records(np.random.default_rng(10), PROMOTED, PROMOTED + HOUR))  # shows nothing
+    traffic = Traffic(champion(3), alone, PROMOTED, PROMOTED + HOUR, 0)
+    measures = judge_traffic(traffic, NAMES, 0.0005, Expected(fewer_not_sure=expected), agreement)
+    (found,) = [one for one in measures if one.name == "not sure"]
+    assert (found.outcome, found.about) == (outcome, "on the same images" if outcome == "breach" else found.about)
 
 
 def test_a_breach_names_the_measure_what_was_found_and_what_is_allowed() -> None:
