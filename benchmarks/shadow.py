@@ -1,16 +1,21 @@
 """Measure what a shadow costs the service: throughput and latency with and without it, in turn.
 
     .venv/bin/python -m benchmarks.shadow [--preset dense-128] [--runs 7] [--seconds 3] [--connections 8] [--share 0.1]
+                                          [--rate REQUESTS_PER_SECOND]
 
-Requires `wrk`. Service and candidate run on core 0, where the candidate has to make way, and the load generator on core
-1. Each run starts or ends the shadow, waits until the candidate is loaded or gone, and sends one image per request.
+Service and candidate run on core 0, where the candidate has to make way, and the load generator on core 1: `wrk`, which
+keeps the core busy, or with `--rate` requests at a steady rate. Each run starts or ends the shadow, waits until the
+candidate is loaded or gone, and sends one image per request.
 """
 
 import argparse
+import base64
 import contextlib
+import json
 import os
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -22,7 +27,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.serve import BYTES, JSON, Load, Payload, Server, as_json, run_wrk, started
+from benchmarks.serve import BYTES, JSON, LOAD_CORE, Load, Payload, Server, as_json, run_wrk, started
 from benchmarks.train import describe_machine
 from components.contract import Images, Validated
 from components.dataset.ingest import ingest
@@ -70,6 +75,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--share", type=float, default=0.1)
+    parser.add_argument("--rate", type=int, help="requests a second; without it, as many as the service answers")
     parser.add_argument("--to", type=Path, default=CHECKOUT / "benchmarks" / "results" / "shadow.md")
     options = parser.parse_args()
     if shutil.which("wrk") is None:
@@ -111,7 +117,10 @@ def compare(payload: Payload, candidate: str, server: Server, options: argparse.
 
     def run(spent: list[float]) -> Load:
         before = count_images(server), worker_seconds(server)
-        load = run_wrk(url, payload, options.connections, options.seconds, folder)
+        if options.rate:
+            load = run_steadily(server, payload, options)
+        else:
+            load = run_wrk(url, payload, options.connections, options.seconds, folder)
         spent.append(1e6 * (worker_seconds(server) - before[1]) / (count_images(server) - before[0]))
         return load
 
@@ -126,6 +135,17 @@ def compare(payload: Payload, candidate: str, server: Server, options: argparse.
                 wait_for_end(server)
         print(number, row.off[-1], row.on[-1], row.spent_off[-1], row.spent_on[-1], file=sys.stderr)
     return row
+
+
+def run_steadily(server: Server, payload: Payload, options: argparse.Namespace) -> Load:
+    """Send requests at a steady rate, and return what was measured."""
+    head = f"POST {payload.paths['ours']} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {payload.content_type}\r\n"
+    request = f"{head}Content-Length: {len(payload.body)}\r\n\r\n".encode() + payload.body
+    asked = {"request": base64.b64encode(request).decode(), "port": server.port, "rate": options.rate}
+    asked |= {"connections": options.connections, "seconds": options.seconds}
+    command = ["taskset", "--cpu-list", LOAD_CORE, sys.executable, "-m", "benchmarks.peers.steady"]
+    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, check=True, cwd=CHECKOUT)
+    return Load(**json.loads(done.stdout))
 
 
 def begin(candidate: str, share: float, send: Callable[[], object]) -> None:
@@ -176,6 +196,7 @@ def describe(rows: list[Row], counts: ShadowCounts | None, options: argparse.Nam
     if not counts:
         sys.exit("nothing was counted")
     skipped = ", ".join(f"{reason} {images:,}" for reason, images in counts.skipped.items() if reason != WAITING)
+    rate = f"{options.rate:,} requests a second" if options.rate else "as many requests as the service answers"
     return [
         "# `python -m benchmarks.shadow`",
         "",
@@ -183,7 +204,7 @@ def describe(rows: list[Row], counts: ShadowCounts | None, options: argparse.Nam
         f"bentoml {version('bentoml')}; {options.preset} is live, another seed of it in shadow of "
         f"{100 * options.share:g} % of the images; load averages at the start: {load}.",
         "",
-        f"One image per request, {options.connections} connections; medians of {options.runs} runs of"
+        f"One image per request, {options.connections} connections, {rate}; medians of {options.runs} runs of"
         f" {options.seconds} s each way, in turn. The ratios are of neighbouring runs: median (smallest to largest).",
         "",
         "| request | requests/s off | on | ratio | p50 off, ms | on | ratio | p99 off, ms | on | ratio"
