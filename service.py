@@ -45,7 +45,8 @@ def _build_gateway(app: ASGIApp) -> Gateway:
 
 USUAL_COLLECTIONS = gc.get_threshold()
 gc.set_threshold(50_000)  # imports make a million objects and no garbage; collections cost an eighth of their time
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for NumPy: an image takes 20 us, so that more only contend
+for threads in ("OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):  # of NumPy, on Linux and macOS
+    os.environ.setdefault(threads, "1")  # an image takes 20 us, so that more threads would only contend
 check_settings()  # invalid settings stop the supervisor once, with a message, instead of every worker
 patch_bentoml(_endpoints, _find_watch)
 guard_connections()

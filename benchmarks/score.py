@@ -63,10 +63,9 @@ NOTES = """
 - rows/s: median of the runs, range in brackets; x: relative to `fashion score`
 - total s: median time of the process, including imports and loading the model
 - MB: highest peak memory of the runs, including child processes; for `POST /score` only the client; in brackets without
-  memory mapped from files, i.e. PyTorch's libraries
+  memory mapped from files, i.e. libraries
 - labels: number of labels that differ from those of `fashion score`
-- `--check off` skips the input sanity check: Great Expectations in a separate process, which takes seconds to import,
-  mostly while `fashion score` imports PyTorch
+- `--check off` skips the input sanity check: Great Expectations in a separate process, which takes seconds to import
 - bottleneck: the stage with the largest share of a job's CPU time without that check, measured on one thread
 """
 

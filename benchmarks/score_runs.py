@@ -28,7 +28,7 @@ class Run:
     rows: int
     seconds: float
     peak: float  # peak memory in MB, including child processes
-    own: float = 0.0  # peak memory in MB without memory mapped from files, i.e. PyTorch's libraries
+    own: float = 0.0  # peak memory in MB without memory mapped from files, i.e. libraries
     total: float = 0.0  # seconds from start to end of the process
     done_at: list[float] = field(default_factory=list)  # seconds from the start to the completion of the n-th part
 

@@ -65,7 +65,7 @@ class Payload:
 
 @dataclass(frozen=True)
 class Load:
-    """The results of wrk."""
+    """What a load generator measured."""
 
     requests: float  # per second
     p50: float  # milliseconds

@@ -3,9 +3,9 @@
     .venv/bin/python -m benchmarks.shadow [--preset dense-128] [--runs 7] [--seconds 3] [--connections 8] [--share 0.1]
                                           [--rate REQUESTS_PER_SECOND]
 
-Service and candidate run on core 0, where the candidate has to make way, and the load generator on core 1: `wrk`, which
-keeps the core busy, or with `--rate` requests at a steady rate. Each run starts or ends the shadow, waits until the
-candidate is loaded or gone, and sends one image per request.
+Requires `wrk`. Service and candidate run on core 0, where the candidate has to make way, and the load generator on core
+1: `wrk`, which keeps core 0 busy, or with `--rate` requests at a steady rate. Each run starts or ends the shadow, waits
+until the candidate is loaded or gone, and sends one image per request.
 """
 
 import argparse

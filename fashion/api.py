@@ -51,7 +51,7 @@ def classify(*photos: "str | Path | bytes", model: "Classifier | str | None" = N
     """
     from components.errors import InputError
     from components.readers.images.photos import read_views
-    from components.scoring.predict import predict_photos
+    from components.scoring.predict import predict_photos, require_finite
 
     if not photos:
         raise InputError("photos", "none given, expected at least one")
@@ -60,7 +60,7 @@ def classify(*photos: "str | Path | bytes", model: "Classifier | str | None" = N
     for photo in photos:
         content, name = (photo, "photo") if isinstance(photo, bytes) else (read_photo(Path(photo)), str(photo))
         views.append(read_views(content, loaded.contract, name))
-    return predict_photos(loaded, views)
+    return require_finite(predict_photos(loaded, views))
 
 
 def _load(model: "Classifier | str | None") -> "Classifier":

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from components.contract import Images
 from components.model.classifier import Classifier
 from components.scoring.answers import Answer, to_answers
-from components.scoring.predict import MAX_AT_ONCE, predict_views
+from components.scoring.predict import MAX_AT_ONCE, predict_views, require_finite
 from serving.metrics import watch
 
-MAX_PRODUCTS = 700_000_000  # weights x photos of a pass: some milliseconds, after which other requests proceed
+MAX_PRODUCTS = (
+    770_000_000  # weights x photos of a pass: 64 of the flagship, which take 20 ms; then others proceed
+)
 MAX_LOOKS = 8  # rounds of the event loop that a pass may wait for more requests
 
 
@@ -140,7 +142,7 @@ def run_pass(shares: Sequence[tuple[Waiting, int]]) -> None:
 def _classify(shares: Sequence[tuple[Waiting, int]]) -> list[Answer]:
     images, counts = map(np.concatenate, zip(*(request.views(share) for request, share in shares), strict=True))
     all_show = all(request.all_show for request, _ in shares)
-    predictions = predict_views(shares[0][0].model, images, counts, all_show)
+    predictions = require_finite(predict_views(shares[0][0].model, images, counts, all_show))
     watch.predicted(predictions, images, counts)
     return to_answers(predictions)
 

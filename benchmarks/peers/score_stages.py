@@ -12,14 +12,13 @@ import fashion
 from components.readers.folders.opening import open_input
 from components.readers.folders.parts import TableReading
 from components.scoring.job import run_job
-from components.scoring.precision import choose, take_one_core, use
+from components.scoring.precision import choose, one_thread, use
 from components.scoring.predict import predict
 
 
 def main() -> None:
     """Print the seconds of each stage as JSON. Read and predict are measured separately, in one thread."""
     tag, source, output = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    take_one_core()
     model = fashion.load_model(tag)
     scorer = use(model, choose(model, "auto"))  # as in `run_job`
     read = open_input(source, TableReading(), model.contract)
@@ -42,4 +41,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_thread():
+        main()

@@ -1,6 +1,6 @@
 """Send requests at a steady rate and print their latencies as JSON: `python -m benchmarks.peers.steady < REQUEST`.
 
-The request is JSON: port, connections, rate, seconds, and head and body of the HTTP request. Requests are sent when
+The input is JSON: port, connections, rate, seconds, and the HTTP request in base 64. Requests are sent when
 they are due, whether or not earlier ones were answered, and latency counts from then: a server that stalls delays all
 requests of that time, not only those that it had received.
 """

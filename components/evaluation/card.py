@@ -107,6 +107,7 @@ def probe(network: MLP, dataset: Dataset, calibration: Calibration) -> tuple[Pro
     return tuple(Probed(test.ids[row], tuple(probed)) for row, probed in zip(rows, probabilities.tolist(), strict=True))
 
 
+@np.errstate(all="ignore")  # as in `Classifier`
 def profile(network: MLP, dataset: Dataset, calibration: Calibration, known: KnownRange | None = None) -> Profile:
     """Return the reference profile for drift detection: statistics of the test images and their predictions.
 

@@ -30,6 +30,7 @@ BINS = 15  # equal-width bins of the expected calibration error, as in arXiv:170
 AT_ONCE = 8192  # images per forward pass
 
 
+@np.errstate(all="ignore")  # as in `Classifier`
 def evaluate(network: MLP, dataset: Dataset, split: Split, calibration: Calibration) -> Metrics:
     """Evaluate a network on one split.
 

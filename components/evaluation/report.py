@@ -25,6 +25,7 @@ from components.evaluation.slices_page import FILE, write_slices
 from components.files import require_writable, write_whole
 from components.model.classifier import Classifier
 from components.model.mlp import to_mlp
+from components.model.numpy_mlp import softmax
 from components.pages.render import render_page, to_uri
 from components.settings import Settings, load_settings
 
@@ -163,7 +164,7 @@ def find_unfamiliar(model: Classifier, examples: Examples, most: int = LEAST_FAM
 def _evaluate(model: Classifier, test: Examples, dataset: Dataset) -> Evaluated:
     require_equal(dataset.contract, model.contract, model.tag, ModelError)
     logits, calibration = torch.from_numpy(model.logits(test.images)), model.card.calibration
-    probabilities = torch.softmax(logits / calibration.temperature, dim=1).numpy()
+    probabilities = softmax((logits / calibration.temperature).numpy())  # as served
     predictions = probabilities.argmax(axis=1).astype(np.uint16)
     version = read_manifest(dataset).split_version("test")
     return Evaluated(
@@ -228,7 +229,8 @@ def _evaluate_common(
     probabilities = torch.softmax(joined, dim=1).numpy()
     predictions = probabilities.argmax(axis=1).astype(np.uint16)
     right = predictions == shown.labels
-    confidences, labels = (found.numpy() for found in torch.softmax(served, dim=1).max(dim=1))
+    of_classes = softmax(served.numpy().copy())
+    confidences, labels = of_classes.max(axis=1), of_classes.argmax(axis=1)
     sure = confidences > model.thresholds[labels]
     return Evaluated(
         model=model,

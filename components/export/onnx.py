@@ -77,13 +77,13 @@ class Export:
     bytes: int
     sha256: str
     accuracy: float  # of the file, in onnxruntime
-    torch_accuracy: float  # of the stored model
+    model_accuracy: float  # of the stored model
     agreement: float  # share of images with the same label from both
     largest_difference: float  # of any probability between the two
 
 
 def export_onnx(model: Classifier, dataset: Dataset, path: Path, precision: Precision = "float32") -> Export:
-    """Export a model to ONNX, after checking that its predictions match torch's.
+    """Export a model to ONNX, after checking that its predictions match the model's.
 
     Args:
         model: Model returned by `load_model`.
@@ -101,7 +101,7 @@ def export_onnx(model: Classifier, dataset: Dataset, path: Path, precision: Prec
     require_equal(dataset.contract, model.contract, model.tag, ModelError)
     require_writable(path.parent)
     test = read_split(dataset, "test")
-    expected = _predict_with_torch(model, test.images)
+    expected = _predict_with_model(model, test.images)
     if not np.isfinite(expected).all():
         raise ModelError(f"{model.tag}: found probabilities that are not finite. Nothing was exported")
     if model.contract.embedding and precision != "float32":
@@ -116,7 +116,7 @@ def export_onnx(model: Classifier, dataset: Dataset, path: Path, precision: Prec
         bytes=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
         accuracy=float((labels == test.labels).mean()),
-        torch_accuracy=float((expected.argmax(axis=1) == test.labels).mean()),
+        model_accuracy=float((expected.argmax(axis=1) == test.labels).mean()),
         agreement=float((labels == expected.argmax(axis=1)).mean()),
         largest_difference=float(np.abs(found - expected).max()),
     )
@@ -127,7 +127,7 @@ def export_onnx(model: Classifier, dataset: Dataset, path: Path, precision: Prec
 
 def _check(export: Export) -> None:
     """Raise ModelError if the file differs from torch by more than its precision allows."""
-    labels_changed, accuracy_changed = 1 - export.agreement, abs(export.accuracy - export.torch_accuracy)
+    labels_changed, accuracy_changed = 1 - export.agreement, abs(export.accuracy - export.model_accuracy)
     if export.precision == "float32":
         passed = labels_changed <= MAX_LABELS_CHANGED and export.largest_difference <= MAX_DISTANCE
         found = f"{labels_changed:.2%} of the labels, and probabilities by up to {export.largest_difference:.2g}"
@@ -135,7 +135,7 @@ def _check(export: Export) -> None:
         advice = "The export is at fault, not the model"
     else:
         passed = accuracy_changed <= MAX_ACCURACY_CHANGED
-        found = f"the accuracy from {export.torch_accuracy:.4f} to {export.accuracy:.4f}"
+        found = f"the accuracy from {export.model_accuracy:.4f} to {export.accuracy:.4f}"
         expected = f"within {MAX_ACCURACY_CHANGED}"
         advice = "Use float32"
     if not passed:
@@ -143,7 +143,7 @@ def _check(export: Export) -> None:
         raise ModelError(f"{changed}. Nothing was written. {advice}")
 
 
-def _predict_with_torch(model: Classifier, images: Images) -> NDArray[np.float32]:
+def _predict_with_model(model: Classifier, images: Images) -> NDArray[np.float32]:
     return np.concatenate([model.probabilities(some) for some in _batches(images)])
 
 
@@ -206,7 +206,7 @@ def _with_network(model: Classifier) -> bytes:
     """The frozen network and the dense layers in one file, which takes photos: uint8 (n, side, side, 3).
 
     Raises:
-        ModelError: its probabilities for random photos differ from torch's, or its operators are too new.
+        ModelError: its probabilities for random photos differ from the model's, or its operators are too new.
     """
     embedding, graph = model.contract.embedding, _Graph()
     assert embedding  # noqa: S101, the caller has checked it
@@ -228,7 +228,7 @@ def _with_network(model: Classifier) -> bytes:
     photos = np.random.default_rng(0).integers(0, 256, (PHOTOS_CHECKED, *shape), np.uint8)
     images = np.zeros(PHOTOS_CHECKED, model.contract.dtype)
     images["vector"] = embedder_of(embedding).run(photos)
-    difference = np.abs(_predict_with_onnx(content, photos)[0] - _predict_with_torch(model, images)).max()
+    difference = np.abs(_predict_with_onnx(content, photos)[0] - _predict_with_model(model, images)).max()
     if not difference <= MAX_DISTANCE:
         found = f"would change the probabilities of photos by up to {difference:.2g}; expected {MAX_DISTANCE}"
         raise ModelError(f"{model.tag}: with its network, float32 {found}. Nothing was written")

@@ -30,11 +30,14 @@ class ExpectedChanges:
     sure: float  # of the images that the champion before is sure of
     not_sure: float
     by_class: dict[str, float] = field(default_factory=dict)  # by the champion's class, on images like the test images
-    test_not_sure: float = 0.0  # share of the test images that the champion before is not sure of
+    test_not_sure: float = 0.0  # share of the test images that the champion before is not sure of; 0: not known
 
     def harder(self, not_sure: float) -> float:
-        """How many times as many images the champion before is not sure of as of the test images; at least 1."""
-        return max(1.0, not_sure / self.test_not_sure) if self.test_not_sure else 1.0
+        """How many times as many images the champion before is not sure of as of the test images; at least 1.
+
+        The share of the test images must be known.
+        """
+        return max(1.0, not_sure / self.test_not_sure)
 
     def overall(self, not_sure: float) -> float:
         """Of all images, if the champion before is not sure of such a share of them."""
@@ -87,6 +90,9 @@ def expect_changes(before: ModelCard, after: ModelCard, flips: Flips | None = No
     if flips and (total := flips.sure[0] + flips.not_sure[0]):
         by_class = {name: _upper(*pair) for name, pair in flips.by_class.items()}
         return ExpectedChanges(_upper(*flips.sure), _upper(*flips.not_sure), by_class, flips.not_sure[0] / total)
+    profile = before.profile
+    sizes = sum(map(sum, profile.counts["confidence"])) if profile else 0
+    test_not_sure = sum(profile.not_sure) / sizes if profile and sizes else 0.0
     recalls = {one.name: one.recall for one in after.test.classes}
     by_class = {
         one.name: min(1.0, (1 - one.precision) + (1 - recalls[one.name]))
@@ -94,7 +100,7 @@ def expect_changes(before: ModelCard, after: ModelCard, flips: Flips | None = No
         if one.name in recalls and one.support
     }
     most = min(1.0, 2 - before.test.accuracy - after.test.accuracy)
-    return ExpectedChanges(most, most, by_class)
+    return ExpectedChanges(most, most, by_class, test_not_sure)
 
 
 def _upper(images: int, changed: int) -> float:

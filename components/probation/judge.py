@@ -105,7 +105,7 @@ def judge(
             level,
             about,
         ),
-        _judge_not_sure(before, after, expected, (agreement, worth), level),
+        _judge_not_sure(before, after, expected, agreement, worth, level),
         _judge_more(
             UNKNOWN,
             (before.unknown, after.unknown),
@@ -156,16 +156,16 @@ def _judge_excess(name: str, before: Sample, after: Sample, margin: float, level
 
 
 def _judge_not_sure(
-    before: Evidence, after: Evidence, expected: Expected, shadow: tuple[Agreement | None, float], level: float
+    before: Evidence, after: Evidence, expected: Expected, agreement: Agreement | None, worth: float, level: float
 ) -> Measure:
     """Whether the model is sure of fewer images, or of more: with a temperature too low, it is sure of anything.
 
     The champion before has seen some of the images in shadow. There the traffic makes no difference, so half the margin
     is enough, more if the images are harder than the test images.
     """
-    each, (agreement, worth) = level / 4, shadow
+    each = level / 4
     found = [(compare_samples(*_not_sure_of(before, after)), OTHER_NOT_SURE, "")]
-    if agreement and agreement.images and worth:
+    if agreement and agreement.images and worth and agreement.expected.test_not_sure:
         images = agreement.images
         margin = OTHER_NOT_SURE_OF_SAME * agreement.expected.harder(agreement.not_sure / images)
         was, now = (

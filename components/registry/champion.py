@@ -106,7 +106,7 @@ def load_live(move: Move) -> "Classifier":
 
 
 def check_live(move: Move) -> ModelCard:
-    """Check every byte of the model that a move made live, without loading it into torch.
+    """Check every byte of the model that a move made live.
 
     Raises:
         ModelNotFound, ModelError: as for `load_live`.
@@ -192,8 +192,7 @@ def rollback(tag: str | None = None, why: str = "requested", expected: Move | No
     """Roll back to the previous live model, or to an earlier one by its exact tag.
 
     Rolling back twice goes back two models; a model that was rolled back is skipped. Rolling back to the live model
-    changes nothing. The files must match the promoted ones byte for byte, so the model need not be loaded again: the
-    import of torch takes two seconds.
+    changes nothing. The files must match the promoted ones byte for byte, so the model need not be loaded again.
 
     Args:
         tag: exact tag; None: the previous live model.

@@ -150,7 +150,7 @@ def save_model(network: Network, card: ModelCard) -> str:
     import bentoml
     from bentoml._internal.models import ModelStore
 
-    state = {name: np.ascontiguousarray(array) for name, array in network.state.items()}  # safetensors requires it
+    state = {name: np.asarray(array, order="C") for name, array in network.state.items()}  # safetensors requires it
     with _prefix_errors("the network"):
         check_finite(state)
     weights = save(state)

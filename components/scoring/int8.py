@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from components.contract import Images
-from components.errors import SettingsError
 from components.model.classifier import Arithmetic, Classifier
 from components.model.mlp import ACTIVATIONS
 from components.model.numpy_mlp import NumpyMLP
@@ -70,11 +69,8 @@ class Int8Hidden:
         """Pack the weights.
 
         Raises:
-            SettingsError: the network has batch norm or takes vectors.
             RuntimeError, AttributeError: PyTorch has no such products on this machine.
         """
-        if network.config.batch_norm or network.contract.embedding or not network.config.hidden:
-            raise SettingsError("precision: int8 is for dense networks of pixels without batch norm")
         (weights, bias), *others = [tuple(map(torch.from_numpy, layer)) for layer in network.layers]
         high, low, scales = split(weights.T / 255)
         self.first = Factor.pack(high, 256 * scales), Factor.pack(low, scales), bias
@@ -122,7 +118,6 @@ class Int8Classifier(Classifier):
     def _hide(self, images: Images, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         if not len(images):
             return super()._hide(images, inputs)
-        torch.set_num_threads(1)  # of this thread: two would add up products in another order
         hidden: NDArray[np.float32] = _pack(self.network)(images).numpy()
         return hidden
 

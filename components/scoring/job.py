@@ -30,7 +30,7 @@ from components.readers.folders.parts import CUT, Input, InputPart, TableReading
 from components.scoring.claims import hold
 from components.scoring.input_check import GetWarnings, InputChecker, Mode, checking
 from components.scoring.outputs import REJECTED, format_of, schema_with
-from components.scoring.precision import Precision, choose, take_one_core, use
+from components.scoring.precision import Precision, choose, limit_torch, one_thread, use
 from components.scoring.summary import Count
 from components.scoring.work import Job, Result, score_part
 from components.storage import locate, whole
@@ -111,7 +111,7 @@ def run_job(
             holds the output.
     """
     options: dict[str, Any] = {"rejects": rejects, "reading": reading, "resume": resume, "precision": precision}
-    with open_job(source, output, model, **options, check=check, checker=checker) as opened:
+    with open_job(source, output, model, **options, check=check, checker=checker) as opened, one_thread():
         scorer = use(model, opened.job.arithmetic)
         return finish_job(opened, _run_parts(opened, scorer, workers, progress), max_reject_rate)
 
@@ -246,7 +246,7 @@ def _run_parts(opened: Opened, model: Classifier, workers: int, progress: Progre
     """Score the parts in parallel and yield their results in order. Limits the pending parts to bound memory."""
     job, read = opened.job, opened.read
     waiting: deque[tuple[InputPart, Future[Result]]] = deque()
-    pool = ThreadPoolExecutor(workers, "part", initializer=take_one_core)
+    pool = ThreadPoolExecutor(workers, "part", initializer=limit_torch)
     is_stopped = False
     try:
         for part in itertools.chain(opened.parts(), itertools.repeat(None, workers + 1)):

@@ -1,6 +1,9 @@
 """Chooses the arithmetic of a scoring job: float32, or integers where they are faster and exact enough."""
 
+import contextlib
+import sys
 import time
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -24,7 +27,7 @@ def choose(model: Classifier, precision: Precision) -> Arithmetic:
         integers, images = use(model, "int8"), _draw(model)
     except SettingsError:
         return "float32"
-    with threadpool_limits(1, "blas"):  # as in a scoring job
+    with one_thread():  # as in a scoring job
         seconds = [min(_time(one, images) for _ in range(TRIALS)) for one in (model, integers)]
     return "int8" if seconds[0] > MIN_SPEEDUP * seconds[1] else "float32"
 
@@ -37,6 +40,8 @@ def use(model: Classifier, arithmetic: str) -> Classifier:
     """
     if arithmetic == "float32":
         return model
+    if model.network.config.batch_norm or model.contract.embedding or not model.network.layers:
+        raise SettingsError("precision: int8 is for dense networks of pixels without batch norm")
     from components.scoring.int8 import Int8Classifier  # imports PyTorch, which takes two seconds
 
     try:
@@ -48,9 +53,27 @@ def use(model: Classifier, arithmetic: str) -> Classifier:
     raise SettingsError("precision: the job was started in int8, which this machine cannot multiply; use float32")
 
 
-def take_one_core() -> None:
-    """Limit NumPy to one thread for good: a job scores several parts at once, and sums have one order."""
-    threadpool_limits(1, "blas")
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Limit NumPy to one thread while the block runs, and PyTorch in this thread.
+
+    A job scores several parts at once, and two threads would add up the products of one in another order.
+    """
+    torch = sys.modules.get("torch")  # is imported for integer products only
+    threads = torch.get_num_threads() if torch else 0
+    with threadpool_limits(1, "blas"):
+        limit_torch()
+        try:
+            yield
+        finally:
+            if torch:
+                torch.set_num_threads(threads)
+
+
+def limit_torch() -> None:
+    """Limit PyTorch to one thread in this thread, if it is imported."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
 
 
 def _draw(model: Classifier) -> Images:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contract import Images, Labels, Predictions
-from components.errors import InputError
+from components.errors import InputError, ModelError
 from components.model.classifier import Classifier
 from components.readers.blocks import Block
 from components.readers.images.content import has_content
@@ -98,6 +98,17 @@ def predict_views(
     sure = (probabilities.max(axis=1) > needed) & np.logical_and.reduceat(has_content(images), starts)
     least = None if distances is None else np.minimum.reduceat(distances, starts)
     return _to_predictions(model, labels, probabilities, sure, least)
+
+
+def require_finite(predictions: Predictions) -> Predictions:
+    """Return predictions whose probabilities are finite. Those of a broken model may not be, for some images only.
+
+    Raises:
+        ModelError: one is not.
+    """
+    if not np.isfinite(predictions.probabilities).all():
+        raise ModelError(f"{predictions.model}: its probabilities of some images are not finite")
+    return predictions
 
 
 def _judge(model: Classifier, images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:

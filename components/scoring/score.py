@@ -9,7 +9,7 @@ from components.errors import InputError
 from components.model.classifier import Classifier
 from components.readers.blocks import Block
 from components.scoring.answers import Columns
-from components.scoring.predict import predict_block
+from components.scoring.predict import predict_block, require_finite
 from components.scoring.tables import TableWriter
 
 Output = tuple[Callable[[Block, Predictions], Columns], TableWriter]  # selects the columns to write, and writes them
@@ -47,13 +47,14 @@ def score_blocks(
         The counts so far after each block, and the total counts after closing the outputs.
 
     Raises:
+        ModelError: a probability is not finite.
         InputError: from `blocks`, or if more than `max_rejects` rows cannot be read.
     """
     began = time.perf_counter()
     score = Score(0, 0, 0, 0, 0.0, model.tag)
     try:
         for block in blocks:
-            predictions = predict_block(model, block)
+            predictions = require_finite(predict_block(model, block))
             for rows, writer in outputs:
                 writer.write(rows(block, predictions))
             scored, rejected = score.scored + len(block.ids), score.rejected + len(block.rejects)

@@ -17,7 +17,7 @@ from components.readers.folders.parts import Input, InputPart, TableReading
 from components.records import read_record
 from components.scoring.outputs import REJECTED, OutputFormat, format_of, schema_with, to_rejects, to_table
 from components.scoring.precision import Precision
-from components.scoring.predict import predict_block
+from components.scoring.predict import predict_block, require_finite
 from components.scoring.summary import Count, count_rows
 from components.storage import locate, whole
 
@@ -82,10 +82,11 @@ def score_part(job: Job, read: Input, part: InputPart, model: Classifier) -> Res
         job: the job of the part.
         read: the job's input.
         part: one part of the input.
-        model: the job's model, see `precision.use`.
+        model: the job's model, see `components.scoring.precision.use`.
 
     Raises:
         InputError: the part cannot be read.
+        ModelError: a probability is not finite.
         OSError: the files cannot be written.
     """
     if done := find_done(job, part):
@@ -97,7 +98,7 @@ def score_part(job: Job, read: Input, part: InputPart, model: Classifier) -> Res
         for number, block in enumerate(_read(read, part)):
             if not number:
                 scorer = model.checked_with(block.images)
-            predictions = predict_block(scorer, block)
+            predictions = require_finite(predict_block(scorer, block))
             count += count_rows(predictions, block)
             if block.rejects:
                 rejects.append(to_rejects(block))

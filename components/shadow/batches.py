@@ -48,7 +48,7 @@ def read_batch(stream: BinaryIO) -> tuple[Batch, bytearray] | None:
     if not line.endswith(b"\n"):
         return None
     header = orjson.loads(line)
-    content = bytearray(header["bytes"])  # writable, as PyTorch wants its memory
+    content = bytearray(header["bytes"])
     if stream.readinto(content) != len(content):  # type: ignore[attr-defined]  # of a buffered stream: all or the end
         return None
     fields = header["batch"]

@@ -22,7 +22,6 @@ def main(tag: str, card_sha256: str) -> None:
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what a library prints is no answer
     lower_priority()
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # for NumPy, which is not imported yet
     from components.errors import FashionError
     from components.shadow.batches import read_batch
     from components.shadow.comparing import Comparison

@@ -22,7 +22,7 @@ from components.telemetry import OFF
 
 LOADING, ANSWERING = 120.0, 60.0  # seconds that it may take
 ENDING = 1.0  # seconds to wait for the end of a killed process, which needs nothing more from this one
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1")
 MOST_READ = PIPE_BYTES = 1 << 20  # bytes
 
 

@@ -20,7 +20,7 @@ def main() -> None:
         stop.listen()
         run_command()
     finally:
-        gc.freeze()  # else the interpreter collects them once more as it ends, which takes a training over a second
+        gc.freeze()  # else the interpreter goes through all objects as it ends, which adds over a second to a training
         if stop.number:
             stop.leave()
 

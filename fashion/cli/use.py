@@ -39,7 +39,7 @@ def export(
     if as_json:
         print(json.dumps(asdict(done), default=str))
         return
-    print(f"accuracy {done.accuracy:.4f}, the model's {done.torch_accuracy:.4f}; {done.agreement:.2%} the same labels")
+    print(f"accuracy {done.accuracy:.4f}, the model's {done.model_accuracy:.4f}; {done.agreement:.2%} the same labels")
     print(f"{done.path}: {done.bytes / 1e6:.1f} MB, {done.precision}")
 
 
@@ -111,7 +111,7 @@ def score(
         if check != "off":
             checker.start()
         NoPandas.take_effect()
-        from components.scoring.job import run_job  # PyTorch comes with it: the checker imports its own meanwhile
+        from components.scoring.job import run_job  # while the checker imports its own packages
 
         classifier = load_scorer(model, resume)  # before a pipe is emptied
         read, written = stack.enter_context(ends)

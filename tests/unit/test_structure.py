@@ -134,6 +134,12 @@ def test_importing_modules_has_no_side_effects(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("bentoml/fashion"))
 
 
+def test_predicting_and_scoring_need_no_pytorch(tmp_path: Path) -> None:
+    modules = "components.scoring.job, components.scoring.predict, components.readers.images.photos, flows.parts"
+    code = f"import sys, {modules}, fashion; fashion.load_model; print(*sys.modules)"
+    assert "torch" not in in_a_fresh_interpreter(code, tmp_path).split()
+
+
 def test_help_needs_no_framework(tmp_path: Path) -> None:
     code = "import sys, fashion.cli.app; print(*(name for name in sys.modules if '.' not in name))"
     loaded = in_a_fresh_interpreter(code, tmp_path).split()

@@ -143,7 +143,7 @@ def test_the_export_describes_the_file(
     assert export.bytes == export.path.stat().st_size
     assert export.sha256 == sha256_of(export.path)
     assert export.accuracy == (labels == test_split.labels).mean()
-    assert export.torch_accuracy == (expected == test_split.labels).mean()
+    assert export.model_accuracy == (expected == test_split.labels).mean()
     assert export.agreement == (labels == expected).mean()
 
 

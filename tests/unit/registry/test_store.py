@@ -41,6 +41,15 @@ def test_a_model_loads_exactly_as_saved(network: MLP, card: ModelCard, test_spli
     assert orjson.dumps(described) == orjson.dumps(dataclasses.asdict(card)), "without cached properties"
 
 
+def test_a_model_with_batch_norm_can_be_stored_and_stored_again(card: ModelCard, test_split: Examples) -> None:
+    config = ModelConfig(hidden=(8,), batch_norm=True)
+    network = MLP(config, CONTRACT).eval()
+    loaded = store.load_stored(store.save_model(network, dataclasses.replace(card, model=dataclasses.asdict(config))))
+    again = store.load_stored(store.save_model(loaded.network, loaded.card))
+    assert again.card.weights_sha256 == loaded.card.weights_sha256
+    assert np.array_equal(again.logits(test_split.images), loaded.logits(test_split.images))
+
+
 def test_bentoml_sees_the_model(network: MLP, card: ModelCard) -> None:
     import bentoml
 

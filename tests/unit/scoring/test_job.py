@@ -22,13 +22,16 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from promotions import break_a_pixel
 from readings import PIXEL_COLUMNS
 from scored import HEADER, SMALL, model, read_csv, rows_of, table, to_lines  # noqa: F401, fixtures
 
 from components.catalogues.fashion_mnist import CLASSES, CONTRACT
+from components.contract import ModelCard
 from components.dataset.manifest import Examples, to_table
-from components.errors import InputError
+from components.errors import InputError, ModelError
 from components.model.classifier import Classifier
+from components.model.mlp import MLP
 from components.readers.folders.opening import open_input
 from components.readers.folders.parts import TableReading
 from components.readers.images.photos import write_png
@@ -64,6 +67,19 @@ def test_every_row_is_scored_or_rejected(model: Classifier, table: Path, test_sp
     likeliest = np.argsort(-expected.probabilities, axis=1, kind="stable")
     assert [row["third"] for row in rows] == [CLASSES[place] for place in likeliest[:, 2]]
     assert {path.name for path in tmp_path.iterdir()} == {"in.csv", "out.csv", "out.rejects.csv"}
+
+
+def test_a_job_ends_if_the_model_cannot_classify_an_image(
+    network: MLP, card: ModelCard, test_split: Examples, tmp_path: Path
+) -> None:
+    model = break_a_pixel(Classifier("fashion-mlp:broken12", card, network.to_numpy()))
+    images = test_split.images[:50].copy()
+    images[:, 0, 0], images[30, 0, 0] = 0, 255
+    path, output = tmp_path / "in.parquet", tmp_path / "out.csv"
+    pq.write_table(pa.table({"pixels": [image.tobytes() for image in images]}), path)
+    with pytest.raises(ModelError, match=r"^fashion-mlp:broken12: its probabilities of some images are not finite"):
+        run_job(model, path, output)
+    assert not output.exists()
 
 
 def test_corrected_rejects_can_be_scored(model: Classifier, table: Path, tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from promotions import break_a_pixel
 
 from components.contract import Images, ModelCard, Predictions
 from components.dataset.manifest import Examples
-from components.errors import InputError
+from components.errors import InputError, ModelError
 from components.model.classifier import Classifier
 from components.model.mlp import MLP
 from components.scoring.answers import Answer, to_answers
@@ -179,6 +180,19 @@ def test_an_invalid_request_fails_alone(model: Classifier, test_split: Examples)
     assert [type(one) for one in found] == [list, InputError, InputError, list]
     for one in (found[0], found[3]):
         assert_same(one, predict_views(model, good, None))
+
+
+def test_an_image_that_a_broken_model_cannot_classify_fails_alone(network: MLP, card: ModelCard) -> None:
+    """The weights are finite, so the model can be stored and loaded."""
+    model = break_a_pixel(Classifier("fashion-mlp:abcdefgh", card, network.to_numpy()))
+    good, bad = np.zeros((2, 1, 28, 28), np.uint8)
+    good[0, 5:20, 5:20] = bad[0, 5:20, 5:20] = 200
+    bad[0, 0, 0] = 255
+    found = gather(*(Batcher().classify(model, images) for images in (good, bad, good)))
+    batcher = Batcher()
+    found += gather(*(batcher.classify(model, images) for images in (good, bad, good)))
+    assert [type(one) for one in found] == [list, ModelError, list] * 2
+    assert_same(found[3], predict_views(model, good, None))
 
 
 def test_a_cancelled_request_is_not_classified(
