@@ -198,7 +198,7 @@ def describe(rows: list[Row], counts: ShadowCounts | None, options: argparse.Nam
     skipped = ", ".join(f"{reason} {images:,}" for reason, images in counts.skipped.items() if reason != WAITING)
     rate = f"{options.rate:,} requests a second" if options.rate else "as many requests as the service answers"
     return [
-        "# `python -m benchmarks.shadow`",
+        f"# `python -m benchmarks.shadow{f' --rate {options.rate}' if options.rate else ''}`",
         "",
         *describe_machine(),
         f"bentoml {version('bentoml')}; {options.preset} is live, another seed of it in shadow of "

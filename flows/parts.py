@@ -24,7 +24,7 @@ from components.readers.folders.opening import open_input
 from components.readers.folders.parts import Input, InputPart
 from components.registry.champion import load_model
 from components.scoring.job import Opened
-from components.scoring.precision import one_thread, use
+from components.scoring.precision import take_one_core, use
 from components.scoring.work import Job, Result, find_done, name_part, score_part
 from components.settings import read_settings
 from components.storage import locate, whole
@@ -102,8 +102,8 @@ def score_batch(first: int, job: dict[str, Any], parts: list[dict[str, Any]]) ->
     """Score a batch of parts in any process. Arguments and results are plain data."""
     known = Job.from_json(job)
     read, model = open_once(known), load_once(known)
-    with one_thread():
-        results = [_score(known, read, InputPart(**part), model) for part in parts]
+    take_one_core()  # now that integer products are imported, if they are needed
+    results = [_score(known, read, InputPart(**part), model) for part in parts]
     rows = sum(result.count.rows for result in results)
     get_run_logger().info("%d parts from number %d, %s rows", len(parts), first, f"{rows:,}")
     return [asdict(result) for result in results]
@@ -118,8 +118,8 @@ def hand_over(opened: Opened, part: InputPart) -> dict[str, Any]:
     job = opened.job
     if part.pictures:
         model = load_once(job)
-        with one_thread():
-            score_part(job, opened.read, part, model)
+        take_one_core()
+        score_part(job, opened.read, part, model)
     elif part.lines is not None and not find_done(job, part):
         with whole(_lines_of(job, part)) as temporary:
             temporary.write_bytes(part.lines)

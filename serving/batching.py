@@ -20,9 +20,7 @@ from components.scoring.answers import Answer, to_answers
 from components.scoring.predict import MAX_AT_ONCE, predict_views, require_finite
 from serving.metrics import watch
 
-MAX_PRODUCTS = (
-    770_000_000  # weights x photos of a pass: 64 of the flagship, which take 20 ms; then others proceed
-)
+MAX_PRODUCTS = 770_000_000  # weights x photos of a pass: 64 of the flagship, which take 20 ms; then others proceed
 MAX_LOOKS = 8  # rounds of the event loop that a pass may wait for more requests
 
 

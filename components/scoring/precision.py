@@ -70,6 +70,12 @@ def one_thread() -> Iterator[None]:
                 torch.set_num_threads(threads)
 
 
+def take_one_core() -> None:
+    """Do the same for good, in a process that only scores. Several threads of it may call this."""
+    threadpool_limits(1, "blas")
+    limit_torch()
+
+
 def limit_torch() -> None:
     """Limit PyTorch to one thread in this thread, if it is imported."""
     if torch := sys.modules.get("torch"):
