@@ -64,7 +64,7 @@ def replace_in(path: Path, old: str, new: str) -> None:
 def test_a_canary_catches_different_preprocessing(
     network: MLP, card: ModelCard, bentoml_home: Path, checkout: Path, shared_settings: Settings
 ) -> None:
-    replace_in(checkout / "components" / "model" / "tensors.py", "255", "127")
+    replace_in(checkout / "components" / "model" / "inputs.py", "255", "127")
     check_last(network, card, checkout, shared_settings, "/predict, JSON", "labels, probabilities within")
     nothing_is_left(bentoml_home)
 
